@@ -1,0 +1,1 @@
+"""From tracking server to statistics: what pruning did to each class."""

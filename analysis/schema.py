@@ -1,0 +1,111 @@
+"""The name of every tag, param, metric and artifact of a run; nobody else spells them."""
+
+import re
+from collections.abc import Sequence
+
+# Tags
+KIND = "kind"
+CONFIG_HASH = "config_hash"
+DENSE_RUN_ID = "dense_run_id"
+FOUND_RUN_ID = "found_run_id"
+PRUNED_RUN_IDS = "pruned_run_ids"
+ENGINE = "engine"
+DEVICE = "device"
+ERROR = "error"
+NORMALIZATION_MEAN = "normalization_mean"
+NORMALIZATION_STD = "normalization_std"
+
+# Values of the tag `kind`; only DENSE, PRUNED and later QUANTIZED runs are data.
+DENSE = "dense"
+PRUNED = "pruned"
+JOB = "job"
+
+# Params
+DATASET = "dataset"
+DATASET_DIGEST = "dataset_digest"
+IMAGE_SIZE = "image_size"
+MODEL = "model"
+MODEL_DIGEST = "model_digest"
+WEIGHTS_DIGEST = "weights_digest"
+RECIPE = "recipe"
+PROTOCOL = "protocol"
+SEED = "seed"
+EPOCHS = "epochs"
+PHASES = "phases"
+LEARNING_RATE = "learning_rate"
+BATCH_SIZE = "batch_size"
+MOMENTUM = "momentum"
+WEIGHT_DECAY = "weight_decay"
+AUGMENTATION = "augmentation"
+VALIDATION_FRACTION = "validation_fraction"
+PRUNER = "pruner"
+RATIO = "ratio"
+EPSILON = "epsilon"
+GRADIENT_OBJECTIVE = "gradient_objective"
+GRADIENT_BATCHES = "gradient_batches"
+GRADIENT_MODE = "gradient_mode"
+FINE_TUNE_EPOCHS = "fine_tune_epochs"
+FINE_TUNE_PHASES = "fine_tune_phases"
+FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
+PRUNE_OUTPUT_LAYER = "prune_output_layer"
+
+# Metrics per epoch, with the epoch as step
+TRAIN_LOSS = "train_loss"
+VAL_LOSS = "val_loss"
+VAL_ACCURACY = "val_accuracy"
+
+# Metrics, final
+TEST_ACCURACY = "test_accuracy"
+TEST_LOSS = "test_loss"
+RECALL = "recall/"
+SUPPORT = "support/"
+BOTH_RIGHT = "both_right/"
+REALIZED_RATIO = "realized_ratio"
+ALPHA = "alpha"
+VAL_ALPHA = "val_alpha"
+BEST_EPOCH = "best_epoch"
+DURATION = "duration_seconds"
+IMAGES_PER_SECOND = "images_per_second"
+
+# Artifacts
+CHECKPOINT = "checkpoint.safetensors"
+GRADIENT = "gradient.safetensors"
+MASK = "mask.safetensors"
+PREDICTIONS = "predictions.npz"
+VAL_PREDICTIONS = "val_predictions.npz"
+PER_CLASS = "per_class.csv"
+CONFUSION = "confusion.csv"
+CONFUSION_PICTURE = "confusion.png"
+RECALL_PICTURE = "recall_balance.png"
+SUMMARY = "summary.csv"
+
+_LONGEST_METRIC_NAME = 250 - len(BOTH_RIGHT)
+
+
+def metric_names(classes: Sequence[str]) -> list[str]:
+    """Class names as they stand behind `recall/`, `support/` and `both_right/`.
+
+    A character that MLflow refuses in a metric name becomes `_`; where two classes would then share a
+    name, every one of them gets its index appended.
+
+    Parameters
+    ----------
+    classes : sequence of str, in the order of the labels
+
+    Returns
+    -------
+    list of str, as long as `classes`, without doubles
+    """
+    cleaned = [_metric_name(name) for name in classes]
+    counts = {name: cleaned.count(name) for name in cleaned}
+    names = [f"{name}_{index}" if counts[name] > 1 else name for index, name in enumerate(cleaned)]
+    if len(set(names)) < len(names):
+        names = [f"{name}_{index}" for index, name in enumerate(cleaned)]
+    return names
+
+
+def _metric_name(name: str) -> str:
+    # MLflow also refuses names that a file system would read as another path.
+    allowed = re.sub(r"[^/\w.\- :]", "_", name[:_LONGEST_METRIC_NAME - 12])
+    parts = ["_" * max(len(part), 1) if part in ("", ".", "..") else part for part in allowed.split("/")]
+    return "/".join(parts)
