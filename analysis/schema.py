@@ -85,8 +85,8 @@ _LONGEST_METRIC_NAME = 250 - len(BOTH_RIGHT)
 def metric_names(classes: Sequence[str]) -> list[str]:
     """Class names as they stand behind `recall/`, `support/` and `both_right/`.
 
-    A character that MLflow refuses in a metric name becomes `_`; where two classes would then share a
-    name, every one of them gets its index appended.
+    A character that MLflow refuses in a metric name becomes `_`; a name that is taken already gets the
+    class's index appended.
 
     Parameters
     ----------
@@ -96,16 +96,17 @@ def metric_names(classes: Sequence[str]) -> list[str]:
     -------
     list of str, as long as `classes`, without doubles
     """
-    cleaned = [_metric_name(name) for name in classes]
-    counts = {name: cleaned.count(name) for name in cleaned}
-    names = [f"{name}_{index}" if counts[name] > 1 else name for index, name in enumerate(cleaned)]
-    if len(set(names)) < len(names):
-        names = [f"{name}_{index}" for index, name in enumerate(cleaned)]
+    names: list[str] = []
+    for index, true_name in enumerate(classes):
+        name = _metric_name(true_name)
+        while name in names:
+            name = f"{name}_{index}"
+        names.append(name)
     return names
 
 
 def _metric_name(name: str) -> str:
     # MLflow also refuses names that a file system would read as another path.
-    allowed = re.sub(r"[^/\w.\- :]", "_", name[:_LONGEST_METRIC_NAME - 12])
+    allowed = re.sub(r"[^/\w.\- :]", "_", name[: _LONGEST_METRIC_NAME - 20])
     parts = ["_" * max(len(part), 1) if part in ("", ".", "..") else part for part in allowed.split("/")]
     return "/".join(parts)

@@ -1,0 +1,16 @@
+"""The one exception that both command lines turn into one line."""
+
+
+class StudyError(Exception):
+    """Something a user can mend: the message says what, where, and what to do.
+
+    Parameters
+    ----------
+    message : str, one line
+    option : str, optional
+        The option whose value is at fault, as typed (`--ratio`); makes it a usage error, exit code 2.
+    """
+
+    def __init__(self, message: str, *, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option

@@ -1,0 +1,199 @@
+"""The options of every command: names, defaults, checks and help stand here and nowhere else.
+
+A field's check turns what was typed into the value, and raises ValueError with what it takes. The click
+options and the parameters in MLproject are made from these fields or held against them. None stands for
+`auto`: worked out from the other options and the data.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import StudyError
+from pruning_study.pruners import PRUNERS
+from pruning_study.recipes import RECIPES
+
+AUTO = "auto"
+Check = Callable[[str], Any]
+
+
+def _text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    return value
+
+
+def _integer(minimum: int) -> Check:
+    def check(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a whole number") from None
+        if number < minimum:
+            raise ValueError(f"{value} is below {minimum}")
+        return number
+
+    return check
+
+
+def _number(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a finite number")
+    return number
+
+
+def _within(low: float, high: float, *, low_too: bool = False) -> Check:
+    def check(value: str) -> float:
+        number = _number(value)
+        if not (low < number < high or (low_too and number == low)):
+            bounds = f"above {low:g}" if not low_too else f"at least {low:g}"
+            raise ValueError(f"{value} should be {bounds}" + (f" and below {high:g}" if high < math.inf else ""))
+        return number
+
+    return check
+
+
+def _choice(names: Iterable[str]) -> Check:
+    def check(value: str) -> str:
+        if value in names:
+            return value
+        near = difflib.get_close_matches(value, names, n=1)
+        raise ValueError(f"{value!r}: " + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}"))
+
+    return check
+
+
+def _boolean(value: str) -> bool:
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} is neither true nor false") from None
+
+
+def _ratios(value: str) -> tuple[float, ...]:
+    ratios = tuple(_within(1, math.inf, low_too=True)(item.strip()) for item in value.split(","))
+    if twice := next((ratio for ratio in ratios if ratios.count(ratio) > 1), None):
+        raise ValueError(f"{value}: {twice:g} stands there twice")
+    return ratios
+
+
+def _data_dir() -> str:
+    return os.environ.get("PRUNING_STUDY_DATA") or "data"
+
+
+def _option(default: Any, check: Check, help: str) -> Any:
+    """A field whose default is text, as typed; `auto` stands for None."""
+    auto = default == AUTO
+    return field(default=None if auto else check(default), metadata={"check": check, "auto": auto, "help": help})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of `train`. Every value may be given as text, as on the command line.
+
+    Raises
+    ------
+    StudyError
+        Where a value is not what its option takes.
+    """
+
+    dataset: str = _option("fashion-mnist-mini", _text, "Data set: a name, an .npz file or a folder of images.")
+    model: str = _option("lenet5", _text, "lenet5, resnet20|32|44|56|110, or package.module:factory.")
+    weights: Path | None = _option(AUTO, Path, "Trained weights, .safetensors: the dense model, without training.")
+    recipe: str | None = _option(
+        AUTO, _choice(RECIPES), f"Training schedule, {' or '.join(RECIPES)}. Auto: the model's own."
+    )
+    protocol: str = _option(
+        "paper", _choice(("paper", "released")), "The paper's text, or what its released code does instead."
+    )
+    seed: int = _option("0", _integer(0), "Of initial weights, batch order, validation split and random scores.")
+    epochs: int | None = _option(AUTO, _integer(1), "Epochs of dense training. Auto: the recipe's.")
+    batch_size: int | None = _option(AUTO, _integer(1), "Auto: the recipe's.")
+    learning_rate: float | None = _option(AUTO, _within(0, math.inf), "Of the first phase. Auto: the recipe's.")
+    momentum: float | None = _option(AUTO, _within(0, 1, low_too=True), "Nesterov's. Auto: the recipe's.")
+    weight_decay: float | None = _option(AUTO, _within(0, math.inf, low_too=True), "Auto: the recipe's.")
+    validation_fraction: float = _option("0.1", _within(0, 1), "Share of the training data held out to choose epochs.")
+    device: str = _option(AUTO, _choice((AUTO, "cpu", "cuda")), "cpu or cuda. Auto: cuda where there is one.")
+    data_dir: Path = _option(AUTO, Path, "Folder of the data sets. Auto: $PRUNING_STUDY_DATA, or data.")
+    image_size: int | None = _option(AUTO, _integer(1), "Resize images to this height and width. Auto: as they are.")
+    experiment: str | None = _option(AUTO, _text, "MLflow experiment. Auto: the current one.")
+    force: bool = _option("false", _boolean, "Train anew what is there already.")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            object.__setattr__(self, item.name, _value(item, getattr(self, item.name)))
+        if self.data_dir is None:
+            object.__setattr__(self, "data_dir", Path(_data_dir()))
+
+
+@dataclass(frozen=True)
+class PruneConfig(TrainConfig):
+    """Options of `prune`: those of the dense model, and what is done to it."""
+
+    pruner: str = _option("mp", _choice(PRUNERS), f"Method: {', '.join(PRUNERS)}.")
+    ratio: tuple[float, ...] = _option(
+        AUTO, _ratios, "Parameters before / after; several as 2,4,10. Auto: 10, and 1 for the pruner none."
+    )
+    epsilon: float | None = _option(
+        AUTO, _within(0, math.inf, low_too=True), "Weight of UP's undecay term. Auto: the weight decay, or 5e-4 where 0."
+    )
+    dense_run_id: str | None = _option(AUTO, _text, "Dense run to start from. Auto: found by its options, or made.")
+    gradient_objective: str | None = _option(
+        AUTO, _choice(("regularized", "data")), "Gradient with or without weight decay. Auto: regularized."
+    )
+    gradient_batches: int | None = _option(
+        AUTO, _integer(1), "Batches that the gradient is averaged over. Auto: the whole training set."
+    )
+    gradient_mode: str | None = _option(
+        AUTO, _choice(("eval", "train")), "BatchNorm's running or batch statistics; train also augments. Auto: eval."
+    )
+    fine_tune_epochs: int | None = _option(AUTO, _integer(1), "Epochs after pruning. Auto: the recipe's.")
+    fine_tune_learning_rate: float | None = _option(
+        AUTO, _within(0, math.inf), "Of fine-tuning's first phase. Auto: the recipe's."
+    )
+    prune_output_layer: bool = _option("false", _boolean, "Prune the output layer's weights too.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ratio is None:
+            object.__setattr__(self, "ratio", (1.0,) if self.pruner == "none" else (10.0,))
+        if self.pruner == "none" and self.ratio != (1.0,):
+            raise StudyError("the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio")
+
+
+def option_name(name: str) -> str:
+    """A field's name as an option: `batch_size` is `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def default_text(item: Any) -> str:
+    """A field's default, as typed on the command line or in MLproject."""
+    return AUTO if item.default is None else text(item.default)
+
+
+def text(value: Any) -> str:
+    """Canonical text of a value: floats by `repr`, booleans `true` and `false`, several joined by commas."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, tuple):
+        return ",".join(text(part) for part in value)
+    return str(value)
+
+
+def _value(item: Any, value: Any) -> Any:
+    if value is None or (value == AUTO and item.metadata["auto"]):
+        return None if item.metadata["auto"] else item.default
+    try:
+        return item.metadata["check"](text(value))
+    except ValueError as error:
+        raise StudyError(str(error), option=option_name(item.name)) from None

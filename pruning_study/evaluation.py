@@ -1,0 +1,82 @@
+"""Predictions of a model, and what they come to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pruning_study.examples import Examples
+
+BATCH_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of N images, in their order.
+
+    Parameters
+    ----------
+    label, predicted : int64 [N]
+    top5 : int64 [N, min(5, classes)]
+        The most probable classes, the most probable first.
+    confidence : float32 [N]
+        Probability of the predicted class.
+    """
+
+    label: np.ndarray
+    predicted: np.ndarray
+    top5: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each image was predicted right, bool [N]."""
+        return self.label == self.predicted
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+    def save(self, path: Path) -> None:
+        np.savez_compressed(
+            path, label=self.label, predicted=self.predicted, top5=self.top5, confidence=self.confidence
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(arrays["label"], arrays["predicted"], arrays["top5"], arrays["confidence"])
+
+
+def logits(model: nn.Module, examples: Examples) -> Tensor:
+    """Logits [N, classes] in eval mode; the model's mode is left as it was."""
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        parts = [model(images) for images in examples.images.split(BATCH_SIZE)]
+    model.train(training)
+    return torch.cat(parts)
+
+
+def loss_and_accuracy(model: nn.Module, examples: Examples) -> tuple[float, float]:
+    """Mean cross-entropy, and share of the images predicted right."""
+    scores = logits(model, examples)
+    right = scores.argmax(1) == examples.labels
+    return F.cross_entropy(scores, examples.labels).item(), right.double().mean().item()
+
+
+def predict(model: nn.Module, examples: Examples) -> tuple[Predictions, float]:
+    """Predictions for all images, and the mean cross-entropy."""
+    scores = logits(model, examples)
+    probabilities = scores.softmax(1)
+    top5 = probabilities.topk(min(5, scores.shape[1]), dim=1)
+    predictions = Predictions(
+        label=examples.labels.cpu().numpy(),
+        predicted=top5.indices[:, 0].cpu().numpy(),
+        top5=top5.indices.cpu().numpy(),
+        confidence=top5.values[:, 0].cpu().numpy(),
+    )
+    return predictions, F.cross_entropy(scores, examples.labels).item()

@@ -1,0 +1,107 @@
+"""Images and labels on the device, normalised once, and the random draws over them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PADDING = 4
+
+
+class Examples(NamedTuple):
+    """Images as the model takes them.
+
+    Parameters
+    ----------
+    images : float32 Tensor [N, C, H, W], channels last in memory
+    labels : int64 Tensor [N]
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of each channel, of pixels in [0, 1]."""
+
+    mean: list[float]
+    std: list[float]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8, or float in [0, 1], [N, C, H, W] -> float32, normalised, channels last in memory."""
+        images = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
+        mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in self)
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    @property
+    def black(self) -> Tensor:
+        """Value of a black pixel, [C]."""
+        return -torch.tensor(self.mean) / torch.tensor(self.std)
+
+
+def to_device(images: np.ndarray, labels: np.ndarray, normalization: Normalization, device: str) -> Examples:
+    """Examples of uint8 [N, C, H, W] images and int64 [N] labels."""
+    return Examples(
+        normalization(torch.from_numpy(images).to(device)), torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+    )
+
+
+def generator(seed: int, stream: str) -> torch.Generator:
+    """An independent stream of random numbers for each purpose, the same on every device.
+
+    Parameters
+    ----------
+    seed : int, >= 0
+        The run's seed.
+    stream : str
+        What the numbers are for.
+    """
+    entropy = np.random.SeedSequence([seed, *stream.encode()])
+    return torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def shuffled_batches(examples: Examples, batch_size: int, random: torch.Generator) -> Iterator[Examples]:
+    """All examples once, in random order.
+
+    A last batch of a single image joins the one before it: BatchNorm cannot take one.
+    """
+    order = torch.randperm(len(examples), generator=random).to(examples.labels.device)
+    chunks = list(order.split(batch_size))
+    if len(chunks) > 1 and len(chunks[-1]) == 1:
+        chunks[-2:] = [torch.cat(chunks[-2:])]
+    for chunk in chunks:
+        yield Examples(examples.images.index_select(0, chunk), examples.labels.index_select(0, chunk))
+
+
+def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:
+    """Each image flipped or not, then shifted by up to 4 pixels each way, black where nothing was.
+
+    Parameters
+    ----------
+    images : Tensor [N, C, H, W]
+    black : Tensor [C]
+        Value of a black pixel.
+    random : torch.Generator
+
+    Returns
+    -------
+    Tensor [N, C, H, W], channels last in memory
+    """
+    count, channels, height, width = images.shape
+    device = images.device
+    flip = torch.randint(2, (count, 1), generator=random).to(device).bool()
+    offsets = torch.randint(2 * PADDING + 1, (2, count, 1), generator=random).to(device)
+    rows = offsets[0] + torch.arange(height, device=device)
+    columns = offsets[1] + torch.arange(width, device=device)
+    columns = torch.where(flip, width + 2 * PADDING - 1 - columns, columns)
+    black = black.to(images).view(1, -1, 1, 1)
+    padded = F.pad(images - black, (PADDING,) * 4).add_(black).permute(0, 2, 3, 1)
+    # One gather does both the flip and the crop of every image.
+    index = torch.arange(count, device=device).view(-1, 1, 1)
+    return padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -1,0 +1,102 @@
+"""Model families by name; a family is imported when one of its models is built."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.errors import StudyError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# name -> "module:function", resolved at use
+MODELS = {
+    "lenet5": "pruning_study.models.lenet:lenet5",
+    **{f"resnet{depth}": f"pruning_study.models.resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
+}
+
+
+def factory(name: str) -> Callable[..., nn.Module]:
+    """The callable that makes a model.
+
+    Parameters
+    ----------
+    name : str
+        A name of `MODELS`, or `package.module:factory` of one's own.
+
+    Raises
+    ------
+    StudyError
+        Where there is no such name, module or factory.
+    """
+    if ":" not in name and name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODELS)}, and package.module:factory"
+        raise StudyError(f"{name!r} is no model: {hint}", option="--model")
+    module_name, _, function = MODELS.get(name, name).partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        make = getattr(importlib.import_module(module_name), function)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StudyError(
+            f"{name!r} cannot be imported ({reason}): it takes package.module:factory, importable from the "
+            "current folder or PYTHONPATH",
+            option="--model",
+        ) from error
+    if not callable(make):
+        raise StudyError(f"{name!r} is not callable", option="--model")
+    return make
+
+
+def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+    """A new model with the initial weights that torch's global generator gives.
+
+    Parameters
+    ----------
+    name : str
+        As `factory` takes it. The factory is called with `num_classes` and `in_channels`, and with
+        `image_size` where it has a parameter of that name.
+    num_classes, in_channels : int
+    image_size : (height, width)
+
+    Raises
+    ------
+    StudyError
+        Where the model cannot be made, or does not turn such images into such logits.
+    """
+    import torch
+
+    make = factory(name)
+    arguments: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
+    if "image_size" in inspect.signature(make).parameters:
+        arguments["image_size"] = image_size
+    shape = (2, in_channels, *image_size)
+    try:
+        model = make(**arguments)
+        with torch.no_grad():
+            logits = model.eval()(torch.zeros(shape))
+    except StudyError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}", option="--model") from error
+    if getattr(logits, "shape", None) != (2, num_classes):
+        raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option="--model")
+    return model
+
+
+def source_digest(name: str) -> str | None:
+    """Digest of the source file of a model of one's own; None for the project's models."""
+    if name in MODELS:
+        return None
+    source = inspect.getsourcefile(inspect.unwrap(factory(name)))
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:32] if source else "unknown"

@@ -1,0 +1,82 @@
+"""Residual networks for CIFAR (He et al. 2016, Section 4.2), with the parameter-free shortcuts of option A."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut that subsamples and pads with zero channels where shapes differ."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride = stride
+        self.padding = (channels - in_channels) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + self.shortcut(x), inplace=True)
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        if not self.padding:
+            return x
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
+
+
+class ResNet(nn.Module):
+    """3x3 convolution, three stages of 16, 32 and 64 channels with n blocks each, mean pooling, linear layer.
+
+    6n + 2 layers. For images with 3 channels and 10 classes: 269,722 parameters with 20 layers, 464,154 with
+    32, 658,586 with 44, 853,018 with 56 and 1,727,962 with 110.
+    """
+
+    def __init__(self, blocks: int, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = _stage(blocks, 16, 16, stride=1)
+        self.layer2 = _stage(blocks, 16, 32, stride=2)
+        self.layer3 = _stage(blocks, 32, 64, stride=2)
+        self.fc = nn.Linear(64, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(images)), inplace=True)
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(x.mean((2, 3)))
+
+
+def _stage(blocks: int, in_channels: int, channels: int, stride: int) -> nn.Sequential:
+    first = Block(in_channels, channels, stride)
+    return nn.Sequential(first, *(Block(channels, channels, 1) for _ in range(blocks - 1)))
+
+
+def resnet20(num_classes: int, in_channels: int) -> ResNet:
+    """ResNet-20: n = 3."""
+    return ResNet(3, num_classes, in_channels)
+
+
+def resnet32(num_classes: int, in_channels: int) -> ResNet:
+    """ResNet-32: n = 5."""
+    return ResNet(5, num_classes, in_channels)
+
+
+def resnet44(num_classes: int, in_channels: int) -> ResNet:
+    """ResNet-44: n = 7."""
+    return ResNet(7, num_classes, in_channels)
+
+
+def resnet56(num_classes: int, in_channels: int) -> ResNet:
+    """ResNet-56: n = 9."""
+    return ResNet(9, num_classes, in_channels)
+
+
+def resnet110(num_classes: int, in_channels: int) -> ResNet:
+    """ResNet-110: n = 18."""
+    return ResNet(18, num_classes, in_channels)
