@@ -14,19 +14,20 @@ def load_model(run_id: str) -> "Classifier":
     Parameters
     ----------
     run_id : str
-        A dense or pruned run, or a job that made or found exactly one, in the current tracking store.
+        A dense or pruned run of the current tracking store, or a job with a single result.
 
     Returns
     -------
     Classifier, in eval mode
-        Takes images as uint8 or as floats in [0, 1], shape [N, C, H, W], and returns logits [N, classes];
-        the normalisation is inside. `.classes` are the class names, `.network` is the bare network.
+        Takes images [N, C, H, W], uint8 or floats in [0, 1], and returns logits [N, classes]; the
+        normalisation is inside. `.classes` are the class names, `.network` is the bare network.
 
     Raises
     ------
     StudyError
-        Where the run, its checkpoint or the model's factory cannot be had.
+        Where the run, its checkpoint or its model's factory cannot be had.
     """
-    from pruning_study.tracking import load_model
+    from pruning_study import checkpoints, tracking
 
-    return load_model(run_id)
+    with tracking.checkpoint(run_id) as path:
+        return checkpoints.classifier(path)

@@ -53,7 +53,9 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """32 hexadecimal digits of the content: images, labels and class names, in their order."""
-        content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
+        content = hashlib.sha256(
+            repr((self.classes, self.train_images.shape, self.test_images.shape)).encode()
+        )
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             content.update(np.ascontiguousarray(array))
         return content.hexdigest()[:32]
@@ -179,7 +181,9 @@ def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
     if "class_names" in arrays:
         classes = tuple(str(item) for item in arrays["class_names"])
     else:
-        classes = tuple(str(label) for label in range(max(part.max(initial=-1) for part in labels.values()) + 1))
+        classes = tuple(
+            str(label) for label in range(max(part.max(initial=-1) for part in labels.values()) + 1)
+        )
     return _checked(name, classes, images, labels, str(path))
 
 
@@ -189,7 +193,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in required if key not in archive.files]
             arrays = {key: archive[key] for key in [*required, "class_names"] if key in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise StudyError(f"{path}: not a complete .npz file ({type(error).__name__}: {error})") from error
     if missing:
         raise StudyError(f"{path}: no {', '.join(missing)} in it; it takes {', '.join(required)}")
@@ -225,8 +237,12 @@ def _from_folder(folder: Path, image_size: int | None) -> Dataset:
     images, labels = {}, {}
     for part in PARTS:
         if gone := sorted(set(classes) - set(names[part])):
-            raise StudyError(f"{folder / part}: no folder for class {', '.join(gone)}, which the other part has")
-        files = [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
+            raise StudyError(
+                f"{folder / part}: no folder for class {', '.join(gone)}, which the other part has"
+            )
+        files = [
+            (path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)
+        ]
         pictures = (_read_picture(path, image_size) for path, _ in files)
         images[part] = _stacked(_of_one_size(pictures, [path for path, _ in files]))
         labels[part] = np.array([index for _, index in files], dtype=np.int64)
@@ -238,7 +254,9 @@ def _from_folder(folder: Path, image_size: int | None) -> Dataset:
 
 def _class_folders(part: Path) -> list[Path]:
     if not part.is_dir():
-        raise StudyError(f"{part}: no such folder; it takes train/<class>/*.png|jpg and test/<class>/*.png|jpg")
+        raise StudyError(
+            f"{part}: no such folder; it takes train/<class>/*.png|jpg and test/<class>/*.png|jpg"
+        )
     return [path for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
@@ -286,7 +304,11 @@ def _stacked(pictures: Iterator[Image.Image]) -> np.ndarray:
 
 
 def _checked(
-    name: str, classes: tuple[str, ...], images: dict[str, np.ndarray], labels: dict[str, np.ndarray], source: str
+    name: str,
+    classes: tuple[str, ...],
+    images: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    source: str,
 ) -> Dataset:
     if len(classes) < 2:
         raise StudyError(f"{source}: {len(classes)} classes, where it takes at least 2")
@@ -294,7 +316,9 @@ def _checked(
         raise StudyError(f"{source}: two classes have the same name")
     if images["train"].shape[1:] != images["test"].shape[1:]:
         shapes = " and ".join(str(images[part].shape[1:]) for part in PARTS)
-        raise StudyError(f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size")
+        raise StudyError(
+            f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size"
+        )
     for part in PARTS:
         _check_labels(f"{source}: {part}", len(images[part]), labels[part], classes)
     return Dataset(name, classes, images["train"], labels["train"], images["test"], labels["test"], source)

@@ -48,7 +48,8 @@ class Normalization(NamedTuple):
 def to_device(images: np.ndarray, labels: np.ndarray, normalization: Normalization, device: str) -> Examples:
     """Examples of uint8 [N, C, H, W] images and int64 [N] labels."""
     return Examples(
-        normalization(torch.from_numpy(images).to(device)), torch.from_numpy(np.ascontiguousarray(labels)).to(device)
+        normalization(torch.from_numpy(images).to(device)),
+        torch.from_numpy(np.ascontiguousarray(labels)).to(device),
     )
 
 

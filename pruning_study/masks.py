@@ -63,7 +63,9 @@ class Budget:
         sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
         biases = (name.removesuffix("weight") + "bias" for name in names)
         return cls(
-            sum(sizes.values()), sum(sizes[name] for name in names), sum(sizes.get(name, 0) for name in biases)
+            sum(sizes.values()),
+            sum(sizes[name] for name in names),
+            sum(sizes.get(name, 0) for name in biases),
         )
 
     def kept(self, ratio: float, *, released: bool = False) -> int:
@@ -157,7 +159,9 @@ def signed_quantile(scores: Sequence[Tensor], k: int) -> list[Tensor]:
 def _flat(scores: Sequence[Tensor]) -> np.ndarray:
     flat = torch.cat([score.flatten() for score in scores]).double().cpu().numpy()
     if bad := int(np.count_nonzero(~np.isfinite(flat))):
-        raise StudyError(f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the dense model has diverged")
+        raise StudyError(
+            f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the dense model has diverged"
+        )
     return flat
 
 

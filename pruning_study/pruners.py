@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def magnitude(theta: Tensor) -> Tensor:
 
 
 def gradient(theta: Tensor, grad: Tensor) -> Tensor:
-    """Score |-theta * grad L|, the first-order change of the loss (Good et al. 2022, Section 3, "Gradient Pruning").
+    """Score |-theta * grad L|, first-order change of the loss (Good et al. 2022, Section 3, "Gradient Pruning").
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
     return (theta * grad).abs() + epsilon * theta.square()
 
 
-def random(theta: Tensor, generator: Generator) -> Tensor:
+def random(theta: Tensor, *, generator: Generator) -> Tensor:
     """Uniform random score (Good et al. 2022, Section 6.1, "Random Pruning").
 
     Parameters
@@ -78,24 +78,32 @@ def random(theta: Tensor, generator: Generator) -> Tensor:
     generator : torch.Generator
         Seeded by the run's seed.
     """
-    return theta.new_empty(theta.shape).uniform_(generator=generator)
+    return (
+        theta.new_empty(theta.shape, device=generator.device).uniform_(generator=generator).to(theta.device)
+    )
 
 
-@dataclass(frozen=True)
-class Pruner:
-    """A score function and what it wants to be given."""
+def unpruned(theta: Tensor) -> Tensor:
+    """The same score for every weight, for the control `none`: at its ratio, 1, all are kept.
 
-    score: Callable[..., Tensor] | None
-    uses_gradient: bool = False
-    uses_epsilon: bool = False
+    Parameters
+    ----------
+    theta : Tensor, any shape
+    """
+    return theta.new_ones(theta.shape)
 
 
-PRUNERS = {
-    "mp": Pruner(magnitude),
-    "gp": Pruner(gradient, uses_gradient=True),
-    "up": Pruner(undecayed, uses_gradient=True, uses_epsilon=True),
-    "rp": Pruner(random),
-    "up-signed": Pruner(undecayed_signed, uses_gradient=True, uses_epsilon=True),
-    "up-sum": Pruner(undecayed_sum, uses_gradient=True, uses_epsilon=True),
-    "none": Pruner(None),
+PRUNERS: dict[str, Callable[..., Tensor]] = {
+    "mp": magnitude,
+    "gp": gradient,
+    "up": undecayed,
+    "rp": random,
+    "up-signed": undecayed_signed,
+    "up-sum": undecayed_sum,
+    "none": unpruned,
 }
+
+
+def needs(pruner: str) -> set[str]:
+    """What a pruner's score takes beside theta: some of `grad`, `epsilon`, `generator`."""
+    return set(inspect.signature(PRUNERS[pruner]).parameters) - {"theta"}

@@ -100,7 +100,9 @@ def fit(
                     schema.VAL_ACCURACY: val_accuracy,
                 }
                 on_epoch(epoch, metrics)
-                progress.set_postfix(loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False)
+                progress.set_postfix(
+                    loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False
+                )
                 progress.update()
                 loss = val_loss
                 if released_selection:

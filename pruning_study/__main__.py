@@ -1,0 +1,139 @@
+"""The command line: options in, one line of error or a table out."""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from analysis.errors import StudyError
+from pruning_study import __version__
+from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name, text
+
+
+class _Checked(click.ParamType):
+    """What was typed, checked by the field's own check."""
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+        self.name = "value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if self.item.metadata["auto"] and value == "auto":
+            return value
+        try:
+            self.item.metadata["check"](value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Click options of a config's fields; the command is given the typed text of each."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for item in reversed(dataclasses.fields(config)):
+            # A flag takes a value too, since an MLproject can only pass `--force {force}`.
+            flag = (
+                {"is_flag": False, "flag_value": "true", "type": click.BOOL}
+                if item.type in ("bool", bool)
+                else {}
+            )
+            settings: dict[str, Any] = {"type": _Checked(item), **flag}
+            command = click.option(
+                option_name(item.name),
+                default=default_text(item),
+                show_default=True,
+                metavar="TRUE|FALSE" if flag else "VALUE",
+                help=item.metadata["help"],
+                **settings,
+            )(command)
+        return command
+
+    return decorate
+
+
+class _Group(click.Group):
+    """Turns what a user can mend into one line, and tells the run that `mlflow run` made of it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StudyError as error:
+            _end_job("FAILED", str(error))
+            if error.option:
+                raise click.BadParameter(str(error), ctx, param_hint=error.option) from error
+            raise click.ClickException(str(error)) from error
+        except click.ClickException as error:
+            _end_job("FAILED", error.format_message())
+            raise
+        except KeyboardInterrupt:
+            _end_job("KILLED", "interrupted")
+            raise
+
+
+def _end_job(status: str, reason: str) -> None:
+    if os.environ.get("MLFLOW_RUN_ID"):
+        from pruning_study import tracking
+
+        tracking.end_job(status, reason)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="pruning-study")
+def cli() -> None:
+    """Train and prune image classifiers, and log to MLflow what pruning did to each class."""
+
+
+@cli.command()
+@_options(TrainConfig)
+def train(**typed: Any) -> None:
+    """Train a dense model, or find it."""
+    config = TrainConfig(**typed)
+    from pruning_study import jobs
+
+    click.echo(jobs.train(config, _as_typed(typed)))
+
+
+@cli.command()
+@_options(PruneConfig)
+def prune(**typed: Any) -> None:
+    """Prune a dense model at one ratio or several, fine-tune it, and say what each class lost."""
+    config = PruneConfig(**typed)
+    from pruning_study import jobs
+
+    click.echo(jobs.prune(config, _as_typed(typed)))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def send(folder: Path) -> None:
+    """Send a finished run that the tracking server did not take; the message then named FOLDER."""
+    from pruning_study import tracking
+
+    click.echo(f"sent run {tracking.send(folder)}")
+
+
+def _as_typed(options: dict[str, Any]) -> dict[str, str]:
+    return {name: text(value) for name, value in options.items()}
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    # `mlflow run` passes Ctrl-C on as a second signal, which must not break off the tidying up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Console script `pruning-study`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    cli(prog_name="pruning-study")
+
+
+if __name__ == "__main__":
+    main()

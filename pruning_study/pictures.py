@@ -1,0 +1,108 @@
+"""The pictures that a run carries; each a function of tables that returns a Figure."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+BEFORE, AFTER, LOST, GAINED = "#767676", "#0072b2", "#d55e00", "#009e73"
+LARGEST_ANNOTATED = 20
+DPI = 120
+
+
+def confusion(table: pd.DataFrame, title: str) -> Figure:
+    """Confusion matrix, each row as shares of its true class.
+
+    Parameters
+    ----------
+    table : DataFrame (classes, classes)
+        Numbers of images, rows by true class, columns by predicted class.
+    title : str
+    """
+    shares = table.to_numpy() / table.to_numpy().sum(1, keepdims=True)
+    count = len(table)
+    annotated = count <= LARGEST_ANNOTATED
+    side = min(4 + 0.4 * count, 14)
+    figure = Figure((side + 1, side), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046)
+    size = 9 if annotated else max(1400 / (14 * count), 3)
+    axes.set_xticks(range(count), table.columns, rotation=45 if annotated else 90, ha="right", fontsize=size)
+    axes.set_yticks(range(count), table.index, fontsize=size)
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    for row, column in np.argwhere(shares >= 0.005) if annotated else ():
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(
+            column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=color, fontsize=8
+        )
+    return figure
+
+
+def recall_change(
+    before: pd.DataFrame, after: pd.DataFrame, *, accuracy: tuple[float, float], alpha: float, title: str
+) -> Figure:
+    """What each class lost: recall before and after, and the recall balances whose slope is alpha.
+
+    Parameters
+    ----------
+    before, after : DataFrame with columns class and recall, a row for each class
+    accuracy : (before, after)
+    alpha : float, NaN where undefined
+    title : str
+    """
+    count = len(before)
+    figure = Figure((12, max(5.5, 0.16 * count + 1.5)), dpi=DPI, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    figure.suptitle(title)
+    _recalls(left, before, after, accuracy)
+    _balances(right, before, after, accuracy, alpha)
+    return figure
+
+
+def _recalls(axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float]) -> None:
+    change = (after["recall"] - before["recall"]).to_numpy()
+    order = np.argsort(-change, kind="stable")
+    places = np.arange(len(order))
+    start, end = before["recall"].to_numpy()[order], after["recall"].to_numpy()[order]
+    colors = np.where(change[order] < 0, LOST, GAINED)
+    axes.hlines(places, start, end, colors=colors, linewidth=2)
+    axes.scatter(start, places, color=BEFORE, s=22, zorder=3, label="recall before pruning")
+    axes.scatter(end, places, color=colors, marker="D", s=22, zorder=3, label="recall after (orange: lost)")
+    for value, color, name in zip(accuracy, (BEFORE, AFTER), ("before", "after"), strict=True):
+        axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {name}, {value:.3f}")
+    size = 9 if len(order) <= 30 else 6
+    labels = [
+        f"{name}  {100 * change[index]:+.1f}" for index, name in zip(order, before["class"].iloc[order])
+    ]
+    axes.set_yticks(places, labels, fontsize=size)
+    axes.set(xlabel="recall", title="What each class lost, in points")
+    axes.margins(y=0.02 if len(order) > 30 else 0.06)
+    axes.legend(loc="best", fontsize=8)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _balances(
+    axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float], alpha: float
+) -> None:
+    start, end = (
+        (table["recall"].to_numpy() - mean) / mean if mean else np.zeros(len(table))
+        for table, mean in zip((before, after), accuracy, strict=True)
+    )
+    reach = 1.1 * max(np.abs(start).max(), np.abs(end).max(), 0.01)
+    line = np.array([-reach, reach])
+    axes.plot(line, line, color=BEFORE, linestyle="--", linewidth=1, label="no change of balance")
+    if np.isfinite(alpha):
+        axes.plot(line, alpha * line, color=AFTER, linewidth=1.5, label=f"slope alpha = {alpha:.2f}")
+    axes.scatter(start, end, color=AFTER, s=24, zorder=3)
+    if len(start) <= LARGEST_ANNOTATED:
+        for x, y, name in zip(start, end, before["class"], strict=True):
+            axes.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    axes.set(
+        xlim=(-reach, reach),
+        ylim=(-reach, reach),
+        xlabel="recall balance before, (R - A) / A",
+        ylabel="recall balance after",
+        title="Above slope 1 pruning intensifies" if np.isfinite(alpha) else "Alpha is undefined here",
+    )
+    axes.legend(loc="best", fontsize=8)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,266 @@
+"""The options of a call with everything worked out that they leave open."""
+
+import hashlib
+import json
+from dataclasses import fields, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import Run
+from torch import nn
+
+from analysis import schema
+from analysis.errors import StudyError
+from pruning_study import checkpoints, datasets, masks, models
+from pruning_study.config import PruneConfig, TrainConfig, option_name, text
+from pruning_study.examples import Examples, Normalization, generator, to_device
+from pruning_study.pruners import needs
+from pruning_study.recipes import RECIPES, Schedule, scaled
+
+PAPERS_EPSILON = 5e-4
+
+
+class TrainSetting:
+    """What a dense model is trained on, and how.
+
+    Parameters
+    ----------
+    config : TrainConfig
+
+    Raises
+    ------
+    StudyError
+        Where the data set, the model, the weights or the device cannot be used.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.released = config.protocol == "released"
+        self.device = _device(config.device)
+        self.recipe = config.recipe or ("resnet-cifar" if config.model.startswith("resnet") else "lenet5")
+        self.schedule = self._adapted(RECIPES[self.recipe].dense, config.epochs, config.learning_rate)
+        self.data = datasets.load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
+        self.train_indices, self.validation_indices = datasets.split(
+            self.data.train_labels, config.validation_fraction, config.seed
+        )
+        self.weights, self.weights_metadata = (
+            checkpoints.load(config.weights) if config.weights else (None, {})
+        )
+        self.model = self._initial_model()
+
+    def _adapted(self, schedule: Schedule, epochs: int | None, learning_rate: float | None) -> Schedule:
+        config = self.config
+        weight_decay = 0.0 if self.released else schedule.weight_decay
+        adapted = replace(
+            schedule,
+            batch_size=config.batch_size or schedule.batch_size,
+            momentum=schedule.momentum if config.momentum is None else config.momentum,
+            weight_decay=weight_decay if config.weight_decay is None else config.weight_decay,
+        )
+        return scaled(adapted, epochs=epochs, learning_rate=learning_rate)
+
+    def _initial_model(self) -> nn.Module:
+        channels, height, width = self.data.image_shape
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(self.config.seed, "initial weights").initial_seed())
+            model = models.build(
+                self.config.model,
+                num_classes=len(self.data.classes),
+                in_channels=channels,
+                image_size=(height, width),
+            )
+        if self.weights:
+            checkpoints.load_weights(model, self.weights, str(self.config.weights))
+        return model
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        """The one that the weights file names, else that of the training split."""
+        channels = self.data.image_shape[0]
+        named = checkpoints.normalization(self.weights_metadata, str(self.config.weights), channels)
+        return named or Normalization(*datasets.normalization(self.data.train_images[self.train_indices]))
+
+    @cached_property
+    def train(self) -> Examples:
+        return self._examples(self.data.train_images, self.data.train_labels, self.train_indices)
+
+    @cached_property
+    def validation(self) -> Examples:
+        return self._examples(self.data.train_images, self.data.train_labels, self.validation_indices)
+
+    @cached_property
+    def test(self) -> Examples:
+        return self._examples(self.data.test_images, self.data.test_labels, slice(None))
+
+    def _examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray | slice) -> Examples:
+        return to_device(images[chosen], labels[chosen], self.normalization, self.device)
+
+    @cached_property
+    def params(self) -> dict[str, str]:
+        """Every resolved setting that can change the dense model, as canonical text."""
+        config = self.config
+        params = {
+            schema.DATASET: self.data.name,
+            schema.DATASET_DIGEST: self.data.digest,
+            schema.IMAGE_SIZE: "x".join(str(side) for side in self.data.image_shape),
+            schema.MODEL: config.model,
+            schema.RECIPE: self.recipe,
+            schema.PROTOCOL: config.protocol,
+            schema.SEED: text(config.seed),
+            schema.WEIGHT_DECAY: text(self.schedule.weight_decay),
+            schema.VALIDATION_FRACTION: text(config.validation_fraction),
+        }
+        if digest := models.source_digest(config.model):
+            params[schema.MODEL_DIGEST] = digest
+        if config.weights:
+            return params | {
+                schema.WEIGHTS_DIGEST: hashlib.sha256(config.weights.read_bytes()).hexdigest()[:32]
+            }
+        return params | {
+            **_loop_params(self.schedule),
+            schema.EPOCHS: text(self.schedule.epochs),
+            schema.LEARNING_RATE: text(self.schedule.learning_rate),
+            schema.PHASES: str(self.schedule),
+        }
+
+    @property
+    def name(self) -> str:
+        return f"{self.data.name} {self.config.model} seed {self.config.seed}"
+
+    @property
+    def mlflow_dataset(self) -> MlflowDataset:
+        return MlflowDataset(self.data.name, self.data.digest, "local", json.dumps({"uri": self.data.source}))
+
+
+class PruneSetting(TrainSetting):
+    """What a dense model is trained on, and what is done to it then.
+
+    Parameters
+    ----------
+    config : PruneConfig
+
+    Raises
+    ------
+    StudyError
+        As for `TrainSetting`, and where a ratio cannot be attained.
+    """
+
+    config: PruneConfig
+
+    def __init__(self, config: PruneConfig) -> None:
+        super().__init__(config)
+        self.pruner = "up-signed" if self.released and config.pruner == "up" else config.pruner
+        self.fine_tuning = self._adapted(
+            RECIPES[self.recipe].fine_tuning, config.fine_tune_epochs, config.fine_tune_learning_rate
+        )
+        self.gradient_objective = config.gradient_objective or ("data" if self.released else "regularized")
+        self.gradient_batches = config.gradient_batches or (1 if self.released else None)
+        self.gradient_mode = config.gradient_mode or ("train" if self.released else "eval")
+        self.prunable = masks.prunable(self.model, output_layer=config.prune_output_layer)
+        self.budget = masks.Budget.of(self.model, self.prunable)
+        self.kept = {ratio: self.budget.kept(ratio, released=self.released) for ratio in config.ratio}
+
+    @property
+    def epsilon(self) -> float:
+        """UP's weight: lambda, or the papers' 5e-4 where lambda is 0, since 0 would make it GP."""
+        given = self.config.epsilon
+        return (self.schedule.weight_decay or PAPERS_EPSILON) if given is None else given
+
+    def pruned_params(self, dense: dict[str, str], ratio: float) -> dict[str, str]:
+        """Every resolved setting that can change the pruned model, as canonical text.
+
+        Parameters
+        ----------
+        dense : dict of str
+            The dense model's params.
+        ratio : float
+        """
+        needed = needs(self.pruner)
+        params = {
+            **dense,
+            **_loop_params(self.fine_tuning),
+            schema.PRUNER: self.pruner,
+            schema.RATIO: text(ratio),
+            schema.GRADIENT_OBJECTIVE: self.gradient_objective if "grad" in needed else "none",
+            schema.FINE_TUNE_EPOCHS: text(self.fine_tuning.epochs),
+            schema.FINE_TUNE_LEARNING_RATE: text(self.fine_tuning.learning_rate),
+            schema.FINE_TUNE_PHASES: str(self.fine_tuning),
+            schema.PRUNE_OUTPUT_LAYER: text(self.config.prune_output_layer),
+        }
+        if "epsilon" in needed:
+            params[schema.EPSILON] = text(self.epsilon)
+        if "grad" in needed:
+            params[schema.GRADIENT_BATCHES] = text(self.gradient_batches or "all")
+            params[schema.GRADIENT_MODE] = self.gradient_mode
+        return params
+
+    def pruned_name(self, ratio: float) -> str:
+        return f"{self.data.name} {self.config.model} {self.pruner} t={ratio:g} seed {self.config.seed}"
+
+
+def following(config: PruneConfig, dense: Run) -> PruneConfig:
+    """The options with those that make the dense model taken from a dense run.
+
+    Parameters
+    ----------
+    config : PruneConfig
+    dense : mlflow.entities.Run
+
+    Raises
+    ------
+    StudyError
+        Where the run is no finished dense run, or an option says something else than the run.
+    """
+    run_id = dense.info.run_id
+    if dense.data.tags.get(schema.KIND) != schema.DENSE or dense.info.status != "FINISHED":
+        kind = dense.data.tags.get(schema.KIND, "unknown")
+        raise StudyError(
+            f"run {run_id} is no finished dense run (kind {kind}, {dense.info.status})",
+            option="--dense-run-id",
+        )
+    if config.weights:
+        raise StudyError("the dense run has its weights already", option="--weights")
+    taken = {}
+    for item in fields(TrainConfig):
+        if item.name not in FOLLOWED or item.name not in dense.data.params:
+            continue
+        given, there = getattr(config, item.name), item.metadata["check"](dense.data.params[item.name])
+        said = datasets.dataset_name(given) if item.name == schema.DATASET else given
+        if given != item.default and said != there:
+            raise StudyError(
+                f"{given} is not what dense run {run_id} has: {there}", option=option_name(item.name)
+            )
+        if given == item.default:
+            taken[item.name] = there
+    return replace(config, **taken)
+
+
+FOLLOWED = {
+    schema.DATASET,
+    schema.MODEL,
+    schema.RECIPE,
+    schema.PROTOCOL,
+    schema.SEED,
+    schema.EPOCHS,
+    schema.BATCH_SIZE,
+    schema.LEARNING_RATE,
+    schema.MOMENTUM,
+    schema.WEIGHT_DECAY,
+    schema.VALIDATION_FRACTION,
+}
+
+
+def _loop_params(schedule: Schedule) -> dict[str, str]:
+    return {
+        schema.BATCH_SIZE: text(schedule.batch_size),
+        schema.MOMENTUM: text(schedule.momentum),
+        schema.AUGMENTATION: schedule.augmentation,
+    }
+
+
+def _device(name: str | None) -> str:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise StudyError("torch finds no CUDA device here", option="--device")
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,422 @@
+"""Train and prune: each found in the tracking store, or made."""
+
+import copy
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from mlflow.entities import Run
+from torch import Tensor, nn
+
+from analysis import intensification, schema
+from analysis.errors import StudyError
+from pruning_study import checkpoints, gradients, masks, pictures
+from pruning_study.evaluation import Predictions, predict
+from pruning_study.examples import generator
+from pruning_study.pruners import PRUNERS, needs
+from pruning_study.recipes import Schedule
+from pruning_study.settings import PruneSetting, TrainSetting
+from pruning_study.tracking import Store, Writer
+from pruning_study.training import fit
+
+# Counts up where a step's results change for the same settings, so that older runs are not taken for them.
+STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
+ENGINE = "torch"
+PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
+RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
+PRUNED_ARTIFACTS = (
+    schema.CHECKPOINT,
+    schema.MASK,
+    schema.PREDICTIONS,
+    schema.VAL_PREDICTIONS,
+    schema.PER_CLASS,
+    schema.CONFUSION,
+    schema.RECALL_PICTURE,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense model and all that pruning it needs.
+
+    Parameters
+    ----------
+    run_id : str
+    found : bool
+        Whether it was there already.
+    config_hash : str
+    params : dict of str
+    metrics : dict of float
+        Final ones.
+    model : nn.Module
+    gradient : dict of state-dict names to Tensors
+        Of the data loss, over the whole training set, in eval mode.
+    predictions, val_predictions : Predictions
+    """
+
+    run_id: str
+    found: bool
+    config_hash: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    model: nn.Module
+    gradient: dict[str, Tensor]
+    predictions: Predictions
+    val_predictions: Predictions
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned run.
+
+    Parameters
+    ----------
+    run_id : str
+    found : bool
+        Whether it was there already.
+    ratio : float
+    metrics : dict of float
+        Final ones.
+    """
+
+    run_id: str
+    found: bool
+    ratio: float
+    metrics: dict[str, float]
+
+
+def train(store: Store, job: Writer, setting: TrainSetting) -> Dense:
+    """The dense model of a setting: found in the store, or trained.
+
+    Parameters
+    ----------
+    store : Store
+    job : Writer
+        The job that asks for it.
+    setting : TrainSetting
+
+    Raises
+    ------
+    StudyError
+        Where training diverges, or the store does not take the run.
+    """
+    config_hash = _config_hash(schema.DENSE, setting.params)
+    for run in [] if setting.config.force else store.find(config_hash):
+        try:
+            return load_dense(store, run, setting)
+        except StudyError as error:
+            log.warning("dense run %s cannot be used, and is made again: %s", run.info.run_id, error)
+    return _train(store, job, setting, config_hash)
+
+
+def load_dense(store: Store, run: Run, setting: TrainSetting) -> Dense:
+    """A dense run's model and artifacts; the setting takes over its normalisation.
+
+    Raises
+    ------
+    StudyError
+        Where an artifact is missing, does not load, or does not fit the setting's model or data.
+    """
+    run_id = run.info.run_id
+    if run.data.params.get(schema.DATASET_DIGEST) != setting.data.digest:
+        raise StudyError(
+            f"{setting.data.source} does not hold the images of dense run {run_id}: give --dataset, --data-dir and "
+            "--image-size as for that run"
+        )
+    with store.artifact(run_id, schema.CHECKPOINT) as path:
+        weights, metadata = checkpoints.load(path)
+        normalization = checkpoints.normalization(metadata, str(path), setting.data.image_shape[0])
+    model = copy.deepcopy(setting.model)
+    checkpoints.load_weights(model, weights, f"dense run {run_id}")
+    with store.artifact(run_id, schema.GRADIENT) as path:
+        gradient, _ = checkpoints.load(path)
+    if gradient.keys() != dict(model.named_parameters()).keys():
+        raise StudyError(f"dense run {run_id}: {schema.GRADIENT} is not of this model")
+    predictions = {}
+    for name, labels in (
+        (schema.PREDICTIONS, setting.data.test_labels),
+        (schema.VAL_PREDICTIONS, setting.data.train_labels[setting.validation_indices]),
+    ):
+        with store.artifact(run_id, name) as path:
+            predictions[name] = Predictions.load(path)
+        if not np.array_equal(predictions[name].label, labels):
+            raise StudyError(f"dense run {run_id}: {name} is not of these data")
+    if normalization:
+        setting.normalization = normalization
+    return Dense(
+        run_id=run_id,
+        found=True,
+        config_hash=run.data.tags.get(schema.CONFIG_HASH, run_id),
+        params=dict(run.data.params),
+        metrics=_final(run.data.metrics),
+        model=model.to(setting.device),
+        gradient={name: tensor.to(setting.device) for name, tensor in gradient.items()},
+        predictions=predictions[schema.PREDICTIONS],
+        val_predictions=predictions[schema.VAL_PREDICTIONS],
+    )
+
+
+def _train(store: Store, job: Writer, setting: TrainSetting, config_hash: str) -> Dense:
+    start = time.perf_counter()
+    model = copy.deepcopy(setting.model).to(setting.device)
+    weights = setting.config.weights
+    note = f"{setting.config.model} trained on {setting.data.name}" + (
+        f", weights of {weights.name}" if weights else ""
+    )
+    with store.run(
+        setting.name,
+        note=note,
+        tags=_tags(schema.DENSE, config_hash, setting),
+        params=setting.params,
+        dataset=setting.mlflow_dataset,
+        job=job,
+        child=False,
+    ) as run:
+        if not weights:
+            _fit(run, setting, model, setting.schedule, "dense", {})
+        gradient = gradients.data_gradient(model, setting.train)
+        predictions, val_predictions, metrics = _evaluate(run, setting, model)
+        checkpoints.save(run.folder / schema.GRADIENT, gradient)
+        title = f"{setting.name}: accuracy {predictions.accuracy:.3f}"
+        pictures.confusion(confusion_table(predictions, setting.data.classes), title).savefig(
+            run.folder / schema.CONFUSION_PICTURE
+        )
+        run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
+    return Dense(
+        run.run_id, False, config_hash, setting.params, metrics, model, gradient, predictions, val_predictions
+    )
+
+
+def prune(store: Store, job: Writer, setting: PruneSetting, dense: Dense, ratio: float) -> Pruned:
+    """The dense model pruned at a ratio and fine-tuned: found in the store, or made.
+
+    Parameters
+    ----------
+    store : Store
+    job : Writer
+        The job that asks for it.
+    setting : PruneSetting
+    dense : Dense
+    ratio : float
+        One of the setting's.
+
+    Raises
+    ------
+    StudyError
+        Where scores are not finite, fine-tuning diverges, or the store does not take the run.
+    """
+    params = setting.pruned_params(dense.params, ratio)
+    config_hash = _config_hash(schema.PRUNED, params, upstream=dense.config_hash)
+    for run in [] if setting.config.force else store.find(config_hash):
+        if missing := store.missing(run.info.run_id, PRUNED_ARTIFACTS):
+            log.warning("pruned run %s lacks %s, and is made again", run.info.run_id, ", ".join(missing))
+            continue
+        return Pruned(run.info.run_id, True, ratio, _final(run.data.metrics))
+    return _prune(store, job, setting, dense, ratio, params, config_hash)
+
+
+def _prune(
+    store: Store,
+    job: Writer,
+    setting: PruneSetting,
+    dense: Dense,
+    ratio: float,
+    params: dict[str, str],
+    config_hash: str,
+) -> Pruned:
+    start = time.perf_counter()
+    name = setting.pruned_name(ratio)
+    model = copy.deepcopy(dense.model)
+    with store.run(
+        name,
+        note=f"Dense run {dense.run_id}, pruned by {setting.pruner} at ratio {ratio:g} and fine-tuned",
+        tags=_tags(schema.PRUNED, config_hash, setting) | {schema.DENSE_RUN_ID: dense.run_id},
+        params=params,
+        dataset=setting.mlflow_dataset,
+        job=job,
+        child=True,
+    ) as run:
+        kept = pruning_masks(setting, dense, ratio)
+        _fit(run, setting, model, setting.fine_tuning, "fine-tuning", kept)
+        predictions, val_predictions, metrics = _evaluate(run, setting, model)
+        checkpoints.save(run.folder / schema.MASK, kept)
+        pruned = sum(int((~mask).sum()) for mask in kept.values())
+        metrics[schema.REALIZED_RATIO] = setting.budget.total / (setting.budget.total - pruned)
+        metrics |= _distortion(dense, predictions, val_predictions, setting.data.classes)
+        pictures.recall_change(
+            per_class_table(dense.predictions, setting.data.classes),
+            per_class_table(predictions, setting.data.classes),
+            accuracy=(dense.predictions.accuracy, predictions.accuracy),
+            alpha=metrics[schema.ALPHA],
+            title=name,
+        ).savefig(run.folder / schema.RECALL_PICTURE)
+        run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
+    return Pruned(run.run_id, False, ratio, metrics)
+
+
+def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> dict[str, Tensor]:
+    """Which weights are kept.
+
+    Parameters
+    ----------
+    setting : PruneSetting
+    dense : Dense
+    ratio : float
+
+    Returns
+    -------
+    dict of state-dict names to bool Tensors, True where kept, for every prunable weight
+
+    Raises
+    ------
+    StudyError
+        Where a score is NaN or infinite.
+    """
+    needed = needs(setting.pruner)
+    theta = {name: dense.model.get_parameter(name).detach() for name in setting.prunable}
+    arguments: dict[str, object] = {}
+    if "epsilon" in needed:
+        arguments["epsilon"] = setting.epsilon
+    if "generator" in needed:
+        arguments["generator"] = generator(setting.config.seed, "random pruning")
+    grad = _objective_gradient(setting, dense, theta) if "grad" in needed else {}
+    scores = [
+        PRUNERS[setting.pruner](tensor, **arguments, **({"grad": grad[name]} if grad else {}))
+        for name, tensor in theta.items()
+    ]
+    mask = masks.signed_quantile if setting.pruner == "up-signed" else masks.exact_k
+    return dict(zip(theta, mask(scores, setting.kept[ratio]), strict=True))
+
+
+def _objective_gradient(
+    setting: PruneSetting, dense: Dense, theta: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    grad = dense.gradient
+    if setting.gradient_batches or setting.gradient_mode == "train":
+        grad = gradients.sampled_gradient(
+            dense.model,
+            setting.train,
+            batches=setting.gradient_batches,
+            mode=setting.gradient_mode,
+            batch_size=setting.schedule.batch_size,
+            augmentation=setting.schedule.augmentation,
+            black=setting.normalization.black,
+            seed=setting.config.seed,
+        )
+    weight_decay = setting.schedule.weight_decay if setting.gradient_objective == "regularized" else 0.0
+    return {name: grad[name] + weight_decay * tensor for name, tensor in theta.items()}
+
+
+def _fit(
+    run: Writer,
+    setting: TrainSetting,
+    model: nn.Module,
+    schedule: Schedule,
+    stream: str,
+    kept: dict[str, Tensor],
+) -> None:
+    fitted = fit(
+        model,
+        setting.train,
+        setting.validation,
+        schedule,
+        seed=setting.config.seed,
+        stream=stream,
+        black=setting.normalization.black,
+        masks=kept,
+        released_selection=setting.test if setting.released else None,
+        on_epoch=run.epoch,
+    )
+    run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
+
+
+def _evaluate(
+    run: Writer, setting: TrainSetting, model: nn.Module
+) -> tuple[Predictions, Predictions, dict[str, float]]:
+    """Write the artifacts that dense and pruned runs share; their predictions and final metrics."""
+    predictions, test_loss = predict(model, setting.test)
+    val_predictions, _ = predict(model, setting.validation)
+    classes = setting.data.classes
+    counts = intensification.class_metrics(predictions.label, predictions.predicted, len(classes))
+    checkpoints.save(
+        run.folder / schema.CHECKPOINT,
+        model.state_dict(),
+        checkpoints.describe(setting.config.model, classes, setting.data.image_shape, setting.normalization),
+    )
+    predictions.save(run.folder / schema.PREDICTIONS)
+    val_predictions.save(run.folder / schema.VAL_PREDICTIONS)
+    per_class_table(predictions, classes).to_csv(run.folder / schema.PER_CLASS, index=False)
+    confusion_table(predictions, classes).to_csv(run.folder / schema.CONFUSION)
+    metrics = {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: test_loss}
+    for name, recall, support in zip(
+        schema.metric_names(classes), counts.recall, counts.support, strict=True
+    ):
+        metrics |= {schema.RECALL + name: float(recall), schema.SUPPORT + name: float(support)}
+    return predictions, val_predictions, metrics
+
+
+def _distortion(
+    dense: Dense, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
+) -> dict[str, float]:
+    """Alpha on test and validation images, and the share of each class right before and after."""
+    both = dense.predictions.right & predictions.right
+    support = np.bincount(predictions.label, minlength=len(classes))
+    shares = np.bincount(predictions.label, weights=both, minlength=len(classes)) / support
+    return {
+        schema.ALPHA: _alpha(dense.predictions, predictions, len(classes)),
+        schema.VAL_ALPHA: _alpha(dense.val_predictions, val_predictions, len(classes)),
+        **{
+            schema.BOTH_RIGHT + name: float(share)
+            for name, share in zip(schema.metric_names(classes), shares, strict=True)
+        },
+    }
+
+
+def _alpha(before: Predictions, after: Predictions, classes: int) -> float:
+    balances = (
+        intensification.recall_balance(
+            intensification.class_metrics(part.label, part.predicted, classes).recall, part.accuracy
+        )
+        for part in (before, after)
+    )
+    return float(intensification.alpha(*balances))
+
+
+def per_class_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Columns class, index, support, recall, precision, f1; a row for each class."""
+    counts = intensification.class_metrics(predictions.label, predictions.predicted, len(classes))
+    columns = {name: getattr(counts, name) for name in ("support", "recall", "precision", "f1")}
+    return pd.DataFrame({"class": classes, "index": range(len(classes)), **columns})
+
+
+def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Numbers of images, rows by true class, columns by predicted class."""
+    counts = intensification.class_metrics(predictions.label, predictions.predicted, len(classes))
+    return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
+
+
+def _config_hash(kind: str, params: Mapping[str, str], upstream: str = "") -> str:
+    content = {"kind": kind, "version": STEP_VERSIONS[kind], "upstream": upstream, "params": dict(params)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, str]:
+    return {
+        schema.KIND: kind,
+        schema.CONFIG_HASH: config_hash,
+        schema.ENGINE: ENGINE,
+        schema.DEVICE: setting.device,
+        schema.NORMALIZATION_MEAN: json.dumps(setting.normalization.mean),
+        schema.NORMALIZATION_STD: json.dumps(setting.normalization.std),
+    }
+
+
+def _final(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name not in PER_EPOCH | RUN_ONLY}

@@ -1,0 +1,497 @@
+"""The only writer to MLflow."""
+
+import json
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import sqlalchemy
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service.utils import get_default_host_creds
+from mlflow.tracking.context import registry as context
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.rest_utils import http_request
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis import schema
+from analysis.errors import StudyError
+
+PROBE_SECONDS = 5  # for a connection, and as long again for an answer
+FLUSH_SECONDS = 60
+METRICS_PER_BATCH = 1000
+UNSENT = Path("unsent")
+GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
+STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
+
+log = logging.getLogger(__name__)
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def connect(experiment: str | None = None) -> "Store":
+    """The current tracking store, made first where it is a sqlite file that is not there.
+
+    Parameters
+    ----------
+    experiment : str, optional
+        Name of the experiment that runs go to, made where it is not there. MLflow's current one by default;
+        under `mlflow run` the one of its run, and no other.
+
+    Raises
+    ------
+    StudyError
+        Where the store does not answer within 10 s or cannot be opened, or the experiment cannot be used.
+    """
+    uri = mlflow.get_tracking_uri()
+    try:
+        _probe(uri)
+        client = MlflowClient(uri)
+        job_run_id = os.environ.get("MLFLOW_RUN_ID")
+        if job_run_id:
+            return Store(client, uri, _experiment_of_job(client, uri, job_run_id, experiment), job_run_id)
+        return Store(client, uri, _experiment_id(client, experiment), None)
+    except STORE_ERRORS as error:
+        raise StudyError(
+            f"{_shown(uri)}: the tracking store cannot be used ({_first_line(error)})"
+        ) from error
+
+
+class Store:
+    """A tracking store and the experiment that runs go to.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    uri : str
+    experiment_id : str
+    job_run_id : str, optional
+        The run that `mlflow run` made for this call.
+    """
+
+    def __init__(self, client: MlflowClient, uri: str, experiment_id: str, job_run_id: str | None) -> None:
+        self.client = client
+        self.uri = uri
+        self.experiment_id = experiment_id
+        self.job_run_id = job_run_id
+
+    def find(self, config_hash: str) -> list[Run]:
+        """FINISHED runs of this experiment with this hash, the newest first."""
+        query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
+        with _one_line(self.uri):
+            return list(
+                self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
+            )
+
+    def get(self, run_id: str) -> Run:
+        """A run by its id.
+
+        Raises
+        ------
+        StudyError
+            Where there is none.
+        """
+        return _run(self.client, self.uri, run_id)
+
+    @contextmanager
+    def job(self, name: str, options: Mapping[str, str]) -> Iterator["Writer"]:
+        """The run of kind `job` for one call of an entry point: the one `mlflow run` made, else a new one.
+
+        Parameters
+        ----------
+        name : str
+        options : mapping of str
+            As typed; `mlflow run` has logged them already.
+        """
+        with _one_line(self.uri):
+            if self.job_run_id:
+                run = self.client.get_run(self.job_run_id)
+                if GENERATED_NAME.fullmatch(run.info.run_name):
+                    self.client.set_tag(self.job_run_id, MLFLOW_RUN_NAME, name)
+                self.client.set_tag(self.job_run_id, schema.KIND, schema.JOB)
+                run_id = self.job_run_id
+            else:
+                run_id = self._create(name, {schema.KIND: schema.JOB}, options)
+        with _ended(Writer(self.client, self.uri, run_id)) as writer:
+            yield writer
+
+    @contextmanager
+    def run(
+        self,
+        name: str,
+        *,
+        note: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+        dataset: MlflowDataset,
+        job: "Writer",
+        child: bool,
+    ) -> Iterator["Writer"]:
+        """A new run, ended as FINISHED, or as FAILED or KILLED with the tag `error` where the block raises.
+
+        Parameters
+        ----------
+        name, note : str
+            What the run is, in a few words and in a sentence.
+        tags, params : mapping of str
+        dataset : mlflow.entities.Dataset
+        job : Writer
+            The job that makes this run.
+        child : bool
+            Whether the UI shows it below the job.
+        """
+        parent = {MLFLOW_PARENT_RUN_ID: job.run_id} if child else {}
+        with _one_line(self.uri):
+            run_id = self._create(name, {**tags, **parent, MLFLOW_RUN_NOTE: note}, params)
+            self.client.log_inputs(run_id, [DatasetInput(dataset)])
+        with _ended(Writer(self.client, self.uri, run_id, job_run_id=job.run_id)) as writer:
+            yield writer
+
+    def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> str:
+        run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
+        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
+        return run.info.run_id
+
+    def missing(self, run_id: str, artifacts: Iterable[str]) -> list[str]:
+        """Those of the named artifacts that a run does not have."""
+        with _one_line(self.uri):
+            there = {item.path for item in self.client.list_artifacts(run_id)}
+        return [name for name in artifacts if name not in there]
+
+    @contextmanager
+    def artifact(self, run_id: str, name: str) -> Iterator[Path]:
+        """A local copy of a run's artifact, there while the block runs.
+
+        Raises
+        ------
+        StudyError
+            Where the run has no such artifact.
+        """
+        with artifact(self.client, run_id, name) as path:
+            yield path
+
+
+class Writer:
+    """Collects what a run should hold, and sends it.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    uri : str
+    run_id : str
+    job_run_id : str, optional
+        The job that made the run.
+
+    Attributes
+    ----------
+    folder : Path
+        What is written here becomes the run's artifacts.
+    """
+
+    def __init__(self, client: MlflowClient, uri: str, run_id: str, *, job_run_id: str | None = None) -> None:
+        self.run_id = run_id
+        self.folder = Path(tempfile.mkdtemp(prefix="pruning-study-"))
+        self._client = client
+        self._uri = uri
+        self._job_run_id = job_run_id
+        self._metrics: list[Metric] = []
+        self._tags: dict[str, str] = {}
+        self._flushed = time.monotonic()
+
+    def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Metrics of one epoch; they are sent once a minute."""
+        self.metrics(metrics, step=epoch)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._flushed = time.monotonic()
+            try:
+                self._send_metrics()
+            except STORE_ERRORS as error:
+                log.warning("%s: %s; going on", _shown(self._uri), _first_line(error))
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Metrics; NaN is left out, for what is undefined has no value."""
+        now = int(time.time() * 1000)
+        self._metrics += [Metric(key, value, now, step) for key, value in values.items() if value == value]
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        self._tags.update(values)
+
+    def _send_metrics(self) -> None:
+        while self._metrics:
+            self._client.log_batch(self.run_id, metrics=self._metrics[:METRICS_PER_BATCH])
+            self._metrics = self._metrics[METRICS_PER_BATCH:]
+
+    def finish(self) -> None:
+        """Send all there is and end the run as FINISHED.
+
+        Raises
+        ------
+        StudyError
+            Where the store does not take it; says where it is kept, and how to send it.
+        """
+        try:
+            self._send_metrics()
+            self._client.log_batch(
+                self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()]
+            )
+            if any(self.folder.iterdir()):
+                self._client.log_artifacts(self.run_id, str(self.folder))
+            self._client.set_terminated(self.run_id, "FINISHED")
+        except STORE_ERRORS as error:
+            kept = self._keep()
+            raise StudyError(
+                f"{_shown(self._uri)} did not take run {self.run_id} ({_first_line(error)}): it is kept in {kept}; "
+                f"send it with: pruning-study send {kept}"
+            ) from error
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _keep(self) -> Path:
+        kept = UNSENT / self.run_id
+        shutil.copytree(self.folder, kept / "artifacts")
+        record = {
+            "tracking_uri": self._uri,
+            "run_id": self.run_id,
+            "job_run_id": self._job_run_id,
+            "tags": self._tags,
+            "metrics": [[m.key, m.value, m.timestamp, m.step] for m in self._metrics],
+        }
+        (kept / "run.json").write_text(json.dumps(record, indent=1))
+        return kept
+
+    def abort(self, status: str, reason: str) -> None:
+        """End the run as FAILED or KILLED, with what has been measured so far."""
+        try:
+            _probe(self._uri)
+            self._send_metrics()
+            self._client.set_tag(self.run_id, schema.ERROR, reason)
+            self._client.set_terminated(self.run_id, status)
+        except STORE_ERRORS as error:
+            log.warning("run %s is left RUNNING: %s", self.run_id, _first_line(error))
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def send(folder: Path) -> str:
+    """Send a run that was kept because the store did not take it, and remove the folder.
+
+    Parameters
+    ----------
+    folder : Path
+        As the message named it.
+
+    Returns
+    -------
+    str
+        The run's id.
+
+    Raises
+    ------
+    StudyError
+        Where the folder holds no such run, or the store still does not take it.
+    """
+    try:
+        record: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{folder}: no unsent run in it ({_first_line(error)})") from error
+    uri = record["tracking_uri"]
+    with _one_line(uri):
+        _probe(uri)
+        client = MlflowClient(uri)
+        for start in range(0, len(record["metrics"]), METRICS_PER_BATCH):
+            batch = [Metric(*values) for values in record["metrics"][start : start + METRICS_PER_BATCH]]
+            client.log_batch(record["run_id"], metrics=batch)
+        client.log_batch(record["run_id"], tags=[RunTag(key, value) for key, value in record["tags"].items()])
+        client.log_artifacts(record["run_id"], str(folder / "artifacts"))
+        client.set_terminated(record["run_id"], "FINISHED")
+        if schema.ERROR in client.get_run(record["run_id"]).data.tags:
+            client.delete_tag(record["run_id"], schema.ERROR)
+        if record["job_run_id"]:
+            client.set_terminated(record["job_run_id"], "FAILED")
+    shutil.rmtree(folder)
+    return record["run_id"]
+
+
+def end_job(status: str, reason: str) -> None:
+    """End the run that `mlflow run` made, where the call ended before it was taken up as its job.
+
+    Parameters
+    ----------
+    status : {"FAILED", "KILLED"}
+    reason : str
+    """
+    try:
+        uri = mlflow.get_tracking_uri()
+        _probe(uri)
+        client = MlflowClient(uri)
+        run = client.get_run(os.environ["MLFLOW_RUN_ID"])
+        if run.info.status == "RUNNING":
+            client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
+            Writer(client, uri, run.info.run_id).abort(status, reason)
+    except STORE_ERRORS as error:
+        log.warning("the run of this call could not be ended: %s", _first_line(error))
+
+
+@contextmanager
+def artifact(client: MlflowClient, run_id: str, name: str) -> Iterator[Path]:
+    """As `Store.artifact`, of any client."""
+    with tempfile.TemporaryDirectory(prefix="pruning-study-") as folder:
+        try:
+            path = Path(client.download_artifacts(run_id, name, folder))
+        except STORE_ERRORS as error:
+            raise StudyError(f"run {run_id} has no artifact {name} ({_first_line(error)})") from error
+        yield path
+
+
+@contextmanager
+def checkpoint(run_id: str) -> Iterator[Path]:
+    """The checkpoint of a run of the current store, or of the one result of a job.
+
+    Raises
+    ------
+    StudyError
+        Where there is no such run or checkpoint, or the job has several results.
+    """
+    uri = mlflow.get_tracking_uri()
+    with _one_line(uri):
+        _probe(uri)
+    client = MlflowClient(uri)
+    tags = _run(client, uri, run_id).data.tags
+    if tags.get(schema.KIND) == schema.JOB:
+        results = (tags.get(schema.PRUNED_RUN_IDS) or tags.get(schema.DENSE_RUN_ID) or "").split(",")
+        if len(results) > 1 or not results[0]:
+            raise StudyError(
+                f"run {run_id} is a job with several results or none: name one of {', '.join(results)}"
+            )
+        run_id = results[0]
+    with artifact(client, run_id, schema.CHECKPOINT) as path:
+        yield path
+
+
+@contextmanager
+def _ended(writer: Writer) -> Iterator[Writer]:
+    try:
+        yield writer
+        writer.finish()
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt)
+        writer.abort("KILLED" if killed else "FAILED", "interrupted" if killed else _first_line(error))
+        raise
+
+
+@contextmanager
+def _one_line(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise StudyError(f"{_shown(uri)}: {_first_line(error)}") from error
+
+
+def _run(client: MlflowClient, uri: str, run_id: str) -> Run:
+    try:
+        return client.get_run(run_id)
+    except STORE_ERRORS as error:
+        raise StudyError(f"no run {run_id} in {_shown(uri)} ({_first_line(error)})") from error
+
+
+def _probe(uri: str) -> None:
+    """Fail within 10 s where MLflow would retry for minutes; make a sqlite store that is not there."""
+    scheme = uri.split(":", 1)[0]
+    if scheme in ("http", "https"):
+        creds = get_default_host_creds(uri)
+        response = http_request(creds, "/health", "GET", max_retries=0, timeout=PROBE_SECONDS)
+        if response.status_code >= 500:
+            raise MlflowException(f"it answers with status {response.status_code}")
+    elif scheme.startswith("sqlite"):
+        _make_sqlite(uri)
+    elif scheme.startswith(("postgresql", "mysql")):
+        try:
+            engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
+        except ImportError as error:
+            raise MlflowException(f"its driver is not installed: {error}") from error
+        with engine.connect():
+            pass
+        engine.dispose()
+
+
+def _make_sqlite(uri: str) -> None:
+    path = Path(sqlalchemy.make_url(uri).database or "")
+    # Two processes that make the same store at once break it for good, hence the lock; in WAL mode readers and
+    # a writer do not wait for one another.
+    with FileLock(f"{path}.lock"):
+        try:
+            if path.is_file():
+                _execute(path, "PRAGMA schema_version")
+            MlflowClient(uri).search_experiments(max_results=1)
+            _execute(path, "PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            raise MlflowException(str(error)) from error
+
+
+def _execute(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection.execute(statement)
+    finally:
+        connection.close()
+
+
+def _experiment_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: str | None) -> str:
+    try:
+        job = client.get_run(job_run_id)
+    except MlflowException as error:
+        raise StudyError(
+            f"$MLFLOW_RUN_ID names run {job_run_id}, which is not in {_shown(uri)}: under `mlflow run` a relative "
+            "MLFLOW_TRACKING_URI is taken from the project's folder; make it absolute"
+        ) from error
+    current = client.get_experiment(job.info.experiment_id)
+    if experiment not in (None, current.name):
+        raise StudyError(
+            f"{experiment!r}: under `mlflow run` runs go to its own experiment, here {current.name!r}; choose it "
+            f"with: mlflow run . --experiment-name {experiment}",
+            option="--experiment",
+        )
+    return current.experiment_id
+
+
+def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
+    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    if not name:
+        return os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, "Default")
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return client.create_experiment(name)
+    if found.lifecycle_stage != "active":
+        raise StudyError(
+            f"experiment {name!r} is deleted: restore it, or name another", option="--experiment"
+        )
+    return found.experiment_id
+
+
+@cache
+def _context_tags() -> dict[str, str]:
+    return context.resolve_tags()
+
+
+def _shown(uri: str) -> str:
+    """A tracking URI without its password."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:500] if lines else type(error).__name__
