@@ -79,6 +79,12 @@ CONFUSION_PICTURE = "confusion.png"
 RECALL_PICTURE = "recall_balance.png"
 SUMMARY = "summary.csv"
 
+# Arrays in PREDICTIONS and VAL_PREDICTIONS
+LABEL = "label"
+PREDICTED = "predicted"
+TOP5 = "top5"
+CONFIDENCE = "confidence"
+
 _LONGEST_METRIC_NAME = 250 - len(BOTH_RIGHT)
 
 

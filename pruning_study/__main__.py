@@ -37,11 +37,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed(dataclasses.fields(config)):
             # A flag takes a value too, since an MLproject can only pass `--force {force}`.
-            flag = (
-                {"is_flag": False, "flag_value": "true", "type": click.BOOL}
-                if item.type in ("bool", bool)
-                else {}
-            )
+            flag = {"is_flag": False, "flag_value": "true", "type": click.BOOL} if item.type in ("bool", bool) else {}
             settings: dict[str, Any] = {"type": _Checked(item), **flag}
             command = click.option(
                 option_name(item.name),

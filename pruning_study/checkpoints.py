@@ -48,8 +48,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
     """
     # Tensors that share memory or lie in another memory layout are not taken as they are.
     plain = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in tensors.items()
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     save_file(plain, path, metadata)
 

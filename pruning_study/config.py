@@ -55,9 +55,7 @@ def _within(low: float, high: float, *, low_too: bool = False) -> Check:
         number = _number(value)
         if not (low < number < high or (low_too and number == low)):
             bounds = f"above {low:g}" if not low_too else f"at least {low:g}"
-            raise ValueError(
-                f"{value} should be {bounds}" + (f" and below {high:g}" if high < math.inf else "")
-            )
+            raise ValueError(f"{value} should be {bounds}" + (f" and below {high:g}" if high < math.inf else ""))
         return number
 
     return check
@@ -68,9 +66,7 @@ def _choice(names: Iterable[str]) -> Check:
         if value in names:
             return value
         near = difflib.get_close_matches(value, names, n=1)
-        raise ValueError(
-            f"{value!r}: " + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}")
-        )
+        raise ValueError(f"{value!r}: " + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}"))
 
     return check
 
@@ -96,9 +92,7 @@ def _data_dir() -> str:
 def _option(default: Any, check: Check, help: str) -> Any:
     """A field whose default is text, as typed; `auto` stands for None."""
     auto = default == AUTO
-    return field(
-        default=None if auto else check(default), metadata={"check": check, "auto": auto, "help": help}
-    )
+    return field(default=None if auto else check(default), metadata={"check": check, "auto": auto, "help": help})
 
 
 @dataclass(frozen=True)
@@ -111,39 +105,25 @@ class TrainConfig:
         Where a value is not what its option takes.
     """
 
-    dataset: str = _option(
-        "fashion-mnist-mini", _text, "Data set: a name, an .npz file or a folder of images."
-    )
+    dataset: str = _option("fashion-mnist-mini", _text, "Data set: a name, an .npz file or a folder of images.")
     model: str = _option("lenet5", _text, "lenet5, resnet20|32|44|56|110, or package.module:factory.")
-    weights: Path | None = _option(
-        AUTO, Path, "Trained weights, .safetensors: the dense model, without training."
-    )
+    weights: Path | None = _option(AUTO, Path, "Trained weights, .safetensors: the dense model, without training.")
     recipe: str | None = _option(
         AUTO, _choice(RECIPES), f"Training schedule, {' or '.join(RECIPES)}. Auto: the model's own."
     )
     protocol: str = _option(
         "paper", _choice(("paper", "released")), "The paper's text, or what its released code does instead."
     )
-    seed: int = _option(
-        "0", _integer(0), "Of initial weights, batch order, validation split and random scores."
-    )
+    seed: int = _option("0", _integer(0), "Of initial weights, batch order, validation split and random scores.")
     epochs: int | None = _option(AUTO, _integer(1), "Epochs of dense training. Auto: the recipe's.")
     batch_size: int | None = _option(AUTO, _integer(1), "Auto: the recipe's.")
-    learning_rate: float | None = _option(
-        AUTO, _within(0, math.inf), "Of the first phase. Auto: the recipe's."
-    )
+    learning_rate: float | None = _option(AUTO, _within(0, math.inf), "Of the first phase. Auto: the recipe's.")
     momentum: float | None = _option(AUTO, _within(0, 1, low_too=True), "Nesterov's. Auto: the recipe's.")
     weight_decay: float | None = _option(AUTO, _within(0, math.inf, low_too=True), "Auto: the recipe's.")
-    validation_fraction: float = _option(
-        "0.1", _within(0, 1), "Share of the training data held out to choose epochs."
-    )
-    device: str | None = _option(
-        AUTO, _choice(("cpu", "cuda")), "cpu or cuda. Auto: cuda where there is one."
-    )
+    validation_fraction: float = _option("0.1", _within(0, 1), "Share of the training data held out to choose epochs.")
+    device: str | None = _option(AUTO, _choice(("cpu", "cuda")), "cpu or cuda. Auto: cuda where there is one.")
     data_dir: Path = _option(AUTO, Path, "Folder of the data sets. Auto: $PRUNING_STUDY_DATA, or data.")
-    image_size: int | None = _option(
-        AUTO, _integer(1), "Resize images to this height and width. Auto: as they are."
-    )
+    image_size: int | None = _option(AUTO, _integer(1), "Resize images to this height and width. Auto: as they are.")
     experiment: str | None = _option(AUTO, _text, "MLflow experiment. Auto: the current one.")
     force: bool = _option("false", _boolean, "Train anew what is there already.")
 
@@ -167,9 +147,7 @@ class PruneConfig(TrainConfig):
         _within(0, math.inf, low_too=True),
         "Weight of UP's undecay term. Auto: the weight decay, or 5e-4 where 0.",
     )
-    dense_run_id: str | None = _option(
-        AUTO, _text, "Dense run to start from. Auto: found by its options, or made."
-    )
+    dense_run_id: str | None = _option(AUTO, _text, "Dense run to start from. Auto: found by its options, or made.")
     gradient_objective: str | None = _option(
         AUTO, _choice(("regularized", "data")), "Gradient with or without weight decay. Auto: regularized."
     )
@@ -192,9 +170,7 @@ class PruneConfig(TrainConfig):
         if self.ratio is None:
             object.__setattr__(self, "ratio", (1.0,) if self.pruner == "none" else (10.0,))
         if self.pruner == "none" and self.ratio != (1.0,):
-            raise StudyError(
-                "the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio"
-            )
+            raise StudyError("the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio")
 
 
 def option_name(name: str) -> str:

@@ -53,11 +53,9 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """32 hexadecimal digits of the content: images, labels and class names, in their order."""
-        content = hashlib.sha256(
-            repr((self.classes, self.train_images.shape, self.test_images.shape)).encode()
-        )
+        content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            content.update(np.ascontiguousarray(array))
+            content.update(np.ascontiguousarray(array).data)
         return content.hexdigest()[:32]
 
 
@@ -118,9 +116,7 @@ def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, n
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
-            raise StudyError(
-                f"class {label} has 1 training image: it takes 2, one to train on and one for validation"
-            )
+            raise StudyError(f"class {label} has 1 training image: it takes 2, one to train on and one for validation")
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         chosen.append(generator.permutation(members)[:count])
     validation = np.sort(np.concatenate(chosen))
@@ -181,9 +177,7 @@ def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
     if "class_names" in arrays:
         classes = tuple(str(item) for item in arrays["class_names"])
     else:
-        classes = tuple(
-            str(label) for label in range(max(part.max(initial=-1) for part in labels.values()) + 1)
-        )
+        classes = tuple(str(label) for label in range(max(part.max(initial=-1) for part in labels.values()) + 1))
     return _checked(name, classes, images, labels, str(path))
 
 
@@ -237,12 +231,8 @@ def _from_folder(folder: Path, image_size: int | None) -> Dataset:
     images, labels = {}, {}
     for part in PARTS:
         if gone := sorted(set(classes) - set(names[part])):
-            raise StudyError(
-                f"{folder / part}: no folder for class {', '.join(gone)}, which the other part has"
-            )
-        files = [
-            (path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)
-        ]
+            raise StudyError(f"{folder / part}: no folder for class {', '.join(gone)}, which the other part has")
+        files = [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
         pictures = (_read_picture(path, image_size) for path, _ in files)
         images[part] = _stacked(_of_one_size(pictures, [path for path, _ in files]))
         labels[part] = np.array([index for _, index in files], dtype=np.int64)
@@ -254,9 +244,7 @@ def _from_folder(folder: Path, image_size: int | None) -> Dataset:
 
 def _class_folders(part: Path) -> list[Path]:
     if not part.is_dir():
-        raise StudyError(
-            f"{part}: no such folder; it takes train/<class>/*.png|jpg and test/<class>/*.png|jpg"
-        )
+        raise StudyError(f"{part}: no such folder; it takes train/<class>/*.png|jpg and test/<class>/*.png|jpg")
     return [path for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
@@ -316,9 +304,7 @@ def _checked(
         raise StudyError(f"{source}: two classes have the same name")
     if images["train"].shape[1:] != images["test"].shape[1:]:
         shapes = " and ".join(str(images[part].shape[1:]) for part in PARTS)
-        raise StudyError(
-            f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size"
-        )
+        raise StudyError(f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size")
     for part in PARTS:
         _check_labels(f"{source}: {part}", len(images[part]), labels[part], classes)
     return Dataset(name, classes, images["train"], labels["train"], images["test"], labels["test"], source)
@@ -346,7 +332,7 @@ def _download(name: str, target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
             arrays = _from_torchvision(name, folder)
             part = Path(folder, target.name)
-            np.savez(part, **arrays)
+            np.savez(part, allow_pickle=False, **arrays)
             part.rename(target)
     except Exception as error:
         reason = str(error).strip().splitlines()

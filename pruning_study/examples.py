@@ -94,7 +94,7 @@ def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:
     -------
     Tensor [N, C, H, W], channels last in memory
     """
-    count, channels, height, width = images.shape
+    count, _, height, width = images.shape
     device = images.device
     flip = torch.randint(2, (count, 1), generator=random).to(device).bool()
     offsets = torch.randint(2 * PADDING + 1, (2, count, 1), generator=random).to(device)

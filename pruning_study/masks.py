@@ -159,9 +159,7 @@ def signed_quantile(scores: Sequence[Tensor], k: int) -> list[Tensor]:
 def _flat(scores: Sequence[Tensor]) -> np.ndarray:
     flat = torch.cat([score.flatten() for score in scores]).double().cpu().numpy()
     if bad := int(np.count_nonzero(~np.isfinite(flat))):
-        raise StudyError(
-            f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the dense model has diverged"
-        )
+        raise StudyError(f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the dense model has diverged")
     return flat
 
 

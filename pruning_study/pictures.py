@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 BEFORE, AFTER, LOST, GAINED = "#767676", "#0072b2", "#d55e00", "#009e73"
 LARGEST_ANNOTATED = 20
+MOST_NAMED = 4
 DPI = 120
 
 
@@ -32,9 +33,7 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
     for row, column in np.argwhere(shares >= 0.005) if annotated else ():
         color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(
-            column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=color, fontsize=8
-        )
+        axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=color, fontsize=8)
     return figure
 
 
@@ -67,12 +66,12 @@ def _recalls(axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[fl
     colors = np.where(change[order] < 0, LOST, GAINED)
     axes.hlines(places, start, end, colors=colors, linewidth=2)
     axes.scatter(start, places, color=BEFORE, s=22, zorder=3, label="recall before pruning")
-    axes.scatter(end, places, color=colors, marker="D", s=22, zorder=3, label="recall after (orange: lost)")
+    axes.scatter(end, places, color=colors, marker="D", s=22, zorder=3, label="recall after, orange where lost")
     for value, color, name in zip(accuracy, (BEFORE, AFTER), ("before", "after"), strict=True):
         axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {name}, {value:.3f}")
     size = 9 if len(order) <= 30 else 6
     labels = [
-        f"{name}  {100 * change[index]:+.1f}" for index, name in zip(order, before["class"].iloc[order])
+        f"{name}  {100 * change[index]:+.1f}" for index, name in zip(order, before["class"].iloc[order], strict=True)
     ]
     axes.set_yticks(places, labels, fontsize=size)
     axes.set(xlabel="recall", title="What each class lost, in points")
@@ -81,9 +80,7 @@ def _recalls(axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[fl
     axes.grid(axis="x", alpha=0.3)
 
 
-def _balances(
-    axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float], alpha: float
-) -> None:
+def _balances(axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float], alpha: float) -> None:
     start, end = (
         (table["recall"].to_numpy() - mean) / mean if mean else np.zeros(len(table))
         for table, mean in zip((before, after), accuracy, strict=True)
@@ -94,9 +91,9 @@ def _balances(
     if np.isfinite(alpha):
         axes.plot(line, alpha * line, color=AFTER, linewidth=1.5, label=f"slope alpha = {alpha:.2f}")
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
-    if len(start) <= LARGEST_ANNOTATED:
-        for x, y, name in zip(start, end, before["class"], strict=True):
-            axes.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+    for index in np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]:
+        place = (start[index], end[index])
+        axes.annotate(before["class"].iloc[index], place, xytext=(6, -3), textcoords="offset points", fontsize=8)
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),

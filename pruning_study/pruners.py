@@ -78,9 +78,7 @@ def random(theta: Tensor, *, generator: Generator) -> Tensor:
     generator : torch.Generator
         Seeded by the run's seed.
     """
-    return (
-        theta.new_empty(theta.shape, device=generator.device).uniform_(generator=generator).to(theta.device)
-    )
+    return theta.new_empty(theta.shape, device=generator.device).uniform_(generator=generator).to(theta.device)
 
 
 def unpruned(theta: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import Run
-from torch import nn
+from torch import Tensor, nn
 
 from analysis import schema
 from analysis.errors import StudyError
@@ -45,10 +45,11 @@ class TrainSetting:
         self.train_indices, self.validation_indices = datasets.split(
             self.data.train_labels, config.validation_fraction, config.seed
         )
-        self.weights, self.weights_metadata = (
-            checkpoints.load(config.weights) if config.weights else (None, {})
-        )
+        self.weights, self.weights_metadata = self._given_weights()
         self.model = self._initial_model()
+
+    def _given_weights(self) -> tuple[dict[str, Tensor], checkpoints.Metadata]:
+        return checkpoints.load(self.config.weights) if self.config.weights else ({}, {})
 
     def _adapted(self, schedule: Schedule, epochs: int | None, learning_rate: float | None) -> Schedule:
         config = self.config
@@ -115,9 +116,7 @@ class TrainSetting:
         if digest := models.source_digest(config.model):
             params[schema.MODEL_DIGEST] = digest
         if config.weights:
-            return params | {
-                schema.WEIGHTS_DIGEST: hashlib.sha256(config.weights.read_bytes()).hexdigest()[:32]
-            }
+            return params | {schema.WEIGHTS_DIGEST: hashlib.sha256(config.weights.read_bytes()).hexdigest()[:32]}
         return params | {
             **_loop_params(self.schedule),
             schema.EPOCHS: text(self.schedule.epochs),
@@ -229,9 +228,7 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
         given, there = getattr(config, item.name), item.metadata["check"](dense.data.params[item.name])
         said = datasets.dataset_name(given) if item.name == schema.DATASET else given
         if given != item.default and said != there:
-            raise StudyError(
-                f"{given} is not what dense run {run_id} has: {there}", option=option_name(item.name)
-            )
+            raise StudyError(f"{given} is not what dense run {run_id} has: {there}", option=option_name(item.name))
         if given == item.default:
             taken[item.name] = there
     return replace(config, **taken)

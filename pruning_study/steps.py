@@ -186,12 +186,10 @@ def _train(store: Store, job: Writer, setting: TrainSetting, config_hash: str) -
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
         title = f"{setting.name}: accuracy {predictions.accuracy:.3f}"
         pictures.confusion(confusion_table(predictions, setting.data.classes), title).savefig(
-            run.folder / schema.CONFUSION_PICTURE
+            run.folder / schema.CONFUSION_PICTURE, bbox_inches="tight"
         )
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
-    return Dense(
-        run.run_id, False, config_hash, setting.params, metrics, model, gradient, predictions, val_predictions
-    )
+    return Dense(run.run_id, False, config_hash, setting.params, metrics, model, gradient, predictions, val_predictions)
 
 
 def prune(store: Store, job: Writer, setting: PruneSetting, dense: Dense, ratio: float) -> Pruned:
@@ -256,7 +254,7 @@ def _prune(
             accuracy=(dense.predictions.accuracy, predictions.accuracy),
             alpha=metrics[schema.ALPHA],
             title=name,
-        ).savefig(run.folder / schema.RECALL_PICTURE)
+        ).savefig(run.folder / schema.RECALL_PICTURE, bbox_inches="tight")
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     return Pruned(run.run_id, False, ratio, metrics)
 
@@ -295,9 +293,7 @@ def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> dict[str
     return dict(zip(theta, mask(scores, setting.kept[ratio]), strict=True))
 
 
-def _objective_gradient(
-    setting: PruneSetting, dense: Dense, theta: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _objective_gradient(setting: PruneSetting, dense: Dense, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
     grad = dense.gradient
     if setting.gradient_batches or setting.gradient_mode == "train":
         grad = gradients.sampled_gradient(
@@ -355,9 +351,7 @@ def _evaluate(
     per_class_table(predictions, classes).to_csv(run.folder / schema.PER_CLASS, index=False)
     confusion_table(predictions, classes).to_csv(run.folder / schema.CONFUSION)
     metrics = {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: test_loss}
-    for name, recall, support in zip(
-        schema.metric_names(classes), counts.recall, counts.support, strict=True
-    ):
+    for name, recall, support in zip(schema.metric_names(classes), counts.recall, counts.support, strict=True):
         metrics |= {schema.RECALL + name: float(recall), schema.SUPPORT + name: float(support)}
     return predictions, val_predictions, metrics
 

@@ -38,6 +38,8 @@ UNSENT = Path("unsent")
 GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
 
+# MLflow would draw a bar for every artifact it reads.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 log = logging.getLogger(__name__)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -66,9 +68,7 @@ def connect(experiment: str | None = None) -> "Store":
             return Store(client, uri, _experiment_of_job(client, uri, job_run_id, experiment), job_run_id)
         return Store(client, uri, _experiment_id(client, experiment), None)
     except STORE_ERRORS as error:
-        raise StudyError(
-            f"{_shown(uri)}: the tracking store cannot be used ({_first_line(error)})"
-        ) from error
+        raise StudyError(f"{_shown(uri)}: the tracking store cannot be used ({_first_line(error)})") from error
 
 
 class Store:
@@ -93,9 +93,7 @@ class Store:
         """FINISHED runs of this experiment with this hash, the newest first."""
         query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
         with _one_line(self.uri):
-            return list(
-                self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
-            )
+            return list(self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"]))
 
     def get(self, run_id: str) -> Run:
         """A run by its id.
@@ -245,9 +243,7 @@ class Writer:
         """
         try:
             self._send_metrics()
-            self._client.log_batch(
-                self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()]
-            )
+            self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
             if any(self.folder.iterdir()):
                 self._client.log_artifacts(self.run_id, str(self.folder))
             self._client.set_terminated(self.run_id, "FINISHED")
@@ -374,9 +370,7 @@ def checkpoint(run_id: str) -> Iterator[Path]:
     if tags.get(schema.KIND) == schema.JOB:
         results = (tags.get(schema.PRUNED_RUN_IDS) or tags.get(schema.DENSE_RUN_ID) or "").split(",")
         if len(results) > 1 or not results[0]:
-            raise StudyError(
-                f"run {run_id} is a job with several results or none: name one of {', '.join(results)}"
-            )
+            raise StudyError(f"run {run_id} is a job with several results or none: name one of {', '.join(results)}")
         run_id = results[0]
     with artifact(client, run_id, schema.CHECKPOINT) as path:
         yield path
@@ -476,9 +470,7 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     if found is None:
         return client.create_experiment(name)
     if found.lifecycle_stage != "active":
-        raise StudyError(
-            f"experiment {name!r} is deleted: restore it, or name another", option="--experiment"
-        )
+        raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="--experiment")
     return found.experiment_id
 
 

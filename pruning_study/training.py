@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -75,7 +76,7 @@ def fit(
     StudyError
         Where the loss becomes NaN or infinite.
     """
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     masked = apply_masks(model, masks or {})
     random = generator(seed, stream)
     best_loss, best_epoch, best_weights = math.inf, 0, {}
@@ -100,9 +101,7 @@ def fit(
                     schema.VAL_ACCURACY: val_accuracy,
                 }
                 on_epoch(epoch, metrics)
-                progress.set_postfix(
-                    loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False
-                )
+                progress.set_postfix(loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False)
                 progress.update()
                 loss = val_loss
                 if released_selection:
@@ -164,7 +163,7 @@ def _train_epoch(
         loss.backward()
         # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
         for parameter, mask in masked:
-            parameter.grad.mul_(mask)
+            cast(Tensor, parameter.grad).mul_(mask)
         optimizer.step()
         optimizer.zero_grad()
         # The loss stays on the device: reading it here would make the device wait at every step.

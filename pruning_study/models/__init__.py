@@ -38,11 +38,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
     """
     if ":" not in name and name not in MODELS:
         near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"there are {', '.join(MODELS)}, and package.module:factory"
-        )
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODELS)}, and package.module:factory"
         raise StudyError(f"{name!r} is no model: {hint}", option="--model")
     module_name, _, function = MODELS.get(name, name).partition(":")
     if str(Path.cwd()) not in sys.path:
@@ -92,9 +88,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise StudyError(
-            f"{name} fails on images of shape {shape[1:]}: {reason}", option="--model"
-        ) from error
+        raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}", option="--model") from error
     if getattr(logits, "shape", None) != (2, num_classes):
         raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option="--model")
     return model

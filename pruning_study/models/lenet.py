@@ -17,9 +17,7 @@ class LeNet5(nn.Module):
     def __init__(self, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> None:
         super().__init__()
         if min(image_size) < SMALLEST:
-            raise StudyError(
-                f"lenet5 needs images of at least {SMALLEST}x{SMALLEST} pixels, not {image_size}"
-            )
+            raise StudyError(f"lenet5 needs images of at least {SMALLEST}x{SMALLEST} pixels, not {image_size}")
         height, width = (((side - 2) // 2 - 2) // 2 for side in image_size)
         self.conv1 = nn.Conv2d(in_channels, 6, 3)
         self.conv2 = nn.Conv2d(6, 16, 3)
