@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pruning_study.examples import Examples
 
-BATCH_SIZE = 500
+BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)

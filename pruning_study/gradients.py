@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pruning_study.examples import Examples, flip_crop, generator, shuffled_batches
 
-BATCH_SIZE = 250
+BATCH_SIZE = 128
 
 
 def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:

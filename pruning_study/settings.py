@@ -39,6 +39,7 @@ class TrainSetting:
         self.config = config
         self.released = config.protocol == "released"
         self.device = _device(config.device)
+        models.set_threads(config.model)
         self.recipe = config.recipe or ("resnet-cifar" if config.model.startswith("resnet") else "lenet5")
         self.schedule = self._adapted(RECIPES[self.recipe].dense, config.epochs, config.learning_rate)
         self.data = datasets.load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,18 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     if getattr(logits, "shape", None) != (2, num_classes):
         raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option="--model")
     return model
+
+
+def set_threads(name: str) -> None:
+    """One CPU thread for LeNet5, unless the environment says otherwise.
+
+    A second thread gains it nothing, and costs it nearly everything where another process wants the core; and
+    the last digits of the results depend on their number.
+    """
+    import torch
+
+    if name == "lenet5" and not os.environ.get("OMP_NUM_THREADS"):
+        torch.set_num_threads(1)
 
 
 def source_digest(name: str) -> str | None:
