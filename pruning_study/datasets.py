@@ -4,8 +4,6 @@ import difflib
 import hashlib
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from analysis.errors import StudyError
+from pruning_study import archives
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "data" / "fashion_mnist_mini.npz"
@@ -169,7 +168,8 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
 
 
 def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
-    arrays = _read_npz(path)
+    required = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
+    arrays = archives.read(path, required, optional=["class_names"])
     images, labels = {}, {}
     for part in PARTS:
         images[part] = _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images", image_size)
@@ -179,27 +179,6 @@ def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
     else:
         classes = tuple(str(label) for label in range(max(part.max(initial=-1) for part in labels.values()) + 1))
     return _checked(name, classes, images, labels, str(path))
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    required = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in required if key not in archive.files]
-            arrays = {key: archive[key] for key in [*required, "class_names"] if key in archive.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise StudyError(f"{path}: not a complete .npz file ({type(error).__name__}: {error})") from error
-    if missing:
-        raise StudyError(f"{path}: no {', '.join(missing)} in it; it takes {', '.join(required)}")
-    return arrays
 
 
 def _npz_images(images: np.ndarray, where: str, image_size: int | None) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Predictions of a model, and what they come to."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pruning_study import archives
 from pruning_study.examples import Examples
 
 BATCH_SIZE = 128
@@ -41,14 +42,18 @@ class Predictions:
         return float(self.right.mean())
 
     def save(self, path: Path) -> None:
-        np.savez_compressed(
-            path, label=self.label, predicted=self.predicted, top5=self.top5, confidence=self.confidence
-        )
+        np.savez_compressed(path, allow_pickle=False, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(arrays["label"], arrays["predicted"], arrays["top5"], arrays["confidence"])
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        StudyError
+            Where the file is not such an archive.
+        """
+        return cls(**archives.read(path, [field.name for field in fields(cls)]))
 
 
 def logits(model: nn.Module, examples: Examples) -> Tensor:

@@ -1,7 +1,7 @@
 """A store, small real data and a command line that the tests share."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click.testing
@@ -42,7 +42,7 @@ def session_store(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def store_uri(
     session_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[str]:
+) -> str:
     """An experiment of the test's own, current, in a folder of its own."""
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "PRUNING_STUDY_")):
@@ -51,7 +51,7 @@ def store_uri(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
-    yield session_store
+    return session_store
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ class TestNpz:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 0xFF
         path.write_bytes(content)
-        with pytest.raises(StudyError, match="not a complete .npz"):
+        with pytest.raises(StudyError, match=r"not a complete \.npz"):
             load(path, tmp_path)
 
 

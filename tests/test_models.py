@@ -75,7 +75,8 @@ def own_models(tmp_path, monkeypatch):
     source = """
         import torch.nn as nn
         def net(num_classes, in_channels):
-            return nn.Sequential(nn.Conv2d(in_channels, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))
+            pool = nn.AdaptiveAvgPool2d(1)
+            return nn.Sequential(nn.Conv2d(in_channels, 3, 3), pool, nn.Flatten(), nn.Linear(3, num_classes))
         def wrong(num_classes, in_channels):
             return net(num_classes + 1, in_channels)
         def broken(num_classes, in_channels):

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from pruning_study.examples import Examples, Normalization, flip_crop, generator, shuffled_batches, to_device
+
+
+def test_normalization_of_known_pixels():
+    images = np.array([[[[0, 255]], [[51, 102]]]], dtype=np.uint8)  # [1, 2, 1, 2]
+    examples = to_device(images, np.array([1]), Normalization([0.5, 0.2], [0.5, 0.1]), "cpu")
+    torch.testing.assert_close(examples.images, torch.tensor([[[[-1.0, 1.0]], [[0.0, 2.0]]]]))
+    torch.testing.assert_close(Normalization([0.5, 0.2], [0.5, 0.1]).black, torch.tensor([-1.0, -2.0]))
+
+
+def test_floats_in_0_to_1_are_normalised_as_bytes_are():
+    normalization = Normalization([0.3], [0.4])
+    images = torch.randint(0, 256, (2, 1, 4, 4), dtype=torch.uint8)
+    torch.testing.assert_close(normalization(images), normalization(images / 255))
+
+
+def test_streams_are_seeded_and_independent():
+    def draw(seed, stream):
+        return torch.rand(4, generator=generator(seed, stream)).tolist()
+
+    assert draw(0, "dense") == draw(0, "dense")
+    assert len({tuple(draw(seed, stream)) for seed in (0, 1, 2**70) for stream in ("dense", "gradient")}) == 6
+
+
+class TestShuffledBatches:
+    def batches(self, count, size, seed=0):
+        examples = Examples(torch.arange(count).view(-1, 1, 1, 1).float(), torch.arange(count))
+        return list(shuffled_batches(examples, size, torch.Generator().manual_seed(seed)))
+
+    def test_are_all_examples_once(self):
+        batches = self.batches(10, 4)
+        assert [len(batch) for batch in batches] == [4, 4, 2]
+        assert sorted(torch.cat([batch.labels for batch in batches]).tolist()) == list(range(10))
+        assert all(torch.equal(batch.images.flatten().long(), batch.labels) for batch in batches)
+
+    def test_are_in_a_seeded_order(self):
+        orders = [torch.cat([batch.labels for batch in self.batches(50, 8, seed)]).tolist() for seed in (1, 1, 2)]
+        assert orders[0] == orders[1] != orders[2]
+
+    def test_never_end_in_a_single_image(self):
+        assert [len(batch) for batch in self.batches(9, 4)] == [4, 5]
+        assert [len(batch) for batch in self.batches(1, 4)] == [1]
+
+
+class TestFlipCrop:
+    images = torch.arange(1.0, 1 + 2 * 6 * 5).view(1, 2, 6, 5)
+    black = torch.tensor([-1.0, -2.0])
+
+    def candidates(self):
+        """Every result there can be: two flips, nine offsets each way, padded with black."""
+        padded = self.black.view(1, 2, 1, 1).expand(1, 2, 14, 13).clone()
+        padded[:, :, 4:10, 4:9] = self.images
+        return {
+            tuple(part.flatten().tolist()): (flip, row, column)
+            for flip in (False, True)
+            for row in range(9)
+            for column in range(9)
+            for part in [(padded.flip(3) if flip else padded)[:, :, row : row + 6, column : column + 5]]
+        }
+
+    def test_every_result_is_a_flip_and_a_crop_and_all_of_them_occur(self):
+        many = flip_crop(self.images.expand(4000, -1, -1, -1), self.black, torch.Generator().manual_seed(0))
+        candidates = self.candidates()
+        seen = {candidates[tuple(image.flatten().tolist())] for image in many}
+        assert len(seen) == 2 * 9 * 9
+
+    def test_is_seeded(self):
+        batch = self.images.expand(20, -1, -1, -1)
+        first, again = (flip_crop(batch, self.black, torch.Generator().manual_seed(3)) for _ in range(2))
+        assert torch.equal(first, again)
+
+    def test_stays_channels_last(self):
+        batch = torch.randn(8, 3, 6, 6).contiguous(memory_format=torch.channels_last)
+        out = flip_crop(batch, torch.zeros(3), torch.Generator().manual_seed(0))
+        assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_an_unflipped_uncropped_image_is_itself():
+    images = torch.randn(300, 1, 5, 5)
+    out = flip_crop(images, torch.zeros(1), torch.Generator().manual_seed(0))
+    same = sum(torch.equal(a, b) for a, b in zip(images, out, strict=True))
+    assert same == pytest.approx(300 / 162, abs=6)

@@ -1,0 +1,209 @@
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Dataset
+
+from analysis.errors import StudyError
+from pruning_study import tracking
+
+DATASET = Dataset("tiny", "0" * 32, "local", "{}")
+
+
+@contextmanager
+def dense_run(store, job):
+    with store.run(
+        "a run", note="a note", tags={"kind": "dense"}, params={"seed": "0"}, dataset=DATASET, job=job, child=True
+    ) as run:
+        yield run
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def server(folder, port):
+    """A real MLflow server."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--workers", "1"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(300):
+            try:
+                if requests.get(f"http://127.0.0.1:{port}/health", timeout=1).ok:
+                    break
+            except requests.RequestException:
+                time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class TestSqlite:
+    def test_is_put_into_wal_mode(self, store_uri):
+        tracking.connect()
+        with sqlite3.connect(store_uri.removeprefix("sqlite:///")) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def test_several_processes_may_make_it_at_once(self, tmp_path, monkeypatch, store_uri):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
+        code = "from pruning_study import tracking; tracking.connect('shared').client.search_experiments()"
+        processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
+        errors = [process.communicate()[1].decode() for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0], errors
+
+    def test_in_a_folder_that_cannot_be_made(self, tmp_path, monkeypatch, store_uri):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/a.db")
+        with pytest.raises(StudyError, match=r"file/a\.db: the tracking store cannot be used"):
+            tracking.connect()
+
+
+class TestExperiment:
+    def test_is_the_named_one_made_where_it_is_not_there(self, store_uri):
+        store = tracking.connect("another")
+        assert store.client.get_experiment(store.experiment_id).name == "another"
+        assert tracking.connect("another").experiment_id == store.experiment_id
+
+    def test_is_mlflows_current_one(self, store_uri, monkeypatch, request):
+        store = tracking.connect()
+        assert store.client.get_experiment(store.experiment_id).name == request.node.name
+        monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+        assert tracking.connect().experiment_id == "0"
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
+        assert tracking.connect().experiment_id == store.experiment_id
+
+    def test_that_is_deleted_is_a_usage_error(self, store_uri):
+        store = tracking.connect("gone")
+        store.client.delete_experiment(store.experiment_id)
+        with pytest.raises(StudyError, match="'gone' is deleted") as error:
+            tracking.connect("gone")
+        assert error.value.option == "--experiment"
+
+    def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
+        store = tracking.connect("of the job")
+        run = store.client.create_run(store.experiment_id)
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+        assert tracking.connect().experiment_id == store.experiment_id
+        assert tracking.connect("of the job").experiment_id == store.experiment_id
+        with pytest.raises(StudyError, match="--experiment-name other") as error:
+            tracking.connect("other")
+        assert error.value.option == "--experiment"
+
+
+class TestRun:
+    def test_ends_as_finished_with_all_it_holds(self, store_uri):
+        store = tracking.connect()
+        with store.job("a job", {"seed": "auto"}) as job, dense_run(store, job) as run:
+            run.epoch(1, {"val_loss": 2.0})
+            run.epoch(2, {"val_loss": 1.0})
+            run.metrics({"alpha": float("nan"), "test_accuracy": 0.5})
+            (run.folder / "a.txt").write_text("hello")
+        read = store.get(run.run_id)
+        assert read.info.status == "FINISHED"
+        assert read.data.metrics == {"val_loss": 1.0, "test_accuracy": 0.5}
+        assert read.data.tags["mlflow.note.content"] == "a note"
+        assert store.missing(run.run_id, ["a.txt", "b.txt"]) == ["b.txt"]
+        assert not run.folder.exists()
+        assert store.get(job.run_id).data.params == {"seed": "auto"}
+
+    @pytest.mark.parametrize(
+        ("raised", "status", "reason"),
+        [(ValueError("bad\nluck"), "FAILED", "bad"), (KeyboardInterrupt(), "KILLED", "interrupted")],
+    )
+    def test_ends_with_its_job_where_the_block_raises(self, store_uri, raised, status, reason):
+        store = tracking.connect()
+        with (
+            pytest.raises(type(raised)),
+            store.job("a job", {}) as job,
+            dense_run(store, job) as run,
+        ):
+            run.epoch(1, {"val_loss": 2.0})
+            raise raised
+        for writer in (job, run):
+            read = store.get(writer.run_id)
+            assert (read.info.status, read.data.tags["error"]) == (status, reason)
+        assert store.get(run.run_id).data.metrics == {"val_loss": 2.0}
+
+    def test_is_found_by_its_hash_the_newest_first_and_only_where_finished(self, store_uri):
+        store = tracking.connect()
+        made = []
+        for end in ("FINISHED", "FINISHED", "FAILED"):
+            run = store.client.create_run(store.experiment_id, tags={"config_hash": "abc"})
+            store.client.set_terminated(run.info.run_id, end)
+            made.append(run.info.run_id)
+            time.sleep(0.01)
+        assert [run.info.run_id for run in store.find("abc")] == [made[1], made[0]]
+        assert store.find("other") == []
+
+    def test_takes_up_the_run_that_mlflow_run_made_and_names_it(self, store_uri, monkeypatch):
+        store = tracking.connect()
+        given = [store.client.create_run(store.experiment_id, run_name=name) for name in (None, "my own name")]
+        for run, name in zip(given, ("a job", "my own name"), strict=True):
+            monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+            with tracking.connect().job("a job", {"seed": "1"}) as job:
+                assert job.run_id == run.info.run_id
+            read = store.get(job.run_id)
+            assert (read.info.run_name, read.data.tags["kind"], read.info.status) == (name, "job", "FINISHED")
+            assert read.data.params == {}
+
+
+class TestServer:
+    def test_that_accepts_and_says_nothing_is_found_out_within_10_s(self, store_uri, monkeypatch):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
+            start = time.monotonic()
+            with pytest.raises(StudyError, match="the tracking store cannot be used"):
+                tracking.connect()
+            assert time.monotonic() - start < 10
+
+    def test_that_goes_away_costs_nothing(self, store_uri, monkeypatch, tmp_path):
+        """The run is kept in a folder, and `send` sends it once the server is back."""
+        port = free_port()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        with server(tmp_path, port):
+            store = tracking.connect()
+            context = store.job("a job", {})
+            job = context.__enter__()
+            run_context = dense_run(store, job)
+            run = run_context.__enter__()
+        run.epoch(1, {"val_loss": 2.0})
+        run.metrics({"test_accuracy": 0.5})
+        run.tags({"more": "tags"})
+        (run.folder / "a.txt").write_text("hello")
+        with pytest.raises(StudyError, match=f"send it with: pruning-study send unsent/{run.run_id}"):
+            run_context.__exit__(None, None, None)
+        kept = tracking.UNSENT / run.run_id
+        with pytest.raises(StudyError):
+            tracking.send(kept)
+        with server(tmp_path, port):
+            assert tracking.send(kept) == run.run_id
+            read = MlflowClient().get_run(run.run_id)
+            assert read.info.status == "FINISHED"
+            assert read.data.metrics == {"val_loss": 2.0, "test_accuracy": 0.5}
+            assert read.data.tags["more"] == "tags"
+            assert store.missing(run.run_id, ["a.txt"]) == []
+            assert store.get(job.run_id).info.status == "FAILED"
+        assert not kept.exists()
+
+    def test_sending_what_is_no_unsent_run(self, tmp_path):
+        with pytest.raises(StudyError, match="no unsent run in it"):
+            tracking.send(tmp_path)
+
+
+def test_a_password_is_not_shown():
+    assert tracking._shown("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
