@@ -1,0 +1,269 @@
+"""The t-tests of Tables 1-9, what a reader needs beside their p, and the tests of a single network's classes.
+
+Tables are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
+Algorithm". NaN stands for what cannot be computed, `TOO_FEW` for a permutation test without enough seeds.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.meta_analysis import effectsize_smd
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import ttost_ind, ttost_paired
+
+Alternative = Literal["two-sided", "less", "greater"]
+Variance = Literal["welch", "pooled"]
+Row = dict[str, float | int | str]
+
+LEVEL = 0.05
+POWER = 0.8
+MARGIN = 0.05
+TOO_FEW = "too few"
+
+# With five pairs the smallest two-sided p of a sign-flip test is 2 / 2^5, above .05.
+_SEEDS_TO_PERMUTE = 6
+_PERMUTATIONS = 9999
+
+
+def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "two-sided", family: int = 1) -> Row:
+    """Paired t-test of E[first] against E[second] over seeds (Tables 1-4, 8, 9).
+
+    Parameters
+    ----------
+    first, second : (seeds,)
+        Alpha of the same seeds, in the same order. A pair with a NaN is left out.
+    alternative : {"two-sided", "less", "greater"}
+        Of first against second: Tables 1-4 take "less" with the smaller ratio first.
+    family : int
+        Number of tests corrected together; only `detectable_difference` depends on it.
+
+    Returns
+    -------
+    dict
+        difference (first - second) with its two-sided 95 % interval difference_low, difference_high;
+        statistic, dof, p; p_permutation (sign flips); effect_size (d_z); detectable_difference (at 80 % power
+        and level .05 / family); p_equivalence (of a difference beyond the margin .05); n, the pairs. All but
+        n and the difference are NaN with fewer than two pairs or where all pairs differ by the same.
+    """
+    pairs = np.array([first, second], dtype=float)
+    pairs = pairs[:, np.isfinite(pairs).all(0)]
+    change = pairs[0] - pairs[1]
+    n = len(change)
+    if n < 2 or _constant(change):
+        return _not_available(change.mean() if n > 1 else np.nan, n)
+    return _row(
+        change.mean(),
+        stats.ttest_rel(*pairs, alternative=alternative),
+        stats.ttest_rel(*pairs),
+        alternative,
+        family,
+        p_permutation=_permutation_p(pairs, "samples", alternative),
+        effect_size=change.mean() / change.std(ddof=1),
+        p_equivalence=ttost_paired(*pairs, -MARGIN, MARGIN)[0],
+        n=n,
+    )
+
+
+def independent(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    alternative: Alternative = "two-sided",
+    family: int = 1,
+    variance: Variance = "welch",
+) -> Row:
+    """t-test of E[first] against E[second] between networks that share nothing (Tables 5-7).
+
+    Parameters
+    ----------
+    first, second : (seeds of the first,), (seeds of the second,)
+        Alpha; NaN are left out.
+    alternative, family
+        As for `paired`: Tables 5, 6 take "greater" with the smaller model first, Table 7 takes "less".
+    variance : {"welch", "pooled"}
+        Whether the two may differ in variance, or are taken not to.
+
+    Returns
+    -------
+    dict
+        As `paired`; p_permutation is of the Welch statistic, effect_size Hedges' g, n all seeds of both.
+    """
+    first, second = _finite(first), _finite(second)
+    n, difference = len(first) + len(second), np.nan
+    if min(len(first), len(second)) > 1:
+        difference = first.mean() - second.mean()
+    if np.isnan(difference) or (_constant(first) and _constant(second)):
+        return _not_available(difference, n)
+    equal = variance == "pooled"
+    described = [x for sample in (first, second) for x in (sample.mean(), sample.std(ddof=1), len(sample))]
+    return _row(
+        difference,
+        stats.ttest_ind(first, second, equal_var=equal, alternative=alternative),
+        stats.ttest_ind(first, second, equal_var=equal),
+        alternative,
+        family,
+        p_permutation=_permutation_p([first, second], "independent", alternative),
+        effect_size=effectsize_smd(*described)[0],
+        p_equivalence=ttost_ind(first, second, -MARGIN, MARGIN, usevar="pooled" if equal else "unequal")[0],
+        n=n,
+    )
+
+
+def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
+    """Bonferroni and Holm p-values of one family.
+
+    Parameters
+    ----------
+    p : (tests,)
+        NaN where a test could not be made.
+    family : int
+        Size of the family as printed; rows that are missing or NaN count as tests with p = 1.
+
+    Returns
+    -------
+    bonferroni, holm : (tests,) each ; NaN where `p` is.
+    """
+    p = np.asarray(p, dtype=float)
+    missing = np.isnan(p)
+    if missing.all():
+        return p.copy(), p.copy()
+    padded = np.ones(max(family, len(p)))
+    padded[: len(p)] = np.where(missing, 1.0, p)
+    bonferroni, holm = (
+        np.where(missing, np.nan, multipletests(padded, method=method)[1][: len(p)])
+        for method in ("bonferroni", "holm")
+    )
+    return bonferroni, holm
+
+
+def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson interval of recalls: low and high, each of the shape of `right` and `images` (counts)."""
+    low, high = proportion_confint(right, images, alpha=1 - confidence, method="wilson")
+    return low, high
+
+
+def exact_mcnemar(lost: int, won: int) -> float:
+    """p of McNemar's exact test: images right only before (lost) against right only after (won)."""
+    return float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue)
+
+
+def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
+
+    Parameters
+    ----------
+    lost, won : int
+        Images right before only, right after only.
+    images : int
+        All images of the class, > 0.
+    confidence : float
+
+    Returns
+    -------
+    low, high : of recall after minus recall before, within [-1, 1]
+    """
+    change = (won - lost) / images
+    limit = stats.norm.isf((1 - confidence) / 2)
+    # The score has a pole at -1 and 1 themselves.
+    end = 1 - 1e-9
+    low, high = -1.0, 1.0
+    if lost < images:
+        low = optimize.brentq(lambda at: _tango_score(lost, won, images, at) - limit, -end, change)
+    if won < images:
+        high = optimize.brentq(lambda at: _tango_score(lost, won, images, at) + limit, change, end)
+    return low, high
+
+
+def _tango_score(lost: int, won: int, images: int, change: float) -> float:
+    """Score statistic against the hypothesis that recall changes by `change`; it falls as `change` grows."""
+    distance = won - lost - images * change
+    if distance == 0:
+        return 0.0
+    linear = (2 * images - won + lost) * change - lost - won
+    share_lost = (np.sqrt(linear**2 + 8 * images * lost * change * (1 - change)) - linear) / (4 * images)
+    return distance / np.sqrt(images * (2 * share_lost + change * (1 - change)))
+
+
+def _row(
+    difference: float,
+    test: Any,
+    two_sided: Any,
+    alternative: Alternative,
+    family: int,
+    *,
+    p_permutation: float | str,
+    effect_size: float,
+    p_equivalence: float,
+    n: int,
+) -> Row:
+    low, high = two_sided.confidence_interval(1 - LEVEL)
+    error = (high - low) / 2 / stats.t.isf(LEVEL / 2, test.df)
+    return {
+        "difference": float(difference),
+        "difference_low": float(low),
+        "difference_high": float(high),
+        "statistic": float(test.statistic),
+        "dof": float(test.df),
+        "p": float(test.pvalue),
+        "p_permutation": p_permutation,
+        "effect_size": float(effect_size),
+        "detectable_difference": float(error * _detectable(test.df, LEVEL / family, alternative)),
+        "p_equivalence": float(p_equivalence),
+        "n": n,
+    }
+
+
+def _not_available(difference: float, n: int) -> Row:
+    columns = ("difference_low", "difference_high", "statistic", "dof", "p", "p_permutation", "effect_size")
+    missing = dict.fromkeys((*columns, "detectable_difference", "p_equivalence"), np.nan)
+    return {"difference": float(difference), **missing, "n": n}
+
+
+def _finite(values: ArrayLike) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    return values[np.isfinite(values)]
+
+
+def _constant(values: np.ndarray) -> bool:
+    """Whether the values differ by no more than rounding, so that a t statistic would be noise."""
+    return bool(np.ptp(values) < 1e-9)
+
+
+def _permutation_p(
+    samples: Sequence[np.ndarray] | np.ndarray,
+    kind: Literal["samples", "independent"],
+    alternative: Alternative,
+) -> float | str:
+    if min(map(len, samples)) < _SEEDS_TO_PERMUTE:
+        return TOO_FEW
+    statistic = _mean_difference if kind == "samples" else _welch_statistic
+    test = stats.permutation_test(
+        samples,
+        statistic,
+        permutation_type=kind,
+        n_resamples=_PERMUTATIONS,
+        alternative=alternative,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(test.pvalue)
+
+
+def _mean_difference(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
+    return (first - second).mean(axis)
+
+
+def _welch_statistic(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
+    variance = sum(sample.var(axis, ddof=1) / sample.shape[axis] for sample in (first, second))
+    return (first.mean(axis) - second.mean(axis)) / np.sqrt(variance)
+
+
+def _detectable(dof: float, level: float, alternative: Alternative) -> float:
+    """Difference, in standard errors, that a t-test at this level finds with 80 % power."""
+    critical = stats.t.isf(level / (2 if alternative == "two-sided" else 1), dof)
+    return optimize.brentq(lambda true: stats.nct.sf(critical, dof, true) - POWER, 0, 3 * critical + 5)
