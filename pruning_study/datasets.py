@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from analysis import archives
 from analysis.errors import StudyError
-from pruning_study import archives
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "data" / "fashion_mnist_mini.npz"

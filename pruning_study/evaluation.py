@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruning_study import archives
+from analysis import archives
 from pruning_study.examples import Examples
 
 BATCH_SIZE = 128

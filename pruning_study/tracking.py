@@ -5,11 +5,13 @@ import logging
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,17 +23,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.tracking._tracking_service.utils import get_default_host_creds
 from mlflow.tracking.context import registry as context
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
-from mlflow.utils.rest_utils import http_request
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis import schema
+from analysis import schema, stores
 from analysis.errors import StudyError
+from analysis.stores import without_password
 
-PROBE_SECONDS = 5  # for a connection, and as long again for an answer
 FLUSH_SECONDS = 60
 METRICS_PER_BATCH = 1000
 UNSENT = Path("unsent")
@@ -61,14 +61,16 @@ def connect(experiment: str | None = None) -> "Store":
     """
     uri = mlflow.get_tracking_uri()
     try:
-        _probe(uri)
+        _reach(uri)
         client = MlflowClient(uri)
         job_run_id = os.environ.get("MLFLOW_RUN_ID")
         if job_run_id:
             return Store(client, uri, _experiment_of_job(client, uri, job_run_id, experiment), job_run_id)
         return Store(client, uri, _experiment_id(client, experiment), None)
     except STORE_ERRORS as error:
-        raise StudyError(f"{_shown(uri)}: the tracking store cannot be used ({_first_line(error)})") from error
+        raise StudyError(
+            f"{without_password(uri)}: the tracking store cannot be used ({_first_line(error)})"
+        ) from error
 
 
 class Store:
@@ -115,16 +117,18 @@ class Store:
         options : mapping of str
             As typed; `mlflow run` has logged them already.
         """
-        with _one_line(self.uri):
-            if self.job_run_id:
-                run = self.client.get_run(self.job_run_id)
+        if self.job_run_id is None:
+            with self._started(name, {schema.KIND: schema.JOB}, None) as writer:
+                with _one_line(self.uri):
+                    self._log_params(writer.run_id, options)
+                yield writer
+            return
+        with _ended(Writer(self.client, self.uri, self.job_run_id)) as writer:
+            with _one_line(self.uri):
+                run = self.client.get_run(writer.run_id)
                 if GENERATED_NAME.fullmatch(run.info.run_name):
-                    self.client.set_tag(self.job_run_id, MLFLOW_RUN_NAME, name)
-                self.client.set_tag(self.job_run_id, schema.KIND, schema.JOB)
-                run_id = self.job_run_id
-            else:
-                run_id = self._create(name, {schema.KIND: schema.JOB}, options)
-        with _ended(Writer(self.client, self.uri, run_id)) as writer:
+                    self.client.set_tag(writer.run_id, MLFLOW_RUN_NAME, name)
+                self.client.set_tag(writer.run_id, schema.KIND, schema.JOB)
             yield writer
 
     @contextmanager
@@ -153,16 +157,24 @@ class Store:
             Whether the UI shows it below the job.
         """
         parent = {MLFLOW_PARENT_RUN_ID: job.run_id} if child else {}
-        with _one_line(self.uri):
-            run_id = self._create(name, {**tags, **parent, MLFLOW_RUN_NOTE: note}, params)
-            self.client.log_inputs(run_id, [DatasetInput(dataset)])
-        with _ended(Writer(self.client, self.uri, run_id, job_run_id=job.run_id)) as writer:
+        with self._started(name, {**tags, **parent, MLFLOW_RUN_NOTE: note}, job.run_id) as writer:
+            with _one_line(self.uri):
+                self._log_params(writer.run_id, params)
+                self.client.log_inputs(writer.run_id, [DatasetInput(dataset)])
             yield writer
 
-    def _create(self, name: str, tags: Mapping[str, str], params: Mapping[str, str]) -> str:
-        run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
-        self.client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in params.items()])
-        return run.info.run_id
+    @contextmanager
+    def _started(self, name: str, tags: Mapping[str, str], job_run_id: str | None) -> Iterator["Writer"]:
+        with ExitStack() as ending:
+            # An interrupt between making the run and being ready to end it would leave it RUNNING.
+            with _one_line(self.uri), _uninterrupted():
+                run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
+                writer = Writer(self.client, self.uri, run.info.run_id, job_run_id=job_run_id)
+                ending.enter_context(_ended(writer))
+            yield writer
+
+    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
 
     def missing(self, run_id: str, artifacts: Iterable[str]) -> list[str]:
         """Those of the named artifacts that a run does not have."""
@@ -218,7 +230,7 @@ class Writer:
             try:
                 self._send_metrics()
             except STORE_ERRORS as error:
-                log.warning("%s: %s; going on", _shown(self._uri), _first_line(error))
+                log.warning("%s: %s; going on", without_password(self._uri), _first_line(error))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Metrics; NaN is left out, for what is undefined has no value."""
@@ -250,8 +262,8 @@ class Writer:
         except STORE_ERRORS as error:
             kept = self._keep()
             raise StudyError(
-                f"{_shown(self._uri)} did not take run {self.run_id} ({_first_line(error)}): it is kept in {kept}; "
-                f"send it with: pruning-study send {kept}"
+                f"{without_password(self._uri)} did not take run {self.run_id} ({_first_line(error)}): it is kept in "
+                f"{kept}; send it with: pruning-study send {kept}"
             ) from error
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -272,11 +284,11 @@ class Writer:
     def abort(self, status: str, reason: str) -> None:
         """End the run as FAILED or KILLED, with what has been measured so far."""
         try:
-            _probe(self._uri)
+            _reach(self._uri)
             self._send_metrics()
             self._client.set_tag(self.run_id, schema.ERROR, reason)
             self._client.set_terminated(self.run_id, status)
-        except STORE_ERRORS as error:
+        except (*STORE_ERRORS, StudyError) as error:
             log.warning("run %s is left RUNNING: %s", self.run_id, _first_line(error))
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -306,7 +318,7 @@ def send(folder: Path) -> str:
         raise StudyError(f"{folder}: no unsent run in it ({_first_line(error)})") from error
     uri = record["tracking_uri"]
     with _one_line(uri):
-        _probe(uri)
+        _reach(uri)
         client = MlflowClient(uri)
         for start in range(0, len(record["metrics"]), METRICS_PER_BATCH):
             batch = [Metric(*values) for values in record["metrics"][start : start + METRICS_PER_BATCH]]
@@ -332,13 +344,13 @@ def end_job(status: str, reason: str) -> None:
     """
     try:
         uri = mlflow.get_tracking_uri()
-        _probe(uri)
+        _reach(uri)
         client = MlflowClient(uri)
         run = client.get_run(os.environ["MLFLOW_RUN_ID"])
         if run.info.status == "RUNNING":
             client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
             Writer(client, uri, run.info.run_id).abort(status, reason)
-    except STORE_ERRORS as error:
+    except (*STORE_ERRORS, StudyError) as error:
         log.warning("the run of this call could not be ended: %s", _first_line(error))
 
 
@@ -364,7 +376,7 @@ def checkpoint(run_id: str) -> Iterator[Path]:
     """
     uri = mlflow.get_tracking_uri()
     with _one_line(uri):
-        _probe(uri)
+        _reach(uri)
     client = MlflowClient(uri)
     tags = _run(client, uri, run_id).data.tags
     if tags.get(schema.KIND) == schema.JOB:
@@ -374,6 +386,24 @@ def checkpoint(run_id: str) -> Iterator[Path]:
         run_id = results[0]
     with artifact(client, run_id, schema.CHECKPOINT) as path:
         yield path
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals wait until the block is through; Python takes them in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, Any]] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = [signal.signal(number, lambda *arguments: waiting.append(arguments)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+        for received, _ in waiting:
+            signal.raise_signal(received)
 
 
 @contextmanager
@@ -392,34 +422,22 @@ def _one_line(uri: str) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
-        raise StudyError(f"{_shown(uri)}: {_first_line(error)}") from error
+        raise StudyError(f"{without_password(uri)}: {_first_line(error)}") from error
 
 
 def _run(client: MlflowClient, uri: str, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
     except STORE_ERRORS as error:
-        raise StudyError(f"no run {run_id} in {_shown(uri)} ({_first_line(error)})") from error
+        raise StudyError(f"no run {run_id} in {without_password(uri)} ({_first_line(error)})") from error
 
 
-def _probe(uri: str) -> None:
+def _reach(uri: str) -> None:
     """Fail within 10 s where MLflow would retry for minutes; make a sqlite store that is not there."""
-    scheme = uri.split(":", 1)[0]
-    if scheme in ("http", "https"):
-        creds = get_default_host_creds(uri)
-        response = http_request(creds, "/health", "GET", max_retries=0, timeout=PROBE_SECONDS)
-        if response.status_code >= 500:
-            raise MlflowException(f"it answers with status {response.status_code}")
-    elif scheme.startswith("sqlite"):
+    if uri.startswith("sqlite"):
         _make_sqlite(uri)
-    elif scheme.startswith(("postgresql", "mysql")):
-        try:
-            engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
-        except ImportError as error:
-            raise MlflowException(f"its driver is not installed: {error}") from error
-        with engine.connect():
-            pass
-        engine.dispose()
+    else:
+        stores.probe(uri)
 
 
 def _make_sqlite(uri: str) -> None:
@@ -449,8 +467,8 @@ def _experiment_of_job(client: MlflowClient, uri: str, job_run_id: str, experime
         job = client.get_run(job_run_id)
     except MlflowException as error:
         raise StudyError(
-            f"$MLFLOW_RUN_ID names run {job_run_id}, which is not in {_shown(uri)}: under `mlflow run` a relative "
-            "MLFLOW_TRACKING_URI is taken from the project's folder; make it absolute"
+            f"$MLFLOW_RUN_ID names run {job_run_id}, which is not in {without_password(uri)}: under `mlflow run` a "
+            "relative MLFLOW_TRACKING_URI is taken from the project's folder; make it absolute"
         ) from error
     current = client.get_experiment(job.info.experiment_id)
     if experiment not in (None, current.name):
@@ -477,11 +495,6 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
 @cache
 def _context_tags() -> dict[str, str]:
     return context.resolve_tags()
-
-
-def _shown(uri: str) -> str:
-    """A tracking URI without its password."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,0 +1,306 @@
+"""Tracking stores, reached within 10 s or given up, and read: straight from their tables where they are sqlite or
+Postgres, through MLflow's API elsewhere; both ways give the same pages.
+"""
+
+import logging
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import mlflow
+import requests
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _get_latest_schema_revision
+from mlflow.store.entities import PagedList
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.rest_utils import http_request
+from mlflow.utils.uri import is_local_uri
+from sqlalchemy import URL, Engine, TextClause, bindparam, create_engine, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis import schema
+from analysis.errors import StudyError
+
+KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
+FINISHED = "FINISHED"
+NO_NUMBER = sys.float_info.max  # a store's infinity; stands for NaN too until it is reported
+METRICS = (schema.TEST_ACCURACY, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
+
+_RUNS_A_PAGE = 1000  # as many as the API gives at once; few enough that no read keeps a writer waiting
+_PROBE_SECONDS = 5  # to connect, and as long again to answer
+
+logger = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """Some runs of kind dense or pruned, and (run id, name, value) of those that are finished."""
+
+    runs: Sequence[tuple[str, str, str, int, str | None]]  # run id, kind, state, ended, dense run id
+    params: Iterable[tuple[str, str, str]]
+    metrics: Iterable[tuple[str, str, float]]
+
+
+@contextmanager
+def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
+    """A store to read from.
+
+    Parameters
+    ----------
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Raises
+    ------
+    StudyError
+        Where it does not answer within 10 s, is not there, or cannot be read.
+    """
+    uri = tracking_uri or mlflow.get_tracking_uri()
+    shown = without_password(uri)
+    with ExitStack() as resources:
+        try:
+            yield _connect(uri, shown, resources)
+        except (SQLAlchemyError, MlflowException, requests.RequestException) as error:
+            reason = str(error).partition("\n")[0]
+            raise StudyError(f"{shown}: {reason}; check the tracking URI") from error
+
+
+def without_password(uri: str) -> str:
+    """A tracking URI as it may be shown."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def probe(uri: str) -> None:
+    """Ask a server once, where MLflow would ask for minutes.
+
+    Parameters
+    ----------
+    uri : str
+        Of a server or a database; a sqlite file needs no asking.
+
+    Raises
+    ------
+    StudyError
+        Where it does not answer within 10 s, or with an error.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        _probe_http(uri, without_password(uri))
+    elif scheme.startswith(("postgresql", "mysql")):
+        engine = _server_engine(uri, without_password(uri))
+        with engine.connect():
+            pass
+        engine.dispose()
+
+
+def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
+    """Probe the store and choose the way to read it."""
+    scheme = urlsplit(uri).scheme
+    if scheme == "sqlite" or scheme.startswith("postgresql"):
+        engine = _engine(uri, shown)
+        resources.callback(engine.dispose)
+        tables = _Tables(engine)
+        version = tables.schema_version()
+        if version in KNOWN_SCHEMAS:
+            return tables
+        # Where the schema is not its own, MLflow's client would migrate the store, or start one in its place.
+        if version != _get_latest_schema_revision():
+            raise StudyError(
+                f"{shown} is no store of MLflow {mlflow.__version__} (schema version {version}); "
+                f"if it is an older one, back it up and run `mlflow db upgrade`"
+            )
+        logger.warning("%s: schema version %s is new here; read through MLflow's API, slowly", shown, version)
+    elif scheme in ("http", "https"):
+        _probe_http(uri, shown)
+    elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
+        raise StudyError(f"{shown}: no such folder; check the tracking URI")
+    return _Api(mlflow.MlflowClient(uri))
+
+
+def _engine(uri: str, shown: str) -> Engine:
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite":
+        if not url.database or not Path(url.database).is_file():
+            raise StudyError(f"{shown}: no such file; check the tracking URI, or make a run first")
+        read_only = URL.create("sqlite", database=f"file:{quote(url.database)}", query={"mode": "ro", "uri": "true"})
+        return create_engine(read_only)
+    return _server_engine(uri, shown).execution_options(postgresql_readonly=True)
+
+
+def _server_engine(uri: str, shown: str) -> Engine:
+    try:
+        return create_engine(uri, connect_args={"connect_timeout": _PROBE_SECONDS})
+    except ModuleNotFoundError as error:
+        raise StudyError(f"{shown} needs {error.name}; pip install it (for Postgres 'psycopg[binary]')") from error
+
+
+def _probe_http(uri: str, shown: str) -> None:
+    try:
+        answer = http_request(
+            get_default_host_creds(uri),
+            "/health",
+            "GET",
+            max_retries=0,
+            timeout=_PROBE_SECONDS,
+            raise_on_status=False,
+        )
+    except MlflowException as error:
+        raise StudyError(f"{shown} does not answer; start the tracking server or check the URI") from error
+    if answer.status_code >= 500:
+        raise StudyError(f"{shown} answers with status {answer.status_code}; look at the tracking server's log")
+
+
+def _sql(statement: str, *lists: str) -> TextClause:
+    return text(statement).bindparams(*(bindparam(name, expanding=True) for name in lists))
+
+
+# Keyset paging over the tags, whose primary key (key, run_uuid) gives the order without a sort.
+_LISTING = f"""
+    SELECT kind.run_uuid, kind.value,
+        CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END,
+        COALESCE(end_time, start_time, 0), dense.value
+    FROM tags kind
+    JOIN runs ON runs.run_uuid = kind.run_uuid
+    LEFT JOIN tags dense ON dense.run_uuid = kind.run_uuid AND dense.key = '{schema.DENSE_RUN_ID}'
+    WHERE kind.key = '{schema.KIND}' AND kind.value IN ('{schema.DENSE}', '{schema.PRUNED}') AND
+"""
+_LIST_EXPERIMENT = _sql(
+    _LISTING + "experiment_id = :experiment_id AND kind.run_uuid > :after ORDER BY kind.run_uuid LIMIT :page"
+)
+_LIST_RUNS = _sql(_LISTING + "kind.run_uuid IN :run_ids", "run_ids")
+_PARAMS_OF = _sql("SELECT run_uuid, key, value FROM params WHERE run_uuid IN :run_ids", "run_ids")
+_METRICS_OF = _sql(
+    f"""
+    SELECT run_uuid, key, CASE WHEN is_nan THEN {NO_NUMBER!r} ELSE value END
+    FROM latest_metrics
+    WHERE run_uuid IN :run_ids AND ({" OR ".join(f"key LIKE '{name}%'" for name in METRICS)})
+    """,
+    "run_ids",
+)
+_FOLDERS_OF = _sql("SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN :run_ids", "run_ids")
+
+
+class _Tables:
+    """A store's own tables, by SQL that sqlite and Postgres both read, a page at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def schema_version(self) -> str | None:
+        if not inspect(self._engine).has_table("alembic_version"):
+            return None
+        return next((version for (version,) in self._rows(text("SELECT version_num FROM alembic_version"))), None)
+
+    def experiments(self) -> list[tuple[str, str, str]]:
+        rows = self._rows(text("SELECT experiment_id, name, lifecycle_stage FROM experiments"))
+        return [(str(experiment_id), name, stage) for experiment_id, name, stage in rows]
+
+    def pages(self, experiment_id: str) -> Iterator[Page]:
+        which = {"experiment_id": int(experiment_id), "page": _RUNS_A_PAGE}
+        after = ""
+        while listed := self._rows(_LIST_EXPERIMENT, **which, after=after):
+            yield self._page(listed)
+            after = listed[-1][0]
+
+    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
+        for chunk in _chunks(run_ids):
+            yield self._page(self._rows(_LIST_RUNS, run_ids=chunk))
+
+    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
+        chunks = _chunks(run_ids)
+        return {run_id: uri for chunk in chunks for run_id, uri in self._rows(_FOLDERS_OF, run_ids=chunk)}
+
+    def _page(self, listed: Sequence[tuple]) -> Page:
+        finished = [run_id for run_id, _, state, *_ in listed if state == FINISHED]
+        return Page(listed, self._rows(_PARAMS_OF, run_ids=finished), self._rows(_METRICS_OF, run_ids=finished))
+
+    def _rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
+        with self._engine.connect() as connection:
+            cursor = connection.execute(statement, values).cursor
+            assert cursor is not None
+            return cursor.fetchall()  # the driver's own rows: SQLAlchemy's take half as long again
+
+
+class _Api:
+    """A store behind MLflow's public interface."""
+
+    def __init__(self, client: mlflow.MlflowClient) -> None:
+        self._client = client
+
+    def experiments(self) -> list[tuple[str, str, str]]:
+        pages = _pages(self._client.search_experiments, view_type=ViewType.ALL)
+        return [(each.experiment_id, each.name, each.lifecycle_stage) for page in pages for each in page]
+
+    def pages(self, experiment_id: str) -> Iterator[Page]:
+        for kind in (schema.DENSE, schema.PRUNED):
+            pages = _pages(
+                self._client.search_runs,
+                experiment_ids=[experiment_id],
+                filter_string=f"tags.{schema.KIND} = '{kind}'",
+                run_view_type=ViewType.ALL,
+                max_results=_RUNS_A_PAGE,
+                # Oldest first: a run that starts meanwhile comes last instead of moving the pages.
+                order_by=["attributes.start_time ASC"],
+            )
+            yield from map(_api_page, pages)
+
+    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
+        for chunk in _chunks(run_ids):
+            found = [run for run_id in chunk if (run := self._run(run_id)) and schema.KIND in run.data.tags]
+            yield _api_page(found)
+
+    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
+        return {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
+
+    def _run(self, run_id: str) -> Run | None:
+        try:
+            return self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+
+def _pages(search: Callable[..., PagedList], **which: Any) -> Iterator[PagedList]:
+    page = search(**which)
+    yield page
+    while page.token:
+        page = search(**which, page_token=page.token)
+        yield page
+
+
+def _api_page(runs: Sequence[Run]) -> Page:
+    finished = [run for run in runs if _state(run) == FINISHED]
+    return Page(
+        [
+            (
+                run.info.run_id,
+                run.data.tags[schema.KIND],
+                _state(run),
+                run.info.end_time or run.info.start_time or 0,
+                run.data.tags.get(schema.DENSE_RUN_ID),
+            )
+            for run in runs
+        ],
+        [(run.info.run_id, name, value) for run in finished for name, value in run.data.params.items()],
+        [
+            (run.info.run_id, name, value if math.isfinite(value) else NO_NUMBER)
+            for run in finished
+            for name, value in run.data.metrics.items()
+            if name.startswith(METRICS)
+        ],
+    )
+
+
+def _state(run: Run) -> str:
+    return run.info.status if run.info.lifecycle_stage == "active" else run.info.lifecycle_stage
+
+
+def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (run_ids[start : start + _RUNS_A_PAGE] for start in range(0, len(run_ids), _RUNS_A_PAGE))

@@ -1,0 +1,344 @@
+"""Training images per second of the project's loop against a plain DataLoader loop.
+
+    python benchmarks/training_loop.py [--rounds 5] [--data-dir data] [--resnet-images 2560] [--resnet-threads 1]
+
+Each comparison starts the processes of all its loops, lets each train a warm-up epoch, and then times one epoch
+of each in turn, round after round, so that whatever else the machine does meets all of them. Only the training
+epochs count: starting processes (the DataLoader keeps its workers from the warm-up on), reading data and
+evaluation do not. A ratio is the median over the rounds of a loop's images per second over the yardstick's.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from pruning_study import datasets, models
+from pruning_study.config import TrainConfig
+from pruning_study.datasets import Dataset
+from pruning_study.examples import Examples, Normalization, flip_crop, generator, shuffled_batches, to_device
+from pruning_study.masks import Budget, exact_k, prunable
+from pruning_study.recipes import RECIPES, Phase, Schedule
+from pruning_study.torchvision_import import torchvision
+from pruning_study.training import fit
+
+WORKERS = 2
+RATIO = 10
+RECIPE_OF = {"lenet5": "lenet5", "resnet20": "resnet-cifar"}
+
+# Trains one epoch, and returns its images per second.
+Epoch = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A way to train, and how many processes do so at once.
+
+    Parameters
+    ----------
+    name : str
+        As printed.
+    prepare : callable
+        Turns a data set into its `Epoch`; called in each process.
+    processes : int
+    threads : int
+        torch threads of each process.
+    """
+
+    name: str
+    prepare: Callable[[Dataset], Epoch]
+    processes: int = 1
+    threads: int = 1
+
+    @property
+    def setting(self) -> str:
+        return f"processes {self.processes}, threads {self.threads}"
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Timed epochs of each loop.")
+@click.option(
+    "--data-dir",
+    default=lambda: TrainConfig().data_dir,
+    show_default="$PRUNING_STUDY_DATA, or data",
+    type=Path,
+    help="Folder of the data sets.",
+)
+@click.option(
+    "--resnet-images", default=2560, show_default=True, type=click.IntRange(min=128), help="Images of a ResNet epoch."
+)
+@click.option(
+    "--resnet-threads", default=1, show_default=True, type=click.IntRange(min=1), help="torch threads of ResNet loops."
+)
+def main(rounds: int, data_dir: Path, resnet_images: int, resnet_threads: int) -> None:
+    """Time all loops, print one table."""
+    print(f"{os.cpu_count()} cores, torch {torch.__version__}, {rounds} rounds, {load()}")
+    print(f"{'loop':<34}{'setting':<26}{'images/s: min':>14}{'median':>9}{'max':>9}{'ratio':>8}")
+    compare("LeNet5", lenet_loops(), fashion_mnist(data_dir), rounds)
+    if cifar10 := cifar10_subset(data_dir, resnet_images):
+        compare("ResNet-20, loops", resnet_loops(resnet_threads), cifar10, rounds)
+        compare("ResNet-20, memory layouts", resnet_layouts(resnet_threads), cifar10, rounds)
+    print(f"{load()} at the end")
+
+
+def lenet_loops() -> list[Loop]:
+    dense, masked = partial(ours, "lenet5", None), partial(ours, "lenet5", RATIO)
+    return [
+        Loop(f"DataLoader, {WORKERS} workers", partial(dataloader_loop, "lenet5")),
+        Loop("ours, dense", dense, processes=2),
+        Loop(f"ours, masks of ratio {RATIO}", masked, processes=2),
+        Loop("ours, dense", dense),
+        Loop(f"ours, masks of ratio {RATIO}", masked),
+    ]
+
+
+def resnet_loops(threads: int) -> list[Loop]:
+    return [
+        Loop(f"DataLoader, {WORKERS} workers", partial(dataloader_loop, "resnet20"), threads=threads),
+        Loop("ours", partial(ours, "resnet20", None), threads=threads),
+    ]
+
+
+def resnet_layouts(threads: int) -> list[Loop]:
+    return [
+        Loop("ours in plain layout", plain_layout, threads=threads),
+        Loop("ours", partial(ours, "resnet20", None), threads=threads),
+    ]
+
+
+def compare(title: str, loops: Sequence[Loop], data: Dataset, rounds: int) -> None:
+    """Time the loops in turn, and print a line for each; the first is the yardstick."""
+    print(f"{title}: {data.name}, {len(data.train_labels):,} images an epoch", flush=True)
+    with ExitStack() as stack:
+        running = [start(loop, data, stack) for loop in loops]
+        for measure in running:
+            measure()  # the warm-up
+        speeds = np.array([[measure() for measure in running] for _ in range(rounds)])
+    ratios = np.median(speeds / speeds[:, :1], axis=0)
+    for loop, speed, ratio in zip(loops, speeds.T, ratios, strict=True):
+        figures = f"{speed.min():14,.0f}{np.median(speed):9,.0f}{speed.max():9,.0f}{ratio:7.2f}x"
+        print(f"  {loop.name:<32}{loop.setting:<26}{figures}", flush=True)
+
+
+def start(loop: Loop, data: Dataset, stack: ExitStack) -> Epoch:
+    """Start a loop's processes; the result lets each train an epoch, and sums their images per second."""
+    context = get_context("spawn")
+    barrier = context.Barrier(loop.processes)
+    processes = [
+        stack.enter_context(
+            ProcessPoolExecutor(
+                1, context, initializer=initialize, initargs=(loop.prepare, data, loop.threads, barrier)
+            )
+        )
+        for _ in range(loop.processes)
+    ]
+
+    def measure() -> float:
+        epochs = [process.submit(run_epoch) for process in processes]
+        return sum(epoch.result() for epoch in epochs)
+
+    return measure
+
+
+def initialize(prepare: Callable[[Dataset], Epoch], data: Dataset, threads: int, barrier: Barrier) -> None:
+    """Make a new process ready for `run_epoch`."""
+    global run_prepared, start_together
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    run_prepared, start_together = prepare(data), barrier
+
+
+run_prepared: Epoch
+start_together: Barrier
+
+
+def run_epoch() -> float:
+    start_together.wait()
+    return run_prepared()
+
+
+def ours(model_name: str, ratio: float | None, data: Dataset) -> Epoch:
+    """The project's loop and model, as `train` and `prune` run them."""
+    train, normalization = examples(data)
+    model = build(model_name, data)
+    masks = magnitude_masks(model, ratio) if ratio else None
+    # Validation is not timed: a few images do.
+    validation = Examples(train.images[:128], train.labels[:128])
+
+    def epoch() -> float:
+        return fit(
+            model,
+            train,
+            validation,
+            schedule(model_name),
+            seed=0,
+            stream="benchmark",
+            black=normalization.black,
+            masks=masks,
+        ).images_per_second
+
+    return epoch
+
+
+def plain_layout(data: Dataset) -> Epoch:
+    """What `fit` does for ResNet-20, with model and images contiguous as [N, C, H, W]."""
+    train, normalization = examples(data)
+    model = build("resnet20", data)
+    recipe = schedule("resnet20")
+    random = generator(0, "benchmark")
+
+    def epoch() -> float:
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        model.train()
+        total = torch.zeros((), dtype=torch.float64)
+        start = time.perf_counter()
+        for images, labels in shuffled_batches(train, recipe.batch_size, random):
+            images = flip_crop(images, normalization.black, random).contiguous()
+            loss = F.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            total += loss.detach() * len(labels)
+        return len(train) / (time.perf_counter() - start)
+
+    return epoch
+
+
+def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
+    """The loop as it is usually written: transforms of single images in worker processes, three reads a step."""
+    recipe = schedule(model_name)
+    model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    criterion = nn.CrossEntropyLoss()
+    loader = DataLoader(
+        PictureDataset(data, augmented=recipe.augmentation == "flip-crop"),
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        num_workers=WORKERS,
+        persistent_workers=True,
+    )
+
+    def epoch() -> float:
+        model.train()
+        loss_sum = top1 = top5 = 0.0
+        count = 0
+        start = time.perf_counter()
+        for images, labels in loader:
+            optimizer.zero_grad()
+            logits = model(images)
+            loss = criterion(logits, labels)
+            loss.backward()
+            optimizer.step()
+            right = logits.topk(5).indices == labels[:, None]
+            loss_sum += loss.item() * len(labels)
+            top1 += right[:, 0].sum().item()
+            top5 += right.sum().item()
+            count += len(labels)
+        return count / (time.perf_counter() - start)
+
+    return epoch
+
+
+class PictureDataset(TorchDataset[tuple[Tensor, int]]):
+    """Images as PIL pictures through torchvision's transforms, one at a time, as torchvision's data sets do."""
+
+    def __init__(self, data: Dataset, *, augmented: bool) -> None:
+        transforms = torchvision.transforms
+        augmentation = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()] if augmented else []
+        mean, std = datasets.normalization(data.train_images)
+        self.transform = transforms.Compose(
+            [*augmentation, transforms.ToTensor(), transforms.Normalize(tuple(mean), tuple(std))]
+        )
+        images = np.ascontiguousarray(data.train_images.transpose(0, 2, 3, 1))
+        self.images = images.squeeze(-1) if images.shape[-1] == 1 else images
+        self.labels = data.train_labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+
+def plain_lenet5() -> nn.Module:
+    """The layers of the project's LeNet5, written the usual way, for 28x28 grey images and 10 classes."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Flatten(),
+        *(nn.Linear(400, 120), nn.ReLU()),
+        *(nn.Linear(120, 84), nn.ReLU()),
+        nn.Linear(84, 10),
+    )
+
+
+def schedule(model_name: str) -> Schedule:
+    """One epoch of the model's recipe."""
+    recipe = RECIPES[RECIPE_OF[model_name]].dense
+    return replace(recipe, phases=(Phase(1, recipe.learning_rate),))
+
+
+def build(model_name: str, data: Dataset) -> nn.Module:
+    channels, height, width = data.image_shape
+    return models.build(model_name, num_classes=len(data.classes), in_channels=channels, image_size=(height, width))
+
+
+def examples(data: Dataset) -> tuple[Examples, Normalization]:
+    normalization = Normalization(*datasets.normalization(data.train_images))
+    return to_device(data.train_images, data.train_labels, normalization, "cpu"), normalization
+
+
+def magnitude_masks(model: nn.Module, ratio: float) -> dict[str, Tensor]:
+    names = prunable(model)
+    scores = [model.get_parameter(name).detach().abs() for name in names]
+    return dict(zip(names, exact_k(scores, Budget.of(model, names).kept(ratio)), strict=True))
+
+
+def fashion_mnist(data_dir: Path) -> Dataset:
+    file = data_dir / "fashion_mnist.npz"
+    if file.is_file():
+        return datasets.load(str(file), data_dir=data_dir)
+    print(f"{file} is not there: LeNet5 trains on the embedded {datasets.MINI}, whose short epochs are noisier")
+    return datasets.load(datasets.MINI, data_dir=data_dir)
+
+
+def cifar10_subset(data_dir: Path, count: int) -> Dataset | None:
+    files = [data_dir / name for name in ("cifar10.npz", "cifar10_jpeg.npz")]
+    file = next((file for file in files if file.is_file()), None)
+    if not file:
+        print(f"neither {files[0]} nor {files[1]} is there: no ResNet-20")
+        return None
+    data = datasets.load(str(file), data_dir=data_dir)
+    return replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
+
+
+def load() -> str:
+    return f"load average {os.getloadavg()[0]:.1f}"
+
+
+if __name__ == "__main__":
+    main()
