@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.meta_analysis import effectsize_smd
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
@@ -134,11 +133,12 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
         return p.copy(), p.copy()
     padded = np.ones(max(family, len(p)))
     padded[: len(p)] = np.where(missing, 1.0, p)
-    bonferroni, holm = (
-        np.where(missing, np.nan, multipletests(padded, method=method)[1][: len(p)])
-        for method in ("bonferroni", "holm")
-    )
-    return bonferroni, holm
+    bonferroni = np.minimum(len(padded) * padded, 1)
+    # statsmodels' own takes 55 ms a family, for a garbage collection.
+    order = np.argsort(padded)
+    holm = np.empty_like(padded)
+    holm[order] = np.minimum(np.maximum.accumulate(padded[order] * np.arange(len(padded), 0, -1)), 1)
+    return np.where(missing, np.nan, bonferroni[: len(p)]), np.where(missing, np.nan, holm[: len(p)])
 
 
 def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

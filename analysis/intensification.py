@@ -365,10 +365,11 @@ def alpha_shared(before: np.ndarray, after: np.ndarray, *, confidence: float = 0
     -------
     Interval ; NaN with fewer than two seeds, and no interval with two.
     """
-    # Every pair of different seeds; leaving a seed out takes its row and its column away.
-    pairs = np.array([before @ after.T, before @ before.T]) * (1 - np.eye(len(before)))
-    totals = pairs.sum((1, 2))
-    without_one = totals[:, np.newaxis] - pairs.sum(1) - pairs.sum(2)
+    # Sums over all pairs of different seeds; leaving a seed out takes its pairs away, as first and as second.
+    as_first = np.array([(before * (other.sum(0) - other)).sum(1) for other in (after, before)])
+    as_second = np.array([((before.sum(0) - before) * other).sum(1) for other in (after, before)])
+    totals = as_first.sum(1)
+    without_one = totals[:, np.newaxis] - as_first - as_second
     square = (len(before) - 1) * np.square(before).sum()
     return _jackknife([*totals, square], without_one, confidence)
 

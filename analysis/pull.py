@@ -73,8 +73,8 @@ def runs(experiment: str | None = None, *, tracking_uri: str | None = None) -> p
 def study(experiment: str | None = None, *, tracking_uri: str | None = None) -> Study:
     """Pull an experiment's pairs and its dense runs in one reading; parameters and errors as in `runs`."""
     with open_store(tracking_uri) as store:
-        experiment_id, name, others = _find(store.experiments(), experiment)
-        found = _read(store.pages(experiment_id))
+        found_id, name, others = _find(store.experiments(), experiment)
+        found = _read(store.pages(found_id))
         pruned, dense = (found[found["kind"] == kind] for kind in (schema.PRUNED, schema.DENSE))
         elsewhere = set(pruned["dense_run_id"].dropna()) - set(dense["run_id"])
         found = _read(store.runs(sorted(elsewhere)))
@@ -96,6 +96,12 @@ def study(experiment: str | None = None, *, tracking_uri: str | None = None) -> 
         _pairs_frame(pruned, sound_dense, left_out),
         _dense_frame(_newest(sound_dense, dense_left_out), dense_left_out),
     )
+
+
+def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
+    """Id of an experiment; parameters and errors as in `runs`."""
+    with open_store(tracking_uri) as store:
+        return _find(store.experiments(), experiment)[0]
 
 
 def predictions(

@@ -19,11 +19,12 @@ NORMALIZATION_STD = "normalization_std"
 DENSE = "dense"
 PRUNED = "pruned"
 JOB = "job"
+REPORT = "report"
 
 # Params
 DATASET = "dataset"
 DATASET_DIGEST = "dataset_digest"
-IMAGE_SIZE = "image_size"
+IMAGE_SHAPE = "image_shape"
 MODEL = "model"
 MODEL_DIGEST = "model_digest"
 WEIGHTS_DIGEST = "weights_digest"

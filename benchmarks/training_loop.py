@@ -22,7 +22,6 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -31,7 +30,7 @@ from torch.utils.data import Dataset as TorchDataset
 from pruning_study import datasets, models
 from pruning_study.config import TrainConfig
 from pruning_study.datasets import Dataset
-from pruning_study.examples import Examples, Normalization, flip_crop, generator, shuffled_batches, to_device
+from pruning_study.examples import Examples, Normalization, to_device
 from pruning_study.masks import Budget, exact_k, prunable
 from pruning_study.recipes import RECIPES, Phase, Schedule
 from pruning_study.torchvision_import import torchvision
@@ -116,7 +115,7 @@ def resnet_loops(threads: int) -> list[Loop]:
 
 def resnet_layouts(threads: int) -> list[Loop]:
     return [
-        Loop("ours in plain layout", plain_layout, threads=threads),
+        Loop("ours in plain layout", partial(ours, "resnet20", None, layout=torch.contiguous_format), threads=threads),
         Loop("ours", partial(ours, "resnet20", None), threads=threads),
     ]
 
@@ -172,10 +171,12 @@ def run_epoch() -> float:
     return run_prepared()
 
 
-def ours(model_name: str, ratio: float | None, data: Dataset) -> Epoch:
+def ours(
+    model_name: str, ratio: float | None, data: Dataset, layout: torch.memory_format = torch.channels_last
+) -> Epoch:
     """The project's loop and model, as `train` and `prune` run them."""
-    train, normalization = examples(data)
-    model = build(model_name, data)
+    train, normalization = examples(data, layout)
+    model = build(model_name, data).to(memory_format=layout)  # type: ignore[call-overload]
     masks = magnitude_masks(model, ratio) if ratio else None
     # Validation is not timed: a few images do.
     validation = Examples(train.images[:128], train.labels[:128])
@@ -191,37 +192,6 @@ def ours(model_name: str, ratio: float | None, data: Dataset) -> Epoch:
             black=normalization.black,
             masks=masks,
         ).images_per_second
-
-    return epoch
-
-
-def plain_layout(data: Dataset) -> Epoch:
-    """What `fit` does for ResNet-20, with model and images contiguous as [N, C, H, W]."""
-    train, normalization = examples(data)
-    model = build("resnet20", data)
-    recipe = schedule("resnet20")
-    random = generator(0, "benchmark")
-
-    def epoch() -> float:
-        optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=True,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        model.train()
-        total = torch.zeros((), dtype=torch.float64)
-        start = time.perf_counter()
-        for images, labels in shuffled_batches(train, recipe.batch_size, random):
-            images = flip_crop(images, normalization.black, random).contiguous()
-            loss = F.cross_entropy(model(images), labels)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            total += loss.detach() * len(labels)
-        return len(train) / (time.perf_counter() - start)
 
     return epoch
 
@@ -307,9 +277,9 @@ def build(model_name: str, data: Dataset) -> nn.Module:
     return models.build(model_name, num_classes=len(data.classes), in_channels=channels, image_size=(height, width))
 
 
-def examples(data: Dataset) -> tuple[Examples, Normalization]:
+def examples(data: Dataset, layout: torch.memory_format) -> tuple[Examples, Normalization]:
     normalization = Normalization(*datasets.normalization(data.train_images))
-    return to_device(data.train_images, data.train_labels, normalization, "cpu"), normalization
+    return to_device(data.train_images, data.train_labels, normalization, "cpu", layout), normalization
 
 
 def magnitude_masks(model: nn.Module, ratio: float) -> dict[str, Tensor]:

@@ -13,6 +13,8 @@ from analysis.errors import StudyError
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name, text
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class _Checked(click.ParamType):
     """What was typed, checked by the field's own check."""
@@ -119,14 +121,14 @@ def _as_typed(options: dict[str, Any]) -> dict[str, str]:
 
 def _interrupt(signum: int, frame: object) -> None:
     # `mlflow run` passes Ctrl-C on as a second signal, which must not break off the tidying up.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """Console script `pruning-study`."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, _interrupt)
     cli(prog_name="pruning-study")
 

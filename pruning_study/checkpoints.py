@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from analysis.errors import StudyError
 from pruning_study import models
-from pruning_study.examples import Normalization
+from pruning_study.examples import Normalization, in_layout
 
 Metadata = dict[str, str]
 
@@ -34,7 +34,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [N, classes] of images [N, C, H, W], uint8 or floats in [0, 1]."""
-        return self.network(self.normalization(images))
+        return self.network(in_layout(self.normalization(images), torch.contiguous_format))
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = None) -> None:

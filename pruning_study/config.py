@@ -18,6 +18,7 @@ from pruning_study.pruners import PRUNERS
 from pruning_study.recipes import RECIPES
 
 AUTO = "auto"
+LARGEST = 2**31 - 1
 Check = Callable[[str], Any]
 
 
@@ -25,6 +26,13 @@ def _text(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty")
     return value
+
+
+def _path(value: str) -> Path:
+    try:
+        return Path(_text(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{value!r}: {error}") from None
 
 
 def _integer(minimum: int) -> Check:
@@ -35,6 +43,8 @@ def _integer(minimum: int) -> Check:
             raise ValueError(f"{value!r} is not a whole number") from None
         if number < minimum:
             raise ValueError(f"{value} is below {minimum}")
+        if number > LARGEST:
+            raise ValueError(f"{value} is above {LARGEST}")
         return number
 
     return check
@@ -107,7 +117,7 @@ class TrainConfig:
 
     dataset: str = _option("fashion-mnist-mini", _text, "Data set: a name, an .npz file or a folder of images.")
     model: str = _option("lenet5", _text, "lenet5, resnet20|32|44|56|110, or package.module:factory.")
-    weights: Path | None = _option(AUTO, Path, "Trained weights, .safetensors: the dense model, without training.")
+    weights: Path | None = _option(AUTO, _path, "Trained weights, .safetensors: the dense model, without training.")
     recipe: str | None = _option(
         AUTO, _choice(RECIPES), f"Training schedule, {' or '.join(RECIPES)}. Auto: the model's own."
     )
@@ -122,7 +132,7 @@ class TrainConfig:
     weight_decay: float | None = _option(AUTO, _within(0, math.inf, low_too=True), "Auto: the recipe's.")
     validation_fraction: float = _option("0.1", _within(0, 1), "Share of the training data held out to choose epochs.")
     device: str | None = _option(AUTO, _choice(("cpu", "cuda")), "cpu or cuda. Auto: cuda where there is one.")
-    data_dir: Path = _option(AUTO, Path, "Folder of the data sets. Auto: $PRUNING_STUDY_DATA, or data.")
+    data_dir: Path = _option(AUTO, _path, "Folder of the data sets. Auto: $PRUNING_STUDY_DATA, or data.")
     image_size: int | None = _option(AUTO, _integer(1), "Resize images to this height and width. Auto: as they are.")
     experiment: str | None = _option(AUTO, _text, "MLflow experiment. Auto: the current one.")
     force: bool = _option("false", _boolean, "Train anew what is there already.")

@@ -77,12 +77,16 @@ def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Data
     StudyError
         Where there is no such data set, or it is truncated, mislabelled or incomplete.
     """
-    path = _npz(dataset, data_dir)
+    try:
+        path = _npz(dataset, data_dir)
+        folder = Path(dataset).expanduser()
+        if path is None and not folder.is_dir():
+            raise _unknown(dataset, data_dir)
+    except (OSError, RuntimeError) as error:  # a name too long, a user without a home
+        raise StudyError(f"{dataset[:100]!r} cannot be looked up ({error})", option="--dataset") from error
     if path:
         return _from_npz(path, name=dataset_name(dataset), image_size=image_size)
-    if Path(dataset).expanduser().is_dir():
-        return _from_folder(Path(dataset).expanduser(), image_size)
-    raise _unknown(dataset, data_dir)
+    return _from_folder(folder, image_size)
 
 
 def dataset_name(dataset: str) -> str:
@@ -97,6 +101,7 @@ def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, n
     Parameters
     ----------
     labels : int64 [N]
+        Of at least two images of each class.
     fraction : float in (0, 1)
         Share of each class that goes into validation; at least one image goes, and at least one stays.
     seed : int
@@ -105,17 +110,11 @@ def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, n
     -------
     train, validation : int64 arrays, ascending
 
-    Raises
-    ------
-    StudyError
-        Where a class has a single image.
     """
     generator = np.random.default_rng(seed)
     chosen = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        if len(members) < 2:
-            raise StudyError(f"class {label} has 1 training image: it takes 2, one to train on and one for validation")
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         chosen.append(generator.permutation(members)[:count])
     validation = np.sort(np.concatenate(chosen))
@@ -147,7 +146,7 @@ def _npz(dataset: str, data_dir: Path) -> Path | None:
             raise StudyError(f"{path}: no such file", option="--dataset")
         return path
     named = data_dir / f"{dataset.replace('-', '_')}.npz"
-    if named.is_file():
+    if os.sep not in dataset and named.is_file():
         return named
     if dataset in DOWNLOADABLE:
         _download(dataset, named)
@@ -175,10 +174,18 @@ def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
         images[part] = _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images", image_size)
         labels[part] = _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels")
     if "class_names" in arrays:
-        classes = tuple(str(item) for item in arrays["class_names"])
+        classes = _class_names(arrays["class_names"], str(path))
     else:
-        classes = tuple(str(label) for label in range(max(part.max(initial=-1) for part in labels.values()) + 1))
+        count = 1 + int(labels["train"].max(initial=-1))
+        # Every class has an image: a label beyond the number of images is a fault, and is named below.
+        classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
     return _checked(name, classes, images, labels, str(path))
+
+
+def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise StudyError(f"{where}: class_names are {names.dtype} of shape {names.shape}: it takes text, [classes]")
+    return tuple(str(name) for name in (np.char.decode(names) if names.dtype.kind == "S" else names))
 
 
 def _npz_images(images: np.ndarray, where: str, image_size: int | None) -> np.ndarray:
@@ -301,8 +308,14 @@ def _check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str
         )
     support = np.bincount(labels, minlength=len(classes))
     if not support.all():
-        missing = ", ".join(classes[index] for index in np.flatnonzero(support == 0))
-        raise StudyError(f"{where} data have no image of class {missing}")
+        missing = [classes[index] for index in np.flatnonzero(support == 0)]
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        raise StudyError(f"{where} data have no image of class {', '.join(missing[:5])}{more}")
+    if where.endswith("train") and support.min() < 2:
+        raise StudyError(
+            f"{where} data have 1 image of class {classes[int(support.argmin())]}: it takes 2, one to train on and one "
+            "for validation"
+        )
 
 
 def _download(name: str, target: Path) -> None:
@@ -314,10 +327,11 @@ def _download(name: str, target: Path) -> None:
             np.savez(part, allow_pickle=False, **arrays)
             part.rename(target)
     except Exception as error:
-        reason = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
+        reason = lines[0].rstrip(":") if lines else type(error).__name__
         raise StudyError(
-            f"{name}: not at {target}, and its download failed ({reason[0] if reason else type(error).__name__}): "
-            f"put the file there, or name another folder with --data-dir"
+            f"{name}: not at {target}, and its download failed ({reason}): put the file there, or name another folder "
+            "with --data-dir"
         ) from error
 
 

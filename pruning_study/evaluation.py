@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis import archives
+from analysis.errors import StudyError
 from pruning_study.examples import Examples
 
 BATCH_SIZE = 128
@@ -53,7 +54,10 @@ class Predictions:
         StudyError
             Where the file is not such an archive.
         """
-        return cls(**archives.read(path, [field.name for field in fields(cls)]))
+        arrays = archives.read(path, [field.name for field in fields(cls)])
+        if len({len(array) for array in arrays.values()}) > 1:
+            raise StudyError(f"{path}: its arrays differ in length")
+        return cls(**arrays)
 
 
 def logits(model: nn.Module, examples: Examples) -> Tensor:
@@ -76,12 +80,11 @@ def loss_and_accuracy(model: nn.Module, examples: Examples) -> tuple[float, floa
 def predict(model: nn.Module, examples: Examples) -> tuple[Predictions, float]:
     """Predictions for all images, and the mean cross-entropy."""
     scores = logits(model, examples)
-    probabilities = scores.softmax(1)
-    top5 = probabilities.topk(min(5, scores.shape[1]), dim=1)
+    top5 = scores.topk(min(5, scores.shape[1]), dim=1).indices
     predictions = Predictions(
         label=examples.labels.cpu().numpy(),
-        predicted=top5.indices[:, 0].cpu().numpy(),
-        top5=top5.indices.cpu().numpy(),
-        confidence=top5.values[:, 0].cpu().numpy(),
+        predicted=top5[:, 0].cpu().numpy(),
+        top5=top5.cpu().numpy(),
+        confidence=scores.softmax(1).gather(1, top5[:, :1])[:, 0].cpu().numpy(),
     )
     return predictions, F.cross_entropy(scores, examples.labels).item()

@@ -1,6 +1,7 @@
 """Images and labels on the device, normalised once, and the random draws over them."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ class Examples(NamedTuple):
 
     Parameters
     ----------
-    images : float32 Tensor [N, C, H, W], channels last in memory
+    images : float32 Tensor [N, C, H, W]
     labels : int64 Tensor [N]
     """
 
@@ -34,10 +35,10 @@ class Normalization(NamedTuple):
     std: list[float]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8, or float in [0, 1], [N, C, H, W] -> float32, normalised, channels last in memory."""
+        """uint8, or float in [0, 1], [N, C, H, W] -> float32, normalised."""
         images = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
         mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in self)
-        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        return (images - mean) / std
 
     @property
     def black(self) -> Tensor:
@@ -45,12 +46,22 @@ class Normalization(NamedTuple):
         return -torch.tensor(self.mean) / torch.tensor(self.std)
 
 
-def to_device(images: np.ndarray, labels: np.ndarray, normalization: Normalization, device: str) -> Examples:
-    """Examples of uint8 [N, C, H, W] images and int64 [N] labels."""
-    return Examples(
-        normalization(torch.from_numpy(images).to(device)),
-        torch.from_numpy(np.ascontiguousarray(labels)).to(device),
-    )
+def to_device(
+    images: np.ndarray,
+    labels: np.ndarray,
+    normalization: Normalization,
+    device: str,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> Examples:
+    """Examples of uint8 [N, C, H, W] images and int64 [N] labels, the images in this layout."""
+    normalised = in_layout(normalization(torch.from_numpy(images).to(device)), memory_format)
+    return Examples(normalised, torch.from_numpy(np.ascontiguousarray(labels)).to(device))
+
+
+def in_layout(images: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """Images [N, C, H, W] in a memory layout."""
+    # `contiguous` would keep what fits both layouts, as grey images do, and layers go by the strides.
+    return torch.empty_like(images, memory_format=memory_format).copy_(images)
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
@@ -65,6 +76,14 @@ def generator(seed: int, stream: str) -> torch.Generator:
     """
     entropy = np.random.SeedSequence([seed, *stream.encode()])
     return torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+@contextmanager
+def seeded(seed: int, stream: str, device: torch.device) -> Iterator[None]:
+    """torch's global generators, which layers such as dropout draw from, seeded while the block runs."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(generator(seed, stream).initial_seed())
+        yield
 
 
 def shuffled_batches(examples: Examples, batch_size: int, random: torch.Generator) -> Iterator[Examples]:
@@ -92,7 +111,7 @@ def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:
 
     Returns
     -------
-    Tensor [N, C, H, W], channels last in memory
+    Tensor [N, C, H, W], in the layout of `images`
     """
     count, _, height, width = images.shape
     device = images.device
@@ -105,4 +124,5 @@ def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:
     padded = F.pad(images - black, (PADDING,) * 4).add_(black).permute(0, 2, 3, 1)
     # One gather does both the flip and the crop of every image.
     index = torch.arange(count, device=device).view(-1, 1, 1)
-    return padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    cropped = padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return torch.empty_like(images).copy_(cropped)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruning_study.examples import Examples, flip_crop, generator, shuffled_batches
+from pruning_study.examples import Examples, flip_crop, generator, seeded, shuffled_batches
 
 BATCH_SIZE = 128
 
@@ -67,7 +67,8 @@ def sampled_gradient(
     total = sum(len(batch) for batch in chosen)
     if mode == "train" and augmentation == "flip-crop":
         chosen = [Examples(flip_crop(images, black, random), labels) for images, labels in chosen]
-    return _mean_gradient(model, chosen, total, training=mode == "train")
+    with seeded(seed, "gradient layers", train.labels.device):
+        return _mean_gradient(model, chosen, total, training=mode == "train")
 
 
 def _mean_gradient(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import schema
+from analysis.stores import without_password
 from pruning_study import steps, tracking
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.datasets import Dataset
@@ -197,7 +198,11 @@ def _how_found(what: str, result: steps.Dense | steps.Pruned) -> str:
 
 
 def _what_next(uri: str, run_id: str) -> list[str]:
-    ui = f"open {uri}" if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    ui = (
+        f"open {without_password(uri)}"
+        if uri.startswith("http")
+        else f"mlflow ui --backend-store-uri {without_password(uri)}"
+    )
     return [
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}")',

@@ -16,8 +16,8 @@ LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
     """State-dict names of the weights that may be pruned.
 
-    Weights of convolutions and linear layers, in the model's order; never biases, never BatchNorm. The
-    output layer is the last of them.
+    Weights of convolutions and linear layers, in the model's order; never biases, never BatchNorm, and none
+    that a parametrisation computes. The output layer is the last one defined.
 
     Parameters
     ----------
@@ -30,8 +30,10 @@ def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
     StudyError
         Where nothing is left to prune.
     """
-    names = [f"{name}.weight" for name, module in model.named_modules() if isinstance(module, LAYERS)]
-    names = names if output_layer else names[:-1]
+    layers = [(f"{name}.weight", module) for name, module in model.named_modules() if isinstance(module, LAYERS)]
+    parameters = dict(model.named_parameters())  # a weight that layers share stands there once
+    output = layers[-1][1].weight if layers else None
+    names = [name for name, module in layers if name in parameters and (output_layer or module.weight is not output)]
     if not names:
         raise StudyError(
             f"{type(model).__name__} has no convolution or linear layer before its output layer: nothing to prune"

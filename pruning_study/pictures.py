@@ -1,5 +1,6 @@
 """The pictures that a run carries; each a function of tables that returns a Figure."""
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ MOST_NAMED = 4
 DPI = 120
 
 
+@mpl.rc_context({"text.parse_math": False})  # a class may be named $x$
 def confusion(table: pd.DataFrame, title: str) -> Figure:
     """Confusion matrix, each row as shares of its true class.
 
@@ -37,6 +39,7 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+@mpl.rc_context({"text.parse_math": False})  # a class may be named $x$
 def recall_change(
     before: pd.DataFrame, after: pd.DataFrame, *, accuracy: tuple[float, float], alpha: float, title: str
 ) -> Figure:

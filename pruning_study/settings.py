@@ -15,7 +15,7 @@ from analysis import schema
 from analysis.errors import StudyError
 from pruning_study import checkpoints, datasets, masks, models
 from pruning_study.config import PruneConfig, TrainConfig, option_name, text
-from pruning_study.examples import Examples, Normalization, generator, to_device
+from pruning_study.examples import Examples, Normalization, seeded, to_device
 from pruning_study.pruners import needs
 from pruning_study.recipes import RECIPES, Schedule, scaled
 
@@ -40,7 +40,7 @@ class TrainSetting:
         self.released = config.protocol == "released"
         self.device = _device(config.device)
         models.set_threads(config.model)
-        self.recipe = config.recipe or ("resnet-cifar" if config.model.startswith("resnet") else "lenet5")
+        self.recipe = config.recipe or models.recipe(config.model)
         self.schedule = self._adapted(RECIPES[self.recipe].dense, config.epochs, config.learning_rate)
         self.data = datasets.load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
         self.train_indices, self.validation_indices = datasets.split(
@@ -48,6 +48,8 @@ class TrainSetting:
         )
         self.weights, self.weights_metadata = self._given_weights()
         self.model = self._initial_model()
+        self.memory_format = models.memory_format(self.model, self.data.image_shape)
+        self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def _given_weights(self) -> tuple[dict[str, Tensor], checkpoints.Metadata]:
         return checkpoints.load(self.config.weights) if self.config.weights else ({}, {})
@@ -65,15 +67,14 @@ class TrainSetting:
 
     def _initial_model(self) -> nn.Module:
         channels, height, width = self.data.image_shape
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(self.config.seed, "initial weights").initial_seed())
+        with seeded(self.config.seed, "initial weights", torch.device("cpu")):
             model = models.build(
                 self.config.model,
                 num_classes=len(self.data.classes),
                 in_channels=channels,
                 image_size=(height, width),
             )
-        if self.weights:
+        if self.config.weights:
             checkpoints.load_weights(model, self.weights, str(self.config.weights))
         return model
 
@@ -97,7 +98,7 @@ class TrainSetting:
         return self._examples(self.data.test_images, self.data.test_labels, slice(None))
 
     def _examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray | slice) -> Examples:
-        return to_device(images[chosen], labels[chosen], self.normalization, self.device)
+        return to_device(images[chosen], labels[chosen], self.normalization, self.device, self.memory_format)
 
     @cached_property
     def params(self) -> dict[str, str]:
@@ -106,7 +107,7 @@ class TrainSetting:
         params = {
             schema.DATASET: self.data.name,
             schema.DATASET_DIGEST: self.data.digest,
-            schema.IMAGE_SIZE: "x".join(str(side) for side in self.data.image_shape),
+            schema.IMAGE_SHAPE: "x".join(str(side) for side in self.data.image_shape),
             schema.MODEL: config.model,
             schema.RECIPE: self.recipe,
             schema.PROTOCOL: config.protocol,
@@ -165,8 +166,9 @@ class PruneSetting(TrainSetting):
     @property
     def epsilon(self) -> float:
         """UP's weight: lambda, or the papers' 5e-4 where lambda is 0, since 0 would make it GP."""
-        given = self.config.epsilon
-        return (self.schedule.weight_decay or PAPERS_EPSILON) if given is None else given
+        if self.config.epsilon is not None:
+            return self.config.epsilon
+        return PAPERS_EPSILON if self.released else self.schedule.weight_decay or PAPERS_EPSILON
 
     def pruned_params(self, dense: dict[str, str], ratio: float) -> dict[str, str]:
         """Every resolved setting that can change the pruned model, as canonical text.

@@ -29,15 +29,15 @@ STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
 ENGINE = "torch"
 PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
 RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
-PRUNED_ARTIFACTS = (
+ARTIFACTS = (
     schema.CHECKPOINT,
-    schema.MASK,
     schema.PREDICTIONS,
     schema.VAL_PREDICTIONS,
     schema.PER_CLASS,
     schema.CONFUSION,
-    schema.RECALL_PICTURE,
 )
+DENSE_ARTIFACTS = (*ARTIFACTS, schema.GRADIENT, schema.CONFUSION_PICTURE)
+PRUNED_ARTIFACTS = (*ARTIFACTS, schema.MASK, schema.RECALL_PICTURE)
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,8 @@ def train(store: Store, job: Writer, setting: TrainSetting) -> Dense:
     config_hash = _config_hash(schema.DENSE, setting.params)
     for run in [] if setting.config.force else store.find(config_hash):
         try:
+            if missing := store.missing(run.info.run_id, DENSE_ARTIFACTS):
+                raise StudyError(f"it lacks {', '.join(missing)}")
             return load_dense(store, run, setting)
         except StudyError as error:
             log.warning("dense run %s cannot be used, and is made again: %s", run.info.run_id, error)
@@ -130,6 +132,8 @@ def load_dense(store: Store, run: Run, setting: TrainSetting) -> Dense:
             f"{setting.data.source} does not hold the images of dense run {run_id}: give --dataset, --data-dir and "
             "--image-size as for that run"
         )
+    if run.data.params.get(schema.MODEL_DIGEST) != setting.params.get(schema.MODEL_DIGEST):
+        raise StudyError(f"the source of {setting.config.model} has changed since dense run {run_id}")
     with store.artifact(run_id, schema.CHECKPOINT) as path:
         weights, metadata = checkpoints.load(path)
         normalization = checkpoints.normalization(metadata, str(path), setting.data.image_shape[0])
@@ -137,7 +141,8 @@ def load_dense(store: Store, run: Run, setting: TrainSetting) -> Dense:
     checkpoints.load_weights(model, weights, f"dense run {run_id}")
     with store.artifact(run_id, schema.GRADIENT) as path:
         gradient, _ = checkpoints.load(path)
-    if gradient.keys() != dict(model.named_parameters()).keys():
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    if {name: tensor.shape for name, tensor in gradient.items()} != shapes:
         raise StudyError(f"dense run {run_id}: {schema.GRADIENT} is not of this model")
     predictions = {}
     for name, labels in (
@@ -252,7 +257,7 @@ def _prune(
             per_class_table(dense.predictions, setting.data.classes),
             per_class_table(predictions, setting.data.classes),
             accuracy=(dense.predictions.accuracy, predictions.accuracy),
-            alpha=metrics[schema.ALPHA],
+            alpha=metrics.get(schema.ALPHA, np.nan),
             title=name,
         ).savefig(run.folder / schema.RECALL_PICTURE, bbox_inches="tight")
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
@@ -338,7 +343,9 @@ def _evaluate(
 ) -> tuple[Predictions, Predictions, dict[str, float]]:
     """Write the artifacts that dense and pruned runs share; their predictions and final metrics."""
     predictions, test_loss = predict(model, setting.test)
-    val_predictions, _ = predict(model, setting.validation)
+    val_predictions, val_loss = predict(model, setting.validation)
+    if not (np.isfinite(test_loss) and np.isfinite(val_loss)):
+        raise StudyError(f"{setting.name}: the loss on test or validation images is NaN or infinite")
     classes = setting.data.classes
     counts = intensification.class_metrics(predictions.label, predictions.predicted, len(classes))
     checkpoints.save(
@@ -359,17 +366,16 @@ def _evaluate(
 def _distortion(
     dense: Dense, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Alpha on test and validation images, and the share of each class right before and after."""
+    """Alpha on test and validation images, where defined, and the share of each class right before and after."""
     both = dense.predictions.right & predictions.right
     support = np.bincount(predictions.label, minlength=len(classes))
     shares = np.bincount(predictions.label, weights=both, minlength=len(classes)) / support
-    return {
+    slopes = {
         schema.ALPHA: _alpha(dense.predictions, predictions, len(classes)),
         schema.VAL_ALPHA: _alpha(dense.val_predictions, val_predictions, len(classes)),
-        **{
-            schema.BOTH_RIGHT + name: float(share)
-            for name, share in zip(schema.metric_names(classes), shares, strict=True)
-        },
+    }
+    return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
+        schema.BOTH_RIGHT + name: float(share) for name, share in zip(schema.metric_names(classes), shares, strict=True)
     }
 
 

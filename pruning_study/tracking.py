@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import shutil
 import signal
 import sqlite3
@@ -24,6 +23,7 @@ from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context import registry as context
+from mlflow.utils import name_utils
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
@@ -35,7 +35,6 @@ from analysis.stores import without_password
 FLUSH_SECONDS = 60
 METRICS_PER_BATCH = 1000
 UNSENT = Path("unsent")
-GENERATED_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
 
 # MLflow would draw a bar for every artifact it reads.
@@ -123,10 +122,10 @@ class Store:
                     self._log_params(writer.run_id, options)
                 yield writer
             return
-        with _ended(Writer(self.client, self.uri, self.job_run_id)) as writer:
+        with _ended(Writer(self.client, self.uri, self.job_run_id, _scratch())) as writer:
             with _one_line(self.uri):
                 run = self.client.get_run(writer.run_id)
-                if GENERATED_NAME.fullmatch(run.info.run_name):
+                if _is_generated(run.info.run_name):
                     self.client.set_tag(writer.run_id, MLFLOW_RUN_NAME, name)
                 self.client.set_tag(writer.run_id, schema.KIND, schema.JOB)
             yield writer
@@ -168,8 +167,9 @@ class Store:
         with ExitStack() as ending:
             # An interrupt between making the run and being ready to end it would leave it RUNNING.
             with _one_line(self.uri), _uninterrupted():
+                folder = _scratch()
                 run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
-                writer = Writer(self.client, self.uri, run.info.run_id, job_run_id=job_run_id)
+                writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
                 ending.enter_context(_ended(writer))
             yield writer
 
@@ -203,18 +203,17 @@ class Writer:
     client : MlflowClient
     uri : str
     run_id : str
-    job_run_id : str, optional
-        The job that made the run.
-
-    Attributes
-    ----------
     folder : Path
         What is written here becomes the run's artifacts.
+    job_run_id : str, optional
+        The job that made the run.
     """
 
-    def __init__(self, client: MlflowClient, uri: str, run_id: str, *, job_run_id: str | None = None) -> None:
+    def __init__(
+        self, client: MlflowClient, uri: str, run_id: str, folder: Path, *, job_run_id: str | None = None
+    ) -> None:
         self.run_id = run_id
-        self.folder = Path(tempfile.mkdtemp(prefix="pruning-study-"))
+        self.folder = folder
         self._client = client
         self._uri = uri
         self._job_run_id = job_run_id
@@ -265,12 +264,15 @@ class Writer:
                 f"{without_password(self._uri)} did not take run {self.run_id} ({_first_line(error)}): it is kept in "
                 f"{kept}; send it with: pruning-study send {kept}"
             ) from error
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _keep(self) -> Path:
-        kept = UNSENT / self.run_id
-        shutil.copytree(self.folder, kept / "artifacts")
+        kept = UNSENT.absolute() / self.run_id
+        try:
+            shutil.copytree(self.folder, kept / "artifacts")
+        except OSError:  # the current folder takes no files
+            kept = Path(tempfile.mkdtemp(prefix=f"unsent-{self.run_id}-"))
+            shutil.copytree(self.folder, kept / "artifacts")
         record = {
             "tracking_uri": self._uri,
             "run_id": self.run_id,
@@ -278,6 +280,8 @@ class Writer:
             "tags": self._tags,
             "metrics": [[m.key, m.value, m.timestamp, m.step] for m in self._metrics],
         }
+        # The URI may hold a password.
+        (kept / "run.json").touch(mode=0o600)
         (kept / "run.json").write_text(json.dumps(record, indent=1))
         return kept
 
@@ -314,9 +318,9 @@ def send(folder: Path) -> str:
     """
     try:
         record: dict[str, Any] = json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError) as error:
+        uri = record["tracking_uri"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StudyError(f"{folder}: no unsent run in it ({_first_line(error)})") from error
-    uri = record["tracking_uri"]
     with _one_line(uri):
         _reach(uri)
         client = MlflowClient(uri)
@@ -349,7 +353,7 @@ def end_job(status: str, reason: str) -> None:
         run = client.get_run(os.environ["MLFLOW_RUN_ID"])
         if run.info.status == "RUNNING":
             client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
-            Writer(client, uri, run.info.run_id).abort(status, reason)
+            Writer(client, uri, run.info.run_id, _scratch()).abort(status, reason)
     except (*STORE_ERRORS, StudyError) as error:
         log.warning("the run of this call could not be ended: %s", _first_line(error))
 
@@ -375,6 +379,8 @@ def checkpoint(run_id: str) -> Iterator[Path]:
         Where there is no such run or checkpoint, or the job has several results.
     """
     uri = mlflow.get_tracking_uri()
+    if uri.startswith("sqlite") and not Path(sqlalchemy.make_url(uri).database or "").is_file():
+        raise StudyError(f"{uri}: no such file; load_model reads the current tracking store")
     with _one_line(uri):
         _reach(uri)
     client = MlflowClient(uri)
@@ -395,7 +401,7 @@ def _uninterrupted() -> Iterator[None]:
         yield
         return
     waiting: list[tuple[int, Any]] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.signal(number, lambda *arguments: waiting.append(arguments)) for number in numbers]
     try:
         yield
@@ -486,7 +492,12 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
         return os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, "Default")
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name)
+        try:
+            return client.create_experiment(name)
+        except MlflowException:  # another process was quicker
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
     if found.lifecycle_stage != "active":
         raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="--experiment")
     return found.experiment_id
@@ -495,6 +506,16 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
 @cache
 def _context_tags() -> dict[str, str]:
     return context.resolve_tags()
+
+
+def _scratch() -> Path:
+    return Path(tempfile.mkdtemp(prefix="pruning-study-"))
+
+
+def _is_generated(name: str) -> bool:
+    """Whether MLflow made the name up, since nobody gave one."""
+    predicate, _, noun = name.rpartition("-")[0].partition("-")
+    return predicate in name_utils._GENERATOR_PREDICATES and noun in name_utils._GENERATOR_NOUNS
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The commands from end to end, in this process, on small real data."""
 
+import importlib
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 import pruning_study
-from pruning_study import models
+from pruning_study import datasets, models
 from pruning_study.pruners import PRUNERS
 
 QUICK = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)
@@ -140,6 +142,8 @@ class TestPrune:
         summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
         assert summary["ratio"].tolist() == [2, 10]
         assert summary["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
+        assert summary["accuracy_before"].tolist() == [runs("dense")[0].data.metrics["test_accuracy"]] * 2
+        assert summary["accuracy_after"].tolist() == [run.data.metrics["test_accuracy"] for run in runs("pruned")]
         assert "test_accuracy" not in runs("job")[0].data.metrics
 
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -169,9 +173,11 @@ class TestPrune:
             assert numbers[0] == numbers[1]
 
     def test_another_seed_other_numbers(self, prune):
-        prune()
-        prune("--seed", 1)
+        prune("--pruner", "rp")
+        prune("--pruner", "rp", "--seed", 1)
         assert len({run.data.metrics["test_loss"] for run in runs("dense")}) == 2
+        masks = [load_file(artifact(run, "mask.safetensors"))["fc1.weight"] for run in runs("pruned")]
+        assert not torch.equal(*masks)
 
     def test_load_model_predicts_what_the_run_predicted(self, prune, tiny):
         prune()
@@ -189,10 +195,9 @@ class TestPrune:
     def test_gradient_options_change_the_mask(self, prune):
         options = [(), ("--gradient-objective", "data"), ("--gradient-batches", 1), ("--gradient-mode", "train")]
         for option in options:
-            prune("--pruner", "gp", "--weight-decay", 0.05, *option)
-        masks = [load_file(artifact(run, "mask.safetensors"))["fc1.weight"].numpy().tobytes() for run in runs("pruned")]
-        # LeNet5 has no BatchNorm and its recipe no augmentation: train mode over all images changes the last digits.
-        assert len(set(masks[:3])) == 3
+            prune("--pruner", "gp", "--model", "resnet20", "--image-size", 10, "--weight-decay", 0.05, *option)
+        masks = [load_file(artifact(run, "mask.safetensors")) for run in runs("pruned")]
+        assert len({torch.cat([part.flatten() for part in mask.values()]).numpy().tobytes() for mask in masks}) == 4
 
     def test_released_protocol(self, prune):
         prune("--protocol", "released", "--pruner", "up", "--recipe", "resnet-cifar")
@@ -200,6 +205,8 @@ class TestPrune:
         assert params["protocol"] == "released"
         assert params["pruner"] == "up-signed"
         assert (params["epsilon"], params["weight_decay"]) == ("0.0005", "0.0")
+        history = [m.value for m in MlflowClient().get_metric_history(runs("dense")[0].info.run_id, "val_loss")]
+        assert len(history) == 2
         assert (params["gradient_objective"], params["gradient_batches"], params["gradient_mode"]) == (
             "data",
             "1",
@@ -209,6 +216,88 @@ class TestPrune:
     def test_released_budget(self, prune):
         prune("--protocol", "released", "--pruner", "mp", "--ratio", 50)
         assert runs("pruned")[0].data.metrics["realized_ratio"] == pytest.approx(60_074 / (1_076 + 350))
+
+
+class TestRecomputed:
+    """One run's numbers from its artifacts alone, with a weight decay that is not the default epsilon."""
+
+    DECAY = 0.02
+
+    @pytest.fixture
+    def computed(self, prune, tiny):
+        options = ("--pruner", "up", "--ratio", 4, "--weight-decay", self.DECAY, "--fine-tune-learning-rate", 0.003)
+        output = prune(*options, "--seed", 2)
+        return output, runs("dense")[0], runs("pruned")[0]
+
+    def images(self, run, tiny, part):
+        mean, std = (json.loads(run.data.tags[f"normalization_{name}"]) for name in ("mean", "std"))
+        # In single precision as in training: in double, ties in the pools would be broken otherwise.
+        return (torch.tensor(tiny[f"{part}_images"].transpose(0, 3, 1, 2)) / 255 - mean[0]) / std[0]
+
+    def network(self, run):
+        model = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+        model.load_state_dict(load_file(artifact(run, "checkpoint.safetensors")))
+        return model
+
+    def test_gradient_score_and_mask(self, computed, tiny):
+        _, dense, pruned = computed
+        model = self.network(dense)
+        train, _ = datasets.split(tiny["train_labels"], 0.1, 2)
+        images = self.images(dense, tiny, "train")[train]
+        F.cross_entropy(model(images), torch.tensor(tiny["train_labels"][train])).backward()
+        gradient = load_file(artifact(dense, "gradient.safetensors"))
+        for name, parameter in model.named_parameters():
+            assert (gradient[name] - parameter.grad).norm() < 1e-4 * parameter.grad.norm()
+        names = ["conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight"]
+        # With the regularised gradient and epsilon = lambda UP is |theta g|.
+        score = torch.cat([(model.get_parameter(name) * gradient[name]).abs().flatten() for name in names])
+        mask = torch.cat([load_file(artifact(pruned, "mask.safetensors"))[name].flatten() for name in names])
+        assert mask.sum() == round(60_074 / 4) - 1_076
+        assert score[mask].min() >= score[~mask].max() * (1 - 1e-5)
+        assert pruned.data.params["epsilon"] == repr(self.DECAY)
+
+    def test_normalisation_is_that_of_the_training_split(self, computed, tiny):
+        train, _ = datasets.split(tiny["train_labels"], 0.1, 2)
+        pixels = tiny["train_images"][train] / 255
+        assert json.loads(computed[1].data.tags["normalization_mean"]) == pytest.approx([pixels.mean()])
+        assert json.loads(computed[1].data.tags["normalization_std"]) == pytest.approx([pixels.std()])
+
+    def test_validation_predictions_and_val_alpha(self, computed, tiny):
+        _, dense, pruned = computed
+        _, validation = datasets.split(tiny["train_labels"], 0.1, 2)
+        balances = []
+        for run in (dense, pruned):
+            with np.load(artifact(run, "val_predictions.npz")) as arrays:
+                label, predicted = arrays["label"], arrays["predicted"]
+            assert label.tolist() == tiny["train_labels"][validation].tolist()
+            logits = self.network(run)(self.images(dense, tiny, "train")[validation])
+            assert predicted.tolist() == logits.argmax(1).tolist()
+            recall = np.array([(predicted[label == c] == c).mean() for c in range(10)])
+            balances.append(recall / (label == predicted).mean() - 1)
+        alpha = (balances[0] * balances[1]).sum() / np.square(balances[0]).sum()
+        assert pruned.data.metrics["val_alpha"] == pytest.approx(alpha)
+
+    def test_logged_settings(self, computed):
+        _, dense, pruned = computed
+        assert (
+            pruned.data.params.items()
+            >= {
+                "fine_tune_phases": "1x0.003",
+                "fine_tune_learning_rate": "0.003",
+                "phases": "2x0.01",
+                "augmentation": "none",
+                "image_shape": "1x28x28",
+            }.items()
+        )
+        assert {"phases", "batch_size", "momentum", "augmentation", "epochs"} <= dense.data.params.keys()
+
+    def test_printed_table(self, computed):
+        output, dense, pruned = computed
+        before, after = (run.data.metrics["recall/Shirt"] for run in (dense, pruned))
+        (line,) = [line for line in output.splitlines() if line.startswith("Shirt ")]
+        assert line.split() == ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
+        (line,) = [line for line in output.splitlines() if line.startswith("alpha ")]
+        assert line.split() == ["alpha", f"{pruned.data.metrics['alpha']:.3f}"]
 
 
 class TestFound:
@@ -238,8 +327,16 @@ class TestFound:
         assert (len(runs("dense")), len(runs("pruned"))) == (2, 2)
         assert runs("pruned")[1].data.tags["dense_run_id"] == runs("dense")[1].info.run_id
 
-    @pytest.mark.parametrize("name", ["checkpoint.safetensors", "gradient.safetensors", "predictions.npz"])
-    @pytest.mark.parametrize("fault", [lambda path: path.unlink(), lambda path: path.write_bytes(b"x" * 100)])
+    @pytest.mark.parametrize(
+        ("name", "fault"),
+        [
+            ("checkpoint.safetensors", Path.unlink),
+            ("checkpoint.safetensors", lambda path: path.write_bytes(b"x" * 100)),
+            ("gradient.safetensors", lambda path: save_file({n: torch.zeros(1) for n in load_file(path)}, path)),
+            ("predictions.npz", lambda path: path.write_bytes(b"x" * 100)),
+            ("confusion.png", Path.unlink),
+        ],
+    )
     def test_a_dense_run_that_does_not_load_is_made_again(self, prune, name, fault, caplog):
         prune()
         fault(artifact(runs("dense")[0], name))
@@ -247,6 +344,13 @@ class TestFound:
         assert len(runs("dense")) == 2
         assert "is made again" in caplog.text
         assert runs("pruned")[1].data.tags["dense_run_id"] == runs("dense")[1].info.run_id
+
+    def test_a_pruned_run_that_lacks_an_artifact_is_made_again(self, prune, caplog):
+        prune()
+        artifact(runs("pruned")[0], "mask.safetensors").unlink()
+        prune()
+        assert (len(runs("dense")), len(runs("pruned"))) == (1, 2)
+        assert "lacks mask.safetensors, and is made again" in caplog.text
 
     def test_changed_data_under_the_same_name_are_other_data(self, prune, tiny, tiny_npz):
         prune()
@@ -325,7 +429,73 @@ class TestWeights:
         save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "bad.safetensors")
         assert "bad.safetensors: conv1.bias has shape" in prune("--weights", tmp_path / "bad.safetensors", code=1)
         assert "gone.safetensors" in prune("--weights", "gone.safetensors", code=1)
+        save_file({}, tmp_path / "empty.safetensors")
+        assert "it is missing" in prune("--weights", tmp_path / "empty.safetensors", code=1)
         assert runs() == []
+
+    def test_that_give_no_numbers_fail(self, prune, weights):
+        save_file({name: 1e20 * tensor for name, tensor in load_file(weights).items()}, weights)
+        assert "is NaN or infinite" in prune("--weights", weights, code=1)
+        assert sorted(run.data.tags["kind"] for run in runs(status="FAILED")) == ["dense", "job"]
+
+
+OWN_MODEL = """
+import torch.nn as nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.conv, self.fc, self.out = nn.Conv2d(in_channels, 4, 5), nn.Linear(2304, 12), nn.Linear(12, num_classes)
+        self.unused = nn.Linear(3, 3)
+        self.out = nn.Linear(12, num_classes)
+
+    def forward(self, x):
+        x = nn.functional.dropout(self.conv(x).relu(), 0.2, self.training)
+        return self.out(self.fc(x.view(x.size(0), -1)).relu())
+"""
+
+
+class TestOwnModel:
+    """Dropout, `view`, a layer that the loss does not reach, class names that pictures could take for formulas."""
+
+    @pytest.fixture
+    def own(self, run_command, tiny, tmp_path, store_uri, monkeypatch):
+        (tmp_path / "my_net.py").write_text(OWN_MODEL)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "my_net", raising=False)
+        names = ["$x$", "$\\mathrm{$", "a|b", "<b>", "été", "..", "a/b", "a b", "?", "!"]
+        np.savez(tmp_path / "odd.npz", **{**tiny, "class_names": np.array(names)})
+
+        def run(*arguments, code=0):
+            result = run_command(
+                "prune", "--dataset", tmp_path / "odd.npz", "--model", "my_net:Net", *QUICK, *arguments
+            )
+            assert result.exit_code == code, result.output
+            return result.output
+
+        return run
+
+    def test_is_trained_pruned_and_loaded_the_same_each_time(self, own, tiny):
+        own("--ratio", 3)
+        own("--ratio", 3, "--force")
+        first, second = runs("pruned")
+        assert first.data.metrics["test_loss"] == second.data.metrics["test_loss"]
+        assert {"recall/$x$", "recall/_x_"} & first.data.metrics.keys() == {"recall/_x_"}
+        model = pruning_study.load_model(first.info.run_id)
+        images = torch.from_numpy(tiny["test_images"].transpose(0, 3, 1, 2).copy())
+        with np.load(artifact(first, "predictions.npz")) as arrays:
+            assert model(images).argmax(1).tolist() == arrays["predicted"].tolist()
+        assert first.data.params["recipe"] == "lenet5"
+
+    def test_that_has_changed_is_another_model(self, own, tmp_path, monkeypatch):
+        own("--ratio", 3)
+        dense = runs("dense")[0].info.run_id
+        (tmp_path / "my_net.py").write_text(OWN_MODEL.replace("relu", "tanh"))
+        monkeypatch.delitem(sys.modules, "my_net")
+        importlib.invalidate_caches()
+        assert "source of my_net:Net has changed" in own("--ratio", 3, "--dense-run-id", dense, code=1)
+        own("--ratio", 3)
+        assert len(runs("dense")) == 2
 
 
 class TestBadInput:

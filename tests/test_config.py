@@ -2,12 +2,14 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 
+from analysis.__main__ import report
 from analysis.errors import StudyError
-from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name
+from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name, text
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,6 +32,17 @@ def test_mlproject_passes_every_option_on(entry_point, config):
     expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
     assert command.split() == ["python", "-m", "pruning_study", command.split()[3], *expected]
     assert command.split()[3] == ("prune" if entry_point == "main" else entry_point)
+
+
+def test_mlproject_has_the_options_and_defaults_of_the_report():
+    entry = load_project(str(ROOT)).get_entry_point("analyze")
+    options = [option for option in report.params if isinstance(option, click.Option)]
+    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
+        option.name: text(option.default if not isinstance(option.default, Path) else str(option.default))
+        for option in options
+    }
+    expected = [part for option in options for part in (option.opts[0], f"{{{option.name}}}")]
+    assert entry.command.split() == ["python", "-m", "analysis", "report", *expected]
 
 
 def test_conda_has_the_pins_of_pyproject():

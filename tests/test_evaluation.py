@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from analysis.errors import StudyError
 from pruning_study.evaluation import Predictions, logits, loss_and_accuracy, predict
 from pruning_study.examples import Examples
 
@@ -21,6 +22,17 @@ def test_predictions_of_known_probabilities():
     assert predictions.accuracy == pytest.approx(2 / 3)
     assert loss == pytest.approx(-np.log([0.7, 0.3, 0.5]).mean())
     assert (predictions.label.dtype, predictions.confidence.dtype) == (np.int64, np.float32)
+
+
+def test_top5_where_probabilities_are_too_small_for_floats():
+    examples = Examples(torch.tensor([300.0, 100, 120, 90, 110, 80, 70]).view(1, 7, 1, 1), torch.tensor([0]))
+    assert predict(nn.Flatten(), examples)[0].top5.tolist() == [[0, 2, 4, 1, 3]]
+
+
+def test_arrays_of_different_lengths_are_an_error(tmp_path):
+    np.savez(tmp_path / "a.npz", label=[0, 1], predicted=[0], top5=[[0], [1]], confidence=[0.5, 0.5])
+    with pytest.raises(StudyError, match=r"a\.npz: its arrays differ in length"):
+        Predictions.load(tmp_path / "a.npz")
 
 
 def test_loss_and_accuracy():

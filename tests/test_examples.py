@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 import torch
 
 from pruning_study.examples import Examples, Normalization, flip_crop, generator, shuffled_batches, to_device
@@ -73,14 +72,8 @@ class TestFlipCrop:
         first, again = (flip_crop(batch, self.black, torch.Generator().manual_seed(3)) for _ in range(2))
         assert torch.equal(first, again)
 
-    def test_stays_channels_last(self):
+    def test_keeps_the_layout(self):
         batch = torch.randn(8, 3, 6, 6).contiguous(memory_format=torch.channels_last)
         out = flip_crop(batch, torch.zeros(3), torch.Generator().manual_seed(0))
         assert out.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_an_unflipped_uncropped_image_is_itself():
-    images = torch.randn(300, 1, 5, 5)
-    out = flip_crop(images, torch.zeros(1), torch.Generator().manual_seed(0))
-    same = sum(torch.equal(a, b) for a, b in zip(images, out, strict=True))
-    assert same == pytest.approx(300 / 162, abs=6)
+        assert flip_crop(torch.randn(8, 3, 6, 6), torch.zeros(3), torch.Generator()).is_contiguous()

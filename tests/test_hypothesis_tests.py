@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from analysis.hypothesis_tests import (
@@ -205,3 +206,11 @@ def test_losing_and_winning_mirror_each_other():
     assert change_interval(50, 0, 50)[0] == -1
     assert change_interval(0, 50, 50)[1] == 1
     assert -1 < change_interval(49, 0, 50)[0] < change_interval(49, 0, 50)[1] < 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_corrections_are_those_of_statsmodels(seed):
+    p = np.random.default_rng(seed).uniform(size=7) ** 3
+    p[3] = p[5]
+    for given, method in zip(corrected(p, 7), ("bonferroni", "holm"), strict=True):
+        np.testing.assert_allclose(given, multipletests(p, method=method)[1])

@@ -66,6 +66,17 @@ class TestPrunable:
         model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
         assert prunable(model) == ["0.weight"]
 
+    def test_a_shared_weight_once_and_never_that_of_the_output_layer(self):
+        model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+        model[1].weight = model[0].weight
+        model[2].weight = model[3].weight
+        assert prunable(model) == ["0.weight"]
+        assert Budget.of(model, prunable(model)).total == 2 * 16 + 4 * 4
+
+    def test_no_weight_that_a_parametrisation_computes(self):
+        model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4), nn.Linear(4, 2))
+        assert prunable(model) == ["1.weight"]
+
     def test_a_single_layer_has_nothing_to_prune(self):
         with pytest.raises(StudyError, match="nothing to prune"):
             prunable(nn.Sequential(nn.Linear(4, 2)))

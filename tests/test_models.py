@@ -4,6 +4,7 @@ import textwrap
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from analysis.errors import StudyError
 from pruning_study import models
@@ -70,9 +71,31 @@ def test_too_small_an_image_is_one_line():
         models.build("lenet5", num_classes=10, in_channels=1, image_size=(8, 8))
 
 
+class FlattensByView(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(64, 2)
+
+    def forward(self, images):
+        x = self.conv(images)
+        return self.fc(x.view(x.size(0), -1))
+
+
+def test_channels_last_unless_the_model_cannot_take_it():
+    resnet = models.build("resnet20", num_classes=2, in_channels=3, image_size=(6, 6))
+    assert models.memory_format(resnet, (3, 6, 6)) == torch.channels_last
+    assert models.memory_format(FlattensByView(), (3, 6, 6)) == torch.contiguous_format
+
+
+def test_recipe_of_a_model():
+    assert models.recipe("resnet56") == "resnet-cifar"
+    assert models.recipe("lenet5") == models.recipe("resnetty:net") == "lenet5"
+
+
 @pytest.fixture
 def own_models(tmp_path, monkeypatch):
     source = """
+        import functools
         import torch.nn as nn
         def net(num_classes, in_channels):
             pool = nn.AdaptiveAvgPool2d(1)
@@ -82,6 +105,7 @@ def own_models(tmp_path, monkeypatch):
         def broken(num_classes, in_channels):
             raise ValueError("no such thing")
         number = 3
+        part = functools.partial(net, num_classes=5)
     """
     (tmp_path / "own_models.py").write_text(textwrap.dedent(source))
     monkeypatch.delitem(sys.modules, "own_models", raising=False)
@@ -104,6 +128,7 @@ class TestOwnModel:
             ("own_models:wrong", r"logits of shape \[N, 5\]"),
             ("own_models:broken", "no such thing"),
             (":net", "cannot be imported"),
+            ("builtins:dict", "fails on images"),
         ],
     )
     def test_that_cannot_be_used_is_one_line(self, name, message):
@@ -111,6 +136,10 @@ class TestOwnModel:
             models.build(name, **self.sizes)
         assert error.value.option == "--model"
         assert "\n" not in str(error.value)
+
+    def test_may_be_a_partial(self):
+        assert models.build("own_models:part", **self.sizes)(torch.zeros(1, 2, 9, 9)).shape == (1, 5)
+        assert models.source_digest("own_models:part") == models.source_digest("own_models:net")
 
     def test_its_source_is_part_of_its_identity(self, tmp_path):
         before = models.source_digest("own_models:net")

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -6,12 +7,14 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
+import pruning_study
 from analysis import stores
 from analysis.errors import StudyError
 from pruning_study import tracking
@@ -91,6 +94,16 @@ class TestExperiment:
         assert tracking.connect().experiment_id == "0"
         monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
         assert tracking.connect().experiment_id == store.experiment_id
+
+    def test_that_another_process_makes_at_the_same_moment(self, store_uri, monkeypatch):
+        store = tracking.connect()
+        seen = store.client.get_experiment_by_name
+        answers = [None]  # not there when asked, there when made
+        store.client.create_experiment("raced")
+        monkeypatch.setattr(
+            store.client, "get_experiment_by_name", lambda name: answers.pop() if answers else seen(name)
+        )
+        assert tracking._experiment_id(store.client, "raced") == seen("raced").experiment_id
 
     def test_that_is_deleted_is_a_usage_error(self, store_uri):
         store = tracking.connect("gone")
@@ -173,8 +186,9 @@ class TestRun:
 
     def test_takes_up_the_run_that_mlflow_run_made_and_names_it(self, store_uri, monkeypatch):
         store = tracking.connect()
-        given = [store.client.create_run(store.experiment_id, run_name=name) for name in (None, "my own name")]
-        for run, name in zip(given, ("a job", "my own name"), strict=True):
+        names = (None, "my own name", "resnet-up-10")
+        given = [store.client.create_run(store.experiment_id, run_name=name) for name in names]
+        for run, name in zip(given, ("a job", *names[1:]), strict=True):
             monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
             with tracking.connect().job("a job", {"seed": "1"}) as job:
                 assert job.run_id == run.info.run_id
@@ -208,7 +222,7 @@ class TestServer:
         run.metrics({"test_accuracy": 0.5})
         run.tags({"more": "tags"})
         (run.folder / "a.txt").write_text("hello")
-        with pytest.raises(StudyError, match=f"send it with: pruning-study send unsent/{run.run_id}"):
+        with pytest.raises(StudyError, match=f"send it with: pruning-study send /.*unsent/{run.run_id}"):
             run_context.__exit__(None, None, None)
         kept = tracking.UNSENT / run.run_id
         with pytest.raises(StudyError):
@@ -223,9 +237,29 @@ class TestServer:
             assert store.get(job.run_id).info.status == "FAILED"
         assert not kept.exists()
 
-    def test_sending_what_is_no_unsent_run(self, tmp_path):
+    @pytest.mark.parametrize("content", [None, "[]", "{}", "{"])
+    def test_sending_what_is_no_unsent_run(self, tmp_path, content):
+        if content:
+            (tmp_path / "run.json").write_text(content)
         with pytest.raises(StudyError, match="no unsent run in it"):
             tracking.send(tmp_path)
+
+    def test_where_the_current_folder_takes_no_files_the_run_is_kept_elsewhere(self, store_uri, tmp_path):
+        store = tracking.connect()
+        (tmp_path / "unsent").write_text("not a folder")
+        with pytest.raises(StudyError, match=r"it is kept in .*unsent-") as error, store.job("a job", {}) as job:
+            (job.folder / "a.txt").write_text("hello")
+            store.client.delete_run(job.run_id)
+        kept = Path(str(error.value).rpartition(" ")[2])
+        assert (kept / "artifacts" / "a.txt").read_text() == "hello"
+        shutil.rmtree(kept)
+
+
+def test_load_model_makes_no_store(store_uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+    with pytest.raises(StudyError, match=r"none\.db: no such file"):
+        pruning_study.load_model("abc")
+    assert not list(tmp_path.glob("none.db*"))
 
 
 def test_a_password_is_not_shown():

@@ -139,6 +139,35 @@ def test_reported_training_loss_is_the_mean_over_the_images():
     assert seen[0]["train_loss"] == pytest.approx(loss_and_accuracy(model, TRAIN)[0], rel=1e-5)
 
 
+def test_dropout_is_seeded_and_leaves_the_global_generator_alone():
+    weights = []
+    for seed in (4, 4, 5):
+        model = network()
+        model.insert(3, nn.Dropout(0.5))
+        torch.manual_seed(seed * 7)
+        expected = torch.rand(1)
+        torch.manual_seed(seed * 7)
+        run(model, schedule((2, 0.05)), seed=seed)
+        assert torch.rand(1) == expected
+        weights.append(nn.utils.parameters_to_vector(model.parameters()))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_masked_weight_that_the_loss_does_not_reach_is_left_alone():
+    model = network()
+    model.unused = nn.Linear(4, 4)
+    model.forward = lambda images: nn.Sequential.forward(model[:5], images)
+    run(model, schedule((1, 0.05)), masks={"unused.weight": torch.eye(4).bool()})
+    assert (model.unused.weight[~torch.eye(4).bool()] == 0).all()
+
+
+def test_a_model_that_fails_in_training_is_one_line():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    with pytest.raises(StudyError, match="Sequential fails on batches of 1: Expected more than 1 value per channel"):
+        run(model, schedule((1, 0.05), batch_size=1))
+
+
 def test_divergence_is_one_line():
     with pytest.raises(StudyError, match="dense diverged in epoch 1: training loss nan") as error:
         run(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), schedule((2, 1e38)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import functools
 import hashlib
 import importlib
 import inspect
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 from analysis.errors import StudyError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 # name -> "module:function", resolved at use
@@ -78,10 +81,10 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
 
     make = factory(name)
     arguments: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
-    if "image_size" in inspect.signature(make).parameters:
-        arguments["image_size"] = image_size
     shape = (2, in_channels, *image_size)
     try:
+        if "image_size" in inspect.signature(make).parameters:
+            arguments["image_size"] = image_size
         model = make(**arguments)
         with torch.no_grad():
             logits = model.eval()(torch.zeros(shape))
@@ -93,6 +96,32 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     if getattr(logits, "shape", None) != (2, num_classes):
         raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option="--model")
     return model
+
+
+def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.memory_format:
+    """The layout to train in: channels last, which is the faster one, unless the model cannot take it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        As `build` returns it.
+    image_shape : (channels, height, width)
+    """
+    import torch
+
+    # A copy, whose running statistics may change. `x.view(len(x), -1)` is what fails most often.
+    probe = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.empty(2, *image_shape, memory_format=torch.channels_last).zero_()
+    try:
+        probe(images).sum().backward()
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def recipe(name: str) -> str:
+    """The recipe that a model is trained by unless one is named."""
+    return "resnet-cifar" if name in MODELS and name.startswith("resnet") else "lenet5"
 
 
 def set_threads(name: str) -> None:
@@ -111,5 +140,11 @@ def source_digest(name: str) -> str | None:
     """Digest of the source file of a model of one's own; None for the project's models."""
     if name in MODELS:
         return None
-    source = inspect.getsourcefile(inspect.unwrap(factory(name)))
+    make: object = factory(name)
+    while isinstance(make, functools.partial):
+        make = make.func
+    try:
+        source = inspect.getsourcefile(make if inspect.isroutine(make) or inspect.isclass(make) else type(make))
+    except TypeError:  # made in C
+        source = None
     return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:32] if source else "unknown"

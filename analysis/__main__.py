@@ -1,0 +1,133 @@
+"""The command line: options in, files and a verdict out."""
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from analysis.command_line import SETTINGS, Group
+
+_EXPERIMENT = click.option(
+    "--experiment",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    callback=lambda ctx, param, value: None if value == "auto" else value,
+    help="MLflow experiment. Auto: the current one.",
+)
+_VARIANCE = click.option(
+    "--variance",
+    type=click.Choice(["welch", "pooled"]),
+    default="welch",
+    show_default=True,
+    help="Of t-tests between models.",
+)
+
+
+@click.group(cls=Group, context_settings=SETTINGS)
+@click.version_option(package_name="pruning-study", prog_name="pruning-analysis")
+def cli() -> None:
+    """Say what pruning did to each class."""
+
+
+@cli.command()
+@click.option("--before", required=True, multiple=True, metavar="FILE", help="Predictions of the dense model.")
+@click.option("--after", required=True, multiple=True, metavar="FILE", help="Predictions of the pruned model.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("audit"),
+    show_default=True,
+    help="Folder for audit.md, audit.csv and audit.png.",
+)
+@click.option("--fail-on-damage", is_flag=True, help="Exit with 3 where a class lost recall.")
+@click.pass_context
+def audit(
+    ctx: click.Context, before: tuple[str, ...], after: tuple[str, ...], output: Path, fail_on_damage: bool
+) -> None:
+    """Say from predictions alone which classes pruning cost; no tracking server.
+
+    FILE is a CSV with columns label,predicted or an .npz with such arrays; labels may be words. Several seeds:
+    repeat the option, or give a glob in quotes. As many files before as after are pairs in the order given,
+    those of a glob by name.
+    """
+    from analysis import audit
+
+    result = audit.audit(before, after)
+    audit.write(result, output)
+    click.echo(audit.summary(result))
+    if fail_on_damage and result.damaged:
+        ctx.exit(3)
+
+
+@cli.command()
+@_EXPERIMENT
+@click.option("--max-accuracy-loss", type=float, default=0.01, show_default=True, help="Accuracy before minus after.")
+@click.option("--max-alpha", type=float, default=1.0, show_default=True, help="Alpha on new images.")
+def recommend(experiment: str | None, max_accuracy_loss: float, max_alpha: float) -> None:
+    """Name the largest ratio, and its pruner, that surely stays within both limits.
+
+    It is chosen on validation images and reported on test images.
+    """
+    from analysis import recommend
+
+    found = recommend.recommend(experiment, max_accuracy_loss=max_accuracy_loss, max_alpha=max_alpha)
+    click.echo("\n\n".join(map(recommend.summary, found)))
+
+
+@cli.command()
+@_EXPERIMENT
+@click.option("--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder.")
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Of the intervals of one model's ratios together.",
+)
+@_VARIANCE
+@click.option(
+    "--no-log",
+    is_flag=False,
+    # A flag takes a value too, since an MLproject can only pass `--no-log {no_log}`.
+    flag_value="true",
+    type=click.BOOL,
+    default=False,
+    metavar="TRUE|FALSE",
+    help="Send nothing back to MLflow.",
+)
+def report(
+    experiment: str | None, output: Path, confidence: float, variance: Literal["welch", "pooled"], no_log: bool
+) -> None:
+    """Write the report of an experiment: statistics, tables, figures and a page."""
+    from analysis import report
+
+    result = report.report(experiment, confidence=confidence, variance=variance)
+    written = report.write(result, output)
+    click.echo(result.verdict)
+    click.echo(f"{len(written)} files in {output}")
+    if not no_log:
+        click.echo(f"run {report.log(written, output, experiment, None)}")
+
+
+@cli.command()
+@_EXPERIMENT
+@_VARIANCE
+def compare(experiment: str | None, variance: Literal["welch", "pooled"]) -> None:
+    """Print the papers' values beside this study's and their difference, as CSV."""
+    from analysis import cells, pull, tables
+
+    runs = pull.runs(experiment)
+    frame = tables.compare(runs, cells.alphas(runs), variance=variance)
+    click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
+    for note in [*runs.attrs["left_out"], *frame.attrs["notes"]]:
+        click.echo(note, err=True)
+
+
+def main() -> None:
+    """Console script `pruning-analysis`."""
+    cli(prog_name="pruning-analysis")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Files of predictions that anyone can write: .npz with arrays `label` and `predicted`, or CSV with such columns."""
+
+import csv
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis import archives, schema
+from analysis.errors import StudyError
+
+_NAMES = (schema.LABEL, schema.PREDICTED)
+
+
+def find(patterns: Sequence[str], option: str) -> list[Path]:
+    """Files that paths and globs name, those of a glob sorted by name.
+
+    Raises
+    ------
+    StudyError
+        Where a file is not there or named twice; `option` is the one at fault.
+    """
+    paths: list[Path] = []
+    for pattern in patterns:
+        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        if not found:
+            raise StudyError(f"{pattern}: no such file", option=option)
+        paths += map(Path, found)
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise StudyError(f"{twice} is given twice, and a file stands for a seed", option=option)
+    return paths
+
+
+def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions of several networks for the same images.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+
+    Returns
+    -------
+    label : (images,) ; predicted : (files, images)
+        Text, or numbers where all of it is numbers: 10 then comes after 9, and 1.0 is 1.
+
+    Raises
+    ------
+    StudyError
+        Where a file is damaged or does not hold the images of the first one in their order.
+    """
+    columns = [_read(path) for path in paths]
+    for path, read in zip(paths, columns, strict=True):
+        if read.shape != columns[0].shape:
+            raise StudyError(
+                f"{path} has {read.shape[1]:,} images and {paths[0]} has {columns[0].shape[1]:,}: "
+                "give predictions for the same images"
+            )
+    labels, predicted = np.swapaxes(_as_numbers(np.stack(columns)), 0, 1)
+    for path, label in zip(paths, labels, strict=True):
+        if (differing := np.flatnonzero(label != labels[0])).size:
+            names = [class_name(of_file[differing[0]]) for of_file in (label, labels[0])]
+            raise StudyError(
+                f"{path}: image {differing[0] + 1:,} is labelled {names[0]} and in {paths[0]} {names[1]}: "
+                "give predictions for the same images in the same order"
+            )
+    return labels[0], predicted
+
+
+def class_name(value: str | float) -> str:
+    """A class as `read` gives it, as text."""
+    return value if isinstance(value, str) else f"{value:.12g}"
+
+
+def _read(path: Path) -> np.ndarray:
+    """Label and predicted class of every image as text, (2, images)."""
+    columns = _read_npz(path) if path.suffix == ".npz" else _read_csv(path)
+    if not columns.size:
+        raise StudyError(f"{path}: no image in it")
+    if (empty := np.flatnonzero((columns == "").any(0))).size:
+        raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
+    return columns
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    arrays = list(archives.read(path, _NAMES).values())
+    shapes = [array.shape for array in arrays]
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1:
+        raise StudyError(f"{path}: label has shape {shapes[0]}, predicted {shapes[1]}: give a class for each image")
+    for name, array in zip(_NAMES, arrays, strict=True):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise StudyError(f"{path}: {name} holds a value that is no number: give a class for each image")
+    return np.array([array.astype(str) for array in arrays])
+
+
+def _read_csv(path: Path) -> np.ndarray:
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            if missing := [name for name in _NAMES if name not in header]:
+                raise StudyError(
+                    f"{path}: no column {' and no column '.join(missing)}; the first line should be {','.join(_NAMES)} "
+                    f"and is {','.join(header)[:60]!r}"
+                )
+            columns = [header.index(name) for name in _NAMES]
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise StudyError(
+                        f"{path}, line {reader.line_num:,}: {len(row)} values for {len(header)} columns; quote a class "
+                        "that has a comma in its name"
+                    )
+                if row:
+                    rows.append([row[column].strip() for column in columns])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(f"{path}: cannot be read as CSV ({error})") from error
+    return np.array(rows, dtype=str).reshape(-1, 2).T
+
+
+def _as_numbers(columns: np.ndarray) -> np.ndarray:
+    """Text as numbers where all of it is: 10 then comes after 9, and 1.0 is 1."""
+    try:
+        numbers = columns.astype(float)
+    except ValueError:
+        return columns
+    return numbers if np.isfinite(numbers).all() else columns

@@ -1,0 +1,168 @@
+"""The tables of the recall distortion paper with a study's own values, and beside them the published ones."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import schema
+from analysis.cells import ALPHA_COLUMNS, main_setting, settings
+from analysis.comparisons import DESIGNS, paper_tests, unpaired_tests
+from analysis.hypothesis_tests import Variance
+from analysis.published import label, rank, table
+
+NOT_AVAILABLE = "n/a"
+_GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
+
+
+def paper_table(number: int, *, runs: pd.DataFrame, alphas: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    """A table in the layout of print, as text.
+
+    Parameters
+    ----------
+    number : int
+        1-9 p-values, Bonferroni-corrected; 10 accuracy before pruning; 11 mean recall variance over the classes
+        (ddof 0); 12, 13 accuracy and alpha of the pruners `lth`, `chip` on CIFAR-10 with ResNet-56.
+    runs, alphas, tests : DataFrame
+        As `pull.runs`, `cells.alphas` and `comparisons.paper_tests` return them.
+
+    Returns
+    -------
+    DataFrame
+        Without rows where the study has nothing of it. `attrs["title"]` says what it shows.
+    """
+    if number in DESIGNS:
+        return _p_values(number, tests)
+    if number == 11:
+        return _recall_variance(main_setting(runs, settings(runs)))
+    kept = main_setting(alphas, [name for name in alphas.columns if name not in ALPHA_COLUMNS])
+    return _accuracy(kept) if number == 10 else _by_ratio(kept, {12: "lth", 13: "chip"}[number])
+
+
+def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "welch") -> pd.DataFrame:
+    """Published values of Tables 1-13 beside a study's own, for the cells that both have.
+
+    Parameters
+    ----------
+    runs, alphas : DataFrame
+        As `pull.runs` and `cells.alphas` return them.
+    variance : {"welch", "pooled"}
+        Of the independent tests.
+
+    Returns
+    -------
+    DataFrame, one row per cell of a table
+        table, row, column, published, ours (text, at the precision of print), ours_unpaired (Tables 8 and 9 with
+        independent tests, since in print not all pruners shared their dense networks; else empty), difference
+        (ours minus published, `<0.001` taken as .001). `attrs["notes"]` says what stands for what.
+    """
+    notes = []
+    pruners = set(runs[schema.PRUNER])
+    if "up" not in pruners and "up-signed" in pruners:
+        runs, alphas = (frame.replace({schema.PRUNER: {"up-signed": "up"}}) for frame in (runs, alphas))
+        notes.append("up-signed, the formula of the paper's released code, stands for UP")
+    make = partial(paper_table, runs=runs, alphas=alphas)
+    ours = paper_tests(alphas, variance=variance, as_printed=True)
+    unpaired = unpaired_tests(alphas, variance=variance, as_printed=True)
+    frames = []
+    for number in range(1, 14):
+        both = _long(number, table(number), "published").merge(_long(number, make(number, tests=ours), "ours"))
+        if number in (8, 9):
+            both = both.merge(_long(number, make(number, tests=unpaired), "ours_unpaired"), how="left")
+        frames.append(both)
+    frame = pd.concat(frames, ignore_index=True)
+    frame["ours_unpaired"] = frame["ours_unpaired"].fillna("")
+    frame["difference"] = _numbers(frame["ours"]) - _numbers(frame["published"])
+    frame = frame[frame["difference"].notna()].reset_index(drop=True)
+    frame.attrs = {"notes": [*notes, *ours.attrs["notes"]]}
+    return frame
+
+
+def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
+    design = DESIGNS[number]
+    found = tests[tests["table"] == number]
+    named = found["column"].str.extract(r"(?P<column>.*) \((?P<fixed>.*)\)$")
+    header = "Models" if number in (5, 6) and not found["row"].str.fullmatch(r"\d+ vs \d+").all() else design.rows
+    frame = (
+        named.assign(row=found["row"], p=found["p_bonferroni"].map(_p))
+        .pivot(index="row", columns="column", values="p")
+        .reindex(index=found["row"].drop_duplicates(), columns=named["column"].drop_duplicates())
+        .fillna(NOT_AVAILABLE)
+        .rename_axis(index=header, columns=None)
+        .reset_index()
+    )
+    of = "; ".join([", ".join(found["dataset"].drop_duplicates()), *named["fixed"].drop_duplicates()])
+    sides = "two-sided" if design.alternative == "two-sided" else "one-sided"
+    kind = "paired" if design.paired else f"independent ({tests.attrs.get('variance', 'welch')})"
+    frame.attrs = {"title": f"{design.title}? {of}. p of {sides} {kind} t-tests, Bonferroni-corrected"}
+    return frame
+
+
+def _p(p: float) -> str:
+    if np.isnan(p):
+        return NOT_AVAILABLE
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:
+    dense = alphas.drop_duplicates([*_GROUP, "dense_run_id"])
+    means = _in_order(dense.groupby(_GROUP)["accuracy_before"].mean())
+    columns = ["Model", "Dataset", "Pruning Algorithm", "Accuracy"]
+    rows = [(label(m), label(d), label(p), f"{mean:.3f}") for (d, m, p), mean in means.items()]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame.attrs = {"title": "Mean accuracy before pruning"}
+    return frame
+
+
+def _recall_variance(runs: pd.DataFrame) -> pd.DataFrame:
+    variances = runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
+        before=_variance(runs, "recall_before/"), after=_variance(runs, "recall_after/")
+    )
+    means = variances.groupby([*_GROUP, schema.RATIO])["after"].mean().unstack()
+    means = means.rename(columns=lambda ratio: f"Ratio {ratio:g}").rename_axis(columns=None)
+    dense = variances.drop_duplicates([*_GROUP, "dense_run_id"])
+    means.insert(0, "Before", dense.groupby(_GROUP)["before"].mean())
+    means = _in_order(means)
+    frame = means.map(lambda mean: NOT_AVAILABLE if np.isnan(mean) else f"{mean:.4f}").reset_index(drop=True)
+    frame.insert(0, "Model", [f"{label(d)} @ {label(m)} -> {label(p)}" for d, m, p in means.index])
+    frame.attrs = {"title": "Mean over networks of the variance of recall over the classes (ddof 0)"}
+    return frame
+
+
+def _variance(runs: pd.DataFrame, prefix: str) -> np.ndarray:
+    return np.nanvar(runs[[name for name in runs.columns if name.startswith(prefix)]].to_numpy(float), axis=1)
+
+
+def _in_order(of_groups: Any) -> Any:
+    """Sort by model, data set and pruner, as in print."""
+    return of_groups.loc[sorted(of_groups.index, key=lambda group: [rank(group[part]) for part in (1, 0, 2)])]
+
+
+def _by_ratio(alphas: pd.DataFrame, pruner: str) -> pd.DataFrame:
+    ours = alphas[alphas[schema.PRUNER] == pruner]
+    ours = ours[(ours[schema.DATASET].map(label) == "CIFAR-10") & (ours[schema.MODEL].map(label) == "ResNet-56")]
+    means = ours.groupby(schema.RATIO)[["accuracy_after", "alpha"]].mean()
+    rows = [(f"{ratio:.2f}", f"{accuracy:.3f}", f"{alpha:.3f}") for ratio, accuracy, alpha in means.itertuples()]
+    if rows:
+        dense = ours.drop_duplicates("dense_run_id")["accuracy_before"].mean()
+        rows.insert(0, ("1.00", f"{dense:.3f}", NOT_AVAILABLE))
+    frame = pd.DataFrame(rows, columns=["Pruning ratio", "Accuracy", "Intensification"])
+    frame.attrs = {"title": f"Mean accuracy and alpha of {label(pruner)}, cifar10, ResNet-56"}
+    return frame
+
+
+def _long(number: int, frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """One row per cell of a table: table, row, column and the value."""
+    if number == 10:
+        row = frame["Dataset"] + " @ " + frame["Model"] + " -> " + frame["Pruning Algorithm"]
+        frame = pd.DataFrame({"row": row, "Accuracy": frame["Accuracy"]})
+    frame = frame.drop(columns="Level", errors="ignore")
+    long = frame.melt(id_vars=frame.columns[0], var_name="column", value_name=value)
+    long = long.rename(columns={frame.columns[0]: "row"}).astype("str")
+    long.insert(0, "table", number)
+    return long
+
+
+def _numbers(text: pd.Series) -> pd.Series:
+    return pd.to_numeric(text.str.removeprefix("<"), errors="coerce")

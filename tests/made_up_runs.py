@@ -1,0 +1,38 @@
+"""Runs whose alpha is known: two classes with recalls .9 and .7 before, .8 + .1 alpha and .8 - .1 alpha after."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+
+def runs(
+    dataset: str, model: str, pruner: str, ratio: float, alphas: Sequence[float], *, classes: str = "ab", **params: str
+) -> pd.DataFrame:
+    """One cell, a run for each alpha, seeds counting from 0; columns as `analysis.pull.runs` gives them."""
+    number = len(alphas)
+    seeds = [str(seed) for seed in range(number)]
+    first, second = classes
+    after = np.asarray(alphas)
+    return pd.DataFrame(
+        {
+            "dataset": dataset,
+            "model": model,
+            "pruner": pruner,
+            "ratio": float(ratio),
+            "seed": range(number),
+            **params,
+            "accuracy_before": 0.8,
+            "accuracy_after": 0.8,
+            f"recall_before/{first}": np.full(number, 0.9),
+            f"recall_before/{second}": np.full(number, 0.7),
+            f"recall_after/{first}": 0.8 + 0.1 * after,
+            f"recall_after/{second}": 0.8 - 0.1 * after,
+            "dense_run_id": [f"{dataset} {model} {seed}" for seed in seeds],
+            "run_id": [f"{dataset} {model} {pruner} {ratio:g} {seed} {' '.join(params.values())}" for seed in seeds],
+        }
+    )
+
+
+def study(*cells: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat(cells, ignore_index=True)

@@ -1,0 +1,129 @@
+"""The command line of the analysis: exit codes, one line of error, nothing heavy before it is needed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click.testing
+import pytest
+from mlflow import MlflowClient
+
+from analysis.__main__ import cli
+
+
+def run(*arguments: object) -> click.testing.Result:
+    return click.testing.CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Predictions for ten shirts and ten coats: all right; eight shirts lost; one shirt lost."""
+    monkeypatch.chdir(tmp_path)
+    for name, lost in (("before", 0), ("after", 8), ("mild", 1)):
+        rows = ["shirt,coat"] * lost + ["shirt,shirt"] * (10 - lost) + ["coat,coat"] * 9 + ["coat,shirt"]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["label,predicted", *rows]))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("after", "options", "exit_code"),
+    [
+        ("after.csv", [], 0),
+        ("after.csv", ["--fail-on-damage"], 3),
+        ("mild.csv", ["--fail-on-damage"], 0),
+    ],
+)
+def test_damage_fails_only_where_asked(files, after, options, exit_code):
+    result = run("audit", "--before", "before.csv", "--after", after, *options)
+    assert result.exit_code == exit_code, result.output
+    assert sorted(path.name for path in Path("audit").iterdir()) == ["audit.csv", "audit.md", "audit.png"]
+
+
+def test_audit_prints_the_verdict_and_the_worst_class_first(files):
+    lines = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", "elsewhere").output.splitlines()
+    assert lines[0].startswith("Pruning cost 1 of 2 classes recall: shirt -0.800 (-0.9")
+    assert lines[2].split()[:4] == ["class", "images", "before", "after"]
+    assert [line.split()[0] for line in lines[3:5]] == ["shirt", "coat"]
+    assert Path("elsewhere/audit.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["audit", "--before", "gone.csv", "--after", "after.csv"], 2, "Invalid value for --before: gone.csv: no such"),
+        (
+            ["audit", "--before", "before.csv", "--after", "gone*.csv"],
+            2,
+            "Invalid value for --after: gone*.csv: no such",
+        ),
+        (["audit", "--before", "", "--after", "after.csv"], 2, "Invalid value for --before: "),
+        (["audit", "--before", "before.csv"], 2, "Missing option '--after'"),
+        (["audit", "--before", "before.csv", "--after", "other.csv"], 1, "Error: other.csv: image 1 is labelled coat"),
+        (["audit", "--before", "before.csv", "--after", "after.csv", "--output", "before.csv"], 2, "for --output: "),
+        (["recommend", "--max-accuracy-loss", "one"], 2, "'one' is not a valid float"),
+        (["recommend", "--max-accuracy-loss", "1"], 2, "Invalid value for --max-accuracy-loss: 1.0 should be"),
+        (["recommend", "--max-accuracy-loss", "nan"], 2, "Invalid value for --max-accuracy-loss: nan should be"),
+        (["recommend", "--max-alpha", "0"], 2, "Invalid value for --max-alpha: 0.0 should be"),
+        (["recommend", "--max-alpha", "inf"], 2, "Invalid value for --max-alpha: inf should be"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(files, arguments, exit_code, message):
+    (files / "other.csv").write_text((files / "after.csv").read_text().replace("shirt,", "coat,"))
+    result = run(*arguments)
+    assert result.exit_code == exit_code
+    assert message in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.output
+
+
+def test_recommend_without_a_store_names_it(files, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
+    result = run("recommend")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: sqlite:///gone.db: no such file")
+    assert not Path("gone.db").exists()
+
+
+def test_compare_prints_published_values_beside_ours(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store.db")
+    client = MlflowClient()
+    experiment = client.create_experiment("ours", artifact_location=tmp_path.as_uri())
+    dense = None
+    for kind, more in (("dense", {}), ("pruned", {"pruner": "mp", "ratio": 2.0})):
+        tags = {"kind": kind} | ({"dense_run_id": dense} if dense else {})
+        run_id = client.create_run(experiment, tags=tags).info.run_id
+        for name, value in ({"dataset": "cifar10", "model": "resnet20", "seed": 0} | more).items():
+            client.log_param(run_id, name, value)
+        for name, value in (("test_accuracy", 0.75), ("recall/0", 1), ("recall/1", 0.5)):
+            client.log_metric(run_id, name, value)
+        client.set_terminated(run_id)
+        dense = run_id
+    result = run("compare", "--experiment", "ours")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "table,row,column,published,ours,ours_unpaired,difference"
+    assert "10,CIFAR-10 @ ResNet-20 -> MP,Accuracy,0.896,0.750,,-0.146" in lines
+    assert run("compare", "--variance", "none").exit_code == 2
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level modules loaded after `code`, in a process of its own."""
+    code += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_no_numbers():
+    assert not loaded("import analysis.__main__") & {"numpy", "pandas", "scipy", "mlflow", "matplotlib", "torch"}
+
+
+def test_audit_needs_neither_server_nor_torch():
+    assert not loaded("import analysis.audit") & {"mlflow", "torch", "pruning_study"}
+
+
+def test_recommend_needs_no_torch():
+    assert not loaded("import analysis.recommend") & {"torch", "pruning_study"}
+
+
+def test_help_and_version():
+    assert "--fail-on-damage" in run("audit", "-h").output
+    assert run("--version").output.startswith("pruning-analysis, version ")

@@ -1,0 +1,226 @@
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_runs import runs, study
+
+from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS, alphas, cells, main_setting, ratio_summaries, settings
+
+
+def toy(pruner, ratio, values, **more):
+    return runs("toy", "net", pruner, ratio, values, **more)
+
+
+def test_alphas_are_computed_from_the_recalls():
+    frame = alphas(toy("mp", 2, [1.5, 0.5, -0.5]))
+    assert list(frame.columns) == ALPHA_COLUMNS
+    assert frame["alpha"].tolist() == pytest.approx([1.5, 0.5, -0.5])
+    assert frame["correlation"].tolist() == pytest.approx([1, 1, -1])
+    assert frame["spread_ratio"].tolist() == pytest.approx([1.5, 0.5, 0.5])
+    assert frame["run_id"].tolist() == ["toy net mp 2 0 ", "toy net mp 2 1 ", "toy net mp 2 2 "]
+
+
+def test_a_network_below_one_and_a_half_over_classes_is_at_chance():
+    made = toy("mp", 2, [1, 1])
+    made["accuracy_after"] = [0.74, 0.76]
+    assert alphas(made)["at_chance"].tolist() == [True, False]
+
+
+def test_data_sets_have_classes_of_their_own():
+    frame = alphas(study(toy("mp", 2, [1.5]), runs("other", "net", "mp", 2, [0.5], classes="cd")))
+    assert frame["alpha"].tolist() == pytest.approx([1.5, 0.5])
+
+
+def test_an_undefined_alpha_is_named_and_not_counted():
+    made = toy("mp", 2, [1.5, 0.5, 0.7])
+    made.loc[1, ["recall_before/a", "recall_before/b"]] = 0.8
+    frame = alphas(made)
+    assert np.isnan(frame["alpha"][1])
+    assert "alpha is undefined in 1 runs" in frame.attrs["notes"][0]
+    assert "toy net mp 2 1" in frame.attrs["notes"][0]
+    cell = cells(made).iloc[0]
+    assert cell["n"] == 2
+    assert cell["alpha_mean"] == pytest.approx(1.1)
+
+
+def test_a_cell_without_a_defined_alpha_has_no_numbers():
+    made = toy("mp", 2, [1.5, 0.5])
+    made[["recall_before/a", "recall_before/b"]] = 0.8
+    cell = cells(made).iloc[0]
+    assert cell["n"] == 0
+    assert np.isnan([cell["alpha_mean"], cell["ci_low"], cell["alpha_shared"], cell["alpha_other_seed"]]).all()
+    assert ratio_summaries(made).empty
+
+
+def test_a_run_with_other_classes_than_its_cell_is_left_out():
+    made = study(toy("mp", 2, [1.5, 0.5]), toy("mp", 2, [1.5], classes="cd").assign(seed=2))
+    frame = alphas(made)
+    assert frame["seed"].tolist() == [0, 1]
+    assert frame.attrs["notes"] == ["1 runs left out, most runs of their cell have other classes"]
+
+
+def test_relabelling_the_classes_changes_nothing():
+    made = study(toy("mp", 2, [1.5, 0.6, 0.8]), toy("none", 1, [1.1, 1, 0.9]))
+    swapped = made.rename(columns=lambda name: name.replace("/a", "/z"))[reversed(made.columns.str.replace("/a", "/z"))]
+    pd.testing.assert_frame_equal(cells(made), cells(swapped))
+
+
+def test_params_that_differ_make_cells_of_their_own():
+    made = study(toy("mp", 2, [1, 1.2], epochs="5"), toy("mp", 2, [0.6, 0.8], epochs="10"))
+    assert settings(made) == ["epochs"]
+    assert alphas(made).columns[-1] == "epochs"
+    frame = cells(made)
+    assert frame["epochs"].tolist() == ["10", "5"]
+    assert frame["alpha_mean"].tolist() == pytest.approx([0.7, 1.1])
+
+
+def test_params_that_go_with_the_cell_make_none():
+    made = study(toy("mp", 2, [1], epsilon="none"), toy("up", 2, [1], epsilon="0.1"))
+    assert settings(made) == []
+
+
+def test_given_weights_are_seeds_unless_a_seed_has_two():
+    of_seeds = toy("mp", 2, [1, 2]).assign(weights_digest=["one", "two"])
+    assert settings(of_seeds) == []
+    assert settings(of_seeds.assign(seed=0)) == ["weights_digest"]
+
+
+def test_columns_and_hand_worked_numbers_of_a_cell():
+    frame = cells(toy("mp", 2, [1.1, 1.2, 1.3]))
+    assert list(frame.columns[: len(CELL_COLUMNS)]) == CELL_COLUMNS
+    cell = frame.iloc[0]
+    assert (cell["n"], cell["n_at_chance"], cell["mark"], cell["confidence"]) == (3, 0, "?", 0.95)
+    assert cell[["alpha_mean", "alpha_median", "alpha_sd"]].tolist() == pytest.approx([1.2, 1.2, 0.1])
+    # 1.2 -+ 4.302653 x .1 / sqrt(3)
+    assert cell[["ci_low", "ci_high"]].tolist() == pytest.approx([0.951586, 1.448414], abs=1e-6)
+    # All networks have the same balance before: another seed's is as good, and the shared slope is the mean.
+    assert cell[["alpha_other_seed", "alpha_shared"]].tolist() == pytest.approx([1, 1.2])
+    assert cell[["accuracy_before", "accuracy_after"]].tolist() == pytest.approx([0.8, 0.8])
+
+
+def test_intervals_share_five_percent_among_the_ratios_of_a_pruner():
+    made = study(*(toy("mp", ratio, [1.1, 1.2, 1.3]) for ratio in (2, 4, 10, 20, 50)), toy("none", 1, [1, 1.1, 1]))
+    frame = cells(made).set_index(["pruner", "ratio"])
+    assert frame.loc["mp", "confidence"].tolist() == pytest.approx([0.99] * 5)
+    assert frame.loc[("none", 1.0), "confidence"] == 0.95
+    # 9.924843 x .1 / sqrt(3)
+    assert frame.loc[("mp", 50.0), "ci_high"] == pytest.approx(1.2 + 0.573011, abs=1e-6)
+
+
+def test_every_ratio_is_set_against_none_of_the_same_seed():
+    none = toy("none", 1, [1, 1, 1.1])
+    made = study(toy("mp", 2, [1.2, 1.3, 1.5]), toy("mp", 10, [2, 2, 2, 2]), none)
+    frame = cells(made).set_index(["pruner", "ratio"])
+    low = frame.loc[("mp", 2.0)]
+    assert (low["n_none"], low["alpha_minus_none"]) == (3, pytest.approx(0.3))
+    # .3 -+ t x .1 / sqrt(3), of two ratios: t(.9875, 2 dof) = 6.205347
+    assert low["alpha_minus_none_low"] == pytest.approx(0.3 - 6.205347 * 0.1 / 3**0.5, abs=1e-6)
+    assert low["alpha_on_none"] == pytest.approx((1.2 + 1.3 + 1.5 / 1.1) / 3)
+    assert frame.loc[("mp", 10.0), "n_none"] == 3
+    assert frame.loc[("none", 1.0), "n_none"] == 0
+    assert np.isnan(frame.loc[("none", 1.0), "alpha_minus_none"])
+
+
+def test_none_of_another_setting_is_no_control_but_a_pruners_own_params_do_not_count():
+    made = study(
+        toy("up", 2, [1.5, 1.5], epochs="5", epsilon="0.1"),
+        toy("up", 2, [1.7, 1.7], epochs="5", epsilon="0.2"),
+        toy("up", 2, [1.5, 1.5], epochs="9", epsilon="0.1"),
+        toy("none", 1, [1, 1], epochs="5"),
+    )
+    frame = cells(made).set_index(["pruner", "epochs", "epsilon"]).sort_index()
+    assert frame.loc[("up", "5", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
+    assert frame.loc[("up", "5", "0.2"), "alpha_minus_none"] == pytest.approx(0.7)
+    assert frame.loc[("up", "9", "0.1"), "n_none"] == 0
+
+
+def with_images(made):
+    """Recalls of 100 images a class, of which before and after share as many as can be."""
+    more = {}
+    for name in "ab":
+        more[f"support/{name}"] = 100.0
+        more[f"both_right/{name}"] = np.minimum(made[f"recall_before/{name}"], made[f"recall_after/{name}"])
+    return made.assign(**more)
+
+
+def test_alpha_new_needs_images():
+    frame = cells(toy("mp", 2, [1.1, 1.2]))
+    assert np.isnan(frame["alpha_new"][0])
+    assert frame.attrs["notes"][0].startswith("alpha_new is n/a in 1 of 1 cells")
+
+
+def test_alpha_new_and_reliability_of_the_same_network():
+    cell = cells(with_images(toy("mp", 2, [1, 1, 1]))).iloc[0]
+    assert cell["alpha_new"] == pytest.approx(1)
+    # 1 - K(v) / sum b^2 with v = .9 x .1 / 99 and .7 x .3 / 99, K(v) = (1 - 1/2)(sum v) / .64, sum b^2 = 1/32.
+    assert cell["reliability"] == pytest.approx(1 - 0.5 * (0.09 + 0.21) / 99 / 0.64 * 32)
+
+
+def test_supports_that_differ_leave_alpha_new_out():
+    made = with_images(toy("mp", 2, [1.1, 1.2]))
+    made.loc[1, "support/a"] = 50.0
+    assert np.isnan(cells(made)["alpha_new"][0])
+
+
+LABEL = np.repeat([0, 1], 4)
+BEFORE = {"label": LABEL, "predicted": np.array([0, 0, 0, 1, 1, 1, 0, 0])}
+AFTER = {"label": LABEL, "predicted": np.array([0, 0, 0, 0, 1, 1, 0, 0])}
+
+
+def stored(found):
+    """A store that answers as `analysis.pull.predictions` does."""
+
+    def predictions(run_ids):
+        assert len(set(run_ids)) == len(run_ids)
+        return {run_id: found[run_id] for run_id in run_ids if run_id in found}
+
+    return predictions
+
+
+def test_precision_and_f1_from_predictions():
+    made = toy("mp", 2, [1.1, 1.2])
+    found = dict.fromkeys(made["dense_run_id"], BEFORE) | dict.fromkeys(made["run_id"], AFTER)
+    cell = cells(made, stored(found)).iloc[0]
+    # Precision 3/5, 2/3 before: b = -+1/19; 2/3, 1 after: b = -+1/5.
+    assert cell["alpha_precision"] == pytest.approx(19 / 5)
+    # F1 2/3, 4/7 before: b = +-1/13; 4/5, 2/3 after: b = +-1/11.
+    assert cell["alpha_f1"] == pytest.approx(13 / 11)
+    assert cell["alpha_new_resampled"] == "seeds and images"
+
+
+def test_predictions_that_some_run_lacks_or_of_other_images_are_not_used():
+    made = toy("mp", 2, [1.1, 1.2])
+    found = dict.fromkeys(made["dense_run_id"], BEFORE) | {made["run_id"][0]: AFTER}
+    other = {"label": LABEL[::-1], "predicted": AFTER["predicted"]}
+    for more in ({}, {made["run_id"][1]: other}):
+        cell = cells(made, stored(found | more)).iloc[0]
+        assert np.isnan(cell["alpha_precision"])
+        assert cell["alpha_new_resampled"] == "seeds"
+
+
+def test_the_same_network_before_and_after_has_slopes_of_one():
+    made = toy("mp", 2, [1, 1, 1])
+    found = dict.fromkeys([*made["dense_run_id"], *made["run_id"]], BEFORE)
+    cell = cells(made, stored(found)).iloc[0]
+    assert cell[["alpha_mean", "alpha_precision", "alpha_f1"]].tolist() == pytest.approx([1, 1, 1])
+
+
+def test_ratio_summaries_of_classes_that_all_change_alike():
+    summary = ratio_summaries(toy("mp", 2, [1.2, 1.4, 1.9])).iloc[0]
+    assert summary[["pooled_alpha", "alpha_mean", "ratio_mean", "ratio_max"]].tolist() == pytest.approx(
+        [1.5, 1.5, 1.5, 1.9]
+    )
+    assert (summary["pruner"], summary["n"]) == ("mp", 3)
+
+
+def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
+    made = study(
+        toy("mp", 2, [1, 1, 1], epochs="5"),
+        toy("mp", 2, [1, 1], epochs="10"),
+        toy("up", 2, [1, 1], epochs="5", epsilon="0.1"),
+        toy("up", 2, [1, 1, 1], epochs="5", epsilon="0.2"),
+    )
+    kept = main_setting(made, settings(made))
+    assert kept["pruner"].value_counts().to_dict() == {"mp": 3, "up": 3}
+    assert set(kept["epochs"]) == {"5"}
+    assert set(kept["epsilon"].dropna()) == {"0.2"}
+    assert kept.attrs["notes"] == ["4 runs left out, another setting has more (epochs, epsilon differ)"]

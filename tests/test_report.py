@@ -1,0 +1,181 @@
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import made_up_runs
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+
+from analysis import report
+from analysis.__main__ import cli
+from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
+from analysis.comparisons import TEST_COLUMNS
+
+SPREAD = np.linspace(-0.1, 0.1, 8)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Eight networks: mp intensifies at 10 (alpha 1.5) and de-intensifies at 2 (alpha .5), up does neither."""
+    cells = [("mp", 2, 0.5), ("mp", 10, 1.5), ("up", 2, 1.0), ("up", 10, 1.0), ("none", 1, 1.0)]
+    runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alpha + SPREAD) for pruner, t, alpha in cells]
+    study = made_up_runs.study(*runs)
+    study.loc[study["pruner"] == "up", "accuracy_after"] = 0.75
+    study.attrs["left_out"] = ["3 pruned runs left out, failed: x, y, z"]
+    return report.of_runs(study)
+
+
+@pytest.fixture(scope="module")
+def written(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return folder, report.write(made, folder)
+
+
+def test_the_verdict_says_the_cost_and_the_distortion(made):
+    assert "at ratio 10 the pruner that keeps most accuracy, mp, costs 0.0 points" in made.verdict
+    assert "mean of 8 networks" in made.verdict
+    # Class b falls from .7 to .8 - .1 * 1.5 = .65 on average.
+    assert "the class b 5.0 points" in made.verdict
+    assert "mp: intensified at 10; de-intensified at 2" in made.verdict
+    assert re.search(r"up: [^|]*at 2, 10", made.verdict)
+
+
+def test_the_tables_have_the_names_and_columns_that_others_rely_on(made):
+    assert {f"table_{number:02}.csv" for number in range(1, 12)} <= made.csv.keys()
+    assert list(made.csv["alpha.csv"].columns) == ALPHA_COLUMNS
+    assert list(made.csv["cells.csv"].columns)[: len(CELL_COLUMNS)] == CELL_COLUMNS
+    assert list(made.csv["tests.csv"].columns) == TEST_COLUMNS
+    cells = made.csv["cells.csv"].set_index(["pruner", "ratio"])
+    assert cells.loc[("mp", 10.0), "alpha_mean"] == pytest.approx(1.5)
+    assert cells.loc[("mp", 10.0), "mark"] == ">"
+    assert cells.loc[("mp", 2.0), "mark"] == "<"
+
+
+def test_it_reads_top_down(made):
+    titles = [section.title for section in made.sections]
+    assert titles[:3] == ["Accuracy against distortion", "What each class lost", "Every cell"]
+    assert titles[-1] == "What was left out, and what to know"
+    assert "3 pruned runs left out, failed" in made.sections[-1].blocks[0]
+
+
+def test_files(written):
+    folder, files = written
+    names = {str(path) for path in files}
+    assert {"report.html", "report.md", "alpha.csv", "cells.csv", "tests.csv", "comparison.csv"} <= names
+    assert {"figures/figure_13.svg", "figures/figure_13.png", "figures/figure_01.svg"} <= names
+    assert names == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert pd.read_csv(folder / "alpha.csv")["alpha"].notna().all()
+
+
+def test_the_page_needs_no_network(written):
+    page = (written[0] / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert any(source.startswith("data:image/svg+xml") for source in sources)
+
+
+def test_the_same_study_gives_the_same_files(made, written, tmp_path):
+    again = report.write(made, tmp_path)
+    assert again == written[1]
+    assert all((tmp_path / path).read_bytes() == (written[0] / path).read_bytes() for path in again)
+
+
+def test_files_of_others_in_the_folder_stay(made, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    report.write(made, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
+    runs = made_up_runs.study(
+        *(made_up_runs.runs("<b>set|$x$</b>", "lenet5", "mp", t, 1 + SPREAD, classes="$|") for t in (2, 4))
+    )
+    report.write(report.of_runs(runs), tmp_path)
+    assert "<b>" not in (tmp_path / "report.html").read_text()
+
+
+def test_one_network_has_no_interval_and_no_test(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, [1.2]) for t in (2, 4)))
+    made = report.of_runs(runs)
+    report.write(made, tmp_path)
+    cells = pd.read_csv(tmp_path / "cells.csv", keep_default_na=False)
+    assert cells["ci_low"].tolist() == ["n/a", "n/a"]
+    assert "nan" not in (tmp_path / "report.md").read_text().lower().replace("finance", "")
+
+
+class TestCommand:
+    def test_reports_what_prune_made_and_logs_it(self, run_command, tiny_npz, store_uri, tmp_path):
+        for pruner in ("mp", "none"):
+            for seed in (0, 1):
+                options = (
+                    "--pruner",
+                    pruner,
+                    "--seed",
+                    seed,
+                    "--epochs",
+                    2,
+                    "--fine-tune-epochs",
+                    1,
+                    "--batch-size",
+                    32,
+                )
+                assert run_command("prune", "--dataset", tiny_npz, *options).exit_code == 0
+        result = CliRunner().invoke(cli, ["report", "--output", str(tmp_path / "out")])
+        assert result.exit_code == 0, result.output
+        assert "On tiny with lenet5, at ratio 10" in result.output
+        client = MlflowClient()
+        (run,) = client.search_runs(
+            [client.search_runs(self.experiment(client))[0].info.experiment_id], "tags.kind = 'report'"
+        )
+        assert run.info.status == "FINISHED"
+        assert "report.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
+        cells = pd.read_csv(tmp_path / "out" / "cells.csv")
+        assert cells["n"].tolist() == [2, 2]
+        assert CliRunner().invoke(cli, ["report", "--no-log"]).exit_code == 0
+        assert Path("report/report.html").is_file()
+
+    def experiment(self, client):
+        return [
+            experiment.experiment_id
+            for experiment in client.search_experiments()
+            if experiment.name.startswith("test_reports")
+        ]
+
+    def test_an_empty_experiment_names_the_others(self, store_uri):
+        result = CliRunner().invoke(cli, ["report", "--experiment", "nothing"])
+        assert result.exit_code == 1
+        assert "no experiment named 'nothing'" in result.output
+
+    @pytest.mark.parametrize("confidence", ["0", "1", "nan", "x"])
+    def test_a_confidence_that_is_none(self, store_uri, confidence):
+        assert CliRunner().invoke(cli, ["report", "--confidence", confidence]).exit_code == 2
+
+
+@pytest.mark.chromium
+def test_the_page_opens_in_a_browser(written, tmp_path):
+    """Every picture is drawn, nothing is wider than the window, and no script or request fails."""
+    probe = (
+        "<script>addEventListener('load',()=>{const i=[...document.images];document.title="
+        "[i.length,i.filter(x=>x.naturalWidth>0).length,document.body.scrollWidth<=innerWidth].join()})</script></body>"
+    )
+    page = (written[0] / "report.html").read_text().replace("</body>", probe)
+    (tmp_path / "page.html").write_text(page)
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert browser, "this test needs Debian's package chromium"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1200,900"]
+    command = [
+        browser,
+        *flags,
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+        (tmp_path / "page.html").as_uri(),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    images, drawn, fits = re.search(r"<title>(\d+),(\d+),(\w+)</title>", result.stdout).groups()
+    assert int(images) >= 5
+    assert images == drawn
+    assert fits == "true"
