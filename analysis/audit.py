@@ -1,6 +1,5 @@
 """Which classes pruning cost, from predictions alone: no tracking server, no training."""
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis import prediction_files
+from analysis import files, prediction_files
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
 from analysis.intensification import (
@@ -398,17 +397,10 @@ def write(result: Audit, output: Path) -> None:
     StudyError
         Where the folder cannot be made or written to.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output, prefix=".") as aside:
-            folder = Path(aside)
-            result.classes.to_csv(folder / "audit.csv", index=False)
-            (folder / "audit.md").write_text(_markdown(result), encoding="utf-8")
-            figure(result).savefig(folder / "audit.png")
-            for name in ("audit.csv", "audit.png", "audit.md"):
-                (folder / name).replace(output / name)
-    except OSError as error:
-        raise StudyError(f"{output}: {error.strerror}", option="--output") from error
+    with files.aside(output) as folder:
+        result.classes.to_csv(folder / "audit.csv", index=False)
+        (folder / "audit.md").write_text(_markdown(result), encoding="utf-8")
+        figure(result).savefig(folder / "audit.png")
 
 
 def _markdown(result: Audit) -> str:

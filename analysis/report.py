@@ -4,7 +4,6 @@ import base64
 import html
 import io
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis import cells, comparisons, figures, pull, schema, tables
+from analysis import cells, comparisons, figures, files, pull, schema, tables
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import Variance
 
@@ -333,25 +332,16 @@ def write(result: Report, output: Path) -> list[Path]:
     StudyError
         Where the folder cannot be made or written to.
     """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output, prefix=".") as aside:
-            folder = Path(aside)
-            (folder / "figures").mkdir()
-            for name, table in result.csv.items():
-                table.to_csv(folder / name, index=False, na_rep=tables.NOT_AVAILABLE)
-            for name, figure in result.figures.items():
-                (folder / "figures" / f"{name}.svg").write_bytes(_svg(figure))
-                figure.savefig(folder / "figures" / f"{name}.png")
-            (folder / "report.md").write_text(_markdown(result), encoding="utf-8")
-            (folder / "report.html").write_text(_html(result), encoding="utf-8")
-            written = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-            (output / "figures").mkdir(exist_ok=True)
-            for path in written:
-                (folder / path).replace(output / path)
-    except OSError as error:
-        raise StudyError(f"{output}: {error.strerror}", option="--output") from error
-    return written
+    with files.aside(output) as folder:
+        (folder / "figures").mkdir()
+        for name, table in result.csv.items():
+            table.to_csv(folder / name, index=False, na_rep=tables.NOT_AVAILABLE)
+        for name, figure in result.figures.items():
+            (folder / "figures" / f"{name}.svg").write_bytes(_svg(figure))
+            figure.savefig(folder / "figures" / f"{name}.png")
+        (folder / "report.md").write_text(_markdown(result), encoding="utf-8")
+        (folder / "report.html").write_text(_html(result), encoding="utf-8")
+        return files.written(folder)
 
 
 def _svg(figure: Figure) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from analysis.errors import StudyError
+from analysis.command_line import SETTINGS, Group
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name, text
 
@@ -54,17 +54,12 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
     return decorate
 
 
-class _Group(click.Group):
-    """Turns what a user can mend into one line, and tells the run that `mlflow run` made of it."""
+class _Group(Group):
+    """Tells the run that `mlflow run` made how a call ended."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except StudyError as error:
-            _end_job("FAILED", str(error))
-            if error.option:
-                raise click.BadParameter(str(error), ctx, param_hint=error.option) from error
-            raise click.ClickException(str(error)) from error
         except click.ClickException as error:
             _end_job("FAILED", error.format_message())
             raise
@@ -80,7 +75,7 @@ def _end_job(status: str, reason: str) -> None:
         tracking.end_job(status, reason)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_Group, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="pruning-study")
 def cli() -> None:
     """Train and prune image classifiers, and log to MLflow what pruning did to each class."""

@@ -146,9 +146,11 @@ class TestCommand:
         ]
 
     def test_an_empty_experiment_names_the_others(self, store_uri):
+        MlflowClient().search_experiments()
         result = CliRunner().invoke(cli, ["report", "--experiment", "nothing"])
         assert result.exit_code == 1
         assert "no experiment named 'nothing'" in result.output
+        assert "'Default'" in result.output
 
     @pytest.mark.parametrize("confidence", ["0", "1", "nan", "x"])
     def test_a_confidence_that_is_none(self, store_uri, confidence):
