@@ -9,6 +9,9 @@ import numpy as np
 
 from analysis.errors import StudyError
 
+# What NumPy and zipfile raise where a file is truncated, damaged or something else.
+_FAULTS = (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
 
 def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """Arrays of an .npz file by name.
@@ -28,7 +31,7 @@ def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> d
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in required if name not in archive.files]
             arrays = {name: archive[name] for name in [*required, *optional] if name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except _FAULTS as error:
         raise StudyError(f"{path}: not a complete .npz file ({type(error).__name__}: {error})") from error
     if missing:
         raise StudyError(f"{path}: no {', '.join(missing)} in it; it takes {', '.join(required)}")

@@ -17,19 +17,20 @@ from analysis.intensification import (
     Interval,
     alpha,
     alpha_new_from_predictions,
+    at_chance,
+    bootstrap_interval,
+    draws,
+    image_draws,
     mean_interval,
     recall_balance,
     spread_ratio,
     unbalanced,
     weighted_alpha,
 )
-from analysis.prediction_files import class_name
 
 LOST, KEPT = "#d55e00", "#0072b2"
 MOST_DRAWN = 100
 MOST_SHOWN = 25
-# Bootstrap samples at a time; keeps a class of ten thousand images within tens of megabytes.
-_CHUNK = 100
 
 
 class Slopes(NamedTuple):
@@ -39,6 +40,8 @@ class Slopes(NamedTuple):
     ----------
     n : int
         Pairs whose alpha is defined; all else is of these.
+    at_chance : int
+        Pairs of which a network guesses, so that alpha is any number.
     alpha, low, high : float
         Mean, and its interval over seeds.
     weighted : float
@@ -50,6 +53,7 @@ class Slopes(NamedTuple):
     """
 
     n: int
+    at_chance: int = 0
     alpha: float = np.nan
     low: float = np.nan
     high: float = np.nan
@@ -124,7 +128,7 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray) -
     Parameters
     ----------
     label : (images,), text or numbers
-        True class of each image.
+        True class of each image; numbers are integers.
     before, after : (seeds, images)
         Predicted classes. As many of both are pairs; a single one before belongs to all after; other counts
         are independent networks, without alpha.
@@ -143,18 +147,18 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray) -
     for predicted in (before, after):
         if not np.isin(predicted, values).any():
             raise StudyError(
-                f"no prediction is a class of the labels (labels: {_some(map(class_name, values))}; predicted: "
-                f"{_some(map(class_name, untested))}): write labels and predictions alike"
+                f"no prediction is a class of the labels (labels: {_some(map(str, values))}; predicted: "
+                f"{_some(map(str, untested))}): write labels and predictions alike"
             )
     notes = []
     if len(untested):
-        notes.append(f"Predicted but without a test image, so never right: {_some(map(class_name, untested))}.")
+        notes.append(f"Predicted but without a test image, so never right: {_some(map(str, untested))}.")
     right = before == label, after == label
     if len(before) != len(after):
         kind = "the one before is taken for that of all after" if len(before) == 1 else "taken as independent"
-        notes.append(f"{len(before)} networks before, {len(after)} after: {kind}.")
+        notes.append(f"Networks: {len(before)} before, {len(after)} after; {kind}.")
     slopes = _slopes(index, *right, notes)
-    classes = pd.DataFrame({"class": [class_name(value) for value in values], "support": np.bincount(index)})
+    classes = pd.DataFrame({"class": list(map(str, values)), "support": np.bincount(index)})
     classes = classes.assign(**_measured(index, *right))
     classes["p_holm"] = corrected(classes["p"], len(classes))[1]
     classes["damaged"] = (classes["p_holm"] <= LEVEL) & (classes["change"] < 0)
@@ -181,16 +185,17 @@ def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[
     change = recalls[1] - recalls[0]
     drawn = _bootstrap(index, before, after)
     changes = drawn[1] - drawn[0]
+    excess = changes - (changes @ share)[:, np.newaxis]
     if len(before) == len(after) == 1:
         *bounds, p = _of_one_network(index, before[0], after[0])
     else:
-        bounds = [_quantiles(values) for values in (*drawn, changes)]
+        bounds = [bootstrap_interval(values, 1 - LEVEL) for values in (*drawn, changes)]
         p = _t_test_p(index, before, after)
     return {
         **_columns("recall_before", recalls[0], bounds[0]),
         **_columns("recall_after", recalls[1], bounds[1]),
         **_columns("change", change, bounds[2]),
-        **_columns("excess", change - change @ share, _quantiles(changes - (changes @ share)[:, np.newaxis])),
+        **_columns("excess", change - change @ share, bootstrap_interval(excess, 1 - LEVEL)),
         "p": p,
     }
 
@@ -209,11 +214,6 @@ def _of_one_network(index: np.ndarray, before: np.ndarray, after: np.ndarray) ->
 
 def _columns(name: str, value: np.ndarray, bounds: np.ndarray) -> dict[str, np.ndarray]:
     return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
-
-
-def _quantiles(drawn: np.ndarray) -> np.ndarray:
-    """Bounds, (2, classes), of the two-sided interval."""
-    return np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
 
 
 def _t_test_p(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -252,18 +252,20 @@ def _bootstrap(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.n
     seeds before and after where they are pairs.
     """
     rng = np.random.default_rng(0)
-    seeds = [rng.multinomial(len(right), np.full(len(right), 1 / len(right)), RESAMPLES) for right in (before, after)]
-    if len(before) == len(after):
-        seeds[1] = seeds[0]
-    recalls = np.empty((2, RESAMPLES, index.max() + 1))
-    for c in range(recalls.shape[2]):
-        images = np.flatnonzero(index == c)
-        for start in range(0, RESAMPLES, _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            drawn = rng.choice(images, (len(images), _CHUNK))
-            for side, right in enumerate((before, after)):
-                recalls[side, chunk, c] = (right[:, drawn].mean(1).T * seeds[side][chunk]).sum(1) / len(right)
-    return recalls
+    support = np.bincount(index)
+    sides = [[right[:, index == c].T.astype(np.float32) for c in range(len(support))] for right in (before, after)]
+    recalls = []
+    for weights in image_draws(rng, support, RESAMPLES):
+        seeds = [draws(rng, len(weights[0]), len(right)) for right in (before, after)]
+        if len(before) == len(after):
+            seeds[1] = seeds[0]
+        recalls.append(
+            [
+                np.stack([(w @ z * drawn).sum(1) / z.size for w, z in zip(weights, side, strict=True)], axis=-1)
+                for side, drawn in zip(sides, seeds, strict=True)
+            ]
+        )
+    return np.concatenate(recalls, axis=1)
 
 
 def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list[str]) -> Slopes:
@@ -273,7 +275,8 @@ def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: lis
         notes.append("Alpha is n/a: it is of a network before and the same network after.")
         return Slopes(0)
     recalls = [_recalls(index, right) for right in (before, after)]
-    balances = [recall_balance(recall, right.mean(1)) for recall, right in zip(recalls, (before, after), strict=True)]
+    accuracies = [right.mean(1) for right in (before, after)]
+    balances = [recall_balance(*of_side) for of_side in zip(recalls, accuracies, strict=True)]
     slopes = alpha(*balances)
     kept = np.isfinite(slopes)
     if not kept.all():
@@ -287,6 +290,7 @@ def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: lis
     low, high = mean_interval(slopes[kept], 1 - LEVEL)
     return Slopes(
         n=int(kept.sum()),
+        at_chance=int(np.any(at_chance(accuracies, len(support)), axis=0)[kept].sum()),
         alpha=float(slopes[kept].mean()),
         low=low,
         high=high,
@@ -320,7 +324,14 @@ def _losses(classes: pd.DataFrame) -> str:
 def _meaning(slopes: Slopes) -> str:
     if slopes.new is None:
         return "alpha is n/a"
+    if slopes.at_chance:
+        who = "the network guesses" if slopes.n == 1 else f"{slopes.at_chance} of {slopes.n} networks guess"
+        return f"alpha is meaningless, since {who} (accuracy below 1.5 / classes)"
     said = f"alpha is {slopes.alpha:.2f}"
+    if np.isfinite(slopes.low):
+        said += f" ({slopes.low:.2f} to {slopes.high:.2f})"
+    if np.isfinite(slopes.weighted):
+        said += f", {slopes.weighted:.2f} with classes weighted by their images"
     if not slopes.new.identified:
         return f"{said}, and on new images it could be anything: the classes differ too little for so few images"
     said += f", and on new images {slopes.new.estimate:.2f} ({slopes.new.low:.2f} to {slopes.new.high:.2f})"
@@ -379,7 +390,7 @@ def figure(result: Audit) -> Figure:
     axes.axvline(0, color="black", linewidth=1)
     accuracy = result.accuracy_after - result.accuracy_before
     axes.axvline(accuracy, color="#767676", linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
-    axes.set_yticks(range(len(classes)), classes["class"], fontsize=9 if len(classes) <= 30 else 6)
+    axes.set_yticks(range(len(classes)), classes["class"], fontsize=9 if len(classes) <= 30 else 6, parse_math=False)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     which = "each class" if len(result.classes) <= MOST_DRAWN else f"the worst {MOST_DRAWN} classes"
     images = f"{result.classes['support'].sum():,} images"
@@ -428,5 +439,7 @@ _READING = (
     "corrected for all classes (Holm), at most .05. Of one network before and after: intervals of recall by Wilson, "
     "of its change by Tango, p by McNemar's exact test. Of several networks: intervals by a bootstrap of networks "
     "and images, p by a t-test that has the variance of both. Alpha above 1: the differences between classes grew by "
-    "more than the accuracy explains."
+    "more than the accuracy explains; its own interval is over networks, on these images. Where classes differ in size "
+    "by more than 1 %, alpha with classes weighted by their images stands beside it. Where a network guesses, alpha is "
+    "any number."
 )

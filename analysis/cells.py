@@ -112,7 +112,8 @@ def cells(runs: pd.DataFrame, predictions: Predictions | None = None, *, confide
         differences) and alpha_on_none (mean slope of the balance after pruning on that of `none`), each with its
         interval;
         alpha_other_seed, the mean slope between dense networks of different seeds; alpha_precision and alpha_f1
-        with their intervals.
+        with their intervals; realized_ratio, the mean over the runs, where `runs` has it. alpha_shared and
+        alpha_other_seed are NaN in a cell that has a dense network twice.
     """
     study = _read(runs)
     group = [schema.DATASET, schema.MODEL, schema.PRUNER, *study.settings]
@@ -126,6 +127,16 @@ def cells(runs: pd.DataFrame, predictions: Predictions | None = None, *, confide
     )
     leading = [*CELL_COLUMNS, *study.settings]
     frame = frame[[*leading, *(name for name in frame.columns if name not in leading)]]
+    if schema.REALIZED_RATIO in study.runs:
+        realized = study.runs[schema.REALIZED_RATIO]
+        frame = frame.assign(**{schema.REALIZED_RATIO: [realized.iloc[rows].mean() for rows in of_cells]})
+    if study.settings:
+        study.notes.append(f"cells are told apart by {', '.join(study.settings)} too")
+    if repeated := sum(_has_dense_twice(study, rows) for rows in of_cells):
+        study.notes.append(
+            f"alpha_shared and alpha_other_seed are n/a in {repeated:,} of {len(frame):,} cells: they need a dense "
+            "network for every seed, and several runs there are of the same one"
+        )
     if without := int(frame["alpha_new"].isna().sum()):
         study.notes.append(
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells: it needs {schema.SUPPORT}<class> and "
@@ -158,16 +169,10 @@ def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
 def settings(runs: pd.DataFrame) -> list[str]:
     """Params that tell cells of the same data set, model, pruner and ratio apart.
 
-    The digest of given weights is one only where it differs for the same seed: such networks are the seeds.
+    A param of which no two seeds of any such cell share a value, such as an output folder, goes with the seed and
+    is none. The digest of given weights is one only where it differs for the same seed: such networks are the seeds.
     """
-    measured = {*ALPHA_COLUMNS, *(name for name in runs.columns if name.startswith(_GROUPS))}
-    return [
-        name
-        for name in runs.columns
-        if name not in measured
-        and runs[name].nunique(dropna=False) > 1
-        and _differs(runs, name, [*CELL, schema.SEED] if name == schema.WEIGHTS_DIGEST else CELL)
-    ]
+    return _settings(runs)[0]
 
 
 def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -189,12 +194,37 @@ def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     kept = _most_frequent(frame, [schema.DATASET, schema.MODEL], [name for name in names if name not in own])
     kept = _most_frequent(kept, [schema.DATASET, schema.MODEL, schema.PRUNER], own)
     if left := len(frame) - len(kept):
-        kept.attrs["notes"] = [f"{left:,} runs left out, another setting has more ({', '.join(names)} differ)"]
+        differ = f"another setting has more ({', '.join(names)} differ)"
+        kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {differ}"]
     return kept
 
 
+def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Params that tell cells apart, and those that differ but go with the seed."""
+    measured = {
+        *ALPHA_COLUMNS,
+        schema.REALIZED_RATIO,
+        *(name for name in runs.columns if name.startswith(_GROUPS)),
+    }
+    differing = [
+        name
+        for name in runs.columns
+        if name not in measured
+        and runs[name].nunique(dropna=False) > 1
+        and _differs(runs, name, [*CELL, schema.SEED] if name == schema.WEIGHTS_DIGEST else CELL)
+    ]
+    # With one seed alone, what differs is a setting.
+    several = _differs(runs, schema.SEED, CELL)
+    of_seeds = [
+        name
+        for name in differing
+        if several and name != schema.WEIGHTS_DIGEST and not _differs(runs, schema.SEED, [*CELL, name])
+    ]
+    return [name for name in differing if name not in of_seeds], of_seeds
+
+
 def _differs(runs: pd.DataFrame, name: str, within: list[str]) -> bool:
-    return bool((runs.groupby(within)[name].nunique(dropna=False) > 1).any())
+    return bool((runs.groupby(within, dropna=False)[name].nunique(dropna=False) > 1).any())
 
 
 def _pruners_own(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -234,8 +264,8 @@ class _Study(NamedTuple):
 
 def _read(runs: pd.DataFrame) -> _Study:
     names = [name.removeprefix(_RECALL_BEFORE) for name in runs.columns if name.startswith(_RECALL_BEFORE)]
-    apart = settings(runs)
-    notes: list[str] = []
+    apart, of_seeds = _settings(runs)
+    notes = [f"cells are not told apart by {', '.join(of_seeds)}: no two seeds share a value"] if of_seeds else []
     runs = _of_one_class_set(runs, names, apart, notes)
     before, after, support, both_right = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in _GROUPS
@@ -314,6 +344,10 @@ def _defined(study: _Study, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows[np.isfinite(intensification.alpha(*study.balances(rows, classes)))], classes
 
 
+def _has_dense_twice(study: _Study, rows: np.ndarray) -> bool:
+    return bool(study.runs["dense_run_id"].iloc[rows].duplicated().any())
+
+
 def _cell(
     study: _Study, rows: np.ndarray, none: np.ndarray, confidence: float, predictions: Predictions | None
 ) -> dict[str, Any]:
@@ -330,15 +364,23 @@ def _cell(
         confidence=confidence,
     )
     found = _predicted(study.runs.iloc[kept], predictions) if predictions and len(kept) else None
-    dense, _ = study.balances(kept, classes)
     return (
         summary
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
         | (_of_new_images(found, confidence) if found else {})
         | _against_none(study, kept, classes, none[np.isin(rows, kept)], confidence)
-        | {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(kept) > 1 else np.nan}
+        | _between_seeds(study, rows, kept, classes)
         | _of_other_metrics(found, confidence)
     )
+
+
+def _between_seeds(study: _Study, rows: np.ndarray, kept: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
+    """What another seed's dense network says; and no alpha_shared, that of `intensification.cell`, without one."""
+    if _has_dense_twice(study, rows):
+        missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
+        return missing | {"alpha_shared_identified": False}
+    dense, _ = study.balances(kept, classes)
+    return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(kept) > 1 else np.nan}
 
 
 def _common(support: np.ndarray) -> np.ndarray | None:

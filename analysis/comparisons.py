@@ -4,8 +4,10 @@ Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed
 and 7, Appendix A.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -102,14 +104,15 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
         table fixes in brackets: `t=2 (ResNet-56)`. The difference is of the first in the row minus the second.
         Corrected together are the rows of a column, at least as many as in print, and all of Table 9; the pairs
         of Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a family of their own. What cannot
-        be tested is NaN. `attrs["notes"]` says what was left out and how many networks are at chance.
+        be tested is NaN. `attrs["notes"]` says what was left out and how many networks are at chance;
+        `attrs["headers"]` has, for every row, the column and what the table fixes, not yet put together.
     """
     kept = main_setting(alphas, [name for name in alphas.columns if name not in ALPHA_COLUMNS])
     notes = list(kept.attrs.get("notes", []))
     if guessing := int(kept["at_chance"].sum()):
         notes.append(f"{guessing:,} of {len(kept):,} pruned networks tested are at chance, their alpha is any number")
     frame = _tested(kept, _planned(kept, as_printed), variance, DESIGNS)
-    frame.attrs = {"notes": notes, "variance": variance}
+    frame.attrs |= {"notes": notes, "variance": variance}
     return frame
 
 
@@ -118,6 +121,17 @@ def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_pri
     kept = main_setting(alphas, [name for name in alphas.columns if name not in ALPHA_COLUMNS])
     planned = [test for test in _planned(kept, as_printed) if test.table in (8, 9)]
     return _tested(kept, planned, variance, {table: DESIGNS[table]._replace(paired=False) for table in (8, 9)})
+
+
+def labels(frame: pd.DataFrame) -> dict[str, str]:
+    """What data sets, models and pruners are called in tables, by logged name.
+
+    That is their name in print where nothing else in the frame has it too (as `cifar10` and `CIFAR-10` would),
+    else the logged one.
+    """
+    logged = pd.unique(frame[[schema.DATASET, schema.MODEL, schema.PRUNER]].to_numpy().ravel())
+    counts = Counter(map(label, logged))
+    return {name: label(name) if counts[label(name)] == 1 else name for name in logged}
 
 
 def _tested(
@@ -143,6 +157,7 @@ def _tested(
     for which, rows_of in family.groupby(family, sort=False).groups.items():
         size = len(rows_of) if which[-1] else designs[which[0]].family
         frame.loc[rows_of, ["p_bonferroni", "p_holm"]] = np.column_stack(corrected(frame.loc[rows_of, "p"], size))
+    frame.attrs["headers"] = [(test.column, test.fixed) for test in planned]
     return frame
 
 
@@ -157,27 +172,32 @@ def _planned(alphas: pd.DataFrame, as_printed: bool) -> list[_Test]:
 
 def _every_table(alphas: pd.DataFrame, as_printed: bool) -> Iterator[_Test]:
     """The tests of every table, by column and row."""
+    names = labels(alphas)
     pruned = alphas[alphas[schema.PRUNER] != CONTROL]
     mp = _fixed(pruned, schema.PRUNER, "MP", as_printed)
     up = next((name for name in ("up", "up-signed") if (pruned[schema.PRUNER] == name).any()), None)
     for pruner, by_ratio, by_size in ((mp, 1, 5), (up, 2, 6)):
         groups = _models(pruned[pruned[schema.PRUNER] == pruner], as_printed)
-        yield from _neighbouring_ratios(by_ratio, [(label(g[1]), label(g[2]), g) for g in groups], pruned)
-        yield from _neighbouring_sizes(by_size, groups, pruned)
+        yield from _neighbouring_ratios(by_ratio, [(names[m], names[p], (d, m, p)) for d, m, p in groups], pruned)
+        yield from _neighbouring_sizes(by_size, groups, pruned, names)
 
     by_dataset = _datasets(pruned[pruned[schema.PRUNER] == mp], as_printed)
-    columns = [(label(d), f"{label(m)}, {label(p)}", (d, m, p)) for d, m, p in by_dataset]
+    columns = [(names[d], f"{names[m]}, {names[p]}", (d, m, p)) for d, m, p in by_dataset]
     yield from _neighbouring_ratios(3, columns, pruned)
 
     by_pruner = _pruners(alphas, as_printed)
-    columns = [(label(p), label(m), (d, m, p)) for d, m, p in by_pruner]
+    columns = [(names[p], names[m], (d, m, p)) for d, m, p in by_pruner]
     yield from _neighbouring_ratios(4, columns, pruned)
 
-    printed = {label(group[0]): group for group in by_dataset}
-    pairs = [(printed[easier], printed[harder]) for easier, harder in _HARDER if {easier, harder} <= printed.keys()]
-    yield from _pairs(7, pairs, alphas, lambda group: label(group[0]), _models_and_pruner)
-    yield from _pruner_pairs(by_pruner, up, alphas)
-    yield from _mp_against_up(alphas, mp, up, as_printed)
+    pairs = [
+        (first, second)
+        for printed in _HARDER
+        for first, second in product(by_dataset, repeat=2)
+        if (label(first[0]), label(second[0])) == printed
+    ]
+    yield from _pairs(7, pairs, alphas, lambda group: names[group[0]], partial(_models_and_pruner, names))
+    yield from _pruner_pairs(by_pruner, up, alphas, names)
+    yield from _mp_against_up(alphas, mp, up, as_printed, names)
 
 
 def _models(runs: pd.DataFrame, as_printed: bool) -> list[Group]:
@@ -237,16 +257,18 @@ def _neighbouring_ratios(table: int, columns: Sequence[tuple[str, str, Group]], 
                 yield _Test(table, column, fixed, f"{low:g} vs {high:g}", (*group, low), (*group, high))
 
 
-def _neighbouring_sizes(table: int, groups: Sequence[Group], runs: pd.DataFrame) -> Iterator[_Test]:
+def _neighbouring_sizes(
+    table: int, groups: Sequence[Group], runs: pd.DataFrame, names: Mapping[str, str]
+) -> Iterator[_Test]:
     ratios = dict(zip(groups, _ratios(runs, groups), strict=True))
     every = sorted({ratio for of_group in ratios.values() for ratio in of_group})
     pairs = {pair for ratio in every for pair in pairwise(group for group in groups if ratio in ratios[group])}
-    resnets = all(label(group[1]).startswith("ResNet-") for group in groups)
+    resnets = all(names[group[1]].startswith("ResNet-") for group in groups)
 
     def size(group: Group) -> str:
-        return label(group[1]).removeprefix("ResNet-") if resnets else label(group[1])
+        return names[group[1]].removeprefix("ResNet-") if resnets else names[group[1]]
 
-    yield from _pairs(table, sorted(pairs, key=lambda pair: [*map(_rank, pair)]), runs, size, lambda a, b: label(a[2]))
+    yield from _pairs(table, sorted(pairs, key=lambda pair: [*map(_rank, pair)]), runs, size, lambda a, b: names[a[2]])
 
 
 def _pairs(
@@ -278,11 +300,13 @@ def _pairs(
             )
 
 
-def _models_and_pruner(first: Group, second: Group) -> str:
-    return f"{' vs '.join(dict.fromkeys([label(first[1]), label(second[1])]))}, {label(first[2])}"
+def _models_and_pruner(names: Mapping[str, str], first: Group, second: Group) -> str:
+    return f"{' vs '.join(dict.fromkeys([names[first[1]], names[second[1]]]))}, {names[first[2]]}"
 
 
-def _pruner_pairs(groups: Sequence[Group], up: str | None, runs: pd.DataFrame) -> Iterator[_Test]:
+def _pruner_pairs(
+    groups: Sequence[Group], up: str | None, runs: pd.DataFrame, names: Mapping[str, str]
+) -> Iterator[_Test]:
     """Table 8 in the order of print, then the pairs that are not in print."""
     printed = [group for group in groups if label(group[2]) in _PRUNERS or group[2] == up]
     printed.sort(key=lambda group: _PRUNERS.index("UP" if group[2] == up else label(group[2])))
@@ -293,10 +317,12 @@ def _pruner_pairs(groups: Sequence[Group], up: str | None, runs: pd.DataFrame) -
         return first not in printed or second not in printed
 
     pairs = [(first, second) for place, second in enumerate(ordered) for first in ordered[:place]]
-    yield from _pairs(8, pairs, runs, lambda group: label(group[2]), lambda a, b: label(a[1]), further)
+    yield from _pairs(8, pairs, runs, lambda group: names[group[2]], lambda a, b: names[a[1]], further)
 
 
-def _mp_against_up(alphas: pd.DataFrame, mp: str | None, up: str | None, as_printed: bool) -> Iterator[_Test]:
+def _mp_against_up(
+    alphas: pd.DataFrame, mp: str | None, up: str | None, as_printed: bool, names: Mapping[str, str]
+) -> Iterator[_Test]:
     """Table 9: models as columns, ratios as rows."""
     if mp is None or up is None or mp == up:
         return
@@ -306,5 +332,5 @@ def _mp_against_up(alphas: pd.DataFrame, mp: str | None, up: str | None, as_prin
     ratios = sorted({t for pair in pairs for of_group in _ratios(alphas, pair) for t in of_group})
     for first, second in pairs:
         for ratio in ratios:
-            fixed = f"{label(mp)} vs {label(up)}"
-            yield _Test(9, label(first[1]), fixed, f"{ratio:g}", (*first, ratio), (*second, ratio))
+            fixed = f"{names[mp]} vs {names[up]}"
+            yield _Test(9, names[first[1]], fixed, f"{ratio:g}", (*first, ratio), (*second, ratio))

@@ -200,7 +200,8 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     Returns
     -------
     Figure ; None without a network. Ratios 2, 4, 6, 8, 10 where the study has them all, as in the paper, else
-    those that it has; ratio 1 is the dense network. The axes are centred on dense accuracy and on alpha 1.
+    those that it has; ratio 1 is the dense network unless the pruner was run at it. The axes are centred on dense
+    accuracy and on alpha 1.
     """
     cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
     panels, fixed = _panels(cells, "pruner", settings)
@@ -216,8 +217,9 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         (2, 1),
         (8.5, 8.5),
         f"Accuracy and alpha against the pruning ratio: {fixed}",
-        "Means over networks with their standard errors; ratio 1 is the dense network. Above the upper dashed "
-        "line a pruned network is more accurate than the dense one; below the lower one its classes differ less. "
+        "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
+        "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
+        "classes differ less. "
         f"{_guessing(lines)}",
         sharex=True,
     )
@@ -230,7 +232,9 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     lower.set_xticks(sorted(ratios), [f"{ratio:g}" for ratio in sorted(ratios)])
     lower.xaxis.set_minor_locator(NullLocator())
     lower.set_xlabel("pruning ratio")
-    upper.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8, frameon=False)
+    legend = upper.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -391,7 +395,10 @@ def _loss(runs: pd.DataFrame) -> _Loss:
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard error of accuracy and alpha at each ratio, of the dense networks at 1; n; how many guess."""
+    """Mean and standard error of accuracy and alpha at each ratio; n; how many guess.
+
+    A pruner that was not run at ratio 1 has the dense networks there.
+    """
     of_ratio = networks.groupby(schema.RATIO)
     line = pd.DataFrame(
         {
@@ -403,10 +410,11 @@ def _line(networks: pd.DataFrame) -> pd.DataFrame:
             "chance": of_ratio["at_chance"].sum(),
         }
     )
-    if (networks[schema.PRUNER] != CONTROL).all():
+    control = (networks[schema.PRUNER] == CONTROL).all()
+    if not control and 1.0 not in line.index:
         dense = networks.drop_duplicates("dense_run_id")["accuracy_before"]
         line.loc[1.0] = [dense.mean(), dense.sem(), 1.0, 0.0, line["n"].max(), 0]
-    return line.sort_index()
+    return line.sort_index().assign(control=control)
 
 
 # How far an axis reaches.
@@ -571,7 +579,7 @@ def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: f
     for index, (label, line) in enumerate(lines.items()):
         counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
         label = f"{_inline(label)}, n {counts}"
-        control, line = len(line) == 1, line[2 * line["chance"] <= line["n"]]
+        control, line = line["control"].all(), line[2 * line["chance"] <= line["n"]]
         values, errors = line[name], line[f"{name}_error"].fillna(0)
         if control:
             for value, error in zip(values, errors, strict=True):

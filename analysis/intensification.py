@@ -4,7 +4,7 @@ Sections are those of Good et al. 2022, "Recall Distortion in Neural Network Pru
 Algorithm". Arrays have the classes last; whatever stands before them (seeds, cells) is carried along.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -271,18 +271,16 @@ def alpha_new_from_predictions(
         for c in np.unique(label)
     ]
     support = np.array([len(z) for z, _ in right])
-    sums = _sums_of_images([np.ones((1, images)) for images in support], right)[:, 0]
-    chunks = [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
+    sums = _sums_of_images([np.ones((1, images), np.float32) for images in support], right)[:, 0]
     numerator, denominator, _ = np.hstack(
-        [_sums_of_images([_draws(rng, n, images) for images in support], right) for n in chunks]
+        [_sums_of_images(weights, right) for weights in image_draws(rng, support, resamples)]
     )
-    drawn = _draws(rng, resamples, len(right_before))
+    drawn = draws(rng, resamples, len(right_before))
     numerator, denominator = (drawn * numerator).sum(1), (drawn * denominator).sum(1)
-    tails = (1 - confidence) / 2, (1 + confidence) / 2
     return _interval(
         sums.sum(-1),
-        _quantiles(_ratio(numerator, denominator), tails),
-        _quantiles(denominator, tails),
+        bootstrap_interval(_ratio(numerator, denominator), confidence).tolist(),
+        bootstrap_interval(denominator, confidence).tolist(),
         "seeds and images",
     )
 
@@ -292,7 +290,7 @@ def _sums_of_images(weights: Sequence[np.ndarray], right: Sequence[tuple[np.ndar
 
     Parameters
     ----------
-    weights : (samples, images) for every class
+    weights : (samples, images), float32, for every class
         How often each image of the class counts.
     right : ((images, seeds), (images, seeds)) for every class
         1 where right before, after.
@@ -308,7 +306,7 @@ def _distinct_pairs(weights: np.ndarray, z: np.ndarray, w: np.ndarray) -> np.nda
 
     Parameters
     ----------
-    weights : (samples, images)
+    weights : (samples, images), float32
     z, w : (images, seeds)
         1 where right before, after.
 
@@ -318,7 +316,6 @@ def _distinct_pairs(weights: np.ndarray, z: np.ndarray, w: np.ndarray) -> np.nda
     the mean over pairs of different images by.
     """
     images = weights.shape[1]
-    weights = weights.astype(np.float32)
     squares = np.square(weights)
     # Sums of counts are exact in float32; the differences below are not.
     products = weights @ z, weights @ w, squares @ (z * w), squares @ z
@@ -485,20 +482,51 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     return summary | {"worst_ratio": float(ratios.flat[np.nanargmax(np.abs(ratios))])}
 
 
-def _draws(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
+def draws(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
     """How often each of `size` things is drawn when `size` are drawn with replacement: (resamples, size)."""
     first = np.arange(resamples)[:, np.newaxis] * size
     drawn = (first + rng.integers(size, size=(resamples, size))).ravel()
     return np.bincount(drawn, minlength=resamples * size).reshape(resamples, size)
 
 
-def _quantiles(values: np.ndarray, tails: tuple[float, float]) -> tuple[float, float]:
-    """Quantiles of what is defined: a small class drawn as one image again and again has no pair."""
-    defined = values[np.isfinite(values)]
+def image_draws(rng: np.random.Generator, support: np.ndarray, resamples: int) -> Iterator[list[np.ndarray]]:
+    """`draws` of the images of each class, some samples at a time.
+
+    Parameters
+    ----------
+    rng : Generator
+    support : (classes,)
+        Images of each class.
+    resamples : int
+        Samples altogether.
+
+    Yields
+    ------
+    (samples, images), float32, for every class
+    """
+    for start in range(0, resamples, _CHUNK):
+        samples = min(_CHUNK, resamples - start)
+        yield [draws(rng, samples, images).astype(np.float32) for images in support]
+
+
+def bootstrap_interval(drawn: np.ndarray, confidence: float) -> np.ndarray:
+    """Quantiles that hold `confidence` of the samples between them, of those without a NaN.
+
+    A small class drawn as one image again and again has no pair of images, and a sum over pairs no value.
+
+    Parameters
+    ----------
+    drawn : (samples, ...)
+    confidence : float
+
+    Returns
+    -------
+    (2, ...) ; NaN where no sample is defined.
+    """
+    defined = drawn[np.isfinite(drawn.reshape(len(drawn), -1)).all(1)]
     if not len(defined):
-        return np.nan, np.nan
-    low, high = np.quantile(defined, tails)
-    return float(low), float(high)
+        return np.full((2, *drawn.shape[1:]), np.nan)
+    return np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
 
 
 def _jackknife(sums: Sequence[float], without_one: np.ndarray, confidence: float) -> Interval:

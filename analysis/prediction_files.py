@@ -2,6 +2,7 @@
 
 import csv
 import glob
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from analysis import archives, schema
 from analysis.errors import StudyError
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
+# Longer ones stay text: 18 digits fit int64.
+_WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
 
 
 def find(patterns: Sequence[str], option: str) -> list[Path]:
@@ -42,7 +45,7 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     label : (images,) ; predicted : (files, images)
-        Text, or numbers where all of it is numbers: 10 then comes after 9, and 1.0 is 1.
+        Text, or integers where all of it is whole numbers: 10 then comes after 9, and 1.0 is 1.
 
     Raises
     ------
@@ -59,17 +62,12 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     labels, predicted = np.swapaxes(_as_numbers(np.stack(columns)), 0, 1)
     for path, label in zip(paths, labels, strict=True):
         if (differing := np.flatnonzero(label != labels[0])).size:
-            names = [class_name(of_file[differing[0]]) for of_file in (label, labels[0])]
+            names = [of_file[differing[0]] for of_file in (label, labels[0])]
             raise StudyError(
                 f"{path}: image {differing[0] + 1:,} is labelled {names[0]} and in {paths[0]} {names[1]}: "
                 "give predictions for the same images in the same order"
             )
     return labels[0], predicted
-
-
-def class_name(value: str | float) -> str:
-    """A class as `read` gives it, as text."""
-    return value if isinstance(value, str) else f"{value:.12g}"
 
 
 def _read(path: Path) -> np.ndarray:
@@ -87,9 +85,15 @@ def _read_npz(path: Path) -> np.ndarray:
     shapes = [array.shape for array in arrays]
     if shapes[0] != shapes[1] or len(shapes[0]) != 1:
         raise StudyError(f"{path}: label has shape {shapes[0]}, predicted {shapes[1]}: give a class for each image")
-    for name, array in zip(_NAMES, arrays, strict=True):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise StudyError(f"{path}: {name} holds a value that is no number: give a class for each image")
+    for place, (name, array) in enumerate(zip(_NAMES, arrays, strict=True)):
+        if array.dtype.kind == "f":
+            exact = (array == np.trunc(array)) & (np.abs(array) < 2 / np.finfo(array.dtype).eps)
+            if not exact.all():
+                raise StudyError(
+                    f"{path}: {name} holds {array[~exact][0]}: give a class for each image, as text or whole numbers "
+                    "(large ones of an integer type)"
+                )
+            arrays[place] = array.astype(np.int64)
     return np.array([array.astype(str) for array in arrays])
 
 
@@ -119,9 +123,8 @@ def _read_csv(path: Path) -> np.ndarray:
 
 
 def _as_numbers(columns: np.ndarray) -> np.ndarray:
-    """Text as numbers where all of it is: 10 then comes after 9, and 1.0 is 1."""
-    try:
-        numbers = columns.astype(float)
-    except ValueError:
+    """Text as integers where all of it is whole numbers; a float would make one class of two large ones."""
+    texts, place = np.unique(columns, return_inverse=True)
+    if not all(map(_WHOLE.fullmatch, texts)):
         return columns
-    return numbers if np.isfinite(numbers).all() else columns
+    return np.array([int(text.partition(".")[0]) for text in texts])[place].reshape(columns.shape)

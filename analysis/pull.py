@@ -1,7 +1,9 @@
 """From a tracking store to frames: one row for every pruned run beside the dense run it was made from."""
 
+import logging
 import math
 import os
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +18,7 @@ from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
 from analysis import archives, schema
+from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
 from analysis.errors import StudyError
 from analysis.stores import FINISHED, NO_NUMBER, Page, open_store
 
@@ -23,6 +26,26 @@ _PARAM, _METRIC = "params.", "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
+
+# Columns that the analysis makes beside the params; a param of such a name becomes `param_<name>`.
+RESERVED = (
+    {*ALPHA_COLUMNS, *CELL_COLUMNS, schema.REALIZED_RATIO}
+    # The rest of `cells.cells` and `cells.ratio_summaries`
+    | {"worst_class_change", "confidence", "n_none"}
+    | {"pooled_alpha", "ratio_mean", "ratio_sd", "ratio_min", "ratio_max", "worst_ratio"}
+    # While cells and figures are made
+    | {"class_set", "control", "row", "cell", "chance", "before", "after"}
+    # `comparisons.TEST_COLUMNS`, which to import takes as long as to read a study
+    | {"table", "column", "difference", "difference_low", "difference_high", "statistic", "dof"}
+    | {"p", "p_bonferroni", "p_holm", "p_permutation", "p_equivalence", "effect_size", "detectable_difference"}
+    # Tables of the report and of `recommend`
+    | {"networks", "at chance", "accuracy before", "median", "interval", "spread ratio", "weighted alpha"}
+    | {"worst class", "realised ratio", "recall", "precision", "f1", "minus none", "on none", "other seed"}
+    | {"loss", "loss_high", "fails", "run_ids"}
+) - {*_PAIR_PARAMS}
+RESERVED_PREFIXES = ("alpha_", "recall_before/", "recall_after/", schema.SUPPORT, schema.BOTH_RIGHT)
+
+logger = logging.getLogger(__name__)
 
 
 class Study(NamedTuple):
@@ -57,10 +80,11 @@ def runs(experiment: str | None = None, *, tracking_uri: str | None = None) -> p
     -------
     DataFrame, one row per pair, sorted by dataset, model, pruner, ratio, seed
         dataset, model, pruner, ratio (float), seed (int), every other param (text), accuracy_before,
-        accuracy_after, recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>,
-        dense_run_id, run_id. NaN where a run has no such param or class; a column that no run has is not
-        there. Of pruned runs that agree in every param the newest counts. `attrs["left_out"]` says in
-        sentences which runs were left out and why.
+        accuracy_after, realized_ratio, recall_before/<class>, recall_after/<class>, support/<class>,
+        both_right/<class>, dense_run_id, run_id. NaN where a run has no such param, metric or class; a column
+        that no run has is not there. A param with the name of a column that the analysis makes (`RESERVED`) is
+        called `param_<name>`. Of pruned runs that agree in every param the newest counts. `attrs["left_out"]`
+        says in sentences which runs were left out and why.
 
     Raises
     ------
@@ -120,26 +144,31 @@ def predictions(
     artifact : str
         `predictions.npz`, or `val_predictions.npz` for the validation images.
     names : sequence of str
-        Arrays to read from each: label, predicted, top5, confidence.
+        Arrays to read from each: label, predicted, top5 (integers, made int64), confidence.
     tracking_uri : str, optional
         By default MLflow's current one.
 
     Returns
     -------
     dict, run id -> name -> array (images, ...)
-        In the order of `run_ids`; runs that are not there or have no such artifact are missing.
+        In the order of `run_ids`. Runs that are not there or have no such artifact are missing, and, with a
+        line of warning each, those whose artifact cannot be used: damaged, without one of the arrays or an
+        image, of unequal lengths, or with a class that is no integer from 0.
 
     Raises
     ------
     StudyError
-        The store cannot be read; an artifact is damaged, lacks an array, or its arrays differ in length.
+        The store cannot be read.
     """
     found = {}
     with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
         folders = store.artifact_folders(run_ids)
         for run_id in tqdm(run_ids, desc="predictions", unit=" runs", leave=False, disable=None):
             if run_id in folders and (path := _artifact(folders[run_id], artifact, folder, tracking_uri)):
-                found[run_id] = _arrays(path, names, f"{folders[run_id]}/{artifact}")
+                try:
+                    found[run_id] = _arrays(path, names)
+                except StudyError as error:
+                    logger.warning("%s of run %s left out, %s", artifact, run_id, error)
     return found
 
 
@@ -201,9 +230,13 @@ def _without_untested_classes(found: pd.DataFrame, left_out: list[str]) -> pd.Da
 
 
 def _without_optional(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Take values of support and both_right that cannot be out; their run stays."""
+    """Take values that cannot be out of metrics that need not be there; their run stays."""
     changed = {}
-    for prefix, largest in ((schema.SUPPORT, NO_NUMBER), (schema.BOTH_RIGHT, np.nextafter(1, 2))):
+    for prefix, largest in (
+        (schema.SUPPORT, NO_NUMBER),
+        (schema.BOTH_RIGHT, np.nextafter(1, 2)),
+        (schema.REALIZED_RATIO, NO_NUMBER),
+    ):
         for column in _columns(found, prefix):
             wrong = (found[column] < 0) | (found[column] >= largest)
             if wrong.any():
@@ -268,6 +301,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame, left_out: list[str])
     measured = {
         "accuracy_before": before[_ACCURACY].to_numpy(),
         "accuracy_after": pruned[_ACCURACY].to_numpy(),
+        schema.REALIZED_RATIO: _metrics(pruned, "", [schema.REALIZED_RATIO])[:, 0],
         **_by_class("recall_before/", classes, _metrics(before, schema.RECALL, classes)),
         **_by_class("recall_after/", classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, support),
@@ -290,15 +324,23 @@ def _dense_frame(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
 
 
 def _frame(found: pd.DataFrame, leading: list[str], measured: dict[str, Any], left_out: list[str]) -> pd.DataFrame:
-    params = {column.removeprefix(_PARAM): found[column].array for column in _columns(found, "", _PARAM)}
-    if taken := sorted(params.keys() & measured.keys()):
-        left_out.append(f"params left out, a column has their name: {', '.join(taken)}")
-    others = sorted(params.keys() - {*leading, *measured})
+    logged = [column for column in _columns(found, "", _PARAM) if found[column].notna().any()]
+    names = {column: column.removeprefix(_PARAM) for column in logged}
+    if taken := sorted(filter(_is_reserved, names.values())):
+        left_out.append(f"params called param_<name> here, a column of the analysis has their name: {', '.join(taken)}")
+    params = {f"param_{name}" if name in taken else name: found[column].array for column, name in names.items()}
+    others = sorted(params.keys() - {*leading})
     frame = pd.DataFrame({name: params[name] for name in [*leading, *others]} | measured)
     frame = frame.astype({schema.SEED: np.int64}).dropna(axis=1, how="all")
     frame = frame.sort_values([*leading, list(measured)[-1]], ignore_index=True)
     frame.attrs["left_out"] = left_out
     return frame
+
+
+def _is_reserved(name: str) -> bool:
+    # `param_alpha` too: it would be taken by `alpha`.
+    bare = re.sub("^(param_)+", "", name)
+    return bare in RESERVED or bare.startswith(RESERVED_PREFIXES)
 
 
 def _dense_of(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
@@ -380,9 +422,19 @@ def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) 
     return Path(download_artifacts(artifact_uri=f"{folder}/{name}", dst_path=downloads, tracking_uri=tracking_uri))
 
 
-def _arrays(path: Path, names: Sequence[str], shown: str) -> dict[str, np.ndarray]:
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     arrays = archives.read(path, names)
+    for name, array in arrays.items():
+        dimensions = 2 if name == schema.TOP5 else 1
+        if array.ndim != dimensions or not array.size:
+            raise StudyError(f"{name} has shape {array.shape}, where {dimensions} dimensions with images are needed")
+        if name != schema.CONFIDENCE:
+            if array.dtype.kind not in "iu":
+                raise StudyError(f"{name} holds {array.dtype}, where integers are needed")
+            arrays[name] = array = array.astype(np.int64, copy=False)
+            if array.min() < 0:
+                raise StudyError(f"{name} holds {array.min()}, where classes from 0 are needed")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{len(array):,} {name}" for name, array in arrays.items())
-        raise StudyError(f"{shown}: arrays differ in length ({lengths}); log it again or leave its run out")
+        raise StudyError(f"arrays differ in length ({lengths})")
     return arrays

@@ -20,6 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis import cells, comparisons, figures, files, pull, schema, tables
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import Variance
+from analysis.intensification import unbalanced
+from analysis.verdict import main_runs, telling_ratio, to_know, verdict
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 _SHOWN = {
@@ -29,14 +31,17 @@ _SHOWN = {
     "accuracy_after": "after",
     "alpha_mean": "alpha",
     "alpha_median": "median",
+    "alpha_weighted": "weighted alpha",
     "correlation": "correlation",
     "spread_ratio": "spread ratio",
+    "worst_class_change": "worst class",
+    "realized_ratio": "realised ratio",
 }
 
 
 @dataclass
 class Section:
-    """A heading and what stands under it, in order: text, tables and names of figures."""
+    """A heading and what stands under it, in order."""
 
     title: str
     blocks: Sequence[str | pd.DataFrame | Figure]
@@ -50,6 +55,8 @@ class Report:
     ----------
     title, verdict : str
         The verdict is two sentences.
+    to_know : list of str
+        What a reader has to know before any number.
     csv : dict of file name -> DataFrame
     figures : dict of name -> Figure
     sections : list of Section
@@ -57,6 +64,7 @@ class Report:
 
     title: str
     verdict: str
+    to_know: list[str]
     csv: dict[str, pd.DataFrame]
     figures: dict[str, Figure]
     sections: list[Section]
@@ -113,8 +121,9 @@ def of_runs(
     tests = comparisons.paper_tests(alphas, variance=variance)
     printed = {number: tables.paper_table(number, runs=runs, alphas=alphas, tests=tests) for number in range(1, 14)}
     compared = tables.compare(runs, alphas, variance=variance)
-    main = _main_cells(of_cells)
-    drawn = figures.figures(alphas, of_cells, runs, _telling_ratio(main), settings)
+    main = main_runs(runs, settings)
+    ratio = telling_ratio(of_cells if main.empty else of_cells.merge(main[cells.CELL].drop_duplicates(), on=cells.CELL))
+    drawn = figures.figures(alphas, of_cells, runs, ratio, settings)
     for figure in drawn.values():
         # The layout moves a little at every drawing: settled once, all files show the same picture.
         figure.draw_without_rendering()
@@ -124,75 +133,12 @@ def of_runs(
     notes = list(dict.fromkeys(_notes(runs, alphas, of_cells, tests, compared)))
     return Report(
         title=f"What pruning cost each class: {', '.join(dict.fromkeys(runs[schema.DATASET]))}",
-        verdict=verdict(main, runs),
+        verdict=verdict(of_cells, runs, settings),
+        to_know=to_know(runs),
         csv=csv,
         figures=drawn,
         sections=list(_sections(runs, of_cells, settings, tests, printed, compared, drawn, notes)),
     )
-
-
-def verdict(main: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Two sentences: what pruning cost, and what it did to the differences between classes.
-
-    Parameters
-    ----------
-    main : DataFrame
-        Cells of one data set and model.
-    runs : DataFrame
-    """
-    ratio = _telling_ratio(main)
-    at_ratio = main[(main[schema.RATIO] == ratio) & (main[schema.PRUNER] != cells.CONTROL)]
-    best = at_ratio.loc[at_ratio["accuracy_after"].idxmax()]
-    same = (runs[_GROUP] == best[_GROUP].to_numpy()).all(axis=1) & (runs[schema.RATIO] == ratio)
-    change = _mean_change(runs[same])
-    worst = change.idxmin()
-    cost = 100 * (best["accuracy_before"] - best["accuracy_after"])
-    first = (
-        f"On {best[schema.DATASET]} with {best[schema.MODEL]}, at ratio {ratio:g} the pruner that keeps most accuracy, "
-        f"{best[schema.PRUNER]}, costs {cost:.1f} points of it (mean of {best['n']:.0f} networks), and the class "
-        f"{worst} {-100 * change[worst]:.1f} points."
-    )
-    pruned = main[main[schema.PRUNER] != cells.CONTROL]
-    marks = [
-        f"{pruner}: {'; '.join(_marked(of_pruner))}" for pruner, of_pruner in pruned.groupby(schema.PRUNER, sort=False)
-    ]
-    return f"{first} Differences between classes, by pruner and ratio - {' | '.join(marks)}."
-
-
-def _marked(of_pruner: pd.DataFrame) -> Iterator[str]:
-    less = (of_pruner["mark"] == "<") & (of_pruner["spread_ratio"] < 1)
-    for word, which in (
-        ("intensified at", of_pruner["mark"] == ">"),
-        ("de-intensified at", less),
-        ("alpha below 1 without less spread at", (of_pruner["mark"] == "<") & ~less),
-        ("neither surely at", of_pruner["mark"] == "?"),
-    ):
-        if which.any():
-            yield f"{word} {', '.join(f'{ratio:g}' for ratio in of_pruner.loc[which, schema.RATIO])}"
-
-
-def _main_cells(of_cells: pd.DataFrame) -> pd.DataFrame:
-    """The data set and model with most networks."""
-    sizes = of_cells.groupby([schema.DATASET, schema.MODEL])["n"].sum()
-    dataset, model = sizes.idxmax()
-    return of_cells[(of_cells[schema.DATASET] == dataset) & (of_cells[schema.MODEL] == model)]
-
-
-def _telling_ratio(main: pd.DataFrame) -> float:
-    """The largest ratio at which most networks are still above chance."""
-    pruned = main[main[schema.PRUNER] != cells.CONTROL]
-    pruned = main if pruned.empty else pruned
-    totals = pruned.groupby(schema.RATIO)[["n", "n_at_chance"]].sum()
-    alive = totals[totals["n_at_chance"] < totals["n"] / 2]
-    return float((alive if len(alive) else totals).index.max())
-
-
-def _mean_change(runs: pd.DataFrame) -> pd.Series:
-    before, after = (
-        runs.filter(regex=f"^{prefix}").rename(columns=lambda name, prefix=prefix: name.removeprefix(prefix))
-        for prefix in ("recall_before/", "recall_after/")
-    )
-    return (after - before).mean().dropna()
 
 
 def _notes(*frames: pd.DataFrame) -> Iterator[str]:
@@ -216,7 +162,11 @@ def _sections(
 
     yield Section("Accuracy against distortion", [_TRADEOFF, *pictures("figure_13")])
     yield Section("What each class lost", [_PER_CLASS, *pictures("recall_change")])
-    yield Section("Every cell", [_CELLS, _cell_table(of_cells, settings), _SLOPES, _slope_table(of_cells, settings)])
+    supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
+    balanced = not supports.size or not unbalanced(supports).any()
+    every = _cell_table(of_cells, settings, balanced=balanced)
+    yield Section("Every cell", [_CELLS, every, _SLOPES, _slope_table(of_cells, settings)])
+    yield Section("Recall, precision and F1", _metrics(of_cells, settings))
     yield Section("Alpha by pruning ratio", [_BOXES, *pictures(*(f"figure_{n:02}" for n in range(1, 5)))])
     yield Section("Its confidence intervals", pictures(*(f"figure_{n:02}" for n in range(9, 13))))
     yield Section("Recall balance before and after", [_SCATTER, *pictures(*(f"figure_{n:02}" for n in range(5, 9)))])
@@ -241,13 +191,15 @@ _CELLS = (
     "A cell is a data set, model, pruner and ratio; every network is trained from its own seed. The mark says whether "
     "the interval of alpha lies below 1 (<), above 1 (>) or on both sides (?). A slope below 1 means less spread only "
     "where the spread ratio is below 1 too; else other classes than before are weak. A network at chance has a "
-    "meaningless alpha, hence the median."
+    "meaningless alpha, hence the median. The worst class is the lowest recall after minus the lowest before. Where "
+    "classes differ in size read the weighted alpha."
 )
 _SLOPES = (
     "Three slopes for three questions: alpha, this test set and these networks; alpha (new), new images of the same "
     "kind; alpha (shared), the part of the balance that all networks have in common. The controls: alpha of the same "
     "fine-tuning without pruning taken off (minus none), the slope on its balance (on none), and the slope between "
-    "dense networks of different seeds (other seed), the floor that no memory of the network gives."
+    "dense networks of different seeds (other seed), the floor that no memory of the network gives. Not identified: "
+    "the test set is too small to tell the classes apart; reliability is the share of their differences not due to it."
 )
 _BOXES = "Each box is one cell, each point one network; the mark at the ratio is that of the interval of the mean."
 _SCATTER = "Each point is one class of one network; the line is the pooled slope."
@@ -256,6 +208,26 @@ _RATIOS = (
     "before was next to 0; alpha weights each ratio by that balance squared."
 )
 _COMPARED = "For the cells that both have; the difference is ours minus published."
+
+
+_METRICS = (
+    "The same slope of the balance of precision and F1, each centred on its own mean over the classes. The paper found "
+    "the effect of pruning more expressive on recall: then its alpha is further from 1 than the other two."
+)
+_NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
+
+
+def _metrics(of_cells: pd.DataFrame, settings: Sequence[str]) -> list[str | pd.DataFrame | Figure]:
+    there = of_cells[of_cells["alpha_precision"].notna()]
+    if there.empty:
+        return [_NO_METRICS]
+    shown = _rounded(there[[*_GROUP, schema.RATIO, *settings]])
+    for title, name, interval in (
+        ("recall", "alpha_mean", "ci"),
+        *((n, f"alpha_{n}", f"alpha_{n}") for n in ("precision", "f1")),
+    ):
+        shown[title] = _with_intervals(there, name, interval)
+    return [_METRICS, shown]
 
 
 def _tests_text(tests: pd.DataFrame) -> str:
@@ -273,38 +245,40 @@ def _titled(printed: dict[int, pd.DataFrame]) -> Iterator[str | pd.DataFrame]:
             yield table
 
 
-def _cell_table(of_cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+def _cell_table(of_cells: pd.DataFrame, settings: Sequence[str], *, balanced: bool) -> pd.DataFrame:
     names = [*_GROUP, schema.RATIO, *settings]
-    shown = _rounded(of_cells[[*names, *(name for name in _SHOWN if name in of_cells)]])
-    shown.insert(list(shown.columns).index("alpha_mean") + 1, "interval", _intervals(of_cells, "ci"))
-    shown.insert(list(shown.columns).index("interval") + 1, "mark", of_cells["mark"].to_numpy())
+    there = [name for name in _SHOWN if name in of_cells and not (name == "alpha_weighted" and balanced)]
+    shown = _rounded(of_cells[[*names, *there]])
+    shown["alpha_mean"] = _with_intervals(of_cells, "alpha_mean", "ci")
+    shown.insert(list(shown.columns).index("alpha_mean") + 1, "mark", of_cells["mark"].to_numpy())
     return shown.rename(columns=_SHOWN)
 
 
 def _slope_table(of_cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    columns = {
-        "alpha": ("alpha_mean", "ci"),
-        "alpha (new)": ("alpha_new", "alpha_new"),
-        "alpha (shared)": ("alpha_shared", "alpha_shared"),
-        "minus none": ("alpha_minus_none", "alpha_minus_none"),
-        "on none": ("alpha_on_none", "alpha_on_none"),
-    }
     shown = _rounded(of_cells[[*_GROUP, schema.RATIO, *settings]])
-    for title, (name, interval) in columns.items():
-        values = of_cells[name].map(_number)
-        shown[title] = [
-            value if value == tables.NOT_AVAILABLE else f"{value} ({bounds})"
-            for value, bounds in zip(values, _intervals(of_cells, interval), strict=True)
-        ]
+    shown["alpha"] = _with_intervals(of_cells, "alpha_mean", "ci")
+    for name in ("alpha_new", "alpha_shared"):
+        values = _with_intervals(of_cells, name, name)
+        unsure = of_cells[name].notna() & ~of_cells[f"{name}_identified"].astype(bool)
+        shown[f"{name.replace('_', ' (')})"] = values.where(~unsure.to_numpy(), "not identified")
+        if name == "alpha_new":
+            shown["reliability"] = of_cells["reliability"].map(_number)
+    for title, name in (("minus none", "alpha_minus_none"), ("on none", "alpha_on_none")):
+        shown[title] = _with_intervals(of_cells, name, name)
     shown["other seed"] = of_cells["alpha_other_seed"].map(_number)
     return shown
 
 
-def _intervals(frame: pd.DataFrame, name: str) -> list[str]:
-    return [
-        f"{_number(low)} to {_number(high)}"
-        for low, high in zip(frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
-    ]
+def _with_intervals(frame: pd.DataFrame, name: str, interval: str) -> pd.Series:
+    """Values with their intervals in brackets, as text; the value alone where it has none."""
+    low, high = frame[f"{interval}_low"], frame[f"{interval}_high"]
+    return pd.Series(
+        [
+            _number(value) if np.isnan([value, a, b]).any() else f"{_number(value)} ({_number(a)} to {_number(b)})"
+            for value, a, b in zip(frame[name], low, high, strict=True)
+        ],
+        dtype=str,
+    )
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
@@ -315,7 +289,9 @@ def _number(value: object) -> str:
     if isinstance(value, float | np.floating):
         if np.isnan(value):
             return tables.NOT_AVAILABLE
-        return f"{value:g}" if float(value).is_integer() else f"{value:.3f}"
+        if float(value).is_integer():
+            return f"{value:g}"
+        return f"{value:.4f}" if -0.0095 < float(value) < 0.0095 else f"{value:.3f}"
     return str(value)
 
 
@@ -360,7 +336,7 @@ def _markdown(result: Report) -> str:
             return f"![{names[id(content)]}](figures/{names[id(content)]}.png)"
         return content if isinstance(content, str) else _markdown_table(content)
 
-    parts = [f"# {result.title}", f"**{result.verdict}**"]
+    parts = [f"# {result.title}", f"**{result.verdict}**", *result.to_know]
     for section in result.sections:
         parts += [f"## {section.title}", *map(block, section.blocks)]
     return "\n\n".join(parts) + "\n"
@@ -376,6 +352,7 @@ def _html(result: Report) -> str:
         f'<li><a href="#s{index}">{html.escape(section.title)}</a></li>'
         for index, section in enumerate(result.sections)
     )
+    known = "".join(f"<p>{html.escape(said)}</p>" for said in result.to_know)
     body = "".join(
         f'<h2 id="s{index}">{html.escape(section.title)}</h2>' + "".join(map(_html_block, section.blocks))
         for index, section in enumerate(result.sections)
@@ -384,7 +361,8 @@ def _html(result: Report) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body><h1>{title}</h1>'
-        f'<p class="verdict">{html.escape(result.verdict)}</p><nav><ol>{contents}</ol></nav>{body}</body></html>\n'
+        f'<p class="verdict">{html.escape(result.verdict)}</p>{known}<nav><ol>{contents}</ol></nav>{body}'
+        "</body></html>\n"
     )
 
 

@@ -31,7 +31,7 @@ from analysis.errors import StudyError
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
 FINISHED = "FINISHED"
 NO_NUMBER = sys.float_info.max  # a store's infinity; stands for NaN too until it is reported
-METRICS = (schema.TEST_ACCURACY, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
+METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
 
 _RUNS_A_PAGE = 1000  # as many as the API gives at once; few enough that no read keeps a writer waiting
 _PROBE_SECONDS = 5  # to connect, and as long again to answer

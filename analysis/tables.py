@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import schema
 from analysis.cells import ALPHA_COLUMNS, main_setting, settings
-from analysis.comparisons import DESIGNS, paper_tests, unpaired_tests
+from analysis.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
 from analysis.hypothesis_tests import Variance
 from analysis.published import label, rank, table
 
@@ -75,6 +75,8 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     frame["ours_unpaired"] = frame["ours_unpaired"].fillna("")
     frame["difference"] = _numbers(frame["ours"]) - _numbers(frame["published"])
     frame = frame[frame["difference"].notna()].reset_index(drop=True)
+    if frame.empty:
+        notes.append("no cell in common with print")
     frame.attrs = {"notes": [*notes, *ours.attrs["notes"]]}
     return frame
 
@@ -82,7 +84,8 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
 def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     design = DESIGNS[number]
     found = tests[tests["table"] == number]
-    named = found["column"].str.extract(r"(?P<column>.*) \((?P<fixed>.*)\)$")
+    headers = [tests.attrs["headers"][row] for row in found.index]
+    named = pd.DataFrame(headers, index=found.index, columns=["column", "fixed"])
     header = "Models" if number in (5, 6) and not found["row"].str.fullmatch(r"\d+ vs \d+").all() else design.rows
     frame = (
         named.assign(row=found["row"], p=found["p_bonferroni"].map(_p))
@@ -106,10 +109,11 @@ def _p(p: float) -> str:
 
 
 def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:
+    names = labels(alphas)
     dense = alphas.drop_duplicates([*_GROUP, "dense_run_id"])
     means = _in_order(dense.groupby(_GROUP)["accuracy_before"].mean())
     columns = ["Model", "Dataset", "Pruning Algorithm", "Accuracy"]
-    rows = [(label(m), label(d), label(p), f"{mean:.3f}") for (d, m, p), mean in means.items()]
+    rows = [(names[m], names[d], names[p], f"{mean:.3f}") for (d, m, p), mean in means.items()]
     frame = pd.DataFrame(rows, columns=columns)
     frame.attrs = {"title": "Mean accuracy before pruning"}
     return frame
@@ -125,7 +129,8 @@ def _recall_variance(runs: pd.DataFrame) -> pd.DataFrame:
     means.insert(0, "Before", dense.groupby(_GROUP)["before"].mean())
     means = _in_order(means)
     frame = means.map(lambda mean: NOT_AVAILABLE if np.isnan(mean) else f"{mean:.4f}").reset_index(drop=True)
-    frame.insert(0, "Model", [f"{label(d)} @ {label(m)} -> {label(p)}" for d, m, p in means.index])
+    names = labels(runs)
+    frame.insert(0, "Model", [f"{names[d]} @ {names[m]} -> {names[p]}" for d, m, p in means.index])
     frame.attrs = {"title": "Mean over networks of the variance of recall over the classes (ddof 0)"}
     return frame
 
@@ -140,8 +145,9 @@ def _in_order(of_groups: Any) -> Any:
 
 
 def _by_ratio(alphas: pd.DataFrame, pruner: str) -> pd.DataFrame:
+    names = labels(alphas)
     ours = alphas[alphas[schema.PRUNER] == pruner]
-    ours = ours[(ours[schema.DATASET].map(label) == "CIFAR-10") & (ours[schema.MODEL].map(label) == "ResNet-56")]
+    ours = ours[(ours[schema.DATASET].map(names) == "CIFAR-10") & (ours[schema.MODEL].map(names) == "ResNet-56")]
     means = ours.groupby(schema.RATIO)[["accuracy_after", "alpha"]].mean()
     rows = [(f"{ratio:.2f}", f"{accuracy:.3f}", f"{alpha:.3f}") for ratio, accuracy, alpha in means.itertuples()]
     if rows:

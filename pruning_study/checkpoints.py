@@ -33,7 +33,18 @@ class Classifier(nn.Module):
         self.classes = classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, classes] of images [N, C, H, W], uint8 or floats in [0, 1]."""
+        """Logits [N, classes] of images [N, C, H, W], uint8 or floats in [0, 1].
+
+        Raises
+        ------
+        StudyError
+            Where the images have another shape, type or range.
+        """
+        channels = len(self.normalization.mean)
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise StudyError(f"images have shape {tuple(images.shape)}: it takes [N, {channels}, height, width]")
+        if images.dtype != torch.uint8 and not (images.is_floating_point() and 0 <= images.min() <= images.max() <= 1):
+            raise StudyError("images should be uint8, or floats in [0, 1]")
         return self.network(in_layout(self.normalization(images), torch.contiguous_format))
 
 

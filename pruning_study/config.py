@@ -117,12 +117,14 @@ class TrainConfig:
 
     dataset: str = _option("fashion-mnist-mini", _text, "Data set: a name, an .npz file or a folder of images.")
     model: str = _option("lenet5", _text, "lenet5, resnet20|32|44|56|110, or package.module:factory.")
-    weights: Path | None = _option(AUTO, _path, "Trained weights, .safetensors: the dense model, without training.")
+    weights: Path | None = _option(
+        AUTO, _path, "Trained weights, .safetensors: the dense model without training. Auto: train."
+    )
     recipe: str | None = _option(
         AUTO, _choice(RECIPES), f"Training schedule, {' or '.join(RECIPES)}. Auto: the model's own."
     )
     protocol: str = _option(
-        "paper", _choice(("paper", "released")), "The paper's text, or what its released code does instead."
+        "paper", _choice(("paper", "released")), "paper, its text; or released, what its code does instead."
     )
     seed: int = _option("0", _integer(0), "Of initial weights, batch order, validation split and random scores.")
     epochs: int | None = _option(AUTO, _integer(1), "Epochs of dense training. Auto: the recipe's.")
@@ -159,7 +161,7 @@ class PruneConfig(TrainConfig):
     )
     dense_run_id: str | None = _option(AUTO, _text, "Dense run to start from. Auto: found by its options, or made.")
     gradient_objective: str | None = _option(
-        AUTO, _choice(("regularized", "data")), "Gradient with or without weight decay. Auto: regularized."
+        AUTO, _choice(("regularized", "data")), "regularized, with weight decay, or data, without. Auto: regularized."
     )
     gradient_batches: int | None = _option(
         AUTO, _integer(1), "Batches that the gradient is averaged over. Auto: the whole training set."
@@ -167,7 +169,7 @@ class PruneConfig(TrainConfig):
     gradient_mode: str | None = _option(
         AUTO,
         _choice(("eval", "train")),
-        "BatchNorm's running or batch statistics; train also augments. Auto: eval.",
+        "eval, BatchNorm's running statistics, or train, the batch's, and augmented. Auto: eval.",
     )
     fine_tune_epochs: int | None = _option(AUTO, _integer(1), "Epochs after pruning. Auto: the recipe's.")
     fine_tune_learning_rate: float | None = _option(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import schema
+from analysis.intensification import at_chance
 from analysis.stores import without_password
 from pruning_study import steps, tracking
 from pruning_study.config import PruneConfig, TrainConfig
@@ -156,7 +157,14 @@ def _prune_table(dense: steps.Dense, pruned: Sequence[steps.Pruned], data: Datas
             ],
             ["alpha", "", *_interleaved([_alpha(result) for result in pruned], blanks)],
         ],
-    )
+    ) + _at_chance(dense, pruned, len(data.classes))
+
+
+def _at_chance(dense: steps.Dense, pruned: Sequence[steps.Pruned], classes: int) -> str:
+    """Who guesses, and so has an alpha that means nothing."""
+    networks = {"the dense network": dense.metrics, **{f"t={result.ratio:g}": result.metrics for result in pruned}}
+    guessing = [name for name, metrics in networks.items() if at_chance(metrics[schema.TEST_ACCURACY], classes)]
+    return f"\nat chance, alpha means nothing: {', '.join(guessing)}" if guessing else ""
 
 
 def _after_and_change(after: np.ndarray, change: np.ndarray) -> list[str]:
@@ -206,5 +214,6 @@ def _what_next(uri: str, run_id: str) -> list[str]:
     return [
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}")',
+        f"                (from another folder: MLFLOW_TRACKING_URI={without_password(uri)})",
         f"the comparison: {ui}",
     ]

@@ -234,6 +234,9 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
             raise StudyError(f"{given} is not what dense run {run_id} has: {there}", option=option_name(item.name))
         if given == item.default:
             taken[item.name] = there
+    height, width = (int(side) for side in dense.data.params.get(schema.IMAGE_SHAPE, "0x0x1").split("x")[1:])
+    if config.image_size is None and height == width:
+        taken["image_size"] = height
     return replace(config, **taken)
 
 

@@ -146,15 +146,34 @@ def test_unequal_counts_are_independent_networks_without_alpha():
     assert result.slopes.n == 0
     assert "alpha is n/a" in result.verdict
     assert result.notes == [
-        "2 networks before, 3 after: taken as independent.",
+        "Networks: 2 before, 3 after; taken as independent.",
         "Alpha is n/a: it is of a network before and the same network after.",
     ]
+
+
+def test_one_network_after_several_before_is_independent_of_them():
+    # Right about class a: 10, 8 and 6 of 10 before, 2 after; about b the same five always.
+    before = np.array([predicted(slice(0, right), slice(10, 15)) for right in (10, 8, 6)])
+    after = predicted(slice(0, 2), slice(10, 15))
+    result = audit.from_predictions(LABEL, before, after[np.newaxis])
+    assert result.slopes == audit.Slopes(0)
+    assert result.notes == [
+        "Networks: 3 before, 1 after; taken as independent.",
+        "Alpha is n/a: it is of a network before and the same network after.",
+    ]
+    # The seeds before count with their own variance, the one after with none.
+    of_seeds = np.var([1, 0.8, 0.6], ddof=1) / 3
+    of_images = np.var([0] * 2 + [-1] * 4 + [-2 / 3] * 2 + [-1 / 3] * 2, ddof=1) / 10
+    dof = (of_seeds + of_images) ** 2 / (of_seeds**2 / 2 + of_images**2 / 9)
+    p = 2 * stats.t.sf(0.6 / np.sqrt(of_seeds + of_images), dof)
+    assert of_class(result, "a")["p"] == pytest.approx(p)
 
 
 def test_one_network_before_belongs_to_all_after():
     result = audit.from_predictions(LABEL, np.array([BEFORE]), np.array([AFTER, AFTER]))
     assert result.slopes.n == 2
     assert result.slopes.alpha == pytest.approx(-9 / 7)
+    assert result.notes == ["Networks: 1 before, 2 after; the one before is taken for that of all after."]
 
 
 def test_alpha_is_weighted_where_classes_differ_in_size():
@@ -168,6 +187,39 @@ def test_alpha_is_weighted_where_classes_differ_in_size():
     assert slopes.weighted == pytest.approx(0)
     before_only = audit.from_predictions(label, before[np.newaxis], before[np.newaxis]).slopes
     assert before_only.weighted == pytest.approx(1)
+
+
+def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_path):
+    label = np.repeat(["a", "b", "c"], [20, 20, 40])
+    place = np.concatenate([np.arange(20), np.arange(20), np.arange(40)])
+    first, second = (
+        np.where(place < np.repeat(right, [20, 20, 40]), label, "d") for right in ([20, 16, 28], [12, 20, 32])
+    )
+    # A = 4/5; b = 1/4, 0, -1/8. After, the same: both slopes 1; and -1/4, 1/4, 0: alpha -4/5, weighted -2/3.
+    result = audit.from_predictions(label, np.array([first, first]), np.array([first, second]))
+    # Student's t of one degree of freedom, 12.71, times the standard error .9.
+    said = "alpha is 0.10 (-11.34 to 11.54), 0.17 with classes weighted by their images, and on new images"
+    audit.write(result, tmp_path)
+    assert said in audit.summary(result)
+    assert said in (tmp_path / "audit.md").read_text()
+
+
+def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weights():
+    verdict = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis]).verdict
+    assert "; alpha is 1.00, and on new images" in verdict
+
+
+def test_alpha_of_a_network_that_guesses_is_meaningless():
+    label = np.repeat(np.arange(10), 10)
+    before = np.where(np.arange(100) % 10 < label, label, (label + 1) % 10)
+    alive, guesses = np.where(np.arange(100) % 10 < 5, label, -1), np.full(100, 3)
+    assert audit.from_predictions(label, before[np.newaxis], guesses[np.newaxis]).verdict.endswith(
+        "went from 0.450 to 0.100; alpha is meaningless, since the network guesses (accuracy below 1.5 / classes)."
+    )
+    assert "since the network guesses" in audit.from_predictions(label, guesses[np.newaxis], before[np.newaxis]).verdict
+    two = audit.from_predictions(label, np.array([before, before]), np.array([before, guesses]))
+    assert "since 1 of 2 networks guess" in two.verdict
+    assert "alpha is 0.00, and on" in audit.from_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
 
 
 def test_classes_all_alike_have_no_alpha():
@@ -225,6 +277,32 @@ def test_csv_and_npz_of_the_same_numbers_are_the_same(tmp_path):
     assert result.classes["change"].tolist() == [-1] + [0] * 11
 
 
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["9007199254740992", "9007199254740993", "-1"], ["-1", "9007199254740992", "9007199254740993"]),
+        (["1e5", "100000", "7"], ["100000", "1e5", "7"]),
+        (["1.5", "10", "9"], ["1.5", "10", "9"]),
+        (["nan", "10", "9"], ["10", "9", "nan"]),
+        (["10.", "9.00", "-1"], ["-1", "9", "10"]),
+        (
+            ["100000000000000000000", "100000000000000000001", "9"],
+            ["100000000000000000000", "100000000000000000001", "9"],
+        ),
+    ],
+)
+def test_only_whole_numbers_are_numbers_and_none_become_one_class(tmp_path, names, classes):
+    path = csv_of(tmp_path / "a.csv", names, names)
+    assert list(audit.audit([path], [csv_of(tmp_path / "b.csv", names, names)]).classes["class"]) == classes
+
+
+def test_whole_floats_of_an_npz_are_integers(tmp_path):
+    for name, kind in (("before", np.float32), ("after", np.int64)):
+        np.savez(tmp_path / f"{name}.npz", label=np.array([9, 10, 1e6], kind), predicted=np.array([9, 10, 1e6], kind))
+    result = audit.audit([str(tmp_path / "before.npz")], [str(tmp_path / "after.npz")])
+    assert list(result.classes["class"]) == ["9", "10", "1000000"]
+
+
 def test_a_glob_is_sorted_by_name_and_pairs_with_the_files_given(tmp_path):
     for name, values in (("d2", AFTER), ("d1", BEFORE)):
         csv_of(tmp_path / f"{name}.csv", LABEL, values)
@@ -269,7 +347,10 @@ def test_csv_that_cannot_be_audited(tmp_path, text, message):
         ({"label": [0, 1]}, "no predicted in it"),
         ({"label": [0, 1], "predicted": [[0.1, 0.9], [0.5, 0.5]]}, r"label has shape \(2,\), predicted \(2, 2\)"),
         ({"label": [0, 1], "predicted": [0, 1, 1]}, r"label has shape \(2,\), predicted \(3,\)"),
-        ({"label": [0, 1], "predicted": [0, np.nan]}, "predicted holds a value that is no number"),
+        ({"label": [0, 1], "predicted": [0, np.nan]}, "predicted holds nan: give a class for each image, as text or"),
+        ({"label": [0, 1], "predicted": [0, np.inf]}, "predicted holds inf: give a class"),
+        ({"label": [0, 0.5], "predicted": [0, 1]}, "label holds 0.5: give a class"),
+        ({"label": [0, 2.0**53], "predicted": [0, 1]}, r"label holds 9007199254740992.0: give a class .*integer type"),
         ({"label": np.array(["a", "b"], dtype=object), "predicted": [0, 1]}, "not a complete .npz file"),
         ({"label": [], "predicted": []}, "no image in it"),
     ],
@@ -315,3 +396,11 @@ def test_the_terminal_gets_25_classes_and_the_figure_100():
     assert sum("class " in line for line in lines[2:]) == 26
     assert "and 95 more classes in audit.csv" in lines
     assert len(audit.figure(result).axes[0].get_yticklabels()) == 100
+
+
+def test_a_class_name_is_never_read_as_a_formula(tmp_path):
+    label = np.repeat(["$5 $_{", "$x$"], 10)
+    result = audit.from_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
+    audit.write(result, tmp_path)
+    ticks = audit.figure(result).axes[0].get_yticklabels()
+    assert {tick.get_text(): tick.get_parse_math() for tick in ticks} == {"$5 $_{": False, "$x$": False}

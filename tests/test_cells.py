@@ -84,6 +84,65 @@ def test_given_weights_are_seeds_unless_a_seed_has_two():
     assert settings(of_seeds.assign(seed=0)) == ["weights_digest"]
 
 
+def test_a_param_that_goes_with_the_seed_splits_no_cell_and_is_named():
+    made = study(toy("mp", 2, [1, 1.2]), toy("up", 2, [1.5, 1.7]), toy("none", 1, [1.0]))
+    made["out"] = [f"runs/{pruner}/{seed}" for pruner, seed in zip(made["pruner"], made["seed"], strict=True)]
+    assert settings(made) == []
+    frame = cells(made)
+    assert frame["n"].tolist() == [2, 1, 2]
+    assert frame.attrs["notes"][0] == "cells are not told apart by out: no two seeds share a value"
+    assert alphas(made).attrs["notes"] == frame.attrs["notes"][:1]
+
+
+def test_a_param_that_goes_with_the_seed_is_told_from_one_that_seeds_share():
+    made = study(toy("mp", 2, [1, 1.2], weight_decay="0.1"), toy("mp", 2, [1, 1.2], weight_decay="0.2"))
+    made["out"] = made["weight_decay"] + "/" + made["seed"].astype(str)
+    made["log"] = made["seed"].astype(str)
+    assert settings(made) == ["weight_decay"]
+    assert cells(made)["n"].tolist() == [2, 2]
+
+
+def test_of_a_single_seed_every_param_that_differs_is_a_setting():
+    made = study(toy("mp", 2, [1], epochs="5"), toy("mp", 2, [1.2], epochs="10"))
+    assert settings(made) == ["epochs"]
+
+
+def test_given_weights_that_differ_for_each_of_several_seeds_are_a_setting():
+    made = study(toy("mp", 2, [1, 2]), toy("mp", 2, [1, 2])).assign(weights_digest=list("abcd"))
+    assert settings(made) == ["weights_digest"]
+
+
+def test_the_settings_that_split_cells_are_named():
+    made = study(
+        toy("up", 2, [1, 1.2], weight_decay="0.1", epsilon="0.1"),
+        toy("up", 2, [1, 1.2], weight_decay="0.2", epsilon="0.2"),
+    )
+    assert "cells are told apart by weight_decay, epsilon too" in cells(made).attrs["notes"]
+    assert not any("told apart" in note for note in cells(toy("up", 2, [1, 1.2])).attrs["notes"])
+
+
+def test_the_realized_ratio_is_a_mean_and_no_setting():
+    made = study(toy("mp", 2, [1, 1.2]), toy("mp", 4, [1, 1.2])).assign(realized_ratio=[1.5, 2, 4, 4])
+    assert settings(made) == []
+    frame = cells(made)
+    assert frame["realized_ratio"].tolist() == [1.75, 4]
+    assert frame.columns.get_loc("realized_ratio") >= len(CELL_COLUMNS)
+    assert "realized_ratio" not in cells(toy("mp", 2, [1, 1.2]))
+    assert "realized_ratio" not in alphas(made)
+
+
+def test_seeds_that_share_a_dense_network_say_nothing_of_other_seeds():
+    shared = toy("mp", 2, [1, 1.2, 1.4, 1.6]).assign(dense_run_id="one")
+    frame = cells(study(shared, toy("mp", 4, [1, 1.2, 1.4, 1.6]))).set_index("ratio")
+    between = ["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"]
+    assert frame.loc[2.0, between].isna().all()
+    assert not frame.loc[2.0, "alpha_shared_identified"]
+    assert frame.loc[2.0, "alpha_mean"] == pytest.approx(1.3)
+    assert frame.loc[4.0, ["alpha_other_seed", "alpha_shared"]].tolist() == pytest.approx([1, 1.3])
+    (note,) = [note for note in frame.attrs["notes"] if "alpha_other_seed" in note]
+    assert note.startswith("alpha_shared and alpha_other_seed are n/a in 1 of 2 cells")
+
+
 def test_columns_and_hand_worked_numbers_of_a_cell():
     frame = cells(toy("mp", 2, [1.1, 1.2, 1.3]))
     assert list(frame.columns[: len(CELL_COLUMNS)]) == CELL_COLUMNS
@@ -223,4 +282,6 @@ def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
     assert kept["pruner"].value_counts().to_dict() == {"mp": 3, "up": 3}
     assert set(kept["epochs"]) == {"5"}
     assert set(kept["epsilon"].dropna()) == {"0.2"}
-    assert kept.attrs["notes"] == ["4 runs left out, another setting has more (epochs, epsilon differ)"]
+    assert kept.attrs["notes"] == [
+        "in tests and tables: 4 runs left out, another setting has more (epochs, epsilon differ)"
+    ]

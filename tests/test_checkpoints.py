@@ -26,6 +26,22 @@ def test_a_checkpoint_is_a_model_that_predicts_on_bytes(lenet5, tmp_path):
     assert not model.training
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(1, 3, 28, 28),
+        torch.zeros(1, 28, 28),
+        torch.full((1, 1, 28, 28), 255.0),
+        torch.full((1, 1, 28, 28), -0.1),
+        torch.full((1, 1, 28, 28), float("nan")),
+        torch.zeros(1, 1, 28, 28, dtype=torch.int64),
+    ],
+)
+def test_images_of_another_shape_type_or_range_are_refused(lenet5, images):
+    with pytest.raises(StudyError, match=r"images (have shape|should be uint8)"):
+        checkpoints.Classifier(lenet5, Normalization([0.3], [0.4]), tuple("abcdefghij"))(images)
+
+
 def test_tied_and_channels_last_weights_are_saved(tmp_path):
     layer = nn.Conv2d(3, 3, 2).to(memory_format=torch.channels_last)
     checkpoints.save(tmp_path / "a.safetensors", {"a": layer.weight, "b": layer.weight})

@@ -213,6 +213,10 @@ class TestPrune:
             "train",
         )
 
+    def test_networks_at_chance_are_named(self, prune):
+        output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
+        assert "at chance, alpha means nothing: the dense network, t=4" in output
+
     def test_released_budget(self, prune):
         prune("--protocol", "released", "--pruner", "mp", "--ratio", 50)
         assert runs("pruned")[0].data.metrics["realized_ratio"] == pytest.approx(60_074 / (1_076 + 350))
@@ -372,6 +376,11 @@ class TestDenseRunId:
         assert len(runs("dense")) == 1
         pruned = runs("pruned")[1]
         assert pruned.data.params.items() >= {"seed": "3", "epochs": "2", "batch_size": "32", "pruner": "gp"}.items()
+
+    def test_takes_the_size_of_its_images_too(self, prune):
+        prune("--image-size", 14)
+        prune("--pruner", "gp", "--dense-run-id", runs("dense")[0].info.run_id)
+        assert runs("pruned")[1].data.params["image_shape"] == "1x14x14"
 
     def test_finds_what_the_options_made(self, prune):
         prune()

@@ -151,6 +151,27 @@ def test_the_formula_of_the_released_code_stands_for_up_where_there_is_no_up():
     assert rows_of(results(*both), 2)["column"].tolist() == ["ResNet-56 (UP)"]
 
 
+def test_data_sets_that_print_calls_the_same_keep_their_logged_names():
+    steps = list(zip((2, 4, 10, 20), (LOW, HIGH, LOW, HIGH), strict=True))
+    made = [runs(dataset, "resnet56", "mp", *step) for dataset in ("cifar10", "CIFAR-10") for step in steps]
+    frame = results(*made, *(runs("mnist", "lenet5", "mp", ratio, LOW) for ratio in (2, 10)))
+    columns = ["MNIST (LeNet, MP)", "CIFAR-10 (ResNet-56, MP)", "cifar10 (ResNet-56, MP)"]
+    assert set(rows_of(frame, 3)["column"]) == set(columns)
+    assert set(rows_of(frame, 7)["row"]) == {"MNIST vs cifar10", "MNIST vs CIFAR-10"}
+    # Each column is a family of its own, of the four rows in print.
+    first = rows_of(frame, 3).set_index(["column", "row"]).loc[("cifar10 (ResNet-56, MP)", "2 vs 4")]
+    assert first["p_bonferroni"] == pytest.approx(4 * P_LOW_BELOW_HIGH)
+
+
+def test_a_header_is_there_in_parts_too():
+    made = [runs("toy", "net (wide) (v2)", "mp", ratio, values) for ratio, values in ((2, LOW), (10, HIGH))]
+    frame = results(*made)
+    first = rows_of(frame, 1).iloc[0]
+    assert first["column"] == "net (wide) (v2) (MP)"
+    assert frame.attrs["headers"][0] == ("net (wide) (v2)", "MP")
+    assert len(frame.attrs["headers"]) == len(frame)
+
+
 def test_networks_at_chance_stay_in_and_are_counted():
     made = study(cifar("resnet56", "mp", 2, LOW), cifar("resnet56", "mp", 10, HIGH))
     frame = alphas(made).assign(at_chance=[True, False, False] * 2)
@@ -164,7 +185,7 @@ def test_one_setting_is_tested_and_the_others_are_named():
     made += [cifar("resnet56", "mp", ratio, [1.0, 9.0], epochs="3") for ratio in (2, 10)]
     found = results(*made)
     assert rows_of(found, 1)["p"].tolist() == pytest.approx([P_LOW_BELOW_HIGH])
-    assert "4 runs left out" in found.attrs["notes"][0]
+    assert found.attrs["notes"][0].startswith("in tests and tables: 4 runs left out")
 
 
 def test_unpaired_tests_are_of_the_pruners_and_have_the_dof_of_two_samples():

@@ -332,6 +332,29 @@ def test_the_tradeoff_starts_at_the_dense_network_and_is_centred_on_it():
     assert control.get_ydata()[0] == pytest.approx(0.8)
 
 
+def test_the_tradeoff_keeps_what_was_measured_at_ratio_1():
+    alphas = pd.concat(
+        [
+            networks([1.1, 1.3], ratio=1.0, after=[0.86, 0.88]),
+            networks([1.4, 1.6], ratio=10.0),
+            networks([0.6, 0.8], ratio=1.0, pruner="gp", after=0.85),
+        ]
+    )
+    upper, lower = figures.tradeoff(alphas).axes
+    assert curves(upper) == {"mp (magnitude), n 2": pytest.approx([0.87, 0.8]), "gp (gradient), n 2": [0.85]}
+    assert curves(lower) == {"mp (magnitude), n 2": pytest.approx([1.2, 1.5]), "gp (gradient), n 2": [0.7]}
+    bars = lower.containers[0].lines[2][0].get_segments()
+    assert [np.ptp(bar[:, 1]) / 2 for bar in bars] == pytest.approx([0.1, 0.1])
+
+
+def test_a_pruners_name_is_never_read_as_a_formula():
+    figure = figures.tradeoff(pd.concat([networks([1.0, 1.1], pruner="$a_b$"), networks([1.0], pruner="$\\bad{$")]))
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["$\\bad{$, n 1", "$a_b$, n 2"]
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+    FigureCanvasAgg(figure).draw()
+
+
 def test_the_tradeoff_has_the_papers_ratios_where_all_are_there():
     ratios = (2.0, 4.0, 6.0, 8.0, 10.0, 20.0)
     alphas = pd.concat([networks([1.0, 1.1], ratio=ratio) for ratio in ratios])

@@ -1,6 +1,7 @@
 """Pulling: what counts, what is left out and said so, and that every way of reading gives the same frames."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
-from analysis import pull, stores
+from analysis import cells, comparisons, pull, recommend, schema, stores
 from analysis.errors import StudyError
 
 CAT, SHIRT = "cat", "T-shirt/top"
@@ -82,7 +83,9 @@ def fill(uri: str) -> SimpleNamespace:
     ids.relogged = writer.pruned(study, ids.dense_1, 1, params={"pruner": "up", "epsilon": "0.0005"})
     for step, accuracy in ((5, 0.625), (3, 0.875)):
         client.log_metric(ids.relogged, "test_accuracy", accuracy, step=step, timestamp=9_000_000 - step)
-    ids.foreign = writer.pruned(study, ids.dense_2, 2, params={"ratio": "10", "run_id": "of another kind"})
+    ids.foreign = writer.pruned(
+        study, ids.dense_2, 2, params={"ratio": "10", "run_id": "of another kind"}, metrics={"realized_ratio": 9.5}
+    )
     writer.pruned(elsewhere, ids.dense_2, 2)
 
     ids.failed = writer.pruned(study, ids.dense_0, 3, status="FAILED")
@@ -107,7 +110,7 @@ def fill(uri: str) -> SimpleNamespace:
     )
     ids.dense_wrong = writer.dense(study, 18, metrics={"test_accuracy": float("nan")})
     ids.of_wrong = writer.pruned(study, ids.dense_wrong, 18)
-    ids.odd_optional = writer.pruned(study, ids.dense_0, 19, metrics={f"both_right/{CAT}": float("inf")})
+    ids.odd_optional = writer.pruned(study, ids.dense_0, 19, metrics=WITHOUT_RANGE)
     ids.dense_again = writer.dense(study, 1)
     client.delete_experiment(gone)
 
@@ -120,6 +123,7 @@ def fill(uri: str) -> SimpleNamespace:
 
 
 MP = {"pruner": "mp", "ratio": "2"}
+WITHOUT_RANGE = {f"both_right/{CAT}": float("inf"), "realized_ratio": float("nan")}
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +154,17 @@ def test_one_row_per_pair_with_what_both_runs_logged(store, study):
     rows = [
         mp | {"seed": 0, "dense_run_id": ids.dense_0, "run_id": ids.nested},
         mp | {"seed": 19, "dense_run_id": ids.dense_0, "run_id": ids.odd_optional, f"both_right/{CAT}": np.nan},
-        mp | {"seed": 2, "dense_run_id": ids.dense_2, "run_id": ids.foreign, "ratio": 10.0},
+        mp
+        | {"seed": 2, "dense_run_id": ids.dense_2, "run_id": ids.foreign, "ratio": 10.0}
+        | {"realized_ratio": 9.5, "param_run_id": "of another kind"},
         mp
         | {"seed": 1, "dense_run_id": ids.dense_1, "run_id": ids.relogged}
         | {"pruner": "up", "epsilon": "0.0005", "accuracy_after": 0.625},
     ]
     assert_frame_equal(study.runs, pd.DataFrame(rows), check_like=True)
-    assert list(study.runs.columns[:5]) == ["dataset", "model", "pruner", "ratio", "seed"]
+    columns = list(study.runs.columns)
+    assert columns[:5] == ["dataset", "model", "pruner", "ratio", "seed"]
+    assert columns[columns.index("accuracy_after") + 1] == "realized_ratio"
 
 
 def test_dense_runs_are_the_experiments_own_and_those_its_pruned_runs_name(store, study):
@@ -189,6 +197,7 @@ def test_what_was_left_out_is_counted_in_words(store, study):
         f"1 pruned run left out, seed is no whole number below 2^53: {ids.seed}",
         f"1 pruned run left out, ratio is no number: {ids.ratio}",
         f"both_right/{CAT} left out of 1 pruned run, no number in its range",
+        "realized_ratio left out of 1 pruned run, no number in its range",
         f"2 pruned runs left out, no number in test_accuracy, recall/{SHIRT}: {no_numbers}",
         f"1 pruned run left out, a value outside [0, 1] in recall/{CAT}: {ids.above}",
         f"1 pruned run left out, test_accuracy is 0: {ids.nothing_right}",
@@ -198,17 +207,64 @@ def test_what_was_left_out_is_counted_in_words(store, study):
         f"1 pruned run left out, the classes are not those of the dense run: {ids.classes}",
         f"1 pruned run left out, the supports are not those of the dense run: {ids.supports}",
         f"1 pruned run left out, a newer run has the same params: {ids.older}",
-        "params left out, a column has their name: run_id",
+        "params called param_<name> here, a column of the analysis has their name: run_id",
     ]
 
 
 def test_a_class_without_test_images_is_left_out_of_its_runs(store):
     study = pull.study("birds", tracking_uri=store.uri)
     assert not [column for frame in study for column in frame.columns if "bird" in column]
+    assert "realized_ratio" not in study.runs
     assert study.runs.attrs["left_out"] == [
         "class bird left out of 1 dense run, no test image",
         "class bird left out of 1 pruned run, no test image",
     ]
+
+
+TAKEN = sorted(pull.RESERVED | {prefix + "x" for prefix in pull.RESERVED_PREFIXES} | {"param_alpha"})
+
+
+@pytest.fixture(scope="module")
+def taken(store, folder) -> pull.Study:
+    """Two settings of one cell, told apart by params of every reserved name."""
+    uri = f"sqlite:///{shutil.copy(store.path, folder / 'taken.db')}"
+    writer = Writer(uri)
+    experiment = writer.client.create_experiment("taken")
+    for setting in ("first", "second"):
+        for seed in (0, 1):
+            params = {name: f"{setting} {name}" for name in TAKEN}
+            writer.pruned(experiment, writer.dense(experiment, seed, params=params), seed, params=params)
+    return pull.study("taken", tracking_uri=uri)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_param_with_the_name_of_a_column_gets_another(taken, name):
+    for frame in taken:
+        assert set(frame[f"param_{name}"]) == {f"first {name}", f"second {name}"}
+        assert frame.attrs["left_out"][-1].endswith(f"has their name: {', '.join(TAKEN)}")
+        assert not frame.get(name, pd.Series()).isin(list(frame[f"param_{name}"])).any()
+    assert f"param_{name}" in cells.settings(taken.runs)
+    assert (cells.cells(taken.runs[[*made(taken.runs), f"param_{name}"]])["n"] == [2, 2]).all()
+
+
+def made(frame: pd.DataFrame) -> list[str]:
+    return [name for name in frame.columns if not name.startswith("param_")]
+
+
+def test_no_column_of_the_analysis_is_left_for_a_param(study):
+    runs = study.runs[made(study.runs)]
+    alphas = cells.alphas(runs)
+    measured = recommend.Measured(*np.full((3, 2, 2), 0.5), np.full(2, 9), np.full(2, 0.5), np.full(2, 0.5))
+    names = {
+        *alphas,
+        *cells.cells(runs),
+        *cells.ratio_summaries(runs),
+        *comparisons.paper_tests(alphas),
+        *recommend.judged(measured, recommend.Limits(0.1, 1), 0.05),
+    }
+    own = {*cells.CELL, schema.SEED, *cells.settings(runs)}
+    assert {name for name in names - own if not name.startswith("alpha_")} <= pull.RESERVED
+    assert not pull.RESERVED & own
 
 
 def assert_same_study(left: pull.Study, right: pull.Study) -> None:
@@ -418,14 +474,28 @@ def predicting(store, folder) -> SimpleNamespace:
     ids = SimpleNamespace(none=client.create_run(experiment).info.run_id)
     for name, arrays in (
         ("good", {"label": [0, 1, 1], "predicted": [0, 0, 1], "confidence": [0.5, 0.75, 1.0]}),
+        ("unsigned", {"label": np.array([0, 1], np.uint64), "predicted": np.array([1, 1], np.uint8)}),
         ("longer", {"label": [0, 1, 1], "predicted": [0, 0]}),
         ("lacking", {"label": [0, 1, 1]}),
         ("pickled", {"label": np.array([None]), "predicted": [1]}),
+        ("negative", {"label": [0, 1], "predicted": [0, -1]}),
+        ("words", {"label": ["cat", "dog"], "predicted": [0, 1]}),
+        ("shares", {"label": [0, 1], "predicted": [0.5, 1.0]}),
+        ("scores", {"label": [0, 1], "predicted": [[0, 1], [1, 0]]}),
+        ("single", {"label": 0, "predicted": 0}),
+        ("empty", {"label": np.empty(0, int), "predicted": np.empty(0, int)}),
     ):
-        run_id = client.create_run(experiment).info.run_id
-        client.log_artifact(run_id, npz(folder, **arrays))
-        setattr(ids, name, run_id)
+        setattr(ids, name, log_predictions(client, experiment, npz(folder, **arrays)))
+    truncated = npz(folder, label=[0, 1], predicted=[0, 1])
+    truncated.write_bytes(truncated.read_bytes()[:-30])
+    ids.truncated = log_predictions(client, experiment, truncated)
     return ids
+
+
+def log_predictions(client: MlflowClient, experiment: str, path: Path) -> str:
+    run_id = client.create_run(experiment).info.run_id
+    client.log_artifact(run_id, path)
+    return run_id
 
 
 def test_predictions_are_read_where_they_lie(store, predicting):
@@ -437,16 +507,32 @@ def test_predictions_are_read_where_they_lie(store, predicting):
 
 
 @pytest.mark.parametrize(
-    ("which", "message"),
+    ("which", "reason"),
     [
-        ("longer", r"predictions.npz: arrays differ in length \(3 label, 2 predicted\)"),
-        ("lacking", r"predictions.npz: no predicted in it"),
-        ("pickled", r"predictions.npz: not a complete .npz file .*pickle"),
+        ("longer", r"arrays differ in length \(3 label, 2 predicted\)"),
+        ("lacking", r".*predictions.npz: no predicted in it"),
+        ("pickled", r".*predictions.npz: not a complete .npz file .*pickle"),
+        ("truncated", r".*predictions.npz: not a complete .npz file"),
+        ("negative", r"predicted holds -1, where classes from 0 are needed"),
+        ("words", r"label holds <U3, where integers are needed"),
+        ("shares", r"predicted holds float64, where integers are needed"),
+        ("scores", r"predicted has shape \(2, 2\), where 1 dimension"),
+        ("single", r"label has shape \(\), where 1 dimension"),
+        ("empty", r"label has shape \(0,\), where 1 dimension"),
     ],
 )
-def test_damaged_predictions_are_an_error_naming_the_file(store, predicting, which, message):
-    with pytest.raises(StudyError, match=message):
-        pull.predictions([getattr(predicting, which)], tracking_uri=store.uri)
+def test_predictions_that_cannot_be_used_are_left_out_and_said(store, predicting, caplog, which, reason):
+    bad = getattr(predicting, which)
+    found = pull.predictions([bad, predicting.good], tracking_uri=store.uri)
+    assert_predicted(found, {predicting.good: [0, 0, 1]})
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "analysis.pull"]
+    assert re.match(f"predictions.npz of run {bad} left out, {reason}", line)
+
+
+def test_predictions_of_any_integers_can_be_counted(store, predicting):
+    found = pull.predictions([predicting.unsigned], tracking_uri=store.uri)[predicting.unsigned]
+    assert np.bincount(found["label"]).tolist() == [1, 1]
+    assert np.bincount(found["predicted"]).tolist() == [0, 2]
 
 
 def test_reading_imports_no_torch(store):

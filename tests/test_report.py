@@ -39,7 +39,7 @@ def test_the_verdict_says_the_cost_and_the_distortion(made):
     assert "at ratio 10 the pruner that keeps most accuracy, mp, costs 0.0 points" in made.verdict
     assert "mean of 8 networks" in made.verdict
     # Class b falls from .7 to .8 - .1 * 1.5 = .65 on average.
-    assert "the class b 5.0 points" in made.verdict
+    assert "the class b loses 5.0 points" in made.verdict
     assert "mp: intensified at 10; de-intensified at 2" in made.verdict
     assert re.search(r"up: [^|]*at 2, 10", made.verdict)
 
@@ -98,13 +98,75 @@ def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
     assert "<b>" not in (tmp_path / "report.html").read_text()
 
 
+def reported(*cells, folder, **params):
+    """Write the report of cells of one model, (pruner, ratio, alphas); its page as text."""
+    runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alphas, **params) for pruner, t, alphas in cells]
+    made = report.of_runs(made_up_runs.study(*runs))
+    report.write(made, folder)
+    return made, (folder / "report.md").read_text()
+
+
 def test_one_network_has_no_interval_and_no_test(tmp_path):
-    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, [1.2]) for t in (2, 4)))
-    made = report.of_runs(runs)
-    report.write(made, tmp_path)
+    made, page = reported(("mp", 2, [1.2]), ("mp", 4, [1.3]), folder=tmp_path)
     cells = pd.read_csv(tmp_path / "cells.csv", keep_default_na=False)
     assert cells["ci_low"].tolist() == ["n/a", "n/a"]
-    assert "nan" not in (tmp_path / "report.md").read_text().lower().replace("finance", "")
+    assert "(one network)" in made.verdict
+    assert "mp: too few networks for an interval at 2, 4" in made.verdict
+    assert "nan" not in page.lower()
+
+
+def test_an_experiment_of_the_control_alone_says_so(tmp_path):
+    made, _ = reported(("none", 1, 1 + SPREAD), folder=tmp_path)
+    assert made.verdict.startswith("No network of this experiment was pruned")
+
+
+def test_the_control_of_one_data_set_does_not_hide_what_was_pruned_on_another(tmp_path):
+    many = made_up_runs.runs("mnist", "lenet5", "none", 1, np.linspace(0.9, 1.1, 20))
+    pruned = made_up_runs.runs("cifar10", "resnet56", "mp", 2, 1.5 + SPREAD)
+    assert "On cifar10 with resnet56" in report.of_runs(made_up_runs.study(many, pruned)).verdict
+
+
+def test_where_every_class_has_the_accuracy_as_its_recall_alpha_is_undefined(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1 + SPREAD) for t in (2, 4)))
+    runs[["recall_before/a", "recall_before/b"]] = 0.8
+    made = report.of_runs(runs)
+    report.write(made, tmp_path)
+    assert "mp: alpha undefined at 2, 4" in made.verdict
+
+
+def test_networks_at_chance_are_named_and_not_judged(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
+    runs.loc[runs["ratio"] == 4, "accuracy_after"] = 0.5
+    made = report.of_runs(runs)
+    assert "at ratio 2 the pruner" in made.verdict
+    assert "networks at chance, alpha meaningless, at 4; intensified at 2" in made.verdict
+
+
+def test_the_verdict_is_about_one_setting(tmp_path):
+    """A second setting, with fewer runs, in which class b loses 65 points."""
+    one = made_up_runs.runs("mnist", "lenet5", "mp", 2, 1 + SPREAD, learning_rate="0.1")
+    two = made_up_runs.runs("mnist", "lenet5", "mp", 2, 7.5 + SPREAD[:3], learning_rate="0.2")
+    made = report.of_runs(made_up_runs.study(one, two))
+    assert "mean of 8 networks" in made.verdict
+    assert "the class a loses 0.0 points" in made.verdict or "the class b loses 0.0 points" in made.verdict
+    assert len(made.csv["cells.csv"]) == 2
+
+
+def test_the_released_protocol_is_marked_before_any_number(tmp_path):
+    _, page = reported(("up-signed", 2, 1 + SPREAD), ("mp", 2, 1 + SPREAD), folder=tmp_path, protocol="released")
+    before = page[: page.index("## Accuracy against distortion")]
+    assert "chosen by the test loss" in before
+    assert "`up-signed` prunes fewer weights than asked" in before
+
+
+def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
+    runs = runs.assign(**{"support/a": 900.0, "support/b": 100.0})
+    report.write(report.of_runs(runs), tmp_path)
+    assert "weighted alpha" in (tmp_path / "report.md").read_text().split("Every cell")[1]
+    balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
+    report.write(report.of_runs(balanced), tmp_path)
+    assert "| weighted alpha |" not in (tmp_path / "report.md").read_text()
 
 
 class TestCommand:

@@ -48,6 +48,29 @@ def test_a_p_value_by_hand():
     assert "cifar10; MP. p of one-sided paired t-tests" in table.attrs["title"]
 
 
+def test_data_sets_that_print_calls_the_same_have_columns_of_their_own():
+    steps = ((2, LOW), (10, HIGH))
+    made = study(*(runs(d, "resnet56", "mp", ratio, step) for d in ("cifar10", "CIFAR-10") for ratio, step in steps))
+    table = tables(made)
+    assert set(table(3).columns) == {"Ratios", "cifar10", "CIFAR-10"}
+    assert table(3)[["cifar10", "CIFAR-10"]].to_numpy().tolist() == [["0.070", "0.070"]]
+    assert set(table(10)["Dataset"]) == {"cifar10", "CIFAR-10"}
+    assert set(table(11)["Model"]) == {"cifar10 @ ResNet-56 -> MP", "CIFAR-10 @ ResNet-56 -> MP"}
+
+
+def test_lottery_tickets_of_two_data_sets_that_print_calls_the_same_are_not_pooled():
+    made = study(runs("cifar10", "resnet56", "lth", 2, [1.0]), runs("CIFAR-10", "resnet56", "lth", 2, [2.0]))
+    assert tables(made)(12)["Intensification"].tolist() == ["n/a", "2.000"]
+
+
+def test_brackets_in_a_models_name_stay_in_its_header():
+    named = "net (wide) (v2)"
+    table = tables(study(runs("toy", named, "mp", 2, LOW), runs("toy", named, "mp", 10, HIGH)))
+    assert table(1).to_dict("list") == {"Ratios": ["2 vs 10"], named: ["0.070"]}
+    assert table(3).columns.tolist() == ["Ratios", "toy"]
+    assert f"toy; {named}, MP. p of" in table(3).attrs["title"]
+
+
 def test_small_and_missing_p_values():
     small = [1.1, 1.2, 1.3, 1.4]
     made = study(
@@ -108,6 +131,7 @@ def test_published_beside_ours():
     assert of.loc[(10, "CIFAR-10 @ ResNet-56 -> MP", "Accuracy"), "difference"] == pytest.approx(0.8 - 0.893)
     assert of.loc[(11, "CIFAR-10 @ ResNet-56 -> MP", "Before"), "difference"] == pytest.approx(0.01 - 0.0038)
     assert set(frame["table"]) == {1, 3, 4, 10, 11}
+    assert frame.attrs["notes"] == []
 
 
 def test_every_printed_cell_of_the_papers_study_is_compared(papers_study):
@@ -135,7 +159,9 @@ def test_what_is_printed_as_a_bound_counts_as_the_bound():
 
 def test_other_data_sets_models_and_pruners_are_not_taken_for_the_papers():
     toy = [runs("toy", "resnet56", "mp", ratio, step) for ratio, step in ((2, LOW), (4, HIGH))]
-    assert compared(*toy)[0].empty
+    frame = compared(*toy)[0]
+    assert frame.empty
+    assert "no cell in common with print" in frame.attrs["notes"]
     gp = [runs("cifar10", "resnet20", "gp", ratio, step) for ratio, step in ((2, LOW), (4, HIGH))]
     assert compared(*gp)[0].empty
 
