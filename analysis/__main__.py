@@ -56,6 +56,7 @@ def audit(
     result = audit.audit(before, after)
     audit.write(result, output)
     click.echo(audit.summary(result))
+    click.echo(f"In {output.absolute()}: audit.md, audit.csv, audit.png")
     if fail_on_damage and result.damaged:
         ctx.exit(3)
 
@@ -105,7 +106,7 @@ def report(
     result = report.report(experiment, confidence=confidence, variance=variance)
     written = report.write(result, output)
     click.echo(result.verdict)
-    click.echo(f"{len(written)} files in {output}")
+    click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
     if not no_log:
         click.echo(f"run {report.log(written, output, experiment, None)}")
 
