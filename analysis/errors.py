@@ -1,6 +1,12 @@
 """The one exception that both command lines turn into one line."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of at most 500 characters; its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:500] if lines else type(error).__name__
+
+
 class StudyError(Exception):
     """Something a user can mend: the message says what, where, and what to do.
 

@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -312,11 +312,12 @@ def write(result: Report, output: Path) -> list[Path]:
         (folder / "figures").mkdir()
         for name, table in result.csv.items():
             table.to_csv(folder / name, index=False, na_rep=tables.NOT_AVAILABLE)
+        drawings = {name: _svg(figure) for name, figure in result.figures.items()}
         for name, figure in result.figures.items():
-            (folder / "figures" / f"{name}.svg").write_bytes(_svg(figure))
+            (folder / "figures" / f"{name}.svg").write_bytes(drawings[name])
             figure.savefig(folder / "figures" / f"{name}.png")
         (folder / "report.md").write_text(_markdown(result), encoding="utf-8")
-        (folder / "report.html").write_text(_html(result), encoding="utf-8")
+        (folder / "report.html").write_text(_html(result, drawings), encoding="utf-8")
         return files.written(folder)
 
 
@@ -347,14 +348,19 @@ def _markdown_table(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def _html(result: Report) -> str:
+def _html(result: Report, drawings: Mapping[str, bytes]) -> str:
+    drawing_of = {id(figure): drawings[name] for name, figure in result.figures.items()}
+
+    def block(content: str | pd.DataFrame | Figure) -> str:
+        return _html_picture(content, drawing_of[id(content)]) if isinstance(content, Figure) else _html_block(content)
+
     contents = "".join(
         f'<li><a href="#s{index}">{html.escape(section.title)}</a></li>'
         for index, section in enumerate(result.sections)
     )
     known = "".join(f"<p>{html.escape(said)}</p>" for said in result.to_know)
     body = "".join(
-        f'<h2 id="s{index}">{html.escape(section.title)}</h2>' + "".join(map(_html_block, section.blocks))
+        f'<h2 id="s{index}">{html.escape(section.title)}</h2>' + "".join(map(block, section.blocks))
         for index, section in enumerate(result.sections)
     )
     title = html.escape(result.title)
@@ -366,10 +372,12 @@ def _html(result: Report) -> str:
     )
 
 
-def _html_block(content: str | pd.DataFrame | Figure) -> str:
-    if isinstance(content, Figure):
-        data = base64.b64encode(_svg(content)).decode()
-        return f'<img alt="{html.escape(_title(content))}" src="data:image/svg+xml;base64,{data}">'
+def _html_picture(figure: Figure, drawing: bytes) -> str:
+    data = base64.b64encode(drawing).decode()
+    return f'<img alt="{html.escape(_title(figure))}" src="data:image/svg+xml;base64,{data}">'
+
+
+def _html_block(content: str | pd.DataFrame) -> str:
     if isinstance(content, pd.DataFrame):
         table = content.to_html(index=False, border=0, escape=True)
         return f'<div class="table">{table}</div>'

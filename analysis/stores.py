@@ -26,7 +26,7 @@ from sqlalchemy import URL, Engine, TextClause, bindparam, create_engine, inspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import schema
-from analysis.errors import StudyError
+from analysis.errors import StudyError, first_line
 
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
 FINISHED = "FINISHED"
@@ -67,8 +67,7 @@ def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
         try:
             yield _connect(uri, shown, resources)
         except (SQLAlchemyError, MlflowException, requests.RequestException) as error:
-            reason = str(error).partition("\n")[0]
-            raise StudyError(f"{shown}: {reason}; check the tracking URI") from error
+            raise StudyError(f"{shown}: {first_line(error)}; check the tracking URI") from error
 
 
 def without_password(uri: str) -> str:

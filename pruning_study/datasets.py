@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from analysis import archives
-from analysis.errors import StudyError
+from analysis.errors import StudyError, first_line
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "data" / "fashion_mnist_mini.npz"
@@ -327,8 +327,7 @@ def _download(name: str, target: Path) -> None:
             np.savez(part, allow_pickle=False, **arrays)
             part.rename(target)
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        reason = lines[0].rstrip(":") if lines else type(error).__name__
+        reason = first_line(error).rstrip(":")
         raise StudyError(
             f"{name}: not at {target}, and its download failed ({reason}): put the file there, or name another folder "
             "with --data-dir"

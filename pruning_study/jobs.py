@@ -66,9 +66,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
     store = tracking.connect(config.experiment)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
-    ratios = ",".join(f"{ratio:g}" for ratio in config.ratio)
-    name = f"{setting.data.name} {config.model} {setting.pruner} t={ratios} seed {setting.config.seed}"
-    with store.job(f"prune: {name}", options) as job:
+    with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:
         dense = steps.load_dense(store, given, setting) if given else steps.train(store, job, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id})
         pruned = [steps.prune(store, job, setting, dense, ratio) for ratio in config.ratio]

@@ -198,8 +198,9 @@ class PruneSetting(TrainSetting):
             params[schema.GRADIENT_MODE] = self.gradient_mode
         return params
 
-    def pruned_name(self, ratio: float) -> str:
-        return f"{self.data.name} {self.config.model} {self.pruner} t={ratio:g} seed {self.config.seed}"
+    def pruned_name(self, *ratios: float) -> str:
+        of_ratios = ",".join(f"{ratio:g}" for ratio in ratios)
+        return f"{self.data.name} {self.config.model} {self.pruner} t={of_ratios} seed {self.config.seed}"
 
 
 def following(config: PruneConfig, dense: Run) -> PruneConfig:

@@ -29,7 +29,7 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import schema, stores
-from analysis.errors import StudyError
+from analysis.errors import StudyError, first_line
 from analysis.stores import without_password
 
 FLUSH_SECONDS = 60
@@ -67,9 +67,7 @@ def connect(experiment: str | None = None) -> "Store":
             return Store(client, uri, _experiment_of_job(client, uri, job_run_id, experiment), job_run_id)
         return Store(client, uri, _experiment_id(client, experiment), None)
     except STORE_ERRORS as error:
-        raise StudyError(
-            f"{without_password(uri)}: the tracking store cannot be used ({_first_line(error)})"
-        ) from error
+        raise StudyError(f"{without_password(uri)}: the tracking store cannot be used ({first_line(error)})") from error
 
 
 class Store:
@@ -229,12 +227,16 @@ class Writer:
             try:
                 self._send_metrics()
             except STORE_ERRORS as error:
-                log.warning("%s: %s; going on", without_password(self._uri), _first_line(error))
+                log.warning("%s: %s; going on", without_password(self._uri), first_line(error))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Metrics; NaN is left out, for what is undefined has no value."""
         now = int(time.time() * 1000)
         self._metrics += [Metric(key, value, now, step) for key, value in values.items() if value == value]
+
+    def restore(self, metrics: list[Metric]) -> None:
+        """Metrics with the time and step that they were measured at."""
+        self._metrics += metrics
 
     def tags(self, values: Mapping[str, str]) -> None:
         self._tags.update(values)
@@ -253,18 +255,22 @@ class Writer:
             Where the store does not take it; says where it is kept, and how to send it.
         """
         try:
-            self._send_metrics()
-            self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
-            if any(self.folder.iterdir()):
-                self._client.log_artifacts(self.run_id, str(self.folder))
-            self._client.set_terminated(self.run_id, "FINISHED")
+            self.send()
         except STORE_ERRORS as error:
             kept = self._keep()
             raise StudyError(
-                f"{without_password(self._uri)} did not take run {self.run_id} ({_first_line(error)}): it is kept in "
+                f"{without_password(self._uri)} did not take run {self.run_id} ({first_line(error)}): it is kept in "
                 f"{kept}; send it with: pruning-study send {kept}"
             ) from error
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def send(self) -> None:
+        """Send all there is, end the run as FINISHED, and let the store's errors through."""
+        self._send_metrics()
+        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
+        if any(self.folder.iterdir()):
+            self._client.log_artifacts(self.run_id, str(self.folder))
+        self._client.set_terminated(self.run_id, "FINISHED")
 
     def _keep(self) -> Path:
         kept = UNSENT.absolute() / self.run_id
@@ -293,7 +299,7 @@ class Writer:
             self._client.set_tag(self.run_id, schema.ERROR, reason)
             self._client.set_terminated(self.run_id, status)
         except (*STORE_ERRORS, StudyError) as error:
-            log.warning("run %s is left RUNNING: %s", self.run_id, _first_line(error))
+            log.warning("run %s is left RUNNING: %s", self.run_id, first_line(error))
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -320,16 +326,14 @@ def send(folder: Path) -> str:
         record: dict[str, Any] = json.loads((folder / "run.json").read_text())
         uri = record["tracking_uri"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StudyError(f"{folder}: no unsent run in it ({_first_line(error)})") from error
+        raise StudyError(f"{folder}: no unsent run in it ({first_line(error)})") from error
     with _one_line(uri):
         _reach(uri)
         client = MlflowClient(uri)
-        for start in range(0, len(record["metrics"]), METRICS_PER_BATCH):
-            batch = [Metric(*values) for values in record["metrics"][start : start + METRICS_PER_BATCH]]
-            client.log_batch(record["run_id"], metrics=batch)
-        client.log_batch(record["run_id"], tags=[RunTag(key, value) for key, value in record["tags"].items()])
-        client.log_artifacts(record["run_id"], str(folder / "artifacts"))
-        client.set_terminated(record["run_id"], "FINISHED")
+        writer = Writer(client, uri, record["run_id"], folder / "artifacts")
+        writer.tags(record["tags"])
+        writer.restore([Metric(*values) for values in record["metrics"]])
+        writer.send()
         if schema.ERROR in client.get_run(record["run_id"]).data.tags:
             client.delete_tag(record["run_id"], schema.ERROR)
         if record["job_run_id"]:
@@ -355,7 +359,7 @@ def end_job(status: str, reason: str) -> None:
             client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
             Writer(client, uri, run.info.run_id, _scratch()).abort(status, reason)
     except (*STORE_ERRORS, StudyError) as error:
-        log.warning("the run of this call could not be ended: %s", _first_line(error))
+        log.warning("the run of this call could not be ended: %s", first_line(error))
 
 
 @contextmanager
@@ -365,7 +369,7 @@ def artifact(client: MlflowClient, run_id: str, name: str) -> Iterator[Path]:
         try:
             path = Path(client.download_artifacts(run_id, name, folder))
         except STORE_ERRORS as error:
-            raise StudyError(f"run {run_id} has no artifact {name} ({_first_line(error)})") from error
+            raise StudyError(f"run {run_id} has no artifact {name} ({first_line(error)})") from error
         yield path
 
 
@@ -419,7 +423,7 @@ def _ended(writer: Writer) -> Iterator[Writer]:
         writer.finish()
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt)
-        writer.abort("KILLED" if killed else "FAILED", "interrupted" if killed else _first_line(error))
+        writer.abort("KILLED" if killed else "FAILED", "interrupted" if killed else first_line(error))
         raise
 
 
@@ -428,14 +432,14 @@ def _one_line(uri: str) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
-        raise StudyError(f"{without_password(uri)}: {_first_line(error)}") from error
+        raise StudyError(f"{without_password(uri)}: {first_line(error)}") from error
 
 
 def _run(client: MlflowClient, uri: str, run_id: str) -> Run:
     try:
         return client.get_run(run_id)
     except STORE_ERRORS as error:
-        raise StudyError(f"no run {run_id} in {without_password(uri)} ({_first_line(error)})") from error
+        raise StudyError(f"no run {run_id} in {without_password(uri)} ({first_line(error)})") from error
 
 
 def _reach(uri: str) -> None:
@@ -516,8 +520,3 @@ def _is_generated(name: str) -> bool:
     """Whether MLflow made the name up, since nobody gave one."""
     predicate, _, noun = name.rpartition("-")[0].partition("-")
     return predicate in name_utils._GENERATOR_PREDICATES and noun in name_utils._GENERATOR_NOUNS
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else type(error).__name__

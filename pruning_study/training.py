@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from analysis import schema
-from analysis.errors import StudyError
+from analysis.errors import StudyError, first_line
 from pruning_study.evaluation import loss_and_accuracy
 from pruning_study.examples import Examples, flip_crop, generator, seeded, shuffled_batches
 from pruning_study.recipes import Phase, Schedule
@@ -96,8 +96,10 @@ def fit(
                 try:
                     train_loss = _train_epoch(model, train, schedule, optimizer, masked, black, random)
                 except (RuntimeError, ValueError, TypeError) as error:
-                    name, reason = type(model).__name__, str(error).splitlines()[0]
-                    raise StudyError(f"{name} fails on batches of {schedule.batch_size}: {reason}") from error
+                    name = type(model).__name__
+                    raise StudyError(
+                        f"{name} fails on batches of {schedule.batch_size}: {first_line(error)}"
+                    ) from error
                 seconds += time.perf_counter() - start
                 val_loss, val_accuracy = loss_and_accuracy(model, validation)
                 if not (math.isfinite(train_loss) and math.isfinite(val_loss)):

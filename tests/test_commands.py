@@ -382,6 +382,11 @@ class TestDenseRunId:
         prune("--pruner", "gp", "--dense-run-id", runs("dense")[0].info.run_id)
         assert runs("pruned")[1].data.params["image_shape"] == "1x14x14"
 
+    def test_its_job_is_named_after_the_model_of_that_run(self, prune):
+        prune("--model", "resnet20", "--image-size", 10, "--ratio", 2)
+        prune("--dense-run-id", runs("dense")[0].info.run_id, "--ratio", "2,3")
+        assert runs("job")[1].info.run_name == "prune: tiny resnet20 mp t=2,3 seed 0"
+
     def test_finds_what_the_options_made(self, prune):
         prune()
         prune("--dense-run-id", runs("dense")[0].info.run_id)
