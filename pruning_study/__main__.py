@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import click
 from analysis.command_line import SETTINGS, Group
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name, text
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from pruning_study.interrupts import interrupt_once
 
 
 class _Checked(click.ParamType):
@@ -114,17 +112,9 @@ def _as_typed(options: dict[str, Any]) -> dict[str, str]:
     return {name: text(value) for name, value in options.items()}
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    # `mlflow run` passes Ctrl-C on as a second signal, which must not break off the tidying up.
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Console script `pruning-study`."""
-    for number in SIGNALS:
-        signal.signal(number, _interrupt)
+    interrupt_once()
     cli(prog_name="pruning-study")
 
 

@@ -4,10 +4,8 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sqlite3
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -31,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis import schema, stores
 from analysis.errors import StudyError, first_line
 from analysis.stores import without_password
+from pruning_study.interrupts import uninterrupted
 
 FLUSH_SECONDS = 60
 METRICS_PER_BATCH = 1000
@@ -164,7 +163,7 @@ class Store:
     def _started(self, name: str, tags: Mapping[str, str], job_run_id: str | None) -> Iterator["Writer"]:
         with ExitStack() as ending:
             # An interrupt between making the run and being ready to end it would leave it RUNNING.
-            with _one_line(self.uri), _uninterrupted():
+            with _one_line(self.uri), uninterrupted():
                 folder = _scratch()
                 run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
                 writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
@@ -396,24 +395,6 @@ def checkpoint(run_id: str) -> Iterator[Path]:
         run_id = results[0]
     with artifact(client, run_id, schema.CHECKPOINT) as path:
         yield path
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Signals wait until the block is through; Python takes them in the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[tuple[int, Any]] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    handlers = [signal.signal(number, lambda *arguments: waiting.append(arguments)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
-        for received, _ in waiting:
-            signal.raise_signal(received)
 
 
 @contextmanager

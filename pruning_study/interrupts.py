@@ -1,0 +1,39 @@
+"""Signals that end a call, and when they count."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupt_once() -> None:
+    """Have the first of the signals raise KeyboardInterrupt, and the others do nothing."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    # `mlflow run` passes Ctrl-C on as a second signal, which must not break off the tidying up.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Signals wait until the block is through; Python takes them in the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[tuple[int, Any]] = []
+    handlers = [signal.signal(number, lambda *arguments: waiting.append(arguments)) for number in SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(SIGNALS, handlers, strict=True):
+            signal.signal(number, handler)
+        for received, _ in waiting:
+            signal.raise_signal(received)
