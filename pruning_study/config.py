@@ -134,6 +134,9 @@ class TrainConfig:
     weight_decay: float | None = _option(AUTO, _within(0, math.inf, low_too=True), "Auto: the recipe's.")
     validation_fraction: float = _option("0.1", _within(0, 1), "Share of the training data held out to choose epochs.")
     device: str | None = _option(AUTO, _choice(("cpu", "cuda")), "cpu or cuda. Auto: cuda where there is one.")
+    engine: str | None = _option(
+        AUTO, _choice(("torch", "native")), "torch, or native, compiled here. Auto: native where it can be."
+    )
     data_dir: Path = _option(AUTO, _path, "Folder of the data sets. Auto: $PRUNING_STUDY_DATA, or data.")
     image_size: int | None = _option(AUTO, _integer(1), "Resize images to this height and width. Auto: as they are.")
     experiment: str | None = _option(AUTO, _text, "MLflow experiment. Auto: the current one.")

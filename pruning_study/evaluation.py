@@ -4,15 +4,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from analysis import archives
 from analysis.errors import StudyError
+from pruning_study.engines import TORCH, Engine
 from pruning_study.examples import Examples
-
-BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -60,26 +58,16 @@ class Predictions:
         return cls(**arrays)
 
 
-def logits(model: nn.Module, examples: Examples) -> Tensor:
-    """Logits [N, classes] in eval mode; the model's mode is left as it was."""
-    training = model.training
-    model.eval()
-    with torch.inference_mode():
-        parts = [model(images) for images in examples.images.split(BATCH_SIZE)]
-    model.train(training)
-    return torch.cat(parts)
-
-
-def loss_and_accuracy(model: nn.Module, examples: Examples) -> tuple[float, float]:
+def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[float, float]:
     """Mean cross-entropy, and share of the images predicted right."""
-    scores = logits(model, examples)
+    scores = engine.logits(model, examples.images)
     right = scores.argmax(1) == examples.labels
     return F.cross_entropy(scores, examples.labels).item(), right.double().mean().item()
 
 
-def predict(model: nn.Module, examples: Examples) -> tuple[Predictions, float]:
+def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[Predictions, float]:
     """Predictions for all images, and the mean cross-entropy."""
-    scores = logits(model, examples)
+    scores = engine.logits(model, examples.images)
     top5 = scores.topk(min(5, scores.shape[1]), dim=1).indices
     predictions = Predictions(
         label=examples.labels.cpu().numpy(),

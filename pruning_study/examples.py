@@ -24,6 +24,10 @@ class Examples(NamedTuple):
     images: Tensor
     labels: Tensor
 
+    def of(self, indices: Tensor) -> "Examples":
+        """Those with these indices, int64 [n]."""
+        return Examples(self.images.index_select(0, indices), self.labels.index_select(0, indices))
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -86,17 +90,22 @@ def seeded(seed: int, stream: str, device: torch.device) -> Iterator[None]:
         yield
 
 
-def shuffled_batches(examples: Examples, batch_size: int, random: torch.Generator) -> Iterator[Examples]:
-    """All examples once, in random order.
+def shuffled(examples: Examples, batch_size: int, random: torch.Generator) -> list[Tensor]:
+    """Indices of all examples once, in random order, in batches, on the device of the examples.
 
     A last batch of a single image joins the one before it: BatchNorm cannot take one.
     """
     order = torch.randperm(len(examples), generator=random).to(examples.labels.device)
-    chunks = list(order.split(batch_size))
-    if len(chunks) > 1 and len(chunks[-1]) == 1:
-        chunks[-2:] = [torch.cat(chunks[-2:])]
-    for chunk in chunks:
-        yield Examples(examples.images.index_select(0, chunk), examples.labels.index_select(0, chunk))
+    batches = list(order.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def shuffled_batches(examples: Examples, batch_size: int, random: torch.Generator) -> Iterator[Examples]:
+    """All examples once, in the order and the batches of `shuffled`."""
+    for batch in shuffled(examples, batch_size, random):
+        yield examples.of(batch)
 
 
 def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from analysis import schema
 from analysis.errors import StudyError
-from pruning_study import checkpoints, datasets, masks, models
+from pruning_study import checkpoints, datasets, engines, masks, models
 from pruning_study.config import PruneConfig, TrainConfig, option_name, text
 from pruning_study.examples import Examples, Normalization, seeded, to_device
 from pruning_study.pruners import needs
@@ -50,6 +50,17 @@ class TrainSetting:
         self.model = self._initial_model()
         self.memory_format = models.memory_format(self.model, self.data.image_shape)
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+
+    @cached_property
+    def engine(self) -> engines.Engine:
+        """What trains; chosen at the first use, since the native engine may have to be compiled."""
+        return engines.choose(
+            self.config.engine,
+            self.model,
+            self.data.image_shape,
+            device=self.device,
+            augmentation=self.schedule.augmentation,
+        )
 
     def _given_weights(self) -> tuple[dict[str, Tensor], checkpoints.Metadata]:
         return checkpoints.load(self.config.weights) if self.config.weights else ({}, {})

@@ -26,7 +26,6 @@ from pruning_study.training import fit
 
 # Counts up where a step's results change for the same settings, so that older runs are not taken for them.
 STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
-ENGINE = "torch"
 PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
 RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
 ARTIFACTS = (
@@ -186,7 +185,7 @@ def _train(store: Store, job: Writer, setting: TrainSetting, config_hash: str) -
     ) as run:
         if not weights:
             _fit(run, setting, model, setting.schedule, "dense", {})
-        gradient = gradients.data_gradient(model, setting.train)
+        gradient = setting.engine.gradient(model, setting.train)
         predictions, val_predictions, metrics = _evaluate(run, setting, model)
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
         title = f"{setting.name}: accuracy {predictions.accuracy:.3f}"
@@ -332,6 +331,7 @@ def _fit(
         stream=stream,
         black=setting.normalization.black,
         masks=kept,
+        engine=setting.engine,
         released_selection=setting.test if setting.released else None,
         on_epoch=run.epoch,
     )
@@ -342,8 +342,8 @@ def _evaluate(
     run: Writer, setting: TrainSetting, model: nn.Module
 ) -> tuple[Predictions, Predictions, dict[str, float]]:
     """Write the artifacts that dense and pruned runs share; their predictions and final metrics."""
-    predictions, test_loss = predict(model, setting.test)
-    val_predictions, val_loss = predict(model, setting.validation)
+    predictions, test_loss = predict(model, setting.test, setting.engine)
+    val_predictions, val_loss = predict(model, setting.validation, setting.engine)
     if not (np.isfinite(test_loss) and np.isfinite(val_loss)):
         raise StudyError(f"{setting.name}: the loss on test or validation images is NaN or infinite")
     classes = setting.data.classes
@@ -411,7 +411,7 @@ def _tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, str]:
     return {
         schema.KIND: kind,
         schema.CONFIG_HASH: config_hash,
-        schema.ENGINE: ENGINE,
+        schema.ENGINE: setting.engine.name,
         schema.DEVICE: setting.device,
         schema.NORMALIZATION_MEAN: json.dumps(setting.normalization.mean),
         schema.NORMALIZATION_STD: json.dumps(setting.normalization.std),

@@ -6,18 +6,18 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from analysis import schema
 from analysis.errors import StudyError, first_line
+from pruning_study.engines import TORCH, Engine, optimizer
 from pruning_study.evaluation import loss_and_accuracy
-from pruning_study.examples import Examples, flip_crop, generator, seeded, shuffled_batches
-from pruning_study.recipes import Phase, Schedule
+from pruning_study.examples import Examples, flip_crop, generator, seeded, shuffled
+from pruning_study.recipes import Schedule
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -48,6 +48,7 @@ def fit(
     stream: str,
     black: Tensor,
     masks: Mapping[str, Tensor] | None = None,
+    engine: Engine = TORCH,
     released_selection: Examples | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
 ) -> Fit:
@@ -69,6 +70,7 @@ def fit(
         Value of a black pixel, which augmentation pads with.
     masks : mapping of state-dict names to bool Tensors, optional
         Weights that stay exactly 0, momentum included, where False.
+    engine : Engine
     released_selection : Examples, optional
         As the released code does, choose the epoch by the loss on these, within the last phase.
     on_epoch : callable
@@ -80,8 +82,10 @@ def fit(
         Where the loss becomes NaN or infinite.
     """
     _keep_freed_memory()
-    masked = apply_masks(model, masks or {})
+    masks = masks or {}
+    apply_masks(model, masks)
     random = generator(seed, stream)
+    augment = partial(flip_crop, black=black, random=random) if schedule.augmentation == "flip-crop" else None
     best_loss, best_epoch, best_weights = math.inf, 0, {}
     epoch, seconds = 0, 0.0
     with (
@@ -89,19 +93,20 @@ def fit(
         tqdm(total=schedule.epochs, desc=stream, unit="epoch", disable=None, leave=False) as progress,
     ):
         for phase in schedule.phases:
-            optimizer = _optimizer(model, schedule, phase)
+            state = optimizer(model, schedule, phase)
             for _ in range(phase.epochs):
                 epoch += 1
                 start = time.perf_counter()
                 try:
-                    train_loss = _train_epoch(model, train, schedule, optimizer, masked, black, random)
+                    batches = shuffled(train, schedule.batch_size, random)
+                    train_loss = engine.train_epoch(model, train, batches, state, masks, augment)
                 except (RuntimeError, ValueError, TypeError) as error:
                     name = type(model).__name__
                     raise StudyError(
                         f"{name} fails on batches of {schedule.batch_size}: {first_line(error)}"
                     ) from error
                 seconds += time.perf_counter() - start
-                val_loss, val_accuracy = loss_and_accuracy(model, validation)
+                val_loss, val_accuracy = loss_and_accuracy(model, validation, engine)
                 if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
                     raise StudyError(
                         f"{stream} diverged in epoch {epoch}: training loss {train_loss:g}, validation loss "
@@ -118,7 +123,7 @@ def fit(
                 loss = val_loss
                 if released_selection:
                     last = phase is schedule.phases[-1]
-                    loss = loss_and_accuracy(model, released_selection)[0] if last else math.inf
+                    loss = loss_and_accuracy(model, released_selection, engine)[0] if last else math.inf
                 if loss < best_loss:
                     best_loss, best_epoch, best_weights = loss, epoch, copy.deepcopy(model.state_dict())
     model.load_state_dict(best_weights)
@@ -138,60 +143,14 @@ def _keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> list[tuple[nn.Parameter, Tensor]]:
+def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Set the weights outside the masks to 0.
 
     Parameters
     ----------
     model : nn.Module
     masks : mapping of state-dict names to bool Tensors, True where kept
-
-    Returns
-    -------
-    list of (parameter, mask), the mask as 0 and 1 in the parameter's memory layout
     """
-    masked = []
     with torch.no_grad():
         for name, mask in masks.items():
-            parameter = model.get_parameter(name)
-            parameter.masked_fill_(~mask, 0)
-            masked.append((parameter, torch.empty_like(parameter).copy_(mask)))
-    return masked
-
-
-def _optimizer(model: nn.Module, schedule: Schedule, phase: Phase) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=phase.learning_rate,
-        momentum=schedule.momentum,
-        nesterov=schedule.momentum > 0,
-        weight_decay=schedule.weight_decay,
-        fused=True,
-    )
-
-
-def _train_epoch(
-    model: nn.Module,
-    train: Examples,
-    schedule: Schedule,
-    optimizer: torch.optim.Optimizer,
-    masked: list[tuple[nn.Parameter, Tensor]],
-    black: Tensor,
-    random: torch.Generator,
-) -> float:
-    model.train()
-    total = torch.zeros((), dtype=torch.float64, device=train.labels.device)
-    for images, labels in shuffled_batches(train, schedule.batch_size, random):
-        if schedule.augmentation == "flip-crop":
-            images = flip_crop(images, black, random)
-        loss = F.cross_entropy(model(images), labels)
-        loss.backward()
-        # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
-        for parameter, mask in masked:
-            if parameter.grad is not None:
-                parameter.grad.mul_(mask)
-        optimizer.step()
-        optimizer.zero_grad()
-        # The loss stays on the device: reading it here would make the device wait at every step.
-        total += loss.detach() * len(labels)
-    return total.item() / len(train)
+            model.get_parameter(name).masked_fill_(~mask, 0)

@@ -105,6 +105,7 @@ BAD = [
     ("validation_fraction", "0", "above 0 and below 1"),
     ("validation_fraction", "1", "above 0 and below 1"),
     ("device", "quantum", "it takes cpu, cuda"),
+    ("engine", "jax", "it takes torch, native"),
     ("force", "perhaps", "neither true nor false"),
     ("gradient_batches", "0", "below 1"),
     ("gradient_mode", "test", "it takes eval, train"),

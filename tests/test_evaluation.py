@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from analysis.errors import StudyError
-from pruning_study.evaluation import Predictions, logits, loss_and_accuracy, predict
+from pruning_study.engines import TORCH
+from pruning_study.evaluation import Predictions, loss_and_accuracy, predict
 from pruning_study.examples import Examples
 
 # An identity for a model: the images are the logits.
@@ -42,7 +43,7 @@ def test_loss_and_accuracy():
 
 def test_evaluates_in_eval_mode_and_leaves_the_mode():
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.9)).train()
-    assert torch.equal(logits(model, EXAMPLES), SCORES)
+    assert torch.equal(TORCH.logits(model, EXAMPLES.images), SCORES)
     assert model.training
 
 
