@@ -5,13 +5,14 @@ import math
 import os
 import re
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from analysis import archives, schema
 from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
 from analysis.errors import StudyError
-from analysis.stores import FINISHED, NO_NUMBER, Page, open_store
+from analysis.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 
 _PARAM, _METRIC = "params.", "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
@@ -369,32 +370,34 @@ def _by_class(prefix: str, classes: list[str], values: np.ndarray) -> dict[str, 
 
 
 def _read(pages: Iterable[Page]) -> pd.DataFrame:
-    frames = [_page_frame(Page([], [], []))]
+    tables = [NOTHING.runs]
     with tqdm(desc="pull", unit=" runs", leave=False, disable=None) as progress:
         for page in pages:
-            frames.append(_page_frame(page))
+            tables.append(_wide(page))
             progress.update(len(page.runs))
-    return pd.concat(frames, ignore_index=True)
+    found = pa.concat_tables(tables, promote_options="default").to_pandas()
+    return found.assign(dense_run_id=found["dense_run_id"].replace("", None))
 
 
-def _page_frame(page: Page) -> pd.DataFrame:
-    rows = {run[0]: row for row, run in enumerate(page.runs)}
-    columns: dict[str, Any] = {}
-    for index, name in enumerate(("run_id", "kind", "state", "ended", "dense_run_id")):
-        dtype = np.int64 if name == "ended" else "str"
-        columns[name] = pd.array([run[index] for run in page.runs], dtype=dtype)
-    for name, params in _pivot(page.params, rows, None).items():
-        columns[_PARAM + name] = pd.array(params, dtype="str")
-    for name, metrics in _pivot(page.metrics, rows, math.nan).items():
-        columns[_METRIC + name] = np.array(metrics)
-    return pd.DataFrame(columns)
+def _wide(page: Page) -> pa.Table:
+    """A row for each run, a column for each param and metric."""
+    columns = {name: page.runs[name] for name in page.runs.column_names}
+    for prefix, values in ((_PARAM, page.params), (_METRIC, page.metrics)):
+        columns |= {prefix + name: column for name, column in _columns_of(values, page.runs["run_id"]).items()}
+    return pa.table(columns)
 
 
-def _pivot(values: Iterable[tuple[str, str, Any]], rows: dict[str, int], missing: Any) -> dict[str, list]:
-    columns: dict[str, list] = defaultdict(lambda: [missing] * len(rows))
-    for run_id, name, value in values:
-        columns[name][rows[run_id]] = value
-    return columns
+def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
+    """Name -> the values of that name, in the order of the runs, null where a run has none."""
+    names = values["name"].combine_chunks().dictionary_encode()
+    place = np.full((len(names.dictionary), len(run_ids)), -1)
+    runs = pc.index_in(values["run_id"], value_set=run_ids.combine_chunks())
+    place[names.indices.to_numpy(), runs.to_numpy()] = np.arange(len(values))
+    whole = values["value"].combine_chunks()
+    return {
+        name: whole.take(pa.array(rows, mask=rows < 0))
+        for name, rows in zip(names.dictionary.to_pylist(), place, strict=True)
+    }
 
 
 def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[str, str, str]:

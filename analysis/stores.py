@@ -6,13 +6,17 @@ import logging
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+import adbc_driver_manager.dbapi as adbc
+import adbc_driver_sqlite.dbapi
 import mlflow
+import pyarrow as pa
+import pyarrow.compute as pc
 import requests
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
@@ -22,7 +26,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.rest_utils import http_request
 from mlflow.utils.uri import is_local_uri
-from sqlalchemy import URL, Engine, TextClause, bindparam, create_engine, inspect, make_url, text
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import schema
@@ -35,16 +39,32 @@ METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SU
 
 _RUNS_A_PAGE = 1000  # as many as the API gives at once; few enough that no read keeps a writer waiting
 _PROBE_SECONDS = 5  # to connect, and as long again to answer
+_BUSY_MILLISECONDS = 30_000
 
 logger = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """Some runs of kind dense or pruned, and (run id, name, value) of those that are finished."""
+    """Some runs of kind dense or pruned, and the params and metrics of those that are finished.
 
-    runs: Sequence[tuple[str, str, str, int, str | None]]  # run id, kind, state, ended, dense run id
-    params: Iterable[tuple[str, str, str]]
-    metrics: Iterable[tuple[str, str, float]]
+    Attributes
+    ----------
+    runs : Table
+        run_id, kind, state, ended, dense_run_id ("" where none is named).
+    params, metrics : Table
+        run_id, name, value (text, or a number).
+    """
+
+    runs: pa.Table
+    params: pa.Table
+    metrics: pa.Table
+
+
+_TEXT, _LONG, _DOUBLE = pa.string(), pa.int64(), pa.float64()
+_RUNS = pa.schema({"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG, "dense_run_id": _TEXT})
+_PARAMS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
+_METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
+NOTHING = Page(_RUNS.empty_table(), _PARAMS.empty_table(), _METRICS.empty_table())
 
 
 @contextmanager
@@ -66,7 +86,7 @@ def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
     with ExitStack() as resources:
         try:
             yield _connect(uri, shown, resources)
-        except (SQLAlchemyError, MlflowException, requests.RequestException) as error:
+        except (adbc.Error, SQLAlchemyError, MlflowException, requests.RequestException) as error:
             raise StudyError(f"{shown}: {first_line(error)}; check the tracking URI") from error
 
 
@@ -102,9 +122,8 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
     """Probe the store and choose the way to read it."""
     scheme = urlsplit(uri).scheme
     if scheme == "sqlite" or scheme.startswith("postgresql"):
-        engine = _engine(uri, shown)
-        resources.callback(engine.dispose)
-        tables = _Tables(engine)
+        probe(uri)
+        tables = _Tables(resources.enter_context(_connection(uri, shown)))
         version = tables.schema_version()
         if version in KNOWN_SCHEMAS:
             return tables
@@ -122,21 +141,36 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
     return _Api(mlflow.MlflowClient(uri))
 
 
-def _engine(uri: str, shown: str) -> Engine:
+def _connection(uri: str, shown: str) -> adbc.Connection:
+    """A connection of one's own, read-only, that holds no transaction between two queries."""
     url = make_url(uri)
     if url.get_backend_name() == "sqlite":
         if not url.database or not Path(url.database).is_file():
             raise StudyError(f"{shown}: no such file; check the tracking URI, or make a run first")
-        read_only = URL.create("sqlite", database=f"file:{quote(url.database)}", query={"mode": "ro", "uri": "true"})
-        return create_engine(read_only)
-    return _server_engine(uri, shown).execution_options(postgresql_readonly=True)
+        connection = adbc_driver_sqlite.dbapi.connect(f"file:{quote(url.database)}?mode=ro", autocommit=True)
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+        return connection
+    try:
+        import adbc_driver_postgresql.dbapi
+    except ModuleNotFoundError as error:
+        raise _lacking(shown, error) from error
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = adbc_driver_postgresql.dbapi.connect(plain, autocommit=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    return connection
 
 
 def _server_engine(uri: str, shown: str) -> Engine:
     try:
         return create_engine(uri, connect_args={"connect_timeout": _PROBE_SECONDS})
     except ModuleNotFoundError as error:
-        raise StudyError(f"{shown} needs {error.name}; pip install it (for Postgres 'psycopg[binary]')") from error
+        raise _lacking(shown, error) from error
+
+
+def _lacking(shown: str, error: ModuleNotFoundError) -> StudyError:
+    return StudyError(f"{shown} needs {error.name}; pip install it (for Postgres the extra 'postgres')")
 
 
 def _probe_http(uri: str, shown: str) -> None:
@@ -155,75 +189,87 @@ def _probe_http(uri: str, shown: str) -> None:
         raise StudyError(f"{shown} answers with status {answer.status_code}; look at the tracking server's log")
 
 
-def _sql(statement: str, *lists: str) -> TextClause:
-    return text(statement).bindparams(*(bindparam(name, expanding=True) for name in lists))
-
-
 # Keyset paging over the tags, whose primary key (key, run_uuid) gives the order without a sort.
 _LISTING = f"""
     SELECT kind.run_uuid, kind.value,
         CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END,
-        COALESCE(end_time, start_time, 0), dense.value
+        COALESCE(end_time, start_time, 0), COALESCE(dense.value, '')
     FROM tags kind
     JOIN runs ON runs.run_uuid = kind.run_uuid
     LEFT JOIN tags dense ON dense.run_uuid = kind.run_uuid AND dense.key = '{schema.DENSE_RUN_ID}'
     WHERE kind.key = '{schema.KIND}' AND kind.value IN ('{schema.DENSE}', '{schema.PRUNED}') AND
 """
-_LIST_EXPERIMENT = _sql(
-    _LISTING + "experiment_id = :experiment_id AND kind.run_uuid > :after ORDER BY kind.run_uuid LIMIT :page"
-)
-_LIST_RUNS = _sql(_LISTING + "kind.run_uuid IN :run_ids", "run_ids")
-_PARAMS_OF = _sql("SELECT run_uuid, key, value FROM params WHERE run_uuid IN :run_ids", "run_ids")
-_METRICS_OF = _sql(
-    f"""
-    SELECT run_uuid, key, CASE WHEN is_nan THEN {NO_NUMBER!r} ELSE value END
-    FROM latest_metrics
-    WHERE run_uuid IN :run_ids AND ({" OR ".join(f"key LIKE '{name}%'" for name in METRICS)})
-    """,
-    "run_ids",
-)
-_FOLDERS_OF = _sql("SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN :run_ids", "run_ids")
+_WANTED = " OR ".join(f"key LIKE '{name}%'" for name in METRICS)
 
 
 class _Tables:
-    """A store's own tables, by SQL that sqlite and Postgres both read, a page at a time."""
+    """A store's own tables, by SQL that sqlite and Postgres both read, a page at a time.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Arrow's drivers give columns: making a Python object of every value would take longer than reading them.
+    """
+
+    def __init__(self, connection: adbc.Connection) -> None:
+        self._connection = connection
 
     def schema_version(self) -> str | None:
-        if not inspect(self._engine).has_table("alembic_version"):
+        try:
+            return self._read("SELECT version_num FROM alembic_version")[0][0].as_py()
+        except (adbc.ProgrammingError, IndexError):
             return None
-        return next((version for (version,) in self._rows(text("SELECT version_num FROM alembic_version"))), None)
 
     def experiments(self) -> list[tuple[str, str, str]]:
-        rows = self._rows(text("SELECT experiment_id, name, lifecycle_stage FROM experiments"))
-        return [(str(experiment_id), name, stage) for experiment_id, name, stage in rows]
+        found = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments")
+        return [(str(row["experiment_id"]), row["name"], row["lifecycle_stage"]) for row in found.to_pylist()]
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
-        which = {"experiment_id": int(experiment_id), "page": _RUNS_A_PAGE}
         after = ""
-        while listed := self._rows(_LIST_EXPERIMENT, **which, after=after):
+        while True:
+            listed = self._read(
+                f"{_LISTING} experiment_id = {int(experiment_id)} AND kind.run_uuid > {_quoted(after)}"
+                f" ORDER BY kind.run_uuid LIMIT {_RUNS_A_PAGE}",
+                _RUNS,
+            )
+            if not len(listed):
+                return
             yield self._page(listed)
-            after = listed[-1][0]
+            after = listed["run_id"][-1].as_py()
 
     def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
         for chunk in _chunks(run_ids):
-            yield self._page(self._rows(_LIST_RUNS, run_ids=chunk))
+            yield self._page(self._read(f"{_LISTING} kind.run_uuid IN {_list(chunk)}", _RUNS))
 
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
-        chunks = _chunks(run_ids)
-        return {run_id: uri for chunk in chunks for run_id, uri in self._rows(_FOLDERS_OF, run_ids=chunk)}
+        folders: dict[str, str] = {}
+        for chunk in _chunks(run_ids):
+            found = self._read(f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)}")
+            folders |= {row["run_uuid"]: row["artifact_uri"] for row in found.to_pylist()}
+        return folders
 
-    def _page(self, listed: Sequence[tuple]) -> Page:
-        finished = [run_id for run_id, _, state, *_ in listed if state == FINISHED]
-        return Page(listed, self._rows(_PARAMS_OF, run_ids=finished), self._rows(_METRICS_OF, run_ids=finished))
+    def _page(self, listed: pa.Table) -> Page:
+        finished = listed["run_id"].filter(pc.equal(listed["state"], FINISHED)).to_pylist()
+        if not finished:
+            return Page(listed, NOTHING.params, NOTHING.metrics)
+        these = f"run_uuid IN {_list(finished)}"
+        value = f"CASE WHEN is_nan THEN {NO_NUMBER!r} ELSE value END"
+        return Page(
+            listed,
+            self._read(f"SELECT run_uuid, key, value FROM params WHERE {these}", _PARAMS),
+            self._read(f"SELECT run_uuid, key, {value} FROM latest_metrics WHERE {these} AND ({_WANTED})", _METRICS),
+        )
 
-    def _rows(self, statement: TextClause, **values: Any) -> Sequence[Any]:
-        with self._engine.connect() as connection:
-            cursor = connection.execute(statement, values).cursor
-            assert cursor is not None
-            return cursor.fetchall()  # the driver's own rows: SQLAlchemy's take half as long again
+    def _read(self, statement: str, columns: pa.Schema | None = None) -> pa.Table:
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            found = cursor.fetch_arrow_table()
+        return found.rename_columns(columns.names).cast(columns) if columns else found
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"({', '.join(map(_quoted, values))})"
 
 
 class _Api:
@@ -277,24 +323,34 @@ def _pages(search: Callable[..., PagedList], **which: Any) -> Iterator[PagedList
 def _api_page(runs: Sequence[Run]) -> Page:
     finished = [run for run in runs if _state(run) == FINISHED]
     return Page(
-        [
-            (
-                run.info.run_id,
-                run.data.tags[schema.KIND],
-                _state(run),
-                run.info.end_time or run.info.start_time or 0,
-                run.data.tags.get(schema.DENSE_RUN_ID),
-            )
-            for run in runs
-        ],
-        [(run.info.run_id, name, value) for run in finished for name, value in run.data.params.items()],
-        [
-            (run.info.run_id, name, value if math.isfinite(value) else NO_NUMBER)
-            for run in finished
-            for name, value in run.data.metrics.items()
-            if name.startswith(METRICS)
-        ],
+        _table(
+            [
+                (
+                    run.info.run_id,
+                    run.data.tags[schema.KIND],
+                    _state(run),
+                    run.info.end_time or run.info.start_time or 0,
+                    run.data.tags.get(schema.DENSE_RUN_ID, ""),
+                )
+                for run in runs
+            ],
+            _RUNS,
+        ),
+        _table([(run.info.run_id, *param) for run in finished for param in run.data.params.items()], _PARAMS),
+        _table(
+            [
+                (run.info.run_id, name, value if math.isfinite(value) else NO_NUMBER)
+                for run in finished
+                for name, value in run.data.metrics.items()
+                if name.startswith(METRICS)
+            ],
+            _METRICS,
+        ),
     )
+
+
+def _table(rows: Sequence[tuple], columns: pa.Schema) -> pa.Table:
+    return pa.table(list(zip(*rows, strict=True)), schema=columns) if rows else columns.empty_table()
 
 
 def _state(run: Run) -> str:
