@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from pruning_study import gradients
 from pruning_study.examples import Examples
-from pruning_study.recipes import Phase, Schedule
 
 BATCH_SIZE = 128
 
@@ -34,12 +33,6 @@ class Optimizer:
     momentum: float
     weight_decay: float
     velocity: dict[str, Tensor]
-
-
-def optimizer(model: nn.Module, schedule: Schedule, phase: Phase) -> Optimizer:
-    """A new optimiser for a phase of a schedule, at rest."""
-    velocity = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
-    return Optimizer(phase.learning_rate, schedule.momentum, schedule.weight_decay, velocity)
 
 
 class Engine(Protocol):

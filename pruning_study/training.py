@@ -2,24 +2,33 @@
 
 import copy
 import ctypes
+import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from analysis import schema
 from analysis.errors import StudyError, first_line
-from pruning_study.engines import TORCH, Engine, optimizer
+from pruning_study import resumption
+from pruning_study.engines import TORCH, Engine, Optimizer
 from pruning_study.evaluation import loss_and_accuracy
 from pruning_study.examples import Examples, flip_crop, generator, seeded, shuffled
-from pruning_study.recipes import Schedule
+from pruning_study.recipes import Phase, Schedule
+from pruning_study.resumption import Progress
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+SAVE_SECONDS = 60
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ def fit(
     masks: Mapping[str, Tensor] | None = None,
     engine: Engine = TORCH,
     released_selection: Examples | None = None,
+    saved: Path | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
 ) -> Fit:
     """Train a model in place, and leave it with the weights of its best epoch.
@@ -73,8 +83,11 @@ def fit(
     engine : Engine
     released_selection : Examples, optional
         As the released code does, choose the epoch by the loss on these, within the last phase.
+    saved : Path, optional
+        File that the training is saved to once a minute, between two epochs, and goes on from where it is
+        there, with the same result to the last bit. It stays there at the end.
     on_epoch : callable
-        Given each epoch's number, from 1, and its metrics.
+        Given each epoch's number, from 1, and its metrics, those of a saved training included.
 
     Raises
     ------
@@ -86,48 +99,87 @@ def fit(
     apply_masks(model, masks)
     random = generator(seed, stream)
     augment = partial(flip_crop, black=black, random=random) if schedule.augmentation == "flip-crop" else None
-    best_loss, best_epoch, best_weights = math.inf, 0, {}
-    epoch, seconds = 0, 0.0
+    device = train.labels.device
+    made_by = f"{engine.name} on {device.type}"
     with (
-        seeded(seed, f"{stream} layers", train.labels.device),
+        seeded(seed, f"{stream} layers", device),
         tqdm(total=schedule.epochs, desc=stream, unit="epoch", disable=None, leave=False) as progress,
     ):
-        for phase in schedule.phases:
-            state = optimizer(model, schedule, phase)
-            for _ in range(phase.epochs):
-                epoch += 1
-                start = time.perf_counter()
-                try:
-                    batches = shuffled(train, schedule.batch_size, random)
-                    train_loss = engine.train_epoch(model, train, batches, state, masks, augment)
-                except (RuntimeError, ValueError, TypeError) as error:
-                    name = type(model).__name__
-                    raise StudyError(
-                        f"{name} fails on batches of {schedule.batch_size}: {first_line(error)}"
-                    ) from error
-                seconds += time.perf_counter() - start
-                val_loss, val_accuracy = loss_and_accuracy(model, validation, engine)
-                if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-                    raise StudyError(
-                        f"{stream} diverged in epoch {epoch}: training loss {train_loss:g}, validation loss "
-                        f"{val_loss:g}; a lower learning rate may help"
-                    )
-                metrics = {
-                    schema.TRAIN_LOSS: train_loss,
-                    schema.VAL_LOSS: val_loss,
-                    schema.VAL_ACCURACY: val_accuracy,
-                }
-                on_epoch(epoch, metrics)
-                progress.set_postfix(loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False)
-                progress.update()
-                loss = val_loss
-                if released_selection:
-                    last = phase is schedule.phases[-1]
-                    loss = loss_and_accuracy(model, released_selection, engine)[0] if last else math.inf
-                if loss < best_loss:
-                    best_loss, best_epoch, best_weights = loss, epoch, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_weights)
-    return Fit(best_epoch, len(train) * epoch / seconds)
+        so_far = _resumed(saved, made_by, model, random) if saved and saved.is_file() else Progress()
+        for epoch, metrics in enumerate(so_far.history, start=1):
+            on_epoch(epoch, metrics)
+            progress.update()
+        last_saved = time.monotonic()
+        for epoch, phase, is_first in _epochs(schedule)[len(so_far.history) :]:
+            if is_first:
+                so_far.velocity = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+            sgd = Optimizer(phase.learning_rate, schedule.momentum, schedule.weight_decay, so_far.velocity)
+            start = time.perf_counter()
+            with _one_line(f"{type(model).__name__} fails on batches of {schedule.batch_size}"):
+                batches = shuffled(train, schedule.batch_size, random)
+                train_loss = engine.train_epoch(model, train, batches, sgd, masks, augment)
+            so_far.seconds += time.perf_counter() - start
+            val_loss, val_accuracy = loss_and_accuracy(model, validation, engine)
+            _check_finite(train_loss, val_loss, f"{stream} diverged in epoch {epoch}")
+            metrics = {
+                schema.TRAIN_LOSS: train_loss,
+                schema.VAL_LOSS: val_loss,
+                schema.VAL_ACCURACY: val_accuracy,
+            }
+            so_far.history.append(metrics)
+            on_epoch(epoch, metrics)
+            progress.set_postfix(loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False)
+            progress.update()
+            loss = val_loss
+            if released_selection:
+                last = phase is schedule.phases[-1]
+                loss = loss_and_accuracy(model, released_selection, engine)[0] if last else math.inf
+            if loss < so_far.best_loss:
+                so_far.best_loss, so_far.best_epoch = loss, epoch
+                so_far.best_weights = copy.deepcopy(model.state_dict())
+            if saved and time.monotonic() - last_saved >= SAVE_SECONDS:
+                _save(saved, made_by, so_far, model, random)
+                last_saved = time.monotonic()
+    model.load_state_dict(so_far.best_weights)
+    return Fit(so_far.best_epoch, len(train) * schedule.epochs / so_far.seconds)
+
+
+def _epochs(schedule: Schedule) -> list[tuple[int, Phase, bool]]:
+    """Number, phase, and whether it is the phase's first, of each epoch."""
+    phases = [(phase, index == 0) for phase in schedule.phases for index in range(phase.epochs)]
+    return [(epoch, *phase) for epoch, phase in enumerate(phases, start=1)]
+
+
+@contextmanager
+def _one_line(failure: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise StudyError(f"{failure}: {first_line(error)}") from error
+
+
+def _check_finite(train_loss: float, val_loss: float, what: str) -> None:
+    if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+        raise StudyError(
+            f"{what}: training loss {train_loss:g}, validation loss {val_loss:g}; a lower learning rate may help"
+        )
+
+
+def _resumed(saved: Path, made_by: str, model: nn.Module, random: torch.Generator) -> Progress:
+    try:
+        so_far = resumption.load(saved, made_by, model, random)
+    except StudyError as error:
+        log.warning("the training starts anew: %s", error)
+        return Progress()
+    log.info("going on after epoch %d, from %s", len(so_far.history), saved)
+    return so_far
+
+
+def _save(saved: Path, made_by: str, so_far: Progress, model: nn.Module, random: torch.Generator) -> None:
+    try:
+        resumption.save(saved, made_by, so_far, model, random)
+    except (OSError, SafetensorError) as error:
+        log.warning("%s: the training could not be saved (%s); it goes on", saved, first_line(error))
 
 
 @cache

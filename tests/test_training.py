@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.errors import StudyError
+from pruning_study import training
 from pruning_study.evaluation import loss_and_accuracy
 from pruning_study.examples import Examples, generator, shuffled_batches
 from pruning_study.recipes import Phase, Schedule
@@ -179,3 +180,74 @@ def test_a_last_batch_of_one_image_does_not_trouble_batchnorm():
     train = Examples(TRAIN.images[:33], TRAIN.labels[:33])
     fitted = fit(model, train, VALIDATION, schedule((1, 0.1)), seed=0, stream="dense", black=BLACK)
     assert math.isfinite(fitted.images_per_second)
+
+
+class KilledError(Exception):
+    pass
+
+
+def dropout_network(seed=0):
+    model = network(seed)
+    model.insert(3, nn.Dropout(0.3))
+    return model
+
+
+LONG = schedule((3, 0.05), (4, 0.02), weight_decay=0.01, augmentation="flip-crop")
+MASKS = {"0.weight": torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)) > 0.5}
+
+
+def killed_after(last, saved):
+    """A training that is saved at every epoch, and killed."""
+
+    def on_epoch(epoch, metrics):
+        if epoch > last:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(dropout_network(), LONG, masks=MASKS, saved=saved, on_epoch=on_epoch)
+
+
+def outcome(saved=None):
+    model, seen = dropout_network(), []
+    fitted = run(model, LONG, masks=MASKS, saved=saved, on_epoch=lambda epoch, metrics: seen.append((epoch, metrics)))
+    return nn.utils.parameters_to_vector(model.parameters()), fitted.best_epoch, seen
+
+
+@pytest.mark.parametrize("last", [1, 3, 5])
+def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, caplog, last):
+    weights, best_epoch, seen = outcome()
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    saved = tmp_path / "new" / "training.safetensors"
+    killed_after(last, saved)
+    with caplog.at_level("INFO"):
+        again = outcome(saved)
+    assert f"going on after epoch {last}, from {saved}" in caplog.text
+    assert torch.equal(again[0], weights)
+    assert again[1:] == (best_epoch, seen)
+
+
+def test_a_short_training_is_not_saved(tmp_path):
+    outcome(tmp_path / "training.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fault", ["truncated", "another engine"])
+def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch, caplog, fault):
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    saved = tmp_path / "training.safetensors"
+    killed_after(4, saved)
+    if fault == "truncated":
+        saved.write_bytes(saved.read_bytes()[:1000])
+    else:
+        monkeypatch.setattr(training.TORCH, "name", "other")
+    weights, _, seen = outcome(saved)
+    assert "the training starts anew" in caplog.text
+    assert torch.equal(weights, outcome()[0])
+    assert len(seen) == 7
+
+
+def test_a_training_that_cannot_be_saved_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    (tmp_path / "file").touch()
+    assert torch.equal(outcome(tmp_path / "file" / "training.safetensors")[0], outcome()[0])
+    assert "could not be saved" in caplog.text

@@ -1,0 +1,118 @@
+"""A training between two epochs, kept in a file, so that a killed one goes on where it was."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from analysis.errors import StudyError
+from pruning_study import checkpoints
+
+
+@dataclass
+class Progress:
+    """What a training carries from one epoch to the next, beside the model and its random draws.
+
+    Parameters
+    ----------
+    history : list of dict of float
+        The metrics of each epoch so far.
+    seconds : float
+        Of training, evaluation not counted.
+    best_loss : float
+    best_epoch : int
+        The epoch whose weights would be kept now, counted from 1.
+    best_weights : dict of state-dict names to Tensors
+    velocity : dict of state-dict names to Tensors
+        The momentum of every parameter.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    velocity: dict[str, Tensor] = field(default_factory=dict)
+
+
+def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: torch.Generator) -> None:
+    """Keep a training, in place of what was kept before.
+
+    Parameters
+    ----------
+    path : Path
+    made_by : str
+        Engine and device: another one would go on with other last digits.
+    progress : Progress
+    model : nn.Module
+    order : torch.Generator
+        Of batch order and augmentation.
+
+    Raises
+    ------
+    OSError
+        Where the file cannot be written.
+    """
+    groups = {
+        "weights": model.state_dict(),
+        "best": progress.best_weights,
+        "velocity": progress.velocity,
+        "random": {"order": order.get_state(), **_layers()},
+    }
+    numbers = {
+        "history": progress.history,
+        "seconds": progress.seconds,
+        "best_loss": progress.best_loss,
+        "best_epoch": progress.best_epoch,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
+    checkpoints.save(part, tensors, {"made_by": _full(made_by), "progress": json.dumps(numbers)})
+    part.replace(path)
+
+
+def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> Progress:
+    """A training as it was kept; the model and all random draws are set to where they were.
+
+    Parameters
+    ----------
+    path : Path
+    made_by : str
+    model : nn.Module
+    order : torch.Generator
+
+    Raises
+    ------
+    StudyError
+        Where the file is damaged, or of another model, engine, device or version of torch.
+    """
+    tensors, metadata = checkpoints.load(path)
+    if metadata.get("made_by") != _full(made_by):
+        raise StudyError(f"{path}: begun by {metadata.get('made_by')}, not {_full(made_by)}")
+    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "velocity": {}, "random": {}}
+    for key, tensor in tensors.items():
+        group, _, name = key.partition("/")
+        groups[group][name] = tensor
+    checkpoints.load_weights(model, groups["weights"], str(path))
+    velocity = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+    for name, tensor in velocity.items():
+        tensor.copy_(groups["velocity"][name])
+    order.set_state(groups["random"]["order"])
+    torch.set_rng_state(groups["random"]["layers"])
+    if "layers of cuda" in groups["random"]:
+        torch.cuda.set_rng_state(groups["random"]["layers of cuda"])
+    return Progress(**json.loads(metadata["progress"]), best_weights=groups["best"], velocity=velocity)
+
+
+def _layers() -> dict[str, Tensor]:
+    """State of the generators that layers such as dropout draw from."""
+    cuda = {"layers of cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
+    return {"layers": torch.get_rng_state(), **cuda}
+
+
+def _full(made_by: str) -> str:
+    return f"{made_by}, torch {torch.__version__}"
