@@ -11,6 +11,7 @@ FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
 ENGINE = "engine"
 DEVICE = "device"
+HOST = "host"
 ERROR = "error"
 NORMALIZATION_MEAN = "normalization_mean"
 NORMALIZATION_STD = "normalization_std"
@@ -19,6 +20,7 @@ NORMALIZATION_STD = "normalization_std"
 DENSE = "dense"
 PRUNED = "pruned"
 JOB = "job"
+STUDY = "study"
 REPORT = "report"
 
 # Params
@@ -68,6 +70,12 @@ BEST_EPOCH = "best_epoch"
 DURATION = "duration_seconds"
 IMAGES_PER_SECOND = "images_per_second"
 
+# Metrics of a study, with the number of runs done as step
+RUNS_FOUND = "runs_found"
+RUNS_MADE = "runs_made"
+RUNS_FAILED = "runs_failed"
+RUNS_LEFT = "runs_left"
+
 # Artifacts
 CHECKPOINT = "checkpoint.safetensors"
 GRADIENT = "gradient.safetensors"
@@ -79,6 +87,7 @@ CONFUSION = "confusion.csv"
 CONFUSION_PICTURE = "confusion.png"
 RECALL_PICTURE = "recall_balance.png"
 SUMMARY = "summary.csv"
+STUDY_RUNS = "runs.csv"
 
 # Arrays in PREDICTIONS and VAL_PREDICTIONS
 LABEL = "label"

@@ -34,7 +34,7 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
     store = tracking.connect(config.experiment)
     setting = TrainSetting(config)
     with store.job(f"train: {setting.name}", options) as job:
-        dense = steps.train(store, job, setting)
+        dense = steps.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found([dense]))
         job.metrics(dense.metrics)
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
@@ -67,9 +67,9 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
     with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:
-        dense = steps.load_dense(store, given, setting) if given else steps.train(store, job, setting)
+        dense = steps.load_dense(store, given, setting) if given else steps.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id})
-        pruned = [steps.prune(store, job, setting, dense, ratio) for ratio in config.ratio]
+        pruned = [steps.prune(store, job.run_id, setting, dense, ratio) for ratio in config.ratio]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(result.run_id for result in pruned)} | _found(pruned))
         if len(pruned) == 1:
             job.metrics(pruned[0].metrics)

@@ -91,13 +91,13 @@ class Pruned:
     metrics: dict[str, float]
 
 
-def train(store: Store, job: Writer, setting: TrainSetting) -> Dense:
+def train(store: Store, job_run_id: str, setting: TrainSetting) -> Dense:
     """The dense model of a setting: found in the store, or trained.
 
     Parameters
     ----------
     store : Store
-    job : Writer
+    job_run_id : str
         The job that asks for it.
     setting : TrainSetting
 
@@ -106,15 +106,16 @@ def train(store: Store, job: Writer, setting: TrainSetting) -> Dense:
     StudyError
         Where training diverges, or the store does not take the run.
     """
-    config_hash = _config_hash(schema.DENSE, setting.params)
-    for run in [] if setting.config.force else store.find(config_hash):
-        try:
-            if missing := store.missing(run.info.run_id, DENSE_ARTIFACTS):
-                raise StudyError(f"it lacks {', '.join(missing)}")
-            return load_dense(store, run, setting)
-        except StudyError as error:
-            log.warning("dense run %s cannot be used, and is made again: %s", run.info.run_id, error)
-    return _train(store, job, setting, config_hash)
+    config_hash = dense_hash(setting.params)
+    with store.making(config_hash):
+        for run in [] if setting.config.force else store.find(config_hash):
+            try:
+                if missing := store.missing(run.info.run_id, DENSE_ARTIFACTS):
+                    raise StudyError(f"it lacks {', '.join(missing)}")
+                return load_dense(store, run, setting)
+            except StudyError as error:
+                log.warning("dense run %s cannot be used, and is made again: %s", run.info.run_id, error)
+        return _train(store, job_run_id, setting, config_hash)
 
 
 def load_dense(store: Store, run: Run, setting: TrainSetting) -> Dense:
@@ -167,7 +168,7 @@ def load_dense(store: Store, run: Run, setting: TrainSetting) -> Dense:
     )
 
 
-def _train(store: Store, job: Writer, setting: TrainSetting, config_hash: str) -> Dense:
+def _train(store: Store, job_run_id: str, setting: TrainSetting, config_hash: str) -> Dense:
     start = time.perf_counter()
     model = copy.deepcopy(setting.model).to(setting.device)
     weights = setting.config.weights
@@ -180,7 +181,7 @@ def _train(store: Store, job: Writer, setting: TrainSetting, config_hash: str) -
         tags=_tags(schema.DENSE, config_hash, setting),
         params=setting.params,
         dataset=setting.mlflow_dataset,
-        job=job,
+        job_run_id=job_run_id,
         child=False,
     ) as run:
         if not weights:
@@ -196,13 +197,13 @@ def _train(store: Store, job: Writer, setting: TrainSetting, config_hash: str) -
     return Dense(run.run_id, False, config_hash, setting.params, metrics, model, gradient, predictions, val_predictions)
 
 
-def prune(store: Store, job: Writer, setting: PruneSetting, dense: Dense, ratio: float) -> Pruned:
+def prune(store: Store, job_run_id: str, setting: PruneSetting, dense: Dense, ratio: float) -> Pruned:
     """The dense model pruned at a ratio and fine-tuned: found in the store, or made.
 
     Parameters
     ----------
     store : Store
-    job : Writer
+    job_run_id : str
         The job that asks for it.
     setting : PruneSetting
     dense : Dense
@@ -215,18 +216,19 @@ def prune(store: Store, job: Writer, setting: PruneSetting, dense: Dense, ratio:
         Where scores are not finite, fine-tuning diverges, or the store does not take the run.
     """
     params = setting.pruned_params(dense.params, ratio)
-    config_hash = _config_hash(schema.PRUNED, params, upstream=dense.config_hash)
-    for run in [] if setting.config.force else store.find(config_hash):
-        if missing := store.missing(run.info.run_id, PRUNED_ARTIFACTS):
-            log.warning("pruned run %s lacks %s, and is made again", run.info.run_id, ", ".join(missing))
-            continue
-        return Pruned(run.info.run_id, True, ratio, _final(run.data.metrics))
-    return _prune(store, job, setting, dense, ratio, params, config_hash)
+    config_hash = pruned_hash(params, dense.config_hash)
+    with store.making(config_hash):
+        for run in [] if setting.config.force else store.find(config_hash):
+            if missing := store.missing(run.info.run_id, PRUNED_ARTIFACTS):
+                log.warning("pruned run %s lacks %s, and is made again", run.info.run_id, ", ".join(missing))
+                continue
+            return Pruned(run.info.run_id, True, ratio, _final(run.data.metrics))
+        return _prune(store, job_run_id, setting, dense, ratio, params, config_hash)
 
 
 def _prune(
     store: Store,
-    job: Writer,
+    job_run_id: str,
     setting: PruneSetting,
     dense: Dense,
     ratio: float,
@@ -242,7 +244,7 @@ def _prune(
         tags=_tags(schema.PRUNED, config_hash, setting) | {schema.DENSE_RUN_ID: dense.run_id},
         params=params,
         dataset=setting.mlflow_dataset,
-        job=job,
+        job_run_id=job_run_id,
         child=True,
     ) as run:
         kept = pruning_masks(setting, dense, ratio)
@@ -400,6 +402,16 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
     """Numbers of images, rows by true class, columns by predicted class."""
     counts = intensification.class_metrics(predictions.label, predictions.predicted, len(classes))
     return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
+
+
+def dense_hash(params: Mapping[str, str]) -> str:
+    """The config hash of a dense run with these params."""
+    return _config_hash(schema.DENSE, params)
+
+
+def pruned_hash(params: Mapping[str, str], dense_hash: str) -> str:
+    """The config hash of a pruned run with these params, of the dense run with that hash."""
+    return _config_hash(schema.PRUNED, params, upstream=dense_hash)
 
 
 def _config_hash(kind: str, params: Mapping[str, str], upstream: str = "") -> str:

@@ -4,10 +4,11 @@ import json
 import logging
 import os
 import shutil
+import socket
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -29,11 +30,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis import schema, stores
 from analysis.errors import StudyError, first_line
 from analysis.stores import without_password
+from pruning_study import locks
 from pruning_study.interrupts import uninterrupted
 
 FLUSH_SECONDS = 60
 METRICS_PER_BATCH = 1000
 UNSENT = Path("unsent")
+JOBS = {schema.JOB, schema.STUDY}
 STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
 
 # MLflow would draw a bar for every artifact it reads.
@@ -69,6 +72,26 @@ def connect(experiment: str | None = None) -> "Store":
         raise StudyError(f"{without_password(uri)}: the tracking store cannot be used ({first_line(error)})") from error
 
 
+def existing(experiment: str | None = None) -> "Store | None":
+    """As `connect`, but nothing is made: None where there is no such store or experiment.
+
+    Raises
+    ------
+    StudyError
+        Where the store does not answer within 10 s or cannot be opened.
+    """
+    uri = mlflow.get_tracking_uri()
+    if uri.startswith("sqlite") and not Path(sqlalchemy.make_url(uri).database or "").is_file():
+        return None
+    with _one_line(uri):
+        _reach(uri)
+        client = MlflowClient(uri)
+        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+        found = client.get_experiment_by_name(name) if name else None
+        experiment_id = found.experiment_id if found else os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
+        return Store(client, uri, experiment_id, None) if found or not name else None
+
+
 class Store:
     """A tracking store and the experiment that runs go to.
 
@@ -93,6 +116,55 @@ class Store:
         with _one_line(self.uri):
             return list(self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"]))
 
+    def finished(self) -> dict[str, str]:
+        """The newest FINISHED run of this experiment for each config hash."""
+        query = f"tags.{schema.CONFIG_HASH} != '' and attributes.status = 'FINISHED'"
+        runs = self._search(query, order_by=["attributes.start_time ASC"])
+        return {run.data.tags[schema.CONFIG_HASH]: run.info.run_id for run in runs}
+
+    def _search(self, query: str, order_by: Sequence[str] = ()) -> Iterator[Run]:
+        token = None
+        while True:
+            with _one_line(self.uri):
+                page = self.client.search_runs([self.experiment_id], query, order_by=list(order_by), page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    @contextmanager
+    def making(self, config_hash: str) -> Iterator[None]:
+        """Nobody else on this machine finds or makes the run of this hash while the block runs."""
+        waiting = "another process is making this very run: waiting for it"
+        with locks.held(self._lock(config_hash), waiting=waiting):
+            yield
+
+    def _lock(self, name: str) -> Path:
+        return locks.folder(self.uri) / f"{self.experiment_id}-{name}.lock"
+
+    def end_dead(self) -> list[str]:
+        """End as KILLED the runs of this experiment that are RUNNING without a process that makes them.
+
+        Their lock is free: that of the config hash, or of a job's run id. A run on a server may be made by
+        another machine, so there only those of this machine count.
+
+        Returns
+        -------
+        list of str
+            Their ids.
+        """
+        ended = []
+        for run in self._search("attributes.status = 'RUNNING'"):
+            run_id, tags = run.info.run_id, run.data.tags
+            name = tags.get(schema.CONFIG_HASH) or (run_id if tags.get(schema.KIND) in JOBS else None)
+            if not name or not (self.uri.startswith("sqlite") or tags.get(schema.HOST) == socket.gethostname()):
+                continue
+            with locks.held_if_free(self._lock(name)) as free:
+                if free and self.get(run_id).info.status == "RUNNING":
+                    Writer(self.client, self.uri, run_id, _scratch()).abort("KILLED", "its process died")
+                    ended.append(run_id)
+        return ended
+
     def get(self, run_id: str) -> Run:
         """A run by its id.
 
@@ -104,19 +176,21 @@ class Store:
         return _run(self.client, self.uri, run_id)
 
     @contextmanager
-    def job(self, name: str, options: Mapping[str, str]) -> Iterator["Writer"]:
-        """The run of kind `job` for one call of an entry point: the one `mlflow run` made, else a new one.
+    def job(self, name: str, options: Mapping[str, str], kind: str = schema.JOB) -> Iterator["Writer"]:
+        """The run for one call of an entry point: the one `mlflow run` made, else a new one.
+
+        Runs that dead processes left RUNNING are ended first.
 
         Parameters
         ----------
         name : str
         options : mapping of str
             As typed; `mlflow run` has logged them already.
+        kind : {"job", "study"}
         """
+        self.end_dead()
         if self.job_run_id is None:
-            with self._started(name, {schema.KIND: schema.JOB}, None) as writer:
-                with _one_line(self.uri):
-                    self._log_params(writer.run_id, options)
+            with self._started(name, {}, None) as writer, self._taken_up(writer, kind, options):
                 yield writer
             return
         with _ended(Writer(self.client, self.uri, self.job_run_id, _scratch())) as writer:
@@ -124,8 +198,18 @@ class Store:
                 run = self.client.get_run(writer.run_id)
                 if _is_generated(run.info.run_name):
                     self.client.set_tag(writer.run_id, MLFLOW_RUN_NAME, name)
-                self.client.set_tag(writer.run_id, schema.KIND, schema.JOB)
-            yield writer
+            with self._taken_up(writer, kind, {}):
+                yield writer
+
+    @contextmanager
+    def _taken_up(self, writer: "Writer", kind: str, options: Mapping[str, str]) -> Iterator[None]:
+        # The kind comes after the lock: without a kind, a run whose lock is free is not taken for a dead one.
+        with locks.held(self._lock(writer.run_id), waiting=f"another process holds run {writer.run_id}"):
+            tags = [RunTag(schema.KIND, kind), RunTag(schema.HOST, socket.gethostname())]
+            with _one_line(self.uri):
+                params = [Param(key, value) for key, value in options.items()]
+                self.client.log_batch(writer.run_id, params=params, tags=tags)
+            yield
 
     @contextmanager
     def run(
@@ -136,7 +220,7 @@ class Store:
         tags: Mapping[str, str],
         params: Mapping[str, str],
         dataset: MlflowDataset,
-        job: "Writer",
+        job_run_id: str,
         child: bool,
     ) -> Iterator["Writer"]:
         """A new run, ended as FINISHED, or as FAILED or KILLED with the tag `error` where the block raises.
@@ -147,15 +231,16 @@ class Store:
             What the run is, in a few words and in a sentence.
         tags, params : mapping of str
         dataset : mlflow.entities.Dataset
-        job : Writer
+        job_run_id : str
             The job that makes this run.
         child : bool
             Whether the UI shows it below the job.
         """
-        parent = {MLFLOW_PARENT_RUN_ID: job.run_id} if child else {}
-        with self._started(name, {**tags, **parent, MLFLOW_RUN_NOTE: note}, job.run_id) as writer:
+        parent = {MLFLOW_PARENT_RUN_ID: job_run_id} if child else {}
+        own = {**tags, **parent, schema.HOST: socket.gethostname(), MLFLOW_RUN_NOTE: note}
+        with self._started(name, own, job_run_id) as writer:
             with _one_line(self.uri):
-                self._log_params(writer.run_id, params)
+                self.client.log_batch(writer.run_id, params=[Param(key, value) for key, value in params.items()])
                 self.client.log_inputs(writer.run_id, [DatasetInput(dataset)])
             yield writer
 
@@ -169,9 +254,6 @@ class Store:
                 writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
                 ending.enter_context(_ended(writer))
             yield writer
-
-    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
 
     def missing(self, run_id: str, artifacts: Iterable[str]) -> list[str]:
         """Those of the named artifacts that a run does not have."""
@@ -265,11 +347,15 @@ class Writer:
 
     def send(self) -> None:
         """Send all there is, end the run as FINISHED, and let the store's errors through."""
+        self.flush()
+        self._client.set_terminated(self.run_id, "FINISHED")
+
+    def flush(self) -> None:
+        """Send all there is, and let the store's errors through."""
         self._send_metrics()
         self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
         if any(self.folder.iterdir()):
             self._client.log_artifacts(self.run_id, str(self.folder))
-        self._client.set_terminated(self.run_id, "FINISHED")
 
     def _keep(self) -> Path:
         kept = UNSENT.absolute() / self.run_id

@@ -25,7 +25,13 @@ DATASET = Dataset("tiny", "0" * 32, "local", "{}")
 @contextmanager
 def dense_run(store, job):
     with store.run(
-        "a run", note="a note", tags={"kind": "dense"}, params={"seed": "0"}, dataset=DATASET, job=job, child=True
+        "a run",
+        note="a note",
+        tags={"kind": "dense"},
+        params={"seed": "0"},
+        dataset=DATASET,
+        job_run_id=job.run_id,
+        child=True,
     ) as run:
         yield run
 

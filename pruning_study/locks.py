@@ -1,0 +1,79 @@
+"""Who is at work on what, on this machine: file locks, which the kernel frees when their holder dies."""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
+
+
+def folder(tracking_uri: str) -> Path:
+    """Where the locks of a tracking store lie: beside a sqlite file, else in a folder of this machine's own.
+
+    Parameters
+    ----------
+    tracking_uri : str
+    """
+    database = sqlalchemy.make_url(tracking_uri).database if tracking_uri.startswith("sqlite") else None
+    if database:
+        return Path(f"{database}.locks")
+    digest = hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"pruning-study-locks-{os.getuid()}" / digest
+
+
+@contextmanager
+def held(path: Path, *, waiting: str) -> Iterator[None]:
+    """Hold a lock while the block runs.
+
+    Parameters
+    ----------
+    path : Path
+        Of the lock's file, which is there only while somebody holds it, or has died holding it.
+    waiting : str
+        What to log where another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning(waiting)
+        lock.acquire()
+    with _releasing(lock, path):
+        yield
+
+
+@contextmanager
+def held_if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock while the block runs, unless another process holds it; says whether it is held.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    with _releasing(lock, path):
+        yield True
+
+
+@contextmanager
+def _releasing(lock: FileLock, path: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        # Whoever waits finds that the file it has locked has lost its name, and makes a new one.
+        path.unlink(missing_ok=True)
+        lock.release()
