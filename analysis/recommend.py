@@ -13,12 +13,9 @@ from analysis.cells import CONTROL, Predictions, cells, settings
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import LEVEL
 from analysis.intensification import alpha, alpha_new, mean_interval, recall_balance
+from analysis.verdict import to_know
 
 _CRITERIA = 2
-_TO_KNOW = [
-    (schema.PRUNER, "up-signed", "up-signed prunes less than asked: see " + schema.REALIZED_RATIO + " of its runs."),
-    (schema.PROTOCOL, "released", "Protocol released: these runs chose their epochs by the test loss."),
-]
 
 
 class Limits(NamedTuple):
@@ -125,7 +122,7 @@ def _of_model(
             tried.append(which | judged(measured, limits, level) | {"run_ids": list(of_cell["run_id"])})
             if tried[-1]["fails"]:
                 break
-    notes += [note for name, value, note in _TO_KNOW if value in runs.get(name, default=pd.Series()).to_numpy()]
+    notes += to_know(runs)
     frame = pd.DataFrame(tried)
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     passed = frame[frame["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
@@ -287,4 +284,4 @@ def _mean_and_interval(values: pd.Series) -> str:
 def summary(recommendation: Recommendation) -> str:
     """Verdict, what was tried on validation images, and the notes, for a terminal."""
     tried = recommendation.tried.to_string(index=False, float_format="{:.4g}".format)
-    return "\n".join([recommendation.verdict, "", tried, *recommendation.notes])
+    return "\n".join([recommendation.verdict, "", "On validation images, which choose:", tried, *recommendation.notes])

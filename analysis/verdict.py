@@ -8,7 +8,7 @@ from analysis import schema
 from analysis.cells import CELL, CONTROL, main_setting
 
 # A param, its value, and what a reader has to know of such runs.
-TO_KNOW = (
+_TO_KNOW = (
     (
         schema.PROTOCOL,
         "released",
@@ -63,7 +63,7 @@ def telling_ratio(of_cells: pd.DataFrame) -> float:
 
 def to_know(runs: pd.DataFrame) -> list[str]:
     """What a reader has to know of a study's runs before any number of theirs."""
-    return [said for name, value, said in TO_KNOW if name in runs and (runs[name] == value).any()]
+    return [said for name, value, said in _TO_KNOW if name in runs and (runs[name] == value).any()]
 
 
 def _cost(main: pd.DataFrame, names: Sequence[str], ratio: float) -> str:

@@ -152,10 +152,10 @@ def test_what_pull_left_out_is_said(known):
 @pytest.mark.parametrize(
     ("params", "note"),
     [
-        ({"pruner": "up-signed"}, "up-signed prunes less than asked: see realized_ratio of its runs."),
+        ({"pruner": "up-signed"}, "`up-signed` prunes fewer weights than asked"),
         (
             {"pruner": "mp", "protocol": "released"},
-            "Protocol released: these runs chose their epochs by the test loss.",
+            "Runs of protocol `released` do as the paper's released code does: their epochs are chosen by the test loss",
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_what_one_should_know_of_these_runs(store, params, note):
     for seed in range(2):
         store.pruned(experiment, store.dense(experiment, seed), seed, ratio=2.0, more=(0, 0, 0), **params)
     (found,) = recommend.recommend(params["pruner"], max_alpha=1.05, tracking_uri=store.uri)
-    assert found.notes == [note]
+    assert [said.startswith(note) for said in found.notes] == [True]
 
 
 def test_where_nothing_passes_each_pruners_failure_is_said(store):
@@ -203,8 +203,9 @@ def test_the_control_alone_is_nothing_to_recommend(store):
 def test_the_summary_holds_verdict_and_table(known):
     lines = recommend.summary(known).splitlines()
     assert lines[0] == known.verdict
-    assert lines[2].split()[:4] == ["pruner", "ratio", "n", "loss"]
-    assert lines[3 + len(known.tried) :] == known.notes
+    assert lines[2] == "On validation images, which choose:"
+    assert lines[3].split()[:4] == ["pruner", "ratio", "n", "loss"]
+    assert lines[4 + len(known.tried) :] == known.notes
 
 
 RUNS = pd.DataFrame({"dense_run_id": ["d"], "run_id": ["p"]})
