@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis import archives, schema
 from analysis.errors import StudyError
@@ -45,7 +46,8 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     label : (images,) ; predicted : (files, images)
-        Text, or integers where all of it is whole numbers: 10 then comes after 9, and 1.0 is 1.
+        Text, or integers where all of it is whole numbers: 10 then comes after 9, and 1.0 is 1. Integers become
+        names where a run's `per_class.csv` lies beside the first file.
 
     Raises
     ------
@@ -67,7 +69,20 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
                 f"{path}: image {differing[0] + 1:,} is labelled {names[0]} and in {paths[0]} {names[1]}: "
                 "give predictions for the same images in the same order"
             )
+    class_names = _class_names(paths[0].with_name(schema.PER_CLASS))
+    if labels.dtype.kind == "i" and np.isin(np.array([labels, predicted]), range(len(class_names))).all():
+        return class_names[labels[0]], class_names[predicted]
     return labels[0], predicted
+
+
+def _class_names(path: Path) -> np.ndarray:
+    """Names of the classes by their index; none where there is no such table."""
+    try:
+        table = pd.read_csv(path, dtype={"class": str}, keep_default_na=False)
+        classes = table.set_index("index")["class"].sort_index()
+    except (OSError, ValueError, KeyError):
+        return np.array([])
+    return classes.to_numpy(str) if classes.index.equals(pd.RangeIndex(len(classes))) else np.array([])
 
 
 def _read(path: Path) -> np.ndarray:

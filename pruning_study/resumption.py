@@ -45,7 +45,7 @@ def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: 
     ----------
     path : Path
     made_by : str
-        Engine and device: another one would go on with other last digits.
+        Engine, device and first weights: from others it would go on to another result.
     progress : Progress
     model : nn.Module
     order : torch.Generator
@@ -88,7 +88,7 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     Raises
     ------
     StudyError
-        Where the file is damaged, or of another model, engine, device or version of torch.
+        Where the file is damaged, of another model, or made by anything else or another version of torch.
     """
     tensors, metadata = checkpoints.load(path)
     if metadata.get("made_by") != _full(made_by):

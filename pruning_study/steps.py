@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -170,6 +171,7 @@ def load_dense(store: Store, run: Run, setting: TrainSetting) -> Dense:
 
 def _train(store: Store, job_run_id: str, setting: TrainSetting, config_hash: str) -> Dense:
     start = time.perf_counter()
+    saved = store.saved_training(config_hash)
     model = copy.deepcopy(setting.model).to(setting.device)
     weights = setting.config.weights
     note = f"{setting.config.model} trained on {setting.data.name}" + (
@@ -185,7 +187,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, config_hash: st
         child=False,
     ) as run:
         if not weights:
-            _fit(run, setting, model, setting.schedule, "dense", {})
+            _fit(run, setting, model, setting.schedule, "dense", {}, saved)
         gradient = setting.engine.gradient(model, setting.train)
         predictions, val_predictions, metrics = _evaluate(run, setting, model)
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
@@ -194,6 +196,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, config_hash: st
             run.folder / schema.CONFUSION_PICTURE, bbox_inches="tight"
         )
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
+    saved.unlink(missing_ok=True)
     return Dense(run.run_id, False, config_hash, setting.params, metrics, model, gradient, predictions, val_predictions)
 
 
@@ -236,6 +239,7 @@ def _prune(
     config_hash: str,
 ) -> Pruned:
     start = time.perf_counter()
+    saved = store.saved_training(config_hash)
     name = setting.pruned_name(ratio)
     model = copy.deepcopy(dense.model)
     with store.run(
@@ -248,7 +252,7 @@ def _prune(
         child=True,
     ) as run:
         kept = pruning_masks(setting, dense, ratio)
-        _fit(run, setting, model, setting.fine_tuning, "fine-tuning", kept)
+        _fit(run, setting, model, setting.fine_tuning, "fine-tuning", kept, saved)
         predictions, val_predictions, metrics = _evaluate(run, setting, model)
         checkpoints.save(run.folder / schema.MASK, kept)
         pruned = sum(int((~mask).sum()) for mask in kept.values())
@@ -262,6 +266,7 @@ def _prune(
             title=name,
         ).savefig(run.folder / schema.RECALL_PICTURE, bbox_inches="tight")
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
+    saved.unlink(missing_ok=True)
     return Pruned(run.run_id, False, ratio, metrics)
 
 
@@ -323,7 +328,10 @@ def _fit(
     schedule: Schedule,
     stream: str,
     kept: dict[str, Tensor],
+    saved: Path,
 ) -> None:
+    if setting.config.force:
+        saved.unlink(missing_ok=True)
     fitted = fit(
         model,
         setting.train,
@@ -335,6 +343,7 @@ def _fit(
         masks=kept,
         engine=setting.engine,
         released_selection=setting.test if setting.released else None,
+        saved=saved,
         on_epoch=run.epoch,
     )
     run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})

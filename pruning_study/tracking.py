@@ -139,6 +139,10 @@ class Store:
         with locks.held(self._lock(config_hash), waiting=waiting):
             yield
 
+    def saved_training(self, config_hash: str) -> Path:
+        """Where a training that is not through is kept, on this machine."""
+        return self._lock(config_hash).with_suffix(".safetensors")
+
     def _lock(self, name: str) -> Path:
         return locks.folder(self.uri) / f"{self.experiment_id}-{name}.lock"
 

@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import hashlib
 import logging
 import math
 import time
@@ -100,7 +101,7 @@ def fit(
     random = generator(seed, stream)
     augment = partial(flip_crop, black=black, random=random) if schedule.augmentation == "flip-crop" else None
     device = train.labels.device
-    made_by = f"{engine.name} on {device.type}"
+    made_by = f"{engine.name} on {device.type} from {_digest(model)}"
     with (
         seeded(seed, f"{stream} layers", device),
         tqdm(total=schedule.epochs, desc=stream, unit="epoch", disable=None, leave=False) as progress,
@@ -148,6 +149,13 @@ def _epochs(schedule: Schedule) -> list[tuple[int, Phase, bool]]:
     """Number, phase, and whether it is the phase's first, of each epoch."""
     phases = [(phase, index == 0) for phase in schedule.phases for index in range(phase.epochs)]
     return [(epoch, *phase) for epoch, phase in enumerate(phases, start=1)]
+
+
+def _digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

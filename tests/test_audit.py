@@ -296,6 +296,18 @@ def test_only_whole_numbers_are_numbers_and_none_become_one_class(tmp_path, name
     assert list(audit.audit([path], [csv_of(tmp_path / "b.csv", names, names)]).classes["class"]) == classes
 
 
+def test_classes_of_a_runs_predictions_have_the_names_of_its_table(tmp_path):
+    for name, predicted in (("before", [0, 1, 1]), ("after", [0, 0, 1])):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "predictions.npz", label=np.array([0, 1, 1]), predicted=np.array(predicted))
+    files = [str(tmp_path / name / "predictions.npz") for name in ("before", "after")]
+    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["1", "0"]
+    (tmp_path / "before" / "per_class.csv").write_text("class,index,recall\nnone,1,1\nT-shirt/top,0,1\n")
+    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["none", "T-shirt/top"]
+    (tmp_path / "before" / "per_class.csv").write_text("class,index\ncat,0\n")
+    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["1", "0"]
+
+
 def test_whole_floats_of_an_npz_are_integers(tmp_path):
     for name, kind in (("before", np.float32), ("after", np.int64)):
         np.savez(tmp_path / f"{name}.npz", label=np.array([9, 10, 1e6], kind), predicted=np.array([9, 10, 1e6], kind))

@@ -581,6 +581,31 @@ def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
     assert runs(status="RUNNING") == []
 
 
+def test_a_killed_training_goes_on_where_it_was(run_command, store_uri, tiny_npz, caplog):
+    typed = ["train", "--dataset", str(tiny_npz), "--epochs", "300"]
+    code = "from pruning_study import __main__, training; training.SAVE_SECONDS = 0; __main__.main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *typed])
+    saved = Path(store_uri.removeprefix("sqlite:///")).parent
+    while not list(saved.glob("*.locks/*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    with caplog.at_level("INFO"):
+        run_command(*typed)
+    assert "going on after epoch" in caplog.text
+    run_command(*typed, "--force")
+    resumed, undisturbed = runs("dense")
+    assert resumed.data.params == undisturbed.data.params
+    history = [MlflowClient().get_metric_history(run.info.run_id, "val_loss") for run in (resumed, undisturbed)]
+    assert [[(m.step, m.value) for m in of_run] for of_run in history] == [
+        [(step, metric.value) for step, metric in enumerate(history[1], start=1)]
+    ] * 2
+    weights = [load_file(artifact(run, "checkpoint.safetensors")) for run in (resumed, undisturbed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    assert not list(saved.glob("*.locks/*.safetensors"))
+
+
 def test_help_answers_without_torch_or_mlflow():
     code = (
         "import sys; from pruning_study.__main__ import cli; cli(['prune', '--help'], standalone_mode=False);"

@@ -231,15 +231,17 @@ def test_a_short_training_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("fault", ["truncated", "another engine"])
+@pytest.mark.parametrize("fault", ["truncated", "another engine", "other weights"])
 def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch, caplog, fault):
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
     saved = tmp_path / "training.safetensors"
     killed_after(4, saved)
     if fault == "truncated":
         saved.write_bytes(saved.read_bytes()[:1000])
-    else:
+    elif fault == "another engine":
         monkeypatch.setattr(training.TORCH, "name", "other")
+    else:
+        monkeypatch.setitem(MASKS, "0.weight", ~MASKS["0.weight"])
     weights, _, seen = outcome(saved)
     assert "the training starts anew" in caplog.text
     assert torch.equal(weights, outcome()[0])
