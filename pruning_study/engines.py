@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from pruning_study import gradients
 from pruning_study.examples import Examples
+from pruning_study.native import engine as native
+from pruning_study.native.errors import NativeError
 
 BATCH_SIZE = 128
 
@@ -39,6 +41,7 @@ class Engine(Protocol):
     """Trains a model, evaluates it and takes its gradient, whose weights stay torch's parameters throughout."""
 
     name: str
+    layout: torch.memory_format | None  # that images have to lie in; None: any
 
     def train_epoch(
         self,
@@ -80,6 +83,7 @@ class Torch:
     """The engine that takes any model on any device."""
 
     name = "torch"
+    layout: torch.memory_format | None = None
 
     def train_epoch(
         self,
@@ -152,9 +156,17 @@ def choose(
     device : str
     augmentation : {"none", "flip-crop"}
     """
-    if name == "native":
-        _say_once("the torch engine trains: the native one is not there yet")
-    return TORCH
+    if name == "torch":
+        return TORCH
+    try:
+        if device != "cpu":
+            raise NativeError(f"it runs on the cpu, not on {device}")
+        if augmentation != "none":
+            raise NativeError("it does not augment images")
+        return native.load(model, image_shape)
+    except NativeError as reason:
+        _say_once(f"engine torch, and not native: {reason}")
+        return TORCH
 
 
 @cache

@@ -109,7 +109,8 @@ class TrainSetting:
         return self._examples(self.data.test_images, self.data.test_labels, slice(None))
 
     def _examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray | slice) -> Examples:
-        return to_device(images[chosen], labels[chosen], self.normalization, self.device, self.memory_format)
+        layout = self.engine.layout or self.memory_format
+        return to_device(images[chosen], labels[chosen], self.normalization, self.device, layout)
 
     @cached_property
     def params(self) -> dict[str, str]:

@@ -35,6 +35,17 @@ class LeNet5(nn.Module):
         x = F.relu(self.fc1(x.flatten(0, 2).t()))
         return self.fc3(F.relu(self.fc2(x)))
 
+    def stack(self) -> nn.Sequential:
+        """The same layers as the native engine reads them."""
+        pool, rectify = nn.MaxPool2d(2), nn.ReLU()
+        return nn.Sequential(
+            *(self.conv1, pool, rectify),
+            *(self.conv2, pool, rectify),
+            *(nn.Flatten(), self.fc1, rectify),
+            *(self.fc2, rectify),
+            self.fc3,
+        )
+
 
 def _convolve_and_pool(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """ReLU of the 2x2 max-pool of the 3x3 convolution of x [C, H, W, N]."""

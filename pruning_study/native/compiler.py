@@ -1,0 +1,106 @@
+"""Libraries of the C++ headers beside this module, compiled for a network and this machine, and kept."""
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from analysis.errors import first_line
+from pruning_study.native.errors import NativeError
+
+FOLDER = Path(__file__).parent
+SOURCE = FOLDER / "network.cpp"
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
+COMPILERS = ("c++", "g++", "clang++")
+LONGEST = 300  # seconds; three are usual
+CPU = Path("/proc/cpuinfo")
+
+
+def library(network: str) -> Path:
+    """The library of a network: found in the cache, or compiled into it.
+
+    Several processes may ask for the same one at once: one of them compiles, the others wait.
+
+    Parameters
+    ----------
+    network : str
+        The C++ type.
+
+    Raises
+    ------
+    NativeError
+        Where the machine has no vector unit that the headers know, where there is no compiler or it fails, and where
+        the cache cannot be written.
+    """
+    cpu = _cpu()
+    compiler = _compiler()
+    content = [network, cpu, _version(compiler), *compiler, *FLAGS]
+    content += [path.read_text() for path in (SOURCE, *sorted(FOLDER.glob("*.hpp")))]
+    path = _cache() / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                if not path.exists():
+                    _compile(compiler, network, path)
+    except OSError as error:
+        raise NativeError(f"{path.parent} cannot hold its library: {error.strerror or error}") from error
+    return path
+
+
+def _compile(compiler: list[str], network: str, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        aside = Path(scratch) / path.name
+        _run([*compiler, *FLAGS, f"-DNETWORK={network}", "-o", str(aside), str(SOURCE)])
+        aside.replace(path)
+
+
+def _compiler() -> list[str]:
+    """The command of the first compiler that is there; $CXX may carry flags of its own."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    for command in [named] if named else [[name] for name in COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    raise NativeError(f"there is no compiler {named[0]}" if named else "there is no C++ compiler (Debian: g++)")
+
+
+def _version(compiler: list[str]) -> str:
+    return _run([*compiler, "--version"])
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LONGEST)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NativeError(f"the compiler {command[0]} does not run: {first_line(error)}") from error
+    if done.returncode:
+        lines = done.stderr.splitlines()
+        reason = next((line for line in lines if "error" in line), lines[0] if lines else "it says nothing")
+        raise NativeError(f"the compiler {command[0]} fails: {reason[:300]}")
+    return done.stdout
+
+
+def _cpu() -> str:
+    """What the libraries depend on of the CPU: its model and its instructions."""
+    try:
+        lines = CPU.read_text().splitlines()
+    except OSError:
+        lines = []
+    known = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    flags = known.get("flags", "").split()
+    if not ("avx512f" in flags or {"avx2", "fma"} <= set(flags)):
+        raise NativeError("it needs a CPU with AVX-512 or AVX2")
+    return f"{known.get('model name')} {known.get('model')} {' '.join(sorted(flags))}"
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(home) if home else Path.home() / ".cache") / "pruning-study"
+    except RuntimeError as error:  # no home
+        raise NativeError(f"there is no cache folder: {error}") from error

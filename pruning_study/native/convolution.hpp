@@ -1,0 +1,221 @@
+// Convolution with the max-pool and the ReLU behind it.
+#pragma once
+
+#include "lanes.hpp"
+
+namespace native {
+
+template <int Channels, int Height, int Width>
+struct Image {
+    static constexpr int CHANNELS = Channels, HEIGHT = Height, WIDTH = Width, PIXELS = Height * Width;
+    static constexpr int SIZE = Channels * PIXELS;
+};
+
+// A convolution, stride 1, no padding; then a max-pool of Pool x Pool windows (1: none), then, if Rectified, a ReLU.
+//
+// The three are one layer because the convolution's own output then never leaves the registers: a window of the pool
+// is convolved, reduced to its largest value and only that is stored. Of that output the gradient is 0 but at one
+// pixel of each window, so that which pixel was the largest is all that the backward pass needs to be told.
+//
+// `Output` may be smaller than what the input allows: rows and columns that a later pool drops are never computed.
+template <class Input, class Output, int KernelHeight, int KernelWidth, int Pool, bool Rectified>
+struct Convolution {
+    static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE;
+    static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS;
+    static constexpr int TAPS = KernelHeight * KernelWidth, WEIGHTS = FILTERS * CHANNELS * TAPS;
+    static constexpr int PARAMETERS = WEIGHTS + FILTERS;
+    static constexpr int ROWS = Output::HEIGHT * Pool, COLUMNS = Output::WIDTH * Pool;  // before the pool
+    static constexpr long MULTIPLICATIONS = long(ROWS) * COLUMNS * FILTERS * CHANNELS * TAPS;
+    static_assert(ROWS + KernelHeight - 1 <= Input::HEIGHT && COLUMNS + KernelWidth - 1 <= Input::WIDTH);
+
+    // Marks a pixel of the output that no gradient passes.
+    static constexpr int NONE = -1;
+    static_assert(Pool * Pool <= 127, "the number of a pixel in its window is a byte");
+
+    // The gradient before the pool, with columns of 0 at both ends that the gradient of the input reads.
+    static constexpr int MARGIN = KernelWidth - 1, STRIDE = COLUMNS + 2 * MARGIN;
+
+    template <int Groups>
+    struct State {
+        Lanes output[Groups][OUTPUTS];
+        Lanes gradient[Groups][OUTPUTS];
+        LaneByte largest[Groups][OUTPUTS];  // the window's pixel that the output is, or NONE
+        Lanes unpooled[FILTERS * ROWS * STRIDE]{};
+        Lanes weight_gradient[PARAMETERS];
+    };
+
+    template <int Groups>
+    static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
+        for (int group = 0; group < groups; ++group)
+            convolve(parameters, input[group], state.output[group], state.largest[group]);
+    }
+
+    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if asked.
+    template <int Groups>
+    static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
+                         Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
+        std::memset(state.weight_gradient, 0, sizeof state.weight_gradient);
+        for (int group = 0; group < groups; ++group) {
+            unpool(state.gradient[group], state.largest[group], state.unpooled, state.weight_gradient + WEIGHTS);
+            add_weight_gradient(input[group], state.unpooled, state.weight_gradient);
+            if (input_gradient) find_input_gradient(parameters, state.unpooled, input_gradient[group]);
+        }
+        for (int i = 0; i < PARAMETERS; ++i) gradient[i] += sum(state.weight_gradient[i]);
+    }
+
+   private:
+    // Outputs found at once: the one of a pool's window; without a pool, several of a row.
+    static constexpr int ACROSS = Pool > 1 ? 1 : part_of(Output::WIDTH, 4);
+
+    static void convolve(const float* parameters, const Lanes* input, Lanes* output, LaneByte* largest) {
+        // Registers: an accumulator for each filter and pixel, the pixels, a weight.
+        constexpr int PIXELS = ACROSS * Pool * Pool, MOST = (REGISTERS - 4) / PIXELS;
+        in_parts<FILTERS, part_of(FILTERS, MOST > 1 ? MOST : 1)>([&](auto filters, int filter) {
+            for (int row = 0; row < Output::HEIGHT; ++row)
+                in_parts<Output::WIDTH, ACROSS>([&](auto outputs, int column) {
+                    convolve_block<filters, outputs * Pool>(parameters, input, filter, row, column, output, largest);
+                });
+        });
+    }
+
+    template <int Filters, int Columns>
+    static void convolve_block(const float* parameters, const Lanes* input, int filter, int row, int column,
+                               Lanes* output, LaneByte* largest) {
+        Lanes block[Filters][Pool * Columns];
+#pragma GCC unroll 32
+        for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 32
+            for (int pixel = 0; pixel < Pool * Columns; ++pixel)
+                block[f][pixel] = broadcast(parameters[WEIGHTS + filter + f]);
+        for (int channel = 0; channel < CHANNELS; ++channel) {
+            const Lanes* corner = input + channel * Input::PIXELS + row * Pool * Input::WIDTH + column * Pool;
+            const float* weight = parameters + (filter * CHANNELS + channel) * TAPS;
+#pragma GCC unroll 8
+            for (int y = 0; y < KernelHeight; ++y)
+#pragma GCC unroll 8
+                for (int x = 0; x < KernelWidth; ++x)
+#pragma GCC unroll 32
+                    for (int f = 0; f < Filters; ++f) {
+                        const Lanes w = broadcast(weight[f * CHANNELS * TAPS + y * KernelWidth + x]);
+#pragma GCC unroll 32
+                        for (int pixel = 0; pixel < Pool * Columns; ++pixel)
+                            block[f][pixel] +=
+                                w * corner[(pixel / Columns + y) * Input::WIDTH + pixel % Columns + x];
+                    }
+        }
+#pragma GCC unroll 32
+        for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 32
+            for (int out = 0; out < Columns / Pool; ++out) {
+                const int at = (filter + f) * Output::PIXELS + row * Output::WIDTH + column + out;
+                pool(block[f] + out, output[at], largest[at]);
+            }
+    }
+
+    // The largest of a window's pixels, the first of them among equals, and NaN before all, as torch has it.
+    static void pool(const Lanes* window, Lanes& output, LaneByte& largest) {
+        Lanes most = window[0];
+        LaneIndex which{};
+#pragma GCC unroll 32
+        for (int pixel = 1; pixel < Pool * Pool; ++pixel) {
+            const LaneIndex larger = (window[pixel] > most) | (window[pixel] != window[pixel]);
+            most = larger ? window[pixel] : most;
+            which = larger ? LaneIndex{} + pixel : which;
+        }
+        if (Rectified) {
+            which = most <= Lanes{} ? LaneIndex{} + NONE : which;
+            most = most < Lanes{} ? Lanes{} : most;  // this way round NaN stays NaN
+        }
+        output = most;
+        largest = __builtin_convertvector(which, LaneByte);
+    }
+
+    // The gradient before the pool, and the biases' share of it.
+    static void unpool(const Lanes* gradient, const LaneByte* largest, Lanes* unpooled, Lanes* bias_gradient) {
+        for (int filter = 0; filter < FILTERS; ++filter)
+            for (int row = 0; row < Output::HEIGHT; ++row)
+                for (int column = 0; column < Output::WIDTH; ++column) {
+                    const int at = filter * Output::PIXELS + row * Output::WIDTH + column;
+                    const LaneIndex which = __builtin_convertvector(largest[at], LaneIndex);
+                    Lanes* corner = unpooled + (filter * ROWS + row * Pool) * STRIDE + MARGIN + column * Pool;
+#pragma GCC unroll 32
+                    for (int pixel = 0; pixel < Pool * Pool; ++pixel)
+                        corner[pixel / Pool * STRIDE + pixel % Pool] = which == pixel ? gradient[at] : Lanes{};
+                    bias_gradient[filter] += which != NONE ? gradient[at] : Lanes{};
+                }
+    }
+
+    static void add_weight_gradient(const Lanes* input, const Lanes* unpooled, Lanes* weight_gradient) {
+        // Registers: an accumulator for each filter and tap, a gradient for each filter, a pixel.
+        constexpr int KERNEL_ROWS = part_of(KernelHeight, (REGISTERS - 5) / KernelWidth > 1 ? (REGISTERS - 5) / KernelWidth : 1);
+        constexpr int MOST = (REGISTERS - 5) / (KERNEL_ROWS * KernelWidth);
+        in_parts<FILTERS, part_of(FILTERS, MOST > 1 ? MOST : 1)>([&](auto filters, int filter) {
+            for (int channel = 0; channel < CHANNELS; ++channel)
+                in_parts<KernelHeight, KERNEL_ROWS>([&](auto rows, int y) {
+                    correlate<filters, rows>(input + channel * Input::PIXELS + y * Input::WIDTH,
+                                             unpooled + filter * ROWS * STRIDE + MARGIN,
+                                             weight_gradient + (filter * CHANNELS + channel) * TAPS + y * KernelWidth);
+                });
+        });
+    }
+
+    template <int Filters, int KernelRows>
+    static void correlate(const Lanes* input, const Lanes* unpooled, Lanes* weight_gradient) {
+        Lanes taps[Filters][KernelRows * KernelWidth]{};
+        for (int row = 0; row < ROWS; ++row)
+            for (int column = 0; column < COLUMNS; ++column) {
+                Lanes gradient[Filters];
+#pragma GCC unroll 32
+                for (int f = 0; f < Filters; ++f) gradient[f] = unpooled[(f * ROWS + row) * STRIDE + column];
+#pragma GCC unroll 32
+                for (int tap = 0; tap < KernelRows * KernelWidth; ++tap) {
+                    const Lanes pixel = input[(row + tap / KernelWidth) * Input::WIDTH + column + tap % KernelWidth];
+#pragma GCC unroll 32
+                    for (int f = 0; f < Filters; ++f) taps[f][tap] += gradient[f] * pixel;
+                }
+            }
+#pragma GCC unroll 32
+        for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 32
+            for (int tap = 0; tap < KernelRows * KernelWidth; ++tap)
+                weight_gradient[f * CHANNELS * TAPS + tap] += taps[f][tap];
+    }
+
+    static void find_input_gradient(const float* weights, const Lanes* unpooled, Lanes* input_gradient) {
+        static_assert(ROWS + KernelHeight - 1 <= Input::HEIGHT);
+        constexpr int COLUMNS_AT_ONCE = part_of(Input::WIDTH, 4), MOST = (REGISTERS - 4) / COLUMNS_AT_ONCE;
+        in_parts<CHANNELS, part_of(CHANNELS, MOST > 1 ? MOST : 1)>([&](auto channels, int channel) {
+            for (int row = 0; row < Input::HEIGHT; ++row)
+                in_parts<Input::WIDTH, COLUMNS_AT_ONCE>([&](auto columns, int column) {
+                    spread<channels, columns>(weights + channel * TAPS, unpooled, row, column,
+                                              input_gradient + channel * Input::PIXELS);
+                });
+        });
+    }
+
+    template <int Channels, int Columns>
+    static void spread(const float* weights, const Lanes* unpooled, int row, int column, Lanes* input_gradient) {
+        Lanes block[Channels][Columns]{};
+        const int first = row < ROWS ? 0 : row - ROWS + 1, last = row < KernelHeight ? row : KernelHeight - 1;
+        for (int filter = 0; filter < FILTERS; ++filter)
+            for (int y = first; y <= last; ++y) {
+                const Lanes* gradient = unpooled + (filter * ROWS + row - y) * STRIDE + MARGIN + column;
+                const float* weight = weights + filter * CHANNELS * TAPS + y * KernelWidth;
+#pragma GCC unroll 8
+                for (int x = 0; x < KernelWidth; ++x)
+#pragma GCC unroll 32
+                    for (int c = 0; c < Channels; ++c) {
+                        const Lanes w = broadcast(weight[c * TAPS + x]);
+#pragma GCC unroll 32
+                        for (int pixel = 0; pixel < Columns; ++pixel) block[c][pixel] += w * gradient[pixel - x];
+                    }
+            }
+#pragma GCC unroll 32
+        for (int c = 0; c < Channels; ++c)
+#pragma GCC unroll 32
+            for (int pixel = 0; pixel < Columns; ++pixel)
+                input_gradient[c * Input::PIXELS + row * Input::WIDTH + column + pixel] = block[c][pixel];
+    }
+};
+
+}  // namespace native

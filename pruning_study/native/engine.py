@@ -1,0 +1,161 @@
+"""The engine that calls a compiled library; everything that it is given is checked before any pointer is made."""
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from pruning_study.examples import Examples
+from pruning_study.native import compiler
+from pruning_study.native.errors import NativeError
+from pruning_study.native.stack import ImageShape, Stack, read
+
+if TYPE_CHECKING:
+    from pruning_study.engines import Optimizer
+
+CLOSE = 1e-4
+POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+
+
+def load(model: nn.Module, image_shape: ImageShape) -> "Native":
+    """The native engine of a model, compiled where it is not there yet.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Its layers count, not its weights.
+    image_shape : (channels, height, width)
+
+    Raises
+    ------
+    NativeError
+        Where the model or the machine is not for it.
+    """
+    stack = read(model, image_shape)
+    engine = Native(stack, _open(compiler.library(stack.network)))
+    # A method `stack` that says what the model does not do, or a compiler that errs, is found here.
+    images = torch.randn(5, *image_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(images)
+    if not torch.allclose(engine.logits(model, images), expected, rtol=CLOSE, atol=CLOSE, equal_nan=True):
+        raise NativeError(f"its logits are not those of {type(model).__name__}")
+    return engine
+
+
+@cache
+def _open(path: Path) -> ctypes.CDLL:
+    # Calls of a CDLL release the interpreter's lock.
+    try:
+        library = ctypes.CDLL(str(path))
+        library.train.argtypes = [POINTER] * 7 + [COUNT] + [NUMBER] * 3
+        library.train.restype = ctypes.c_double
+        library.logits.argtypes = [POINTER, POINTER, COUNT, POINTER]
+        library.logits.restype = None
+        library.gradient.argtypes = [POINTER, POINTER, POINTER, COUNT, POINTER]
+        library.gradient.restype = None
+    except (OSError, AttributeError) as error:
+        raise NativeError(f"{path} does not load (delete it, and it is made anew): {error}") from error
+    return library
+
+
+class Native:
+    """The engine of one stack of layers, on one core.
+
+    Parameters
+    ----------
+    stack : Stack
+    library : ctypes.CDLL
+        Its compiled network.
+    """
+
+    name = "native"
+    layout: torch.memory_format | None = torch.contiguous_format
+
+    def __init__(self, stack: Stack, library: ctypes.CDLL) -> None:
+        self._stack = stack
+        self._library = library
+
+    def train_epoch(
+        self,
+        model: nn.Module,
+        train: Examples,
+        batches: Sequence[Tensor],
+        optimizer: "Optimizer",
+        masks: Mapping[str, Tensor],
+        augment: Callable[[Tensor], Tensor] | None = None,
+    ) -> float:
+        if augment:
+            raise ValueError("the native engine does not augment images")
+        images, labels = self._checked_images(train.images), self._checked_labels(train)
+        order = torch.cat(list(batches)).contiguous()
+        if order.dtype != torch.int64 or order.device.type != "cpu" or len(order) == 0:
+            raise ValueError("batches should be indices, int64 on the cpu")
+        if order.min() < 0 or order.max() >= len(labels):
+            raise ValueError(f"batches have indices outside [0, {len(labels)})")
+        sizes = torch.tensor([len(batch) for batch in batches])
+        weights = self._flat(dict(model.named_parameters()))
+        velocity = self._flat(optimizer.velocity)
+        mask = self._flat(_factors(model, masks)) if masks else None
+        loss = self._library.train(
+            *(weights.data_ptr(), velocity.data_ptr(), mask.data_ptr() if mask is not None else None),
+            *(images.data_ptr(), labels.data_ptr(), order.data_ptr(), sizes.data_ptr(), len(sizes)),
+            *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
+        )
+        self._copy(weights, dict(model.named_parameters()))
+        self._copy(velocity, optimizer.velocity)
+        return loss / len(order)
+
+    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        images = self._checked_images(images)
+        weights = self._flat(dict(model.named_parameters()))
+        scores = torch.empty(len(images), self._stack.classes)
+        self._library.logits(weights.data_ptr(), images.data_ptr(), len(images), scores.data_ptr())
+        return scores
+
+    def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
+        images, labels = self._checked_images(train.images), self._checked_labels(train)
+        parameters = dict(model.named_parameters())
+        weights = self._flat(parameters)
+        flat = torch.empty_like(weights)
+        self._library.gradient(weights.data_ptr(), images.data_ptr(), labels.data_ptr(), len(labels), flat.data_ptr())
+        gradient = {name: torch.empty_like(parameter) for name, parameter in parameters.items()}
+        self._copy(flat, gradient)
+        return gradient
+
+    def _checked_images(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.float32 or images.device.type != "cpu":
+            raise ValueError(f"images should be float32 on the cpu, not {images.dtype} on {images.device}")
+        if images.shape[1:] != self._stack.image_shape:
+            raise ValueError(f"images should have shape {self._stack.image_shape}, not {tuple(images.shape[1:])}")
+        if not images.is_contiguous():
+            raise ValueError("images should be contiguous in memory, channels before rows before columns")
+        return images
+
+    def _checked_labels(self, examples: Examples) -> Tensor:
+        labels, classes = examples.labels, self._stack.classes
+        if labels.dtype != torch.int64 or labels.device.type != "cpu" or not labels.is_contiguous():
+            raise ValueError("labels should be int64 on the cpu, contiguous")
+        if labels.shape != (len(examples.images),) or len(labels) == 0:
+            raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {len(examples.images)} images")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"labels should be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
+        return labels
+
+    def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """A copy of tensors, by the names of the parameters, one behind the other as the library has them."""
+        return torch.cat([tensors[name].detach().reshape(-1) for name in self._stack.parameters])
+
+    def _copy(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
+        parts = flat.split([tensors[name].numel() for name in self._stack.parameters])
+        with torch.no_grad():
+            for name, part in zip(self._stack.parameters, parts, strict=True):
+                tensors[name].copy_(part.view(tensors[name].shape))
+
+
+def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    ones = {name: torch.ones_like(parameter) for name, parameter in model.named_parameters()}
+    return ones | {name: mask.float() for name, mask in masks.items()}

@@ -1,0 +1,144 @@
+// A linear layer with the ReLU behind it.
+#pragma once
+
+#include "lanes.hpp"
+
+namespace native {
+
+// Calls body(integral_constant<int, groups>) for 1 <= groups <= Groups.
+template <int Groups, class Body>
+inline void with_constant(int groups, Body&& body) {
+    if constexpr (Groups > 1)
+        if (groups < Groups) return with_constant<Groups - 1>(groups, body);
+    body(std::integral_constant<int, Groups>{});
+}
+
+template <int Inputs, int Outputs, bool Rectified>
+struct Linear {
+    static constexpr int INPUTS = Inputs, OUTPUTS = Outputs;
+    static constexpr int WEIGHTS = Outputs * Inputs, PARAMETERS = WEIGHTS + Outputs;
+    static constexpr long MULTIPLICATIONS = WEIGHTS;
+    static constexpr int VECTORS = (Inputs + WIDTH - 1) / WIDTH;
+
+    template <int Groups>
+    struct State {
+        Lanes output[Groups][OUTPUTS];
+        Lanes gradient[Groups][OUTPUTS];
+        Lanes images[Groups * WIDTH][VECTORS];  // the input, a row for each image
+    };
+
+    template <int Groups>
+    static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
+        with_constant<Groups>(groups, [&](auto count) {
+            multiply<count>(parameters, INPUTS, 1, parameters + WEIGHTS, input, state.output);
+        });
+        if (Rectified)
+            for (int group = 0; group < groups; ++group)
+                for (Lanes& value : state.output[group]) value = value < Lanes{} ? Lanes{} : value;
+    }
+
+    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if asked.
+    template <int Groups>
+    static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
+                         Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
+        for (int group = 0; group < groups; ++group)
+            for (int unit = 0; unit < OUTPUTS; ++unit) {
+                Lanes& value = state.gradient[group][unit];
+                if (Rectified) value = state.output[group][unit] <= Lanes{} ? Lanes{} : value;
+                gradient[WEIGHTS + unit] += sum(value);
+            }
+        for (int group = 0; group < groups; ++group) turn(input[group], state.images + group * WIDTH);
+        add_weight_gradient(state.gradient, state.images, groups * WIDTH, gradient);
+        if (input_gradient)
+            with_constant<Groups>(groups, [&](auto count) {
+                multiply<count>(parameters, 1, INPUTS, nullptr, state.gradient, input_gradient);
+            });
+    }
+
+   private:
+    // to[group][row] = bias[row] + sum over k of weights[row * row_stride + k * stride] * from[group][k]
+    template <int Groups, int Terms, int Rows>
+    static void multiply(const float* weights, int row_stride, int stride, const float* bias,
+                         const Lanes (*from)[Terms], Lanes (*to)[Rows]) {
+        in_parts<Rows, part_of(Rows, (REGISTERS - Groups - 2) / Groups)>([&](auto rows, int row) {
+            multiply_rows<rows, Groups>(weights + row * row_stride, row_stride, stride, bias ? bias + row : nullptr,
+                                        from, to, row);
+        });
+    }
+
+    // A weight, once in a register, serves all groups, and a value serves several rows.
+    template <int Rows, int Groups, int Terms, int AllRows>
+    static void multiply_rows(const float* weights, int row_stride, int stride, const float* bias,
+                              const Lanes (*from)[Terms], Lanes (*to)[AllRows], int row) {
+        Lanes block[Rows][Groups];
+#pragma GCC unroll 32
+        for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 32
+            for (int group = 0; group < Groups; ++group) block[r][group] = bias ? broadcast(bias[r]) : Lanes{};
+        for (int k = 0; k < Terms; ++k)
+#pragma GCC unroll 32
+            for (int r = 0; r < Rows; ++r) {
+                const Lanes weight = broadcast(weights[r * row_stride + k * stride]);
+#pragma GCC unroll 32
+                for (int group = 0; group < Groups; ++group) block[r][group] += weight * from[group][k];
+            }
+#pragma GCC unroll 32
+        for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 32
+            for (int group = 0; group < Groups; ++group) to[group][row + r] = block[r][group];
+    }
+
+    // A row for each image, from a lane for each.
+    static void turn(const Lanes* input, Lanes (*images)[VECTORS]) {
+        for (int vector = 0; vector < VECTORS; ++vector) {
+            Lanes rows[WIDTH];
+#pragma GCC unroll 16
+            for (int i = 0; i < WIDTH; ++i)
+                rows[i] = vector * WIDTH + i < INPUTS ? input[vector * WIDTH + i] : Lanes{};
+            transpose(rows);
+#pragma GCC unroll 16
+            for (int i = 0; i < WIDTH; ++i) images[i][vector] = rows[i];
+        }
+    }
+
+    // The one product that sums over images: with a row for each image, the lanes are inputs instead, and no lane has
+    // to be added to another.
+    static void add_weight_gradient(const Lanes (*output_gradient)[OUTPUTS], const Lanes (*images)[VECTORS], int count,
+                                    float* gradient) {
+        constexpr int ACROSS = part_of(VECTORS, 4), MOST = (REGISTERS - ACROSS - 2) / ACROSS;
+        in_parts<VECTORS, ACROSS>([&](auto vectors, int vector) {
+            in_parts<OUTPUTS, part_of(OUTPUTS, MOST)>([&](auto rows, int row) {
+                sum_over_images<rows, vectors>(output_gradient, images, count, row, vector, gradient);
+            });
+        });
+    }
+
+    template <int Rows, int Vectors>
+    static void sum_over_images(const Lanes (*output_gradient)[OUTPUTS], const Lanes (*images)[VECTORS], int count,
+                                int row, int vector, float* gradient) {
+        Lanes block[Rows][Vectors]{};
+        for (int image = 0; image < count; ++image) {
+            const float* of_image = reinterpret_cast<const float*>(output_gradient[image / WIDTH] + row) + image % WIDTH;
+#pragma GCC unroll 32
+            for (int r = 0; r < Rows; ++r) {
+                const Lanes g = broadcast(of_image[r * WIDTH]);
+#pragma GCC unroll 32
+                for (int v = 0; v < Vectors; ++v) block[r][v] += g * images[image][vector + v];
+            }
+        }
+#pragma GCC unroll 32
+        for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 32
+            for (int v = 0; v < Vectors; ++v) add(gradient + (row + r) * INPUTS, (vector + v) * WIDTH, block[r][v]);
+    }
+
+    // The last vector of a row of weights may reach beyond it.
+    static void add(float* row, int start, Lanes values) {
+        if (start + WIDTH <= INPUTS)
+            store(row + start, load(row + start) + values);
+        else
+            for (int i = start; i < INPUTS; ++i) row[i] += values[i - start];
+    }
+};
+
+}  // namespace native

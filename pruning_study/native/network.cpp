@@ -1,0 +1,23 @@
+// What `compiler.py` builds for each model, with its layers as NETWORK.
+#include "network.hpp"
+
+using namespace native;
+using Model = NETWORK;
+
+extern "C" {
+
+double train(float* parameters, float* velocity, const float* mask, const float* images, const int64_t* labels,
+             const int64_t* order, const int64_t* batch_sizes, int64_t batches, float learning_rate, float momentum,
+             float weight_decay) {
+    return std::make_unique<Model>()->train(parameters, velocity, mask, {images, labels}, order, batch_sizes, batches,
+                                            {learning_rate, momentum, weight_decay});
+}
+
+void logits(const float* parameters, const float* images, int64_t count, float* scores) {
+    std::make_unique<Model>()->logits(parameters, images, count, scores);
+}
+
+void gradient(const float* parameters, const float* images, const int64_t* labels, int64_t count, float* gradient) {
+    std::make_unique<Model>()->gradient(parameters, {images, labels}, count, gradient);
+}
+}

@@ -1,0 +1,178 @@
+// A stack of layers, and what is done with it: an epoch of training, logits, the gradient over a set.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "convolution.hpp"
+#include "linear.hpp"
+
+namespace native {
+
+struct Optimizer {
+    float learning_rate, momentum, weight_decay;
+};
+
+struct Examples {
+    const float* images;    // [N][pixels]
+    const int64_t* labels;  // [N]
+};
+
+template <class... Layers>
+class Network {
+    template <std::size_t I>
+    using Layer = std::tuple_element_t<I, std::tuple<Layers...>>;
+    static constexpr std::size_t LAST = sizeof...(Layers) - 1;
+    // So many groups of WIDTH images go through the network at once: enough for the tiles of the linear layers, and
+    // few enough for all that is stored on the way to stay in the second-level cache.
+    static constexpr int GROUPS = 4;
+
+   public:
+    static constexpr int PIXELS = Layer<0>::INPUTS, CLASSES = Layer<LAST>::OUTPUTS;
+    static constexpr int PARAMETERS = (Layers::PARAMETERS + ...);
+
+    // Stochastic gradient descent over all batches; the sum of the images' losses.
+    double train(float* parameters, float* velocity, const float* mask, Examples examples, const int64_t* order,
+                 const int64_t* batch_sizes, int64_t batches, Optimizer optimizer) {
+        double loss = 0;
+        for (int64_t batch = 0; batch < batches; ++batch) {
+            loss += differentiate(parameters, examples, order, batch_sizes[batch], batch_sizes[batch]);
+            step(parameters, velocity, mask, optimizer);
+            order += batch_sizes[batch];
+        }
+        return loss;
+    }
+
+    void logits(const float* parameters, const float* images, int64_t count, float* scores) {
+        for (int64_t start = 0; start < count; start += CHUNK) {
+            const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start));
+            gather(images, nullptr, start, size);
+            forward<0>(parameters, input_, groups_of(size));
+            for (int image = 0; image < size; ++image)
+                for (int label = 0; label < CLASSES; ++label) scores[(start + image) * CLASSES + label] = score(image, label);
+        }
+    }
+
+    // Of the mean loss over all images.
+    void gradient(const float* parameters, Examples examples, int64_t count, float* gradient) {
+        // Summed in double: of 60,000 images single precision would lose the last digits.
+        std::vector<double> total(PARAMETERS);
+        std::vector<int64_t> order(BATCH);
+        for (int64_t start = 0; start < count; start += BATCH) {
+            const int64_t size = std::min(BATCH, count - start);
+            for (int64_t i = 0; i < size; ++i) order[i] = start + i;
+            differentiate(parameters, examples, order.data(), size, count);
+            for (int i = 0; i < PARAMETERS; ++i) total[i] += gradient_[i];
+        }
+        std::copy(total.begin(), total.end(), gradient);
+    }
+
+   private:
+    static constexpr int CHUNK = GROUPS * WIDTH;
+    static constexpr int64_t BATCH = 128;
+
+    Lanes input_[GROUPS][PIXELS];
+    std::tuple<typename Layers::template State<GROUPS>...> states_;
+    float gradient_[PARAMETERS];
+
+    static int groups_of(int images) { return (images + WIDTH - 1) / WIDTH; }
+
+    // The gradient of a batch's summed loss divided by `divisor`, into gradient_; its summed loss.
+    double differentiate(const float* parameters, Examples examples, const int64_t* order, int64_t count,
+                         int64_t divisor) {
+        std::fill_n(gradient_, PARAMETERS, 0.0f);
+        double loss = 0;
+        for (int64_t start = 0; start < count; start += CHUNK) {
+            const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start)), groups = groups_of(size);
+            gather(examples.images, order + start, 0, size);
+            forward<0>(parameters, input_, groups);
+            loss += cross_entropy(examples.labels, order + start, size, 1.0f / static_cast<float>(divisor));
+            backward<0>(parameters, input_, nullptr, gradient_, groups);
+        }
+        return loss;
+    }
+
+    template <std::size_t I>
+    void forward(const float* parameters, const Lanes (*input)[Layer<I>::INPUTS], int groups) {
+        auto& state = std::get<I>(states_);
+        Layer<I>::forward(parameters, input, state, groups);
+        if constexpr (I < LAST) forward<I + 1>(parameters + Layer<I>::PARAMETERS, state.output, groups);
+    }
+
+    template <std::size_t I>
+    void backward(const float* parameters, const Lanes (*input)[Layer<I>::INPUTS],
+                  Lanes (*input_gradient)[Layer<I>::INPUTS], float* gradient, int groups) {
+        auto& state = std::get<I>(states_);
+        if constexpr (I < LAST)
+            backward<I + 1>(parameters + Layer<I>::PARAMETERS, state.output, state.gradient,
+                            gradient + Layer<I>::PARAMETERS, groups);
+        Layer<I>::backward(parameters, input, state, input_gradient, gradient, groups);
+    }
+
+    // Images order[0..size), or start..start + size, each into a lane; lanes that are left over get black ones.
+    void gather(const float* images, const int64_t* order, int64_t start, int size) {
+        static const float black[PIXELS]{};
+        for (int group = 0; group < groups_of(size); ++group) {
+            const float* rows[WIDTH];
+            for (int lane = 0; lane < WIDTH; ++lane) {
+                const int image = group * WIDTH + lane;
+                rows[lane] = image < size ? images + (order ? order[image] : start + image) * PIXELS : black;
+            }
+            gather_pixels(rows, input_[group]);
+        }
+    }
+
+    static void gather_pixels(const float* const (&rows)[WIDTH], Lanes* pixels) {
+        if constexpr (PIXELS < WIDTH) {
+            for (int pixel = 0; pixel < PIXELS; ++pixel)
+                for (int lane = 0; lane < WIDTH; ++lane) pixels[pixel][lane] = rows[lane][pixel];
+        } else {
+            for (int next = 0; next < PIXELS; next += WIDTH) {
+                const int pixel = std::min(next, PIXELS - WIDTH);  // the last ones overlap those before
+                Lanes block[WIDTH];
+#pragma GCC unroll 16
+                for (int lane = 0; lane < WIDTH; ++lane) block[lane] = load(rows[lane] + pixel);
+                transpose(block);
+#pragma GCC unroll 16
+                for (int i = 0; i < WIDTH; ++i) pixels[pixel + i] = block[i];
+            }
+        }
+    }
+
+    float score(int image, int label) const {
+        return std::get<LAST>(states_).output[image / WIDTH][label][image % WIDTH];
+    }
+
+    // The summed loss of a chunk; its gradient, times `scale`, where the last layer's backward pass finds it.
+    double cross_entropy(const int64_t* labels, const int64_t* order, int size, float scale) {
+        auto& gradient = std::get<LAST>(states_).gradient;
+        double loss = 0;
+        for (int image = 0; image < groups_of(size) * WIDTH; ++image) {
+            float most = score(image, 0), total = 0, power[CLASSES];
+            for (int label = 1; label < CLASSES; ++label) most = std::max(most, score(image, label));
+            for (int label = 0; label < CLASSES; ++label)
+                total += power[label] = std::exp(score(image, label) - most);
+            const bool counts = image < size;
+            const int64_t right = counts ? labels[order[image]] : -1;
+            if (counts) loss += std::log(total) + most - score(image, static_cast<int>(right));
+            for (int label = 0; label < CLASSES; ++label)
+                gradient[image / WIDTH][label][image % WIDTH] =
+                    counts ? (power[label] / total - (label == right)) * scale : 0.0f;
+        }
+        return loss;
+    }
+
+    // SGD with Nesterov's momentum, as torch writes it.
+    void step(float* parameters, float* velocity, const float* mask, Optimizer optimizer) const {
+        for (int i = 0; i < PARAMETERS; ++i) {
+            float slope = gradient_[i] * (mask ? mask[i] : 1.0f) + optimizer.weight_decay * parameters[i];
+            velocity[i] = optimizer.momentum * velocity[i] + slope;
+            parameters[i] -= optimizer.learning_rate * (slope + optimizer.momentum * velocity[i]);
+        }
+    }
+};
+
+}  // namespace native

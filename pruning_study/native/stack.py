@@ -1,0 +1,191 @@
+"""A model as the native engine sees it: a stack of layers whose sizes are all known."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from pruning_study.native.errors import NativeError
+
+# Values that a layer may hand on for one image: beyond it caches overflow, and torch is the faster engine.
+LARGEST = 250_000
+LARGEST_POOL = 11  # the headers number the pixels of a window in a byte
+
+ImageShape = tuple[int, int, int]  # channels, height, width
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution of stride 1 without padding, the max-pool and the ReLU behind it."""
+
+    layer: nn.Conv2d
+    given: ImageShape
+    made: ImageShape
+    pool: int = 1
+    rectified: bool = False
+
+    @property
+    def read(self) -> ImageShape:
+        """What it reads of the image that it is given."""
+        (height, width), (rows, columns) = self.made[1:], self.layer.kernel_size
+        return self.given[0], height * self.pool + rows - 1, width * self.pool + columns - 1
+
+    def __str__(self) -> str:
+        kernel = ", ".join(str(side) for side in self.layer.kernel_size)
+        return f"Convolution<{_image(self.given)}, {_image(self.made)}, {kernel}, {self.pool}, {_bool(self.rectified)}>"
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer and the ReLU behind it."""
+
+    layer: nn.Linear
+    rectified: bool = False
+
+    def __str__(self) -> str:
+        return f"Linear<{self.layer.in_features}, {self.layer.out_features}, {_bool(self.rectified)}>"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Layers in their order.
+
+    Parameters
+    ----------
+    network : str
+        Their C++ type.
+    parameters : tuple of str
+        State-dict names of the parameters in the order of the layers, each layer's weight before its bias.
+    image_shape : (channels, height, width)
+    classes : int
+    """
+
+    network: str
+    parameters: tuple[str, ...]
+    image_shape: ImageShape
+    classes: int
+
+
+def read(model: nn.Module, image_shape: ImageShape) -> Stack:
+    """The stack that a model is.
+
+    Parameters
+    ----------
+    model : nn.Module
+        An `nn.Sequential`, or a module whose method `stack` returns the `nn.Sequential` of its own layers that it
+        computes the same as.
+    image_shape : (channels, height, width)
+
+    Raises
+    ------
+    NativeError
+        Where it is none, or has a layer that the headers do not.
+    """
+    layers = _cropped(_layers(_sequential(model), image_shape))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    parameters = [parameter for item in layers for parameter in item.layer.parameters()]
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        raise NativeError("layers of the model share weights")
+    if names.keys() != {id(parameter) for parameter in parameters}:
+        raise NativeError("the model has parameters outside its stack of layers")
+    for parameter in parameters:
+        if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
+            raise NativeError(f"{names[id(parameter)]} is not a trainable float32 parameter on the cpu")
+    last = layers[-1]
+    if not isinstance(last, Linear):
+        raise NativeError("the last layer of the model is not linear")
+    return Stack(
+        f"Network<{', '.join(str(item) for item in layers)}>",
+        tuple(names[id(parameter)] for parameter in parameters),
+        image_shape,
+        last.layer.out_features,
+    )
+
+
+def _sequential(model: nn.Module) -> Iterable[nn.Module]:
+    stack = model if type(model) is nn.Sequential else getattr(model, "stack", lambda: None)()
+    if not isinstance(stack, nn.Sequential):
+        raise NativeError(f"{type(model).__name__} is no nn.Sequential, nor does a method `stack` give it as one")
+    for module in (model, *stack):
+        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        if any(hooks) or "forward" in vars(module):
+            raise NativeError(f"a hook changes what {type(module).__name__} does")
+    return stack
+
+
+def _layers(modules: Iterable[nn.Module], image_shape: ImageShape) -> list[Convolution | Linear]:
+    layers: list[Convolution | Linear] = []
+    for module in modules:
+        last = layers[-1] if layers else None
+        if type(module) is nn.Conv2d:
+            layers.append(_convolution(module, image_shape if last is None else _image_from(last)))
+        elif type(module) is nn.Linear:
+            layers.append(_linear(module))
+        elif type(module) is nn.ReLU and last:
+            layers[-1] = replace(last, rectified=True)
+        elif type(module) is nn.MaxPool2d and isinstance(last, Convolution) and last.pool == 1:
+            # Whether the ReLU stands before the pool or behind it, the result and its gradient are the same.
+            layers[-1] = _pooled(last, module)
+        elif not (type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)):
+            raise NativeError(f"it does not know {module} where it stands in the model")
+    if not layers:
+        raise NativeError("the model has no layers")
+    return layers
+
+
+def _image_from(last: Convolution | Linear) -> ImageShape:
+    if isinstance(last, Linear):
+        raise NativeError("a convolution follows a linear layer")
+    return last.made
+
+
+def _convolution(layer: nn.Conv2d, given: ImageShape) -> Convolution:
+    plain = layer.stride == layer.dilation == (1, 1) and layer.groups == 1 and layer.padding in ((0, 0), "valid")
+    if not plain or layer.bias is None:
+        raise NativeError(f"it knows convolutions of stride 1, with bias, without padding, and not {layer}")
+    height, width = (side - kernel + 1 for side, kernel in zip(given[1:], layer.kernel_size, strict=True))
+    return Convolution(layer, given, _bounded((layer.out_channels, height, width)))
+
+
+def _linear(layer: nn.Linear) -> Linear:
+    if layer.bias is None:
+        raise NativeError(f"it knows linear layers with bias, and not {layer}")
+    _bounded((layer.in_features, 1, 1))
+    return Linear(layer)
+
+
+def _pooled(convolution: Convolution, pool: nn.MaxPool2d) -> Convolution:
+    size, stride = (value if isinstance(value, tuple) else (value,) * 2 for value in (pool.kernel_size, pool.stride))
+    plain = (pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices) == (0, 1, False, False)
+    if not plain or size != stride or size[0] != size[1] or size[0] > LARGEST_POOL:
+        raise NativeError(f"it knows square max-pools whose stride is their size, up to {LARGEST_POOL}, and not {pool}")
+    filters, height, width = convolution.made
+    return replace(convolution, made=_bounded((filters, height // size[0], width // size[0])), pool=size[0])
+
+
+def _bounded(shape: ImageShape) -> ImageShape:
+    channels, height, width = shape
+    if min(shape) < 1:
+        raise NativeError("an image is too small for the layers")
+    if channels * height * width > LARGEST:
+        raise NativeError(f"a layer of the model has more than {LARGEST:,} values for an image")
+    return shape
+
+
+def _cropped(layers: list[Convolution | Linear]) -> list[Convolution | Linear]:
+    """Convolutions without the rows and columns that a later pool drops: nothing reads them."""
+    for index in range(len(layers) - 1, 0, -1):
+        here, before = layers[index], layers[index - 1]
+        if isinstance(here, Convolution) and isinstance(before, Convolution):
+            layers[index] = replace(here, given=here.read)
+            layers[index - 1] = replace(before, made=here.read)
+    return layers
+
+
+def _image(shape: ImageShape) -> str:
+    return f"Image<{', '.join(str(side) for side in shape)}>"
+
+
+def _bool(value: bool) -> str:
+    return str(value).lower()
