@@ -10,7 +10,7 @@ import click
 
 from analysis.command_line import SETTINGS, Group
 from pruning_study import __version__
-from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name, text
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, default_text, option_name, text
 from pruning_study.interrupts import interrupt_once
 
 
@@ -97,6 +97,25 @@ def prune(**typed: Any) -> None:
     from pruning_study import jobs
 
     click.echo(jobs.prune(config, _as_typed(typed)))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_options(StudyConfig)
+def study(file: Path, **typed: Any) -> None:
+    """Make all runs of the grid in FILE, a YAML file, that are not there yet, on all cores."""
+    config = StudyConfig(**typed)
+    if config.dry_run:
+        from pruning_study import preview
+
+        click.echo(preview.show(file, config))
+        return
+    from pruning_study import workers
+
+    workers.start_server()
+    from pruning_study import study
+
+    study.run(file, config, _as_typed({"file": file, **typed}))
 
 
 @cli.command()

@@ -19,6 +19,7 @@ from pruning_study.recipes import RECIPES
 
 AUTO = "auto"
 LARGEST = 2**31 - 1
+PROTOCOLS = ("paper", "released")
 Check = Callable[[str], Any]
 
 
@@ -123,9 +124,7 @@ class TrainConfig:
     recipe: str | None = _option(
         AUTO, _choice(RECIPES), f"Training schedule, {' or '.join(RECIPES)}. Auto: the model's own."
     )
-    protocol: str = _option(
-        "paper", _choice(("paper", "released")), "paper, its text; or released, what its code does instead."
-    )
+    protocol: str = _option("paper", _choice(PROTOCOLS), "paper, its text; or released, what its code does instead.")
     seed: int = _option("0", _integer(0), "Of initial weights, batch order, validation split and random scores.")
     epochs: int | None = _option(AUTO, _integer(1), "Epochs of dense training. Auto: the recipe's.")
     batch_size: int | None = _option(AUTO, _integer(1), "Auto: the recipe's.")
@@ -143,10 +142,7 @@ class TrainConfig:
     force: bool = _option("false", _boolean, "Train anew what is there already.")
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            object.__setattr__(self, item.name, _value(item, getattr(self, item.name)))
-        if self.data_dir is None:
-            object.__setattr__(self, "data_dir", Path(_data_dir()))
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -188,6 +184,39 @@ class PruneConfig(TrainConfig):
             raise StudyError("the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio")
 
 
+def _as_in(config: type, name: str) -> Any:
+    """An option that another command has too."""
+    item = next(item for item in fields(config) if item.name == name)
+    return field(default=item.default, metadata=item.metadata)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Options of `study`, beside its file: where and how to run it; what it holds stands in the file."""
+
+    workers: int | None = _option(AUTO, _integer(1), "Processes that train at once, one thread each. Auto: one a core.")
+    dry_run: bool = _option("false", _boolean, "Show the grid, what is there of it and how long the rest takes.")
+    protocol: str | None = _option(AUTO, _choice(PROTOCOLS), "paper or released. Auto: the file's, or paper.")
+    device: str | None = _as_in(TrainConfig, "device")
+    engine: str | None = _as_in(TrainConfig, "engine")
+    data_dir: Path = _as_in(TrainConfig, "data_dir")
+    experiment: str | None = _as_in(TrainConfig, "experiment")
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def checked(name: str, value: Any) -> Any:
+    """The value of an option of `prune`, given as text or as it is.
+
+    Raises
+    ------
+    StudyError
+        Where it is not what the option takes.
+    """
+    return _value(next(item for item in fields(PruneConfig) if item.name == name), value)
+
+
 def option_name(name: str) -> str:
     """A field's name as an option: `batch_size` is `--batch-size`."""
     return "--" + name.replace("_", "-")
@@ -207,6 +236,13 @@ def text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(text(part) for part in value)
     return str(value)
+
+
+def _check(config: Any) -> None:
+    for item in fields(config):
+        object.__setattr__(config, item.name, _value(item, getattr(config, item.name)))
+    if config.data_dir is None:
+        object.__setattr__(config, "data_dir", Path(_data_dir()))
 
 
 def _value(item: Any, value: Any) -> Any:

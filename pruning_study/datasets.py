@@ -77,16 +77,18 @@ def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Data
     StudyError
         Where there is no such data set, or it is truncated, mislabelled or incomplete.
     """
-    try:
-        path = _npz(dataset, data_dir)
-        folder = Path(dataset).expanduser()
-        if path is None and not folder.is_dir():
-            raise _unknown(dataset, data_dir)
-    except (OSError, RuntimeError) as error:  # a name too long, a user without a home
-        raise StudyError(f"{dataset[:100]!r} cannot be looked up ({error})", option="--dataset") from error
-    if path:
-        return _from_npz(path, name=dataset_name(dataset), image_size=image_size)
-    return _from_folder(folder, image_size)
+    path = _located(dataset, data_dir)
+    if path is None:
+        path = _named(dataset, data_dir)
+        _download(dataset, path)
+    if path.is_dir():
+        return _from_folder(path, image_size)
+    return _from_npz(path, name=dataset_name(dataset), image_size=image_size)
+
+
+def is_here(dataset: str, *, data_dir: Path) -> bool:
+    """Whether a data set can be read without being downloaded; parameters and errors as in `load`."""
+    return _located(dataset, data_dir) is not None
 
 
 def dataset_name(dataset: str) -> str:
@@ -137,21 +139,30 @@ def normalization(images: np.ndarray) -> tuple[list[float], list[float]]:
     return means, deviations
 
 
-def _npz(dataset: str, data_dir: Path) -> Path | None:
+def _located(dataset: str, data_dir: Path) -> Path | None:
+    """The file or the folder that a data set is in; None where it is to be downloaded."""
     if dataset == MINI:
         return EMBEDDED
-    path = Path(dataset).expanduser()
-    if path.suffix == ".npz":
-        if not path.is_file():
-            raise StudyError(f"{path}: no such file", option="--dataset")
-        return path
-    named = data_dir / f"{dataset.replace('-', '_')}.npz"
-    if os.sep not in dataset and named.is_file():
-        return named
-    if dataset in DOWNLOADABLE:
-        _download(dataset, named)
-        return named
-    return None
+    try:
+        path = Path(dataset).expanduser()
+        if path.suffix == ".npz":
+            if not path.is_file():
+                raise StudyError(f"{path}: no such file", option="--dataset")
+            return path
+        named = _named(dataset, data_dir)
+        if os.sep not in dataset and named.is_file():
+            return named
+        if dataset in DOWNLOADABLE:
+            return None
+        if path.is_dir():
+            return path
+    except (OSError, RuntimeError) as error:  # a name too long, a user without a home
+        raise StudyError(f"{dataset[:100]!r} cannot be looked up ({error})", option="--dataset") from error
+    raise _unknown(dataset, data_dir)
+
+
+def _named(dataset: str, data_dir: Path) -> Path:
+    return data_dir / f"{dataset.replace('-', '_')}.npz"
 
 
 def _unknown(dataset: str, data_dir: Path) -> StudyError:

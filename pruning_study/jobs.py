@@ -13,6 +13,7 @@ from pruning_study import steps, tracking
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.datasets import Dataset
 from pruning_study.settings import PruneSetting, TrainSetting, following
+from pruning_study.text_tables import text_table
 
 LONGEST_TABLE = 25
 
@@ -121,7 +122,7 @@ def _train_table(dense: steps.Dense, data: Dataset) -> str:
     recalls = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
     rows = [[name, f"{recall:.3f}"] for name, recall in zip(data.classes, recalls, strict=True)]
     order = np.argsort(recalls)
-    return _table(
+    return text_table(
         ["class", "recall"],
         _shortened([rows[index] for index in order] if len(rows) > LONGEST_TABLE else rows),
         [["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}"]],
@@ -143,7 +144,7 @@ def _prune_table(dense: steps.Dense, pruned: Sequence[steps.Pruned], data: Datas
     accuracies = np.array([result.metrics[schema.TEST_ACCURACY] for result in pruned])
     ratios = ["after" if len(pruned) == 1 else f"t={result.ratio:g}" for result in pruned]
     blanks = [""] * len(pruned)
-    return _table(
+    return text_table(
         ["class", "before", *(text for ratio in ratios for text in (ratio, "change"))],
         rows,
         [
@@ -183,20 +184,6 @@ def _shortened(rows: list[list[str]]) -> list[list[str]]:
         return rows
     rest = [f"... and {left} more, in {schema.PER_CLASS}", *[""] * (len(rows[0]) - 1)]
     return [*rows[:LONGEST_TABLE], rest]
-
-
-def _table(header: list[str], rows: list[list[str]], totals: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in [header, *rows, *totals]) for column in range(len(header))]
-
-    def line(row: list[str]) -> str:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-        ]
-        return "  ".join(cells).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([line(header), rule, *map(line, rows), rule, *map(line, totals)])
 
 
 def _how_found(what: str, result: steps.Dense | steps.Pruned) -> str:

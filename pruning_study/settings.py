@@ -15,6 +15,7 @@ from analysis import schema
 from analysis.errors import StudyError
 from pruning_study import checkpoints, datasets, engines, masks, models
 from pruning_study.config import PruneConfig, TrainConfig, option_name, text
+from pruning_study.datasets import Dataset
 from pruning_study.examples import Examples, Normalization, seeded, to_device
 from pruning_study.pruners import needs
 from pruning_study.recipes import RECIPES, Schedule, scaled
@@ -28,6 +29,8 @@ class TrainSetting:
     Parameters
     ----------
     config : TrainConfig
+    data : Dataset, optional
+        The data set, where it has been read already.
 
     Raises
     ------
@@ -35,14 +38,14 @@ class TrainSetting:
         Where the data set, the model, the weights or the device cannot be used.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, data: Dataset | None = None) -> None:
         self.config = config
         self.released = config.protocol == "released"
         self.device = _device(config.device)
         models.set_threads(config.model)
         self.recipe = config.recipe or models.recipe(config.model)
         self.schedule = self._adapted(RECIPES[self.recipe].dense, config.epochs, config.learning_rate)
-        self.data = datasets.load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
+        self.data = data or datasets.load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
         self.train_indices, self.validation_indices = datasets.split(
             self.data.train_labels, config.validation_fraction, config.seed
         )
@@ -153,6 +156,7 @@ class PruneSetting(TrainSetting):
     Parameters
     ----------
     config : PruneConfig
+    data : Dataset, optional
 
     Raises
     ------
@@ -162,8 +166,8 @@ class PruneSetting(TrainSetting):
 
     config: PruneConfig
 
-    def __init__(self, config: PruneConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: PruneConfig, data: Dataset | None = None) -> None:
+        super().__init__(config, data)
         self.pruner = "up-signed" if self.released and config.pruner == "up" else config.pruner
         self.fine_tuning = self._adapted(
             RECIPES[self.recipe].fine_tuning, config.fine_tune_epochs, config.fine_tune_learning_rate
@@ -173,7 +177,12 @@ class PruneSetting(TrainSetting):
         self.gradient_mode = config.gradient_mode or ("train" if self.released else "eval")
         self.prunable = masks.prunable(self.model, output_layer=config.prune_output_layer)
         self.budget = masks.Budget.of(self.model, self.prunable)
-        self.kept = {ratio: self.budget.kept(ratio, released=self.released) for ratio in config.ratio}
+        for ratio in config.ratio:
+            self.kept(ratio)
+
+    def kept(self, ratio: float) -> int:
+        """Number of prunable weights kept at a ratio; errors as in `Budget.kept`."""
+        return self.budget.kept(ratio, released=self.released)
 
     @property
     def epsilon(self) -> float:

@@ -301,7 +301,7 @@ def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> dict[str
         for name, tensor in theta.items()
     ]
     mask = masks.signed_quantile if setting.pruner == "up-signed" else masks.exact_k
-    return dict(zip(theta, mask(scores, setting.kept[ratio]), strict=True))
+    return dict(zip(theta, mask(scores, setting.kept(ratio)), strict=True))
 
 
 def _objective_gradient(setting: PruneSetting, dense: Dense, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -351,11 +351,21 @@ class Writer:
 
     def send(self) -> None:
         """Send all there is, end the run as FINISHED, and let the store's errors through."""
-        self.flush()
+        self._send_all()
         self._client.set_terminated(self.run_id, "FINISHED")
 
     def flush(self) -> None:
-        """Send all there is, and let the store's errors through."""
+        """Send all there is so far.
+
+        Raises
+        ------
+        StudyError
+            Where the store does not take it.
+        """
+        with _one_line(self._uri):
+            self._send_all()
+
+    def _send_all(self) -> None:
         self._send_metrics()
         self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
         if any(self.folder.iterdir()):
@@ -429,6 +439,27 @@ def send(folder: Path) -> str:
             client.set_terminated(record["job_run_id"], "FAILED")
     shutil.rmtree(folder)
     return record["run_id"]
+
+
+def send_kept(uri: str) -> list[str]:
+    """Send the runs that the current folder keeps because this store did not take them.
+
+    Parameters
+    ----------
+    uri : str
+
+    Returns
+    -------
+    list of str
+        Their ids.
+
+    Raises
+    ------
+    StudyError
+        Where the store still does not take one.
+    """
+    records = sorted(UNSENT.glob("*/run.json"))
+    return [send(record.parent) for record in records if json.loads(record.read_text())["tracking_uri"] == uri]
 
 
 def end_job(status: str, reason: str) -> None:

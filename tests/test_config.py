@@ -9,7 +9,7 @@ from mlflow.projects._project_spec import load_project
 
 from analysis.__main__ import report
 from analysis.errors import StudyError
-from pruning_study.config import PruneConfig, TrainConfig, default_text, option_name, text
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, default_text, option_name, text
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,6 +32,15 @@ def test_mlproject_passes_every_option_on(entry_point, config):
     expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
     assert command.split() == ["python", "-m", "pruning_study", command.split()[3], *expected]
     assert command.split()[3] == ("prune" if entry_point == "main" else entry_point)
+
+
+def test_mlproject_has_the_options_and_defaults_of_a_study():
+    entry = load_project(str(ROOT)).get_entry_point("study")
+    defaults = {name: parameter.default for name, parameter in entry.parameters.items()}
+    assert (ROOT / defaults.pop("file")).is_file()
+    assert defaults == {item.name: default_text(item) for item in fields(StudyConfig)}
+    expected = [part for item in fields(StudyConfig) for part in (option_name(item.name), f"{{{item.name}}}")]
+    assert entry.command.split() == ["python", "-m", "pruning_study", "study", "{file}", *expected]
 
 
 def test_mlproject_has_the_options_and_defaults_of_the_report():

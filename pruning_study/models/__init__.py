@@ -27,6 +27,14 @@ MODELS = {
 }
 
 
+def check_name(name: str) -> None:
+    """Raise StudyError where a name can be no model's."""
+    if ":" not in name and name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODELS)}, and package.module:factory"
+        raise StudyError(f"{name!r} is no model: {hint}", option="--model")
+
+
 def factory(name: str) -> Callable[..., nn.Module]:
     """The callable that makes a model.
 
@@ -40,10 +48,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
     StudyError
         Where there is no such name, module or factory.
     """
-    if ":" not in name and name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODELS)}, and package.module:factory"
-        raise StudyError(f"{name!r} is no model: {hint}", option="--model")
+    check_name(name)
     module_name, _, function = MODELS.get(name, name).partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
