@@ -56,12 +56,12 @@ def library(network: str) -> Path:
 def _compile(compiler: list[str], network: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         aside = Path(scratch) / path.name
-        _run([*compiler, *FLAGS, f"-DNETWORK={network}", "-o", str(aside), str(SOURCE)])
+        _run([compiler[0], *FLAGS, *compiler[1:], f"-DNETWORK={network}", "-o", str(aside), str(SOURCE)])
         aside.replace(path)
 
 
 def _compiler() -> list[str]:
-    """The command of the first compiler that is there; $CXX may carry flags of its own."""
+    """The command of the first compiler that is there; $CXX may carry flags, which come last."""
     named = shlex.split(os.environ.get("CXX", ""))
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):

@@ -91,12 +91,11 @@ class Native:
         if augment:
             raise ValueError("the native engine does not augment images")
         images, labels = self._checked_images(train.images), self._checked_labels(train)
-        order = torch.cat(list(batches)).contiguous()
-        if order.dtype != torch.int64 or order.device.type != "cpu" or len(order) == 0:
-            raise ValueError("batches should be indices, int64 on the cpu")
+        order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
+        if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
+            raise ValueError("batches should be indices, int64 on the cpu, and none of them empty")
         if order.min() < 0 or order.max() >= len(labels):
             raise ValueError(f"batches have indices outside [0, {len(labels)})")
-        sizes = torch.tensor([len(batch) for batch in batches])
         weights = self._flat(dict(model.named_parameters()))
         velocity = self._flat(optimizer.velocity)
         mask = self._flat(_factors(model, masks)) if masks else None
@@ -147,13 +146,19 @@ class Native:
 
     def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """A copy of tensors, by the names of the parameters, one behind the other as the library has them."""
+        for name, shape in self._stack.parameters.items():
+            tensor = tensors.get(name)
+            if tensor is None or (tensor.shape, tensor.dtype, tensor.device.type) != (shape, torch.float32, "cpu"):
+                raise ValueError(f"{name} should be float32 of shape {tuple(shape)} on the cpu")
         return torch.cat([tensors[name].detach().reshape(-1) for name in self._stack.parameters])
 
     def _copy(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
-        parts = flat.split([tensors[name].numel() for name in self._stack.parameters])
+        shapes = self._stack.parameters
         with torch.no_grad():
-            for name, part in zip(self._stack.parameters, parts, strict=True):
-                tensors[name].copy_(part.view(tensors[name].shape))
+            for (name, shape), part in zip(
+                shapes.items(), flat.split([shape.numel() for shape in shapes.values()]), strict=True
+            ):
+                tensors[name].copy_(part.view(shape))
 
 
 def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

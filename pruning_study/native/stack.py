@@ -55,14 +55,14 @@ class Stack:
     ----------
     network : str
         Their C++ type.
-    parameters : tuple of str
-        State-dict names of the parameters in the order of the layers, each layer's weight before its bias.
+    parameters : dict of state-dict names to shapes
+        In the order of the layers, each layer's weight before its bias.
     image_shape : (channels, height, width)
     classes : int
     """
 
     network: str
-    parameters: tuple[str, ...]
+    parameters: dict[str, torch.Size]
     image_shape: ImageShape
     classes: int
 
@@ -97,7 +97,7 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
         raise NativeError("the last layer of the model is not linear")
     return Stack(
         f"Network<{', '.join(str(item) for item in layers)}>",
-        tuple(names[id(parameter)] for parameter in parameters),
+        {names[id(parameter)]: parameter.shape for parameter in parameters},
         image_shape,
         last.layer.out_features,
     )

@@ -1,0 +1,40 @@
+import subprocess
+import sys
+
+import pytest
+
+from pruning_study.native import compiler
+
+pytestmark = pytest.mark.compiler
+
+NETWORK = "Network<Linear<4, 2, false>>"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def test_a_library_is_compiled_once(monkeypatch):
+    path = compiler.library(NETWORK)
+    monkeypatch.setattr(compiler, "_compile", None)
+    assert compiler.library(NETWORK) == path
+
+
+def test_another_network_other_flags_or_other_sources_are_another_library(monkeypatch, tmp_path):
+    paths = {compiler.library(NETWORK), compiler.library("Network<Linear<4, 3, false>>")}
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-g"))
+    paths.add(compiler.library(NETWORK))
+    changed = tmp_path / "network.cpp"
+    changed.write_text(f'#include "{compiler.FOLDER}/network.hpp"\nint changed;\n')
+    monkeypatch.setattr(compiler, "SOURCE", changed)
+    paths.add(compiler.library(NETWORK))
+    assert len(paths) == 4
+
+
+def test_processes_that_ask_at_once_get_one_library(tmp_path):
+    code = f"from pruning_study.native import compiler; print(compiler.library({NETWORK!r}))"
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    paths = {process.communicate()[0].strip() for process in processes}
+    assert [str(path) for path in tmp_path.glob("pruning-study/*.so")] == list(paths)
+    assert {path.suffix for path in tmp_path.glob("pruning-study/*")} <= {".so", ".lock"}

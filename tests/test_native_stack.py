@@ -1,0 +1,96 @@
+import pytest
+import torch
+from torch import nn
+
+from pruning_study import models
+from pruning_study.native.errors import NativeError
+from pruning_study.native.stack import read
+
+SHAPE = (1, 8, 8)
+
+
+def test_lenet5_without_the_rows_and_columns_that_its_second_pool_drops():
+    """28 -> 26 -> 13 -> 11 -> 5: the second pool reads 10 of 11, those read 12 of 13."""
+    stack = read(models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28)), (1, 28, 28))
+    assert stack.network == (
+        "Network<Convolution<Image<1, 28, 28>, Image<6, 12, 12>, 3, 3, 2, true>, "
+        "Convolution<Image<6, 12, 12>, Image<16, 5, 5>, 3, 3, 2, true>, "
+        "Linear<400, 120, true>, Linear<120, 84, true>, Linear<84, 10, false>>"
+    )
+    assert list(stack.parameters)[:3] == ["conv1.weight", "conv1.bias", "conv2.weight"]
+    assert (stack.image_shape, stack.classes) == ((1, 28, 28), 10)
+
+
+@pytest.mark.parametrize("order", [(nn.ReLU(), nn.MaxPool2d(3)), (nn.MaxPool2d(3), nn.ReLU())])
+def test_a_relu_before_a_pool_is_one_behind_it(order):
+    stack = read(nn.Sequential(nn.Conv2d(1, 4, 3), *order, nn.Flatten(), nn.Linear(16, 2)), SHAPE)
+    assert stack.network == "Network<Convolution<Image<1, 8, 8>, Image<4, 2, 2>, 3, 3, 3, true>, Linear<16, 2, false>>"
+
+
+def shared():
+    layer = nn.Linear(64, 64)
+    return nn.Sequential(nn.Flatten(), layer, layer)
+
+
+def frozen():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    model[1].bias.requires_grad_(False)
+    return model
+
+
+def hooked():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    model[1].register_forward_hook(lambda module, given, made: made + 1)
+    return model
+
+
+def replaced():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    model.forward = lambda images: nn.Sequential.forward(model, images) + 1
+    return model
+
+
+def spare():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    model.spare = nn.Parameter(torch.zeros(3))
+    return model
+
+
+class Derived(nn.Sequential):
+    pass
+
+
+REFUSED = {
+    "Derived is no nn.Sequential": lambda: Derived(nn.Flatten(), nn.Linear(64, 3)),
+    "Linear is no nn.Sequential": lambda: nn.Linear(8, 3),
+    "does not know BatchNorm2d": lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 3)),
+    "does not know MaxPool2d": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
+    "does not know ReLU": lambda: nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
+    "does not know Flatten": lambda: nn.Sequential(nn.Flatten(2), nn.Linear(64, 3)),
+    "no layers": lambda: nn.Sequential(nn.Flatten()),
+    "without padding": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Flatten(), nn.Linear(256, 3)),
+    "of stride 1": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, stride=2), nn.Flatten(), nn.Linear(36, 3)),
+    "convolutions of stride 1, with bias": lambda: nn.Sequential(nn.Conv2d(1, 4, 3, bias=False)),
+    "linear layers with bias": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3, bias=False)),
+    "whose stride is their size": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(3, 2)),
+    "square max-pools": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d((2, 3))),
+    "max-pools .* not MaxPool2d.*ceil_mode=True": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.MaxPool2d(4, ceil_mode=True)
+    ),
+    "too small for the layers": lambda: nn.Sequential(nn.Conv2d(1, 4, 9), nn.Flatten(), nn.Linear(4, 3)),
+    "more than 250,000 values": lambda: nn.Sequential(nn.Conv2d(1, 7000, 3), nn.Flatten(), nn.Linear(252_000, 2)),
+    "follows a linear layer": lambda: nn.Sequential(nn.Linear(8, 8), nn.Conv2d(1, 4, 3)),
+    "last layer of the model is not linear": lambda: nn.Sequential(nn.Conv2d(1, 4, 3)),
+    "share weights": shared,
+    "1.bias is not a trainable float32": frozen,
+    "1.weight is not a trainable float32": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double(),
+    "a hook changes what Linear does": hooked,
+    "a hook changes what Sequential does": replaced,
+    "parameters outside its stack": spare,
+}
+
+
+@pytest.mark.parametrize(("reason", "model"), REFUSED.items(), ids=REFUSED)
+def test_what_the_headers_cannot_express_is_refused_with_the_reason(reason, model):
+    with pytest.raises(NativeError, match=reason):
+        read(model(), SHAPE)
