@@ -96,6 +96,20 @@ def _ratios(value: str) -> tuple[float, ...]:
     return ratios
 
 
+def _seeds(value: str) -> tuple[int, ...]:
+    seeds = tuple(_integer(0)(item.strip()) for item in value.split(","))
+    if twice := next((seed for seed in seeds if seeds.count(seed) > 1), None):
+        raise ValueError(f"{value}: {twice} stands there twice")
+    return seeds
+
+
+def _range(value: str) -> tuple[float, float]:
+    ends = tuple(_within(0, math.inf)(item.strip()) for item in value.split(","))
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        raise ValueError(f"{value!r}: it takes two numbers, the smaller one first, as 1e-8,1e2")
+    return ends[0], ends[1]
+
+
 def _data_dir() -> str:
     return os.environ.get("PRUNING_STUDY_DATA") or "data"
 
@@ -195,6 +209,10 @@ class StudyConfig:
     """Options of `study`, beside its file: where and how to run it; what it holds stands in the file."""
 
     workers: int | None = _option(AUTO, _integer(1), "Processes that train at once, one thread each. Auto: one a core.")
+    executor: str = _option(
+        "processes", _choice(("processes", "ray")), "Of this machine, or the Ray cluster that is running."
+    )
+    gpus_per_step: float = _option("0", _within(0, math.inf, low_too=True), "GPUs, or a share of one, with ray.")
     dry_run: bool = _option("false", _boolean, "Show the grid, what is there of it and how long the rest takes.")
     protocol: str | None = _option(AUTO, _choice(PROTOCOLS), "paper or released. Auto: the file's, or paper.")
     device: str | None = _as_in(TrainConfig, "device")
@@ -204,6 +222,69 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+
+
+OBJECTIVES = ("accuracy", "alpha", "both")
+ANCHORS = 3
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Options of `tune`: those of dense model and fine-tuning as in `prune`, and what is searched."""
+
+    dataset: str = _as_in(TrainConfig, "dataset")
+    model: str = _as_in(TrainConfig, "model")
+    recipe: str | None = _as_in(TrainConfig, "recipe")
+    protocol: str = _as_in(TrainConfig, "protocol")
+    seeds: tuple[int, ...] = _option("0,1,2", _seeds, "Of the dense models that every trial prunes.")
+    ratio: tuple[float, ...] = _option("10", _ratios, "Parameters before / after; several as 5,10 are searched too.")
+    objective: str = _option(
+        "accuracy", _choice(OBJECTIVES), "On validation images: accuracy, alpha (least distortion), or both."
+    )
+    epsilon_range: tuple[float, float] = _option(
+        "1e-8,1e2", _range, "Ends of the range of epsilon, searched on a log scale."
+    )
+    n_trials: int = _option("20", _integer(1), "Trials in all, the three anchors of each ratio included.")
+    timeout: float | None = _option(
+        AUTO, _within(0, math.inf), "Seconds after which no trial starts but an anchor. Auto: none."
+    )
+    confirm_seeds: int = _option(
+        "0", _integer(0), "Dense models that the search never saw, to compare winner and anchors on."
+    )
+    study_name: str | None = _option(AUTO, _text, "Of the search, to go on with it. Auto: made from the options.")
+    epochs: int | None = _as_in(TrainConfig, "epochs")
+    batch_size: int | None = _as_in(TrainConfig, "batch_size")
+    learning_rate: float | None = _as_in(TrainConfig, "learning_rate")
+    momentum: float | None = _as_in(TrainConfig, "momentum")
+    weight_decay: float | None = _as_in(TrainConfig, "weight_decay")
+    validation_fraction: float = _as_in(TrainConfig, "validation_fraction")
+    gradient_objective: str | None = _as_in(PruneConfig, "gradient_objective")
+    gradient_batches: int | None = _as_in(PruneConfig, "gradient_batches")
+    gradient_mode: str | None = _as_in(PruneConfig, "gradient_mode")
+    fine_tune_epochs: int | None = _as_in(PruneConfig, "fine_tune_epochs")
+    fine_tune_learning_rate: float | None = _as_in(PruneConfig, "fine_tune_learning_rate")
+    prune_output_layer: bool = _as_in(PruneConfig, "prune_output_layer")
+    device: str | None = _as_in(TrainConfig, "device")
+    engine: str | None = _as_in(TrainConfig, "engine")
+    data_dir: Path = _as_in(TrainConfig, "data_dir")
+    image_size: int | None = _as_in(TrainConfig, "image_size")
+    experiment: str | None = _as_in(TrainConfig, "experiment")
+
+    def __post_init__(self) -> None:
+        _check(self)
+        anchors = ANCHORS * len(self.ratio)
+        if self.n_trials < anchors:
+            raise StudyError(
+                f"{self.n_trials} is below {anchors}: each ratio has {ANCHORS} anchors, which come first",
+                option="--n-trials",
+            )
+        if self.confirm_seeds == 1:
+            raise StudyError("1: a paired comparison takes 2 or more", option="--confirm-seeds")
+
+    def pruning(self, seed: int) -> PruneConfig:
+        """The options of `prune` with a seed."""
+        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
+        return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
 
 
 def checked(name: str, value: Any) -> Any:

@@ -58,8 +58,10 @@ def to_device(
     memory_format: torch.memory_format = torch.channels_last,
 ) -> Examples:
     """Examples of uint8 [N, C, H, W] images and int64 [N] labels, the images in this layout."""
+    # Arrays that a cluster shares are read-only, which torch does not know.
+    images, labels = np.require(images, requirements="W"), np.require(labels, requirements="CW")
     normalised = in_layout(normalization(torch.from_numpy(images).to(device)), memory_format)
-    return Examples(normalised, torch.from_numpy(np.ascontiguousarray(labels)).to(device))
+    return Examples(normalised, torch.from_numpy(labels).to(device))
 
 
 def in_layout(images: Tensor, memory_format: torch.memory_format) -> Tensor:

@@ -3,10 +3,11 @@
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from mlflow import MlflowClient
 
@@ -19,7 +20,10 @@ from pruning_study.plan import Source, Step, source
 from pruning_study.settings import PruneSetting
 from pruning_study.steps import Dense
 from pruning_study.tracking import Store
-from pruning_study.workers import SharedArray
+
+if TYPE_CHECKING:
+    from pruning_study.cluster import StoredArray
+    from pruning_study.workers import SharedArray
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -57,11 +61,13 @@ class SharedDataset:
     ----------
     data : Dataset
         Copied.
+    array : callable
+        Puts an array where the workers share it.
     """
 
-    def __init__(self, data: Dataset) -> None:
+    def __init__(self, data: Dataset, array: "Callable[[np.ndarray], SharedArray | StoredArray]") -> None:
         self._named = (data.name, data.classes, data.source)
-        self._arrays = {name: SharedArray(getattr(data, name)) for name in ARRAYS}
+        self._arrays = {name: array(getattr(data, name)) for name in ARRAYS}
 
     def dataset(self) -> Dataset:
         name, classes, where = self._named

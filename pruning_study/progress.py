@@ -62,13 +62,12 @@ class Progress:
     Parameters
     ----------
     board : Board
-    workers : int
     """
 
-    def __init__(self, board: Board, workers: int) -> None:
+    def __init__(self, board: Board) -> None:
         self._board = board
         self._pace = Pace()
-        self._doing = ["idle"] * workers
+        self._doing: dict[int, str] = {}
         self._left, self._estimated = "", -math.inf
         self._bar = tqdm(
             total=len(board.steps),
@@ -90,7 +89,7 @@ class Progress:
     def doing(self, worker: int, step: Step | None) -> None:
         """Show what a worker does now."""
         self._doing[worker] = step.name if step else "idle"
-        self._line.set_description_str(" | ".join(self._doing))
+        self._line.set_description_str(" | ".join(self._doing.values()))
 
     def ended(self, step: Step, outcome: Outcome) -> None:
         """Show that a step has ended, and how things stand; the board knows of it already."""

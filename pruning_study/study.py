@@ -2,8 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from pruning_study.plan import Plan
 from pruning_study.progress import Progress, duration
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import Store, Writer
-from pruning_study.workers import Died, Workers, cores
+from pruning_study.workers import Died, SharedArray, Workers, cores
 
 MOST_ERRORS = 20
 SECONDS_BETWEEN_METRICS = 60
@@ -50,7 +51,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
         click.echo(f"{len(board.steps):,} runs: {board.counts[FOUND]:,} found, {len(board.left()):,} to make")
         start = time.monotonic()
         if not board.done:
-            _make(store, job, board, planned, min(config.workers or cores(), len(board.left())))
+            _make(store, job, board, planned, config)
         click.echo(_finish(job, board, time.monotonic() - start))
         experiment = store.client.get_experiment(store.experiment_id).name
         click.echo(f"\nthe report: pruning-analysis report --experiment '{experiment}'")
@@ -61,14 +62,15 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
             )
 
 
-def _make(store: Store, job: Writer, board: Board, planned: Plan, count: int) -> None:
+def _make(store: Store, job: Writer, board: Board, planned: Plan, config: StudyConfig) -> None:
     """Deal out the steps until all have ended."""
-    data = {key: SharedDataset(dataset) for key, dataset in planned.data.items()}
+    array, workers_for = _executor(store, config, len(board.left()))
+    data = {key: SharedDataset(dataset, array) for key, dataset in planned.data.items()}
     maker = Maker(store.uri, store.experiment_id, job.run_id, data)
     held: dict[int, str] = {}
     with (
-        Progress(board, count) as progress,
-        Workers(count, maker, progress.say) as workers,
+        Progress(board) as progress,
+        workers_for(maker, progress.say) as workers,
     ):
         flushed = time.monotonic()
         while not board.done:
@@ -89,6 +91,21 @@ def _make(store: Store, job: Writer, board: Board, planned: Plan, count: int) ->
             if time.monotonic() - flushed > SECONDS_BETWEEN_METRICS:
                 flushed = time.monotonic()
                 job.epoch(len(board.results), _counts(board))
+    store.end_lost({key: result.run_id for key, result in board.results.items()})
+
+
+def _executor(store: Store, config: StudyConfig, left: int) -> tuple[Callable, Callable]:
+    """What shares an array among workers, and what makes them of a Maker and of what shows their lines."""
+    if config.executor == "processes":
+        return SharedArray, partial(Workers, min(config.workers or cores(), left))
+    try:
+        from pruning_study import cluster
+    except ModuleNotFoundError as error:
+        missing = f"{error.name} is not installed: pip install 'pruning-study[cluster]'"
+        raise StudyError(missing, option="--executor") from error
+    cluster.connect(store.uri)
+    # Ray shows the lines itself.
+    return cluster.StoredArray, lambda maker, say: cluster.Cluster(maker, gpus=config.gpus_per_step)
 
 
 def _result(outcome: Outcome) -> Result:

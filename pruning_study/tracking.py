@@ -41,6 +41,8 @@ STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
 
 # MLflow would draw a bar for every artifact it reads.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# ... and print two lines for every run that ends on a server.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 log = logging.getLogger(__name__)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -132,18 +134,29 @@ class Store:
             if not token:
                 return
 
+    def newest(self, config_hash: str) -> Run | None:
+        """The newest run of this experiment with this hash, finished or not."""
+        query = f"tags.{schema.CONFIG_HASH} = '{config_hash}'"
+        return next(self._search(query, order_by=["attributes.start_time DESC"]), None)
+
     @contextmanager
     def making(self, config_hash: str) -> Iterator[None]:
         """Nobody else on this machine finds or makes the run of this hash while the block runs."""
         waiting = "another process is making this very run: waiting for it"
-        with locks.held(self._lock(config_hash), waiting=waiting):
+        with locks.held(self.lock(config_hash), waiting=waiting):
             yield
 
     def saved_training(self, config_hash: str) -> Path:
         """Where a training that is not through is kept, on this machine."""
-        return self._lock(config_hash).with_suffix(".safetensors")
+        return self.lock(config_hash).with_suffix(".safetensors")
 
-    def _lock(self, name: str) -> Path:
+    @property
+    def journal(self) -> Path:
+        """Where Optuna keeps the searches of this store, on this machine: beside a sqlite file."""
+        return locks.folder(self.uri).with_suffix(".optuna")
+
+    def lock(self, name: str) -> Path:
+        """The file of the lock of this experiment's run with a config hash, or of a job with a run id."""
         return locks.folder(self.uri) / f"{self.experiment_id}-{name}.lock"
 
     def end_dead(self) -> list[str]:
@@ -163,11 +176,24 @@ class Store:
             name = tags.get(schema.CONFIG_HASH) or (run_id if tags.get(schema.KIND) in JOBS else None)
             if not name or not (self.uri.startswith("sqlite") or tags.get(schema.HOST) == socket.gethostname()):
                 continue
-            with locks.held_if_free(self._lock(name)) as free:
+            with locks.held_if_free(self.lock(name)) as free:
                 if free and self.get(run_id).info.status == "RUNNING":
                     Writer(self.client, self.uri, run_id, _scratch()).abort("KILLED", "its process died")
                     ended.append(run_id)
         return ended
+
+    def end_lost(self, made: Mapping[str, str]) -> None:
+        """End as KILLED the runs that are RUNNING though another run has been made in their place.
+
+        Parameters
+        ----------
+        made : mapping of str
+            Config hash -> the run that has it. A machine that is lost leaves others of that hash.
+        """
+        for run in self._search("attributes.status = 'RUNNING'"):
+            run_id = run.info.run_id
+            if made.get(run.data.tags.get(schema.CONFIG_HASH, ""), run_id) != run_id:
+                Writer(self.client, self.uri, run_id, _scratch()).abort("KILLED", "its machine was lost")
 
     def get(self, run_id: str) -> Run:
         """A run by its id.
@@ -208,7 +234,7 @@ class Store:
     @contextmanager
     def _taken_up(self, writer: "Writer", kind: str, options: Mapping[str, str]) -> Iterator[None]:
         # The kind comes after the lock: without a kind, a run whose lock is free is not taken for a dead one.
-        with locks.held(self._lock(writer.run_id), waiting=f"another process holds run {writer.run_id}"):
+        with locks.held(self.lock(writer.run_id), waiting=f"another process holds run {writer.run_id}"):
             tags = [RunTag(schema.KIND, kind), RunTag(schema.HOST, socket.gethostname())]
             with _one_line(self.uri):
                 params = [Param(key, value) for key, value in options.items()]
@@ -245,7 +271,24 @@ class Store:
         with self._started(name, own, job_run_id) as writer:
             with _one_line(self.uri):
                 self.client.log_batch(writer.run_id, params=[Param(key, value) for key, value in params.items()])
-                self.client.log_inputs(writer.run_id, [DatasetInput(dataset)])
+                self._log_dataset(writer.run_id, dataset)
+            yield writer
+
+    def _log_dataset(self, run_id: str, dataset: MlflowDataset) -> None:
+        try:
+            self.client.log_inputs(run_id, [DatasetInput(dataset)])
+        except MlflowException:
+            # Of two runs that are the first to name a data set, MLflow refuses one; the second time it is there.
+            self.client.log_inputs(run_id, [DatasetInput(dataset)])
+
+    @contextmanager
+    def again(self, run_id: str) -> Iterator["Writer"]:
+        """A run that has ended goes on: RUNNING while the block runs, then ended as `run` ends a new one."""
+        with _ended(Writer(self.client, self.uri, run_id, _scratch())) as writer:
+            with _one_line(self.uri):
+                self.client.update_run(run_id, "RUNNING")
+                if schema.ERROR in self.client.get_run(run_id).data.tags:
+                    self.client.delete_tag(run_id, schema.ERROR)
             yield writer
 
     @contextmanager
