@@ -1,4 +1,4 @@
-"""Training images per second of the project's loop against a plain DataLoader loop.
+"""Training images per second of the project's engines against a plain DataLoader loop.
 
     python benchmarks/training_loop.py [--rounds 5] [--data-dir data] [--resnet-images 2560] [--resnet-threads 1]
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pruning_study import datasets, models
+from pruning_study import datasets, engines, models
 from pruning_study.config import TrainConfig
 from pruning_study.datasets import Dataset
 from pruning_study.examples import Examples, Normalization, to_device
@@ -88,22 +88,32 @@ def main(rounds: int, data_dir: Path, resnet_images: int, resnet_threads: int) -
     """Time all loops, print one table."""
     print(f"{os.cpu_count()} cores, torch {torch.__version__}, {rounds} rounds, {load()}")
     print(f"{'loop':<34}{'setting':<26}{'images/s: min':>14}{'median':>9}{'max':>9}{'ratio':>8}")
-    compare("LeNet5", lenet_loops(), fashion_mnist(data_dir), rounds)
+    data = fashion_mnist(data_dir)
+    compare("LeNet5", lenet_loops(data), data, rounds)
     if cifar10 := cifar10_subset(data_dir, resnet_images):
         compare("ResNet-20, loops", resnet_loops(resnet_threads), cifar10, rounds)
         compare("ResNet-20, memory layouts", resnet_layouts(resnet_threads), cifar10, rounds)
     print(f"{load()} at the end")
 
 
-def lenet_loops() -> list[Loop]:
-    dense, masked = partial(ours, "lenet5", None), partial(ours, "lenet5", RATIO)
-    return [
-        Loop(f"DataLoader, {WORKERS} workers", partial(dataloader_loop, "lenet5")),
-        Loop("ours, dense", dense, processes=2),
-        Loop(f"ours, masks of ratio {RATIO}", masked, processes=2),
-        Loop("ours, dense", dense),
-        Loop(f"ours, masks of ratio {RATIO}", masked),
-    ]
+def lenet_loops(data: Dataset) -> list[Loop]:
+    loops = [Loop(f"DataLoader, {WORKERS} workers", partial(dataloader_loop, "lenet5"))]
+    for engine in ("native", "torch"):
+        if choose(engine, "lenet5", build("lenet5", data), data).name != engine:
+            continue  # the line that `choose` has logged says why
+        dense, masked = (partial(ours, "lenet5", ratio, engine=engine) for ratio in (None, RATIO))
+        loops += [
+            Loop(f"{engine} engine, dense", dense, processes=2),
+            Loop(f"{engine} engine, masks of ratio {RATIO}", masked, processes=2),
+            Loop(f"{engine} engine, dense", dense),
+            Loop(f"{engine} engine, masks of ratio {RATIO}", masked),
+        ]
+    return loops
+
+
+def choose(engine: str, model_name: str, model: nn.Module, data: Dataset) -> engines.Engine:
+    augmentation = schedule(model_name).augmentation
+    return engines.choose(engine, model, data.image_shape, device="cpu", augmentation=augmentation)
 
 
 def resnet_loops(threads: int) -> list[Loop]:
@@ -172,11 +182,16 @@ def run_epoch() -> float:
 
 
 def ours(
-    model_name: str, ratio: float | None, data: Dataset, layout: torch.memory_format = torch.channels_last
+    model_name: str,
+    ratio: float | None,
+    data: Dataset,
+    layout: torch.memory_format = torch.channels_last,
+    engine: str = "torch",
 ) -> Epoch:
     """The project's loop and model, as `train` and `prune` run them."""
-    train, normalization = examples(data, layout)
     model = build(model_name, data).to(memory_format=layout)  # type: ignore[call-overload]
+    chosen = choose(engine, model_name, model, data)
+    train, normalization = examples(data, chosen.layout or layout)
     masks = magnitude_masks(model, ratio) if ratio else None
     # Validation is not timed: a few images do.
     validation = Examples(train.images[:128], train.labels[:128])
@@ -191,6 +206,7 @@ def ours(
             stream="benchmark",
             black=normalization.black,
             masks=masks,
+            engine=chosen,
         ).images_per_second
 
     return epoch

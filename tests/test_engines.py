@@ -82,7 +82,7 @@ def test_an_unwritable_cache_is_one_line_and_torch(lenet5, caplog, monkeypatch, 
 
 def test_another_cpu_has_another_library_and_one_without_avx2_has_none(lenet5, caplog, monkeypatch, tmp_path):
     paths = []
-    monkeypatch.setattr(compiler, "_compile", lambda command, network, path: paths.append(path))
+    monkeypatch.setattr(compiler, "_compile", lambda command, source, path: paths.append(path))
     monkeypatch.setenv("CXX", "echo")
     for name, flags in (("one", "avx2 fma"), ("other", "avx2 fma"), ("other", "avx2 fma avx512f")):
         (tmp_path / "cpuinfo").write_text(f"model name : {name}\nflags : {flags}\n")
@@ -96,7 +96,7 @@ def test_another_cpu_has_another_library_and_one_without_avx2_has_none(lenet5, c
 
 
 def test_a_library_that_does_not_load_is_one_line_and_torch(lenet5, caplog, monkeypatch):
-    monkeypatch.setattr(compiler, "_compile", lambda command, network, path: path.write_bytes(b"half"))
+    monkeypatch.setattr(compiler, "_compile", lambda command, source, path: path.write_bytes(b"half"))
     monkeypatch.setenv("CXX", "echo")
     assert choose(lenet5) is engines.TORCH
     assert "does not load (delete it, and it is made anew)" in caplog.text

@@ -26,9 +26,8 @@ def test_another_network_other_flags_or_other_sources_are_another_library(monkey
     monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, "-g"))
     paths.add(compiler.library(NETWORK))
     changed = tmp_path / "network.cpp"
-    changed.write_text(f'#include "{compiler.FOLDER}/network.hpp"\nint changed;\n')
-    monkeypatch.setattr(compiler, "SOURCE", changed)
-    paths.add(compiler.library(NETWORK))
+    changed.write_text('#include "network.hpp"\nint changed;\n')
+    paths.add(compiler.library(NETWORK, changed))
     assert len(paths) == 4
 
 

@@ -21,7 +21,7 @@ LONGEST = 300  # seconds; three are usual
 CPU = Path("/proc/cpuinfo")
 
 
-def library(network: str) -> Path:
+def library(network: str, source: Path = SOURCE) -> Path:
     """The library of a network: found in the cache, or compiled into it.
 
     Several processes may ask for the same one at once: one of them compiles, the others wait.
@@ -30,6 +30,8 @@ def library(network: str) -> Path:
     ----------
     network : str
         The C++ type.
+    source : Path
+        What is made of it.
 
     Raises
     ------
@@ -40,23 +42,23 @@ def library(network: str) -> Path:
     cpu = _cpu()
     compiler = _compiler()
     content = [network, cpu, _version(compiler), *compiler, *FLAGS]
-    content += [path.read_text() for path in (SOURCE, *sorted(FOLDER.glob("*.hpp")))]
+    content += [path.read_text() for path in (source, *sorted(FOLDER.glob("*.hpp")))]
     path = _cache() / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 if not path.exists():
-                    _compile(compiler, network, path)
+                    _compile([*compiler, f"-DNETWORK={network}"], source, path)
     except OSError as error:
         raise NativeError(f"{path.parent} cannot hold its library: {error.strerror or error}") from error
     return path
 
 
-def _compile(compiler: list[str], network: str, path: Path) -> None:
+def _compile(compiler: list[str], source: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         aside = Path(scratch) / path.name
-        _run([compiler[0], *FLAGS, *compiler[1:], f"-DNETWORK={network}", "-o", str(aside), str(SOURCE)])
+        _run([compiler[0], *FLAGS, *compiler[1:], f"-I{FOLDER}", "-o", str(aside), str(source)])
         aside.replace(path)
 
 

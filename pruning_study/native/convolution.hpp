@@ -32,7 +32,7 @@ struct Convolution {
     static constexpr int NONE = -1;
     static_assert(Pool * Pool <= 127, "the number of a pixel in its window is a byte");
 
-    // The gradient before the pool, with columns of 0 at both ends that the gradient of the input reads.
+    // The gradient before the pool has columns of 0 at both ends, which the gradient of the input reads.
     static constexpr int MARGIN = KernelWidth - 1, STRIDE = COLUMNS + 2 * MARGIN;
 
     template <int Groups>
@@ -68,9 +68,9 @@ struct Convolution {
     static constexpr int ACROSS = Pool > 1 ? 1 : part_of(Output::WIDTH, 4);
 
     static void convolve(const float* parameters, const Lanes* input, Lanes* output, LaneByte* largest) {
-        // Registers: an accumulator for each filter and pixel, the pixels, a weight.
-        constexpr int PIXELS = ACROSS * Pool * Pool, MOST = (REGISTERS - 4) / PIXELS;
-        in_parts<FILTERS, part_of(FILTERS, MOST > 1 ? MOST : 1)>([&](auto filters, int filter) {
+        // Registers: an accumulator for each filter and pixel; four pixels and a weight.
+        constexpr int AT_ONCE = fitting(REGISTERS - 5, ACROSS * Pool * Pool);
+        in_parts<FILTERS, part_of(FILTERS, AT_ONCE)>([&](auto filters, int filter) {
             for (int row = 0; row < Output::HEIGHT; ++row)
                 in_parts<Output::WIDTH, ACROSS>([&](auto outputs, int column) {
                     convolve_block<filters, outputs * Pool>(parameters, input, filter, row, column, output, largest);
@@ -132,7 +132,8 @@ struct Convolution {
 
     // The gradient before the pool, and the biases' share of it.
     static void unpool(const Lanes* gradient, const LaneByte* largest, Lanes* unpooled, Lanes* bias_gradient) {
-        for (int filter = 0; filter < FILTERS; ++filter)
+        for (int filter = 0; filter < FILTERS; ++filter) {
+            Lanes bias = bias_gradient[filter];
             for (int row = 0; row < Output::HEIGHT; ++row)
                 for (int column = 0; column < Output::WIDTH; ++column) {
                     const int at = filter * Output::PIXELS + row * Output::WIDTH + column;
@@ -141,15 +142,18 @@ struct Convolution {
 #pragma GCC unroll 32
                     for (int pixel = 0; pixel < Pool * Pool; ++pixel)
                         corner[pixel / Pool * STRIDE + pixel % Pool] = which == pixel ? gradient[at] : Lanes{};
-                    bias_gradient[filter] += which != NONE ? gradient[at] : Lanes{};
+                    bias += which != NONE ? gradient[at] : Lanes{};
                 }
+            bias_gradient[filter] = bias;
+        }
     }
 
     static void add_weight_gradient(const Lanes* input, const Lanes* unpooled, Lanes* weight_gradient) {
-        // Registers: an accumulator for each filter and tap, a gradient for each filter, a pixel.
-        constexpr int KERNEL_ROWS = part_of(KernelHeight, (REGISTERS - 5) / KernelWidth > 1 ? (REGISTERS - 5) / KernelWidth : 1);
-        constexpr int MOST = (REGISTERS - 5) / (KERNEL_ROWS * KernelWidth);
-        in_parts<FILTERS, part_of(FILTERS, MOST > 1 ? MOST : 1)>([&](auto filters, int filter) {
+        // Registers: an accumulator for each filter and tap; pixels, of which the compiler keeps those that the next
+        // tap to the right reads again. A third filter would use all registers as accumulators, and is slower.
+        constexpr int KERNEL_ROWS = part_of(KernelHeight, fitting(REGISTERS - 5, KernelWidth));
+        constexpr int AT_ONCE = fitting(REGISTERS - 14, KERNEL_ROWS * KernelWidth);
+        in_parts<FILTERS, part_of(FILTERS, AT_ONCE)>([&](auto filters, int filter) {
             for (int channel = 0; channel < CHANNELS; ++channel)
                 in_parts<KernelHeight, KERNEL_ROWS>([&](auto rows, int y) {
                     correlate<filters, rows>(input + channel * Input::PIXELS + y * Input::WIDTH,
@@ -183,17 +187,22 @@ struct Convolution {
 
     static void find_input_gradient(const float* weights, const Lanes* unpooled, Lanes* input_gradient) {
         static_assert(ROWS + KernelHeight - 1 <= Input::HEIGHT);
-        constexpr int COLUMNS_AT_ONCE = part_of(Input::WIDTH, 4), MOST = (REGISTERS - 4) / COLUMNS_AT_ONCE;
-        in_parts<CHANNELS, part_of(CHANNELS, MOST > 1 ? MOST : 1)>([&](auto channels, int channel) {
+        // Registers: an accumulator for each channel and column; four gradients and a weight.
+        constexpr int COLUMNS_AT_ONCE = part_of(Input::WIDTH, 4), AT_ONCE = fitting(REGISTERS - 5, COLUMNS_AT_ONCE);
+        in_parts<CHANNELS, part_of(CHANNELS, AT_ONCE)>([&](auto channels, int channel) {
             for (int row = 0; row < Input::HEIGHT; ++row)
                 in_parts<Input::WIDTH, COLUMNS_AT_ONCE>([&](auto columns, int column) {
-                    spread<channels, columns>(weights + channel * TAPS, unpooled, row, column,
-                                              input_gradient + channel * Input::PIXELS);
+                    auto tile = &spread<channels, columns, false, false>;
+                    if (column == 0) tile = &spread<channels, columns, true, false>;
+                    if (column + columns == Input::WIDTH) tile = &spread<channels, columns, false, true>;
+                    tile(weights + channel * TAPS, unpooled, row, column, input_gradient + channel * Input::PIXELS);
                 });
         });
     }
 
-    template <int Channels, int Columns>
+    // At the left and the right edge of the input some taps meet only the margin, and are left out: an eighth of this
+    // function's time in LeNet5's second layer.
+    template <int Channels, int Columns, bool Left, bool Right>
     static void spread(const float* weights, const Lanes* unpooled, int row, int column, Lanes* input_gradient) {
         Lanes block[Channels][Columns]{};
         const int first = row < ROWS ? 0 : row - ROWS + 1, last = row < KernelHeight ? row : KernelHeight - 1;
@@ -207,7 +216,9 @@ struct Convolution {
                     for (int c = 0; c < Channels; ++c) {
                         const Lanes w = broadcast(weight[c * TAPS + x]);
 #pragma GCC unroll 32
-                        for (int pixel = 0; pixel < Columns; ++pixel) block[c][pixel] += w * gradient[pixel - x];
+                        for (int pixel = 0; pixel < Columns; ++pixel)
+                            if (!(Left && pixel < x) && !(Right && pixel - x > Columns - KernelWidth))
+                                block[c][pixel] += w * gradient[pixel - x];
                     }
             }
 #pragma GCC unroll 32

@@ -66,14 +66,17 @@ inline void transpose(Lanes (&rows)[WIDTH]) {
     if constexpr (Stride > 1) transpose<Stride / 2>(rows);
 }
 
+// How many things of a size in registers fit into so many of them; one at least, which may then not fit.
+constexpr int fitting(int registers, int size) { return registers > size ? registers / size : 1; }
+
 // The size of equal parts, none above `most`, that `count` things are dealt with in.
 constexpr int part_of(int count, int most) {
     const int parts = (count + most - 1) / most;
     return (count + parts - 1) / parts;
 }
 
-// Calls body.operator()<Size>(start) for each part of [0, Count), Size a compile-time constant: the tile of registers
-// that the body holds has a size the compiler knows, the last one's too.
+// Calls body(size, start) for each part of [0, Count), the size a constant type of its own: the compiler then knows
+// the size of the tile of registers that the body holds, the last one's too.
 template <int Count, int Size, class Body>
 inline void in_parts(Body&& body) {
     for (int start = 0; start + Size <= Count; start += Size) body(std::integral_constant<int, Size>{}, start);

@@ -60,7 +60,7 @@ struct Linear {
     template <int Groups, int Terms, int Rows>
     static void multiply(const float* weights, int row_stride, int stride, const float* bias,
                          const Lanes (*from)[Terms], Lanes (*to)[Rows]) {
-        in_parts<Rows, part_of(Rows, (REGISTERS - Groups - 2) / Groups)>([&](auto rows, int row) {
+        in_parts<Rows, part_of(Rows, fitting(REGISTERS - Groups - 2, Groups))>([&](auto rows, int row) {
             multiply_rows<rows, Groups>(weights + row * row_stride, row_stride, stride, bias ? bias + row : nullptr,
                                         from, to, row);
         });
@@ -105,9 +105,10 @@ struct Linear {
     // to be added to another.
     static void add_weight_gradient(const Lanes (*output_gradient)[OUTPUTS], const Lanes (*images)[VECTORS], int count,
                                     float* gradient) {
-        constexpr int ACROSS = part_of(VECTORS, 4), MOST = (REGISTERS - ACROSS - 2) / ACROSS;
+        constexpr int ACROSS = part_of(VECTORS, REGISTERS > 16 ? 5 : 3);
+        constexpr int AT_ONCE = fitting(REGISTERS - ACROSS - 2, ACROSS);
         in_parts<VECTORS, ACROSS>([&](auto vectors, int vector) {
-            in_parts<OUTPUTS, part_of(OUTPUTS, MOST)>([&](auto rows, int row) {
+            in_parts<OUTPUTS, part_of(OUTPUTS, AT_ONCE)>([&](auto rows, int row) {
                 sum_over_images<rows, vectors>(output_gradient, images, count, row, vector, gradient);
             });
         });
@@ -118,7 +119,7 @@ struct Linear {
                                 int row, int vector, float* gradient) {
         Lanes block[Rows][Vectors]{};
         for (int image = 0; image < count; ++image) {
-            const float* of_image = reinterpret_cast<const float*>(output_gradient[image / WIDTH] + row) + image % WIDTH;
+            const auto* of_image = reinterpret_cast<const float*>(output_gradient[image / WIDTH] + row) + image % WIDTH;
 #pragma GCC unroll 32
             for (int r = 0; r < Rows; ++r) {
                 const Lanes g = broadcast(of_image[r * WIDTH]);

@@ -52,7 +52,7 @@ class Network {
             gather(images, nullptr, start, size);
             forward<0>(parameters, input_, groups_of(size));
             for (int image = 0; image < size; ++image)
-                for (int label = 0; label < CLASSES; ++label) scores[(start + image) * CLASSES + label] = score(image, label);
+                for (int label = 0; label < CLASSES; ++label) *scores++ = score(image, label);
         }
     }
 

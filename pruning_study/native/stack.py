@@ -53,18 +53,23 @@ class Stack:
 
     Parameters
     ----------
-    network : str
-        Their C++ type.
+    layers : tuple of str
+        Their C++ types.
     parameters : dict of state-dict names to shapes
         In the order of the layers, each layer's weight before its bias.
     image_shape : (channels, height, width)
     classes : int
     """
 
-    network: str
+    layers: tuple[str, ...]
     parameters: dict[str, torch.Size]
     image_shape: ImageShape
     classes: int
+
+    @property
+    def network(self) -> str:
+        """The C++ type of the whole."""
+        return f"Network<{', '.join(self.layers)}>"
 
 
 def read(model: nn.Module, image_shape: ImageShape) -> Stack:
@@ -96,7 +101,7 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     if not isinstance(last, Linear):
         raise NativeError("the last layer of the model is not linear")
     return Stack(
-        f"Network<{', '.join(str(item) for item in layers)}>",
+        tuple(str(item) for item in layers),
         {names[id(parameter)]: parameter.shape for parameter in parameters},
         image_shape,
         last.layer.out_features,

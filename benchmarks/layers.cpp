@@ -1,0 +1,74 @@
+// How far the layers of a network are from what a core can do: seconds of each, and the peak of its multiply-adds.
+#include <ctime>
+
+#include "network.hpp"
+
+using namespace native;
+
+namespace {
+
+constexpr int GROUPS = 4, REPEATS = 200;
+
+// Of the processor: what other programs take of it does not count.
+double seconds_since(std::clock_t start) { return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC; }
+
+template <class Layer>
+struct Measured {
+    Lanes input[GROUPS][Layer::INPUTS], input_gradient[GROUPS][Layer::INPUTS];
+    float parameters[Layer::PARAMETERS], gradient[Layer::PARAMETERS];
+    typename Layer::template State<GROUPS> state;
+
+    // The first layer's backward pass has no input to give a gradient.
+    void measure(bool is_first, double* results) {
+        for (auto& group : input)
+            for (int i = 0; i < Layer::INPUTS; ++i) group[i] = broadcast(static_cast<float>(i % 7 - 3));
+        for (auto& group : state.gradient)
+            for (int i = 0; i < Layer::OUTPUTS; ++i) group[i] = broadcast(static_cast<float>(i % 5 - 2));
+        for (int i = 0; i < Layer::PARAMETERS; ++i) parameters[i] = static_cast<float>(i % 3 - 1) / 64;
+        auto start = std::clock();
+        for (int i = 0; i < REPEATS; ++i) Layer::forward(parameters, input, state, GROUPS);
+        results[2] = seconds_since(start);
+        start = std::clock();
+        for (int i = 0; i < REPEATS; ++i)
+            Layer::backward(parameters, input, state, is_first ? nullptr : input_gradient, gradient, GROUPS);
+        results[3] = seconds_since(start);
+        results[0] = REPEATS * GROUPS * WIDTH;
+        results[1] = 2.0 * Layer::MULTIPLICATIONS;
+    }
+};
+
+template <class Network>
+struct Layers;
+
+template <class... Layer>
+struct Layers<Network<Layer...>> {
+    static void measure(double* results) {
+        const double* first = results;
+        ((std::make_unique<Measured<Layer>>()->measure(results == first, results), results += 4), ...);
+    }
+};
+
+}  // namespace
+
+extern "C" {
+
+// For each layer: images, operations that one takes forward, the seconds of all of them forward and backward.
+void layers(double* results) { Layers<NETWORK>::measure(results); }
+
+// Operations a second of as many independent multiply-adds as the registers hold.
+double peak() {
+    constexpr int CHAINS = 12, STEPS = 2000000;
+    Lanes chains[CHAINS];
+    for (int i = 0; i < CHAINS; ++i) chains[i] = broadcast(static_cast<float>(i));
+    const Lanes factor = broadcast(0.999f), summand = broadcast(0.001f);
+    const auto start = std::clock();
+    for (int step = 0; step < STEPS; ++step)
+#pragma GCC unroll 16
+        for (int i = 0; i < CHAINS; ++i) chains[i] = chains[i] * factor + summand;
+    Lanes total{};
+    for (const Lanes& chain : chains) total += chain;
+    volatile float result = sum(total);  // what nobody takes would not be computed
+    (void)result;
+    return 2.0 * CHAINS * WIDTH * STEPS / seconds_since(start);
+}
+}

@@ -1,0 +1,65 @@
+"""How far each layer of the native engine is from the limit of one core.
+
+    python benchmarks/layers.py [--model lenet5] [--image-shape 1x28x28] [--rounds 20]
+
+The limit is measured, not looked up: independent multiply-adds in registers, as many a second as the core does.
+Each round measures it and every layer, forward and backward, in CPU time; the best of the rounds counts. A layer's
+operations are the multiplications and additions of its definition, twice that backward (once for the first layer,
+whose input needs no gradient); what a layer does besides, such as pooling, counts as time and not as operations.
+"""
+
+import ctypes
+from pathlib import Path
+
+import click
+import numpy as np
+
+from analysis.errors import StudyError
+from pruning_study import models
+from pruning_study.native import compiler, stack
+from pruning_study.native.errors import NativeError
+
+SOURCE = Path(__file__).parent / "layers.cpp"
+
+
+@click.command()
+@click.option("--model", default="lenet5", show_default=True, help="As the option of `train`.")
+@click.option("--image-shape", default="1x28x28", show_default=True, help="Channels x height x width.")
+@click.option("--classes", default=10, show_default=True, type=click.IntRange(min=2))
+@click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1))
+def main(model: str, image_shape: str, classes: int, rounds: int) -> None:
+    """Measure peak and layers, print one table."""
+    channels, height, width = (int(side) for side in image_shape.split("x"))
+    try:
+        network = models.build(model, num_classes=classes, in_channels=channels, image_size=(height, width))
+        layers = stack.read(network, (channels, height, width))
+        library = ctypes.CDLL(str(compiler.library(layers.network, SOURCE)))
+    except (StudyError, NativeError) as error:
+        raise click.ClickException(str(error)) from error
+    peak, operations, seconds = measure(library, layers.layers, rounds)
+    print(f"one core: {peak / 1e9:.0f} GFLOP/s of multiply-adds in registers")
+    print(f"{'layer':<76}{'':>10}{'ns an image':>12}{'GFLOP/s':>9}{'of peak':>9}")
+    for layer, counts, times in zip(layers.layers, operations, seconds, strict=True):
+        for name, count, time in zip(("forward", "backward"), counts, times, strict=True):
+            print(f"{layer:<76}{name:>10}{time * 1e9:12.0f}{count / time / 1e9:9.1f}{count / time / peak:9.0%}")
+    total, least = seconds.sum(), operations.sum() / peak
+    print(f"{'all':<86}{total * 1e9:12.0f}{operations.sum() / total / 1e9:9.1f}{least / total:9.0%}")
+    print(f"{1 / total:,.0f} images a second if a training step were its layers, {1 / least:,.0f} at the peak")
+
+
+def measure(library: ctypes.CDLL, layers: tuple[str, ...], rounds: int) -> tuple[float, np.ndarray, np.ndarray]:
+    """Peak in operations a second; operations and best seconds of an image, [layers, forward and backward]."""
+    library.peak.restype = ctypes.c_double
+    results = np.empty((rounds, len(layers), 4))
+    peaks = []
+    for row in results:
+        peaks.append(library.peak())
+        library.layers(row.ctypes.data_as(ctypes.c_void_p))
+    images, forward = results[0, :, 0], results[0, :, 1]
+    backward = forward * np.where(np.arange(len(layers)) == 0, 1, 2)
+    seconds = results[:, :, 2:].min(0) / images[:, None]
+    return max(peaks), np.stack([forward, backward], 1), seconds
+
+
+if __name__ == "__main__":
+    main()
