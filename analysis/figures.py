@@ -90,7 +90,7 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
         return None
     networks = alphas.merge(pd.concat(panels.values())[[*CELL, *settings, "cell"]])
     networks = networks[np.isfinite(networks["alpha"])]
-    limits = _limits(_sound(networks["alpha"], networks["at_chance"]), 1)
+    limits = axis_limits(_sound(networks["alpha"], networks["at_chance"]), 1)
     note = (
         "Box: quartiles and median of all networks; dots: the networks. Mark at a ratio: the interval of the mean "
         f"alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
@@ -124,7 +124,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figu
         return None
     shown = pd.concat(panels.values())
     drawn = shown[["alpha_mean", "ci_low", "ci_high"]]
-    limits = _limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
+    limits = axis_limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
     note = (
         "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the ratios of a panel. Below 1: blue, <; "
         "above 1: orange, >; holding 1: grey, ?; hollow: one seed, no interval. "
@@ -162,7 +162,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     limits = {dataset: _square_limits(rows) for dataset, rows in points.groupby(schema.DATASET)}
     outside = sum(_outside(rows["after"], limits[dataset][1]) for dataset, rows in points.groupby(schema.DATASET))
     ratios = sorted(set(shown.loc[shown[schema.PRUNER] != CONTROL, schema.RATIO])) or [1.0]
-    figure, grid = _page(
+    figure, grid = page(
         (len(ratios), len(panels)),
         (max(min(2.4 * len(panels), _PAGE_WIDTH), 6.5), 2.2 * len(ratios) + 1.4),
         f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {fixed}",
@@ -213,7 +213,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     of_panel = {label: networks[networks["cell"].isin(panel["cell"])] for label, panel in panels.items()}
     lines = {label: _line(rows) for label, rows in of_panel.items() if len(rows)}
     dense = pd.concat(of_panel.values()).drop_duplicates("dense_run_id")["accuracy_before"].mean()
-    figure, grid = _page(
+    figure, grid = page(
         (2, 1),
         (8.5, 8.5),
         f"Accuracy and alpha against the pruning ratio: {fixed}",
@@ -266,7 +266,7 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
     names = list(order.index[:_MOST_CLASSES])
     which = "every class" if len(names) == len(order) else f"the {len(names)} of {len(order):,} classes that lost most"
     few = len(names) <= 30
-    figure, grid = _page(
+    figure, grid = page(
         (1, len(panels)),
         (max(min(2.4 * len(panels) + 1.5, _PAGE_WIDTH), 6.5), (0.3 if few else 0.16) * len(names) + 2.2),
         f"Change of recall of {which} at ratio {ratio:g}: {fixed}",
@@ -425,7 +425,7 @@ def _sound(values: Any, chance: pd.Series) -> Any:
     return values if chance.all() else values[~chance.astype(bool)]
 
 
-def _limits(values: pd.Series, through: float) -> tuple[float, float]:
+def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
     """Ends of an axis that holds `through` and all values but a long tail: most fill a fifth of it or more."""
     low, high = np.quantile([*values, through], [0.05, 0.95])
     far = 2 * (high - low)
@@ -436,7 +436,7 @@ def _limits(values: pd.Series, through: float) -> tuple[float, float]:
 
 def _square_limits(points: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
     reach = 1.05 * points["before"].abs().max() or 0.01
-    return (-reach, reach), _limits(_sound(points["after"], points["chance"]), 0)
+    return (-reach, reach), axis_limits(_sound(points["after"], points["chance"]), 0)
 
 
 def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
@@ -446,9 +446,21 @@ def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
 # How it is drawn.
 
 
-def _page(
+def page(
     shape: tuple[int, int], size: tuple[float, float], title: str, note: str, **subplots: Any
 ) -> tuple[Figure, np.ndarray]:
+    """A figure with a title, a grid of panels (rows, columns), and a note below.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+    size : (width, height)
+        In inches.
+    title, note : str
+        Wrapped to the width.
+    subplots
+        As `Figure.subplots` takes them.
+    """
     figure = Figure(size, dpi=DPI, layout="constrained")
     grid = figure.subplots(*shape, squeeze=False, **subplots)
     figure.suptitle(
@@ -473,7 +485,7 @@ def _strip(
     rows = -(-len(panels) // columns)
     columns = -(-len(panels) // rows)
     width = sum(widths) if one_row else columns * max(widths)
-    figure, grid = _page(
+    figure, grid = page(
         (rows, columns),
         (max(width + 0.6, 6.5), 3.4 * rows + 1.4),
         title,
@@ -522,7 +534,7 @@ def _draw_networks(axes: Axes, place: int, networks: pd.DataFrame, limits: tuple
     axes.scatter(places[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
     axes.scatter(places[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
     above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
-    _draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
+    draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
 
 
 def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float]) -> None:
@@ -532,7 +544,7 @@ def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float
         axes.vlines(place, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
     axes.plot(place, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
     value = f"{cell.alpha_mean:.1f}"
-    _draw_edge(
+    draw_edge(
         axes,
         place,
         f"▲\n{value}" if cell.alpha_mean > limits[1] else "",
@@ -540,7 +552,7 @@ def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float
     )
 
 
-def _draw_edge(axes: Axes, place: int, above: str, below: str) -> None:
+def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
     """Say at the edges of the axes what lies beyond them."""
     for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
         if text:

@@ -173,6 +173,40 @@ def predictions(
     return found
 
 
+def artifacts(
+    kind: str, names: Sequence[str], experiment: str | None = None, *, tracking_uri: str | None = None
+) -> dict[str, dict[str, bytes]]:
+    """Read artifacts of an experiment's finished runs of a kind.
+
+    Parameters
+    ----------
+    kind : str
+        Value of the tag `kind`.
+    names : sequence of str
+    experiment, tracking_uri : str, optional
+        As `runs` takes them.
+
+    Returns
+    -------
+    dict, run id -> name -> content
+        The oldest run first; runs that lack one of the artifacts are missing.
+
+    Raises
+    ------
+    StudyError
+        As in `runs`, but that there may be no such run.
+    """
+    found = {}
+    with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
+        run_ids = store.finished(_find(store.experiments(), experiment)[0], kind)
+        for run_id, where in store.artifact_folders(run_ids).items():
+            paths = {name: _artifact(where, name, folder, tracking_uri) for name in names}
+            contents = {name: path.read_bytes() for name, path in paths.items() if path}
+            if len(contents) == len(names):
+                found[run_id] = contents
+    return {run_id: found[run_id] for run_id in run_ids if run_id in found}
+
+
 # What was found, judged: one row per run, its params and metrics in columns as mlflow.search_runs names them.
 
 

@@ -17,10 +17,11 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis import cells, comparisons, figures, files, pull, schema, tables
+from analysis import cells, comparisons, figures, files, pull, schema, tables, tuning_figures, tuning_results
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import Variance
 from analysis.intensification import unbalanced
+from analysis.tuning_results import Tuning
 from analysis.verdict import main_runs, telling_ratio, to_know, verdict
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
@@ -93,13 +94,18 @@ def report(
         raise StudyError(f"{confidence} should be above 0 and below 1", option="--confidence")
     study = pull.study(experiment, tracking_uri=tracking_uri)
     return of_runs(
-        study.runs, partial(pull.predictions, tracking_uri=tracking_uri), confidence=confidence, variance=variance
+        study.runs,
+        partial(pull.predictions, tracking_uri=tracking_uri),
+        tuning_results.pulled(experiment, tracking_uri=tracking_uri),
+        confidence=confidence,
+        variance=variance,
     )
 
 
 def of_runs(
     runs: pd.DataFrame,
     predictions: cells.Predictions | None = None,
+    tunings: Sequence[Tuning] = (),
     *,
     confidence: float = 0.95,
     variance: Variance = "welch",
@@ -112,6 +118,8 @@ def of_runs(
         As `pull.runs` returns it.
     predictions : callable, optional
         As `cells.cells` takes it.
+    tunings : sequence of Tuning
+        Searches of epsilon, a section each.
     confidence, variance
         As for `report`.
     """
@@ -124,6 +132,12 @@ def of_runs(
     main = main_runs(runs, settings)
     ratio = telling_ratio(of_cells if main.empty else of_cells.merge(main[cells.CELL].drop_duplicates(), on=cells.CELL))
     drawn = figures.figures(alphas, of_cells, runs, ratio, settings)
+    searched = {
+        f"tuning_{number}_{name}": figure
+        for number, tuning in enumerate(tunings, start=1)
+        for name, figure in tuning_figures.figures(tuning).items()
+    }
+    drawn |= searched
     for figure in drawn.values():
         # The layout moves a little at every drawing: settled once, all files show the same picture.
         figure.draw_without_rendering()
@@ -137,7 +151,7 @@ def of_runs(
         to_know=to_know(runs),
         csv=csv,
         figures=drawn,
-        sections=list(_sections(runs, of_cells, settings, tests, printed, compared, drawn, notes)),
+        sections=list(_sections(runs, of_cells, settings, tests, printed, compared, drawn, tunings, notes)),
     )
 
 
@@ -155,6 +169,7 @@ def _sections(
     printed: dict[int, pd.DataFrame],
     compared: pd.DataFrame,
     drawn: dict[str, Figure],
+    tunings: Sequence[Tuning],
     notes: list[str],
 ) -> Iterator[Section]:
     def pictures(*names: str) -> list[Figure]:
@@ -177,6 +192,11 @@ def _sections(
         yield Section("Why alpha, and not the mean of the ratios", [_RATIOS, _rounded(summary)])
     if len(compared):
         yield Section("Beside the published values", [_COMPARED, _rounded(compared)])
+    for number, tuning in enumerate(tunings, start=1):
+        told = [line.removeprefix("- ") for line in tuning.said.split("\n")]
+        pages = [figure for name, figure in drawn.items() if name.startswith(f"tuning_{number}_")]
+        blocks = [_TUNING, *told[:2], "\n".join(f"- {line}" for line in told[2:]), tuning.table(), *pages]
+        yield Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)
     if notes:
         yield Section("What was left out, and what to know", ["\n".join(f"- {note}" for note in notes)])
 
@@ -208,6 +228,12 @@ _RATIOS = (
     "before was next to 0; alpha weights each ratio by that balance squared."
 )
 _COMPARED = "For the cells that both have; the difference is ours minus published."
+_TUNING = (
+    "Trials of epsilon, the weight of undecayed pruning, each measured on validation images alone; then the winner and "
+    "the anchors on test images: lambda, the paper's; MP, so large that it ranks as magnitude pruning; GP, 0, which is "
+    "gradient pruning. Distortion is what alpha on new images has above 1, plus what the correlation of the classes' "
+    "balances lacks of 1."
+)
 
 
 _METRICS = (

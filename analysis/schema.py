@@ -9,6 +9,10 @@ CONFIG_HASH = "config_hash"
 DENSE_RUN_ID = "dense_run_id"
 FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
+TUNING_RUN_ID = "tuning_run_id"
+STUDY_NAME = "study_name"
+ANCHOR = "anchor"
+STATE = "state"
 ENGINE = "engine"
 DEVICE = "device"
 HOST = "host"
@@ -21,6 +25,8 @@ DENSE = "dense"
 PRUNED = "pruned"
 JOB = "job"
 STUDY = "study"
+TUNING = "tuning"
+TRIAL = "trial"
 REPORT = "report"
 
 # Params
@@ -52,6 +58,12 @@ FINE_TUNE_PHASES = "fine_tune_phases"
 FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
 PRUNE_OUTPUT_LAYER = "prune_output_layer"
 
+# Params of a tuning
+OBJECTIVE = "objective"
+SEEDS = "seeds"
+RATIOS = "ratios"
+EPSILON_RANGE = "epsilon_range"
+
 # Metrics per epoch, with the epoch as step
 TRAIN_LOSS = "train_loss"
 VAL_LOSS = "val_loss"
@@ -76,6 +88,12 @@ RUNS_MADE = "runs_made"
 RUNS_FAILED = "runs_failed"
 RUNS_LEFT = "runs_left"
 
+# Metrics of a trial on validation images: VAL_ACCURACY and VAL_DISTORTION with the seed's place as step, and over all
+# seeds the mean accuracy and the pooled distortion
+VAL_DISTORTION = "val_distortion"
+TRIAL_ACCURACY = "objective/accuracy"
+TRIAL_DISTORTION = "objective/distortion"
+
 # Artifacts
 CHECKPOINT = "checkpoint.safetensors"
 GRADIENT = "gradient.safetensors"
@@ -88,6 +106,10 @@ CONFUSION_PICTURE = "confusion.png"
 RECALL_PICTURE = "recall_balance.png"
 SUMMARY = "summary.csv"
 STUDY_RUNS = "runs.csv"
+TUNING_SUMMARY = "tuning.json"
+TRIALS = "trials.csv"
+FINALISTS = "finalists.csv"
+COMPARISONS = "comparisons.csv"
 
 # Arrays in PREDICTIONS and VAL_PREDICTIONS
 LABEL = "label"

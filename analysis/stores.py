@@ -245,6 +245,14 @@ class _Tables:
             folders |= {row["run_uuid"]: row["artifact_uri"] for row in found.to_pylist()}
         return folders
 
+    def finished(self, experiment_id: str, kind: str) -> list[str]:
+        found = self._read(
+            "SELECT run_uuid FROM tags JOIN runs USING (run_uuid)"
+            f" WHERE key = '{schema.KIND}' AND value = {_quoted(kind)} AND experiment_id = {int(experiment_id)}"
+            f" AND lifecycle_stage = 'active' AND status = '{FINISHED}' ORDER BY start_time"
+        )
+        return found["run_uuid"].to_pylist()
+
     def _page(self, listed: pa.Table) -> Page:
         finished = listed["run_id"].filter(pc.equal(listed["state"], FINISHED)).to_pylist()
         if not finished:
@@ -302,6 +310,16 @@ class _Api:
 
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
         return {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
+
+    def finished(self, experiment_id: str, kind: str) -> list[str]:
+        query = f"tags.{schema.KIND} = '{kind}' AND attributes.status = '{FINISHED}'"
+        pages = _pages(
+            self._client.search_runs,
+            experiment_ids=[experiment_id],
+            filter_string=query,
+            order_by=["attributes.start_time ASC"],
+        )
+        return [run.info.run_id for page in pages for run in page]
 
     def _run(self, run_id: str) -> Run | None:
         try:

@@ -10,7 +10,7 @@ import click
 
 from analysis.command_line import SETTINGS, Group
 from pruning_study import __version__
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, default_text, option_name, text
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig, default_text, option_name, text
 from pruning_study.interrupts import interrupt_once
 
 
@@ -116,6 +116,16 @@ def study(file: Path, **typed: Any) -> None:
     from pruning_study import study
 
     study.run(file, config, _as_typed({"file": file, **typed}))
+
+
+@cli.command()
+@_options(TuneConfig)
+def tune(**typed: Any) -> None:
+    """Search the epsilon of undecayed pruning on validation images, and test the best one."""
+    config = TuneConfig(**typed)
+    from pruning_study import tuning
+
+    click.echo(tuning.tune(config, _as_typed(typed)))
 
 
 @cli.command()

@@ -98,8 +98,9 @@ def _ratios(value: str) -> tuple[float, ...]:
 
 def _seeds(value: str) -> tuple[int, ...]:
     seeds = tuple(_integer(0)(item.strip()) for item in value.split(","))
-    if twice := next((seed for seed in seeds if seeds.count(seed) > 1), None):
-        raise ValueError(f"{value}: {twice} stands there twice")
+    twice = [seed for seed in seeds if seeds.count(seed) > 1]
+    if twice:
+        raise ValueError(f"{value}: {twice[0]} stands there twice")
     return seeds
 
 

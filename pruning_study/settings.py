@@ -1,5 +1,6 @@
 """The options of a call with everything worked out that they leave open."""
 
+import copy
 import hashlib
 import json
 from dataclasses import fields, replace
@@ -183,6 +184,12 @@ class PruneSetting(TrainSetting):
     def kept(self, ratio: float) -> int:
         """Number of prunable weights kept at a ratio; errors as in `Budget.kept`."""
         return self.budget.kept(ratio, released=self.released)
+
+    def at(self, epsilon: float) -> "PruneSetting":
+        """The same with another epsilon, which shares with this one all that has been worked out."""
+        other = copy.copy(self)
+        other.config = replace(self.config, epsilon=epsilon)
+        return other
 
     @property
     def epsilon(self) -> float:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from pruning_study.pruners import PRUNERS, needs
 from pruning_study.recipes import Schedule
 from pruning_study.settings import PruneSetting, TrainSetting
 from pruning_study.tracking import Store, Writer
-from pruning_study.training import fit
+from pruning_study.training import Fit, fit
 
 # Counts up where a step's results change for the same settings, so that older runs are not taken for them.
 STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
@@ -270,6 +270,25 @@ def _prune(
     return Pruned(run.run_id, False, ratio, metrics)
 
 
+def trial(setting: PruneSetting, dense: Dense, ratio: float) -> Predictions:
+    """What the model that `prune` makes predicts for the validation images; no run, and no test image.
+
+    Parameters
+    ----------
+    setting : PruneSetting
+    dense : Dense
+    ratio : float
+
+    Raises
+    ------
+    StudyError
+        Where scores are not finite, or fine-tuning diverges.
+    """
+    model = copy.deepcopy(dense.model)
+    _fitted(setting, model, setting.fine_tuning, "fine-tuning", pruning_masks(setting, dense, ratio))
+    return predict(model, setting.validation, setting.engine)[0]
+
+
 def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> dict[str, Tensor]:
     """Which weights are kept.
 
@@ -332,7 +351,20 @@ def _fit(
 ) -> None:
     if setting.config.force:
         saved.unlink(missing_ok=True)
-    fitted = fit(
+    fitted = _fitted(setting, model, schedule, stream, kept, saved, run.epoch)
+    run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
+
+
+def _fitted(
+    setting: TrainSetting,
+    model: nn.Module,
+    schedule: Schedule,
+    stream: str,
+    kept: dict[str, Tensor],
+    saved: Path | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+) -> Fit:
+    return fit(
         model,
         setting.train,
         setting.validation,
@@ -344,9 +376,8 @@ def _fit(
         engine=setting.engine,
         released_selection=setting.test if setting.released else None,
         saved=saved,
-        on_epoch=run.epoch,
+        on_epoch=on_epoch,
     )
-    run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
 
 
 def _evaluate(

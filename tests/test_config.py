@@ -9,14 +9,13 @@ from mlflow.projects._project_spec import load_project
 
 from analysis.__main__ import report
 from analysis.errors import StudyError
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, default_text, option_name, text
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig, default_text, option_name, text
 
 ROOT = Path(__file__).parent.parent
+COMMANDS = [("train", TrainConfig), ("prune", PruneConfig), ("main", PruneConfig), ("tune", TuneConfig)]
 
 
-@pytest.mark.parametrize(
-    ("entry_point", "config"), [("train", TrainConfig), ("prune", PruneConfig), ("main", PruneConfig)]
-)
+@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
 def test_mlproject_has_the_options_and_defaults_of_the_config(entry_point, config):
     parameters = load_project(str(ROOT)).get_entry_point(entry_point).parameters
     assert {name: parameter.default for name, parameter in parameters.items()} == {
@@ -24,9 +23,7 @@ def test_mlproject_has_the_options_and_defaults_of_the_config(entry_point, confi
     }
 
 
-@pytest.mark.parametrize(
-    ("entry_point", "config"), [("train", TrainConfig), ("prune", PruneConfig), ("main", PruneConfig)]
-)
+@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
 def test_mlproject_passes_every_option_on(entry_point, config):
     command = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"][entry_point]["command"]
     expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
@@ -143,3 +140,9 @@ def test_a_flag_may_have_a_value_or_none(run_command):
     assert result.exit_code == 2
     assert "'perhaps' is not a valid boolean" in result.output
     assert "--ratio" in run_command("prune", "--force", "false", "--prune-output-layer", "--ratio", "x").output
+
+
+def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
+    config = TuneConfig(seeds="3,5", ratio="5,10", weight_decay="0.01", fine_tune_epochs=2, n_trials=6)
+    assert (config.seeds, config.epsilon_range, config.objective) == ((3, 5), (1e-8, 1e2), "accuracy")
+    assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import made_up_runs
+import made_up_tuning
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,6 +114,18 @@ def test_one_network_has_no_interval_and_no_test(tmp_path):
     assert "(one network)" in made.verdict
     assert "mp: too few networks for an interval at 2, 4" in made.verdict
     assert "nan" not in page.lower()
+
+
+def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "up", t, 1 + SPREAD) for t in (2, 4)))
+    made = report.of_runs(runs, tunings=[made_up_tuning.tuning()])
+    files = {str(path) for path in report.write(made, tmp_path)}
+    assert {"figures/tuning_1_epsilon.png", "figures/tuning_1_history.svg"} <= files
+    page = (tmp_path / "report.md").read_text()
+    section = page.split("## Tuning: epsilon of undecayed pruning, made up")[1]
+    assert "The winner is epsilon 0.1, ratio 10" in section
+    assert "| winner | 0.1 | 0.8550 |" in section
+    assert "![tuning_1_epsilon](figures/tuning_1_epsilon.png)" in section
 
 
 def test_an_experiment_of_the_control_alone_says_so(tmp_path):

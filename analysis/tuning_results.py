@@ -1,0 +1,184 @@
+"""A search of undecayed pruning's epsilon: what won, on which images, and whether it holds on new networks."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis import pull, schema
+from analysis.hypothesis_tests import corrected, paired
+
+WINNER, LAMBDA = "winner", "lambda"
+_FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All that a search came to.
+
+    Parameters
+    ----------
+    name : str
+    objective : {"accuracy", "alpha", "both"}
+    reason : str
+        Why the winner won.
+    trials : DataFrame, a row for each trial that ended
+        number, complete (False where it was stopped after some seeds), anchor ("" where it is none), epsilon, ratio;
+        on validation images accuracy and distortion with their standard errors over the seeds (`_error`), and of
+        every seed (`accuracy/<place>`, `distortion/<place>`); eligible (whole, and within a point of the best
+        anchor's accuracy), front (of Pareto), winner.
+    finalists : DataFrame, a row for each network of the winner and the anchors
+        role (winner, lambda, MP, GP), epsilon, ratio, seed, new (whether the search never saw its dense model);
+        accuracy and alpha on test images; at_chance; run_id.
+    comparisons : DataFrame
+        As `comparisons` returns it.
+    """
+
+    name: str
+    objective: str
+    reason: str
+    trials: pd.DataFrame
+    finalists: pd.DataFrame
+    comparisons: pd.DataFrame
+
+    @property
+    def winner(self) -> pd.Series:
+        """The trial that won."""
+        return self.trials[self.trials["winner"]].iloc[0]
+
+    @property
+    def said(self) -> str:
+        """What won and why, and how it compares, a sentence a line."""
+        return "\n".join(_sentences(self))
+
+    def table(self) -> pd.DataFrame:
+        """Winner and anchors on validation and on test images, a row each, as text."""
+        won = self.winner
+        whole = self.trials[self.trials["complete"] & (self.trials["ratio"] == won["ratio"])]
+        rows = []
+        for role, networks in self.finalists.groupby("role", sort=False):
+            trial = won if role == WINNER else whole[whole["anchor"] == role].iloc[0]
+            row = {
+                "": f"{WINNER} ({won['anchor']})" if role == WINNER and won["anchor"] else role,
+                "epsilon": f"{trial['epsilon']:.3g}",
+                "validation accuracy": f"{trial['accuracy']:.4f}",
+                "distortion": _number(trial["distortion"]),
+            }
+            for new, of_role in networks.groupby("new"):
+                which = "new networks: " if new else ""
+                row[f"{which}test accuracy"] = f"{of_role['accuracy'].mean():.4f}"
+                row[f"{which}alpha"] = _mean_alpha(of_role)
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """The winner against each anchor, paired by dense model, on test images.
+
+    On the dense models that the search never saw, where there are any; else on those of the search, which flatter
+    the winner. The primary comparison is with lambda, of accuracy, or of alpha where that was the objective; the
+    others are corrected together.
+
+    Parameters
+    ----------
+    finalists : DataFrame
+        As in `Tuning`.
+    objective : {"accuracy", "alpha", "both"}
+
+    Returns
+    -------
+    DataFrame
+        against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low,
+        difference_high, p (two-sided paired t), p_holm (of the primary one p itself), n, new. Without the anchor
+        that has won. Networks at chance have no alpha.
+    """
+    there = finalists[finalists["new"]] if finalists["new"].any() else finalists
+    epsilons = there.drop_duplicates("role").set_index("role")["epsilon"]
+    anchors = [role for role in epsilons.index if role != WINNER and epsilons[role] != epsilons[WINNER]]
+    sound = there.assign(alpha=there["alpha"].mask(there["at_chance"]))
+    rows = []
+    for metric in ("accuracy", "alpha"):
+        of_roles = sound.pivot(index="seed", columns="role", values=metric)
+        for anchor in anchors:
+            test = paired(of_roles[WINNER], of_roles[anchor])
+            primary = anchor == LAMBDA and metric == ("accuracy" if objective == "accuracy" else "alpha")
+            names = ("difference", "difference_low", "difference_high", "p", "n")
+            rows.append(
+                {"against": anchor, "metric": metric, "primary": primary, **{name: test[name] for name in names}}
+            )
+    frame = pd.DataFrame(rows).sort_values("primary", ascending=False, kind="stable", ignore_index=True)
+    rest = ~frame["primary"]
+    frame["p_holm"] = frame["p"]
+    frame.loc[rest, "p_holm"] = corrected(frame.loc[rest, "p"], int(rest.sum()))[1]
+    return frame.assign(new=bool(there["new"].any()))
+
+
+def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
+    """The finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
+    found = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
+    return [_read(files) for files in found.values()]
+
+
+def _read(files: dict[str, bytes]) -> Tuning:
+    summary = json.loads(files[schema.TUNING_SUMMARY])
+    frames = {name: pd.read_csv(io.BytesIO(files[name])) for name in _FILES[1:]}
+    trials = frames[schema.TRIALS]
+    return Tuning(
+        name=summary[schema.STUDY_NAME],
+        objective=summary[schema.OBJECTIVE],
+        reason=summary["reason"],
+        trials=trials.assign(anchor=trials["anchor"].fillna("")),
+        finalists=frames[schema.FINALISTS],
+        comparisons=frames[schema.COMPARISONS],
+    )
+
+
+def _sentences(result: Tuning) -> Iterator[str]:
+    won = result.winner
+    stopped = int((~result.trials["complete"]).sum())
+    which = f"epsilon {won['epsilon']:.3g}" + (f", the anchor {won['anchor']}" if won["anchor"] else "")
+    yield f"The winner is {which}, ratio {won['ratio']:g}: {result.reason}" + (
+        f"; {stopped} more were stopped early." if stopped else "."
+    )
+    compared = result.comparisons
+    seeds = result.finalists.loc[result.finalists["new"] == compared["new"].any(), "seed"].nunique()
+    if compared["new"].any():
+        yield f"On the test images, with {seeds} dense models that the search never saw:"
+    else:
+        yield (
+            f"On the test images, with the {seeds} dense models of the search, which flatter the winner; "
+            "--confirm-seeds takes new ones:"
+        )
+    if won["anchor"] == LAMBDA:
+        yield "- lambda itself has won: nothing was found to gain over it."
+    for row in compared.to_dict("records"):
+        yield f"- {_compared(row)}"
+
+
+def _compared(row: dict) -> str:
+    metric, scale, unit = ("accuracy", 100, " points") if row["metric"] == "accuracy" else ("alpha", 1, "")
+    difference, low, high = (scale * row[name] for name in ("difference", "difference_low", "difference_high"))
+    told = f"winner against {row['against']}: {metric} {difference:+.2f}{unit}"
+    if np.isnan(low):
+        return f"{told.replace('+nan', 'unknown')}, no interval from {row['n']} networks"
+    p, name = (row["p"], "p") if row["primary"] else (row["p_holm"], "p by Holm")
+    shown = "a difference" if p < 0.05 else "no difference shown"
+    which = "primary, " if row["primary"] else ""
+    return f"{which}{told} (95 % interval {low:+.2f} to {high:+.2f}), {name} {_p(p)}, n {row['n']}: {shown}"
+
+
+def _mean_alpha(networks: pd.DataFrame) -> str:
+    chance = int(networks["at_chance"].sum())
+    sound = networks.loc[~networks["at_chance"], "alpha"].mean()
+    return _number(sound) + (f" ({chance} at chance)" if chance else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "n/a"
+
+
+def _p(p: float) -> str:
+    return "< .001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,88 @@
+import made_up_tuning
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.tuning_results import comparisons
+
+
+def one(frame, against, metric):
+    (row,) = frame[(frame["against"] == against) & (frame["metric"] == metric)].to_dict("records")
+    return row
+
+
+def test_the_primary_comparison_is_the_winner_with_lambda_paired_by_dense_model():
+    frame = comparisons(made_up_tuning.finalists(), "accuracy")
+    first = frame.iloc[0]
+    assert (first["against"], first["metric"], first["primary"]) == ("lambda", "accuracy", True)
+    assert frame["primary"].sum() == 1
+    # Differences .02, .02, .01: mean .05 / 3, standard deviation .01 / sqrt(3), t with 2 degrees of freedom.
+    assert first["difference"] == pytest.approx(0.05 / 3)
+    half = stats.t.isf(0.025, 2) * 0.01 / 3
+    assert (first["difference_low"], first["difference_high"]) == pytest.approx((0.05 / 3 - half, 0.05 / 3 + half))
+    assert first["p"] == first["p_holm"] == pytest.approx(2 * stats.t.sf(5, 2))
+
+
+def test_the_others_are_corrected_together():
+    frame = comparisons(made_up_tuning.finalists(), "accuracy")
+    rest = frame[~frame["primary"]].dropna(subset="p").sort_values("p")
+    assert len(frame) == 6
+    # Alpha against GP has one network that is not at chance, and so no p; it counts among the five.
+    assert np.isnan(one(frame, "GP", "alpha")["p"])
+    expected = np.minimum(np.maximum.accumulate(rest["p"] * [5, 4, 3, 2]), 1)
+    assert rest["p_holm"].to_numpy() == pytest.approx(expected.to_numpy())
+
+
+@pytest.mark.parametrize("objective", ["alpha", "both"])
+def test_alpha_is_primary_where_it_was_the_objective(objective):
+    first = comparisons(made_up_tuning.finalists(), objective).iloc[0]
+    assert (first["against"], first["metric"], first["primary"]) == ("lambda", "alpha", True)
+    assert first["difference"] == pytest.approx(-0.4 / 3)
+
+
+def test_networks_at_chance_have_no_alpha():
+    assert one(comparisons(made_up_tuning.finalists(), "accuracy"), "GP", "alpha")["n"] == 1
+
+
+def test_new_networks_count_alone_where_there_are_any():
+    old, new = made_up_tuning.finalists(), made_up_tuning.finalists(new=True, seeds=(3, 4, 5))
+    old["accuracy"] = 0.5
+    frame = comparisons(pd.concat([old, new]), "accuracy")
+    assert frame["new"].all()
+    assert frame["difference"].iloc[0] == pytest.approx(0.05 / 3)
+    assert not comparisons(old, "accuracy")["new"].any()
+
+
+def test_an_anchor_that_won_is_not_compared_with_itself():
+    won = made_up_tuning.finalists(epsilons={**made_up_tuning.EPSILONS, "winner": 5e-4})
+    frame = comparisons(won, "accuracy")
+    assert set(frame["against"]) == {"MP", "GP"}
+    assert not frame["primary"].any()
+
+
+def test_table():
+    table = made_up_tuning.tuning().table()
+    assert table[""].tolist() == ["winner", "lambda", "MP", "GP"]
+    assert table["epsilon"].tolist() == ["0.1", "0.0005", "1e+08", "0"]
+    assert table["validation accuracy"].tolist() == ["0.8550", "0.8500", "0.8530", "0.1200"]
+    assert table["test accuracy"].tolist() == ["0.8700", "0.8533", "0.8600", "0.2400"]
+    assert table["alpha"].tolist() == ["1.100", "1.233", "1.300", "1.500 (2 at chance)"]
+
+
+def test_sentences():
+    said = made_up_tuning.tuning().said.splitlines()
+    assert said[0] == "The winner is epsilon 0.1, ratio 10: the best; 1 more were stopped early."
+    assert "which flatter the winner" in said[1]
+    assert said[2].startswith("- primary, winner against lambda: accuracy +1.67 points (95 % interval +0.23 to +3.10)")
+    assert said[2].endswith("p 0.038, n 3: a difference")
+    assert "- winner against GP: alpha unknown, no interval from 1 networks" in said
+
+
+def test_lambda_that_won_says_so():
+    made = made_up_tuning.tuning()
+    trials = made.trials.assign(winner=made.trials["anchor"] == "lambda")
+    finalists = made_up_tuning.finalists(epsilons={**made_up_tuning.EPSILONS, "winner": 5e-4})
+    won = type(made)("", "accuracy", "", trials, finalists, comparisons(finalists, "accuracy"))
+    assert "- lambda itself has won: nothing was found to gain over it." in won.said
+    assert won.table()[""].iloc[0] == "winner (lambda)"
