@@ -117,7 +117,9 @@ def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:
 
 
 def _data(cells: Iterable[Cell], faults: list[str], *, download: bool) -> dict[Source, Dataset]:
-    first = {source(cell.config): cell for cell in reversed(list(cells))}
+    first: dict[Source, Cell] = {}
+    for cell in cells:
+        first.setdefault(source(cell.config), cell)
     data = {}
     for (dataset, image_size), cell in first.items():
         data_dir = cell.config.data_dir
@@ -125,7 +127,7 @@ def _data(cells: Iterable[Cell], faults: list[str], *, download: bool) -> dict[S
             if download or datasets.is_here(dataset, data_dir=data_dir):
                 data[dataset, image_size] = datasets.load(dataset, data_dir=data_dir, image_size=image_size)
         except StudyError as error:
-            faults.append(cell.place(error))
+            faults.append(cell.place(StudyError(str(error), option="--dataset")))
     return data
 
 

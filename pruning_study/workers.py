@@ -134,7 +134,7 @@ class Workers:
 
     def _started(self) -> _Worker:
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=_work, args=(theirs, self._do), daemon=True)
+        process = CONTEXT.Process(target=_work, args=(theirs, self._do, dict(os.environ)), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -155,8 +155,10 @@ def _drain(pipe: connection.Connection, deadline: float) -> None:
             pipe.recv()
 
 
-def _work(pipe: connection.Connection, do: Callable[[Any], Any]) -> None:
+def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: dict[str, str]) -> None:
     interrupt_once()
+    os.environ.clear()  # the server's, of when it was started
+    os.environ.update(environment)
     sys.stderr = _Lines(pipe)
     # Gone is the driver, or this worker is asked to go.
     with suppress(EOFError, OSError, KeyboardInterrupt):

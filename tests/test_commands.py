@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
+from stored_runs import artifact, runs
 
 import pruning_study
 from pruning_study import datasets, models
@@ -32,21 +32,6 @@ def prune(run_command, tiny_npz, store_uri):
         return result.output
 
     return run
-
-
-def runs(kind=None, status="FINISHED"):
-    """This experiment's runs, the oldest first."""
-    client = MlflowClient()
-    experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
-    if experiment is None:
-        return []
-    query = f"attributes.status = '{status}'" + (f" and tags.kind = '{kind}'" if kind else "")
-    found = client.search_runs([experiment.experiment_id], query, order_by=["attributes.start_time ASC"])
-    return sorted(found, key=lambda run: run.info.start_time)
-
-
-def artifact(run, name):
-    return Path(run.info.artifact_uri) / name
 
 
 class TestPrune:

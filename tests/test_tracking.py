@@ -1,4 +1,3 @@
-import os
 import shutil
 import signal
 import socket
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
+from mlflow_server import free_port, server
 
 import pruning_study
 from analysis import stores
@@ -34,37 +33,6 @@ def dense_run(store, job):
         child=True,
     ) as run:
         yield run
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def server(folder, port):
-    """A real MLflow server."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(
-        [*command, "--workers", "1"],
-        cwd=folder,
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # starts in half the time
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                if requests.get(f"http://127.0.0.1:{port}/health", timeout=1).ok:
-                    break
-            except requests.RequestException:
-                time.sleep(0.2)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 class TestSqlite:
