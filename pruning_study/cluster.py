@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -17,6 +18,7 @@ from pruning_study.workers import Died
 
 # A step is begun anew so many times where its machine is lost.
 RETRIES = 5
+PROBE_SECONDS = 5
 
 
 class StoredArray:
@@ -51,15 +53,12 @@ def connect(tracking_uri: str) -> None:
     StudyError
         Where no cluster answers, or one of several machines would write into a file of one of them.
     """
+    _probe(os.environ.get("RAY_ADDRESS"))
     variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
     try:
         ray.init(address="auto", runtime_env={"env_vars": variables}, log_to_driver=True, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise StudyError(
-            f"no Ray cluster answers ({first_line(error)}): start one with `ray start --head`, and on each further "
-            "machine `ray start --address=HOST:6379`; or set RAY_ADDRESS",
-            option="--executor",
-        ) from error
+        raise _no_cluster(first_line(error)) from error
     machines = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
     if len(machines) > 1 and not tracking_uri.startswith("http"):
         ray.shutdown()
@@ -68,6 +67,24 @@ def connect(tracking_uri: str) -> None:
             "start `mlflow server` and set MLFLOW_TRACKING_URI=http://...",
             option="--executor",
         )
+
+
+def _probe(address: str | None) -> None:
+    """Ask once whether somebody listens, where Ray would ask for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+        except OSError as error:
+            raise _no_cluster(f"RAY_ADDRESS={address}: {error.strerror or error}") from error
+
+
+def _no_cluster(reason: str) -> StudyError:
+    return StudyError(
+        f"no Ray cluster answers ({reason}): start one with `ray start --head`, and on each further machine "
+        "`ray start --address=HOST:6379`; or set RAY_ADDRESS",
+        option="--executor",
+    )
 
 
 class Cluster:

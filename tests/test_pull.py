@@ -21,7 +21,9 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from mlflow_server import free_port
 from pandas.testing import assert_frame_equal
+from postgres_server import postgres
 
 from analysis import cells, comparisons, pull, recommend, schema, stores
 from analysis.errors import StudyError
@@ -331,12 +333,6 @@ def answers(uri: str) -> bool:
         return False
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.mark.postgres
 def test_postgres_gives_the_same_frames_as_mlflows_api(monkeypatch):
     with postgres() as uri:
@@ -349,31 +345,6 @@ def test_postgres_gives_the_same_frames_as_mlflows_api(monkeypatch):
         assert_same_study(pull.study("study", tracking_uri=uri), straight)
     with pytest.raises(StudyError, match=r"^postgresql://postgres:\*\*\*@127.0.0.1:\d+/postgres: .*refused.*; check"):
         pull.runs(tracking_uri=uri.replace("postgres@", "postgres:secret@"))
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Run a server of one's own: as the user postgres where the tests run as root, which Postgres refuses."""
-    binaries = [Path(shutil.which("initdb") or "initdb"), *Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    initdb = next(path.resolve() for path in binaries if path.is_file())
-    prefix = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    port = free_port()
-    folder = Path(tempfile.mkdtemp())
-    try:
-        if prefix:
-            shutil.chown(folder, "postgres")
-        data = folder / "data"
-        run = {"check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
-        subprocess.run([*prefix, initdb, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"], **run)
-        control = [*prefix, initdb.with_name("pg_ctl"), "-D", data, "-w", "-l", folder / "log"]
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        subprocess.run([*control, "-o", options, "start"], **run)
-        try:
-            yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-        finally:
-            subprocess.run([*control, "-m", "immediate", "stop"], **run)
-    finally:
-        shutil.rmtree(folder)
 
 
 def test_reading_needs_no_lock_that_a_writer_holds_and_changes_nothing(store, study):
