@@ -11,6 +11,7 @@ from analysis.figures import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
 from analysis.tuning_results import LAMBDA, Tuning
 
 _WON = "#009e73"
+_PALE = "#8fbfdf"
 _SHAPES = "osD^vPX"
 _ANCHORS = {LAMBDA: "#e69f00", "MP": "#cc79a7", "GP": "#56b4e9"}
 _LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
@@ -19,7 +20,7 @@ _PANELS = {
     "alpha": ["distortion", "accuracy"],
     "both": ["accuracy", "distortion"],
 }
-_MARKS = "Hollow: stopped after some of them; crosses: accuracy more than a point below the best anchor's. "
+_MARKS = "Hollow: stopped after some of them; pale: accuracy more than a point below the best anchor's. "
 _ERRORS = "Bars: one standard error over the dense models (jackknife). "
 _BEYOND = 1.2  # decades from the range to an anchor beyond it
 
@@ -67,7 +68,7 @@ def history(result: Tuning) -> Figure:
         (len(names), 1),
         (9, 3.6 * len(names) + 1.2),
         f"The search, trial by trial: {result.name}",
-        "Hollow: stopped early, accuracy as if the other dense models lost as much; crosses: more than a point of "
+        "Hollow: stopped early, accuracy as if the other dense models lost as much; pale: more than a point of "
         "accuracy below the best anchor. Line: the best so far of the others.",
         sharex=True,
     )
@@ -164,16 +165,17 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Seri
     low, high = axis_limits(held.dropna(), trials.loc[trials["winner"], y].iloc[0])
     for place, value in trials.loc[~trials[y].between(low, high), [x, y]].dropna().to_numpy():
         draw_edge(axes, place, f"▲\n{value:.3g}" if value > high else "", f"{value:.3g}\n▼" if value < low else "")
-    plain = trials[(trials["anchor"] == "") & ~trials["winner"]]
-    for shape, (ratio, of_ratio) in zip(_SHAPES, plain.groupby("ratio"), strict=False):
-        fit = of_ratio[of_ratio["eligible"]]
-        axes.scatter(fit[x], fit[y], s=26, color=BELOW, marker=shape, label=f"ratio {ratio:g}", zorder=3)
-    missed, stopped = plain[plain["complete"] & ~plain["eligible"]], plain[~plain["complete"]]
-    axes.scatter(missed[x], missed[y], s=26, marker="x", color=BELOW)
-    axes.scatter(stopped[x], stopped[y], s=26, marker="o", facecolor="none", edgecolor=BELOW)
-    for anchor, color in _ANCHORS.items():
-        of_anchor = trials[trials["anchor"] == anchor]
-        axes.scatter(of_anchor[x], of_anchor[y], s=110, color=color, edgecolor="black", zorder=4, label=anchor)
+    for index, (ratio, of_ratio) in enumerate(trials.groupby("ratio")):
+        shape = _SHAPES[index % len(_SHAPES)]
+        plain = of_ratio[of_ratio["anchor"] == ""]
+        fit, whole = plain["eligible"], plain["complete"]
+        for which, face, label in ((fit, BELOW, f"ratio {ratio:g}"), (whole & ~fit, _PALE, ""), (~whole, "none", "")):
+            across, up = plain.loc[which, [x, y]].to_numpy().T
+            axes.scatter(across, up, s=30, marker=shape, facecolor=face, edgecolor=BELOW, label=label, zorder=3)
+        for anchor, color in _ANCHORS.items():
+            across, up = of_ratio.loc[of_ratio["anchor"] == anchor, [x, y]].to_numpy().T
+            label = anchor if index == 0 else ""
+            axes.scatter(across, up, s=110, marker=shape, facecolor=color, edgecolor="black", label=label, zorder=4)
     won = trials[trials["winner"]]
     axes.scatter(won[x], won[y], s=100, marker="*", color=_WON, edgecolor="black", zorder=5, label="winner")
     axes.set_ylim(low, high)
@@ -184,8 +186,8 @@ def _draw_errors(axes: Axes, trials: pd.DataFrame, x: str, *, yerr: str) -> None
     errors = {"yerr": trials[f"{yerr}_error"].fillna(0)}
     if f"{x}_error" in trials:
         errors["xerr"] = trials[f"{x}_error"].fillna(0)
-    axes.errorbar(trials[x], trials[yerr], **errors, fmt="none", color=BELOW, alpha=0.6, linewidth=1)
+    axes.errorbar(trials[x], trials[yerr], **errors, fmt="none", color=BELOW, alpha=0.5, linewidth=1)
 
 
 def _draw_legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=7, fontsize=8, frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=9, fontsize=8, frameon=False)

@@ -141,7 +141,7 @@ def _sentences(result: Tuning) -> Iterator[str]:
     stopped = int((~result.trials["complete"]).sum())
     which = f"epsilon {won['epsilon']:.3g}" + (f", the anchor {won['anchor']}" if won["anchor"] else "")
     yield f"The winner is {which}, ratio {won['ratio']:g}: {result.reason}" + (
-        f"; {stopped} more were stopped early." if stopped else "."
+        f"; {stopped} stopped early." if stopped else "."
     )
     compared = result.comparisons
     seeds = result.finalists.loc[result.finalists["new"] == compared["new"].any(), "seed"].nunique()
@@ -163,7 +163,7 @@ def _compared(row: dict) -> str:
     difference, low, high = (scale * row[name] for name in ("difference", "difference_low", "difference_high"))
     told = f"winner against {row['against']}: {metric} {difference:+.2f}{unit}"
     if np.isnan(low):
-        return f"{told.replace('+nan', 'unknown')}, no interval from {row['n']} networks"
+        return f"{told.replace('+nan', 'unknown')}, no interval, n {row['n']}"
     p, name = (row["p"], "p") if row["primary"] else (row["p_holm"], "p by Holm")
     shown = "a difference" if p < 0.05 else "no difference shown"
     which = "primary, " if row["primary"] else ""

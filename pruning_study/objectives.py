@@ -167,5 +167,5 @@ def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
     among = f"of the {len(fit)} trials whose validation accuracy is within a point of the best anchor's, {anchor:.4f}"
     reason = f"the least distortion, {trials['distortion'][best]:.4f}, {among}"
     if objective == "both":
-        return best, f"{reason}; the Pareto front has {int(pareto_front(trials).sum())} points"
+        return best, f"{reason}; {int(pareto_front(trials).sum())} of the whole trials are on the Pareto front"
     return best, reason

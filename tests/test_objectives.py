@@ -110,7 +110,7 @@ def test_the_front_and_the_point_recommended_on_it():
     assert objectives.pareto_front(SEARCH).tolist() == [False, False, True, True, True, False, True]
     best, reason = objectives.winner(SEARCH, "both")
     assert best == 3
-    assert "the Pareto front has 4 points" in reason
+    assert "4 of the whole trials are on the Pareto front" in reason
 
 
 def test_lambda_wins_a_tie():

@@ -72,11 +72,11 @@ def test_table():
 
 def test_sentences():
     said = made_up_tuning.tuning().said.splitlines()
-    assert said[0] == "The winner is epsilon 0.1, ratio 10: the best; 1 more were stopped early."
+    assert said[0] == "The winner is epsilon 0.1, ratio 10: the best; 1 stopped early."
     assert "which flatter the winner" in said[1]
     assert said[2].startswith("- primary, winner against lambda: accuracy +1.67 points (95 % interval +0.23 to +3.10)")
     assert said[2].endswith("p 0.038, n 3: a difference")
-    assert "- winner against GP: alpha unknown, no interval from 1 networks" in said
+    assert "- winner against GP: alpha unknown, no interval, n 1" in said
 
 
 def test_lambda_that_won_says_so():
