@@ -49,6 +49,7 @@ def test_a_model_that_is_no_stack_is_torch(caplog):
 @pytest.mark.parametrize(
     ("cxx", "reason"),
     [
+        ("g++ '", "$CXX is no command: No closing quotation"),
         ("no-such-compiler", "there is no compiler no-such-compiler"),
         ("false", "the compiler false fails: it says nothing"),
         ("cat /proc/self/comm", "the compiler cat fails"),

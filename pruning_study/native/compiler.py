@@ -64,7 +64,10 @@ def _compile(compiler: list[str], source: Path, path: Path) -> None:
 
 def _compiler() -> list[str]:
     """The command of the first compiler that is there; $CXX may carry flags, which come last."""
-    named = shlex.split(os.environ.get("CXX", ""))
+    try:
+        named = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise NativeError(f"$CXX is no command: {error}") from error
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
             return command

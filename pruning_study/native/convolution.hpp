@@ -25,6 +25,7 @@ struct Convolution {
     static constexpr int TAPS = KernelHeight * KernelWidth, WEIGHTS = FILTERS * CHANNELS * TAPS;
     static constexpr int PARAMETERS = WEIGHTS + FILTERS;
     static constexpr int ROWS = Output::HEIGHT * Pool, COLUMNS = Output::WIDTH * Pool;  // before the pool
+    // Of the forward pass of an image.
     static constexpr long MULTIPLICATIONS = long(ROWS) * COLUMNS * FILTERS * CHANNELS * TAPS;
     static_assert(ROWS + KernelHeight - 1 <= Input::HEIGHT && COLUMNS + KernelWidth - 1 <= Input::WIDTH);
 

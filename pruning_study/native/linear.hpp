@@ -17,7 +17,7 @@ template <int Inputs, int Outputs, bool Rectified>
 struct Linear {
     static constexpr int INPUTS = Inputs, OUTPUTS = Outputs;
     static constexpr int WEIGHTS = Outputs * Inputs, PARAMETERS = WEIGHTS + Outputs;
-    static constexpr long MULTIPLICATIONS = WEIGHTS;
+    static constexpr long MULTIPLICATIONS = WEIGHTS;  // of the forward pass of an image
     static constexpr int VECTORS = (Inputs + WIDTH - 1) / WIDTH;
 
     template <int Groups>

@@ -112,14 +112,14 @@ class Network {
         Layer<I>::backward(parameters, input, state, input_gradient, gradient, groups);
     }
 
-    // Images order[0..size), or start..start + size, each into a lane; lanes that are left over get black ones.
+    // Images order[0..size), or start..start + size, each into a lane; lanes that are left over get blank ones.
     void gather(const float* images, const int64_t* order, int64_t start, int size) {
-        static const float black[PIXELS]{};
+        static const float blank[PIXELS]{};
         for (int group = 0; group < groups_of(size); ++group) {
             const float* rows[WIDTH];
             for (int lane = 0; lane < WIDTH; ++lane) {
                 const int image = group * WIDTH + lane;
-                rows[lane] = image < size ? images + (order ? order[image] : start + image) * PIXELS : black;
+                rows[lane] = image < size ? images + (order ? order[image] : start + image) * PIXELS : blank;
             }
             gather_pixels(rows, input_[group]);
         }
@@ -153,8 +153,7 @@ class Network {
         for (int image = 0; image < groups_of(size) * WIDTH; ++image) {
             float most = score(image, 0), total = 0, power[CLASSES];
             for (int label = 1; label < CLASSES; ++label) most = std::max(most, score(image, label));
-            for (int label = 0; label < CLASSES; ++label)
-                total += power[label] = std::exp(score(image, label) - most);
+            for (int label = 0; label < CLASSES; ++label) total += power[label] = std::exp(score(image, label) - most);
             const bool counts = image < size;
             const int64_t right = counts ? labels[order[image]] : -1;
             if (counts) loss += std::log(total) + most - score(image, static_cast<int>(right));
@@ -168,7 +167,7 @@ class Network {
     // SGD with Nesterov's momentum, as torch writes it.
     void step(float* parameters, float* velocity, const float* mask, Optimizer optimizer) const {
         for (int i = 0; i < PARAMETERS; ++i) {
-            float slope = gradient_[i] * (mask ? mask[i] : 1.0f) + optimizer.weight_decay * parameters[i];
+            const float slope = gradient_[i] * (mask ? mask[i] : 1.0f) + optimizer.weight_decay * parameters[i];
             velocity[i] = optimizer.momentum * velocity[i] + slope;
             parameters[i] -= optimizer.learning_rate * (slope + optimizer.momentum * velocity[i]);
         }
