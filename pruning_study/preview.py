@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from analysis import schema
 from pruning_study import plan, tracking
 from pruning_study.config import StudyConfig
@@ -51,9 +53,10 @@ def measured_pace(planned: Plan, steps: Sequence[Step]) -> Pace:
     pace = Pace()
     for step in {group(step): step for step in steps if step.images}.values():
         setting = PruneSetting(replace(step.config, ratio=(1.0,)), planned.data[plan.source(step.config)])
+        torch.set_num_threads(1)  # as workers have
         batch = setting.schedule.batch_size
-        speed = _images_per_second(setting, 2 * batch)
-        pace.add(group(step), _images_per_second(setting, max(2 * batch, int(speed))), 1.0)
+        first = _images_per_second(setting, batch)
+        pace.add(group(step), _images_per_second(setting, max(batch, int(first))), 1.0)
     return pace
 
 

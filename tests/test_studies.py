@@ -1,0 +1,94 @@
+"""The shipped studies against the tables of the paper (Good et al. 2022) that they make."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis import published
+from pruning_study import grid
+
+STUDIES = Path(__file__).parent.parent / "studies"
+NAMES = ["model-complexity", "dataset-complexity", "pruning-algorithm", "tradeoff"]
+RATIOS = {2, 4, 10, 20, 50}
+CONTROL = "none"
+
+
+def cells(name):
+    """(data set, model, pruner, ratio), as in print, of a study without its control, by seed."""
+    found = grid.read(STUDIES / f"{name}.yaml")
+    found.check()
+    by_seed = {}
+    for config in (cell.config for cell in found.cells):
+        names = (published.label(value) for value in (config.dataset, config.model, config.pruner))
+        by_seed.setdefault(config.seed, set()).add((*names, *config.ratio))
+    return by_seed
+
+
+def pruned(name):
+    return {cell for cell in cells(name)[0] if cell[2] != CONTROL}
+
+
+def columns(table):
+    return set(published.table(table).columns[1:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thirty_models_of_each_cell_and_the_control_of_each_model(name):
+    by_seed = cells(name)
+    assert sorted(by_seed) == list(range(30))
+    assert all(of_seed == by_seed[0] for of_seed in by_seed.values())
+    models = {cell[:2] for cell in pruned(name)}
+    assert {cell for cell in by_seed[0] if cell[2] == CONTROL} == {(*model, CONTROL, 1.0) for model in models}
+
+
+def test_ratios_are_those_of_the_tables():
+    in_print = {int(ratio) for row in published.table(1)["Ratios"] for ratio in row.split(" vs ")}
+    assert in_print == RATIOS
+    for name in NAMES[:3]:
+        assert {cell[3] for cell in pruned(name)} == RATIOS
+
+
+def test_model_complexity_is_of_tables_1_2_5_6_and_9():
+    assert columns(1) == columns(2) == columns(9)
+    assert pruned("model-complexity") == {
+        ("CIFAR-10", model, pruner, ratio) for model in columns(1) for pruner in ("MP", "UP") for ratio in RATIOS
+    }
+    sizes = {f"ResNet-{size}" for row in published.table(5)["ResNet Sizes"] for size in row.split(" vs ")}
+    assert sizes == columns(1)
+
+
+def test_dataset_complexity_is_of_tables_3_and_7():
+    model_of = {"MNIST": "LeNet", "Fashion": "LeNet", "CIFAR-10": "ResNet-56", "CIFAR-100": "ResNet-56"}
+    assert columns(3) == set(model_of)
+    assert {dataset for row in published.table(7)["Datasets"] for dataset in row.split(" vs ")} == set(model_of)
+    assert pruned("dataset-complexity") == {
+        (dataset, model, "MP", ratio) for dataset, model in model_of.items() for ratio in RATIOS
+    }
+
+
+def test_pruning_algorithm_is_of_tables_4_and_8():
+    assert {pruner for row in published.table(8)["Methods"] for pruner in row.split(" vs ")} == columns(4)
+    assert pruned("pruning-algorithm") == {
+        ("CIFAR-10", "ResNet-56", pruner, ratio) for pruner in columns(4) for ratio in RATIOS
+    }
+
+
+def test_tradeoff_has_the_ratios_of_figure_13():
+    assert {cell[0] for cell in pruned("tradeoff")} == {"CIFAR-10"}
+    assert {cell[3] for cell in pruned("tradeoff")} == {2, 4, 6, 8, 10}
+
+
+def test_together_they_hold_every_cell_of_tables_10_and_11_but_one():
+    made = {cell[:3] for name in NAMES for cell in pruned(name)}
+    table_10 = set(published.table(10)[["Dataset", "Model", "Pruning Algorithm"]].itertuples(index=False, name=None))
+    # No test or figure of the paper is of this one.
+    assert table_10 - made == {("CIFAR-100", "ResNet-56", "UP")}
+    table_11 = published.table(11)["Model"].str.extract("(.*) @ (.*) -> (.*)")
+    assert set(table_11.itertuples(index=False, name=None)) <= made
+
+
+def test_the_quick_one_needs_no_data():
+    found = grid.read(STUDIES / "quick.yaml")
+    found.check()
+    assert {cell.config.dataset for cell in found.cells} == {"fashion-mnist-mini"}
+    assert CONTROL in {cell.config.pruner for cell in found.cells}
