@@ -201,8 +201,8 @@ struct Convolution {
         });
     }
 
-    // At the left and the right edge of the input some taps meet only the margin, and are left out: an eighth of this
-    // function's time in LeNet5's second layer.
+    // At the left and the right edge of the input some taps meet only the margin, and are left out: 3 % of a training
+    // step of LeNet5.
     template <int Channels, int Columns, bool Left, bool Right>
     static void spread(const float* weights, const Lanes* unpooled, int row, int column, Lanes* input_gradient) {
         Lanes block[Channels][Columns]{};
