@@ -202,7 +202,7 @@ class Search:
         distortion = values["distortion"] if math.isfinite(values["distortion"]) else math.inf
         if self.space.objective == "alpha":
             anchors = [other["accuracy"] for other in self._rows() if other["anchor"] and other["complete"]]
-            trial.set_constraint("accuracy", max([*anchors, -math.inf]) - objectives.A_POINT - accuracy)
+            trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
         told = {"accuracy": [accuracy], "alpha": [distortion], "both": [accuracy, distortion]}
         self._study.tell(trial, told[self.space.objective])
         return values

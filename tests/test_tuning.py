@@ -5,18 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click.testing
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from analysis import stores, tuning_results
 from pruning_study import steps, tracking
 from pruning_study.__main__ import cli
 from pruning_study.config import TuneConfig
+from pruning_study.search import AS_MAGNITUDE
 from pruning_study.settings import PruneSetting
 
 QUICK = {"epochs": 4, "fine_tune_epochs": 1, "batch_size": 32, "validation_fraction": 0.4, "seeds": "0,1"}
@@ -116,6 +119,16 @@ class TestASearch:
             tried = steps.trial(setting.at(float(params["epsilon"])), dense, 10.0)
             assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
             assert tried.accuracy == pytest.approx(trial[f"accuracy/{params['seed']}"])
+
+    def test_the_anchors_prune_as_gp_and_as_mp(self, output, searched):
+        store = tracking.connect()
+        config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(0)
+        setting = PruneSetting(config)
+        dense = steps.load_dense(store, runs("dense")[0], setting)
+        for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
+            other = PruneSetting(replace(config, pruner=pruner), setting.data)
+            masks = [steps.pruning_masks(each, dense, 10.0) for each in (setting.at(epsilon), other)]
+            assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
 
     def test_the_winner_is_the_most_accurate_trial(self, output):
         trials = pd.read_csv(artifact(runs("tuning")[0], "trials.csv"))
