@@ -136,12 +136,10 @@ def eligible(trials: pd.DataFrame) -> pd.Series:
 def pareto_front(trials: pd.DataFrame) -> pd.Series:
     """Which complete trials no other one beats in accuracy or distortion without losing in the other."""
     there = trials["complete"] & trials["distortion"].notna()
-    front = pd.Series(False, index=trials.index)
-    least = np.inf
-    for index, row in trials[there].sort_values(["accuracy", "distortion"], ascending=[False, True]).iterrows():
-        front[index] = row["distortion"] < least
-        least = min(least, row["distortion"])
-    return front
+    accuracy, distortion = (trials[name].where(there).to_numpy() for name in ("accuracy", "distortion"))
+    as_good = (accuracy >= accuracy[:, None]) & (distortion <= distortion[:, None])
+    better = (accuracy > accuracy[:, None]) | (distortion < distortion[:, None])
+    return there & ~(as_good & better).any(axis=1)
 
 
 def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:

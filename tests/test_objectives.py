@@ -113,6 +113,11 @@ def test_the_front_and_the_point_recommended_on_it():
     assert "4 of the whole trials are on the Pareto front" in reason
 
 
+def test_equals_are_on_the_front_together_and_those_they_beat_in_one_are_not():
+    equals = trials(("", True, 0.8, 0.1), ("", True, 0.8, 0.1), ("", True, 0.7, 0.1), ("", True, 0.8, 0.2))
+    assert objectives.pareto_front(equals).tolist() == [True, True, False, False]
+
+
 def test_lambda_wins_a_tie():
     tied = trials(("lambda", True, 0.8, 0.1), ("MP", True, 0.8, 0.1), ("", True, 0.8, 0.1))
     assert [objectives.winner(tied, objective)[0] for objective in ("accuracy", "alpha", "both")] == [0, 0, 0]
