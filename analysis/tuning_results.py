@@ -159,15 +159,16 @@ def _sentences(result: Tuning) -> Iterator[str]:
 
 
 def _compared(row: dict) -> str:
-    metric, scale, unit = ("accuracy", 100, " points") if row["metric"] == "accuracy" else ("alpha", 1, "")
-    difference, low, high = (scale * row[name] for name in ("difference", "difference_low", "difference_high"))
-    told = f"winner against {row['against']}: {metric} {difference:+.2f}{unit}"
-    if np.isnan(low):
-        return f"{told.replace('+nan', 'unknown')}, no interval, n {row['n']}"
+    told = f"{'primary, ' if row['primary'] else ''}winner against {row['against']}: {row['metric']}"
+    if np.isnan(row["difference_low"]):
+        return f"{told}, no interval, n {row['n']}"
+    scale, digits, unit = (100, 2, " points") if row["metric"] == "accuracy" else (1, 3, "")
+    difference, low, high = (
+        f"{scale * row[name]:+.{digits}f}" for name in ("difference", "difference_low", "difference_high")
+    )
     p, name = (row["p"], "p") if row["primary"] else (row["p_holm"], "p by Holm")
     shown = "a difference" if p < 0.05 else "no difference shown"
-    which = "primary, " if row["primary"] else ""
-    return f"{which}{told} (95 % interval {low:+.2f} to {high:+.2f}), {name} {_p(p)}, n {row['n']}: {shown}"
+    return f"{told} {difference}{unit} (95 % interval {low} to {high}), {name} {_p(p)}, n {row['n']}: {shown}"
 
 
 def _mean_alpha(networks: pd.DataFrame) -> str:

@@ -76,7 +76,7 @@ def test_sentences():
     assert "which flatter the winner" in said[1]
     assert said[2].startswith("- primary, winner against lambda: accuracy +1.67 points (95 % interval +0.23 to +3.10)")
     assert said[2].endswith("p 0.038, n 3: a difference")
-    assert "- winner against GP: alpha unknown, no interval, n 1" in said
+    assert "- winner against GP: alpha, no interval, n 1" in said
 
 
 def test_lambda_that_won_says_so():
