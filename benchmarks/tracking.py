@@ -1,0 +1,98 @@
+"""Runs a second that a tracking store takes, each with all that a LeNet5 run on Fashion-MNIST logs.
+
+    python benchmarks/tracking.py [--tracking-uri sqlite:///mlflow.db] [--clients 1,2,4] [--runs 30]
+
+Runs go to an experiment of their own, `benchmark`, by the project's own `tracking.Store`, from so many processes
+at once. Starting them is not counted.
+"""
+
+import os
+import time
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
+
+import click
+import mlflow
+import numpy as np
+from mlflow.entities import Dataset
+
+from analysis import schema
+from pruning_study import tracking
+
+CLASSES = range(10)
+EPOCHS = 30
+# Bytes, as such a run writes them; compressed, so that noise stands for them.
+ARTIFACTS = {
+    schema.CHECKPOINT: 241_000,
+    schema.GRADIENT: 241_000,
+    schema.PREDICTIONS: 66_000,
+    schema.VAL_PREDICTIONS: 41_000,
+    schema.PER_CLASS: 800,
+    schema.CONFUSION: 500,
+    schema.CONFUSION_PICTURE: 60_000,
+}
+PARAMS = {f"setting_{number}": "0.0005" for number in range(22)}
+FINAL = {f"{prefix}{name}": 0.9 for prefix in (schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT) for name in CLASSES}
+
+
+@click.command()
+@click.option("--tracking-uri", default="sqlite:///mlflow.db", show_default=True)
+@click.option("--clients", default="1,2,4", show_default=True, help="Processes that log at once.")
+@click.option("--runs", default=30, show_default=True, help="That each of them logs.")
+def main(tracking_uri: str, clients: str, runs: int) -> None:
+    """Log runs, and print how long a client waits for one and how many a second there are."""
+    mlflow.set_tracking_uri(tracking_uri)
+    tracking.connect("benchmark")
+    print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
+    print(f"{'clients':>8}{'ms a run':>10}{'runs/s':>8}")
+    for count in map(int, clients.split(",")):
+        seconds = measure(tracking_uri, count, runs)
+        print(f"{count:8}{1000 * seconds / runs:10.0f}{count * runs / seconds:8.1f}", flush=True)
+
+
+def measure(tracking_uri: str, count: int, runs: int) -> float:
+    """Seconds until all processes have logged their runs."""
+    context = get_context("spawn")
+    barrier = context.Barrier(count + 1)
+    processes = [context.Process(target=log, args=(tracking_uri, runs, barrier)) for _ in range(count)]
+    for process in processes:
+        process.start()
+    barrier.wait()
+    start = time.perf_counter()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise click.ClickException("a client failed")
+    return time.perf_counter() - start
+
+
+def log(tracking_uri: str, runs: int, barrier: Barrier) -> None:
+    """Log so many runs, one after the other."""
+    mlflow.set_tracking_uri(tracking_uri)
+    store = tracking.connect("benchmark")
+    noise = np.random.default_rng(0).bytes(max(ARTIFACTS.values()))
+    log_run(store, noise)  # the first one imports and connects
+    barrier.wait()
+    for _ in range(runs):
+        log_run(store, noise)
+
+
+def log_run(store: tracking.Store, noise: bytes) -> None:
+    with store.run(
+        "benchmark",
+        note="a run",
+        tags={schema.KIND: "benchmark"},
+        params=PARAMS,
+        dataset=Dataset("benchmark", "0", "local", "{}"),
+        job_run_id="0",
+        child=False,
+    ) as run:
+        for epoch in range(EPOCHS):
+            run.epoch(epoch, {schema.TRAIN_LOSS: 0.3, schema.VAL_LOSS: 0.4, schema.VAL_ACCURACY: 0.9})
+        run.metrics(FINAL)
+        for name, size in ARTIFACTS.items():
+            (run.folder / name).write_bytes(noise[:size])
+
+
+if __name__ == "__main__":
+    main()
