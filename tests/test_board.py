@@ -31,6 +31,16 @@ def test_a_worker_stays_with_its_dense_model_and_shares_one_only_at_the_end():
     assert taken(board, "B", ["A"]) == "Ab"
 
 
+def test_its_own_dense_model_goes_before_one_that_nobody_holds():
+    board = Board(steps("A", "Aa", "B", "Ba"), {"A": "1", "B": "2"})
+    assert [taken(board, "B"), taken(board, "B")] == ["Ba", "Aa"]
+
+
+def test_a_new_dense_model_goes_before_one_that_another_worker_holds():
+    board = Board(steps("A", "Aa", "B"), {"A": "1"})
+    assert [taken(board, None, ["A"]), taken(board, None, ["A"])] == ["B", "Aa"]
+
+
 def test_what_a_killed_study_left_comes_before_new_dense_models():
     board = Board(steps("A", "Aa", "B", "Ba"), {"A": "1"})
     assert board.counts[FOUND] == 1
