@@ -81,8 +81,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             _search(store, search, networks, config, parent.run_id)
             result = _result(store, search, networks, config, job.run_id)
             _log(parent, search, result)
-        job.tags({schema.PRUNED_RUN_IDS: ",".join(result.finalists["run_id"])})
-    return "\n".join(["", _table(result), "", result.said, "", *_what_next(store, search, parent.run_id)])
+    next_steps = _what_next(store, search, config, len(result.trials), parent.run_id)
+    return "\n".join(["", _table(result), "", result.said, "", *next_steps])
 
 
 def _settings(config: TuneConfig, seeds: Sequence[int]) -> list[PruneSetting]:
@@ -262,10 +262,10 @@ def _table(result: Tuning) -> str:
     return text_table(list(table.columns), table.to_numpy().tolist())
 
 
-def _what_next(store: Store, search: Search, parent_run_id: str) -> list[str]:
+def _what_next(store: Store, search: Search, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
     uri = without_password(store.uri)
     return [
-        f"the search:   run {parent_run_id}; the same call goes on with it",
+        f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; the same call goes on with it",
         f"its trials:   pip install optuna-dashboard, then: optuna-dashboard {search.journal}",
         f"the runs:     {f'open {uri}' if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'}",
     ]
