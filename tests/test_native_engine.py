@@ -44,6 +44,14 @@ def large_pool():
     return nn.Sequential(nn.Conv2d(3, 5, 2), nn.MaxPool2d(3), nn.Conv2d(5, 4, 1), nn.Flatten(), nn.Linear(36, 4))
 
 
+def many_channels():
+    """Both convolutions as winograd.hpp has them; the first is given more than it reads."""
+    return nn.Sequential(
+        *(nn.Conv2d(5, 7, 3), nn.MaxPool2d(2), nn.Conv2d(7, 9, 3), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(18, 3)),
+    )
+
+
 def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(4, 19), nn.ReLU(), nn.Linear(19, 2))
 
@@ -55,9 +63,10 @@ STACKS = {
     "5x5 kernels": (large_kernels, (1, 28, 28), 10),
     "no pools": (no_pools, (2, 9, 7), 3),
     "pool of 3": (large_pool, (3, 11, 10), 4),
+    "many channels": (many_channels, (5, 15, 13), 3),
     "linear, few pixels": (linear, (1, 2, 2), 2),
 }
-SMALL = ["lenet5, odd, 2 classes", "no pools", "pool of 3", "linear, few pixels"]
+SMALL = ["lenet5, odd, 2 classes", "no pools", "pool of 3", "many channels", "linear, few pixels"]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,6 +11,40 @@ struct Image {
     static constexpr int SIZE = Channels * PIXELS;
 };
 
+// Marks a window of the pool that no gradient passes.
+constexpr int NONE = -1;
+
+// The largest of a window's pixels, the first of them among equals, and NaN before all, as torch has it; and which
+// of them it is, or NONE.
+template <int Pool, bool Rectified>
+inline void pool(const Lanes* window, Lanes& output, LaneByte& largest) {
+    Lanes most = window[0];
+    LaneIndex which{};
+    static_assert(Pool * Pool <= 127, "the number of a pixel in its window is a byte");
+#pragma GCC unroll 32
+    for (int pixel = 1; pixel < Pool * Pool; ++pixel) {
+        const LaneIndex larger = (window[pixel] > most) | (window[pixel] != window[pixel]);
+        most = larger ? window[pixel] : most;
+        which = larger ? LaneIndex{} + pixel : which;
+    }
+    if (Rectified) {
+        which = most <= Lanes{} ? LaneIndex{} + NONE : which;
+        most = most < Lanes{} ? Lanes{} : most;  // this way round NaN stays NaN
+    }
+    output = most;
+    largest = __builtin_convertvector(which, LaneByte);
+}
+
+// The gradient of a window's pixels, and their sum.
+template <int Pool>
+inline Lanes unpool_window(Lanes gradient, LaneByte largest, Lanes* window, int stride) {
+    const LaneIndex which = widened(largest);
+#pragma GCC unroll 32
+    for (int pixel = 0; pixel < Pool * Pool; ++pixel)
+        window[pixel / Pool * stride + pixel % Pool] = which == pixel ? gradient : Lanes{};
+    return which != NONE ? gradient : Lanes{};
+}
+
 // A convolution, stride 1, no padding; then a max-pool of Pool x Pool windows (1: none), then, if Rectified, a ReLU.
 //
 // The three are one layer because the convolution's own output then never leaves the registers: a window of the pool
@@ -18,7 +52,8 @@ struct Image {
 // pixel of each window, so that which pixel was the largest is all that the backward pass needs to be told.
 //
 // `Output` may be smaller than what the input allows: rows and columns that a later pool drops are never computed.
-template <class Input, class Output, int KernelHeight, int KernelWidth, int Pool, bool Rectified>
+// Where it pays, winograd.hpp has a specialization that takes fewer products.
+template <class Input, class Output, int KernelHeight, int KernelWidth, int Pool, bool Rectified, class = void>
 struct Convolution {
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE;
     static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS;
@@ -29,10 +64,6 @@ struct Convolution {
     static constexpr long MULTIPLICATIONS = long(ROWS) * COLUMNS * FILTERS * CHANNELS * TAPS;
     static_assert(ROWS + KernelHeight - 1 <= Input::HEIGHT && COLUMNS + KernelWidth - 1 <= Input::WIDTH);
 
-    // Marks a pixel of the output that no gradient passes.
-    static constexpr int NONE = -1;
-    static_assert(Pool * Pool <= 127, "the number of a pixel in its window is a byte");
-
     // The gradient before the pool has columns of 0 at both ends, which the gradient of the input reads.
     static constexpr int MARGIN = KernelWidth - 1, STRIDE = COLUMNS + 2 * MARGIN;
 
@@ -40,7 +71,7 @@ struct Convolution {
     struct State {
         Lanes output[Groups][OUTPUTS];
         Lanes gradient[Groups][OUTPUTS];
-        LaneByte largest[Groups][OUTPUTS];  // the window's pixel that the output is, or NONE
+        LaneByte largest[Groups][OUTPUTS];  // as pool() gives it
         Lanes unpooled[FILTERS * ROWS * STRIDE]{};
         Lanes weight_gradient[PARAMETERS];
     };
@@ -109,26 +140,8 @@ struct Convolution {
 #pragma GCC unroll 32
             for (int out = 0; out < Columns / Pool; ++out) {
                 const int at = (filter + f) * Output::PIXELS + row * Output::WIDTH + column + out;
-                pool(block[f] + out, output[at], largest[at]);
+                pool<Pool, Rectified>(block[f] + out, output[at], largest[at]);
             }
-    }
-
-    // The largest of a window's pixels, the first of them among equals, and NaN before all, as torch has it.
-    static void pool(const Lanes* window, Lanes& output, LaneByte& largest) {
-        Lanes most = window[0];
-        LaneIndex which{};
-#pragma GCC unroll 32
-        for (int pixel = 1; pixel < Pool * Pool; ++pixel) {
-            const LaneIndex larger = (window[pixel] > most) | (window[pixel] != window[pixel]);
-            most = larger ? window[pixel] : most;
-            which = larger ? LaneIndex{} + pixel : which;
-        }
-        if (Rectified) {
-            which = most <= Lanes{} ? LaneIndex{} + NONE : which;
-            most = most < Lanes{} ? Lanes{} : most;  // this way round NaN stays NaN
-        }
-        output = most;
-        largest = __builtin_convertvector(which, LaneByte);
     }
 
     // The gradient before the pool, and the biases' share of it.
@@ -138,12 +151,8 @@ struct Convolution {
             for (int row = 0; row < Output::HEIGHT; ++row)
                 for (int column = 0; column < Output::WIDTH; ++column) {
                     const int at = filter * Output::PIXELS + row * Output::WIDTH + column;
-                    const LaneIndex which = __builtin_convertvector(largest[at], LaneIndex);
                     Lanes* corner = unpooled + (filter * ROWS + row * Pool) * STRIDE + MARGIN + column * Pool;
-#pragma GCC unroll 32
-                    for (int pixel = 0; pixel < Pool * Pool; ++pixel)
-                        corner[pixel / Pool * STRIDE + pixel % Pool] = which == pixel ? gradient[at] : Lanes{};
-                    bias += which != NONE ? gradient[at] : Lanes{};
+                    bias += unpool_window<Pool>(gradient[at], largest[at], corner, STRIDE);
                 }
             bias_gradient[filter] = bias;
         }

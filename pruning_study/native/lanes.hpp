@@ -23,9 +23,12 @@ constexpr int REGISTERS = 16;
 
 typedef float Lanes __attribute__((vector_size(WIDTH * sizeof(float)), may_alias));
 typedef int32_t LaneIndex __attribute__((vector_size(WIDTH * sizeof(int32_t))));
+typedef int16_t LaneShort __attribute__((vector_size(WIDTH * sizeof(int16_t))));
 typedef int8_t LaneByte __attribute__((vector_size(WIDTH)));
 
-inline Lanes broadcast(float value) { return Lanes{} + value; }
+// Not `Lanes{} + value`: it turns -0 into 0, so that the compiler has to add; subtracting 0 changes nothing and is left
+// out. With AVX2 it is 6 % of a training step of LeNet5.
+inline Lanes broadcast(float value) { return value - Lanes{}; }
 
 inline Lanes load(const float* from) {
     Lanes lanes;
@@ -34,6 +37,12 @@ inline Lanes load(const float* from) {
 }
 
 inline void store(float* to, Lanes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+
+// In two steps: GCC takes the bytes one by one when it is to widen them fourfold in one, which was a fifth of the first
+// layer's backward pass in LeNet5.
+inline LaneIndex widened(LaneByte bytes) {
+    return __builtin_convertvector(__builtin_convertvector(bytes, LaneShort), LaneIndex);
+}
 
 inline float sum(Lanes lanes) {
     float total = 0;

@@ -9,6 +9,7 @@
 
 #include "convolution.hpp"
 #include "linear.hpp"
+#include "winograd.hpp"
 
 namespace native {
 
