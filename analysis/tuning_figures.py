@@ -68,8 +68,8 @@ def history(result: Tuning) -> Figure:
         (len(names), 1),
         (9, 3.6 * len(names) + 1.2),
         f"The search, trial by trial: {result.name}",
-        "Hollow: stopped early, accuracy as if the other dense models lost as much; pale: more than a point of "
-        "accuracy below the best anchor. Line: the best so far of the others.",
+        "Hollow: stopped early, accuracy by the difference from lambda on the dense models they had; pale: more than a "
+        "point of accuracy below the best anchor. Line: the best so far of the others.",
         sharex=True,
     )
     for axes, name in zip(grid[:, 0], names, strict=True):

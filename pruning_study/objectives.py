@@ -121,6 +121,23 @@ def values(of: Measured) -> dict[str, float]:
     }
 
 
+def with_stopped_as_whole(trials: pd.DataFrame, anchor: str) -> pd.DataFrame:
+    """Trials with an accuracy that compares with the others' where they were stopped: which seeds they had is no merit.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        complete, anchor, ratio, accuracy, accuracy/<place> (NaN of the seeds that a trial did not have).
+    anchor : str
+        Whose accuracy, at the same ratio, theirs is measured against.
+    """
+    columns = [name for name in trials.columns if name.startswith("accuracy/")]
+    reference = trials[trials["complete"] & (trials["anchor"] == anchor)].set_index("ratio")
+    of_each = reference.reindex(trials["ratio"]).set_axis(trials.index)
+    as_whole = of_each["accuracy"] + (trials[columns] - of_each[columns]).mean(axis=1)
+    return trials.assign(accuracy=trials["accuracy"].where(trials["complete"], as_whole))
+
+
 def eligible(trials: pd.DataFrame) -> pd.Series:
     """Which trials may win: complete ones, their accuracy within a point of the best anchor's.
 

@@ -214,10 +214,11 @@ class Search:
         -------
         DataFrame
             number, complete (False where stopped), anchor ("" where it is none), epsilon, ratio; accuracy (of a
-            stopped one the expected accuracy), distortion, each with its standard error over the seeds (`_error`);
-            alpha_new, correlation; accuracy and distortion of every seed (`accuracy/<place>`); seconds.
+            stopped one lambda's, and its mean difference from lambda on the seeds it had) and distortion, each with
+            its standard error over the seeds (`_error`); alpha_new, correlation; accuracy and distortion of every
+            seed (`accuracy/<place>`); seconds.
         """
-        return pd.DataFrame(self._rows())
+        return objectives.with_stopped_as_whole(pd.DataFrame(self._rows()), LAMBDA)
 
     def importance(self) -> dict[str, float]:
         """Share of each parameter in what tells the best tenth of the whole trials from the others (PED-ANOVA)."""
@@ -233,7 +234,6 @@ class Search:
                 "epsilon": trial.user_attrs.get(schema.EPSILON, trial.params.get(schema.EPSILON)),
                 "ratio": trial.params.get(schema.RATIO, self.space.ratios[0]),
                 **{name: np.nan if value is None else value for name, value in trial.user_attrs[MEASURED].items()},
-                **({} if trial.state == TrialState.COMPLETE else {"accuracy": trial.value}),
                 "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
             }
             for trial in ended

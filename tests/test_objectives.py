@@ -113,6 +113,22 @@ def test_the_front_and_the_point_recommended_on_it():
     assert "4 of the whole trials are on the Pareto front" in reason
 
 
+def test_a_stopped_trial_is_measured_against_lambda_on_the_seeds_it_had():
+    frame = pd.DataFrame(
+        {
+            "complete": [True, True, False],
+            "anchor": ["lambda", "", ""],
+            "ratio": 10.0,
+            "accuracy": [0.8, 0.82, 0.91],
+            # The first dense model is the best one: .91 on it is no merit.
+            "accuracy/0": [0.9, 0.92, 0.91],
+            "accuracy/1": [0.7, 0.72, np.nan],
+        }
+    )
+    found = objectives.with_stopped_as_whole(frame, "lambda")
+    assert found["accuracy"].tolist() == pytest.approx([0.8, 0.82, 0.81])
+
+
 def test_equals_are_on_the_front_together_and_those_they_beat_in_one_are_not():
     equals = trials(("", True, 0.8, 0.1), ("", True, 0.8, 0.1), ("", True, 0.7, 0.1), ("", True, 0.8, 0.2))
     assert objectives.pareto_front(equals).tolist() == [True, True, False, False]
