@@ -43,6 +43,10 @@ class Engine(Protocol):
     name: str
     layout: torch.memory_format | None  # that images have to lie in; None: any
 
+    @property
+    def identity(self) -> str:
+        """The same for the same results, to the last bit, on one device and by one version of torch."""
+
     def train_epoch(
         self,
         model: nn.Module,
@@ -84,6 +88,10 @@ class Torch:
 
     name = "torch"
     layout: torch.memory_format | None = None
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name} on threads: {torch.get_num_threads()}"
 
     def train_epoch(
         self,

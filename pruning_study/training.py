@@ -101,7 +101,7 @@ def fit(
     random = generator(seed, stream)
     augment = partial(flip_crop, black=black, random=random) if schedule.augmentation == "flip-crop" else None
     device = train.labels.device
-    made_by = f"{engine.name} on {device.type} from {_digest(model)}"
+    made_by = f"{engine.identity} on {device.type} from {_digest(model)}"
     with (
         seeded(seed, f"{stream} layers", device),
         tqdm(total=schedule.epochs, desc=stream, unit="epoch", disable=None, leave=False) as progress,

@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+import torch
 from torch import nn
 
 from pruning_study import engines, models
@@ -66,6 +67,19 @@ def test_a_broken_compiler_is_one_line_and_torch(lenet5, caplog, monkeypatch, tm
     assert "\n" not in caplog.messages[0]
 
 
+@pytest.mark.parametrize(("ends", "runs"), [("exit 1", 1), ("exit 0", 2)])
+def test_a_broken_compiler_is_run_for_the_first_setting_only(lenet5, caplog, monkeypatch, tmp_path, ends, runs):
+    script, log = tmp_path / "compiler", tmp_path / "log"
+    script.write_text(f"#!/bin/sh\necho run >> {log}\n{ends}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    assert choose(lenet5) is choose(lenet5) is engines.TORCH
+    assert log.read_text().split() == ["run"] * runs
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert choose(lenet5) is engines.TORCH
+    assert len(caplog.messages) == 2
+
+
 def test_no_compiler_is_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
@@ -108,6 +122,29 @@ def test_a_library_that_does_not_load_is_one_line_and_torch(lenet5, caplog, monk
 def test_native_where_it_can_be(lenet5, caplog):
     assert choose(lenet5).name == choose(lenet5, "native").name == "native"
     assert not caplog.records
+
+
+@pytest.mark.compiler
+def test_a_library_is_asked_for_once(lenet5, monkeypatch):
+    assert choose(lenet5).name == "native"
+    monkeypatch.setattr(compiler, "library", None)
+    assert choose(lenet5).name == "native"
+
+
+def test_the_torch_engines_identity_has_its_threads(monkeypatch):
+    identities = set()
+    for threads in (1, 2, 1):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        identities.add(engines.TORCH.identity)
+    assert len(identities) == 2
+
+
+@pytest.mark.compiler
+def test_the_native_engines_identity_is_its_librarys(lenet5, monkeypatch):
+    one = choose(lenet5).identity
+    assert one == choose(lenet5).identity
+    monkeypatch.setenv("CXX", "g++ -O1")
+    assert one != choose(lenet5).identity
 
 
 @pytest.mark.compiler

@@ -31,6 +31,14 @@ def test_another_network_other_flags_or_other_sources_are_another_library(monkey
     assert len(paths) == 4
 
 
+@pytest.mark.parametrize("cxx", ["env g++ -O0", "env -u NOTHING g++ -g -O0", "g++ -O0"])
+def test_flags_in_cxx_win_and_the_compiler_may_stand_behind_another_command(monkeypatch, tmp_path, cxx):
+    source = tmp_path / "network.cpp"
+    source.write_text('#ifdef __OPTIMIZE__\n#error "-O0 is not the last"\n#endif\n')
+    monkeypatch.setenv("CXX", cxx)
+    assert compiler.library(NETWORK, source).is_file()
+
+
 def test_processes_that_ask_at_once_get_one_library(tmp_path):
     code = f"from pruning_study.native import compiler; print(compiler.library({NETWORK!r}))"
     processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]

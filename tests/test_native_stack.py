@@ -44,6 +44,24 @@ def hooked():
     return model
 
 
+class Parts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+
+    def forward(self, images):
+        return self.parts(images)
+
+    def stack(self):
+        return self.parts
+
+
+def hooked_stack():
+    model = Parts()
+    model.parts.register_full_backward_hook(lambda module, taken, given: None)
+    return model
+
+
 def replaced():
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     model.forward = lambda images: nn.Sequential.forward(model, images) + 1
@@ -79,13 +97,21 @@ REFUSED = {
     ),
     "too small for the layers": lambda: nn.Sequential(nn.Conv2d(1, 4, 9), nn.Flatten(), nn.Linear(4, 3)),
     "more than 250,000 values": lambda: nn.Sequential(nn.Conv2d(1, 7000, 3), nn.Flatten(), nn.Linear(252_000, 2)),
-    "follows a linear layer": lambda: nn.Sequential(nn.Linear(8, 8), nn.Conv2d(1, 4, 3)),
+    "follows a linear layer": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Conv2d(1, 4, 3)),
+    "Conv2d.* takes 3, and is given 1": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3)),
+    "Conv2d.* takes 5, and is given 4": lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(5, 4, 3)),
+    "Linear.* takes 100, and is given 64": lambda: nn.Sequential(nn.Flatten(), nn.Linear(100, 3)),
+    "Linear.* takes 36, and is given 16": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(36, 3)
+    ),
+    "Linear.* takes 9, and is given 8": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(9, 3)),
     "last layer of the model is not linear": lambda: nn.Sequential(nn.Conv2d(1, 4, 3)),
     "share weights": shared,
     "1.bias is not a trainable float32": frozen,
     "1.weight is not a trainable float32": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).double(),
     "a hook changes what Linear does": hooked,
-    "a hook changes what Sequential does": replaced,
+    "a hook changes what Sequential does$": replaced,
+    "a hook changes what Sequential does": hooked_stack,
     "parameters outside its stack": spare,
 }
 

@@ -231,7 +231,7 @@ def test_a_short_training_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("fault", ["truncated", "another engine", "other weights"])
+@pytest.mark.parametrize("fault", ["truncated", "another engine", "other threads", "other weights"])
 def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch, caplog, fault):
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
     saved = tmp_path / "training.safetensors"
@@ -240,6 +240,8 @@ def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch,
         saved.write_bytes(saved.read_bytes()[:1000])
     elif fault == "another engine":
         monkeypatch.setattr(training.TORCH, "name", "other")
+    elif fault == "other threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     else:
         monkeypatch.setitem(MASKS, "0.weight", ~MASKS["0.weight"])
     weights, _, seen = outcome(saved)

@@ -15,6 +15,7 @@ from pruning_study.native.errors import NativeError
 
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "network.cpp"
+ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # what `library` depends on of it
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 COMPILERS = ("c++", "g++", "clang++")
 LONGEST = 300  # seconds; three are usual
@@ -58,12 +59,13 @@ def library(network: str, source: Path = SOURCE) -> Path:
 def _compile(compiler: list[str], source: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         aside = Path(scratch) / path.name
-        _run([compiler[0], *FLAGS, *compiler[1:], f"-I{FOLDER}", "-o", str(aside), str(source)])
+        flags = max(index for index, word in enumerate(compiler) if not word.startswith("-")) + 1
+        _run([*compiler[:flags], *FLAGS, *compiler[flags:], f"-I{FOLDER}", "-o", str(aside), str(source)])
         aside.replace(path)
 
 
 def _compiler() -> list[str]:
-    """The command of the first compiler that is there; $CXX may carry flags, which come last."""
+    """The command of the first compiler that is there; $CXX may end with flags, which win over `FLAGS`."""
     try:
         named = shlex.split(os.environ.get("CXX", ""))
     except ValueError as error:

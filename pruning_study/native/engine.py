@@ -1,6 +1,7 @@
 """The engine that calls a compiled library; everything that it is given is checked before any pointer is made."""
 
 import ctypes
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,10 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
         Where the model or the machine is not for it.
     """
     stack = read(model, image_shape)
-    engine = Native(stack, _open(compiler.library(stack.network)))
+    library = _kept(stack.network, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
+    if isinstance(library, str):
+        raise NativeError(library)
+    engine = Native(stack, library)
     # A method `stack` that says what the model does not do, or a compiler that errs, is found here.
     images = torch.randn(5, *image_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -47,6 +51,14 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
 
 
 @cache
+def _kept(network: str, *environment: str | None) -> ctypes.CDLL | str:
+    """The library, or why there is none: a study asks at every run, and a compiler may take seconds to fail."""
+    try:
+        return _open(compiler.library(network))
+    except NativeError as reason:
+        return str(reason)
+
+
 def _open(path: Path) -> ctypes.CDLL:
     # Calls of a CDLL release the interpreter's lock.
     try:
@@ -78,6 +90,10 @@ class Native:
     def __init__(self, stack: Stack, library: ctypes.CDLL) -> None:
         self._stack = stack
         self._library = library
+
+    @property
+    def identity(self) -> str:
+        return f"{self.name} of {Path(self._library._name).stem}"
 
     def train_epoch(
         self,

@@ -1,7 +1,7 @@
 """A model as the native engine sees it: a stack of layers whose sizes are all known."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import nn
@@ -42,6 +42,10 @@ class Linear:
 
     layer: nn.Linear
     rectified: bool = False
+
+    @property
+    def made(self) -> tuple[int]:
+        return (self.layer.out_features,)
 
     def __str__(self) -> str:
         return f"Linear<{self.layer.in_features}, {self.layer.out_features}, {_bool(self.rectified)}>"
@@ -108,25 +112,25 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
     )
 
 
-def _sequential(model: nn.Module) -> Iterable[nn.Module]:
+def _sequential(model: nn.Module) -> nn.Sequential:
     stack = model if type(model) is nn.Sequential else getattr(model, "stack", lambda: None)()
     if not isinstance(stack, nn.Sequential):
         raise NativeError(f"{type(model).__name__} is no nn.Sequential, nor does a method `stack` give it as one")
-    for module in (model, *stack):
+    for module in (*model.modules(), *stack.modules()):
         hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
         if any(hooks) or "forward" in vars(module):
             raise NativeError(f"a hook changes what {type(module).__name__} does")
     return stack
 
 
-def _layers(modules: Iterable[nn.Module], image_shape: ImageShape) -> list[Convolution | Linear]:
+def _layers(modules: nn.Sequential, image_shape: ImageShape) -> list[Convolution | Linear]:
     layers: list[Convolution | Linear] = []
     for module in modules:
         last = layers[-1] if layers else None
         if type(module) is nn.Conv2d:
-            layers.append(_convolution(module, image_shape if last is None else _image_from(last)))
+            layers.append(_convolution(module, last.made if last else image_shape))
         elif type(module) is nn.Linear:
-            layers.append(_linear(module))
+            layers.append(_linear(module, last.made if last else image_shape))
         elif type(module) is nn.ReLU and last:
             layers[-1] = replace(last, rectified=True)
         elif type(module) is nn.MaxPool2d and isinstance(last, Convolution) and last.pool == 1:
@@ -139,25 +143,29 @@ def _layers(modules: Iterable[nn.Module], image_shape: ImageShape) -> list[Convo
     return layers
 
 
-def _image_from(last: Convolution | Linear) -> ImageShape:
-    if isinstance(last, Linear):
+def _convolution(layer: nn.Conv2d, given: ImageShape | tuple[int]) -> Convolution:
+    if len(given) == 1:
         raise NativeError("a convolution follows a linear layer")
-    return last.made
-
-
-def _convolution(layer: nn.Conv2d, given: ImageShape) -> Convolution:
     plain = layer.stride == layer.dilation == (1, 1) and layer.groups == 1 and layer.padding in ((0, 0), "valid")
     if not plain or layer.bias is None:
         raise NativeError(f"it knows convolutions of stride 1, with bias, without padding, and not {layer}")
+    _check_given(layer, layer.in_channels, given[0])
     height, width = (side - kernel + 1 for side, kernel in zip(given[1:], layer.kernel_size, strict=True))
     return Convolution(layer, given, _bounded((layer.out_channels, height, width)))
 
 
-def _linear(layer: nn.Linear) -> Linear:
+def _linear(layer: nn.Linear, given: ImageShape | tuple[int]) -> Linear:
     if layer.bias is None:
         raise NativeError(f"it knows linear layers with bias, and not {layer}")
+    _check_given(layer, layer.in_features, prod(given))
     _bounded((layer.in_features, 1, 1))
     return Linear(layer)
+
+
+def _check_given(layer: nn.Module, taken: int, given: int) -> None:
+    # A model may change images before its stack has them: the library, which does not, would read beyond their end.
+    if taken != given:
+        raise NativeError(f"{layer} takes {taken}, and is given {given}")
 
 
 def _pooled(convolution: Convolution, pool: nn.MaxPool2d) -> Convolution:
