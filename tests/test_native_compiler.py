@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from pruning_study.native import compiler
+from pruning_study.native.errors import NativeError
 
 pytestmark = pytest.mark.compiler
 
@@ -29,6 +30,14 @@ def test_another_network_other_flags_or_other_sources_are_another_library(monkey
     changed.write_text('#include "network.hpp"\nint changed;\n')
     paths.add(compiler.library(NETWORK, changed))
     assert len(paths) == 4
+
+
+@pytest.mark.parametrize("made", ["Image<2, 4, 3>", "Image<2, 3, 4>"])
+def test_a_second_convolution_that_leaves_columns_or_rows_does_not_compile(made):
+    """The gradient of its input would be wrong there."""
+    first = "Convolution<Image<1, 8, 8>, Image<2, 6, 6>, 3, 3, 1, true>"
+    with pytest.raises(NativeError, match="static assertion failed"):
+        compiler.library(f"Network<{first}, Convolution<Image<2, 6, 6>, {made}, 3, 3, 1, true>, Linear<24, 2, false>>")
 
 
 @pytest.mark.parametrize("cxx", ["env g++ -O0", "env -u NOTHING g++ -g -O0", "g++ -O0"])

@@ -82,15 +82,15 @@ struct Convolution {
             convolve(parameters, input[group], state.output[group], state.largest[group]);
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if asked.
-    template <int Groups>
+    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked.
+    template <bool Asked, int Groups>
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
         std::memset(state.weight_gradient, 0, sizeof state.weight_gradient);
         for (int group = 0; group < groups; ++group) {
             unpool(state.gradient[group], state.largest[group], state.unpooled, state.weight_gradient + WEIGHTS);
             add_weight_gradient(input[group], state.unpooled, state.weight_gradient);
-            if (input_gradient) find_input_gradient(parameters, state.unpooled, input_gradient[group]);
+            if constexpr (Asked) find_input_gradient(parameters, state.unpooled, input_gradient[group]);
         }
         for (int i = 0; i < PARAMETERS; ++i) gradient[i] += sum(state.weight_gradient[i]);
     }
@@ -196,7 +196,7 @@ struct Convolution {
     }
 
     static void find_input_gradient(const float* weights, const Lanes* unpooled, Lanes* input_gradient) {
-        static_assert(ROWS + KernelHeight - 1 <= Input::HEIGHT);
+        static_assert(ROWS + KernelHeight - 1 == Input::HEIGHT && COLUMNS + KernelWidth - 1 == Input::WIDTH);
         // Registers: an accumulator for each channel and column; four gradients and a weight.
         constexpr int COLUMNS_AT_ONCE = part_of(Input::WIDTH, 4), AT_ONCE = fitting(REGISTERS - 5, COLUMNS_AT_ONCE);
         in_parts<CHANNELS, part_of(CHANNELS, AT_ONCE)>([&](auto channels, int channel) {

@@ -37,8 +37,8 @@ struct Linear {
                 for (Lanes& value : state.output[group]) value = value < Lanes{} ? Lanes{} : value;
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if asked.
-    template <int Groups>
+    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked.
+    template <bool Asked, int Groups>
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
         for (int group = 0; group < groups; ++group)
@@ -49,7 +49,7 @@ struct Linear {
             }
         for (int group = 0; group < groups; ++group) turn(input[group], state.images + group * WIDTH);
         add_weight_gradient(state.gradient, state.images, groups * WIDTH, gradient);
-        if (input_gradient)
+        if constexpr (Asked)
             with_constant<Groups>(groups, [&](auto count) {
                 multiply<count>(parameters, 1, INPUTS, nullptr, state.gradient, input_gradient);
             });

@@ -110,7 +110,7 @@ class Network {
         if constexpr (I < LAST)
             backward<I + 1>(parameters + Layer<I>::PARAMETERS, state.output, state.gradient,
                             gradient + Layer<I>::PARAMETERS, groups);
-        Layer<I>::backward(parameters, input, state, input_gradient, gradient, groups);
+        Layer<I>::template backward<(I > 0)>(parameters, input, state, input_gradient, gradient, groups);
     }
 
     // Images order[0..size), or start..start + size, each into a lane; lanes that are left over get blank ones.

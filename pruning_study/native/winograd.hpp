@@ -122,9 +122,9 @@ struct Convolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Input::C
                          state.output[group] + window, state.largest[group] + window);
     }
 
-    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if asked:
+    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked:
     // with the weights of the forward pass.
-    template <int Groups>
+    template <bool Asked, int Groups>
     static void backward(const float*, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
         std::memset(state.kernel_gradient, 0, sizeof state.kernel_gradient);
@@ -133,7 +133,7 @@ struct Convolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Input::C
             unpool(state.gradient[group], state.largest[group], state.unpooled, state.bias_gradient);
             sum_pixels(input[group], state.pixels);
             add_kernel_gradient(state.pixels, state.unpooled, state.kernel_gradient);
-            if (input_gradient) find_input_gradient(state.kernels, state.unpooled, input_gradient[group]);
+            if constexpr (Asked) find_input_gradient(state.kernels, state.unpooled, input_gradient[group]);
         }
         for (int kernel = 0; kernel < KERNELS; ++kernel) {
             Lanes taps[TAPS];
