@@ -45,7 +45,7 @@ def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: 
     ----------
     path : Path
     made_by : str
-        Engine, device and first weights: from others it would go on to another result.
+        The engine's identity, device and first weights: from others it would go on to another result.
     progress : Progress
     model : nn.Module
     order : torch.Generator
