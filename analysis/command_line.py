@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from analysis.errors import StudyError
+from analysis.errors import StudyError, first_line
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -19,3 +19,5 @@ class Group(click.Group):
             if error.option:
                 raise click.BadParameter(str(error), ctx, param_hint=error.option) from error
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(first_line(error)) from error

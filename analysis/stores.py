@@ -5,15 +5,15 @@ Postgres, through MLflow's API elsewhere; both ways give the same pages.
 import logging
 import math
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import adbc_driver_manager.dbapi as adbc
-import adbc_driver_sqlite.dbapi
 import mlflow
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,7 +29,7 @@ from mlflow.utils.uri import is_local_uri
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis import schema
+from analysis import schema, sqlite_columns
 from analysis.errors import StudyError, first_line
 
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
@@ -39,7 +39,6 @@ METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SU
 
 _RUNS_A_PAGE = 1000  # as many as the API gives at once; few enough that no read keeps a writer waiting
 _PROBE_SECONDS = 5  # to connect, and as long again to answer
-_BUSY_MILLISECONDS = 30_000
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
     with ExitStack() as resources:
         try:
             yield _connect(uri, shown, resources)
-        except (adbc.Error, SQLAlchemyError, MlflowException, requests.RequestException) as error:
+        except (adbc.Error, sqlite3.Error, SQLAlchemyError, MlflowException, requests.RequestException) as error:
             raise StudyError(f"{shown}: {first_line(error)}; check the tracking URI") from error
 
 
@@ -123,7 +122,7 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
     scheme = urlsplit(uri).scheme
     if scheme == "sqlite" or scheme.startswith("postgresql"):
         probe(uri)
-        tables = _Tables(resources.enter_context(_connection(uri, shown)))
+        tables = _Tables(resources.enter_context(_reading(uri, shown)))
         version = tables.schema_version()
         if version in KNOWN_SCHEMAS:
             return tables
@@ -141,25 +140,29 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
     return _Api(mlflow.MlflowClient(uri))
 
 
-def _connection(uri: str, shown: str) -> adbc.Connection:
-    """A connection of one's own, read-only, that holds no transaction between two queries."""
+@contextmanager
+def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
+    """What reads the rows of a SELECT, without a transaction between two of them."""
     url = make_url(uri)
     if url.get_backend_name() == "sqlite":
         if not url.database or not Path(url.database).is_file():
             raise StudyError(f"{shown}: no such file; check the tracking URI, or make a run first")
-        connection = adbc_driver_sqlite.dbapi.connect(f"file:{quote(url.database)}?mode=ro", autocommit=True)
-        with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-        return connection
+        with sqlite_columns.reader(Path(url.database)) as reader:
+            yield reader.read
+        return
     try:
         import adbc_driver_postgresql.dbapi
     except ModuleNotFoundError as error:
         raise _lacking(shown, error) from error
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    connection = adbc_driver_postgresql.dbapi.connect(plain, autocommit=True)
-    with connection.cursor() as cursor:
+    with adbc_driver_postgresql.dbapi.connect(plain, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
-    return connection
+
+        def read(statement: str) -> pa.Table:
+            cursor.execute(statement)
+            return cursor.fetch_arrow_table()
+
+        yield read
 
 
 def _server_engine(uri: str, shown: str) -> Engine:
@@ -208,13 +211,13 @@ class _Tables:
     Arrow's drivers give columns: making a Python object of every value would take longer than reading them.
     """
 
-    def __init__(self, connection: adbc.Connection) -> None:
-        self._connection = connection
+    def __init__(self, read: Callable[[str], pa.Table]) -> None:
+        self._rows = read
 
     def schema_version(self) -> str | None:
         try:
             return self._read("SELECT version_num FROM alembic_version")[0][0].as_py()
-        except (adbc.ProgrammingError, IndexError):
+        except (adbc.ProgrammingError, sqlite3.ProgrammingError, IndexError):
             return None
 
     def experiments(self) -> list[tuple[str, str, str]]:
@@ -266,9 +269,7 @@ class _Tables:
         )
 
     def _read(self, statement: str, columns: pa.Schema | None = None) -> pa.Table:
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement)
-            found = cursor.fetch_arrow_table()
+        found = self._rows(statement)
         return found.rename_columns(columns.names).cast(columns) if columns else found
 
 

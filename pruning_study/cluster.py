@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -38,7 +39,7 @@ class StoredArray:
         return ray.get(self._reference)
 
 
-def connect(tracking_uri: str) -> None:
+def connect(tracking_uri: str, *, gpus: float) -> None:
     """Connect to the cluster that is running: that of $RAY_ADDRESS, or this machine's.
 
     Its processes get this one's `MLFLOW_*` variables.
@@ -47,11 +48,14 @@ def connect(tracking_uri: str) -> None:
     ----------
     tracking_uri : str
         Where the runs go.
+    gpus : float
+        That a step takes.
 
     Raises
     ------
     StudyError
-        Where no cluster answers, or one of several machines would write into a file of one of them.
+        Where no cluster answers or no machine of it has what a step takes, or one of several machines would write
+        into a file of one of them.
     """
     _probe(os.environ.get("RAY_ADDRESS"))
     variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
@@ -59,7 +63,11 @@ def connect(tracking_uri: str) -> None:
         ray.init(address="auto", runtime_env={"env_vars": variables}, log_to_driver=True, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(first_line(error)) from error
-    machines = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if not any(node["Resources"].get("CPU", 0) >= 1 and node["Resources"].get("GPU", 0) >= gpus for node in nodes):
+        ray.shutdown()
+        raise StudyError(f"no machine of the cluster has a core and {gpus:g} GPUs", option="--gpus-per-step")
+    machines = {node["NodeManagerAddress"] for node in nodes}
     if len(machines) > 1 and not tracking_uri.startswith("http"):
         ray.shutdown()
         raise StudyError(
@@ -129,6 +137,9 @@ class Cluster:
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
         """Wait until a task is done, and give the number, task and result of each that is."""
+        if not self._running:
+            time.sleep(1)  # the cluster has no room at the moment
+            return
         done, _ = ray.wait(list(self._running), num_returns=1)
         for reference in done:
             number, task = self._running.pop(reference)

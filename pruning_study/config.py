@@ -96,6 +96,13 @@ def _ratios(value: str) -> tuple[float, ...]:
     return ratios
 
 
+def _gpus(value: str) -> float:
+    number = _within(0, math.inf, low_too=True)(value)
+    if number > 1 and number % 1:
+        raise ValueError(f"{value} should be a share below 1, or whole")
+    return number
+
+
 def _seeds(value: str) -> tuple[int, ...]:
     seeds = tuple(_integer(0)(item.strip()) for item in value.split(","))
     twice = [seed for seed in seeds if seeds.count(seed) > 1]
@@ -213,7 +220,7 @@ class StudyConfig:
     executor: str = _option(
         "processes", _choice(("processes", "ray")), "Of this machine, or the Ray cluster that is running."
     )
-    gpus_per_step: float = _option("0", _within(0, math.inf, low_too=True), "GPUs, or a share of one, with ray.")
+    gpus_per_step: float = _option("0", _gpus, "GPUs, or a share of one, with ray.")
     dry_run: bool = _option("false", _boolean, "Show the grid, what is there of it and how long the rest takes.")
     protocol: str | None = _option(AUTO, _choice(PROTOCOLS), "paper or released. Auto: the file's, or paper.")
     device: str | None = _as_in(TrainConfig, "device")
@@ -223,6 +230,10 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.executor == "ray" and self.workers:
+            raise StudyError("a Ray cluster has as many workers as it has cores", option="--workers")
+        if self.executor != "ray" and self.gpus_per_step:
+            raise StudyError("it is for --executor ray", option="--gpus-per-step")
 
 
 OBJECTIVES = ("accuracy", "alpha", "both")

@@ -59,7 +59,7 @@ def to_device(
 ) -> Examples:
     """Examples of uint8 [N, C, H, W] images and int64 [N] labels, the images in this layout."""
     # Arrays that a cluster shares are read-only, which torch does not know.
-    images, labels = np.require(images, requirements="W"), np.require(labels, requirements="CW")
+    images, labels = np.require(images, requirements="W"), np.require(labels, requirements=["C", "W"])
     normalised = in_layout(normalization(torch.from_numpy(images).to(device)), memory_format)
     return Examples(normalised, torch.from_numpy(labels).to(device))
 

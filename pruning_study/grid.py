@@ -25,6 +25,7 @@ LISTS = {
     "seeds": "seed",
 }
 GRID_KEYS = (*LISTS, "overrides")
+FILE_KEYS = ("name", *GRID_KEYS, "grids")
 # What says where and how a study is run, and what would make a second run of a cell another one.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id"}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
@@ -152,7 +153,7 @@ def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[st
 def _known(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
     for key in grid:
         if key not in GRID_KEYS:
-            faults.append(f"{prefix}{key}: no such key; {_hint(key, GRID_KEYS)}")
+            faults.append(f"{prefix}{key}: no such key; {_hint(key, GRID_KEYS if prefix else FILE_KEYS)}")
     return {key: value for key, value in grid.items() if key in GRID_KEYS}
 
 

@@ -10,9 +10,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt_once() -> None:
-    """Have the first of the signals raise KeyboardInterrupt, and the others do nothing."""
+    """Have the first of the signals raise KeyboardInterrupt, and the others do nothing.
+
+    What the caller has had ignored stays ignored, as `nohup` does with SIGHUP.
+    """
     for number in SIGNALS:
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(signum: int, frame: object) -> None:

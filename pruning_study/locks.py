@@ -3,9 +3,11 @@
 import hashlib
 import logging
 import os
+import socket
 import tempfile
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy
@@ -26,6 +28,24 @@ def folder(tracking_uri: str) -> Path:
         return Path(f"{database}.locks")
     digest = hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"pruning-study-locks-{os.getuid()}" / digest
+
+
+def owner(tracking_uri: str) -> str:
+    """This machine's name and the mark of its folder of locks: who shares both sees the same locks.
+
+    Parameters
+    ----------
+    tracking_uri : str
+    """
+    mark = folder(tracking_uri) / "mark"
+    if not mark.is_file():
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        made = mark.with_suffix(f".{uuid.uuid4().hex}")
+        made.write_text(made.suffix[1:9])
+        with suppress(FileExistsError):  # another process was quicker
+            os.link(made, mark)
+        made.unlink()
+    return f"{socket.gethostname()} {mark.read_text()}"
 
 
 @contextmanager

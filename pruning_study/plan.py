@@ -55,6 +55,7 @@ class Step:
 class Plan:
     """The steps of a study, those of a seed together, a dense run before what is pruned from it; and their data."""
 
+    name: str
     steps: tuple[Step, ...]
     data: Mapping[Source, Dataset]
 
@@ -100,7 +101,7 @@ def plan(of: Grid, *, download: bool) -> Plan:
         except StudyError as error:
             faults.append(cell.place(error))
     of.check(faults)
-    return Plan(tuple(made.values()), data)
+    return Plan(of.name, tuple(made.values()), data)
 
 
 def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:

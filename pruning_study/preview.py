@@ -3,12 +3,14 @@
 import copy
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from analysis import schema
+from analysis.errors import StudyError
 from pruning_study import plan, tracking
 from pruning_study.config import StudyConfig
 from pruning_study.examples import Examples
@@ -55,8 +57,9 @@ def measured_pace(planned: Plan, steps: Sequence[Step]) -> Pace:
         setting = PruneSetting(replace(step.config, ratio=(1.0,)), planned.data[plan.source(step.config)])
         torch.set_num_threads(1)  # as workers have
         batch = setting.schedule.batch_size
-        first = _images_per_second(setting, batch)
-        pace.add(group(step), _images_per_second(setting, max(batch, int(first))), 1.0)
+        with suppress(StudyError):  # one that diverges has no pace
+            first = _images_per_second(setting, batch)
+            pace.add(group(step), _images_per_second(setting, max(batch, int(first))), 1.0)
     return pace
 
 

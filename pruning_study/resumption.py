@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from analysis.errors import StudyError
+from analysis.errors import StudyError, first_line
 from pruning_study import checkpoints
 
 
@@ -90,6 +90,13 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     StudyError
         Where the file is damaged, of another model, or made by anything else or another version of torch.
     """
+    try:
+        return _load(path, made_by, model, order)
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise StudyError(f"{path}: no saved training ({first_line(error)})") from error
+
+
+def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> Progress:
     tensors, metadata = checkpoints.load(path)
     if metadata.get("made_by") != _full(made_by):
         raise StudyError(f"{path}: begun by {metadata.get('made_by')}, not {_full(made_by)}")
@@ -97,15 +104,20 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
         groups[group][name] = tensor
-    checkpoints.load_weights(model, groups["weights"], str(path))
+    # All that can fail comes before the first thing that changes.
+    numbers = json.loads(metadata["progress"])
     velocity = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
     for name, tensor in velocity.items():
         tensor.copy_(groups["velocity"][name])
+    so_far = Progress(**numbers, best_weights=groups["best"], velocity=velocity)
+    for state in (groups["random"]["order"], groups["random"]["layers"]):
+        torch.Generator().set_state(state)
+    checkpoints.load_weights(model, groups["weights"], str(path))
     order.set_state(groups["random"]["order"])
     torch.set_rng_state(groups["random"]["layers"])
     if "layers of cuda" in groups["random"]:
         torch.cuda.set_rng_state(groups["random"]["layers of cuda"])
-    return Progress(**json.loads(metadata["progress"]), best_weights=groups["best"], velocity=velocity)
+    return so_far
 
 
 def _layers() -> dict[str, Tensor]:

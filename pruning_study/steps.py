@@ -222,6 +222,9 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, dense: Dense, ra
     config_hash = pruned_hash(params, dense.config_hash)
     with store.making(config_hash):
         for run in [] if setting.config.force else store.find(config_hash):
+            # The same settings may have made several dense runs: one that is asked for by its id is the one meant.
+            if setting.config.dense_run_id and run.data.tags.get(schema.DENSE_RUN_ID) != dense.run_id:
+                continue
             if missing := store.missing(run.info.run_id, PRUNED_ARTIFACTS):
                 log.warning("pruned run %s lacks %s, and is made again", run.info.run_id, ", ".join(missing))
                 continue

@@ -44,7 +44,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
     planned = plan.plan(plan.read(file, config), download=True)
     store = tracking.connect(config.experiment)
     tracking.send_kept(store.uri)
-    with store.job(f"study: {file.stem}", options, schema.STUDY) as job:
+    with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
         shutil.copy(file, job.folder)
         job.flush()
         board = Board(planned.steps, plan.found(store, planned.steps))
@@ -52,6 +52,8 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
         start = time.monotonic()
         if not board.done:
             _make(store, job, board, planned, config)
+        if config.executor == "ray":
+            store.end_lost({key: result.run_id for key, result in board.results.items()})
         click.echo(_finish(job, board, time.monotonic() - start))
         experiment = store.client.get_experiment(store.experiment_id).name
         click.echo(f"\nthe report: pruning-analysis report --experiment '{experiment}'")
@@ -91,7 +93,6 @@ def _make(store: Store, job: Writer, board: Board, planned: Plan, config: StudyC
             if time.monotonic() - flushed > SECONDS_BETWEEN_METRICS:
                 flushed = time.monotonic()
                 job.epoch(len(board.results), _counts(board))
-    store.end_lost({key: result.run_id for key, result in board.results.items()})
 
 
 def _executor(store: Store, config: StudyConfig, left: int) -> tuple[Callable, Callable]:
@@ -103,7 +104,7 @@ def _executor(store: Store, config: StudyConfig, left: int) -> tuple[Callable, C
     except ModuleNotFoundError as error:
         missing = f"{error.name} is not installed: pip install 'pruning-study[cluster]'"
         raise StudyError(missing, option="--executor") from error
-    cluster.connect(store.uri)
+    cluster.connect(store.uri, gpus=config.gpus_per_step)
     # Ray shows the lines itself.
     return cluster.StoredArray, lambda maker, say: cluster.Cluster(maker, gpus=config.gpus_per_step)
 

@@ -4,10 +4,10 @@ import json
 import logging
 import os
 import shutil
-import socket
 import sqlite3
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -36,7 +36,6 @@ from pruning_study.interrupts import uninterrupted
 FLUSH_SECONDS = 60
 METRICS_PER_BATCH = 1000
 UNSENT = Path("unsent")
-JOBS = {schema.JOB, schema.STUDY}
 STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
 
 # MLflow would draw a bar for every artifact it reads.
@@ -156,14 +155,14 @@ class Store:
         return locks.folder(self.uri).with_suffix(".optuna")
 
     def lock(self, name: str) -> Path:
-        """The file of the lock of this experiment's run with a config hash, or of a job with a run id."""
+        """The file of a lock of this experiment, such as that of the run with a config hash."""
         return locks.folder(self.uri) / f"{self.experiment_id}-{name}.lock"
 
     def end_dead(self) -> list[str]:
         """End as KILLED the runs of this experiment that are RUNNING without a process that makes them.
 
-        Their lock is free: that of the config hash, or of a job's run id. A run on a server may be made by
-        another machine, so there only those of this machine count.
+        Their lock is free: that of the config hash, or a job's own. A run on a server may be made where its lock
+        is not seen from here, so there only those count whose maker looked at the same locks.
 
         Returns
         -------
@@ -172,28 +171,40 @@ class Store:
         """
         ended = []
         for run in self._search("attributes.status = 'RUNNING'"):
-            run_id, tags = run.info.run_id, run.data.tags
-            name = tags.get(schema.CONFIG_HASH) or (run_id if tags.get(schema.KIND) in JOBS else None)
-            if not name or not (self.uri.startswith("sqlite") or tags.get(schema.HOST) == socket.gethostname()):
-                continue
-            with locks.held_if_free(self.lock(name)) as free:
-                if free and self.get(run_id).info.status == "RUNNING":
-                    Writer(self.client, self.uri, run_id, _scratch()).abort("KILLED", "its process died")
-                    ended.append(run_id)
+            with self._dead(run) as dead:
+                if dead:
+                    self._end_killed(run, "its process died")
+                    ended.append(run.info.run_id)
         return ended
 
+    @contextmanager
+    def _dead(self, run: Run) -> Iterator[bool]:
+        """Whether a run is RUNNING without a process that makes it; nobody takes it up while the block runs."""
+        tags = run.data.tags
+        name = tags.get(schema.LOCK) or tags.get(schema.CONFIG_HASH)
+        if not name or not (self.uri.startswith("sqlite") or tags.get(schema.HOST) == locks.owner(self.uri)):
+            yield False
+            return
+        with locks.held_if_free(self.lock(name)) as free:
+            yield free and self.get(run.info.run_id).info.status == "RUNNING"
+
     def end_lost(self, made: Mapping[str, str]) -> None:
-        """End as KILLED the runs that are RUNNING though another run has been made in their place.
+        """End as KILLED the runs that a machine which was lost left RUNNING, others having been made in their place.
 
         Parameters
         ----------
         made : mapping of str
-            Config hash -> the run that has it. A machine that is lost leaves others of that hash.
+            Config hash -> the run that has it.
         """
         for run in self._search("attributes.status = 'RUNNING'"):
-            run_id = run.info.run_id
-            if made.get(run.data.tags.get(schema.CONFIG_HASH, ""), run_id) != run_id:
-                Writer(self.client, self.uri, run_id, _scratch()).abort("KILLED", "its machine was lost")
+            config_hash = run.data.tags.get(schema.CONFIG_HASH, "")
+            if made.get(config_hash, run.info.run_id) != run.info.run_id:
+                with locks.held_if_free(self.lock(config_hash)) as free:
+                    if free:
+                        self._end_killed(run, "its machine was lost")
+
+    def _end_killed(self, run: Run, reason: str) -> None:
+        Writer(self.client, self.uri, run.info.run_id, _scratch()).abort("KILLED", reason)
 
     def get(self, run_id: str) -> Run:
         """A run by its id.
@@ -219,27 +230,27 @@ class Store:
         kind : {"job", "study"}
         """
         self.end_dead()
-        if self.job_run_id is None:
-            with self._started(name, {}, None) as writer, self._taken_up(writer, kind, options):
-                yield writer
-            return
-        with _ended(Writer(self.client, self.uri, self.job_run_id, _scratch())) as writer:
-            with _one_line(self.uri):
-                run = self.client.get_run(writer.run_id)
-                if _is_generated(run.info.run_name):
-                    self.client.set_tag(writer.run_id, MLFLOW_RUN_NAME, name)
-            with self._taken_up(writer, kind, {}):
+        # A lock that is there before the run, and is named in it, so that at no moment the run seems dead.
+        lock = f"job-{uuid.uuid4().hex}"
+        own = {schema.KIND: kind, schema.LOCK: lock, schema.HOST: locks.owner(self.uri)}
+        with locks.held(self.lock(lock), waiting=""):
+            if self.job_run_id:
+                with _ended(Writer(self.client, self.uri, self.job_run_id, _scratch())) as writer:
+                    self._take_up(writer.run_id, name, own)
+                    yield writer
+                return
+            with self._started(name, own, None) as writer:
+                with _one_line(self.uri):
+                    params = [Param(key, value) for key, value in options.items()]
+                    self.client.log_batch(writer.run_id, params=params)
                 yield writer
 
-    @contextmanager
-    def _taken_up(self, writer: "Writer", kind: str, options: Mapping[str, str]) -> Iterator[None]:
-        # The kind comes after the lock: without a kind, a run whose lock is free is not taken for a dead one.
-        with locks.held(self.lock(writer.run_id), waiting=f"another process holds run {writer.run_id}"):
-            tags = [RunTag(schema.KIND, kind), RunTag(schema.HOST, socket.gethostname())]
-            with _one_line(self.uri):
-                params = [Param(key, value) for key, value in options.items()]
-                self.client.log_batch(writer.run_id, params=params, tags=tags)
-            yield
+    def _take_up(self, run_id: str, name: str, tags: Mapping[str, str]) -> None:
+        """Have the run that `mlflow run` made be this call's."""
+        with _one_line(self.uri):
+            if _is_generated(self.client.get_run(run_id).info.run_name):
+                self.client.set_tag(run_id, MLFLOW_RUN_NAME, name)
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     @contextmanager
     def run(
@@ -267,7 +278,7 @@ class Store:
             Whether the UI shows it below the job.
         """
         parent = {MLFLOW_PARENT_RUN_ID: job_run_id} if child else {}
-        own = {**tags, **parent, schema.HOST: socket.gethostname(), MLFLOW_RUN_NOTE: note}
+        own = {**tags, **parent, schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: note}
         with self._started(name, own, job_run_id) as writer:
             with _one_line(self.uri):
                 self.client.log_batch(writer.run_id, params=[Param(key, value) for key, value in params.items()])
@@ -428,9 +439,10 @@ class Writer:
             "tags": self._tags,
             "metrics": [[m.key, m.value, m.timestamp, m.step] for m in self._metrics],
         }
-        # The URI may hold a password.
-        (kept / "run.json").touch(mode=0o600)
-        (kept / "run.json").write_text(json.dumps(record, indent=1))
+        part = kept / "run.part"
+        part.touch(mode=0o600)  # the URI may hold a password
+        part.write_text(json.dumps(record, indent=1))
+        part.replace(kept / "run.json")
         return kept
 
     def abort(self, status: str, reason: str) -> None:
@@ -479,7 +491,10 @@ def send(folder: Path) -> str:
         if schema.ERROR in client.get_run(record["run_id"]).data.tags:
             client.delete_tag(record["run_id"], schema.ERROR)
         if record["job_run_id"]:
-            client.set_terminated(record["job_run_id"], "FAILED")
+            job = client.get_run(record["job_run_id"])
+            with Store(client, uri, job.info.experiment_id, None)._dead(job) as dead:
+                if dead:
+                    client.set_terminated(job.info.run_id, "FAILED")
     shutil.rmtree(folder)
     return record["run_id"]
 
@@ -494,15 +509,16 @@ def send_kept(uri: str) -> list[str]:
     Returns
     -------
     list of str
-        Their ids.
-
-    Raises
-    ------
-    StudyError
-        Where the store still does not take one.
+        Their ids; a line of warning for each that cannot be sent.
     """
-    records = sorted(UNSENT.glob("*/run.json"))
-    return [send(record.parent) for record in records if json.loads(record.read_text())["tracking_uri"] == uri]
+    sent = []
+    for record in sorted(UNSENT.glob("*/run.json")):
+        try:
+            if json.loads(record.read_text()).get("tracking_uri") == uri:
+                sent.append(send(record.parent))
+        except (StudyError, OSError, ValueError, AttributeError) as error:
+            log.warning("%s: not sent (%s); delete it where it is not wanted", record.parent, first_line(error))
+    return sent
 
 
 def end_job(status: str, reason: str) -> None:

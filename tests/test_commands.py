@@ -377,6 +377,16 @@ class TestDenseRunId:
         prune("--dense-run-id", runs("dense")[0].info.run_id)
         assert len(runs("pruned")) == 1
 
+    def test_finds_nothing_that_was_pruned_from_another(self, prune):
+        prune()
+        prune("--force")
+        for dense in runs("dense"):
+            prune("--dense-run-id", dense.info.run_id)
+        assert len(runs("pruned")) == 2
+        first = runs("dense")[0].info.run_id
+        prune("--pruner", "gp", "--dense-run-id", first)
+        assert runs("pruned")[-1].data.tags["dense_run_id"] == first
+
     def test_an_option_that_says_something_else_is_a_usage_error(self, prune):
         prune()
         output = prune("--dense-run-id", runs("dense")[0].info.run_id, "--seed", 5, code=2)

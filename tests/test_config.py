@@ -146,3 +146,17 @@ def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
     config = TuneConfig(seeds="3,5", ratio="5,10", weight_decay="0.01", fine_tune_epochs=2, n_trials=6)
     assert (config.seeds, config.epsilon_range, config.objective) == ((3, 5), (1e-8, 1e2), "accuracy")
     assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"executor": "ray", "workers": "2"}, "--workers"),
+        ({"gpus_per_step": "0.5"}, "--gpus-per-step"),
+        ({"executor": "ray", "gpus_per_step": "1.5"}, "--gpus-per-step"),
+    ],
+)
+def test_options_of_the_other_executor_are_usage_errors(given, option):
+    with pytest.raises(StudyError) as error:
+        StudyConfig(**given)
+    assert error.value.option == option

@@ -510,3 +510,16 @@ def test_reading_imports_no_torch(store):
     program = "import sys; from analysis import pull; pull.runs('study', tracking_uri=sys.argv[1]); "
     program += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program, store.uri], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_a_sqlite_file_is_never_opened_by_a_second_sqlite_of_this_process(store):
+    """Two copies in one process free each other's locks: a writer elsewhere could then destroy the store."""
+    code = (
+        "import os, sys; from analysis import pull, stores\n"
+        f"with stores.open_store({store.uri!r}) as opened:\n"
+        "    opened.experiments()\n"
+        "    files = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if fd != '3']\n"
+        f"    print({str(store.path)!r} in files, 'adbc_driver_sqlite' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False False\n"

@@ -199,6 +199,11 @@ class TestDryRun:
         assert rows == [["together", "6", "6", "0", "0", "s"]]
         assert len(runs(status=None)) == len(before)
 
+    def test_the_time_of_what_diverges_is_unknown(self, study, write):
+        file = write("pruners: [mp]\nratios: [2]\nseeds: [0]\noverrides: {learning_rate: 1.0e+30}")
+        rows = [line.split() for line in study(file, "--dry-run").splitlines() if "together" in line]
+        assert rows == [["together", "2", "0", "2", "unknown"]]
+
     def test_an_experiment_that_is_not_there_is_not_made(self, study, small):
         assert "together" in study(small, "--dry-run", "--experiment", "nobody made it")
         assert MlflowClient().get_experiment_by_name("nobody made it") is None

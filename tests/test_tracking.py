@@ -1,3 +1,5 @@
+import json
+import os
 import shutil
 import signal
 import socket
@@ -5,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -196,8 +198,9 @@ class TestServer:
         run.metrics({"test_accuracy": 0.5})
         run.tags({"more": "tags"})
         (run.folder / "a.txt").write_text("hello")
-        with pytest.raises(StudyError, match=f"send it with: pruning-study send /.*unsent/{run.run_id}"):
+        with pytest.raises(StudyError, match=f"send it with: pruning-study send /.*unsent/{run.run_id}") as error:
             run_context.__exit__(None, None, None)
+        context.__exit__(StudyError, error.value, None)
         kept = tracking.UNSENT / run.run_id
         with pytest.raises(StudyError):
             tracking.send(kept)
@@ -210,6 +213,16 @@ class TestServer:
             assert store.missing(run.run_id, ["a.txt"]) == []
             assert store.get(job.run_id).info.status == "FAILED"
         assert not kept.exists()
+
+    def test_kept_runs_that_cannot_be_sent_stop_nothing(self, store_uri, tmp_path, caplog):
+        for name, content in (("half", "{"), ("gone", {"run_id": "0" * 32})):
+            (tmp_path / "unsent" / name / "artifacts").mkdir(parents=True)
+            record = {"tracking_uri": store_uri, "job_run_id": None, "tags": {}, "metrics": []}
+            text = content if isinstance(content, str) else json.dumps(record | content)
+            (tmp_path / "unsent" / name / "run.json").write_text(text)
+        tracking.connect()
+        assert tracking.send_kept(store_uri) == []
+        assert [name in caplog.text for name in ("unsent/half: not sent", "unsent/gone: not sent")] == [True, True]
 
     @pytest.mark.parametrize("content", [None, "[]", "{}", "{"])
     def test_sending_what_is_no_unsent_run(self, tmp_path, content):
@@ -227,6 +240,52 @@ class TestServer:
         kept = Path(str(error.value).rpartition(" ")[2])
         assert (kept / "artifacts" / "a.txt").read_text() == "hello"
         shutil.rmtree(kept)
+
+
+class TestDead:
+    DIES = """
+import os
+from pruning_study import tracking
+job = tracking.connect().job("a job", {})
+job.__enter__()
+os._exit(9)
+"""
+
+    def test_a_job_is_never_taken_for_dead_while_it_ends(self, store_uri, monkeypatch):
+        store, seen = tracking.connect(), []
+        send = tracking.Writer.send
+        monkeypatch.setattr(tracking.Writer, "send", lambda writer: (seen.append(store.end_dead()), send(writer)))
+        with store.job("a job", {}) as job:
+            seen.append(store.end_dead())
+        assert seen == [[], []]
+        assert store.get(job.run_id).info.status == "FINISHED"
+        assert "error" not in store.get(job.run_id).data.tags
+
+    def test_a_job_whose_process_died_is_killed(self, store_uri):
+        assert subprocess.run([sys.executable, "-c", self.DIES]).returncode == 9
+        (dead,) = tracking.connect().end_dead()
+        assert tracking.connect().get(dead).info.status == "KILLED"
+
+    def test_on_a_server_only_those_whose_locks_are_seen_from_here_count(self, store_uri, tmp_path, monkeypatch):
+        port = free_port()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        (tmp_path / "other").mkdir()
+        with server(tmp_path, port):
+            subprocess.run([sys.executable, "-c", self.DIES], env={**os.environ, "TMPDIR": str(tmp_path / "other")})
+            subprocess.run([sys.executable, "-c", self.DIES])
+            store = tracking.connect()
+            assert len(store.end_dead()) == 1
+            assert store.end_dead() == []
+
+    def test_runs_of_a_lost_machine_are_killed_and_those_that_somebody_makes_are_not(self, store_uri):
+        store = tracking.connect()
+        for held in (False, True):
+            run = store.client.create_run(store.experiment_id, tags={"config_hash": "abc"})
+            with store.making("abc") if held else nullcontext():
+                store.end_lost({"abc": "another run"})
+            assert store.get(run.info.run_id).info.status == ("RUNNING" if held else "KILLED")
+            store.end_lost({"abc": run.info.run_id, "def": "1"})
+            assert store.get(run.info.run_id).info.status == ("RUNNING" if held else "KILLED")
 
 
 def test_load_model_makes_no_store(store_uri, tmp_path, monkeypatch):

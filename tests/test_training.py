@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.errors import StudyError
-from pruning_study import training
+from pruning_study import checkpoints, training
 from pruning_study.evaluation import loss_and_accuracy
 from pruning_study.examples import Examples, generator, shuffled_batches
 from pruning_study.recipes import Phase, Schedule
@@ -231,13 +231,16 @@ def test_a_short_training_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("fault", ["truncated", "another engine", "other threads", "other weights"])
+@pytest.mark.parametrize("fault", ["truncated", "no numbers", "another engine", "other threads", "other weights"])
 def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch, caplog, fault):
     monkeypatch.setattr(training, "SAVE_SECONDS", 0)
     saved = tmp_path / "training.safetensors"
     killed_after(4, saved)
     if fault == "truncated":
         saved.write_bytes(saved.read_bytes()[:1000])
+    elif fault == "no numbers":
+        tensors, metadata = checkpoints.load(saved)
+        checkpoints.save(saved, tensors, metadata | {"progress": "{"})
     elif fault == "another engine":
         monkeypatch.setattr(training.TORCH, "name", "other")
     elif fault == "other threads":

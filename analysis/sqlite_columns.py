@@ -1,0 +1,104 @@
+"""A sqlite file's rows as Arrow columns, read by a process of its own.
+
+Arrow's driver brings its own copy of SQLite, and two copies in one process free each other's locks on a file
+(sqlite.org/howtocorrupt.html, section 2.2.1): beside MLflow, which has the file open by Python's copy, that could
+destroy the store. This module is also the program of that process, and imports nothing of the package.
+"""
+
+import json
+import sqlite3
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow as pa
+
+_BUSY_MILLISECONDS = 30_000
+_HEADER = struct.Struct("?q")  # whether it went well, and how many bytes follow
+
+
+class Reader:
+    """What has a file open to read from.
+
+    Parameters
+    ----------
+    process : Popen
+        Of this module.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def read(self, statement: str) -> pa.Table:
+        """The rows of a SELECT.
+
+        Raises
+        ------
+        sqlite3.Error
+            A ProgrammingError where the statement does not fit the file, or the file is no database.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            self._process.stdin.write(json.dumps(statement).encode() + b"\n")
+            self._process.stdin.flush()
+            good, size = _HEADER.unpack(self._process.stdout.read(_HEADER.size))
+            answer = self._process.stdout.read(size)
+        except (OSError, struct.error) as error:
+            raise sqlite3.OperationalError("the process that reads the file has died") from error
+        if good:
+            return pa.ipc.open_stream(answer).read_all()
+        kind, message = json.loads(answer)
+        raise getattr(sqlite3, kind)(message)
+
+
+@contextmanager
+def reader(path: Path) -> Iterator[Reader]:
+    """Open a file, read-only, without a transaction between two statements.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    with subprocess.Popen(
+        [sys.executable, "-P", str(Path(__file__)), str(path)],  # -P: the package's names hide no other module
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the caller
+    ) as process:
+        try:
+            yield Reader(process)
+        finally:
+            process.kill()
+
+
+def main(path: str) -> None:
+    """Answer the statements that come in, a line each."""
+    import adbc_driver_manager.dbapi as adbc
+    import adbc_driver_sqlite.dbapi
+
+    connection = None
+    for line in sys.stdin.buffer:
+        try:
+            connection = connection or adbc_driver_sqlite.dbapi.connect(f"file:{quote(path)}?mode=ro", autocommit=True)
+            with connection.cursor() as cursor:
+                cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+                cursor.execute(json.loads(line))
+                table = cursor.fetch_arrow_table()
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, table.schema) as stream:
+                stream.write_table(table)
+            good, answer = True, sink.getvalue().to_pybytes()
+        except adbc.Error as error:
+            kind = "ProgrammingError" if isinstance(error, adbc.ProgrammingError) else "OperationalError"
+            good, answer = False, json.dumps([kind, str(error)]).encode()
+        sys.stdout.buffer.write(_HEADER.pack(good, len(answer)) + answer)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
