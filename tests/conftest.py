@@ -1,6 +1,7 @@
 """A store, small real data and a command line that the tests share."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,13 @@ import torch
 
 from pruning_study.__main__ import cli
 from pruning_study.datasets import EMBEDDED
+from pruning_study.interrupts import SIGNALS
 
 torch.set_num_threads(1)
+
+# As a terminal gives them: what starts the tests, such as `nohup`, may have had them ignored.
+for number in SIGNALS:
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
