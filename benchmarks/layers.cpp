@@ -19,7 +19,8 @@ struct Measured {
     typename Layer::template State<GROUPS> state;
 
     // The first layer's backward pass has no input to give a gradient.
-    void measure(bool is_first, double* results) {
+    template <bool IsFirst>
+    void measure(double* results) {
         for (auto& group : input)
             for (int i = 0; i < Layer::INPUTS; ++i) group[i] = broadcast(static_cast<float>(i % 7 - 3));
         for (auto& group : state.gradient)
@@ -30,7 +31,7 @@ struct Measured {
         results[2] = seconds_since(start);
         start = std::clock();
         for (int i = 0; i < REPEATS; ++i)
-            Layer::backward(parameters, input, state, is_first ? nullptr : input_gradient, gradient, GROUPS);
+            Layer::template backward<!IsFirst>(parameters, input, state, input_gradient, gradient, GROUPS);
         results[3] = seconds_since(start);
         results[0] = REPEATS * GROUPS * WIDTH;
         results[1] = 2.0 * Layer::MULTIPLICATIONS;
@@ -40,11 +41,11 @@ struct Measured {
 template <class Network>
 struct Layers;
 
-template <class... Layer>
-struct Layers<Network<Layer...>> {
+template <class First, class... Later>
+struct Layers<Network<First, Later...>> {
     static void measure(double* results) {
-        const double* first = results;
-        ((std::make_unique<Measured<Layer>>()->measure(results == first, results), results += 4), ...);
+        std::make_unique<Measured<First>>()->template measure<true>(results);
+        ((std::make_unique<Measured<Later>>()->template measure<false>(results += 4)), ...);
     }
 };
 
