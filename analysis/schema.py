@@ -58,6 +58,12 @@ FINE_TUNE_EPOCHS = "fine_tune_epochs"
 FINE_TUNE_PHASES = "fine_tune_phases"
 FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
 PRUNE_OUTPUT_LAYER = "prune_output_layer"
+SCHEDULE = "schedule"
+RAMP = "ramp"
+RAMP_STEPS = "ramp_steps"
+REGROW = "regrow"
+DISTILL = "distill"
+TEMPERATURE = "temperature"
 
 # Params of a tuning
 OBJECTIVE = "objective"

@@ -25,22 +25,24 @@ import torch
 from mlflow import MlflowClient
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
-from training_loop import WORKERS, PictureDataset, fashion_mnist, load, magnitude_masks, plain_lenet5, schedule
+from training_loop import (
+    WORKERS,
+    PictureDataset,
+    data_dir_option,
+    fashion_mnist,
+    load,
+    magnitude_masks,
+    plain_lenet5,
+    schedule,
+)
 
 from analysis import schema
 from pruning_study import datasets
-from pruning_study.config import TrainConfig
 from pruning_study.datasets import Dataset
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    default=lambda: TrainConfig().data_dir,
-    show_default="$PRUNING_STUDY_DATA, or data",
-    type=Path,
-    help="Folder of the data sets.",
-)
+@data_dir_option
 @click.option("--seeds", default=4, show_default=True, type=click.IntRange(min=1), help="Of the study.")
 @click.option("--plain-seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Of the plain script.")
 @click.option("--ratios", default="2,10", show_default=True, help="Pruning ratios.")

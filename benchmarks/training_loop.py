@@ -69,15 +69,18 @@ class Loop:
         return f"processes {self.processes}, threads {self.threads}"
 
 
-@click.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Timed epochs of each loop.")
-@click.option(
+data_dir_option = click.option(
     "--data-dir",
     default=lambda: TrainConfig().data_dir,
     show_default="$PRUNING_STUDY_DATA, or data",
     type=Path,
     help="Folder of the data sets.",
 )
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Timed epochs of each loop.")
+@data_dir_option
 @click.option(
     "--resnet-images", default=2560, show_default=True, type=click.IntRange(min=128), help="Images of a ResNet epoch."
 )

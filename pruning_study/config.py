@@ -5,7 +5,6 @@ options and the parameters in MLproject are made from these fields or held again
 `auto`: worked out from the other options and the data.
 """
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -13,13 +12,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import StudyError
+from analysis.errors import StudyError, did_you_mean
 from pruning_study.pruners import PRUNERS
 from pruning_study.recipes import RECIPES
 
 AUTO = "auto"
 LARGEST = 2**31 - 1
 PROTOCOLS = ("paper", "released")
+ONE_SHOT = "one-shot"
+SCHEDULES = (ONE_SHOT, "cubic")
 Check = Callable[[str], Any]
 
 
@@ -61,12 +62,14 @@ def _number(value: str) -> float:
     return number
 
 
-def _within(low: float, high: float, *, low_too: bool = False) -> Check:
+def _within(low: float, high: float, *, low_too: bool = False, high_too: bool = False) -> Check:
     def check(value: str) -> float:
         number = _number(value)
-        if not (low < number < high or (low_too and number == low)):
-            bounds = f"above {low:g}" if not low_too else f"at least {low:g}"
-            raise ValueError(f"{value} should be {bounds}" + (f" and below {high:g}" if high < math.inf else ""))
+        if not (low < number < high or (low_too and number == low) or (high_too and number == high)):
+            bounds = f"at least {low:g}" if low_too else f"above {low:g}"
+            if high < math.inf:
+                bounds += f" and at most {high:g}" if high_too else f" and below {high:g}"
+            raise ValueError(f"{value} should be {bounds}")
         return number
 
     return check
@@ -76,8 +79,7 @@ def _choice(names: Iterable[str]) -> Check:
     def check(value: str) -> str:
         if value in names:
             return value
-        near = difflib.get_close_matches(value, names, n=1)
-        raise ValueError(f"{value!r}: " + (f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}"))
+        raise ValueError(f"{value!r}: {did_you_mean(value, names)}")
 
     return check
 
@@ -89,11 +91,19 @@ def _boolean(value: str) -> bool:
         raise ValueError(f"{value!r} is neither true nor false") from None
 
 
-def _ratios(value: str) -> tuple[float, ...]:
-    ratios = tuple(_within(1, math.inf, low_too=True)(item.strip()) for item in value.split(","))
-    if twice := next((ratio for ratio in ratios if ratios.count(ratio) > 1), None):
-        raise ValueError(f"{value}: {twice:g} stands there twice")
-    return ratios
+def _several(check: Check) -> Check:
+    """Values between commas, no two the same."""
+
+    def checked(value: str) -> tuple[Any, ...]:
+        values = tuple(check(item.strip()) for item in value.split(","))
+        if twice := [item for item in values if values.count(item) > 1]:
+            raise ValueError(f"{value}: {twice[0]:.12g} stands there twice")
+        return values
+
+    return checked
+
+
+_ratios = _several(_within(1, math.inf, low_too=True))
 
 
 def _gpus(value: str) -> float:
@@ -101,14 +111,6 @@ def _gpus(value: str) -> float:
     if number > 1 and number % 1:
         raise ValueError(f"{value} should be a share below 1, or whole")
     return number
-
-
-def _seeds(value: str) -> tuple[int, ...]:
-    seeds = tuple(_integer(0)(item.strip()) for item in value.split(","))
-    twice = [seed for seed in seeds if seeds.count(seed) > 1]
-    if twice:
-        raise ValueError(f"{value}: {twice[0]} stands there twice")
-    return seeds
 
 
 def _range(value: str) -> tuple[float, float]:
@@ -197,6 +199,18 @@ class PruneConfig(TrainConfig):
         AUTO, _within(0, math.inf), "Of fine-tuning's first phase. Auto: the recipe's."
     )
     prune_output_layer: bool = _option("false", _boolean, "Prune the output layer's weights too.")
+    schedule: str = _option("one-shot", _choice(SCHEDULES), "one-shot, or cubic: gradually, while fine-tuning.")
+    ramp: float = _option(
+        "0.5", _within(0, 1, low_too=True), "Share of the fine-tuning over which cubic prunes; 0: at once."
+    )
+    ramp_steps: int = _option("1", _integer(1), "How often in an epoch cubic prunes.")
+    regrow: bool = _option("false", _boolean, "May a weight that cubic pruned come back while it prunes?")
+    distill: float = _option(
+        "0",
+        _within(0, 1, low_too=True, high_too=True),
+        "Weight of the dense network's soft predictions beside the labels while fine-tuning, 0 to 1.",
+    )
+    temperature: float = _option("2", _within(0, math.inf), "That distillation divides logits by.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,6 +218,13 @@ class PruneConfig(TrainConfig):
             object.__setattr__(self, "ratio", (1.0,) if self.pruner == "none" else (10.0,))
         if self.pruner == "none" and self.ratio != (1.0,):
             raise StudyError("the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio")
+
+    @property
+    def method(self) -> str:
+        """The pruner, and how it is gone about where that is not one shot by the labels."""
+        gradual = [] if self.schedule == ONE_SHOT or self.pruner == "none" else [self.schedule]
+        distilled = [f"distill {self.distill:g}"] if self.distill else []
+        return " ".join([self.pruner, *gradual, *distilled])
 
 
 def _as_in(config: type, name: str) -> Any:
@@ -248,7 +269,7 @@ class TuneConfig:
     model: str = _as_in(TrainConfig, "model")
     recipe: str | None = _as_in(TrainConfig, "recipe")
     protocol: str = _as_in(TrainConfig, "protocol")
-    seeds: tuple[int, ...] = _option("0,1,2", _seeds, "Of the dense models that every trial prunes.")
+    seeds: tuple[int, ...] = _option("0,1,2", _several(_integer(0)), "Of the dense models that every trial prunes.")
     ratio: tuple[float, ...] = _option("10", _ratios, "Parameters before / after; several as 5,10 are searched too.")
     objective: str = _option(
         "accuracy", _choice(OBJECTIVES), "On validation images: accuracy, alpha (least distortion), or both."

@@ -1,6 +1,5 @@
 """Images and labels as arrays in memory, whatever they come from."""
 
-import difflib
 import hashlib
 import os
 import tempfile
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from analysis import archives
-from analysis.errors import StudyError, first_line
+from analysis.errors import StudyError, did_you_mean, first_line
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "data" / "fashion_mnist_mini.npz"
@@ -170,10 +169,9 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
     names = list(dict.fromkeys([MINI, *DOWNLOADABLE, *there]))
     if os.sep in dataset:
         hint = "no such file or folder"
-    elif near := difflib.get_close_matches(dataset, names, n=1):
-        hint = f"did you mean {near[0]}?"
     else:
-        hint = f"there are {', '.join(names)}, a path to an .npz, and a path to a folder of images"
+        there_are = f"there are {', '.join(names)}, a path to an .npz, and a path to a folder of images"
+        hint = did_you_mean(dataset, names, there_are)
     return StudyError(f"{dataset!r} is no data set: {hint}", option="--dataset")
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pruning_study import gradients
+from pruning_study.distillation import Distillation
 from pruning_study.examples import Examples
 from pruning_study.native import engine as native
 from pruning_study.native.errors import NativeError
@@ -55,6 +56,7 @@ class Engine(Protocol):
         optimizer: Optimizer,
         masks: Mapping[str, Tensor],
         augment: Callable[[Tensor], Tensor] | None = None,
+        distillation: Distillation | None = None,
     ) -> float:
         """Train a model in place for an epoch.
 
@@ -69,6 +71,8 @@ class Engine(Protocol):
             Where False, the weight, which is 0, and its momentum stay 0.
         augment : callable, optional
             Turns the images of a batch into what is trained on.
+        distillation : Distillation, optional
+            Whose loss is trained on; by default the cross-entropy.
 
         Returns
         -------
@@ -101,6 +105,7 @@ class Torch:
         optimizer: Optimizer,
         masks: Mapping[str, Tensor],
         augment: Callable[[Tensor], Tensor] | None = None,
+        distillation: Distillation | None = None,
     ) -> float:
         model.train()
         sgd = _torch_sgd(model, optimizer)
@@ -109,7 +114,12 @@ class Torch:
         total = torch.zeros((), dtype=torch.float64, device=train.labels.device)
         for batch in batches:
             images, labels = train.of(batch)
-            loss = F.cross_entropy(model(augment(images) if augment else images), labels)
+            images = augment(images) if augment else images
+            scores = model(images)
+            if distillation:
+                loss = distillation.loss(scores, labels, distillation.of(batch, images))
+            else:
+                loss = F.cross_entropy(scores, labels)
             loss.backward()
             # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
             for parameter, factor in factors:

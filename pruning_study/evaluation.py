@@ -58,6 +58,12 @@ class Predictions:
         return cls(**arrays)
 
 
+def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndarray:
+    """Share of each class's images that are predicted right before and after, (classes,)."""
+    support = np.bincount(after.label, minlength=classes)
+    return np.bincount(after.label, weights=before.right & after.right, minlength=classes) / support
+
+
 def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[float, float]:
     """Mean cross-entropy, and share of the images predicted right."""
     scores = engine.logits(model, examples.images)

@@ -1,6 +1,5 @@
 """The file of a study becomes its cells; whatever is wrong in it is said at once."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from analysis.errors import StudyError
+from analysis.errors import StudyError, did_you_mean
 from pruning_study import models
 from pruning_study.config import LARGEST, PruneConfig, StudyConfig, checked, option_name
 
@@ -22,6 +21,8 @@ LISTS = {
     "recipes": "recipe",
     "pruners": "pruner",
     "ratios": "ratio",
+    "schedules": "schedule",
+    "distill": "distill",
     "seeds": "seed",
 }
 GRID_KEYS = (*LISTS, "overrides")
@@ -30,7 +31,7 @@ FILE_KEYS = ("name", *GRID_KEYS, "grids")
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id"}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
 MOST_SEEDS = 100_000
-UNPRUNED = "none"
+UNPRUNED, OF_PRUNING = "none", ("ratio", "schedule")
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ class Grid:
 def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    It takes the keys `name`, `datasets`, `models`, `recipes`, `pruners`, `ratios`, `seeds` (a list, or a range
-    as `0-29`) and `overrides` (further options of `prune`). Lists multiply. What is left out is `prune`'s default.
-    Under `grids` there may be several such grids, which take the keys beside it for their own defaults. The
-    pruner `none` has ratio 1, and stands there once a seed.
+    It takes the keys `name`, `datasets`, `models`, `recipes`, `pruners`, `ratios`, `schedules`, `distill`, `seeds` (a
+    list, or a range as `0-29`) and `overrides` (further options of `prune`). Lists multiply. What is left out is
+    `prune`'s default. Under `grids` there may be several such grids, which take the keys beside it for their own
+    defaults. The pruner `none` has ratio 1 and no schedule, and stands there once for each seed and `distill`.
 
     Parameters
     ----------
@@ -153,13 +154,8 @@ def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[st
 def _known(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
     for key in grid:
         if key not in GRID_KEYS:
-            faults.append(f"{prefix}{key}: no such key; {_hint(key, GRID_KEYS if prefix else FILE_KEYS)}")
+            faults.append(f"{prefix}{key}: no such key; {did_you_mean(str(key), GRID_KEYS if prefix else FILE_KEYS)}")
     return {key: value for key, value in grid.items() if key in GRID_KEYS}
-
-
-def _hint(key: Any, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(str(key), names, n=1)
-    return f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}"
 
 
 def _cells(
@@ -171,7 +167,7 @@ def _cells(
     for chosen in product(*(values.items() for values in lists)):
         values = {name: value for name, (value, _) in zip(LISTS.values(), chosen, strict=True) if value is not None}
         if values.get("pruner") == UNPRUNED:
-            values.pop("ratio", None)
+            values = {name: value for name, value in values.items() if name not in OF_PRUNING}
         keys = {option_name(name): key for name, (_, key) in zip(LISTS.values(), chosen, strict=True)}
         yield Cell(PruneConfig(**{**overrides, **given, **values}), places | keys)
 
@@ -188,7 +184,7 @@ def _overrides(overrides: Any, called: str, faults: list[str]) -> dict[str, Any]
             if name in NO_OVERRIDES:
                 raise ValueError("it does not belong into the file")
             if name not in OVERRIDES:
-                raise ValueError(f"no such option of prune; {_hint(name, OVERRIDES)}")
+                raise ValueError(f"no such option of prune; {did_you_mean(str(name), OVERRIDES)}")
             good[name] = _checked(name, value)
     return good
 

@@ -45,7 +45,7 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
             _train_table(dense, setting.data),
             "",
             _how_found("dense run", dense),
-            *_what_next(store.uri, dense.run_id),
+            *_what_next(store, dense.run_id),
         ]
     )
 
@@ -84,7 +84,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
             "",
             _how_found("dense run", dense),
             *(_how_found(f"pruned run t={result.ratio:g}", result) for result in pruned),
-            *_what_next(store.uri, pruned[-1].run_id),
+            *_what_next(store, pruned[-1].run_id),
         ]
     )
 
@@ -190,15 +190,10 @@ def _how_found(what: str, result: steps.Dense | steps.Pruned) -> str:
     return f"{what}: {result.run_id}" + (" (found, not run again; --force does)" if result.found else "")
 
 
-def _what_next(uri: str, run_id: str) -> list[str]:
-    ui = (
-        f"open {without_password(uri)}"
-        if uri.startswith("http")
-        else f"mlflow ui --backend-store-uri {without_password(uri)}"
-    )
+def _what_next(store: tracking.Store, run_id: str) -> list[str]:
     return [
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}")',
-        f"                (from another folder: MLFLOW_TRACKING_URI={without_password(uri)})",
-        f"the comparison: {ui}",
+        f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
+        f"the comparison: {store.how_to_look}",
     ]

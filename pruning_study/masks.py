@@ -105,13 +105,15 @@ class Budget:
         return int(100 * self.total / after) / 100
 
 
-def exact_k(scores: Sequence[Tensor], k: int) -> list[Tensor]:
+def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
     """Masks that keep the k largest scores over all layers together, ties to the lower index.
 
     Parameters
     ----------
     scores : sequence of Tensor, any shapes
-    k : int, 0 <= k <= number of scores
+    k : int, 0 <= k <= number of scores to choose from
+    among : sequence of bool Tensor, shaped as `scores`, optional
+        Those to choose from; all by default.
 
     Returns
     -------
@@ -122,19 +124,20 @@ def exact_k(scores: Sequence[Tensor], k: int) -> list[Tensor]:
     StudyError
         Where a score is NaN or infinite.
     """
-    flat = _flat(scores)
+    flat, places = _flat(scores), _places(scores, among)
+    chosen = flat[places]
     # Partitioning finds the k-th largest score in linear time, and cutting the ties there by index keeps
     # exactly k; a stable sort would take 50 times as long, and a threshold would keep all ties.
     keep = np.zeros(flat.size, dtype=bool)
     if k > 0:
-        threshold = np.partition(flat, flat.size - k)[flat.size - k]
-        keep = flat > threshold
-        ties = np.flatnonzero(flat == threshold)
+        threshold = np.partition(chosen, chosen.size - k)[chosen.size - k]
+        keep[places] = chosen > threshold
+        ties = places[chosen == threshold]
         keep[ties[: k - np.count_nonzero(keep)]] = True
     return _split(keep, scores)
 
 
-def signed_quantile(scores: Sequence[Tensor], k: int) -> list[Tensor]:
+def signed_quantile(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
     """Masks of the released code: prune where |s| < tau, tau the quantile of the signed s that would keep k.
 
     Prunes fewer than asked, and none where tau <= 0.
@@ -142,7 +145,7 @@ def signed_quantile(scores: Sequence[Tensor], k: int) -> list[Tensor]:
     Parameters
     ----------
     scores : sequence of Tensor, signed, any shapes
-    k : int, 0 <= k <= number of scores
+    k, among : as in `exact_k`
 
     Returns
     -------
@@ -153,9 +156,11 @@ def signed_quantile(scores: Sequence[Tensor], k: int) -> list[Tensor]:
     StudyError
         Where a score is NaN or infinite.
     """
-    flat = _flat(scores)
-    tau = np.quantile(flat, 1 - k / flat.size)
-    return _split(np.abs(flat) >= tau, scores)
+    flat, places = _flat(scores), _places(scores, among)
+    tau = np.quantile(flat[places], 1 - k / places.size)
+    keep = np.zeros(flat.size, dtype=bool)
+    keep[places] = np.abs(flat[places]) >= tau
+    return _split(keep, scores)
 
 
 def _flat(scores: Sequence[Tensor]) -> np.ndarray:
@@ -163,6 +168,12 @@ def _flat(scores: Sequence[Tensor]) -> np.ndarray:
     if bad := int(np.count_nonzero(~np.isfinite(flat))):
         raise StudyError(f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the dense model has diverged")
     return flat
+
+
+def _places(scores: Sequence[Tensor], among: Sequence[Tensor] | None) -> np.ndarray:
+    if among is None:
+        return np.arange(sum(score.numel() for score in scores))
+    return np.flatnonzero(torch.cat([mask.flatten() for mask in among]).cpu().numpy())
 
 
 def _split(keep: np.ndarray, scores: Sequence[Tensor]) -> list[Tensor]:

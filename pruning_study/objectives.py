@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import intensification
 from analysis.intensification import class_metrics, recall_balance
-from pruning_study.evaluation import Predictions
+from pruning_study.evaluation import Predictions, both_right
 
 A_POINT = 0.01
 ROUNDING = 1e-9
@@ -46,10 +46,7 @@ def measured(before: Sequence[Predictions], after: Sequence[Predictions], classe
     """Recalls of each seed's dense model and of the model pruned from it, on the same images."""
     sides = [[class_metrics(part.label, part.predicted, classes) for part in side] for side in (before, after)]
     support = sides[0][0].support
-    both = [
-        np.bincount(z.label, weights=z.right & w.right, minlength=classes) / support
-        for z, w in zip(before, after, strict=True)
-    ]
+    both = [both_right(*pair, classes) for pair in zip(before, after, strict=True)]
     recall_before, recall_after = (np.array([counts.recall for counts in side]) for side in sides)
     return Measured(recall_before, recall_after, np.array(both), support)
 

@@ -43,7 +43,7 @@ class Step:
     @property
     def name(self) -> str:
         config = self.config
-        what = "dense" if self.kind == schema.DENSE else f"{config.pruner} t={config.ratio[0]:g}"
+        what = "dense" if self.kind == schema.DENSE else f"{config.method} t={config.ratio[0]:g}"
         return f"{self.dataset} {config.model} {what} seed {config.seed}"
 
     @property
@@ -137,7 +137,7 @@ def _steps(config: PruneConfig, setting: Callable[[PruneConfig], PruneSetting]) 
     resolved = setting(replace(config, seed=0, ratio=(1.0,)))
     (ratio,) = config.ratio
     try:
-        resolved.kept(ratio)
+        resolved.kept_numbers(ratio)
     except StudyError as error:
         raise StudyError(f"{error} ({config.model}, {resolved.data.name})", option=error.option) from error
     images = len(resolved.train_indices)

@@ -84,8 +84,8 @@ def _grid_table(planned: Plan, found: Mapping[str, str], pace: Pace, workers: in
     """A row for each data set, model and method."""
     rows: dict[tuple[str, str, str], list[Step]] = defaultdict(list)
     for step in planned.steps:
-        rows[(*group(step), "dense" if step.kind == schema.DENSE else step.config.pruner)].append(step)
-    header = ["data set", "model", "pruner", "ratios", "seeds", "runs", "found", "to make", "time"]
+        rows[(*group(step), "dense" if step.kind == schema.DENSE else step.config.method)].append(step)
+    header = ["data set", "model", "method", "ratios", "seeds", "runs", "found", "to make", "time"]
     table = [[*names, *_row(steps, found, pace, workers)] for names, steps in rows.items()]
     total = ["", "", "together", "", "", *_row(planned.steps, found, pace, workers)[2:]]
     unknown = {step.dataset for step in planned.steps if not step.config_hash}

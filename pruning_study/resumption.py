@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class Progress:
     best_weights : dict of state-dict names to Tensors
     velocity : dict of state-dict names to Tensors
         The momentum of every parameter.
+    masks : dict of state-dict names to bool Tensors
+    withheld : dict of state-dict names to Tensors
+        Values of the weights outside the masks, for when they come back.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -36,6 +40,18 @@ class Progress:
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     velocity: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    withheld: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, model: nn.Module, masks: Mapping[str, Tensor]) -> "Progress":
+        """What a training with these masks begins with."""
+        return cls(masks=dict(masks), withheld={name: torch.zeros_like(model.get_parameter(name)) for name in masks})
+
+
+def at_rest(model: nn.Module) -> dict[str, Tensor]:
+    """The momentum of every parameter before the first step."""
+    return {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
 
 
 def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: torch.Generator) -> None:
@@ -60,6 +76,8 @@ def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: 
         "weights": model.state_dict(),
         "best": progress.best_weights,
         "velocity": progress.velocity,
+        "masks": progress.masks,
+        "withheld": progress.withheld,
         "random": {"order": order.get_state(), **_layers()},
     }
     numbers = {
@@ -71,7 +89,7 @@ def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    checkpoints.save(part, tensors, {"made_by": _full(made_by), "progress": json.dumps(numbers)})
+    checkpoints.save(part, tensors, {"made_by": made_by, "progress": json.dumps(numbers)})
     part.replace(path)
 
 
@@ -98,18 +116,24 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
 
 def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> Progress:
     tensors, metadata = checkpoints.load(path)
-    if metadata.get("made_by") != _full(made_by):
-        raise StudyError(f"{path}: begun by {metadata.get('made_by')}, not {_full(made_by)}")
-    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "best": {}, "velocity": {}, "random": {}}
+    if metadata.get("made_by") != made_by:
+        raise StudyError(f"{path}: begun by {metadata.get('made_by')}, not {made_by}")
+    groups: dict[str, dict[str, Tensor]] = {
+        name: {} for name in ("weights", "best", "velocity", "masks", "withheld", "random")
+    }
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
         groups[group][name] = tensor
     # All that can fail comes before the first thing that changes.
     numbers = json.loads(metadata["progress"])
-    velocity = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+    velocity = at_rest(model)
     for name, tensor in velocity.items():
         tensor.copy_(groups["velocity"][name])
-    so_far = Progress(**numbers, best_weights=groups["best"], velocity=velocity)
+    masks, withheld = (
+        {name: tensor.to(velocity[name].device) for name, tensor in groups[group].items()}
+        for group in ("masks", "withheld")
+    )
+    so_far = Progress(**numbers, best_weights=groups["best"], velocity=velocity, masks=masks, withheld=withheld)
     for state in (groups["random"]["order"], groups["random"]["layers"]):
         torch.Generator().set_state(state)
     checkpoints.load_weights(model, groups["weights"], str(path))
@@ -124,7 +148,3 @@ def _layers() -> dict[str, Tensor]:
     """State of the generators that layers such as dropout draw from."""
     cuda = {"layers of cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
     return {"layers": torch.get_rng_state(), **cuda}
-
-
-def _full(made_by: str) -> str:
-    return f"{made_by}, torch {torch.__version__}"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from analysis import schema
 from analysis.errors import StudyError
-from pruning_study import checkpoints, datasets, engines, masks, models
-from pruning_study.config import PruneConfig, TrainConfig, option_name, text
+from pruning_study import checkpoints, datasets, engines, gradual, masks, models
+from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig, option_name, text
 from pruning_study.datasets import Dataset
 from pruning_study.examples import Examples, Normalization, seeded, to_device
 from pruning_study.pruners import needs
@@ -178,12 +178,32 @@ class PruneSetting(TrainSetting):
         self.gradient_mode = config.gradient_mode or ("train" if self.released else "eval")
         self.prunable = masks.prunable(self.model, output_layer=config.prune_output_layer)
         self.budget = masks.Budget.of(self.model, self.prunable)
+        # Nothing is pruned at the start of a ramp, nor ever by `none`.
+        self.is_gradual = config.schedule != ONE_SHOT and config.pruner != "none"
+        self._check_ramp()
         for ratio in config.ratio:
-            self.kept(ratio)
+            self.kept_numbers(ratio)
 
-    def kept(self, ratio: float) -> int:
-        """Number of prunable weights kept at a ratio; errors as in `Budget.kept`."""
-        return self.budget.kept(ratio, released=self.released)
+    def _check_ramp(self) -> None:
+        if not self.is_gradual:
+            return
+        config, epochs = self.config, self.fine_tuning.epochs
+        batches = -(-len(self.train_indices) // self.fine_tuning.batch_size)
+        if config.ramp_steps > batches:
+            raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="--ramp-steps")
+        if gradual.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
+            longest = 1 - 1 / (epochs * config.ramp_steps)
+            raise StudyError(
+                f"{config.ramp:g} leaves nothing of {epochs} epochs of fine-tuning behind the ramp: it takes at most "
+                f"{int(longest * 1e4) / 1e4:g}",
+                option="--ramp",
+            )
+
+    def kept_numbers(self, ratio: float) -> tuple[int, ...]:
+        """Numbers of prunable weights kept at the steps of the ramp, the last for good; errors as in `Budget.kept`."""
+        kept = self.budget.kept(ratio, released=self.released)
+        ramp = self.config.ramp * self.fine_tuning.epochs if self.is_gradual else 0.0
+        return gradual.kept_numbers(self.budget.prunable, kept, ramp=ramp, steps=self.config.ramp_steps)
 
     def at(self, epsilon: float) -> "PruneSetting":
         """The same with another epsilon, which shares with this one all that has been worked out."""
@@ -218,7 +238,14 @@ class PruneSetting(TrainSetting):
             schema.FINE_TUNE_LEARNING_RATE: text(self.fine_tuning.learning_rate),
             schema.FINE_TUNE_PHASES: str(self.fine_tuning),
             schema.PRUNE_OUTPUT_LAYER: text(self.config.prune_output_layer),
+            schema.SCHEDULE: self.config.schedule if self.is_gradual else ONE_SHOT,
+            schema.DISTILL: text(self.config.distill),
         }
+        if self.is_gradual:
+            of_the_ramp = (schema.RAMP, schema.RAMP_STEPS, schema.REGROW)
+            params |= {name: text(getattr(self.config, name)) for name in of_the_ramp}
+        if self.config.distill:
+            params[schema.TEMPERATURE] = text(self.config.temperature)
         if "epsilon" in needed:
             params[schema.EPSILON] = text(self.epsilon)
         if "grad" in needed:
@@ -228,7 +255,8 @@ class PruneSetting(TrainSetting):
 
     def pruned_name(self, *ratios: float) -> str:
         of_ratios = ",".join(f"{ratio:g}" for ratio in ratios)
-        return f"{self.data.name} {self.config.model} {self.pruner} t={of_ratios} seed {self.config.seed}"
+        method = replace(self.config, pruner=self.pruner, ratio=ratios).method
+        return f"{self.data.name} {self.config.model} {method} t={of_ratios} seed {self.config.seed}"
 
 
 def following(config: PruneConfig, dense: Run) -> PruneConfig:

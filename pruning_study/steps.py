@@ -5,25 +5,30 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from mlflow.entities import Run
 from torch import Tensor, nn
 
 from analysis import intensification, schema
 from analysis.errors import StudyError
 from pruning_study import checkpoints, gradients, masks, pictures
-from pruning_study.evaluation import Predictions, predict
+from pruning_study.distillation import Distillation
+from pruning_study.evaluation import Predictions, both_right, predict
 from pruning_study.examples import generator
+from pruning_study.gradual import Masks, Ramp
 from pruning_study.pruners import PRUNERS, needs
 from pruning_study.recipes import Schedule
 from pruning_study.settings import PruneSetting, TrainSetting
 from pruning_study.tracking import Store, Writer
-from pruning_study.training import Fit, fit
+from pruning_study.training import Fit, OnEpoch, fit, ignore
 
 # Counts up where a step's results change for the same settings, so that older runs are not taken for them.
 STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
@@ -187,7 +192,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, config_hash: st
         child=False,
     ) as run:
         if not weights:
-            _fit(run, setting, model, setting.schedule, "dense", {}, saved)
+            _log_fit(run, _fit(setting, model, setting.schedule, "dense", saved, run.epoch))
         gradient = setting.engine.gradient(model, setting.train)
         predictions, val_predictions, metrics = _evaluate(run, setting, model)
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
@@ -244,7 +249,6 @@ def _prune(
     start = time.perf_counter()
     saved = store.saved_training(config_hash)
     name = setting.pruned_name(ratio)
-    model = copy.deepcopy(dense.model)
     with store.run(
         name,
         note=f"Dense run {dense.run_id}, pruned by {setting.pruner} at ratio {ratio:g} and fine-tuned",
@@ -254,11 +258,11 @@ def _prune(
         job_run_id=job_run_id,
         child=True,
     ) as run:
-        kept = pruning_masks(setting, dense, ratio)
-        _fit(run, setting, model, setting.fine_tuning, "fine-tuning", kept, saved)
+        model, fitted = _pruned(setting, dense, ratio, saved, run.epoch)
+        _log_fit(run, fitted)
         predictions, val_predictions, metrics = _evaluate(run, setting, model)
-        checkpoints.save(run.folder / schema.MASK, kept)
-        pruned = sum(int((~mask).sum()) for mask in kept.values())
+        checkpoints.save(run.folder / schema.MASK, fitted.masks)
+        pruned = sum(int((~mask).sum()) for mask in fitted.masks.values())
         metrics[schema.REALIZED_RATIO] = setting.budget.total / (setting.budget.total - pruned)
         metrics |= _distortion(dense, predictions, val_predictions, setting.data.classes)
         pictures.recall_change(
@@ -287,13 +291,12 @@ def trial(setting: PruneSetting, dense: Dense, ratio: float) -> Predictions:
     StudyError
         Where scores are not finite, or fine-tuning diverges.
     """
-    model = copy.deepcopy(dense.model)
-    _fitted(setting, model, setting.fine_tuning, "fine-tuning", pruning_masks(setting, dense, ratio))
+    model, _ = _pruned(setting, dense, ratio)
     return predict(model, setting.validation, setting.engine)[0]
 
 
-def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> dict[str, Tensor]:
-    """Which weights are kept.
+def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> Masks:
+    """Which weights are kept from the start: all that ever are, where pruning is not gradual.
 
     Parameters
     ----------
@@ -310,27 +313,44 @@ def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> dict[str
     StudyError
         Where a score is NaN or infinite.
     """
-    needed = needs(setting.pruner)
     theta = {name: dense.model.get_parameter(name).detach() for name in setting.prunable}
+    return _masks(setting, dense.model, theta, setting.kept_numbers(ratio)[0], gradient=dense.gradient)
+
+
+def _masks(
+    setting: PruneSetting,
+    model: nn.Module,
+    theta: Mapping[str, Tensor],
+    kept: int,
+    among: Masks | None = None,
+    *,
+    gradient: Mapping[str, Tensor] | None = None,
+) -> Masks:
+    """Masks by the scores of weights theta, with the gradient where the model is."""
+    if kept == setting.budget.prunable:
+        return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
+    needed = needs(setting.pruner)
     arguments: dict[str, object] = {}
     if "epsilon" in needed:
         arguments["epsilon"] = setting.epsilon
     if "generator" in needed:
         arguments["generator"] = generator(setting.config.seed, "random pruning")
-    grad = _objective_gradient(setting, dense, theta) if "grad" in needed else {}
+    grad = _objective_gradient(setting, model, theta, gradient) if "grad" in needed else {}
     scores = [
         PRUNERS[setting.pruner](tensor, **arguments, **({"grad": grad[name]} if grad else {}))
         for name, tensor in theta.items()
     ]
     mask = masks.signed_quantile if setting.pruner == "up-signed" else masks.exact_k
-    return dict(zip(theta, mask(scores, setting.kept(ratio)), strict=True))
+    chosen = mask(scores, kept, [among[name] for name in theta] if among else None)
+    return dict(zip(theta, chosen, strict=True))
 
 
-def _objective_gradient(setting: PruneSetting, dense: Dense, theta: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    grad = dense.gradient
+def _objective_gradient(
+    setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], gradient: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
     if setting.gradient_batches or setting.gradient_mode == "train":
-        grad = gradients.sampled_gradient(
-            dense.model,
+        gradient = gradients.sampled_gradient(
+            model,
             setting.train,
             batches=setting.gradient_batches,
             mode=setting.gradient_mode,
@@ -339,34 +359,44 @@ def _objective_gradient(setting: PruneSetting, dense: Dense, theta: Mapping[str,
             black=setting.normalization.black,
             seed=setting.config.seed,
         )
+    gradient = gradient or setting.engine.gradient(model, setting.train)
     weight_decay = setting.schedule.weight_decay if setting.gradient_objective == "regularized" else 0.0
-    return {name: grad[name] + weight_decay * tensor for name, tensor in theta.items()}
+    return {name: gradient[name] + weight_decay * tensor for name, tensor in theta.items()}
+
+
+def _pruned(
+    setting: PruneSetting, dense: Dense, ratio: float, saved: Path | None = None, on_epoch: OnEpoch = ignore
+) -> tuple[nn.Module, Fit]:
+    """The dense model pruned, at once or gradually, and fine-tuned."""
+    model = copy.deepcopy(dense.model)
+    numbers = setting.kept_numbers(ratio)
+    ramp = Ramp(setting.config.ramp_steps, numbers, partial(_masks, setting), setting.config.regrow)
+    distillation = Distillation(dense.model, setting.config.distill, setting.config.temperature)
+    fitted = _fit(
+        setting,
+        model,
+        setting.fine_tuning,
+        "fine-tuning",
+        saved,
+        on_epoch,
+        masks=pruning_masks(setting, dense, ratio),
+        ramp=ramp if ramp.last else None,
+        distillation=distillation if distillation.weight else None,
+    )
+    return model, fitted
 
 
 def _fit(
-    run: Writer,
     setting: TrainSetting,
     model: nn.Module,
     schedule: Schedule,
     stream: str,
-    kept: dict[str, Tensor],
-    saved: Path,
-) -> None:
-    if setting.config.force:
-        saved.unlink(missing_ok=True)
-    fitted = _fitted(setting, model, schedule, stream, kept, saved, run.epoch)
-    run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
-
-
-def _fitted(
-    setting: TrainSetting,
-    model: nn.Module,
-    schedule: Schedule,
-    stream: str,
-    kept: dict[str, Tensor],
-    saved: Path | None = None,
-    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    saved: Path | None,
+    on_epoch: OnEpoch,
+    **pruning: Any,
 ) -> Fit:
+    if saved and setting.config.force:
+        saved.unlink(missing_ok=True)
     return fit(
         model,
         setting.train,
@@ -375,12 +405,16 @@ def _fitted(
         seed=setting.config.seed,
         stream=stream,
         black=setting.normalization.black,
-        masks=kept,
         engine=setting.engine,
         released_selection=setting.test if setting.released else None,
         saved=saved,
         on_epoch=on_epoch,
+        **pruning,
     )
+
+
+def _log_fit(run: Writer, fitted: Fit) -> None:
+    run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
 
 
 def _evaluate(
@@ -412,9 +446,7 @@ def _distortion(
     dense: Dense, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
     """Alpha on test and validation images, where defined, and the share of each class right before and after."""
-    both = dense.predictions.right & predictions.right
-    support = np.bincount(predictions.label, minlength=len(classes))
-    shares = np.bincount(predictions.label, weights=both, minlength=len(classes)) / support
+    shares = both_right(dense.predictions, predictions, len(classes))
     slopes = {
         schema.ALPHA: _alpha(dense.predictions, predictions, len(classes)),
         schema.VAL_ALPHA: _alpha(dense.val_predictions, val_predictions, len(classes)),

@@ -82,7 +82,7 @@ def existing(experiment: str | None = None) -> "Store | None":
         Where the store does not answer within 10 s or cannot be opened.
     """
     uri = mlflow.get_tracking_uri()
-    if uri.startswith("sqlite") and not Path(sqlalchemy.make_url(uri).database or "").is_file():
+    if _is_missing_file(uri):
         return None
     with _one_line(uri):
         _reach(uri)
@@ -110,6 +110,12 @@ class Store:
         self.uri = uri
         self.experiment_id = experiment_id
         self.job_run_id = job_run_id
+
+    @property
+    def how_to_look(self) -> str:
+        """What shows the runs in MLflow's UI."""
+        shown = without_password(self.uri)
+        return f"open {shown}" if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
 
     def find(self, config_hash: str) -> list[Run]:
         """FINISHED runs of this experiment with this hash, the newest first."""
@@ -562,7 +568,7 @@ def checkpoint(run_id: str) -> Iterator[Path]:
         Where there is no such run or checkpoint, or the job has several results.
     """
     uri = mlflow.get_tracking_uri()
-    if uri.startswith("sqlite") and not Path(sqlalchemy.make_url(uri).database or "").is_file():
+    if _is_missing_file(uri):
         raise StudyError(f"{uri}: no such file; load_model reads the current tracking store")
     with _one_line(uri):
         _reach(uri)
@@ -609,6 +615,10 @@ def _reach(uri: str) -> None:
         _make_sqlite(uri)
     else:
         stores.probe(uri)
+
+
+def _is_missing_file(uri: str) -> bool:
+    return uri.startswith("sqlite") and not Path(sqlalchemy.make_url(uri).database or "").is_file()
 
 
 def _make_sqlite(uri: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,16 +20,24 @@ from tqdm import tqdm
 from analysis import schema
 from analysis.errors import StudyError, first_line
 from pruning_study import resumption
+from pruning_study.distillation import Distillation
 from pruning_study.engines import TORCH, Engine, Optimizer
 from pruning_study.evaluation import loss_and_accuracy
 from pruning_study.examples import Examples, flip_crop, generator, seeded, shuffled
+from pruning_study.gradual import Masks, Ramp
 from pruning_study.recipes import Phase, Schedule
 from pruning_study.resumption import Progress
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 SAVE_SECONDS = 60
 
+OnEpoch = Callable[[int, dict[str, float]], None]
+
 log = logging.getLogger(__name__)
+
+
+def ignore(epoch: int, metrics: dict[str, float]) -> None:
+    """What is done with an epoch's metrics where nobody wants them."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +50,13 @@ class Fit:
         The epoch whose weights were kept, counted from 1.
     images_per_second : float
         Training images, evaluation not counted.
+    masks : dict of state-dict names to bool Tensors
+        The last ones, outside which the weights are 0.
     """
 
     best_epoch: int
     images_per_second: float
+    masks: Masks
 
 
 def fit(
@@ -58,15 +69,18 @@ def fit(
     stream: str,
     black: Tensor,
     masks: Mapping[str, Tensor] | None = None,
+    ramp: Ramp | None = None,
+    distillation: Distillation | None = None,
     engine: Engine = TORCH,
     released_selection: Examples | None = None,
     saved: Path | None = None,
-    on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None,
+    on_epoch: OnEpoch = ignore,
 ) -> Fit:
     """Train a model in place, and leave it with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss; the weights as they came do not compete. A new
-    optimiser starts each phase (Good et al. 2022, Section 6.1 and the released code).
+    The best epoch is the one with the lowest validation loss; the weights as they came do not compete, nor does an
+    epoch that ends before the masks are final. A new optimiser starts each phase (Good et al. 2022, Section 6.1 and
+    the released code).
 
     Parameters
     ----------
@@ -81,6 +95,10 @@ def fit(
         Value of a black pixel, which augmentation pads with.
     masks : mapping of state-dict names to bool Tensors, optional
         Weights that stay exactly 0, momentum included, where False.
+    ramp : Ramp, optional
+        Masks that follow these ones while the training goes on.
+    distillation : Distillation, optional
+        Whose loss is trained on; by default the cross-entropy.
     engine : Engine
     released_selection : Examples, optional
         As the released code does, choose the epoch by the loss on these, within the last phase.
@@ -100,25 +118,29 @@ def fit(
     apply_masks(model, masks)
     random = generator(seed, stream)
     augment = partial(flip_crop, black=black, random=random) if schedule.augmentation == "flip-crop" else None
+    if distillation and not augment:
+        distillation = distillation.with_logits(engine.logits(distillation.teacher, train.images))
+    train_epoch = partial(engine.train_epoch, model, train, augment=augment, distillation=distillation)
     device = train.labels.device
-    made_by = f"{engine.identity} on {device.type} from {_digest(model)}"
+    made_by = f"{engine.identity} on {device.type} from {_digest(model)}, torch {torch.__version__}"
     with (
         seeded(seed, f"{stream} layers", device),
         tqdm(total=schedule.epochs, desc=stream, unit="epoch", disable=None, leave=False) as progress,
     ):
-        so_far = _resumed(saved, made_by, model, random) if saved and saved.is_file() else Progress()
+        so_far = _resumed(saved, made_by, model, random) if saved and saved.is_file() else None
+        so_far = so_far or Progress.start(model, masks)
         for epoch, metrics in enumerate(so_far.history, start=1):
             on_epoch(epoch, metrics)
             progress.update()
         last_saved = time.monotonic()
         for epoch, phase, is_first in _epochs(schedule)[len(so_far.history) :]:
             if is_first:
-                so_far.velocity = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+                so_far.velocity = resumption.at_rest(model)
             sgd = Optimizer(phase.learning_rate, schedule.momentum, schedule.weight_decay, so_far.velocity)
             start = time.perf_counter()
             with _one_line(f"{type(model).__name__} fails on batches of {schedule.batch_size}"):
                 batches = shuffled(train, schedule.batch_size, random)
-                train_loss = engine.train_epoch(model, train, batches, sgd, masks, augment)
+                train_loss = _train_epoch(train_epoch, model, batches, sgd, so_far, ramp)
             so_far.seconds += time.perf_counter() - start
             val_loss, val_accuracy = loss_and_accuracy(model, validation, engine)
             _check_finite(train_loss, val_loss, f"{stream} diverged in epoch {epoch}")
@@ -131,9 +153,9 @@ def fit(
             on_epoch(epoch, metrics)
             progress.set_postfix(loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False)
             progress.update()
-            loss = val_loss
+            loss = val_loss if not ramp or epoch * ramp.steps > ramp.last else math.inf
             if released_selection:
-                last = phase is schedule.phases[-1]
+                last = phase is schedule.phases[-1] and loss < math.inf
                 loss = loss_and_accuracy(model, released_selection, engine)[0] if last else math.inf
             if loss < so_far.best_loss:
                 so_far.best_loss, so_far.best_epoch = loss, epoch
@@ -142,7 +164,29 @@ def fit(
                 _save(saved, made_by, so_far, model, random)
                 last_saved = time.monotonic()
     model.load_state_dict(so_far.best_weights)
-    return Fit(so_far.best_epoch, len(train) * schedule.epochs / so_far.seconds)
+    return Fit(so_far.best_epoch, len(train) * schedule.epochs / so_far.seconds, so_far.masks)
+
+
+def _train_epoch(
+    train_epoch: Callable[..., float],
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    sgd: Optimizer,
+    so_far: Progress,
+    ramp: Ramp | None,
+) -> float:
+    """An epoch, in as many parts as it has steps of the ramp; its mean loss."""
+    steps = ramp.steps if ramp else 1
+    total = 0.0
+    for index in range(steps):
+        step = len(so_far.history) * steps + index
+        if ramp and 0 < step <= ramp.last:
+            so_far.masks = ramp.follow(model, so_far.masks, so_far.withheld, step)
+            for name, mask in so_far.masks.items():
+                sgd.velocity[name].masked_fill_(~mask, 0)
+        part = batches[len(batches) * index // steps : len(batches) * (index + 1) // steps]
+        total += train_epoch(part, sgd, so_far.masks) * sum(map(len, part))
+    return total / sum(map(len, batches))
 
 
 def _epochs(schedule: Schedule) -> list[tuple[int, Phase, bool]]:
@@ -173,12 +217,12 @@ def _check_finite(train_loss: float, val_loss: float, what: str) -> None:
         )
 
 
-def _resumed(saved: Path, made_by: str, model: nn.Module, random: torch.Generator) -> Progress:
+def _resumed(saved: Path, made_by: str, model: nn.Module, random: torch.Generator) -> Progress | None:
     try:
         so_far = resumption.load(saved, made_by, model, random)
     except StudyError as error:
         log.warning("the training starts anew: %s", error)
-        return Progress()
+        return None
     log.info("going on after epoch %d, from %s", len(so_far.history), saved)
     return so_far
 

@@ -14,7 +14,6 @@ from optuna import Trial
 from analysis import intensification, schema, tuning_figures
 from analysis.errors import StudyError
 from analysis.intensification import at_chance
-from analysis.stores import without_password
 from analysis.tuning_results import WINNER, Tuning, comparisons
 from pruning_study import locks, objectives, steps, tracking
 from pruning_study.config import TuneConfig, text
@@ -65,8 +64,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     """
     store = tracking.connect(config.experiment)
     settings = _settings(config, config.seeds)
-    space = _space(config, settings[0], store.experiment_id)
     setting = settings[0]
+    space = _space(config, setting, store.experiment_id)
     name = (
         config.study_name
         or f"{setting.data.name}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
@@ -263,9 +262,8 @@ def _table(result: Tuning) -> str:
 
 
 def _what_next(store: Store, search: Search, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
-    uri = without_password(store.uri)
     return [
         f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; the same call goes on with it",
         f"its trials:   pip install optuna-dashboard, then: optuna-dashboard {search.journal}",
-        f"the runs:     {f'open {uri}' if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'}",
+        f"the runs:     {store.how_to_look}",
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import functools
 import hashlib
 import importlib
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.errors import StudyError
+from analysis.errors import StudyError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +29,7 @@ MODELS = {
 def check_name(name: str) -> None:
     """Raise StudyError where a name can be no model's."""
     if ":" not in name and name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODELS)}, and package.module:factory"
+        hint = did_you_mean(name, MODELS, f"there are {', '.join(MODELS)}, and package.module:factory")
         raise StudyError(f"{name!r} is no model: {hint}", option="--model")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pruning_study.distillation import Distillation
 from pruning_study.examples import Examples
 from pruning_study.native import compiler
 from pruning_study.native.errors import NativeError
@@ -63,7 +64,7 @@ def _open(path: Path) -> ctypes.CDLL:
     # Calls of a CDLL release the interpreter's lock.
     try:
         library = ctypes.CDLL(str(path))
-        library.train.argtypes = [POINTER] * 7 + [COUNT] + [NUMBER] * 3
+        library.train.argtypes = [POINTER] * 7 + [COUNT] + [NUMBER] * 3 + [POINTER] + [NUMBER] * 2
         library.train.restype = ctypes.c_double
         library.logits.argtypes = [POINTER, POINTER, COUNT, POINTER]
         library.logits.restype = None
@@ -103,6 +104,7 @@ class Native:
         optimizer: "Optimizer",
         masks: Mapping[str, Tensor],
         augment: Callable[[Tensor], Tensor] | None = None,
+        distillation: Distillation | None = None,
     ) -> float:
         if augment:
             raise ValueError("the native engine does not augment images")
@@ -115,14 +117,19 @@ class Native:
         weights = self._flat(dict(model.named_parameters()))
         velocity = self._flat(optimizer.velocity)
         mask = self._flat(_factors(model, masks)) if masks else None
+        wanted = self._wanted(distillation, train) if distillation else torch.empty(0)
+        weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
         loss = self._library.train(
             *(weights.data_ptr(), velocity.data_ptr(), mask.data_ptr() if mask is not None else None),
             *(images.data_ptr(), labels.data_ptr(), order.data_ptr(), sizes.data_ptr(), len(sizes)),
             *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
+            *(wanted.data_ptr(), weight, temperature),
         )
         self._copy(weights, dict(model.named_parameters()))
         self._copy(velocity, optimizer.velocity)
-        return loss / len(order)
+        # The library has the teacher's part as a cross-entropy; a divergence is that without the teacher's entropy.
+        entropy = torch.special.entr(wanted[order]).sum().item() if distillation else 0.0
+        return (loss - weight * temperature**2 * entropy) / len(order)
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
         images = self._checked_images(images)
@@ -159,6 +166,14 @@ class Native:
         if labels.min() < 0 or labels.max() >= classes:
             raise ValueError(f"labels should be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
         return labels
+
+    def _wanted(self, distillation: Distillation, train: Examples) -> Tensor:
+        """The teacher's soft predictions of all training images."""
+        logits = distillation.logits
+        shape = (len(train), self._stack.classes)
+        if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
+            raise ValueError(f"the teacher's logits should be float32 of shape {shape} on the cpu")
+        return torch.softmax(logits / distillation.temperature, dim=1).contiguous()
 
     def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """A copy of tensors, by the names of the parameters, one behind the other as the library has them."""

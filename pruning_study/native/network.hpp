@@ -22,6 +22,12 @@ struct Examples {
     const int64_t* labels;  // [N]
 };
 
+// The part of the loss that wants a teacher's soft predictions; none where the weight is 0.
+struct Distillation {
+    const float* wanted;  // [N][classes], the teacher's softmax at the temperature
+    float weight, temperature;
+};
+
 template <class... Layers>
 class Network {
     template <std::size_t I>
@@ -37,10 +43,10 @@ class Network {
 
     // Stochastic gradient descent over all batches; the sum of the images' losses.
     double train(float* parameters, float* velocity, const float* mask, Examples examples, const int64_t* order,
-                 const int64_t* batch_sizes, int64_t batches, Optimizer optimizer) {
+                 const int64_t* batch_sizes, int64_t batches, Optimizer optimizer, Distillation distillation) {
         double loss = 0;
         for (int64_t batch = 0; batch < batches; ++batch) {
-            loss += differentiate(parameters, examples, order, batch_sizes[batch], batch_sizes[batch]);
+            loss += differentiate(parameters, examples, order, batch_sizes[batch], batch_sizes[batch], distillation);
             step(parameters, velocity, mask, optimizer);
             order += batch_sizes[batch];
         }
@@ -65,7 +71,7 @@ class Network {
         for (int64_t start = 0; start < count; start += BATCH) {
             const int64_t size = std::min(BATCH, count - start);
             for (int64_t i = 0; i < size; ++i) order[i] = start + i;
-            differentiate(parameters, examples, order.data(), size, count);
+            differentiate(parameters, examples, order.data(), size, count, {});
             for (int i = 0; i < PARAMETERS; ++i) total[i] += gradient_[i];
         }
         std::copy(total.begin(), total.end(), gradient);
@@ -83,14 +89,15 @@ class Network {
 
     // The gradient of a batch's summed loss divided by `divisor`, into gradient_; its summed loss.
     double differentiate(const float* parameters, Examples examples, const int64_t* order, int64_t count,
-                         int64_t divisor) {
+                         int64_t divisor, Distillation distillation) {
         std::fill_n(gradient_, PARAMETERS, 0.0f);
         double loss = 0;
         for (int64_t start = 0; start < count; start += CHUNK) {
             const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start)), groups = groups_of(size);
             gather(examples.images, order + start, 0, size);
             forward<0>(parameters, input_, groups);
-            loss += cross_entropy(examples.labels, order + start, size, 1.0f / static_cast<float>(divisor));
+            const float scale = 1.0f / static_cast<float>(divisor);
+            loss += cross_entropy(examples.labels, order + start, size, scale, distillation);
             backward<0>(parameters, input_, nullptr, gradient_, groups);
         }
         return loss;
@@ -147,22 +154,42 @@ class Network {
         return std::get<LAST>(states_).output[image / WIDTH][label][image % WIDTH];
     }
 
-    // The summed loss of a chunk; its gradient, times `scale`, where the last layer's backward pass finds it.
-    double cross_entropy(const int64_t* labels, const int64_t* order, int size, float scale) {
+    // The summed loss of a chunk; its gradient, times `scale`, where the last layer's backward pass finds it. Of the
+    // teacher's part the loss is the cross-entropy: what is missing of the divergence is a constant.
+    double cross_entropy(const int64_t* labels, const int64_t* order, int size, float scale,
+                         Distillation distillation) {
         auto& gradient = std::get<LAST>(states_).gradient;
+        const auto [wanted, weight, temperature] = distillation;
         double loss = 0;
         for (int image = 0; image < groups_of(size) * WIDTH; ++image) {
-            float most = score(image, 0), total = 0, power[CLASSES];
-            for (int label = 1; label < CLASSES; ++label) most = std::max(most, score(image, label));
-            for (int label = 0; label < CLASSES; ++label) total += power[label] = std::exp(score(image, label) - most);
             const bool counts = image < size;
             const int64_t right = counts ? labels[order[image]] : -1;
-            if (counts) loss += std::log(total) + most - score(image, static_cast<int>(right));
+            float share[CLASSES], slope[CLASSES];
+            const float total = softmax(image, 1, share);
+            if (counts) loss += (1 - weight) * (total - score(image, static_cast<int>(right)));
+            for (int label = 0; label < CLASSES; ++label) slope[label] = (1 - weight) * (share[label] - (label == right));
+            if (counts && weight > 0) {
+                const float total_soft = softmax(image, temperature, share);
+                for (int label = 0; label < CLASSES; ++label) {
+                    const float want = wanted[order[image] * CLASSES + label];
+                    loss += weight * temperature * temperature * want * (total_soft - score(image, label) / temperature);
+                    slope[label] += weight * temperature * (share[label] - want);
+                }
+            }
             for (int label = 0; label < CLASSES; ++label)
-                gradient[image / WIDTH][label][image % WIDTH] =
-                    counts ? (power[label] / total - (label == right)) * scale : 0.0f;
+                gradient[image / WIDTH][label][image % WIDTH] = counts ? slope[label] * scale : 0.0f;
         }
         return loss;
+    }
+
+    // Of an image's logits divided by the temperature; the logarithm of what it is normalised by.
+    float softmax(int image, float temperature, float (&share)[CLASSES]) const {
+        float most = score(image, 0), total = 0;
+        for (int label = 1; label < CLASSES; ++label) most = std::max(most, score(image, label));
+        for (int label = 0; label < CLASSES; ++label)
+            total += share[label] = std::exp((score(image, label) - most) / temperature);
+        for (int label = 0; label < CLASSES; ++label) share[label] /= total;
+        return std::log(total) + most / temperature;
     }
 
     // SGD with Nesterov's momentum, as torch writes it.
