@@ -52,8 +52,19 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
     return decorate
 
 
+class _Command(click.Command):
+    """Takes `--no-regrow` for `--regrow false`, and so for every flag."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        flags = {option.opts[0] for option in self.params if option.type is click.BOOL}
+        off = {f"--no-{flag.removeprefix('--')}": f"{flag}=false" for flag in flags}
+        return super().parse_args(ctx, [off.get(arg, arg) for arg in args])
+
+
 class _Group(Group):
     """Tells the run that `mlflow run` made how a call ended."""
+
+    command_class = _Command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
