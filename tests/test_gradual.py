@@ -62,6 +62,14 @@ def largest(model, theta, kept, among):
     return dict(zip(theta, masks, strict=True))
 
 
+def at_random(model, theta, kept, among):
+    """Other weights at each step, whatever their values."""
+    random = torch.Generator().manual_seed(kept)
+    scores = [torch.rand(tensor.shape, generator=random) for tensor in theta.values()]
+    masks = exact_k(scores, kept, [*among.values()] if among else None)
+    return dict(zip(theta, masks, strict=True))
+
+
 def bits(*values):
     return {"weight": torch.tensor([values], dtype=torch.bool)}
 
@@ -82,6 +90,14 @@ class TestRamp:
         assert masks["weight"].tolist() == [[True, False, True, False]]
         assert model.weight.tolist() == [[0.5, 0, 0.75, 0]]
         assert not withheld["weight"].any()
+
+    def test_without_regrowth_masks_shrink_whatever_the_scores(self):
+        model, masks = nn.Linear(40, 1), {"weight": torch.ones(1, 40, dtype=torch.bool)}
+        ramp = Ramp(1, (40, 30, 20, 10), at_random, False)
+        for step in (1, 2, 3):
+            before, masks = masks, ramp.follow(model, masks, {"weight": torch.zeros(1, 40)}, step)
+            assert not (masks["weight"] & ~before["weight"]).any()
+        assert int(masks["weight"].sum()) == 10
 
     def test_with_regrowth_it_competes_with_the_value_that_it_had(self):
         model, withheld = network(), {"weight": torch.zeros(1, 4)}
@@ -171,7 +187,7 @@ def test_a_killed_ramp_goes_on_to_the_same_result(tmp_path, monkeypatch, regrow,
 
     def outcome(**arguments):
         model = small_network()
-        fitted = run(model, ramp=Ramp(2, (36, 30, 20, 12, 9), largest, regrow), **arguments)
+        fitted = run(model, ramp=Ramp(2, (36, 30, 20, 12, 9), at_random, regrow), **arguments)
         return nn.utils.parameters_to_vector(model.parameters()), fitted.masks["0.weight"], fitted.best_epoch
 
     def on_epoch(epoch, metrics):
