@@ -63,6 +63,7 @@ _TEXT, _LONG, _DOUBLE = pa.string(), pa.int64(), pa.float64()
 _RUNS = pa.schema({"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG, "dense_run_id": _TEXT})
 _PARAMS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
 _METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
+_TAGGED = pa.schema({"run_id": _TEXT, "value": _TEXT, "folder": _TEXT})
 NOTHING = Page(_RUNS.empty_table(), _PARAMS.empty_table(), _METRICS.empty_table())
 
 
@@ -256,6 +257,14 @@ class _Tables:
         )
         return found["run_uuid"].to_pylist()
 
+    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
+        return self._read(
+            "SELECT run_uuid, value, artifact_uri FROM tags JOIN runs USING (run_uuid)"
+            f" WHERE key = {_quoted(tag)} AND experiment_id = {int(experiment_id)}"
+            f" AND lifecycle_stage = 'active' AND status = '{FINISHED}' ORDER BY start_time",
+            _TAGGED,
+        )
+
     def _page(self, listed: pa.Table) -> Page:
         finished = listed["run_id"].filter(pc.equal(listed["state"], FINISHED)).to_pylist()
         if not finished:
@@ -321,6 +330,17 @@ class _Api:
             order_by=["attributes.start_time ASC"],
         )
         return [run.info.run_id for page in pages for run in page]
+
+    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
+        pages = _pages(
+            self._client.search_runs,
+            experiment_ids=[experiment_id],
+            filter_string=f"tags.{tag} != '' AND attributes.status = '{FINISHED}'",
+            order_by=["attributes.start_time ASC"],
+        )
+        return _table(
+            [(run.info.run_id, run.data.tags[tag], run.info.artifact_uri) for page in pages for run in page], _TAGGED
+        )
 
     def _run(self, run_id: str) -> Run | None:
         try:

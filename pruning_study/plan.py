@@ -112,9 +112,7 @@ def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:
     store : Store
     steps : iterable of Step
     """
-    finished = store.finished()
-    there = {step.config_hash: step.kind for step in steps if step.config_hash in finished}
-    return {key: finished[key] for key, kind in there.items() if not store.missing(finished[key], ARTIFACTS[kind])}
+    return store.finished({step.config_hash: ARTIFACTS[step.kind] for step in steps if step.config_hash})
 
 
 def _data(cells: Iterable[Cell], faults: list[str], *, download: bool) -> dict[Source, Dataset]:

@@ -8,7 +8,8 @@ import sqlite3
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,12 +19,15 @@ import mlflow
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.artifacts import list_artifacts
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context import registry as context
 from mlflow.utils import name_utils
+from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.uri import is_local_uri
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,6 +39,7 @@ from pruning_study.interrupts import uninterrupted
 
 FLUSH_SECONDS = 60
 METRICS_PER_BATCH = 1000
+LISTINGS_AT_ONCE = 16
 UNSENT = Path("unsent")
 STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
 
@@ -123,11 +128,29 @@ class Store:
         with _one_line(self.uri):
             return list(self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"]))
 
-    def finished(self) -> dict[str, str]:
-        """The newest FINISHED run of this experiment for each config hash."""
-        query = f"tags.{schema.CONFIG_HASH} != '' and attributes.status = 'FINISHED'"
-        runs = self._search(query, order_by=["attributes.start_time ASC"])
-        return {run.data.tags[schema.CONFIG_HASH]: run.info.run_id for run in runs}
+    def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
+        """The newest FINISHED run of this experiment for each config hash of some, where it has all its artifacts.
+
+        Parameters
+        ----------
+        artifacts : mapping of str
+            Config hash -> names of the artifacts that its run should have.
+        """
+        with stores.open_store(self.uri) as reader:
+            tagged = reader.tagged(self.experiment_id, schema.CONFIG_HASH).to_pylist()
+        runs = [run for run in tagged if run["value"] in artifacts]
+        there = self._contents([run["folder"] for run in runs])
+        return {run["value"]: run["run_id"] for run in runs if there[run["folder"]].issuperset(artifacts[run["value"]])}
+
+    def _contents(self, folders: Sequence[str]) -> dict[str, set[str]]:
+        """Names of the artifacts in each folder: read where it is on this machine, else asked for, many at once."""
+        elsewhere = [folder for folder in folders if not is_local_uri(folder, is_tracking_or_registry_uri=False)]
+        with _one_line(self.uri), ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
+            contents = dict(zip(elsewhere, pool.map(self._listed, elsewhere), strict=True))
+            return contents | {folder: _names(folder) for folder in folders if folder not in contents}
+
+    def _listed(self, folder: str) -> set[str]:
+        return {Path(item.path).name for item in list_artifacts(artifact_uri=folder, tracking_uri=self.uri)}
 
     def _search(self, query: str, order_by: Sequence[str] = ()) -> Iterator[Run]:
         token = None
@@ -681,6 +704,14 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
 @cache
 def _context_tags() -> dict[str, str]:
     return context.resolve_tags()
+
+
+def _names(folder: str) -> set[str]:
+    """What a folder of this machine holds."""
+    try:
+        return {entry.name for entry in os.scandir(local_file_uri_to_path(folder))}
+    except FileNotFoundError:
+        return set()
 
 
 def _scratch() -> Path:

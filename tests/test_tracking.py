@@ -7,13 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 from mlflow_server import free_port, server
+from postgres_server import postgres
 
 import pruning_study
 from analysis import stores
@@ -171,6 +172,48 @@ class TestRun:
             read = store.get(job.run_id)
             assert (read.info.run_name, read.data.tags["kind"], read.info.status) == (name, "job", "FINISHED")
             assert read.data.params == {}
+
+
+class TestFinished:
+    @pytest.mark.parametrize("kind", ["sqlite", "server", pytest.param("postgres", marks=pytest.mark.postgres)])
+    def test_is_the_newest_run_of_a_hash_that_has_all_its_artifacts(self, store_uri, tmp_path, monkeypatch, kind):
+        with ExitStack() as stack:
+            if kind == "server":
+                monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{(port := free_port())}")
+                stack.enter_context(server(tmp_path, port))
+            elif kind == "postgres":
+                monkeypatch.setenv("MLFLOW_TRACKING_URI", stack.enter_context(postgres()))
+            store, elsewhere = tracking.connect(), tracking.connect("elsewhere")
+
+            def make(config_hash, *artifacts, status="FINISHED", where=store):
+                run = store.client.create_run(where.experiment_id, tags={"config_hash": config_hash})
+                for name in artifacts:
+                    store.client.log_text(run.info.run_id, "hello", name)
+                if status != "RUNNING":
+                    store.client.set_terminated(run.info.run_id, status)
+                time.sleep(0.01)
+                return run.info.run_id
+
+            made = [make("two", "a.txt", "b.txt", "c.txt") for _ in range(2)]
+            complete = make("one", "a.txt")
+            make("one")  # its artifact is missing
+            make("two", "a.txt")
+            for status in ("FAILED", "RUNNING"):
+                make("one", "a.txt", status=status)
+            make("one", "a.txt", where=elsewhere)
+            store.client.delete_run(make("one", "a.txt"))
+            make("not asked for", "a.txt")
+            wanted = {"one": ["a.txt"], "two": ["a.txt", "b.txt"], "not there": []}
+            assert store.finished(wanted) == {"one": complete, "two": made[1]}
+
+    def test_is_said_in_one_line_where_the_artifacts_cannot_be_asked_for(self, store_uri, tmp_path, monkeypatch):
+        store = tracking.connect()
+        run = store.client.create_run(store.experiment_id, tags={"config_hash": "one"})
+        store.client.set_terminated(run.info.run_id)
+        Path(run.info.artifact_uri).parent.mkdir(parents=True)
+        Path(run.info.artifact_uri).write_text("no folder")
+        with pytest.raises(StudyError, match=r"^sqlite:.*Not a directory"):
+            store.finished({"one": ["a.txt"]})
 
 
 class TestServer:
