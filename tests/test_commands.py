@@ -198,6 +198,37 @@ class TestPrune:
             "train",
         )
 
+    def test_a_gradual_run_is_like_any_other(self, prune):
+        prune("--schedule", "cubic", "--ramp-steps", 4, "--regrow", "--ratio", 20, "--fine-tune-epochs", 2)
+        (run,) = runs("pruned")
+        assert run.info.run_name == "tiny lenet5 mp cubic t=20 seed 0"
+        assert run.data.params.items() >= {
+            ("schedule", "cubic"), ("ramp", "0.5"), ("ramp_steps", "4"), ("regrow", "true"), ("distill", "0.0")
+        }  # fmt: skip
+        assert "temperature" not in run.data.params
+        assert run.data.metrics["realized_ratio"] == pytest.approx(20, abs=0.01)
+        weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
+        assert sum(int(mask.sum()) for mask in masks.values()) == round(60_074 / 20) - 1_076
+        assert not any(weights[name][~mask].any() for name, mask in masks.items())
+
+    def test_a_distilled_run_is_another_than_one_without(self, prune):
+        for option in ((), ("--distill", 0.5), ("--distill", 0.5, "--temperature", 4)):
+            prune(*option)
+        params = [run.data.params for run in runs("pruned")]
+        assert [param["distill"] for param in params] == ["0.0", "0.5", "0.5"]
+        assert [param.get("temperature") for param in params] == [None, "2.0", "4.0"]
+        assert {param["schedule"] for param in params} == {"one-shot"}
+        assert len({run.data.metrics["test_loss"] for run in runs("pruned")}) == 3
+
+    def test_none_is_distilled_and_has_no_schedule(self, prune):
+        prune("--pruner", "none")
+        prune("--pruner", "none", "--schedule", "cubic")
+        prune("--pruner", "none", "--distill", 1)
+        assert [(run.data.params["schedule"], run.data.params["distill"]) for run in runs("pruned")] == [
+            ("one-shot", "0.0"),
+            ("one-shot", "1.0"),
+        ]
+
     def test_networks_at_chance_are_named(self, prune):
         output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
         assert "at chance, alpha means nothing: the dense network, t=4" in output
@@ -308,6 +339,12 @@ class TestFound:
     def test_options_that_change_nothing_are_found(self, prune):
         prune("--pruner", "mp")
         prune("--pruner", "mp", "--gradient-objective", "data", "--epsilon", 3)
+        prune("--ramp", 0.3, "--ramp-steps", 2, "--regrow", "true", "--temperature", 5)
+        assert len(runs("pruned")) == 1
+
+    def test_no_regrow_is_regrow_false(self, prune):
+        prune("--schedule", "cubic", "--regrow", "false", "--ramp", 0)
+        prune("--schedule", "cubic", "--no-regrow", "--ramp", 0)
         assert len(runs("pruned")) == 1
 
     def test_force_makes_it_anew(self, prune):
@@ -516,6 +553,13 @@ class TestBadInput:
             (("--model", "no_such:thing"), 2, "cannot be imported"),
             (("--image-size", "5"), 1, "at least 10x10"),
             (("--device", "cuda"), 2, "no CUDA device"),
+            (("--schedule", "cubik"), 2, "did you mean cubic?"),
+            (("--schedule", "cubic", "--ramp", "1.5"), 2, "1.5 should be at least 0 and below 1"),
+            (("--schedule", "cubic", "--ramp", "0.9"), 2, "0.9 leaves no step behind the ramp (epochs of fine-tuning: 1"),
+            (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
+            (("--distill", "1.1"), 2, "1.1 should be at least 0 and at most 1"),
+            (("--distill", "-0.1"), 2, "-0.1 should be at least 0 and at most 1"),
+            (("--distill", "1", "--temperature", "0"), 2, "0 should be above 0"),
         ],
     )
     def test_is_one_line_before_any_run_is_made(self, prune, arguments, code, message):

@@ -40,6 +40,19 @@ def test_lists_multiply_and_none_stands_once_a_seed(read):
     assert len(found.cells) == 20
 
 
+def test_schedules_and_distillation_multiply_and_none_has_no_schedule(read):
+    found = read("{pruners: [mp, none], ratios: [2, 10], schedules: [one-shot, cubic], distill: [0, 0.5]}")
+    cells = [(c.config.pruner, c.config.ratio[0], c.config.schedule, c.config.distill) for c in found.cells]
+    assert len(cells) == 10
+    assert set(cells) == {
+        *(("mp", ratio, name, weight) for ratio in (2, 10) for name in ("one-shot", "cubic") for weight in (0, 0.5)),
+        *(("none", 1, "one-shot", weight) for weight in (0, 0.5)),
+    }
+    assert {cell.config.method for cell in found.cells} == {
+        "mp", "mp cubic", "mp distill 0.5", "mp cubic distill 0.5", "none", "none distill 0.5"
+    }  # fmt: skip
+
+
 def test_what_is_left_out_is_the_default_of_prune(read):
     (cell,) = read("pruners: [gp]").cells
     assert cell.config == PruneConfig(pruner="gp")
