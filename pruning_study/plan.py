@@ -11,6 +11,7 @@ from pruning_study import datasets, grid, steps
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, text
 from pruning_study.datasets import Dataset
 from pruning_study.grid import Cell, Grid
+from pruning_study.pruners import needs
 from pruning_study.settings import PruneSetting
 from pruning_study.tracking import Store
 
@@ -135,7 +136,7 @@ def _steps(config: PruneConfig, setting: Callable[[PruneConfig], PruneSetting]) 
     resolved = setting(replace(config, seed=0, ratio=(1.0,)))
     (ratio,) = config.ratio
     try:
-        resolved.kept_numbers(ratio)
+        ramp = len(resolved.kept_numbers(ratio)) - 1
     except StudyError as error:
         raise StudyError(f"{error} ({config.model}, {resolved.data.name})", option=error.option) from error
     images = len(resolved.train_indices)
@@ -143,9 +144,11 @@ def _steps(config: PruneConfig, setting: Callable[[PruneConfig], PruneSetting]) 
     dense = steps.dense_hash(dense_params)
     pruned = steps.pruned_hash(resolved.pruned_params(dense_params, ratio), dense)
     dense_images = 0 if config.weights else images * resolved.schedule.epochs
+    # A gradient at each step of a ramp counts as so many images of training.
+    gradients = ramp * resolved.gradient_images if "grad" in needs(resolved.pruner) else 0
     return (
         Step(schema.DENSE, config, dense, dense, dense_images),
-        Step(schema.PRUNED, config, pruned, dense, images * resolved.fine_tuning.epochs),
+        Step(schema.PRUNED, config, pruned, dense, images * resolved.fine_tuning.epochs + gradients),
     )
 
 

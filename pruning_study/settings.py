@@ -194,10 +194,16 @@ class PruneSetting(TrainSetting):
         if gradual.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
             longest = 1 - 1 / (epochs * config.ramp_steps)
             raise StudyError(
-                f"{config.ramp:g} leaves nothing of {epochs} epochs of fine-tuning behind the ramp: it takes at most "
-                f"{int(longest * 1e4) / 1e4:g}",
+                f"{config.ramp:g} leaves no step behind the ramp (epochs of fine-tuning: {epochs}, steps of each: "
+                f"{config.ramp_steps}): it takes at most {int(longest * 1e4) / 1e4:g}",
                 option="--ramp",
             )
+
+    @property
+    def gradient_images(self) -> int:
+        """Training images that a gradient is averaged over."""
+        batches = self.gradient_batches or len(self.train_indices)
+        return min(len(self.train_indices), batches * self.schedule.batch_size)
 
     def kept_numbers(self, ratio: float) -> tuple[int, ...]:
         """Numbers of prunable weights kept at the steps of the ramp, the last for good; errors as in `Budget.kept`."""

@@ -18,7 +18,7 @@ from mlflow_server import free_port, server
 from stored_runs import artifact, runs
 
 from analysis.errors import StudyError
-from pruning_study import tracking
+from pruning_study import grid, plan, tracking
 from pruning_study.workers import Workers
 
 TIMING = {"duration_seconds", "images_per_second"}
@@ -385,3 +385,16 @@ def test_what_an_earlier_study_could_not_send_is_sent_first(study, small, store_
     study(small)
     assert artifact(runs("job")[0], "a.txt").read_text() == "hello"
     assert list(Path("unsent").iterdir()) == []
+
+
+def test_gradients_of_a_ramp_count_as_images(tmp_path):
+    """Of 5,400 images, 15 epochs, a ramp over 8 steps; two batches of 128 where the gradient is of these alone."""
+    file = tmp_path / "study.yaml"
+    images = {}
+    for overrides in ("{}", "{gradient_batches: 2}"):
+        file.write_text(f"{{pruners: [mp, gp], schedules: [one-shot, cubic], overrides: {overrides}}}")
+        for step in plan.plan(grid.read(file), download=False).steps:
+            images[overrides, step.kind, step.config.method] = step.images
+    assert images["{}", "pruned", "gp"] == images["{}", "pruned", "mp cubic"] == 15 * 5400
+    assert images["{}", "pruned", "gp cubic"] == (15 + 8) * 5400
+    assert images["{gradient_batches: 2}", "pruned", "gp cubic"] == 15 * 5400 + 8 * 256
