@@ -52,7 +52,25 @@ Predictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
 
 _RECALL_BEFORE, _RECALL_AFTER = "recall_before/", "recall_after/"
 _GROUPS = (_RECALL_BEFORE, _RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
-_OF_A_PRUNER = {schema.EPSILON, schema.GRADIENT_OBJECTIVE, schema.GRADIENT_BATCHES, schema.GRADIENT_MODE}
+_IS_A_SEED = {schema.WEIGHTS_DIGEST}
+# What any network is fine-tuned by, pruned or not, against what is done to a pruned one alone.
+_OF_FINE_TUNING = {schema.DISTILL, schema.TEMPERATURE}
+_OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.RAMP_STEPS, schema.REGROW}
+_OF_A_METHOD = _OF_FINE_TUNING | _OF_A_SCHEDULE
+_OF_A_PRUNER = {
+    schema.EPSILON,
+    schema.GRADIENT_OBJECTIVE,
+    schema.GRADIENT_BATCHES,
+    schema.GRADIENT_MODE,
+    *_OF_A_SCHEDULE,
+}
+# A param, and the one of which it is a detail.
+_DETAILS = {
+    schema.RAMP: schema.SCHEDULE,
+    schema.RAMP_STEPS: schema.SCHEDULE,
+    schema.REGROW: schema.SCHEDULE,
+    schema.TEMPERATURE: schema.DISTILL,
+}
 
 
 def alphas(runs: pd.DataFrame) -> pd.DataFrame:
@@ -169,6 +187,7 @@ def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
 def settings(runs: pd.DataFrame) -> list[str]:
     """Params that tell cells of the same data set, model, pruner and ratio apart.
 
+    Schedule and distillation do wherever they differ at all, their details where one value of theirs has several.
     A param of which no two seeds of any such cell share a value, such as an output folder, goes with the seed and
     is none. The digest of given weights is one only where it differs for the same seed: such networks are the seeds.
     """
@@ -176,7 +195,10 @@ def settings(runs: pd.DataFrame) -> list[str]:
 
 
 def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Keep one setting for every data set and model, and in it one for every pruner: that of most runs.
+    """Keep one setting for every data set and model, and in it one for every pruner.
+
+    That is pruning in one shot and fine-tuning by the labels alone, as in the papers, where there is such a run;
+    of what else differs, the setting of most runs.
 
     Parameters
     ----------
@@ -194,8 +216,8 @@ def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     kept = _most_frequent(frame, [schema.DATASET, schema.MODEL], [name for name in names if name not in own])
     kept = _most_frequent(kept, [schema.DATASET, schema.MODEL, schema.PRUNER], own)
     if left := len(frame) - len(kept):
-        differ = f"another setting has more ({', '.join(names)} differ)"
-        kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {differ}"]
+        why = "the papers' setting is shown" if set(names) & schema.PAPERS.keys() else "another setting has more"
+        kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {why} ({', '.join(names)} differ)"]
     return kept
 
 
@@ -211,14 +233,15 @@ def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:
         for name in runs.columns
         if name not in measured
         and runs[name].nunique(dropna=False) > 1
-        and _differs(runs, name, [*CELL, schema.SEED] if name == schema.WEIGHTS_DIGEST else CELL)
+        and (name in _OF_A_METHOD or _differs(runs, name, [*CELL, schema.SEED] if name in _IS_A_SEED else CELL))
+        and not (name in _DETAILS and _DETAILS[name] in runs and not _differs(runs, name, [_DETAILS[name]]))
     ]
     # With one seed alone, what differs is a setting.
     several = _differs(runs, schema.SEED, CELL)
     of_seeds = [
         name
         for name in differing
-        if several and name != schema.WEIGHTS_DIGEST and not _differs(runs, schema.SEED, [*CELL, name])
+        if several and name not in _IS_A_SEED | _OF_A_METHOD and not _differs(runs, schema.SEED, [*CELL, name])
     ]
     return [name for name in differing if name not in of_seeds], of_seeds
 
@@ -230,15 +253,19 @@ def _differs(runs: pd.DataFrame, name: str, within: list[str]) -> bool:
 def _pruners_own(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Settings that concern a pruner alone: the schema's, and those that the runs of some pruner all lack."""
     there = frame.groupby(schema.PRUNER)[list(names)].count()
-    return [name for name in names if name in _OF_A_PRUNER or (there[name] == 0).any()]
+    lacking = {name for name in names if (there[name] == 0).any()} - _OF_FINE_TUNING
+    return [name for name in names if name in _OF_A_PRUNER | lacking]
 
 
 def _most_frequent(frame: pd.DataFrame, within: list[str], names: list[str]) -> pd.DataFrame:
+    """Keep the values of `names` that are the papers', and of what else differs those of most rows."""
     if not names:
         return frame.reset_index(drop=True)
-    counts = frame.groupby([*within, *names], dropna=False).size().sort_values(ascending=False, kind="stable")
-    main = counts.index.to_frame(index=False).drop_duplicates(within)
-    return frame.merge(main, on=[*within, *names])
+    counts = frame.groupby([*within, *names], dropna=False).size()
+    values = counts.index.to_frame(index=False)
+    papers = sum((values[name] == value for name, value in schema.PAPERS.items() if name in names), 0 * values.index)
+    order = np.lexsort([-counts.to_numpy(), -np.asarray(papers)])
+    return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *names])
 
 
 class _Study(NamedTuple):

@@ -109,7 +109,7 @@ def study(experiment: str | None = None, *, tracking_uri: str | None = None) -> 
     dense = _finished(dense, left_out)
     sound_dense = _sound(dense, _DENSE_PARAMS, left_out)
     dense_left_out = left_out.copy()
-    pruned = _sound(_finished(pruned, left_out), _PAIR_PARAMS, left_out)
+    pruned = _as_the_papers(_sound(_finished(pruned, left_out), _PAIR_PARAMS, left_out))
     pruned = _newest(_paired(pruned, sound_dense, set(dense["run_id"]), left_out), left_out)
     if pruned.empty:
         reasons = "; ".join(left_out) or "no run is tagged as one"
@@ -236,6 +236,11 @@ def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.
         metrics = _some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
         sound = _without(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
     return _without(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
+
+
+def _as_the_papers(pruned: pd.DataFrame) -> pd.DataFrame:
+    """Runs made before a param there was share cells with newer ones that have its value for what they did."""
+    return pruned.fillna({_PARAM + name: value for name, value in schema.PAPERS.items()})
 
 
 _NUMBERS: list[tuple[str, Callable[[pd.Series], pd.Series], str]] = [

@@ -65,11 +65,18 @@ REGROW = "regrow"
 DISTILL = "distill"
 TEMPERATURE = "temperature"
 
+# Of a pruned run by the papers' protocol, and of one made before there was another.
+PAPERS = {SCHEDULE: "one-shot", DISTILL: "0.0"}
+
 # Params of a tuning
 OBJECTIVE = "objective"
 SEEDS = "seeds"
 RATIOS = "ratios"
 EPSILON_RANGE = "epsilon_range"
+RAMP_RANGE = "ramp_range"
+DISTILL_RANGE = "distill_range"
+ANCHORS_RAMP = "anchors_ramp"
+ANCHORS_DISTILL = "anchors_distill"
 
 # Metrics per epoch, with the epoch as step
 TRAIN_LOSS = "train_loss"

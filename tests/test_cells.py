@@ -285,3 +285,83 @@ def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
     assert kept.attrs["notes"] == [
         "in tests and tables: 4 runs left out, another setting has more (epochs, epsilon differ)"
     ]
+
+
+CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
+ONE_SHOT = {"schedule": "one-shot"}
+DISTILLED = {"distill": "0.5", "temperature": "2.0"}
+PLAIN = {"distill": "0.0"}
+
+
+def by_schedule_and_distillation():
+    """mp and gp in one shot and gradually, with and without distillation, each alpha its own; `none` with both."""
+    made = []
+    for pruner, more in (("mp", 0.0), ("gp", 0.04)):
+        made += [
+            toy(pruner, 20, [1.5 + more, 1.6 + more], **ONE_SHOT, **PLAIN),
+            toy(pruner, 20, [1.3 + more, 1.4 + more, 1.3 + more], **CUBIC, **PLAIN),
+            toy(pruner, 20, [1.4 + more, 1.5 + more, 1.4 + more], **ONE_SHOT, **DISTILLED),
+            toy(pruner, 20, [1.2 + more, 1.3 + more, 1.2 + more], **CUBIC, **DISTILLED),
+        ]
+    none = [
+        toy("none", 1, [1.0, 1.1, 1.0], **ONE_SHOT, **PLAIN),
+        toy("none", 1, [0.8, 0.9, 0.8], **ONE_SHOT, **DISTILLED),
+    ]
+    return study(*made, *none)
+
+
+def test_the_details_of_a_schedule_and_a_distillation_follow_from_it():
+    assert sorted(settings(by_schedule_and_distillation())) == ["distill", "schedule"]
+    shorter = toy("mp", 20, [1, 1.1], **CUBIC | {"ramp": "0.25"}, **PLAIN)
+    assert sorted(settings(study(by_schedule_and_distillation(), shorter))) == ["distill", "ramp", "schedule"]
+
+
+def test_a_schedule_that_goes_with_the_pruner_or_the_seed_is_a_setting_all_the_same():
+    made = study(toy("mp", 2, [1, 1.1], **ONE_SHOT), toy("up", 2, [1, 1.1], **CUBIC))
+    assert settings(made) == ["schedule"]
+    made = study(toy("mp", 2, [1, 1.1]).assign(schedule=["one-shot", "cubic"]), toy("mp", 4, [1, 1.1], **ONE_SHOT))
+    assert settings(made) == ["schedule"]
+
+
+def test_the_control_has_any_schedule_and_the_same_distillation():
+    frame = cells(by_schedule_and_distillation()).set_index(["pruner", "schedule", "distill"])
+    for schedule, plain, distilled in (("one-shot", 0.5, 0.6), ("cubic", 0.3, 0.4)):
+        for distill, difference in (("0.0", plain), ("0.5", distilled)):
+            cell = frame.loc[("mp", schedule, distill)]
+            assert cell["n_none"] == cell["n"]
+            assert cell["alpha_minus_none"] == pytest.approx(difference)
+
+
+def test_without_the_control_of_its_distillation_a_cell_has_none():
+    made = by_schedule_and_distillation()
+    made = made[(made["pruner"] != "none") | (made["distill"] == "0.0")]
+    frame = cells(made).set_index(["pruner", "schedule", "distill"])
+    assert frame.loc[("mp", "cubic", "0.0"), "n_none"] == 3
+    assert frame.loc[("mp", "cubic", "0.5"), "n_none"] == 0
+    alone = cells(study(toy("mp", 20, [1, 1.1], **ONE_SHOT, **DISTILLED), toy("none", 1, [1, 1], **ONE_SHOT, **PLAIN)))
+    assert alone.set_index("pruner").loc["mp", "n_none"] == 0
+
+
+def test_a_pruner_that_was_never_distilled_does_not_lift_the_temperature():
+    made = study(
+        toy("mp", 20, [1.5, 1.5], **ONE_SHOT, distill="0.5", temperature="2.0"),
+        toy("mp", 20, [1.7, 1.7], **ONE_SHOT, distill="0.5", temperature="4.0"),
+        toy("none", 1, [1, 1], **ONE_SHOT, distill="0.5", temperature="4.0"),
+        toy("rp", 20, [1, 1], **ONE_SHOT, **PLAIN),
+    )
+    frame = cells(made).set_index(["pruner", "temperature"])
+    assert frame.loc[("mp", "4.0"), "alpha_minus_none"] == pytest.approx(0.7)
+    assert frame.loc[("mp", "2.0"), "n_none"] == 0
+
+
+def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs():
+    made = by_schedule_and_distillation()
+    kept = main_setting(made, settings(made))
+    assert kept.groupby("pruner").size().to_dict() == {"mp": 2, "gp": 2, "none": 3}
+    assert set(kept["schedule"] + " " + kept["distill"]) == {"one-shot 0.0"}
+    assert kept.attrs["notes"] == [
+        "in tests and tables: 21 runs left out, the papers' setting is shown (schedule, distill differ)"
+    ]
+    without = made[(made["pruner"] == "none") | (made["schedule"] == "cubic") | (made["pruner"] == "gp")]
+    kept = main_setting(without, settings(without)).groupby("pruner")["schedule"].unique()
+    assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}

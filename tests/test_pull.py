@@ -35,6 +35,7 @@ class Writer:
     """Logs runs as the schema says, each ended a second after the one before."""
 
     def __init__(self, uri: str) -> None:
+        self.uri = uri
         self.client = MlflowClient(uri)
         self.clock = 1_000
 
@@ -523,3 +524,23 @@ def test_a_sqlite_file_is_never_opened_by_a_second_sqlite_of_this_process(store)
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "False False\n"
+
+
+def test_runs_of_before_there_were_schedules_share_cells_with_newer_ones(tmp_path):
+    writer = Writer(f"sqlite:///{tmp_path}/store.db")
+    mixed, old = (writer.client.create_experiment(name) for name in ("mixed", "old"))
+    dense = writer.dense(mixed, 0)
+    older = writer.pruned(mixed, dense, 0)
+    newer = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0", "ratio": "4.0"})
+    cubic = writer.pruned(mixed, dense, 0, params={"schedule": "cubic", "ramp": "0.5", "distill": "0.5"})
+    found = pull.runs("mixed", tracking_uri=writer.uri).set_index("run_id")
+    names = ["schedule", "distill"]
+    assert found.loc[[older, newer], names].to_numpy().tolist() == [["one-shot", "0.0"]] * 2
+    assert found.loc[cubic, names].tolist() == ["cubic", "0.5"]
+    assert found["ramp"].isna().tolist() == [True, False, True]
+    again = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0"})
+    found = pull.runs("mixed", tracking_uri=writer.uri)
+    assert older not in set(found["run_id"])
+    assert again in set(found["run_id"])
+    writer.pruned(old, writer.dense(old, 0), 0)
+    assert not {*names} & {*pull.runs("old", tracking_uri=writer.uri).columns}
