@@ -1,19 +1,34 @@
 """The pictures of a search; each a function of its trials that returns a Figure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
 from analysis.figures import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
 from analysis.tuning_results import LAMBDA, Tuning
 
 _WON = "#009e73"
-_PALE = "#8fbfdf"
 _SHAPES = "osD^vPX"
-_ANCHORS = {LAMBDA: "#e69f00", "MP": "#cc79a7", "GP": "#56b4e9"}
+_ANCHORS = {
+    LAMBDA: "#e69f00",
+    "MP": "#cc79a7",
+    "GP": "#56b4e9",
+    f"{LAMBDA} cubic": "#8a5f00",
+    "MP cubic": "#7d3c60",
+    "GP cubic": "#1f6a94",
+}
+_ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # whose epsilons are no values of a scale
+_RAMPS = colormaps["viridis"]
+_SCHEDULES = {
+    "ramp": "ramp: share of the fine-tuning (0: one shot)",
+    "distill": "weight of distillation (0: the labels alone)",
+}
 _LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
 _PANELS = {
     "accuracy": ["accuracy", "distortion"],
@@ -22,12 +37,19 @@ _PANELS = {
 }
 _MARKS = "Hollow: stopped after some of them; pale: accuracy more than a point below the best anchor's. "
 _ERRORS = "Bars: one standard error over the dense models (jackknife). "
+_NOTE = (
+    f"{_ERRORS}Small dots: each of them. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
+    "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
+)
+_LEGEND_COLUMNS = 8
 _BEYOND = 1.2  # decades from the range to an anchor beyond it
 
 
 def figures(result: Tuning) -> dict[str, Figure]:
     """All that a search has to show, by file name without ending."""
     drawn = {"epsilon": epsilon(result), "history": history(result)}
+    if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
+        drawn["schedule"] = schedule(result)
     if result.objective == "both":
         drawn["pareto_front"] = pareto_front(result)
     return drawn
@@ -40,23 +62,31 @@ def epsilon(result: Tuning) -> Figure:
     is, and not that dense models differ.
     """
     trials = _placed(result.trials)
-    figure, grid = page(
-        (2, 1),
-        (9, 8.5),
-        f"What epsilon does on validation images: {result.name}",
-        f"{_ERRORS}Small dots: each of them. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
-        "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances.",
-        sharex=True,
-    )
-    for axes, name in zip(grid[:, 0], _PANELS[result.objective], strict=True):
-        drawn = _against_lambda(trials) if name == "accuracy" else trials
-        for column in _of_seeds(drawn, name):
-            axes.scatter(drawn["place"], drawn[column], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
-        _draw_errors(axes, drawn, "place", yerr=name)
-        _draw_trials(axes, drawn, "place", name, _with_errors(drawn, name))
-        axes.set_ylabel("accuracy minus lambda's, points" if name == "accuracy" else _LABELS[name])
+    figure, grid = page((2, 1), (9, 8.5), f"What epsilon does on validation images: {result.name}", _NOTE, sharex=True)
+    _draw_panels(grid[:, 0], trials, "place", _PANELS[result.objective])
     _epsilon_axis(grid[1, 0], trials)
     _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
+    return figure
+
+
+def schedule(result: Tuning) -> Figure:
+    """Ramp and distillation against accuracy and distortion, as in `epsilon`."""
+    figure, grid = page(
+        (2, 2),
+        (12, 8.5),
+        f"What schedule and distillation do on validation images: {result.name}",
+        _NOTE,
+        sharex="col",
+        sharey="row",
+    )
+    for column, (name, label) in zip(grid.T, _SCHEDULES.items(), strict=True):
+        _draw_panels(column, result.trials, name, _PANELS[result.objective])
+        column[-1].set_xlabel(label)
+    for axes in grid[:, 1]:
+        axes.set_ylabel("")
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, result.trials)
     return figure
 
 
@@ -81,6 +111,7 @@ def history(result: Tuning) -> Figure:
     grid[-1, 0].set_xlabel("trial")
     grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
     _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
     return figure
 
 
@@ -100,7 +131,8 @@ def pareto_front(result: Tuning) -> Figure:
     _draw_trials(axes, trials, "accuracy", "distortion", _with_errors(trials, "distortion"))
     axes.set_xlim(axis_limits(_with_errors(trials, "accuracy"), trials["accuracy"].max()))
     axes.set(xlabel=_LABELS["accuracy"], ylabel=_LABELS["distortion"])
-    _draw_legend(axes)
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
     return figure
 
 
@@ -120,7 +152,7 @@ def importance(shares: Mapping[str, float], name: str) -> Figure:
 
 def _placed(trials: pd.DataFrame) -> pd.DataFrame:
     """With the column place: the logarithm of epsilon, anchors beyond the range next to its ends."""
-    inside = trials.loc[~trials["anchor"].isin(["GP", "MP"]), "epsilon"]
+    inside = trials.loc[~trials["anchor"].isin(_ENDS), "epsilon"]
     low, high = np.log10([inside.min(), inside.max()])
     place = np.log10(trials["epsilon"].clip(lower=np.finfo(float).tiny))
     return trials.assign(place=place.clip(np.floor(low) - _BEYOND, np.ceil(high) + _BEYOND))
@@ -157,6 +189,16 @@ def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
 # How it is drawn.
 
 
+def _draw_panels(column: Iterable[Axes], trials: pd.DataFrame, x: str, names: Sequence[str]) -> None:
+    for axes, name in zip(column, names, strict=True):
+        drawn = _against_lambda(trials) if name == "accuracy" else trials
+        for of_seed in _of_seeds(drawn, name):
+            axes.scatter(drawn[x], drawn[of_seed], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
+        _draw_errors(axes, drawn, x, yerr=name)
+        _draw_trials(axes, drawn, x, name, _with_errors(drawn, name))
+        axes.set_ylabel("accuracy minus lambda's, points" if name == "accuracy" else _LABELS[name])
+
+
 def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
     """Every trial by its state, winner and anchors in colours, and what lies far off at the edge, with its value.
 
@@ -169,12 +211,19 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Seri
         shape = _SHAPES[index % len(_SHAPES)]
         plain = of_ratio[of_ratio["anchor"] == ""]
         fit, whole = plain["eligible"], plain["complete"]
-        for which, face, label in ((fit, BELOW, f"ratio {ratio:g}"), (whole & ~fit, _PALE, ""), (~whole, "none", "")):
+        colors = _RAMPS(plain["ramp"]) if _has_ramps(trials) else np.tile(to_rgba(BELOW), (len(plain), 1))
+        pale = 0.44 * colors + 0.56
+        for which, faces, label in (
+            (fit, colors, f"ratio {ratio:g}"),
+            (whole & ~fit, pale, ""),
+            (~whole, np.zeros_like(colors), ""),
+        ):
             across, up = plain.loc[which, [x, y]].to_numpy().T
-            axes.scatter(across, up, s=30, marker=shape, facecolor=face, edgecolor=BELOW, label=label, zorder=3)
-        for anchor, color in _ANCHORS.items():
-            across, up = of_ratio.loc[of_ratio["anchor"] == anchor, [x, y]].to_numpy().T
-            label = anchor if index == 0 else ""
+            look = {"facecolor": faces[which], "edgecolor": colors[which]}
+            axes.scatter(across, up, s=30, marker=shape, label=label, zorder=3, **look)
+        for anchor, of_anchor in of_ratio[of_ratio["anchor"] != ""].groupby("anchor", sort=False):
+            label, color = anchor if index == 0 else "", _ANCHORS[anchor]
+            across, up = of_anchor[[x, y]].to_numpy().T
             axes.scatter(across, up, s=110, marker=shape, facecolor=color, edgecolor="black", label=label, zorder=4)
     won = trials[trials["winner"]]
     axes.scatter(won[x], won[y], s=100, marker="*", color=_WON, edgecolor="black", zorder=5, label="winner")
@@ -189,5 +238,24 @@ def _draw_errors(axes: Axes, trials: pd.DataFrame, x: str, *, yerr: str) -> None
     axes.errorbar(trials[x], trials[yerr], **errors, fmt="none", color=BELOW, alpha=0.5, linewidth=1)
 
 
+def _has_ramps(trials: pd.DataFrame) -> bool:
+    return trials["ramp"].nunique() > 1
+
+
+def _draw_ramps(figure: Figure, grid: np.ndarray, trials: pd.DataFrame) -> None:
+    """What the colours of trials say, where their ramps differ."""
+    if _has_ramps(trials):
+        ramps = ScalarMappable(Normalize(0, 1), _RAMPS)
+        figure.colorbar(ramps, ax=grid.ravel().tolist(), label="ramp of a trial (0: one shot)", aspect=40, pad=0.01)
+
+
 def _draw_legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=9, fontsize=8, frameon=False)
+    """Above the panel, and above those beside it."""
+    handles, labels = axes.get_legend_handles_labels()
+    rows = -(-len(labels) // _LEGEND_COLUMNS)
+    columns = -(-len(labels) // rows)
+    look = {"fontsize": 8, "frameon": False, "columnspacing": 1}
+    legend = axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **look)
+    # The layout would keep panels as far apart as a legend wider than one is: it is given the height alone.
+    legend.set_in_layout(False)
+    axes.set_title("\n".join(rows * [" "]), fontsize=12)

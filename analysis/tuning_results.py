@@ -1,4 +1,4 @@
-"""A search of undecayed pruning's epsilon: what won, on which images, and whether it holds on new networks."""
+"""A search of undecayed pruning's epsilon and schedule: what won, on which images, whether it holds on new networks."""
 
 import io
 import json
@@ -12,6 +12,7 @@ from analysis import pull, schema
 from analysis.hypothesis_tests import corrected, paired
 
 WINNER, LAMBDA = "winner", "lambda"
+_OF_SCHEDULES = ("ramp", "distill")
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
 
 
@@ -26,13 +27,14 @@ class Tuning:
     reason : str
         Why the winner won.
     trials : DataFrame, a row for each trial that ended
-        number, complete (False where it was stopped after some seeds), anchor ("" where it is none), epsilon, ratio;
+        number, complete (False where it was stopped after some seeds), anchor ("" where it is none), epsilon, ratio,
+        ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation);
         on validation images accuracy and distortion with their standard errors over the seeds (`_error`), and of
         every seed (`accuracy/<place>`, `distortion/<place>`); eligible (whole, and within a point of the best
         anchor's accuracy), front (of Pareto), winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
-        role (winner, lambda, MP, GP), epsilon, ratio, seed, new (whether the search never saw its dense model);
-        accuracy and alpha on test images; at_chance; run_id.
+        role (winner, lambda, MP, GP, and these cubic), epsilon, ratio, ramp, distill, seed, new (whether the search
+        never saw its dense model); accuracy and alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `comparisons` returns it.
     """
@@ -50,6 +52,11 @@ class Tuning:
         return self.trials[self.trials["winner"]].iloc[0]
 
     @property
+    def schedules(self) -> list[str]:
+        """Which of ramp and distill any trial has."""
+        return [name for name in _OF_SCHEDULES if self.trials[name].any()]
+
+    @property
     def said(self) -> str:
         """What won and why, and how it compares, a sentence a line."""
         return "\n".join(_sentences(self))
@@ -64,6 +71,7 @@ class Tuning:
             row = {
                 "": f"{WINNER} ({won['anchor']})" if role == WINNER and won["anchor"] else role,
                 "epsilon": f"{trial['epsilon']:.3g}",
+                **{name: f"{trial[name]:g}" for name in self.schedules},
                 "validation accuracy": f"{trial['accuracy']:.4f}",
                 "distortion": _number(trial["distortion"]),
             }
@@ -96,8 +104,8 @@ def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
         that has won. Networks at chance have no alpha.
     """
     there = finalists[finalists["new"]] if finalists["new"].any() else finalists
-    epsilons = there.drop_duplicates("role").set_index("role")["epsilon"]
-    anchors = [role for role in epsilons.index if role != WINNER and epsilons[role] != epsilons[WINNER]]
+    points = there.drop_duplicates("role").set_index("role")[["epsilon", *_OF_SCHEDULES]]
+    anchors = [role for role in points.index if role != WINNER and (points.loc[role] != points.loc[WINNER]).any()]
     sound = there.assign(alpha=there["alpha"].mask(there["at_chance"]))
     rows = []
     for metric in ("accuracy", "alpha"):
@@ -125,6 +133,10 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
 def _read(files: dict[str, bytes]) -> Tuning:
     summary = json.loads(files[schema.TUNING_SUMMARY])
     frames = {name: pd.read_csv(io.BytesIO(files[name])) for name in _FILES[1:]}
+    for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
+        # There was one shot alone once.
+        for name in set(_OF_SCHEDULES) - set(frame):
+            frame[name] = 0.0
     trials = frames[schema.TRIALS]
     return Tuning(
         name=summary[schema.STUDY_NAME],
@@ -139,8 +151,10 @@ def _read(files: dict[str, bytes]) -> Tuning:
 def _sentences(result: Tuning) -> Iterator[str]:
     won = result.winner
     stopped = int((~result.trials["complete"]).sum())
-    which = f"epsilon {won['epsilon']:.3g}" + (f", the anchor {won['anchor']}" if won["anchor"] else "")
-    yield f"The winner is {which}, ratio {won['ratio']:g}: {result.reason}" + (
+    which = [f"epsilon {won['epsilon']:.3g}", *(f"{name} {won[name]:g}" for name in result.schedules)]
+    if won["anchor"]:
+        which.append(f"the anchor {won['anchor']}")
+    yield f"The winner is {', '.join(which)}, ratio {won['ratio']:g}: {result.reason}" + (
         f"; {stopped} stopped early." if stopped else "."
     )
     compared = result.comparisons

@@ -20,7 +20,8 @@ AUTO = "auto"
 LARGEST = 2**31 - 1
 PROTOCOLS = ("paper", "released")
 ONE_SHOT = "one-shot"
-SCHEDULES = (ONE_SHOT, "cubic")
+CUBIC = "cubic"
+SCHEDULES = (ONE_SHOT, CUBIC)
 Check = Callable[[str], Any]
 
 
@@ -277,7 +278,12 @@ class TuneConfig:
     epsilon_range: tuple[float, float] = _option(
         "1e-8,1e2", _range, "Ends of the range of epsilon, searched on a log scale."
     )
-    n_trials: int = _option("20", _integer(1), "Trials in all, the three anchors of each ratio included.")
+    tune_schedule: bool = _option(
+        "false", _boolean, "Search ramp and distillation too, with anchors of both schedules."
+    )
+    n_trials: int = _option(
+        "20", _integer(1), "Trials in all, the three anchors of each ratio, or six of both schedules, included."
+    )
     timeout: float | None = _option(
         AUTO, _within(0, math.inf), "Seconds after which no trial starts but an anchor. Auto: none."
     )
@@ -297,6 +303,12 @@ class TuneConfig:
     fine_tune_epochs: int | None = _as_in(PruneConfig, "fine_tune_epochs")
     fine_tune_learning_rate: float | None = _as_in(PruneConfig, "fine_tune_learning_rate")
     prune_output_layer: bool = _as_in(PruneConfig, "prune_output_layer")
+    schedule: str = _as_in(PruneConfig, "schedule")
+    ramp: float = _as_in(PruneConfig, "ramp")
+    ramp_steps: int = _as_in(PruneConfig, "ramp_steps")
+    regrow: bool = _as_in(PruneConfig, "regrow")
+    distill: float = _as_in(PruneConfig, "distill")
+    temperature: float = _as_in(PruneConfig, "temperature")
     device: str | None = _as_in(TrainConfig, "device")
     engine: str | None = _as_in(TrainConfig, "engine")
     data_dir: Path = _as_in(TrainConfig, "data_dir")
@@ -305,12 +317,17 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        anchors = ANCHORS * len(self.ratio)
+        of_a_ratio = ANCHORS * (2 if self.tune_schedule else 1)
+        anchors = of_a_ratio * len(self.ratio)
         if self.n_trials < anchors:
             raise StudyError(
-                f"{self.n_trials} is below {anchors}: each ratio has {ANCHORS} anchors, which come first",
+                f"{self.n_trials} is below {anchors}: each ratio has {of_a_ratio} anchors, which come first",
                 option="--n-trials",
             )
+        if self.tune_schedule and self.schedule != ONE_SHOT:
+            raise StudyError(f"{self.schedule}: the search sets it with --tune-schedule", option="--schedule")
+        if self.tune_schedule and not self.ramp:
+            raise StudyError("0 is one shot: with --tune-schedule it is the ramp of gradual anchors", option="--ramp")
         if self.confirm_seeds == 1:
             raise StudyError("1: a paired comparison takes 2 or more", option="--confirm-seeds")
 

@@ -10,29 +10,34 @@ import logging
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
 from optuna import Trial
+from optuna.distributions import FloatDistribution
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from analysis import schema
 from analysis.errors import StudyError, first_line
 from pruning_study import locks, objectives
+from pruning_study.config import CUBIC, ONE_SHOT, text
 from pruning_study.objectives import Measured
 from pruning_study.tracking import Store
 
 GP, LAMBDA, MP = "GP", "lambda", "MP"
 # At the weights that decide, |theta| of .01 and gradients of .1, the gradient's part is below single precision.
 AS_MAGNITUDE = 1e8
+# Of ramps and weights of distillation that are tried: so 0, which is one shot or the labels alone, is one of them.
+STEP = 0.05
 DIRECTIONS = {
     "accuracy": [StudyDirection.MAXIMIZE],
     "alpha": [StudyDirection.MINIMIZE],
@@ -43,6 +48,41 @@ SPACE, MEASURED = "space", "measured"
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Point:
+    """What tells a trial from another.
+
+    Parameters
+    ----------
+    epsilon, ratio : float
+    ramp : float
+        Share of the fine-tuning over which it is pruned by the cubic law; 0 is one shot.
+    distill : float
+        Weight of distillation.
+    """
+
+    epsilon: float
+    ratio: float
+    ramp: float = 0.0
+    distill: float = 0.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As options of `prune`, the ratio apart."""
+        schedule = {schema.SCHEDULE: CUBIC, schema.RAMP: self.ramp} if self.ramp else {schema.SCHEDULE: ONE_SHOT}
+        return {schema.EPSILON: self.epsilon, **schedule, schema.DISTILL: self.distill}
+
+    @property
+    def params(self) -> dict[str, str]:
+        """All of it as canonical text."""
+        return {name: text(value) for name, value in {**self.options, schema.RATIO: self.ratio}.items()}
+
+    def __str__(self) -> str:
+        ramp = f" ramp {self.ramp:g}" if self.ramp else ""
+        distill = f" distill {self.distill:g}" if self.distill else ""
+        return f"epsilon {self.epsilon:.3g}{ramp}{distill}"
 
 
 @dataclass(frozen=True)
@@ -59,6 +99,10 @@ class Space:
         The anchor lambda.
     settings : mapping of str
         All else that a trial's result depends on, as canonical text.
+    longest_ramp : float, optional
+        Where ramps, from 0, and distillation are searched too.
+    ramp, distill : float
+        Of every trial; where they are searched, of gradual anchors and of all anchors.
     """
 
     objective: str
@@ -66,22 +110,48 @@ class Space:
     epsilon_range: tuple[float, float]
     weight_decay: float
     settings: Mapping[str, str] = field(default_factory=dict)
+    longest_ramp: float | None = None
+    ramp: float = 0.0
+    distill: float = 0.0
+
+    def anchors(self, ratio: float) -> dict[str, Point]:
+        """What every search begins with, lambda first: others are measured against it."""
+        epsilons = {LAMBDA: self.weight_decay, MP: AS_MAGNITUDE, GP: 0.0}
+        ramps = {"": self.ramp} if self.longest_ramp is None else {"": 0.0, f" {CUBIC}": self.ramp}
+        return {
+            name + suffix: Point(epsilon, ratio, ramp, self.distill)
+            for suffix, ramp in ramps.items()
+            for name, epsilon in epsilons.items()
+        }
 
     @property
-    def anchors(self) -> dict[str, float]:
-        """Epsilons that every search begins with, lambda first: others are measured against it."""
-        return {LAMBDA: self.weight_decay, MP: AS_MAGNITUDE, GP: 0.0}
+    def ranges(self) -> dict[str, FloatDistribution]:
+        """Where the search looks, the ratio apart."""
+        ranges = {schema.EPSILON: FloatDistribution(*self.epsilon_range, log=True)}
+        if self.longest_ramp is not None:
+            ranges[schema.RAMP] = FloatDistribution(0.0, self.longest_ramp, step=STEP)
+            ranges[schema.DISTILL] = FloatDistribution(0.0, 1.0, step=STEP)
+        return ranges
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.ranges) + (len(self.ratios) > 1)
 
     @property
     def params(self) -> dict[str, str]:
         """All of it as canonical text."""
-        return {
+        params = {
             **self.settings,
             schema.OBJECTIVE: self.objective,
-            schema.RATIOS: ",".join(map(repr, self.ratios)),
-            schema.EPSILON_RANGE: ",".join(map(repr, self.epsilon_range)),
-            "lambda": repr(self.weight_decay),
+            schema.RATIOS: text(self.ratios),
+            schema.EPSILON_RANGE: text(self.epsilon_range),
+            "lambda": text(self.weight_decay),
         }
+        if self.longest_ramp is not None:
+            for name, range_name in ((schema.RAMP, schema.RAMP_RANGE), (schema.DISTILL, schema.DISTILL_RANGE)):
+                params[range_name] = text((self.ranges[name].low, self.ranges[name].high))
+            params |= {schema.ANCHORS_RAMP: text(self.ramp), schema.ANCHORS_DISTILL: text(self.distill)}
+        return params
 
     @property
     def digest(self) -> str:
@@ -160,17 +230,18 @@ class Search:
         """Whether a process is at a trial."""
         return any(map(self._is_alive, self._study.get_trials(states=[TrialState.RUNNING])))
 
-    def point(self, trial: Trial) -> tuple[float, float]:
-        """Epsilon and ratio of a trial."""
-        low, high = self.space.epsilon_range
-        ratios = self.space.ratios
-        ratio = trial.suggest_categorical(schema.RATIO, ratios) if len(ratios) > 1 else ratios[0]
-        epsilon = trial.user_attrs.get(schema.EPSILON)
-        # An anchor outside the range, as 0 on a log scale always is, has no parameter: the sampler, which takes each
-        # parameter from the trials that have it, learns nothing from it, and nothing wrong.
-        if epsilon is None or low <= epsilon <= high:
-            epsilon = trial.suggest_float(schema.EPSILON, low, high, log=True)
-        return epsilon, ratio
+    def point(self, trial: Trial | FrozenTrial) -> Point:
+        """What a trial tries."""
+        params, space = trial.params, self.space
+        ratio = params.get(schema.RATIO, space.ratios[0])
+        if anchor := trial.user_attrs.get(schema.ANCHOR):
+            return space.anchors(ratio)[anchor]
+        # Multiples of the step come with the rounding of floats.
+        ramp, distill = (
+            round(params.get(name, value), 9)
+            for name, value in ((schema.RAMP, space.ramp), (schema.DISTILL, space.distill))
+        )
+        return Point(params[schema.EPSILON], ratio, ramp, distill)
 
     def is_hopeless(self, trial: Trial, so_far: Measured, dense: np.ndarray) -> bool:
         """Whether a trial is stopped after a seed: below the median of the whole trials, and no anchor.
@@ -213,10 +284,10 @@ class Search:
         Returns
         -------
         DataFrame
-            number, complete (False where stopped), anchor ("" where it is none), epsilon, ratio; accuracy (of a
-            stopped one lambda's, and its mean difference from lambda on the seeds it had) and distortion, each with
-            its standard error over the seeds (`_error`); alpha_new, correlation; accuracy and distortion of every
-            seed (`accuracy/<place>`); seconds.
+            number, complete (False where stopped), anchor ("" where it is none), epsilon, ratio, ramp (0: one shot),
+            distill; accuracy (of a stopped one lambda's, and its mean difference from lambda on the seeds it had) and
+            distortion, each with its standard error over the seeds (`_error`); alpha_new, correlation; accuracy and
+            distortion of every seed (`accuracy/<place>`); seconds.
         """
         return objectives.with_stopped_as_whole(pd.DataFrame(self._rows()), LAMBDA)
 
@@ -231,8 +302,7 @@ class Search:
                 "number": trial.number,
                 "complete": trial.state == TrialState.COMPLETE,
                 "anchor": trial.user_attrs.get(schema.ANCHOR, ""),
-                "epsilon": trial.user_attrs.get(schema.EPSILON, trial.params.get(schema.EPSILON)),
-                "ratio": trial.params.get(schema.RATIO, self.space.ratios[0]),
+                **asdict(self.point(trial)),
                 **{name: np.nan if value is None else value for name, value in trial.user_attrs[MEASURED].items()},
                 "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
             }
@@ -243,7 +313,7 @@ class Search:
         lock = self._store.lock(f"{self.config_hash}-next")
         return locks.held(lock, waiting="another process takes a trial of this search: waiting for it")
 
-    def _is_alive(self, trial: optuna.trial.FrozenTrial) -> bool:
+    def _is_alive(self, trial: FrozenTrial) -> bool:
         with locks.held_if_free(self._store.lock(self.trial_hash(trial.number))) as free:
             return not free
 
@@ -257,12 +327,9 @@ class Search:
         trials = self._study.get_trials(states=COUNTED)
         there = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
         for ratio in self.space.ratios:
-            for anchor, epsilon in self.space.anchors.items():
+            for anchor, point in self.space.anchors(ratio).items():
                 if (anchor, ratio) not in there:
-                    self._study.enqueue_trial(
-                        {schema.EPSILON: epsilon, schema.RATIO: ratio},
-                        user_attrs={schema.ANCHOR: anchor, schema.EPSILON: epsilon, schema.RATIO: ratio},
-                    )
+                    self._study.enqueue_trial(asdict(point), user_attrs={schema.ANCHOR: anchor, **asdict(point)})
         trials = self._study.get_trials(states=COUNTED)
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         if not waiting and (late or len(trials) >= total):
@@ -271,8 +338,22 @@ class Search:
         seed = hashlib.sha256(f"{self.space.digest} {len(self._study.trials)}".encode()).digest()
         self._study.sampler = TPESampler(seed=int.from_bytes(seed[:4], "big"))
         trial = self._study.ask()
-        self.point(trial)
+        self._suggest(trial)
         return trial
+
+    def _suggest(self, trial: Trial) -> None:
+        if len(self.space.ratios) > 1:
+            trial.suggest_categorical(schema.RATIO, self.space.ratios)
+        for name, within in self.space.ranges.items():
+            # An anchor outside the range, as 0 on a log scale always is, has no parameter: the sampler, which takes
+            # each parameter from the trials that have it, learns nothing from it, and nothing wrong.
+            if schema.ANCHOR not in trial.user_attrs or _holds(within, trial.user_attrs[name]):
+                trial.suggest_float(name, within.low, within.high, step=within.step, log=within.log)
+
+
+def _holds(within: FloatDistribution, value: float) -> bool:
+    on_a_step = within.step is None or round(value / within.step, 9).is_integer()
+    return within.low <= value <= within.high and on_a_step
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import hashlib
 import json
 from dataclasses import fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,11 +179,14 @@ class PruneSetting(TrainSetting):
         self.gradient_mode = config.gradient_mode or ("train" if self.released else "eval")
         self.prunable = masks.prunable(self.model, output_layer=config.prune_output_layer)
         self.budget = masks.Budget.of(self.model, self.prunable)
-        # Nothing is pruned at the start of a ramp, nor ever by `none`.
-        self.is_gradual = config.schedule != ONE_SHOT and config.pruner != "none"
         self._check_ramp()
         for ratio in config.ratio:
             self.kept_numbers(ratio)
+
+    @property
+    def is_gradual(self) -> bool:
+        # Nothing is pruned at the start of a ramp, nor ever by `none`.
+        return self.config.schedule != ONE_SHOT and self.config.pruner != "none"
 
     def _check_ramp(self) -> None:
         if not self.is_gradual:
@@ -211,10 +215,17 @@ class PruneSetting(TrainSetting):
         ramp = self.config.ramp * self.fine_tuning.epochs if self.is_gradual else 0.0
         return gradual.kept_numbers(self.budget.prunable, kept, ramp=ramp, steps=self.config.ramp_steps)
 
-    def at(self, epsilon: float) -> "PruneSetting":
-        """The same with another epsilon, which shares with this one all that has been worked out."""
+    def at(self, **options: Any) -> "PruneSetting":
+        """The same with another epsilon, schedule, ramp or distillation, sharing all that has been worked out.
+
+        Parameters
+        ----------
+        options
+            Options of `prune` that neither the dense model nor the data depend on.
+        """
         other = copy.copy(self)
-        other.config = replace(self.config, epsilon=epsilon)
+        other.config = replace(self.config, **options)
+        other._check_ramp()
         return other
 
     @property

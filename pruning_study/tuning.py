@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,10 @@ from analysis.errors import StudyError
 from analysis.intensification import at_chance
 from analysis.tuning_results import WINNER, Tuning, comparisons
 from pruning_study import locks, objectives, steps, tracking
-from pruning_study.config import TuneConfig, text
+from pruning_study.config import CUBIC, TuneConfig, text
 from pruning_study.evaluation import Predictions
 from pruning_study.objectives import Measured
-from pruning_study.search import Search, Space
+from pruning_study.search import STEP, Point, Search, Space
 from pruning_study.settings import PruneSetting
 from pruning_study.steps import Dense
 from pruning_study.text_tables import text_table
@@ -27,6 +27,7 @@ from pruning_study.tracking import Store, Writer
 
 # What tells one trial from another, or the networks of a trial.
 OF_A_TRIAL = {schema.SEED, schema.EPSILON, schema.RATIO}
+OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 WAIT_SECONDS = 1
 
 
@@ -37,13 +38,13 @@ class Network:
     setting: PruneSetting
     dense: Dense
 
-    def trial(self, epsilon: float, ratio: float) -> Predictions:
+    def trial(self, point: Point) -> Predictions:
         """Predictions for the validation images after pruning and fine-tuning."""
-        return steps.trial(self.setting.at(epsilon), self.dense, ratio)
+        return steps.trial(self.setting.at(**point.options), self.dense, point.ratio)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
-    """Search epsilon, or go on with a search, and measure what it found, in a job of its own.
+    """Search epsilon, or schedules too, or go on with a search, and measure what it found, in a job of its own.
 
     Parameters
     ----------
@@ -59,8 +60,8 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     Raises
     ------
     StudyError
-        Before any training: a ratio that cannot be attained, a search of this name in another space. Later: alpha
-        that validation images are too few for, a training that diverges, a store that does not take a run.
+        Before any training: a ratio or a ramp that cannot be had, a search of this name in another space. Later:
+        alpha that validation images are too few for, a training that diverges, a store that does not take a run.
     """
     store = tracking.connect(config.experiment)
     settings = _settings(config, config.seeds)
@@ -90,6 +91,12 @@ def _settings(config: TuneConfig, seeds: Sequence[int]) -> list[PruneSetting]:
 
 
 def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Space:
+    of_a_trial, longest_ramp = OF_A_TRIAL, None
+    if config.tune_schedule:
+        # The params of a trial that has all that is searched, less those that the search sets.
+        setting = setting.at(schedule=CUBIC, distill=1.0)
+        of_a_trial = OF_A_TRIAL | OF_A_SCHEDULE
+        longest_ramp = _longest_ramp(setting.fine_tuning.epochs)
     params = setting.pruned_params(setting.params, config.ratio[0])
     return Space(
         objective=config.objective,
@@ -97,11 +104,19 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
         epsilon_range=config.epsilon_range,
         weight_decay=setting.epsilon,
         settings={
-            **{name: value for name, value in params.items() if name not in OF_A_TRIAL},
+            **{name: value for name, value in params.items() if name not in of_a_trial},
             schema.SEEDS: text(config.seeds),
             "experiment": experiment_id,
         },
+        longest_ramp=longest_ramp,
+        ramp=config.ramp if setting.is_gradual else 0.0,
+        distill=config.distill,
     )
+
+
+def _longest_ramp(epochs: int) -> float:
+    """The longest of those tried that leaves an epoch; rounded, as multiples of a step are not what they look like."""
+    return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
 
 
 def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[Network]:
@@ -131,7 +146,7 @@ def _parent(store: Store, search: Search, job_run_id: str, setting: PruneSetting
     tags = {schema.KIND: schema.TUNING, schema.CONFIG_HASH: search.config_hash, schema.STUDY_NAME: search.name}
     new = store.run(
         f"tuning: {search.name}",
-        note="Undecayed pruning: trials of epsilon on validation images, winner and anchors on test images",
+        note="Undecayed pruning: trials on validation images, winner and anchors on test images",
         tags=tags,
         params=search.space.params,
         dataset=setting.mlflow_dataset,
@@ -158,12 +173,12 @@ def _search(store: Store, search: Search, networks: Sequence[Network], config: T
 
 def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial, parent_run_id: str) -> None:
     """One trial: every dense model pruned and fine-tuned, unless the first ones show that it is hopeless."""
-    epsilon, ratio = search.point(trial)
+    point = search.point(trial)
     first = networks[0].setting
     dense = np.array([network.dense.val_predictions.accuracy for network in networks])
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
     with store.run(
-        f"trial {trial.number}: {anchor or f'epsilon {epsilon:.3g}'} t={ratio:g}",
+        f"trial {trial.number}: {anchor or point} t={point.ratio:g}",
         note=f"A trial of {search.name}, on validation images alone",
         tags={
             schema.KIND: schema.TRIAL,
@@ -171,7 +186,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
             schema.STUDY_NAME: search.name,
             schema.ANCHOR: anchor,
         },
-        params={schema.EPSILON: text(epsilon), schema.RATIO: text(ratio)},
+        params=point.params,
         dataset=first.mlflow_dataset,
         job_run_id=parent_run_id,
         child=True,
@@ -179,7 +194,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
         after: list[Predictions] = []
         stopped = False
         while len(after) < len(networks) and not stopped:
-            after.append(networks[len(after)].trial(epsilon, ratio))
+            after.append(networks[len(after)].trial(point))
             measured = _measured(networks, after)
             stopped = search.is_hopeless(trial, measured, dense)
         values = search.tell(trial, measured, stopped=stopped)
@@ -202,15 +217,14 @@ def _result(store: Store, search: Search, networks: Sequence[Network], config: T
     trials = trials.assign(
         eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best
     )
-    chosen = trials.loc[best]
-    epsilons = {WINNER: float(chosen["epsilon"]), **search.space.anchors}
-    ratio = float(chosen["ratio"])
-    rows = [row for network in networks for row in _tested(store, job_run_id, network, epsilons, ratio, new=False)]
+    won = _point(trials.loc[best])
+    points = {WINNER: won, **search.space.anchors(won.ratio)}
+    rows = [row for network in networks for row in _tested(store, job_run_id, network, points, new=False)]
     start = max(config.seeds) + 1
     for seed in range(start, start + config.confirm_seeds):
         setting = PruneSetting(config.pruning(seed), networks[0].setting.data)
         (network,) = _networks(store, job_run_id, [setting])
-        rows += _tested(store, job_run_id, network, epsilons, ratio, new=True)
+        rows += _tested(store, job_run_id, network, points, new=True)
     finalists = pd.DataFrame(rows)
     return Tuning(
         name=search.name,
@@ -222,15 +236,18 @@ def _result(store: Store, search: Search, networks: Sequence[Network], config: T
     )
 
 
+def _point(trial: pd.Series) -> Point:
+    return Point(**{item.name: float(trial[item.name]) for item in fields(Point)})
+
+
 def _tested(
-    store: Store, job_run_id: str, network: Network, epsilons: Mapping[str, float], ratio: float, *, new: bool
+    store: Store, job_run_id: str, network: Network, points: Mapping[str, Point], *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
-    for role, epsilon in epsilons.items():
-        pruned = steps.prune(store, job_run_id, network.setting.at(epsilon), network.dense, ratio)
+    for role, point in points.items():
+        pruned = steps.prune(store, job_run_id, network.setting.at(**point.options), network.dense, point.ratio)
         yield {
             "role": role,
-            schema.EPSILON: epsilon,
-            schema.RATIO: ratio,
+            **asdict(point),
             schema.SEED: network.setting.config.seed,
             "new": new,
             "accuracy": pruned.metrics[schema.TEST_ACCURACY],
@@ -247,13 +264,13 @@ def _log(parent: Writer, search: Search, result: Tuning) -> None:
     summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1))
     drawn = tuning_figures.figures(result)
-    if len(search.space.ratios) > 1:
+    if search.space.dimensions > 1:
         drawn["parameter_importance"] = tuning_figures.importance(search.importance(), result.name)
     for name, figure in drawn.items():
         figure.savefig(parent.folder / f"{name}.png")
     winner = result.winner
     parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})
-    parent.tags({schema.EPSILON: text(float(winner["epsilon"])), schema.RATIO: text(float(winner["ratio"]))})
+    parent.tags(_point(winner).params)
 
 
 def _table(result: Tuning) -> str:

@@ -21,6 +21,8 @@ def finalists(*, new: bool = False, seeds: tuple[int, ...] = (0, 1, 2), epsilons
             "role": role,
             "epsilon": epsilons[role],
             "ratio": 10.0,
+            "ramp": 0.0,
+            "distill": 0.0,
             "seed": seed,
             "new": new,
             "accuracy": accuracy,
@@ -57,6 +59,8 @@ def tuning(objective: str = "accuracy") -> Tuning:
         ],
     )
     seeds = pd.DataFrame(trials.pop("of").tolist(), columns=["accuracy/0", "accuracy/1", "accuracy/2"])
-    trials = trials.assign(ratio=10.0, accuracy_error=0.005, distortion_error=0.05, **seeds, **{"distortion/0": 0.3})
+    trials = trials.assign(
+        ratio=10.0, ramp=0.0, distill=0.0, accuracy_error=0.005, distortion_error=0.05, **seeds, **{"distortion/0": 0.3}
+    )
     tested = finalists()
     return Tuning("made up", objective, "the best", trials, tested, comparisons(tested, objective))

@@ -42,7 +42,8 @@ def test_mlproject_has_the_options_and_defaults_of_a_study():
 
 def test_mlproject_has_the_options_and_defaults_of_the_report():
     entry = load_project(str(ROOT)).get_entry_point("analyze")
-    options = [option for option in report.params if isinstance(option, click.Option)]
+    # A project is for an experiment; what takes several values, such as folders of files, is no parameter of one.
+    options = [option for option in report.params if isinstance(option, click.Option) and not option.multiple]
     assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
         option.name: text(option.default if not isinstance(option.default, Path) else str(option.default))
         for option in options
@@ -146,6 +147,8 @@ def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
     config = TuneConfig(seeds="3,5", ratio="5,10", weight_decay="0.01", fine_tune_epochs=2, n_trials=6)
     assert (config.seeds, config.epsilon_range, config.objective) == ((3, 5), (1e-8, 1e2), "accuracy")
     assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)
+    gradual = {"schedule": "cubic", "ramp": 0.25, "ramp_steps": 3, "regrow": "true", "distill": 0.5, "temperature": 4}
+    assert TuneConfig(**gradual).pruning(0) == PruneConfig(pruner="up", **gradual)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from analysis.errors import StudyError
 from pruning_study import tracking
 from pruning_study.objectives import Measured
-from pruning_study.search import AS_MAGNITUDE, Search, Space
+from pruning_study.search import AS_MAGNITUDE, Point, Search, Space
 
 DENSE = np.array([0.9, 0.8, 0.7])
 
@@ -43,7 +43,7 @@ def made(search, total, points=1.0):
         with search.trial(total, late=False) as trial:
             if not trial:
                 return epsilons
-            epsilons.append(search.point(trial)[0])
+            epsilons.append(search.point(trial).epsilon)
             search.tell(trial, lost(points), stopped=False)
 
 
@@ -80,6 +80,64 @@ def test_optuna_knows_no_epsilon_of_an_anchor_outside_the_range(store, request):
     )
     assert [trial.params.get("epsilon") for trial in study.trials[:3]] == [5e-4, None, None]
     assert [trial.user_attrs.get("epsilon") for trial in study.trials] == [5e-4, AS_MAGNITUDE, 0.0, None]
+
+
+def test_epsilon_alone_is_searched_where_it_was_before_there_were_schedules(store, request):
+    assert made(Search(store, request.node.name, space()), 6)[3:] == pytest.approx(
+        [0.0003646397602530523, 4.6902402625582875e-08, 0.00013290762632943895]
+    )
+
+
+class TestSchedules:
+    SPACE = space(longest_ramp=0.8, ramp=0.5, distill=0.3)
+
+    def test_each_anchor_comes_in_one_shot_and_gradually(self, store, request):
+        search = Search(store, request.node.name, self.SPACE)
+        made(search, 12)
+        trials = search.trials()
+        assert trials["anchor"].tolist()[:7] == ["lambda", "MP", "GP", "lambda cubic", "MP cubic", "GP cubic", ""]
+        assert trials["epsilon"].tolist()[:6] == [5e-4, AS_MAGNITUDE, 0.0] * 2
+        assert trials["ramp"].tolist()[:6] == [0.0] * 3 + [0.5] * 3
+        assert trials["distill"].tolist()[:6] == [0.3] * 6
+
+    def test_ramps_and_distillation_are_searched_in_steps_that_have_0(self, store, request):
+        search = Search(store, request.node.name, self.SPACE)
+        made(search, 40)
+        trials = search.trials().iloc[6:]
+        steps = [index / 20 for index in range(21)]
+        assert set(trials["ramp"]) <= set(steps[:17])
+        assert set(trials["distill"]) <= set(steps)
+        assert trials["ramp"].nunique() > 5
+        assert trials["distill"].nunique() > 5
+        assert set(search.importance()) == {"epsilon", "ramp", "distill"}
+
+    def test_optuna_knows_no_ramp_of_an_anchor_that_no_trial_could_have(self, store, request):
+        search = Search(store, request.node.name, space(longest_ramp=0.8, ramp=1 / 3, distill=0.3))
+        made(search, 6)
+        study = optuna.load_study(
+            study_name=request.node.name, storage=JournalStorage(JournalFileBackend(str(search.journal)))
+        )
+        assert [trial.params.get("ramp") for trial in study.trials] == [0.0] * 3 + [None] * 3
+        assert search.trials()["ramp"].tolist() == [0.0] * 3 + [1 / 3] * 3
+
+    def test_a_break_changes_nothing(self, store, request):
+        broken = Search(store, f"{request.node.name} broken, schedules", self.SPACE)
+        made(broken, 8)
+        made(Search(store, broken.name, self.SPACE), 12)
+        whole = Search(store, f"{request.node.name} whole, schedules", self.SPACE)
+        made(whole, 12)
+        columns = ["anchor", "epsilon", "ramp", "distill"]
+        assert broken.trials()[columns].equals(whole.trials()[columns])
+
+    def test_a_point_without_ramp_is_one_shot(self):
+        assert Point(1e-3, 10.0).options == {"epsilon": 1e-3, "schedule": "one-shot", "distill": 0.0}
+        assert Point(1e-3, 10.0, ramp=0.35, distill=0.1).params == {
+            "epsilon": "0.001",
+            "ratio": "10.0",
+            "schedule": "cubic",
+            "ramp": "0.35",
+            "distill": "0.1",
+        }
 
 
 def test_a_whole_search_has_nothing_left_and_a_longer_one_goes_on(store, request):
@@ -183,6 +241,7 @@ class TestHopeless:
         ({"objective": "alpha"}, "objective accuracy there, alpha here"),
         ({"epsilon_range": (1e-6, 1.0)}, "epsilon_range 1e-08,100.0 there, 1e-06,1.0 here"),
         ({"settings": {"dataset_digest": "ab"}}, "dataset_digest none there, ab here"),
+        ({"longest_ramp": 0.8, "ramp": 0.5}, "ramp_range none there, 0.0,0.8 here"),
     ],
 )
 def test_a_search_of_another_space_is_told_apart(store, request, other, told):

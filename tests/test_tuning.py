@@ -16,7 +16,8 @@ import torch
 from mlflow import MlflowClient
 
 from analysis import stores, tuning_results
-from pruning_study import steps, tracking
+from analysis.errors import StudyError
+from pruning_study import steps, tracking, tuning
 from pruning_study.__main__ import cli
 from pruning_study.config import TuneConfig
 from pruning_study.search import AS_MAGNITUDE
@@ -116,7 +117,7 @@ class TestASearch:
             config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(int(params["seed"]))
             setting = PruneSetting(config)
             dense = steps.load_dense(store, store.get(run.data.tags["dense_run_id"]), setting)
-            tried = steps.trial(setting.at(float(params["epsilon"])), dense, 10.0)
+            tried = steps.trial(setting.at(epsilon=float(params["epsilon"])), dense, 10.0)
             assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
             assert tried.accuracy == pytest.approx(trial[f"accuracy/{params['seed']}"])
 
@@ -127,7 +128,7 @@ class TestASearch:
         dense = steps.load_dense(store, runs("dense")[0], setting)
         for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
             other = PruneSetting(replace(config, pruner=pruner), setting.data)
-            masks = [steps.pruning_masks(each, dense, 10.0) for each in (setting.at(epsilon), other)]
+            masks = [steps.pruning_masks(each, dense, 10.0) for each in (setting.at(epsilon=epsilon), other)]
             assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
 
     def test_the_winner_is_the_most_accurate_trial(self, output):
@@ -182,6 +183,114 @@ class TestASearch:
         assert "'mine' is another search" in said
         assert "seeds 0,1 there, 5,6 here" in said
         assert len(runs("dense")) == before
+
+
+SCHEDULES = {"tune_schedule": "true", "n_trials": 8, "fine_tune_epochs": 4, "distill": 0.3, "study_name": "gradual"}
+
+
+@pytest.fixture(scope="module")
+def data(session_store, tiny, tmp_path_factory):
+    """The data of a search of schedules, in an experiment of its own, which is the current one."""
+    folder = tmp_path_factory.mktemp("gradual")
+    np.savez(folder / "tiny.npz", **tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", session_store)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "gradual")
+        patch.chdir(folder)
+        called(folder / "tiny.npz", **SCHEDULES)
+        yield folder / "tiny.npz"
+
+
+class TestASearchOfSchedules:
+    @pytest.fixture
+    def files(self, data):
+        (parent,) = runs("tuning")
+        trials = pd.read_csv(artifact(parent, "trials.csv"))
+        return trials.fillna({"anchor": ""}), pd.read_csv(artifact(parent, "finalists.csv"))
+
+    def test_trials_and_the_search_say_their_schedules(self, data, files):
+        names = ["epsilon", "schedule", "ramp", "distill"]
+        told = [[trial.data.params.get(name) for name in names] for trial in runs("trial")]
+        assert told[0] == ["0.0005", "one-shot", None, "0.3"]
+        assert told[4] == ["100000000.0", "cubic", "0.5", "0.3"]
+        assert [float(ramp or 0) for _, _, ramp, _ in told] == files[0]["ramp"].tolist()
+        assert [float(distill) for *_, distill in told] == files[0]["distill"].tolist()
+        (parent,) = runs("tuning")
+        won = told[files[0]["winner"].idxmax()]
+        assert [parent.data.tags.get(name) for name in names] == won
+        assert parent.data.params["ramp_range"] == "0.0,0.75"
+        assert parent.data.params["temperature"] == "2.0"
+        assert not {"schedule", "ramp", "distill"} & set(parent.data.params)
+
+    def test_the_runs_of_winner_and_anchors_have_the_settings_of_their_trials(self, files):
+        trials, finalists = files
+        params = {run.info.run_id: run.data.params for run in runs("pruned")}
+        assert set(finalists["role"]) == {"winner", *trials["anchor"]} - {""}
+        for row in finalists.to_dict("records"):
+            tried = trials[trials["winner"] if row["role"] == "winner" else trials["anchor"] == row["role"]].iloc[0]
+            found = params[row["run_id"]]
+            assert found["schedule"] == ("cubic" if row["ramp"] else "one-shot")
+            for name in ("epsilon", "ramp", "distill"):
+                assert float(found.get(name, 0)) == row[name] == tried[name]
+
+    @pytest.mark.parametrize(
+        ("role", "options"),
+        [
+            ("lambda", {"pruner": "up", "schedule": "one-shot"}),
+            ("MP", {"pruner": "mp", "schedule": "one-shot"}),
+            ("MP cubic", {"pruner": "mp", "schedule": "cubic"}),
+            ("GP cubic", {"pruner": "gp", "schedule": "cubic"}),
+        ],
+    )
+    def test_anchors_are_what_prune_makes(self, data, files, role, options):
+        trials, finalists = files
+        config = TuneConfig(dataset=str(data), **{**QUICK, "fine_tune_epochs": 4, "distill": 0.3}).pruning(1)
+        setting = PruneSetting(replace(config, **options))
+        row = finalists[(finalists["role"] == role) & (finalists["seed"] == 1)].iloc[0]
+        store = tracking.connect()
+        dense = steps.load_dense(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), setting)
+        tried = steps.trial(setting, dense, 10.0)
+        run = store.get(row["run_id"])
+        assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
+        assert tried.accuracy == pytest.approx(trials.loc[trials["anchor"] == role, "accuracy/1"].item())
+
+    def test_pictures(self, data):
+        there = {item.path for item in MlflowClient().list_artifacts(runs("tuning")[0].info.run_id)}
+        assert {"epsilon.png", "history.png", "schedule.png", "parameter_importance.png"} <= there
+
+    def test_the_same_call_trains_nothing(self, data):
+        before = [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")]
+        called(data, **SCHEDULES)
+        assert [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")] == before
+
+
+def test_a_schedule_that_is_not_searched_is_that_of_all_trials(tune):
+    tune(schedule="cubic", ramp=0.5, fine_tune_epochs=2, regrow="true", distill=1, n_trials=3, seeds=0)
+    for run in (*runs("trial"), *runs("pruned")):
+        assert [run.data.params[name] for name in ("schedule", "ramp", "distill")] == ["cubic", "0.5", "1.0"]
+    assert {run.data.params["regrow"] for run in runs("pruned")} == {"true"}
+
+
+def test_schedules_by_the_released_protocol(tune):
+    tune(tune_schedule="true", protocol="released", fine_tune_epochs=2, n_trials=7, seeds=0)
+    assert {run.data.params["pruner"] for run in runs("pruned")} == {"up-signed"}
+    assert {run.data.params["schedule"] for run in runs("pruned")} == {"one-shot", "cubic"}
+
+
+@pytest.mark.parametrize(("epochs", "longest"), [(1, 0.0), (2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
+def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
+    assert tuning._longest_ramp(epochs) == longest
+
+
+def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):
+    setting = PruneSetting(TuneConfig(dataset=str(tiny_npz), fine_tune_epochs=4).pruning(0))
+    train = setting.train
+    other = setting.at(epsilon=1e-3, schedule="cubic", ramp=0.5, distill=0.25)
+    assert other.train is train
+    assert (other.epsilon, other.config.distill, len(other.kept_numbers(10))) == (1e-3, 0.25, 3)
+    assert (setting.epsilon, setting.config.distill, len(setting.kept_numbers(10))) == (5e-4, 0.0, 1)
+    with pytest.raises(StudyError, match=r"0\.9 leaves no step behind the ramp"):
+        setting.at(schedule="cubic", ramp=0.9)
 
 
 def test_both_ends_in_a_front_and_several_ratios_in_an_importance(tune):
@@ -246,10 +355,28 @@ def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatc
         ("confirm_seeds", "1", "takes 2 or more"),
         ("timeout", "0", "should be above 0"),
         ("objective", "speed", "it takes accuracy, alpha, both"),
+        ("distill", "2", "at least 0 and at most 1"),
+        ("temperature", "0", "above 0"),
+        ("tune_schedule", "true", "4 is below 6: each ratio has 6 anchors"),
     ],
 )
 def test_bad_options_are_usage_errors_in_one_line_before_any_run(tune, option, value, message):
     output = tune(code=2, **{option: value})
     assert message in output
     assert "Traceback" not in output
+    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "cubic"}, "--schedule: cubic: the search sets it with --tune-schedule"),
+        ({"ramp": 0}, "--ramp: 0 is one shot"),
+        ({"fine_tune_epochs": 4, "ramp": 0.8}, "--ramp: 0.8 leaves no step behind the ramp"),
+        ({"fine_tune_epochs": 4, "ramp_steps": 1000}, "--ramp-steps: 1000 is above 8, the batches of an epoch"),
+    ],
+)
+def test_what_a_search_of_schedules_does_not_take(tune, options, message):
+    output = tune(code=2, tune_schedule="true", n_trials=6, **options)
+    assert message in output.replace("'", "").replace("Invalid value for ", "")
     assert not any(runs(kind) for kind in ("job", "dense", "tuning"))

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import made_up_tuning
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgba
 
 from analysis import tuning_figures
+from analysis.figures import BELOW
 
 LABELS = ["ratio 10", "lambda", "MP", "GP", "winner"]
 
@@ -56,6 +61,35 @@ def test_the_front_joins_its_points_and_leaves_out_what_was_stopped():
     assert axes.lines[0].get_xydata().tolist() == [[0.853, 0.2], [0.855, 0.25]]
     drawn = np.vstack([each.get_offsets() for each in axes.collections if isinstance(each, PathCollection)])
     assert [0.5, 0.8] not in drawn.tolist()
+
+
+def scheduled():
+    made = made_up_tuning.tuning()
+    return replace(made, trials=made.trials.assign(ramp=[0, 0, 0, 0.2, 0.35], distill=[0, 0, 0, 0, 0.05]))
+
+
+def test_ramp_and_distillation_have_a_picture_where_they_differ():
+    assert list(tuning_figures.figures(scheduled())) == ["epsilon", "history", "schedule"]
+    ramps, weights = tuning_figures.schedule(scheduled()).axes[:2]
+    assert points(ramps, "winner")[0].tolist() == pytest.approx([0.35, 0.5])
+    assert points(weights, "winner")[0].tolist() == pytest.approx([0.05, 0.5])
+
+
+def test_trials_are_coloured_by_their_ramps_where_these_differ():
+    def color(made):
+        upper = tuning_figures.epsilon(made).axes[0]
+        (drawn,) = [each for each in upper.collections if each.get_label() == "ratio 10"]
+        return drawn.get_facecolor()[0].tolist()
+
+    assert color(scheduled()) == pytest.approx(colormaps["viridis"](0.35))
+    assert color(made_up_tuning.tuning()) == pytest.approx(to_rgba(BELOW))
+
+
+def test_a_legend_wider_than_its_panel_leaves_the_panels_their_width():
+    figure = tuning_figures.schedule(scheduled())
+    figure.draw_without_rendering()
+    left, right = (axes.get_position() for axes in figure.axes[:2])
+    assert right.x0 - left.x1 < 0.05
 
 
 def test_importance():

@@ -1,9 +1,13 @@
+import json
+from dataclasses import replace
+
 import made_up_tuning
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis import tuning_results
 from analysis.tuning_results import comparisons
 
 
@@ -59,6 +63,41 @@ def test_an_anchor_that_won_is_not_compared_with_itself():
     frame = comparisons(won, "accuracy")
     assert set(frame["against"]) == {"MP", "GP"}
     assert not frame["primary"].any()
+
+
+def test_an_anchor_of_another_schedule_is_another_anchor():
+    frame = made_up_tuning.finalists(epsilons={**made_up_tuning.EPSILONS, "winner": 5e-4})
+    frame.loc[frame["role"] == "winner", "ramp"] = 0.35
+    compared = comparisons(frame, "accuracy")
+    assert set(compared["against"]) == {"lambda", "MP", "GP"}
+    assert compared["primary"].sum() == 1
+
+
+def scheduled():
+    made = made_up_tuning.tuning()
+    trials = made.trials.assign(ramp=[0, 0, 0, 0.2, 0.35], distill=[0, 0, 0, 0, 0.05])
+    return replace(made, trials=trials)
+
+
+def test_ramp_and_distillation_are_told_where_there_are_any():
+    assert scheduled().said.startswith("The winner is epsilon 0.1, ramp 0.35, distill 0.05, ratio 10: the best;")
+    table = scheduled().table()
+    assert table["ramp"].tolist() == ["0.35", "0", "0", "0"]
+    assert table["distill"].tolist() == ["0.05", "0", "0", "0"]
+    assert not {"ramp", "distill"} & set(made_up_tuning.tuning().table())
+
+
+def test_a_search_of_before_there_were_schedules_is_read_as_one_shot():
+    made = made_up_tuning.tuning()
+    files = {
+        "tuning.json": json.dumps({"study_name": "old", "objective": "accuracy", "reason": "the best"}).encode(),
+        "trials.csv": made.trials.drop(columns=["ramp", "distill"]).to_csv(index=False).encode(),
+        "finalists.csv": made.finalists.drop(columns=["ramp", "distill"]).to_csv(index=False).encode(),
+        "comparisons.csv": made.comparisons.to_csv(index=False).encode(),
+    }
+    read = tuning_results._read(files)
+    assert read.said == made.said
+    assert read.table().equals(made.table())
 
 
 def test_table():
