@@ -54,15 +54,15 @@ _RECALL_BEFORE, _RECALL_AFTER = "recall_before/", "recall_after/"
 _GROUPS = (_RECALL_BEFORE, _RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
 _IS_A_SEED = {schema.WEIGHTS_DIGEST}
 # What any network is fine-tuned by, pruned or not, against what is done to a pruned one alone.
-_OF_FINE_TUNING = {schema.DISTILL, schema.TEMPERATURE}
-_OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.RAMP_STEPS, schema.REGROW}
-_OF_A_METHOD = _OF_FINE_TUNING | _OF_A_SCHEDULE
+OF_FINE_TUNING = {schema.DISTILL, schema.TEMPERATURE}
+OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.RAMP_STEPS, schema.REGROW}
+_OF_A_METHOD = OF_FINE_TUNING | OF_A_SCHEDULE
 _OF_A_PRUNER = {
     schema.EPSILON,
     schema.GRADIENT_OBJECTIVE,
     schema.GRADIENT_BATCHES,
     schema.GRADIENT_MODE,
-    *_OF_A_SCHEDULE,
+    *OF_A_SCHEDULE,
 }
 # A param, and the one of which it is a detail.
 _DETAILS = {
@@ -87,7 +87,7 @@ def alphas(runs: pd.DataFrame) -> pd.DataFrame:
         `ALPHA_COLUMNS`, then `settings(runs)`. alpha, correlation and spread_ratio are NaN where every class
         has the accuracy as its recall. A run of the pruner `none` has ratio 1 and pairs with every ratio.
     """
-    study = _read(runs)
+    study = read(runs)
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
     at_chance = np.zeros(len(study.runs), dtype=bool)
     for rows, classes in _class_sets(study.before):
@@ -133,11 +133,11 @@ def cells(runs: pd.DataFrame, predictions: Predictions | None = None, *, confide
         with their intervals; realized_ratio, the mean over the runs, where `runs` has it. alpha_shared and
         alpha_other_seed are NaN in a cell that has a dense network twice.
     """
-    study = _read(runs)
+    study = read(runs)
     group = [schema.DATASET, schema.MODEL, schema.PRUNER, *study.settings]
     ratios = study.runs.groupby(group, dropna=False)[schema.RATIO].transform("nunique").to_numpy()
     none = _control_rows(study)
-    of_cells = _cell_rows(study)
+    of_cells = cell_rows(study)
     frame = _named(
         study,
         of_cells,
@@ -172,8 +172,8 @@ def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame, one row per cell with a defined alpha, sorted
         dataset, model, pruner, ratio, `settings(runs)`, n, and what `intensification.ratio_summary` returns.
     """
-    study = _read(runs)
-    of_cells = [(kept, classes) for rows in _cell_rows(study) for kept, classes in [_defined(study, rows)] if len(kept)]
+    study = read(runs)
+    of_cells = [(kept, classes) for rows in cell_rows(study) for kept, classes in [_defined(study, rows)] if len(kept)]
     return _named(
         study,
         [kept for kept, _ in of_cells],
@@ -212,13 +212,38 @@ def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     DataFrame
         The rows kept; `attrs["notes"]` names what was left out.
     """
-    own = _pruners_own(frame, names)
+    own = pruners_own(frame, names)
     kept = _most_frequent(frame, [schema.DATASET, schema.MODEL], [name for name in names if name not in own])
     kept = _most_frequent(kept, [schema.DATASET, schema.MODEL, schema.PRUNER], own)
     if left := len(frame) - len(kept):
         why = "the papers' setting is shown" if set(names) & schema.PAPERS.keys() else "another setting has more"
         kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {why} ({', '.join(names)} differ)"]
     return kept
+
+
+def method(of: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The pruner and how it is gone about where that is not as in the papers: `mp cubic distill 0.5 (epochs 5)`.
+
+    Parameters
+    ----------
+    of : mapping
+        Params of a run, a row of a frame.
+    names : sequence of str
+        `settings(runs)`.
+    """
+    how, others = said(of, names)
+    return " ".join([of[schema.PRUNER], *how]) + (f" ({', '.join(others)})" if others else "")
+
+
+def said(of: Mapping[str, Any], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words for schedule and distillation, none where they are the papers'; and for what else differs."""
+    values = {name: of[name] for name in names if pd.notna(of[name])}
+    how = [values[schema.SCHEDULE]] if schema.SCHEDULE in values else []
+    if schema.DISTILL in values:
+        how.append(f"{schema.DISTILL} {values[schema.DISTILL]}")
+    papers = {schema.PAPERS[schema.SCHEDULE], f"{schema.DISTILL} {schema.PAPERS[schema.DISTILL]}"}
+    others = [f"{name} {value}" for name, value in values.items() if name not in schema.PAPERS]
+    return [word for word in how if word not in papers], others
 
 
 def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -250,10 +275,10 @@ def _differs(runs: pd.DataFrame, name: str, within: list[str]) -> bool:
     return bool((runs.groupby(within, dropna=False)[name].nunique(dropna=False) > 1).any())
 
 
-def _pruners_own(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+def pruners_own(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Settings that concern a pruner alone: the schema's, and those that the runs of some pruner all lack."""
     there = frame.groupby(schema.PRUNER)[list(names)].count()
-    lacking = {name for name in names if (there[name] == 0).any()} - _OF_FINE_TUNING
+    lacking = {name for name in names if (there[name] == 0).any()} - OF_FINE_TUNING
     return [name for name in names if name in _OF_A_PRUNER | lacking]
 
 
@@ -268,7 +293,7 @@ def _most_frequent(frame: pd.DataFrame, within: list[str], names: list[str]) -> 
     return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *names])
 
 
-class _Study(NamedTuple):
+class Study(NamedTuple):
     """Runs and their arrays, (runs, classes of all data sets); NaN for a class that a run does not have."""
 
     runs: pd.DataFrame
@@ -289,7 +314,7 @@ class _Study(NamedTuple):
         )
 
 
-def _read(runs: pd.DataFrame) -> _Study:
+def read(runs: pd.DataFrame) -> Study:
     names = [name.removeprefix(_RECALL_BEFORE) for name in runs.columns if name.startswith(_RECALL_BEFORE)]
     apart, of_seeds = _settings(runs)
     notes = [f"cells are not told apart by {', '.join(of_seeds)}: no two seeds share a value"] if of_seeds else []
@@ -297,7 +322,7 @@ def _read(runs: pd.DataFrame) -> _Study:
     before, after, support, both_right = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in _GROUPS
     )
-    return _Study(
+    return Study(
         runs[[name for name in runs.columns if not name.startswith(_GROUPS)]],
         apart,
         before,
@@ -335,12 +360,12 @@ def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield rows, has[rows[0]]
 
 
-def _cell_rows(study: _Study) -> list[np.ndarray]:
+def cell_rows(study: Study) -> list[np.ndarray]:
     """Rows of every cell, cells sorted."""
     return _positions(study.runs.groupby([*CELL, *study.settings], dropna=False).ngroup().to_numpy())
 
 
-def _named(study: _Study, of_cells: Sequence[np.ndarray], summaries: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def _named(study: Study, of_cells: Sequence[np.ndarray], summaries: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Summaries of cells, given by their rows, behind the columns that say which cell each is."""
     which = study.runs.iloc[[rows[0] for rows in of_cells]][[*CELL, *study.settings]]
     return pd.concat([which.reset_index(drop=True), pd.DataFrame(summaries)], axis=1)
@@ -352,12 +377,12 @@ def _positions(numbers: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
 
 
-def _control_rows(study: _Study) -> np.ndarray:
+def _control_rows(study: Study) -> np.ndarray:
     """Row of the run of `none` with the same data set, model, settings and seed: (runs,).
 
     -1 where there is none, and for the runs of `none` themselves.
     """
-    own = _pruners_own(study.runs, study.settings)
+    own = pruners_own(study.runs, study.settings)
     keys = [schema.DATASET, schema.MODEL, schema.SEED, *(name for name in study.settings if name not in own)]
     control = study.runs[schema.PRUNER] == CONTROL
     none = study.runs.loc[control, keys].drop_duplicates()
@@ -365,18 +390,18 @@ def _control_rows(study: _Study) -> np.ndarray:
     return found.mask(control, -1).fillna(-1).to_numpy(int)
 
 
-def _defined(study: _Study, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _defined(study: Study, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a cell whose alpha is defined, and the cell's classes."""
     classes = ~np.isnan(study.before[rows[0]])
     return rows[np.isfinite(intensification.alpha(*study.balances(rows, classes)))], classes
 
 
-def _has_dense_twice(study: _Study, rows: np.ndarray) -> bool:
+def _has_dense_twice(study: Study, rows: np.ndarray) -> bool:
     return bool(study.runs["dense_run_id"].iloc[rows].duplicated().any())
 
 
 def _cell(
-    study: _Study, rows: np.ndarray, none: np.ndarray, confidence: float, predictions: Predictions | None
+    study: Study, rows: np.ndarray, none: np.ndarray, confidence: float, predictions: Predictions | None
 ) -> dict[str, Any]:
     kept, classes = _defined(study, rows)
     of_cell = np.ix_(kept, classes)
@@ -386,11 +411,11 @@ def _cell(
         study.after[of_cell],
         study.accuracy_before[kept],
         study.accuracy_after[kept],
-        support=_common(study.support[of_cell]),
+        support=common_support(study.support[of_cell]),
         both_right=None if np.isnan(both_right).any() else both_right,
         confidence=confidence,
     )
-    found = _predicted(study.runs.iloc[kept], predictions) if predictions and len(kept) else None
+    found = predicted(study.runs.iloc[kept], predictions) if predictions and len(kept) else None
     return (
         summary
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
@@ -401,7 +426,7 @@ def _cell(
     )
 
 
-def _between_seeds(study: _Study, rows: np.ndarray, kept: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
+def _between_seeds(study: Study, rows: np.ndarray, kept: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
     """What another seed's dense network says; and no alpha_shared, that of `intensification.cell`, without one."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
@@ -410,13 +435,13 @@ def _between_seeds(study: _Study, rows: np.ndarray, kept: np.ndarray, classes: n
     return {"alpha_other_seed": float(intensification.other_seed(dense).mean()) if len(kept) > 1 else np.nan}
 
 
-def _common(support: np.ndarray) -> np.ndarray | None:
+def common_support(support: np.ndarray) -> np.ndarray | None:
     """The test images of each class, (classes,), where every run says the same."""
     return support[0] if len(support) and (support == support[0]).all() else None
 
 
 def _against_none(
-    study: _Study, rows: np.ndarray, classes: np.ndarray, none: np.ndarray, confidence: float
+    study: Study, rows: np.ndarray, classes: np.ndarray, none: np.ndarray, confidence: float
 ) -> dict[str, Any]:
     """What pruning did beyond the fine-tuning that comes with it, over the seeds that have both."""
     there = none >= 0
@@ -437,13 +462,13 @@ def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
     return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}
 
 
-class _Predicted(NamedTuple):
+class Predicted(NamedTuple):
     label: np.ndarray  # (images,)
     before: np.ndarray  # (seeds, images)
     after: np.ndarray
 
 
-def _predicted(runs: pd.DataFrame, predictions: Predictions) -> _Predicted | None:
+def predicted(runs: pd.DataFrame, predictions: Predictions) -> Predicted | None:
     """What the networks of a cell predicted; None unless all did for the same images."""
     pairs = list(zip(runs["dense_run_id"], runs["run_id"], strict=True))
     found = predictions(list(dict.fromkeys(run_id for pair in pairs for run_id in pair)))
@@ -455,10 +480,10 @@ def _predicted(runs: pd.DataFrame, predictions: Predictions) -> _Predicted | Non
     before, after = (
         np.stack([found[run_id][schema.PREDICTED] for run_id in side]) for side in zip(*pairs, strict=True)
     )
-    return _Predicted(np.asarray(labels[0]), before, after)
+    return Predicted(np.asarray(labels[0]), before, after)
 
 
-def _of_new_images(found: _Predicted, confidence: float) -> dict[str, Any]:
+def _of_new_images(found: Predicted, confidence: float) -> dict[str, Any]:
     label, before, after = found
     new = intensification.alpha_new_from_predictions(label, before == label, after == label, confidence=confidence)
     return {
@@ -471,7 +496,7 @@ def _of_new_images(found: _Predicted, confidence: float) -> dict[str, Any]:
     }
 
 
-def _of_other_metrics(found: _Predicted | None, confidence: float) -> dict[str, float]:
+def _of_other_metrics(found: Predicted | None, confidence: float) -> dict[str, float]:
     """Slopes of precision and F1 (Section 5: is recall more expressive than they are?)."""
     slopes = {"precision": np.empty(0), "f1": np.empty(0)}
     if found:

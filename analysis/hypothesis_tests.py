@@ -68,6 +68,34 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     )
 
 
+def of_estimate(difference: float, error: float, dof: float, *, family: int = 1) -> Row:
+    """What `paired` says of a difference, of one whose standard error was worked out elsewhere; two-sided.
+
+    Parameters
+    ----------
+    difference, error : float
+    dof : float
+        Of the t distribution of their quotient.
+    family : int
+        As for `paired`.
+
+    Returns
+    -------
+    dict
+        difference, difference_low, difference_high, statistic, dof, p, detectable_difference, as of `paired`.
+    """
+    half = stats.t.isf(LEVEL / 2, dof) * error
+    return {
+        "difference": difference,
+        "difference_low": difference - half,
+        "difference_high": difference + half,
+        "statistic": difference / error,
+        "dof": dof,
+        "p": float(2 * stats.t.sf(abs(difference) / error, dof)),
+        "detectable_difference": float(error * _detectable(dof, LEVEL / family, "two-sided")),
+    }
+
+
 def independent(
     first: ArrayLike,
     second: ArrayLike,

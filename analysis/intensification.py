@@ -229,12 +229,20 @@ def alpha_new(
         The estimate is a sum over seeds of numerators by one of denominators, never a mean of ratios. NaN
         where a class has a single image.
     """
+    sums = new_image_sums(before, after, both_right, support)
+    total = sums.sum(-1)
+    return _jackknife(total, total[:2, np.newaxis] - sums[:2], confidence)
+
+
+def new_image_sums(before: np.ndarray, after: np.ndarray, both_right: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """What `alpha_new` is made of: its numerator, its denominator and the sum of squares of every seed, (3, seeds).
+
+    Parameters are those of `alpha_new`. The expectation of numerator and denominator is that over new images.
+    """
     spare = np.asarray(support) - 1.0
     shared_noise = _ratio(both_right - before * after, spare)
     own_noise = _ratio(before * (1 - before), spare)
-    sums = np.array(_split_sums(before, after, shared_noise, own_noise, support))
-    total = sums.sum(-1)
-    return _jackknife(total, total[:2, np.newaxis] - sums[:2], confidence)
+    return np.array(_split_sums(before, after, shared_noise, own_noise, support))
 
 
 def alpha_new_from_predictions(
@@ -266,15 +274,7 @@ def alpha_new_from_predictions(
         With one seed it is that network's, for new images.
     """
     rng = np.random.default_rng(0)
-    right = [
-        (right_before[:, label == c].T.astype(np.float32), right_after[:, label == c].T.astype(np.float32))
-        for c in np.unique(label)
-    ]
-    support = np.array([len(z) for z, _ in right])
-    sums = _sums_of_images([np.ones((1, images), np.float32) for images in support], right)[:, 0]
-    numerator, denominator, _ = np.hstack(
-        [_sums_of_images(weights, right) for weights in image_draws(rng, support, resamples)]
-    )
+    sums, (numerator, denominator, _) = drawn_image_sums(label, right_before, right_after, resamples, rng)
     drawn = draws(rng, resamples, len(right_before))
     numerator, denominator = (drawn * numerator).sum(1), (drawn * denominator).sum(1)
     return _interval(
@@ -283,6 +283,22 @@ def alpha_new_from_predictions(
         bootstrap_interval(denominator, confidence).tolist(),
         "seeds and images",
     )
+
+
+def drawn_image_sums(
+    label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, resamples: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """`new_image_sums` of the images as they are, (3, seeds), and of images drawn anew, (3, resamples, seeds).
+
+    Parameters are those of `alpha_new_from_predictions`. The same labels and generator draw the same images.
+    """
+    right = [
+        (right_before[:, label == c].T.astype(np.float32), right_after[:, label == c].T.astype(np.float32))
+        for c in np.unique(label)
+    ]
+    support = np.array([len(z) for z, _ in right])
+    sums = _sums_of_images([np.ones((1, images), np.float32) for images in support], right)[:, 0]
+    return sums, np.hstack([_sums_of_images(weights, right) for weights in image_draws(rng, support, resamples)])
 
 
 def _sums_of_images(weights: Sequence[np.ndarray], right: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from made_up_runs import runs, study
 
-from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS, alphas, cells, main_setting, ratio_summaries, settings
+from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS, alphas, cells, main_setting, method, ratio_summaries, settings
 
 
 def toy(pruner, ratio, values, **more):
@@ -365,3 +365,14 @@ def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs()
     without = made[(made["pruner"] == "none") | (made["schedule"] == "cubic") | (made["pruner"] == "gp")]
     kept = main_setting(without, settings(without)).groupby("pruner")["schedule"].unique()
     assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}
+
+
+def test_a_method_says_what_is_not_as_in_the_papers():
+    def said(*names, **params):
+        return method({"pruner": "mp", **params}, names)
+
+    assert said("distill", "schedule", **ONE_SHOT, **PLAIN) == "mp"
+    assert said("distill", "schedule", **CUBIC, **PLAIN) == "mp cubic"
+    assert said("distill", "schedule", **ONE_SHOT, **DISTILLED) == "mp distill 0.5"
+    assert said("distill", "ramp", "schedule", **CUBIC, **DISTILLED) == "mp cubic distill 0.5 (ramp 0.5)"
+    assert said("schedule", "epochs", "ramp", schedule=np.nan, epochs="5", ramp=None) == "mp (epochs 5)"
