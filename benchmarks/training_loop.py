@@ -195,24 +195,21 @@ def ours(
     model = build(model_name, data).to(memory_format=layout)  # type: ignore[call-overload]
     chosen = choose(engine, model_name, model, data)
     train, normalization = examples(data, chosen.layout or layout)
-    masks = magnitude_masks(model, ratio) if ratio else None
     # Validation is not timed: a few images do.
     validation = Examples(train.images[:128], train.labels[:128])
-
-    def epoch() -> float:
-        return fit(
-            model,
-            train,
-            validation,
-            schedule(model_name),
-            seed=0,
-            stream="benchmark",
-            black=normalization.black,
-            masks=masks,
-            engine=chosen,
-        ).images_per_second
-
-    return epoch
+    epoch = partial(
+        fit,
+        *(model, train, validation, schedule(model_name)),
+        seed=0,
+        stream="benchmark",
+        black=normalization.black,
+        engine=chosen,
+    )
+    if not ratio:
+        return lambda: epoch().images_per_second
+    epoch()  # of the initial weights those of the largest layer are all among the smallest
+    masks = magnitude_masks(model, ratio)
+    return lambda: epoch(masks=masks).images_per_second
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:

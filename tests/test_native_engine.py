@@ -11,12 +11,13 @@ from torch import nn
 
 from analysis.errors import StudyError
 from pruning_study import models
+from pruning_study.distillation import Distillation
 from pruning_study.engines import TORCH, Optimizer
 from pruning_study.examples import Examples, generator, shuffled
 from pruning_study.gradients import data_gradient
 from pruning_study.native import engine as native
 from pruning_study.recipes import Phase, Schedule
-from pruning_study.training import fit
+from pruning_study.training import apply_masks, fit
 
 pytestmark = pytest.mark.compiler
 
@@ -106,16 +107,52 @@ def at_rest(model, momentum=0.9, weight_decay=0.0):
     return Optimizer(0.05, momentum, weight_decay, zeros)
 
 
-def some_masks(model):
-    random = torch.Generator().manual_seed(5)
+def some_masks(model, share=0.5, seed=5):
+    random = torch.Generator().manual_seed(seed)
     weights = {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
-    return {name: torch.rand(weight.shape, generator=random) > 0.5 for name, weight in weights.items()}
+    return {name: torch.rand(weight.shape, generator=random) < share for name, weight in weights.items()}
+
+
+def without_units(model):
+    """Of each layer the first units have no inputs left, and every third input no unit."""
+    masks = some_masks(model, 0.3)
+    for mask in masks.values():
+        mask[: len(mask) // 2] = False
+        mask[:, ::3] = False
+    return masks
+
+
+def one_weight_a_layer(model):
+    masks = some_masks(model, 0)
+    for mask in masks.values():
+        mask.view(-1)[mask.numel() // 2] = True
+    return masks
+
+
+def empty(model, layer, share=0.5):
+    masks = some_masks(model, share)
+    list(masks.values())[layer].zero_()
+    return masks
+
+
+# What they leave is less than a third, the share up to which layers go by lists of weights, or more.
+MASKS = {
+    "0.5": some_masks,
+    "0.3": lambda model: some_masks(model, 0.3),
+    "0.05": lambda model: some_masks(model, 0.05),
+    "without units": without_units,
+    "one weight a layer": one_weight_a_layer,
+    "few in the first layer": lambda model: dict([*some_masks(model, 0.2).items()][:1]),
+    "few behind the first layer": lambda model: dict([*some_masks(model, 0.2).items()][1:]),
+    "none in the first layer": lambda model: empty(model, 0),
+    "none in the second layer": lambda model: empty(model, 1),
+    "none in the last layer": lambda model: empty(model, -1, 0.2),
+}
 
 
 def trained(engine, model, train, optimizer, masks=None, epochs=2, batch_size=32):
     random = generator(0, "test")
-    for name, mask in (masks or {}).items():
-        model.get_parameter(name).data.masked_fill_(~mask, 0)
+    apply_masks(model, masks or {})
     losses = [
         engine.train_epoch(model, train, shuffled(train, batch_size, random), optimizer, masks or {})
         for _ in range(epochs)
@@ -144,7 +181,17 @@ def test_logits_are_those_of_torch(vectors, stack):
 @pytest.mark.parametrize(("momentum", "weight_decay"), [(0.9, 0.0), (0.9, 0.05), (0.0, 0.05)])
 @pytest.mark.parametrize("masked", [False, True])
 def test_epochs_are_those_of_torch(vectors, stack, momentum, weight_decay, masked):
-    """Of 97 images in batches of 32, 32 and 33, without the equals among pixels that rounding would part."""
+    check_epochs(stack, momentum, weight_decay, some_masks if masked else lambda model: {})
+
+
+@pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize("masks", MASKS)
+def test_masked_epochs_are_those_of_torch(vectors, stack, masks):
+    check_epochs(stack, 0.9, 0.05, MASKS[masks], batch_size=48)
+
+
+def check_epochs(stack, momentum, weight_decay, masks_of, batch_size=32):
+    """Of 97 images, 33 or 49 in the last batch, without the equals among pixels that rounding would part."""
     torch.manual_seed(3)
     model, train = STACKS[stack][0](), examples(stack, 97)
     train = Examples(train.images + torch.randn(train.images.shape), train.labels)
@@ -152,8 +199,8 @@ def test_epochs_are_those_of_torch(vectors, stack, momentum, weight_decay, maske
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
         own = copy.deepcopy(model)
         optimizer = at_rest(own, momentum, weight_decay)
-        masks = some_masks(own) if masked else {}
-        losses, weights = trained(engine, own, train, optimizer, masks)
+        masks = masks_of(own)
+        losses, weights = trained(engine, own, train, optimizer, masks, batch_size=batch_size)
         runs.append((losses, weights, optimizer.velocity))
         for name, mask in masks.items():
             assert (weights[name][~mask] == 0).all()
@@ -163,6 +210,50 @@ def test_epochs_are_those_of_torch(vectors, stack, momentum, weight_decay, maske
     torch.testing.assert_close(weights, their_weights, rtol=1e-4, atol=1e-5)
     if momentum:
         torch.testing.assert_close(velocity, their_velocity, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stack", SMALL)
+def test_masks_may_change_between_epochs(stack):
+    torch.manual_seed(3)
+    model, train = STACKS[stack][0](), examples(stack, 97)
+    train = Examples(train.images + torch.randn(train.images.shape), train.labels)
+    runs = []
+    for engine in (TORCH, native.load(model, STACKS[stack][1])):
+        own = copy.deepcopy(model)
+        optimizer = at_rest(own)
+        for masks in (some_masks(own, 0.2, seed=1), some_masks(own), some_masks(own, 0.2, seed=2)):
+            for name, mask in masks.items():
+                optimizer.velocity[name].masked_fill_(~mask, 0)
+            losses, weights = trained(engine, own, train, optimizer, masks, epochs=1)
+        runs.append((losses, weights))
+    assert runs[0][0] == pytest.approx(runs[1][0], rel=1e-5)
+    torch.testing.assert_close(runs[0][1], runs[1][1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize("masks", MASKS)
+def test_logits_and_gradient_of_a_masked_model_are_those_of_torch(vectors, stack, masks):
+    """The gradient also where the weights are masked."""
+    model, train = make(stack), examples(stack, 77)
+    apply_masks(model, MASKS[masks](model))
+    engine = native.load(model, STACKS[stack][1])
+    assert torch.equal(engine.logits(model, train.images), TORCH.logits(model, train.images))
+    given = engine.gradient(model, train)
+    wanted = data_gradient(model.double(), Examples(train.images.double(), train.labels))
+    for name, gradient in wanted.items():
+        assert (given[name] - gradient).norm() <= 1e-5 * gradient.norm()
+
+
+@pytest.mark.parametrize("stack", SMALL)
+def test_nan_in_a_weight_that_a_mask_has_left_reaches_the_loss(stack):
+    model, train = make(stack), examples(stack, 40)
+    masks = some_masks(model, 0.3)
+    name, mask = [*masks.items()][-1]
+    mask[0, 0] = True
+    apply_masks(model, masks)
+    model.get_parameter(name).data[0, 0] = math.nan
+    engine = native.load(model, STACKS[stack][1])
+    assert math.isnan(engine.train_epoch(model, train, whole(train), at_rest(model), masks))
 
 
 def test_the_same_twice_is_the_same_to_the_last_bit(vectors):
@@ -294,3 +385,41 @@ def test_loss_is_the_mean_over_the_images(refusing):
     still = Optimizer(0.0, 0.9, 0.0, at_rest(own).velocity)
     loss = engine.train_epoch(own, train, shuffled(train, 16, generator(0, "test")), still, {})
     assert loss == pytest.approx(F.cross_entropy(model(train.images), train.labels).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize(("weight", "temperature"), [(0.5, 2.0), (1.0, 4.0), (0.3, 0.5)])
+def test_distillation_is_that_of_torch(vectors, stack, weight, temperature):
+    torch.manual_seed(3)
+    teacher, model, train = STACKS[stack][0](), STACKS[stack][0](), examples(stack, 97)
+    train = Examples(train.images + torch.randn(train.images.shape), train.labels)
+    distillation = Distillation(teacher, weight, temperature, TORCH.logits(teacher, train.images))
+    runs = []
+    for engine in (TORCH, native.load(model, STACKS[stack][1])):
+        own = copy.deepcopy(model)
+        batches = shuffled(train, 32, generator(0, "test"))
+        loss = engine.train_epoch(own, train, batches, at_rest(own), some_masks(own), None, distillation)
+        runs.append((loss, own.state_dict()))
+    assert runs[1][0] == pytest.approx(runs[0][0], rel=1e-5, abs=1e-5)
+    torch.testing.assert_close(runs[1][1], runs[0][1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stack", SMALL)
+def test_distillation_of_weight_0_changes_nothing(stack):
+    model, train = make(stack), examples(stack, 40)
+    engine = native.load(model, STACKS[stack][1])
+    runs = []
+    for distillation in (None, Distillation(model, 0.0, 2.0, torch.randn(40, STACKS[stack][2]))):
+        own = copy.deepcopy(model)
+        loss = engine.train_epoch(own, train, whole(train), at_rest(own), {}, None, distillation)
+        runs.append((loss, own.state_dict()))
+    torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("fault", ["none", "shape", "type"])
+def test_a_teacher_whose_logits_do_not_fit_is_refused(fault):
+    model, train = make("no pools"), examples("no pools", 10)
+    engine = native.load(model, STACKS["no pools"][1])
+    logits = {"none": None, "shape": torch.zeros(9, 3), "type": torch.zeros(10, 3, dtype=torch.float64)}[fault]
+    with pytest.raises(ValueError, match=r"the teacher's logits should be float32 of shape \(10, 3\)"):
+        engine.train_epoch(model, train, whole(train), at_rest(model), {}, None, Distillation(model, 0.5, 2.0, logits))

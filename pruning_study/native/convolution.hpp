@@ -54,7 +54,7 @@ inline Lanes unpool_window(Lanes gradient, LaneByte largest, Lanes* window, int 
 // `Output` may be smaller than what the input allows: rows and columns that a later pool drops are never computed.
 // Where it pays, winograd.hpp has a specialization that takes fewer products.
 template <class Input, class Output, int KernelHeight, int KernelWidth, int Pool, bool Rectified, class = void>
-struct Convolution {
+struct DenseConvolution {
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE;
     static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS;
     static constexpr int TAPS = KernelHeight * KernelWidth, WEIGHTS = FILTERS * CHANNELS * TAPS;

@@ -75,6 +75,18 @@ inline void transpose(Lanes (&rows)[WIDTH]) {
     if constexpr (Stride > 1) transpose<Stride / 2>(rows);
 }
 
+// The sum of row i's lanes in lane i; uses the rows up. Each exchange lets two rows be added into one.
+template <int Stride = WIDTH / 2>
+inline Lanes sums_of(Lanes* rows) {
+#pragma GCC unroll 16
+    for (int row = 0; row < Stride; ++row) {
+        exchange<Stride>(rows[row], rows[row + Stride], std::make_index_sequence<WIDTH>{});
+        rows[row] += rows[row + Stride];
+    }
+    if constexpr (Stride > 1) return sums_of<Stride / 2>(rows);
+    return rows[0];
+}
+
 // How many things of a size in registers fit into so many of them; one at least, which may then not fit.
 constexpr int fitting(int registers, int size) { return registers > size ? registers / size : 1; }
 

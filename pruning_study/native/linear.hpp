@@ -1,7 +1,7 @@
 // A linear layer with the ReLU behind it.
 #pragma once
 
-#include "lanes.hpp"
+#include "kept.hpp"
 
 namespace native {
 
@@ -20,17 +20,32 @@ struct Linear {
     static constexpr long MULTIPLICATIONS = WEIGHTS;  // of the forward pass of an image
     static constexpr int VECTORS = (Inputs + WIDTH - 1) / WIDTH;
 
+    struct Kept {
+        Places inputs_of_unit, units_of_input;
+    };
+
     template <int Groups>
     struct State {
         Lanes output[Groups][OUTPUTS];
         Lanes gradient[Groups][OUTPUTS];
         Lanes images[Groups * WIDTH][VECTORS];  // the input, a row for each image
+        std::optional<Kept> kept;               // where a mask has left few weights
     };
+
+    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found.
+    template <int Groups>
+    static void keep(const float* mask, State<Groups>& state) {
+        if (few_kept(mask, WEIGHTS))
+            state.kept = {Places(mask, OUTPUTS, INPUTS, INPUTS, 1), Places(mask, INPUTS, 1, OUTPUTS, INPUTS)};
+    }
 
     template <int Groups>
     static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
         with_constant<Groups>(groups, [&](auto count) {
-            multiply<count>(parameters, INPUTS, 1, parameters + WEIGHTS, input, state.output);
+            if (state.kept)
+                multiply_kept<count>(parameters, state.kept->inputs_of_unit, input, state.output);
+            else
+                multiply<count>(parameters, INPUTS, 1, parameters + WEIGHTS, input, state.output);
         });
         if (Rectified)
             for (int group = 0; group < groups; ++group)
@@ -47,6 +62,11 @@ struct Linear {
                 if (Rectified) value = state.output[group][unit] <= Lanes{} ? Lanes{} : value;
                 gradient[WEIGHTS + unit] += sum(value);
             }
+        if (state.kept)
+            return with_constant<Groups>(groups, [&](auto count) {
+                differentiate_kept<Asked, count>(parameters, state.kept->units_of_input, input, state.gradient,
+                                                 input_gradient, gradient);
+            });
         for (int group = 0; group < groups; ++group) turn(input[group], state.images + group * WIDTH);
         add_weight_gradient(state.gradient, state.images, groups * WIDTH, gradient);
         if constexpr (Asked)
@@ -56,6 +76,51 @@ struct Linear {
     }
 
    private:
+    // What multiply() does forward.
+    template <int Groups>
+    static void multiply_kept(const float* parameters, const Places& inputs_of_unit, const Lanes (*input)[INPUTS],
+                              Lanes (*output)[OUTPUTS]) {
+        for (int unit = 0; unit < OUTPUTS; ++unit) {
+            Lanes block[Groups];
+#pragma GCC unroll 32
+            for (int group = 0; group < Groups; ++group) block[group] = broadcast(parameters[WEIGHTS + unit]);
+            for (const int i : inputs_of_unit[unit]) {
+                const Lanes weight = broadcast(parameters[unit * INPUTS + i]);
+#pragma GCC unroll 32
+                for (int group = 0; group < Groups; ++group) block[group] += weight * input[group][i];
+            }
+#pragma GCC unroll 32
+            for (int group = 0; group < Groups; ++group) output[group][unit] = block[group];
+        }
+    }
+
+    // Both gradients at once: they read the same of the output's.
+    template <bool Asked, int Groups>
+    static void differentiate_kept(const float* weights, const Places& units_of_input, const Lanes (*input)[INPUTS],
+                                   const Lanes (*output_gradient)[OUTPUTS], Lanes (*input_gradient)[INPUTS],
+                                   float* gradient) {
+        LaneSums sums;
+        for (int i = 0; i < INPUTS; ++i) {
+            Lanes block[Groups]{}, value[Groups];
+#pragma GCC unroll 32
+            for (int group = 0; group < Groups; ++group) value[group] = input[group][i];
+            for (const int unit : units_of_input[i]) {
+                const Lanes weight = broadcast(weights[unit * INPUTS + i]);
+                Lanes product{};
+#pragma GCC unroll 32
+                for (int group = 0; group < Groups; ++group) {
+                    product += value[group] * output_gradient[group][unit];
+                    block[group] += weight * output_gradient[group][unit];
+                }
+                sums.add(gradient[unit * INPUTS + i], product);
+            }
+            if constexpr (Asked)
+#pragma GCC unroll 32
+                for (int group = 0; group < Groups; ++group) input_gradient[group][i] = block[group];
+        }
+        sums.flush();
+    }
+
     // to[group][row] = bias[row] + sum over k of weights[row * row_stride + k * stride] * from[group][k]
     template <int Groups, int Terms, int Rows>
     static void multiply(const float* weights, int row_stride, int stride, const float* bias,

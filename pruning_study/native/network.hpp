@@ -7,9 +7,8 @@
 #include <tuple>
 #include <vector>
 
-#include "convolution.hpp"
 #include "linear.hpp"
-#include "winograd.hpp"
+#include "masked_convolution.hpp"
 
 namespace native {
 
@@ -44,6 +43,7 @@ class Network {
     // Stochastic gradient descent over all batches; the sum of the images' losses.
     double train(float* parameters, float* velocity, const float* mask, Examples examples, const int64_t* order,
                  const int64_t* batch_sizes, int64_t batches, Optimizer optimizer, Distillation distillation) {
+        if (mask) keep<0>(mask);
         double loss = 0;
         for (int64_t batch = 0; batch < batches; ++batch) {
             loss += differentiate(parameters, examples, order, batch_sizes[batch], batch_sizes[batch], distillation);
@@ -54,6 +54,7 @@ class Network {
     }
 
     void logits(const float* parameters, const float* images, int64_t count, float* scores) {
+        keep<0>(parameters);  // which are their own mask
         for (int64_t start = 0; start < count; start += CHUNK) {
             const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start));
             gather(images, nullptr, start, size);
@@ -84,6 +85,7 @@ class Network {
     Lanes input_[GROUPS][PIXELS];
     std::tuple<typename Layers::template State<GROUPS>...> states_;
     float gradient_[PARAMETERS];
+    std::size_t first_ = 0;  // the last layer that keeps no weight: those before it neither matter nor learn
 
     static int groups_of(int images) { return (images + WIDTH - 1) / WIDTH; }
 
@@ -104,9 +106,16 @@ class Network {
     }
 
     template <std::size_t I>
+    void keep(const float* mask) {
+        Layer<I>::keep(mask, std::get<I>(states_));
+        if (std::count(mask, mask + Layer<I>::WEIGHTS, 0.0f) == Layer<I>::WEIGHTS) first_ = I;
+        if constexpr (I < LAST) keep<I + 1>(mask + Layer<I>::PARAMETERS);
+    }
+
+    template <std::size_t I>
     void forward(const float* parameters, const Lanes (*input)[Layer<I>::INPUTS], int groups) {
         auto& state = std::get<I>(states_);
-        Layer<I>::forward(parameters, input, state, groups);
+        if (I >= first_) Layer<I>::forward(parameters, input, state, groups);
         if constexpr (I < LAST) forward<I + 1>(parameters + Layer<I>::PARAMETERS, state.output, groups);
     }
 
@@ -117,7 +126,8 @@ class Network {
         if constexpr (I < LAST)
             backward<I + 1>(parameters + Layer<I>::PARAMETERS, state.output, state.gradient,
                             gradient + Layer<I>::PARAMETERS, groups);
-        Layer<I>::template backward<(I > 0)>(parameters, input, state, input_gradient, gradient, groups);
+        if (I >= first_)
+            Layer<I>::template backward<(I > 0)>(parameters, input, state, input_gradient, gradient, groups);
     }
 
     // Images order[0..size), or start..start + size, each into a lane; lanes that are left over get blank ones.

@@ -91,7 +91,7 @@ inline void for_sums(Body&& body) {
 
 // Of fewer than four channels the sums cost what the products save.
 template <class Input, class Output, bool Rectified>
-struct Convolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Input::CHANNELS >= 4)>> {
+struct DenseConvolution<Input, Output, 3, 3, 2, Rectified, std::enable_if_t<(Input::CHANNELS >= 4)>> {
     static constexpr int INPUTS = Input::SIZE, OUTPUTS = Output::SIZE;
     static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS, WINDOWS = Output::PIXELS;
     static constexpr int TAPS = 9, KERNELS = FILTERS * CHANNELS, WEIGHTS = KERNELS * TAPS;

@@ -1,0 +1,139 @@
+// A convolution as a network has it: by all its weights, or by those that a mask has left.
+#pragma once
+
+#include "convolution.hpp"
+#include "kept.hpp"
+#include "winograd.hpp"
+
+namespace native {
+
+template <class Input, class Output, int KernelHeight, int KernelWidth, int Pool, bool Rectified>
+struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, Pool, Rectified> {
+    using Dense = DenseConvolution<Input, Output, KernelHeight, KernelWidth, Pool, Rectified>;
+    using Dense::INPUTS, Dense::FILTERS, Dense::TAPS, Dense::WEIGHTS, Dense::PARAMETERS;
+    static constexpr int OF_FILTER = WEIGHTS / FILTERS;
+
+    template <int Groups>
+    struct State : Dense::template State<Groups> {
+        std::optional<Places> kept;  // of each filter, where a mask has left few
+        Lanes kept_gradient[PARAMETERS];
+    };
+
+    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found.
+    template <int Groups>
+    static void keep(const float* mask, State<Groups>& state) {
+        if (few_kept(mask, WEIGHTS)) state.kept.emplace(mask, FILTERS, OF_FILTER, OF_FILTER, 1);
+    }
+
+    template <int Groups>
+    static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
+        if (!state.kept) return Dense::forward(parameters, input, state, groups);
+        for (int group = 0; group < groups; ++group)
+            for_tiles([&](auto windows, int filter, int corner, int at) {
+                convolve<windows>(parameters + filter * OF_FILTER, parameters[WEIGHTS + filter], (*state.kept)[filter],
+                                  input[group] + corner, state.output[group] + at, state.largest[group] + at);
+            });
+    }
+
+    // Adds to `gradient` what the images of these groups contribute, and gives the gradient of the input, if Asked.
+    template <bool Asked, int Groups>
+    static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
+                         Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
+        if (!state.kept)
+            return Dense::template backward<Asked>(parameters, input, state, input_gradient, gradient, groups);
+        std::memset(state.kept_gradient, 0, sizeof state.kept_gradient);
+        for (int group = 0; group < groups; ++group) {
+            if constexpr (Asked) std::memset(input_gradient[group], 0, sizeof input_gradient[group]);
+            for_tiles([&](auto windows, int filter, int corner, int at) {
+                Lanes window_gradient[windows][Pool * Pool];
+                unpool<windows>(state.gradient[group] + at, state.largest[group] + at, window_gradient,
+                                state.kept_gradient[WEIGHTS + filter]);
+                Lanes* to = nullptr;
+                if constexpr (Asked) to = input_gradient[group] + corner;
+                differentiate<Asked, windows>(parameters + filter * OF_FILTER, (*state.kept)[filter],
+                                              input[group] + corner, window_gradient,
+                                              state.kept_gradient + filter * OF_FILTER, to);
+            });
+        }
+        LaneSums sums;
+        for (int filter = 0; filter < FILTERS; ++filter) {
+            for (const int place : (*state.kept)[filter])
+                sums.add(gradient[filter * OF_FILTER + place], state.kept_gradient[filter * OF_FILTER + place]);
+            sums.add(gradient[WEIGHTS + filter], state.kept_gradient[WEIGHTS + filter]);
+        }
+        sums.flush();
+    }
+
+   private:
+    // Calls body(windows, filter, corner, at) for tiles of windows side by side: the first pixel that they read of a
+    // channel, their first output. All filters take their turn at a tile: what they read of it stays in the cache.
+    template <class Body>
+    static void for_tiles(Body&& body) {
+        // Registers: one for each pixel of a window and one for a sum over them; a weight.
+        constexpr int AT_ONCE = fitting(REGISTERS - 3, Pool * Pool + 1);
+        for (int row = 0; row < Output::HEIGHT; ++row)
+            in_parts<Output::WIDTH, part_of(Output::WIDTH, AT_ONCE)>([&](auto windows, int column) {
+                for (int filter = 0; filter < FILTERS; ++filter)
+                    body(windows, filter, (row * Input::WIDTH + column) * Pool,
+                         filter * Output::PIXELS + row * Output::WIDTH + column);
+            });
+    }
+
+    // Where a weight of a filter meets the first pixel of a tile.
+    static constexpr int shift(int place) {
+        const int channel = place / TAPS, tap = place % TAPS;
+        return channel * Input::PIXELS + tap / KernelWidth * Input::WIDTH + tap % KernelWidth;
+    }
+
+    static constexpr int pixel_of(int window, int pixel) {
+        return pixel / Pool * Input::WIDTH + window * Pool + pixel % Pool;
+    }
+
+    template <int Windows>
+    static void convolve(const float* weights, float bias, Places::Line kept, const Lanes* input, Lanes* output,
+                         LaneByte* largest) {
+        Lanes block[Windows][Pool * Pool];
+#pragma GCC unroll 32
+        for (int w = 0; w < Windows; ++w)
+#pragma GCC unroll 32
+            for (int pixel = 0; pixel < Pool * Pool; ++pixel) block[w][pixel] = broadcast(bias);
+        for (const int place : kept) {
+            const Lanes weight = broadcast(weights[place]), *pixels = input + shift(place);
+#pragma GCC unroll 32
+            for (int w = 0; w < Windows; ++w)
+#pragma GCC unroll 32
+                for (int pixel = 0; pixel < Pool * Pool; ++pixel)
+                    block[w][pixel] += weight * pixels[pixel_of(w, pixel)];
+        }
+#pragma GCC unroll 32
+        for (int w = 0; w < Windows; ++w) pool<Pool, Rectified>(block[w], output[w], largest[w]);
+    }
+
+    template <int Windows>
+    static void unpool(const Lanes* gradient, const LaneByte* largest, Lanes (&block)[Windows][Pool * Pool],
+                       Lanes& bias_gradient) {
+#pragma GCC unroll 32
+        for (int w = 0; w < Windows; ++w) bias_gradient += unpool_window<Pool>(gradient[w], largest[w], block[w], Pool);
+    }
+
+    template <bool Asked, int Windows>
+    static void differentiate(const float* weights, Places::Line kept, const Lanes* input,
+                              const Lanes (&block)[Windows][Pool * Pool], Lanes* weight_gradient,
+                              Lanes* input_gradient) {
+        for (const int place : kept) {
+            const Lanes weight = broadcast(weights[place]), *pixels = input + shift(place);
+            Lanes products[Windows]{};
+#pragma GCC unroll 32
+            for (int w = 0; w < Windows; ++w)
+#pragma GCC unroll 32
+                for (int pixel = 0; pixel < Pool * Pool; ++pixel) {
+                    products[w] += block[w][pixel] * pixels[pixel_of(w, pixel)];
+                    if constexpr (Asked) input_gradient[shift(place) + pixel_of(w, pixel)] += weight * block[w][pixel];
+                }
+#pragma GCC unroll 32
+            for (int w = 0; w < Windows; ++w) weight_gradient[place] += products[w];
+        }
+    }
+};
+
+}  // namespace native
