@@ -52,6 +52,8 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
         start = time.monotonic()
         if not board.done:
             _make(store, job, board, planned, config)
+        # A request that was repeated, since the server had died before its answer, may have made a run twice.
+        store.end_dead()
         if config.executor == "ray":
             store.end_lost({key: result.run_id for key, result in board.results.items()})
         click.echo(_finish(job, board, time.monotonic() - start))

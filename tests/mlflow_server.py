@@ -18,7 +18,7 @@ def free_port():
 
 @contextmanager
 def server(folder, port, backend=None):
-    """A real MLflow server, on a sqlite file unless another store is given."""
+    """A real MLflow server, on a sqlite file unless another store is given; gives the id of its process group."""
     backend = backend or f"sqlite:///{folder}/server.db"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
@@ -28,6 +28,7 @@ def server(folder, port, backend=None):
         env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # starts in half the time
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         for _ in range(300):
@@ -36,7 +37,7 @@ def server(folder, port, backend=None):
                     break
             except requests.RequestException:
                 time.sleep(0.2)
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()

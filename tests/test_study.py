@@ -296,28 +296,28 @@ def in_experiment(name, kind, status):
     return [run.data.tags["kind"] for run in found if kind in (None, run.data.tags.get("kind"))]
 
 
-def test_a_server_that_goes_away_for_a_while_costs_nothing(study, small, tmp_path, monkeypatch):
+def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, tmp_path, monkeypatch):
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "10")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")  # half as long as by default
 
-    def go_away():
+    def die():
         wait_for(lambda: runs("dense"))
-        first.close()
-        gone.set()
-        time.sleep(1)
-        second.enter_context(server(tmp_path, port))
+        os.killpg(first, signal.SIGKILL)
+        killed.set()
+        time.sleep(3)
+        servers.enter_context(server(tmp_path, port))
 
-    gone = threading.Event()
-    with ExitStack() as first, ExitStack() as second:
-        first.enter_context(server(tmp_path, port))
-        thread = threading.Thread(target=go_away)
+    killed = threading.Event()
+    with ExitStack() as servers:
+        first = servers.enter_context(server(tmp_path, port))
+        thread = threading.Thread(target=die)
         thread.start()
         study(small, "--workers", 2)
         thread.join()
-        assert gone.is_set()
-        assert counts() == (2, 4)
+        assert killed.is_set()
+        assert len(numbers()) == sum(counts()) == 6
         assert runs(status="RUNNING") == []
 
 
@@ -325,6 +325,25 @@ LARGE = """
 import resource
 from multiprocessing import parent_process
 from pathlib import Path
+        for run in [*runs("dense"), *runs("pruned")]:
+            assert len(MlflowClient().list_artifacts(run.info.run_id)) == 7
+
+
+def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, store_uri):
+    """As where a server dies between making a run and saying so."""
+
+    def repeat():
+        wait_for(lambda: runs("dense", status="RUNNING"))
+        (experiment,) = {run.info.experiment_id for run in runs(status=None)}
+        MlflowClient().create_run(experiment, tags={"config_hash": "of nobody's", "kind": "dense"})
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    study(small, "--workers", 2)
+    thread.join()
+    assert runs(status="RUNNING") == []
+    assert [run.data.tags["config_hash"] for run in runs(status="KILLED")] == ["of nobody's"]
+    assert counts() == (2, 4)
 from torch import nn
 
 if parent_process() and Path("full").exists():

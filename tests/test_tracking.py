@@ -11,10 +11,12 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 from mlflow_server import free_port, server
 from postgres_server import postgres
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
 import pruning_study
 from analysis import stores
@@ -226,6 +228,27 @@ class TestServer:
             with pytest.raises(StudyError, match="does not answer"):
                 tracking.connect()
             assert time.monotonic() - start < 10
+
+    def test_that_goes_away_is_asked_again_for_more_than_a_minute(self, store_uri, monkeypatch):
+        """The waits between the attempts of the session that a store uses, as MLflow has made it."""
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+        sessions = []
+
+        def request(session, *_, **__):
+            sessions.append(session)
+            raise requests.ConnectionError
+
+        monkeypatch.setattr(requests.Session, "request", request)
+        uri = "http://127.0.0.1:9"
+        with pytest.raises(StudyError):
+            tracking.Store(MlflowClient(uri), uri, "0", None).find("abc")
+        retry, seconds = sessions[0].get_adapter(uri).max_retries, 0
+        with pytest.raises(MaxRetryError):
+            while True:
+                retry = retry.increment("POST", "/", error=ConnectTimeoutError())
+                seconds += retry.get_backoff_time()
+        assert seconds > 60
 
     def test_that_goes_away_costs_nothing(self, store_uri, monkeypatch, tmp_path):
         """The run is kept in a folder, and `send` sends it once the server is back."""
