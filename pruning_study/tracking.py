@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis import schema, stores
 from analysis.errors import StudyError, first_line
 from analysis.stores import without_password
-from pruning_study import locks
+from pruning_study import locks, scratch
 from pruning_study.interrupts import uninterrupted
 
 FLUSH_SECONDS = 60
@@ -191,13 +191,19 @@ class Store:
         """End as KILLED the runs of this experiment that are RUNNING without a process that makes them.
 
         Their lock is free: that of the config hash, or a job's own. A run on a server may be made where its lock
-        is not seen from here, so there only those count whose maker looked at the same locks.
+        is not seen from here, so there only those count whose maker looked at the same locks. Files that dead
+        processes have left half written on this machine are removed.
 
         Returns
         -------
         list of str
             Their ids.
         """
+        scratch.remove_dead()
+        for part in locks.folder(self.uri).glob("*.part"):
+            with locks.held_if_free(part.with_suffix(".lock")) as free:
+                if free:
+                    part.unlink(missing_ok=True)
         ended = []
         for run in self._search("attributes.status = 'RUNNING'"):
             with self._dead(run) as dead:
@@ -233,7 +239,8 @@ class Store:
                         self._end_killed(run, "its machine was lost")
 
     def _end_killed(self, run: Run, reason: str) -> None:
-        Writer(self.client, self.uri, run.info.run_id, _scratch()).abort("KILLED", reason)
+        with scratch.folder() as folder:
+            Writer(self.client, self.uri, run.info.run_id, folder).abort("KILLED", reason)
 
     def get(self, run_id: str) -> Run:
         """A run by its id.
@@ -264,7 +271,7 @@ class Store:
         own = {schema.KIND: kind, schema.LOCK: lock, schema.HOST: locks.owner(self.uri)}
         with locks.held(self.lock(lock), waiting=""):
             if self.job_run_id:
-                with _ended(Writer(self.client, self.uri, self.job_run_id, _scratch())) as writer:
+                with self._resumed(self.job_run_id) as writer:
                     self._take_up(writer.run_id, name, own)
                     yield writer
                 return
@@ -324,7 +331,7 @@ class Store:
     @contextmanager
     def again(self, run_id: str) -> Iterator["Writer"]:
         """A run that has ended goes on: RUNNING while the block runs, then ended as `run` ends a new one."""
-        with _ended(Writer(self.client, self.uri, run_id, _scratch())) as writer:
+        with self._resumed(run_id) as writer:
             with _one_line(self.uri):
                 self.client.update_run(run_id, "RUNNING")
                 if schema.ERROR in self.client.get_run(run_id).data.tags:
@@ -332,11 +339,16 @@ class Store:
             yield writer
 
     @contextmanager
+    def _resumed(self, run_id: str) -> Iterator["Writer"]:
+        with scratch.folder() as folder, _ended(Writer(self.client, self.uri, run_id, folder)) as writer:
+            yield writer
+
+    @contextmanager
     def _started(self, name: str, tags: Mapping[str, str], job_run_id: str | None) -> Iterator["Writer"]:
         with ExitStack() as ending:
             # An interrupt between making the run and being ready to end it would leave it RUNNING.
             with _one_line(self.uri), uninterrupted():
-                folder = _scratch()
+                folder = ending.enter_context(scratch.folder())
                 run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
                 writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
                 ending.enter_context(_ended(writer))
@@ -430,7 +442,6 @@ class Writer:
                 f"{without_password(self._uri)} did not take run {self.run_id} ({first_line(error)}): it is kept in "
                 f"{kept}; send it with: pruning-study send {kept}"
             ) from error
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def send(self) -> None:
         """Send all there is, end the run as FINISHED, and let the store's errors through."""
@@ -483,8 +494,6 @@ class Writer:
             self._client.set_terminated(self.run_id, status)
         except (*STORE_ERRORS, StudyError) as error:
             log.warning("run %s is left RUNNING: %s", self.run_id, first_line(error))
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def send(folder: Path) -> str:
@@ -565,7 +574,8 @@ def end_job(status: str, reason: str) -> None:
         run = client.get_run(os.environ["MLFLOW_RUN_ID"])
         if run.info.status == "RUNNING":
             client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
-            Writer(client, uri, run.info.run_id, _scratch()).abort(status, reason)
+            with scratch.folder() as folder:
+                Writer(client, uri, run.info.run_id, folder).abort(status, reason)
     except (*STORE_ERRORS, StudyError) as error:
         log.warning("the run of this call could not be ended: %s", first_line(error))
 
@@ -573,9 +583,9 @@ def end_job(status: str, reason: str) -> None:
 @contextmanager
 def artifact(client: MlflowClient, run_id: str, name: str) -> Iterator[Path]:
     """As `Store.artifact`, of any client."""
-    with tempfile.TemporaryDirectory(prefix="pruning-study-") as folder:
+    with scratch.folder() as folder:
         try:
-            path = Path(client.download_artifacts(run_id, name, folder))
+            path = Path(client.download_artifacts(run_id, name, str(folder)))
         except STORE_ERRORS as error:
             raise StudyError(f"run {run_id} has no artifact {name} ({first_line(error)})") from error
         yield path
@@ -712,10 +722,6 @@ def _names(folder: str) -> set[str]:
         return {entry.name for entry in os.scandir(local_file_uri_to_path(folder))}
     except FileNotFoundError:
         return set()
-
-
-def _scratch() -> Path:
-    return Path(tempfile.mkdtemp(prefix="pruning-study-"))
 
 
 def _is_generated(name: str) -> bool:

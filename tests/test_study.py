@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
@@ -44,6 +45,13 @@ def small(write):
 
 
 @pytest.fixture
+def temporary():
+    """A folder whose name is short enough for the sockets that workers make in $TMPDIR."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def study(run_command, store_uri):
     def run(*arguments, code=0):
         result = run_command("study", *arguments)
@@ -61,11 +69,10 @@ def start(*arguments, **settings):
 
 
 def wait_for(condition):
-    for _ in range(600):
-        if condition():
-            return
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
-    pytest.fail("it did not come")
 
 
 def numbers():
@@ -209,14 +216,17 @@ class TestDryRun:
         assert MlflowClient().get_experiment_by_name("nobody made it") is None
 
 
-def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, small, monkeypatch, request):
-    first = start(small, "--workers", 2)
+def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, small, monkeypatch, request, temporary):
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    first = start(small, "--workers", 2, env=environment)
     wait_for(lambda: runs("pruned") and runs(status="RUNNING"))
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
+    assert list(temporary.glob("pruning-study-*"))
     found = sum(counts())
-    output = study(small, "--workers", 2)
+    output, _ = start(small, "--workers", 2, env=environment).communicate()
     assert f"6 runs: {found} found, {6 - found} to make" in output
+    assert list(temporary.glob("pruning-study-*")) == []
     assert counts() == (2, 4)
     assert runs(status="RUNNING") == []
     assert "its process died" in {run.data.tags.get("error") for run in runs(status="KILLED")}
@@ -319,12 +329,6 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, t
         assert killed.is_set()
         assert len(numbers()) == sum(counts()) == 6
         assert runs(status="RUNNING") == []
-
-
-LARGE = """
-import resource
-from multiprocessing import parent_process
-from pathlib import Path
         for run in [*runs("dense"), *runs("pruned")]:
             assert len(MlflowClient().list_artifacts(run.info.run_id)) == 7
 
@@ -344,6 +348,12 @@ def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, sto
     assert runs(status="RUNNING") == []
     assert [run.data.tags["config_hash"] for run in runs(status="KILLED")] == ["of nobody's"]
     assert counts() == (2, 4)
+
+
+LARGE = """
+import resource
+from multiprocessing import parent_process
+from pathlib import Path
 from torch import nn
 
 if parent_process() and Path("full").exists():

@@ -332,6 +332,29 @@ os._exit(9)
         (dead,) = tracking.connect().end_dead()
         assert tracking.connect().get(dead).info.status == "KILLED"
 
+    @pytest.mark.parametrize("dead", [True, False])
+    def test_what_a_dead_process_has_half_saved_is_removed(self, store_uri, dead):
+        writes = """
+import sys, time
+from pruning_study import tracking
+store = tracking.connect()
+with store.making("abc"):
+    store.saved_training("abc").with_suffix(".part").touch()
+    print("written", flush=True)
+    time.sleep(60)
+"""
+        store = tracking.connect()
+        part = store.saved_training("abc").with_suffix(".part")
+        process = subprocess.Popen([sys.executable, "-c", writes], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "written\n"
+        if dead:
+            process.kill()
+            process.wait()
+        store.end_dead()
+        assert part.exists() == (not dead)
+        process.kill()
+        process.wait()
+
     def test_on_a_server_only_those_whose_locks_are_seen_from_here_count(self, store_uri, tmp_path, monkeypatch):
         port = free_port()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
