@@ -20,7 +20,7 @@ from pruning_study.recipes import Phase
 from pruning_study.settings import PruneSetting
 from pruning_study.text_tables import text_table
 from pruning_study.training import fit
-from pruning_study.workers import cores
+from pruning_study.workers import worth
 
 
 def show(file: Path, config: StudyConfig) -> str:
@@ -40,7 +40,7 @@ def show(file: Path, config: StudyConfig) -> str:
     store = tracking.existing(config.experiment)
     found = plan.found(store, planned.steps) if store else {}
     left = [step for step in planned.steps if step.config_hash not in found]
-    return _grid_table(planned, found, measured_pace(planned, left), config.workers or cores())
+    return _grid_table(planned, found, measured_pace(planned, left), worth(config.workers, len(left)))
 
 
 def measured_pace(planned: Plan, steps: Sequence[Step]) -> Pace:

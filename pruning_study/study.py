@@ -20,7 +20,7 @@ from pruning_study.plan import Plan
 from pruning_study.progress import Progress, duration
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import Store, Writer
-from pruning_study.workers import Died, SharedArray, Workers, cores
+from pruning_study.workers import Died, SharedArray, Workers, worth
 
 MOST_ERRORS = 20
 SECONDS_BETWEEN_METRICS = 60
@@ -100,7 +100,7 @@ def _make(store: Store, job: Writer, board: Board, planned: Plan, config: StudyC
 def _executor(store: Store, config: StudyConfig, left: int) -> tuple[Callable, Callable]:
     """What shares an array among workers, and what makes them of a Maker and of what shows their lines."""
     if config.executor == "processes":
-        return SharedArray, partial(Workers, min(config.workers or cores(), left))
+        return SharedArray, partial(Workers, worth(config.workers, left))
     try:
         from pruning_study import cluster
     except ModuleNotFoundError as error:

@@ -2,8 +2,10 @@
 
 import ctypes
 import io
+import math
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,9 +32,36 @@ def start_server() -> None:
     forkserver.ensure_running()
 
 
+def worth(wanted: int | None, tasks: int) -> int:
+    """How many workers pay: as many as are wanted, else one for each core, and no more than there are tasks."""
+    return max(1, min(wanted or cores(), tasks))
+
+
 def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The number of cores that this process may use, by its affinity and by what its control groups grant it."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min(here, granted_cores()))
+
+
+def granted_cores(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """As many cores as control groups (version 2) grant this process the time of; infinite where they set no limit.
+
+    Parameters
+    ----------
+    own : Path
+        The file that names the group of this process.
+    root : Path
+        The folder of all groups; each has its limit in `cpu.max`, microseconds in so many or `max`, and is held to
+        those above it.
+    """
+    granted = [math.inf]
+    with suppress(OSError):
+        for name in re.findall(r"^0::/(.*)$", own.read_text(), re.MULTILINE):
+            for group in (root / name, *(root / name).parents):
+                with suppress(OSError, ValueError):
+                    time_granted, period = (group / "cpu.max").read_text().split()
+                    granted.append(float(time_granted) / float(period))
+    return min(granted)
 
 
 class Died(NamedTuple):

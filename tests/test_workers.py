@@ -1,3 +1,4 @@
+import math
 import os
 import signal
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning_study.workers import Died, SharedArray, Workers
+from pruning_study.workers import Died, SharedArray, Workers, granted_cores, worth
 
 
 def act(task):
@@ -38,6 +39,43 @@ def done(workers, count):
     while len(results) < count:
         results += workers.results()
     return results
+
+
+def test_there_are_as_many_as_the_process_may_use_cores():
+    allowed = os.sched_getaffinity(0)
+    assert worth(None, 1000) == len(allowed)
+    try:
+        os.sched_setaffinity(0, {max(allowed)})
+        assert worth(None, 1000) == 1
+        assert worth(3, 1000) == 3
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(("wanted", "tasks", "count"), [(5, 2, 2), (2, 5, 2), (5, 0, 1)])
+def test_there_are_no_more_than_tasks(wanted, tasks, count):
+    assert worth(wanted, tasks) == count
+
+
+@pytest.mark.parametrize(
+    ("limits", "granted"),
+    [
+        ({}, math.inf),
+        ({"a/b": "max 100000"}, math.inf),
+        ({"a/b": "150000 100000"}, 1.5),
+        ({"a": "50000 100000", "a/b": "max 100000", "a/c": "1000 100000"}, 0.5),
+        ({".": "20000 10000", "a/b": "max 100000"}, 2),  # as a container sees its own limit
+        ({"a/b": "no limit"}, math.inf),
+    ],
+)
+def test_a_control_group_is_held_to_its_limit_and_to_those_above_it(tmp_path, limits, granted):
+    own, root = tmp_path / "cgroup", tmp_path / "groups"
+    own.write_text("4:memory:/elsewhere\n0::/a/b\n")
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "c").mkdir()
+    for group, limit in limits.items():
+        (root / group / "cpu.max").write_text(f"{limit}\n")
+    assert granted_cores(own, root) == granted
 
 
 def test_each_worker_does_one_task_after_the_other():
