@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,28 @@ def test_another_experiment_names_mlflows_own_option(first, mlflow_run):
     result = mlflow_run("-e", "prune", "-P", "experiment=other")
     assert result.returncode == 1
     assert "--experiment-name other" in result.stderr
+
+
+def test_a_study_is_one_run_with_its_runs_below_it(mlflow_run, folder, tiny_npz):
+    grid = (
+        f"datasets: [{tiny_npz}]\npruners: [mp]\nratios: [2]\nseeds: 0-1\noverrides: {{epochs: 1, fine_tune_epochs: 1}}"
+    )
+    file = tiny_npz.with_name("grid.yaml")
+    file.write_text(grid)
+    arguments = ("-e", "study", "-P", f"file={file}", "-P", "workers=2", "--experiment-name", "a study")
+    result = mlflow_run(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert "4 runs: 0 found, 4 to make" in result.stdout
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("a study").experiment_id
+    made = client.search_runs([experiment])
+    assert Counter(run.data.tags["kind"] for run in made) == {"study": 1, "dense": 2, "pruned": 2}
+    assert {run.info.status for run in made} == {"FINISHED"}
+    (study,) = client.search_runs([experiment], "tags.kind = 'study'")
+    assert (study.info.run_name, study.data.params["workers"]) == ("study: grid", "2")
+    assert {run.data.tags["mlflow.parentRunId"] for run in made if run.data.tags["kind"] == "pruned"} == {
+        study.info.run_id
+    }
+    assert {"grid.yaml", "runs.csv"} == {item.path for item in client.list_artifacts(study.info.run_id)}
+
+    assert "4 runs: 4 found, 0 to make" in mlflow_run(*arguments).stdout
