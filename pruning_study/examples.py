@@ -40,9 +40,12 @@ class Normalization(NamedTuple):
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8, or float in [0, 1], [N, C, H, W] -> float32, normalised."""
-        images = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
+        # In place on one copy: a data set of floats is large, and each worker makes its own.
+        pixels = images.to(torch.float32, copy=True)
+        if images.dtype == torch.uint8:
+            pixels.div_(255)
         mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in self)
-        return (images - mean) / std
+        return pixels.sub_(mean).div_(std)
 
     @property
     def black(self) -> Tensor:
@@ -60,7 +63,7 @@ def to_device(
     """Examples of uint8 [N, C, H, W] images and int64 [N] labels, the images in this layout."""
     # Arrays that a cluster shares are read-only, which torch does not know.
     images, labels = np.require(images, requirements="W"), np.require(labels, requirements=["C", "W"])
-    normalised = in_layout(normalization(torch.from_numpy(images).to(device)), memory_format)
+    normalised = normalization(in_layout(torch.from_numpy(images).to(device), memory_format))
     return Examples(normalised, torch.from_numpy(labels).to(device))
 
 

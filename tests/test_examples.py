@@ -1,4 +1,8 @@
+import re
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from pruning_study.examples import Examples, Normalization, flip_crop, generator, shuffled_batches, to_device
@@ -15,6 +19,32 @@ def test_floats_in_0_to_1_are_normalised_as_bytes_are():
     normalization = Normalization([0.3], [0.4])
     images = torch.randint(0, 256, (2, 1, 4, 4), dtype=torch.uint8)
     torch.testing.assert_close(normalization(images), normalization(images / 255))
+
+
+def test_normalization_leaves_what_it_is_given():
+    images = torch.full((1, 1, 2, 2), 0.5)
+    Normalization([0.3], [0.4])(images)
+    assert images.unique().tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("memory_format", "strides"), [(torch.channels_last, (12, 1, 6, 3)), (torch.contiguous_format, (12, 4, 2, 1))]
+)
+def test_images_lie_in_the_layout_that_is_asked_for(memory_format, strides):
+    images, labels = np.zeros((5, 3, 2, 2), np.uint8), np.zeros(5, np.int64)
+    normalization = Normalization([0.0] * 3, [1.0] * 3)
+    assert to_device(images, labels, normalization, "cpu", memory_format).images.stride() == strides
+
+
+def test_normalising_a_data_set_takes_little_more_memory_than_it():
+    def peak():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+    images, labels = np.ones((20_000, 1, 40, 40), np.uint8), np.zeros(20_000, np.int64)
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what the process has now
+    before = peak()
+    examples = to_device(images, labels, Normalization([0.5], [0.5]), "cpu")
+    assert peak() - before < 1.5 * examples.images.nbytes
 
 
 def test_streams_are_seeded_and_independent():
