@@ -78,6 +78,32 @@ def recommend(experiment: str | None, max_accuracy_loss: float, max_alpha: float
 
 @cli.command()
 @_EXPERIMENT
+@click.option("--dataset", metavar="NAME", help="Its runs alone.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("frames"), show_default=True, help="Folder.")
+def export(experiment: str | None, dataset: str | None, output: Path) -> None:
+    """Write an experiment to a folder of small files, from which `report --frames` needs no tracking server."""
+    from analysis import frames, pull
+
+    study = pull.study(experiment)
+    if dataset is not None:
+        study = frames.of_dataset(study, dataset)
+    written = frames.write(study, pull.predictions, output)
+    size = sum((output / path).stat().st_size for path in written)
+    click.echo(
+        f"{len(study.runs):,} pruned and {len(study.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
+    )
+
+
+@cli.command()
+@_EXPERIMENT
+@click.option(
+    "--frames",
+    "folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FOLDER",
+    help="What `export` wrote, in place of an experiment; several folders are one study.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder.")
 @click.option(
     "--confidence",
@@ -98,16 +124,27 @@ def recommend(experiment: str | None, max_accuracy_loss: float, max_alpha: float
     help="Send nothing back to MLflow.",
 )
 def report(
-    experiment: str | None, output: Path, confidence: float, variance: Literal["welch", "pooled"], no_log: bool
+    experiment: str | None,
+    folders: tuple[Path, ...],
+    output: Path,
+    confidence: float,
+    variance: Literal["welch", "pooled"],
+    no_log: bool,
 ) -> None:
-    """Write the report of an experiment: statistics, tables, figures and a page."""
-    from analysis import report
+    """Write the report of an experiment: statistics, tables, figures and a page. Of files, nothing is logged."""
+    if folders and experiment:
+        raise click.UsageError("--frames takes the place of --experiment: leave one of them out")
+    from analysis import frames, report
 
-    result = report.report(experiment, confidence=confidence, variance=variance)
+    if folders:
+        study, predictions = frames.read(folders)
+        result = report.of_runs(study.runs, predictions, confidence=confidence, variance=variance)
+    else:
+        result = report.report(experiment, confidence=confidence, variance=variance)
     written = report.write(result, output)
     click.echo(result.verdict)
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
-    if not no_log:
+    if not (no_log or folders):
         click.echo(f"run {report.log(written, output, experiment, None)}")
 
 

@@ -1,5 +1,6 @@
 """NumPy archives, .npz, read without pickle."""
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -10,7 +11,17 @@ import numpy as np
 from analysis.errors import StudyError
 
 # What NumPy and zipfile raise where a file is truncated, damaged or something else.
-_FAULTS = (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:

@@ -1,0 +1,54 @@
+"""Makes the tables, figures and page of every study in this folder anew from its frames: no tracking store, no GPU."""
+
+import time
+from pathlib import Path
+
+import click
+
+from analysis import files, frames, report
+from analysis.errors import StudyError
+
+# A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
+# makes those.
+KEPT = {".csv", ".md", ".png"}
+
+
+@click.command()
+@click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
+def main(studies: tuple[Path, ...]) -> None:
+    """Make what is beside `frames/` anew, in STUDIES or in every study of this folder."""
+    try:
+        for study in studies or found(Path(__file__).parent):
+            start = time.perf_counter()
+            click.echo(f"{study}: {len(rebuild(study, study))} files, {time.perf_counter() - start:.0f} s")
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def found(results: Path) -> list[Path]:
+    """The studies of a folder: what holds `frames/`."""
+    return sorted(path.parent for path in results.rglob("frames") if path.is_dir())
+
+
+def rebuild(study: Path, output: Path) -> list[Path]:
+    """Write the report of `frames/` in a study's folder, of all folders in it that `pruning-analysis export` wrote.
+
+    Returns
+    -------
+    list of Path
+        The files written, relative to `output`.
+    """
+    folders = sorted(path.parent for path in (study / "frames").rglob(frames.CONTENTS))
+    if not folders:
+        raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
+    read, predictions = frames.read(folders)
+    made = report.of_runs(read.runs, predictions)
+    with files.aside(output) as folder:
+        for path in report.write(made, folder):
+            if path.suffix not in KEPT:
+                (folder / path).unlink()
+        return files.written(folder)
+
+
+if __name__ == "__main__":
+    main()
