@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -128,6 +129,10 @@ class TestSchedules:
         made(whole, 12)
         columns = ["anchor", "epsilon", "ramp", "distill"]
         assert broken.trials()[columns].equals(whole.trials()[columns])
+
+    def test_other_anchors_are_another_space(self):
+        other = [replace(self.SPACE, **changed).digest for changed in ({"ramp": 0.4}, {"distill": 0.0})]
+        assert len({self.SPACE.digest, *other}) == 3
 
     def test_a_point_without_ramp_is_one_shot(self):
         assert Point(1e-3, 10.0).options == {"epsilon": 1e-3, "schedule": "one-shot", "distill": 0.0}

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import made_up_tuning
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import colormaps
 from matplotlib.collections import PathCollection
@@ -86,7 +87,9 @@ def test_trials_are_coloured_by_their_ramps_where_these_differ():
 
 
 def test_a_legend_wider_than_its_panel_leaves_the_panels_their_width():
-    figure = tuning_figures.schedule(scheduled())
+    made = scheduled()
+    gradual = made.trials.iloc[:3].assign(anchor=["lambda cubic", "MP cubic", "GP cubic"], ramp=0.5)
+    figure = tuning_figures.schedule(replace(made, trials=pd.concat([made.trials, gradual], ignore_index=True)))
     figure.draw_without_rendering()
     left, right = (axes.get_position() for axes in figure.axes[:2])
     assert right.x0 - left.x1 < 0.05
