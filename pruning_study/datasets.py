@@ -132,7 +132,9 @@ def normalization(images: np.ndarray) -> tuple[list[float], list[float]]:
     values = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
-        share = np.bincount(images[:, channel].ravel(), minlength=256) / images[:, channel].size
+        # Some at a time: bincount makes eight bytes of each.
+        parts = (images[start : start + 1000, channel].ravel() for start in range(0, len(images), 1000))
+        share = sum(np.bincount(part, minlength=256) for part in parts) / images[:, channel].size
         means.append(float(share @ values))
         deviations.append(float(np.sqrt(share @ np.square(values - means[-1]))) or 1.0)
     return means, deviations
