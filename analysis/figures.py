@@ -3,7 +3,8 @@
 Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
 Algorithm". A figure with nothing to show is None. One that fixes a data set, model or pruner takes the paper's
 (cifar10, resnet56, mp) where it is there, else the one with most runs, and its title names it. `settings` are
-the further params that tell the study's cells apart, such as epsilon; they become part of the labels.
+the further params that tell the study's cells apart, such as epsilon; they become part of the labels. Where all of
+them would take more than eight panels, those of `cells.main_setting` are drawn, and the title says so.
 """
 
 import textwrap
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from analysis import schema
-from analysis.cells import CELL, CONTROL
+from analysis.cells import CELL, CONTROL, main_setting, said
 from analysis.intensification import alpha, at_chance, correlation, mean_interval, recall_balance
 from analysis.published import rank
 
@@ -29,7 +30,7 @@ NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
 _LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _SHAPES = "osD^vPX"
 DPI = 120
-_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
 
 _MODEL_OF = {"mnist": "lenet5", "fashion-mnist": "lenet5"}
 _MEANINGS = {"mp": "magnitude", "gp": "gradient", "up": "undecayed", "rp": "random", CONTROL: "not pruned"}
@@ -38,6 +39,7 @@ _TRADEOFF_RATIOS = {2.0, 4.0, 6.0, 8.0, 10.0}
 _PAGE_WIDTH = 12.0  # inches
 _SLOT_WIDTH = 0.46  # inches for a ratio
 _MOST_CLASSES = 100
+_MOST_PANELS = 8
 _LONGEST_NAME = 28
 
 
@@ -308,6 +310,7 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> tuple[dict[
         of_datasets = cells.groupby(schema.DATASET)
         cells = pd.concat(_usual(rows, schema.MODEL, _MODEL_OF.get(name, "resnet56")) for name, rows in of_datasets)
     columns = [schema.DATASET, schema.MODEL] if varied == schema.DATASET else [varied]
+    cells, which = _few(cells, [*columns, *settings], settings)
     grouped = list(cells.sort_values(schema.RATIO).groupby([*columns, *settings], dropna=False))
     if len(grouped) < (1 if varied == schema.PRUNER else 2):
         return {}, ""
@@ -315,8 +318,16 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> tuple[dict[
     fixed = [c for c in (schema.DATASET, schema.MODEL, schema.PRUNER) if c != varied and cells[c].nunique() == 1]
     return (
         {_label(key, len(columns), settings): rows for key, rows in grouped},
-        ", ".join(cells[column].iloc[0] for column in fixed),
+        ", ".join([*(cells[column].iloc[0] for column in fixed), *which]),
     )
+
+
+def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The cells, or those of one setting where all would be too many panels; and words that say so."""
+    if cells.groupby(columns, dropna=False).ngroups <= _MOST_PANELS:
+        return cells, []
+    main = main_setting(cells, settings)
+    return main, ["one of several settings"] if len(main) < len(cells) else []
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
@@ -328,8 +339,8 @@ def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
 
 def _label(key: tuple[Any, ...], names: int, settings: Sequence[str]) -> str:
     named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in key[:names]]
-    told = [f"{name} {value}" for name, value in zip(settings, key[names:], strict=True) if pd.notna(value)]
-    return "\n".join([", ".join(named), *told])
+    how, others = said(dict(zip(settings, key[names:], strict=True)), settings)
+    return "\n".join([", ".join(named), *([" ".join(how)] if how else []), *others])
 
 
 def _place(value: Any) -> tuple[Any, ...]:
@@ -557,7 +568,7 @@ def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
     for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
         if text:
             drawn = axes.text(place, height, text, va=end, ha="center", fontsize=8, color=ABOVE)
-            drawn.set(transform=axes.get_xaxis_transform(), bbox=_PAPER)
+            drawn.set(transform=axes.get_xaxis_transform(), bbox=PAPER)
 
 
 def _draw_points(
@@ -578,7 +589,7 @@ def _draw_points(
     )
     if outside := _outside(points["after"], limits[1]):
         text += f"\n{outside} outside"
-    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=_PAPER)
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=PAPER)
     axes.set(xlim=limits[0], ylim=limits[1])
     axes.tick_params(labelsize=7.5)
     axes.grid(alpha=0.3)

@@ -323,12 +323,12 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         row = dict(zip(keys, of_pair, strict=True))
         row[schema.RATIO] = f"{row[schema.RATIO]:g}"
         row |= {"primary": "yes" if outcomes["primary"].any() else "", "n": str(outcomes["n"].max())}
-        row |= {_TITLES[of["outcome"]]: _text(of) for of in outcomes.to_dict("records")}
+        row |= {TITLES[of["outcome"]]: _text(of) for of in outcomes.to_dict("records")}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-_TITLES = {
+TITLES = {
     ACCURACY: "accuracy, points",
     WEAKEST: "weakest recall, points",
     LOSS: "largest loss, points",

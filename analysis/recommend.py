@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 
 from analysis import pull, schema
-from analysis.cells import CONTROL, Predictions, cells, settings
+from analysis.cells import CONTROL, Predictions, cells, method, pruners_own, settings
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import LEVEL
 from analysis.intensification import alpha, alpha_new, mean_interval, recall_balance
 from analysis.verdict import to_know
 
 _CRITERIA = 2
+_METHODS = {
+    schema.SCHEDULE: [schema.RAMP, schema.RAMP_STEPS, schema.REGROW],
+    schema.DISTILL: [schema.TEMPERATURE],
+}
 
 
 class Limits(NamedTuple):
@@ -33,9 +37,9 @@ class Recommendation(NamedTuple):
     verdict : str
         One sentence or two.
     tried : DataFrame
-        A row for each pruner (and setting, where an experiment has several) and ratio, up to its first failure:
-        pruner, settings, ratio, n (seeds), loss, loss_high, alpha, alpha_new, alpha_new_high, all on validation
-        images; `_high` are the corrected one-sided bounds; fails, by how much, empty where both are met.
+        A row for each method, a pruner with its schedule, distillation and other settings, and ratio, up to its first
+        failure: pruner, settings, ratio, n (seeds), loss, loss_high, alpha, alpha_new, alpha_new_high, all on
+        validation images; `_high` are the corrected one-sided bounds; fails, by how much, empty where both are met.
     notes : list of str
         Sentences on what was left out.
     """
@@ -72,7 +76,7 @@ def recommend(
     max_alpha: float = 1.0,
     tracking_uri: str | None = None,
 ) -> list[Recommendation]:
-    """Choose pruner and ratio on validation images, and report the choice on test images.
+    """Choose pruner, schedule, distillation and ratio on validation images, and report the choice on test images.
 
     Parameters
     ----------
@@ -127,11 +131,11 @@ def _of_model(
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     passed = frame[frame["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
     if passed.empty:
-        reasons = "; ".join(f"{_named(row, way)} at ratio {row[schema.RATIO]:g}: {row['fails']}" for row in tried)
+        reasons = "; ".join(f"{method(row, way[1:])} at ratio {row[schema.RATIO]:g}: {row['fails']}" for row in tried)
         verdict = f"{name}: no ratio surely keeps within both limits. {reasons}."
     else:
         chosen = runs[runs["run_id"].isin(passed.iloc[0]["run_ids"])]
-        verdict = f"{name}: {_chosen(passed.iloc[0], way)} {_on_test(chosen, runs, way)}"
+        verdict = f"{name}: {_chosen(passed.iloc[0], way, command(chosen.iloc[0]))} {_on_test(chosen, runs, way)}"
     return Recommendation(verdict, frame.drop(columns="run_ids"), notes)
 
 
@@ -241,17 +245,22 @@ def _exceeds(name: str, high: float, limit: float) -> str:
     return f"{name} may be {high:.3f}, {high - limit:.3f} above {limit:g}" if high > limit else ""
 
 
-def _named(row: Mapping[str, object], way: list[str]) -> str:
-    """The pruner and, where there are several, its settings."""
-    others = ", ".join(f"{name} {row[name]}" for name in way[1:] if pd.notna(row[name]))
-    return f"{row[schema.PRUNER]} ({others})" if others else str(row[schema.PRUNER])
+def command(run: Mapping[str, object]) -> str:
+    """The options of `prune` that say how a run was pruned and fine-tuned; all else is as in its dense run."""
+    options = [schema.PRUNER, schema.RATIO, schema.EPSILON, schema.GRADIENT_OBJECTIVE]
+    for name, of in _METHODS.items():
+        if run.get(name, schema.PAPERS[name]) != schema.PAPERS[name]:
+            options += [name, *of]
+    given = {name: run[name] for name in options if name in run and pd.notna(run[name])}
+    given[schema.RATIO] = f"{run[schema.RATIO]:g}"
+    return " ".join(["prune", *(f"--{name.replace('_', '-')} {value}" for name, value in given.items())])
 
 
-def _chosen(row: pd.Series, way: list[str]) -> str:
+def _chosen(row: pd.Series, way: list[str], how: str) -> str:
     return (
-        f"prune with {_named(row, way)} at ratio {row[schema.RATIO]:g}. On validation images of {row['n']} seeds, "
-        f"which chose it, accuracy falls by {row['loss']:.3f} (at most {row['loss_high']:.3f}) and alpha on new images "
-        f"is {row['alpha_new']:.2f} (at most {row['alpha_new_high']:.2f})."
+        f"prune with {method(row, way[1:])} at ratio {row[schema.RATIO]:g} ({how}). On validation images of "
+        f"{row['n']} seeds, which chose it, accuracy falls by {row['loss']:.3f} (at most {row['loss_high']:.3f}) and "
+        f"alpha on new images is {row['alpha_new']:.2f} (at most {row['alpha_new_high']:.2f})."
     )
 
 
@@ -266,8 +275,9 @@ def _on_test(chosen: pd.DataFrame, runs: pd.DataFrame, way: list[str]) -> str:
     loss = _mean_and_interval(chosen["accuracy_before"] - chosen["accuracy_after"])
     none = runs[runs[schema.PRUNER] == CONTROL]
     for name in way[1:]:
-        # A setting that concerns pruning alone is missing in the control, or `none`.
-        none = none[none[name].isna() | none[name].isin([CONTROL, chosen[name].iloc[0]])]
+        if name not in pruners_own(runs, way[1:]):
+            value = chosen[name].iloc[0]
+            none = none[none[name].isna() if pd.isna(value) else none[name] == value]
     beside = chosen.merge(none.drop_duplicates("dense_run_id"), on="dense_run_id", suffixes=("", "_none"))
     if beside.empty:
         against = f"there is no control {CONTROL} to compare with"

@@ -17,7 +17,19 @@ from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis import cells, comparisons, figures, files, pull, schema, tables, tuning_figures, tuning_results
+from analysis import (
+    cells,
+    comparisons,
+    figures,
+    files,
+    methods,
+    methods_figures,
+    pull,
+    schema,
+    tables,
+    tuning_figures,
+    tuning_results,
+)
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import Variance
 from analysis.intensification import unbalanced
@@ -138,12 +150,17 @@ def of_runs(
         for name, figure in tuning_figures.figures(tuning).items()
     }
     drawn |= searched
+    against = methods.compare(runs, predictions) if {*schema.PAPERS} & {*settings} else pd.DataFrame()
+    if len(against):
+        drawn |= methods_figures.figures(against)
     for figure in drawn.values():
         # The layout moves a little at every drawing: settled once, all files show the same picture.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     csv = {"alpha.csv": alphas, "cells.csv": of_cells, "tests.csv": tests, "comparison.csv": compared}
     csv |= {f"table_{number:02}.csv": table for number, table in printed.items() if number <= 11 or len(table)}
+    if len(against):
+        csv["methods.csv"] = against
     notes = list(dict.fromkeys(_notes(runs, alphas, of_cells, tests, compared)))
     return Report(
         title=f"What pruning cost each class: {', '.join(dict.fromkeys(runs[schema.DATASET]))}",
@@ -151,7 +168,7 @@ def of_runs(
         to_know=to_know(runs),
         csv=csv,
         figures=drawn,
-        sections=list(_sections(runs, of_cells, settings, tests, printed, compared, drawn, tunings, notes)),
+        sections=list(_sections(runs, of_cells, settings, tests, printed, compared, against, drawn, tunings, notes)),
     )
 
 
@@ -168,6 +185,7 @@ def _sections(
     tests: pd.DataFrame,
     printed: dict[int, pd.DataFrame],
     compared: pd.DataFrame,
+    against: pd.DataFrame,
     drawn: dict[str, Figure],
     tunings: Sequence[Tuning],
     notes: list[str],
@@ -176,6 +194,9 @@ def _sections(
         return [drawn[name] for name in names if name in drawn]
 
     yield Section("Accuracy against distortion", [_TRADEOFF, *pictures("figure_13")])
+    if len(against):
+        pages = [figure for name, figure in drawn.items() if name.startswith("methods_")]
+        yield Section("One shot or gradually, with a teacher or without", [_METHODS, methods.shown(against), *pages])
     yield Section("What each class lost", [_PER_CLASS, *pictures("recall_change")])
     supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
     balanced = not supports.size or not unbalanced(supports).any()
@@ -205,6 +226,15 @@ _TRADEOFF = (
     "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
     "the classes' recall balance (recall minus accuracy, over accuracy) after pruning on that before: above 1 the weak "
     "classes fell further behind than the accuracy explains."
+)
+_METHODS = (
+    "Each method against its baseline on the same dense networks, the difference of the first minus the second with "
+    "its 95 % interval: a schedule against one shot, fine-tuning by the dense network's soft predictions against the "
+    "labels alone, a pruner against magnitude pruning; all else is the same. * says that p is below .05 by Holm's "
+    "correction: the primary comparison, which the study was made for, has a level of its own (accuracy, weakest "
+    "recall, alpha on new images), all others share one. The weakest recall is the lowest of a network's classes, the "
+    "largest loss the most that a class's recall fell. Pairs with a network at chance have no alpha; n is then less. "
+    "methods.csv has p, effect sizes and the smallest difference that would have been detected."
 )
 _PER_CLASS = "Mean change of recall of each class, the worst first."
 _CELLS = (

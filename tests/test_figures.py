@@ -225,6 +225,25 @@ def test_settings_become_panels_of_their_own():
     assert lines == ["mp (magnitude), n 2", "up (undecayed), epsilon 0.0005, n 2", "up (undecayed), epsilon 0.01, n 2"]
 
 
+def test_where_all_settings_are_too_many_panels_the_main_one_is_drawn():
+    def study(*distills):
+        made = [
+            networks([1.0, 1.1], pruner=pruner).assign(schedule=schedule, distill=distill)
+            for pruner in ("mp", "gp")
+            for schedule in ("cubic", "one-shot")
+            for distill in distills
+        ]
+        return pd.concat(made)
+
+    names = ["distill", "schedule"]
+    few = figures.tradeoff(study("0.0", "0.5"), names)
+    assert len(few.axes[0].get_legend_handles_labels()[1]) == 8
+    assert "mp (magnitude), cubic distill 0.5, n 2" in few.axes[0].get_legend_handles_labels()[1]
+    many = figures.tradeoff(study("0.5", "0.0", "0.9"), names)
+    assert many.axes[0].get_legend_handles_labels()[1] == ["mp (magnitude), n 2", "gp (gradient), n 2"]
+    assert many.get_suptitle().replace("\n", " ").endswith("one of several settings")
+
+
 def test_an_interval_is_drawn_from_end_to_end_in_the_colour_of_its_mark():
     alphas = pd.concat(
         [networks([1.0, 1.0], ratio=ratio) for ratio in (2.0, 4.0, 10.0)] + [networks([0.6], ratio=50.0)]

@@ -120,7 +120,10 @@ def known(store) -> recommend.Recommendation:
 
 
 def test_the_largest_ratio_that_is_reached_without_a_failure(known):
-    assert known.verdict.startswith("net on pets: prune with up at ratio 10. On validation images of 4 seeds")
+    assert known.verdict.startswith(
+        "net on pets: prune with up at ratio 10 (prune --pruner up --ratio 10 --epsilon 0.0005). On validation images "
+        "of 4 seeds"
+    )
     # One image of 120 more is wrong in every seed.
     assert "accuracy falls by 0.008 (at most 0.008)" in known.verdict
     tried = [tuple(row) for row in known.tried[["pruner", "ratio"]].itertuples(index=False)]
@@ -184,10 +187,59 @@ def test_one_seed_recommends_nothing(store):
 
 def test_settings_are_told_apart_and_runs_without_predictions_counted(store):
     (found,) = recommend.recommend("mixed", max_alpha=1.05, tracking_uri=store.uri)
-    assert "prune with up (epsilon 0.0005) at ratio 2. On validation images of 3 seeds" in found.verdict
+    assert (
+        "prune with up (epsilon 0.0005) at ratio 2 (prune --pruner up --ratio 2 --epsilon 0.0005). On" in found.verdict
+    )
+    assert "On validation images of 3 seeds" in found.verdict
     assert "there is no control none to compare with" in found.verdict
     note = "1 of 4 runs of up at ratio 2 left out, without val_predictions.npz of the images of their dense run."
     assert found.notes == [note] * 2
+
+
+ONE_SHOT = {"schedule": "one-shot", "distill": "0.0"}
+CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false", "distill": "0.0"}
+DISTILLED = {"distill": "0.5", "temperature": "2.0"}
+
+
+def test_schedules_and_distillations_are_methods_of_their_own(store):
+    """One shot passes at 2, gradually with a teacher at 10, the control with it loses three images more."""
+    gradual = store.experiment("gradual")
+    for seed in range(SEEDS):
+        dense = store.dense(gradual, seed)
+        store.pruned(gradual, dense, seed, "none", 1.0, (0, 0, 0), **ONE_SHOT)
+        store.pruned(gradual, dense, seed, "none", 1.0, (0, 0, 0), on_test=(1, 1, 1), **ONE_SHOT | DISTILLED)
+        store.pruned(gradual, dense, seed, "mp", 2.0, (0, 0, 0), **ONE_SHOT)
+        store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 10), **ONE_SHOT)
+        store.pruned(gradual, dense, seed, "mp", 10.0, (0, 0, 8), **CUBIC)
+        store.pruned(gradual, dense, seed, "mp", 10.0, (1, 0, 0), **CUBIC | DISTILLED)
+    (found,) = recommend.recommend("gradual", max_alpha=1.05, tracking_uri=store.uri)
+    assert found.verdict.startswith(
+        "net on pets: prune with mp cubic distill 0.5 at ratio 10 (prune --pruner mp --ratio 10 --schedule cubic "
+        "--ramp 0.5 --ramp-steps 1 --regrow false --distill 0.5 --temperature 2.0). On validation"
+    )
+    # One image of 120 is wrong that was right, two fewer than with the control that had the same teacher.
+    assert (
+        "On test images accuracy falls by 0.008 (0.008 to 0.008), -0.017 (-0.017 to -0.017) below none's"
+        in found.verdict
+    )
+    tried = found.tried[["schedule", "distill", "ratio"]].itertuples(index=False, name=None)
+    assert sorted(tried) == [
+        ("cubic", "0.0", 10),
+        ("cubic", "0.5", 10),
+        ("one-shot", "0.0", 2),
+        ("one-shot", "0.0", 10),
+    ]
+
+
+def test_without_a_control_of_the_same_distillation_there_is_none(store):
+    alone = store.experiment("alone")
+    for seed in range(SEEDS):
+        dense = store.dense(alone, seed)
+        store.pruned(alone, dense, seed, "none", 1.0, (0, 0, 0), **ONE_SHOT)
+        store.pruned(alone, dense, seed, "mp", 10.0, (1, 0, 0), **ONE_SHOT | DISTILLED)
+    (found,) = recommend.recommend("alone", max_alpha=1.05, tracking_uri=store.uri)
+    assert "prune with mp distill 0.5 at ratio 10" in found.verdict
+    assert "there is no control none to compare with" in found.verdict
 
 
 def test_test_images_never_choose(store):

@@ -128,6 +128,27 @@ def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path)
     assert "![tuning_1_epsilon](figures/tuning_1_epsilon.png)" in section
 
 
+def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
+    one_shot, cubic = {"schedule": "one-shot"}, {"schedule": "cubic", "ramp": "0.5"}
+    runs = [
+        made_up_runs.runs("mnist", "lenet5", "mp", t, alpha + SPREAD * t / 20, **params)
+        for t in (10, 20)
+        for alpha, params in ((1.5, one_shot), (1.2, cubic))
+    ]
+    report_of_both = report.of_runs(made_up_runs.study(*runs))
+    files = {str(path) for path in report.write(report_of_both, tmp_path)}
+    assert {"methods.csv", "figures/methods_1_schedule.svg"} <= files
+    section = (tmp_path / "report.md").read_text().split("## One shot or gradually, with a teacher or without")[1]
+    assert "| mnist | lenet5 | 20 | mp cubic | mp | yes | 8 |" in section
+    assert "![methods_1_schedule](figures/methods_1_schedule.png)" in section
+    # The paper's tables are of one shot alone: alpha 1.5.
+    tests = report_of_both.csv["tests.csv"]
+    assert set(tests["n"]) == {8}
+    assert "methods.csv" not in made.csv
+    apart = made_up_runs.study(*(run.assign(epochs=str(place)) for place, run in enumerate(runs)))
+    assert "methods.csv" not in report.of_runs(apart).csv
+
+
 def test_an_experiment_of_the_control_alone_says_so(tmp_path):
     made, _ = reported(("none", 1, 1 + SPREAD), folder=tmp_path)
     assert made.verdict.startswith("No network of this experiment was pruned")
