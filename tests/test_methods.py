@@ -60,6 +60,11 @@ def test_every_method_is_compared_with_its_baseline_and_nothing_else():
     assert len(frame) == (6 + 6 + 1 + 8) * len(OUTCOMES)
 
 
+def test_the_control_is_no_method_beside_magnitude_pruning_at_ratio_1():
+    made = made_up_runs.study(toy("mp", 1, [1, 1.1], ONE_SHOT), toy("none", 1, [1, 1.1], ONE_SHOT))
+    assert methods.compare(made).empty
+
+
 def test_each_ramp_is_compared_with_one_shot_and_each_epsilon_with_mp():
     made = made_up_runs.study(
         toy("mp", 20, [1, 1.1], ONE_SHOT),
@@ -228,7 +233,7 @@ def test_predictions_make_the_interval_one_for_new_images_too():
 
 
 def test_images_in_another_order_are_not_drawn_together():
-    made = made_up_runs.study(toy("mp", 20, np.ones(4), CUBIC), toy("mp", 20, np.ones(4), ONE_SHOT))
+    made = made_up_runs.study(toy("mp", 20, np.ones(8), CUBIC), toy("mp", 20, np.ones(8), ONE_SHOT))
     made.loc[made["schedule"] == "one-shot", "dense_run_id"] += " again"
     made, predictions = answered(made)
     backwards = set(made.loc[made["schedule"] == "one-shot", ["run_id", "dense_run_id"]].to_numpy().ravel())
@@ -239,7 +244,9 @@ def test_images_in_another_order_are_not_drawn_together():
             for run_id, found in predictions(run_ids).items()
         }
 
-    assert one(methods.compare(made, of_other_images), "alpha_new")["resampled"] == "seeds"
+    row = one(methods.compare(made, of_other_images), "alpha_new")
+    assert np.isfinite(row["p"])
+    assert row["resampled"] == "seeds"
 
 
 def test_what_is_shown_has_a_row_for_each_comparison():
