@@ -251,7 +251,8 @@ def command(run: Mapping[str, object]) -> str:
     for name, of in _METHODS.items():
         if run.get(name, schema.PAPERS[name]) != schema.PAPERS[name]:
             options += [name, *of]
-    given = {name: run[name] for name in options if name in run and pd.notna(run[name])}
+    # A pruner without a gradient has the objective `none`.
+    given = {name: run[name] for name in options if name in run and pd.notna(run[name]) and run[name] != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"
     return " ".join(["prune", *(f"--{name.replace('_', '-')} {value}" for name, value in given.items())])
 

@@ -196,8 +196,8 @@ def test_settings_are_told_apart_and_runs_without_predictions_counted(store):
     assert found.notes == [note] * 2
 
 
-ONE_SHOT = {"schedule": "one-shot", "distill": "0.0"}
-CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false", "distill": "0.0"}
+ONE_SHOT = {"schedule": "one-shot", "distill": "0.0", "gradient_objective": "none"}
+CUBIC = ONE_SHOT | {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
 DISTILLED = {"distill": "0.5", "temperature": "2.0"}
 
 
