@@ -198,7 +198,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, config_hash: st
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
         title = f"{setting.name}: accuracy {predictions.accuracy:.3f}"
         pictures.confusion(confusion_table(predictions, setting.data.classes), title).savefig(
-            run.folder / schema.CONFUSION_PICTURE, bbox_inches="tight"
+            run.folder / schema.CONFUSION_PICTURE
         )
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
@@ -271,7 +271,7 @@ def _prune(
             accuracy=(dense.predictions.accuracy, predictions.accuracy),
             alpha=metrics.get(schema.ALPHA, np.nan),
             title=name,
-        ).savefig(run.folder / schema.RECALL_PICTURE, bbox_inches="tight")
+        ).savefig(run.folder / schema.RECALL_PICTURE)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return Pruned(run.run_id, False, ratio, metrics)
