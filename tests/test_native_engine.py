@@ -244,6 +244,21 @@ def test_logits_and_gradient_of_a_masked_model_are_those_of_torch(vectors, stack
         assert (given[name] - gradient).norm() <= 1e-5 * gradient.norm()
 
 
+@pytest.mark.parametrize("stack", ["lenet5", "many channels"])
+def test_equals_among_pixels_of_a_sparse_model_are_those_of_torch(vectors, stack):
+    """Of trained-like weights and images with much black many pixels of a window are the same number, and which of
+    them is taken for the largest decides on the gradient of all that is masked."""
+    torch.manual_seed(3)
+    model = STACKS[stack][0]()
+    apply_masks(model, some_masks(model, 0.1))
+    train = examples(stack, 77)
+    train = Examples(torch.rand(train.images.shape) * (torch.rand(train.images.shape) < 0.2), train.labels)
+    given = native.load(model, STACKS[stack][1]).gradient(model, train)
+    wanted = data_gradient(model.double(), Examples(train.images.double(), train.labels))
+    for name, gradient in wanted.items():
+        assert (given[name] - gradient).norm() <= 1e-5 * gradient.norm()
+
+
 @pytest.mark.parametrize("stack", SMALL)
 def test_nan_in_a_weight_that_a_mask_has_left_reaches_the_loss(stack):
     model, train = make(stack), examples(stack, 40)

@@ -32,10 +32,10 @@ struct Linear {
         std::optional<Kept> kept;               // where a mask has left few weights
     };
 
-    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found.
+    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
     template <int Groups>
-    static void keep(const float* mask, State<Groups>& state) {
-        if (few_kept(mask, WEIGHTS))
+    static void keep(const float* mask, State<Groups>& state, bool all_learn) {
+        if (!all_learn && few_kept(mask, WEIGHTS))
             state.kept = {Places(mask, OUTPUTS, INPUTS, INPUTS, 1), Places(mask, INPUTS, 1, OUTPUTS, INPUTS)};
     }
 

@@ -16,18 +16,23 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
     template <int Groups>
     struct State : Dense::template State<Groups> {
         std::optional<Places> kept;  // of each filter, where a mask has left few
+        bool all_learn = false;
         Lanes kept_gradient[PARAMETERS];
     };
 
-    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found.
+    // From now on weights whose mask is 0 are taken to be 0, and their gradient need not be found, unless all learn.
     template <int Groups>
-    static void keep(const float* mask, State<Groups>& state) {
+    static void keep(const float* mask, State<Groups>& state, bool all_learn) {
         if (few_kept(mask, WEIGHTS)) state.kept.emplace(mask, FILTERS, OF_FILTER, OF_FILTER, 1);
+        state.all_learn = all_learn;
     }
 
     template <int Groups>
     static void forward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state, int groups) {
-        if (!state.kept) return Dense::forward(parameters, input, state, groups);
+        if (!state.kept || state.all_learn) Dense::forward(parameters, input, state, groups);
+        if (!state.kept) return;
+        // Also where all learn: with few weights many pixels of a window are equal, and whoever adds zeros in another
+        // order takes another one for the largest.
         for (int group = 0; group < groups; ++group)
             for_tiles([&](auto windows, int filter, int corner, int at) {
                 convolve<windows>(parameters + filter * OF_FILTER, parameters[WEIGHTS + filter], (*state.kept)[filter],
@@ -39,7 +44,7 @@ struct Convolution : DenseConvolution<Input, Output, KernelHeight, KernelWidth, 
     template <bool Asked, int Groups>
     static void backward(const float* parameters, const Lanes (*input)[INPUTS], State<Groups>& state,
                          Lanes (*input_gradient)[INPUTS], float* gradient, int groups) {
-        if (!state.kept)
+        if (!state.kept || state.all_learn)
             return Dense::template backward<Asked>(parameters, input, state, input_gradient, gradient, groups);
         std::memset(state.kept_gradient, 0, sizeof state.kept_gradient);
         for (int group = 0; group < groups; ++group) {

@@ -43,7 +43,7 @@ class Network {
     // Stochastic gradient descent over all batches; the sum of the images' losses.
     double train(float* parameters, float* velocity, const float* mask, Examples examples, const int64_t* order,
                  const int64_t* batch_sizes, int64_t batches, Optimizer optimizer, Distillation distillation) {
-        if (mask) keep<0>(mask);
+        if (mask) keep<0>(mask, false);
         double loss = 0;
         for (int64_t batch = 0; batch < batches; ++batch) {
             loss += differentiate(parameters, examples, order, batch_sizes[batch], batch_sizes[batch], distillation);
@@ -54,7 +54,7 @@ class Network {
     }
 
     void logits(const float* parameters, const float* images, int64_t count, float* scores) {
-        keep<0>(parameters);  // which are their own mask
+        keep<0>(parameters, false);  // which are their own mask
         for (int64_t start = 0; start < count; start += CHUNK) {
             const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start));
             gather(images, nullptr, start, size);
@@ -66,6 +66,7 @@ class Network {
 
     // Of the mean loss over all images.
     void gradient(const float* parameters, Examples examples, int64_t count, float* gradient) {
+        keep<0>(parameters, true);
         // Summed in double: of 60,000 images single precision would lose the last digits.
         std::vector<double> total(PARAMETERS);
         std::vector<int64_t> order(BATCH);
@@ -106,10 +107,10 @@ class Network {
     }
 
     template <std::size_t I>
-    void keep(const float* mask) {
-        Layer<I>::keep(mask, std::get<I>(states_));
-        if (std::count(mask, mask + Layer<I>::WEIGHTS, 0.0f) == Layer<I>::WEIGHTS) first_ = I;
-        if constexpr (I < LAST) keep<I + 1>(mask + Layer<I>::PARAMETERS);
+    void keep(const float* mask, bool all_learn) {
+        Layer<I>::keep(mask, std::get<I>(states_), all_learn);
+        if (!all_learn && std::count(mask, mask + Layer<I>::WEIGHTS, 0.0f) == Layer<I>::WEIGHTS) first_ = I;
+        if constexpr (I < LAST) keep<I + 1>(mask + Layer<I>::PARAMETERS, all_learn);
     }
 
     template <std::size_t I>
