@@ -205,13 +205,15 @@ class PruneConfig(TrainConfig):
         "0.5", _within(0, 1, low_too=True), "Share of the fine-tuning over which cubic prunes; 0: at once."
     )
     ramp_steps: int = _option("1", _integer(1), "How often in an epoch cubic prunes.")
-    regrow: bool = _option("false", _boolean, "May a weight that cubic pruned come back while it prunes?")
+    regrow: bool = _option(
+        "false", _boolean, "May a weight that cubic pruned come back while it prunes? Or --no-regrow."
+    )
     distill: float = _option(
         "0",
         _within(0, 1, low_too=True, high_too=True),
         "Weight of the dense network's soft predictions beside the labels while fine-tuning, 0 to 1.",
     )
-    temperature: float = _option("2", _within(0, math.inf), "That distillation divides logits by.")
+    temperature: float = _option("2", _within(0, math.inf), "That logits are divided by, with --distill.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -221,9 +223,14 @@ class PruneConfig(TrainConfig):
             raise StudyError("the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio")
 
     @property
+    def is_gradual(self) -> bool:
+        """Whether there is a ramp; over none of the epochs it is one shot, and `none` prunes nothing."""
+        return self.schedule != ONE_SHOT and self.ramp > 0 and self.pruner != "none"
+
+    @property
     def method(self) -> str:
         """The pruner, and how it is gone about where that is not one shot by the labels."""
-        gradual = [] if self.schedule == ONE_SHOT or self.pruner == "none" else [self.schedule]
+        gradual = [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
         return " ".join([self.pruner, *gradual, *distilled])
 

@@ -1,6 +1,6 @@
 """Fine-tuning against the soft predictions of the dense network (Hinton et al. 2015)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -34,10 +34,6 @@ class Distillation:
             return self.logits.index_select(0, batch)
         with torch.no_grad():
             return self.teacher.eval()(images)
-
-    def with_logits(self, logits: Tensor) -> "Distillation":
-        """The same with the teacher's logits of all training images."""
-        return replace(self, logits=logits)
 
     def loss(self, scores: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
         """(1 - w) CE(labels, scores) + w T^2 KL(softmax(wanted / T) || softmax(scores / T)), the mean over images.

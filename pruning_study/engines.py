@@ -58,7 +58,7 @@ class Engine(Protocol):
         augment: Callable[[Tensor], Tensor] | None = None,
         distillation: Distillation | None = None,
     ) -> float:
-        """Train a model in place for an epoch.
+        """Train a model in place on the batches of an epoch, or of a part of one.
 
         Parameters
         ----------

@@ -107,6 +107,11 @@ def shuffled(examples: Examples, batch_size: int, random: torch.Generator) -> li
     return batches
 
 
+def number_of_batches(count: int, batch_size: int) -> int:
+    """How many batches `shuffled` makes of so many examples."""
+    return max(1, count // batch_size + (count % batch_size > 1))
+
+
 def shuffled_batches(examples: Examples, batch_size: int, random: torch.Generator) -> Iterator[Examples]:
     """All examples once, in the order and the batches of `shuffled`."""
     for batch in shuffled(examples, batch_size, random):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 Masks = dict[str, Tensor]
 
 
-def kept_numbers(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
+def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
     """Numbers of weights kept at the steps of a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     k_e = N - (N - k)(1 - (1 - min(1, e / ramp))^3), rounded, after e epochs.

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class Progress:
         The momentum of every parameter.
     masks : dict of state-dict names to bool Tensors
     withheld : dict of state-dict names to Tensors
-        Values of the weights outside the masks, for when they come back.
+        Values of the weights outside the masks, where they may come back.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -42,11 +41,6 @@ class Progress:
     velocity: dict[str, Tensor] = field(default_factory=dict)
     masks: dict[str, Tensor] = field(default_factory=dict)
     withheld: dict[str, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def start(cls, model: nn.Module, masks: Mapping[str, Tensor]) -> "Progress":
-        """What a training with these masks begins with."""
-        return cls(masks=dict(masks), withheld={name: torch.zeros_like(model.get_parameter(name)) for name in masks})
 
 
 def at_rest(model: nn.Module) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from analysis.errors import StudyError
 from pruning_study import checkpoints, datasets, engines, gradual, masks, models
 from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig, option_name, text
 from pruning_study.datasets import Dataset
-from pruning_study.examples import Examples, Normalization, seeded, to_device
+from pruning_study.examples import Examples, Normalization, number_of_batches, seeded, to_device
 from pruning_study.pruners import needs
 from pruning_study.recipes import RECIPES, Schedule, scaled
 
@@ -183,23 +183,18 @@ class PruneSetting(TrainSetting):
         for ratio in config.ratio:
             self.kept_numbers(ratio)
 
-    @property
-    def is_gradual(self) -> bool:
-        # Nothing is pruned at the start of a ramp, nor ever by `none`.
-        return self.config.schedule != ONE_SHOT and self.config.pruner != "none"
-
     def _check_ramp(self) -> None:
-        if not self.is_gradual:
+        if not self.config.is_gradual:
             return
         config, epochs = self.config, self.fine_tuning.epochs
-        batches = -(-len(self.train_indices) // self.fine_tuning.batch_size)
+        batches = number_of_batches(len(self.train_indices), self.fine_tuning.batch_size)
         if config.ramp_steps > batches:
             raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="--ramp-steps")
         if gradual.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
             longest = 1 - 1 / (epochs * config.ramp_steps)
             raise StudyError(
                 f"{config.ramp:g} leaves no step behind the ramp (epochs of fine-tuning: {epochs}, steps of each: "
-                f"{config.ramp_steps}): it takes at most {int(longest * 1e4) / 1e4:g}",
+                f"{config.ramp_steps}): it takes at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
                 option="--ramp",
             )
 
@@ -212,8 +207,8 @@ class PruneSetting(TrainSetting):
     def kept_numbers(self, ratio: float) -> tuple[int, ...]:
         """Numbers of prunable weights kept at the steps of the ramp, the last for good; errors as in `Budget.kept`."""
         kept = self.budget.kept(ratio, released=self.released)
-        ramp = self.config.ramp * self.fine_tuning.epochs if self.is_gradual else 0.0
-        return gradual.kept_numbers(self.budget.prunable, kept, ramp=ramp, steps=self.config.ramp_steps)
+        ramp = self.config.ramp * self.fine_tuning.epochs if self.config.is_gradual else 0.0
+        return gradual.cubic(self.budget.prunable, kept, ramp=ramp, steps=self.config.ramp_steps)
 
     def at(self, **options: Any) -> "PruneSetting":
         """The same with another epsilon, schedule, ramp or distillation, sharing all that has been worked out.
@@ -255,10 +250,10 @@ class PruneSetting(TrainSetting):
             schema.FINE_TUNE_LEARNING_RATE: text(self.fine_tuning.learning_rate),
             schema.FINE_TUNE_PHASES: str(self.fine_tuning),
             schema.PRUNE_OUTPUT_LAYER: text(self.config.prune_output_layer),
-            schema.SCHEDULE: self.config.schedule if self.is_gradual else ONE_SHOT,
+            schema.SCHEDULE: self.config.schedule if self.config.is_gradual else ONE_SHOT,
             schema.DISTILL: text(self.config.distill),
         }
-        if self.is_gradual:
+        if self.config.is_gradual:
             of_the_ramp = (schema.RAMP, schema.RAMP_STEPS, schema.REGROW)
             params |= {name: text(getattr(self.config, name)) for name in of_the_ramp}
         if self.config.distill:
@@ -270,10 +265,14 @@ class PruneSetting(TrainSetting):
             params[schema.GRADIENT_MODE] = self.gradient_mode
         return params
 
+    @property
+    def method(self) -> str:
+        """As `PruneConfig.method`, of the pruner as it is logged."""
+        return replace(self.config, pruner=self.pruner).method
+
     def pruned_name(self, *ratios: float) -> str:
         of_ratios = ",".join(f"{ratio:g}" for ratio in ratios)
-        method = replace(self.config, pruner=self.pruner, ratio=ratios).method
-        return f"{self.data.name} {self.config.model} {method} t={of_ratios} seed {self.config.seed}"
+        return f"{self.data.name} {self.config.model} {self.method} t={of_ratios} seed {self.config.seed}"
 
 
 def following(config: PruneConfig, dense: Run) -> PruneConfig:

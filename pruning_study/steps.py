@@ -30,7 +30,8 @@ from pruning_study.settings import PruneSetting, TrainSetting
 from pruning_study.tracking import Store, Writer
 from pruning_study.training import Fit, OnEpoch, fit, ignore
 
-# Counts up where a step's results change for the same settings, so that older runs are not taken for them.
+# Counts up where a step's results change for the same settings, so that older runs are not taken for them. Runs of
+# before there were schedules lack two params and so have another hash: they are read as one-shot, and made again.
 STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
 PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
 RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
@@ -251,7 +252,7 @@ def _prune(
     name = setting.pruned_name(ratio)
     with store.run(
         name,
-        note=f"Dense run {dense.run_id}, pruned by {setting.pruner} at ratio {ratio:g} and fine-tuned",
+        note=f"Dense run {dense.run_id}, pruned by {setting.method} at ratio {ratio:g} and fine-tuned",
         tags=_tags(schema.PRUNED, config_hash, setting) | {schema.DENSE_RUN_ID: dense.run_id},
         params=params,
         dataset=setting.mlflow_dataset,
@@ -369,9 +370,12 @@ def _pruned(
 ) -> tuple[nn.Module, Fit]:
     """The dense model pruned, at once or gradually, and fine-tuned."""
     model = copy.deepcopy(dense.model)
-    numbers = setting.kept_numbers(ratio)
-    ramp = Ramp(setting.config.ramp_steps, numbers, partial(_masks, setting), setting.config.regrow)
-    distillation = Distillation(dense.model, setting.config.distill, setting.config.temperature)
+    config = setting.config
+    ramp = distillation = None
+    if config.is_gradual:
+        ramp = Ramp(config.ramp_steps, setting.kept_numbers(ratio), partial(_masks, setting), config.regrow)
+    if config.distill:
+        distillation = Distillation(dense.model, config.distill, config.temperature)
     fitted = _fit(
         setting,
         model,
@@ -380,8 +384,8 @@ def _pruned(
         saved,
         on_epoch,
         masks=pruning_masks(setting, dense, ratio),
-        ramp=ramp if ramp.last else None,
-        distillation=distillation if distillation.weight else None,
+        ramp=ramp,
+        distillation=distillation,
     )
     return model, fitted
 

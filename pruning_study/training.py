@@ -6,9 +6,9 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def fit(
     random = generator(seed, stream)
     augment = partial(flip_crop, black=black, random=random) if schedule.augmentation == "flip-crop" else None
     if distillation and not augment:
-        distillation = distillation.with_logits(engine.logits(distillation.teacher, train.images))
+        distillation = replace(distillation, logits=engine.logits(distillation.teacher, train.images))
     train_epoch = partial(engine.train_epoch, model, train, augment=augment, distillation=distillation)
     device = train.labels.device
     made_by = f"{engine.identity} on {device.type} from {_digest(model)}, torch {torch.__version__}"
@@ -128,7 +128,7 @@ def fit(
         tqdm(total=schedule.epochs, desc=stream, unit="epoch", disable=None, leave=False) as progress,
     ):
         so_far = _resumed(saved, made_by, model, random) if saved and saved.is_file() else None
-        so_far = so_far or Progress.start(model, masks)
+        so_far = so_far or Progress(masks=dict(masks), withheld=_zeros(model, masks) if ramp and ramp.regrow else {})
         for epoch, metrics in enumerate(so_far.history, start=1):
             on_epoch(epoch, metrics)
             progress.update()
@@ -153,13 +153,12 @@ def fit(
             on_epoch(epoch, metrics)
             progress.set_postfix(loss=f"{train_loss:.3f}", val_accuracy=f"{val_accuracy:.3f}", refresh=False)
             progress.update()
-            loss = val_loss if not ramp or epoch * ramp.steps > ramp.last else math.inf
+            competes = not ramp or epoch * ramp.steps > ramp.last
             if released_selection:
-                last = phase is schedule.phases[-1] and loss < math.inf
-                loss = loss_and_accuracy(model, released_selection, engine)[0] if last else math.inf
-            if loss < so_far.best_loss:
-                so_far.best_loss, so_far.best_epoch = loss, epoch
-                so_far.best_weights = copy.deepcopy(model.state_dict())
+                competes = competes and phase is schedule.phases[-1]
+            if competes:
+                loss = loss_and_accuracy(model, released_selection, engine)[0] if released_selection else val_loss
+                _keep_best(so_far, epoch, loss, model)
             if saved and time.monotonic() - last_saved >= SAVE_SECONDS:
                 _save(saved, made_by, so_far, model, random)
                 last_saved = time.monotonic()
@@ -187,6 +186,16 @@ def _train_epoch(
         part = batches[len(batches) * index // steps : len(batches) * (index + 1) // steps]
         total += train_epoch(part, sgd, so_far.masks) * sum(map(len, part))
     return total / sum(map(len, batches))
+
+
+def _keep_best(so_far: Progress, epoch: int, loss: float, model: nn.Module) -> None:
+    if loss < so_far.best_loss:
+        so_far.best_loss, so_far.best_epoch = loss, epoch
+        so_far.best_weights = copy.deepcopy(model.state_dict())
+
+
+def _zeros(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(model.get_parameter(name)) for name in names}
 
 
 def _epochs(schedule: Schedule) -> list[tuple[int, Phase, bool]]:

@@ -109,7 +109,7 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
             "experiment": experiment_id,
         },
         longest_ramp=longest_ramp,
-        ramp=config.ramp if setting.is_gradual else 0.0,
+        ramp=config.ramp if setting.config.is_gradual else 0.0,
         distill=config.distill,
     )
 

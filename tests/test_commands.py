@@ -343,9 +343,10 @@ class TestFound:
         assert len(runs("pruned")) == 1
 
     def test_no_regrow_is_regrow_false(self, prune):
-        prune("--schedule", "cubic", "--regrow", "false", "--ramp", 0)
-        prune("--schedule", "cubic", "--no-regrow", "--ramp", 0)
-        assert len(runs("pruned")) == 1
+        gradual = ("--schedule", "cubic", "--fine-tune-epochs", 2)
+        prune(*gradual, "--regrow", "false")
+        prune(*gradual, "--no-regrow")
+        assert [run.data.params["regrow"] for run in runs("pruned")] == ["false"]
 
     def test_force_makes_it_anew(self, prune):
         prune()
@@ -555,7 +556,11 @@ class TestBadInput:
             (("--device", "cuda"), 2, "no CUDA device"),
             (("--schedule", "cubik"), 2, "did you mean cubic?"),
             (("--schedule", "cubic", "--ramp", "1.5"), 2, "1.5 should be at least 0 and below 1"),
-            (("--schedule", "cubic", "--ramp", "0.9"), 2, "0.9 leaves no step behind the ramp (epochs of fine-tuning: 1"),
+            (
+                ("--schedule", "cubic", "--ramp", "0.9"),
+                2,
+                "0.9 leaves no step behind the ramp",
+            ),
             (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
             (("--distill", "1.1"), 2, "1.1 should be at least 0 and at most 1"),
             (("--distill", "-0.1"), 2, "-0.1 should be at least 0 and at most 1"),

@@ -95,6 +95,6 @@ class TestTraining:
         teacher.register_forward_hook(lambda module, images, scores: asked.append(len(scores)))
         trained(Distillation(teacher, 0.5, 2.0), epochs=3)
         assert sum(asked) == 48
-        logits = Distillation(teacher, 0.5, 2.0).with_logits(TORCH.logits(teacher, TRAIN.images))
+        logits = Distillation(teacher, 0.5, 2.0, TORCH.logits(teacher, TRAIN.images))
         batch = torch.tensor([7, 3])
         torch.testing.assert_close(logits.of(batch, TRAIN.images[batch]), teacher(TRAIN.images[batch]))

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_study.examples import Examples, Normalization, flip_crop, generator, shuffled_batches, to_device
+from pruning_study.examples import (
+    Examples,
+    Normalization,
+    flip_crop,
+    generator,
+    number_of_batches,
+    shuffled,
+    shuffled_batches,
+    to_device,
+)
 
 
 def test_normalization_of_known_pixels():
@@ -107,3 +116,10 @@ class TestFlipCrop:
         out = flip_crop(batch, torch.zeros(3), torch.Generator().manual_seed(0))
         assert out.is_contiguous(memory_format=torch.channels_last)
         assert flip_crop(torch.randn(8, 3, 6, 6), torch.zeros(3), torch.Generator()).is_contiguous()
+
+
+@pytest.mark.parametrize(("count", "size", "batches"), [(12, 4, 3), (13, 4, 3), (14, 4, 4), (3, 4, 1), (1, 4, 1)])
+def test_number_of_batches_is_that_of_shuffled(count, size, batches):
+    """A last batch of one image joins the one before it."""
+    examples = Examples(torch.zeros(count, 1, 2, 2), torch.zeros(count, dtype=torch.int64))
+    assert number_of_batches(count, size) == len(shuffled(examples, size, torch.Generator())) == batches

@@ -11,7 +11,7 @@ from pruning_study.config import PruneConfig
 from pruning_study.engines import TORCH
 from pruning_study.evaluation import predict
 from pruning_study.examples import Examples
-from pruning_study.gradual import Ramp, kept_numbers
+from pruning_study.gradual import Ramp, cubic
 from pruning_study.masks import exact_k
 from pruning_study.recipes import Phase, Schedule
 from pruning_study.settings import PruneSetting
@@ -29,25 +29,25 @@ def examples(count, seed):
 TRAIN, VALIDATION = examples(64, 0), examples(32, 1)
 
 
-class TestKeptNumbers:
+class TestCubic:
     def test_of_a_ramp_of_four_epochs_by_hand(self):
         """1 - (1 - e/4)^3 is 0, 37/64, 7/8, 63/64, 1."""
-        assert kept_numbers(1000, 360, ramp=4, steps=1) == (1000, 630, 440, 370, 360)
+        assert cubic(1000, 360, ramp=4, steps=1) == (1000, 630, 440, 370, 360)
 
     def test_of_two_steps_an_epoch(self):
         """1 - (1 - e/1)^3 at e = 0, 1/2, 1."""
-        assert kept_numbers(800, 0, ramp=1, steps=2) == (800, 100, 0)
+        assert cubic(800, 0, ramp=1, steps=2) == (800, 100, 0)
 
     def test_a_ramp_that_ends_between_two_steps_is_final_at_the_next(self):
         """e / 1.5 is 0, 2/3, then 1: 1000 - 1000 (1 - 1/27)."""
-        assert kept_numbers(1000, 0, ramp=1.5, steps=1) == (1000, 37, 0)
+        assert cubic(1000, 0, ramp=1.5, steps=1) == (1000, 37, 0)
 
     def test_no_ramp_is_one_shot(self):
-        assert kept_numbers(1000, 100, ramp=0, steps=4) == (100,)
+        assert cubic(1000, 100, ramp=0, steps=4) == (100,)
 
     def test_a_share_of_the_epochs_does_not_end_late_for_its_last_digit(self):
         """0.1 * 3 is 0.30000000000000004."""
-        assert len(kept_numbers(10, 1, ramp=0.1 * 3, steps=10)) == 4
+        assert len(cubic(10, 1, ramp=0.1 * 3, steps=10)) == 4
 
 
 def network(weights=(4.0, -3.0, 2.0, 1.0)):
@@ -238,9 +238,10 @@ class TestPruning:
     def test_ramp_0_is_one_shot_exactly(self, network_and_setting, pruner):
         dense, setting = network_and_setting
         one_shot = pruned(dense, setting_with(setting, pruner=pruner))
-        ramp_0 = pruned(dense, setting_with(setting, pruner=pruner, schedule="cubic", ramp=0.0, ramp_steps=3))
-        for given, wanted in zip(ramp_0, one_shot, strict=True):
+        ramp_0 = setting_with(setting, pruner=pruner, schedule="cubic", ramp=0.0, ramp_steps=3)
+        for given, wanted in zip(pruned(dense, ramp_0), one_shot, strict=True):
             torch.testing.assert_close(given, wanted, rtol=0, atol=0)
+        assert ramp_0.pruned_params({}, 20.0) == setting_with(setting, pruner=pruner).pruned_params({}, 20.0)
 
     @pytest.mark.parametrize("regrow", [False, True])
     @pytest.mark.parametrize("pruner", PRUNERS)
