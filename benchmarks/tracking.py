@@ -3,7 +3,7 @@
     python benchmarks/tracking.py [--tracking-uri sqlite:///mlflow.db] [--clients 1,2,4] [--runs 30]
 
 Runs go to an experiment of their own, `benchmark`, by the project's own `tracking.Store`, from so many processes
-at once. Starting them is not counted. Beside it stands what share that is of the shortest real runs: LeNet5 on the
+at once. Starting and ending them is not counted. Beside it stands what share that is of the shortest real runs: LeNet5 on the
 embedded sample, trained, and pruned, by the default options.
 """
 
@@ -81,11 +81,11 @@ def measure(tracking_uri: str, count: int, runs: int) -> float:
         process.start()
     barrier.wait()
     start = time.perf_counter()
+    barrier.wait()
+    seconds = time.perf_counter() - start
     for process in processes:
         process.join()
-    if any(process.exitcode for process in processes):
-        raise click.ClickException("a client failed")
-    return time.perf_counter() - start
+    return seconds
 
 
 def log(tracking_uri: str, runs: int, barrier: Barrier) -> None:
@@ -97,6 +97,7 @@ def log(tracking_uri: str, runs: int, barrier: Barrier) -> None:
     barrier.wait()
     for _ in range(runs):
         log_run(store, noise)
+    barrier.wait()
 
 
 def log_run(store: tracking.Store, noise: bytes) -> None:

@@ -461,7 +461,8 @@ class Writer:
 
     def _send_all(self) -> None:
         self._send_metrics()
-        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
+        if self._tags:
+            self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
         if any(self.folder.iterdir()):
             self._client.log_artifacts(self.run_id, str(self.folder))
 
