@@ -3,8 +3,8 @@
     python benchmarks/tracking.py [--tracking-uri sqlite:///mlflow.db] [--clients 1,2,4] [--runs 30]
 
 Runs go to an experiment of their own, `benchmark`, by the project's own `tracking.Store`, from so many processes
-at once. Starting and ending them is not counted. Beside it stands what share that is of the shortest real runs: LeNet5 on the
-embedded sample, trained, and pruned, by the default options.
+at once. Starting and ending them is not counted. Beside it stands what share that is of the shortest real runs:
+LeNet5 on the embedded sample, trained, and pruned, by the default options.
 """
 
 import os

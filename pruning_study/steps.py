@@ -13,18 +13,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from mlflow.entities import Run
 from torch import Tensor, nn
 
 from analysis import intensification, schema
 from analysis.errors import StudyError
-from pruning_study import checkpoints, gradients, masks, pictures
+from pruning_study import checkpoints, pictures, selection
 from pruning_study.distillation import Distillation
 from pruning_study.evaluation import Predictions, both_right, predict
-from pruning_study.examples import generator
 from pruning_study.gradual import Masks, Ramp
-from pruning_study.pruners import PRUNERS, needs
 from pruning_study.recipes import Schedule
 from pruning_study.settings import PruneSetting, TrainSetting
 from pruning_study.tracking import Store, Writer
@@ -315,54 +312,7 @@ def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> Masks:
         Where a score is NaN or infinite.
     """
     theta = {name: dense.model.get_parameter(name).detach() for name in setting.prunable}
-    return _masks(setting, dense.model, theta, setting.kept_numbers(ratio)[0], gradient=dense.gradient)
-
-
-def _masks(
-    setting: PruneSetting,
-    model: nn.Module,
-    theta: Mapping[str, Tensor],
-    kept: int,
-    among: Masks | None = None,
-    *,
-    gradient: Mapping[str, Tensor] | None = None,
-) -> Masks:
-    """Masks by the scores of weights theta, with the gradient where the model is."""
-    if kept == setting.budget.prunable:
-        return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    needed = needs(setting.pruner)
-    arguments: dict[str, object] = {}
-    if "epsilon" in needed:
-        arguments["epsilon"] = setting.epsilon
-    if "generator" in needed:
-        arguments["generator"] = generator(setting.config.seed, "random pruning")
-    grad = _objective_gradient(setting, model, theta, gradient) if "grad" in needed else {}
-    scores = [
-        PRUNERS[setting.pruner](tensor, **arguments, **({"grad": grad[name]} if grad else {}))
-        for name, tensor in theta.items()
-    ]
-    mask = masks.signed_quantile if setting.pruner == "up-signed" else masks.exact_k
-    chosen = mask(scores, kept, [among[name] for name in theta] if among else None)
-    return dict(zip(theta, chosen, strict=True))
-
-
-def _objective_gradient(
-    setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], gradient: Mapping[str, Tensor] | None
-) -> dict[str, Tensor]:
-    if setting.gradient_batches or setting.gradient_mode == "train":
-        gradient = gradients.sampled_gradient(
-            model,
-            setting.train,
-            batches=setting.gradient_batches,
-            mode=setting.gradient_mode,
-            batch_size=setting.schedule.batch_size,
-            augmentation=setting.schedule.augmentation,
-            black=setting.normalization.black,
-            seed=setting.config.seed,
-        )
-    gradient = gradient or setting.engine.gradient(model, setting.train)
-    weight_decay = setting.schedule.weight_decay if setting.gradient_objective == "regularized" else 0.0
-    return {name: gradient[name] + weight_decay * tensor for name, tensor in theta.items()}
+    return selection.select(setting, dense.model, theta, setting.kept_numbers(ratio)[0], gradient=dense.gradient)
 
 
 def _pruned(
@@ -373,7 +323,7 @@ def _pruned(
     config = setting.config
     ramp = distillation = None
     if config.is_gradual:
-        ramp = Ramp(config.ramp_steps, setting.kept_numbers(ratio), partial(_masks, setting), config.regrow)
+        ramp = Ramp(config.ramp_steps, setting.kept_numbers(ratio), partial(selection.select, setting), config.regrow)
     if config.distill:
         distillation = Distillation(dense.model, config.distill, config.temperature)
     fitted = _fit(

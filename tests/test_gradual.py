@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_study import steps
+from pruning_study import selection, steps
 from pruning_study.config import PruneConfig
 from pruning_study.engines import TORCH
 from pruning_study.evaluation import predict
@@ -265,7 +265,7 @@ class TestPruning:
         seen = []
 
         def choose(model, theta, kept, among):
-            masks = steps._masks(setting, model, theta, kept, among)
+            masks = selection.select(setting, model, theta, kept, among)
             seen.append((copy.deepcopy(model), kept, masks))
             return masks
 
