@@ -64,13 +64,12 @@ _OF_A_PRUNER = {
     schema.GRADIENT_MODE,
     *OF_A_SCHEDULE,
 }
-# A param, and the one of which it is a detail.
-_DETAILS = {
-    schema.RAMP: schema.SCHEDULE,
-    schema.RAMP_STEPS: schema.SCHEDULE,
-    schema.REGROW: schema.SCHEDULE,
-    schema.TEMPERATURE: schema.DISTILL,
+# A param, and its details.
+DETAILS = {
+    schema.SCHEDULE: (schema.RAMP, schema.RAMP_STEPS, schema.REGROW),
+    schema.DISTILL: (schema.TEMPERATURE,),
 }
+_DETAIL_OF = {detail: name for name, details in DETAILS.items() for detail in details}
 
 
 def alphas(runs: pd.DataFrame) -> pd.DataFrame:
@@ -259,7 +258,7 @@ def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:
         if name not in measured
         and runs[name].nunique(dropna=False) > 1
         and (name in _OF_A_METHOD or _differs(runs, name, [*CELL, schema.SEED] if name in _IS_A_SEED else CELL))
-        and not (name in _DETAILS and _DETAILS[name] in runs and not _differs(runs, name, [_DETAILS[name]]))
+        and not (name in _DETAIL_OF and _DETAIL_OF[name] in runs and not _differs(runs, name, [_DETAIL_OF[name]]))
     ]
     # With one seed alone, what differs is a setting.
     several = _differs(runs, schema.SEED, CELL)

@@ -9,17 +9,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import pull, schema
-from analysis.cells import CONTROL, Predictions, cells, method, pruners_own, settings
+from analysis.cells import CONTROL, DETAILS, Predictions, cells, method, pruners_own, settings
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import LEVEL
 from analysis.intensification import alpha, alpha_new, mean_interval, recall_balance
 from analysis.verdict import to_know
 
 _CRITERIA = 2
-_METHODS = {
-    schema.SCHEDULE: [schema.RAMP, schema.RAMP_STEPS, schema.REGROW],
-    schema.DISTILL: [schema.TEMPERATURE],
-}
 
 
 class Limits(NamedTuple):
@@ -248,9 +244,9 @@ def _exceeds(name: str, high: float, limit: float) -> str:
 def command(run: Mapping[str, object]) -> str:
     """The options of `prune` that say how a run was pruned and fine-tuned; all else is as in its dense run."""
     options = [schema.PRUNER, schema.RATIO, schema.EPSILON, schema.GRADIENT_OBJECTIVE]
-    for name, of in _METHODS.items():
+    for name, details in DETAILS.items():
         if run.get(name, schema.PAPERS[name]) != schema.PAPERS[name]:
-            options += [name, *of]
+            options += [name, *details]
     # A pruner without a gradient has the objective `none`.
     given = {name: run[name] for name in options if name in run and pd.notna(run[name]) and run[name] != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"

@@ -43,8 +43,8 @@ class Progress:
     withheld: dict[str, Tensor] = field(default_factory=dict)
 
 
-def at_rest(model: nn.Module) -> dict[str, Tensor]:
-    """The momentum of every parameter before the first step."""
+def zeros(model: nn.Module) -> dict[str, Tensor]:
+    """Of every parameter, its momentum before the first step, and what is withheld of it."""
     return {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
 
 
@@ -120,7 +120,7 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
         groups[group][name] = tensor
     # All that can fail comes before the first thing that changes.
     numbers = json.loads(metadata["progress"])
-    velocity = at_rest(model)
+    velocity = zeros(model)
     for name, tensor in velocity.items():
         tensor.copy_(groups["velocity"][name])
     masks, withheld = (

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -128,14 +128,14 @@ def fit(
         tqdm(total=schedule.epochs, desc=stream, unit="epoch", disable=None, leave=False) as progress,
     ):
         so_far = _resumed(saved, made_by, model, random) if saved and saved.is_file() else None
-        so_far = so_far or Progress(masks=dict(masks), withheld=_zeros(model, masks) if ramp and ramp.regrow else {})
+        so_far = so_far or Progress(masks=dict(masks), withheld=resumption.zeros(model) if ramp and ramp.regrow else {})
         for epoch, metrics in enumerate(so_far.history, start=1):
             on_epoch(epoch, metrics)
             progress.update()
         last_saved = time.monotonic()
         for epoch, phase, is_first in _epochs(schedule)[len(so_far.history) :]:
             if is_first:
-                so_far.velocity = resumption.at_rest(model)
+                so_far.velocity = resumption.zeros(model)
             sgd = Optimizer(phase.learning_rate, schedule.momentum, schedule.weight_decay, so_far.velocity)
             start = time.perf_counter()
             with _one_line(f"{type(model).__name__} fails on batches of {schedule.batch_size}"):
@@ -192,10 +192,6 @@ def _keep_best(so_far: Progress, epoch: int, loss: float, model: nn.Module) -> N
     if loss < so_far.best_loss:
         so_far.best_loss, so_far.best_epoch = loss, epoch
         so_far.best_weights = copy.deepcopy(model.state_dict())
-
-
-def _zeros(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    return {name: torch.zeros_like(model.get_parameter(name)) for name in names}
 
 
 def _epochs(schedule: Schedule) -> list[tuple[int, Phase, bool]]:
