@@ -46,6 +46,7 @@ CELL_COLUMNS = [
     "accuracy_after",
 ]
 CONTROL = "none"
+OTHER_METRICS = ("precision", "f1")
 
 # Run ids -> run id -> arrays `label` and `predicted`, without the runs that have none.
 Predictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
@@ -496,17 +497,19 @@ def _of_new_images(found: Predicted, confidence: float) -> dict[str, Any]:
 
 
 def _of_other_metrics(found: Predicted | None, confidence: float) -> dict[str, float]:
-    """Slopes of precision and F1 (Section 5: is recall more expressive than they are?)."""
-    slopes = {"precision": np.empty(0), "f1": np.empty(0)}
-    if found:
-        classes = int(max(array.max() for array in found)) + 1
-        tested = np.bincount(found.label, minlength=classes) > 0
-        for name in slopes:
-            before, after = (_metric(name, found.label, side, classes)[:, tested] for side in found[1:])
-            slopes[name] = intensification.alpha(
-                intensification.mean_balance(before), intensification.mean_balance(after)
-            )
+    slopes = other_slopes(found) if found else dict.fromkeys(OTHER_METRICS, np.empty(0))
     return {key: value for name in slopes for key, value in _mean(f"alpha_{name}", slopes[name], confidence).items()}
+
+
+def other_slopes(found: Predicted) -> dict[str, np.ndarray]:
+    """Slopes of precision and F1, each (seeds,) (Section 4: is recall more expressive than they are?)."""
+    classes = int(max(array.max() for array in found)) + 1
+    tested = np.bincount(found.label, minlength=classes) > 0
+    slopes = {}
+    for name in OTHER_METRICS:
+        before, after = (_metric(name, found.label, side, classes)[:, tested] for side in found[1:])
+        slopes[name] = intensification.alpha(intensification.mean_balance(before), intensification.mean_balance(after))
+    return slopes
 
 
 def _metric(name: str, label: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

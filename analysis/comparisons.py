@@ -16,7 +16,7 @@ import pandas as pd
 from analysis import schema
 from analysis.cells import ALPHA_COLUMNS, CELL, CONTROL, main_setting
 from analysis.hypothesis_tests import Alternative, Variance, corrected, independent, paired
-from analysis.published import label, rank
+from analysis.published import label, original, rank
 
 TEST_COLUMNS = [
     "table",
@@ -63,7 +63,7 @@ DESIGNS = {
 
 _DATASET, _MODEL = "CIFAR-10", "ResNet-56"
 _MODEL_OF = {"MNIST": "LeNet", "Fashion": "LeNet"}
-_HARDER = (("MNIST", "CIFAR-10"), ("Fashion", "CIFAR-10"), ("CIFAR-10", "CIFAR-100"))
+HARDER = (("MNIST", "CIFAR-10"), ("Fashion", "CIFAR-10"), ("CIFAR-10", "CIFAR-100"))
 _PRUNERS = ("MP", "GP", "UP", "RP")
 
 Group = tuple[str, str, str]  # data set, model, pruner
@@ -191,9 +191,9 @@ def _every_table(alphas: pd.DataFrame, as_printed: bool) -> Iterator[_Test]:
 
     pairs = [
         (first, second)
-        for printed in _HARDER
+        for printed in HARDER
         for first, second in product(by_dataset, repeat=2)
-        if (label(first[0]), label(second[0])) == printed
+        if (original(first[0]), original(second[0])) == printed
     ]
     yield from _pairs(7, pairs, alphas, lambda group: names[group[0]], partial(_models_and_pruner, names))
     yield from _pruner_pairs(by_pruner, up, alphas, names)

@@ -498,6 +498,21 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     return summary | {"worst_ratio": float(ratios.flat[np.nanargmax(np.abs(ratios))])}
 
 
+def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """Jackknife pseudo-values of a ratio of sums over seeds: nearly independent, and their mean estimates it.
+
+    Parameters
+    ----------
+    numerators, denominators : (seeds,)
+
+    Returns
+    -------
+    (seeds,) ; NaN where the others' denominators sum to 0.
+    """
+    n, whole = len(numerators), _ratio(numerators.sum(), denominators.sum())
+    return n * whole - (n - 1) * _ratio(numerators.sum() - numerators, denominators.sum() - denominators)
+
+
 def draws(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
     """How often each of `size` things is drawn when `size` are drawn with replacement: (resamples, size)."""
     first = np.arange(resamples)[:, np.newaxis] * size

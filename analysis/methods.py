@@ -270,8 +270,7 @@ def _pooled(
         return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}
     total = sums.sum(2)
     slopes = total[:, 0] / total[:, 1]
-    left_out = total[:, :, np.newaxis] - sums
-    values = n * slopes[:, np.newaxis] - (n - 1) * left_out[:, 0] / left_out[:, 1]
+    values = [intensification.pseudo_values(*of_one) for of_one in sums]
     result = paired(*values, family=family)
     if np.isnan(result["p"]):
         return list(slopes), {**result, "resampled": "seeds"}

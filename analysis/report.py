@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import (
     cells,
+    claims,
     comparisons,
     figures,
     files,
@@ -121,6 +122,7 @@ def of_runs(
     *,
     confidence: float = 0.95,
     variance: Variance = "welch",
+    primary: methods.Primary = methods.PRIMARY,
 ) -> Report:
     """Analyse runs.
 
@@ -134,6 +136,8 @@ def of_runs(
         Searches of epsilon, a section each.
     confidence, variance
         As for `report`.
+    primary : methods.Primary
+        As `methods.compare` takes it.
     """
     settings = cells.settings(runs)
     alphas = cells.alphas(runs)
@@ -150,7 +154,7 @@ def of_runs(
         for name, figure in tuning_figures.figures(tuning).items()
     }
     drawn |= searched
-    against = methods.compare(runs, predictions) if {*schema.PAPERS} & {*settings} else pd.DataFrame()
+    against = methods.compare(runs, predictions, primary=primary) if {*schema.PAPERS} & {*settings} else pd.DataFrame()
     if len(against):
         drawn |= methods_figures.figures(against)
     for figure in drawn.values():
@@ -161,6 +165,8 @@ def of_runs(
     csv |= {f"table_{number:02}.csv": table for number, table in printed.items() if number <= 11 or len(table)}
     if len(against):
         csv["methods.csv"] = against
+    said = claims.claims(runs, predictions)
+    csv["claims.csv"] = said
     notes = list(dict.fromkeys(_notes(runs, alphas, of_cells, tests, compared)))
     return Report(
         title=f"What pruning cost each class: {', '.join(dict.fromkeys(runs[schema.DATASET]))}",
@@ -168,7 +174,9 @@ def of_runs(
         to_know=to_know(runs),
         csv=csv,
         figures=drawn,
-        sections=list(_sections(runs, of_cells, settings, tests, printed, compared, against, drawn, tunings, notes)),
+        sections=list(
+            _sections(runs, of_cells, settings, tests, printed, compared, against, said, drawn, tunings, notes)
+        ),
     )
 
 
@@ -186,6 +194,7 @@ def _sections(
     printed: dict[int, pd.DataFrame],
     compared: pd.DataFrame,
     against: pd.DataFrame,
+    said: pd.DataFrame,
     drawn: dict[str, Figure],
     tunings: Sequence[Tuning],
     notes: list[str],
@@ -208,6 +217,8 @@ def _sections(
     yield Section("Recall balance before and after", [_SCATTER, *pictures(*(f"figure_{n:02}" for n in range(5, 9)))])
     if any(len(table) for table in printed.values()):
         yield Section("The paper's tables, of this study", [_tests_text(tests), *_titled(printed)])
+    if (said["verdict"] != claims.UNTRIED).any():
+        yield Section("The paper's sentences, held against this study", [_CLAIMS, claims.shown(said)])
     summary = cells.ratio_summaries(runs)
     if len(summary):
         yield Section("Why alpha, and not the mean of the ratios", [_RATIOS, _rounded(summary)])
@@ -256,6 +267,12 @@ _SCATTER = "Each point is one class of one network; the line is the pooled slope
 _RATIOS = (
     "The mean of the intensification ratios (balance after / balance before) is at the mercy of classes whose balance "
     "before was next to 0; alpha weights each ratio by that balance squared."
+)
+_CLAIMS = (
+    "A sentence holds where the whole 95 % interval of what was looked at lies where the sentence has it, and does not "
+    "where it lies on the other side. Of several comparisons, most often one a ratio, all must agree, or more than "
+    "half where the sentence speaks of most or of a tendency; then the table says how many do, and the least and the "
+    "greatest estimate. Ratios at which most networks are at chance are left out. claims.csv has every comparison."
 )
 _COMPARED = "For the cells that both have; the difference is ours minus published."
 _TUNING = (

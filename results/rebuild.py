@@ -5,12 +5,14 @@ from pathlib import Path
 
 import click
 
-from analysis import files, frames, report
+from analysis import files, frames, methods, report
 from analysis.errors import StudyError
 
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
 # makes those.
 KEPT = {".csv", ".md", ".png"}
+# What gradual/README.md names.
+PRIMARY = methods.Primary(dataset="fashion-mnist")
 
 
 @click.command()
@@ -42,7 +44,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     if not folders:
         raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
     read, predictions = frames.read(folders)
-    made = report.of_runs(read.runs, predictions)
+    made = report.of_runs(read.runs, predictions, primary=PRIMARY)
     with files.aside(output) as folder:
         for path in report.write(made, folder):
             if path.suffix not in KEPT:

@@ -35,6 +35,18 @@ def test_neighbouring_ratios_by_hand():
     assert row["p_permutation"] == "too few"
 
 
+def test_easier_data_sets_against_the_jpeg_copy_of_cifar10_under_its_own_name():
+    cells = [runs(dataset, "lenet5", "mp", 2, values) for dataset, values in (("mnist", LOW), ("cifar10-jpeg", HIGH))]
+    row = rows_of(results(*cells), 7).iloc[0]
+    assert row[["dataset", "column", "row"]].tolist() == [
+        "mnist vs cifar10-jpeg",
+        "t=2 (LeNet, MP)",
+        "MNIST vs cifar10-jpeg",
+    ]
+    assert row["p"] == pytest.approx(stats.ttest_ind(LOW, HIGH, equal_var=False, alternative="less").pvalue)
+    assert rows_of(results(*cells, as_printed=True), 7)["row"].tolist() == []
+
+
 def test_only_neighbours_are_compared():
     frame = results(*(cifar("resnet56", "mp", ratio, HIGH) for ratio in (50, 2, 10)))
     assert rows_of(frame, 1)["row"].tolist() == ["2 vs 10", "10 vs 50"]

@@ -19,6 +19,7 @@ from analysis.intensification import (
     mean_balance,
     mean_interval,
     other_seed,
+    pseudo_values,
     ratio_summary,
     recall_balance,
     spread_ratio,
@@ -339,6 +340,14 @@ def test_one_ratio_far_off_moves_the_mean_ratio_and_not_alpha():
     assert summary["ratio_max"] == pytest.approx(1.5)
     assert summary["alpha_min"] == pytest.approx(1.5, abs=1e-3)
     assert summary["pooled_alpha"] == pytest.approx(1.5, abs=1e-3)
+
+
+def test_pseudo_values_by_hand():
+    # (2 + 4) / (1 + 2) = 2; without the first 4 / 2 = 2, without the second 2 / 1 = 2.
+    assert pseudo_values(np.array([2.0, 4.0]), np.array([1.0, 2.0])).tolist() == [2, 2]
+    # (1 + 3 + 2) / 3 = 2; without one of them 5/2, 3/2, 2: 3 * 2 - 2 * these.
+    assert pseudo_values(np.array([1.0, 3.0, 2.0]), np.ones(3)).tolist() == [1, 3, 2]
+    assert np.isnan(pseudo_values(np.array([1.0, 1.0]), np.array([1.0, 0.0]))).tolist() == [True, False]
 
 
 def test_importing_takes_numpy_alone():

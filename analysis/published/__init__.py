@@ -30,6 +30,7 @@ _LABELS = {
     "lth": "LTH",
     "chip": "CHIP",
 }
+_COPY_OF = {"cifar10-jpeg": "cifar10"}
 _ORDER = {printed: place for place, printed in enumerate(_LABELS.values())}
 
 
@@ -59,6 +60,11 @@ def figures(name: str) -> pd.DataFrame:
 def label(name: str) -> str:
     """Name of a data set, model or pruner in print; the name itself where it is not in print."""
     return _LABELS.get(name, name)
+
+
+def original(name: str) -> str:
+    """Name in print of a data set, or of the one that it is a copy of (the JPEG copy of CIFAR-10)."""
+    return label(_COPY_OF.get(name, name))
 
 
 def rank(name: str) -> tuple:

@@ -1,0 +1,219 @@
+"""The paper's sentences held against studies in which they are true, false, or cannot be told."""
+
+import made_up_runs
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import claims
+from analysis.claims import ABOVE, BELOW, CLAIM_COLUMNS, CLAIMS, DIFFERS, FAILS, HOLDS, SAME, UNCLEAR, UNTRIED
+
+# Sums to 0, so that a cell's mean is its centre.
+NOISE = np.array([-0.05, -0.03, -0.01, 0.01, 0.03, 0.05])
+OTHER_NOISE = NOISE[[2, 5, 0, 4, 1, 3]]
+HIGHER, LOW, HIGH, CORRECTIVE, RANDOM, NEGATIVE, RANDOM_DIFFERS, UP_MP, UP_GP, ALWAYS, DIFFER = range(1, 12)
+ACCURATE, MAGNITUDE, LIGHT, HEAVY, VARIANCE, LINEAR, MEAN_RATIO, HARDER, SMALLER, SMALLER_UP, EXPRESSIVE = range(12, 23)
+
+
+def cell(pruner, ratio, alpha, *, dataset="mnist", model="lenet5", noise=NOISE, **columns):
+    return made_up_runs.runs(dataset, model, pruner, ratio, alpha + noise).assign(**columns)
+
+
+def held(*cells):
+    return claims.claims(made_up_runs.study(*cells))
+
+
+def of(frame, number):
+    return frame[frame["claim"] == number].reset_index(drop=True)
+
+
+def verdict(frame, number):
+    (one,) = of(frame, number)["verdict"].unique()
+    return one
+
+
+def mp_and_up(*ups, ratios=(2, 10, 20)):
+    """alpha of MP is 1 at every ratio."""
+    return [
+        made
+        for ratio, up in zip(ratios, ups, strict=True)
+        for made in (cell("mp", ratio, 1.0), cell("up", ratio, up, noise=OTHER_NOISE))
+    ]
+
+
+def test_every_sentence_has_its_source_and_a_row_even_untried():
+    frame = held(cell("mp", 2, 1.0))
+    assert list(frame.columns) == CLAIM_COLUMNS
+    assert sorted(frame["claim"].unique()) == list(range(1, len(CLAIMS) + 1))
+    assert frame["source"].ne("").all()
+    assert verdict(frame, UP_MP) == UNTRIED
+    assert of(frame, UP_MP)[["place", "n"]].to_numpy().tolist() == [["", 0]]
+
+
+def test_the_estimate_and_its_interval_by_hand():
+    frame = of(held(*mp_and_up(0.8, ratios=[10])), UP_MP)
+    (row,) = frame.to_dict("records")
+    # Differences of up and mp: -.2 plus these six, of standard error .0707 / sqrt(6); t(.975, 5) is 2.5706.
+    changes = OTHER_NOISE - NOISE
+    half = 2.5706 * changes.std(ddof=1) / np.sqrt(6)
+    assert row["estimate"] == pytest.approx(-0.2)
+    assert (row["low"], row["high"]) == pytest.approx((-0.2 - half, -0.2 + half), abs=1e-5)
+    assert (row["place"], row["where"], row["claimed"]) == ("mnist, lenet5", "up minus mp, t=10", BELOW)
+    assert (row["n"], row["holds"], row["verdict"]) == (6, "yes", HOLDS)
+
+
+@pytest.mark.parametrize(
+    ("ups", "most", "always"),
+    [
+        ((0.7, 0.7, 0.7), HOLDS, HOLDS),
+        ((0.7, 0.7, 1.0), HOLDS, UNCLEAR),
+        ((0.7, 0.7, 1.3), HOLDS, FAILS),
+        ((0.7, 1.0, 1.0), UNCLEAR, UNCLEAR),
+        ((1.3, 1.0, 1.3), FAILS, FAILS),
+    ],
+)
+def test_a_tendency_needs_more_than_half_and_always_needs_all(ups, most, always):
+    frame = held(*mp_and_up(*ups))
+    assert (verdict(frame, UP_MP), verdict(frame, ALWAYS)) == (most, always)
+
+
+def test_networks_are_paired_by_their_seed():
+    mp, up = mp_and_up(0.8, ratios=[10])
+    (row,) = of(held(mp, up[up["seed"] >= 2]), UP_MP).to_dict("records")
+    assert (row["n"], row["estimate"]) == (4, pytest.approx((0.8 + OTHER_NOISE - 1.0 - NOISE)[2:].mean()))
+
+
+def test_half_of_the_ratios_are_not_most():
+    assert verdict(held(*mp_and_up(0.7, 1.0, ratios=[2, 10])), UP_MP) == UNCLEAR
+
+
+def test_pruning_below_1_is_not_corrective_where_the_control_is_as_far_below():
+    pruned = [cell("mp", 2, 0.8), cell("mp", 4, 0.8)]
+    same = held(*pruned, cell("none", 1, 0.8, noise=OTHER_NOISE))
+    assert verdict(same, LOW) == HOLDS
+    assert verdict(same, CORRECTIVE) == UNCLEAR
+    assert verdict(held(*pruned, cell("none", 1, 1.0, noise=OTHER_NOISE)), CORRECTIVE) == HOLDS
+    assert verdict(held(*pruned, cell("none", 1, 0.6, noise=OTHER_NOISE)), CORRECTIVE) == FAILS
+    assert verdict(held(*pruned), CORRECTIVE) == UNTRIED
+    strong = held(*pruned, cell("mp", 6, 0.8), cell("none", 1, 1.0))
+    assert of(strong, CORRECTIVE)["where"].tolist() == ["mp, t=2 minus none", "mp, t=4 minus none"]
+
+
+def test_random_pruning_may_be_below_1_and_yet_not_negative():
+    frame = held(cell("rp", 2, 0.5), cell("rp", 10, -0.5))
+    assert (verdict(frame, RANDOM), verdict(frame, NEGATIVE)) == (HOLDS, FAILS)
+
+
+def test_ratios_at_chance_are_left_out_and_single_networks_too():
+    # Two classes: chance is below .75.
+    guessing = cell("mp", 50, 9.0, accuracy_after=0.5)
+    frame = held(cell("mp", 2, 0.5), cell("mp", 10, 1.5), guessing)
+    assert of(frame, HIGHER)["where"].tolist() == ["mp, t=10 minus t=2"]
+    assert of(frame, HIGH)["where"].tolist() == ["mp, t=10"]
+    some = cell("mp", 20, 1.5)
+    some.loc[some["seed"] == 0, ["accuracy_after", "recall_after/a"]] = [0.5, 9.0]
+    (row,) = of(held(cell("mp", 2, 0.5), some), HIGH).to_dict("records")
+    assert (row["n"], row["estimate"]) == (5, pytest.approx(0.5 + NOISE[1:].mean()))
+
+
+def test_that_pruners_differ_is_refuted_within_the_margin_only():
+    near = held(*mp_and_up(1.0, ratios=[10]))
+    far = held(*mp_and_up(1.2, ratios=[10]))
+    close = [cell("mp", 10, 1.0, noise=NOISE / 10), cell("up", 10, 1.0, noise=OTHER_NOISE / 10)]
+    assert [verdict(frame, DIFFER) for frame in (near, far, held(*close))] == [UNCLEAR, HOLDS, FAILS]
+    assert of(far, DIFFER)["claimed"].tolist() == [DIFFERS]
+
+
+def test_lighter_pruning_needs_both_accuracy_and_slope():
+    gains, loses = 0.82 + NOISE / 10, 0.78 + NOISE / 10
+    (better, worse) = (held(cell("mp", 2, 0.8, accuracy_after=accuracy)) for accuracy in (gains, loses))
+    assert of(better, LIGHT)["where"].tolist() == ["accuracy, mp, t=2", "alpha - 1, mp, t=2"]
+    assert of(better, LIGHT)["estimate"].iloc[0] == pytest.approx(0.02)
+    assert (verdict(better, LIGHT), verdict(worse, LIGHT)) == (HOLDS, FAILS)
+    assert verdict(held(cell("mp", 20, 1.6, accuracy_after=0.77 + NOISE / 10)), HEAVY) == HOLDS
+
+
+def test_the_variance_of_recall():
+    # Recalls .9, .7 have the variance .01 (ddof 0); .8 +- .15, at alpha 1.5, .0225.
+    row = of(held(cell("mp", 2, 1.5, noise=NOISE * 0)), VARIANCE).iloc[0]
+    assert row["estimate"] == pytest.approx(0.0125)
+    assert verdict(held(cell("mp", 2, 1.5)), VARIANCE) == HOLDS
+
+
+def four_classes(near, far, seeds=6):
+    """Balances before +-.05 and +-.2, after these slopes times them, of accuracies .8."""
+    rng = np.random.default_rng(0)
+    before = 0.8 * (1 + np.array([0.05, -0.05, 0.2, -0.2]))
+    slopes = np.repeat([near, far], 2) + np.repeat(rng.normal(0, 0.01, (seeds, 2)), 2, axis=1)
+    after = 0.8 + slopes * (before - 0.8)
+    frame = pd.DataFrame(
+        {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 2.0, "seed": range(seeds)}
+        | {"accuracy_before": 0.8, "accuracy_after": 0.8}
+    )
+    for place, name in enumerate("abcd"):
+        frame[f"recall_before/{name}"] = before[place]
+        frame[f"recall_after/{name}"] = after[:, place]
+    return frame.assign(
+        dense_run_id=[f"d{seed}" for seed in range(seeds)], run_id=[f"r{seed}" for seed in range(seeds)]
+    )
+
+
+def test_a_bend_at_the_origin():
+    bent, straight = claims.claims(four_classes(2.0, 1.0)), claims.claims(four_classes(1.0, 1.0))
+    assert of(bent, LINEAR)["estimate"].iloc[0] == pytest.approx(1.0, abs=0.02)
+    assert of(bent, LINEAR)["claimed"].tolist() == [SAME]
+    assert (verdict(bent, LINEAR), verdict(straight, LINEAR)) == (FAILS, HOLDS)
+
+
+def test_harder_data_are_compared_with_the_same_model_and_the_jpeg_copy_counts_as_cifar_10():
+    easy, hard = cell("mp", 10, 1.0), cell("mp", 10, 1.5, dataset="cifar10-jpeg")
+    frame = held(easy, hard)
+    (row,) = of(frame, HARDER).to_dict("records")
+    assert row["place"] == "mnist, lenet5 against cifar10-jpeg, lenet5"
+    assert (row["estimate"], row["claimed"], row["verdict"]) == (pytest.approx(0.5), ABOVE, HOLDS)
+    assert verdict(held(easy, cell("mp", 10, 1.5, dataset="cifar10-jpeg", model="resnet20")), HARDER) == UNTRIED
+    assert verdict(held(easy, cell("mp", 10, 1.5, dataset="fashion-mnist")), HARDER) == UNTRIED
+
+
+def test_smaller_models_by_magnitude_and_by_undecayed_pruning():
+    frame = held(
+        *(cell(pruner, 10, 1.5, model="resnet20") for pruner in ("mp", "up-signed")),
+        cell("mp", 10, 1.2, model="resnet56"),
+        cell("up-signed", 10, 1.8, model="resnet56"),
+    )
+    assert of(frame, SMALLER)["estimate"].tolist() == pytest.approx([0.3])
+    assert of(frame, SMALLER_UP)["where"].tolist() == ["up-signed, t=10"]
+    assert (verdict(frame, SMALLER), verdict(frame, SMALLER_UP)) == (HOLDS, FAILS)
+
+
+def test_recall_against_precision_needs_predictions():
+    # Class 0 is predicted too often after pruning: recalls 1, .5; precisions 2/3, 1. Before: recalls .75, .5.
+    label = np.repeat([0, 1], 4)
+    before, after = np.array([0, 0, 0, 1, 1, 1, 0, 0]), np.array([0, 0, 0, 0, 1, 1, 0, 0])
+    runs = made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.5, 1.6])
+
+    def predictions(run_ids):
+        dense = set(runs["dense_run_id"])
+        return {run: {"label": label, "predicted": before if run in dense else after} for run in run_ids}
+
+    frame = of(claims.claims(runs, predictions), EXPRESSIVE)
+    # Precision before: 3/5 and 2/3, balances -+1/19; after 2/3 and 1, -+1/5: slope 3.8, 2.8 from 1.
+    assert frame["where"].tolist() == ["recall minus precision, mp, t=2", "recall minus f1, mp, t=2"]
+    assert frame["estimate"].iloc[0] == pytest.approx(0.55 - 2.8)
+    assert verdict(claims.claims(runs), EXPRESSIVE) == UNTRIED
+
+
+def test_the_papers_setting_counts_where_a_study_has_several():
+    plain = {"schedule": "one-shot"}
+    gradual = cell("mp", 10, 0.5).assign(schedule="cubic", run_id=[f"g{seed}" for seed in range(6)])
+    frame = held(cell("mp", 10, 1.5).assign(**plain), gradual)
+    assert of(frame, HIGH)["estimate"].tolist() == pytest.approx([0.5])
+
+
+def test_shown_has_a_column_for_each_place():
+    table = claims.shown(held(*mp_and_up(0.7, 0.7, 1.3), cell("mp", 2, 0.5, dataset="fashion-mnist")))
+    assert table.columns[3:].tolist() == ["mnist, lenet5", "fashion-mnist, lenet5"]
+    row = table.iloc[UP_MP - 1]
+    assert row["mnist, lenet5"] == "holds: 2 of 3, 1 against; -0.30 to +0.30"
+    assert row["fashion-mnist, lenet5"] == UNTRIED
+    assert table.iloc[LOW - 1]["fashion-mnist, lenet5"].startswith("holds: mp, t=2: -0.50 (-0.5")
