@@ -87,6 +87,23 @@ def test_together_they_hold_every_cell_of_tables_10_and_11_but_one():
     assert set(table_11.itertuples(index=False, name=None)) <= made
 
 
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-released", "resnet20-short", "resnet20-short-gradual", "gradual"])
+def test_those_of_the_results_hold_the_control_beside_every_model(name):
+    by_seed = cells(name)
+    models = {cell[:2] for cell in pruned(name)}
+    assert {cell for cell in by_seed[0] if cell[2] == CONTROL} == {(*model, CONTROL, 1.0) for model in models}
+    assert all(of_seed == by_seed[0] for of_seed in by_seed.values())
+
+
+def test_lenet5_has_the_ratios_of_the_tables_and_of_figure_13_on_three_data_sets():
+    assert pruned("lenet5") == {
+        (dataset, "LeNet", pruner, ratio)
+        for dataset in ("MNIST", "Fashion", "cifar10_jpeg")
+        for pruner in ("MP", "UP", "GP", "RP")
+        for ratio in (*RATIOS, 6, 8)
+    }
+
+
 def test_the_quick_one_needs_no_data():
     found = grid.read(STUDIES / "quick.yaml")
     found.check()
