@@ -40,6 +40,9 @@ _PAGE_WIDTH = 12.0  # inches
 _SLOT_WIDTH = 0.46  # inches for a ratio
 _MOST_CLASSES = 100
 _MOST_PANELS = 8
+_MOST_TRADEOFFS = 4
+_SEVERAL = "one of several settings"
+_NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
 _LONGEST_NAME = 28
 
 
@@ -192,6 +195,8 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | None:
     """Mean accuracy and mean alpha with their standard errors against the ratio, a line per pruner (Figure 13).
 
+    A column for each data set with its usual model, or for one of them where they are more than four.
+
     Parameters
     ----------
     alphas : DataFrame, one row per network
@@ -203,40 +208,33 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     -------
     Figure ; None without a network. Ratios 2, 4, 6, 8, 10 where the study has them all, as in the paper, else
     those that it has; ratio 1 is the dense network unless the pruner was run at it. The axes are centred on dense
-    accuracy and on alpha 1.
+    accuracy and on alpha 1. Random pruning, whose scale would hide the others, is drawn where it is alone.
     """
     cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
-    panels, fixed = _panels(cells, "pruner", settings)
-    if not panels:
+    shown = _without_random(cells)
+    of_datasets = [rows for _, rows in sorted(shown.groupby(schema.DATASET), key=lambda group: rank(str(group[0])))]
+    if len(of_datasets) > _MOST_TRADEOFFS:
+        of_datasets = [shown]
+    columns = {}
+    for of_dataset in of_datasets:
+        panels, fixed = _panels(of_dataset, "pruner", settings)
+        of_panel = {label: networks[networks["cell"].isin(panel["cell"])] for label, panel in panels.items()}
+        columns[fixed] = _lines(of_panel), pd.concat(of_panel.values()).drop_duplicates("dense_run_id")
+    if not columns:
         return None
-    ratios = set(pd.concat(panels.values())[schema.RATIO])
-    ratios = {1.0, *(_TRADEOFF_RATIOS if ratios >= _TRADEOFF_RATIOS else ratios)}
-    networks = networks[networks[schema.RATIO].isin(ratios)]
-    of_panel = {label: networks[networks["cell"].isin(panel["cell"])] for label, panel in panels.items()}
-    lines = {label: _line(rows) for label, rows in of_panel.items() if len(rows)}
-    dense = pd.concat(of_panel.values()).drop_duplicates("dense_run_id")["accuracy_before"].mean()
+    titles = [fixed.removesuffix(f", {_SEVERAL}") for fixed in columns] if len(columns) > 1 else [""]
+    guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns.values(), strict=True)]
     figure, grid = page(
-        (2, 1),
-        (8.5, 8.5),
-        f"Accuracy and alpha against the pruning ratio: {fixed}",
+        (2, len(columns)),
+        (8.5 if len(columns) == 1 else 5.5 * len(columns), 8.5),
+        f"Accuracy and alpha against the pruning ratio: {_once('; '.join(columns))}",
         "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
-        "classes differ less. "
-        f"{_guessing(lines)}",
-        sharex=True,
+        f"classes differ less. {_NO_RANDOM if len(shown) < len(cells) else ''}{' '.join(filter(None, guessing))}",
+        sharex="col",
     )
-    upper, lower = grid[:, 0]
-    _draw_lines(upper, lines, "accuracy", dense)
-    _draw_lines(lower, lines, "alpha", 1.0)
-    upper.set_ylabel(f"mean test accuracy (dense {dense:.3f})")
-    lower.set_ylabel("mean alpha (above 1 intensifies)")
-    lower.set_xscale("log")
-    lower.set_xticks(sorted(ratios), [f"{ratio:g}" for ratio in sorted(ratios)])
-    lower.xaxis.set_minor_locator(NullLocator())
-    lower.set_xlabel("pruning ratio")
-    legend = upper.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    for column, title, (lines, dense) in zip(grid.T, titles, columns.values(), strict=True):
+        _draw_tradeoff(column, lines, dense["accuracy_before"].mean(), title)
     return figure
 
 
@@ -327,7 +325,7 @@ def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tu
     if cells.groupby(columns, dropna=False).ngroups <= _MOST_PANELS:
         return cells, []
     main = main_setting(cells, settings)
-    return main, ["one of several settings"] if len(main) < len(cells) else []
+    return main, [_SEVERAL] if len(main) < len(cells) else []
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
@@ -403,6 +401,19 @@ def _loss(runs: pd.DataFrame) -> _Loss:
         len(runs),
         int(_guesses(runs).sum()),
     )
+
+
+def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
+    random = cells[schema.PRUNER] == "rp"
+    return cells if cells.loc[~random, schema.PRUNER].isin([CONTROL]).all() else cells[~random]
+
+
+def _lines(of_panel: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The line of each panel, over the paper's ratios where all are there."""
+    ratios = set(pd.concat(of_panel.values())[schema.RATIO])
+    ratios = {1.0, *(_TRADEOFF_RATIOS if ratios >= _TRADEOFF_RATIOS else ratios)}
+    kept = {label: networks[networks[schema.RATIO].isin(ratios)] for label, networks in of_panel.items()}
+    return {label: _line(networks) for label, networks in kept.items() if len(networks)}
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
@@ -596,28 +607,55 @@ def _draw_points(
     axes.set_axis_on()
 
 
+def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: float, title: str) -> None:
+    upper, lower = column
+    _draw_lines(upper, lines, "accuracy", dense)
+    _draw_lines(lower, lines, "alpha", 1.0)
+    upper.set_ylabel(f"mean test accuracy (dense {dense:.3f})")
+    lower.set_ylabel("mean alpha (above 1 intensifies)")
+    ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
+    lower.set_xscale("log")
+    lower.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    lower.xaxis.set_minor_locator(NullLocator())
+    lower.set_xlabel("pruning ratio")
+    legend = upper.legend(
+        title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if title else 3, fontsize=8, frameon=False
+    )
+    legend.set_alignment("left")
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)
+
+
 def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: float) -> None:
     """A line for each pruner about the centre; the control, at no ratio in particular, as a band."""
-    ends = [centre]
+    reach = _reach(lines, name, centre)
     for index, (label, line) in enumerate(lines.items()):
         counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
         label = f"{_inline(label)}, n {counts}"
-        control, line = line["control"].all(), line[2 * line["chance"] <= line["n"]]
-        values, errors = line[name], line[f"{name}_error"].fillna(0)
-        if control:
+        drawn = line[(2 * line["chance"] <= line["n"]) & ((line[name] - centre).abs() <= reach)]
+        values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
+        if line["control"].all():
             for value, error in zip(values, errors, strict=True):
                 axes.axhline(value, color=NEUTRAL, linestyle=":", linewidth=1.5, label=label)
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
             # A hair apart, so that error bars do not hide one another.
-            places = line.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
+            places = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
             style: dict[str, Any] = {"color": _LINES[index % len(_LINES)], "marker": _SHAPES[index % len(_SHAPES)]}
             axes.errorbar(places, values, yerr=errors, label=label, capsize=2.5, markersize=5, **style)
-        ends += [*_sound(values - errors, line["chance"] > 0), *_sound(values + errors, line["chance"] > 0)]
-    reach = 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
     axes.axhline(centre, color="black", linestyle="--", linewidth=1)
     axes.set_ylim(centre - reach, centre + reach)
     axes.grid(alpha=0.3)
+
+
+def _reach(lines: dict[str, pd.DataFrame], name: str, centre: float) -> float:
+    """How far the axis goes from its centre: to all means without a network at chance."""
+    ends = [centre]
+    for line in lines.values():
+        line = line[2 * line["chance"] <= line["n"]]
+        errors = line[f"{name}_error"].fillna(0)
+        ends += [end for side in (-errors, errors) for end in _sound(line[name] + side, line["chance"] > 0)]
+    return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
 
 
 def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str]) -> None:
@@ -643,12 +681,19 @@ def _beyond(count: int, what: str) -> str:
     return f"Beyond the axis: {count} {what}{'s' if count > 1 else ''}." if count else ""
 
 
-def _guessing(lines: dict[str, pd.DataFrame]) -> str:
+def _guessing(lines: dict[str, pd.DataFrame], title: str) -> str:
     at = []
     for label, line in lines.items():
         if counts := [f"{row.Index:g} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
             at.append(f"{_inline(label)} at ratio {', '.join(counts)}")
-    return f"Networks at chance: {'; '.join(at)}; nothing is drawn where most are." if at else ""
+    where = f", {title}" if title else ""
+    return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are, or far off." if at else ""
+
+
+def _once(fixed: str) -> str:
+    """The same, saying only behind the last that it is one of several settings."""
+    *before, last = fixed.split(f", {_SEVERAL}; ")
+    return "; ".join([*before, last])
 
 
 def _number(value: float) -> str:

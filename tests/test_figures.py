@@ -180,8 +180,8 @@ def test_a_figure_takes_the_papers_data_set_and_model_or_the_usual_ones_and_says
 
 def test_without_the_papers_the_data_set_and_model_of_most_runs():
     alphas = pd.concat([networks([1.0] * 3, dataset="b", model="y"), networks([1.0] * 2, dataset="a", model="x")])
-    figure = figures.tradeoff(alphas)
-    assert figure.get_suptitle().endswith(": b, y")
+    (axes,) = figures.boxplots(alphas, described(alphas, "??"), "pruner").axes
+    assert axes.figure.get_suptitle().endswith(": b, y")
 
 
 def test_models_are_not_compared_under_the_control():
@@ -382,11 +382,41 @@ def test_the_tradeoff_has_the_papers_ratios_where_all_are_there():
 
 
 def test_the_tradeoff_leaves_out_and_names_what_is_at_chance():
-    alphas = pd.concat([networks([0.9, 1.1]), networks([9.0, -30.0], pruner="rp", chance=(0, 1), after=0.1)])
+    alphas = pd.concat([networks([0.9, 1.1]), networks([9.0, -30.0], pruner="gp", chance=(0, 1), after=0.1)])
     figure = figures.tradeoff(alphas)
-    assert curves(figure.axes[1]) == {"mp (magnitude), n 2": [1.0, 1.0], "rp (random), n 2": [1.0]}
-    assert "Networks at chance: rp (random) at ratio 10 (2 of 2);" in figure.get_supxlabel().replace("\n", " ")
+    assert curves(figure.axes[1]) == {"mp (magnitude), n 2": [1.0, 1.0], "gp (gradient), n 2": [1.0]}
+    assert "Networks at chance: gp (gradient) at ratio 10 (2 of 2);" in figure.get_supxlabel().replace("\n", " ")
     assert figure.axes[0].get_ylim()[0] > 0.7
+
+
+def test_the_tradeoff_has_a_column_for_each_data_set():
+    alphas = pd.concat(
+        [
+            networks([1.4, 1.6], dataset="fashion-mnist", model="lenet5", before=0.88),
+            networks([0.8, 1.0], dataset="mnist", model="lenet5", before=0.98),
+        ]
+    )
+    first, second, *lower = figures.tradeoff(alphas).axes
+    assert [axes.get_legend().get_title().get_text() for axes in (first, second)] == [
+        "mnist, lenet5",
+        "fashion-mnist, lenet5",
+    ]
+    assert [np.mean(axes.get_ylim()) for axes in (first, second)] == pytest.approx([0.98, 0.88])
+    assert [curves(axes)["mp (magnitude), n 2"][1] for axes in lower] == pytest.approx([0.9, 1.5])
+    many = pd.concat([networks([1.0], dataset=name) for name in "abcde"])
+    assert len(figures.tradeoff(many).axes) == 2
+
+
+def test_random_pruning_is_in_the_tradeoff_where_it_is_alone():
+    alphas = pd.concat(
+        [networks([1.0, 1.2]), networks([0.1, 0.3], pruner="rp", after=0.3), networks([1.0], pruner="none")]
+    )
+    figure = figures.tradeoff(alphas)
+    assert list(curves(figure.axes[0])) == ["mp (magnitude), n 2"]
+    assert "Random pruning is left out" in figure.get_supxlabel().replace("\n", " ")
+    alone = figures.tradeoff(alphas[alphas["pruner"] != "mp"])
+    assert list(curves(alone.axes[0])) == ["rp (random), n 2"]
+    assert "Random" not in alone.get_supxlabel()
 
 
 def test_one_network_at_chance_does_not_squash_the_tradeoff():
@@ -394,7 +424,7 @@ def test_one_network_at_chance_does_not_squash_the_tradeoff():
         [networks([0.9, 1.1], ratio=2.0), networks([1.4, 1.6, 15.0], ratio=50.0, chance=(2,), after=[0.8, 0.8, 0.1])]
     )
     upper, lower = figures.tradeoff(alphas).axes
-    assert curves(lower)["mp (magnitude), n 2-3"] == pytest.approx([1.0, 1.0, 6.0])
+    assert curves(lower)["mp (magnitude), n 2-3"] == pytest.approx([1.0, 1.0])
     assert lower.get_ylim() == pytest.approx((0.89, 1.11))
     assert upper.get_ylim() == pytest.approx((0.79, 1.01))
 
