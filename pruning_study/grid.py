@@ -31,7 +31,7 @@ FILE_KEYS = ("name", *GRID_KEYS, "grids")
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id"}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
 MOST_SEEDS = 100_000
-UNPRUNED, OF_PRUNING = "none", ("ratio", "schedule")
+UNPRUNED, OF_PRUNING = "none", ("ratio", "schedule", "ramp", "ramp_steps", "regrow")
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,11 @@ def _cells(
     lists = [_values(key, grid[key], called[key], faults) if key in grid else {None: ""} for key in LISTS]
     for chosen in product(*(values.items() for values in lists)):
         values = {name: value for name, (value, _) in zip(LISTS.values(), chosen, strict=True) if value is not None}
+        options = {**overrides, **given, **values}
         if values.get("pruner") == UNPRUNED:
-            values = {name: value for name, value in values.items() if name not in OF_PRUNING}
+            options = {name: value for name, value in options.items() if name not in OF_PRUNING}
         keys = {option_name(name): key for name, (_, key) in zip(LISTS.values(), chosen, strict=True)}
-        yield Cell(PruneConfig(**{**overrides, **given, **values}), places | keys)
+        yield Cell(PruneConfig(**options), places | keys)
 
 
 def _overrides(overrides: Any, called: str, faults: list[str]) -> dict[str, Any]:

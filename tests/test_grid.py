@@ -53,6 +53,13 @@ def test_schedules_and_distillation_multiply_and_none_has_no_schedule(read):
     }  # fmt: skip
 
 
+def test_none_is_the_same_run_whatever_the_ramp(read):
+    grids = [f"{{pruners: [mp, none], schedules: [cubic], overrides: {{ramp: {ramp}}}}}" for ramp in (0.25, 0.5)]
+    configs = [cell.config for cell in read(f"grids: [{', '.join(grids)}]").cells]
+    assert configs.count(PruneConfig(pruner="none")) == len(configs) - 2
+    assert {config.ramp for config in configs if config.pruner == "mp"} == {0.25, 0.5}
+
+
 def test_what_is_left_out_is_the_default_of_prune(read):
     (cell,) = read("pruners: [gp]").cells
     assert cell.config == PruneConfig(pruner="gp")
