@@ -123,6 +123,11 @@ def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_pri
     return _tested(kept, planned, variance, {table: DESIGNS[table]._replace(paired=False) for table in (8, 9)})
 
 
+def usual_model(dataset: str) -> str:
+    """Name in print of the model that Tables 3 and 7 have for a data set, given as logged."""
+    return _MODEL_OF.get(original(dataset), _MODEL)
+
+
 def labels(frame: pd.DataFrame) -> dict[str, str]:
     """What data sets, models and pruners are called in tables, by logged name.
 
@@ -189,11 +194,12 @@ def _every_table(alphas: pd.DataFrame, as_printed: bool) -> Iterator[_Test]:
     columns = [(names[p], names[m], (d, m, p)) for d, m, p in by_pruner]
     yield from _neighbouring_ratios(4, columns, pruned)
 
+    called = label if as_printed else original
     pairs = [
         (first, second)
         for printed in HARDER
         for first, second in product(by_dataset, repeat=2)
-        if (original(first[0]), original(second[0])) == printed
+        if (called(first[0]), called(second[0])) == printed
     ]
     yield from _pairs(7, pairs, alphas, lambda group: names[group[0]], partial(_models_and_pruner, names))
     yield from _pruner_pairs(by_pruner, up, alphas, names)
@@ -210,8 +216,7 @@ def _datasets(runs: pd.DataFrame, as_printed: bool) -> list[Group]:
     """Every data set with the model that Tables 3 and 7 fix for it."""
     groups = []
     for dataset, of_dataset in runs.groupby(schema.DATASET):
-        printed = _MODEL_OF.get(label(str(dataset)), _MODEL)
-        model = _fixed(of_dataset, schema.MODEL, printed, as_printed)
+        model = _fixed(of_dataset, schema.MODEL, usual_model(str(dataset)), as_printed)
         groups += _groups(of_dataset[of_dataset[schema.MODEL] == model])
     return sorted(groups, key=_rank)
 

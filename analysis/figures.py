@@ -211,17 +211,17 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     accuracy and on alpha 1. Random pruning, whose scale would hide the others, is drawn where it is alone.
     """
     cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
-    shown = _without_random(cells)
-    of_datasets = [rows for _, rows in sorted(shown.groupby(schema.DATASET), key=lambda group: rank(str(group[0])))]
+    of_datasets = [rows for _, rows in sorted(cells.groupby(schema.DATASET), key=lambda group: rank(str(group[0])))]
     if len(of_datasets) > _MOST_TRADEOFFS:
-        of_datasets = [shown]
+        of_datasets = [_usual(cells, schema.DATASET, "cifar10")]
+    of_datasets = [_without_random(rows) for rows in of_datasets]
     columns = {}
     for of_dataset in of_datasets:
         panels, fixed = _panels(of_dataset, "pruner", settings)
-        of_panel = {label: networks[networks["cell"].isin(panel["cell"])] for label, panel in panels.items()}
-        columns[fixed] = _lines(of_panel), pd.concat(of_panel.values()).drop_duplicates("dense_run_id")
+        columns[fixed] = _lines(networks, panels)
     if not columns:
         return None
+    random = cells[~cells["cell"].isin(pd.concat(of_datasets)["cell"]) & (cells[schema.PRUNER] == "rp")]
     titles = [fixed.removesuffix(f", {_SEVERAL}") for fixed in columns] if len(columns) > 1 else [""]
     guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns.values(), strict=True)]
     figure, grid = page(
@@ -230,11 +230,11 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         f"Accuracy and alpha against the pruning ratio: {_once('; '.join(columns))}",
         "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
-        f"classes differ less. {_NO_RANDOM if len(shown) < len(cells) else ''}{' '.join(filter(None, guessing))}",
+        f"classes differ less. {_NO_RANDOM if len(random) else ''}{' '.join(filter(None, guessing))}",
         sharex="col",
     )
     for column, title, (lines, dense) in zip(grid.T, titles, columns.values(), strict=True):
-        _draw_tradeoff(column, lines, dense["accuracy_before"].mean(), title)
+        _draw_tradeoff(column, lines, dense, title)
     return figure
 
 
@@ -408,12 +408,15 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
     return cells if cells.loc[~random, schema.PRUNER].isin([CONTROL]).all() else cells[~random]
 
 
-def _lines(of_panel: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The line of each panel, over the paper's ratios where all are there."""
-    ratios = set(pd.concat(of_panel.values())[schema.RATIO])
+def _lines(networks: pd.DataFrame, panels: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], float]:
+    """The line of each panel, over the paper's ratios where all are there, and the accuracy of its dense networks."""
+    cells = pd.concat(panels.values())
+    ratios = set(cells[schema.RATIO])
     ratios = {1.0, *(_TRADEOFF_RATIOS if ratios >= _TRADEOFF_RATIOS else ratios)}
-    kept = {label: networks[networks[schema.RATIO].isin(ratios)] for label, networks in of_panel.items()}
-    return {label: _line(networks) for label, networks in kept.items() if len(networks)}
+    networks = networks[networks[schema.RATIO].isin(ratios) & networks["cell"].isin(cells["cell"])]
+    of_panel = {label: networks[networks["cell"].isin(panel["cell"])] for label, panel in panels.items()}
+    dense = networks.drop_duplicates("dense_run_id")["accuracy_before"].mean()
+    return {label: _line(rows) for label, rows in of_panel.items() if len(rows)}, dense
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
