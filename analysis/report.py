@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
+from threadpoolctl import threadpool_limits
 
 from analysis import (
     cells,
@@ -115,6 +116,9 @@ def report(
     )
 
 
+# Threads of the matrix products gain a seventh on an idle machine, and wait for each other beside other programs: six
+# times as long.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def of_runs(
     runs: pd.DataFrame,
     predictions: cells.Predictions | None = None,
