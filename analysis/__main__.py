@@ -82,12 +82,13 @@ def recommend(experiment: str | None, max_accuracy_loss: float, max_alpha: float
 @click.option("--output", type=click.Path(path_type=Path), default=Path("frames"), show_default=True, help="Folder.")
 def export(experiment: str | None, dataset: str | None, output: Path) -> None:
     """Write an experiment to a folder of small files, from which `report --frames` needs no tracking server."""
-    from analysis import frames, pull
+    from analysis import frames, pull, tuning_results
 
     study = pull.study(experiment)
     if dataset is not None:
         study = frames.of_dataset(study, dataset)
     written = frames.write(study, pull.predictions, output)
+    written += tuning_results.export(experiment, study.runs["run_id"], output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
         f"{len(study.runs):,} pruned and {len(study.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
@@ -134,11 +135,12 @@ def report(
     """Write the report of an experiment: statistics, tables, figures and a page. Of files, nothing is logged."""
     if folders and experiment:
         raise click.UsageError("--frames takes the place of --experiment: leave one of them out")
-    from analysis import frames, report
+    from analysis import frames, report, tuning_results
 
     if folders:
         study, predictions = frames.read(folders)
-        result = report.of_runs(study.runs, predictions, confidence=confidence, variance=variance)
+        tunings = [tuning for folder in folders for tuning in tuning_results.read(folder)]
+        result = report.of_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
     else:
         result = report.report(experiment, confidence=confidence, variance=variance)
     written = report.write(result, output)

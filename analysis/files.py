@@ -27,7 +27,7 @@ def aside(output: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=output, prefix=".") as scratch:
             yield Path(scratch)
             for path in written(Path(scratch)):
-                (output / path).parent.mkdir(exist_ok=True)
+                (output / path).parent.mkdir(parents=True, exist_ok=True)
                 (Path(scratch) / path).replace(output / path)
     except OSError as error:
         raise StudyError(f"{output}: {error.strerror or error}", option="--output") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from analysis import files, frames, methods, report
+from analysis import files, frames, methods, report, tuning_results
 from analysis.errors import StudyError
 
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
@@ -44,7 +44,8 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     if not folders:
         raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
     read, predictions = frames.read(folders)
-    made = report.of_runs(read.runs, predictions, primary=PRIMARY)
+    tunings = [tuning for folder in folders for tuning in tuning_results.read(folder)]
+    made = report.of_runs(read.runs, predictions, tunings, primary=PRIMARY)
     with files.aside(output) as folder:
         for path in report.write(made, folder):
             if path.suffix not in KEPT:

@@ -1,5 +1,8 @@
 """A search whose numbers are known: three dense models, five trials, the winner half a point above lambda."""
 
+import json
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -64,3 +67,16 @@ def tuning(objective: str = "accuracy") -> Tuning:
     )
     tested = finalists()
     return Tuning("made up", objective, "the best", trials, tested, comparisons(tested, objective))
+
+
+def files(made: Tuning, *, without: Sequence[str] = ()) -> dict[str, bytes]:
+    """What its run has, by name; the tables without some columns."""
+    summary = {"study_name": made.name, "objective": made.objective, "reason": made.reason}
+    tables = {"trials": made.trials, "finalists": made.finalists}
+    return {
+        "tuning.json": json.dumps(summary).encode(),
+        **{
+            f"{name}.csv": table.drop(columns=[*without]).to_csv(index=False).encode() for name, table in tables.items()
+        },
+        "comparisons.csv": made.comparisons.to_csv(index=False).encode(),
+    }

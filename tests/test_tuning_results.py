@@ -1,13 +1,14 @@
-import json
 from dataclasses import replace
 
 import made_up_tuning
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 from scipy import stats
 
 from analysis import tuning_results
+from analysis.errors import StudyError
 from analysis.tuning_results import comparisons
 
 
@@ -87,15 +88,59 @@ def test_ramp_and_distillation_are_told_where_there_are_any():
     assert not {"ramp", "distill"} & set(made_up_tuning.tuning().table())
 
 
-def test_a_search_of_before_there_were_schedules_is_read_as_one_shot():
+@pytest.fixture(scope="module")
+def searches(session_store, tmp_path_factory):
+    """Two finished searches and one that still runs."""
+    folder = tmp_path_factory.mktemp("searches")
+    client = MlflowClient(session_store)
+    experiment = client.create_experiment("searches", artifact_location=(folder / "artifacts").as_uri())
     made = made_up_tuning.tuning()
-    files = {
-        "tuning.json": json.dumps({"study_name": "old", "objective": "accuracy", "reason": "the best"}).encode(),
-        "trials.csv": made.trials.drop(columns=["ramp", "distill"]).to_csv(index=False).encode(),
-        "finalists.csv": made.finalists.drop(columns=["ramp", "distill"]).to_csv(index=False).encode(),
-        "comparisons.csv": made.comparisons.to_csv(index=False).encode(),
-    }
-    read = tuning_results._read(files)
+    other = replace(made, name="other", finalists=made.finalists.assign(run_id="elsewhere"))
+    for search, status in ((made, "FINISHED"), (other, "FINISHED"), (made, "RUNNING")):
+        run_id = client.create_run(experiment, tags={"kind": "tuning"}).info.run_id
+        for name, content in made_up_tuning.files(search).items():
+            (folder / name).write_bytes(content)
+            client.log_artifact(run_id, str(folder / name))
+        if status == "FINISHED":
+            client.set_terminated(run_id)
+    return session_store
+
+
+def test_searches_come_back_from_a_folder_as_from_the_store(searches, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", searches)
+    folder = tmp_path / "exported"
+    written = tuning_results.export("searches", ["winner 0", "elsewhere"], folder)
+    assert len(written) == 8
+    for read, pulled in zip(tuning_results.read(folder), tuning_results.pulled("searches"), strict=True):
+        assert read.name == pulled.name
+        assert read.said == pulled.said
+        assert read.table().equals(pulled.table())
+
+
+def test_a_search_is_exported_with_the_runs_that_it_tested(searches, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", searches)
+    assert tuning_results.export("searches", ["another"], tmp_path / "none") == []
+    assert tuning_results.read(tmp_path / "none") == []
+    tuning_results.export("searches", ["elsewhere"], tmp_path / "one")
+    assert [search.name for search in tuning_results.read(tmp_path / "one")] == ["other"]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("a,b\n1,2\n")])
+def test_a_damaged_search_is_named(damage, tmp_path):
+    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
+    for name, content in made_up_tuning.files(made_up_tuning.tuning()).items():
+        (folder / name).write_bytes(content)
+    damage(folder / "trials.csv")
+    with pytest.raises(StudyError, match=r"tuning/1: not what pruning-analysis export writes .*; export again"):
+        tuning_results.read(tmp_path)
+
+
+def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
+    made = made_up_tuning.tuning()
+    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
+    for name, content in made_up_tuning.files(made, without=["ramp", "distill"]).items():
+        (folder / name).write_bytes(content)
+    (read,) = tuning_results.read(tmp_path)
     assert read.said == made.said
     assert read.table().equals(made.table())
 
