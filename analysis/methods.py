@@ -1,6 +1,7 @@
-"""Ways to prune compared on the same dense networks: what a schedule, a distillation or a pruner changes."""
+"""Ways to prune compared on the same dense networks: what pruning, a schedule, a distillation or a pruner changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from analysis.hypothesis_tests import LEVEL, Row, corrected, of_estimate, paired
 
 ACCURACY, WEAKEST, LOSS, ALPHA, ALPHA_NEW = "accuracy", "weakest_recall", "largest_loss", "alpha", "alpha_new"
 OUTCOMES = (ACCURACY, WEAKEST, LOSS, ALPHA_NEW, ALPHA)
-SCHEDULE, DISTILLATION, PRUNER = "schedule", "distillation", "pruner"
+SCHEDULE, DISTILLATION, PRUNER, CONTROL = "schedule", "distillation", "pruner", "control"
 METHOD_COLUMNS = [
     schema.DATASET,
     schema.MODEL,
@@ -44,34 +45,39 @@ _BASELINE_PRUNER = "mp"
 
 
 class Primary(NamedTuple):
-    """The comparison that a study was made for: a pruner made gradual, without distillation.
+    """A comparison that a study was made for.
 
     Attributes
     ----------
+    method, baseline : str
+        As `cells.method` names them, without what stands there in brackets.
+    ratio : float
+    outcomes : tuple of str
     dataset : str, optional
         By default every data set, which are then corrected together.
-    pruner, ratio, schedule
-        Against the same in one shot.
-    outcomes : tuple of str
     """
 
+    method: str
+    baseline: str
+    ratio: float
+    outcomes: tuple[str, ...]
     dataset: str | None = None
-    pruner: str = _BASELINE_PRUNER
-    ratio: float = 20.0
-    schedule: str = "cubic"
-    outcomes: tuple[str, ...] = (ALPHA_NEW, ACCURACY, WEAKEST)
 
 
-PRIMARY = Primary()
+PRIMARY = Primary("mp cubic", _BASELINE_PRUNER, 20.0, (ALPHA_NEW, ACCURACY, WEAKEST))
 
 
 def compare(
-    runs: pd.DataFrame, predictions: cells.Predictions | None = None, *, primary: Primary | None = PRIMARY
+    runs: pd.DataFrame,
+    predictions: cells.Predictions | None = None,
+    *,
+    primaries: Sequence[Primary] = (PRIMARY,),
 ) -> pd.DataFrame:
     """Every method against its baseline, seed by seed (`methods.csv`).
 
     A schedule is compared with one shot, a distillation with none, a pruner with magnitude pruning; all else (data
-    set, model, ratio and the other two) is the same, and so are the dense networks.
+    set, model, ratio and the other two) is the same, and so are the dense networks. And each is compared with its
+    control, the same fine-tuning without pruning.
 
     Parameters
     ----------
@@ -79,8 +85,9 @@ def compare(
         As `analysis.pull.runs` returns it.
     predictions : callable, optional
         As for `cells.cells`. With it the interval and p of alpha_new are for new images too.
-    primary : Primary, optional
-        Its outcomes are one family, tested at a level of its own; all other rows are another.
+    primaries : sequence of Primary
+        Each is a family, tested at a level of its own; so are all other comparisons with the control, and all the
+        rest.
 
     Returns
     -------
@@ -96,17 +103,16 @@ def compare(
     """
     study = cells.read(runs)
     networks = [_networks(study, rows, predictions) for rows in cells.cell_rows(study)]
-    planned = [
-        (pair, outcome, primary is not None and _is_primary(pair, outcome, primary))
-        for pair in _pairs(study, networks)
-        for outcome in OUTCOMES
+    planned = list(product([*_pairs(study, networks), *_with_control(study, networks)], OUTCOMES))
+    family = pd.Series([_family(pair, outcome, primaries) for pair, outcome in planned], dtype=object)
+    sizes = family.map(family.value_counts())
+    rows = [
+        _row(pair, outcome, isinstance(of, Primary), size)
+        for (pair, outcome), of, size in zip(planned, family, sizes, strict=True)
     ]
-    chosen = np.array([is_primary for *_, is_primary in planned], dtype=bool)
-    sizes = {True: int(chosen.sum()), False: int((~chosen).sum())}
-    rows = [_row(pair, outcome, is_primary, sizes[is_primary]) for pair, outcome, is_primary in planned]
     frame = pd.DataFrame(rows, columns=METHOD_COLUMNS).astype({"p_holm": float})
-    for family in (chosen, ~chosen):
-        frame.loc[family, "p_holm"] = corrected(frame.loc[family, "p"], int(family.sum()))[1]
+    for members in family.groupby(family.map(str)).groups.values():
+        frame.loc[members, "p_holm"] = corrected(frame.loc[members, "p"], len(members))[1]
     return frame
 
 
@@ -208,22 +214,32 @@ def _pairs(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]
                     yield _Pair(comparison, cell, against)
 
 
+def _with_control(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]:
+    own = {schema.PRUNER, schema.RATIO, *cells.pruners_own(study.runs, study.settings)}
+    fixed = [name for name in (*cells.CELL, *study.settings) if name not in own]
+    controls = {_key(cell, fixed): cell for cell in networks if cell.params[schema.PRUNER] == cells.CONTROL}
+    for cell in networks:
+        control = controls.get(_key(cell, fixed))
+        if control and cell.params[schema.PRUNER] != cells.CONTROL:
+            yield _Pair(CONTROL, cell, control)
+
+
 def _key(cell: _Networks, names: Sequence[str]) -> tuple:
     return tuple(None if pd.isna(cell.params[name]) else cell.params[name] for name in names)
 
 
-def _is_primary(pair: _Pair, outcome: str, primary: Primary) -> bool:
+def _family(pair: _Pair, outcome: str, primaries: Sequence[Primary]) -> Primary | str:
+    """What a test is corrected with: a primary comparison, the comparisons with the control, or the rest."""
+    method, baseline = (cell.name.split(" (")[0] for cell in pair[1:])
     params = pair.method.params
-    distill = schema.PAPERS[schema.DISTILL]
-    return (
-        pair.comparison == SCHEDULE
-        and outcome in primary.outcomes
-        and primary.dataset in (None, params[schema.DATASET])
-        and params[schema.PRUNER] == primary.pruner
-        and params[schema.RATIO] == primary.ratio
-        and params[schema.SCHEDULE] == primary.schedule
-        and params.get(schema.DISTILL, distill) == distill
-    )
+    for primary in primaries:
+        if (
+            (method, baseline, params[schema.RATIO]) == (primary.method, primary.baseline, primary.ratio)
+            and outcome in primary.outcomes
+            and primary.dataset in (None, params[schema.DATASET])
+        ):
+            return primary
+    return CONTROL if pair.comparison == CONTROL else "the rest"
 
 
 def _row(pair: _Pair, outcome: str, primary: bool, family: int) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def of_runs(
     *,
     confidence: float = 0.95,
     variance: Variance = "welch",
-    primary: methods.Primary = methods.PRIMARY,
+    primaries: Sequence[methods.Primary] = (methods.PRIMARY,),
 ) -> Report:
     """Analyse runs.
 
@@ -140,8 +140,8 @@ def of_runs(
         Searches of epsilon, a section each.
     confidence, variance
         As for `report`.
-    primary : methods.Primary
-        As `methods.compare` takes it.
+    primaries : sequence of methods.Primary
+        As `methods.compare` takes them.
     """
     settings = cells.settings(runs)
     alphas = cells.alphas(runs)
@@ -158,7 +158,7 @@ def of_runs(
         for name, figure in tuning_figures.figures(tuning).items()
     }
     drawn |= searched
-    against = methods.compare(runs, predictions, primary=primary) if {*schema.PAPERS} & {*settings} else pd.DataFrame()
+    against = methods.compare(runs, predictions, primaries=primaries)
     if len(against):
         drawn |= methods_figures.figures(against)
     for figure in drawn.values():
@@ -207,10 +207,9 @@ def _sections(
         return [drawn[name] for name in names if name in drawn]
 
     yield Section("Accuracy against distortion", [_TRADEOFF, *pictures("figure_13")])
-    if len(against):
-        pages = [figure for name, figure in drawn.items() if name.startswith("methods_")]
-        yield Section("One shot or gradually, with a teacher or without", [_METHODS, methods.shown(against), *pages])
     yield Section("What each class lost", [_PER_CLASS, *pictures("recall_change")])
+    if len(against):
+        yield Section("Methods compared", list(_compared(against, drawn)))
     supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
     balanced = not supports.size or not unbalanced(supports).any()
     every = _cell_table(of_cells, settings, balanced=balanced)
@@ -245,12 +244,13 @@ _TRADEOFF = (
 _METHODS = (
     "Each method against its baseline on the same dense networks, the difference of the first minus the second with "
     "its 95 % interval: a schedule against one shot, fine-tuning by the dense network's soft predictions against the "
-    "labels alone, a pruner against magnitude pruning; all else is the same. * says that p is below .05 by Holm's "
-    "correction: the primary comparison, which the study was made for, has a level of its own (accuracy, weakest "
-    "recall, alpha on new images), all others share one. The weakest recall is the lowest of a network's classes, the "
-    "largest loss the most that a class's recall fell. Pairs with a network at chance have no alpha; n is then less. "
+    "labels alone, a pruner against magnitude pruning, all against none; all else is the same. * says that p is below "
+    ".05 by Holm's correction: a primary comparison, which the study was made for, has a level of its own, the others "
+    "against none share one, and all the rest do. The weakest recall is the lowest of a network's classes, the largest "
+    "loss the most that a class's recall fell. Pairs with a network at chance have no alpha; n is then less. "
     "methods.csv has p, effect sizes and the smallest difference that would have been detected."
 )
+_CONTROL = "Against none, the control: what pruning did beyond the fine-tuning that comes with it."
 _PER_CLASS = "Mean change of recall of each class, the worst first."
 _CELLS = (
     "A cell is a data set, model, pruner and ratio; every network is trained from its own seed. The mark says whether "
@@ -305,6 +305,17 @@ def _metrics(of_cells: pd.DataFrame, settings: Sequence[str]) -> list[str | pd.D
     ):
         shown[title] = _with_intervals(there, name, interval)
     return [_METRICS, shown]
+
+
+def _compared(against: pd.DataFrame, drawn: Mapping[str, Figure]) -> Iterator[str | pd.DataFrame | Figure]:
+    yield _METHODS
+    controls = against["comparison"] == methods.CONTROL
+    if not controls.all():
+        yield methods.shown(against[~controls])
+    if controls.any():
+        yield _CONTROL
+        yield methods.shown(against[controls])
+    yield from (figure for name, figure in drawn.items() if name.startswith("methods_"))
 
 
 def _tests_text(tests: pd.DataFrame) -> str:

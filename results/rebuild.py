@@ -11,8 +11,12 @@ from analysis.errors import StudyError
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
 # makes those.
 KEPT = {".csv", ".md", ".png"}
-# What gradual/README.md names.
-PRIMARY = methods.Primary(dataset="fashion-mnist")
+# What README.md and gradual/README.md name; the others have none of these.
+PRIMARIES = (
+    methods.PRIMARY._replace(dataset="fashion-mnist"),
+    methods.Primary("up", "mp", 10.0, (methods.ALPHA,)),
+    methods.Primary("mp", "none", 2.0, (methods.ALPHA,)),
+)
 
 
 @click.command()
@@ -45,7 +49,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
     read, predictions = frames.read(folders)
     tunings = [tuning for folder in folders for tuning in tuning_results.read(folder)]
-    made = report.of_runs(read.runs, predictions, tunings, primary=PRIMARY)
+    made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES)
     with files.aside(output) as folder:
         for path in report.write(made, folder):
             if path.suffix not in KEPT:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis import methods
-from analysis.methods import METHOD_COLUMNS, OUTCOMES, Primary
+from analysis.methods import METHOD_COLUMNS, OUTCOMES, PRIMARY, Primary
 
 ONE_SHOT = {"schedule": "one-shot"}
 CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
@@ -56,13 +56,19 @@ def test_every_method_is_compared_with_its_baseline_and_nothing_else():
             for s in ("", " cubic")
             for d in ("", " distill 0.5")
         ),
+        *(
+            ("control", 20.0, f"{p}{s}{d}", f"none{d}")
+            for p in ("mp", "gp", "up")
+            for s in ("", " cubic")
+            for d in ("", " distill 0.5")
+        ),
     }
-    assert len(frame) == (6 + 6 + 1 + 8) * len(OUTCOMES)
+    assert len(frame) == (6 + 6 + 1 + 8 + 12) * len(OUTCOMES)
 
 
 def test_the_control_is_no_method_beside_magnitude_pruning_at_ratio_1():
     made = made_up_runs.study(toy("mp", 1, [1, 1.1], ONE_SHOT), toy("none", 1, [1, 1.1], ONE_SHOT))
-    assert methods.compare(made).empty
+    assert pairs(methods.compare(made)) == {("control", 1.0, "mp", "none")}
 
 
 def test_each_ramp_is_compared_with_one_shot_and_each_epsilon_with_mp():
@@ -169,10 +175,10 @@ def test_the_primary_comparison_has_a_level_of_its_own():
     assert pairs(primary) == {("schedule", 20.0, "mp cubic", "mp")}
     smallest = primary.loc[primary["p"].idxmin()]
     assert smallest["p_holm"] == pytest.approx(min(3 * smallest["p"], 1))
-    others = frame[~frame["primary"]]
+    others = frame[~frame["primary"] & (frame["comparison"] != "control")]
     assert others["p_holm"].min() == pytest.approx(min(len(others) * others["p"].min(), 1))
     # Level .05 / 3 against .05 / 3 alone of one outcome.
-    alone = methods.compare(with_images(made), primary=Primary(outcomes=("accuracy",)))
+    alone = methods.compare(with_images(made), primaries=[PRIMARY._replace(outcomes=("accuracy",))])
     assert alone["primary"].sum() == 1
     assert (
         one(alone[alone["primary"]], "accuracy")["detectable_difference"]
@@ -180,11 +186,31 @@ def test_the_primary_comparison_has_a_level_of_its_own():
     )
 
 
-@pytest.mark.parametrize(
-    "primary", [None, Primary(dataset="other"), Primary(pruner="rp"), Primary(ratio=50), Primary(schedule="linear")]
-)
-def test_a_study_may_have_no_primary_comparison(primary):
-    assert not methods.compare(grid(), primary=primary)["primary"].any()
+@pytest.mark.parametrize("other", [{"dataset": "other"}, {"method": "rp cubic"}, {"ratio": 50.0}, {"baseline": "gp"}])
+def test_a_study_may_have_no_primary_comparison(other):
+    assert not methods.compare(grid(), primaries=[PRIMARY._replace(**other)])["primary"].any()
+    assert not methods.compare(grid(), primaries=[])["primary"].any()
+
+
+def test_several_primary_comparisons_and_those_with_the_control_are_families_each():
+    rng = np.random.default_rng(0)
+    cells = [
+        toy(pruner, ratio, 1 + 0.1 * rng.standard_normal(6)) for pruner, ratio in (("mp", 2), ("mp", 10), ("up", 10))
+    ]
+    made = made_up_runs.study(*cells, toy("none", 1, 1 + 0.1 * rng.standard_normal(6)))
+    both = made_up_runs.study(made, made.assign(dataset="other", dense_run_id=made["dense_run_id"] + "o"))
+    both["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(both))
+    of_up, of_control = Primary("up", "mp", 10.0, ("alpha",)), Primary("mp", "none", 2.0, ("alpha",))
+    frame = methods.compare(both, primaries=[of_up, of_control])
+    primary = frame[frame["primary"]]
+    assert primary[["dataset", "method", "baseline"]].to_numpy().tolist() == [
+        ["other", "up", "mp"], ["toy", "up", "mp"], ["other", "mp", "none"], ["toy", "mp", "none"]
+    ]  # fmt: skip
+    for members in (primary[:2], primary[2:]):
+        assert members["p_holm"].min() == pytest.approx(min(2 * members["p"].min(), 1))
+    for is_control in (True, False):
+        rest = frame[~frame["primary"] & ((frame["comparison"] == "control") == is_control)]
+        assert rest["p_holm"].min() == pytest.approx(min(len(rest) * rest["p"].min(), 1))
 
 
 def test_variances_of_images_by_hand():
