@@ -11,12 +11,14 @@ from analysis.errors import StudyError
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
 # makes those.
 KEPT = {".csv", ".md", ".png"}
-# What README.md and gradual/README.md name; the others have none of these.
-PRIMARIES = (
-    methods.PRIMARY._replace(dataset="fashion-mnist"),
-    methods.Primary("up", "mp", 10.0, (methods.ALPHA,)),
-    methods.Primary("mp", "none", 2.0, (methods.ALPHA,)),
-)
+# The primary comparisons that README.md names, by study; else that of gradual/README.md.
+PRIMARIES = {
+    "lenet5": (
+        methods.Primary("up", "mp", 10.0, (methods.ALPHA,)),
+        methods.Primary("mp", "none", 2.0, (methods.ALPHA,)),
+    )
+}
+OF_SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
 
 
 @click.command()
@@ -49,7 +51,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
     read, predictions = frames.read(folders)
     tunings = [tuning for folder in folders for tuning in tuning_results.read(folder)]
-    made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES)
+    made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))
     with files.aside(output) as folder:
         for path in report.write(made, folder):
             if path.suffix not in KEPT:
