@@ -140,6 +140,8 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     measured = sorted((name for name in joined if _group(name)), key=_group)
     run_id = measured[-1]
     joined = joined[[*params, *measured]].drop_duplicates(run_id).sort_values([*leading, run_id], ignore_index=True)
+    # Column by column in memory, as here, pandas warns of every column that is added.
+    joined = joined.copy()
     same = joined.loc[joined.duplicated(params, keep=False), run_id].tolist()
     if same:
         raise StudyError(
