@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -15,27 +14,11 @@ from pruning_study.distillation import Distillation
 from pruning_study.examples import Examples
 from pruning_study.native import engine as native
 from pruning_study.native.errors import NativeError
+from pruning_study.optimizer import Optimizer
 
 BATCH_SIZE = 128
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """SGD, its momentum Nesterov's, and all that it remembers.
-
-    Parameters
-    ----------
-    learning_rate, momentum, weight_decay : float
-    velocity : dict of state-dict names to Tensors
-        The momentum of every parameter, which a training epoch changes in place.
-    """
-
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    velocity: dict[str, Tensor]
 
 
 class Engine(Protocol):

@@ -21,10 +21,11 @@ from analysis import schema
 from analysis.errors import StudyError, first_line
 from pruning_study import resumption
 from pruning_study.distillation import Distillation
-from pruning_study.engines import TORCH, Engine, Optimizer
+from pruning_study.engines import TORCH, Engine
 from pruning_study.evaluation import loss_and_accuracy
 from pruning_study.examples import Examples, flip_crop, generator, seeded, shuffled
 from pruning_study.gradual import Masks, Ramp
+from pruning_study.optimizer import Optimizer
 from pruning_study.recipes import Phase, Schedule
 from pruning_study.resumption import Progress
 

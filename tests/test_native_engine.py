@@ -12,10 +12,11 @@ from torch import nn
 from analysis.errors import StudyError
 from pruning_study import models
 from pruning_study.distillation import Distillation
-from pruning_study.engines import TORCH, Optimizer
+from pruning_study.engines import TORCH
 from pruning_study.examples import Examples, generator, shuffled
 from pruning_study.gradients import data_gradient
 from pruning_study.native import engine as native
+from pruning_study.optimizer import Optimizer
 from pruning_study.recipes import Phase, Schedule
 from pruning_study.training import apply_masks, fit
 

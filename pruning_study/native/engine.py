@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,7 @@ from pruning_study.examples import Examples
 from pruning_study.native import compiler
 from pruning_study.native.errors import NativeError
 from pruning_study.native.stack import ImageShape, Stack, read
-
-if TYPE_CHECKING:
-    from pruning_study.engines import Optimizer
+from pruning_study.optimizer import Optimizer
 
 CLOSE = 1e-4
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -101,7 +98,7 @@ class Native:
         model: nn.Module,
         train: Examples,
         batches: Sequence[Tensor],
-        optimizer: "Optimizer",
+        optimizer: Optimizer,
         masks: Mapping[str, Tensor],
         augment: Callable[[Tensor], Tensor] | None = None,
         distillation: Distillation | None = None,
