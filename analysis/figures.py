@@ -29,6 +29,7 @@ GROUPINGS: tuple[By, ...] = get_args(By)
 NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
 _LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _SHAPES = "osD^vPX"
+_CONTROLS = (":", "-.")
 DPI = 120
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
 
@@ -639,7 +640,7 @@ def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: f
         values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
         if line["control"].all():
             for value, error in zip(values, errors, strict=True):
-                axes.axhline(value, color=NEUTRAL, linestyle=":", linewidth=1.5, label=label)
+                axes.axhline(value, color=NEUTRAL, linestyle=_CONTROLS[index % 2], linewidth=1.5, label=label)
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
             # A hair apart, so that error bars do not hide one another.

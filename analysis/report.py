@@ -39,6 +39,8 @@ from analysis.tuning_results import Tuning
 from analysis.verdict import main_runs, telling_ratio, to_know, verdict
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
+# Characters of a cell of a table, beyond which it is words and not a value with its interval.
+_LONGEST_NUMBER = 60
 _SHOWN = {
     "n": "networks",
     "n_at_chance": "at chance",
@@ -273,7 +275,7 @@ _RATIOS = (
     "before was next to 0; alpha weights each ratio by that balance squared."
 )
 _CLAIMS = (
-    "A sentence holds where the whole 95 % interval of what was looked at lies where the sentence has it, and does not "
+    "A sentence holds where the whole interval of what was looked at lies where the sentence has it, and does not "
     "where it lies on the other side. Of several comparisons, most often one a ratio, all must agree, or more than "
     "half where the sentence speaks of most or of a tendency; then the table says how many do, and the least and the "
     "greatest estimate. Ratios at which most networks are at chance are left out. claims.csv has every comparison."
@@ -468,7 +470,8 @@ def _html_picture(figure: Figure, drawing: bytes) -> str:
 def _html_block(content: str | pd.DataFrame) -> str:
     if isinstance(content, pd.DataFrame):
         table = content.to_html(index=False, border=0, escape=True)
-        return f'<div class="table">{table}</div>'
+        prose = " prose" if content.astype("str").map(len).to_numpy().max(initial=0) > _LONGEST_NUMBER else ""
+        return f'<div class="table{prose}">{table}</div>'
     if content.startswith("- "):
         items = "".join(f"<li>{html.escape(line.removeprefix('- '))}</li>" for line in content.split("\n"))
         return f"<ul>{items}</ul>"
@@ -492,6 +495,8 @@ _STYLE = (
     ".table{overflow-x:auto;max-height:40rem;overflow-y:auto;margin:1rem 0}"
     "table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}"
     "th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}"
+    ".prose td{white-space:normal;vertical-align:top;min-width:9rem}.prose td:first-child{min-width:0}"
+    ".prose td,.prose th{text-align:left}"
     "th{position:sticky;top:0;background:#fff}td:first-child,th:first-child{text-align:left}"
     "h2{margin-top:3rem}nav ol{columns:2}"
 )
