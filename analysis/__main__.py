@@ -139,7 +139,7 @@ def report(
 
     if folders:
         study, predictions = frames.read(folders)
-        tunings = [tuning for folder in folders for tuning in tuning_results.read(folder)]
+        tunings = tuning_results.read(folders)
         result = report.of_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
     else:
         result = report.report(experiment, confidence=confidence, variance=variance)

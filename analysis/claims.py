@@ -48,6 +48,7 @@ YES, NO, UNKNOWN, AT_CHANCE = "yes", "no", "?", "at chance"
 
 # Sums over the classes of each network, whose quotient over all networks is a pooled slope.
 _POOLED = ("pooled", "near", "far")
+_SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in cells.OTHER_METRICS))
 
 
 def claims(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -> pd.DataFrame:
@@ -117,39 +118,37 @@ def _number(value: float) -> str:
     return f"{value:+.4f}" if abs(value) < 0.01 else f"{value:+.2f}"
 
 
-def _rows(number: int, claim: Claim, places: list[Place]) -> Iterator[dict[str, Any]]:
+def _rows(number: int, claim: Claim, places: list[Place]) -> list[dict[str, Any]]:
     named = dict(zip(CLAIM_COLUMNS, (number, claim.sentence, claim.source, claim.looked_at), strict=False))
-    tried = False
-    for of in combinations(places, claim.places):
-        checks = list(claim.checks(*of)) if claim.checks else []
-        holds = [_holds(check) for check in checks]
-        for check, answer in zip(checks, holds, strict=True):
-            tried = True
-            yield named | {
-                "place": " and ".join(place.name for place in of),
-                "where": check.where,
-                "quantity": check.quantity,
-                "claimed": check.claimed,
-                "estimate": check.row["difference"],
-                "low": check.row["difference_low"],
-                "high": check.row["difference_high"],
-                "n": check.row["n"],
-                "n_at_chance": check.n_at_chance,
-                "holds": answer,
-                "verdict": _verdict(holds, every=claim.every),
-            }
-    if not tried:
-        empty = dict.fromkeys(("place", "where", "quantity", "claimed", "holds"), "")
-        yield (
-            named
-            | empty
-            | dict.fromkeys(("estimate", "low", "high"), np.nan)
-            | {
-                "n": 0,
-                "n_at_chance": 0,
-                "verdict": UNTRIED,
-            }
-        )
+    tried = [named | row for of in combinations(places, claim.places) for row in _checked(claim, of)]
+    return tried or [named | _NOTHING]
+
+
+_NOTHING = {
+    **dict.fromkeys(("place", "where", "quantity", "claimed", "holds"), ""),
+    **dict.fromkeys(("estimate", "low", "high"), np.nan),
+    **dict.fromkeys(("n", "n_at_chance"), 0),
+    "verdict": UNTRIED,
+}
+
+
+def _checked(claim: Claim, of: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
+    checks = list(claim.checks(*of)) if claim.checks else []
+    holds = [_holds(check) for check in checks]
+    for check, answer in zip(checks, holds, strict=True):
+        yield {
+            "place": " and ".join(place.name for place in of),
+            "where": check.where,
+            "quantity": check.quantity,
+            "claimed": check.claimed,
+            "estimate": check.row["difference"],
+            "low": check.row["difference_low"],
+            "high": check.row["difference_high"],
+            "n": check.row["n"],
+            "n_at_chance": check.n_at_chance,
+            "holds": answer,
+            "verdict": _verdict(holds, every=claim.every),
+        }
 
 
 def _holds(check: Check) -> str:
@@ -187,22 +186,23 @@ def _measured(runs: pd.DataFrame, predictions: cells.Predictions | None) -> pd.D
     """One row per network: accuracies and variances, and slopes, which are missing for one at chance."""
     study = cells.read(runs)
     frame = cells.alphas(runs)
-    slopes: dict[str, np.ndarray] = {name: frame[name].to_numpy(float) for name in ("alpha", "spread_ratio")}
-    variances = {name: np.full(len(frame), np.nan) for name in ("variance_before", "variance_after")}
+    at_chance = frame["at_chance"].to_numpy(bool)
+    of_cells = []
     for rows in cells.cell_rows(study):
-        classes = ~np.isnan(study.before[rows[0]])
-        for name, recall in zip(variances, (study.before, study.after), strict=True):
-            variances[name][rows] = recall[np.ix_(rows, classes)].var(1)
-        sound = rows[~frame["at_chance"].to_numpy(bool)[rows]]
-        of_cell = _slopes(*study.balances(sound, classes))
-        if predictions and len(sound) and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
-            found = cells.predicted(study.runs.iloc[sound], predictions)
-            of_cell |= {f"alpha_{name}": of for name, of in cells.other_slopes(found).items()} if found else {}
-        for name, values in of_cell.items():
-            slopes.setdefault(name, np.full(len(frame), np.nan))[sound] = values
-    for name in cells.OTHER_METRICS:
-        slopes.setdefault(f"alpha_{name}", np.full(len(frame), np.nan))
-    return frame.assign(**variances, **{name: pd.Series(of).mask(frame["at_chance"]) for name, of in slopes.items()})
+        sound = rows[~at_chance[rows]]
+        if len(sound):
+            slopes = _slopes(*study.balances(sound, ~np.isnan(study.before[rows[0]])))
+            if predictions and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
+                found = cells.predicted(study.runs.iloc[sound], predictions)
+                slopes |= {f"alpha_{name}": of for name, of in cells.other_slopes(found).items()} if found else {}
+            of_cells.append(pd.DataFrame(slopes, index=sound))
+    measured = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *of_cells]).reindex(frame.index)
+    return frame.assign(
+        variance_before=np.nanvar(study.before, axis=1),
+        variance_after=np.nanvar(study.after, axis=1),
+        **{name: frame[name].mask(at_chance) for name in ("alpha", "spread_ratio")},
+        **measured,
+    )
 
 
 def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
@@ -213,7 +213,7 @@ def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
     """
     ratios = intensification.intensification_ratios(before, after)
     products, squares = before * after, before**2
-    near = np.abs(before) <= np.median(np.abs(before)) if before.size else before < 0
+    near = np.abs(before) <= np.median(np.abs(before))
     return {
         "mean_ratio": np.ma.masked_invalid(ratios).mean(1).filled(np.nan),
         "alpha_weak": intensification.alpha(np.minimum(before, 0), after),

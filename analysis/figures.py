@@ -215,23 +215,25 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     of_datasets = [rows for _, rows in sorted(cells.groupby(schema.DATASET), key=lambda group: rank(str(group[0])))]
     if len(of_datasets) > _MOST_TRADEOFFS:
         of_datasets = [_usual(cells, schema.DATASET, "cifar10")]
-    of_datasets = [_without_random(rows) for rows in of_datasets]
+    shown = [_without_random(rows) for rows in of_datasets]
     columns = {}
-    for of_dataset in of_datasets:
+    for of_dataset in shown:
         panels, fixed = _panels(of_dataset, "pruner", settings)
         columns[fixed] = _lines(networks, panels)
     if not columns:
         return None
-    random = cells[~cells["cell"].isin(pd.concat(of_datasets)["cell"]) & (cells[schema.PRUNER] == "rp")]
-    titles = [fixed.removesuffix(f", {_SEVERAL}") for fixed in columns] if len(columns) > 1 else [""]
+    without_random = sum(map(len, shown)) < sum(map(len, of_datasets))
+    named = [fixed.removesuffix(f", {_SEVERAL}") for fixed in columns]
+    several = f", {_SEVERAL}" if named != [*columns] else ""
+    titles = named if len(named) > 1 else [""]
     guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns.values(), strict=True)]
     figure, grid = page(
         (2, len(columns)),
         (8.5 if len(columns) == 1 else 5.5 * len(columns), 8.5),
-        f"Accuracy and alpha against the pruning ratio: {_once('; '.join(columns))}",
+        f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
         "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
-        f"classes differ less. {_NO_RANDOM if len(random) else ''}{' '.join(filter(None, guessing))}",
+        f"classes differ less. {_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
         sharex="col",
     )
     for column, title, (lines, dense) in zip(grid.T, titles, columns.values(), strict=True):
@@ -692,12 +694,6 @@ def _guessing(lines: dict[str, pd.DataFrame], title: str) -> str:
             at.append(f"{_inline(label)} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
     return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are, or far off." if at else ""
-
-
-def _once(fixed: str) -> str:
-    """The same, saying only behind the last that it is one of several settings."""
-    *before, last = fixed.split(f", {_SEVERAL}; ")
-    return "; ".join([*before, last])
 
 
 def _number(value: float) -> str:

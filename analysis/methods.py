@@ -103,7 +103,7 @@ def compare(
     """
     study = cells.read(runs)
     networks = [_networks(study, rows, predictions) for rows in cells.cell_rows(study)]
-    planned = list(product([*_pairs(study, networks), *_with_control(study, networks)], OUTCOMES))
+    planned = list(product(_pairs(study, networks), OUTCOMES))
     family = pd.Series([_family(pair, outcome, primaries) for pair, outcome in planned], dtype=object)
     sizes = family.map(family.value_counts())
     rows = [
@@ -111,7 +111,7 @@ def compare(
         for (pair, outcome), of, size in zip(planned, family, sizes, strict=True)
     ]
     frame = pd.DataFrame(rows, columns=METHOD_COLUMNS).astype({"p_holm": float})
-    for members in family.groupby(family.map(str)).groups.values():
+    for members in family.groupby(family, sort=False).groups.values():
         frame.loc[members, "p_holm"] = corrected(frame.loc[members, "p"], len(members))[1]
     return frame
 
@@ -198,11 +198,12 @@ def _sums(
 
 def _pairs(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]:
     names = [*cells.CELL, *study.settings]
-    of_pruners = {schema.PRUNER, *cells.pruners_own(study.runs, study.settings)} - cells.OF_A_SCHEDULE
+    of_pruners = {schema.PRUNER, *cells.pruners_own(study.runs, study.settings)}
     for comparison, param, baseline, varies in (
         (SCHEDULE, schema.SCHEDULE, schema.PAPERS[schema.SCHEDULE], cells.OF_A_SCHEDULE),
         (DISTILLATION, schema.DISTILL, schema.PAPERS[schema.DISTILL], cells.OF_FINE_TUNING),
-        (PRUNER, schema.PRUNER, _BASELINE_PRUNER, of_pruners),
+        (PRUNER, schema.PRUNER, _BASELINE_PRUNER, of_pruners - cells.OF_A_SCHEDULE),
+        (CONTROL, schema.PRUNER, cells.CONTROL, of_pruners | {schema.RATIO}),
     ):
         if param in names:
             fixed = [name for name in names if name not in varies]
@@ -212,16 +213,6 @@ def _pairs(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]
                 is_control = param == schema.PRUNER and cell.params[schema.PRUNER] == cells.CONTROL
                 if against and against.params[param] != cell.params[param] and not is_control:
                     yield _Pair(comparison, cell, against)
-
-
-def _with_control(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]:
-    own = {schema.PRUNER, schema.RATIO, *cells.pruners_own(study.runs, study.settings)}
-    fixed = [name for name in (*cells.CELL, *study.settings) if name not in own]
-    controls = {_key(cell, fixed): cell for cell in networks if cell.params[schema.PRUNER] == cells.CONTROL}
-    for cell in networks:
-        control = controls.get(_key(cell, fixed))
-        if control and cell.params[schema.PRUNER] != cells.CONTROL:
-            yield _Pair(CONTROL, cell, control)
 
 
 def _key(cell: _Networks, names: Sequence[str]) -> tuple:

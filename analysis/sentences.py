@@ -163,12 +163,16 @@ def _minus(first: Cell, second: Cell) -> str:
 def _slope(place: Place, cell: Cell, value: float, claimed: str, column: str = ALPHA) -> Check:
     """A cell's mean slope minus a value, with the interval that the cell has beside its mark."""
     pruner, ratio = cell
-    guessing = place.guesses(cell)
     known = place.of(cell, column).dropna() - value
     low, high = intensification.mean_interval(known, 1 - 0.05 / len(place.ratios(pruner)))
     row: Row = {"difference": known.mean(), "difference_low": low, "difference_high": high, "n": len(known)}
-    where = f"{pruner}, t={ratio:g}"
-    return Check(where, ALPHA, paired([], []) if guessing else row, claimed, place.n_at_chance(cell), guessing)
+    return _of_cell(place, cell, f"{pruner}, t={ratio:g}", row, claimed)
+
+
+def _of_cell(place: Place, cell: Cell, where: str, row: Row, claimed: str, quantity: str = ALPHA) -> Check:
+    """A check of a cell's slopes, which are not read where most networks guess."""
+    guessing = place.guesses(cell)
+    return Check(where, quantity, paired([], []) if guessing else row, claimed, place.n_at_chance(cell), guessing)
 
 
 def _pruned_more(place: Place) -> Iterator[Check]:
@@ -222,19 +226,13 @@ def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
     return checks
 
 
-def _up_minus(other: str) -> Callable[[Place], Iterator[Check]]:
+def _up_minus(other: str, column: str = ALPHA) -> Callable[[Place], Iterator[Check]]:
     def checks(place: Place) -> Iterator[Check]:
         up = place.up()
         for ratio in place.shared(up, other):
-            yield _slopes(place, (up, ratio), (other, ratio), BELOW)
+            yield _slopes(place, (up, ratio), (other, ratio), BELOW, column)
 
     return checks
-
-
-def _up_pooled(place: Place) -> Iterator[Check]:
-    up = place.up()
-    for ratio in place.shared(up, MP):
-        yield _slopes(place, (up, ratio), (MP, ratio), BELOW, "pooled")
 
 
 def _up_positive(place: Place) -> Iterator[Check]:
@@ -286,16 +284,15 @@ def _variance_grows(place: Place) -> Iterator[Check]:
 def _linear(place: Place) -> Iterator[Check]:
     for ratio in place.ratios(MP):
         cell = MP, ratio
-        row = paired([], []) if place.guesses(cell) else paired(place.of(cell, "near"), place.of(cell, "far"))
-        yield Check(f"mp, t={ratio:g}", ALPHA, row, ALIKE, place.n_at_chance(cell), place.guesses(cell))
+        row = paired(place.of(cell, "near"), place.of(cell, "far"))
+        yield _of_cell(place, cell, f"mp, t={ratio:g}", row, ALIKE)
 
 
 def _mean_ratio_is_volatile(place: Place) -> Iterator[Check]:
     for ratio in place.ratios(MP):
         cell = MP, ratio
         of_ratio, of_alpha = (_log_deviations(place.of(cell, name)) for name in ("mean_ratio", ALPHA))
-        row = paired([], []) if place.guesses(cell) else paired(of_ratio, of_alpha)
-        yield Check(f"mp, t={ratio:g}", LOG_RATIO, row, ABOVE, place.n_at_chance(cell), place.guesses(cell))
+        yield _of_cell(place, cell, f"mp, t={ratio:g}", paired(of_ratio, of_alpha), ABOVE, LOG_RATIO)
 
 
 def _log_deviations(values: pd.Series) -> pd.Series:
@@ -310,9 +307,8 @@ def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
         for metric in cells.OTHER_METRICS:
             if place.of(cell, f"alpha_{metric}").notna().any():
                 of_recall, of_other = ((place.of(cell, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
-                row = paired([], []) if place.guesses(cell) else paired(of_recall, of_other)
                 where = f"recall minus {metric}, mp, t={ratio:g}"
-                yield Check(where, ALPHA, row, ABOVE, place.n_at_chance(cell), place.guesses(cell))
+                yield _of_cell(place, cell, where, paired(of_recall, of_other), ABOVE)
 
 
 def _harder_data(first: Place, second: Place) -> Iterator[Check]:
@@ -408,7 +404,7 @@ CLAIMS = (
         '"[alpha, of all networks together] is always smaller for UP"',
         "7.4",
         "pooled alpha of UP minus that of MP",
-        _up_pooled,
+        _up_minus(MP, "pooled"),
     ),
     Claim(
         '"the average slopes for MP, GP, and UP differ from each other at higher pruning ratios"',

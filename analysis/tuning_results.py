@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,15 +159,19 @@ def export(experiment: str | None, run_ids: Collection[str], folder: Path) -> li
         return files.written(scratch)
 
 
-def read(folder: Path) -> list[Tuning]:
-    """The searches that `export` has written to a folder.
+def read(folders: Iterable[Path]) -> list[Tuning]:
+    """The searches that `export` has written to folders.
 
     Raises
     ------
     StudyError
         Where one of their files is missing or is not what `export` writes.
     """
-    return [_exported(search) for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))]
+    return [
+        _exported(search)
+        for folder in folders
+        for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
+    ]
 
 
 def _exported(folder: Path) -> Tuning:

@@ -50,7 +50,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     if not folders:
         raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
     read, predictions = frames.read(folders)
-    tunings = [tuning for folder in folders for tuning in tuning_results.read(folder)]
+    tunings = tuning_results.read(folders)
     made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))
     with files.aside(output) as folder:
         for path in report.write(made, folder):

@@ -111,7 +111,7 @@ def test_searches_come_back_from_a_folder_as_from_the_store(searches, monkeypatc
     folder = tmp_path / "exported"
     written = tuning_results.export("searches", ["winner 0", "elsewhere"], folder)
     assert len(written) == 8
-    for read, pulled in zip(tuning_results.read(folder), tuning_results.pulled("searches"), strict=True):
+    for read, pulled in zip(tuning_results.read([folder]), tuning_results.pulled("searches"), strict=True):
         assert read.name == pulled.name
         assert read.said == pulled.said
         assert read.table().equals(pulled.table())
@@ -120,9 +120,9 @@ def test_searches_come_back_from_a_folder_as_from_the_store(searches, monkeypatc
 def test_a_search_is_exported_with_the_runs_that_it_tested(searches, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", searches)
     assert tuning_results.export("searches", ["another"], tmp_path / "none") == []
-    assert tuning_results.read(tmp_path / "none") == []
+    assert tuning_results.read([tmp_path / "none"]) == []
     tuning_results.export("searches", ["elsewhere"], tmp_path / "one")
-    assert [search.name for search in tuning_results.read(tmp_path / "one")] == ["other"]
+    assert [search.name for search in tuning_results.read([tmp_path / "one"])] == ["other"]
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("a,b\n1,2\n")])
@@ -132,7 +132,7 @@ def test_a_damaged_search_is_named(damage, tmp_path):
         (folder / name).write_bytes(content)
     damage(folder / "trials.csv")
     with pytest.raises(StudyError, match=r"tuning/1: not what pruning-analysis export writes .*; export again"):
-        tuning_results.read(tmp_path)
+        tuning_results.read([tmp_path])
 
 
 def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
@@ -140,7 +140,7 @@ def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
     (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
     for name, content in made_up_tuning.files(made, without=["ramp", "distill"]).items():
         (folder / name).write_bytes(content)
-    (read,) = tuning_results.read(tmp_path)
+    (read,) = tuning_results.read([tmp_path])
     assert read.said == made.said
     assert read.table().equals(made.table())
 
