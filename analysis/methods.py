@@ -1,4 +1,4 @@
-"""Ways to prune compared on the same dense networks: what pruning, a schedule, a distillation or a pruner changes."""
+"""Ways to prune compared on the same dense networks: what a pruner, its epsilon, a schedule or distillation changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -12,7 +12,7 @@ from analysis.hypothesis_tests import LEVEL, Row, corrected, of_estimate, paired
 
 ACCURACY, WEAKEST, LOSS, ALPHA, ALPHA_NEW = "accuracy", "weakest_recall", "largest_loss", "alpha", "alpha_new"
 OUTCOMES = (ACCURACY, WEAKEST, LOSS, ALPHA_NEW, ALPHA)
-SCHEDULE, DISTILLATION, PRUNER, CONTROL = "schedule", "distillation", "pruner", "control"
+SCHEDULE, DISTILLATION, PRUNER, EPSILON, CONTROL = "schedule", "distillation", "pruner", "epsilon", "control"
 METHOD_COLUMNS = [
     schema.DATASET,
     schema.MODEL,
@@ -42,6 +42,8 @@ METHOD_COLUMNS = [
 # Samples of the images, for a standard error alone: it is known to 3 % of itself.
 _RESAMPLES = 500
 _BASELINE_PRUNER = "mp"
+# Its weight decay, as a run's param.
+_PAPERS_EPSILON = "0.0005"
 
 
 class Primary(NamedTuple):
@@ -75,9 +77,9 @@ def compare(
 ) -> pd.DataFrame:
     """Every method against its baseline, seed by seed (`methods.csv`).
 
-    A schedule is compared with one shot, a distillation with none, a pruner with magnitude pruning; all else (data
-    set, model, ratio and the other two) is the same, and so are the dense networks. And each is compared with its
-    control, the same fine-tuning without pruning.
+    A schedule is compared with one shot, a distillation with none, a pruner with magnitude pruning, an epsilon with
+    the paper's, 5e-4; all else (data set, model, ratio and so on) is the same, and so are the dense networks. And each
+    is compared with its control, the same fine-tuning without pruning.
 
     Parameters
     ----------
@@ -203,6 +205,7 @@ def _pairs(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]
         (SCHEDULE, schema.SCHEDULE, schema.PAPERS[schema.SCHEDULE], cells.OF_A_SCHEDULE),
         (DISTILLATION, schema.DISTILL, schema.PAPERS[schema.DISTILL], cells.OF_FINE_TUNING),
         (PRUNER, schema.PRUNER, _BASELINE_PRUNER, of_pruners - cells.OF_A_SCHEDULE),
+        (EPSILON, schema.EPSILON, _PAPERS_EPSILON, {schema.EPSILON}),
         (CONTROL, schema.PRUNER, cells.CONTROL, of_pruners | {schema.RATIO}),
     ):
         if param in names:

@@ -246,11 +246,12 @@ _TRADEOFF = (
 _METHODS = (
     "Each method against its baseline on the same dense networks, the difference of the first minus the second with "
     "its 95 % interval: a schedule against one shot, fine-tuning by the dense network's soft predictions against the "
-    "labels alone, a pruner against magnitude pruning, all against none; all else is the same. * says that p is below "
-    ".05 by Holm's correction: a primary comparison, which the study was made for, has a level of its own, the others "
-    "against none share one, and all the rest do. The weakest recall is the lowest of a network's classes, the largest "
-    "loss the most that a class's recall fell. Pairs with a network at chance have no alpha; n is then less. "
-    "methods.csv has p, effect sizes and the smallest difference that would have been detected."
+    "labels alone, a pruner against magnitude pruning, an epsilon against the paper's, 5e-4, all against none; all "
+    "else is the same. * says that p is below .05 by Holm's correction: a primary comparison, which the study was "
+    "made for, has a level of its own, the others against none share one, and all the rest do. The weakest recall is "
+    "the lowest of a network's classes, the largest loss the most that a class's recall fell. Pairs with a network at "
+    "chance have no alpha; n is then less. methods.csv has p, effect sizes and the smallest difference that would "
+    "have been detected."
 )
 _CONTROL = "Against none, the control: what pruning did beyond the fine-tuning that comes with it."
 _PER_CLASS = "Mean change of recall of each class, the worst first."

@@ -87,6 +87,21 @@ def test_each_ramp_is_compared_with_one_shot_and_each_epsilon_with_mp():
     }
 
 
+def test_each_epsilon_is_compared_with_the_papers():
+    made = made_up_runs.study(
+        toy("up", 20, [1.3, 1.4, 1.8], {"epsilon": "0.1"}),
+        toy("up", 20, [1.1, 1.5], {"epsilon": "0.0005"}),
+        toy("up", 10, [1.1, 1.5], {"epsilon": "0.1"}),
+        toy("up-sum", 10, [1.1, 1.5], {"epsilon": "0.0005"}),
+    )
+    frame = methods.compare(made, primaries=[Primary("up", "up", 20.0, ("alpha",))])
+    assert pairs(frame) == {("epsilon", 20.0, "up (epsilon 0.1)", "up (epsilon 0.0005)")}
+    alpha = one(frame, "alpha")
+    assert (alpha["n"], alpha["primary"]) == (2, True)
+    assert alpha["difference"] == pytest.approx(0.05)
+    assert alpha["p_holm"] == alpha["p"]
+
+
 def test_other_settings_are_never_mixed_and_nothing_is_compared_without_a_baseline():
     made = made_up_runs.study(
         toy("mp", 20, [1, 1.1], ONE_SHOT, {"epochs": "5"}), toy("mp", 20, [1, 1.1], CUBIC, {"epochs": "10"})
