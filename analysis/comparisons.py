@@ -65,6 +65,7 @@ _DATASET, _MODEL = "CIFAR-10", "ResNet-56"
 _MODEL_OF = {"MNIST": "LeNet", "Fashion": "LeNet"}
 HARDER = (("MNIST", "CIFAR-10"), ("Fashion", "CIFAR-10"), ("CIFAR-10", "CIFAR-100"))
 _PRUNERS = ("MP", "GP", "UP", "RP")
+_RATIOS = (2.0, 4.0, 10.0, 20.0, 50.0)
 
 Group = tuple[str, str, str]  # data set, model, pruner
 Cell = tuple[str, str, str, float]
@@ -95,7 +96,7 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     variance : {"welch", "pooled"}
         Of the independent tests, Tables 5-7.
     as_printed : bool
-        Only tables whose fixed data set, model and pruner are the paper's own.
+        Only tables whose fixed data set, model and pruner are the paper's own, and only the paper's ratios.
 
     Returns
     -------
@@ -172,6 +173,8 @@ def _family(test: _Test) -> tuple:
 
 
 def _planned(alphas: pd.DataFrame, as_printed: bool) -> list[_Test]:
+    if as_printed:
+        alphas = alphas[alphas[schema.RATIO].isin(_RATIOS) | (alphas[schema.PRUNER] == CONTROL)]
     return sorted(_every_table(alphas, as_printed), key=lambda test: test.table)
 
 

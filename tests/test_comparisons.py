@@ -52,6 +52,14 @@ def test_only_neighbours_are_compared():
     assert rows_of(frame, 1)["row"].tolist() == ["2 vs 10", "10 vs 50"]
 
 
+def test_ratios_that_print_has_not_do_not_part_those_that_it_has():
+    cells = [cifar("resnet56", pruner, ratio, HIGH) for pruner, ratio in (("mp", 4), ("mp", 6), ("mp", 10), ("none", 1))]
+    assert rows_of(results(*cells), 1)["row"].tolist() == ["4 vs 6", "6 vs 10"]
+    printed = results(*cells, as_printed=True)
+    assert rows_of(printed, 1)["row"].tolist() == ["4 vs 10"]
+    assert set(rows_of(printed, 8)["column"]) == {"t=4 (ResNet-56)", "t=10 (ResNet-56)"}
+
+
 def test_pairs_are_of_one_seed_whatever_the_order():
     made = study(cifar("resnet56", "mp", 2, LOW), cifar("resnet56", "mp", 10, [*HIGH, 9.0])[::-1])
     assert rows_of(paper_tests(alphas(made)), 1)["p"].tolist() == pytest.approx([P_LOW_BELOW_HIGH])
