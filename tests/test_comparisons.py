@@ -53,7 +53,7 @@ def test_only_neighbours_are_compared():
 
 
 def test_ratios_that_print_has_not_do_not_part_those_that_it_has():
-    cells = [cifar("resnet56", pruner, ratio, HIGH) for pruner, ratio in (("mp", 4), ("mp", 6), ("mp", 10), ("none", 1))]
+    cells = [*(cifar("resnet56", "mp", ratio, HIGH) for ratio in (4, 6, 10)), cifar("resnet56", "none", 1, HIGH)]
     assert rows_of(results(*cells), 1)["row"].tolist() == ["4 vs 6", "6 vs 10"]
     printed = results(*cells, as_printed=True)
     assert rows_of(printed, 1)["row"].tolist() == ["4 vs 10"]
