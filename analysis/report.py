@@ -426,7 +426,7 @@ def _markdown(result: Report) -> str:
     def block(content: str | pd.DataFrame | Figure) -> str:
         if isinstance(content, Figure):
             return f"![{names[id(content)]}](figures/{names[id(content)]}.png)"
-        return content if isinstance(content, str) else _markdown_table(content)
+        return content if isinstance(content, str) else markdown_table(content)
 
     parts = [f"# {result.title}", f"**{result.verdict}**", *result.to_know]
     for section in result.sections:
@@ -434,7 +434,8 @@ def _markdown(result: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown_table(table: pd.DataFrame) -> str:
+def markdown_table(table: pd.DataFrame) -> str:
+    """A table as Markdown, its index left out."""
     rows = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
 

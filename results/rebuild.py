@@ -1,13 +1,15 @@
-"""Makes the tables, figures and page of every study in this folder anew from its frames: no tracking store, no GPU."""
+"""Makes the tables, figures and pages of this folder anew from the frames of its studies: no tracking store, no GPU."""
 
 import time
 from pathlib import Path
 
 import click
+import front_page
 
 from analysis import files, frames, methods, report, tuning_results
 from analysis.errors import StudyError
 
+RESULTS = Path(__file__).parent
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
 # makes those.
 KEPT = {".csv", ".md", ".png"}
@@ -16,7 +18,8 @@ PRIMARIES = {
     "lenet5": (
         methods.Primary("up", "mp", 10.0, (methods.ALPHA,)),
         methods.Primary("mp", "none", 2.0, (methods.ALPHA,)),
-    )
+    ),
+    "lenet5-up": (methods.Primary("up", "up", 10.0, (methods.ACCURACY, methods.ALPHA_NEW)),),
 }
 OF_SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
 
@@ -24,11 +27,13 @@ OF_SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Make what is beside `frames/` anew, in STUDIES or in every study of this folder."""
+    """Make what is beside `frames/` anew, in STUDIES, or in every study of this folder and its page's tables."""
     try:
-        for study in studies or found(Path(__file__).parent):
+        for study in studies or found(RESULTS):
             start = time.perf_counter()
             click.echo(f"{study}: {len(rebuild(study, study))} files, {time.perf_counter() - start:.0f} s")
+        if not studies:
+            front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
 

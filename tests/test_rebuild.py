@@ -1,31 +1,18 @@
 """What stands in results/ is what its frames give."""
 
-import importlib.util
 from pathlib import Path
 
 import made_up_runs
 import numpy as np
 import pandas as pd
 import pytest
+import rebuild
 from click.testing import CliRunner
 from pandas.testing import assert_frame_equal
 
 from analysis import frames
 from analysis.errors import StudyError
 from analysis.pull import Study
-
-RESULTS = Path(__file__).parent.parent / "results"
-
-
-def script():
-    """results/rebuild.py, which is no package's."""
-    spec = importlib.util.spec_from_file_location("rebuild", RESULTS / "rebuild.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-rebuild = script()
 
 
 def contents(folder):
@@ -123,7 +110,7 @@ def test_nothing_to_make_it_of(tmp_path):
 
 @pytest.mark.slow
 def test_results_are_what_their_frames_give(tmp_path):
-    for number, study in enumerate(rebuild.found(RESULTS)):
+    for number, study in enumerate(rebuild.found(rebuild.RESULTS)):
         made = tmp_path / str(number)
         rebuild.rebuild(study, made)
         assert list(differences(study, made)) == [], study

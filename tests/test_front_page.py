@@ -1,0 +1,124 @@
+"""The tables of results/README.md: values known beforehand, and a page that keeps its words."""
+
+import front_page
+import made_up_runs
+import numpy as np
+import pandas as pd
+import pytest
+import rebuild
+
+from analysis import claims, frames, methods
+from analysis.errors import StudyError
+from analysis.pull import Study
+
+MARKS = [*(f"table {number}" for number in (3, 7, 10, 11)), "answers", "claims"]
+NONE, MP, UP = np.array([[1.0, 1.1, 1.2], [1.1, 1.3, 1.5], [1.3, 1.4, 1.9]])
+
+
+def words(place):
+    return f"Words before {place}.\n\n<!-- {place} -->\nwhat stood there\n<!-- end of {place} -->\n\nand behind.\n"
+
+
+def written(folder, *made):
+    study = made_up_runs.study(*made)
+    dense = study.drop_duplicates("dense_run_id")[["dataset", "model", "seed", "accuracy_before", "dense_run_id"]]
+    frames.write(Study(study, dense), lambda run_ids: {}, folder / "frames" / study["dataset"].iloc[0])
+
+
+def lenet5(dataset):
+    """Alpha of every network grows from ratio to ratio; that of up minus that of mp is the same at each."""
+    yield made_up_runs.runs(dataset, "lenet5", "none", 1, NONE)
+    for place, ratio in enumerate((2, 4, 6, 10)):
+        grown = place * np.array([0.1, 0.2, 0.4])
+        yield made_up_runs.runs(dataset, "lenet5", "mp", ratio, MP + grown)
+        yield made_up_runs.runs(dataset, "lenet5", "up", ratio, UP + grown)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "README.md").write_text("\n".join(map(words, MARKS)))
+    for dataset in ("mnist", "fashion-mnist", "cifar10-jpeg"):
+        written(folder / "lenet5", *lenet5(dataset))
+    rebuild.rebuild(folder / "lenet5", folder / "lenet5")
+    for name in ("lenet5-up", "gradual", "resnet20-short"):
+        (folder / name).mkdir()
+    epsilons = [
+        made_up_runs.runs("mnist", "lenet5", "up", 10, of, epsilon=e) for of, e in ((UP, "0.0005"), (MP, "0.1"))
+    ]
+    of_epsilons = methods.compare(made_up_runs.study(*epsilons), primaries=rebuild.PRIMARIES["lenet5-up"])
+    of_epsilons.to_csv(folder / "lenet5-up" / "methods.csv")
+    schedules = [
+        made_up_runs.runs("fashion-mnist", "lenet5", "mp", 20, of, schedule=schedule)
+        for schedule, of in (("one-shot", UP), ("cubic", MP))
+    ]
+    methods.compare(made_up_runs.study(*schedules)).to_csv(folder / "gradual" / "methods.csv")
+    claims.claims(made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP)).to_csv(
+        folder / "resnet20-short" / "claims.csv"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(results):
+    return front_page.tables(results)
+
+
+def answer(tables, question, dataset, what):
+    rows = tables["answers"]
+    (row,) = rows[
+        rows["question"].eq(question) & rows["data set"].eq(dataset) & rows["what"].str.startswith(what)
+    ].to_dict("records")
+    return row
+
+
+def test_an_answer_by_hand(tables):
+    # .2, .1, .4: mean .23333, standard deviation .15275, t(.975, 2 dof) = 4.302653
+    row = answer(tables, "1", "mnist", "alpha: up minus mp, ratio 10")
+    assert row["estimate"] == "0.233"
+    assert row["95 % interval"] == "-0.146 to 0.613"
+    assert row["n"] == "3"
+    # Three data sets alike: Holm's p is three times p, of t = 2.6458.
+    assert row["Holm p"] == "0.35"
+
+
+def test_alpha_at_the_lightest_ratio_has_its_own_interval(tables):
+    # 1.1, 1.3, 1.5: mean 1.3, standard deviation .2; no correction for the other ratios.
+    row = answer(tables, "3", "fashion-mnist", "alpha: mp, ratio 2")
+    assert (row["estimate"], row["95 % interval"]) == ("1.300", "0.803 to 1.797")
+
+
+def test_every_question_is_answered(tables):
+    assert tables["answers"]["question"].drop_duplicates().tolist() == ["1", "2", "3", "4", "5"]
+    assert answer(tables, "2", "cifar10-jpeg", "alpha: mp minus none, ratio 2")["estimate"] == "0.200"
+    # Which network is how accurate is the same here.
+    assert answer(tables, "4", "mnist", "accuracy")["estimate"] == "0.000"
+
+
+def test_beside_print(tables):
+    assert tables["table 3"].columns.tolist() == ["printed / ours", "MNIST", "Fashion"]
+    assert tables["table 3"]["printed / ours"].tolist() == ["2 vs 4", "4 vs 10"]
+    assert tables["table 3"]["Fashion"].str.startswith(("1.000 / ", "0.700 / ")).all()
+    assert tables["table 7"].iloc[0, 1].startswith("<0.001 / ")
+    assert tables["table 11"].columns.tolist()[:4] == ["printed / ours", "Before", "Ratio 2", "Ratio 4"]
+
+
+def test_claims_of_both_studies_have_columns(tables):
+    assert {"mnist, lenet5", "cifar10-jpeg, resnet20"} <= set(tables["claims"].columns)
+    assert len(tables["claims"]) == 27
+
+
+def test_the_page_keeps_its_words(results):
+    front_page.write(results)
+    once = (results / "README.md").read_text()
+    assert "what stood there" not in once
+    for place in MARKS:
+        assert f"Words before {place}." in once
+    assert once.count("and behind.") == len(MARKS)
+    front_page.write(results)
+    assert (results / "README.md").read_text() == once
+
+
+def test_a_place_that_the_page_lacks_is_named():
+    with pytest.raises(StudyError, match=r"^README.md: no place for a table: write <!-- answers --> and <!-- end of"):
+        front_page.filled("<!-- claims -->\n<!-- end of answers -->", {"answers": pd.DataFrame()})
