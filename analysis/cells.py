@@ -4,6 +4,7 @@ A cell is every param but the seed: data set, model, pruner and ratio and, where
 settings of the same four, the params that differ. Frames say in `attrs["notes"]`, in sentences, what they lack.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ Predictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
 _RECALL_BEFORE, _RECALL_AFTER = "recall_before/", "recall_after/"
 _GROUPS = (_RECALL_BEFORE, _RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
 _IS_A_SEED = {schema.WEIGHTS_DIGEST}
+_MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 # What any network is fine-tuned by, pruned or not, against what is done to a pruned one alone.
 OF_FINE_TUNING = {schema.DISTILL, schema.TEMPERATURE}
 OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.RAMP_STEPS, schema.REGROW}
@@ -242,8 +244,13 @@ def said(of: Mapping[str, Any], names: Sequence[str]) -> tuple[list[str], list[s
     if schema.DISTILL in values:
         how.append(f"{schema.DISTILL} {values[schema.DISTILL]}")
     papers = {schema.PAPERS[schema.SCHEDULE], f"{schema.DISTILL} {schema.PAPERS[schema.DISTILL]}"}
-    others = [f"{name} {value}" for name, value in values.items() if name not in schema.PAPERS]
+    others = [f"{name} {_short(value)}" for name, value in values.items() if name not in schema.PAPERS]
     return [word for word in how if word not in papers], others
+
+
+def _short(value: str) -> str:
+    """A number with more digits than anyone chose, such as an epsilon that a search found, with four of them."""
+    return f"{float(value):.4g}" if _MANY_DIGITS.fullmatch(value) else value
 
 
 def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -108,6 +108,11 @@ def read(folders: Sequence[Path]) -> tuple[Study, cells.Predictions]:
     return Study(*(_joined(frames) for frames in zip(*(study for study, _ in parts), strict=True))), predictions
 
 
+def below(folder: Path) -> list[Path]:
+    """The folders that `write` has written anywhere below one."""
+    return sorted(path.parent for path in folder.rglob(CONTENTS))
+
+
 def of_dataset(study: Study, dataset: str) -> Study:
     """The runs of one data set; what was left out of the study is said of it too.
 

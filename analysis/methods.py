@@ -42,8 +42,6 @@ METHOD_COLUMNS = [
 # Samples of the images, for a standard error alone: it is known to 3 % of itself.
 _RESAMPLES = 500
 _BASELINE_PRUNER = "mp"
-# Its weight decay, as a run's param.
-_PAPERS_EPSILON = "0.0005"
 
 
 class Primary(NamedTuple):
@@ -205,7 +203,7 @@ def _pairs(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]
         (SCHEDULE, schema.SCHEDULE, schema.PAPERS[schema.SCHEDULE], cells.OF_A_SCHEDULE),
         (DISTILLATION, schema.DISTILL, schema.PAPERS[schema.DISTILL], cells.OF_FINE_TUNING),
         (PRUNER, schema.PRUNER, _BASELINE_PRUNER, of_pruners - cells.OF_A_SCHEDULE),
-        (EPSILON, schema.EPSILON, _PAPERS_EPSILON, {schema.EPSILON}),
+        (EPSILON, schema.EPSILON, str(schema.PAPERS_EPSILON), {schema.EPSILON}),
         (CONTROL, schema.PRUNER, cells.CONTROL, of_pruners | {schema.RATIO}),
     ):
         if param in names:

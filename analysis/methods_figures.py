@@ -18,7 +18,7 @@ _COMPARED = {
     methods.SCHEDULE: "gradual pruning minus one shot",
     methods.DISTILLATION: "distillation minus none",
     methods.PRUNER: "pruners minus magnitude pruning",
-    methods.EPSILON: "epsilon minus the paper's, 0.0005",
+    methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
     methods.CONTROL: "pruning minus the same fine-tuning without it",
 }
 

@@ -67,6 +67,8 @@ TEMPERATURE = "temperature"
 
 # Of a pruned run by the papers' protocol, and of one made before there was another.
 PAPERS = {SCHEDULE: "one-shot", DISTILL: "0.0"}
+# Their weight decay, whatever a recipe has.
+PAPERS_EPSILON = 5e-4
 
 # Params of a tuning
 OBJECTIVE = "objective"

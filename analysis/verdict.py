@@ -41,7 +41,7 @@ def verdict(of_cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str])
         )
     names = [*CELL, *settings]
     found = of_cells.merge(main[names].drop_duplicates(), on=names)
-    return f"{_cost(main, names, telling_ratio(found))} {_distortion(found)}"
+    return f"{_cost(main, telling_ratio(found))} {_distortion(found)}"
 
 
 def main_runs(runs: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
@@ -66,11 +66,11 @@ def to_know(runs: pd.DataFrame) -> list[str]:
     return [said for name, value, said in _TO_KNOW if name in runs and (runs[name] == value).any()]
 
 
-def _cost(main: pd.DataFrame, names: Sequence[str], ratio: float) -> str:
-    at_ratio = main[main[schema.RATIO] == ratio]
-    means = at_ratio.groupby(list(names), dropna=False)[["accuracy_before", "accuracy_after"]].mean()
+def _cost(main: pd.DataFrame, ratio: float) -> str:
+    of_pruners = main[main[schema.RATIO] == ratio].groupby(schema.PRUNER)
+    means = of_pruners[["accuracy_before", "accuracy_after"]].mean()
     best = means["accuracy_after"].idxmax()
-    of_best = at_ratio.groupby(list(names), dropna=False).get_group(best)
+    of_best = of_pruners.get_group(best)
     change = _mean_change(of_best)
     before, after = means.loc[best]
     networks = "one network" if len(of_best) == 1 else f"mean of {len(of_best)} networks"

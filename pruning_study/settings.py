@@ -22,8 +22,6 @@ from pruning_study.examples import Examples, Normalization, number_of_batches, s
 from pruning_study.pruners import needs
 from pruning_study.recipes import RECIPES, Schedule, scaled
 
-PAPERS_EPSILON = 5e-4
-
 
 class TrainSetting:
     """What a dense model is trained on, and how.
@@ -228,7 +226,7 @@ class PruneSetting(TrainSetting):
         """UP's weight: lambda, or the papers' 5e-4 where lambda is 0, since 0 would make it GP."""
         if self.config.epsilon is not None:
             return self.config.epsilon
-        return PAPERS_EPSILON if self.released else self.schedule.weight_decay or PAPERS_EPSILON
+        return schema.PAPERS_EPSILON if self.released else self.schedule.weight_decay or schema.PAPERS_EPSILON
 
     def pruned_params(self, dense: dict[str, str], ratio: float) -> dict[str, str]:
         """Every resolved setting that can change the pruned model, as canonical text.

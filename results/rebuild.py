@@ -19,7 +19,7 @@ PRIMARIES = {
         methods.Primary("up", "mp", 10.0, (methods.ALPHA,)),
         methods.Primary("mp", "none", 2.0, (methods.ALPHA,)),
     ),
-    "lenet5-up": (methods.Primary("up", "up", 10.0, (methods.ACCURACY, methods.ALPHA_NEW)),),
+    "lenet5-up": tuple(methods.Primary("up", "up", 10.0, (of,)) for of in (methods.ACCURACY, methods.ALPHA_NEW)),
 }
 OF_SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
 
@@ -51,7 +51,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     list of Path
         The files written, relative to `output`.
     """
-    folders = sorted(path.parent for path in (study / "frames").rglob(frames.CONTENTS))
+    folders = frames.below(study / "frames")
     if not folders:
         raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
     read, predictions = frames.read(folders)
