@@ -134,7 +134,7 @@ def _number(value: float) -> str:
 def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
     """Alpha of UP minus that of MP and of GP by ratio, as the claims have looked at it."""
     pairs = said["where"].str.extract(r"^(?P<pair>up minus (?:mp|gp)), (?P<ratio>t=\d+)$")
-    compared = said[said["claim"].isin(_UP_MINUS)].join(pairs)
+    compared = said[said["claim"].isin(_UP_MINUS)].join(pairs).dropna(subset="pair")
     text = [
         f"{row.estimate:+.2f} ({row.low:+.2f} to {row.high:+.2f})" if np.isfinite(row.estimate) else row.holds
         for row in compared.itertuples()

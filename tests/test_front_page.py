@@ -11,12 +11,19 @@ from analysis import claims, frames, methods
 from analysis.errors import StudyError
 from analysis.pull import Study
 
-MARKS = [*(f"table {number}" for number in (3, 7, 10, 11)), "answers", "claims"]
+MARKS = [*(f"table {number}" for number in (3, 7, 10, 11)), "answers", "up", "claims"]
 NONE, MP, UP = np.array([[1.0, 1.1, 1.2], [1.1, 1.3, 1.5], [1.3, 1.4, 1.9]])
 
 
 def words(place):
     return f"Words before {place}.\n\n<!-- {place} -->\nwhat stood there\n<!-- end of {place} -->\n\nand behind.\n"
+
+
+def with_images(made):
+    """Recalls of 100 images a class; what is right before is right after, as far as it goes."""
+    more = {f"support/{name}": 100.0 for name in "ab"}
+    more |= {f"both_right/{name}": made[f"recall_{when}/{name}"] for name, when in (("a", "before"), ("b", "after"))}
+    return made.assign(**more)
 
 
 def written(folder, *made):
@@ -39,7 +46,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     (folder / "README.md").write_text("\n".join(map(words, MARKS)))
     for dataset in ("mnist", "fashion-mnist", "cifar10-jpeg"):
-        written(folder / "lenet5", *lenet5(dataset))
+        written(folder / "lenet5", *map(with_images, lenet5(dataset)))
     rebuild.rebuild(folder / "lenet5", folder / "lenet5")
     for name in ("lenet5-up", "gradual", "resnet20-short"):
         (folder / name).mkdir()
@@ -47,14 +54,16 @@ def results(tmp_path_factory):
         made_up_runs.runs("mnist", "lenet5", "up", 10, of, epsilon=e) for of, e in ((UP, "0.0005"), (MP, "0.1"))
     ]
     of_epsilons = methods.compare(made_up_runs.study(*epsilons), primaries=rebuild.PRIMARIES["lenet5-up"])
-    of_epsilons.to_csv(folder / "lenet5-up" / "methods.csv")
+    of_epsilons.to_csv(folder / "lenet5-up" / "methods.csv", na_rep="n/a")
     schedules = [
-        made_up_runs.runs("fashion-mnist", "lenet5", "mp", 20, of, schedule=schedule)
+        with_images(made_up_runs.runs(dataset, "lenet5", "mp", ratio, of, schedule=schedule))
+        for dataset in ("mnist", "fashion-mnist")
+        for ratio in (10, 20)
         for schedule, of in (("one-shot", UP), ("cubic", MP))
     ]
-    methods.compare(made_up_runs.study(*schedules)).to_csv(folder / "gradual" / "methods.csv")
+    methods.compare(made_up_runs.study(*schedules)).to_csv(folder / "gradual" / "methods.csv", na_rep="n/a")
     claims.claims(made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP)).to_csv(
-        folder / "resnet20-short" / "claims.csv"
+        folder / "resnet20-short" / "claims.csv", na_rep="n/a"
     )
     return folder
 
@@ -88,18 +97,49 @@ def test_alpha_at_the_lightest_ratio_has_its_own_interval(tables):
     assert (row["estimate"], row["95 % interval"]) == ("1.300", "0.803 to 1.797")
 
 
+def test_the_noise_of_the_test_set_by_hand(tables):
+    # B is .125 and -.125; v = .09 / 99 and .21 / 99, K(v) = (1 - 1/2) (.3 / 99) / .64.
+    row = answer(tables, "3", "mnist", "reliability")
+    assert float(row["estimate"]) == pytest.approx(1 - 32 * 0.5 * 0.3 / 99 / 0.64, abs=5e-4)
+
+
 def test_every_question_is_answered(tables):
     assert tables["answers"]["question"].drop_duplicates().tolist() == ["1", "2", "3", "4", "5"]
     assert answer(tables, "2", "cifar10-jpeg", "alpha: mp minus none, ratio 2")["estimate"] == "0.200"
-    # Which network is how accurate is the same here.
-    assert answer(tables, "4", "mnist", "accuracy")["estimate"] == "0.000"
+    # All networks here are as accurate as each other.
+    epsilon = answer(tables, "4", "mnist", "accuracy")
+    assert (epsilon["what"], epsilon["estimate"], epsilon["n"]) == (
+        "accuracy, points: up (epsilon 0.1) minus up (epsilon 0.0005), ratio 10",
+        "0.000",
+        "3",
+    )
+
+
+def test_the_last_question_is_of_one_data_set_ratio_and_outcome(tables):
+    rows = tables["answers"].query("question == '5'")
+    assert rows[["data set", "what"]].to_numpy().tolist() == [
+        ["fashion-mnist", "alpha (new): mp cubic minus mp, ratio 20"]
+    ]
+
+
+def test_up_minus_the_others_by_ratio(tables):
+    assert tables["up"].columns.tolist() == ["place", "alpha of", "t=2", "t=4", "t=6", "t=10"]
+    assert tables["up"]["t=6"].unique().tolist() == ["+0.23 (-0.15 to +0.61)"]
 
 
 def test_beside_print(tables):
     assert tables["table 3"].columns.tolist() == ["printed / ours", "MNIST", "Fashion"]
     assert tables["table 3"]["printed / ours"].tolist() == ["2 vs 4", "4 vs 10"]
     assert tables["table 3"]["Fashion"].str.startswith(("1.000 / ", "0.700 / ")).all()
-    assert tables["table 7"].iloc[0, 1].startswith("<0.001 / ")
+    # Alpha of mp is the same on all data sets.
+    assert tables["table 7"].to_numpy()[0, :2].tolist() == ["MNIST vs CIFAR-10", "<0.001 / 1.000"]
+    assert tables["table 10"].to_numpy().tolist() == [
+        ["MNIST @ LeNet -> MP", "0.989 / 0.800"],
+        ["Fashion @ LeNet -> MP", "0.899 / 0.800"],
+    ]
+    # Recalls .9 and .7, of variance .01; after .8 +- .1 alpha, alpha 1.1, 1.3, 1.5.
+    row = tables["table 11"].set_index("printed / ours").loc["MNIST @ LeNet -> MP"]
+    assert row[["Before", "Ratio 2"]].tolist() == ["0.0038 / 0.0100", "0.0038 / 0.0172"]
     assert tables["table 11"].columns.tolist()[:4] == ["printed / ours", "Before", "Ratio 2", "Ratio 4"]
 
 
@@ -113,12 +153,29 @@ def test_the_page_keeps_its_words(results):
     once = (results / "README.md").read_text()
     assert "what stood there" not in once
     for place in MARKS:
-        assert f"Words before {place}." in once
+        assert f"Words before {place}.\n\n<!-- {place} -->\n\n| " in once
+    assert "<!-- answers -->\n\n| question | data set |" in once
+    assert "<!-- table 10 -->\n\n| printed / ours | Accuracy |" in once
     assert once.count("and behind.") == len(MARKS)
     front_page.write(results)
     assert (results / "README.md").read_text() == once
 
 
-def test_a_place_that_the_page_lacks_is_named():
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<!-- claims -->\n<!-- end of answers -->",
+        "<!-- answers -->\n",
+        "<!-- answers -->\nwords\n<!-- claims -->\n<!-- end of claims -->\n<!-- end of answers -->",
+    ],
+)
+def test_a_place_that_the_page_lacks_is_named(page):
     with pytest.raises(StudyError, match=r"^README.md: no place for a table: write <!-- answers --> and <!-- end of"):
-        front_page.filled("<!-- claims -->\n<!-- end of answers -->", {"answers": pd.DataFrame()})
+        front_page.filled(page, {"answers": pd.DataFrame()})
+
+
+def test_a_missing_table_is_named(results, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(StudyError, match=r"lenet5/methods.csv: missing; python results/rebuild.py .*lenet5 makes it"):
+        front_page.write(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "mine"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import front_page
 import made_up_runs
 import numpy as np
 import pandas as pd
@@ -114,3 +115,5 @@ def test_results_are_what_their_frames_give(tmp_path):
         made = tmp_path / str(number)
         rebuild.rebuild(study, made)
         assert list(differences(study, made)) == [], study
+    page = (rebuild.RESULTS / front_page.PAGE).read_text()
+    assert front_page.filled(page, front_page.tables(rebuild.RESULTS)) == page
