@@ -233,7 +233,8 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
         "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
-        f"classes differ less. {_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
+        "classes differ less, or other classes are weak. "
+        f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
         sharex="col",
     )
     for column, title, (lines, dense) in zip(grid.T, titles, columns.values(), strict=True):
