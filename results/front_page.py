@@ -100,28 +100,34 @@ def _of_test_sets(study: Path) -> Iterator[dict[str, str]]:
     read, predictions = frames.read(frames.below(study / "frames"))
     lightest = read.runs[read.runs["pruner"].eq("mp") & read.runs["ratio"].eq(2)].reset_index(drop=True)
     of_cells = cells.cells(lightest, predictions).to_dict("records")
-    slopes = {"2": ("alpha_shared",), "3": ("alpha", "alpha_new")}
-    for question, names in slopes.items():
+    for question, shown in _OF_TEST_SETS:
         for cell in of_cells:
-            for name in names:
-                values = [cell[column] for column in _SLOPE.get(name, (name, f"{name}_low", f"{name}_high"))]
-                yield _answer(question, cell["dataset"], f"{name}: mp, ratio 2", values, cell["n"])
-    for cell in of_cells:
-        values = [cell["reliability"], np.nan, np.nan]
-        yield _answer("3", cell["dataset"], "reliability of the balances", values, cell["n"])
+            for what, columns in shown.items():
+                yield _answer(question, cell["dataset"], what, [cell[name] for name in columns], cell["n"])
 
 
-_SLOPE = {"alpha": ("alpha_mean", "ci_low", "ci_high")}
+# Question, and columns of cells.csv: an estimate, and its interval where it has one.
+_OF_TEST_SETS = (
+    ("2", {"alpha_shared: mp, ratio 2": ("alpha_shared", "alpha_shared_low", "alpha_shared_high")}),
+    (
+        "3",
+        {
+            "alpha: mp, ratio 2": ("alpha_mean", "ci_low", "ci_high"),
+            "alpha_new: mp, ratio 2": ("alpha_new", "alpha_new_low", "alpha_new_high"),
+        },
+    ),
+    ("3", {"reliability of the balances": ("reliability",)}),
+)
 
 
 def _answer(question: str, dataset: str, what: str, values: list[float], n: int, p: float = np.nan) -> dict[str, str]:
-    estimate, low, high = map(_number, values)
+    estimate, *interval = map(_number, values)
     return {
         "question": question,
         "data set": dataset,
         "what": what,
         "estimate": estimate,
-        "95 % interval": f"{low} to {high}" if np.isfinite(values[1]) else "",
+        "95 % interval": " to ".join(interval) if np.isfinite(values).all() else "",
         "n": str(n),
         "Holm p": "" if np.isnan(p) else f"{p:.2g}" if p >= 0.001 else "<0.001",
     }
@@ -133,8 +139,8 @@ def _number(value: float) -> str:
 
 def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
     """Alpha of UP minus that of MP and of GP by ratio, as the claims have looked at it."""
-    pairs = said["where"].str.extract(r"^(?P<pair>up minus (?:mp|gp)), (?P<ratio>t=\d+)$")
-    compared = said[said["claim"].isin(_UP_MINUS)].join(pairs).dropna(subset="pair")
+    compared = said[said["looked_at"].isin(_UP_MINUS) & said["where"].ne("")]
+    compared[["pair", "ratio"]] = compared["where"].str.split(", ", expand=True)
     text = [
         f"{row.estimate:+.2f} ({row.low:+.2f} to {row.high:+.2f})" if np.isfinite(row.estimate) else row.holds
         for row in compared.itertuples()
@@ -144,8 +150,7 @@ def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
     return wide.rename_axis(columns=None).reset_index().rename(columns={"pair": "alpha of"})
 
 
-# Sentences of the claims that are of UP minus MP, and of UP minus GP.
-_UP_MINUS = (10, 11)
+_UP_MINUS = ("alpha of UP minus that of MP", "alpha of UP minus that of GP")
 
 
 def _beside_print(compared: pd.DataFrame) -> pd.DataFrame:

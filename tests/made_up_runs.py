@@ -1,9 +1,13 @@
 """Runs whose alpha is known: two classes with recalls .9 and .7 before, .8 + .1 alpha and .8 - .1 alpha after."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from analysis import frames
+from analysis.pull import Study
 
 
 def runs(
@@ -36,3 +40,17 @@ def runs(
 
 def study(*cells: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(cells, ignore_index=True)
+
+
+def with_images(made: pd.DataFrame) -> pd.DataFrame:
+    """Recalls of 100 images a class, right before and after for reasons of their own."""
+    more = {f"support/{name}": 100.0 for name in "ab"}
+    more |= {f"both_right/{name}": made[f"recall_before/{name}"] * made[f"recall_after/{name}"] for name in "ab"}
+    return made.assign(**more)
+
+
+def export(folder: Path, *cells: pd.DataFrame) -> None:
+    """Write the frames of cells of one data set below a study's folder, without predictions."""
+    made = study(*cells)
+    dense = made.drop_duplicates("dense_run_id")[["dataset", "model", "seed", "accuracy_before", "dense_run_id"]]
+    frames.write(Study(made, dense), lambda run_ids: {}, folder / "frames" / made["dataset"].iloc[0])

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import rebuild
 
-from analysis import claims, frames, methods
+from analysis import claims, methods
 from analysis.errors import StudyError
-from analysis.pull import Study
 
 MARKS = [*(f"table {number}" for number in (3, 7, 10, 11)), "answers", "up", "claims"]
 NONE, MP, UP = np.array([[1.0, 1.1, 1.2], [1.1, 1.3, 1.5], [1.3, 1.4, 1.9]])
@@ -17,19 +16,6 @@ NONE, MP, UP = np.array([[1.0, 1.1, 1.2], [1.1, 1.3, 1.5], [1.3, 1.4, 1.9]])
 
 def words(place):
     return f"Words before {place}.\n\n<!-- {place} -->\nwhat stood there\n<!-- end of {place} -->\n\nand behind.\n"
-
-
-def with_images(made):
-    """Recalls of 100 images a class; what is right before is right after, as far as it goes."""
-    more = {f"support/{name}": 100.0 for name in "ab"}
-    more |= {f"both_right/{name}": made[f"recall_{when}/{name}"] for name, when in (("a", "before"), ("b", "after"))}
-    return made.assign(**more)
-
-
-def written(folder, *made):
-    study = made_up_runs.study(*made)
-    dense = study.drop_duplicates("dense_run_id")[["dataset", "model", "seed", "accuracy_before", "dense_run_id"]]
-    frames.write(Study(study, dense), lambda run_ids: {}, folder / "frames" / study["dataset"].iloc[0])
 
 
 def lenet5(dataset):
@@ -46,7 +32,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     (folder / "README.md").write_text("\n".join(map(words, MARKS)))
     for dataset in ("mnist", "fashion-mnist", "cifar10-jpeg"):
-        written(folder / "lenet5", *map(with_images, lenet5(dataset)))
+        made_up_runs.export(folder / "lenet5", *map(made_up_runs.with_images, lenet5(dataset)))
     rebuild.rebuild(folder / "lenet5", folder / "lenet5")
     for name in ("lenet5-up", "gradual", "resnet20-short"):
         (folder / name).mkdir()
@@ -56,7 +42,7 @@ def results(tmp_path_factory):
     of_epsilons = methods.compare(made_up_runs.study(*epsilons), primaries=rebuild.PRIMARIES["lenet5-up"])
     of_epsilons.to_csv(folder / "lenet5-up" / "methods.csv", na_rep="n/a")
     schedules = [
-        with_images(made_up_runs.runs(dataset, "lenet5", "mp", ratio, of, schedule=schedule))
+        made_up_runs.with_images(made_up_runs.runs(dataset, "lenet5", "mp", ratio, of, schedule=schedule))
         for dataset in ("mnist", "fashion-mnist")
         for ratio in (10, 20)
         for schedule, of in (("one-shot", UP), ("cubic", MP))

@@ -133,16 +133,9 @@ def test_differences_by_hand():
     assert one(frame, "largest_loss")["of_method"] == pytest.approx(0.1 * (0.2 + 0.1 + 0.6) / 3)
 
 
-def with_images(made):
-    """Recalls of 100 images a class, right before and after for reasons of their own."""
-    more = {f"support/{name}": 100.0 for name in "ab"}
-    more |= {f"both_right/{name}": made[f"recall_before/{name}"] * made[f"recall_after/{name}"] for name in "ab"}
-    return made.assign(**more)
-
-
 def test_alpha_of_new_images_is_pooled_and_its_interval_over_seeds_by_hand():
     made = made_up_runs.study(toy("mp", 20, [1.2, 1.1, 1.6], CUBIC), toy("mp", 20, [1.5, 1.3, 1.9], ONE_SHOT))
-    row = one(methods.compare(with_images(made)), "alpha_new")
+    row = one(methods.compare(made_up_runs.with_images(made)), "alpha_new")
     # Numerators alpha / 32; denominators 1/32 - K(v), v = .09 / 99 and .21 / 99, K(v) = (1 - 1/2) sum v / .64.
     known = 1 - 32 * 0.5 * (0.09 + 0.21) / 99 / 0.64
     assert [row["of_method"], row["of_baseline"]] == pytest.approx([1.3 / known, 4.7 / 3 / known])
@@ -163,14 +156,14 @@ def test_without_images_there_is_no_alpha_of_new_ones():
 def test_classes_that_cannot_be_told_apart_have_no_alpha_of_new_images():
     made = made_up_runs.study(toy("mp", 20, [1.2, 1.1], CUBIC), toy("mp", 20, [1.5, 1.3], ONE_SHOT))
     made[["recall_before/a", "recall_before/b"]] = [0.81, 0.79]
-    assert np.isnan(one(methods.compare(with_images(made)), "alpha_new")["difference"])
-    assert np.isfinite(one(methods.compare(with_images(made)), "alpha")["difference"])
+    assert np.isnan(one(methods.compare(made_up_runs.with_images(made)), "alpha_new")["difference"])
+    assert np.isfinite(one(methods.compare(made_up_runs.with_images(made)), "alpha")["difference"])
 
 
 def test_pairs_with_a_network_at_chance_have_no_alpha():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6, 1.0], CUBIC)
     one_shot = toy("mp", 20, [9.0, 1.3, 1.9, 1.1], ONE_SHOT, accuracy_after=[0.7, 0.8, 0.8, 0.8])
-    frame = methods.compare(with_images(made_up_runs.study(gradual, one_shot)))
+    frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
     for outcome in ("alpha", "alpha_new"):
         row = one(frame, outcome)
         assert (row["n"], row["n_at_chance"]) == (3, 1)
@@ -180,11 +173,11 @@ def test_pairs_with_a_network_at_chance_have_no_alpha():
 
 def test_the_primary_comparison_has_a_level_of_its_own():
     rng = np.random.default_rng(0)
-    made = with_images(grid(alphas=np.zeros(6)))
+    made = made_up_runs.with_images(grid(alphas=np.zeros(6)))
     made["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(made))
     for name, sign in (("a", 1), ("b", -1)):
         made[f"recall_after/{name}"] = 0.8 + sign * rng.normal(0.12, 0.02, len(made))
-    frame = methods.compare(with_images(made))
+    frame = methods.compare(made_up_runs.with_images(made))
     primary = frame[frame["primary"]]
     assert set(primary["outcome"]) == {"alpha_new", "accuracy", "weakest_recall"}
     assert pairs(primary) == {("schedule", 20.0, "mp cubic", "mp")}
@@ -193,7 +186,7 @@ def test_the_primary_comparison_has_a_level_of_its_own():
     others = frame[~frame["primary"] & (frame["comparison"] != "control")]
     assert others["p_holm"].min() == pytest.approx(min(len(others) * others["p"].min(), 1))
     # Level .05 / 3 against .05 / 3 alone of one outcome.
-    alone = methods.compare(with_images(made), primaries=[PRIMARY._replace(outcomes=("accuracy",))])
+    alone = methods.compare(made_up_runs.with_images(made), primaries=[PRIMARY._replace(outcomes=("accuracy",))])
     assert alone["primary"].sum() == 1
     assert (
         one(alone[alone["primary"]], "accuracy")["detectable_difference"]

@@ -11,9 +11,7 @@ import rebuild
 from click.testing import CliRunner
 from pandas.testing import assert_frame_equal
 
-from analysis import frames
 from analysis.errors import StudyError
-from analysis.pull import Study
 
 
 def contents(folder):
@@ -51,9 +49,7 @@ def results(tmp_path_factory):
             made_up_runs.runs(dataset, "lenet5", pruner, t, 1.5 + np.linspace(-0.1, 0.1, 4))
             for pruner, t in (("mp", 2), ("mp", 10), ("none", 1))
         ]
-        study = made_up_runs.study(*runs)
-        dense = study.drop_duplicates("dense_run_id")[["dataset", "model", "seed", "accuracy_before", "dense_run_id"]]
-        frames.write(Study(study, dense), lambda run_ids: {}, folder / "a study" / "frames" / dataset)
+        made_up_runs.export(folder / "a study", *runs)
     rebuild.rebuild(folder / "a study", folder / "a study")
     return folder
 
