@@ -27,6 +27,7 @@ from analysis.intensification import (
     unbalanced,
     weighted_alpha,
 )
+from analysis.tables import p_value
 
 LOST, KEPT = "#d55e00", "#0072b2"
 MOST_DRAWN = 100
@@ -359,7 +360,7 @@ def shown(result: Audit) -> pd.DataFrame:
             "class": classes["class"],
             "images": classes["support"],
             **cells,
-            "p (Holm)": ["<0.001" if p < 0.001 else f"{p:.3f}" for p in classes["p_holm"]],
+            "p (Holm)": classes["p_holm"].map(p_value),
             "lost": np.where(classes["damaged"], "yes", ""),
         }
     )

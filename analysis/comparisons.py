@@ -61,7 +61,7 @@ DESIGNS = {
     9: Design("Do two pruners differ in alpha", "Rate", True, "two-sided", 25),
 }
 
-_DATASET, _MODEL = "CIFAR-10", "ResNet-56"
+DATASET, _MODEL = "CIFAR-10", "ResNet-56"
 _MODEL_OF = {"MNIST": "LeNet", "Fashion": "LeNet"}
 HARDER = (("MNIST", "CIFAR-10"), ("Fashion", "CIFAR-10"), ("CIFAR-10", "CIFAR-100"))
 _PRUNERS = ("MP", "GP", "UP", "RP")
@@ -127,6 +127,13 @@ def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_pri
 def usual_model(dataset: str) -> str:
     """Name in print of the model that Tables 3 and 7 have for a data set, given as logged."""
     return _MODEL_OF.get(original(dataset), _MODEL)
+
+
+def usual(numbers_of_runs: pd.Series, printed: str) -> str | None:
+    """Of logged names with their numbers of runs, the one of this name in print, else the one with most."""
+    names = sorted(numbers_of_runs.index, key=rank)
+    in_print = (name for name in names if label(name) == printed)
+    return next(in_print, max(names, key=numbers_of_runs.get, default=None))
 
 
 def labels(frame: pd.DataFrame) -> dict[str, str]:
@@ -211,7 +218,7 @@ def _every_table(alphas: pd.DataFrame, as_printed: bool) -> Iterator[_Test]:
 
 def _models(runs: pd.DataFrame, as_printed: bool) -> list[Group]:
     """All models of the data set that Tables 1, 2, 5, 6 and 9 fix."""
-    dataset = _fixed(runs, schema.DATASET, _DATASET, as_printed)
+    dataset = _fixed(runs, schema.DATASET, DATASET, as_printed)
     return _groups(runs[runs[schema.DATASET] == dataset])
 
 
@@ -226,19 +233,14 @@ def _datasets(runs: pd.DataFrame, as_printed: bool) -> list[Group]:
 
 def _pruners(runs: pd.DataFrame, as_printed: bool) -> list[Group]:
     """All pruners of the data set and model that Tables 4 and 8 fix."""
-    of_dataset = runs[runs[schema.DATASET] == _fixed(runs, schema.DATASET, _DATASET, as_printed)]
+    of_dataset = runs[runs[schema.DATASET] == _fixed(runs, schema.DATASET, DATASET, as_printed)]
     return _groups(of_dataset[of_dataset[schema.MODEL] == _fixed(of_dataset, schema.MODEL, _MODEL, as_printed)])
 
 
 def _fixed(runs: pd.DataFrame, column: str, printed: str, as_printed: bool) -> str | None:
     """The value that the paper fixes where it is there, else, if that will do, the one with most runs."""
-    counts = runs[column].value_counts()
-    for name in counts.index:
-        if label(name) == printed:
-            return name
-    if as_printed or counts.empty:
-        return None
-    return min(counts.index[counts == counts.max()], key=rank)
+    found = usual(runs[column].value_counts(), printed)
+    return found if found is None or not as_printed or label(found) == printed else None
 
 
 def _groups(runs: pd.DataFrame) -> list[Group]:

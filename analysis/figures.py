@@ -19,6 +19,7 @@ from matplotlib.ticker import NullLocator
 
 from analysis import schema
 from analysis.cells import CELL, CONTROL, main_setting, said
+from analysis.comparisons import DATASET, usual, usual_model
 from analysis.intensification import alpha, at_chance, correlation, mean_interval, recall_balance
 from analysis.published import rank
 
@@ -33,7 +34,6 @@ _CONTROLS = (":", "-.")
 DPI = 120
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
 
-_MODEL_OF = {"mnist": "lenet5", "fashion-mnist": "lenet5"}
 _MEANINGS = {"mp": "magnitude", "gp": "gradient", "up": "undecayed", "rp": "random", CONTROL: "not pruned"}
 _TRADEOFF_RATIOS = {2.0, 4.0, 6.0, 8.0, 10.0}
 
@@ -214,7 +214,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
     of_datasets = [rows for _, rows in sorted(cells.groupby(schema.DATASET), key=lambda group: rank(str(group[0])))]
     if len(of_datasets) > _MOST_TRADEOFFS:
-        of_datasets = [_usual(cells, schema.DATASET, "cifar10")]
+        of_datasets = [_usual(cells, schema.DATASET, DATASET)]
     shown = [_without_random(rows) for rows in of_datasets]
     columns = {}
     for of_dataset in shown:
@@ -305,12 +305,12 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> tuple[dict[
     if by == "model under up":
         cells = cells[pruners == ("up" if (pruners == "up").any() else "up-signed")]
     elif varied != schema.PRUNER:
-        cells = _usual(cells[pruners != CONTROL], schema.PRUNER, "mp")
+        cells = _usual(cells[pruners != CONTROL], schema.PRUNER, "MP")
     if varied != schema.DATASET:
-        cells = _usual(cells, schema.DATASET, "cifar10")
+        cells = _usual(cells, schema.DATASET, DATASET)
     if varied != schema.MODEL and len(cells):
         of_datasets = cells.groupby(schema.DATASET)
-        cells = pd.concat(_usual(rows, schema.MODEL, _MODEL_OF.get(name, "resnet56")) for name, rows in of_datasets)
+        cells = pd.concat(_usual(rows, schema.MODEL, usual_model(name)) for name, rows in of_datasets)
     columns = [schema.DATASET, schema.MODEL] if varied == schema.DATASET else [varied]
     cells, which = _few(cells, [*columns, *settings], settings)
     grouped = list(cells.sort_values(schema.RATIO).groupby([*columns, *settings], dropna=False))
@@ -334,9 +334,7 @@ def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tu
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
     """The cells with the paper's data set, model or pruner, or with the one of most runs."""
-    runs = cells.groupby(column)["n"].sum()
-    usual = printed if printed in runs.index else max(sorted(runs.index, key=rank), key=runs.get, default=None)
-    return cells[cells[column] == usual]
+    return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
 
 
 def _label(key: tuple[Any, ...], names: int, settings: Sequence[str]) -> str:

@@ -88,7 +88,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     named = pd.DataFrame(headers, index=found.index, columns=["column", "fixed"])
     header = "Models" if number in (5, 6) and not found["row"].str.fullmatch(r"\d+ vs \d+").all() else design.rows
     frame = (
-        named.assign(row=found["row"], p=found["p_bonferroni"].map(_p))
+        named.assign(row=found["row"], p=found["p_bonferroni"].map(p_value))
         .pivot(index="row", columns="column", values="p")
         .reindex(index=found["row"].drop_duplicates(), columns=named["column"].drop_duplicates())
         .fillna(NOT_AVAILABLE)
@@ -102,7 +102,8 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _p(p: float) -> str:
+def p_value(p: float) -> str:
+    """A p as in print: three decimals, or `<0.001`."""
     if np.isnan(p):
         return NOT_AVAILABLE
     return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis import files, pull, schema
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import corrected, paired
+from analysis.tables import p_value
 
 WINNER, LAMBDA = "winner", "lambda"
 _OF_SCHEDULES = ("ramp", "distill")
@@ -237,7 +238,7 @@ def _compared(row: dict) -> str:
     )
     p, name = (row["p"], "p") if row["primary"] else (row["p_holm"], "p by Holm")
     shown = "a difference" if p < 0.05 else "no difference shown"
-    return f"{told} {difference}{unit} (95 % interval {low} to {high}), {name} {_p(p)}, n {row['n']}: {shown}"
+    return f"{told} {difference}{unit} (95 % interval {low} to {high}), {name} {p_value(p)}, n {row['n']}: {shown}"
 
 
 def _mean_alpha(networks: pd.DataFrame) -> str:
@@ -248,7 +249,3 @@ def _mean_alpha(networks: pd.DataFrame) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else "n/a"
-
-
-def _p(p: float) -> str:
-    return "< .001" if p < 0.001 else f"{p:.3f}"
