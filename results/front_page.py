@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import cells, claims, files, frames, methods, published, report
+from analysis import cells, claims, files, frames, methods, published, report, schema
 from analysis.errors import StudyError
-from analysis.tables import NOT_AVAILABLE
+from analysis.tables import NOT_AVAILABLE, p_value
 
 PAGE = "README.md"
+_TEXT, _RELEASED, _RELEASED_MP, _RESNET = "lenet5", "lenet5-released", "lenet5-released-mp", "resnet20-short"
 # Its places: between these lines stands the table of the name.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
@@ -49,7 +50,7 @@ def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
 
 
 def tables(results: Path) -> dict[str, pd.DataFrame]:
-    """By name of their place: the answers, UP minus the others, Tables 3, 7, 10 and 11 beside print, the claims.
+    """By name of their place: answers, UP minus the others, the released code's arm, Tables 3, 7, 10 and 11, claims.
 
     Raises
     ------
@@ -59,14 +60,18 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
     answers = pd.DataFrame(_answers(results))
     if unanswered := sorted(set("12345") - set(answers["question"])):
         raise StudyError(f"{results}: no study answers question {unanswered[0]} of {PAGE}; rebuild all of them")
-    compared = _read(results / "lenet5" / "comparison.csv", dtype=str)
-    said = _read(results / "lenet5" / "claims.csv")
+    compared = _compared(results)
+    said, of_resnet, released = (_read(results / name / "claims.csv") for name in (_TEXT, _RESNET, _RELEASED))
+    said = pd.concat([said, of_resnet], ignore_index=True)
+    released["place"] += ", released"
     return {
         "answers": answers,
-        "up": _up_minus_others(said),
+        "up": _up_minus_others(pd.concat([said, released], ignore_index=True)),
+        "released": _beside_released(results),
+        "equal weights": _at_equal_weights(results),
         **{f"table {number}": _beside_print(compared[compared["table"] == str(number)]) for number in (3, 10, 11)},
-        "table 7": _table_7(results / "lenet5"),
-        "claims": claims.shown(pd.concat([said, *_of_resnet(results)], ignore_index=True)),
+        "table 7": _table_7(results / _TEXT),
+        "claims": claims.shown(said),
     }
 
 
@@ -77,11 +82,11 @@ def _read(path: Path, **how: Any) -> pd.DataFrame:
 
 
 def _answers(results: Path) -> Iterator[dict[str, str]]:
-    lenet5, epsilons, gradual = (_read(results / name / "methods.csv") for name in ("lenet5", "lenet5-up", "gradual"))
+    lenet5, epsilons, gradual = (_read(results / name / "methods.csv") for name in (_TEXT, "lenet5-up", "gradual"))
     planned = lenet5[lenet5["primary"]]
     yield from _differences("1", planned[planned["baseline"] == "mp"])
     yield from _differences("2", planned[planned["baseline"] == "none"])
-    yield from _of_test_sets(results / "lenet5")
+    yield from _of_test_sets(results / _TEXT)
     yield from _differences("4", epsilons[epsilons["primary"]])
     against_mp = gradual["baseline"].eq("mp") & gradual["outcome"].eq(methods.ALPHA_NEW)
     yield from _differences("5", gradual[against_mp & gradual["ratio"].eq(20) & gradual["dataset"].eq("fashion-mnist")])
@@ -129,7 +134,7 @@ def _answer(question: str, dataset: str, what: str, values: list[float], n: int,
         "estimate": estimate,
         "95 % interval": " to ".join(interval) if np.isfinite(values).all() else "",
         "n": str(n),
-        "Holm p": "" if np.isnan(p) else f"{p:.2g}" if p >= 0.001 else "<0.001",
+        "Holm p": "" if np.isnan(p) else p_value(p),
     }
 
 
@@ -138,7 +143,7 @@ def _number(value: float) -> str:
 
 
 def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
-    """Alpha of UP minus that of MP and of GP by ratio, as the claims have looked at it."""
+    """Alpha of UP minus that of MP and of GP by place and ratio, as the claims have looked at it."""
     compared = said[said["looked_at"].isin(_UP_MINUS) & said["where"].ne("")]
     compared[["pair", "ratio"]] = compared["where"].str.split(", ", expand=True)
     text = [
@@ -147,18 +152,67 @@ def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
     ]
     wide = compared.assign(text=text).pivot(index=["place", "pair"], columns="ratio", values="text")
     wide = wide.reindex(columns=sorted(wide.columns, key=lambda ratio: int(ratio[2:])))
-    return wide.rename_axis(columns=None).reset_index().rename(columns={"pair": "alpha of"})
+    return wide.fillna("").rename_axis(columns=None).reset_index().rename(columns={"pair": "alpha of"})
 
 
 _UP_MINUS = ("alpha of UP minus that of MP", "alpha of UP minus that of GP")
 
 
+def _beside_released(results: Path) -> pd.DataFrame:
+    """Every cell that both protocols have, `by the paper's text / by its released code`."""
+    text, released = (_means(results / name) for name in (_TEXT, _RELEASED))
+    wide = (text + " / " + released).dropna().unstack(schema.RATIO).fillna("")
+    wide = wide.rename(columns="t={:g}".format).rename_axis(columns=None)
+    return wide.reset_index().rename(columns={schema.DATASET: "data set"})
+
+
+def _means(study: Path) -> pd.Series:
+    """What the networks of a cell are on average, as text, by data set, pruner, ratio and name of the mean."""
+    networks = _read(study / "alpha.csv").merge(_read(study / "cells.csv")[[*cells.CELL, schema.REALIZED_RATIO]])
+    networks = networks[networks[schema.PRUNER] != cells.CONTROL].replace({schema.PRUNER: {"up-signed": "up"}})
+    cell = [schema.DATASET, schema.PRUNER, schema.RATIO]
+    told = {
+        key: {
+            "accuracy": f"{of_cell['accuracy_after'].mean():.3f}",
+            "alpha": _alpha(of_cell),
+            "one weight in": f"{of_cell[schema.REALIZED_RATIO].mean():.1f}",
+        }
+        for key, of_cell in networks.groupby(cell)
+    }
+    return pd.DataFrame(told).T.rename_axis(cell).rename_axis(columns="mean").stack()
+
+
+def _alpha(networks: pd.DataFrame) -> str:
+    """The mean of those above chance, unless most guess, and how many do."""
+    at_chance = networks["at_chance"]
+    told = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []
+    return ", ".join([*told, *([f"{at_chance.sum()} guess"] if at_chance.any() else [])])
+
+
+def _at_equal_weights(results: Path) -> pd.DataFrame:
+    """UP of the released code asked for 50 against its MP asked for 40, which is left about as many weights."""
+    folders = [folder for name in (_RELEASED, _RELEASED_MP) for folder in frames.below(results / name / "frames")]
+    read, predictions = frames.read(folders)
+    asked = read.runs[schema.PRUNER].map({"up-signed": 50.0, "mp": 40.0})
+    runs = read.runs[read.runs[schema.RATIO] == asked].reset_index(drop=True)
+    shown = methods.shown(methods.compare(runs.assign(**{schema.RATIO: 50.0}), predictions))
+    left = runs.groupby([schema.DATASET, schema.PRUNER])[schema.REALIZED_RATIO].mean().map("{:.1f}".format).unstack()
+    shown.insert(1, "one weight in", shown[schema.DATASET].map(left["up-signed"] + " / " + left["mp"]))
+    shown = shown.drop(columns=[schema.MODEL, schema.RATIO, "method", "baseline", "primary"])
+    return shown.rename(columns={schema.DATASET: "data set"})
+
+
+def _compared(results: Path) -> pd.DataFrame:
+    text, released = (_read(results / name / "comparison.csv", dtype=str) for name in (_TEXT, _RELEASED))
+    return text.merge(released, on=["table", "row", "column"], how="left", suffixes=("", "_released"))
+
+
 def _beside_print(compared: pd.DataFrame) -> pd.DataFrame:
-    """A table in the layout of print, its cells `printed / ours`."""
-    both = compared["published"] + " / " + compared["ours"]
-    wide = compared.assign(both=both).pivot(index="row", columns="column", values="both")
+    """A table in the layout of print, its cells `printed / by the paper's text / by its released code`."""
+    told = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
+    wide = compared.assign(told=told).pivot(index="row", columns="column", values="told")
     wide = wide.reindex(index=compared["row"].unique(), columns=compared["column"].unique())
-    return wide.fillna("").rename_axis(index="printed / ours", columns=None).reset_index()
+    return wide.fillna("").rename_axis(index="printed / text / released", columns=None).reset_index()
 
 
 def _table_7(study: Path) -> pd.DataFrame:
@@ -167,8 +221,3 @@ def _table_7(study: Path) -> pd.DataFrame:
     printed = published.table(7).set_index("Datasets").reindex(ours.index)
     shared = [column for column in ours if column in printed]
     return (printed[shared] + " / " + ours[shared]).rename_axis(index="printed / ours").reset_index()
-
-
-def _of_resnet(results: Path) -> list[pd.DataFrame]:
-    path = results / "resnet20-short" / "claims.csv"
-    return [_read(path)] if path.is_file() else []

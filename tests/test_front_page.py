@@ -10,7 +10,7 @@ import rebuild
 from analysis import claims, methods
 from analysis.errors import StudyError
 
-MARKS = [*(f"table {number}" for number in (3, 7, 10, 11)), "answers", "up", "claims"]
+MARKS = [*(f"table {number}" for number in (3, 7, 10, 11)), "answers", "up", "released", "equal weights", "claims"]
 NONE, MP, UP = np.array([[1.0, 1.1, 1.2], [1.1, 1.3, 1.5], [1.3, 1.4, 1.9]])
 
 
@@ -27,15 +27,30 @@ def lenet5(dataset):
         yield made_up_runs.runs(dataset, "lenet5", "up", ratio, UP + grown)
 
 
+def released():
+    """The released code's arm: its alpha falls from 4 to 10, its UP keeps more than asked, and one network guesses."""
+    for ratio, alphas in ((2, MP), (4, UP), (10, MP)):
+        yield made_up_runs.runs("mnist", "lenet5", "mp", ratio, alphas).assign(realized_ratio=ratio - 0.3)
+    for ratio, alphas, guessing, reached in ((10, UP, 0.5, 5.4), (50, MP, 0.8, 34.0)):
+        up = made_up_runs.runs("mnist", "lenet5", "up-signed", ratio, alphas)
+        yield up.assign(accuracy_after=[0.8, guessing, 0.8], realized_ratio=reached + np.array([-1, 0, 1]))
+    yield made_up_runs.runs("mnist", "lenet5", "none", 1, NONE).assign(realized_ratio=1.0)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     (folder / "README.md").write_text("\n".join(map(words, MARKS)))
     for dataset in ("mnist", "fashion-mnist", "cifar10-jpeg"):
-        made_up_runs.export(folder / "lenet5", *map(made_up_runs.with_images, lenet5(dataset)))
+        of_dataset = made_up_runs.study(*map(made_up_runs.with_images, lenet5(dataset)))
+        made_up_runs.export(folder / "lenet5", of_dataset.assign(realized_ratio=of_dataset["ratio"]))
     rebuild.rebuild(folder / "lenet5", folder / "lenet5")
     for name in ("lenet5-up", "gradual", "resnet20-short"):
         (folder / name).mkdir()
+    made_up_runs.export(folder / "lenet5-released", *released())
+    rebuild.rebuild(folder / "lenet5-released", folder / "lenet5-released")
+    of_mp = made_up_runs.runs("mnist", "lenet5", "mp", 40, UP).assign(realized_ratio=34.8)
+    made_up_runs.export(folder / "lenet5-released-mp", of_mp)
     epsilons = [
         made_up_runs.runs("mnist", "lenet5", "up", 10, of, epsilon=e) for of, e in ((UP, "0.0005"), (MP, "0.1"))
     ]
@@ -74,7 +89,7 @@ def test_an_answer_by_hand(tables):
     assert row["95 % interval"] == "-0.146 to 0.613"
     assert row["n"] == "3"
     # Three data sets alike: Holm's p is three times p, of t = 2.6458.
-    assert row["Holm p"] == "0.35"
+    assert row["Holm p"] == "0.354"
 
 
 def test_alpha_at_the_lightest_ratio_has_its_own_interval(tables):
@@ -110,23 +125,59 @@ def test_the_last_question_is_of_one_data_set_ratio_and_outcome(tables):
 
 def test_up_minus_the_others_by_ratio(tables):
     assert tables["up"].columns.tolist() == ["place", "alpha of", "t=2", "t=4", "t=6", "t=10"]
-    assert tables["up"]["t=6"].unique().tolist() == ["+0.23 (-0.15 to +0.61)"]
+    by_place = tables["up"].set_index("place")
+    assert by_place.index.tolist() == [
+        *(f"{name}, lenet5" for name in ("cifar10-jpeg", "fashion-mnist", "mnist")),
+        "mnist, lenet5, released",
+    ]
+    assert by_place["t=6"].unique().tolist() == ["+0.23 (-0.15 to +0.61)", ""]
+    as_released = by_place.loc["mnist, lenet5, released"]
+    # .2 and .4, of the pairs not at chance, t(.975, 1 dof) = 12.706.
+    assert as_released[["alpha of", "t=10"]].tolist() == ["up-signed minus mp", "+0.30 (-0.97 to +1.57)"]
+
+
+def test_the_released_code_beside_the_text(tables):
+    # By the text alpha of mp, 1.1, 1.3, 1.5, has grown by .3, .6 and 1.2 at ratio 10, that of up, 1.3, 1.4, 1.9, too.
+    by_ratio = tables["released"].set_index(["data set", "pruner", "mean"])
+    assert by_ratio["t=10"].to_dict() == {
+        ("mnist", "mp", "accuracy"): "0.800 / 0.800",
+        ("mnist", "mp", "alpha"): "2.00 / 1.30",
+        ("mnist", "mp", "one weight in"): "10.0 / 9.7",
+        ("mnist", "up", "accuracy"): "0.800 / 0.700",
+        ("mnist", "up", "alpha"): "2.23 / 1.60, 1 guess",
+        ("mnist", "up", "one weight in"): "10.0 / 5.4",
+    }
+    assert by_ratio.columns.tolist() == ["t=2", "t=4", "t=10"]
+
+
+def test_where_most_guess_there_is_no_alpha():
+    networks = pd.DataFrame({"alpha": [1.0, 2.0, 4.0], "at_chance": [True, True, False]})
+    assert front_page._alpha(networks) == "2 guess"
+
+
+def test_equal_weights_by_hand(tables):
+    # Alpha 1.1, 1.3, 1.5 minus 1.3, 1.4, 1.9: mean -.2333, standard deviation .15275, t(.975, 2 dof) = 4.302653.
+    (row,) = tables["equal weights"].to_dict("records")
+    assert (row["data set"], row["one weight in"], row["n"]) == ("mnist", "34.0 / 34.8", "3")
+    assert row["alpha"] == "-0.23 (-0.61 to +0.15)"
 
 
 def test_beside_print(tables):
-    assert tables["table 3"].columns.tolist() == ["printed / ours", "MNIST", "Fashion"]
-    assert tables["table 3"]["printed / ours"].tolist() == ["2 vs 4", "4 vs 10"]
+    assert tables["table 3"].columns.tolist() == ["printed / text / released", "MNIST", "Fashion"]
+    assert tables["table 3"]["printed / text / released"].tolist() == ["2 vs 4", "4 vs 10"]
     assert tables["table 3"]["Fashion"].str.startswith(("1.000 / ", "0.700 / ")).all()
+    # As by hand above, of one side, times four; from ratio 4 on alpha falls.
+    assert tables["table 3"]["MNIST"].tolist() == ["0.389 / 0.236 / 0.236", "1.000 / 0.236 / 1.000"]
     # Alpha of mp is the same on all data sets.
     assert tables["table 7"].to_numpy()[0, :2].tolist() == ["MNIST vs CIFAR-10", "<0.001 / 1.000"]
     assert tables["table 10"].to_numpy().tolist() == [
-        ["MNIST @ LeNet -> MP", "0.989 / 0.800"],
-        ["Fashion @ LeNet -> MP", "0.899 / 0.800"],
+        ["MNIST @ LeNet -> MP", "0.989 / 0.800 / 0.800"],
+        ["Fashion @ LeNet -> MP", "0.899 / 0.800 / n/a"],
     ]
-    # Recalls .9 and .7, of variance .01; after .8 +- .1 alpha, alpha 1.1, 1.3, 1.5.
-    row = tables["table 11"].set_index("printed / ours").loc["MNIST @ LeNet -> MP"]
-    assert row[["Before", "Ratio 2"]].tolist() == ["0.0038 / 0.0100", "0.0038 / 0.0172"]
-    assert tables["table 11"].columns.tolist()[:4] == ["printed / ours", "Before", "Ratio 2", "Ratio 4"]
+    # Recalls .9 and .7, of variance .01; after .8 +- .1 alpha, alpha 1.4, 1.9, 2.7 at 10, as released 1.1, 1.3, 1.5.
+    row = tables["table 11"].set_index("printed / text / released").loc["MNIST @ LeNet -> MP"]
+    assert row[["Before", "Ratio 10"]].tolist() == ["0.0038 / 0.0100 / 0.0100", "0.0038 / 0.0429 / 0.0172"]
+    assert tables["table 11"].columns.tolist()[1:4] == ["Before", "Ratio 2", "Ratio 4"]
 
 
 def test_claims_of_both_studies_have_columns(tables):
@@ -141,7 +192,7 @@ def test_the_page_keeps_its_words(results):
     for place in MARKS:
         assert f"Words before {place}.\n\n<!-- {place} -->\n\n| " in once
     assert "<!-- answers -->\n\n| question | data set |" in once
-    assert "<!-- table 10 -->\n\n| printed / ours | Accuracy |" in once
+    assert "<!-- table 10 -->\n\n| printed / text / released | Accuracy |" in once
     assert once.count("and behind.") == len(MARKS)
     front_page.write(results)
     assert (results / "README.md").read_text() == once
