@@ -60,7 +60,7 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     notes = []
     pruners = set(runs[schema.PRUNER])
     if "up" not in pruners and "up-signed" in pruners:
-        runs, alphas = (frame.replace({schema.PRUNER: {"up-signed": "up"}}) for frame in (runs, alphas))
+        runs, alphas = as_up(runs), as_up(alphas)
         notes.append("up-signed, the formula of the paper's released code, stands for UP")
     make = partial(paper_table, runs=runs, alphas=alphas)
     ours = paper_tests(alphas, variance=variance, as_printed=True)
@@ -102,11 +102,19 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def as_up(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `up-signed`, the released code's UP, as rows of `up`."""
+    return frame.replace({schema.PRUNER: {"up-signed": "up"}})
+
+
+def three_decimals(value: float) -> str:
+    """A number of three decimals, or `n/a`."""
+    return f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE
+
+
 def p_value(p: float) -> str:
-    """A p as in print: three decimals, or `<0.001`."""
-    if np.isnan(p):
-        return NOT_AVAILABLE
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    """A p as in print: three decimals, `<0.001`, or `n/a`."""
+    return "<0.001" if p < 0.001 else three_decimals(p)
 
 
 def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:

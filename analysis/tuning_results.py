@@ -12,7 +12,7 @@ import pandas as pd
 from analysis import files, pull, schema
 from analysis.errors import StudyError
 from analysis.hypothesis_tests import corrected, paired
-from analysis.tables import p_value
+from analysis.tables import p_value, three_decimals
 
 WINNER, LAMBDA = "winner", "lambda"
 _OF_SCHEDULES = ("ramp", "distill")
@@ -77,7 +77,7 @@ class Tuning:
                 "epsilon": f"{trial['epsilon']:.3g}",
                 **{name: f"{trial[name]:g}" for name in self.schedules},
                 "validation accuracy": f"{trial['accuracy']:.4f}",
-                "distortion": _number(trial["distortion"]),
+                "distortion": three_decimals(trial["distortion"]),
             }
             for new, of_role in networks.groupby("new"):
                 which = "new networks: " if new else ""
@@ -244,8 +244,4 @@ def _compared(row: dict) -> str:
 def _mean_alpha(networks: pd.DataFrame) -> str:
     chance = int(networks["at_chance"].sum())
     sound = networks.loc[~networks["at_chance"], "alpha"].mean()
-    return _number(sound) + (f" ({chance} at chance)" if chance else "")
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "n/a"
+    return three_decimals(sound) + (f" ({chance} at chance)" if chance else "")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import cells, claims, files, frames, methods, published, report, schema
 from analysis.errors import StudyError
-from analysis.tables import NOT_AVAILABLE, p_value
+from analysis.tables import NOT_AVAILABLE, as_up, p_value, three_decimals
 
 PAGE = "README.md"
 _TEXT, _RELEASED, _RELEASED_MP, _RESNET = "lenet5", "lenet5-released", "lenet5-released-mp", "resnet20-short"
@@ -126,7 +126,7 @@ _OF_TEST_SETS = (
 
 
 def _answer(question: str, dataset: str, what: str, values: list[float], n: int, p: float = np.nan) -> dict[str, str]:
-    estimate, *interval = map(_number, values)
+    estimate, *interval = map(three_decimals, values)
     return {
         "question": question,
         "data set": dataset,
@@ -136,10 +136,6 @@ def _answer(question: str, dataset: str, what: str, values: list[float], n: int,
         "n": str(n),
         "Holm p": "" if np.isnan(p) else p_value(p),
     }
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE
 
 
 def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +165,7 @@ def _beside_released(results: Path) -> pd.DataFrame:
 def _means(study: Path) -> pd.Series:
     """What the networks of a cell are on average, as text, by data set, pruner, ratio and name of the mean."""
     networks = _read(study / "alpha.csv").merge(_read(study / "cells.csv")[[*cells.CELL, schema.REALIZED_RATIO]])
-    networks = networks[networks[schema.PRUNER] != cells.CONTROL].replace({schema.PRUNER: {"up-signed": "up"}})
+    networks = as_up(networks[networks[schema.PRUNER] != cells.CONTROL])
     cell = [schema.DATASET, schema.PRUNER, schema.RATIO]
     told = {
         key: {
