@@ -16,7 +16,7 @@ import pandas as pd
 from analysis import schema
 from analysis.cells import ALPHA_COLUMNS, CELL, CONTROL, main_setting
 from analysis.hypothesis_tests import Alternative, Variance, corrected, independent, paired
-from analysis.published import label, original, rank
+from analysis.published import label, original, rank, standing_for_up
 
 TEST_COLUMNS = [
     "table",
@@ -190,7 +190,7 @@ def _every_table(alphas: pd.DataFrame, as_printed: bool) -> Iterator[_Test]:
     names = labels(alphas)
     pruned = alphas[alphas[schema.PRUNER] != CONTROL]
     mp = _fixed(pruned, schema.PRUNER, "MP", as_printed)
-    up = next((name for name in ("up", "up-signed") if (pruned[schema.PRUNER] == name).any()), None)
+    up = standing_for_up(set(pruned[schema.PRUNER]))
     for pruner, by_ratio, by_size in ((mp, 1, 5), (up, 2, 6)):
         groups = _models(pruned[pruned[schema.PRUNER] == pruner], as_printed)
         yield from _neighbouring_ratios(by_ratio, [(names[m], names[p], (d, m, p)) for d, m, p in groups], pruned)
@@ -314,9 +314,7 @@ def _models_and_pruner(names: Mapping[str, str], first: Group, second: Group) ->
     return f"{' vs '.join(dict.fromkeys([names[first[1]], names[second[1]]]))}, {names[first[2]]}"
 
 
-def _pruner_pairs(
-    groups: Sequence[Group], up: str | None, runs: pd.DataFrame, names: Mapping[str, str]
-) -> Iterator[_Test]:
+def _pruner_pairs(groups: Sequence[Group], up: str, runs: pd.DataFrame, names: Mapping[str, str]) -> Iterator[_Test]:
     """Table 8 in the order of print, then the pairs that are not in print."""
     printed = [group for group in groups if label(group[2]) in _PRUNERS or group[2] == up]
     printed.sort(key=lambda group: _PRUNERS.index("UP" if group[2] == up else label(group[2])))
@@ -331,10 +329,10 @@ def _pruner_pairs(
 
 
 def _mp_against_up(
-    alphas: pd.DataFrame, mp: str | None, up: str | None, as_printed: bool, names: Mapping[str, str]
+    alphas: pd.DataFrame, mp: str | None, up: str, as_printed: bool, names: Mapping[str, str]
 ) -> Iterator[_Test]:
     """Table 9: models as columns, ratios as rows."""
-    if mp is None or up is None or mp == up:
+    if mp is None or mp == up:
         return
     both = alphas[alphas[schema.PRUNER].isin([mp, up])]
     groups = _models(both, as_printed)

@@ -21,7 +21,7 @@ from analysis import schema
 from analysis.cells import CELL, CONTROL, main_setting, said
 from analysis.comparisons import DATASET, usual, usual_model
 from analysis.intensification import alpha, at_chance, correlation, mean_interval, recall_balance
-from analysis.published import rank
+from analysis.published import rank, standing_for_up
 
 By = Literal["pruner", "model", "dataset", "model under up"]
 GROUPINGS: tuple[By, ...] = get_args(By)
@@ -303,7 +303,7 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> tuple[dict[
     varied = schema.MODEL if by == "model under up" else by
     pruners = cells[schema.PRUNER]
     if by == "model under up":
-        cells = cells[pruners == ("up" if (pruners == "up").any() else "up-signed")]
+        cells = cells[pruners == standing_for_up(set(pruners))]
     elif varied != schema.PRUNER:
         cells = _usual(cells[pruners != CONTROL], schema.PRUNER, "MP")
     if varied != schema.DATASET:

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import cells, intensification, schema
 from analysis.comparisons import HARDER, usual_model
 from analysis.hypothesis_tests import MARGIN, Row, independent, paired
-from analysis.published import label, original
+from analysis.published import label, original, standing_for_up
 
 BELOW, ABOVE, DIFFERS = "below 0", "above 0", "not 0"
 NOT_BELOW, NOT_ABOVE = f"above -{MARGIN:g}", f"below {MARGIN:g}"
@@ -22,7 +22,7 @@ SUBSTANTIAL = 0.25
 ALIKE = f"within {SUBSTANTIAL:g} of 0"
 
 ALPHA, ACCURACY, SPREAD, VARIANCE, LOG_RATIO = "alpha", "accuracy", "spread ratio", "variance", "log of ratio"
-MP, GP, UP, RP = "mp", "gp", "up", "rp"
+MP, GP, RP = "mp", "gp", "rp"
 # "Low pruning rates (t <= 4)": poster, Section 5.
 _LOW, _HIGH = 4.0, 10.0
 
@@ -125,7 +125,7 @@ class Place:
 
     def up(self) -> str:
         """What stands for UP: the released code's formula where the study has no other."""
-        return UP if self.ratios(UP) else "up-signed"
+        return standing_for_up({pruner for pruner, _ in self._cells})
 
 
 # What is compared.

@@ -10,7 +10,7 @@ from analysis import schema
 from analysis.cells import ALPHA_COLUMNS, main_setting, settings
 from analysis.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
 from analysis.hypothesis_tests import Variance
-from analysis.published import label, rank, table
+from analysis.published import label, rank, standing_for_up, table
 
 NOT_AVAILABLE = "n/a"
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
@@ -58,8 +58,7 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
         (ours minus published, `<0.001` taken as .001). `attrs["notes"]` says what stands for what.
     """
     notes = []
-    pruners = set(runs[schema.PRUNER])
-    if "up" not in pruners and "up-signed" in pruners:
+    if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
         runs, alphas = as_up(runs), as_up(alphas)
         notes.append("up-signed, the formula of the paper's released code, stands for UP")
     make = partial(paper_table, runs=runs, alphas=alphas)

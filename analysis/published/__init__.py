@@ -7,6 +7,7 @@ networks, although the tests are paired.
 """
 
 import re
+from collections.abc import Collection
 from importlib import resources
 
 import pandas as pd
@@ -65,6 +66,11 @@ def label(name: str) -> str:
 def original(name: str) -> str:
     """Name in print of a data set, or of the one that it is a copy of (the JPEG copy of CIFAR-10)."""
     return label(_COPY_OF.get(name, name))
+
+
+def standing_for_up(pruners: Collection[str]) -> str:
+    """Which of a study's pruners is print's UP: `up-signed`, the released code's formula, if only that is there."""
+    return "up-signed" if "up-signed" in pruners and "up" not in pruners else "up"
 
 
 def rank(name: str) -> tuple:
