@@ -106,10 +106,14 @@ def _told(checks: pd.DataFrame) -> str:
         f"{counts[answer]} {word}" for answer, word in ((NO, "against"), (AT_CHANCE, AT_CHANCE)) if answer in counts
     ]
     ranges = [
-        f"{quantity} {' to '.join(dict.fromkeys((_number(of_one.min()), _number(of_one.max()))))}"
-        for quantity, of_one in read.groupby("quantity", sort=False)["estimate"]
+        f"{quantity} {_reach(of_one['estimate'], of_one['estimate'])} ({_reach(of_one['low'], of_one['high'])})"
+        for quantity, of_one in read.groupby("quantity", sort=False)
     ]
     return "; ".join([f"{verdict}: {', '.join([f'{counts.get(YES, 0)} of {len(read)}', *others])}", *ranges])
+
+
+def _reach(low: pd.Series, high: pd.Series) -> str:
+    return " to ".join(dict.fromkeys((_number(low.min()), _number(high.max()))))
 
 
 def _number(value: float) -> str:

@@ -278,8 +278,9 @@ _RATIOS = (
 _CLAIMS = (
     "A sentence holds where the whole interval of what was looked at lies where the sentence has it, and does not "
     "where it lies on the other side. Of several comparisons, most often one a ratio, all must agree, or more than "
-    "half where the sentence speaks of most or of a tendency; then the table says how many do, and the least and the "
-    "greatest estimate. Ratios at which most networks are at chance are left out. claims.csv has every comparison."
+    "half where the sentence speaks of most or of a tendency; one that disagrees, or more than half, refutes it. Then "
+    "the table says how many agree, the least and the greatest estimate, and in brackets from where to where their "
+    "intervals reach. Ratios at which most networks are at chance are left out. claims.csv has every comparison."
 )
 _COMPARED = "For the cells that both have; the difference is ours minus published."
 _TUNING = (

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import cells, claims, files, frames, methods, published, report, schema
 from analysis.errors import StudyError
+from analysis.intensification import mean_interval
 from analysis.tables import NOT_AVAILABLE, as_up, p_value, three_decimals
 
 PAGE = "README.md"
@@ -16,6 +17,8 @@ _TEXT, _RELEASED, _RELEASED_MP, _RESNET = "lenet5", "lenet5-released", "lenet5-r
 # Its places: between these lines stands the table of the name.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
+# What the released code's MP is asked for, by the ratio its UP is asked for to be left about as many weights.
+_UP_ASKED = {2.2: 4.0, 5.5: 10.0, 12.0: 20.0, 40.0: 50.0}
 
 
 def write(results: Path) -> None:
@@ -50,7 +53,7 @@ def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
 
 
 def tables(results: Path) -> dict[str, pd.DataFrame]:
-    """By name of their place: answers, UP minus the others, the released code's arm, Tables 3, 7, 10 and 11, claims.
+    """By name of their place: answers, UP minus the others, classes, the released code, Tables 3, 7, 10, 11, claims.
 
     Raises
     ------
@@ -67,6 +70,7 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
     return {
         "answers": answers,
         "up": _up_minus_others(pd.concat([said, released], ignore_index=True)),
+        "classes": _classes(results),
         "released": _beside_released(results),
         "equal weights": _at_equal_weights(results),
         **{f"table {number}": _beside_print(compared[compared["table"] == str(number)]) for number in (3, 10, 11)},
@@ -97,7 +101,8 @@ def _differences(question: str, rows: pd.DataFrame) -> Iterator[dict[str, str]]:
         scale = methods.scale(row["outcome"])
         what = f"{methods.TITLES[row['outcome']]}: {row['method']} minus {row['baseline']}, ratio {row['ratio']:g}"
         values = [scale * row[name] for name in _DIFFERENCE]
-        yield _answer(question, row["dataset"], what, values, row["n"], row["p_holm"])
+        detectable = scale * row["detectable_difference"]
+        yield _answer(question, row["dataset"], what, values, row["n"], row["p_holm"], detectable)
 
 
 def _of_test_sets(study: Path) -> Iterator[dict[str, str]]:
@@ -125,7 +130,15 @@ _OF_TEST_SETS = (
 )
 
 
-def _answer(question: str, dataset: str, what: str, values: list[float], n: int, p: float = np.nan) -> dict[str, str]:
+def _answer(
+    question: str,
+    dataset: str,
+    what: str,
+    values: list[float],
+    n: int,
+    p: float = np.nan,
+    detectable: float = np.nan,
+) -> dict[str, str]:
     estimate, *interval = map(three_decimals, values)
     return {
         "question": question,
@@ -135,16 +148,20 @@ def _answer(question: str, dataset: str, what: str, values: list[float], n: int,
         "95 % interval": " to ".join(interval) if np.isfinite(values).all() else "",
         "n": str(n),
         "Holm p": "" if np.isnan(p) else p_value(p),
+        "detectable": "" if np.isnan(detectable) else three_decimals(detectable),
     }
 
 
 def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
-    """Alpha of UP minus that of MP and of GP by place and ratio, as the claims have looked at it."""
+    """Alpha of UP minus that of MP and of GP by place and ratio, as the claims have it, and n where it is less."""
     compared = said[said["looked_at"].isin(_UP_MINUS) & said["where"].ne("")]
     compared[["pair", "ratio"]] = compared["where"].str.split(", ", expand=True)
+    most = compared.groupby("place")["n"].transform("max")
     text = [
-        f"{row.estimate:+.2f} ({row.low:+.2f} to {row.high:+.2f})" if np.isfinite(row.estimate) else row.holds
-        for row in compared.itertuples()
+        f"{row.estimate:+.2f} ({row.low:+.2f} to {row.high:+.2f})" + (f", n {row.n}" if row.n < n else "")
+        if np.isfinite(row.estimate)
+        else row.holds
+        for row, n in zip(compared.itertuples(), most, strict=True)
     ]
     wide = compared.assign(text=text).pivot(index=["place", "pair"], columns="ratio", values="text")
     wide = wide.reindex(columns=sorted(wide.columns, key=lambda ratio: int(ratio[2:])))
@@ -152,6 +169,32 @@ def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
 
 
 _UP_MINUS = ("alpha of UP minus that of MP", "alpha of UP minus that of GP")
+
+
+def _classes(results: Path) -> pd.DataFrame:
+    """What pruners cost beyond the same fine-tuning without pruning, in points, by place, pruner and ratio."""
+    told = {}
+    for study in (_TEXT, _RESNET):
+        read, _ = frames.read(frames.below(results / study / "frames"))
+        for place, runs in read.runs.groupby([schema.DATASET, schema.MODEL]):
+            of_networks = runs.set_index([schema.PRUNER, schema.RATIO, schema.SEED])
+            after = 100 * of_networks.filter(regex="^(accuracy_after$|recall_after/)").dropna(axis=1, how="all")
+            control = after.loc[cells.CONTROL].droplevel(schema.RATIO)
+            for (pruner, ratio), of_cell in after.groupby(level=[schema.PRUNER, schema.RATIO]):
+                if pruner in ("mp", "gp", "up") and ratio in (10, 20):
+                    told[*place, pruner, f"t={ratio:g}"] = _costs(of_cell.loc[pruner, ratio] - control)
+    wide = pd.Series(told).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
+    return wide.reset_index()
+
+
+def _costs(changes: pd.DataFrame) -> str:
+    """Accuracy, and the recalls that fell most with their intervals."""
+    accuracy = changes.pop("accuracy_after").mean()
+    recalls = []
+    for name, mean in changes.mean().nsmallest(3).items():
+        low, high = mean_interval(changes[name])
+        recalls.append(f"{str(name).removeprefix('recall_after/')} {mean:+.1f} ({low:+.1f} to {high:+.1f})")
+    return f"{accuracy:+.1f}; {', '.join(recalls)}"
 
 
 def _beside_released(results: Path) -> pd.DataFrame:
@@ -186,16 +229,18 @@ def _alpha(networks: pd.DataFrame) -> str:
 
 
 def _at_equal_weights(results: Path) -> pd.DataFrame:
-    """UP of the released code asked for 50 against its MP asked for 40, which is left about as many weights."""
+    """UP of the released code, by the ratio it was asked for, against its MP that is left about as many weights."""
     folders = [folder for name in (_RELEASED, _RELEASED_MP) for folder in frames.below(results / name / "frames")]
     read, predictions = frames.read(folders)
-    asked = read.runs[schema.PRUNER].map({"up-signed": 50.0, "mp": 40.0})
-    runs = read.runs[read.runs[schema.RATIO] == asked].reset_index(drop=True)
-    shown = methods.shown(methods.compare(runs.assign(**{schema.RATIO: 50.0}), predictions))
-    left = runs.groupby([schema.DATASET, schema.PRUNER])[schema.REALIZED_RATIO].mean().map("{:.1f}".format).unstack()
-    shown.insert(1, "one weight in", shown[schema.DATASET].map(left["up-signed"] + " / " + left["mp"]))
-    shown = shown.drop(columns=[schema.MODEL, schema.RATIO, "method", "baseline", "primary"])
-    return shown.rename(columns={schema.DATASET: "data set"})
+    up, mp = (read.runs[read.runs[schema.PRUNER] == name] for name in ("up-signed", "mp"))
+    mp = mp.assign(**{schema.RATIO: mp[schema.RATIO].map(_UP_ASKED)}).dropna(subset=schema.RATIO)
+    runs = pd.concat([up[up[schema.RATIO].isin(_UP_ASKED.values())], mp], ignore_index=True)
+    cell = [schema.DATASET, schema.RATIO]
+    left = runs.groupby([*cell, schema.PRUNER])[schema.REALIZED_RATIO].mean().map("{:.1f}".format).unstack()
+    left = (left["up-signed"] + " / " + left["mp"]).rename(index="{:g}".format, level=schema.RATIO)
+    shown = methods.shown(methods.compare(runs, predictions)).join(left.rename("one weight in"), on=cell)
+    shown = shown[[*cell, "one weight in", "n", *methods.TITLES.values()]]
+    return shown.rename(columns={schema.DATASET: "data set", schema.RATIO: "UP asked for"})
 
 
 def _compared(results: Path) -> pd.DataFrame:
@@ -216,4 +261,8 @@ def _table_7(study: Path) -> pd.DataFrame:
     ours = ours.rename(index=lambda row: row.replace("cifar10-jpeg", published.original("cifar10-jpeg")))
     printed = published.table(7).set_index("Datasets").reindex(ours.index)
     shared = [column for column in ours if column in printed]
-    return (printed[shared] + " / " + ours[shared]).rename_axis(index="printed / ours").reset_index()
+    return (
+        (printed[shared] + " / " + ours[shared])
+        .rename_axis(index="printed / ours (CIFAR-10: cifar10-jpeg)")
+        .reset_index()
+    )

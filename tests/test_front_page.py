@@ -10,7 +10,15 @@ import rebuild
 from analysis import claims, methods
 from analysis.errors import StudyError
 
-MARKS = [*(f"table {number}" for number in (3, 7, 10, 11)), "answers", "up", "released", "equal weights", "claims"]
+MARKS = [
+    *(f"table {number}" for number in (3, 7, 10, 11)),
+    "answers",
+    "up",
+    "classes",
+    "released",
+    "equal weights",
+    "claims",
+]
 NONE, MP, UP = np.array([[1.0, 1.1, 1.2], [1.1, 1.3, 1.5], [1.3, 1.4, 1.9]])
 
 
@@ -31,7 +39,7 @@ def released():
     """The released code's arm: its alpha falls from 4 to 10, its UP keeps more than asked, and one network guesses."""
     for ratio, alphas in ((2, MP), (4, UP), (10, MP)):
         yield made_up_runs.runs("mnist", "lenet5", "mp", ratio, alphas).assign(realized_ratio=ratio - 0.3)
-    for ratio, alphas, guessing, reached in ((10, UP, 0.5, 5.4), (50, MP, 0.8, 34.0)):
+    for ratio, alphas, guessing, reached in ((4, MP, 0.8, 2.1), (10, UP, 0.5, 5.4), (50, MP, 0.8, 34.0)):
         up = made_up_runs.runs("mnist", "lenet5", "up-signed", ratio, alphas)
         yield up.assign(accuracy_after=[0.8, guessing, 0.8], realized_ratio=reached + np.array([-1, 0, 1]))
     yield made_up_runs.runs("mnist", "lenet5", "none", 1, NONE).assign(realized_ratio=1.0)
@@ -63,8 +71,10 @@ def results(tmp_path_factory):
         for schedule, of in (("one-shot", UP), ("cubic", MP))
     ]
     methods.compare(made_up_runs.study(*schedules)).to_csv(folder / "gradual" / "methods.csv", na_rep="n/a")
-    claims.claims(made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP)).to_csv(
-        folder / "resnet20-short" / "claims.csv", na_rep="n/a"
+    of_resnet = made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP)
+    claims.claims(of_resnet).to_csv(folder / "resnet20-short" / "claims.csv", na_rep="n/a")
+    made_up_runs.export(
+        folder / "resnet20-short", of_resnet, made_up_runs.runs("cifar10-jpeg", "resnet20", "none", 1, NONE)
     )
     return folder
 
@@ -90,6 +100,8 @@ def test_an_answer_by_hand(tables):
     assert row["n"] == "3"
     # Three data sets alike: Holm's p is three times p, of t = 2.6458.
     assert row["Holm p"] == "0.354"
+    # Three pairs show 5.6675 standard deviations with a power of 80 % at .05 / 3, by integrating over their variance.
+    assert row["detectable"] == "0.866"
 
 
 def test_alpha_at_the_lightest_ratio_has_its_own_interval(tables):
@@ -132,8 +144,21 @@ def test_up_minus_the_others_by_ratio(tables):
     ]
     assert by_place["t=6"].unique().tolist() == ["+0.23 (-0.15 to +0.61)", ""]
     as_released = by_place.loc["mnist, lenet5, released"]
-    # .2 and .4, of the pairs not at chance, t(.975, 1 dof) = 12.706.
-    assert as_released[["alpha of", "t=10"]].tolist() == ["up-signed minus mp", "+0.30 (-0.97 to +1.57)"]
+    # At 4 -.2, -.1 and -.4; at 10 .2 and .4, of the two pairs not at chance, t(.975, 1 dof) = 12.706.
+    assert as_released["t=4"] == "-0.23 (-0.61 to +0.15)"
+    assert as_released[["alpha of", "t=10"]].tolist() == ["up-signed minus mp", "+0.30 (-0.97 to +1.57), n 2"]
+
+
+def test_what_pruning_costs_the_classes_by_hand(tables):
+    by_place = tables["classes"].set_index(["data set", "model", "pruner"])
+    assert by_place.columns.tolist() == ["t=10"]
+    assert by_place.index.tolist() == [
+        (name, "lenet5", pruner) for name in ("cifar10-jpeg", "fashion-mnist", "mnist") for pruner in ("mp", "up")
+    ]
+    # Alpha of mp is 1.4, 1.9, 2.7, of the control 1.0, 1.1, 1.2: a gains and b loses 4, 8 and 15 points, of standard
+    # deviation 5.568; t(.975, 2 dof) = 4.302653.
+    told = by_place.loc[("mnist", "lenet5", "mp"), "t=10"]
+    assert told == "+0.0; b -9.0 (-22.8 to +4.8), a +9.0 (-4.8 to +22.8)"
 
 
 def test_the_released_code_beside_the_text(tables):
@@ -158,7 +183,8 @@ def test_where_most_guess_there_is_no_alpha():
 def test_equal_weights_by_hand(tables):
     # Alpha 1.1, 1.3, 1.5 minus 1.3, 1.4, 1.9: mean -.2333, standard deviation .15275, t(.975, 2 dof) = 4.302653.
     (row,) = tables["equal weights"].to_dict("records")
-    assert (row["data set"], row["one weight in"], row["n"]) == ("mnist", "34.0 / 34.8", "3")
+    assert (row["data set"], row["UP asked for"], row["one weight in"]) == ("mnist", "50", "34.0 / 34.8")
+    assert row["n"] == "3"
     assert row["alpha"] == "-0.23 (-0.61 to +0.15)"
 
 
