@@ -17,7 +17,7 @@ _TEXT, _RELEASED, _RELEASED_MP, _RESNET = "lenet5", "lenet5-released", "lenet5-r
 # Its places: between these lines stands the table of the name.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
-# What the released code's MP is asked for, by the ratio its UP is asked for to be left about as many weights.
+# By the ratio that the released code's MP is asked for, that at which its UP is left about as many weights.
 _UP_ASKED = {2.2: 4.0, 5.5: 10.0, 12.0: 20.0, 40.0: 50.0}
 
 
