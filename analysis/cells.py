@@ -321,8 +321,21 @@ class Study(NamedTuple):
         )
 
 
+def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Class names, recalls before and after (networks, classes); a class of another data set is NaN."""
+    names = _class_names(runs)
+    before, after = (
+        runs[[start + name for name in names]].to_numpy(float) for start in (_RECALL_BEFORE, _RECALL_AFTER)
+    )
+    return names, before, after
+
+
+def _class_names(runs: pd.DataFrame) -> list[str]:
+    return [name.removeprefix(_RECALL_BEFORE) for name in runs.columns if name.startswith(_RECALL_BEFORE)]
+
+
 def read(runs: pd.DataFrame) -> Study:
-    names = [name.removeprefix(_RECALL_BEFORE) for name in runs.columns if name.startswith(_RECALL_BEFORE)]
+    names = _class_names(runs)
     apart, of_seeds = _settings(runs)
     notes = [f"cells are not told apart by {', '.join(of_seeds)}: no two seeds share a value"] if of_seeds else []
     runs = _of_one_class_set(runs, names, apart, notes)

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from analysis import schema
-from analysis.cells import CELL, CONTROL, main_setting, said
+from analysis.cells import CELL, CONTROL, main_setting, recalls, said
 from analysis.comparisons import DATASET, usual, usual_model
 from analysis.intensification import alpha, at_chance, correlation, mean_interval, recall_balance
 from analysis.published import rank, standing_for_up
@@ -357,22 +357,14 @@ def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, 
     return cells.assign(n=cells["cell"].map(frame["cell"].value_counts())), frame
 
 
-def _recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Class names, recalls before and after (networks, classes); a class of another data set is NaN."""
-    start = "recall_before/"
-    names = [column.removeprefix(start) for column in runs.columns if column.startswith(start)]
-    before, after = (runs[[f"recall_{when}/{name}" for name in names]].to_numpy(float) for when in ("before", "after"))
-    return names, before, after
-
-
 def _guesses(runs: pd.DataFrame) -> np.ndarray:
-    classes = np.isfinite(_recalls(runs)[2]).sum(1)
+    classes = np.isfinite(recalls(runs)[2]).sum(1)
     return np.array([at_chance(a, c) for a, c in zip(runs["accuracy_after"], classes, strict=True)], dtype=bool)
 
 
 def _points(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
-    _, before, after = _recalls(runs)
+    _, before, after = recalls(runs)
     before = recall_balance(before, runs["accuracy_before"])
     after = recall_balance(after, runs["accuracy_after"])
     each = np.repeat(np.arange(len(runs)), before.shape[1])
@@ -394,7 +386,7 @@ class _Loss(NamedTuple):
 
 
 def _loss(runs: pd.DataFrame) -> _Loss:
-    names, before, after = _recalls(runs)
+    names, before, after = recalls(runs)
     change = pd.DataFrame(100 * (after - before), columns=names).dropna(axis=1)
     low, high = zip(*(mean_interval(values) for _, values in change.items()), strict=True)
     return _Loss(

@@ -349,15 +349,19 @@ def scale(outcome: str) -> float:
     return 1.0 if outcome in (ALPHA, ALPHA_NEW) else 100.0
 
 
+def with_interval(value: float, low: float, high: float, digits: int) -> str:
+    """A difference and its interval as text: +0.23 (-0.15 to +0.61)."""
+    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
 def _text(row: Mapping[str, Any]) -> str:
     if np.isnan(row["difference"]):
         return f"n/a ({row['n_at_chance']} at chance)" if row["n_at_chance"] else "n/a"
     digits = 2 if scale(row["outcome"]) == 1 else 1
-    low, value, high = (
-        f"{scale(row['outcome']) * row[name]:+.{digits}f}"
-        for name in ("difference_low", "difference", "difference_high")
+    value, low, high = (
+        scale(row["outcome"]) * row[name] for name in ("difference", "difference_low", "difference_high")
     )
-    told = value if np.isnan(row["p"]) else f"{value} ({low} to {high})"
+    told = f"{value:+.{digits}f}" if np.isnan(row["p"]) else with_interval(value, low, high, digits)
     surely = " *" if row["p_holm"] < LEVEL else ""
     left_out = f", n {row['n']}" if row["outcome"] in (ALPHA, ALPHA_NEW) and row["n_at_chance"] else ""
     return f"{told}{surely}{left_out}"

@@ -90,7 +90,7 @@ def _answers(results: Path) -> Iterator[dict[str, str]]:
     planned = lenet5[lenet5["primary"]]
     yield from _differences("1", planned[planned["baseline"] == "mp"])
     yield from _differences("2", planned[planned["baseline"] == "none"])
-    yield from _of_test_sets(results / _TEXT)
+    yield from _of_test_sets(*_runs_of(results, _TEXT))
     yield from _differences("4", epsilons[epsilons["primary"]])
     against_mp = gradual["baseline"].eq("mp") & gradual["outcome"].eq(methods.ALPHA_NEW)
     yield from _differences("5", gradual[against_mp & gradual["ratio"].eq(20) & gradual["dataset"].eq("fashion-mnist")])
@@ -105,10 +105,9 @@ def _differences(question: str, rows: pd.DataFrame) -> Iterator[dict[str, str]]:
         yield _answer(question, row["dataset"], what, values, row["n"], row["p_holm"], detectable)
 
 
-def _of_test_sets(study: Path) -> Iterator[dict[str, str]]:
+def _of_test_sets(runs: pd.DataFrame, predictions: cells.Predictions) -> Iterator[dict[str, str]]:
     """Of MP at ratio 2, alone, so that its intervals are at 95 %."""
-    read, predictions = frames.read(frames.below(study / "frames"))
-    lightest = read.runs[read.runs["pruner"].eq("mp") & read.runs["ratio"].eq(2)].reset_index(drop=True)
+    lightest = runs[runs["pruner"].eq("mp") & runs["ratio"].eq(2)].reset_index(drop=True)
     of_cells = cells.cells(lightest, predictions).to_dict("records")
     for question, shown in _OF_TEST_SETS:
         for cell in of_cells:
@@ -158,7 +157,7 @@ def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
     compared[["pair", "ratio"]] = compared["where"].str.split(", ", expand=True)
     most = compared.groupby("place")["n"].transform("max")
     text = [
-        f"{row.estimate:+.2f} ({row.low:+.2f} to {row.high:+.2f})" + (f", n {row.n}" if row.n < n else "")
+        methods.with_interval(row.estimate, row.low, row.high, digits=2) + (f", n {row.n}" if row.n < n else "")
         if np.isfinite(row.estimate)
         else row.holds
         for row, n in zip(compared.itertuples(), most, strict=True)
@@ -174,27 +173,31 @@ _UP_MINUS = ("alpha of UP minus that of MP", "alpha of UP minus that of GP")
 def _classes(results: Path) -> pd.DataFrame:
     """What pruners cost beyond the same fine-tuning without pruning, in points, by place, pruner and ratio."""
     told = {}
-    for study in (_TEXT, _RESNET):
-        read, _ = frames.read(frames.below(results / study / "frames"))
-        for place, runs in read.runs.groupby([schema.DATASET, schema.MODEL]):
-            of_networks = runs.set_index([schema.PRUNER, schema.RATIO, schema.SEED])
-            after = 100 * of_networks.filter(regex="^(accuracy_after$|recall_after/)").dropna(axis=1, how="all")
-            control = after.loc[cells.CONTROL].droplevel(schema.RATIO)
-            for (pruner, ratio), of_cell in after.groupby(level=[schema.PRUNER, schema.RATIO]):
-                if pruner in ("mp", "gp", "up") and ratio in (10, 20):
-                    told[*place, pruner, f"t={ratio:g}"] = _costs(of_cell.loc[pruner, ratio] - control)
+    for place, runs in _runs_of(results, _TEXT, _RESNET)[0].groupby([schema.DATASET, schema.MODEL]):
+        networks = pd.MultiIndex.from_frame(runs[[schema.PRUNER, schema.RATIO, schema.SEED]])
+        names, _, recalls = cells.recalls(runs)
+        accuracy = pd.Series(100 * runs["accuracy_after"].to_numpy(), networks)
+        recall = pd.DataFrame(100 * recalls, networks, names).dropna(axis=1, how="all")
+        for pruner, ratio in networks.droplevel(schema.SEED).unique():
+            if pruner in ("mp", "gp", "up") and ratio in (10, 20):
+                lost, classes = (of.loc[pruner, ratio] - of.loc[cells.CONTROL, 1.0] for of in (accuracy, recall))
+                told[*place, pruner, f"t={ratio:g}"] = f"{lost.mean():+.1f}; {_most_lost(classes)}"
     wide = pd.Series(told).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
     return wide.reset_index()
 
 
-def _costs(changes: pd.DataFrame) -> str:
-    """Accuracy, and the recalls that fell most with their intervals."""
-    accuracy = changes.pop("accuracy_after").mean()
-    recalls = []
-    for name, mean in changes.mean().nsmallest(3).items():
-        low, high = mean_interval(changes[name])
-        recalls.append(f"{str(name).removeprefix('recall_after/')} {mean:+.1f} ({low:+.1f} to {high:+.1f})")
-    return f"{accuracy:+.1f}; {', '.join(recalls)}"
+def _most_lost(changes: pd.DataFrame) -> str:
+    """The three classes whose recall fell most."""
+    worst = changes.mean().nsmallest(3)
+    return ", ".join(
+        f"{name} {methods.with_interval(mean, *mean_interval(changes[name]), digits=1)}" for name, mean in worst.items()
+    )
+
+
+def _runs_of(results: Path, *studies: str) -> tuple[pd.DataFrame, cells.Predictions]:
+    folders = [folder for name in studies for folder in frames.below(results / name / "frames")]
+    read, predictions = frames.read(folders)
+    return read.runs, predictions
 
 
 def _beside_released(results: Path) -> pd.DataFrame:
@@ -230,9 +233,8 @@ def _alpha(networks: pd.DataFrame) -> str:
 
 def _at_equal_weights(results: Path) -> pd.DataFrame:
     """UP of the released code, by the ratio it was asked for, against its MP that is left about as many weights."""
-    folders = [folder for name in (_RELEASED, _RELEASED_MP) for folder in frames.below(results / name / "frames")]
-    read, predictions = frames.read(folders)
-    up, mp = (read.runs[read.runs[schema.PRUNER] == name] for name in ("up-signed", "mp"))
+    read, predictions = _runs_of(results, _RELEASED, _RELEASED_MP)
+    up, mp = (read[read[schema.PRUNER] == name] for name in ("up-signed", "mp"))
     mp = mp.assign(**{schema.RATIO: mp[schema.RATIO].map(_UP_ASKED)}).dropna(subset=schema.RATIO)
     runs = pd.concat([up[up[schema.RATIO].isin(_UP_ASKED.values())], mp], ignore_index=True)
     cell = [schema.DATASET, schema.RATIO]
