@@ -80,13 +80,13 @@ def scaled(schedule: Schedule, *, epochs: int | None = None, learning_rate: floa
 
     Parameters
     ----------
-    epochs : int, >= 1, optional
+    epochs : int, >= 0, optional
         Phases shrink or grow in proportion: each ends at the epoch nearest to its share of the whole. A
         phase that shrinks to nothing is left out.
     learning_rate : float, > 0, optional
         Of the first phase as the recipe has it; the others keep their ratio to it.
     """
-    epochs = epochs or schedule.epochs
+    epochs = schedule.epochs if epochs is None else epochs
     rate = learning_rate / schedule.learning_rate if learning_rate else 1.0
     phases, end, done = [], 0, 0
     for phase in schedule.phases:

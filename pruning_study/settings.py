@@ -245,12 +245,13 @@ class PruneSetting(TrainSetting):
             schema.RATIO: text(ratio),
             schema.GRADIENT_OBJECTIVE: self.gradient_objective if "grad" in needed else "none",
             schema.FINE_TUNE_EPOCHS: text(self.fine_tuning.epochs),
-            schema.FINE_TUNE_LEARNING_RATE: text(self.fine_tuning.learning_rate),
-            schema.FINE_TUNE_PHASES: str(self.fine_tuning),
             schema.PRUNE_OUTPUT_LAYER: text(self.config.prune_output_layer),
             schema.SCHEDULE: self.config.schedule if self.config.is_gradual else ONE_SHOT,
             schema.DISTILL: text(self.config.distill),
         }
+        if self.fine_tuning.epochs:
+            params[schema.FINE_TUNE_LEARNING_RATE] = text(self.fine_tuning.learning_rate)
+            params[schema.FINE_TUNE_PHASES] = str(self.fine_tuning)
         if self.config.is_gradual:
             of_the_ramp = (schema.RAMP, schema.RAMP_STEPS, schema.REGROW)
             params |= {name: text(getattr(self.config, name)) for name in of_the_ramp}

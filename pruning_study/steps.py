@@ -247,9 +247,10 @@ def _prune(
     start = time.perf_counter()
     saved = store.saved_training(config_hash)
     name = setting.pruned_name(ratio)
+    fine_tuned = " and fine-tuned" if setting.fine_tuning.epochs else ""
     with store.run(
         name,
-        note=f"Dense run {dense.run_id}, pruned by {setting.method} at ratio {ratio:g} and fine-tuned",
+        note=f"Dense run {dense.run_id}, pruned by {setting.method} at ratio {ratio:g}{fine_tuned}",
         tags=_tags(schema.PRUNED, config_hash, setting) | {schema.DENSE_RUN_ID: dense.run_id},
         params=params,
         dataset=setting.mlflow_dataset,
@@ -368,7 +369,8 @@ def _fit(
 
 
 def _log_fit(run: Writer, fitted: Fit) -> None:
-    run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
+    if fitted.best_epoch:
+        run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
 
 
 def _evaluate(

@@ -48,9 +48,9 @@ class Fit:
     Parameters
     ----------
     best_epoch : int
-        The epoch whose weights were kept, counted from 1.
+        The epoch whose weights were kept, counted from 1; 0 where there was none.
     images_per_second : float
-        Training images, evaluation not counted.
+        Training images, evaluation not counted; NaN where there were none.
     masks : dict of state-dict names to bool Tensors
         The last ones, outside which the weights are 0.
     """
@@ -77,7 +77,7 @@ def fit(
     saved: Path | None = None,
     on_epoch: OnEpoch = ignore,
 ) -> Fit:
-    """Train a model in place, and leave it with the weights of its best epoch.
+    """Train a model in place, and leave it with the weights of its best epoch; over no epochs, masked and no more.
 
     The best epoch is the one with the lowest validation loss; the weights as they came do not compete, nor does an
     epoch that ends before the masks are final. A new optimiser starts each phase (Good et al. 2022, Section 6.1 and
@@ -117,6 +117,8 @@ def fit(
     _keep_freed_memory()
     masks = masks or {}
     apply_masks(model, masks)
+    if not schedule.epochs:
+        return Fit(0, math.nan, dict(masks))
     random = generator(seed, stream)
     augment = partial(flip_crop, black=black, random=random) if schedule.augmentation == "flip-crop" else None
     if distillation and not augment:

@@ -229,6 +229,28 @@ class TestPrune:
             ("one-shot", "1.0"),
         ]
 
+    @pytest.mark.parametrize("engine", ["torch", "native"])
+    def test_no_fine_tuning_leaves_the_dense_weights_as_pruned(self, prune, engine):
+        prune("--fine-tune-epochs", 0, "--ratio", 4, "--engine", engine)
+        (dense,), (pruned,) = runs("dense"), runs("pruned")
+        weights = load_file(artifact(dense, "checkpoint.safetensors"))
+        mask = load_file(artifact(pruned, "mask.safetensors"))
+        for name, tensor in load_file(artifact(pruned, "checkpoint.safetensors")).items():
+            assert torch.equal(tensor, weights[name] * mask[name] if name in mask else weights[name])
+        assert pruned.data.params["fine_tune_epochs"] == "0"
+        assert {"fine_tune_phases", "fine_tune_learning_rate"}.isdisjoint(pruned.data.params)
+        assert {"best_epoch", "images_per_second", "val_loss"}.isdisjoint(pruned.data.metrics)
+        assert pruned.data.metrics["realized_ratio"] == pytest.approx(4, abs=1e-3)
+        assert "fine-tuned" not in pruned.data.tags["mlflow.note.content"]
+
+    def test_none_without_fine_tuning_is_the_dense_network(self, prune):
+        prune("--pruner", "none", "--fine-tune-epochs", 0)
+        (dense,), (pruned,) = runs("dense"), runs("pruned")
+        recalls = [name for name in dense.data.metrics if name.startswith("recall/")]
+        assert recalls
+        assert all(dense.data.metrics[name] == pruned.data.metrics[name] for name in recalls)
+        assert pruned.data.metrics["alpha"] == pytest.approx(1, rel=1e-12)
+
     def test_networks_at_chance_are_named(self, prune):
         output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
         assert "at chance, alpha means nothing: the dense network, t=4" in output

@@ -101,7 +101,7 @@ BAD = [
     ("seed", "1.5", "not a whole number"),
     ("seed", "-1", "below 0"),
     ("epochs", "0", "below 1"),
-    ("fine_tune_epochs", "0", "below 1"),
+    ("fine_tune_epochs", "-1", "below 0"),
     ("batch_size", "0", "below 1"),
     ("learning_rate", "inf", "not a finite number"),
     ("learning_rate", "0", "above 0"),
@@ -149,6 +149,23 @@ def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
     assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)
     gradual = {"schedule": "cubic", "ramp": 0.25, "ramp_steps": 3, "regrow": "true", "distill": 0.5, "temperature": 4}
     assert TuneConfig(**gradual).pruning(0) == PruneConfig(pruner="up", **gradual)
+
+
+@pytest.mark.parametrize(
+    ("config", "given", "part"),
+    [
+        (PruneConfig, {"schedule": "cubic"}, "gradual pruning"),
+        (PruneConfig, {"distill": 0.5}, "distillation"),
+        (TuneConfig, {"tune_schedule": True}, "gradual pruning"),
+        (TuneConfig, {"distill": 0.5}, "distillation"),
+    ],
+)
+def test_what_is_part_of_fine_tuning_takes_an_epoch(config, given, part):
+    with pytest.raises(StudyError, match=f"0 leaves no fine-tuning, and {part} is part of it") as error:
+        config(fine_tune_epochs=0, **given)
+    assert error.value.option == "--fine-tune-epochs"
+    assert config(fine_tune_epochs=0).fine_tune_epochs == 0
+    assert PruneConfig(fine_tune_epochs=0, schedule="cubic", ramp=0).fine_tune_epochs == 0
 
 
 @pytest.mark.parametrize(

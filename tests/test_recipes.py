@@ -31,6 +31,7 @@ def test_resnet_cifar_as_in_the_paper_and_its_code():
         (6, [(1, 0.01), (2, 0.1), (1, 0.01), (1, 0.001), (1, 0.0001)]),
         (2, [(1, 0.1), (1, 0.001)]),  # shares end at .33, 1, 1.33, 1.67, 2: epochs 0, 1, 1, 2, 2
         (1, [(1, 0.1)]),
+        (0, []),
     ],
 )
 def test_epochs_scale_the_phases_in_proportion(epochs, expected):

@@ -110,6 +110,18 @@ def test_the_weights_as_they_came_do_not_compete():
     assert loss_and_accuracy(model, VALIDATION)[0] > trained
 
 
+def test_over_no_epochs_it_is_masked_and_no_more():
+    model, mask = network(), torch.tensor([True, False, True]).repeat(4, 1, 3, 1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fitted = run(model, schedule(), masks={"0.weight": mask})
+    after = model.state_dict()
+    assert torch.equal(after.pop("0.weight"), before.pop("0.weight") * mask)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert fitted.best_epoch == 0
+    assert math.isnan(fitted.images_per_second)
+    assert torch.equal(fitted.masks["0.weight"], mask)
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 0.05])
 def test_masked_weights_stay_exactly_0_with_momentum(weight_decay):
     model = network()
