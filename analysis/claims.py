@@ -181,13 +181,26 @@ def _verdict(holds: list[str], *, every: bool) -> str:
 
 
 def _places(runs: pd.DataFrame, predictions: cells.Predictions | None) -> list[Place]:
-    measured = _measured(cells.main_setting(runs, cells.settings(runs)), predictions)
-    of_places = [Place(dataset, model, rows) for (dataset, model), rows in measured.groupby(cells.CELL[:2])]
+    of_networks = measured(cells.main_setting(runs, cells.settings(runs)), predictions)
+    of_places = [Place(dataset, model, rows) for (dataset, model), rows in of_networks.groupby(cells.CELL[:2])]
     return sorted(of_places, key=lambda place: (rank(place.model), rank(place.dataset)))
 
 
-def _measured(runs: pd.DataFrame, predictions: cells.Predictions | None) -> pd.DataFrame:
-    """One row per network: accuracies and variances, and slopes, which are missing for one at chance."""
+def measured(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -> pd.DataFrame:
+    """What the sentences speak of, one row per network.
+
+    Parameters
+    ----------
+    runs, predictions
+        As for `claims`, of one setting of each cell.
+
+    Returns
+    -------
+    DataFrame
+        As `cells.alphas` returns it, with variances of recall, and slopes, which are missing for a network at chance:
+        of weak and of strong classes, and pseudo-values, whose mean is the slope of all networks of a cell together:
+        `pooled`, of the half of all points nearest to the origin (`near`), and of the others (`far`).
+    """
     study = cells.read(runs)
     frame = cells.alphas(runs)
     at_chance = frame["at_chance"].to_numpy(bool)
@@ -200,12 +213,12 @@ def _measured(runs: pd.DataFrame, predictions: cells.Predictions | None) -> pd.D
                 found = cells.predicted(study.runs.iloc[sound], predictions)
                 slopes |= {f"alpha_{name}": of for name, of in cells.other_slopes(found).items()} if found else {}
             of_cells.append(pd.DataFrame(slopes, index=sound))
-    measured = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *of_cells]).reindex(frame.index)
+    slopes_of_all = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *of_cells]).reindex(frame.index)
     return frame.assign(
         variance_before=np.nanvar(study.before, axis=1),
         variance_after=np.nanvar(study.after, axis=1),
         **{name: frame[name].mask(at_chance) for name in ("alpha", "spread_ratio")},
-        **measured,
+        **slopes_of_all,
     )
 
 

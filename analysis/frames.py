@@ -109,8 +109,17 @@ def read(folders: Sequence[Path]) -> tuple[Study, cells.Predictions]:
 
 
 def below(folder: Path) -> list[Path]:
-    """The folders that `write` has written anywhere below one."""
-    return sorted(path.parent for path in folder.rglob(CONTENTS))
+    """The folders that `write` has written anywhere below one.
+
+    Raises
+    ------
+    StudyError
+        Where there is none.
+    """
+    folders = sorted(path.parent for path in folder.rglob(CONTENTS))
+    if not folders:
+        raise StudyError(f"{folder}: nothing in it that pruning-analysis export has written")
+    return folders
 
 
 def of_dataset(study: Study, dataset: str) -> Study:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from analysis import schema
-from analysis.cells import ALPHA_COLUMNS, main_setting, settings
+from analysis.cells import ALPHA_COLUMNS, main_setting, recalls, settings
 from analysis.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
 from analysis.hypothesis_tests import Variance
+from analysis.intensification import recall_balance
 from analysis.published import label, rank, standing_for_up, table
 
 NOT_AVAILABLE = "n/a"
@@ -35,7 +36,7 @@ def paper_table(number: int, *, runs: pd.DataFrame, alphas: pd.DataFrame, tests:
     if number in DESIGNS:
         return _p_values(number, tests)
     if number == 11:
-        return _recall_variance(main_setting(runs, settings(runs)))
+        return recall_variance(main_setting(runs, settings(runs)))
     kept = main_setting(alphas, [name for name in alphas.columns if name not in ALPHA_COLUMNS])
     return _accuracy(kept) if number == 10 else _by_ratio(kept, {12: "lth", 13: "chip"}[number])
 
@@ -127,9 +128,21 @@ def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _recall_variance(runs: pd.DataFrame) -> pd.DataFrame:
+def recall_variance(runs: pd.DataFrame, *, of_balances: bool = False) -> pd.DataFrame:
+    """Table 11: mean over networks of the variance over the classes (ddof 0), as text.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it, one setting of each cell.
+    of_balances : bool
+        Of normalised recall balance, as the heading of the paper's Appendix F has it, and not of recall.
+    """
+    _, before, after = recalls(runs)
+    if of_balances:
+        before, after = recall_balance(before, runs["accuracy_before"]), recall_balance(after, runs["accuracy_after"])
     variances = runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
-        before=_variance(runs, "recall_before/"), after=_variance(runs, "recall_after/")
+        before=np.nanvar(before, axis=1), after=np.nanvar(after, axis=1)
     )
     means = variances.groupby([*_GROUP, schema.RATIO])["after"].mean().unstack()
     means = means.rename(columns=lambda ratio: f"Ratio {ratio:g}").rename_axis(columns=None)
@@ -139,12 +152,9 @@ def _recall_variance(runs: pd.DataFrame) -> pd.DataFrame:
     frame = means.map(lambda mean: NOT_AVAILABLE if np.isnan(mean) else f"{mean:.4f}").reset_index(drop=True)
     names = labels(runs)
     frame.insert(0, "Model", [f"{names[d]} @ {names[m]} -> {names[p]}" for d, m, p in means.index])
-    frame.attrs = {"title": "Mean over networks of the variance of recall over the classes (ddof 0)"}
+    what = "normalised recall balance" if of_balances else "recall"
+    frame.attrs = {"title": f"Mean over networks of the variance of {what} over the classes (ddof 0)"}
     return frame
-
-
-def _variance(runs: pd.DataFrame, prefix: str) -> np.ndarray:
-    return np.nanvar(runs[[name for name in runs.columns if name.startswith(prefix)]].to_numpy(float), axis=1)
 
 
 def _in_order(of_groups: Any) -> Any:

@@ -9,11 +9,12 @@ import pandas as pd
 
 from analysis import cells, claims, files, frames, methods, published, report, schema
 from analysis.errors import StudyError
-from analysis.intensification import mean_interval
-from analysis.tables import NOT_AVAILABLE, as_up, p_value, three_decimals
+from analysis.intensification import alpha, mean_interval
+from analysis.tables import NOT_AVAILABLE, as_up, p_value, recall_variance, three_decimals
 
 PAGE = "README.md"
-_TEXT, _RELEASED, _RELEASED_MP, _RESNET = "lenet5", "lenet5-released", "lenet5-released-mp", "resnet20-short"
+_TEXT, _RELEASED, _RELEASED_MP = "lenet5", "lenet5-released", "lenet5-released-mp"
+_RESNET, _AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
 # Its places: between these lines stands the table of the name.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
@@ -53,14 +54,16 @@ def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
 
 
 def tables(results: Path) -> dict[str, pd.DataFrame]:
-    """By name of their place: answers, UP minus the others, classes, the released code, Tables 3, 7, 10, 11, claims.
+    """By name of their place: answers, Tables 3, 7, 10, 11, claims, and what else the page has marks for.
 
     Raises
     ------
     StudyError
         Where a table of a study is missing, or a question has no answer.
     """
-    answers = pd.DataFrame(_answers(results))
+    lenet5, predictions = _runs_of(results, _TEXT)
+    released_lenet5, resnet, as_pruned = (_runs_of(results, name)[0] for name in (_RELEASED, _RESNET, _AS_PRUNED))
+    answers = pd.DataFrame(_answers(results, lenet5, predictions))
     if unanswered := sorted(set("12345") - set(answers["question"])):
         raise StudyError(f"{results}: no study answers question {unanswered[0]} of {PAGE}; rebuild all of them")
     compared = _compared(results)
@@ -70,12 +73,15 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
     return {
         "answers": answers,
         "up": _up_minus_others(pd.concat([said, released], ignore_index=True)),
-        "classes": _classes(results),
+        "classes": _classes(pd.concat([lenet5, resnet], ignore_index=True)),
         "released": _beside_released(results),
         "equal weights": _at_equal_weights(results),
-        **{f"table {number}": _beside_print(compared[compared["table"] == str(number)]) for number in (3, 10, 11)},
+        **{f"table {number}": _beside_print(compared[compared["table"] == str(number)]) for number in (3, 10)},
         "table 7": _table_7(results / _TEXT),
+        "table 11": _table_11(lenet5, released_lenet5),
         "claims": claims.shown(said),
+        "random": _random_pruning({"fine-tuned": resnet, "as pruned": as_pruned}),
+        "origin": _origin(lenet5),
     }
 
 
@@ -85,12 +91,12 @@ def _read(path: Path, **how: Any) -> pd.DataFrame:
     return pd.read_csv(path, **{"keep_default_na": False, "na_values": [NOT_AVAILABLE], **how})
 
 
-def _answers(results: Path) -> Iterator[dict[str, str]]:
+def _answers(results: Path, runs: pd.DataFrame, predictions: cells.Predictions) -> Iterator[dict[str, str]]:
     lenet5, epsilons, gradual = (_read(results / name / "methods.csv") for name in (_TEXT, "lenet5-up", "gradual"))
     planned = lenet5[lenet5["primary"]]
     yield from _differences("1", planned[planned["baseline"] == "mp"])
     yield from _differences("2", planned[planned["baseline"] == "none"])
-    yield from _of_test_sets(*_runs_of(results, _TEXT))
+    yield from _of_test_sets(runs, predictions)
     yield from _differences("4", epsilons[epsilons["primary"]])
     against_mp = gradual["baseline"].eq("mp") & gradual["outcome"].eq(methods.ALPHA_NEW)
     yield from _differences("5", gradual[against_mp & gradual["ratio"].eq(20) & gradual["dataset"].eq("fashion-mnist")])
@@ -170,13 +176,13 @@ def _up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
 _UP_MINUS = ("alpha of UP minus that of MP", "alpha of UP minus that of GP")
 
 
-def _classes(results: Path) -> pd.DataFrame:
+def _classes(runs: pd.DataFrame) -> pd.DataFrame:
     """What pruners cost beyond the same fine-tuning without pruning, in points, by place, pruner and ratio."""
     told = {}
-    for place, runs in _runs_of(results, _TEXT, _RESNET)[0].groupby([schema.DATASET, schema.MODEL]):
-        networks = pd.MultiIndex.from_frame(runs[[schema.PRUNER, schema.RATIO, schema.SEED]])
-        names, _, recalls = cells.recalls(runs)
-        accuracy = pd.Series(100 * runs["accuracy_after"].to_numpy(), networks)
+    for place, of_place in runs.groupby([schema.DATASET, schema.MODEL]):
+        networks = pd.MultiIndex.from_frame(of_place[[schema.PRUNER, schema.RATIO, schema.SEED]])
+        names, _, recalls = cells.recalls(of_place)
+        accuracy = pd.Series(100 * of_place["accuracy_after"].to_numpy(), networks)
         recall = pd.DataFrame(100 * recalls, networks, names).dropna(axis=1, how="all")
         for pruner, ratio in networks.droplevel(schema.SEED).unique():
             if pruner in ("mp", "gp", "up") and ratio in (10, 20):
@@ -268,3 +274,86 @@ def _table_7(study: Path) -> pd.DataFrame:
         .rename_axis(index="printed / ours (CIFAR-10: cifar10-jpeg)")
         .reset_index()
     )
+
+
+def _table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
+    """In the layout of print, of recall, as the text of its section has it, and of balance, as the heading has it."""
+    printed = published.table(11).set_index("Model")
+    parts = []
+    for what, of_balances in (("recall", False), ("balance", True)):
+        ours, as_released = (
+            recall_variance(runs, of_balances=of_balances).set_index("Model") for runs in (text, released)
+        )
+        shared = {
+            "index": printed.index.intersection(ours.index),
+            "columns": printed.columns.intersection(ours.columns),
+        }
+        as_released = as_released.reindex(**shared, fill_value=NOT_AVAILABLE)
+        told = printed.reindex(**shared) + " / " + ours.reindex(**shared) + " / " + as_released
+        parts.append(told.rename(f"{{}}, {what}".format))
+    return pd.concat(parts).rename_axis("printed / text / released").reset_index()
+
+
+def _random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """RP of ResNet-20 beside MP, ratio by ratio, and the variances of print's Table 11."""
+    printed = published.table(11).set_index("Model").drop(columns="Before")
+    told = {
+        ("resnet56, printed", pruner, "variance"): printed.loc[f"CIFAR-10 @ ResNet-56 -> {published.label(pruner)}"]
+        for pruner in _RANDOM
+    }
+    for name, runs in studies.items():
+        for pruner in _RANDOM:
+            of_pruner = runs[runs[schema.PRUNER].eq(pruner)].reset_index(drop=True)
+            place = f"resnet20, {name}", pruner
+            told |= {(*place, what): texts for what, texts in _by_ratio(of_pruner).items()}
+            recall, balance = (
+                recall_variance(of_pruner, of_balances=of).iloc[0].drop(["Model", "Before"]) for of in (False, True)
+            )
+            told[*place, "variance of recall / balance"] = recall + " / " + balance
+    wide = pd.DataFrame(told).T.reindex(columns=printed.columns)
+    wide = wide.rename(columns=lambda column: column.replace("Ratio ", "t="))
+    return wide.fillna("").rename_axis(["network", "pruner", "what"]).reset_index()
+
+
+_RANDOM = ("mp", "rp")
+
+
+def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
+    """Accuracy, and alpha of all networks, those that guess included."""
+    of_ratios = cells.alphas(runs).groupby(schema.RATIO)
+    told = {
+        "accuracy": of_ratios["accuracy_after"].mean().map("{:.3f}".format),
+        "alpha": of_ratios.apply(
+            lambda networks: (
+                methods.with_interval(networks["alpha"].mean(), *mean_interval(networks["alpha"]), digits=2)
+                + (f", {networks['at_chance'].sum()} guess" if networks["at_chance"].any() else "")
+            )
+        ),
+    }
+    return {what: texts.rename("Ratio {:g}".format) for what, texts in told.items()}
+
+
+def _origin(runs: pd.DataFrame) -> pd.DataFrame:
+    """Slope of the half of all points nearest to the origin minus that of the others, under MP and its control.
+
+    And, of the control, the slope of the classes' means over networks, and of what a network has beside them.
+    """
+    rows = []
+    for dataset, of_dataset in runs[runs[schema.PRUNER].isin(["mp", cells.CONTROL])].groupby(schema.DATASET):
+        networks = claims.measured(of_dataset.reset_index(drop=True))
+        row = {"data set": dataset}
+        for ratio, of_cell in networks.groupby(schema.RATIO):
+            bent = (of_cell["near"] - of_cell["far"]).dropna()
+            told = methods.with_interval(bent.mean(), *mean_interval(bent), digits=2)
+            row["none" if ratio == 1 else f"t={ratio:g}"] = "at chance" if of_cell["at_chance"].mean() > 0.5 else told
+        of_means, of_rest = _of_means_and_rest(of_dataset[of_dataset[schema.PRUNER].eq(cells.CONTROL)])
+        rows.append(row | {"none, class means": f"{of_means:.2f}", "none, the rest": f"{of_rest:.2f}"})
+    return pd.DataFrame(rows).fillna("")
+
+
+def _of_means_and_rest(runs: pd.DataFrame) -> tuple[float, float]:
+    study = cells.read(runs.reset_index(drop=True))
+    before, after = study.balances(np.arange(len(runs)), ~np.isnan(study.before[0]))
+    of_means = alpha(before.mean(0), after.mean(0))
+    of_rest = alpha((before - before.mean(0)).ravel(), (after - after.mean(0)).ravel())
+    return float(of_means), float(of_rest)

@@ -52,8 +52,6 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         The files written, relative to `output`.
     """
     folders = frames.below(study / "frames")
-    if not folders:
-        raise StudyError(f"{study / 'frames'}: nothing in it that pruning-analysis export has written")
     read, predictions = frames.read(folders)
     tunings = tuning_results.read(folders)
     made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))

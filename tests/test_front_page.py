@@ -1,5 +1,7 @@
 """The tables of results/README.md: values known beforehand, and a page that keeps its words."""
 
+import shutil
+
 import front_page
 import made_up_runs
 import numpy as np
@@ -18,6 +20,8 @@ MARKS = [
     "released",
     "equal weights",
     "claims",
+    "random",
+    "origin",
 ]
 NONE, MP, UP = np.array([[1.0, 1.1, 1.2], [1.1, 1.3, 1.5], [1.3, 1.4, 1.9]])
 
@@ -73,10 +77,14 @@ def results(tmp_path_factory):
     methods.compare(made_up_runs.study(*schedules)).to_csv(folder / "gradual" / "methods.csv", na_rep="n/a")
     of_resnet = made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP)
     claims.claims(of_resnet).to_csv(folder / "resnet20-short" / "claims.csv", na_rep="n/a")
-    made_up_runs.export(
-        folder / "resnet20-short", of_resnet, made_up_runs.runs("cifar10-jpeg", "resnet20", "none", 1, NONE)
-    )
+    of_control = made_up_runs.runs("cifar10-jpeg", "resnet20", "none", 1, NONE)
+    made_up_runs.export(folder / "resnet20-short", of_resnet, random(2, NONE, 0.8), random(10, NONE, 0.8), of_control)
+    made_up_runs.export(folder / "resnet20-short-as-pruned", of_resnet, random(2, -UP, 0.5))
     return folder
+
+
+def random(ratio, alphas, accuracy):
+    return made_up_runs.runs("cifar10-jpeg", "resnet20", "rp", ratio, alphas).assign(accuracy_after=accuracy)
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +209,48 @@ def test_beside_print(tables):
         ["Fashion @ LeNet -> MP", "0.899 / 0.800 / n/a"],
     ]
     # Recalls .9 and .7, of variance .01; after .8 +- .1 alpha, alpha 1.4, 1.9, 2.7 at 10, as released 1.1, 1.3, 1.5.
-    row = tables["table 11"].set_index("printed / text / released").loc["MNIST @ LeNet -> MP"]
-    assert row[["Before", "Ratio 10"]].tolist() == ["0.0038 / 0.0100 / 0.0100", "0.0038 / 0.0429 / 0.0172"]
-    assert tables["table 11"].columns.tolist()[1:4] == ["Before", "Ratio 2", "Ratio 4"]
+    table = tables["table 11"].set_index("printed / text / released")
+    of_recall, of_balance = (table.loc[f"MNIST @ LeNet -> MP, {what}"] for what in ("recall", "balance"))
+    assert of_recall[["Before", "Ratio 10"]].tolist() == ["0.0038 / 0.0100 / 0.0100", "0.0038 / 0.0429 / 0.0172"]
+    # Balances are (R - A) / A: variances of recall over .64.
+    assert of_balance[["Before", "Ratio 10"]].tolist() == ["0.0038 / 0.0156 / 0.0156", "0.0038 / 0.0670 / 0.0268"]
+    assert table.loc["Fashion @ LeNet -> MP, balance", "Ratio 4"] == "0.0088 / 0.0380 / n/a"
+    assert table.columns.tolist() == ["Before", "Ratio 2", "Ratio 4", "Ratio 10"]
+
+
+def test_random_pruning_beside_print(tables):
+    rows = tables["random"].set_index(["network", "pruner", "what"])
+    assert rows.columns.tolist() == ["t=2", "t=4", "t=10", "t=20", "t=50"]
+    assert rows.loc["resnet56, printed", "rp", "variance"].tolist() == ["0.1504", "0.132", "0.1413", "0.1487", "0.227"]
+    assert rows.loc["resnet20, fine-tuned", "rp", "accuracy"].tolist() == ["0.800", "", "0.800", "", ""]
+    as_pruned = rows.sort_index().loc[("resnet20, as pruned", "rp"), "t=2"]
+    # Balances after are (.8 -+ .1 alpha - .5) / .5, alpha -1.3, -1.4, -1.9: slopes 1.6 alpha, t(.975, 2 dof) = 4.3027.
+    assert as_pruned["alpha"] == "-2.45 (-3.73 to -1.18), 3 guess"
+    # Of .01 alpha^2 the mean is .0242; over .25 it is .0968.
+    assert as_pruned["variance of recall / balance"] == "0.0242 / 0.0968"
+    assert as_pruned["accuracy"] == "0.500"
+
+
+def test_the_line_at_the_origin_by_hand():
+    before = np.array([[0.1, 0.2, -0.1, -0.2], [0.1, 0.4, -0.1, -0.4]])
+    after = np.where(np.abs(before) > 0.15, before, 2 * before)
+    made = pd.concat([balanced(pruner, ratio, before, after) for pruner, ratio in (("none", 1.0), ("mp", 2.0))])
+    (row,) = front_page._origin(made).to_dict("records")
+    # The half of the points nearest to the origin has a slope of 2, the others 1, in both networks.
+    assert row["none"] == row["t=2"] == "+1.00 (+1.00 to +1.00)"
+    # Means .1, .3, -.1, -.3 become .2, .3, -.2, -.3; what a network has beside them stays.
+    assert (row["none, class means"], row["none, the rest"]) == ("1.10", "1.00")
+
+
+def balanced(pruner, ratio, before, after):
+    """Networks of accuracy .5 with these recall balances."""
+    made = made_up_runs.runs("mnist", "lenet5", pruner, ratio, [1.0] * len(before), classes="ab")
+    recalls = {
+        f"recall_{when}/{name}": 0.5 + 0.5 * of
+        for when, balances in (("before", before), ("after", after))
+        for name, of in zip("abcd", balances.T, strict=True)
+    }
+    return made.assign(accuracy_before=0.5, accuracy_after=0.5, **recalls)
 
 
 def test_claims_of_both_studies_have_columns(tables):
@@ -237,8 +284,18 @@ def test_a_place_that_the_page_lacks_is_named(page):
         front_page.filled(page, {"answers": pd.DataFrame()})
 
 
-def test_a_missing_table_is_named(results, tmp_path):
-    (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(StudyError, match=r"lenet5/methods.csv: missing; python results/rebuild.py .*lenet5 makes it"):
-        front_page.write(tmp_path)
-    assert (tmp_path / "README.md").read_text() == "mine"
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("lenet5/methods.csv", r"lenet5/methods.csv: missing; python results/rebuild.py .*lenet5 makes it"),
+        ("resnet20-short-as-pruned/frames", r"resnet20-short-as-pruned/frames: nothing in it that pruning-analysis"),
+    ],
+)
+def test_what_is_missing_is_named(results, tmp_path, missing, message):
+    there = tmp_path / "results"
+    shutil.copytree(results, there)
+    (there / "README.md").write_text("mine")
+    (there / missing).rename(tmp_path / "elsewhere")
+    with pytest.raises(StudyError, match=message):
+        front_page.write(there)
+    assert (there / "README.md").read_text() == "mine"
