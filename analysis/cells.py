@@ -60,6 +60,8 @@ _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 OF_FINE_TUNING = {schema.DISTILL, schema.TEMPERATURE}
 OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.RAMP_STEPS, schema.REGROW}
 _OF_A_METHOD = OF_FINE_TUNING | OF_A_SCHEDULE
+# What runs lack that are as pruned.
+_OF_EPOCHS = {schema.FINE_TUNE_LEARNING_RATE, schema.FINE_TUNE_PHASES}
 _OF_A_PRUNER = {
     schema.EPSILON,
     schema.GRADIENT_OBJECTIVE,
@@ -199,7 +201,7 @@ def settings(runs: pd.DataFrame) -> list[str]:
 def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Keep one setting for every data set and model, and in it one for every pruner.
 
-    That is pruning in one shot and fine-tuning by the labels alone, as in the papers, where there is such a run;
+    That is pruning in one shot and fine-tuning, by the labels alone, as in the papers, where there is such a run;
     of what else differs, the setting of most runs.
 
     Parameters
@@ -218,7 +220,8 @@ def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     kept = _most_frequent(frame, [schema.DATASET, schema.MODEL], [name for name in names if name not in own])
     kept = _most_frequent(kept, [schema.DATASET, schema.MODEL, schema.PRUNER], own)
     if left := len(frame) - len(kept):
-        why = "the papers' setting is shown" if set(names) & schema.PAPERS.keys() else "another setting has more"
+        has_others = set(names) & schema.PAPERS.keys() or _as_pruned(frame).nunique() > 1
+        why = "the papers' setting is shown" if has_others else "another setting has more"
         kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {why} ({', '.join(names)} differ)"]
     return kept
 
@@ -265,7 +268,7 @@ def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:
         for name in runs.columns
         if name not in measured
         and runs[name].nunique(dropna=False) > 1
-        and (name in _OF_A_METHOD or _differs(runs, name, [*CELL, schema.SEED] if name in _IS_A_SEED else CELL))
+        and (name in _OF_A_METHOD or _differs(runs, name, _within(name)))
         and not (name in _DETAIL_OF and _DETAIL_OF[name] in runs and not _differs(runs, name, [_DETAIL_OF[name]]))
     ]
     # With one seed alone, what differs is a setting.
@@ -278,6 +281,13 @@ def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:
     return [name for name in differing if name not in of_seeds], of_seeds
 
 
+def _within(name: str) -> list[str]:
+    """What a param has one value in, unless it tells cells apart."""
+    if name == schema.FINE_TUNE_EPOCHS:
+        return [schema.DATASET, schema.MODEL]
+    return [*CELL, schema.SEED] if name in _IS_A_SEED else CELL
+
+
 def _differs(runs: pd.DataFrame, name: str, within: list[str]) -> bool:
     return bool((runs.groupby(within, dropna=False)[name].nunique(dropna=False) > 1).any())
 
@@ -285,8 +295,13 @@ def _differs(runs: pd.DataFrame, name: str, within: list[str]) -> bool:
 def pruners_own(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Settings that concern a pruner alone: the schema's, and those that the runs of some pruner all lack."""
     there = frame.groupby(schema.PRUNER)[list(names)].count()
-    lacking = {name for name in names if (there[name] == 0).any()} - OF_FINE_TUNING
+    lacking = {name for name in names if (there[name] == 0).any()} - OF_FINE_TUNING - _OF_EPOCHS
     return [name for name in names if name in _OF_A_PRUNER | lacking]
+
+
+def _as_pruned(frame: pd.DataFrame) -> pd.Series:
+    """Whether there was no fine-tuning."""
+    return frame.reindex(columns=[schema.FINE_TUNE_EPOCHS])[schema.FINE_TUNE_EPOCHS].eq("0")
 
 
 def _most_frequent(frame: pd.DataFrame, within: list[str], names: list[str]) -> pd.DataFrame:
@@ -296,6 +311,7 @@ def _most_frequent(frame: pd.DataFrame, within: list[str], names: list[str]) -> 
     counts = frame.groupby([*within, *names], dropna=False).size()
     values = counts.index.to_frame(index=False)
     papers = sum((values[name] == value for name, value in schema.PAPERS.items() if name in names), 0 * values.index)
+    papers -= _as_pruned(values)
     order = np.lexsort([-counts.to_numpy(), -np.asarray(papers)])
     return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *names])
 

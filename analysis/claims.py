@@ -197,9 +197,10 @@ def measured(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -
     Returns
     -------
     DataFrame
-        As `cells.alphas` returns it, with variances of recall, and slopes, which are missing for a network at chance:
-        of weak and of strong classes, and pseudo-values, whose mean is the slope of all networks of a cell together:
-        `pooled`, of the half of all points nearest to the origin (`near`), and of the others (`far`).
+        As `cells.alphas` returns it, with variances of recall, and further slopes: mean ratio, of weak and of strong
+        classes, of precision and F1 under magnitude pruning, and pseudo-values, whose mean is the slope of all networks
+        of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
+        (`far`). Slopes and spread ratio are missing for a network at chance.
     """
     study = cells.read(runs)
     frame = cells.alphas(runs)

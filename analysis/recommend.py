@@ -247,6 +247,7 @@ def command(run: Mapping[str, object]) -> str:
     for name, details in DETAILS.items():
         if run.get(name, schema.PAPERS[name]) != schema.PAPERS[name]:
             options += [name, *details]
+    options += [schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE]
     # A pruner without a gradient has the objective `none`.
     given = {name: run[name] for name in options if name in run and pd.notna(run[name]) and run[name] != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"

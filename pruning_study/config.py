@@ -221,7 +221,6 @@ class PruneConfig(TrainConfig):
             object.__setattr__(self, "ratio", (1.0,) if self.pruner == "none" else (10.0,))
         if self.pruner == "none" and self.ratio != (1.0,):
             raise StudyError("the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio")
-        _check_fine_tuning(self, gradual=self.is_gradual)
 
     @property
     def is_gradual(self) -> bool:
@@ -234,12 +233,6 @@ class PruneConfig(TrainConfig):
         gradual = [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
         return " ".join([self.pruner, *gradual, *distilled])
-
-
-def _check_fine_tuning(config: "PruneConfig | TuneConfig", *, gradual: bool) -> None:
-    if config.fine_tune_epochs == 0 and (gradual or config.distill):
-        what = "gradual pruning" if gradual else "distillation"
-        raise StudyError(f"0 leaves no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
 
 
 def _as_in(config: type, name: str) -> Any:
@@ -342,7 +335,6 @@ class TuneConfig:
             raise StudyError(f"{self.schedule}: the search sets it with --tune-schedule", option="--schedule")
         if self.tune_schedule and not self.ramp:
             raise StudyError("0 is one shot: with --tune-schedule it is the ramp of gradual anchors", option="--ramp")
-        _check_fine_tuning(self, gradual=self.tune_schedule)
         if self.confirm_seeds == 1:
             raise StudyError("1: a paired comparison takes 2 or more", option="--confirm-seeds")
 

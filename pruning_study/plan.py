@@ -146,9 +146,11 @@ def _steps(config: PruneConfig, setting: Callable[[PruneConfig], PruneSetting]) 
     dense_images = 0 if config.weights else images * resolved.schedule.epochs
     # A gradient at each step of a ramp counts as so many images of training.
     gradients = ramp * resolved.gradient_images if "grad" in needs(resolved.pruner) else 0
+    # Where nothing is trained, so does each image that is predicted.
+    predicted = len(resolved.validation_indices) + len(resolved.data.test_labels)
     return (
         Step(schema.DENSE, config, dense, dense, dense_images),
-        Step(schema.PRUNED, config, pruned, dense, images * resolved.fine_tuning.epochs + gradients),
+        Step(schema.PRUNED, config, pruned, dense, images * resolved.fine_tuning.epochs + gradients or predicted),
     )
 
 

@@ -34,8 +34,6 @@ class Pace:
         """How long steps would take one worker; None where nothing is known of one of them."""
         total = 0.0
         for step in steps:
-            if step.images == 0:
-                continue
             images = self._images[group(step)]
             if step.images is None or not images:
                 return None

@@ -177,14 +177,17 @@ class PruneSetting(TrainSetting):
         self.gradient_mode = config.gradient_mode or ("train" if self.released else "eval")
         self.prunable = masks.prunable(self.model, output_layer=config.prune_output_layer)
         self.budget = masks.Budget.of(self.model, self.prunable)
-        self._check_ramp()
+        self._check_fine_tuning()
         for ratio in config.ratio:
             self.kept_numbers(ratio)
 
-    def _check_ramp(self) -> None:
-        if not self.config.is_gradual:
-            return
+    def _check_fine_tuning(self) -> None:
         config, epochs = self.config, self.fine_tuning.epochs
+        if not epochs and (config.is_gradual or config.distill):
+            what = "gradual pruning" if config.is_gradual else "distillation"
+            raise StudyError(f"0 leaves no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
+        if not config.is_gradual:
+            return
         batches = number_of_batches(len(self.train_indices), self.fine_tuning.batch_size)
         if config.ramp_steps > batches:
             raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="--ramp-steps")
@@ -218,7 +221,7 @@ class PruneSetting(TrainSetting):
         """
         other = copy.copy(self)
         other.config = replace(self.config, **options)
-        other._check_ramp()
+        other._check_fine_tuning()
         return other
 
     @property

@@ -204,7 +204,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, config_hash: st
 
 
 def prune(store: Store, job_run_id: str, setting: PruneSetting, dense: Dense, ratio: float) -> Pruned:
-    """The dense model pruned at a ratio and fine-tuned: found in the store, or made.
+    """The dense model pruned at a ratio, and fine-tuned where it has epochs for it: found in the store, or made.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
 
 
 def tables(results: Path) -> dict[str, pd.DataFrame]:
-    """By name of their place: answers, Tables 3, 7, 10, 11, claims, and what else the page has marks for.
+    """By name of their place: answers, what is beside print, the sentences of the paper, and experiments on why.
 
     Raises
     ------
@@ -234,7 +234,12 @@ def _alpha(networks: pd.DataFrame) -> str:
     """The mean of those above chance, unless most guess, and how many do."""
     at_chance = networks["at_chance"]
     told = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []
-    return ", ".join([*told, *([f"{at_chance.sum()} guess"] if at_chance.any() else [])])
+    return ", ".join([*told, *_guessing(networks)])
+
+
+def _guessing(networks: pd.DataFrame) -> list[str]:
+    count = networks["at_chance"].sum()
+    return [f"{count} guess"] if count else []
 
 
 def _at_equal_weights(results: Path) -> pd.DataFrame:
@@ -302,10 +307,9 @@ def _random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         for pruner in _RANDOM
     }
     for name, runs in studies.items():
-        for pruner in _RANDOM:
-            of_pruner = runs[runs[schema.PRUNER].eq(pruner)].reset_index(drop=True)
+        for pruner, of_pruner in runs[runs[schema.PRUNER].isin(_RANDOM)].groupby(schema.PRUNER):
             place = f"resnet20, {name}", pruner
-            told |= {(*place, what): texts for what, texts in _by_ratio(of_pruner).items()}
+            told |= {(*place, what): texts for what, texts in _by_ratio(of_pruner.reset_index(drop=True)).items()}
             recall, balance = (
                 recall_variance(of_pruner, of_balances=of).iloc[0].drop(["Model", "Before"]) for of in (False, True)
             )
@@ -323,14 +327,15 @@ def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
     of_ratios = cells.alphas(runs).groupby(schema.RATIO)
     told = {
         "accuracy": of_ratios["accuracy_after"].mean().map("{:.3f}".format),
-        "alpha": of_ratios.apply(
-            lambda networks: (
-                methods.with_interval(networks["alpha"].mean(), *mean_interval(networks["alpha"]), digits=2)
-                + (f", {networks['at_chance'].sum()} guess" if networks["at_chance"].any() else "")
-            )
-        ),
+        "alpha": of_ratios.apply(_alpha_of_all),
     }
     return {what: texts.rename("Ratio {:g}".format) for what, texts in told.items()}
+
+
+def _alpha_of_all(networks: pd.DataFrame) -> str:
+    slopes = networks["alpha"]
+    mean = methods.with_interval(slopes.mean(), *mean_interval(slopes), digits=2)
+    return ", ".join([mean, *_guessing(networks)])
 
 
 def _origin(runs: pd.DataFrame) -> pd.DataFrame:

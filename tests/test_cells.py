@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from made_up_runs import runs, study
 
+from analysis import methods
 from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS, alphas, cells, main_setting, method, ratio_summaries, settings
 
 
@@ -365,6 +366,47 @@ def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs()
     without = made[(made["pruner"] == "none") | (made["schedule"] == "cubic") | (made["pruner"] == "gp")]
     kept = main_setting(without, settings(without)).groupby("pruner")["schedule"].unique()
     assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}
+
+
+TUNED = {"fine_tune_epochs": "3", "fine_tune_learning_rate": "0.01", "fine_tune_phases": "3x0.01"}
+AS_PRUNED = {"fine_tune_epochs": "0"}
+
+
+def test_what_was_not_fine_tuned_is_not_compared_with_what_was():
+    made = study(
+        toy("mp", 2, [1.5, 1.5], **TUNED), toy("rp", 2, [-1, -1], **AS_PRUNED), toy("none", 1, [1, 1], **TUNED)
+    )
+    assert settings(made) == ["fine_tune_epochs"]
+    frame = cells(made).set_index("pruner")
+    assert frame.loc["mp", "alpha_minus_none"] == pytest.approx(0.5)
+    assert frame.loc["rp", "n_none"] == 0
+    pairs = methods.compare(made)[["method", "baseline"]].drop_duplicates()
+    assert pairs.to_numpy().tolist() == [["mp (fine_tune_epochs 3)", "none (fine_tune_epochs 3)"]]
+
+
+def test_epochs_of_fine_tuning_that_go_with_the_model_split_no_cell():
+    other = runs("toy", "resnet20", "mp", 2, [1, 1.2], **TUNED | {"fine_tune_epochs": "25"})
+    assert settings(study(toy("mp", 2, [1, 1.2], **TUNED), toy("none", 1, [1, 1], **TUNED), other)) == []
+
+
+def test_a_pruner_without_fine_tuning_does_not_lift_the_learning_rate():
+    faster = TUNED | {"fine_tune_learning_rate": "0.1", "fine_tune_phases": "3x0.1"}
+    made = study(
+        toy("mp", 2, [1.5, 1.5], **TUNED),
+        toy("mp", 2, [1.5, 1.5], **faster),
+        toy("none", 1, [1, 1], **faster),
+        toy("rp", 2, [-1, -1], **AS_PRUNED),
+    )
+    frame = cells(made).set_index(["pruner", "fine_tune_learning_rate"])
+    assert frame.loc[("mp", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
+    assert frame.loc[("mp", "0.01"), "n_none"] == 0
+
+
+def test_the_main_setting_is_fine_tuned_even_with_fewer_runs():
+    made = study(toy("mp", 2, [1.5, 1.5, 1.5], **AS_PRUNED), toy("mp", 2, [1, 1.2], **TUNED))
+    kept = main_setting(made, settings(made))
+    assert set(kept["fine_tune_epochs"]) == {"3"}
+    assert kept.attrs["notes"][0].startswith("in tests and tables: 3 runs left out, the papers' setting is shown")
 
 
 def test_a_method_says_what_is_not_as_in_the_papers():

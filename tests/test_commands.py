@@ -584,6 +584,8 @@ class TestBadInput:
                 "0.9 leaves no step behind the ramp",
             ),
             (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
+            (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "0 leaves no fine-tuning, and gradual pruning"),
+            (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "0 leaves no fine-tuning, and distillation"),
             (("--distill", "1.1"), 2, "1.1 should be at least 0 and at most 1"),
             (("--distill", "-0.1"), 2, "-0.1 should be at least 0 and at most 1"),
             (("--distill", "1", "--temperature", "0"), 2, "0 should be above 0"),

@@ -152,23 +152,6 @@ def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
 
 
 @pytest.mark.parametrize(
-    ("config", "given", "part"),
-    [
-        (PruneConfig, {"schedule": "cubic"}, "gradual pruning"),
-        (PruneConfig, {"distill": 0.5}, "distillation"),
-        (TuneConfig, {"tune_schedule": True}, "gradual pruning"),
-        (TuneConfig, {"distill": 0.5}, "distillation"),
-    ],
-)
-def test_what_is_part_of_fine_tuning_takes_an_epoch(config, given, part):
-    with pytest.raises(StudyError, match=f"0 leaves no fine-tuning, and {part} is part of it") as error:
-        config(fine_tune_epochs=0, **given)
-    assert error.value.option == "--fine-tune-epochs"
-    assert config(fine_tune_epochs=0).fine_tune_epochs == 0
-    assert PruneConfig(fine_tune_epochs=0, schedule="cubic", ramp=0).fine_tune_epochs == 0
-
-
-@pytest.mark.parametrize(
     ("given", "option"),
     [
         ({"executor": "ray", "workers": "2"}, "--workers"),

@@ -222,6 +222,8 @@ def test_random_pruning_beside_print(tables):
     rows = tables["random"].set_index(["network", "pruner", "what"])
     assert rows.columns.tolist() == ["t=2", "t=4", "t=10", "t=20", "t=50"]
     assert rows.loc["resnet56, printed", "rp", "variance"].tolist() == ["0.1504", "0.132", "0.1413", "0.1487", "0.227"]
+    assert rows.loc["resnet56, printed", "mp", "variance"].tolist()[:2] == ["0.0034", "0.0036"]
+    assert rows.loc["resnet20, fine-tuned", "mp", "accuracy"]["t=2"] == "0.800"
     assert rows.loc["resnet20, fine-tuned", "rp", "accuracy"].tolist() == ["0.800", "", "0.800", "", ""]
     as_pruned = rows.sort_index().loc[("resnet20, as pruned", "rp"), "t=2"]
     # Balances after are (.8 -+ .1 alpha - .5) / .5, alpha -1.3, -1.4, -1.9: slopes 1.6 alpha, t(.975, 2 dof) = 4.3027.
@@ -234,17 +236,30 @@ def test_random_pruning_beside_print(tables):
 def test_the_line_at_the_origin_by_hand():
     before = np.array([[0.1, 0.2, -0.1, -0.2], [0.1, 0.4, -0.1, -0.4]])
     after = np.where(np.abs(before) > 0.15, before, 2 * before)
-    made = pd.concat([balanced(pruner, ratio, before, after) for pruner, ratio in (("none", 1.0), ("mp", 2.0))])
-    (row,) = front_page._origin(made).to_dict("records")
+    made = [
+        balanced("mnist", "none", 1, before, after),
+        balanced("mnist", "mp", 2, before, after * np.array([[1.2], [0.8]])),
+        balanced("mnist", "up", 4, before, before),
+        balanced("cifar10", "none", 1, before, before),
+        balanced("cifar10", "mp", 2, before, after).assign(accuracy_after=0.1),
+    ]
+    easier, other = (
+        front_page._origin(pd.concat(made)).set_index("data set").loc[["mnist", "cifar10"]].to_dict("records")
+    )
     # The half of the points nearest to the origin has a slope of 2, the others 1, in both networks.
-    assert row["none"] == row["t=2"] == "+1.00 (+1.00 to +1.00)"
+    assert easier["none"] == "+1.00 (+1.00 to +1.00)"
+    # Slopes near 2.4 and 1.6, together 2; far 1.2 and .8, together .88, as the squares are .08 and .32. Pseudo-values
+    # 4 - 1.6 and 4 - 2.4 less 1.76 - .8 and 1.76 - 1.2: 1.44 and 1.04; t(.975, 1 dof) = 12.706.
+    assert easier["t=2"] == "+1.24 (-1.30 to +3.78)"
+    assert "t=4" not in easier
     # Means .1, .3, -.1, -.3 become .2, .3, -.2, -.3; what a network has beside them stays.
-    assert (row["none, class means"], row["none, the rest"]) == ("1.10", "1.00")
+    assert (easier["none, class means"], easier["none, the rest"]) == ("1.10", "1.00")
+    assert (other["none"], other["t=2"]) == ("+0.00 (+0.00 to +0.00)", "at chance")
 
 
-def balanced(pruner, ratio, before, after):
+def balanced(dataset, pruner, ratio, before, after):
     """Networks of accuracy .5 with these recall balances."""
-    made = made_up_runs.runs("mnist", "lenet5", pruner, ratio, [1.0] * len(before), classes="ab")
+    made = made_up_runs.runs(dataset, "lenet5", pruner, ratio, [1.0] * len(before), classes="ab")
     recalls = {
         f"recall_{when}/{name}": 0.5 + 0.5 * of
         for when, balances in (("before", before), ("after", after))

@@ -22,10 +22,6 @@ def test_pace_is_of_each_data_set_and_model():
     assert pace.seconds([Step("dense", LENET)]) is None
 
 
-def test_what_is_not_trained_needs_no_pace():
-    assert Pace().seconds([Step("pruned", LENET, "a", "b", 0)]) == 0.0
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(None, "unknown"), (0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5900, "98 min"), (6060, "1 h 41 min")],

@@ -119,6 +119,13 @@ def known(store) -> recommend.Recommendation:
     return found
 
 
+def test_the_command_fine_tunes_as_the_runs_were():
+    run = {"pruner": "rp", "ratio": 4.0, "fine_tune_epochs": "5", "fine_tune_learning_rate": "0.01"}
+    assert recommend.command(run) == "prune --pruner rp --ratio 4 --fine-tune-epochs 5 --fine-tune-learning-rate 0.01"
+    as_pruned = run | {"fine_tune_epochs": "0", "fine_tune_learning_rate": np.nan}
+    assert recommend.command(as_pruned) == "prune --pruner rp --ratio 4 --fine-tune-epochs 0"
+
+
 def test_the_largest_ratio_that_is_reached_without_a_failure(known):
     assert known.verdict.startswith(
         "net on pets: prune with up at ratio 10 (prune --pruner up --ratio 10 --epsilon 0.0005). On validation images "

@@ -416,6 +416,25 @@ def test_what_an_earlier_study_could_not_send_is_sent_first(study, small, store_
     assert list(Path("unsent").iterdir()) == []
 
 
+def test_without_fine_tuning_the_images_predicted_count(tmp_path):
+    """Of 6,000 images 600 for validation, and 1,000 for testing."""
+    file = tmp_path / "study.yaml"
+    file.write_text("{pruners: [mp, gp], overrides: {fine_tune_epochs: 0}}")
+    made = plan.plan(grid.read(file), download=False).steps
+    assert [step.images for step in made if step.kind == "pruned"] == [1600, 1600]
+
+
+def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("{schedules: [one-shot, cubic], ratios: [2, 0.5], overrides: {fine_tune_epochs: 0}}")
+    with pytest.raises(StudyError) as error:
+        plan.plan(grid.read(file), download=False)
+    assert str(error.value).splitlines()[1:] == [
+        "  ratios[1]: 0.5 should be at least 1",
+        "  overrides.fine_tune_epochs: 0 leaves no fine-tuning, and gradual pruning is part of it",
+    ]
+
+
 def test_gradients_of_a_ramp_count_as_images(tmp_path):
     """Of 5,400 images, 15 epochs, a ramp over 8 steps; two batches of 128 where the gradient is of these alone."""
     file = tmp_path / "study.yaml"

@@ -372,6 +372,7 @@ def test_bad_options_are_usage_errors_in_one_line_before_any_run(tune, option, v
     [
         ({"schedule": "cubic"}, "--schedule: cubic: the search sets it with --tune-schedule"),
         ({"ramp": 0}, "--ramp: 0 is one shot"),
+        ({"fine_tune_epochs": 0}, "--fine-tune-epochs: 0 leaves no fine-tuning, and gradual pruning is part of it"),
         ({"fine_tune_epochs": 4, "ramp": 0.8}, "--ramp: 0.8 leaves no step behind the ramp"),
         ({"fine_tune_epochs": 4, "ramp_steps": 1000}, "--ramp-steps: 1000 is above 8, the batches of an epoch"),
     ],
