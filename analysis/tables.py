@@ -136,7 +136,7 @@ def recall_variance(runs: pd.DataFrame, *, of_balances: bool = False) -> pd.Data
     runs : DataFrame
         As `pull.runs` returns it, one setting of each cell.
     of_balances : bool
-        Of normalised recall balance, as the heading of the paper's Appendix F has it, and not of recall.
+        Of normalised recall balance, which print's values for Fashion-MNIST agree with, and not of recall.
     """
     _, before, after = recalls(runs)
     if of_balances:

@@ -261,13 +261,13 @@ class Search:
         trial.report(objectives.expected_accuracy(so_far, dense), step=len(so_far))
         return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
 
-    def tell(self, trial: Trial, measured: Measured, *, stopped: bool) -> dict[str, float]:
-        """End a trial; what it came to, as in a row of `trials`."""
+    def tell(self, trial: Trial, measured: Measured, *, stopped: bool) -> None:
+        """End a trial with what it came to."""
         values = objectives.values(measured)
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
         if stopped:
-            ended = self._study.tell(trial, state=TrialState.PRUNED)
-            return values | {"accuracy": ended.intermediate_values[len(measured)]}
+            self._study.tell(trial, state=TrialState.PRUNED)
+            return
         accuracy = values["accuracy"]
         # An undefined distortion is no better than any other.
         distortion = values["distortion"] if math.isfinite(values["distortion"]) else math.inf
@@ -276,7 +276,6 @@ class Search:
             trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
         told = {"accuracy": [accuracy], "alpha": [distortion], "both": [accuracy, distortion]}
         self._study.tell(trial, told[self.space.objective])
-        return values
 
     def trials(self) -> pd.DataFrame:
         """The trials that have ended, one row each.

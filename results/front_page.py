@@ -282,7 +282,7 @@ def _table_7(study: Path) -> pd.DataFrame:
 
 
 def _table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
-    """In the layout of print, of recall, as the text of its section has it, and of balance, as the heading has it."""
+    """In the layout of print, of recall and of normalised balance."""
     printed = published.table(11).set_index("Model")
     parts = []
     for what, of_balances in (("recall", False), ("balance", True)):
@@ -333,9 +333,11 @@ def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def _alpha_of_all(networks: pd.DataFrame) -> str:
-    slopes = networks["alpha"]
-    mean = methods.with_interval(slopes.mean(), *mean_interval(slopes), digits=2)
-    return ", ".join([mean, *_guessing(networks)])
+    return ", ".join([_mean(networks["alpha"]), *_guessing(networks)])
+
+
+def _mean(slopes: pd.Series) -> str:
+    return methods.with_interval(slopes.mean(), *mean_interval(slopes), digits=2)
 
 
 def _origin(runs: pd.DataFrame) -> pd.DataFrame:
@@ -345,14 +347,19 @@ def _origin(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for dataset, of_dataset in runs[runs[schema.PRUNER].isin(["mp", cells.CONTROL])].groupby(schema.DATASET):
-        networks = claims.measured(of_dataset.reset_index(drop=True))
-        row = {"data set": dataset}
-        for ratio, of_cell in networks.groupby(schema.RATIO):
-            bent = (of_cell["near"] - of_cell["far"]).dropna()
-            told = methods.with_interval(bent.mean(), *mean_interval(bent), digits=2)
-            row["none" if ratio == 1 else f"t={ratio:g}"] = "at chance" if of_cell["at_chance"].mean() > 0.5 else told
+        networks = claims.measured(of_dataset.reset_index(drop=True)).set_index(schema.SEED)
+        bends = {
+            "none" if ratio == 1 else f"t={ratio:g}": of_cell["near"] - of_cell["far"]
+            for ratio, of_cell in networks.groupby(schema.RATIO)
+            if of_cell["at_chance"].mean() <= 0.5
+        }
+        beyond = {name: bend - bends["none"] for name, bend in bends.items() if name != "none"}
         of_means, of_rest = _of_means_and_rest(of_dataset[of_dataset[schema.PRUNER].eq(cells.CONTROL)])
-        rows.append(row | {"none, class means": f"{of_means:.2f}", "none, the rest": f"{of_rest:.2f}"})
+        slopes = {"none, class means": f"{of_means:.2f}", "none, the rest": f"{of_rest:.2f}"}
+        rows += [
+            {"data set": dataset, "": what} | {name: _mean(of.dropna()) for name, of in told.items()} | more
+            for what, told, more in (("near minus far", bends, slopes), ("the same beyond none", beyond, {}))
+        ]
     return pd.DataFrame(rows).fillna("")
 
 

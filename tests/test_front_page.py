@@ -243,18 +243,19 @@ def test_the_line_at_the_origin_by_hand():
         balanced("cifar10", "none", 1, before, before),
         balanced("cifar10", "mp", 2, before, after).assign(accuracy_after=0.1),
     ]
-    easier, other = (
-        front_page._origin(pd.concat(made)).set_index("data set").loc[["mnist", "cifar10"]].to_dict("records")
-    )
+    rows = front_page._origin(pd.concat(made)).set_index(["data set", ""]).to_dict("index")
+    easier, other = (rows[name, "near minus far"] for name in ("mnist", "cifar10"))
     # The half of the points nearest to the origin has a slope of 2, the others 1, in both networks.
     assert easier["none"] == "+1.00 (+1.00 to +1.00)"
     # Slopes near 2.4 and 1.6, together 2; far 1.2 and .8, together .88, as the squares are .08 and .32. Pseudo-values
     # 4 - 1.6 and 4 - 2.4 less 1.76 - .8 and 1.76 - 1.2: 1.44 and 1.04; t(.975, 1 dof) = 12.706.
     assert easier["t=2"] == "+1.24 (-1.30 to +3.78)"
+    beyond = rows["mnist", "the same beyond none"]
+    assert (beyond["none"], beyond["t=2"]) == ("", "+0.24 (-2.30 to +2.78)")
     assert "t=4" not in easier
     # Means .1, .3, -.1, -.3 become .2, .3, -.2, -.3; what a network has beside them stays.
     assert (easier["none, class means"], easier["none, the rest"]) == ("1.10", "1.00")
-    assert (other["none"], other["t=2"]) == ("+0.00 (+0.00 to +0.00)", "at chance")
+    assert (other["none"], other["t=2"]) == ("+0.00 (+0.00 to +0.00)", "")  # where most guess there is no slope
 
 
 def balanced(dataset, pruner, ratio, before, after):
