@@ -233,6 +233,10 @@ def test_random_pruning_beside_print(tables):
     assert as_pruned["accuracy"] == "0.500"
 
 
+def test_the_line_at_the_origin_is_of_every_data_set_by_the_text(tables):
+    assert tables["origin"]["data set"].unique().tolist() == ["cifar10-jpeg", "fashion-mnist", "mnist"]
+
+
 def test_the_line_at_the_origin_by_hand():
     before = np.array([[0.1, 0.2, -0.1, -0.2], [0.1, 0.4, -0.1, -0.4]])
     after = np.where(np.abs(before) > 0.15, before, 2 * before)
