@@ -13,12 +13,12 @@ from analysis.intensification import alpha, mean_interval
 from analysis.tables import NOT_AVAILABLE, as_up, p_value, recall_variance, three_decimals
 
 PAGE = "README.md"
-_TEXT, _RELEASED, _RELEASED_MP = "lenet5", "lenet5-released", "lenet5-released-mp"
+_TEXT, _RELEASED, _RELEASED_WEIGHTS = "lenet5", "lenet5-released", "lenet5-released-weights"
 _RESNET, _AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
 # Its places: between these lines stands the table of the name.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
-# By the ratio that the released code's MP is asked for, that at which its UP is left about as many weights.
+# By the ratio that the released code's MP and GP are asked for, that at which its UP is left about as many weights.
 _UP_ASKED = {2.2: 4.0, 5.5: 10.0, 12.0: 20.0, 40.0: 50.0}
 
 
@@ -243,17 +243,23 @@ def _guessing(networks: pd.DataFrame) -> list[str]:
 
 
 def _at_equal_weights(results: Path) -> pd.DataFrame:
-    """UP of the released code, by the ratio it was asked for, against its MP that is left about as many weights."""
-    read, predictions = _runs_of(results, _RELEASED, _RELEASED_MP)
-    up, mp = (read[read[schema.PRUNER] == name] for name in ("up-signed", "mp"))
-    mp = mp.assign(**{schema.RATIO: mp[schema.RATIO].map(_UP_ASKED)}).dropna(subset=schema.RATIO)
-    runs = pd.concat([up[up[schema.RATIO].isin(_UP_ASKED.values())], mp], ignore_index=True)
+    """UP of the released code, by the ratio asked for, against its MP and GP that are left about as many weights."""
+    read, predictions = _runs_of(results, _RELEASED, _RELEASED_WEIGHTS)
+    up = read[read[schema.PRUNER].eq("up-signed") & read[schema.RATIO].isin(_UP_ASKED.values())]
+    asked = read.assign(**{schema.RATIO: read[schema.RATIO].map(_UP_ASKED)}).dropna(subset=schema.RATIO)
+    of_others = ((name, asked[asked[schema.PRUNER].eq(name)]) for name in ("mp", "gp"))
+    shown = pd.concat([_up_against(up, other, predictions).assign(minus=name) for name, other in of_others])
+    columns = [schema.DATASET, "minus", schema.RATIO, "one weight in", "n", *methods.TITLES.values()]
+    return shown[columns].rename(columns={schema.DATASET: "data set", schema.RATIO: "UP asked for"})
+
+
+def _up_against(up: pd.DataFrame, other: pd.DataFrame, predictions: cells.Predictions) -> pd.DataFrame:
+    # Pruners are compared with the one that goes by the name of MP.
+    runs = pd.concat([up, other.assign(**{schema.PRUNER: "mp"})], ignore_index=True)
     cell = [schema.DATASET, schema.RATIO]
     left = runs.groupby([*cell, schema.PRUNER])[schema.REALIZED_RATIO].mean().map("{:.1f}".format).unstack()
     left = (left["up-signed"] + " / " + left["mp"]).rename(index="{:g}".format, level=schema.RATIO)
-    shown = methods.shown(methods.compare(runs, predictions)).join(left.rename("one weight in"), on=cell)
-    shown = shown[[*cell, "one weight in", "n", *methods.TITLES.values()]]
-    return shown.rename(columns={schema.DATASET: "data set", schema.RATIO: "UP asked for"})
+    return methods.shown(methods.compare(runs, predictions)).join(left.rename("one weight in"), on=cell)
 
 
 def _compared(results: Path) -> pd.DataFrame:

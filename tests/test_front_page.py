@@ -61,8 +61,8 @@ def results(tmp_path_factory):
         (folder / name).mkdir()
     made_up_runs.export(folder / "lenet5-released", *released())
     rebuild.rebuild(folder / "lenet5-released", folder / "lenet5-released")
-    of_mp = made_up_runs.runs("mnist", "lenet5", "mp", 40, UP).assign(realized_ratio=34.8)
-    made_up_runs.export(folder / "lenet5-released-mp", of_mp)
+    at_40 = (made_up_runs.runs("mnist", "lenet5", name, 40, of) for name, of in (("mp", UP), ("gp", MP)))
+    made_up_runs.export(folder / "lenet5-released-weights", *(of.assign(realized_ratio=34.8) for of in at_40))
     epsilons = [
         made_up_runs.runs("mnist", "lenet5", "up", 10, of, epsilon=e) for of, e in ((UP, "0.0005"), (MP, "0.1"))
     ]
@@ -190,7 +190,9 @@ def test_where_most_guess_there_is_no_alpha():
 
 def test_equal_weights_by_hand(tables):
     # Alpha 1.1, 1.3, 1.5 minus 1.3, 1.4, 1.9: mean -.2333, standard deviation .15275, t(.975, 2 dof) = 4.302653.
-    (row,) = tables["equal weights"].to_dict("records")
+    row, of_gp = tables["equal weights"].to_dict("records")
+    # Of GP they are those of UP here.
+    assert (row["minus"], of_gp["minus"], of_gp["alpha"]) == ("mp", "gp", "+0.00")
     assert (row["data set"], row["UP asked for"], row["one weight in"]) == ("mnist", "50", "34.0 / 34.8")
     assert row["n"] == "3"
     assert row["alpha"] == "-0.23 (-0.61 to +0.15)"
