@@ -44,7 +44,7 @@ DIRECTIONS = {
     "both": [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
 }
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
-SPACE, MEASURED = "space", "measured"
+SPACE, MEASURED, STOPPED = "space", "measured", "stopped"
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -261,21 +261,27 @@ class Search:
         trial.report(objectives.expected_accuracy(so_far, dense), step=len(so_far))
         return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
 
-    def tell(self, trial: Trial, measured: Measured, *, stopped: bool) -> None:
-        """End a trial with what it came to."""
+    def note(self, trial: Trial, measured: Measured, *, stopped: bool) -> None:
+        """Keep what a trial came to, for `end`."""
         values = objectives.values(measured)
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
-        if stopped:
-            self._study.tell(trial, state=TrialState.PRUNED)
-            return
-        accuracy = values["accuracy"]
-        # An undefined distortion is no better than any other.
-        distortion = values["distortion"] if math.isfinite(values["distortion"]) else math.inf
-        if self.space.objective == "alpha":
+        trial.set_user_attr(STOPPED, bool(stopped))
+        if self.space.objective == "alpha" and not stopped:
             anchors = [other["accuracy"] for other in self._rows() if other["anchor"] and other["complete"]]
+            accuracy = values["accuracy"]
             trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
+
+    def end(self, number: int) -> None:
+        """End a trial with what was noted."""
+        noted = self._study.get_trials(deepcopy=False)[number].user_attrs
+        if noted[STOPPED]:
+            self._study.tell(number, state=TrialState.PRUNED)
+            return
+        accuracy, distortion = noted[MEASURED]["accuracy"], noted[MEASURED]["distortion"]
+        # An undefined distortion is no better than any other.
+        distortion = math.inf if distortion is None else distortion
         told = {"accuracy": [accuracy], "alpha": [distortion], "both": [accuracy, distortion]}
-        self._study.tell(trial, told[self.space.objective])
+        self._study.tell(number, told[self.space.objective])
 
     def trials(self) -> pd.DataFrame:
         """The trials that have ended, one row each.
@@ -318,7 +324,11 @@ class Search:
 
     def _end_dead(self) -> None:
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
-            if not self._is_alive(trial):
+            if self._is_alive(trial):
+                continue
+            if STOPPED in trial.user_attrs and self._store.find(self.trial_hash(trial.number)):
+                self.end(trial.number)
+            else:
                 log.warning("trial %d of %s was broken off, and is made again", trial.number, self.name)
                 self._study.tell(trial.number, state=TrialState.FAIL)
 

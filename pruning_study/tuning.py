@@ -197,6 +197,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
             after.append(networks[len(after)].trial(point))
             measured = _measured(networks, after)
             stopped = search.is_hopeless(trial, measured, dense)
+        search.note(trial, measured, stopped=stopped)
         values = objectives.values(measured)
         if stopped:
             values["accuracy"] = objectives.expected_accuracy(measured, dense)
@@ -205,8 +206,8 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
             run.metrics({name: values[key] for name, key in of_seed.items()}, step=place)
         run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
-    # Behind the run's end: where the process is killed in between, the trial is made again and none lacks its run.
-    search.tell(trial, measured, stopped=stopped)
+    # Behind the run's end: where the process is killed before, the trial is made again, so that none lacks its run.
+    search.end(trial.number)
 
 
 def _measured(networks: Sequence[Network], after: Sequence[Predictions]) -> Measured:

@@ -45,7 +45,8 @@ def made(search, total, points=1.0):
             if not trial:
                 return epsilons
             epsilons.append(search.point(trial).epsilon)
-            search.tell(trial, lost(points), stopped=False)
+            search.note(trial, lost(points), stopped=False)
+            search.end(trial.number)
 
 
 def test_the_anchors_come_first_and_count(store, request):
@@ -166,9 +167,12 @@ def test_two_processes_never_take_the_same_trial(store, request):
         assert first.running()
         with second.trial(2, late=False) as none:
             assert none is not None, "an anchor that is missing is made whatever the total"
-            second.tell(none, lost(1), stopped=False)
-        second.tell(two, lost(1), stopped=False)
-        first.tell(one, lost(1), stopped=False)
+            second.note(none, lost(1), stopped=False)
+            second.end(none.number)
+        second.note(two, lost(1), stopped=False)
+        second.end(two.number)
+        first.note(one, lost(1), stopped=False)
+        first.end(one.number)
     assert not first.running()
     with second.trial(3, late=False) as none:
         assert none is None
@@ -178,7 +182,8 @@ def test_when_it_is_late_only_anchors_begin(store, request):
     search = Search(store, request.node.name, space())
     for _ in range(3):
         with search.trial(9, late=True) as trial:
-            search.tell(trial, lost(1), stopped=False)
+            search.note(trial, lost(1), stopped=False)
+            search.end(trial.number)
     with search.trial(9, late=True) as none:
         assert none is None
 
@@ -210,6 +215,20 @@ def test_the_trial_of_a_killed_process_is_made_again(store, request, store_uri):
     assert search.trials()[["number", "anchor"]].to_numpy().tolist() == [[1, "MP"], [2, "GP"], [3, "lambda"]]
 
 
+def test_the_trial_of_a_process_that_was_killed_behind_its_run_counts(store, request):
+    search = Search(store, request.node.name, space())
+    for stopped in (False, True):
+        with search.trial(4, late=False) as trial:
+            search.note(trial, lost(2), stopped=stopped)
+            tags = {"config_hash": search.trial_hash(trial.number)}
+            store.client.set_terminated(store.client.create_run(store.experiment_id, tags=tags).info.run_id)
+    made(Search(store, request.node.name, space()), 4)
+    trials = search.trials()
+    assert trials["number"].tolist() == [0, 1, 2, 3]
+    assert trials["complete"].tolist() == [True, False, True, True]
+    assert trials["accuracy/0"].tolist() == pytest.approx(DENSE[0] - np.array([0.02, 0.02, 0.01, 0.01]))
+
+
 class TestHopeless:
     def judge(self, search, points):
         """Go through the seeds of a trial until it is stopped; whether it was, and after how many."""
@@ -218,7 +237,8 @@ class TestHopeless:
             while seeds < len(DENSE) and not stopped:
                 seeds += 1
                 stopped = search.is_hopeless(trial, lost(points, seeds), DENSE)
-            search.tell(trial, lost(points, seeds), stopped=stopped)
+            search.note(trial, lost(points, seeds), stopped=stopped)
+            search.end(trial.number)
         return stopped, seeds
 
     def test_below_the_median_of_the_whole_trials_after_the_first_seed(self, store, request):
