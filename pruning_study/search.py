@@ -261,8 +261,8 @@ class Search:
         trial.report(objectives.expected_accuracy(so_far, dense), step=len(so_far))
         return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
 
-    def note(self, trial: Trial, measured: Measured, *, stopped: bool) -> None:
-        """Keep what a trial came to, for `end`."""
+    def note(self, trial: Trial, measured: Measured, *, stopped: bool) -> dict[str, float]:
+        """Keep what a trial came to, for `end`; `objectives.values` of it."""
         values = objectives.values(measured)
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
         trial.set_user_attr(STOPPED, bool(stopped))
@@ -270,6 +270,7 @@ class Search:
             anchors = [other["accuracy"] for other in self._rows() if other["anchor"] and other["complete"]]
             accuracy = values["accuracy"]
             trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
+        return values
 
     def end(self, number: int) -> None:
         """End a trial with what was noted."""

@@ -197,8 +197,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
             after.append(networks[len(after)].trial(point))
             measured = _measured(networks, after)
             stopped = search.is_hopeless(trial, measured, dense)
-        search.note(trial, measured, stopped=stopped)
-        values = objectives.values(measured)
+        values = search.note(trial, measured, stopped=stopped)
         if stopped:
             values["accuracy"] = objectives.expected_accuracy(measured, dense)
         for place in range(len(after)):
