@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
-import mlflow
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -27,6 +26,7 @@ from analysis import (
     methods,
     methods_figures,
     pull,
+    resending,
     schema,
     tables,
     tuning_figures,
@@ -526,7 +526,7 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
     StudyError
         Where the store does not take them.
     """
-    client = mlflow.MlflowClient(tracking_uri)
+    client = resending.client(tracking_uri)
     try:
         run_id = os.environ.get("MLFLOW_RUN_ID")
         if not run_id:

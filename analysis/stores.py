@@ -29,7 +29,7 @@ from mlflow.utils.uri import is_local_uri
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis import schema, sqlite_columns
+from analysis import resending, schema, sqlite_columns
 from analysis.errors import StudyError, first_line
 
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
@@ -138,7 +138,7 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
         _probe_http(uri, shown)
     elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
         raise StudyError(f"{shown}: no such folder; check the tracking URI")
-    return _Api(mlflow.MlflowClient(uri))
+    return _Api(resending.client(uri))
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from mlflow import MlflowClient
 
-from analysis import schema
+from analysis import resending, schema
 from analysis.errors import StudyError, first_line
 from pruning_study import steps
 from pruning_study.config import PruneConfig
@@ -113,7 +112,7 @@ class Maker:
 
     def _made(self, step: Step) -> Dense | steps.Pruned:
         if self._store is None:
-            self._store = Store(MlflowClient(self._where[0]), *self._where, None)
+            self._store = Store(resending.client(self._where[0]), *self._where, None)
         setting = self._setting_of(step.config)
         if self._dense is None or self._dense.config_hash != step.dense_hash:
             self._dense = None

@@ -31,7 +31,7 @@ from mlflow.utils.uri import is_local_uri
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis import schema, stores
+from analysis import resending, schema, stores
 from analysis.errors import StudyError, first_line
 from analysis.stores import without_password
 from pruning_study import locks, scratch
@@ -69,7 +69,7 @@ def connect(experiment: str | None = None) -> "Store":
     uri = mlflow.get_tracking_uri()
     try:
         _reach(uri)
-        client = MlflowClient(uri)
+        client = resending.client(uri)
         job_run_id = os.environ.get("MLFLOW_RUN_ID")
         if job_run_id:
             return Store(client, uri, _experiment_of_job(client, uri, job_run_id, experiment), job_run_id)
@@ -91,7 +91,7 @@ def existing(experiment: str | None = None) -> "Store | None":
         return None
     with _one_line(uri):
         _reach(uri)
-        client = MlflowClient(uri)
+        client = resending.client(uri)
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
         found = client.get_experiment_by_name(name) if name else None
         experiment_id = found.experiment_id if found else os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
@@ -150,7 +150,8 @@ class Store:
             return contents | {folder: _names(folder) for folder in folders if folder not in contents}
 
     def _listed(self, folder: str) -> set[str]:
-        return {Path(item.path).name for item in list_artifacts(artifact_uri=folder, tracking_uri=self.uri)}
+        listed = resending.again_if_broken_off(list_artifacts)(artifact_uri=folder, tracking_uri=self.uri)
+        return {Path(item.path).name for item in listed}
 
     def _search(self, query: str, order_by: Sequence[str] = ()) -> Iterator[Run]:
         token = None
@@ -522,7 +523,7 @@ def send(folder: Path) -> str:
         raise StudyError(f"{folder}: no unsent run in it ({first_line(error)})") from error
     with _one_line(uri):
         _reach(uri)
-        client = MlflowClient(uri)
+        client = resending.client(uri)
         writer = Writer(client, uri, record["run_id"], folder / "artifacts")
         writer.tags(record["tags"])
         writer.restore([Metric(*values) for values in record["metrics"]])
@@ -571,7 +572,7 @@ def end_job(status: str, reason: str) -> None:
     try:
         uri = mlflow.get_tracking_uri()
         _reach(uri)
-        client = MlflowClient(uri)
+        client = resending.client(uri)
         run = client.get_run(os.environ["MLFLOW_RUN_ID"])
         if run.info.status == "RUNNING":
             client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
@@ -606,7 +607,7 @@ def checkpoint(run_id: str) -> Iterator[Path]:
         raise StudyError(f"{uri}: no such file; load_model reads the current tracking store")
     with _one_line(uri):
         _reach(uri)
-    client = MlflowClient(uri)
+    client = resending.client(uri)
     tags = _run(client, uri, run_id).data.tags
     if tags.get(schema.KIND) == schema.JOB:
         results = (tags.get(schema.PRUNED_RUN_IDS) or tags.get(schema.DENSE_RUN_ID) or "").split(",")

@@ -1,11 +1,14 @@
-"""A real MLflow server."""
+"""A real MLflow server, and one that dies in the midst of answers."""
 
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
@@ -41,3 +44,39 @@ def server(folder, port, backend=None):
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def breaking_off(port):
+    """Passes requests on to the server at a port; of each kind of call, half of the second answer goes missing.
+
+    Gives its own port and the counts of the calls of each kind.
+    """
+    asked = Counter()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            kind = (self.command, self.path.partition("?")[0].partition("/artifacts/")[0])
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            answer = requests.request(
+                self.command, f"http://127.0.0.1:{port}{self.path}", data=body, headers=dict(self.headers), timeout=60
+            )
+            asked[kind] += self.path.startswith("/api/")
+            content = answer.content[: len(answer.content) // 2] if asked[kind] == 2 else answer.content
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        threading.Thread(target=proxy.serve_forever).start()
+        try:
+            yield proxy.server_port, asked
+        finally:
+            proxy.shutdown()

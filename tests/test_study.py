@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
-from mlflow_server import free_port, server
+from mlflow_server import breaking_off, free_port, server
 from stored_runs import artifact, runs
 
+from analysis import pull
 from analysis.errors import StudyError
 from pruning_study import grid, plan, tracking
 from pruning_study.workers import Workers
@@ -331,6 +332,23 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, t
         assert runs(status="RUNNING") == []
         for run in [*runs("dense"), *runs("pruned")]:
             assert len(MlflowClient().list_artifacts(run.info.run_id)) == 7
+
+
+def test_answers_that_break_off_cost_nothing(study, small, tmp_path, monkeypatch):
+    port = free_port()
+    with server(tmp_path, port), breaking_off(port) as (broken, asked):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")
+        study(small, "--workers", 2)
+        assert "6 runs: 6 found, 0 to make" in study(small)
+        made = [run.info.run_id for run in [*runs("dense"), *runs("pruned")]]
+        assert list(pull.predictions(made)) == made
+        broken_off = {f"{verb} {path.rpartition('/')[2]}" for (verb, path), times in asked.items() if times > 1}
+        assert broken_off >= {"POST create", "POST log-batch", "POST log-inputs", "POST update", "POST search"}
+        assert broken_off >= {"GET artifacts", "GET mlflow-artifacts", "PUT mlflow-artifacts"}
+        assert len(numbers()) == sum(counts()) == 6
+        assert runs(status="RUNNING") == []
+        assert len(runs(status="KILLED")) == 1  # made by the request whose answer broke off
+        assert all(len(MlflowClient().list_artifacts(run_id)) == 7 for run_id in made)
 
 
 def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, store_uri):
