@@ -2,6 +2,7 @@
 
 import shutil
 
+import experiments
 import front_page
 import made_up_runs
 import numpy as np
@@ -185,7 +186,7 @@ def test_the_released_code_beside_the_text(tables):
 
 def test_where_most_guess_there_is_no_alpha():
     networks = pd.DataFrame({"alpha": [1.0, 2.0, 4.0], "at_chance": [True, True, False]})
-    assert front_page._alpha(networks) == "2 guess"
+    assert experiments._alpha(networks) == "2 guess"
 
 
 def test_equal_weights_by_hand(tables):
@@ -249,7 +250,7 @@ def test_the_line_at_the_origin_by_hand():
         balanced("cifar10", "none", 1, before, before),
         balanced("cifar10", "mp", 2, before, after).assign(accuracy_after=0.1),
     ]
-    rows = front_page._origin(pd.concat(made)).set_index(["data set", ""]).to_dict("index")
+    rows = experiments.origin(pd.concat(made)).set_index(["data set", ""]).to_dict("index")
     easier, other = (rows[name, "near minus far"] for name in ("mnist", "cifar10"))
     # The half of the points nearest to the origin has a slope of 2, the others 1, in both networks.
     assert easier["none"] == "+1.00 (+1.00 to +1.00)"

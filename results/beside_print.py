@@ -1,0 +1,54 @@
+"""Tables of the paper with ours in their cells."""
+
+from pathlib import Path
+
+import folders
+import pandas as pd
+
+from analysis import published
+from analysis.tables import NOT_AVAILABLE, recall_variance
+
+
+def in_layout(results: Path, number: int) -> pd.DataFrame:
+    """A table in the layout of print, its cells `printed / by the paper's text / by its released code`."""
+    text, released = (
+        folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)
+    )
+    compared = text[text["table"].eq(str(number))].merge(
+        released, on=["table", "row", "column"], how="left", suffixes=("", "_released")
+    )
+    told = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
+    wide = compared.assign(told=told).pivot(index="row", columns="column", values="told")
+    wide = wide.reindex(index=compared["row"].unique(), columns=compared["column"].unique())
+    return wide.fillna("").rename_axis(index="printed / text / released", columns=None).reset_index()
+
+
+def table_7(results: Path) -> pd.DataFrame:
+    """Those columns of Table 7 that both have, of LeNet5 on all three data sets, its cells `printed / ours`."""
+    ours = folders.table(results, folders.TEXT, "table_07.csv", dtype=str, na_values=[]).set_index("Datasets")
+    ours = ours.rename(index=lambda row: row.replace("cifar10-jpeg", published.original("cifar10-jpeg")))
+    printed = published.table(7).set_index("Datasets").reindex(ours.index)
+    shared = [column for column in ours if column in printed]
+    return (
+        (printed[shared] + " / " + ours[shared])
+        .rename_axis(index="printed / ours (CIFAR-10: cifar10-jpeg)")
+        .reset_index()
+    )
+
+
+def table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
+    """Table 11 in the layout of print, of recall and of normalised balance."""
+    printed = published.table(11).set_index("Model")
+    parts = []
+    for what, of_balances in (("recall", False), ("balance", True)):
+        ours, as_released = (
+            recall_variance(runs, of_balances=of_balances).set_index("Model") for runs in (text, released)
+        )
+        shared = {
+            "index": printed.index.intersection(ours.index),
+            "columns": printed.columns.intersection(ours.columns),
+        }
+        as_released = as_released.reindex(**shared, fill_value=NOT_AVAILABLE)
+        told = printed.reindex(**shared) + " / " + ours.reindex(**shared) + " / " + as_released
+        parts.append(told.rename(f"{{}}, {what}".format))
+    return pd.concat(parts).rename_axis("printed / text / released").reset_index()
