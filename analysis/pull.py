@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
-from analysis import archives, resending, schema
+from analysis import archives, schema
 from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
 from analysis.errors import StudyError
+from analysis.resending import download_artifacts, list_artifacts
 from analysis.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 
 _PARAM, _METRIC = "params.", "metrics."
@@ -458,11 +458,10 @@ def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) 
     if is_local_uri(folder, is_tracking_or_registry_uri=False):
         path = Path(local_file_uri_to_path(folder)) / name
         return path if path.is_file() else None
-    logged = resending.again_if_broken_off(list_artifacts)(artifact_uri=folder, tracking_uri=tracking_uri)
+    logged = list_artifacts(artifact_uri=folder, tracking_uri=tracking_uri)
     if name not in [Path(file.path).name for file in logged]:
         return None
-    download = resending.again_if_broken_off(download_artifacts)
-    return Path(download(artifact_uri=f"{folder}/{name}", dst_path=downloads, tracking_uri=tracking_uri))
+    return Path(download_artifacts(artifact_uri=f"{folder}/{name}", dst_path=downloads, tracking_uri=tracking_uri))
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:

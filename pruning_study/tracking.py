@@ -19,7 +19,6 @@ import mlflow
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.artifacts import list_artifacts
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -33,6 +32,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import resending, schema, stores
 from analysis.errors import StudyError, first_line
+from analysis.resending import list_artifacts
 from analysis.stores import without_password
 from pruning_study import locks, scratch
 from pruning_study.interrupts import uninterrupted
@@ -150,8 +150,7 @@ class Store:
             return contents | {folder: _names(folder) for folder in folders if folder not in contents}
 
     def _listed(self, folder: str) -> set[str]:
-        listed = resending.again_if_broken_off(list_artifacts)(artifact_uri=folder, tracking_uri=self.uri)
-        return {Path(item.path).name for item in listed}
+        return {Path(item.path).name for item in list_artifacts(artifact_uri=folder, tracking_uri=self.uri)}
 
     def _search(self, query: str, order_by: Sequence[str] = ()) -> Iterator[Run]:
         token = None
@@ -335,8 +334,7 @@ class Store:
         with self._resumed(run_id) as writer:
             with _one_line(self.uri):
                 self.client.update_run(run_id, "RUNNING")
-                if schema.ERROR in self.client.get_run(run_id).data.tags:
-                    self.client.delete_tag(run_id, schema.ERROR)
+                _forget_error(self.client, run_id)
             yield writer
 
     @contextmanager
@@ -528,8 +526,7 @@ def send(folder: Path) -> str:
         writer.tags(record["tags"])
         writer.restore([Metric(*values) for values in record["metrics"]])
         writer.send()
-        if schema.ERROR in client.get_run(record["run_id"]).data.tags:
-            client.delete_tag(record["run_id"], schema.ERROR)
+        _forget_error(client, record["run_id"])
         if record["job_run_id"]:
             job = client.get_run(record["job_run_id"])
             with Store(client, uri, job.info.experiment_id, None)._dead(job) as dead:
@@ -635,6 +632,18 @@ def _one_line(uri: str) -> Iterator[None]:
         yield
     except STORE_ERRORS as error:
         raise StudyError(f"{without_password(uri)}: {first_line(error)}") from error
+
+
+def _forget_error(client: MlflowClient, run_id: str) -> None:
+    def there() -> bool:
+        return schema.ERROR in client.get_run(run_id).data.tags
+
+    if there():
+        try:
+            client.delete_tag(run_id, schema.ERROR)
+        except MlflowException:  # a first request, whose answer broke off, may have deleted it
+            if there():
+                raise
 
 
 def _run(client: MlflowClient, uri: str, run_id: str) -> Run:

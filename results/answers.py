@@ -1,4 +1,4 @@
-"""The answers to the questions of README.md, and what pruning costs the classes."""
+"""The answers to the questions of README.md: five, UP ratio by ratio, and which classes pay."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,8 +126,8 @@ def classes(runs: pd.DataFrame) -> pd.DataFrame:
         recall = pd.DataFrame(100 * recalls, networks, names).dropna(axis=1, how="all")
         for pruner, ratio in networks.droplevel(schema.SEED).unique():
             if pruner in ("mp", "gp", "up") and ratio in (10, 20):
-                lost, classes = (of.loc[pruner, ratio] - of.loc[cells.CONTROL, 1.0] for of in (accuracy, recall))
-                told[*place, pruner, f"t={ratio:g}"] = f"{lost.mean():+.1f}; {_most_lost(classes)}"
+                lost, changes = (of.loc[pruner, ratio] - of.loc[cells.CONTROL, 1.0] for of in (accuracy, recall))
+                told[*place, pruner, f"t={ratio:g}"] = f"{lost.mean():+.1f}; {_most_lost(changes)}"
     wide = pd.Series(told).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
     return wide.reset_index()
 

@@ -9,7 +9,7 @@ from analysis import published
 from analysis.tables import NOT_AVAILABLE, recall_variance
 
 
-def in_layout(results: Path, number: int) -> pd.DataFrame:
+def table(results: Path, number: int) -> pd.DataFrame:
     """A table in the layout of print, its cells `printed / by the paper's text / by its released code`."""
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)

@@ -71,7 +71,7 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
         "classes": answers.classes(pd.concat([lenet5, resnet], ignore_index=True)),
         "released": experiments.beside_released(results),
         "equal weights": experiments.at_equal_weights(results),
-        **{f"table {number}": beside_print.in_layout(results, number) for number in (3, 10)},
+        **{f"table {number}": beside_print.table(results, number) for number in (3, 10)},
         "table 7": beside_print.table_7(results),
         "table 11": beside_print.table_11(lenet5, released),
         "claims": claims.shown(said),

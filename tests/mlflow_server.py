@@ -1,4 +1,4 @@
-"""A real MLflow server, and one that dies in the midst of answers."""
+"""A real MLflow server, and a way to it on which answers break off."""
 
 import os
 import socket
@@ -48,11 +48,11 @@ def server(folder, port, backend=None):
 
 @contextmanager
 def breaking_off(port):
-    """Passes requests on to the server at a port; of each kind of call, half of the second answer goes missing.
+    """Passes requests on to the server at a port; of each kind of request half of the second answer goes missing.
 
-    Gives its own port and the counts of the calls of each kind.
+    Gives its own port, and how often each kind was asked: a method and a path, that of artifacts without their names.
     """
-    asked = Counter()
+    asked, counting = Counter(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self):
@@ -61,13 +61,14 @@ def breaking_off(port):
             answer = requests.request(
                 self.command, f"http://127.0.0.1:{port}{self.path}", data=body, headers=dict(self.headers), timeout=60
             )
-            asked[kind] += self.path.startswith("/api/")
-            content = answer.content[: len(answer.content) // 2] if asked[kind] == 2 else answer.content
+            with counting:
+                asked[kind] += 1
+                end = len(answer.content) // (2 if asked[kind] == 2 else 1)
             self.send_response(answer.status_code)
             self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()
-            self.wfile.write(content)
+            self.wfile.write(answer.content[:end])
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 

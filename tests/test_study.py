@@ -334,7 +334,7 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, t
             assert len(MlflowClient().list_artifacts(run.info.run_id)) == 7
 
 
-def test_answers_that_break_off_cost_nothing(study, small, tmp_path, monkeypatch):
+def test_answers_that_break_off_lose_nothing(study, small, tmp_path, monkeypatch):
     port = free_port()
     with server(tmp_path, port), breaking_off(port) as (broken, asked):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")

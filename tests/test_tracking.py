@@ -14,7 +14,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
-from mlflow_server import free_port, server
+from mlflow_server import breaking_off, free_port, server
 from postgres_server import postgres
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
@@ -279,6 +279,20 @@ class TestServer:
             assert store.missing(run.run_id, ["a.txt"]) == []
             assert store.get(job.run_id).info.status == "FAILED"
         assert not kept.exists()
+
+    def test_whose_answer_breaks_off_has_deleted_the_tag_all_the_same(self, store_uri, monkeypatch, tmp_path):
+        port = free_port()
+        with server(tmp_path, port), breaking_off(port) as (broken, asked):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")
+            store = tracking.connect()
+            experiment = store.experiment_id
+            made = [store.client.create_run(experiment, tags={"error": "died"}).info.run_id for _ in range(2)]
+            for run_id in made:
+                with store.again(run_id):
+                    pass
+            assert asked["POST", "/api/2.0/mlflow/runs/delete-tag"] == 3
+            for run in map(store.get, made):
+                assert (run.info.status, "error" in run.data.tags) == ("FINISHED", False)
 
     def test_kept_runs_that_cannot_be_sent_stop_nothing(self, store_uri, tmp_path, caplog):
         for name, content in (("half", "{"), ("gone", {"run_id": "0" * 32})):
