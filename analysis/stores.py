@@ -31,7 +31,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import resending, schema, sqlite_columns
 from analysis.errors import StudyError, first_line
-from analysis.resending import again_if_broken_off
 
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
 FINISHED = "FINISHED"
@@ -180,7 +179,7 @@ def _lacking(shown: str, error: ModuleNotFoundError) -> StudyError:
 
 def _probe_http(uri: str, shown: str) -> None:
     try:
-        answer = again_if_broken_off(http_request)(
+        answer = resending.again_if_broken_off(http_request)(
             get_default_host_creds(uri),
             "/health",
             "GET",

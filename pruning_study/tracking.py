@@ -32,7 +32,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis import resending, schema, stores
 from analysis.errors import StudyError, first_line
-from analysis.resending import list_artifacts
 from analysis.stores import without_password
 from pruning_study import locks, scratch
 from pruning_study.interrupts import uninterrupted
@@ -150,7 +149,8 @@ class Store:
             return contents | {folder: _names(folder) for folder in folders if folder not in contents}
 
     def _listed(self, folder: str) -> set[str]:
-        return {Path(item.path).name for item in list_artifacts(artifact_uri=folder, tracking_uri=self.uri)}
+        listed = resending.list_artifacts(artifact_uri=folder, tracking_uri=self.uri)
+        return {Path(item.path).name for item in listed}
 
     def _search(self, query: str, order_by: Sequence[str] = ()) -> Iterator[Run]:
         token = None

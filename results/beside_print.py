@@ -9,14 +9,17 @@ from analysis import published
 from analysis.tables import NOT_AVAILABLE, recall_variance
 
 
-def table(results: Path, number: int) -> pd.DataFrame:
-    """A table in the layout of print, its cells `printed / by the paper's text / by its released code`."""
+def compared(results: Path) -> pd.DataFrame:
+    """Every cell of the paper's tables that ours has by the text, and by the released code where that has it."""
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)
     )
-    compared = text[text["table"].eq(str(number))].merge(
-        released, on=["table", "row", "column"], how="left", suffixes=("", "_released")
-    )
+    return text.merge(released, on=["table", "row", "column"], how="left", suffixes=("", "_released"))
+
+
+def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:
+    """A table in the layout of print, its cells `printed / by the paper's text / by its released code`."""
+    compared = compared[compared["table"].eq(str(number))]
     told = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
     wide = compared.assign(told=told).pivot(index="row", columns="column", values="told")
     wide = wide.reindex(index=compared["row"].unique(), columns=compared["column"].unique())

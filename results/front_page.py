@@ -65,13 +65,14 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
     )
     said = pd.concat([of_lenet5, of_resnet], ignore_index=True)
     of_released["place"] += ", released"
+    compared = beside_print.compared(results)
     return {
         "answers": answers.of_questions(results, lenet5, predictions),
         "up": answers.up_minus_others(pd.concat([said, of_released], ignore_index=True)),
         "classes": answers.classes(pd.concat([lenet5, resnet], ignore_index=True)),
         "released": experiments.beside_released(results),
         "equal weights": experiments.at_equal_weights(results),
-        **{f"table {number}": beside_print.table(results, number) for number in (3, 10)},
+        **{f"table {number}": beside_print.table(compared, number) for number in (3, 10)},
         "table 7": beside_print.table_7(results),
         "table 11": beside_print.table_11(lenet5, released),
         "claims": claims.shown(said),

@@ -243,6 +243,11 @@ class TestPrune:
         assert pruned.data.metrics["realized_ratio"] == pytest.approx(4, abs=1e-3)
         assert "fine-tuned" not in pruned.data.tags["mlflow.note.content"]
 
+    def test_a_ramp_of_0_is_one_shot_and_takes_no_fine_tuning(self, prune):
+        prune("--schedule", "cubic", "--ramp", 0, "--fine-tune-epochs", 0)
+        (pruned,) = runs("pruned")
+        assert (pruned.data.params["schedule"], pruned.data.params["fine_tune_epochs"]) == ("one-shot", "0")
+
     def test_none_without_fine_tuning_is_the_dense_network(self, prune):
         prune("--pruner", "none", "--fine-tune-epochs", 0)
         (dense,), (pruned,) = runs("dense"), runs("pruned")

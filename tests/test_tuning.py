@@ -381,3 +381,9 @@ def test_what_a_search_of_schedules_does_not_take(tune, options, message):
     output = tune(code=2, tune_schedule="true", n_trials=6, **options)
     assert message in output.replace("'", "").replace("Invalid value for ", "")
     assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
+
+
+def test_a_search_with_a_teacher_takes_an_epoch_of_fine_tuning(tune):
+    output = tune(code=2, distill=0.5, fine_tune_epochs=0)
+    assert "0 leaves no fine-tuning, and distillation is part of it" in output
+    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
