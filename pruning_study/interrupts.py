@@ -1,12 +1,15 @@
 """Signals that end a call, and when they count."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SECONDS_OF_A_FINALIZER = 0.01
 
 
 def interrupt_once() -> None:
@@ -14,6 +17,7 @@ def interrupt_once() -> None:
 
     What the caller has had ignored stays ignored, as `nohup` does with SIGHUP.
     """
+    sys.unraisablehook = _send_again
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -23,7 +27,17 @@ def _interrupt(signum: int, frame: object) -> None:
     # `mlflow run` passes Ctrl-C on as a second signal, which must not break off the tidying up.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(signum)
+
+
+def _send_again(lost: Any) -> None:
+    """Send a signal again whose KeyboardInterrupt came while Python ran a finalizer, which cannot raise."""
+    if isinstance(lost.exc_value, KeyboardInterrupt) and lost.exc_value.args:
+        (signum,) = lost.exc_value.args
+        signal.signal(signum, _interrupt)
+        threading.Timer(SECONDS_OF_A_FINALIZER, os.kill, (os.getpid(), signum)).start()
+    else:
+        sys.__unraisablehook__(lost)
 
 
 @contextmanager

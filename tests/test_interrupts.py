@@ -3,12 +3,25 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+from pruning_study.interrupts import SIGNALS
+
 CODE = """
 import time
 from pruning_study.interrupts import interrupt_once
+
+class Finalized:
+    def __del__(self):
+        ready()
+
+def ready():
+    print("ready", flush=True)
+    time.sleep(0.5)
+
 interrupt_once()
-print("ready", flush=True)
 try:
+    {when}
     time.sleep(1)
     print("undisturbed")
 except KeyboardInterrupt:
@@ -16,17 +29,25 @@ except KeyboardInterrupt:
 """
 
 
-def told(number, *, before=()):
-    process = subprocess.Popen([*before, sys.executable, "-c", CODE], stdout=subprocess.PIPE, text=True)
+def told(number, *, before=(), when="ready()"):
+    command = [*before, sys.executable, "-c", CODE.format(when=when)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)
     process.send_signal(number)
     return process.communicate(timeout=20)[0].strip()
 
 
-def test_each_signal_interrupts():
-    assert [told(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == ["interrupted"] * 3
+@pytest.mark.parametrize("number", SIGNALS)
+def test_each_signal_interrupts(number):
+    assert told(number) == "interrupted"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_one_that_comes_while_an_object_is_finalized_is_not_lost(number):
+    assert told(number, when="Finalized()") == "interrupted"
 
 
 def test_nohup_is_respected():
     assert told(signal.SIGHUP, before=("nohup",)) == "undisturbed"
+    assert told(signal.SIGHUP, before=("nohup",), when="Finalized()") == "undisturbed"
