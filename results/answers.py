@@ -30,14 +30,16 @@ def of_questions(results: Path, runs: pd.DataFrame, predictions: cells.Predictio
 
 
 def _answers(results: Path, runs: pd.DataFrame, predictions: cells.Predictions) -> Iterator[dict[str, str]]:
-    lenet5, epsilons, gradual = (
-        folders.table(results, name, "methods.csv") for name in (folders.TEXT, "lenet5-up", "gradual")
+    lenet5, epsilons, again, gradual = (
+        folders.table(results, name, "methods.csv")
+        for name in (folders.TEXT, "lenet5-up", "lenet5-up-confirmation", "gradual")
     )
     planned = lenet5[lenet5["primary"]]
     yield from _differences("1", planned[planned["baseline"] == "mp"])
     yield from _differences("2", planned[planned["baseline"] == "none"])
     yield from _of_test_sets(runs, predictions)
     yield from _differences("4", epsilons[epsilons["primary"]])
+    yield from _differences("4, again", again[again["primary"]])
     against_mp = gradual["baseline"].eq("mp") & gradual["outcome"].eq(methods.ALPHA_NEW)
     yield from _differences("5", gradual[against_mp & gradual["ratio"].eq(20) & gradual["dataset"].eq("fashion-mnist")])
 

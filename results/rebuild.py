@@ -13,13 +13,15 @@ RESULTS = Path(__file__).parent
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
 # makes those.
 KEPT = {".csv", ".md", ".png"}
+TUNED = tuple(methods.Primary("up", "up", 10.0, (of,)) for of in (methods.ACCURACY, methods.ALPHA_NEW))
 # The primary comparisons that README.md names, by study; else that of gradual/README.md.
 PRIMARIES = {
     "lenet5": (
         methods.Primary("up", "mp", 10.0, (methods.ALPHA,)),
         methods.Primary("mp", "none", 2.0, (methods.ALPHA,)),
     ),
-    "lenet5-up": tuple(methods.Primary("up", "up", 10.0, (of,)) for of in (methods.ACCURACY, methods.ALPHA_NEW)),
+    "lenet5-up": TUNED,
+    "lenet5-up-confirmation": TUNED,
 }
 OF_SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis import published
+from analysis import published, tuning_results
 from pruning_study import grid
 
 STUDIES = Path(__file__).parent.parent / "studies"
+RESULTS = STUDIES.parent / "results"
 NAMES = ["model-complexity", "dataset-complexity", "pruning-algorithm", "tradeoff"]
 RATIOS = {2, 4, 10, 20, 50}
 CONTROL = "none"
@@ -102,6 +103,18 @@ def test_lenet5_has_the_ratios_of_the_tables_and_of_figure_13_on_three_data_sets
         for pruner in ("MP", "UP", "GP", "RP")
         for ratio in (*RATIOS, 6, 8)
     }
+
+
+def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_networks():
+    found = grid.read(STUDIES / "lenet5-up-confirmation.yaml")
+    found.check()
+    asked = {}
+    for config in (cell.config for cell in found.cells):
+        asked.setdefault((config.dataset, config.epsilon), []).append(config.seed)
+    assert all(sorted(seeds) == list(range(30, 60)) for seeds in asked.values())
+    for dataset in ("fashion-mnist", "mnist"):
+        (search,) = tuning_results.read([RESULTS / "lenet5-up" / "frames" / dataset])
+        assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}
 
 
 def test_the_quick_one_needs_no_data():
