@@ -65,7 +65,7 @@ def results(tmp_path_factory):
     at_40 = (made_up_runs.runs("mnist", "lenet5", name, 40, of) for name, of in (("mp", UP), ("gp", MP)))
     made_up_runs.export(folder / "lenet5-released-weights", *(of.assign(realized_ratio=34.8) for of in at_40))
     for name, gained in (("lenet5-up", 0), ("lenet5-up-confirmation", np.array([0.01, 0.02, 0.03]))):
-        taken, tuned = (made_up_runs.runs("mnist", "lenet5", "up", 10, UP, epsilon=value) for value in ("0.0005", "0.1"))
+        taken, tuned = (made_up_runs.runs("mnist", "lenet5", "up", 10, UP, epsilon=e) for e in ("0.0005", "0.1"))
         tuned["accuracy_after"] += gained
         compared = methods.compare(made_up_runs.study(taken, tuned), primaries=rebuild.PRIMARIES[name])
         compared.to_csv(folder / name / "methods.csv", na_rep="n/a")
