@@ -45,6 +45,9 @@ _MOST_TRADEOFFS = 4
 _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
 _LONGEST_NAME = 28
+_PANEL_MARGIN = 0.9  # inches
+_LETTER_WIDTH = 0.06  # inches, in a legend
+_LETTERS_OF_A_LINE = 8  # that a legend's line, and the space beside it, are as wide as
 
 
 def figures(
@@ -616,11 +619,18 @@ def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: fl
     lower.xaxis.set_minor_locator(NullLocator())
     lower.set_xlabel("pruning ratio")
     legend = upper.legend(
-        title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if title else 3, fontsize=8, frameon=False
+        title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=_legend_columns(upper), fontsize=8, frameon=False
     )
     legend.set_alignment("left")
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
+
+
+def _legend_columns(axes: Axes) -> int:
+    """As many as are no wider than the panel; a wider legend would push the panels apart."""
+    width = axes.figure.get_figwidth() / axes.get_gridspec().ncols - _PANEL_MARGIN
+    longest = max(map(len, axes.get_legend_handles_labels()[1]))
+    return max(1, int(width / ((longest + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
 
 
 def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: float) -> None:

@@ -374,6 +374,20 @@ def test_a_pruners_name_is_never_read_as_a_formula():
     FigureCanvasAgg(figure).draw()
 
 
+def test_the_legend_of_the_tradeoff_is_no_wider_than_its_panel():
+    for datasets in (("mnist",), ("mnist", "fashion-mnist"), ("mnist", "fashion-mnist", "cifar10")):
+        cells = [
+            networks([1.0, 1.1], dataset=dataset, pruner=pruner).assign(epsilon=epsilon)
+            for dataset in datasets
+            for pruner in ("up", "up-signed")
+            for epsilon in ("0.0005", "0.07158707475562237")
+        ]
+        figure = figures.tradeoff(pd.concat(cells), ["epsilon"])
+        FigureCanvasAgg(figure).draw()
+        for upper in figure.axes[: len(datasets)]:
+            assert upper.get_legend().get_window_extent().width < 1.02 * upper.get_window_extent().width
+
+
 def test_the_tradeoff_has_the_papers_ratios_where_all_are_there():
     ratios = (2.0, 4.0, 6.0, 8.0, 10.0, 20.0)
     alphas = pd.concat([networks([1.0, 1.1], ratio=ratio) for ratio in ratios])
