@@ -8,7 +8,7 @@ them would take more than eight panels, those of `cells.main_setting` are drawn,
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -44,14 +44,19 @@ _MOST_PANELS = 8
 _MOST_TRADEOFFS = 4
 _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
+_OWN_SCALE = "Own scale: most networks are at chance, or random pruning, which would hide the others."
 _LONGEST_NAME = 28
-_PANEL_MARGIN = 0.9  # inches
+_AXIS_WIDTH = 0.9  # inches
 _LETTER_WIDTH = 0.06  # inches, in a legend
 _LETTERS_OF_A_LINE = 8  # that a legend's line, and the space beside it, are as wide as
 
 
 def figures(
-    alphas: pd.DataFrame, cells: pd.DataFrame, runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
+    alphas: pd.DataFrame,
+    cells: pd.DataFrame,
+    runs: pd.DataFrame,
+    ratios: Mapping[str, float],
+    settings: Sequence[str] = (),
 ) -> dict[str, Figure]:
     """All figures that have something to show.
 
@@ -59,18 +64,25 @@ def figures(
     ----------
     alphas, cells, runs, settings
         As for the single figures.
-    ratio : float
-        Of the per-class picture.
+    ratios : mapping of str to float
+        Of the per-class picture of each data set.
 
     Returns
     -------
     dict, file name without ending -> Figure
-        Some of figure_01 ... figure_13 and recall_change, in this order.
+        Some of figure_01 ... figure_13 and recall_change, in this order, the last of every data set: recall_change,
+        recall_change_2, ...
     """
     drawn = {f"figure_{1 + i:02}": boxplots(alphas, cells, by, settings) for i, by in enumerate(GROUPINGS)}
     drawn |= {f"figure_{5 + i:02}": scatter_matrix(runs, by, settings) for i, by in enumerate(GROUPINGS)}
     drawn |= {f"figure_{9 + i:02}": intervals(cells, by, settings) for i, by in enumerate(GROUPINGS)}
-    drawn |= {"figure_13": tradeoff(alphas, settings), "recall_change": recall_change(runs, ratio, settings)}
+    drawn |= {"figure_13": tradeoff(alphas, settings)}
+    changes = [
+        figure
+        for dataset, of_dataset in _by_dataset(runs)
+        if dataset in ratios and (figure := recall_change(of_dataset, ratios[dataset], settings))
+    ]
+    drawn |= {f"recall_change_{i}" if i > 1 else "recall_change": figure for i, figure in enumerate(changes, start=1)}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
@@ -215,7 +227,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     accuracy and on alpha 1. Random pruning, whose scale would hide the others, is drawn where it is alone.
     """
     cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
-    of_datasets = [rows for _, rows in sorted(cells.groupby(schema.DATASET), key=lambda group: rank(str(group[0])))]
+    of_datasets = [rows for _, rows in _by_dataset(cells)]
     if len(of_datasets) > _MOST_TRADEOFFS:
         of_datasets = [_usual(cells, schema.DATASET, DATASET)]
     shown = [_without_random(rows) for rows in of_datasets]
@@ -230,9 +242,10 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     several = f", {_SEVERAL}" if named != [*columns] else ""
     titles = named if len(named) > 1 else [""]
     guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns.values(), strict=True)]
+    width = 8.5 if len(columns) == 1 else 5.5
     figure, grid = page(
         (2, len(columns)),
-        (8.5 if len(columns) == 1 else 5.5 * len(columns), 8.5),
+        (width * len(columns), 8.5),
         f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
         "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
@@ -241,7 +254,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         sharex="col",
     )
     for column, title, (lines, dense) in zip(grid.T, titles, columns.values(), strict=True):
-        _draw_tradeoff(column, lines, dense, title)
+        _draw_tradeoff(column, lines, dense, title, width)
     return figure
 
 
@@ -251,7 +264,7 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
     Parameters
     ----------
     runs : DataFrame
-        As for `scatter_matrix`.
+        As for `scatter_matrix`, of one data set.
     ratio : float
         The control `none` stands beside it.
     settings : sequence of str
@@ -259,7 +272,8 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
     Returns
     -------
     Figure ; None where nothing was pruned at this ratio. Bars are t-based 95 % intervals over seeds. Of more
-    than a hundred classes only the hundred that lost most are drawn.
+    than a hundred classes only the hundred that lost most are drawn. What would hide the others, pruners most of whose
+    networks are at chance and random pruning beside others, has a scale of its own and no say in the order.
     """
     control = runs[schema.PRUNER] == CONTROL
     cells, runs = _cells(runs[control | np.isclose(runs[schema.RATIO], ratio)], settings)
@@ -267,8 +281,10 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
     if not panels or set(pd.concat(panels.values())[schema.PRUNER]) == {CONTROL}:
         return None
     losses = {label: _loss(runs[runs["cell"].isin(panel["cell"])]) for label, panel in panels.items()}
+    others = set(_without_random(pd.concat(panels.values()))["cell"])
+    apart = {label for label, panel in panels.items() if losses[label].guesses or others.isdisjoint(panel["cell"])}
     pruned = [label for label, panel in panels.items() if CONTROL not in set(panel[schema.PRUNER])]
-    sorting = [label for label in pruned if not losses[label].guesses] or pruned
+    sorting = [label for label in pruned if label not in apart] or pruned
     order = pd.concat([losses[label].changes["mean"] for label in sorting], axis=1).mean(axis=1).sort_values()
     names = list(order.index[:_MOST_CLASSES])
     which = "every class" if len(names) == len(order) else f"the {len(names)} of {len(order):,} classes that lost most"
@@ -279,16 +295,19 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
         f"Change of recall of {which} at ratio {ratio:g}: {fixed}",
         "Points of 100; bars: 95 % intervals over seeds, orange below 0, blue above, grey where they hold it; dotted: "
         f"change of accuracy. Sorted by the mean over {'; '.join(map(_inline, sorting))}. "
-        f"{'Own scale: most networks are at chance.' if any(loss.guesses for loss in losses.values()) else ''}",
+        f"{_OWN_SCALE if apart else ''}",
         sharey=True,
     )
-    drawn = pd.concat([loss.changes.loc[names] for loss in losses.values() if not loss.guesses] or [order.to_frame()])
+    together = [loss.changes.loc[names] for label, loss in losses.items() if label not in apart]
+    drawn = pd.concat(together or [order.to_frame()])
     ends = min(drawn.min(axis=None), 0.0), max(drawn.max(axis=None), 0.0)
     pad = 0.05 * (ends[1] - ends[0]) or 1.0
     for axes, (label, loss) in zip(grid[0], losses.items(), strict=True):
-        if not loss.guesses:
-            axes.set_xlim(ends[0] - pad, ends[1] + pad)
         _draw_loss(axes, label, loss, names)
+        if label in apart:
+            axes.set_xlabel(f"{axes.get_xlabel()}, own scale")
+        else:
+            axes.set_xlim(ends[0] - pad, ends[1] + pad)
     shown = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
     grid[0, 0].set_yticks(range(len(names)), shown, fontsize=9 if few else 7, parse_math=False)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
@@ -296,6 +315,11 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
 
 
 # Which cells stand in which panel.
+
+
+def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Every data set and its rows, in the paper's order."""
+    return sorted(((str(name), rows) for name, rows in frame.groupby(schema.DATASET)), key=lambda of: rank(of[0]))
 
 
 _WORDS = {"pruner": "pruner", "model": "model", "dataset": "data set", "model under up": "model"}
@@ -607,7 +631,7 @@ def _draw_points(
     axes.set_axis_on()
 
 
-def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: float, title: str) -> None:
+def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: float, title: str, width: float) -> None:
     upper, lower = column
     _draw_lines(upper, lines, "accuracy", dense)
     _draw_lines(lower, lines, "alpha", 1.0)
@@ -618,19 +642,18 @@ def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: fl
     lower.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     lower.xaxis.set_minor_locator(NullLocator())
     lower.set_xlabel("pruning ratio")
+    columns = _legend_columns(upper.get_legend_handles_labels()[1], width)
     legend = upper.legend(
-        title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=_legend_columns(upper), fontsize=8, frameon=False
+        title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8, frameon=False
     )
     legend.set_alignment("left")
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
 
 
-def _legend_columns(axes: Axes) -> int:
-    """As many as are no wider than the panel; a wider legend would push the panels apart."""
-    width = axes.figure.get_figwidth() / axes.get_gridspec().ncols - _PANEL_MARGIN
-    longest = max(map(len, axes.get_legend_handles_labels()[1]))
-    return max(1, int(width / ((longest + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """As many as are no wider than a panel with its axis; a wider legend would push the panels apart."""
+    return max(1, int((width - _AXIS_WIDTH) / ((max(map(len, labels)) + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
 
 
 def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: float) -> None:
@@ -675,7 +698,7 @@ def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str]) -> Non
     axes.axvline(loss.of_accuracy, color=NEUTRAL, linestyle=":", linewidth=1.5)
     chance = f", {loss.at_chance} at chance" if loss.at_chance else ""
     axes.set_title(f"{label}\nn {loss.networks}{chance}", fontsize=10, parse_math=False)
-    axes.set_xlabel("recall, points" + (", own scale" if loss.guesses else ""), fontsize=9)
+    axes.set_xlabel("recall, points", fontsize=9)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(alpha=0.3)
 

@@ -36,7 +36,7 @@ from analysis.errors import StudyError
 from analysis.hypothesis_tests import Variance
 from analysis.intensification import unbalanced
 from analysis.tuning_results import Tuning
-from analysis.verdict import main_runs, telling_ratio, to_know, verdict
+from analysis.verdict import telling_ratios, to_know, verdict
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 # Characters of a cell of a table, beyond which it is words and not a value with its interval.
@@ -151,9 +151,7 @@ def of_runs(
     tests = comparisons.paper_tests(alphas, variance=variance)
     printed = {number: tables.paper_table(number, runs=runs, alphas=alphas, tests=tests) for number in range(1, 14)}
     compared = tables.compare(runs, alphas, variance=variance)
-    main = main_runs(runs, settings)
-    ratio = telling_ratio(of_cells if main.empty else of_cells.merge(main[cells.CELL].drop_duplicates(), on=cells.CELL))
-    drawn = figures.figures(alphas, of_cells, runs, ratio, settings)
+    drawn = figures.figures(alphas, of_cells, runs, telling_ratios(of_cells, runs, settings), settings)
     searched = {
         f"tuning_{number}_{name}": figure
         for number, tuning in enumerate(tunings, start=1)
@@ -209,7 +207,9 @@ def _sections(
         return [drawn[name] for name in names if name in drawn]
 
     yield Section("Accuracy against distortion", [_TRADEOFF, *pictures("figure_13")])
-    yield Section("What each class lost", [_PER_CLASS, *pictures("recall_change")])
+    yield Section(
+        "What each class lost", [_PER_CLASS, *pictures(*(name for name in drawn if name.startswith("recall_change")))]
+    )
     if len(against):
         yield Section("Methods compared", list(_compared(against, drawn)))
     supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()

@@ -479,6 +479,20 @@ def test_classes_of_a_pruner_at_chance_have_their_own_scale_and_no_say_in_the_or
     assert magnitude.get_xlim()[0] > -20
 
 
+def test_random_pruning_beside_others_has_its_own_scale_and_no_say_in_the_order():
+    rows = [example((0.9, 0.7), (0.8, 0.69), seed=seed) for seed in range(2)]
+    rows += [example((0.9, 0.7), (0.9, 0.1), pruner="rp", seed=seed) for seed in range(2)]
+    both = pd.DataFrame(rows).assign(accuracy_after=0.9)
+    magnitude, random = figures.recall_change(both, 10.0).axes
+    assert [label.get_text() for label in magnitude.get_yticklabels()] == ["X", "Y"]
+    assert random.get_title() == "rp (random)\nn 2"
+    assert [axes.get_xlabel() for axes in (magnitude, random)] == ["recall, points", "recall, points, own scale"]
+    assert magnitude.get_xlim()[0] > -20
+    (alone,) = figures.recall_change(both[both["pruner"] == "rp"], 10.0).axes
+    assert [label.get_text() for label in alone.get_yticklabels()] == ["Y", "X"]
+    assert alone.get_xlabel() == "recall, points"
+
+
 def test_of_a_thousand_classes_the_hundred_that_lost_most():
     runs = simulated_runs(pruners=("mp",), ratios=(10.0,), seeds=2, classes=1000)
     figure = figures.recall_change(runs, 10.0)
@@ -490,9 +504,15 @@ def test_of_a_thousand_classes_the_hundred_that_lost_most():
 def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_show():
     runs = simulated_runs([("mnist", "lenet5"), ("cifar10", "resnet20"), ("cifar10", "resnet56")], seeds=2)
     names = [f"figure_{number:02}" for number in range(1, 14)]
-    assert list(figures.figures(*frames(runs), ratio=10.0)) == [*names, "recall_change"]
+    drawn = figures.figures(*frames(runs), {"mnist": 2.0, "cifar10": 10.0})
+    assert list(drawn) == [*names, "recall_change", "recall_change_2"]
+    of_classes = [drawn[name].get_suptitle().replace("\n", " ") for name in ("recall_change", "recall_change_2")]
+    assert of_classes == [
+        "Change of recall of every class at ratio 2: mnist, lenet5",
+        "Change of recall of every class at ratio 10: cifar10, resnet56",
+    ]
     small = simulated_runs(pruners=("mp",), ratios=(10.0,), seeds=1)
-    assert list(figures.figures(*frames(small), ratio=10.0)) == [
+    assert list(figures.figures(*frames(small), {"cifar10": 10.0})) == [
         "figure_01",
         "figure_05",
         "figure_09",
@@ -511,7 +531,8 @@ def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_
     ids=["one network", "eight ratios", "hundred classes"],
 )
 def test_nothing_is_cut_and_no_two_ratios_touch(study):
-    drawn = figures.figures(*frames(simulated_runs(**study)), ratio=study["ratios"][-1])
+    runs = simulated_runs(**study)
+    drawn = figures.figures(*frames(runs), dict.fromkeys(runs["dataset"], study["ratios"][-1]))
     for name, figure in drawn.items():
         FigureCanvasAgg(figure).draw()
         ink, (width, height) = figure.get_tightbbox(), figure.get_size_inches()

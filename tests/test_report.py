@@ -185,6 +185,27 @@ def test_networks_at_chance_are_named_and_not_judged(tmp_path):
     assert "networks at chance, alpha meaningless, at 4; intensified at 2" in made.verdict
 
 
+def test_classes_of_each_data_set_are_shown_at_the_largest_ratio_at_which_its_networks_do_not_guess(tmp_path):
+    runs = made_up_runs.study(
+        *(
+            made_up_runs.runs(dataset, "lenet5", "mp", t, 1.5 + SPREAD)
+            for dataset in ("fashion-mnist", "mnist")
+            for t in (2, 4)
+        )
+    )
+    runs.loc[runs["dataset"].eq("fashion-mnist") & runs["ratio"].eq(4), "accuracy_after"] = 0.5
+    made = report.of_runs(runs)
+    report.write(made, tmp_path)
+    names = ["recall_change", "recall_change_2"]
+    titles = [made.figures[name].get_suptitle().replace("\n", " ") for name in names]
+    assert [title.partition(" at ")[2] for title in titles] == [
+        "ratio 4: mnist, lenet5",
+        "ratio 2: fashion-mnist, lenet5",
+    ]
+    section = (tmp_path / "report.md").read_text().split("## What each class lost")[1].split("\n## ")[0]
+    assert re.findall(r"figures/(.*)\.png", section) == names
+
+
 def test_the_verdict_is_about_one_setting(tmp_path):
     """A second setting, with fewer runs, in which class b loses 65 points."""
     one = made_up_runs.runs("mnist", "lenet5", "mp", 2, 1 + SPREAD, learning_rate="0.1")
