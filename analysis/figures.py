@@ -8,7 +8,7 @@ them would take more than eight panels, those of `cells.main_setting` are drawn,
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from analysis.cells import CELL, CONTROL, main_setting, recalls, said
 from analysis.comparisons import DATASET, usual, usual_model
 from analysis.intensification import alpha, at_chance, correlation, mean_interval, recall_balance
 from analysis.published import rank, standing_for_up
+from analysis.verdict import telling_ratio
 
 By = Literal["pruner", "model", "dataset", "model under up"]
 GROUPINGS: tuple[By, ...] = get_args(By)
@@ -52,11 +53,7 @@ _LETTERS_OF_A_LINE = 8  # that a legend's line, and the space beside it, are as 
 
 
 def figures(
-    alphas: pd.DataFrame,
-    cells: pd.DataFrame,
-    runs: pd.DataFrame,
-    ratios: Mapping[str, float],
-    settings: Sequence[str] = (),
+    alphas: pd.DataFrame, cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()
 ) -> dict[str, Figure]:
     """All figures that have something to show.
 
@@ -64,26 +61,30 @@ def figures(
     ----------
     alphas, cells, runs, settings
         As for the single figures.
-    ratios : mapping of str to float
-        Of the per-class picture of each data set.
 
     Returns
     -------
     dict, file name without ending -> Figure
         Some of figure_01 ... figure_13 and recall_change, in this order, the last of every data set: recall_change,
-        recall_change_2, ...
+        recall_change_2, ..., at the largest ratio at which most of the networks shown are above chance.
     """
     drawn = {f"figure_{1 + i:02}": boxplots(alphas, cells, by, settings) for i, by in enumerate(GROUPINGS)}
     drawn |= {f"figure_{5 + i:02}": scatter_matrix(runs, by, settings) for i, by in enumerate(GROUPINGS)}
     drawn |= {f"figure_{9 + i:02}": intervals(cells, by, settings) for i, by in enumerate(GROUPINGS)}
     drawn |= {"figure_13": tradeoff(alphas, settings)}
-    changes = [
-        figure
-        for dataset, of_dataset in _by_dataset(runs)
-        if dataset in ratios and (figure := recall_change(of_dataset, ratios[dataset], settings))
-    ]
-    drawn |= {f"recall_change_{i}" if i > 1 else "recall_change": figure for i, figure in enumerate(changes, start=1)}
+    of_classes = (
+        _at_telling_ratio(of_dataset, runs[runs[schema.DATASET] == dataset], settings)
+        for dataset, of_dataset in _by_dataset(cells)
+    )
+    for number, figure in enumerate(filter(None, of_classes), start=1):
+        drawn["recall_change" if number == 1 else f"recall_change_{number}"] = figure
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _at_telling_ratio(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> Figure | None:
+    shown = pd.concat(_panels(cells, "pruner", settings)[0].values())
+    pruned = shown[shown[schema.PRUNER] != CONTROL]
+    return recall_change(runs, telling_ratio(pruned), settings) if len(pruned) else None
 
 
 def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:

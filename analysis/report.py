@@ -36,7 +36,7 @@ from analysis.errors import StudyError
 from analysis.hypothesis_tests import Variance
 from analysis.intensification import unbalanced
 from analysis.tuning_results import Tuning
-from analysis.verdict import telling_ratios, to_know, verdict
+from analysis.verdict import to_know, verdict
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 # Characters of a cell of a table, beyond which it is words and not a value with its interval.
@@ -151,7 +151,7 @@ def of_runs(
     tests = comparisons.paper_tests(alphas, variance=variance)
     printed = {number: tables.paper_table(number, runs=runs, alphas=alphas, tests=tests) for number in range(1, 14)}
     compared = tables.compare(runs, alphas, variance=variance)
-    drawn = figures.figures(alphas, of_cells, runs, telling_ratios(of_cells, runs, settings), settings)
+    drawn = figures.figures(alphas, of_cells, runs, settings)
     searched = {
         f"tuning_{number}_{name}": figure
         for number, tuning in enumerate(tunings, start=1)

@@ -39,28 +39,9 @@ def verdict(of_cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str])
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
         )
-    found = _cells_of(main, of_cells, settings)
-    return f"{_cost(main, _telling_ratio(found))} {_distortion(found)}"
-
-
-def telling_ratios(of_cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> dict[str, float]:
-    """The largest ratio of each data set at which most of its networks are above chance; the largest where none is.
-
-    Parameters
-    ----------
-    of_cells, runs, settings
-        As `verdict` takes them; of each data set it is about the model and setting that a verdict is about.
-
-    Returns
-    -------
-    dict of data set to ratio ; without those of which nothing was pruned.
-    """
-    main = {dataset: _main_runs(of_dataset, settings) for dataset, of_dataset in runs.groupby(schema.DATASET)}
-    return {
-        str(dataset): _telling_ratio(_cells_of(of_dataset, of_cells, settings))
-        for dataset, of_dataset in main.items()
-        if len(of_dataset)
-    }
+    names = [*CELL, *settings]
+    found = of_cells.merge(main[names].drop_duplicates(), on=names)
+    return f"{_cost(main, telling_ratio(found))} {_distortion(found)}"
 
 
 def _main_runs(runs: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
@@ -73,12 +54,8 @@ def _main_runs(runs: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
     return pruned[(pruned[group] == list(most)).all(axis=1)]
 
 
-def _cells_of(runs: pd.DataFrame, of_cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    names = [*CELL, *settings]
-    return of_cells.merge(runs[names].drop_duplicates(), on=names)
-
-
-def _telling_ratio(of_cells: pd.DataFrame) -> float:
+def telling_ratio(of_cells: pd.DataFrame) -> float:
+    """The largest ratio at which most networks are still above chance; the largest of all where none is."""
     totals = of_cells.groupby(schema.RATIO)[["n", "n_at_chance"]].sum()
     alive = totals[totals["n_at_chance"] < totals["n"] / 2]
     return float((alive if len(alive) else totals).index.max())

@@ -503,16 +503,17 @@ def test_of_a_thousand_classes_the_hundred_that_lost_most():
 
 def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_show():
     runs = simulated_runs([("mnist", "lenet5"), ("cifar10", "resnet20"), ("cifar10", "resnet56")], seeds=2)
+    runs = runs[runs["model"].ne("resnet56") | runs["ratio"].le(10)]
     names = [f"figure_{number:02}" for number in range(1, 14)]
-    drawn = figures.figures(*frames(runs), {"mnist": 2.0, "cifar10": 10.0})
+    drawn = figures.figures(*frames(runs))
     assert list(drawn) == [*names, "recall_change", "recall_change_2"]
     of_classes = [drawn[name].get_suptitle().replace("\n", " ") for name in ("recall_change", "recall_change_2")]
     assert of_classes == [
-        "Change of recall of every class at ratio 2: mnist, lenet5",
+        "Change of recall of every class at ratio 50: mnist, lenet5",
         "Change of recall of every class at ratio 10: cifar10, resnet56",
     ]
     small = simulated_runs(pruners=("mp",), ratios=(10.0,), seeds=1)
-    assert list(figures.figures(*frames(small), {"cifar10": 10.0})) == [
+    assert list(figures.figures(*frames(small))) == [
         "figure_01",
         "figure_05",
         "figure_09",
@@ -531,8 +532,7 @@ def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_
     ids=["one network", "eight ratios", "hundred classes"],
 )
 def test_nothing_is_cut_and_no_two_ratios_touch(study):
-    runs = simulated_runs(**study)
-    drawn = figures.figures(*frames(runs), dict.fromkeys(runs["dataset"], study["ratios"][-1]))
+    drawn = figures.figures(*frames(simulated_runs(**study)))
     for name, figure in drawn.items():
         FigureCanvasAgg(figure).draw()
         ink, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
