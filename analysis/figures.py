@@ -45,7 +45,7 @@ _MOST_PANELS = 8
 _MOST_TRADEOFFS = 4
 _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
-_OWN_SCALE = "Own scale: most networks are at chance, or random pruning, which would hide the others."
+_OWN_SCALE = "Own scale: most networks are at chance, or pruned at random, and would hide the others."
 _LONGEST_NAME = 28
 _AXIS_WIDTH = 0.9  # inches
 _LETTER_WIDTH = 0.06  # inches, in a legend
@@ -82,9 +82,11 @@ def figures(
 
 
 def _at_telling_ratio(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> Figure | None:
-    shown = pd.concat(_panels(cells, "pruner", settings)[0].values())
-    pruned = shown[shown[schema.PRUNER] != CONTROL]
-    return recall_change(runs, telling_ratio(pruned), settings) if len(pruned) else None
+    panels, _ = _panels(_with_control(cells, cells[schema.PRUNER] != CONTROL), "pruner", settings)
+    if not panels:
+        return None
+    shown = pd.concat(panels.values())
+    return recall_change(runs, telling_ratio(shown[shown[schema.PRUNER] != CONTROL]), settings)
 
 
 def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
@@ -274,12 +276,13 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
     -------
     Figure ; None where nothing was pruned at this ratio. Bars are t-based 95 % intervals over seeds. Of more
     than a hundred classes only the hundred that lost most are drawn. What would hide the others, pruners most of whose
-    networks are at chance and random pruning beside others, has a scale of its own and no say in the order.
+    networks are at chance and random pruning beside others, has a scale of its own and, where it is not all there is,
+    no say in the order.
     """
-    control = runs[schema.PRUNER] == CONTROL
-    cells, runs = _cells(runs[control | np.isclose(runs[schema.RATIO], ratio)], settings)
+    at_ratio = (runs[schema.PRUNER] != CONTROL) & np.isclose(runs[schema.RATIO], ratio)
+    cells, runs = _cells(_with_control(runs, at_ratio), settings)
     panels, fixed = _panels(cells, "pruner", settings)
-    if not panels or set(pd.concat(panels.values())[schema.PRUNER]) == {CONTROL}:
+    if not panels:
         return None
     losses = {label: _loss(runs[runs["cell"].isin(panel["cell"])]) for label, panel in panels.items()}
     others = set(_without_random(pd.concat(panels.values()))["cell"])
@@ -316,6 +319,11 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
 
 
 # Which cells stand in which panel.
+
+
+def _with_control(rows: pd.DataFrame, pruned: pd.Series) -> pd.DataFrame:
+    """Some of the rows of pruned networks, and the control of their models."""
+    return rows[pruned | (rows[schema.PRUNER] == CONTROL) & rows[schema.MODEL].isin(rows.loc[pruned, schema.MODEL])]
 
 
 def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -643,18 +651,19 @@ def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: fl
     lower.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
     lower.xaxis.set_minor_locator(NullLocator())
     lower.set_xlabel("pruning ratio")
-    columns = _legend_columns(upper.get_legend_handles_labels()[1], width)
-    legend = upper.legend(
-        title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8, frameon=False
-    )
+    handles, labels = upper.get_legend_handles_labels()
+    columns = _legend_columns(labels, width)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": columns}
+    legend = upper.legend(handles, labels, title=title, fontsize=8, frameon=False, **place)
     legend.set_alignment("left")
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
-    """As many as are no wider than a panel with its axis; a wider legend would push the panels apart."""
-    return max(1, int((width - _AXIS_WIDTH) / ((max(map(len, labels)) + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
+    """As many as are no wider than a panel, whose width is that with its axis; a wider one would push panels apart."""
+    longest = max(map(len, labels), default=0)
+    return max(1, int((width - _AXIS_WIDTH) / ((longest + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
 
 
 def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: float) -> None:

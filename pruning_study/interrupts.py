@@ -1,6 +1,5 @@
 """Signals that end a call, and when they count."""
 
-import os
 import signal
 import sys
 import threading
@@ -9,7 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+AGAIN = signal.SIGALRM
 SECONDS_OF_A_FINALIZER = 0.01
+
+
+class _Interrupt(KeyboardInterrupt):
+    """Raised by a signal."""
 
 
 def interrupt_once() -> None:
@@ -17,7 +21,7 @@ def interrupt_once() -> None:
 
     What the caller has had ignored stays ignored, as `nohup` does with SIGHUP.
     """
-    sys.unraisablehook = _send_again
+    sys.unraisablehook = _interrupt_again
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -27,15 +31,14 @@ def _interrupt(signum: int, frame: object) -> None:
     # `mlflow run` passes Ctrl-C on as a second signal, which must not break off the tidying up.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt(signum)
+    raise _Interrupt
 
 
-def _send_again(lost: Any) -> None:
-    """Send a signal again whose KeyboardInterrupt came while Python ran a finalizer, which cannot raise."""
-    if isinstance(lost.exc_value, KeyboardInterrupt) and lost.exc_value.args:
-        (signum,) = lost.exc_value.args
-        signal.signal(signum, _interrupt)
-        threading.Timer(SECONDS_OF_A_FINALIZER, os.kill, (os.getpid(), signum)).start()
+def _interrupt_again(lost: Any) -> None:
+    """Interrupt once more where it came while Python ran a finalizer, which cannot raise; at the exit it is lost."""
+    if isinstance(lost.exc_value, _Interrupt) and "atexit" not in (lost.err_msg or ""):
+        signal.signal(AGAIN, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_OF_A_FINALIZER)
     else:
         sys.__unraisablehook__(lost)
 
@@ -47,11 +50,12 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     waiting: list[tuple[int, Any]] = []
-    handlers = [signal.signal(number, lambda *arguments: waiting.append(arguments)) for number in SIGNALS]
+    numbers = (*SIGNALS, AGAIN)
+    handlers = [signal.signal(number, lambda *arguments: waiting.append(arguments)) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(SIGNALS, handlers, strict=True):
+        for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, handler)
         for received, _ in waiting:
             signal.raise_signal(received)

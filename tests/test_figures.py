@@ -386,6 +386,14 @@ def test_the_legend_of_the_tradeoff_is_no_wider_than_its_panel():
         FigureCanvasAgg(figure).draw()
         for upper in figure.axes[: len(datasets)]:
             assert upper.get_legend().get_window_extent().width < 1.02 * upper.get_window_extent().width
+    short = figures.tradeoff(pd.concat([networks([1.0, 1.1], pruner=pruner) for pruner in ("mp", "gp", "up")]))
+    FigureCanvasAgg(short).draw()
+    assert len({text.get_window_extent().y0 for text in short.axes[0].get_legend().get_texts()}) == 1
+
+
+def test_a_control_at_chance_leaves_the_tradeoff_without_a_line():
+    figure = figures.tradeoff(networks([1.0, 1.1], ratio=1.0, pruner="none", chance=(0, 1), after=0.1))
+    assert curves(figure.axes[0]) == {}
 
 
 def test_the_tradeoff_has_the_papers_ratios_where_all_are_there():
@@ -470,12 +478,12 @@ def test_a_class_name_is_shortened_and_never_read_as_a_formula():
 
 def test_classes_of_a_pruner_at_chance_have_their_own_scale_and_no_say_in_the_order():
     rows = [example((0.9, 0.7), (0.8, 0.69), seed=seed) for seed in range(2)]
-    rows += [example((0.9, 0.7), (0.9, 0.0), pruner="rp", seed=seed) for seed in range(2)]
+    rows += [example((0.9, 0.7), (0.9, 0.0), pruner="gp", seed=seed) for seed in range(2)]
     runs = pd.DataFrame(rows).assign(accuracy_after=[0.76, 0.76, 0.45, 0.45])
-    magnitude, random = figures.recall_change(runs, 10.0).axes
+    magnitude, gradient = figures.recall_change(runs, 10.0).axes
     assert [label.get_text() for label in magnitude.get_yticklabels()] == ["X", "Y"]
-    assert random.get_title() == "rp (random)\nn 2, 2 at chance"
-    assert random.get_xlabel().endswith("own scale")
+    assert gradient.get_title() == "gp (gradient)\nn 2, 2 at chance"
+    assert gradient.get_xlabel().endswith("own scale")
     assert magnitude.get_xlim()[0] > -20
 
 
@@ -512,6 +520,11 @@ def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_
         "Change of recall of every class at ratio 50: mnist, lenet5",
         "Change of recall of every class at ratio 10: cifar10, resnet56",
     ]
+    control = runs["model"].eq("resnet20") | runs["pruner"].eq("none")
+    (of_cifar10,) = (
+        figure for name, figure in figures.figures(*frames(runs[control])).items() if name.startswith("recall_change")
+    )
+    assert of_cifar10.get_suptitle() == "Change of recall of every class at ratio 50: cifar10, resnet20"
     small = simulated_runs(pruners=("mp",), ratios=(10.0,), seeds=1)
     assert list(figures.figures(*frames(small))) == [
         "figure_01",
