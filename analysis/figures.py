@@ -307,11 +307,9 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
     ends = min(drawn.min(axis=None), 0.0), max(drawn.max(axis=None), 0.0)
     pad = 0.05 * (ends[1] - ends[0]) or 1.0
     for axes, (label, loss) in zip(grid[0], losses.items(), strict=True):
-        _draw_loss(axes, label, loss, names)
-        if label in apart:
-            axes.set_xlabel(f"{axes.get_xlabel()}, own scale")
-        else:
+        if label not in apart:
             axes.set_xlim(ends[0] - pad, ends[1] + pad)
+        _draw_loss(axes, label, loss, names, own_scale=label in apart)
     shown = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
     grid[0, 0].set_yticks(range(len(names)), shown, fontsize=9 if few else 7, parse_math=False)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
@@ -653,8 +651,9 @@ def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: fl
     lower.set_xlabel("pruning ratio")
     handles, labels = upper.get_legend_handles_labels()
     columns = _legend_columns(labels, width)
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": columns}
-    legend = upper.legend(handles, labels, title=title, fontsize=8, frameon=False, **place)
+    legend = upper.legend(
+        handles, labels, title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8, frameon=False
+    )
     legend.set_alignment("left")
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
@@ -698,7 +697,7 @@ def _reach(lines: dict[str, pd.DataFrame], name: str, centre: float) -> float:
     return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
 
 
-def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str]) -> None:
+def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str], *, own_scale: bool) -> None:
     changes = loss.changes.loc[names]
     places = np.arange(len(changes))
     colors = [ABOVE if row.high < 0 else BELOW if row.low > 0 else NEUTRAL for row in changes.itertuples()]
@@ -708,7 +707,7 @@ def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str]) -> Non
     axes.axvline(loss.of_accuracy, color=NEUTRAL, linestyle=":", linewidth=1.5)
     chance = f", {loss.at_chance} at chance" if loss.at_chance else ""
     axes.set_title(f"{label}\nn {loss.networks}{chance}", fontsize=10, parse_math=False)
-    axes.set_xlabel("recall, points", fontsize=9)
+    axes.set_xlabel("recall, points" + (", own scale" if own_scale else ""), fontsize=9)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(alpha=0.3)
 

@@ -207,9 +207,7 @@ def _sections(
         return [drawn[name] for name in names if name in drawn]
 
     yield Section("Accuracy against distortion", [_TRADEOFF, *pictures("figure_13")])
-    yield Section(
-        "What each class lost", [_PER_CLASS, *pictures(*(name for name in drawn if name.startswith("recall_change")))]
-    )
+    yield Section("What each class lost", [_PER_CLASS, *_of_prefix(drawn, "recall_change")])
     if len(against):
         yield Section("Methods compared", list(_compared(against, drawn)))
     supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
@@ -231,11 +229,15 @@ def _sections(
         yield Section("Beside the published values", [_COMPARED, _rounded(compared)])
     for number, tuning in enumerate(tunings, start=1):
         told = [line.removeprefix("- ") for line in tuning.said.split("\n")]
-        pages = [figure for name, figure in drawn.items() if name.startswith(f"tuning_{number}_")]
+        pages = _of_prefix(drawn, f"tuning_{number}_")
         blocks = [_TUNING, *told[:2], "\n".join(f"- {line}" for line in told[2:]), tuning.table(), *pages]
         yield Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)
     if notes:
         yield Section("What was left out, and what to know", ["\n".join(f"- {note}" for note in notes)])
+
+
+def _of_prefix(drawn: Mapping[str, Figure], prefix: str) -> list[Figure]:
+    return [figure for name, figure in drawn.items() if name.startswith(prefix)]
 
 
 _TRADEOFF = (
@@ -319,7 +321,7 @@ def _compared(against: pd.DataFrame, drawn: Mapping[str, Figure]) -> Iterator[st
     if controls.any():
         yield _CONTROL
         yield methods.shown(against[controls])
-    yield from (figure for name, figure in drawn.items() if name.startswith("methods_"))
+    yield from _of_prefix(drawn, "methods_")
 
 
 def _tests_text(tests: pd.DataFrame) -> str:

@@ -111,6 +111,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
     asked = {}
     for config in (cell.config for cell in found.cells):
         asked.setdefault((config.dataset, config.epsilon), []).append(config.seed)
+    assert {(cell.config.pruner, *cell.config.ratio) for cell in found.cells} == {("up", 10.0)}
     assert all(sorted(seeds) == list(range(30, 60)) for seeds in asked.values())
     for dataset in ("fashion-mnist", "mnist"):
         (search,) = tuning_results.read([RESULTS / "lenet5-up" / "frames" / dataset])
