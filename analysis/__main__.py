@@ -82,13 +82,14 @@ def recommend(experiment: str | None, max_accuracy_loss: float, max_alpha: float
 @click.option("--output", type=click.Path(path_type=Path), default=Path("frames"), show_default=True, help="Folder.")
 def export(experiment: str | None, dataset: str | None, output: Path) -> None:
     """Write an experiment to a folder of small files, from which `report --frames` needs no tracking server."""
-    from analysis import frames, pull, tuning_results
+    from analysis.runs import exports, pull
+    from analysis.tuning import results
 
     study = pull.study(experiment)
     if dataset is not None:
-        study = frames.of_dataset(study, dataset)
-    written = frames.write(study, pull.predictions, output)
-    written += tuning_results.export(experiment, study.runs["run_id"], output)
+        study = exports.of_dataset(study, dataset)
+    written = exports.write(study, pull.predictions, output)
+    written += results.export(experiment, study.runs["run_id"], output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
         f"{len(study.runs):,} pruned and {len(study.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
@@ -135,11 +136,13 @@ def report(
     """Write the report of an experiment: statistics, tables, figures and a page. Of files, nothing is logged."""
     if folders and experiment:
         raise click.UsageError("--frames takes the place of --experiment: leave one of them out")
-    from analysis import frames, report, tuning_results
+    from analysis import report
+    from analysis.runs import exports
+    from analysis.tuning import results
 
     if folders:
-        study, predictions = frames.read(folders)
-        tunings = tuning_results.read(folders)
+        study, predictions = exports.read(folders)
+        tunings = results.read(folders)
         result = report.of_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
     else:
         result = report.report(experiment, confidence=confidence, variance=variance)
@@ -155,7 +158,9 @@ def report(
 @_VARIANCE
 def compare(experiment: str | None, variance: Literal["welch", "pooled"]) -> None:
     """Print the papers' values beside this study's and their difference, as CSV."""
-    from analysis import cells, pull, tables
+    from analysis import cells
+    from analysis.recall_distortion import tables
+    from analysis.runs import pull
 
     runs = pull.runs(experiment)
     frame = tables.compare(runs, cells.alphas(runs), variance=variance)

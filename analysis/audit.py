@@ -9,10 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis import files, prediction_files
-from analysis.errors import StudyError
-from analysis.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
-from analysis.intensification import (
+from analysis.recall_distortion.tables import p_value
+from analysis.runs import files, prediction_files
+from analysis.runs.errors import StudyError
+from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
+from analysis.statistics.intensification import (
     RESAMPLES,
     Interval,
     alpha,
@@ -27,7 +28,6 @@ from analysis.intensification import (
     unbalanced,
     weighted_alpha,
 )
-from analysis.tables import p_value
 
 LOST, KEPT = "#d55e00", "#0072b2"
 MOST_DRAWN = 100

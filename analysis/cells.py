@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis import intensification, schema
+from analysis.runs import schema
+from analysis.statistics import intensification
 
 CELL = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]
 ALPHA_COLUMNS = [

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from analysis.errors import StudyError, first_line
+from analysis.runs.errors import StudyError, first_line
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 

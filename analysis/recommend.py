@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis import pull, schema
 from analysis.cells import CONTROL, DETAILS, Predictions, cells, method, pruners_own, settings
-from analysis.errors import StudyError
-from analysis.hypothesis_tests import LEVEL
-from analysis.intensification import alpha, alpha_new, mean_interval, recall_balance
+from analysis.runs import pull, schema
+from analysis.runs.errors import StudyError
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.intensification import alpha, alpha_new, mean_interval, recall_balance
 from analysis.verdict import to_know
 
 _CRITERIA = 2

@@ -17,25 +17,17 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits
 
-from analysis import (
-    cells,
-    claims,
-    comparisons,
-    figures,
-    files,
-    methods,
-    methods_figures,
-    pull,
-    resending,
-    schema,
-    tables,
-    tuning_figures,
-    tuning_results,
-)
-from analysis.errors import StudyError
-from analysis.hypothesis_tests import Variance
-from analysis.intensification import unbalanced
-from analysis.tuning_results import Tuning
+from analysis import cells
+from analysis.methods import compare as methods
+from analysis.methods import figures as methods_figures
+from analysis.recall_distortion import claims, comparisons, figures, tables
+from analysis.runs import files, pull, retries, schema
+from analysis.runs.errors import StudyError
+from analysis.statistics.hypothesis_tests import Variance
+from analysis.statistics.intensification import unbalanced
+from analysis.tuning import figures as tuning_figures
+from analysis.tuning import results
+from analysis.tuning.results import Tuning
 from analysis.verdict import to_know, verdict
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
@@ -112,7 +104,7 @@ def report(
     return of_runs(
         study.runs,
         partial(pull.predictions, tracking_uri=tracking_uri),
-        tuning_results.pulled(experiment, tracking_uri=tracking_uri),
+        results.pulled(experiment, tracking_uri=tracking_uri),
         confidence=confidence,
         variance=variance,
     )
@@ -528,7 +520,7 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
     StudyError
         Where the store does not take them.
     """
-    client = resending.client(tracking_uri)
+    client = retries.client(tracking_uri)
     try:
         run_id = os.environ.get("MLFLOW_RUN_ID")
         if not run_id:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from analysis.errors import StudyError
+from analysis.runs.errors import StudyError
 from pruning_study import models
 from pruning_study.native import compiler, stack
 from pruning_study.native.errors import NativeError

@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 from slopes import ACCIDENT, ACCIDENT_KEPT, DATA_SETS, EASE, SAME_ANSWER, DataSet, per_class
 
-from analysis import methods
-from analysis.intensification import bootstrap_interval, drawn_image_sums, draws, recall_balance
+from analysis.methods import compare as methods
+from analysis.statistics.intensification import bootstrap_interval, drawn_image_sums, draws, recall_balance
 
 WIDENINGS = (1.15, 1.25)
 STUDIES = 100

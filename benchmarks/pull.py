@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from analysis import schema
+from analysis.runs import schema
 
 EXPERIMENT = "scale"
 CLASSES = [f"class {index}" for index in range(10)]
@@ -137,7 +137,8 @@ OTHER_METRICS = [
 ]
 
 READERS = {
-    "analysis.pull.runs": "from analysis import pull\nread = lambda uri: pull.runs({experiment!r}, tracking_uri=uri)",
+    "analysis.runs.pull.runs": "from analysis.runs import pull\n"
+    "read = lambda uri: pull.runs({experiment!r}, tracking_uri=uri)",
     "mlflow.search_runs": "import mlflow\n"
     "def read(uri):\n"
     "    mlflow.set_tracking_uri(uri)\n"

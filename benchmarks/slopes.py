@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from analysis.intensification import (
+from analysis.statistics.intensification import (
     alpha,
     alpha_new,
     alpha_new_from_predictions,

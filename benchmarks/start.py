@@ -28,10 +28,11 @@ import numpy as np
 from mlflow import MlflowClient
 from pull import RUNS_AT_ONCE, write
 
-from analysis import schema
-from pruning_study import plan, tracking
+from analysis.runs import schema
 from pruning_study.config import StudyConfig
-from pruning_study.plan import Plan
+from pruning_study.study import plan
+from pruning_study.study.plan import Plan
+from pruning_study.tracking import store as tracking
 
 FILE = "pruners: [mp, gp, up, rp]\nratios: [2, 4, 10, 20, 50]\nseeds: 0-{last}\n"
 RUNS_A_SEED = 1 + 4 * 5

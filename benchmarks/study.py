@@ -36,9 +36,9 @@ from training_loop import (
     schedule,
 )
 
-from analysis import schema
-from pruning_study import datasets
-from pruning_study.datasets import Dataset
+from analysis.runs import schema
+from pruning_study.data import datasets
+from pruning_study.data.datasets import Dataset
 
 
 @click.command()

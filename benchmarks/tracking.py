@@ -17,10 +17,11 @@ import mlflow
 import numpy as np
 from mlflow.entities import Dataset
 
-from analysis import schema
-from pruning_study import steps, tracking
+from analysis.runs import schema
 from pruning_study.config import PruneConfig
-from pruning_study.settings import PruneSetting
+from pruning_study.steps import pruned as steps
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.tracking import store as tracking
 
 CLASSES = range(10)
 EPOCHS = 30

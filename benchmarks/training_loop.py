@@ -27,14 +27,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pruning_study import datasets, engines, models
+from pruning_study import models
 from pruning_study.config import TrainConfig
-from pruning_study.datasets import Dataset
-from pruning_study.examples import Examples, Normalization, to_device
-from pruning_study.masks import Budget, exact_k, prunable
-from pruning_study.recipes import RECIPES, Phase, Schedule
-from pruning_study.torchvision_import import torchvision
-from pruning_study.training import fit
+from pruning_study.data import datasets
+from pruning_study.data.datasets import Dataset
+from pruning_study.data.examples import Examples, Normalization, to_device
+from pruning_study.data.torchvision_import import torchvision
+from pruning_study.pruning.masks import Budget, exact_k, prunable
+from pruning_study.training import engines
+from pruning_study.training.loop import fit
+from pruning_study.training.recipes import RECIPES, Phase, Schedule
 
 WORKERS = 2
 RATIO = 10

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pruning_study.checkpoints import Classifier
+    from pruning_study.models.checkpoints import Classifier
 
 __version__ = "0.1.0"
 
@@ -27,7 +27,8 @@ def load_model(run_id: str) -> "Classifier":
     StudyError
         Where the run, its checkpoint or its model's factory cannot be had.
     """
-    from pruning_study import checkpoints, tracking
+    from pruning_study.models import checkpoints
+    from pruning_study.tracking import store as tracking
 
     with tracking.checkpoint(run_id) as path:
         return checkpoints.classifier(path)

@@ -11,7 +11,7 @@ import click
 from analysis.command_line import SETTINGS, Group
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig, default_text, option_name, text
-from pruning_study.interrupts import interrupt_once
+from pruning_study.tracking.interrupts import interrupt_once
 
 
 class _Checked(click.ParamType):
@@ -79,7 +79,7 @@ class _Group(Group):
 
 def _end_job(status: str, reason: str) -> None:
     if os.environ.get("MLFLOW_RUN_ID"):
-        from pruning_study import tracking
+        from pruning_study.tracking import store as tracking
 
         tracking.end_job(status, reason)
 
@@ -95,9 +95,9 @@ def cli() -> None:
 def train(**typed: Any) -> None:
     """Train a dense model, or find it."""
     config = TrainConfig(**typed)
-    from pruning_study import jobs
+    from pruning_study import commands
 
-    click.echo(jobs.train(config, _as_typed(typed)))
+    click.echo(commands.train(config, _as_typed(typed)))
 
 
 @cli.command()
@@ -105,9 +105,9 @@ def train(**typed: Any) -> None:
 def prune(**typed: Any) -> None:
     """Prune a dense model at one ratio or several, fine-tune it, and say what each class lost."""
     config = PruneConfig(**typed)
-    from pruning_study import jobs
+    from pruning_study import commands
 
-    click.echo(jobs.prune(config, _as_typed(typed)))
+    click.echo(commands.prune(config, _as_typed(typed)))
 
 
 @cli.command()
@@ -117,14 +117,14 @@ def study(file: Path, **typed: Any) -> None:
     """Make all runs of the grid in FILE, a YAML file, that are not there yet, on all cores."""
     config = StudyConfig(**typed)
     if config.dry_run:
-        from pruning_study import preview
+        from pruning_study.study import dry_run
 
-        click.echo(preview.show(file, config))
+        click.echo(dry_run.show(file, config))
         return
-    from pruning_study import workers
+    from pruning_study.study import processes
 
-    workers.start_server()
-    from pruning_study import study
+    processes.start_server()
+    from pruning_study.study import run as study
 
     study.run(file, config, _as_typed({"file": file, **typed}))
 
@@ -134,7 +134,7 @@ def study(file: Path, **typed: Any) -> None:
 def tune(**typed: Any) -> None:
     """Search the epsilon of undecayed pruning on validation images, and test the best one."""
     config = TuneConfig(**typed)
-    from pruning_study import tuning
+    from pruning_study.tuning import run as tuning
 
     click.echo(tuning.tune(config, _as_typed(typed)))
 
@@ -143,7 +143,7 @@ def tune(**typed: Any) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def send(folder: Path) -> None:
     """Send a finished run that the tracking server did not take; the message then named FOLDER."""
-    from pruning_study import tracking
+    from pruning_study.tracking import store as tracking
 
     click.echo(f"sent run {tracking.send(folder)}")
 

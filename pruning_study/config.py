@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import StudyError, did_you_mean
-from pruning_study.pruners import PRUNERS
-from pruning_study.recipes import RECIPES
+from analysis.runs.errors import StudyError, did_you_mean
+from pruning_study.pruning.scores import PRUNERS
+from pruning_study.training.recipes import RECIPES
 
 AUTO = "auto"
 LARGEST = 2**31 - 1

@@ -7,10 +7,12 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import cells, methods, schema
-from analysis.errors import StudyError
-from analysis.intensification import mean_interval
-from analysis.tables import p_value, three_decimals
+from analysis import cells
+from analysis.methods import compare as methods
+from analysis.recall_distortion.tables import p_value, three_decimals
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from analysis.statistics.intensification import mean_interval
 
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
 

@@ -6,7 +6,7 @@ import folders
 import pandas as pd
 
 from analysis import published
-from analysis.tables import NOT_AVAILABLE, recall_variance
+from analysis.recall_distortion.tables import NOT_AVAILABLE, recall_variance
 
 
 def compared(results: Path) -> pd.DataFrame:

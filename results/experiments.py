@@ -7,9 +7,12 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import cells, claims, methods, published, schema
-from analysis.intensification import alpha, mean_interval
-from analysis.tables import as_up, recall_variance
+from analysis import cells, published
+from analysis.methods import compare as methods
+from analysis.recall_distortion import claims
+from analysis.recall_distortion.tables import as_up, recall_variance
+from analysis.runs import schema
+from analysis.statistics.intensification import alpha, mean_interval
 
 # By the ratio that the released code's MP and GP are asked for, that at which its UP is left about as many weights.
 _UP_ASKED = {2.2: 4.0, 5.5: 10.0, 12.0: 20.0, 40.0: 50.0}

@@ -5,9 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import cells, frames
-from analysis.errors import StudyError
-from analysis.tables import NOT_AVAILABLE
+from analysis import cells
+from analysis.recall_distortion.tables import NOT_AVAILABLE
+from analysis.runs import exports
+from analysis.runs.errors import StudyError
 
 TEXT, RELEASED, RELEASED_WEIGHTS = "lenet5", "lenet5-released", "lenet5-released-weights"
 RESNET, AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
@@ -21,8 +22,8 @@ def runs(results: Path, *studies: str) -> tuple[pd.DataFrame, cells.Predictions]
     StudyError
         Where a study has no frames, or they cannot be read.
     """
-    folders = [folder for name in studies for folder in frames.below(results / name / "frames")]
-    read, predictions = frames.read(folders)
+    folders = [folder for name in studies for folder in exports.below(results / name / "frames")]
+    read, predictions = exports.read(folders)
     return read.runs, predictions
 
 

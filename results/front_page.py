@@ -9,8 +9,10 @@ import experiments
 import folders
 import pandas as pd
 
-from analysis import claims, files, report
-from analysis.errors import StudyError
+from analysis import report
+from analysis.recall_distortion import claims
+from analysis.runs import files
+from analysis.runs.errors import StudyError
 
 PAGE = "README.md"
 # Its places: between these lines stands the table of the name.

@@ -6,8 +6,11 @@ from pathlib import Path
 import click
 import front_page
 
-from analysis import files, frames, methods, report, tuning_results
-from analysis.errors import StudyError
+from analysis import report
+from analysis.methods import compare as methods
+from analysis.runs import exports, files
+from analysis.runs.errors import StudyError
+from analysis.tuning import results
 
 RESULTS = Path(__file__).parent
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
@@ -53,9 +56,9 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     list of Path
         The files written, relative to `output`.
     """
-    folders = frames.below(study / "frames")
-    read, predictions = frames.read(folders)
-    tunings = tuning_results.read(folders)
+    folders = exports.below(study / "frames")
+    read, predictions = exports.read(folders)
+    tunings = results.read(folders)
     made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))
     with files.aside(output) as folder:
         for path in report.write(made, folder):

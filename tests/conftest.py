@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from pruning_study.__main__ import cli
-from pruning_study.datasets import EMBEDDED
-from pruning_study.interrupts import SIGNALS
+from pruning_study.data.datasets import EMBEDDED
+from pruning_study.tracking.interrupts import SIGNALS
 
 torch.set_num_threads(1)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import frames
-from analysis.pull import Study
+from analysis.runs import exports
+from analysis.runs.pull import Study
 
 
 def runs(
@@ -53,4 +53,4 @@ def export(folder: Path, *cells: pd.DataFrame) -> None:
     """Write the frames of cells of one data set below a study's folder, without predictions."""
     made = study(*cells)
     dense = made.drop_duplicates("dense_run_id")[["dataset", "model", "seed", "accuracy_before", "dense_run_id"]]
-    frames.write(Study(made, dense), lambda run_ids: {}, folder / "frames" / made["dataset"].iloc[0])
+    exports.write(Study(made, dense), lambda run_ids: {}, folder / "frames" / made["dataset"].iloc[0])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlflow_server import free_port
+from tests.mlflow_server import free_port
 
 
 @contextmanager

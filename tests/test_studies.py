@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import published, tuning_results
-from pruning_study import grid
+from analysis import published
+from analysis.tuning import results
+from pruning_study.study import grid
 
 STUDIES = Path(__file__).parent.parent / "studies"
 RESULTS = STUDIES.parent / "results"
@@ -114,7 +115,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
     assert {(cell.config.pruner, *cell.config.ratio) for cell in found.cells} == {("up", 10.0)}
     assert all(sorted(seeds) == list(range(30, 60)) for seeds in asked.values())
     for dataset in ("fashion-mnist", "mnist"):
-        (search,) = tuning_results.read([RESULTS / "lenet5-up" / "frames" / dataset])
+        (search,) = results.read([RESULTS / "lenet5-up" / "frames" / dataset])
         assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}
 
 

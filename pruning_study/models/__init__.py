@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.errors import StudyError, did_you_mean
+from analysis.runs.errors import StudyError, did_you_mean
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.errors import StudyError
+from analysis.runs.errors import StudyError
 
 SMALLEST = 10
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from analysis.errors import first_line
+from analysis.runs.errors import first_line
 from pruning_study.native.errors import NativeError
 
 FOLDER = Path(__file__).parent

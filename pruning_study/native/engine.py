@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pruning_study.distillation import Distillation
-from pruning_study.examples import Examples
+from pruning_study.data.examples import Examples
 from pruning_study.native import compiler
 from pruning_study.native.errors import NativeError
 from pruning_study.native.stack import ImageShape, Stack, read
-from pruning_study.optimizer import Optimizer
+from pruning_study.training.distillation import Distillation
+from pruning_study.training.optimizer import Optimizer
 
 CLOSE = 1e-4
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float

@@ -1,0 +1,112 @@
+"""The picture of methods compared: every difference with its interval; a function of the comparisons."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.methods import compare as methods
+from analysis.recall_distortion.figures import ABOVE, BELOW, NEUTRAL, PAPER, page
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL
+
+_PANEL_WIDTH, _ROW_HEIGHT = 2.15, 0.3  # inches
+_HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
+_COMPARED = {
+    methods.SCHEDULE: "gradual pruning minus one shot",
+    methods.DISTILLATION: "distillation minus none",
+    methods.PRUNER: "pruners minus magnitude pruning",
+    methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
+    methods.CONTROL: "pruning minus the same fine-tuning without it",
+}
+
+
+def figures(frame: pd.DataFrame) -> dict[str, Figure]:
+    """A forest plot for each data set, model and kind of comparison, by file name without ending.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `methods.compare` returns it.
+    """
+    return {
+        f"methods_{number}_{comparison}": forest(rows)
+        for number, (_, of_model) in enumerate(frame.groupby([schema.DATASET, schema.MODEL]), start=1)
+        for comparison, rows in of_model.groupby("comparison", sort=False)
+    }
+
+
+def forest(frame: pd.DataFrame) -> Figure:
+    """Differences with their intervals: a column of panels for each outcome, a row of them for each ratio.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of `methods.compare` of one data set, model and kind of comparison.
+    """
+    of_ratios = dict(list(frame.groupby(schema.RATIO)))
+    names = {
+        ratio: list(dict.fromkeys(zip(rows["method"], rows["baseline"], strict=True)))
+        for ratio, rows in of_ratios.items()
+    }
+    counts = [len(pairs) + 1.5 for pairs in names.values()]
+    first = frame.iloc[0]
+    figure, grid = page(
+        (len(of_ratios), len(methods.OUTCOMES)),
+        (_PANEL_WIDTH * len(methods.OUTCOMES) + 2.4, _ROW_HEIGHT * sum(counts) + 1.7),
+        f"What differs, {_COMPARED[first['comparison']]}: {first[schema.DATASET]}, {first[schema.MODEL]}",
+        "Differences on the same dense networks with their 95 % intervals, each panel on a scale of its own. Blue: "
+        "better, more accuracy and recall, a smaller loss, a smaller alpha; orange: worse; grey: the interval holds 0. "
+        "Filled: p below .05 by Holm's correction; diamond: the primary comparison, corrected by itself. Largest loss: "
+        "the most that a class's recall fell. Alpha (new): on new images. At chance: pairs with such a network, which "
+        "have no alpha.",
+        sharey="row",
+        height_ratios=counts,
+    )
+    for axes_of, (ratio, rows) in zip(grid, of_ratios.items(), strict=True):
+        for axes, outcome in zip(axes_of, methods.OUTCOMES, strict=True):
+            of_outcome = rows[rows["outcome"] == outcome].set_index(["method", "baseline"])
+            axes.axvline(0, color="black", linewidth=0.8)
+            for place, pair in enumerate(names[ratio]):
+                _draw(axes, place, of_outcome.loc[pair].to_dict(), outcome)
+            axes.grid(axis="x", alpha=0.3)
+            axes.tick_params(axis="x", labelsize=8)
+            axes.margins(x=0.08)
+            if of_outcome["difference"].isna().all():
+                axes.set_xticks([])
+        axes_of[0].set_yticks(
+            range(len(names[ratio])), [f"{a} − {b}" for a, b in names[ratio]], fontsize=8, parse_math=False
+        )
+        axes_of[0].set_ylim(len(names[ratio]) - 0.4, -0.6)
+        axes_of[0].set_ylabel(f"ratio {ratio:g}", fontsize=10)
+    for axes, outcome in zip(grid[0], methods.OUTCOMES, strict=True):
+        axes.set_title(methods.TITLES[outcome], fontsize=10)
+    return figure
+
+
+def _draw(axes: Axes, place: int, row: Mapping[str, Any], outcome: str) -> None:
+    value, low, high = (
+        methods.scale(outcome) * row[name] for name in ("difference", "difference_low", "difference_high")
+    )
+    if np.isnan(value):
+        left_out = f"n/a, {row['n_at_chance']} at chance" if row["n_at_chance"] else "n/a"
+        said = axes.text(0.03, place, left_out, va="center", fontsize=7.5, color=NEUTRAL)
+        said.set(transform=axes.get_yaxis_transform(), bbox=PAPER)
+        return
+    color = NEUTRAL
+    if low > 0 or high < 0:
+        color = BELOW if (value > 0) == (outcome in _HIGHER_IS_BETTER) else ABOVE
+    if np.isfinite(low):
+        axes.hlines(place, low, high, color=color, linewidth=1.6)
+    axes.plot(
+        value,
+        place,
+        "D" if row["primary"] else "o",
+        color=color,
+        markerfacecolor=color if row["p_holm"] < LEVEL else "white",
+        markersize=5,
+        zorder=3,
+    )

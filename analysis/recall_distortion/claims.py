@@ -1,0 +1,245 @@
+"""The sentences of the recall distortion paper held against a study: which hold, which do not, which cannot be told."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import cells
+from analysis.published import rank
+from analysis.recall_distortion.sentences import (
+    ABOVE,
+    ALIKE,
+    BELOW,
+    CLAIMS,
+    DIFFERS,
+    MP,
+    NOT_ABOVE,
+    NOT_BELOW,
+    SUBSTANTIAL,
+    Check,
+    Claim,
+    Place,
+)
+from analysis.recall_distortion.tables import NOT_AVAILABLE
+from analysis.runs import schema
+from analysis.statistics import intensification
+from analysis.statistics.hypothesis_tests import MARGIN
+
+CLAIM_COLUMNS = [
+    "claim",
+    "sentence",
+    "source",
+    "looked_at",
+    "place",
+    "where",
+    "quantity",
+    "claimed",
+    "estimate",
+    "low",
+    "high",
+    "n",
+    "n_at_chance",
+    "holds",
+    "verdict",
+]
+HOLDS, FAILS, UNCLEAR, UNTRIED = "holds", "does not hold", "cannot be told", "not tried"
+YES, NO, UNKNOWN, AT_CHANCE = "yes", "no", "?", "at chance"
+
+# Sums over the classes of each network, whose quotient over all networks is a pooled slope.
+_POOLED = ("pooled", "near", "far")
+_SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in cells.OTHER_METRICS))
+
+
+def claims(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -> pd.DataFrame:
+    """Hold every sentence against a study (`claims.csv`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.pull.runs` returns it. Of several settings of a cell the papers' counts (`cells.main_setting`).
+    predictions : callable, optional
+        As `cells.cells` takes it: asked for those of magnitude pruning, whose precision and F1 one sentence is about.
+
+    Returns
+    -------
+    DataFrame, one row per comparison, by claim and place
+        `CLAIM_COLUMNS`. estimate with its interval, over n networks or pairs of them; of an alpha itself the
+        interval of `cells.cells`, which holds together with those of the pruner's other ratios, of a difference
+        the 95 % one. claimed says where the sentence has it; holds is `yes` where the whole interval lies there,
+        `no` where it lies on the other side (that something differs: within the margin), `at chance` where most
+        networks guess and have no alpha, else `?`. The verdict is of all comparisons of the claim at the place
+        but those at chance: `holds` where all do, or more than half where the sentence speaks of most or of a
+        tendency; `does not hold` where one does not, or more than half; else `cannot be told`. A claim without
+        a comparison is `not tried`, with an empty place.
+    """
+    places = _places(runs, predictions)
+    rows = [row for number, claim in enumerate(CLAIMS, start=1) for row in _rows(number, claim, places)]
+    return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each claim with a column for each place, as text: verdict, and what it rests on.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `claims` returns it.
+    """
+    rows = []
+    for (number, sentence, source, looked_at), of_claim in frame.groupby(CLAIM_COLUMNS[:4], sort=False):
+        row = {"": str(number), "the paper": f"{sentence} ({source})", "looked at": looked_at}
+        tried = of_claim[of_claim["place"] != ""]
+        rows.append(row | {place: _told(checks) for place, checks in tried.groupby("place", sort=False)})
+    names = [place for place in dict.fromkeys(frame["place"]) if place]
+    return pd.DataFrame(rows, columns=["", "the paper", "looked at", *names]).fillna(UNTRIED)
+
+
+def _told(checks: pd.DataFrame) -> str:
+    verdict, first = checks["verdict"].iloc[0], checks.iloc[0]
+    counts = checks["holds"].value_counts()
+    read = checks[checks["holds"] != AT_CHANCE]
+    if len(checks) == 1 and len(read):
+        estimate, low, high = (_number(first[name]) for name in ("estimate", "low", "high"))
+        return f"{verdict}: {first['where']}: {estimate} ({low} to {high})"
+    others = [
+        f"{counts[answer]} {word}" for answer, word in ((NO, "against"), (AT_CHANCE, AT_CHANCE)) if answer in counts
+    ]
+    ranges = [
+        f"{quantity} {_reach(of_one['estimate'], of_one['estimate'])} ({_reach(of_one['low'], of_one['high'])})"
+        for quantity, of_one in read.groupby("quantity", sort=False)
+    ]
+    return "; ".join([f"{verdict}: {', '.join([f'{counts.get(YES, 0)} of {len(read)}', *others])}", *ranges])
+
+
+def _reach(low: pd.Series, high: pd.Series) -> str:
+    return " to ".join(dict.fromkeys((_number(low.min()), _number(high.max()))))
+
+
+def _number(value: float) -> str:
+    if np.isnan(value):
+        return NOT_AVAILABLE
+    return f"{value:+.4f}" if abs(value) < 0.01 else f"{value:+.2f}"
+
+
+def _rows(number: int, claim: Claim, places: list[Place]) -> list[dict[str, Any]]:
+    named = dict(zip(CLAIM_COLUMNS, (number, claim.sentence, claim.source, claim.looked_at), strict=False))
+    tried = [named | row for of in combinations(places, claim.places) for row in _checked(claim, of)]
+    return tried or [named | _NOTHING]
+
+
+_NOTHING = {
+    **dict.fromkeys(("place", "where", "quantity", "claimed", "holds"), ""),
+    **dict.fromkeys(("estimate", "low", "high"), np.nan),
+    **dict.fromkeys(("n", "n_at_chance"), 0),
+    "verdict": UNTRIED,
+}
+
+
+def _checked(claim: Claim, of: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
+    checks = list(claim.checks(*of)) if claim.checks else []
+    holds = [_holds(check) for check in checks]
+    for check, answer in zip(checks, holds, strict=True):
+        yield {
+            "place": " and ".join(place.name for place in of),
+            "where": check.where,
+            "quantity": check.quantity,
+            "claimed": check.claimed,
+            "estimate": check.row["difference"],
+            "low": check.row["difference_low"],
+            "high": check.row["difference_high"],
+            "n": check.row["n"],
+            "n_at_chance": check.n_at_chance,
+            "holds": answer,
+            "verdict": _verdict(holds, every=claim.every),
+        }
+
+
+def _holds(check: Check) -> str:
+    if check.at_chance:
+        return AT_CHANCE
+    low, high = float(check.row["difference_low"]), float(check.row["difference_high"])
+    yes, no = {
+        BELOW: (high < 0, low > 0),
+        ABOVE: (low > 0, high < 0),
+        NOT_BELOW: (low > -MARGIN, high < -MARGIN),
+        NOT_ABOVE: (high < MARGIN, low > MARGIN),
+        DIFFERS: (high < 0 or low > 0, low > -MARGIN and high < MARGIN),
+        ALIKE: (low > -SUBSTANTIAL and high < SUBSTANTIAL, low > SUBSTANTIAL or high < -SUBSTANTIAL),
+    }[check.claimed]
+    return YES if yes else NO if no else UNKNOWN
+
+
+def _verdict(holds: list[str], *, every: bool) -> str:
+    yes, no, read = holds.count(YES), holds.count(NO), len(holds) - holds.count(AT_CHANCE)
+    if every:
+        return FAILS if no else HOLDS if yes == read > 0 else UNCLEAR
+    return HOLDS if 2 * yes > read else FAILS if 2 * no > read else UNCLEAR
+
+
+# What is measured of a network.
+
+
+def _places(runs: pd.DataFrame, predictions: cells.Predictions | None) -> list[Place]:
+    of_networks = measured(cells.main_setting(runs, cells.settings(runs)), predictions)
+    of_places = [Place(dataset, model, rows) for (dataset, model), rows in of_networks.groupby(cells.CELL[:2])]
+    return sorted(of_places, key=lambda place: (rank(place.model), rank(place.dataset)))
+
+
+def measured(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -> pd.DataFrame:
+    """What the sentences speak of, one row per network.
+
+    Parameters
+    ----------
+    runs, predictions
+        As for `claims`, of one setting of each cell.
+
+    Returns
+    -------
+    DataFrame
+        As `cells.alphas` returns it, with variances of recall, and further slopes: mean ratio, of weak and of strong
+        classes, of precision and F1 under magnitude pruning, and pseudo-values, whose mean is the slope of all networks
+        of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
+        (`far`). Slopes and spread ratio are missing for a network at chance.
+    """
+    study = cells.read(runs)
+    frame = cells.alphas(runs)
+    at_chance = frame["at_chance"].to_numpy(bool)
+    of_cells = []
+    for rows in cells.cell_rows(study):
+        sound = rows[~at_chance[rows]]
+        if len(sound):
+            slopes = _slopes(*study.balances(sound, ~np.isnan(study.before[rows[0]])))
+            if predictions and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
+                found = cells.predicted(study.runs.iloc[sound], predictions)
+                slopes |= {f"alpha_{name}": of for name, of in cells.other_slopes(found).items()} if found else {}
+            of_cells.append(pd.DataFrame(slopes, index=sound))
+    slopes_of_all = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *of_cells]).reindex(frame.index)
+    return frame.assign(
+        variance_before=np.nanvar(study.before, axis=1),
+        variance_after=np.nanvar(study.after, axis=1),
+        **{name: frame[name].mask(at_chance) for name in ("alpha", "spread_ratio")},
+        **slopes_of_all,
+    )
+
+
+def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+    """What alpha can be split into, each (networks,): by classes, as a mean of ratios, and pooled.
+
+    The pooled ones are pseudo-values, whose mean is the slope of all networks together: of all points, of the half of
+    them nearest to the origin, and of the others.
+    """
+    ratios = intensification.intensification_ratios(before, after)
+    products, squares = before * after, before**2
+    near = np.abs(before) <= np.median(np.abs(before))
+    return {
+        "mean_ratio": np.ma.masked_invalid(ratios).mean(1).filled(np.nan),
+        "alpha_weak": intensification.alpha(np.minimum(before, 0), after),
+        "alpha_strong": intensification.alpha(np.maximum(before, 0), after),
+        **{
+            name: intensification.pseudo_values(np.where(kept, products, 0).sum(1), np.where(kept, squares, 0).sum(1))
+            for name, kept in zip(_POOLED, (np.ones_like(near), near, ~near), strict=True)
+        },
+    }

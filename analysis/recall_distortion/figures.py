@@ -1,0 +1,737 @@
+"""Figures 1-13 and the per-class picture; each a function of frames that returns a Figure.
+
+Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
+Algorithm". A figure with nothing to show is None. One that fixes a data set, model or pruner takes the paper's
+(cifar10, resnet56, mp) where it is there, else the one with most runs, and its title names it. `settings` are
+the further params that tell the study's cells apart, such as epsilon; they become part of the labels. Where all of
+them would take more than eight panels, those of `cells.main_setting` are drawn, and the title says so.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from analysis.cells import CELL, CONTROL, main_setting, recalls, said
+from analysis.published import rank, standing_for_up
+from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
+from analysis.runs import schema
+from analysis.statistics.intensification import alpha, at_chance, correlation, mean_interval, recall_balance
+from analysis.verdict import telling_ratio
+
+By = Literal["pruner", "model", "dataset", "model under up"]
+GROUPINGS: tuple[By, ...] = get_args(By)
+
+# Of Okabe and Ito's colours, told apart by colour-blind readers.
+NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
+_LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_SHAPES = "osD^vPX"
+_CONTROLS = (":", "-.")
+DPI = 120
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
+
+_MEANINGS = {"mp": "magnitude", "gp": "gradient", "up": "undecayed", "rp": "random", CONTROL: "not pruned"}
+_TRADEOFF_RATIOS = {2.0, 4.0, 6.0, 8.0, 10.0}
+
+_PAGE_WIDTH = 12.0  # inches
+_SLOT_WIDTH = 0.46  # inches for a ratio
+_MOST_CLASSES = 100
+_MOST_PANELS = 8
+_MOST_TRADEOFFS = 4
+_SEVERAL = "one of several settings"
+_NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
+_OWN_SCALE = "Own scale: most networks are at chance, or pruned at random, and would hide the others."
+_LONGEST_NAME = 28
+_AXIS_WIDTH = 0.9  # inches
+_LETTER_WIDTH = 0.06  # inches, in a legend
+_LETTERS_OF_A_LINE = 8  # that a legend's line, and the space beside it, are as wide as
+
+
+def figures(
+    alphas: pd.DataFrame, cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()
+) -> dict[str, Figure]:
+    """All figures that have something to show.
+
+    Parameters
+    ----------
+    alphas, cells, runs, settings
+        As for the single figures.
+
+    Returns
+    -------
+    dict, file name without ending -> Figure
+        Some of figure_01 ... figure_13 and recall_change, in this order, the last of every data set: recall_change,
+        recall_change_2, ..., at the largest ratio at which most of the networks shown are above chance.
+    """
+    drawn = {f"figure_{1 + i:02}": boxplots(alphas, cells, by, settings) for i, by in enumerate(GROUPINGS)}
+    drawn |= {f"figure_{5 + i:02}": scatter_matrix(runs, by, settings) for i, by in enumerate(GROUPINGS)}
+    drawn |= {f"figure_{9 + i:02}": intervals(cells, by, settings) for i, by in enumerate(GROUPINGS)}
+    drawn |= {"figure_13": tradeoff(alphas, settings)}
+    of_classes = (
+        _at_telling_ratio(of_dataset, runs[runs[schema.DATASET] == dataset], settings)
+        for dataset, of_dataset in _by_dataset(cells)
+    )
+    for number, figure in enumerate(filter(None, of_classes), start=1):
+        drawn["recall_change" if number == 1 else f"recall_change_{number}"] = figure
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _at_telling_ratio(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> Figure | None:
+    panels, _ = _panels(_with_control(cells, cells[schema.PRUNER] != CONTROL), "pruner", settings)
+    if not panels:
+        return None
+    shown = pd.concat(panels.values())
+    return recall_change(runs, telling_ratio(shown[shown[schema.PRUNER] != CONTROL]), settings)
+
+
+def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+    """Box plots of alpha over seeds at each ratio, a panel for each pruner, model or data set (Figures 1-4).
+
+    Parameters
+    ----------
+    alphas : DataFrame, one row per network
+        dataset, model, pruner, ratio, alpha, at_chance, and the settings. Networks whose alpha is undefined are
+        not drawn.
+    cells : DataFrame, one row per dataset, model, pruner, ratio and settings
+        And n, n_at_chance, mark.
+    by : {"pruner", "model", "dataset", "model under up"}
+        What the panels differ in; "model" and "dataset" are under MP, the last under UP (`up-signed` where
+        there is no `up`). Every data set comes with its usual model.
+    settings : sequence of str
+
+    Returns
+    -------
+    Figure ; None without two models or data sets to compare.
+    """
+    cells = cells.assign(cell=range(len(cells)))
+    panels, fixed = _panels(cells, by, settings)
+    if not panels:
+        return None
+    networks = alphas.merge(pd.concat(panels.values())[[*CELL, *settings, "cell"]])
+    networks = networks[np.isfinite(networks["alpha"])]
+    limits = axis_limits(_sound(networks["alpha"], networks["at_chance"]), 1)
+    note = (
+        "Box: quartiles and median of all networks; dots: the networks. Mark at a ratio: the interval of the mean "
+        f"alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
+        f"{_beyond(_outside(networks['alpha'], limits), 'network')}"
+    )
+    figure, axes_of = _strip(panels, f"Alpha of every network, by {_WORDS[by]}: {fixed}", note, limits)
+    for axes, panel in zip(axes_of, panels.values(), strict=True):
+        for place, cell in enumerate(panel["cell"]):
+            of_cell = networks[networks["cell"] == cell]
+            _draw_box(axes, place, of_cell)
+            _draw_networks(axes, place, of_cell, limits)
+    return figure
+
+
+def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+    """Mean alpha with its confidence interval at each ratio, panels as in `boxplots` (Figures 9-12).
+
+    Parameters
+    ----------
+    cells : DataFrame, one row per dataset, model, pruner, ratio and settings
+        And n, n_at_chance, alpha_mean, ci_low, ci_high, mark.
+    by, settings
+        As for `boxplots`.
+
+    Returns
+    -------
+    Figure ; None without two models or data sets to compare.
+    """
+    panels, fixed = _panels(cells, by, settings)
+    if not panels:
+        return None
+    shown = pd.concat(panels.values())
+    drawn = shown[["alpha_mean", "ci_low", "ci_high"]]
+    limits = axis_limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
+    note = (
+        "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the ratios of a panel. Below 1: blue, <; "
+        "above 1: orange, >; holding 1: grey, ?; hollow: one seed, no interval. "
+        f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
+    )
+    figure, axes_of = _strip(panels, f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {fixed}", note, limits)
+    for axes, panel in zip(axes_of, panels.values(), strict=True):
+        for place, cell in enumerate(panel.itertuples()):
+            _draw_interval(axes, place, cell, limits)
+    return figure
+
+
+def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+    """Normalised recall balance before against after, every class of every network (Figures 5-8).
+
+    Parameters
+    ----------
+    runs : DataFrame, one row per dense and pruned network, as `pull.runs` gives it
+        dataset, model, pruner, ratio, accuracy_before, accuracy_after, recall_before/<class>,
+        recall_after/<class>, and the settings.
+    by, settings
+        As for `boxplots`; rows are ratios, columns pruners, models or data sets.
+
+    Returns
+    -------
+    Figure ; None without two models or data sets to compare. Each panel says the slope of all its points
+    together, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
+    """
+    cells, runs = _cells(runs, settings)
+    panels, fixed = _panels(cells, by, settings)
+    if not panels:
+        return None
+    shown = pd.concat(panels.values())
+    points = _points(runs[runs["cell"].isin(shown["cell"])])
+    limits = {dataset: _square_limits(rows) for dataset, rows in points.groupby(schema.DATASET)}
+    outside = sum(_outside(rows["after"], limits[dataset][1]) for dataset, rows in points.groupby(schema.DATASET))
+    ratios = sorted(set(shown.loc[shown[schema.PRUNER] != CONTROL, schema.RATIO])) or [1.0]
+    figure, grid = page(
+        (len(ratios), len(panels)),
+        (max(min(2.4 * len(panels), _PAGE_WIDTH), 6.5), 2.2 * len(ratios) + 1.4),
+        f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {fixed}",
+        "A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of all points "
+        "of the panel; dashed: no change; A: mean accuracy after pruning. "
+        f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
+    )
+    figure.supylabel("recall balance after", fontsize=10)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    labelled = set()
+    for column, (label, panel) in zip(grid.T, panels.items(), strict=True):
+        column[0].set_title(label, fontsize=10, parse_math=False)
+        for cell in panel.itertuples():
+            # The control has ratio 1 and stands beside every other: no row of its own.
+            axes = column[0 if cell.pruner == CONTROL else ratios.index(cell.ratio)]
+            _draw_points(axes, points[points["cell"] == cell.cell], cell.n, limits[cell.dataset])
+            if cell.ratio not in labelled:
+                axes.set_ylabel(f"ratio {cell.ratio:g}", fontsize=10)
+                labelled.add(cell.ratio)
+        column[-1].set_xlabel("recall balance before", fontsize=9)
+    return figure
+
+
+def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | None:
+    """Mean accuracy and mean alpha with their standard errors against the ratio, a line per pruner (Figure 13).
+
+    A column for each data set with its usual model, or for one of them where they are more than four.
+
+    Parameters
+    ----------
+    alphas : DataFrame, one row per network
+        dataset, model, pruner, ratio, alpha, accuracy_before, accuracy_after, at_chance, dense_run_id, and
+        the settings. Networks whose alpha is undefined are left out.
+    settings : sequence of str
+
+    Returns
+    -------
+    Figure ; None without a network. Ratios 2, 4, 6, 8, 10 where the study has them all, as in the paper, else
+    those that it has; ratio 1 is the dense network unless the pruner was run at it. The axes are centred on dense
+    accuracy and on alpha 1. Random pruning, whose scale would hide the others, is drawn where it is alone.
+    """
+    cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
+    of_datasets = [rows for _, rows in _by_dataset(cells)]
+    if len(of_datasets) > _MOST_TRADEOFFS:
+        of_datasets = [_usual(cells, schema.DATASET, DATASET)]
+    shown = [_without_random(rows) for rows in of_datasets]
+    columns = {}
+    for of_dataset in shown:
+        panels, fixed = _panels(of_dataset, "pruner", settings)
+        columns[fixed] = _lines(networks, panels)
+    if not columns:
+        return None
+    without_random = sum(map(len, shown)) < sum(map(len, of_datasets))
+    named = [fixed.removesuffix(f", {_SEVERAL}") for fixed in columns]
+    several = f", {_SEVERAL}" if named != [*columns] else ""
+    titles = named if len(named) > 1 else [""]
+    guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns.values(), strict=True)]
+    width = 8.5 if len(columns) == 1 else 5.5
+    figure, grid = page(
+        (2, len(columns)),
+        (width * len(columns), 8.5),
+        f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
+        "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
+        "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
+        "classes differ less, or other classes are weak. "
+        f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
+        sharex="col",
+    )
+    for column, title, (lines, dense) in zip(grid.T, titles, columns.values(), strict=True):
+        _draw_tradeoff(column, lines, dense, title, width)
+    return figure
+
+
+def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()) -> Figure | None:
+    """Mean change of every class's recall under each pruner at one ratio, the class that lost most on top.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As for `scatter_matrix`, of one data set.
+    ratio : float
+        The control `none` stands beside it.
+    settings : sequence of str
+
+    Returns
+    -------
+    Figure ; None where nothing was pruned at this ratio. Bars are t-based 95 % intervals over seeds. Of more
+    than a hundred classes only the hundred that lost most are drawn. What would hide the others, pruners most of whose
+    networks are at chance and random pruning beside others, has a scale of its own and, where it is not all there is,
+    no say in the order.
+    """
+    at_ratio = (runs[schema.PRUNER] != CONTROL) & np.isclose(runs[schema.RATIO], ratio)
+    cells, runs = _cells(_with_control(runs, at_ratio), settings)
+    panels, fixed = _panels(cells, "pruner", settings)
+    if not panels:
+        return None
+    losses = {label: _loss(runs[runs["cell"].isin(panel["cell"])]) for label, panel in panels.items()}
+    others = set(_without_random(pd.concat(panels.values()))["cell"])
+    apart = {label for label, panel in panels.items() if losses[label].guesses or others.isdisjoint(panel["cell"])}
+    pruned = [label for label, panel in panels.items() if CONTROL not in set(panel[schema.PRUNER])]
+    sorting = [label for label in pruned if label not in apart] or pruned
+    order = pd.concat([losses[label].changes["mean"] for label in sorting], axis=1).mean(axis=1).sort_values()
+    names = list(order.index[:_MOST_CLASSES])
+    which = "every class" if len(names) == len(order) else f"the {len(names)} of {len(order):,} classes that lost most"
+    few = len(names) <= 30
+    figure, grid = page(
+        (1, len(panels)),
+        (max(min(2.4 * len(panels) + 1.5, _PAGE_WIDTH), 6.5), (0.3 if few else 0.16) * len(names) + 2.2),
+        f"Change of recall of {which} at ratio {ratio:g}: {fixed}",
+        "Points of 100; bars: 95 % intervals over seeds, orange below 0, blue above, grey where they hold it; dotted: "
+        f"change of accuracy. Sorted by the mean over {'; '.join(map(_inline, sorting))}. "
+        f"{_OWN_SCALE if apart else ''}",
+        sharey=True,
+    )
+    together = [loss.changes.loc[names] for label, loss in losses.items() if label not in apart]
+    drawn = pd.concat(together or [order.to_frame()])
+    ends = min(drawn.min(axis=None), 0.0), max(drawn.max(axis=None), 0.0)
+    pad = 0.05 * (ends[1] - ends[0]) or 1.0
+    for axes, (label, loss) in zip(grid[0], losses.items(), strict=True):
+        if label not in apart:
+            axes.set_xlim(ends[0] - pad, ends[1] + pad)
+        _draw_loss(axes, label, loss, names, own_scale=label in apart)
+    shown = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
+    grid[0, 0].set_yticks(range(len(names)), shown, fontsize=9 if few else 7, parse_math=False)
+    grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
+    return figure
+
+
+# Which cells stand in which panel.
+
+
+def _with_control(rows: pd.DataFrame, pruned: pd.Series) -> pd.DataFrame:
+    """Some of the rows of pruned networks, and the control of their models."""
+    return rows[pruned | (rows[schema.PRUNER] == CONTROL) & rows[schema.MODEL].isin(rows.loc[pruned, schema.MODEL])]
+
+
+def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Every data set and its rows, in the paper's order."""
+    return sorted(((str(name), rows) for name, rows in frame.groupby(schema.DATASET)), key=lambda of: rank(of[0]))
+
+
+_WORDS = {"pruner": "pruner", "model": "model", "dataset": "data set", "model under up": "model"}
+
+
+def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> tuple[dict[str, pd.DataFrame], str]:
+    """Cells of every panel by its label, ratios ascending, and what the title says of all of them."""
+    varied = schema.MODEL if by == "model under up" else by
+    pruners = cells[schema.PRUNER]
+    if by == "model under up":
+        cells = cells[pruners == standing_for_up(set(pruners))]
+    elif varied != schema.PRUNER:
+        cells = _usual(cells[pruners != CONTROL], schema.PRUNER, "MP")
+    if varied != schema.DATASET:
+        cells = _usual(cells, schema.DATASET, DATASET)
+    if varied != schema.MODEL and len(cells):
+        of_datasets = cells.groupby(schema.DATASET)
+        cells = pd.concat(_usual(rows, schema.MODEL, usual_model(name)) for name, rows in of_datasets)
+    columns = [schema.DATASET, schema.MODEL] if varied == schema.DATASET else [varied]
+    cells, which = _few(cells, [*columns, *settings], settings)
+    grouped = list(cells.sort_values(schema.RATIO).groupby([*columns, *settings], dropna=False))
+    if len(grouped) < (1 if varied == schema.PRUNER else 2):
+        return {}, ""
+    grouped.sort(key=lambda group: [_place(value) for value in group[0]])
+    fixed = [c for c in (schema.DATASET, schema.MODEL, schema.PRUNER) if c != varied and cells[c].nunique() == 1]
+    return (
+        {_label(key, len(columns), settings): rows for key, rows in grouped},
+        ", ".join([*(cells[column].iloc[0] for column in fixed), *which]),
+    )
+
+
+def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The cells, or those of one setting where all would be too many panels; and words that say so."""
+    if cells.groupby(columns, dropna=False).ngroups <= _MOST_PANELS:
+        return cells, []
+    main = main_setting(cells, settings)
+    return main, [_SEVERAL] if len(main) < len(cells) else []
+
+
+def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
+    """The cells with the paper's data set, model or pruner, or with the one of most runs."""
+    return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
+
+
+def _label(key: tuple[Any, ...], names: int, settings: Sequence[str]) -> str:
+    named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in key[:names]]
+    how, others = said(dict(zip(settings, key[names:], strict=True)), settings)
+    return "\n".join([", ".join(named), *([" ".join(how)] if how else []), *others])
+
+
+def _place(value: Any) -> tuple[Any, ...]:
+    """Sort key: a setting's numbers by size, names as in print, the control last."""
+    number = pd.to_numeric(value, errors="coerce")
+    return (value == CONTROL, 0, number) if pd.notna(number) else (value == CONTROL, 1, rank(str(value)))
+
+
+def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cells of a frame of networks, with n, and the frame with the number of each network's cell."""
+    keys = [*CELL, *settings]
+    frame = frame.assign(cell=frame.groupby(keys, dropna=False).ngroup())
+    cells = frame.drop_duplicates("cell")[[*keys, "cell"]]
+    return cells.assign(n=cells["cell"].map(frame["cell"].value_counts())), frame
+
+
+def _guesses(runs: pd.DataFrame) -> np.ndarray:
+    classes = np.isfinite(recalls(runs)[2]).sum(1)
+    return np.array([at_chance(a, c) for a, c in zip(runs["accuracy_after"], classes, strict=True)], dtype=bool)
+
+
+def _points(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
+    _, before, after = recalls(runs)
+    before = recall_balance(before, runs["accuracy_before"])
+    after = recall_balance(after, runs["accuracy_after"])
+    each = np.repeat(np.arange(len(runs)), before.shape[1])
+    network = runs[[schema.DATASET, "cell", "accuracy_after"]].assign(chance=_guesses(runs)).iloc[each]
+    return network.assign(before=before.ravel(), after=after.ravel()).dropna(subset=["before", "after"])
+
+
+class _Loss(NamedTuple):
+    """What one pruner cost: mean, low, high of every class's change and the change of accuracy, in points."""
+
+    changes: pd.DataFrame
+    of_accuracy: float
+    networks: int
+    at_chance: int
+
+    @property
+    def guesses(self) -> bool:
+        return 2 * self.at_chance > self.networks
+
+
+def _loss(runs: pd.DataFrame) -> _Loss:
+    names, before, after = recalls(runs)
+    change = pd.DataFrame(100 * (after - before), columns=names).dropna(axis=1)
+    low, high = zip(*(mean_interval(values) for _, values in change.items()), strict=True)
+    return _Loss(
+        pd.DataFrame({"mean": change.mean(), "low": low, "high": high}),
+        100 * (runs["accuracy_after"] - runs["accuracy_before"]).mean(),
+        len(runs),
+        int(_guesses(runs).sum()),
+    )
+
+
+def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
+    random = cells[schema.PRUNER] == "rp"
+    return cells if cells.loc[~random, schema.PRUNER].isin([CONTROL]).all() else cells[~random]
+
+
+def _lines(networks: pd.DataFrame, panels: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], float]:
+    """The line of each panel, over the paper's ratios where all are there, and the accuracy of its dense networks."""
+    cells = pd.concat(panels.values())
+    ratios = set(cells[schema.RATIO])
+    ratios = {1.0, *(_TRADEOFF_RATIOS if ratios >= _TRADEOFF_RATIOS else ratios)}
+    networks = networks[networks[schema.RATIO].isin(ratios) & networks["cell"].isin(cells["cell"])]
+    of_panel = {label: networks[networks["cell"].isin(panel["cell"])] for label, panel in panels.items()}
+    dense = networks.drop_duplicates("dense_run_id")["accuracy_before"].mean()
+    return {label: _line(rows) for label, rows in of_panel.items() if len(rows)}, dense
+
+
+def _line(networks: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard error of accuracy and alpha at each ratio; n; how many guess.
+
+    A pruner that was not run at ratio 1 has the dense networks there.
+    """
+    of_ratio = networks.groupby(schema.RATIO)
+    line = pd.DataFrame(
+        {
+            "accuracy": of_ratio["accuracy_after"].mean(),
+            "accuracy_error": of_ratio["accuracy_after"].sem(),
+            "alpha": of_ratio["alpha"].mean(),
+            "alpha_error": of_ratio["alpha"].sem(),
+            "n": of_ratio.size(),
+            "chance": of_ratio["at_chance"].sum(),
+        }
+    )
+    control = (networks[schema.PRUNER] == CONTROL).all()
+    if not control and 1.0 not in line.index:
+        dense = networks.drop_duplicates("dense_run_id")["accuracy_before"]
+        line.loc[1.0] = [dense.mean(), dense.sem(), 1.0, 0.0, line["n"].max(), 0]
+    return line.sort_index().assign(control=control)
+
+
+# How far an axis reaches.
+
+
+def _sound(values: Any, chance: pd.Series) -> Any:
+    """Values of networks that are not at chance; all of them where nobody is."""
+    return values if chance.all() else values[~chance.astype(bool)]
+
+
+def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
+    """Ends of an axis that holds `through` and all values but a long tail: most fill a fifth of it or more."""
+    low, high = np.quantile([*values, through], [0.05, 0.95])
+    far = 2 * (high - low)
+    kept = [*values[values.between(low - far, high + far)], through]
+    pad = 0.08 * (max(kept) - min(kept)) or 0.1
+    return min(kept) - pad, max(kept) + pad
+
+
+def _square_limits(points: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+    reach = 1.05 * points["before"].abs().max() or 0.01
+    return (-reach, reach), axis_limits(_sound(points["after"], points["chance"]), 0)
+
+
+def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
+    return int((~values.between(*limits)).sum())
+
+
+# How it is drawn.
+
+
+def page(
+    shape: tuple[int, int], size: tuple[float, float], title: str, note: str, **subplots: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a title, a grid of panels (rows, columns), and a note below.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+    size : (width, height)
+        In inches.
+    title, note : str
+        Wrapped to the width.
+    subplots
+        As `Figure.subplots` takes them.
+    """
+    figure = Figure(size, dpi=DPI, layout="constrained")
+    grid = figure.subplots(*shape, squeeze=False, **subplots)
+    figure.suptitle(
+        textwrap.fill(title, int(10 * size[0]), break_on_hyphens=False),
+        x=0.01,
+        ha="left",
+        fontsize=12,
+        parse_math=False,
+    )
+    figure.supxlabel(textwrap.fill(note, int(15 * size[0])), x=0.01, ha="left", fontsize=8, parse_math=False)
+    return figure, grid
+
+
+def _strip(
+    panels: dict[str, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
+) -> tuple[Figure, list[Axes]]:
+    """A row of panels, or several where one is too wide, with a place for each ratio and a line at 1."""
+    slots = [max(len(cells), 3) for cells in panels.values()]
+    widths = [_SLOT_WIDTH * count + 0.25 for count in slots]
+    one_row = sum(widths) <= _PAGE_WIDTH
+    columns = len(panels) if one_row else max(int(_PAGE_WIDTH // max(widths)), 1)
+    rows = -(-len(panels) // columns)
+    columns = -(-len(panels) // rows)
+    width = sum(widths) if one_row else columns * max(widths)
+    figure, grid = page(
+        (rows, columns),
+        (max(width + 0.6, 6.5), 3.4 * rows + 1.4),
+        title,
+        note,
+        sharey=True,
+        width_ratios=slots if one_row else None,
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes, (label, cells), count in zip(grid.flat, panels.items(), slots, strict=False):
+        axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
+        axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
+        axes.set_xlim(len(cells) / 2 - 0.5 - count / 2, len(cells) / 2 - 0.5 + count / 2)
+        axes.set_title(label, fontsize=10, parse_math=False)
+        axes.grid(axis="y", alpha=0.3)
+    for row in grid:
+        row[0].set_ylabel("alpha (above 1 intensifies)")
+    grid[0, 0].set_ylim(limits)
+    return figure, list(grid.flat[: len(panels)])
+
+
+def _tick(cell: Any) -> str:
+    mark = f"$^{{{cell.mark}}}$" if cell.mark in ("<", ">", "?") else ""
+    chance = f"\n{cell.n_at_chance} at\nchance" if cell.n_at_chance else ""
+    return f"{cell.ratio:g}{mark}\nn {cell.n}{chance}"
+
+
+def _draw_box(axes: Axes, place: int, networks: pd.DataFrame) -> None:
+    style = {"color": NEUTRAL, "linestyle": ":" if networks["at_chance"].mean() > 0.5 else "-"}
+    axes.boxplot(
+        networks["alpha"],
+        positions=[place],
+        widths=0.75,
+        showfliers=False,
+        boxprops=style,
+        whiskerprops=style,
+        capprops=style,
+        medianprops={"color": BELOW, "linewidth": 2},
+        manage_ticks=False,
+    )
+
+
+def _draw_networks(axes: Axes, place: int, networks: pd.DataFrame, limits: tuple[float, float]) -> None:
+    places = place + np.linspace(-0.28, 0.28, len(networks) + 2)[1:-1]
+    chance, values = networks["at_chance"].to_numpy(bool), networks["alpha"].to_numpy()
+    axes.scatter(places[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
+    axes.scatter(places[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
+    above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
+    draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
+
+
+def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float]) -> None:
+    known = np.isfinite(cell.ci_low)
+    color = {"<": BELOW, ">": ABOVE}.get(cell.mark, NEUTRAL)
+    if known:
+        axes.vlines(place, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
+    axes.plot(place, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
+    value = f"{cell.alpha_mean:.1f}"
+    draw_edge(
+        axes,
+        place,
+        f"▲\n{value}" if cell.alpha_mean > limits[1] else "",
+        f"{value}\n▼" if cell.alpha_mean < limits[0] else "",
+    )
+
+
+def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
+    """Say at the edges of the axes what lies beyond them."""
+    for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
+        if text:
+            drawn = axes.text(place, height, text, va=end, ha="center", fontsize=8, color=ABOVE)
+            drawn.set(transform=axes.get_xaxis_transform(), bbox=PAPER)
+
+
+def _draw_points(
+    axes: Axes, points: pd.DataFrame, networks: int, limits: tuple[tuple[float, float], tuple[float, float]]
+) -> None:
+    before, after, chance = points["before"].to_numpy(), points["after"].to_numpy(), points["chance"].to_numpy(bool)
+    size = float(np.clip(150 / np.sqrt(len(before)), 2, 12))
+    # As a picture within the SVG, which tens of thousands of points would swell to many megabytes.
+    axes.scatter(before[~chance], after[~chance], s=size, color=BELOW, alpha=0.5, linewidth=0, rasterized=True)
+    axes.scatter(before[chance], after[chance], s=size, color=ABOVE, marker="x", linewidth=0.7, rasterized=True)
+    ends, slope = np.array(limits[0]), float(alpha(before, after))
+    axes.plot(ends, ends, color=NEUTRAL, linestyle="--", linewidth=1)
+    axes.plot(ends, slope * ends, color="black", linewidth=1.5)
+    r_squared = float(correlation(before, after)) ** 2
+    text = (
+        f"alpha {_number(slope)}   r² {_number(r_squared)}\n"
+        f"A {points['accuracy_after'].mean():.3f}   n {networks} x {len(before) / networks:g}"
+    )
+    if outside := _outside(points["after"], limits[1]):
+        text += f"\n{outside} outside"
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=PAPER)
+    axes.set(xlim=limits[0], ylim=limits[1])
+    axes.tick_params(labelsize=7.5)
+    axes.grid(alpha=0.3)
+    axes.set_axis_on()
+
+
+def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: float, title: str, width: float) -> None:
+    upper, lower = column
+    _draw_lines(upper, lines, "accuracy", dense)
+    _draw_lines(lower, lines, "alpha", 1.0)
+    upper.set_ylabel(f"mean test accuracy (dense {dense:.3f})")
+    lower.set_ylabel("mean alpha (above 1 intensifies)")
+    ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
+    lower.set_xscale("log")
+    lower.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    lower.xaxis.set_minor_locator(NullLocator())
+    lower.set_xlabel("pruning ratio")
+    handles, labels = upper.get_legend_handles_labels()
+    columns = _legend_columns(labels, width)
+    legend = upper.legend(
+        handles, labels, title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8, frameon=False
+    )
+    legend.set_alignment("left")
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """As many as are no wider than a panel, whose width is that with its axis; a wider one would push panels apart."""
+    longest = max(map(len, labels), default=0)
+    return max(1, int((width - _AXIS_WIDTH) / ((longest + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
+
+
+def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: float) -> None:
+    """A line for each pruner about the centre; the control, at no ratio in particular, as a band."""
+    reach = _reach(lines, name, centre)
+    for index, (label, line) in enumerate(lines.items()):
+        counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
+        label = f"{_inline(label)}, n {counts}"
+        drawn = line[(2 * line["chance"] <= line["n"]) & ((line[name] - centre).abs() <= reach)]
+        values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
+        if line["control"].all():
+            for value, error in zip(values, errors, strict=True):
+                axes.axhline(value, color=NEUTRAL, linestyle=_CONTROLS[index % 2], linewidth=1.5, label=label)
+                axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
+        else:
+            # A hair apart, so that error bars do not hide one another.
+            places = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
+            style: dict[str, Any] = {"color": _LINES[index % len(_LINES)], "marker": _SHAPES[index % len(_SHAPES)]}
+            axes.errorbar(places, values, yerr=errors, label=label, capsize=2.5, markersize=5, **style)
+    axes.axhline(centre, color="black", linestyle="--", linewidth=1)
+    axes.set_ylim(centre - reach, centre + reach)
+    axes.grid(alpha=0.3)
+
+
+def _reach(lines: dict[str, pd.DataFrame], name: str, centre: float) -> float:
+    """How far the axis goes from its centre: to all means without a network at chance."""
+    ends = [centre]
+    for line in lines.values():
+        line = line[2 * line["chance"] <= line["n"]]
+        errors = line[f"{name}_error"].fillna(0)
+        ends += [end for side in (-errors, errors) for end in _sound(line[name] + side, line["chance"] > 0)]
+    return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
+
+
+def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str], *, own_scale: bool) -> None:
+    changes = loss.changes.loc[names]
+    places = np.arange(len(changes))
+    colors = [ABOVE if row.high < 0 else BELOW if row.low > 0 else NEUTRAL for row in changes.itertuples()]
+    axes.hlines(places, changes["low"], changes["high"], colors=colors, linewidth=1.5)
+    axes.scatter(changes["mean"], places, color=colors, s=14, zorder=3)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(loss.of_accuracy, color=NEUTRAL, linestyle=":", linewidth=1.5)
+    chance = f", {loss.at_chance} at chance" if loss.at_chance else ""
+    axes.set_title(f"{label}\nn {loss.networks}{chance}", fontsize=10, parse_math=False)
+    axes.set_xlabel("recall, points" + (", own scale" if own_scale else ""), fontsize=9)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(alpha=0.3)
+
+
+def _crosses(chance: pd.Series) -> str:
+    return "Orange crosses: networks at chance, whose alpha may be anything. " if chance.any() else ""
+
+
+def _beyond(count: int, what: str) -> str:
+    return f"Beyond the axis: {count} {what}{'s' if count > 1 else ''}." if count else ""
+
+
+def _guessing(lines: dict[str, pd.DataFrame], title: str) -> str:
+    at = []
+    for label, line in lines.items():
+        if counts := [f"{row.Index:g} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
+            at.append(f"{_inline(label)} at ratio {', '.join(counts)}")
+    where = f", {title}" if title else ""
+    return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are, or far off." if at else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "n/a"
+
+
+def _inline(label: str) -> str:
+    return label.replace("\n", ", ")

@@ -1,0 +1,192 @@
+"""The tables of the recall distortion paper with a study's own values, and beside them the published ones."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.cells import ALPHA_COLUMNS, main_setting, recalls, settings
+from analysis.published import label, rank, standing_for_up, table
+from analysis.recall_distortion.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import Variance
+from analysis.statistics.intensification import recall_balance
+
+NOT_AVAILABLE = "n/a"
+_GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
+
+
+def paper_table(number: int, *, runs: pd.DataFrame, alphas: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    """A table in the layout of print, as text.
+
+    Parameters
+    ----------
+    number : int
+        1-9 p-values, Bonferroni-corrected; 10 accuracy before pruning; 11 mean recall variance over the classes
+        (ddof 0); 12, 13 accuracy and alpha of the pruners `lth`, `chip` on CIFAR-10 with ResNet-56.
+    runs, alphas, tests : DataFrame
+        As `pull.runs`, `cells.alphas` and `comparisons.paper_tests` return them.
+
+    Returns
+    -------
+    DataFrame
+        Without rows where the study has nothing of it. `attrs["title"]` says what it shows.
+    """
+    if number in DESIGNS:
+        return _p_values(number, tests)
+    if number == 11:
+        return recall_variance(main_setting(runs, settings(runs)))
+    kept = main_setting(alphas, [name for name in alphas.columns if name not in ALPHA_COLUMNS])
+    return _accuracy(kept) if number == 10 else _by_ratio(kept, {12: "lth", 13: "chip"}[number])
+
+
+def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "welch") -> pd.DataFrame:
+    """Published values of Tables 1-13 beside a study's own, for the cells that both have.
+
+    Parameters
+    ----------
+    runs, alphas : DataFrame
+        As `pull.runs` and `cells.alphas` return them.
+    variance : {"welch", "pooled"}
+        Of the independent tests.
+
+    Returns
+    -------
+    DataFrame, one row per cell of a table
+        table, row, column, published, ours (text, at the precision of print), ours_unpaired (Tables 8 and 9 with
+        independent tests, since in print not all pruners shared their dense networks; else empty), difference
+        (ours minus published, `<0.001` taken as .001). `attrs["notes"]` says what stands for what.
+    """
+    notes = []
+    if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
+        runs, alphas = as_up(runs), as_up(alphas)
+        notes.append("up-signed, the formula of the paper's released code, stands for UP")
+    make = partial(paper_table, runs=runs, alphas=alphas)
+    ours = paper_tests(alphas, variance=variance, as_printed=True)
+    unpaired = unpaired_tests(alphas, variance=variance, as_printed=True)
+    frames = []
+    for number in range(1, 14):
+        both = _long(number, table(number), "published").merge(_long(number, make(number, tests=ours), "ours"))
+        if number in (8, 9):
+            both = both.merge(_long(number, make(number, tests=unpaired), "ours_unpaired"), how="left")
+        frames.append(both)
+    frame = pd.concat(frames, ignore_index=True)
+    frame["ours_unpaired"] = frame["ours_unpaired"].fillna("")
+    frame["difference"] = _numbers(frame["ours"]) - _numbers(frame["published"])
+    frame = frame[frame["difference"].notna()].reset_index(drop=True)
+    if frame.empty:
+        notes.append("no cell in common with print")
+    frame.attrs = {"notes": [*notes, *ours.attrs["notes"]]}
+    return frame
+
+
+def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
+    design = DESIGNS[number]
+    found = tests[tests["table"] == number]
+    headers = [tests.attrs["headers"][row] for row in found.index]
+    named = pd.DataFrame(headers, index=found.index, columns=["column", "fixed"])
+    header = "Models" if number in (5, 6) and not found["row"].str.fullmatch(r"\d+ vs \d+").all() else design.rows
+    frame = (
+        named.assign(row=found["row"], p=found["p_bonferroni"].map(p_value))
+        .pivot(index="row", columns="column", values="p")
+        .reindex(index=found["row"].drop_duplicates(), columns=named["column"].drop_duplicates())
+        .fillna(NOT_AVAILABLE)
+        .rename_axis(index=header, columns=None)
+        .reset_index()
+    )
+    of = "; ".join([", ".join(found["dataset"].drop_duplicates()), *named["fixed"].drop_duplicates()])
+    sides = "two-sided" if design.alternative == "two-sided" else "one-sided"
+    kind = "paired" if design.paired else f"independent ({tests.attrs.get('variance', 'welch')})"
+    frame.attrs = {"title": f"{design.title}? {of}. p of {sides} {kind} t-tests, Bonferroni-corrected"}
+    return frame
+
+
+def as_up(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `up-signed`, the released code's UP, as rows of `up`."""
+    return frame.replace({schema.PRUNER: {"up-signed": "up"}})
+
+
+def three_decimals(value: float) -> str:
+    """A number of three decimals, or `n/a`."""
+    return f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE
+
+
+def p_value(p: float) -> str:
+    """A p as in print: three decimals, `<0.001`, or `n/a`."""
+    return "<0.001" if p < 0.001 else three_decimals(p)
+
+
+def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:
+    names = labels(alphas)
+    dense = alphas.drop_duplicates([*_GROUP, "dense_run_id"])
+    means = _in_order(dense.groupby(_GROUP)["accuracy_before"].mean())
+    columns = ["Model", "Dataset", "Pruning Algorithm", "Accuracy"]
+    rows = [(names[m], names[d], names[p], f"{mean:.3f}") for (d, m, p), mean in means.items()]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame.attrs = {"title": "Mean accuracy before pruning"}
+    return frame
+
+
+def recall_variance(runs: pd.DataFrame, *, of_balances: bool = False) -> pd.DataFrame:
+    """Table 11: mean over networks of the variance over the classes (ddof 0), as text.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it, one setting of each cell.
+    of_balances : bool
+        Of normalised recall balance, which print's values for Fashion-MNIST agree with, and not of recall.
+    """
+    _, before, after = recalls(runs)
+    if of_balances:
+        before, after = recall_balance(before, runs["accuracy_before"]), recall_balance(after, runs["accuracy_after"])
+    variances = runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
+        before=np.nanvar(before, axis=1), after=np.nanvar(after, axis=1)
+    )
+    means = variances.groupby([*_GROUP, schema.RATIO])["after"].mean().unstack()
+    means = means.rename(columns=lambda ratio: f"Ratio {ratio:g}").rename_axis(columns=None)
+    dense = variances.drop_duplicates([*_GROUP, "dense_run_id"])
+    means.insert(0, "Before", dense.groupby(_GROUP)["before"].mean())
+    means = _in_order(means)
+    frame = means.map(lambda mean: NOT_AVAILABLE if np.isnan(mean) else f"{mean:.4f}").reset_index(drop=True)
+    names = labels(runs)
+    frame.insert(0, "Model", [f"{names[d]} @ {names[m]} -> {names[p]}" for d, m, p in means.index])
+    what = "normalised recall balance" if of_balances else "recall"
+    frame.attrs = {"title": f"Mean over networks of the variance of {what} over the classes (ddof 0)"}
+    return frame
+
+
+def _in_order(of_groups: Any) -> Any:
+    """Sort by model, data set and pruner, as in print."""
+    return of_groups.loc[sorted(of_groups.index, key=lambda group: [rank(group[part]) for part in (1, 0, 2)])]
+
+
+def _by_ratio(alphas: pd.DataFrame, pruner: str) -> pd.DataFrame:
+    names = labels(alphas)
+    ours = alphas[alphas[schema.PRUNER] == pruner]
+    ours = ours[(ours[schema.DATASET].map(names) == "CIFAR-10") & (ours[schema.MODEL].map(names) == "ResNet-56")]
+    means = ours.groupby(schema.RATIO)[["accuracy_after", "alpha"]].mean()
+    rows = [(f"{ratio:.2f}", f"{accuracy:.3f}", f"{alpha:.3f}") for ratio, accuracy, alpha in means.itertuples()]
+    if rows:
+        dense = ours.drop_duplicates("dense_run_id")["accuracy_before"].mean()
+        rows.insert(0, ("1.00", f"{dense:.3f}", NOT_AVAILABLE))
+    frame = pd.DataFrame(rows, columns=["Pruning ratio", "Accuracy", "Intensification"])
+    frame.attrs = {"title": f"Mean accuracy and alpha of {label(pruner)}, cifar10, ResNet-56"}
+    return frame
+
+
+def _long(number: int, frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """One row per cell of a table: table, row, column and the value."""
+    if number == 10:
+        row = frame["Dataset"] + " @ " + frame["Model"] + " -> " + frame["Pruning Algorithm"]
+        frame = pd.DataFrame({"row": row, "Accuracy": frame["Accuracy"]})
+    frame = frame.drop(columns="Level", errors="ignore")
+    long = frame.melt(id_vars=frame.columns[0], var_name="column", value_name=value)
+    long = long.rename(columns={frame.columns[0]: "row"}).astype("str")
+    long.insert(0, "table", number)
+    return long
+
+
+def _numbers(text: pd.Series) -> pd.Series:
+    return pd.to_numeric(text.str.removeprefix("<"), errors="coerce")

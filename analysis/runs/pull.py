@@ -1,0 +1,482 @@
+"""From a tracking store to frames: one row for every pruned run beside the dense run it was made from."""
+
+import logging
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.uri import is_local_uri
+from tqdm import tqdm
+
+from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
+from analysis.runs import archives, schema
+from analysis.runs.errors import StudyError
+from analysis.runs.retries import download_artifacts, list_artifacts
+from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
+
+_PARAM, _METRIC = "params.", "metrics."
+_ACCURACY = _METRIC + schema.TEST_ACCURACY
+_DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
+_PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
+
+# Columns that the analysis makes beside the params; a param of such a name becomes `param_<name>`.
+RESERVED = (
+    {*ALPHA_COLUMNS, *CELL_COLUMNS, schema.REALIZED_RATIO}
+    # The rest of `cells.cells` and `cells.ratio_summaries`
+    | {"worst_class_change", "confidence", "n_none"}
+    | {"pooled_alpha", "ratio_mean", "ratio_sd", "ratio_min", "ratio_max", "worst_ratio"}
+    # While cells and figures are made
+    | {"class_set", "control", "row", "cell", "chance", "before", "after"}
+    # `comparisons.TEST_COLUMNS`, which to import takes as long as to read a study
+    | {"table", "column", "difference", "difference_low", "difference_high", "statistic", "dof"}
+    | {"p", "p_bonferroni", "p_holm", "p_permutation", "p_equivalence", "effect_size", "detectable_difference"}
+    # Tables of the report and of `recommend`
+    | {"networks", "at chance", "accuracy before", "median", "interval", "spread ratio", "weighted alpha"}
+    | {"worst class", "realised ratio", "recall", "precision", "f1", "minus none", "on none", "other seed"}
+    | {"loss", "loss_high", "fails", "run_ids"}
+) - {*_PAIR_PARAMS}
+RESERVED_PREFIXES = ("alpha_", "recall_before/", "recall_after/", schema.SUPPORT, schema.BOTH_RIGHT)
+
+logger = logging.getLogger(__name__)
+
+
+class Study(NamedTuple):
+    """What one experiment holds; `attrs["left_out"]` of either frame says in sentences what it lacks and why.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        One row per (dense, pruned) pair, as `runs` returns it.
+    dense_runs : DataFrame
+        One row per dense run of the experiment, and per dense run elsewhere that its pruned runs name:
+        dataset, model, seed, every other param, accuracy_before, recall_before/<class>, support/<class>,
+        dense_run_id. Of runs that agree in every param the newest.
+    """
+
+    runs: pd.DataFrame
+    dense_runs: pd.DataFrame
+
+
+def runs(experiment: str | None = None, *, tracking_uri: str | None = None) -> pd.DataFrame:
+    """Pull the pairs of a dense and a pruned run of an experiment.
+
+    Parameters
+    ----------
+    experiment : str, optional
+        Name of the experiment; by default MLflow's current one (MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID,
+        else "Default").
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Returns
+    -------
+    DataFrame, one row per pair, sorted by dataset, model, pruner, ratio, seed
+        dataset, model, pruner, ratio (float), seed (int), every other param (text), accuracy_before,
+        accuracy_after, realized_ratio, recall_before/<class>, recall_after/<class>, support/<class>,
+        both_right/<class>, dense_run_id, run_id. NaN where a run has no such param, metric or class; a column
+        that no run has is not there. A param with the name of a column that the analysis makes (`RESERVED`) is
+        called `param_<name>`. Of pruned runs that agree in every param the newest counts. `attrs["left_out"]`
+        says in sentences which runs were left out and why.
+
+    Raises
+    ------
+    StudyError
+        The store cannot be reached or read; the experiment is unknown, deleted or without a single pair.
+    """
+    return study(experiment, tracking_uri=tracking_uri).runs
+
+
+def study(experiment: str | None = None, *, tracking_uri: str | None = None) -> Study:
+    """Pull an experiment's pairs and its dense runs in one reading; parameters and errors as in `runs`."""
+    with open_store(tracking_uri) as store:
+        found_id, name, others = _find(store.experiments(), experiment)
+        found = _read(store.pages(found_id))
+        pruned, dense = (found[found["kind"] == kind] for kind in (schema.PRUNED, schema.DENSE))
+        elsewhere = set(pruned["dense_run_id"].dropna()) - set(dense["run_id"])
+        found = _read(store.runs(sorted(elsewhere)))
+        dense = pd.concat([dense, found[found["kind"] == schema.DENSE]])
+
+    left_out: list[str] = []
+    dense = _finished(dense, left_out)
+    sound_dense = _sound(dense, _DENSE_PARAMS, left_out)
+    dense_left_out = left_out.copy()
+    pruned = _as_the_papers(_sound(_finished(pruned, left_out), _PAIR_PARAMS, left_out))
+    pruned = _newest(_paired(pruned, sound_dense, set(dense["run_id"]), left_out), left_out)
+    if pruned.empty:
+        reasons = "; ".join(left_out) or "no run is tagged as one"
+        raise StudyError(
+            f"experiment {name!r} has no pruned run to compare with its dense run ({reasons}); "
+            f"experiments in this store: {others}"
+        )
+    return Study(
+        _pairs_frame(pruned, sound_dense, left_out),
+        _dense_frame(_newest(sound_dense, dense_left_out), dense_left_out),
+    )
+
+
+def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
+    """Id of an experiment; parameters and errors as in `runs`."""
+    with open_store(tracking_uri) as store:
+        return _find(store.experiments(), experiment)[0]
+
+
+def predictions(
+    run_ids: Sequence[str],
+    *,
+    artifact: str = schema.PREDICTIONS,
+    names: Sequence[str] = (schema.LABEL, schema.PREDICTED),
+    tracking_uri: str | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Read what runs predicted for every test image.
+
+    Parameters
+    ----------
+    run_ids : sequence of str
+        Dense and pruned runs, in any experiments of the store.
+    artifact : str
+        `predictions.npz`, or `val_predictions.npz` for the validation images.
+    names : sequence of str
+        Arrays to read from each: label, predicted, top5 (integers, made int64), confidence.
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Returns
+    -------
+    dict, run id -> name -> array (images, ...)
+        In the order of `run_ids`. Runs that are not there or have no such artifact are missing, and, with a
+        line of warning each, those whose artifact cannot be used: damaged, without one of the arrays or an
+        image, of unequal lengths, or with a class that is no integer from 0.
+
+    Raises
+    ------
+    StudyError
+        The store cannot be read.
+    """
+    found = {}
+    with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
+        folders = store.artifact_folders(run_ids)
+        for run_id in tqdm(run_ids, desc="predictions", unit=" runs", leave=False, disable=None):
+            if run_id in folders and (path := _artifact(folders[run_id], artifact, folder, tracking_uri)):
+                try:
+                    found[run_id] = _arrays(path, names)
+                except StudyError as error:
+                    logger.warning("%s of run %s left out, %s", artifact, run_id, error)
+    return found
+
+
+def artifacts(
+    kind: str, names: Sequence[str], experiment: str | None = None, *, tracking_uri: str | None = None
+) -> dict[str, dict[str, bytes]]:
+    """Read artifacts of an experiment's finished runs of a kind.
+
+    Parameters
+    ----------
+    kind : str
+        Value of the tag `kind`.
+    names : sequence of str
+    experiment, tracking_uri : str, optional
+        As `runs` takes them.
+
+    Returns
+    -------
+    dict, run id -> name -> content
+        The oldest run first; runs that lack one of the artifacts are missing.
+
+    Raises
+    ------
+    StudyError
+        As in `runs`, but that there may be no such run.
+    """
+    found = {}
+    with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
+        run_ids = store.finished(_find(store.experiments(), experiment)[0], kind)
+        for run_id, where in store.artifact_folders(run_ids).items():
+            paths = {name: _artifact(where, name, folder, tracking_uri) for name in names}
+            contents = {name: path.read_bytes() for name, path in paths.items() if path}
+            if len(contents) == len(names):
+                found[run_id] = contents
+    return {run_id: found[run_id] for run_id in run_ids if run_id in found}
+
+
+# What was found, judged: one row per run, its params and metrics in columns as mlflow.search_runs names them.
+
+
+def _finished(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    for state in sorted(set(found["state"]) - {FINISHED}):
+        found = _without(found, found["state"] == state, state.lower(), left_out)
+    return found
+
+
+def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
+    """Keep the runs whose params and recalls can be worked with; seed and ratio become numbers."""
+    needed = [_PARAM + name for name in required] + [_ACCURACY]
+    sound = found.reindex(columns=list(dict.fromkeys([*found.columns, *needed])))
+    for column in needed:
+        sound = _without(sound, sound[column].isna(), f"no {column.replace('s.', ' ', 1)}", left_out)
+    for name, is_one, meaning in _NUMBERS:
+        if name in required:
+            numbers = pd.to_numeric(sound[_PARAM + name], errors="coerce").astype(float)
+            sound = sound.assign(**{_PARAM + name: numbers})
+            sound = _without(sound, ~is_one(numbers), f"{name} is no {meaning}", left_out)
+    sound = _without_optional(_without_untested_classes(sound, left_out), left_out)
+
+    recalls = _columns(sound, schema.RECALL)
+    sound = _without(sound, sound[recalls].isna().all(axis=1), f"no metric {schema.RECALL}<class>", left_out)
+    for is_wrong, meaning in _FAULTS:
+        wrong = is_wrong(sound[[_ACCURACY, *recalls]])
+        metrics = _some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
+        sound = _without(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
+    return _without(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
+
+
+def _as_the_papers(pruned: pd.DataFrame) -> pd.DataFrame:
+    """Runs made before a param there was share cells with newer ones that have its value for what they did."""
+    return pruned.fillna({_PARAM + name: value for name, value in schema.PAPERS.items()})
+
+
+_NUMBERS: list[tuple[str, Callable[[pd.Series], pd.Series], str]] = [
+    (schema.SEED, lambda seed: (seed % 1 == 0) & (seed.abs() < 2**53), "whole number below 2^53"),
+    (schema.RATIO, lambda ratio: ratio.abs() < math.inf, "number"),
+]
+
+_FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
+    (lambda shares: shares.abs() >= NO_NUMBER, "no number"),
+    (lambda shares: (shares < 0) | (shares > 1), "a value outside [0, 1]"),
+]
+
+
+def _without_untested_classes(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    """Take the recall of classes without a test image out: 0 or NaN, whatever was logged, says nothing."""
+    supports = _columns(found, schema.SUPPORT)
+    untested = found[supports] == 0
+    changed = {}
+    for column in untested.columns[untested.any()]:
+        name = column.removeprefix(_METRIC + schema.SUPPORT)
+        runs_without = untested[column]
+        left_out.append(f"class {name} left out of {_counted(found[runs_without])}, no test image")
+        for prefix in (schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT):
+            if (metric := _METRIC + prefix + name) in found:
+                changed[metric] = found[metric].mask(runs_without)
+    return found.assign(**changed)
+
+
+def _without_optional(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    """Take values that cannot be out of metrics that need not be there; their run stays."""
+    changed = {}
+    for prefix, largest in (
+        (schema.SUPPORT, NO_NUMBER),
+        (schema.BOTH_RIGHT, np.nextafter(1, 2)),
+        (schema.REALIZED_RATIO, NO_NUMBER),
+    ):
+        for column in _columns(found, prefix):
+            wrong = (found[column] < 0) | (found[column] >= largest)
+            if wrong.any():
+                metric = column.removeprefix(_METRIC)
+                left_out.append(f"{metric} left out of {_counted(found[wrong])}, no number in its range")
+                changed[column] = found[column].mask(wrong)
+    return found.assign(**changed)
+
+
+def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]) -> pd.DataFrame:
+    """Keep the pruned runs whose dense run is there and was tested on the same images of the same classes."""
+    named = pruned["dense_run_id"]
+    pruned = _without(pruned, named.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
+    gone = ~pruned["dense_run_id"].isin(finished_dense)
+    pruned = _without(pruned, gone, "the dense run is gone or not finished", left_out)
+    pruned = _without(pruned, ~pruned["dense_run_id"].isin(dense["run_id"]), "the dense run is left out", left_out)
+
+    classes = _classes(pruned, dense)
+    before, after = (_metrics(rows, schema.RECALL, classes) for rows in (_dense_of(pruned, dense), pruned))
+    differ = (np.isnan(before) != np.isnan(after)).any(axis=1)
+    pruned = _without(pruned, differ, "the classes are not those of the dense run", left_out)
+
+    before, after = (_metrics(rows, schema.SUPPORT, classes) for rows in (_dense_of(pruned, dense), pruned))
+    with np.errstate(invalid="ignore"):
+        differ = (np.abs(before - after) > 0).any(axis=1)
+    return _without(pruned, differ, "the supports are not those of the dense run", left_out)
+
+
+def _newest(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    found = found.sort_values(["ended", "run_id"])
+    older = found.duplicated(_columns(found, "", _PARAM), keep="last")
+    return _without(found, older, "a newer run has the same params", left_out)
+
+
+def _without(found: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) -> pd.DataFrame:
+    wrong = np.asarray(wrong, dtype=bool)
+    if not wrong.any():
+        return found
+    lost = found[wrong]
+    left_out.append(f"{_counted(lost)} left out, {reason}: {_some(sorted(lost['run_id']))}")
+    return found[~wrong]
+
+
+def _counted(found: pd.DataFrame) -> str:
+    return f"{len(found):,} {found['kind'].iloc[0]} run{'s' if len(found) > 1 else ''}"
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# The frames that are given out.
+
+
+def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    before = _dense_of(pruned, dense)
+    classes = _classes(pruned, before)
+    support = _metrics(pruned, schema.SUPPORT, classes)
+    support = np.where(np.isnan(support), _metrics(before, schema.SUPPORT, classes), support)
+    measured = {
+        "accuracy_before": before[_ACCURACY].to_numpy(),
+        "accuracy_after": pruned[_ACCURACY].to_numpy(),
+        schema.REALIZED_RATIO: _metrics(pruned, "", [schema.REALIZED_RATIO])[:, 0],
+        **_by_class("recall_before/", classes, _metrics(before, schema.RECALL, classes)),
+        **_by_class("recall_after/", classes, _metrics(pruned, schema.RECALL, classes)),
+        **_by_class(schema.SUPPORT, classes, support),
+        **_by_class(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
+        "dense_run_id": pruned["dense_run_id"].array,
+        "run_id": pruned["run_id"].array,
+    }
+    return _frame(pruned, _PAIR_PARAMS, measured, left_out)
+
+
+def _dense_frame(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    classes = _classes(dense)
+    measured = {
+        "accuracy_before": dense[_ACCURACY].to_numpy(),
+        **_by_class("recall_before/", classes, _metrics(dense, schema.RECALL, classes)),
+        **_by_class(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
+        "dense_run_id": dense["run_id"].array,
+    }
+    return _frame(dense, _DENSE_PARAMS, measured, left_out)
+
+
+def _frame(found: pd.DataFrame, leading: list[str], measured: dict[str, Any], left_out: list[str]) -> pd.DataFrame:
+    logged = [column for column in _columns(found, "", _PARAM) if found[column].notna().any()]
+    names = {column: column.removeprefix(_PARAM) for column in logged}
+    if taken := sorted(filter(_is_reserved, names.values())):
+        left_out.append(f"params called param_<name> here, a column of the analysis has their name: {', '.join(taken)}")
+    params = {f"param_{name}" if name in taken else name: found[column].array for column, name in names.items()}
+    others = sorted(params.keys() - {*leading})
+    frame = pd.DataFrame({name: params[name] for name in [*leading, *others]} | measured)
+    frame = frame.astype({schema.SEED: np.int64}).dropna(axis=1, how="all")
+    frame = frame.sort_values([*leading, list(measured)[-1]], ignore_index=True)
+    frame.attrs["left_out"] = left_out
+    return frame
+
+
+def _is_reserved(name: str) -> bool:
+    # `param_alpha` too: it would be taken by `alpha`.
+    bare = re.sub("^(param_)+", "", name)
+    return bare in RESERVED or bare.startswith(RESERVED_PREFIXES)
+
+
+def _dense_of(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
+    return dense.set_index("run_id", drop=False).loc[pruned["dense_run_id"]]
+
+
+def _classes(*frames: pd.DataFrame) -> list[str]:
+    start = len(_METRIC + schema.RECALL)
+    names = {column[start:] for frame in frames for column in _columns(frame, schema.RECALL)}
+    return sorted(names, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+
+
+def _columns(found: pd.DataFrame, prefix: str, group: str = _METRIC) -> list[str]:
+    return [column for column in found.columns if column.startswith(group + prefix)]
+
+
+def _metrics(found: pd.DataFrame, prefix: str, classes: list[str]) -> np.ndarray:
+    return found.reindex(columns=[_METRIC + prefix + name for name in classes]).to_numpy(float)
+
+
+def _by_class(prefix: str, classes: list[str], values: np.ndarray) -> dict[str, np.ndarray]:
+    return {prefix + name: values[:, index] for index, name in enumerate(classes)}
+
+
+# How it is found.
+
+
+def _read(pages: Iterable[Page]) -> pd.DataFrame:
+    tables = [NOTHING.runs]
+    with tqdm(desc="pull", unit=" runs", leave=False, disable=None) as progress:
+        for page in pages:
+            tables.append(_wide(page))
+            progress.update(len(page.runs))
+    found = pa.concat_tables(tables, promote_options="default").to_pandas()
+    return found.assign(dense_run_id=found["dense_run_id"].replace("", None))
+
+
+def _wide(page: Page) -> pa.Table:
+    """A row for each run, a column for each param and metric."""
+    columns = {name: page.runs[name] for name in page.runs.column_names}
+    for prefix, values in ((_PARAM, page.params), (_METRIC, page.metrics)):
+        columns |= {prefix + name: column for name, column in _columns_of(values, page.runs["run_id"]).items()}
+    return pa.table(columns)
+
+
+def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
+    """Name -> the values of that name, in the order of the runs, null where a run has none."""
+    names = values["name"].combine_chunks().dictionary_encode()
+    place = np.full((len(names.dictionary), len(run_ids)), -1)
+    runs = pc.index_in(values["run_id"], value_set=run_ids.combine_chunks())
+    place[names.indices.to_numpy(), runs.to_numpy()] = np.arange(len(values))
+    whole = values["value"].combine_chunks()
+    return {
+        name: whole.take(pa.array(rows, mask=rows < 0))
+        for name, rows in zip(names.dictionary.to_pylist(), place, strict=True)
+    }
+
+
+def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[str, str, str]:
+    """Id and name of the experiment that is meant, and the names of all that are not deleted."""
+    name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    wanted = os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
+    names = _some(sorted(f"{other!r}" for _, other, stage in experiments if stage == "active"), most=20)
+    for experiment_id, found, stage in experiments:
+        if found == name or (name is None and experiment_id == wanted):
+            if stage != "active":
+                raise StudyError(f"experiment {found!r} is deleted; experiments in this store: {names}")
+            return experiment_id, found, names
+    asked = f"named {name!r}" if name else f"with id {wanted}"
+    raise StudyError(f"no experiment {asked}; experiments in this store: {names or 'none'}")
+
+
+def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) -> Path | None:
+    """Find an artifact on this machine, or download it; None where the run has none."""
+    if is_local_uri(folder, is_tracking_or_registry_uri=False):
+        path = Path(local_file_uri_to_path(folder)) / name
+        return path if path.is_file() else None
+    logged = list_artifacts(artifact_uri=folder, tracking_uri=tracking_uri)
+    if name not in [Path(file.path).name for file in logged]:
+        return None
+    return Path(download_artifacts(artifact_uri=f"{folder}/{name}", dst_path=downloads, tracking_uri=tracking_uri))
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    arrays = archives.read(path, names)
+    for name, array in arrays.items():
+        dimensions = 2 if name == schema.TOP5 else 1
+        if array.ndim != dimensions or not array.size:
+            raise StudyError(f"{name} has shape {array.shape}, where {dimensions} dimensions with images are needed")
+        if name != schema.CONFIDENCE:
+            if array.dtype.kind not in "iu":
+                raise StudyError(f"{name} holds {array.dtype}, where integers are needed")
+            arrays[name] = array = array.astype(np.int64, copy=False)
+            if array.min() < 0:
+                raise StudyError(f"{name} holds {array.min()}, where classes from 0 are needed")
+    if len({len(array) for array in arrays.values()}) > 1:
+        lengths = ", ".join(f"{len(array):,} {name}" for name, array in arrays.items())
+        raise StudyError(f"arrays differ in length ({lengths})")
+    return arrays

@@ -1,0 +1,400 @@
+"""Tracking stores, reached within 10 s or given up, and read: straight from their tables where they are sqlite or
+Postgres, through MLflow's API elsewhere; both ways give the same pages.
+"""
+
+import logging
+import math
+import re
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import adbc_driver_manager.dbapi as adbc
+import mlflow
+import pyarrow as pa
+import pyarrow.compute as pc
+import requests
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.store.db.utils import _get_latest_schema_revision
+from mlflow.store.entities import PagedList
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.file_utils import local_file_uri_to_path
+from mlflow.utils.rest_utils import http_request
+from mlflow.utils.uri import is_local_uri
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.runs import retries, schema, sqlite_columns
+from analysis.runs.errors import StudyError, first_line
+
+KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
+FINISHED = "FINISHED"
+NO_NUMBER = sys.float_info.max  # a store's infinity; stands for NaN too until it is reported
+METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
+
+_RUNS_A_PAGE = 1000  # as many as the API gives at once; few enough that no read keeps a writer waiting
+_PROBE_SECONDS = 5  # to connect, and as long again to answer
+
+logger = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """Some runs of kind dense or pruned, and the params and metrics of those that are finished.
+
+    Attributes
+    ----------
+    runs : Table
+        run_id, kind, state, ended, dense_run_id ("" where none is named).
+    params, metrics : Table
+        run_id, name, value (text, or a number).
+    """
+
+    runs: pa.Table
+    params: pa.Table
+    metrics: pa.Table
+
+
+_TEXT, _LONG, _DOUBLE = pa.string(), pa.int64(), pa.float64()
+_RUNS = pa.schema({"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG, "dense_run_id": _TEXT})
+_PARAMS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
+_METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
+_TAGGED = pa.schema({"run_id": _TEXT, "value": _TEXT, "folder": _TEXT})
+NOTHING = Page(_RUNS.empty_table(), _PARAMS.empty_table(), _METRICS.empty_table())
+
+
+@contextmanager
+def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
+    """A store to read from.
+
+    Parameters
+    ----------
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Raises
+    ------
+    StudyError
+        Where it does not answer within 10 s, is not there, or cannot be read.
+    """
+    uri = tracking_uri or mlflow.get_tracking_uri()
+    shown = without_password(uri)
+    with ExitStack() as resources:
+        try:
+            yield _connect(uri, shown, resources)
+        except (adbc.Error, sqlite3.Error, SQLAlchemyError, MlflowException, requests.RequestException) as error:
+            raise StudyError(f"{shown}: {first_line(error)}; check the tracking URI") from error
+
+
+def without_password(uri: str) -> str:
+    """A tracking URI as it may be shown."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def probe(uri: str) -> None:
+    """Ask a server once, where MLflow would ask for minutes.
+
+    Parameters
+    ----------
+    uri : str
+        Of a server or a database; a sqlite file needs no asking.
+
+    Raises
+    ------
+    StudyError
+        Where it does not answer within 10 s, or with an error.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme in ("http", "https"):
+        _probe_http(uri, without_password(uri))
+    elif scheme.startswith(("postgresql", "mysql")):
+        engine = _server_engine(uri, without_password(uri))
+        with engine.connect():
+            pass
+        engine.dispose()
+
+
+def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
+    """Probe the store and choose the way to read it."""
+    scheme = urlsplit(uri).scheme
+    if scheme == "sqlite" or scheme.startswith("postgresql"):
+        probe(uri)
+        tables = _Tables(resources.enter_context(_reading(uri, shown)))
+        version = tables.schema_version()
+        if version in KNOWN_SCHEMAS:
+            return tables
+        # Where the schema is not its own, MLflow's client would migrate the store, or start one in its place.
+        if version != _get_latest_schema_revision():
+            raise StudyError(
+                f"{shown} is no store of MLflow {mlflow.__version__} (schema version {version}); "
+                f"if it is an older one, back it up and run `mlflow db upgrade`"
+            )
+        logger.warning("%s: schema version %s is new here; read through MLflow's API, slowly", shown, version)
+    elif scheme in ("http", "https"):
+        _probe_http(uri, shown)
+    elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
+        raise StudyError(f"{shown}: no such folder; check the tracking URI")
+    return _Api(retries.client(uri))
+
+
+@contextmanager
+def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
+    """What reads the rows of a SELECT, without a transaction between two of them."""
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite":
+        if not url.database or not Path(url.database).is_file():
+            raise StudyError(f"{shown}: no such file; check the tracking URI, or make a run first")
+        with sqlite_columns.reader(Path(url.database)) as reader:
+            yield reader.read
+        return
+    try:
+        import adbc_driver_postgresql.dbapi
+    except ModuleNotFoundError as error:
+        raise _lacking(shown, error) from error
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with adbc_driver_postgresql.dbapi.connect(plain, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+
+        def read(statement: str) -> pa.Table:
+            cursor.execute(statement)
+            return cursor.fetch_arrow_table()
+
+        yield read
+
+
+def _server_engine(uri: str, shown: str) -> Engine:
+    try:
+        return create_engine(uri, connect_args={"connect_timeout": _PROBE_SECONDS})
+    except ModuleNotFoundError as error:
+        raise _lacking(shown, error) from error
+
+
+def _lacking(shown: str, error: ModuleNotFoundError) -> StudyError:
+    return StudyError(f"{shown} needs {error.name}; pip install it (for Postgres the extra 'postgres')")
+
+
+def _probe_http(uri: str, shown: str) -> None:
+    try:
+        answer = retries.again_if_broken_off(http_request)(
+            get_default_host_creds(uri),
+            "/health",
+            "GET",
+            max_retries=0,
+            timeout=_PROBE_SECONDS,
+            raise_on_status=False,
+        )
+    except MlflowException as error:
+        raise StudyError(f"{shown} does not answer; start the tracking server or check the URI") from error
+    if answer.status_code >= 500:
+        raise StudyError(f"{shown} answers with status {answer.status_code}; look at the tracking server's log")
+
+
+# Keyset paging over the tags, whose primary key (key, run_uuid) gives the order without a sort.
+_LISTING = f"""
+    SELECT kind.run_uuid, kind.value,
+        CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END,
+        COALESCE(end_time, start_time, 0), COALESCE(dense.value, '')
+    FROM tags kind
+    JOIN runs ON runs.run_uuid = kind.run_uuid
+    LEFT JOIN tags dense ON dense.run_uuid = kind.run_uuid AND dense.key = '{schema.DENSE_RUN_ID}'
+    WHERE kind.key = '{schema.KIND}' AND kind.value IN ('{schema.DENSE}', '{schema.PRUNED}') AND
+"""
+_WANTED = " OR ".join(f"key LIKE '{name}%'" for name in METRICS)
+
+
+class _Tables:
+    """A store's own tables, by SQL that sqlite and Postgres both read, a page at a time.
+
+    Arrow's drivers give columns: making a Python object of every value would take longer than reading them.
+    """
+
+    def __init__(self, read: Callable[[str], pa.Table]) -> None:
+        self._rows = read
+
+    def schema_version(self) -> str | None:
+        try:
+            return self._read("SELECT version_num FROM alembic_version")[0][0].as_py()
+        except (adbc.ProgrammingError, sqlite3.ProgrammingError, IndexError):
+            return None
+
+    def experiments(self) -> list[tuple[str, str, str]]:
+        found = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments")
+        return [(str(row["experiment_id"]), row["name"], row["lifecycle_stage"]) for row in found.to_pylist()]
+
+    def pages(self, experiment_id: str) -> Iterator[Page]:
+        after = ""
+        while True:
+            listed = self._read(
+                f"{_LISTING} experiment_id = {int(experiment_id)} AND kind.run_uuid > {_quoted(after)}"
+                f" ORDER BY kind.run_uuid LIMIT {_RUNS_A_PAGE}",
+                _RUNS,
+            )
+            if not len(listed):
+                return
+            yield self._page(listed)
+            after = listed["run_id"][-1].as_py()
+
+    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
+        for chunk in _chunks(run_ids):
+            yield self._page(self._read(f"{_LISTING} kind.run_uuid IN {_list(chunk)}", _RUNS))
+
+    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
+        folders: dict[str, str] = {}
+        for chunk in _chunks(run_ids):
+            found = self._read(f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)}")
+            folders |= {row["run_uuid"]: row["artifact_uri"] for row in found.to_pylist()}
+        return folders
+
+    def finished(self, experiment_id: str, kind: str) -> list[str]:
+        found = self._read(
+            "SELECT run_uuid FROM tags JOIN runs USING (run_uuid)"
+            f" WHERE key = '{schema.KIND}' AND value = {_quoted(kind)} AND experiment_id = {int(experiment_id)}"
+            f" AND lifecycle_stage = 'active' AND status = '{FINISHED}' ORDER BY start_time"
+        )
+        return found["run_uuid"].to_pylist()
+
+    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
+        return self._read(
+            "SELECT run_uuid, value, artifact_uri FROM tags JOIN runs USING (run_uuid)"
+            f" WHERE key = {_quoted(tag)} AND experiment_id = {int(experiment_id)}"
+            f" AND lifecycle_stage = 'active' AND status = '{FINISHED}' ORDER BY start_time",
+            _TAGGED,
+        )
+
+    def _page(self, listed: pa.Table) -> Page:
+        finished = listed["run_id"].filter(pc.equal(listed["state"], FINISHED)).to_pylist()
+        if not finished:
+            return Page(listed, NOTHING.params, NOTHING.metrics)
+        these = f"run_uuid IN {_list(finished)}"
+        value = f"CASE WHEN is_nan THEN {NO_NUMBER!r} ELSE value END"
+        return Page(
+            listed,
+            self._read(f"SELECT run_uuid, key, value FROM params WHERE {these}", _PARAMS),
+            self._read(f"SELECT run_uuid, key, {value} FROM latest_metrics WHERE {these} AND ({_WANTED})", _METRICS),
+        )
+
+    def _read(self, statement: str, columns: pa.Schema | None = None) -> pa.Table:
+        found = self._rows(statement)
+        return found.rename_columns(columns.names).cast(columns) if columns else found
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _list(values: Sequence[str]) -> str:
+    return f"({', '.join(map(_quoted, values))})"
+
+
+class _Api:
+    """A store behind MLflow's public interface."""
+
+    def __init__(self, client: mlflow.MlflowClient) -> None:
+        self._client = client
+
+    def experiments(self) -> list[tuple[str, str, str]]:
+        pages = _pages(self._client.search_experiments, view_type=ViewType.ALL)
+        return [(each.experiment_id, each.name, each.lifecycle_stage) for page in pages for each in page]
+
+    def pages(self, experiment_id: str) -> Iterator[Page]:
+        for kind in (schema.DENSE, schema.PRUNED):
+            pages = _pages(
+                self._client.search_runs,
+                experiment_ids=[experiment_id],
+                filter_string=f"tags.{schema.KIND} = '{kind}'",
+                run_view_type=ViewType.ALL,
+                max_results=_RUNS_A_PAGE,
+                # Oldest first: a run that starts meanwhile comes last instead of moving the pages.
+                order_by=["attributes.start_time ASC"],
+            )
+            yield from map(_api_page, pages)
+
+    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
+        for chunk in _chunks(run_ids):
+            found = [run for run_id in chunk if (run := self._run(run_id)) and schema.KIND in run.data.tags]
+            yield _api_page(found)
+
+    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
+        return {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
+
+    def finished(self, experiment_id: str, kind: str) -> list[str]:
+        query = f"tags.{schema.KIND} = '{kind}' AND attributes.status = '{FINISHED}'"
+        pages = _pages(
+            self._client.search_runs,
+            experiment_ids=[experiment_id],
+            filter_string=query,
+            order_by=["attributes.start_time ASC"],
+        )
+        return [run.info.run_id for page in pages for run in page]
+
+    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
+        pages = _pages(
+            self._client.search_runs,
+            experiment_ids=[experiment_id],
+            filter_string=f"tags.{tag} != '' AND attributes.status = '{FINISHED}'",
+            order_by=["attributes.start_time ASC"],
+        )
+        return _table(
+            [(run.info.run_id, run.data.tags[tag], run.info.artifact_uri) for page in pages for run in page], _TAGGED
+        )
+
+    def _run(self, run_id: str) -> Run | None:
+        try:
+            return self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+
+def _pages(search: Callable[..., PagedList], **which: Any) -> Iterator[PagedList]:
+    page = search(**which)
+    yield page
+    while page.token:
+        page = search(**which, page_token=page.token)
+        yield page
+
+
+def _api_page(runs: Sequence[Run]) -> Page:
+    finished = [run for run in runs if _state(run) == FINISHED]
+    return Page(
+        _table(
+            [
+                (
+                    run.info.run_id,
+                    run.data.tags[schema.KIND],
+                    _state(run),
+                    run.info.end_time or run.info.start_time or 0,
+                    run.data.tags.get(schema.DENSE_RUN_ID, ""),
+                )
+                for run in runs
+            ],
+            _RUNS,
+        ),
+        _table([(run.info.run_id, *param) for run in finished for param in run.data.params.items()], _PARAMS),
+        _table(
+            [
+                (run.info.run_id, name, value if math.isfinite(value) else NO_NUMBER)
+                for run in finished
+                for name, value in run.data.metrics.items()
+                if name.startswith(METRICS)
+            ],
+            _METRICS,
+        ),
+    )
+
+
+def _table(rows: Sequence[tuple], columns: pa.Schema) -> pa.Table:
+    return pa.table(list(zip(*rows, strict=True)), schema=columns) if rows else columns.empty_table()
+
+
+def _state(run: Run) -> str:
+    return run.info.status if run.info.lifecycle_stage == "active" else run.info.lifecycle_stage
+
+
+def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (run_ids[start : start + _RUNS_A_PAGE] for start in range(0, len(run_ids), _RUNS_A_PAGE))

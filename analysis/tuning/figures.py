@@ -1,0 +1,261 @@
+"""The pictures of a search; each a function of its trials that returns a Figure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba
+from matplotlib.figure import Figure
+
+from analysis.recall_distortion.figures import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
+from analysis.tuning.results import LAMBDA, Tuning
+
+_WON = "#009e73"
+_SHAPES = "osD^vPX"
+_ANCHORS = {
+    LAMBDA: "#e69f00",
+    "MP": "#cc79a7",
+    "GP": "#56b4e9",
+    f"{LAMBDA} cubic": "#8a5f00",
+    "MP cubic": "#7d3c60",
+    "GP cubic": "#1f6a94",
+}
+_ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # whose epsilons are no values of a scale
+_RAMPS = colormaps["viridis"]
+_SCHEDULES = {
+    "ramp": "ramp: share of the fine-tuning (0: one shot)",
+    "distill": "weight of distillation (0: the labels alone)",
+}
+_LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
+_PANELS = {
+    "accuracy": ["accuracy", "distortion"],
+    "alpha": ["distortion", "accuracy"],
+    "both": ["accuracy", "distortion"],
+}
+_MARKS = "Hollow: stopped after some of them; pale: accuracy more than a point below the best anchor's. "
+_ERRORS = "Bars: one standard error over the dense models (jackknife). "
+_NOTE = (
+    f"{_ERRORS}Small dots: each of them. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
+    "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
+)
+_LEGEND_COLUMNS = 8
+_BEYOND = 1.2  # decades from the range to an anchor beyond it
+
+
+def figures(result: Tuning) -> dict[str, Figure]:
+    """All that a search has to show, by file name without ending."""
+    drawn = {"epsilon": epsilon(result), "history": history(result)}
+    if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
+        drawn["schedule"] = schedule(result)
+    if result.objective == "both":
+        drawn["pareto_front"] = pareto_front(result)
+    return drawn
+
+
+def epsilon(result: Tuning) -> Figure:
+    """Epsilon against accuracy and distortion on validation images, with their uncertainty over the dense models.
+
+    The accuracy is drawn less that of lambda on the same dense models: bars then show how uncertain the difference
+    is, and not that dense models differ.
+    """
+    trials = _placed(result.trials)
+    figure, grid = page((2, 1), (9, 8.5), f"What epsilon does on validation images: {result.name}", _NOTE, sharex=True)
+    _draw_panels(grid[:, 0], trials, "place", _PANELS[result.objective])
+    _epsilon_axis(grid[1, 0], trials)
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
+    return figure
+
+
+def schedule(result: Tuning) -> Figure:
+    """Ramp and distillation against accuracy and distortion, as in `epsilon`."""
+    figure, grid = page(
+        (2, 2),
+        (12, 8.5),
+        f"What schedule and distillation do on validation images: {result.name}",
+        _NOTE,
+        sharex="col",
+        sharey="row",
+    )
+    for column, (name, label) in zip(grid.T, _SCHEDULES.items(), strict=True):
+        _draw_panels(column, result.trials, name, _PANELS[result.objective])
+        column[-1].set_xlabel(label)
+    for axes in grid[:, 1]:
+        axes.set_ylabel("")
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, result.trials)
+    return figure
+
+
+def history(result: Tuning) -> Figure:
+    """The objective of every trial in turn, and the best so far."""
+    names = _PANELS[result.objective] if result.objective == "both" else _PANELS[result.objective][:1]
+    trials = result.trials
+    figure, grid = page(
+        (len(names), 1),
+        (9, 3.6 * len(names) + 1.2),
+        f"The search, trial by trial: {result.name}",
+        "Hollow: stopped early, accuracy by the difference from lambda on the dense models they had; pale: more than a "
+        "point of accuracy below the best anchor. Line: the best so far of the others.",
+        sharex=True,
+    )
+    for axes, name in zip(grid[:, 0], names, strict=True):
+        may_win = trials[trials["eligible"]]
+        best = may_win[name].cummax() if name == "accuracy" else may_win[name].cummin()
+        axes.step(may_win["number"], best, where="post", color=NEUTRAL, linewidth=1.2, label="best so far")
+        _draw_trials(axes, trials, "number", name, trials[name])
+        axes.set_ylabel(_LABELS[name])
+    grid[-1, 0].set_xlabel("trial")
+    grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
+    return figure
+
+
+def pareto_front(result: Tuning) -> Figure:
+    """Accuracy against distortion of every whole trial, and the front."""
+    trials = result.trials[result.trials["complete"]]
+    front = trials[trials["front"]].sort_values("accuracy")
+    figure, grid = page(
+        (1, 1),
+        (9, 7),
+        f"Accuracy against distortion on validation images: {result.name}",
+        f"The front: whole trials that no other one beats in one without losing in the other. {_ERRORS}{_MARKS}",
+    )
+    axes = grid[0, 0]
+    axes.step(front["accuracy"], front["distortion"], where="pre", color=NEUTRAL, linewidth=1.2, label="Pareto front")
+    _draw_errors(axes, trials, "accuracy", yerr="distortion")
+    _draw_trials(axes, trials, "accuracy", "distortion", _with_errors(trials, "distortion"))
+    axes.set_xlim(axis_limits(_with_errors(trials, "accuracy"), trials["accuracy"].max()))
+    axes.set(xlabel=_LABELS["accuracy"], ylabel=_LABELS["distortion"])
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
+    return figure
+
+
+def importance(shares: Mapping[str, float], name: str) -> Figure:
+    """What tells the best trials from the others, a bar for each parameter searched."""
+    figure = Figure((7, 1.6 + 0.5 * len(shares)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(list(shares)[::-1], list(shares.values())[::-1], color=BELOW)
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set(xlim=(0, 1.1), xlabel="share (PED-ANOVA)")
+    axes.set_title(f"Importance of each parameter: {name}", fontsize=11, parse_math=False)
+    return figure
+
+
+# Where a trial stands.
+
+
+def _placed(trials: pd.DataFrame) -> pd.DataFrame:
+    """With the column place: the logarithm of epsilon, anchors beyond the range next to its ends."""
+    inside = trials.loc[~trials["anchor"].isin(_ENDS), "epsilon"]
+    low, high = np.log10([inside.min(), inside.max()])
+    place = np.log10(trials["epsilon"].clip(lower=np.finfo(float).tiny))
+    return trials.assign(place=place.clip(np.floor(low) - _BEYOND, np.ceil(high) + _BEYOND))
+
+
+def _epsilon_axis(axes: Axes, trials: pd.DataFrame) -> None:
+    low, high = trials["place"].min(), trials["place"].max()
+    ends = {low: "0\n(GP)", high: f"$10^{{{np.log10(trials['epsilon'].max()):.0f}}}$\n(MP)"}
+    decades = np.arange(np.ceil(low + 0.5), np.floor(high - 0.5) + 1, max(1, (high - low) // 12))
+    labels = [f"$10^{{{decade:g}}}$" for decade in decades]
+    axes.set_xticks([*ends, *decades], [*ends.values(), *labels])
+    axes.set_xlabel("epsilon: at 0 UP is GP, at the largest it ranks as MP")
+
+
+def _of_seeds(trials: pd.DataFrame, name: str) -> list[str]:
+    return [column for column in trials.columns if column.startswith(f"{name}/")]
+
+
+def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
+    """The values with one standard error taken off and added."""
+    errors = trials[f"{name}_error"].fillna(0)
+    return pd.concat([trials[name] - errors, trials[name] + errors])
+
+
+def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies in points, less those of lambda at the same ratio and dense model, and their standard error."""
+    columns = _of_seeds(trials, "accuracy")
+    of_lambda = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
+    change = 100 * (trials[columns].to_numpy(float) - of_lambda.loc[trials["ratio"]].to_numpy(float))
+    frame = trials.assign(**dict(zip(columns, change.T, strict=True)))
+    return frame.assign(accuracy=frame[columns].mean(axis=1), accuracy_error=frame[columns].sem(axis=1))
+
+
+# How it is drawn.
+
+
+def _draw_panels(column: Iterable[Axes], trials: pd.DataFrame, x: str, names: Sequence[str]) -> None:
+    for axes, name in zip(column, names, strict=True):
+        drawn = _against_lambda(trials) if name == "accuracy" else trials
+        for of_seed in _of_seeds(drawn, name):
+            axes.scatter(drawn[x], drawn[of_seed], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
+        _draw_errors(axes, drawn, x, yerr=name)
+        _draw_trials(axes, drawn, x, name, _with_errors(drawn, name))
+        axes.set_ylabel("accuracy minus lambda's, points" if name == "accuracy" else _LABELS[name])
+
+
+def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
+    """Every trial by its state, winner and anchors in colours, and what lies far off at the edge, with its value.
+
+    `held` are the values that the axis holds, but for a long tail.
+    """
+    low, high = axis_limits(held.dropna(), trials.loc[trials["winner"], y].iloc[0])
+    for place, value in trials.loc[~trials[y].between(low, high), [x, y]].dropna().to_numpy():
+        draw_edge(axes, place, f"▲\n{value:.3g}" if value > high else "", f"{value:.3g}\n▼" if value < low else "")
+    for index, (ratio, of_ratio) in enumerate(trials.groupby("ratio")):
+        shape = _SHAPES[index % len(_SHAPES)]
+        plain = of_ratio[of_ratio["anchor"] == ""]
+        fit, whole = plain["eligible"], plain["complete"]
+        colors = _RAMPS(plain["ramp"]) if _has_ramps(trials) else np.tile(to_rgba(BELOW), (len(plain), 1))
+        pale = 0.44 * colors + 0.56
+        for which, faces, label in (
+            (fit, colors, f"ratio {ratio:g}"),
+            (whole & ~fit, pale, ""),
+            (~whole, np.zeros_like(colors), ""),
+        ):
+            across, up = plain.loc[which, [x, y]].to_numpy().T
+            look = {"facecolor": faces[which], "edgecolor": colors[which]}
+            axes.scatter(across, up, s=30, marker=shape, label=label, zorder=3, **look)
+        for anchor, of_anchor in of_ratio[of_ratio["anchor"] != ""].groupby("anchor", sort=False):
+            label, color = anchor if index == 0 else "", _ANCHORS[anchor]
+            across, up = of_anchor[[x, y]].to_numpy().T
+            axes.scatter(across, up, s=110, marker=shape, facecolor=color, edgecolor="black", label=label, zorder=4)
+    won = trials[trials["winner"]]
+    axes.scatter(won[x], won[y], s=100, marker="*", color=_WON, edgecolor="black", zorder=5, label="winner")
+    axes.set_ylim(low, high)
+    axes.grid(alpha=0.3)
+
+
+def _draw_errors(axes: Axes, trials: pd.DataFrame, x: str, *, yerr: str) -> None:
+    errors = {"yerr": trials[f"{yerr}_error"].fillna(0)}
+    if f"{x}_error" in trials:
+        errors["xerr"] = trials[f"{x}_error"].fillna(0)
+    axes.errorbar(trials[x], trials[yerr], **errors, fmt="none", color=BELOW, alpha=0.5, linewidth=1)
+
+
+def _has_ramps(trials: pd.DataFrame) -> bool:
+    return trials["ramp"].nunique() > 1
+
+
+def _draw_ramps(figure: Figure, grid: np.ndarray, trials: pd.DataFrame) -> None:
+    """What the colours of trials say, where their ramps differ."""
+    if _has_ramps(trials):
+        ramps = ScalarMappable(Normalize(0, 1), _RAMPS)
+        figure.colorbar(ramps, ax=grid.ravel().tolist(), label="ramp of a trial (0: one shot)", aspect=40, pad=0.01)
+
+
+def _draw_legend(axes: Axes) -> None:
+    """Above the panel, and above those beside it."""
+    handles, labels = axes.get_legend_handles_labels()
+    rows = -(-len(labels) // _LEGEND_COLUMNS)
+    columns = -(-len(labels) // rows)
+    look = {"fontsize": 8, "frameon": False, "columnspacing": 1}
+    legend = axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **look)
+    # The layout would keep panels as far apart as a legend wider than one is: it is given the height alone.
+    legend.set_in_layout(False)
+    axes.set_title("\n".join(rows * [" "]), fontsize=12)

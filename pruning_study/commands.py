@@ -1,0 +1,200 @@
+"""One call of an entry point: a run of kind `job`, the steps it asks for, and what it says at the end."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import schema
+from analysis.runs.stores import without_password
+from analysis.statistics.intensification import at_chance
+from pruning_study.config import PruneConfig, TrainConfig
+from pruning_study.data.datasets import Dataset
+from pruning_study.steps import pruned as steps
+from pruning_study.steps.settings import PruneSetting, TrainSetting, following
+from pruning_study.text_tables import text_table
+from pruning_study.tracking import store as tracking
+
+LONGEST_TABLE = 25
+
+
+def train(config: TrainConfig, options: Mapping[str, str]) -> str:
+    """Train a dense model, or find it, in a job of its own.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    options : mapping of str
+        As typed, for the job's params.
+
+    Returns
+    -------
+    str
+        What to tell the user.
+    """
+    store = tracking.connect(config.experiment)
+    setting = TrainSetting(config)
+    with store.job(f"train: {setting.name}", options) as job:
+        dense = steps.train(store, job.run_id, setting)
+        job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found([dense]))
+        job.metrics(dense.metrics)
+        _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
+    return "\n".join(
+        [
+            "",
+            _train_table(dense, setting.data),
+            "",
+            _how_found("dense run", dense),
+            *_what_next(store, dense.run_id),
+        ]
+    )
+
+
+def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
+    """Prune a dense model at one ratio or several, found or made, in a job of its own.
+
+    Parameters
+    ----------
+    config : PruneConfig
+    options : mapping of str
+        As typed, for the job's params.
+
+    Returns
+    -------
+    str
+        What to tell the user.
+    """
+    store = tracking.connect(config.experiment)
+    given = store.get(config.dense_run_id) if config.dense_run_id else None
+    setting = PruneSetting(following(config, given) if given else config)
+    with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:
+        dense = steps.load_dense(store, given, setting) if given else steps.train(store, job.run_id, setting)
+        job.tags({schema.DENSE_RUN_ID: dense.run_id})
+        pruned = [steps.prune(store, job.run_id, setting, dense, ratio) for ratio in config.ratio]
+        job.tags({schema.PRUNED_RUN_IDS: ",".join(result.run_id for result in pruned)} | _found(pruned))
+        if len(pruned) == 1:
+            job.metrics(pruned[0].metrics)
+            _copy_picture(store, job, pruned[0].run_id, schema.RECALL_PICTURE)
+        else:
+            summary(dense, pruned, setting.data.classes).to_csv(job.folder / schema.SUMMARY, index=False)
+    return "\n".join(
+        [
+            "",
+            _prune_table(dense, pruned, setting.data),
+            "",
+            _how_found("dense run", dense),
+            *(_how_found(f"pruned run t={result.ratio:g}", result) for result in pruned),
+            *_what_next(store, pruned[-1].run_id),
+        ]
+    )
+
+
+def summary(dense: steps.Dense, pruned: Sequence[steps.Pruned], classes: Sequence[str]) -> pd.DataFrame:
+    """One row per ratio: accuracies, realised ratio, alpha, recall of each class before and after."""
+    names = schema.metric_names(classes)
+    rows = []
+    for result in pruned:
+        row: dict[str, float | str] = {
+            schema.RATIO: result.ratio,
+            schema.REALIZED_RATIO: result.metrics[schema.REALIZED_RATIO],
+            "accuracy_before": dense.metrics[schema.TEST_ACCURACY],
+            "accuracy_after": result.metrics[schema.TEST_ACCURACY],
+            schema.ALPHA: result.metrics.get(schema.ALPHA, np.nan),
+            "run_id": result.run_id,
+        }
+        row |= {f"recall_before/{name}": dense.metrics[schema.RECALL + name] for name in names}
+        row |= {f"recall_after/{name}": result.metrics[schema.RECALL + name] for name in names}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _found(results: Sequence[steps.Dense | steps.Pruned]) -> dict[str, str]:
+    found = [result.run_id for result in results if result.found]
+    return {schema.FOUND_RUN_ID: ",".join(found)} if found else {}
+
+
+def _copy_picture(store: tracking.Store, job: tracking.Writer, run_id: str, name: str) -> None:
+    with store.artifact(run_id, name) as path:
+        (job.folder / name).write_bytes(Path(path).read_bytes())
+
+
+def _train_table(dense: steps.Dense, data: Dataset) -> str:
+    recalls = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
+    rows = [[name, f"{recall:.3f}"] for name, recall in zip(data.classes, recalls, strict=True)]
+    order = np.argsort(recalls)
+    return text_table(
+        ["class", "recall"],
+        _shortened([rows[index] for index in order] if len(rows) > LONGEST_TABLE else rows),
+        [["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}"]],
+    )
+
+
+def _prune_table(dense: steps.Dense, pruned: Sequence[steps.Pruned], data: Dataset) -> str:
+    names = schema.metric_names(data.classes)
+    before = np.array([dense.metrics[schema.RECALL + name] for name in names])
+    after = np.array([[result.metrics[schema.RECALL + name] for result in pruned] for name in names])
+    change = after - before[:, None]
+    rows = [
+        [name, f"{start:.3f}", *_after_and_change(end, loss)]
+        for name, start, end, loss in zip(data.classes, before, after, change, strict=True)
+    ]
+    if len(rows) > LONGEST_TABLE:
+        rows = _shortened([rows[index] for index in np.argsort(change[:, -1], kind="stable")])
+    accuracy = dense.metrics[schema.TEST_ACCURACY]
+    accuracies = np.array([result.metrics[schema.TEST_ACCURACY] for result in pruned])
+    ratios = ["after" if len(pruned) == 1 else f"t={result.ratio:g}" for result in pruned]
+    blanks = [""] * len(pruned)
+    return text_table(
+        ["class", "before", *(text for ratio in ratios for text in (ratio, "change"))],
+        rows,
+        [
+            ["accuracy", f"{accuracy:.3f}", *_after_and_change(accuracies, accuracies - accuracy)],
+            [
+                "realised ratio",
+                "1",
+                *_interleaved([f"{r.metrics[schema.REALIZED_RATIO]:.2f}" for r in pruned], blanks),
+            ],
+            ["alpha", "", *_interleaved([_alpha(result) for result in pruned], blanks)],
+        ],
+    ) + _at_chance(dense, pruned, len(data.classes))
+
+
+def _at_chance(dense: steps.Dense, pruned: Sequence[steps.Pruned], classes: int) -> str:
+    """Who guesses, and so has an alpha that means nothing."""
+    networks = {"the dense network": dense.metrics, **{f"t={result.ratio:g}": result.metrics for result in pruned}}
+    guessing = [name for name, metrics in networks.items() if at_chance(metrics[schema.TEST_ACCURACY], classes)]
+    return f"\nat chance, alpha means nothing: {', '.join(guessing)}" if guessing else ""
+
+
+def _after_and_change(after: np.ndarray, change: np.ndarray) -> list[str]:
+    return _interleaved([f"{value:.3f}" for value in after], [f"{value:+.3f}" for value in change])
+
+
+def _interleaved(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    return [text for pair in zip(first, second, strict=True) for text in pair]
+
+
+def _alpha(result: steps.Pruned) -> str:
+    return f"{result.metrics[schema.ALPHA]:.3f}" if schema.ALPHA in result.metrics else "undefined"
+
+
+def _shortened(rows: list[list[str]]) -> list[list[str]]:
+    left = len(rows) - LONGEST_TABLE
+    if left <= 0:
+        return rows
+    rest = [f"... and {left} more, in {schema.PER_CLASS}", *[""] * (len(rows[0]) - 1)]
+    return [*rows[:LONGEST_TABLE], rest]
+
+
+def _how_found(what: str, result: steps.Dense | steps.Pruned) -> str:
+    return f"{what}: {result.run_id}" + (" (found, not run again; --force does)" if result.found else "")
+
+
+def _what_next(store: tracking.Store, run_id: str) -> list[str]:
+    return [
+        "",
+        f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}")',
+        f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
+        f"the comparison: {store.how_to_look}",
+    ]

@@ -1,0 +1,375 @@
+"""Images and labels as arrays in memory, whatever they come from."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from analysis.runs import archives
+from analysis.runs.errors import StudyError, did_you_mean, first_line
+
+MINI = "fashion-mnist-mini"
+EMBEDDED = Path(__file__).parent / "fashion_mnist_mini.npz"
+DOWNLOADABLE = ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "svhn", "cifar10", "cifar100")
+PARTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An image classification data set.
+
+    Parameters
+    ----------
+    name : str
+    classes : tuple of str
+        Names, in the order of the labels.
+    train_images, test_images : uint8 [N, C, H, W]
+    train_labels, test_labels : int64 [N]
+    source : str
+        Where the images were read.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    source: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits of the content: images, labels and class names, in their order."""
+        content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            content.update(np.ascontiguousarray(array).data)
+        return content.hexdigest()[:32]
+
+
+def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Dataset:
+    """Read a data set into memory.
+
+    Parameters
+    ----------
+    dataset : str
+        `fashion-mnist-mini`; a name whose file `<data_dir>/<name, _ for ->.npz` is there, or that torchvision
+        can download into it; a path to an .npz file of that layout (train_images, test_images uint8
+        [N, H, W, C] or [N, H, W]; train_labels, test_labels [N]; class_names [C], optional); or a path to a
+        folder with train/<class>/*.png|jpg and test/<class>/*.png|jpg.
+    data_dir : Path
+    image_size : int, optional
+        Height and width that the images are resized to.
+
+    Raises
+    ------
+    StudyError
+        Where there is no such data set, or it is truncated, mislabelled or incomplete.
+    """
+    path = _located(dataset, data_dir)
+    if path is None:
+        path = _named(dataset, data_dir)
+        _download(dataset, path)
+    if path.is_dir():
+        return _from_folder(path, image_size)
+    return _from_npz(path, name=dataset_name(dataset), image_size=image_size)
+
+
+def is_here(dataset: str, *, data_dir: Path) -> bool:
+    """Whether a data set can be read without being downloaded; parameters and errors as in `load`."""
+    return _located(dataset, data_dir) is not None
+
+
+def dataset_name(dataset: str) -> str:
+    """The name a data set is logged by: as given, or the stem of a file or folder, `_` written `-`."""
+    path = Path(dataset)
+    return (path.stem if path.suffix == ".npz" else path.resolve().name).replace("_", "-")
+
+
+def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and the validation split, stratified by class.
+
+    Parameters
+    ----------
+    labels : int64 [N]
+        Of at least two images of each class.
+    fraction : float in (0, 1)
+        Share of each class that goes into validation; at least one image goes, and at least one stays.
+    seed : int
+
+    Returns
+    -------
+    train, validation : int64 arrays, ascending
+
+    """
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        chosen.append(generator.permutation(members)[:count])
+    validation = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), validation), validation
+
+
+def normalization(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, of pixels in [0, 1]; 1 where a channel is constant.
+
+    Parameters
+    ----------
+    images : uint8 [N, C, H, W]
+    """
+    values = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        # Some at a time: bincount makes eight bytes of each.
+        parts = (images[start : start + 1000, channel].ravel() for start in range(0, len(images), 1000))
+        share = sum(np.bincount(part, minlength=256) for part in parts) / images[:, channel].size
+        means.append(float(share @ values))
+        deviations.append(float(np.sqrt(share @ np.square(values - means[-1]))) or 1.0)
+    return means, deviations
+
+
+def _located(dataset: str, data_dir: Path) -> Path | None:
+    """The file or the folder that a data set is in; None where it is to be downloaded."""
+    if dataset == MINI:
+        return EMBEDDED
+    try:
+        path = Path(dataset).expanduser()
+        if path.suffix == ".npz":
+            if not path.is_file():
+                raise StudyError(f"{path}: no such file", option="--dataset")
+            return path
+        named = _named(dataset, data_dir)
+        if os.sep not in dataset and named.is_file():
+            return named
+        if dataset in DOWNLOADABLE:
+            return None
+        if path.is_dir():
+            return path
+    except (OSError, RuntimeError) as error:  # a name too long, a user without a home
+        raise StudyError(f"{dataset[:100]!r} cannot be looked up ({error})", option="--dataset") from error
+    raise _unknown(dataset, data_dir)
+
+
+def _named(dataset: str, data_dir: Path) -> Path:
+    return data_dir / f"{dataset.replace('-', '_')}.npz"
+
+
+def _unknown(dataset: str, data_dir: Path) -> StudyError:
+    there = [path.stem.replace("_", "-") for path in sorted(data_dir.glob("*.npz"))]
+    names = list(dict.fromkeys([MINI, *DOWNLOADABLE, *there]))
+    if os.sep in dataset:
+        hint = "no such file or folder"
+    else:
+        there_are = f"there are {', '.join(names)}, a path to an .npz, and a path to a folder of images"
+        hint = did_you_mean(dataset, names, there_are)
+    return StudyError(f"{dataset!r} is no data set: {hint}", option="--dataset")
+
+
+def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
+    required = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
+    arrays = archives.read(path, required, optional=["class_names"])
+    images, labels = {}, {}
+    for part in PARTS:
+        images[part] = _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images", image_size)
+        labels[part] = _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels")
+    if "class_names" in arrays:
+        classes = _class_names(arrays["class_names"], str(path))
+    else:
+        count = 1 + int(labels["train"].max(initial=-1))
+        # Every class has an image: a label beyond the number of images is a fault, and is named below.
+        classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
+    return _checked(name, classes, images, labels, str(path))
+
+
+def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise StudyError(f"{where}: class_names are {names.dtype} of shape {names.shape}: it takes text, [classes]")
+    return tuple(str(name) for name in (np.char.decode(names) if names.dtype.kind == "S" else names))
+
+
+def _npz_images(images: np.ndarray, where: str, image_size: int | None) -> np.ndarray:
+    if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
+        raise StudyError(f"{where} hold {np.count_nonzero(~np.isfinite(images)):,} NaN or infinite pixels")
+    if images.dtype != np.uint8:
+        raise StudyError(f"{where} are {images.dtype}: it takes uint8, 0 to 255")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        raise StudyError(f"{where} have shape {images.shape}: it takes [N, H, W, C] or [N, H, W]")
+    if image_size:
+        if images.shape[-1] not in (1, 3):
+            raise StudyError(f"{where} have {images.shape[-1]} channels: --image-size takes 1 or 3")
+        pictures = (Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in images)
+        return _stacked(_resized(picture, image_size) for picture in pictures)
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _npz_labels(labels: np.ndarray, where: str) -> np.ndarray:
+    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
+        raise StudyError(f"{where} are {labels.dtype} of shape {labels.shape}: it takes whole numbers, [N]")
+    return labels.astype(np.int64)
+
+
+def _from_folder(folder: Path, image_size: int | None) -> Dataset:
+    names = {part: sorted(path.name for path in _class_folders(folder / part)) for part in PARTS}
+    classes = tuple(dict.fromkeys(sorted([*names["train"], *names["test"]])))
+    images, labels = {}, {}
+    for part in PARTS:
+        if gone := sorted(set(classes) - set(names[part])):
+            raise StudyError(f"{folder / part}: no folder for class {', '.join(gone)}, which the other part has")
+        files = [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
+        pictures = (_read_picture(path, image_size) for path, _ in files)
+        images[part] = _stacked(_of_one_size(pictures, [path for path, _ in files]))
+        labels[part] = np.array([index for _, index in files], dtype=np.int64)
+    channels = max(part.shape[1] for part in images.values())
+    # Grey images beside coloured ones become grey RGB.
+    images = {part: np.repeat(array, channels // array.shape[1], axis=1) for part, array in images.items()}
+    return _checked(dataset_name(str(folder)), classes, images, labels, str(folder))
+
+
+def _class_folders(part: Path) -> list[Path]:
+    if not part.is_dir():
+        raise StudyError(f"{part}: no such folder; it takes train/<class>/*.png|jpg and test/<class>/*.png|jpg")
+    return [path for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if not files:
+        raise StudyError(f"{folder}: no .png or .jpg in it")
+    return files
+
+
+def _read_picture(path: Path, image_size: int | None) -> Image.Image:
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise StudyError(f"{path}: not a complete image ({error})") from error
+    if picture.mode.startswith(("I", "F")):
+        raise StudyError(f"{path}: {picture.mode} pixels; it takes images of 8 bits a channel")
+    picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+    return _resized(picture, image_size) if image_size else picture
+
+
+def _of_one_size(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator[Image.Image]:
+    size = None
+    for picture, path in zip(pictures, files, strict=True):
+        size = size or picture.size
+        if picture.size != size:
+            raise StudyError(
+                f"{path} has {picture.width}x{picture.height} pixels, {files[0]} {size[0]}x{size[1]}: "
+                "resize them with --image-size"
+            )
+        yield picture
+
+
+def _resized(picture: Image.Image, image_size: int) -> Image.Image:
+    return picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
+
+
+def _stacked(pictures: Iterator[Image.Image]) -> np.ndarray:
+    """uint8 [N, C, H, W], of one channel where all are grey, of three otherwise."""
+    arrays = [np.atleast_3d(np.asarray(picture)) for picture in pictures]
+    channels = max(array.shape[-1] for array in arrays)
+    stacked = np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
+    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+
+
+def _checked(
+    name: str,
+    classes: tuple[str, ...],
+    images: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    source: str,
+) -> Dataset:
+    if len(classes) < 2:
+        raise StudyError(f"{source}: {len(classes)} classes, where it takes at least 2")
+    if len(set(classes)) < len(classes):
+        raise StudyError(f"{source}: two classes have the same name")
+    if images["train"].shape[1:] != images["test"].shape[1:]:
+        shapes = " and ".join(str(images[part].shape[1:]) for part in PARTS)
+        raise StudyError(f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size")
+    for part in PARTS:
+        _check_labels(f"{source}: {part}", len(images[part]), labels[part], classes)
+    return Dataset(name, classes, images["train"], labels["train"], images["test"], labels["test"], source)
+
+
+def _check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
+    if len(labels) != count:
+        raise StudyError(f"{where}_labels has {len(labels):,} entries for {count:,} images")
+    outside = (labels < 0) | (labels >= len(classes))
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise StudyError(
+            f"{where}_labels holds {labels[first]} at index {first}, outside its {len(classes)} classes (0 to "
+            f"{len(classes) - 1})"
+        )
+    support = np.bincount(labels, minlength=len(classes))
+    if not support.all():
+        missing = [classes[index] for index in np.flatnonzero(support == 0)]
+        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
+        raise StudyError(f"{where} data have no image of class {', '.join(missing[:5])}{more}")
+    if where.endswith("train") and support.min() < 2:
+        raise StudyError(
+            f"{where} data have 1 image of class {classes[int(support.argmin())]}: it takes 2, one to train on and one "
+            "for validation"
+        )
+
+
+def _download(name: str, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as folder:
+            arrays = _from_torchvision(name, folder)
+            part = Path(folder, target.name)
+            np.savez(part, allow_pickle=False, **arrays)
+            part.rename(target)
+    except Exception as error:
+        reason = first_line(error).rstrip(":")
+        raise StudyError(
+            f"{name}: not at {target}, and its download failed ({reason}): put the file there, or name another folder "
+            "with --data-dir"
+        ) from error
+
+
+def _from_torchvision(name: str, folder: str) -> dict[str, np.ndarray]:
+    from pruning_study.data.torchvision_import import torchvision
+
+    sets = torchvision.datasets
+    make = {
+        "mnist": lambda part: sets.MNIST(folder, part == "train", download=True),
+        "fashion-mnist": lambda part: sets.FashionMNIST(folder, part == "train", download=True),
+        "kmnist": lambda part: sets.KMNIST(folder, part == "train", download=True),
+        "qmnist": lambda part: sets.QMNIST(folder, what=part, download=True),
+        "emnist": lambda part: sets.EMNIST(folder, "byclass", train=part == "train", download=True),
+        "svhn": lambda part: sets.SVHN(folder, part, download=True),
+        "cifar10": lambda part: sets.CIFAR10(folder, part == "train", download=True),
+        "cifar100": lambda part: sets.CIFAR100(folder, part == "train", download=True),
+    }[name]
+    arrays: dict[str, np.ndarray] = {}
+    for part in PARTS:
+        downloaded = make(part)
+        images = np.asarray(downloaded.data)
+        if name == "emnist":
+            images = images.transpose(0, 2, 1)  # its files lie on their side
+        if name == "svhn":
+            images = images.transpose(0, 2, 3, 1)
+        labels = np.asarray(downloaded.labels if name == "svhn" else downloaded.targets, dtype=np.int64)
+        arrays[f"{part}_images"] = images.reshape(*images.shape[:3], -1)
+        arrays[f"{part}_labels"] = labels[:, 0] if name == "qmnist" else labels
+        classes = getattr(downloaded, "classes", [str(digit) for digit in range(10)])
+    arrays["class_names"] = np.array([str(item) for item in classes])
+    return arrays

@@ -1,0 +1,160 @@
+"""A Ray cluster's processes, given tasks as `workers.Workers` gives them to this machine's."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayError
+
+from analysis.runs.errors import StudyError, first_line
+from analysis.runs.stores import without_password
+from pruning_study.study.processes import Died
+
+# A step is begun anew so many times where its machine is lost.
+RETRIES = 5
+PROBE_SECONDS = 5
+
+
+class StoredArray:
+    """An array in the cluster's object store, which copies it to a node once, for all processes there.
+
+    Parameters
+    ----------
+    array : np.ndarray
+        Copied.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._reference = ray.put(array)
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, not a copy; read-only."""
+        return ray.get(self._reference)
+
+
+def connect(tracking_uri: str, *, gpus: float) -> None:
+    """Connect to the cluster that is running: that of $RAY_ADDRESS, or this machine's.
+
+    Its processes get this one's `MLFLOW_*` variables.
+
+    Parameters
+    ----------
+    tracking_uri : str
+        Where the runs go.
+    gpus : float
+        That a step takes.
+
+    Raises
+    ------
+    StudyError
+        Where no cluster answers or no machine of it has what a step takes, or one of several machines would write
+        into a file of one of them.
+    """
+    _probe(os.environ.get("RAY_ADDRESS"))
+    variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    try:
+        ray.init(address="auto", runtime_env={"env_vars": variables}, log_to_driver=True, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise _no_cluster(first_line(error)) from error
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if not any(node["Resources"].get("CPU", 0) >= 1 and node["Resources"].get("GPU", 0) >= gpus for node in nodes):
+        ray.shutdown()
+        raise StudyError(f"no machine of the cluster has a core and {gpus:g} GPUs", option="--gpus-per-step")
+    machines = {node["NodeManagerAddress"] for node in nodes}
+    if len(machines) > 1 and not tracking_uri.startswith("http"):
+        ray.shutdown()
+        raise StudyError(
+            f"{without_password(tracking_uri)} is a file or a database, and the cluster has {len(machines)} machines: "
+            "start `mlflow server` and set MLFLOW_TRACKING_URI=http://...",
+            option="--executor",
+        )
+
+
+def _probe(address: str | None) -> None:
+    """Ask once whether somebody listens, where Ray would ask for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=PROBE_SECONDS).close()
+        except OSError as error:
+            raise _no_cluster(f"RAY_ADDRESS={address}: {error.strerror or error}") from error
+
+
+def _no_cluster(reason: str) -> StudyError:
+    return StudyError(
+        f"no Ray cluster answers ({reason}): start one with `ray start --head`, and on each further machine "
+        "`ray start --address=HOST:6379`; or set RAY_ADDRESS",
+        option="--executor",
+    )
+
+
+class Cluster:
+    """The connected cluster, from entering a `with` block to leaving it; tasks that run then are interrupted.
+
+    Parameters
+    ----------
+    do : callable
+        Does a task in a process of the cluster, and returns its result; picklable, and each process has a copy of
+        its own.
+    gpus : float
+        Share of a GPU that a task takes; with 0 it takes one CPU core alone.
+    """
+
+    def __init__(self, do: Callable[[Any], Any], *, gpus: float) -> None:
+        self._gpus = gpus
+        self._do = [ray.put(do)]
+        self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
+        self._running: dict[ray.ObjectRef, tuple[int, Any]] = {}
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for reference in self._running:
+            with suppress(RayError):
+                ray.cancel(reference, force=True)
+        ray.shutdown()
+
+    def idle(self) -> list[int]:
+        """The numbers of tasks that the cluster, as large as it is now, would do beside those it does."""
+        busy = {number for number, _ in self._running.values()}
+        resources = ray.cluster_resources()
+        count = resources.get("CPU", 0)
+        if self._gpus:
+            count = min(count, resources.get("GPU", 0) / self._gpus)
+        return [number for number in range(int(count)) if number not in busy]
+
+    def give(self, number: int, task: Any) -> None:
+        """Have the cluster do a task, begun anew on another node where its own is lost."""
+        self._running[self._task.remote(self._do, task)] = (number, task)
+
+    def results(self) -> Iterator[tuple[int, Any, Any]]:
+        """Wait until a task is done, and give the number, task and result of each that is."""
+        if not self._running:
+            time.sleep(1)  # the cluster has no room at the moment
+            return
+        done, _ = ray.wait(list(self._running), num_returns=1)
+        for reference in done:
+            number, task = self._running.pop(reference)
+            try:
+                yield number, task, ray.get(reference)
+            except RayError as error:
+                yield number, task, Died(first_line(error))
+
+
+@cache
+def _kept(do: ray.ObjectRef) -> Callable[[Any], Any]:
+    """What does the tasks, as this process has it: it may keep things from one to the next."""
+    return ray.get(do)
+
+
+def _do(do: list[ray.ObjectRef], task: Any) -> Any:
+    # In a list, since Ray would replace the reference itself by a new copy for every task.
+    return _kept(do[0])(task)

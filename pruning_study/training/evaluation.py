@@ -1,0 +1,84 @@
+"""Predictions of a model, and what they come to."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from torch import nn
+
+from analysis.runs import archives
+from analysis.runs.errors import StudyError
+from pruning_study.data.examples import Examples
+from pruning_study.training.engines import TORCH, Engine
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of N images, in their order.
+
+    Parameters
+    ----------
+    label, predicted : int64 [N]
+    top5 : int64 [N, min(5, classes)]
+        The most probable classes, the most probable first.
+    confidence : float32 [N]
+        Probability of the predicted class.
+    """
+
+    label: np.ndarray
+    predicted: np.ndarray
+    top5: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each image was predicted right, bool [N]."""
+        return self.label == self.predicted
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+    def save(self, path: Path) -> None:
+        np.savez_compressed(path, allow_pickle=False, **asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        StudyError
+            Where the file is not such an archive.
+        """
+        arrays = archives.read(path, [field.name for field in fields(cls)])
+        if len({len(array) for array in arrays.values()}) > 1:
+            raise StudyError(f"{path}: its arrays differ in length")
+        return cls(**arrays)
+
+
+def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndarray:
+    """Share of each class's images that are predicted right before and after, (classes,)."""
+    support = np.bincount(after.label, minlength=classes)
+    return np.bincount(after.label, weights=before.right & after.right, minlength=classes) / support
+
+
+def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[float, float]:
+    """Mean cross-entropy, and share of the images predicted right."""
+    scores = engine.logits(model, examples.images)
+    right = scores.argmax(1) == examples.labels
+    return F.cross_entropy(scores, examples.labels).item(), right.double().mean().item()
+
+
+def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[Predictions, float]:
+    """Predictions for all images, and the mean cross-entropy."""
+    scores = engine.logits(model, examples.images)
+    top5 = scores.topk(min(5, scores.shape[1]), dim=1).indices
+    predictions = Predictions(
+        label=examples.labels.cpu().numpy(),
+        predicted=top5[:, 0].cpu().numpy(),
+        top5=top5.cpu().numpy(),
+        confidence=scores.softmax(1).gather(1, top5[:, :1])[:, 0].cpu().numpy(),
+    )
+    return predictions, F.cross_entropy(scores, examples.labels).item()

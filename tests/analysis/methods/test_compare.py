@@ -1,0 +1,294 @@
+"""Methods compared: which pairs, differences by hand, families, and what cannot be compared."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.methods import compare as methods
+from analysis.methods.compare import METHOD_COLUMNS, OUTCOMES, PRIMARY, Primary
+from tests import made_up_runs
+
+ONE_SHOT = {"schedule": "one-shot"}
+CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
+PLAIN = {"distill": "0.0"}
+DISTILLED = {"distill": "0.5", "temperature": "2.0"}
+
+
+def toy(pruner, ratio, alphas, *params, **more):
+    params = {name: value for of in params for name, value in of.items()}
+    return made_up_runs.runs("toy", "net", pruner, ratio, alphas, **params).assign(**more)
+
+
+def grid(alphas=(1.0, 1.2), ratios=(10, 20)):
+    """mp, gp, up in one shot and gradually, with and without distillation, and `none` with both."""
+    made = [
+        toy(pruner, ratio, alphas, schedule, distill)
+        for pruner in ("mp", "gp", "up")
+        for ratio in ratios
+        for schedule in (ONE_SHOT, CUBIC)
+        for distill in (PLAIN, DISTILLED)
+    ]
+    return made_up_runs.study(*made, *(toy("none", 1, alphas, ONE_SHOT, distill) for distill in (PLAIN, DISTILLED)))
+
+
+def pairs(frame):
+    return set(
+        frame[["comparison", "ratio", "method", "baseline"]].drop_duplicates().itertuples(index=False, name=None)
+    )
+
+
+def one(frame, outcome, **of):
+    (row,) = frame[(frame["outcome"] == outcome) & (frame[list(of)] == pd.Series(of)).all(axis=1)].to_dict("records")
+    return row
+
+
+def test_every_method_is_compared_with_its_baseline_and_nothing_else():
+    frame = methods.compare(grid(ratios=[20]))
+    assert list(frame.columns) == METHOD_COLUMNS
+    assert pairs(frame) == {
+        *(("schedule", 20.0, f"{p} cubic{d}", f"{p}{d}") for p in ("mp", "gp", "up") for d in ("", " distill 0.5")),
+        *(("distillation", 20.0, f"{p}{s} distill 0.5", p + s) for p in ("mp", "gp", "up") for s in ("", " cubic")),
+        ("distillation", 1.0, "none distill 0.5", "none"),
+        *(
+            ("pruner", 20.0, f"{p}{s}{d}", f"mp{s}{d}")
+            for p in ("gp", "up")
+            for s in ("", " cubic")
+            for d in ("", " distill 0.5")
+        ),
+        *(
+            ("control", 20.0, f"{p}{s}{d}", f"none{d}")
+            for p in ("mp", "gp", "up")
+            for s in ("", " cubic")
+            for d in ("", " distill 0.5")
+        ),
+    }
+    assert len(frame) == (6 + 6 + 1 + 8 + 12) * len(OUTCOMES)
+
+
+def test_the_control_is_no_method_beside_magnitude_pruning_at_ratio_1():
+    made = made_up_runs.study(toy("mp", 1, [1, 1.1], ONE_SHOT), toy("none", 1, [1, 1.1], ONE_SHOT))
+    assert pairs(methods.compare(made)) == {("control", 1.0, "mp", "none")}
+
+
+def test_each_ramp_is_compared_with_one_shot_and_each_epsilon_with_mp():
+    made = made_up_runs.study(
+        toy("mp", 20, [1, 1.1], ONE_SHOT),
+        toy("mp", 20, [1, 1.1], CUBIC),
+        toy("mp", 20, [1, 1.1], CUBIC | {"ramp": "0.25"}),
+        toy("up", 20, [1, 1.1], ONE_SHOT, {"epsilon": "0.1"}),
+        toy("up", 20, [1, 1.1], ONE_SHOT, {"epsilon": "0.2"}),
+    )
+    assert pairs(methods.compare(made)) == {
+        ("schedule", 20.0, "mp cubic (ramp 0.5)", "mp"),
+        ("schedule", 20.0, "mp cubic (ramp 0.25)", "mp"),
+        ("pruner", 20.0, "up (epsilon 0.1)", "mp"),
+        ("pruner", 20.0, "up (epsilon 0.2)", "mp"),
+    }
+
+
+def test_each_epsilon_is_compared_with_the_papers():
+    made = made_up_runs.study(
+        toy("up", 20, [1.3, 1.4, 1.8], {"epsilon": "0.1"}),
+        toy("up", 20, [1.1, 1.5], {"epsilon": "0.0005"}),
+        toy("up", 10, [1.1, 1.5], {"epsilon": "0.1"}),
+        toy("up-sum", 10, [1.1, 1.5], {"epsilon": "0.0005"}),
+    )
+    frame = methods.compare(made, primaries=[Primary("up", "up", 20.0, ("alpha",))])
+    assert pairs(frame) == {("epsilon", 20.0, "up (epsilon 0.1)", "up (epsilon 0.0005)")}
+    alpha = one(frame, "alpha")
+    assert (alpha["n"], alpha["primary"]) == (2, True)
+    assert alpha["difference"] == pytest.approx(0.05)
+    assert alpha["p_holm"] == alpha["p"]
+
+
+def test_other_settings_are_never_mixed_and_nothing_is_compared_without_a_baseline():
+    made = made_up_runs.study(
+        toy("mp", 20, [1, 1.1], ONE_SHOT, {"epochs": "5"}), toy("mp", 20, [1, 1.1], CUBIC, {"epochs": "10"})
+    )
+    made = made_up_runs.study(made, toy("mp", 20, [1, 1.1], ONE_SHOT, {"epochs": "20"}))
+    frame = methods.compare(made)
+    assert frame.empty
+    assert list(frame.columns) == METHOD_COLUMNS
+
+
+def test_differences_by_hand():
+    gradual = toy("mp", 20, [1.2, 1.1, 1.6], CUBIC, accuracy_after=[0.75, 0.76, 0.77])
+    # In another order, and with a seed that the other lacks.
+    one_shot = toy("mp", 20, [1.5, 1.3, 1.9, 9.0], ONE_SHOT, accuracy_after=[0.70, 0.72, 0.74, 0.1])[::-1]
+    frame = methods.compare(made_up_runs.study(gradual, one_shot))
+    accuracy = one(frame, "accuracy")
+    assert accuracy["n"] == 3
+    assert [accuracy["of_method"], accuracy["of_baseline"]] == pytest.approx([0.76, 0.72])
+    # .05, .04, .03: mean .04, standard deviation .01, t(.975, 2 dof) = 4.302653
+    assert accuracy["difference"] == pytest.approx(0.04)
+    assert accuracy["difference_low"] == pytest.approx(0.04 - 4.302653 * 0.01 / 3**0.5, abs=1e-6)
+    assert accuracy["effect_size"] == pytest.approx(4)
+    assert accuracy["p"] == pytest.approx(2 * stats.t.sf(4 * 3**0.5, 2))
+    # The weakest class has .8 - .1 alpha; the balance, in accuracies of its own, is not what recalls are.
+    assert one(frame, "weakest_recall")["difference"] == pytest.approx(0.1 * (0.3 + 0.2 + 0.3) / 3)
+    assert one(frame, "weakest_recall")["of_baseline"] == pytest.approx(0.8 - 0.1 * (1.5 + 1.3 + 1.9) / 3)
+    # Of .7 it loses .1 (alpha - 1), and the other class gains.
+    assert one(frame, "largest_loss")["difference"] == pytest.approx(-0.1 * (0.3 + 0.2 + 0.3) / 3)
+    assert one(frame, "largest_loss")["of_method"] == pytest.approx(0.1 * (0.2 + 0.1 + 0.6) / 3)
+
+
+def test_alpha_of_new_images_is_pooled_and_its_interval_over_seeds_by_hand():
+    made = made_up_runs.study(toy("mp", 20, [1.2, 1.1, 1.6], CUBIC), toy("mp", 20, [1.5, 1.3, 1.9], ONE_SHOT))
+    row = one(methods.compare(made_up_runs.with_images(made)), "alpha_new")
+    # Numerators alpha / 32; denominators 1/32 - K(v), v = .09 / 99 and .21 / 99, K(v) = (1 - 1/2) sum v / .64.
+    known = 1 - 32 * 0.5 * (0.09 + 0.21) / 99 / 0.64
+    assert [row["of_method"], row["of_baseline"]] == pytest.approx([1.3 / known, 4.7 / 3 / known])
+    assert row["difference"] == pytest.approx(-0.8 / 3 / known)
+    # Differences -.3, -.2, -.3: standard deviation .1 / sqrt(3)
+    assert row["difference_high"] == pytest.approx((-0.8 / 3 + 4.302653 * 0.1 / 3) / known, abs=1e-6)
+    assert row["dof"] == pytest.approx(2)
+    assert row["effect_size"] == pytest.approx(-0.8 / 3 / (0.1 / 3**0.5))
+    assert row["resampled"] == "seeds"
+
+
+def test_without_images_there_is_no_alpha_of_new_ones():
+    made = made_up_runs.study(toy("mp", 20, [1.2, 1.1], CUBIC), toy("mp", 20, [1.5, 1.3], ONE_SHOT))
+    row = one(methods.compare(made), "alpha_new")
+    assert np.isnan([row["difference"], row["p"], row["p_holm"], row["difference_low"]]).all()
+
+
+def test_classes_that_cannot_be_told_apart_have_no_alpha_of_new_images():
+    made = made_up_runs.study(toy("mp", 20, [1.2, 1.1], CUBIC), toy("mp", 20, [1.5, 1.3], ONE_SHOT))
+    made[["recall_before/a", "recall_before/b"]] = [0.81, 0.79]
+    assert np.isnan(one(methods.compare(made_up_runs.with_images(made)), "alpha_new")["difference"])
+    assert np.isfinite(one(methods.compare(made_up_runs.with_images(made)), "alpha")["difference"])
+
+
+def test_pairs_with_a_network_at_chance_have_no_alpha():
+    gradual = toy("mp", 20, [1.2, 1.1, 1.6, 1.0], CUBIC)
+    one_shot = toy("mp", 20, [9.0, 1.3, 1.9, 1.1], ONE_SHOT, accuracy_after=[0.7, 0.8, 0.8, 0.8])
+    frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
+    for outcome in ("alpha", "alpha_new"):
+        row = one(frame, outcome)
+        assert (row["n"], row["n_at_chance"]) == (3, 1)
+    assert one(frame, "alpha")["difference"] == pytest.approx(-0.6 / 3)
+    assert one(frame, "accuracy")["n"] == 4
+
+
+def test_the_primary_comparison_has_a_level_of_its_own():
+    rng = np.random.default_rng(0)
+    made = made_up_runs.with_images(grid(alphas=np.zeros(6)))
+    made["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(made))
+    for name, sign in (("a", 1), ("b", -1)):
+        made[f"recall_after/{name}"] = 0.8 + sign * rng.normal(0.12, 0.02, len(made))
+    frame = methods.compare(made_up_runs.with_images(made))
+    primary = frame[frame["primary"]]
+    assert set(primary["outcome"]) == {"alpha_new", "accuracy", "weakest_recall"}
+    assert pairs(primary) == {("schedule", 20.0, "mp cubic", "mp")}
+    smallest = primary.loc[primary["p"].idxmin()]
+    assert smallest["p_holm"] == pytest.approx(min(3 * smallest["p"], 1))
+    others = frame[~frame["primary"] & (frame["comparison"] != "control")]
+    assert others["p_holm"].min() == pytest.approx(min(len(others) * others["p"].min(), 1))
+    # Level .05 / 3 against .05 / 3 alone of one outcome.
+    alone = methods.compare(made_up_runs.with_images(made), primaries=[PRIMARY._replace(outcomes=("accuracy",))])
+    assert alone["primary"].sum() == 1
+    assert (
+        one(alone[alone["primary"]], "accuracy")["detectable_difference"]
+        < (one(primary, "accuracy")["detectable_difference"])
+    )
+
+
+@pytest.mark.parametrize("other", [{"dataset": "other"}, {"method": "rp cubic"}, {"ratio": 50.0}, {"baseline": "gp"}])
+def test_a_study_may_have_no_primary_comparison(other):
+    assert not methods.compare(grid(), primaries=[PRIMARY._replace(**other)])["primary"].any()
+    assert not methods.compare(grid(), primaries=[])["primary"].any()
+
+
+def test_several_primary_comparisons_and_those_with_the_control_are_families_each():
+    rng = np.random.default_rng(0)
+    cells = [
+        toy(pruner, ratio, 1 + 0.1 * rng.standard_normal(6)) for pruner, ratio in (("mp", 2), ("mp", 10), ("up", 10))
+    ]
+    made = made_up_runs.study(*cells, toy("none", 1, 1 + 0.1 * rng.standard_normal(6)))
+    both = made_up_runs.study(made, made.assign(dataset="other", dense_run_id=made["dense_run_id"] + "o"))
+    both["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(both))
+    of_up, of_control = Primary("up", "mp", 10.0, ("alpha",)), Primary("mp", "none", 2.0, ("alpha",))
+    frame = methods.compare(both, primaries=[of_up, of_control])
+    primary = frame[frame["primary"]]
+    assert primary[["dataset", "method", "baseline"]].to_numpy().tolist() == [
+        ["other", "up", "mp"], ["toy", "up", "mp"], ["other", "mp", "none"], ["toy", "mp", "none"]
+    ]  # fmt: skip
+    for members in (primary[:2], primary[2:]):
+        assert members["p_holm"].min() == pytest.approx(min(2 * members["p"].min(), 1))
+    for is_control in (True, False):
+        rest = frame[~frame["primary"] & ((frame["comparison"] == "control") == is_control)]
+        assert rest["p_holm"].min() == pytest.approx(min(len(rest) * rest["p"].min(), 1))
+
+
+def test_variances_of_images_by_hand():
+    slopes, denominators = np.array([1.0, 1.0]), np.array([2.0, 2.0])
+    still = np.stack([np.zeros((2, 2)), np.zeros((2, 2))])
+    # What both networks share: numerators 2 and -2 over 2, with variance 2.
+    shared = np.stack([np.array([[2.0, 2.0], [-2.0, -2.0]]), np.zeros((2, 2))])
+    assert methods._image_variances([shared, still], slopes, denominators) == pytest.approx((2, 0))
+    # What is each one's own: the mean stays, either has variance 2, (2 + 2) / (2 x 1).
+    own = np.stack([np.array([[2.0, -2.0], [-2.0, 2.0]]), np.zeros((2, 2))])
+    assert methods._image_variances([own, still], slopes, denominators) == pytest.approx((0, 2))
+
+
+LABEL = np.repeat([0, 1], 100)
+
+
+def answered(made):
+    """Recalls, and the store of predictions that they are of, of networks right by chance about each image."""
+    rng = np.random.default_rng(1)
+    found, right = {}, {}
+    recalls = dict.fromkeys(made["dense_run_id"], (0.97, 0.75))
+    recalls |= {row.run_id: (0.96, 0.72) if row.schedule == "cubic" else (0.99, 0.66) for row in made.itertuples()}
+    for run_id, of_classes in recalls.items():
+        right[run_id] = rng.random(len(LABEL)) < np.array(of_classes)[LABEL]
+        found[run_id] = {"label": LABEL, "predicted": np.where(right[run_id], LABEL, 1 - LABEL)}
+    before, after = (np.array([right[run_id] for run_id in made[name]]) for name in ("dense_run_id", "run_id"))
+    measured = {"accuracy_before": before.mean(1), "accuracy_after": after.mean(1)}
+    for index, name in enumerate("ab"):
+        shares = {"recall_before": before, "recall_after": after, "both_right": before & after}
+        measured |= {f"{of}/{name}": values[:, index == LABEL].mean(1) for of, values in shares.items()}
+    made = made.assign(**measured, **{"support/a": 100.0, "support/b": 100.0})
+    return made, lambda run_ids: {run_id: found[run_id] for run_id in run_ids}
+
+
+def test_predictions_make_the_interval_one_for_new_images_too():
+    made = made_up_runs.study(toy("mp", 20, np.ones(8), CUBIC), toy("mp", 20, np.ones(8), ONE_SHOT))
+    made, predictions = answered(made)
+    alone = one(methods.compare(made), "alpha_new")
+    row = one(methods.compare(made, predictions), "alpha_new")
+    assert (row["resampled"], alone["resampled"]) == ("seeds and images", "seeds")
+    assert [row["difference"], row["effect_size"]] == pytest.approx([alone["difference"], alone["effect_size"]])
+    # Networks that agree by chance do not make it narrower than the images allow.
+    assert row["difference_low"] < alone["difference_low"]
+    assert row["dof"] > alone["dof"] == pytest.approx(7)
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(row["statistic"]), row["dof"]))
+
+
+def test_images_in_another_order_are_not_drawn_together():
+    made = made_up_runs.study(toy("mp", 20, np.ones(8), CUBIC), toy("mp", 20, np.ones(8), ONE_SHOT))
+    made.loc[made["schedule"] == "one-shot", "dense_run_id"] += " again"
+    made, predictions = answered(made)
+    backwards = set(made.loc[made["schedule"] == "one-shot", ["run_id", "dense_run_id"]].to_numpy().ravel())
+
+    def of_other_images(run_ids):
+        return {
+            run_id: {name: array[::-1] if run_id in backwards else array for name, array in found.items()}
+            for run_id, found in predictions(run_ids).items()
+        }
+
+    row = one(methods.compare(made, of_other_images), "alpha_new")
+    assert np.isfinite(row["p"])
+    assert row["resampled"] == "seeds"
+
+
+def test_what_is_shown_has_a_row_for_each_comparison():
+    gradual = toy("mp", 20, [1.2, 1.1, 1.6], CUBIC, accuracy_after=[0.85, 0.86, 0.87])
+    one_shot = toy("mp", 20, [1.5, 1.3, 1.9], ONE_SHOT, accuracy_after=[0.80, 0.82, 0.84])
+    (row,) = methods.shown(methods.compare(made_up_runs.study(gradual, one_shot))).to_dict("records")
+    assert (row["ratio"], row["method"], row["baseline"], row["n"]) == ("20", "mp cubic", "mp", "3")
+    # By Holm's correction of three, one of which is missing: .0153 x 3 of the weakest recall, and so of the accuracy.
+    assert row["primary"] == "yes"
+    assert row["accuracy, points"] == "+4.0 (+1.5 to +6.5) *"
+    assert row["alpha (new)"] == "n/a"

@@ -1,0 +1,69 @@
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+
+from analysis.methods import figures as methods_figures
+from analysis.methods.compare import METHOD_COLUMNS, OUTCOMES
+from analysis.recall_distortion.figures import ABOVE, BELOW, NEUTRAL
+
+
+def row(outcome, difference, low, high, *, ratio=20.0, p_holm=0.5, primary=False, method="mp cubic", at_chance=0):
+    told = dict.fromkeys(METHOD_COLUMNS, np.nan) | {"dataset": "mnist", "model": "lenet5", "ratio": ratio}
+    told |= {"comparison": "schedule", "method": method, "baseline": "mp", "outcome": outcome, "primary": primary}
+    told |= {"difference": difference, "difference_low": low, "difference_high": high, "p_holm": p_holm}
+    return told | {"n_at_chance": at_chance}
+
+
+def panel(figure, outcome):
+    return next(axes for axes in figure.axes if axes.get_title().startswith(outcome))
+
+
+def drawn(axes):
+    """Colour, place, low and high of every interval; place, value, marker and whether it is filled of every mark."""
+    intervals = [
+        (lines.get_color()[0][:3].tolist(), *np.array(lines.get_segments()[0])[:, 0]) for lines in axes.collections
+    ]
+    marks = [
+        (line.get_xdata()[0], line.get_marker(), line.get_markerfacecolor() != "white")
+        for line in axes.lines
+        if line.get_marker() != "None"
+    ]
+    return intervals, marks
+
+
+def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
+    frame = pd.DataFrame(
+        [
+            row("accuracy", 0.02, 0.01, 0.03, p_holm=0.04, primary=True),
+            row("weakest_recall", -0.02, -0.05, 0.01),
+            row("largest_loss", 0.02, 0.01, 0.03, p_holm=0.06),
+            row("alpha_new", -0.2, -0.3, -0.1, p_holm=0.01),
+            row("alpha", np.nan, np.nan, np.nan, at_chance=7),
+        ]
+    )
+    figure = methods_figures.forest(frame)
+    for title, color, ends, mark in (
+        ("accuracy", BELOW, (1, 3), (2, "D", True)),
+        ("weakest", NEUTRAL, (-5, 1), (-2, "o", False)),
+        ("largest", ABOVE, (1, 3), (2, "o", False)),
+        ("alpha (new)", BELOW, (-0.3, -0.1), (-0.2, "o", True)),
+    ):
+        ((found, *reach),), ((value, *shape),) = drawn(panel(figure, title))
+        assert found == pytest.approx(to_rgb(color))
+        assert reach == pytest.approx(ends)
+        assert (value, *shape) == (pytest.approx(mark[0]), *mark[1:])
+    (text,) = figure.axes[-1].texts
+    assert text.get_text() == "n/a, 7 at chance"
+
+
+def test_a_figure_for_each_model_and_comparison_with_a_row_for_each_ratio():
+    rows = [row(outcome, 0.1, 0, 0.2, ratio=ratio) for outcome in OUTCOMES for ratio in (20.0, 10.0)]
+    rows += [row(outcome, 0.1, 0, 0.2, ratio=10.0, method="mp cubic (ramp 0.2)") for outcome in OUTCOMES]
+    other = [{**row(outcome, 0.1, 0, 0.2), "dataset": "a", "comparison": "pruner"} for outcome in OUTCOMES]
+    found = methods_figures.figures(pd.DataFrame(rows + other))
+    assert list(found) == ["methods_1_pruner", "methods_2_schedule"]
+    left = [axes for axes in found["methods_2_schedule"].axes if axes.get_ylabel()]
+    assert [axes.get_ylabel() for axes in left] == ["ratio 10", "ratio 20"]
+    assert [label.get_text() for label in left[0].get_yticklabels()] == ["mp cubic − mp", "mp cubic (ramp 0.2) − mp"]
+    assert found["methods_2_schedule"].get_suptitle() == "What differs, gradual pruning minus one shot: mnist, lenet5"

@@ -1,0 +1,561 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from analysis.cells import CELL
+from analysis.cells import alphas as alphas_of
+from analysis.cells import cells as cells_of
+from analysis.recall_distortion import figures
+
+STRENGTH = {"mp": 0.02, "gp": 0.026, "up": 0.016, "none": 0.0}
+DENSE = {"mnist": 4.0, "cifar10": 2.2, "cifar100": 0.8}
+CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
+PRUNERS = ("mp", "gp", "up", "rp", "none")
+
+
+def simulated_runs(
+    pairs=(("cifar10", "resnet56"),), pruners=PRUNERS, ratios=(2.0, 4.0, 10.0, 20.0, 50.0), seeds=8, classes=None
+):
+    """Recalls of 200 images per class: difficulty mostly of the class, partly of the seed, stretched by pruning."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for dataset, model in pairs:
+        count = classes or CLASSES[dataset]
+        difficulty = rng.normal(0, 0.6, count)
+        for seed in range(seeds):
+            own = difficulty + rng.normal(0, 0.25, count) + 0.004 * int("".join(filter(str.isdigit, model)) or 0)
+            before = rng.binomial(200, 1 / (1 + np.exp(-DENSE[dataset] - own))) / 200
+            for pruner in pruners:
+                for ratio in (1.0,) if pruner == "none" else ratios:
+                    if pruner == "rp":
+                        after = rng.dirichlet(np.full(count, 0.15))
+                    else:
+                        loss = STRENGTH[pruner] * (ratio - 4)
+                        logit = DENSE[dataset] - loss + (1 + 0.3 * loss) * own + rng.normal(0, 0.1, count)
+                        after = rng.binomial(200, 1 / (1 + np.exp(-logit))) / 200
+                    rows.append(
+                        {"dataset": dataset, "model": model, "pruner": pruner, "ratio": ratio, "seed": seed}
+                        | {"accuracy_before": before.mean(), "accuracy_after": after.mean()}
+                        | {f"recall_before/class {c}": value for c, value in enumerate(before)}
+                        | {f"recall_after/class {c}": value for c, value in enumerate(after)}
+                        | {"dense_run_id": f"{dataset}-{model}-{seed}", "run_id": f"{len(rows)}"}
+                    )
+    return pd.DataFrame(rows)
+
+
+def recalls(runs, when):
+    return runs.filter(regex=f"^recall_{when}/").to_numpy()
+
+
+def frames(runs):
+    return alphas_of(runs), cells_of(runs), runs
+
+
+def networks(alpha, *, ratio=10.0, pruner="mp", model="resnet56", dataset="cifar10", chance=(), after=0.8, before=0.9):
+    """Frame of alphas of one cell; accuracy before and after the same for all, `chance` the places that guess."""
+    count = len(alpha)
+    return pd.DataFrame(
+        {"dataset": dataset, "model": model, "pruner": pruner, "ratio": ratio, "seed": range(count), "alpha": alpha}
+        | {"accuracy_before": before, "accuracy_after": after, "at_chance": [i in chance for i in range(count)]}
+        | {"dense_run_id": [f"{dataset} {model} {i}" for i in range(count)]}
+    )
+
+
+def described(alphas, marks, settings=()):
+    """Cells of such frames, with the marks given in the order of the cells."""
+    grouped = alphas.groupby([*CELL, *settings], dropna=False, sort=False)
+    cells = grouped.agg(n=("alpha", "size"), n_at_chance=("at_chance", "sum"), alpha_mean=("alpha", "mean"))
+    return cells.reset_index().assign(mark=list(marks), ci_low=0.5, ci_high=1.5)
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes if axes.axison]
+
+
+def ticks(axes):
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def segments(axes):
+    return [line for collection in axes.collections for line in getattr(collection, "get_segments", list)()]
+
+
+def dots(axes):
+    """Points drawn with `scatter`, (points, 2), in the order drawn."""
+    scattered = [c.get_offsets() for c in axes.collections if type(c).__name__ == "PathCollection"]
+    return np.asarray(np.concatenate(scattered))
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def medians(axes):
+    return [line.get_ydata()[0] for line in axes.lines if line.get_color() == figures.BELOW]
+
+
+def test_boxes_stand_at_the_median_of_each_ratio_with_its_mark():
+    alphas = pd.concat([networks([2.5, 1.5, 2.0], ratio=50.0), networks([0.7, 0.9, 0.8, 1.0], ratio=2.0)])
+    (axes,) = figures.boxplots(alphas, described(alphas, "><"), "pruner").axes
+    assert medians(axes) == [pytest.approx(0.85), 2.0]
+    assert ticks(axes) == ["2$^{<}$\nn 4", "50$^{>}$\nn 3"]
+    assert sorted(dots(axes)[:, 1]) == [0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 2.5]
+    assert 1.0 in [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"]
+
+
+def test_a_single_seed_has_no_mark():
+    alphas = networks([0.7])
+    (axes,) = figures.boxplots(alphas, described(alphas, [""]), "pruner").axes
+    assert ticks(axes) == ["10\nn 1"]
+
+
+def test_networks_at_chance_are_crosses_that_do_not_squash_the_rest():
+    alphas = networks([0.9, 15.0, 1.1, -15.0, 1.3], chance=(1, 3))
+    figure = figures.boxplots(alphas, described(alphas, "?"), "pruner")
+    (axes,) = figure.axes
+    networks_drawn, crosses = axes.collections
+    assert networks_drawn.get_offsets()[:, 1].tolist() == [0.9, 1.1, 1.3]
+    assert crosses.get_offsets()[:, 1].tolist() == [15.0, -15.0]
+    assert ticks(axes) == ["10$^{?}$\nn 5\n2 at\nchance"]
+    assert axes.get_ylim() == pytest.approx((0.868, 1.332))
+    assert texts(axes) == ["1▲", "1▼"]
+    assert "Beyond the axis: 2 networks." in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_an_axis_ends_before_a_lone_outlier_and_not_before_a_high_ratio():
+    low, high = networks(np.linspace(0.9, 1.1, 30), ratio=2.0), networks(np.linspace(2.8, 3.2, 10), ratio=50.0)
+    alphas = pd.concat([low, high])
+    (axes,) = figures.boxplots(alphas, described(alphas, "?>"), "pruner").axes
+    assert axes.get_ylim()[1] > 3.2
+    assert texts(axes) == []
+    alphas = pd.concat([low, networks([*np.linspace(2.8, 3.2, 9), 40.0], ratio=50.0)])
+    (axes,) = figures.boxplots(alphas, described(alphas, "?>"), "pruner").axes
+    assert 3.2 < axes.get_ylim()[1] < 4
+    assert texts(axes) == ["1▲"]
+
+
+def test_an_undefined_alpha_is_not_drawn():
+    alphas = pd.concat([networks([0.9, np.nan]), networks([np.nan], ratio=50.0)])
+    (axes,) = figures.boxplots(alphas, described(alphas, ["?", ""]), "pruner").axes
+    assert dots(axes)[:, 1].tolist() == [0.9]
+
+
+@pytest.fixture(scope="module")
+def several():
+    many = networks([1.0] * 9, dataset="svhn", model="resnet20")
+    parts = [
+        many,
+        networks([1.0], dataset="svhn", model="resnet8"),
+        *(networks([1.0], pruner=pruner) for pruner in ("none", "rp", "ours", "gp", "mp", "up-signed")),
+        *(networks([1.0], model=model, pruner=p) for model in ("resnet110", "resnet20") for p in ("mp", "up-signed")),
+        networks([1.0] * 2, dataset="mnist", model="wide"),
+        networks([1.0], dataset="mnist", model="lenet5"),
+    ]
+    alphas = pd.concat(parts)
+    return alphas, described(alphas, "?" * alphas.drop_duplicates(CELL).shape[0])
+
+
+@pytest.mark.parametrize(
+    ("by", "panels", "fixed"),
+    [
+        (
+            "pruner",
+            ["mp (magnitude)", "gp (gradient)", "rp (random)", "ours", "up-signed", "none (not pruned)"],
+            "by pruner: cifar10, resnet56",
+        ),
+        ("model", ["resnet20", "resnet56", "resnet110"], "by model: cifar10, mp"),
+        ("dataset", ["mnist, lenet5", "cifar10, resnet56", "svhn, resnet20"], "by data set: mp"),
+        ("model under up", ["resnet20", "resnet56", "resnet110"], "by model: cifar10, up-signed"),
+    ],
+)
+def test_a_figure_takes_the_papers_data_set_and_model_or_the_usual_ones_and_says_so(several, by, panels, fixed):
+    alphas, cells = several
+    for figure in (figures.boxplots(alphas, cells, by), figures.intervals(cells, by)):
+        assert titles(figure) == panels
+        assert figure.get_suptitle().replace("\n", " ").endswith(fixed)
+
+
+def test_without_the_papers_the_data_set_and_model_of_most_runs():
+    alphas = pd.concat([networks([1.0] * 3, dataset="b", model="y"), networks([1.0] * 2, dataset="a", model="x")])
+    (axes,) = figures.boxplots(alphas, described(alphas, "??"), "pruner").axes
+    assert axes.figure.get_suptitle().endswith(": b, y")
+
+
+def test_models_are_not_compared_under_the_control():
+    parts = [networks([1.0] * n, model=model, pruner=p) for model in ("a1", "a2") for p, n in (("none", 5), ("gp", 1))]
+    cells = described(pd.concat(parts), "?" * 4)
+    assert figures.intervals(cells, "model").get_suptitle().endswith("cifar10, gp")
+
+
+def test_up_itself_comes_before_its_signed_kind():
+    parts = [networks([1.0], model=model, pruner=p) for model in ("a1", "a2") for p in ("up", "up-signed")]
+    cells = described(pd.concat(parts), "?" * 4)
+    assert figures.intervals(cells, "model under up").get_suptitle().endswith("cifar10, up")
+
+
+def test_nothing_to_compare_is_no_figure():
+    alphas = networks([1.0, 1.1])
+    cells = described(alphas, "?")
+    runs = simulated_runs(pruners=("mp",), ratios=(2.0,), seeds=2)
+    for by in ("model", "dataset", "model under up"):
+        assert figures.boxplots(alphas, cells, by) is None
+        assert figures.intervals(cells, by) is None
+        assert figures.scatter_matrix(runs, by) is None
+    assert figures.tradeoff(networks([np.nan])) is None
+    assert figures.recall_change(runs, 10.0) is None
+    assert figures.recall_change(simulated_runs(pruners=("none",), seeds=2), 10.0) is None
+
+
+def test_settings_become_panels_of_their_own():
+    alphas = pd.concat(
+        [
+            networks([0.8, 0.9], pruner="mp").assign(epsilon=np.nan),
+            networks([1.0, 1.1], pruner="up").assign(epsilon="0.0005"),
+            networks([2.0, 2.2], pruner="up").assign(epsilon="0.01"),
+        ]
+    )
+    cells = described(alphas, "???", ["epsilon"])
+    figure = figures.boxplots(alphas, cells, "pruner", ["epsilon"])
+    assert titles(figure) == ["mp (magnitude)", "up (undecayed)\nepsilon 0.0005", "up (undecayed)\nepsilon 0.01"]
+    assert [medians(axes) for axes in figure.axes] == [[pytest.approx(0.85)], [1.05], [2.1]]
+    lines = figures.tradeoff(alphas, ["epsilon"]).axes[0].get_legend_handles_labels()[1]
+    assert lines == ["mp (magnitude), n 2", "up (undecayed), epsilon 0.0005, n 2", "up (undecayed), epsilon 0.01, n 2"]
+
+
+def test_where_all_settings_are_too_many_panels_the_main_one_is_drawn():
+    def study(*distills):
+        made = [
+            networks([1.0, 1.1], pruner=pruner).assign(schedule=schedule, distill=distill)
+            for pruner in ("mp", "gp")
+            for schedule in ("cubic", "one-shot")
+            for distill in distills
+        ]
+        return pd.concat(made)
+
+    names = ["distill", "schedule"]
+    few = figures.tradeoff(study("0.0", "0.5"), names)
+    assert len(few.axes[0].get_legend_handles_labels()[1]) == 8
+    assert "mp (magnitude), cubic distill 0.5, n 2" in few.axes[0].get_legend_handles_labels()[1]
+    many = figures.tradeoff(study("0.5", "0.0", "0.9"), names)
+    assert many.axes[0].get_legend_handles_labels()[1] == ["mp (magnitude), n 2", "gp (gradient), n 2"]
+    assert many.get_suptitle().replace("\n", " ").endswith("one of several settings")
+
+
+def test_an_interval_is_drawn_from_end_to_end_in_the_colour_of_its_mark():
+    alphas = pd.concat(
+        [networks([1.0, 1.0], ratio=ratio) for ratio in (2.0, 4.0, 10.0)] + [networks([0.6], ratio=50.0)]
+    )
+    low, high, mean = [0.7, 0.9, 1.2, np.nan], [0.9, 1.1, 1.6, np.nan], [0.8, 1.0, 1.4, 0.6]
+    cells = described(alphas, ["<", "?", ">", ""]).assign(ci_low=low, ci_high=high, alpha_mean=mean)
+    (axes,) = figures.intervals(cells, "pruner").axes
+    assert [line.tolist() for line in segments(axes)] == [[[i, low[i]], [i, high[i]]] for i in range(3)]
+    means = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_ydata()[0] for line in means] == mean
+    assert [line.get_color() for line in means] == [figures.BELOW, figures.NEUTRAL, figures.ABOVE, figures.NEUTRAL]
+    assert [line.get_fillstyle() for line in means] == ["full"] * 3 + ["none"]
+    assert axes.get_ylim()[0] < 0.6 < 1.6 < axes.get_ylim()[1]
+
+
+def test_an_interval_of_networks_at_chance_is_named_at_the_edge():
+    alphas = pd.concat([networks([1.0, 1.2], ratio=2.0), networks([-9.0, 1.0], ratio=50.0, chance=(0, 1))])
+    cells = described(alphas, "??").assign(ci_low=[0.9, -30.0], ci_high=[1.3, 22.0])
+    figure = figures.intervals(cells, "pruner")
+    assert figure.axes[0].get_ylim() == pytest.approx((0.868, 1.332))
+    assert texts(figure.axes[0]) == ["-4.0\n▼"]
+    assert "Beyond the axis: 1 cell." in figure.get_supxlabel().replace("\n", " ")
+
+
+def example(before, after, ratio=10.0, pruner="mp", seed=0):
+    """A run of two classes of equal support."""
+    return {
+        **{"dataset": "cifar10", "model": "resnet56", "pruner": pruner, "ratio": ratio, "seed": seed},
+        **{"recall_before/X": before[0], "recall_before/Y": before[1], "accuracy_before": sum(before) / 2},
+        **{"recall_after/X": after[0], "recall_after/Y": after[1], "accuracy_after": sum(after) / 2},
+    }
+
+
+def test_the_papers_example_is_a_line_of_slope_four_thirds():
+    figure = figures.scatter_matrix(pd.DataFrame([example((0.9, 0.7), (0.7, 0.5))]), "pruner")
+    (axes,) = figure.axes
+    assert dots(axes) == pytest.approx(np.array([[1 / 8, 1 / 6], [-1 / 8, -1 / 6]]))
+    unchanged, line = axes.lines
+    assert np.ptp(unchanged.get_ydata()) / np.ptp(unchanged.get_xdata()) == pytest.approx(1)
+    assert np.ptp(line.get_ydata()) / np.ptp(line.get_xdata()) == pytest.approx(4 / 3)
+    assert texts(axes) == ["alpha 1.33   r² 1.00\nA 0.600   n 1 x 2"]
+    assert axes.get_ylabel() == "ratio 10"
+
+
+def test_a_scatter_pools_the_seeds_and_the_control_stands_in_the_first_row():
+    rows = [
+        example((0.9, 0.7), (0.9, 0.7), 2.0),
+        example((0.9, 0.7), (0.9, 0.7), 2.0, seed=1),
+        example((0.9, 0.7), (0.7, 0.9), 2.0, seed=2),
+        example((0.9, 0.7), (1.0, 0.6), 50.0),
+        example((0.9, 0.7), (0.9, 0.7), 1.0, "none"),
+    ]
+    grid = figures.scatter_matrix(pd.DataFrame(rows), "pruner").axes
+    assert [axes.axison for axes in grid] == [True, True, True, False]
+    assert texts(grid[0]) == ["alpha 0.33   r² 0.11\nA 0.800   n 3 x 2"]
+    assert texts(grid[1]) == ["alpha 1.00   r² 1.00\nA 0.800   n 1 x 2"]
+    assert texts(grid[2]) == ["alpha 2.00   r² 1.00\nA 0.800   n 1 x 2"]
+    assert [axes.get_ylabel() for axes in grid[:3]] == ["ratio 2", "ratio 1", "ratio 50"]
+
+
+def test_every_class_of_every_network_is_a_point_and_none_outside_unless_said():
+    runs = simulated_runs([("cifar10", "resnet56"), ("cifar100", "resnet56")], ratios=(2.0, 50.0), seeds=3)
+    figure = figures.scatter_matrix(runs, "dataset")
+    for axes, count in zip(figure.axes, (30, 300, 30, 300), strict=True):
+        points = dots(axes)
+        assert len(points) == count
+        inside = (points >= (axes.get_xlim()[0], axes.get_ylim()[0])) & (
+            points <= (axes.get_xlim()[1], axes.get_ylim()[1])
+        )
+        assert inside.all()
+    pruned = figures.scatter_matrix(simulated_runs(ratios=(2.0,), seeds=3), "pruner")
+    random = next(axes for axes in pruned.axes if axes.get_title().startswith("rp"))
+    outside = ~((dots(random)[:, 1] >= random.get_ylim()[0]) & (dots(random)[:, 1] <= random.get_ylim()[1]))
+    assert f"\n{outside.sum()} outside" in texts(random)[0]
+    assert f"Beyond the axis: {outside.sum()} points." in pruned.get_supxlabel().replace("\n", " ")
+
+
+def test_a_balanced_network_has_no_slope():
+    (axes,) = figures.scatter_matrix(pd.DataFrame([example((0.8, 0.8), (0.7, 0.5))]), "pruner").axes
+    assert texts(axes)[0].startswith("alpha n/a   r² n/a\n")
+
+
+def curves(axes):
+    return {c.get_label(): c.lines[0].get_ydata().tolist() for c in axes.containers}
+
+
+def test_the_tradeoff_starts_at_the_dense_network_and_is_centred_on_it():
+    alphas = pd.concat(
+        [
+            networks([0.8, 1.0], ratio=2.0, after=[0.92, 0.94]),
+            networks([1.4, 1.6], ratio=10.0, after=[0.7, 0.8]),
+            networks([0.9, 0.7], ratio=1.0, pruner="none", after=0.91),
+        ]
+    )
+    upper, lower = figures.tradeoff(alphas).axes
+    assert curves(upper) == {"mp (magnitude), n 2": pytest.approx([0.9, 0.93, 0.75])}
+    assert curves(lower) == {"mp (magnitude), n 2": pytest.approx([1.0, 0.9, 1.5])}
+    assert np.mean(upper.get_ylim()) == pytest.approx(0.9)
+    assert np.mean(lower.get_ylim()) == pytest.approx(1.0)
+    # Standard error of two values: half their distance.
+    bars = upper.containers[0].lines[2][0].get_segments()
+    assert [np.ptp(bar[:, 1]) / 2 for bar in bars] == pytest.approx([0, 0.01, 0.05])
+    assert ticks(lower) == ["1", "2", "10"]
+    control = next(line for line in lower.lines if line.get_label() == "none (not pruned), n 2")
+    assert control.get_ydata()[0] == pytest.approx(0.8)
+
+
+def test_the_tradeoff_keeps_what_was_measured_at_ratio_1():
+    alphas = pd.concat(
+        [
+            networks([1.1, 1.3], ratio=1.0, after=[0.86, 0.88]),
+            networks([1.4, 1.6], ratio=10.0),
+            networks([0.6, 0.8], ratio=1.0, pruner="gp", after=0.85),
+        ]
+    )
+    upper, lower = figures.tradeoff(alphas).axes
+    assert curves(upper) == {"mp (magnitude), n 2": pytest.approx([0.87, 0.8]), "gp (gradient), n 2": [0.85]}
+    assert curves(lower) == {"mp (magnitude), n 2": pytest.approx([1.2, 1.5]), "gp (gradient), n 2": [0.7]}
+    bars = lower.containers[0].lines[2][0].get_segments()
+    assert [np.ptp(bar[:, 1]) / 2 for bar in bars] == pytest.approx([0.1, 0.1])
+
+
+def test_a_pruners_name_is_never_read_as_a_formula():
+    figure = figures.tradeoff(pd.concat([networks([1.0, 1.1], pruner="$a_b$"), networks([1.0], pruner="$\\bad{$")]))
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["$\\bad{$, n 1", "$a_b$, n 2"]
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+    FigureCanvasAgg(figure).draw()
+
+
+def test_the_legend_of_the_tradeoff_is_no_wider_than_its_panel():
+    for datasets in (("mnist",), ("mnist", "fashion-mnist"), ("mnist", "fashion-mnist", "cifar10")):
+        cells = [
+            networks([1.0, 1.1], dataset=dataset, pruner=pruner).assign(epsilon=epsilon)
+            for dataset in datasets
+            for pruner in ("up", "up-signed")
+            for epsilon in ("0.0005", "0.07158707475562237")
+        ]
+        figure = figures.tradeoff(pd.concat(cells), ["epsilon"])
+        FigureCanvasAgg(figure).draw()
+        for upper in figure.axes[: len(datasets)]:
+            assert upper.get_legend().get_window_extent().width < 1.02 * upper.get_window_extent().width
+    short = figures.tradeoff(pd.concat([networks([1.0, 1.1], pruner=pruner) for pruner in ("mp", "gp", "up")]))
+    FigureCanvasAgg(short).draw()
+    assert len({text.get_window_extent().y0 for text in short.axes[0].get_legend().get_texts()}) == 1
+
+
+def test_a_control_at_chance_leaves_the_tradeoff_without_a_line():
+    figure = figures.tradeoff(networks([1.0, 1.1], ratio=1.0, pruner="none", chance=(0, 1), after=0.1))
+    assert curves(figure.axes[0]) == {}
+
+
+def test_the_tradeoff_has_the_papers_ratios_where_all_are_there():
+    ratios = (2.0, 4.0, 6.0, 8.0, 10.0, 20.0)
+    alphas = pd.concat([networks([1.0, 1.1], ratio=ratio) for ratio in ratios])
+    assert ticks(figures.tradeoff(alphas).axes[1]) == ["1", "2", "4", "6", "8", "10"]
+    assert ticks(figures.tradeoff(alphas[alphas["ratio"] != 8]).axes[1]) == ["1", "2", "4", "6", "10", "20"]
+
+
+def test_the_tradeoff_leaves_out_and_names_what_is_at_chance():
+    alphas = pd.concat([networks([0.9, 1.1]), networks([9.0, -30.0], pruner="gp", chance=(0, 1), after=0.1)])
+    figure = figures.tradeoff(alphas)
+    assert curves(figure.axes[1]) == {"mp (magnitude), n 2": [1.0, 1.0], "gp (gradient), n 2": [1.0]}
+    assert "Networks at chance: gp (gradient) at ratio 10 (2 of 2);" in figure.get_supxlabel().replace("\n", " ")
+    assert figure.axes[0].get_ylim()[0] > 0.7
+
+
+def test_the_tradeoff_has_a_column_for_each_data_set():
+    alphas = pd.concat(
+        [
+            networks([1.4, 1.6], dataset="fashion-mnist", model="lenet5", before=0.88),
+            networks([0.8, 1.0], dataset="mnist", model="lenet5", before=0.98),
+        ]
+    )
+    first, second, *lower = figures.tradeoff(alphas).axes
+    assert [axes.get_legend().get_title().get_text() for axes in (first, second)] == [
+        "mnist, lenet5",
+        "fashion-mnist, lenet5",
+    ]
+    assert [np.mean(axes.get_ylim()) for axes in (first, second)] == pytest.approx([0.98, 0.88])
+    assert [curves(axes)["mp (magnitude), n 2"][1] for axes in lower] == pytest.approx([0.9, 1.5])
+    many = pd.concat([networks([1.0], dataset=name) for name in "abcde"])
+    assert len(figures.tradeoff(many).axes) == 2
+
+
+def test_random_pruning_is_in_the_tradeoff_where_it_is_alone():
+    alphas = pd.concat(
+        [networks([1.0, 1.2]), networks([0.1, 0.3], pruner="rp", after=0.3), networks([1.0], pruner="none")]
+    )
+    figure = figures.tradeoff(alphas)
+    assert list(curves(figure.axes[0])) == ["mp (magnitude), n 2"]
+    assert "Random pruning is left out" in figure.get_supxlabel().replace("\n", " ")
+    alone = figures.tradeoff(alphas[alphas["pruner"] != "mp"])
+    assert list(curves(alone.axes[0])) == ["rp (random), n 2"]
+    assert "Random" not in alone.get_supxlabel()
+
+
+def test_one_network_at_chance_does_not_squash_the_tradeoff():
+    alphas = pd.concat(
+        [networks([0.9, 1.1], ratio=2.0), networks([1.4, 1.6, 15.0], ratio=50.0, chance=(2,), after=[0.8, 0.8, 0.1])]
+    )
+    upper, lower = figures.tradeoff(alphas).axes
+    assert curves(lower)["mp (magnitude), n 2-3"] == pytest.approx([1.0, 1.0])
+    assert lower.get_ylim() == pytest.approx((0.89, 1.11))
+    assert upper.get_ylim() == pytest.approx((0.79, 1.01))
+
+
+def test_the_class_that_lost_most_stands_on_top_with_its_interval():
+    rows = [
+        example((0.9, 0.9), (0.89, 0.80)),
+        example((0.9, 0.9), (0.91, 0.78), seed=1),
+        example((0.9, 0.9), (0.90, 0.82), seed=2),
+        example((0.9, 0.7), (0.2, 0.2), 2.0),
+    ]
+    (axes,) = figures.recall_change(pd.DataFrame(rows), 10.0).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["Y", "X"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    assert dots(axes)[:, 0] == pytest.approx([-10, 0])
+    # Changes -10, -12, -8: t(.975, 2) = 4.3027 times the standard error 2 / sqrt(3).
+    assert segments(axes)[0][:, 0] == pytest.approx([-14.9683, -5.0317], abs=1e-4)
+    assert axes.get_title() == "mp (magnitude)\nn 3"
+
+
+def test_a_class_name_is_shortened_and_never_read_as_a_formula():
+    long = "a name of thirty-two characters!"
+    runs = pd.DataFrame([example((0.9, 0.9), (0.8, 0.9))])
+    runs.columns = [c.replace("/X", f"/{long}").replace("/Y", "/from $5 to $6") for c in runs.columns]
+    labels = figures.recall_change(runs, 10.0).axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["a name of thirty-two charac…", "from $5 to $6"]
+    assert not any(label.get_parse_math() for label in labels)
+
+
+def test_classes_of_a_pruner_at_chance_have_their_own_scale_and_no_say_in_the_order():
+    rows = [example((0.9, 0.7), (0.8, 0.69), seed=seed) for seed in range(2)]
+    rows += [example((0.9, 0.7), (0.9, 0.0), pruner="gp", seed=seed) for seed in range(2)]
+    runs = pd.DataFrame(rows).assign(accuracy_after=[0.76, 0.76, 0.45, 0.45])
+    magnitude, gradient = figures.recall_change(runs, 10.0).axes
+    assert [label.get_text() for label in magnitude.get_yticklabels()] == ["X", "Y"]
+    assert gradient.get_title() == "gp (gradient)\nn 2, 2 at chance"
+    assert gradient.get_xlabel().endswith("own scale")
+    assert magnitude.get_xlim()[0] > -20
+
+
+def test_random_pruning_beside_others_has_its_own_scale_and_no_say_in_the_order():
+    rows = [example((0.9, 0.7), (0.8, 0.69), seed=seed) for seed in range(2)]
+    rows += [example((0.9, 0.7), (0.9, 0.1), pruner="rp", seed=seed) for seed in range(2)]
+    both = pd.DataFrame(rows).assign(accuracy_after=0.9)
+    magnitude, random = figures.recall_change(both, 10.0).axes
+    assert [label.get_text() for label in magnitude.get_yticklabels()] == ["X", "Y"]
+    assert random.get_title() == "rp (random)\nn 2"
+    assert [axes.get_xlabel() for axes in (magnitude, random)] == ["recall, points", "recall, points, own scale"]
+    assert magnitude.get_xlim()[0] > -20
+    (alone,) = figures.recall_change(both[both["pruner"] == "rp"], 10.0).axes
+    assert [label.get_text() for label in alone.get_yticklabels()] == ["Y", "X"]
+    assert alone.get_xlabel() == "recall, points"
+
+
+def test_of_a_thousand_classes_the_hundred_that_lost_most():
+    runs = simulated_runs(pruners=("mp",), ratios=(10.0,), seeds=2, classes=1000)
+    figure = figures.recall_change(runs, 10.0)
+    change = 100 * (recalls(runs, "after") - recalls(runs, "before")).mean(0)
+    assert dots(figure.axes[0])[:, 0] == pytest.approx(np.sort(change)[:100])
+    assert "the 100 of 1,000 classes that lost most" in figure.get_suptitle().replace("\n", " ")
+
+
+def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_show():
+    runs = simulated_runs([("mnist", "lenet5"), ("cifar10", "resnet20"), ("cifar10", "resnet56")], seeds=2)
+    runs = runs[runs["model"].ne("resnet56") | runs["ratio"].le(10)]
+    names = [f"figure_{number:02}" for number in range(1, 14)]
+    drawn = figures.figures(*frames(runs))
+    assert list(drawn) == [*names, "recall_change", "recall_change_2"]
+    of_classes = [drawn[name].get_suptitle().replace("\n", " ") for name in ("recall_change", "recall_change_2")]
+    assert of_classes == [
+        "Change of recall of every class at ratio 50: mnist, lenet5",
+        "Change of recall of every class at ratio 10: cifar10, resnet56",
+    ]
+    control = runs["model"].eq("resnet20") | runs["pruner"].eq("none")
+    (of_cifar10,) = (
+        figure for name, figure in figures.figures(*frames(runs[control])).items() if name.startswith("recall_change")
+    )
+    assert of_cifar10.get_suptitle() == "Change of recall of every class at ratio 50: cifar10, resnet20"
+    small = simulated_runs(pruners=("mp",), ratios=(10.0,), seeds=1)
+    assert list(figures.figures(*frames(small))) == [
+        "figure_01",
+        "figure_05",
+        "figure_09",
+        "figure_13",
+        "recall_change",
+    ]
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        {"pruners": ("mp",), "ratios": (10.0,), "seeds": 1},
+        {"pruners": ("mp", "gp", "rp", "none"), "ratios": (2.0, 4.0, 6.0, 8.0, 10.0, 20.0, 50.0, 100.0), "seeds": 2},
+        {"pairs": [("cifar100", "resnet56")], "ratios": (50.0,), "seeds": 3},
+    ],
+    ids=["one network", "eight ratios", "hundred classes"],
+)
+def test_nothing_is_cut_and_no_two_ratios_touch(study):
+    drawn = figures.figures(*frames(simulated_runs(**study)))
+    for name, figure in drawn.items():
+        FigureCanvasAgg(figure).draw()
+        ink, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert width < 13, name
+        assert ink.min.min() >= 0, name
+        assert (ink.max <= (width, height)).all(), name
+        for axes in figure.axes:
+            low, high = axes.get_xlim()
+            labels = [
+                label for label in axes.get_xticklabels() if axes.axison and low <= label.get_position()[0] <= high
+            ]
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
+            assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes)), name

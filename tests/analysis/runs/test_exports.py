@@ -1,0 +1,302 @@
+"""A study in files: what comes back is what was there, and its report is that of the store."""
+
+import gzip
+import itertools
+import json
+import os
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from pandas.testing import assert_frame_equal
+
+from analysis.__main__ import cli
+from analysis.runs import exports, pull
+from analysis.runs.errors import StudyError
+
+EXPERIMENT = "two data sets"
+# Of ten images, five of each class; which of them the seed's dense network has wrong, and its pruned ones too.
+LABEL = np.array([0, 1] * 5)
+WRONG_BEFORE, WRONG_AFTER = {0: [0, 1, 2], 1: [0, 1, 4]}, {"mp": [6, 8], "none": [3]}
+
+
+def predicted(*wrong):
+    return np.where(np.isin(np.arange(10), list(itertools.chain(*wrong))), 1 - LABEL, LABEL)
+
+
+@pytest.fixture(scope="module")
+def store(session_store, tmp_path_factory):
+    """Two seeds, pruned and not, of two data sets; of one, `mp` gradually too, and a failed run."""
+    folder = tmp_path_factory.mktemp("store")
+    client = MlflowClient(session_store)
+    experiment = client.create_experiment(EXPERIMENT, artifact_location=folder.as_uri())
+
+    def log(kind, wrong, status="FINISHED", **params):
+        run_id = client.create_run(experiment, tags={"kind": kind} | dense).info.run_id
+        guess = predicted(*wrong)
+        names = ("cat", "T-shirt/top") if params["dataset"] == "pets" else ("0", "1")
+        right = {name: (guess == LABEL)[number == LABEL].mean() for number, name in enumerate(names)}
+        metrics = {f"recall/{name}": share for name, share in right.items()}
+        metrics |= {f"support/{name}": 5 for name in names} | {"test_accuracy": (guess == LABEL).mean()}
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, 0, 0) for name, value in metrics.items()],
+            params=[Param(name, str(value)) for name, value in params.items()],
+        )
+        np.savez(folder / "predictions.npz", label=LABEL, predicted=guess)
+        client.log_artifact(run_id, str(folder / "predictions.npz"))
+        client.set_terminated(run_id, status)
+        return run_id
+
+    for dataset, digest in (("pets", "d1"), ("digits", "d0")):
+        for seed, wrong in WRONG_BEFORE.items():
+            dense = {}
+            common = {"dataset": dataset, "dataset_digest": digest, "model": "net", "seed": seed, "recipe": "none"}
+            dense = {"dense_run_id": log("dense", [wrong], **common)}
+            for pruner, more in WRONG_AFTER.items():
+                ratio = 1 if pruner == "none" else 4
+                # Only the pets' ones know of schedules.
+                known = {"schedule": "one-shot"} if dataset == "pets" else {}
+                log("pruned", [wrong, more], **common, pruner=pruner, ratio=ratio, **known)
+            if dataset == "pets":
+                log("pruned", [wrong], **common, pruner="mp", ratio=4, schedule="cubic", ramp=0.5)
+                log("pruned", [wrong], "FAILED", **common, pruner="mp", ratio=8)
+    return session_store
+
+
+@pytest.fixture(scope="module")
+def study(store):
+    return pull.study(EXPERIMENT, tracking_uri=store)
+
+
+@pytest.fixture(scope="module")
+def written(store, study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("frames")
+    exports.write(study, partial(pull.predictions, tracking_uri=store), folder)
+    return folder
+
+
+@pytest.fixture
+def own(written, tmp_path):
+    """A copy that a test may damage."""
+    for path in written.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def same(study, other):
+    for frame, expected in zip(study, other, strict=True):
+        assert_frame_equal(frame, expected, check_exact=True, check_column_type=True)
+        assert frame.attrs == expected.attrs
+
+
+def test_the_frames_come_back_as_they_were(study, written):
+    assert study.runs["ramp"].isna().any()
+    assert "1 pruned run" not in study.runs.attrs["left_out"][0]
+    assert study.runs.attrs["left_out"][0].startswith("2 pruned runs left out, failed: ")
+    same(exports.read([written])[0], study)
+
+
+def test_the_predictions_come_back_as_they_were(store, study, written):
+    run_ids = [*study.runs["run_id"], "of another", *study.dense_runs["dense_run_id"]]
+    expected = pull.predictions(run_ids, tracking_uri=store)
+    found = exports.read([written])[1](run_ids)
+    assert list(found) == list(expected) == [run_id for run_id in run_ids if run_id != "of another"]
+    for run_id, arrays in expected.items():
+        assert found[run_id].keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert found[run_id][name].dtype == array.dtype
+            assert found[run_id][name].tolist() == array.tolist()
+
+
+def test_values_that_a_csv_does_not_tell_apart(study, tmp_path):
+    """Text that reads as missing, as a number or as an escape; floats of 17 digits; names with separators."""
+    texts = ["", "nan", "NA", "none", "null", '"', "\\", "\\a", " x ", "a,b", "1.0", "007", "true", "é", "a\nb", "a\rb"]
+    numbers = [0.1 + 0.2, 1e-320, -0.0, np.inf, 1 / 3 * 1e-17, np.nan]
+    strange = pd.DataFrame({"dataset": ["d"] * 17, "text": [*texts, None], "a, b/\n": 1.0, "seed": range(17)})
+    strange["number"] = (numbers * 3)[:17]
+    strange["dense_run_id"] = strange["run_id"] = [str(place) for place in range(17)]
+    strange.attrs = {"left_out": ["a “b”"]}
+    exports.write(pull.Study(strange, study.dense_runs), lambda run_ids: {}, tmp_path)
+    found = exports.read([tmp_path])[0].runs
+    same([found], [strange])
+    assert found["text"].isna().tolist() == [False] * 16 + [True]
+    assert np.signbit(found["number"][2])
+
+
+def test_what_was_written_is_the_same_bytes_again_and_needs_no_pickle(store, study, written, tmp_path):
+    names = {str(path) for path in exports.write(study, partial(pull.predictions, tracking_uri=store), tmp_path)}
+    assert names == {"runs.csv.gz", "dense_runs.csv.gz", "predictions_1.npz", "predictions_2.npz", "study.json"}
+    assert all((tmp_path / name).read_bytes() == (written / name).read_bytes() for name in names)
+    assert gzip.decompress((written / "runs.csv.gz").read_bytes()).decode().startswith("dataset,model,pruner,ratio,")
+    with np.load(written / "predictions_1.npz", allow_pickle=False) as arrays:
+        assert arrays["label"].tolist() == LABEL.tolist()
+        assert arrays["predicted"].dtype == np.uint8
+        # Images by label, the five of class 0 first; runs in columns.
+        place = arrays["run_id"].tolist().index(study.dense_runs.query("dataset == 'digits'")["dense_run_id"].iloc[0])
+        assert arrays["predicted"][:, place].tolist() == [1, 1, 0, 0, 0, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("highest", "dtype"), [(255, np.uint8), (256, np.uint16)])
+def test_many_classes(study, highest, dtype, tmp_path):
+    label = np.array([highest, 3, 0])
+
+    def predictions(run_ids):
+        return {run_id: {"label": label, "predicted": label[::-1]} for run_id in run_ids}
+
+    exports.write(exports.of_dataset(study, "pets"), predictions, tmp_path)
+    with np.load(tmp_path / "predictions_1.npz") as arrays:
+        assert arrays["predicted"].dtype == dtype
+    found = exports.read([tmp_path])[1](study.runs["run_id"])
+    assert {tuple(arrays["predicted"]) for arrays in found.values()} == {(0, 3, highest)}
+
+
+def test_runs_without_predictions_stay_without(store, study, tmp_path):
+    missing = study.runs["run_id"][0]
+
+    def predictions(run_ids):
+        return pull.predictions([run_id for run_id in run_ids if run_id != missing], tracking_uri=store)
+
+    exports.write(study, predictions, tmp_path)
+    assert missing not in exports.read([tmp_path])[1](list(study.runs["run_id"]))
+    exports.write(study, lambda run_ids: {}, tmp_path / "none")
+    assert exports.read([tmp_path / "none"])[1](list(study.runs["run_id"])) == {}
+
+
+def test_other_labels_in_one_data_set(store, study, tmp_path):
+    odd = study.runs.query("dataset == 'pets'")["run_id"].iloc[0]
+
+    def predictions(run_ids):
+        found = pull.predictions(run_ids, tracking_uri=store)
+        return found | {odd: {"label": 1 - LABEL, "predicted": LABEL}}
+
+    with pytest.raises(StudyError, match=rf"{odd} have other test labels and the same data set, d1: give each"):
+        exports.write(exports.of_dataset(study, "pets"), predictions, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_data_sets_in_folders_of_their_own_are_the_whole_study_again(store, study, tmp_path):
+    parts = [tmp_path / name for name in ("digits", "pets")]
+    for part in parts:
+        exports.write(
+            exports.of_dataset(study, part.name), partial(pull.predictions, tracking_uri=store), tmp_path / part.name
+        )
+    alone = exports.read(parts[:1])[0].runs
+    assert set(alone["dataset"]) == {"digits"}
+    assert not [name for name in alone if "cat" in name or name == "ramp"]
+    assert alone.index.equals(pd.RangeIndex(4))
+    joined, predictions = exports.read(parts)
+    same(joined, study)
+    assert len(predictions(list(joined.runs["run_id"]))) == len(study.runs)
+
+
+def test_runs_that_never_knew_of_schedules_are_one_shot_beside_others(study, tmp_path):
+    without = pull.Study(*(frame.drop(columns="schedule", errors="ignore") for frame in study))
+    for name, part in (("pets", study), ("digits", without)):
+        exports.write(exports.of_dataset(part, name), lambda run_ids: {}, tmp_path / name)
+    joined = exports.read([tmp_path / "digits", tmp_path / "pets"])[0].runs
+    assert joined.loc[joined["dataset"] == "digits", "schedule"].tolist() == ["one-shot"] * 4
+
+
+def test_a_folder_twice_counts_once_and_other_runs_of_the_same_params_do_not_count(study, written, tmp_path):
+    again = exports.read([written, written])[0]
+    same(again, study)
+    renamed = pull.Study(study.runs.assign(run_id="other " + study.runs["run_id"]), study.dense_runs)
+    exports.write(renamed, lambda run_ids: {}, tmp_path)
+    with pytest.raises(StudyError, match="agree in every param, and only one can count") as error:
+        exports.read([written, tmp_path])
+    assert error.value.option == "--frames"
+
+
+@pytest.mark.parametrize("name", ["runs.csv.gz", "dense_runs.csv.gz", "predictions_2.npz"])
+@pytest.mark.parametrize("fault", ["gone", "truncated", "of another export"])
+def test_a_file_that_is_missing_or_damaged_is_named(own, name, fault):
+    path = own / name
+    content = path.read_bytes()
+    path.unlink()
+    if fault != "gone":
+        other = gzip.compress(gzip.decompress(content), 1, mtime=1) if name.endswith("gz") else content + b"x"
+        path.write_bytes(content[:-9] if fault == "truncated" else other)
+    expected = "missing, and study.json names it" if fault == "gone" else "damaged, or of another export"
+    with pytest.raises(StudyError) as error:
+        exports.read([own])
+    assert str(error.value).startswith(f"{path}: {expected}")
+    assert str(error.value).endswith("restore it or export the study again")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda described: described.pop("sha256"),
+        lambda described: described["frames"].pop("runs.csv.gz"),
+        lambda described: described["frames"]["runs.csv.gz"]["dtypes"].update(dataset="int64"),
+        lambda described: described["frames"]["runs.csv.gz"]["dtypes"].update(no="int64"),
+        lambda described: described["frames"].update({"runs.csv.gz": []}),
+        lambda described: described["sha256"].pop("dense_runs.csv.gz"),
+    ],
+)
+def test_contents_that_nobody_wrote(own, change):
+    described = json.loads((own / "study.json").read_text())
+    change(described)
+    (own / "study.json").write_text(json.dumps(described))
+    with pytest.raises(StudyError, match=r"study.json: not what pruning-analysis export writes \(.*\); export again"):
+        exports.read([own])
+
+
+def test_a_folder_of_something_else(own, tmp_path):
+    (own / "study.json").write_text('{"format": 2}')
+    with pytest.raises(StudyError, match="of format 2, and this version reads 1"):
+        exports.read([own])
+    (own / "study.json").write_text("[")
+    with pytest.raises(StudyError, match="not what pruning-analysis export writes"):
+        exports.read([own])
+    (own / "study.json").unlink()
+    with pytest.raises(StudyError, match=r"no study\.json in it; pruning-analysis export makes"):
+        exports.read([own])
+
+
+class TestCommands:
+    @pytest.fixture(autouse=True)
+    def _here(self, monkeypatch, tmp_path):
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.chdir(tmp_path)
+
+    def run(self, *arguments):
+        return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+    def test_the_report_of_files_is_that_of_the_store(self, store, monkeypatch, tmp_path):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+        for name in ("pets", "digits"):
+            result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", name)
+            assert result.exit_code == 0, result.output
+        assert f"4 pruned and 2 dense runs in {tmp_path / 'digits'}, " in result.output
+        assert self.run("report", "--experiment", EXPERIMENT, "--no-log", "--output", "of store").exit_code == 0
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
+        result = self.run("report", "--frames", "digits", "--frames", "pets", "--output", "of files")
+        assert result.exit_code == 0, result.output
+        assert not (tmp_path / "gone.db").exists()
+        tables = sorted((tmp_path / "of store").glob("*.csv"))
+        assert len(tables) >= 15
+        for path in [*tables, tmp_path / "of store" / "report.md"]:
+            assert (tmp_path / "of files" / path.name).read_bytes() == path.read_bytes()
+        of_cells = pd.read_csv(tmp_path / "of files" / "cells.csv")
+        assert of_cells["schedule"].tolist() == ["one-shot", "one-shot", "cubic", "one-shot", "one-shot"]
+        assert of_cells["alpha_precision"].notna().all()
+        assert "2 pruned runs left out, failed" in (tmp_path / "of files" / "report.md").read_text()
+
+    def test_what_a_user_can_mend_is_one_line(self, store, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+        for arguments, exit_code, said in (
+            (["report", "--frames", "gone"], 2, "for --frames: gone: no study.json in it"),
+            (["report", "--frames", "gone", "--experiment", "x"], 2, "--frames takes the place of --experiment"),
+            (["export", "--experiment", EXPERIMENT, "--dataset", "pet"], 2, "'pet', did you mean pets?"),
+            (["export", "--experiment", "none"], 1, "no experiment named 'none'"),
+        ):
+            result = self.run(*arguments)
+            assert result.exit_code == exit_code
+            assert said in result.stderr.splitlines()[-1]

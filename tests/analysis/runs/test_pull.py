@@ -1,0 +1,548 @@
+"""Pulling: what counts, what is left out and said so, and that every way of reading gives the same frames."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from pandas.testing import assert_frame_equal
+
+from analysis import cells, recommend
+from analysis.recall_distortion import comparisons
+from analysis.runs import pull, schema, stores
+from analysis.runs.errors import StudyError
+from tests.mlflow_server import free_port
+from tests.postgres_server import postgres
+
+CAT, SHIRT = "cat", "T-shirt/top"
+
+
+class Writer:
+    """Logs runs as the schema says, each ended a second after the one before."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.client = MlflowClient(uri)
+        self.clock = 1_000
+
+    def log(self, experiment: str, kind: str, params: dict, metrics: dict, *, status="FINISHED", **tags) -> str:
+        self.clock += 1_000
+        run = self.client.create_run(experiment, start_time=self.clock, tags={"kind": kind, **tags})
+        run_id = run.info.run_id
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, self.clock, 0) for name, value in metrics.items()],
+            params=[Param(name, str(value)) for name, value in params.items()],
+        )
+        if status != "RUNNING":
+            self.client.set_terminated(run_id, status, end_time=self.clock + 500)
+        return run_id
+
+    def dense(self, experiment: str, seed: int, *, params=(), metrics=(), **more) -> str:
+        params = {"dataset": "pets", "model": "net", "seed": seed, "recipe": "plain"} | dict(params)
+        return self.log(experiment, "dense", params, {**measured(0.75, 0.5, 1.0), **dict(metrics)}, **more)
+
+    def pruned(self, experiment: str, dense: str, seed: int, *, params=(), metrics=(), **more) -> str:
+        params = {
+            **{"dataset": "pets", "model": "net", "seed": seed, "recipe": "plain", "pruner": "mp", "ratio": "2.0"},
+            **dict(params),
+        }
+        metrics = {**measured(0.5, 0.25, 0.75), f"both_right/{CAT}": 0.125, **dict(metrics)}
+        return self.log(experiment, "pruned", params, metrics, **({"dense_run_id": dense} | more))
+
+
+def measured(accuracy: float, cat: float, shirt: float) -> dict[str, float]:
+    recalls = {f"recall/{CAT}": cat, f"recall/{SHIRT}": shirt}
+    return {"test_accuracy": accuracy, **recalls, f"support/{CAT}": 8, f"support/{SHIRT}": 8}
+
+
+def fill(uri: str) -> SimpleNamespace:
+    """Log one of everything that pull must take or leave; returns the run ids."""
+    writer = Writer(uri)
+    client, ids = writer.client, SimpleNamespace()
+    study, elsewhere, gone = (client.create_experiment(name) for name in ("study", "elsewhere", "gone"))
+    ids.study = study
+
+    ids.dense_0 = writer.dense(study, 0)
+    ids.dense_1 = writer.dense(study, 1)
+    ids.dense_2 = writer.dense(elsewhere, 2)
+    ids.job = writer.log(study, "job", {}, {})
+    ids.older = writer.pruned(study, ids.dense_0, 0)
+    ids.nested = writer.pruned(study, ids.dense_0, 0, **{"mlflow.parentRunId": ids.job})
+    ids.relogged = writer.pruned(study, ids.dense_1, 1, params={"pruner": "up", "epsilon": "0.0005"})
+    for step, accuracy in ((5, 0.625), (3, 0.875)):
+        client.log_metric(ids.relogged, "test_accuracy", accuracy, step=step, timestamp=9_000_000 - step)
+    ids.foreign = writer.pruned(
+        study, ids.dense_2, 2, params={"ratio": "10", "run_id": "of another kind"}, metrics={"realized_ratio": 9.5}
+    )
+    writer.pruned(elsewhere, ids.dense_2, 2)
+
+    ids.failed = writer.pruned(study, ids.dense_0, 3, status="FAILED")
+    ids.running = writer.pruned(study, ids.dense_0, 4, status="RUNNING")
+    ids.deleted = writer.pruned(study, ids.dense_0, 5)
+    client.delete_run(ids.deleted)
+    ids.dense_gone = writer.dense(study, 6)
+    ids.orphan = writer.pruned(study, ids.dense_gone, 6)
+    client.delete_run(ids.dense_gone)
+    ids.unnamed = writer.log(study, "pruned", {"dataset": "pets", "model": "net", "seed": 7} | MP, measured(1, 1, 1))
+    ids.strange = writer.pruned(study, "no such run", 8)
+    ids.no_number = writer.pruned(study, ids.dense_0, 9, metrics={f"recall/{SHIRT}": float("nan")})
+    ids.infinite = writer.pruned(study, ids.dense_0, 10, metrics={"test_accuracy": float("-inf")})
+    ids.above = writer.pruned(study, ids.dense_0, 11, metrics={f"recall/{CAT}": 1.5})
+    ids.nothing_right = writer.pruned(study, ids.dense_0, 12, metrics={"test_accuracy": 0})
+    ids.ratio = writer.pruned(study, ids.dense_0, 13, params={"ratio": "two"})
+    ids.seed = writer.pruned(study, ids.dense_0, 14, params={"seed": "1.5"})
+    ids.classes = writer.pruned(study, ids.dense_0, 15, metrics={"recall/dog": 0.5})
+    ids.supports = writer.pruned(study, ids.dense_0, 16, metrics={f"support/{CAT}": 9})
+    ids.no_accuracy = writer.log(
+        study, "pruned", {"dataset": "pets", "model": "net", "seed": 17} | MP, {}, dense_run_id=ids.dense_0
+    )
+    ids.dense_wrong = writer.dense(study, 18, metrics={"test_accuracy": float("nan")})
+    ids.of_wrong = writer.pruned(study, ids.dense_wrong, 18)
+    ids.odd_optional = writer.pruned(study, ids.dense_0, 19, metrics=WITHOUT_RANGE)
+    ids.dense_again = writer.dense(study, 1)
+    client.delete_experiment(gone)
+
+    birds = client.create_experiment("birds")
+    untested = {"recall/bird": float("nan"), "support/bird": 0}
+    dense = writer.dense(birds, 0, metrics=untested)
+    writer.pruned(birds, dense, 0, metrics={**untested, "recall/bird": 0.0, "both_right/bird": 0.0})
+    client.create_experiment("empty")
+    return ids
+
+
+MP = {"pruner": "mp", "ratio": "2"}
+WITHOUT_RANGE = {f"both_right/{CAT}": float("inf"), "realized_ratio": float("nan")}
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def store(folder) -> SimpleNamespace:
+    uri = f"sqlite:///{folder}/store.db"
+    ids = fill(uri)
+    return SimpleNamespace(uri=uri, ids=ids, path=folder / "store.db")
+
+
+@pytest.fixture(scope="module")
+def study(store) -> pull.Study:
+    return pull.study("study", tracking_uri=store.uri)
+
+
+def test_one_row_per_pair_with_what_both_runs_logged(store, study):
+    ids = store.ids
+    common = {"dataset": "pets", "model": "net", "recipe": "plain", "accuracy_before": 0.75}
+    common |= {f"recall_before/{CAT}": 0.5, f"recall_before/{SHIRT}": 1.0}
+    common |= {f"recall_after/{CAT}": 0.25, f"recall_after/{SHIRT}": 0.75}
+    common |= {f"support/{CAT}": 8.0, f"support/{SHIRT}": 8.0, "accuracy_after": 0.5, f"both_right/{CAT}": 0.125}
+    mp = {**common, "pruner": "mp", "ratio": 2.0}
+    rows = [
+        mp | {"seed": 0, "dense_run_id": ids.dense_0, "run_id": ids.nested},
+        mp | {"seed": 19, "dense_run_id": ids.dense_0, "run_id": ids.odd_optional, f"both_right/{CAT}": np.nan},
+        mp
+        | {"seed": 2, "dense_run_id": ids.dense_2, "run_id": ids.foreign, "ratio": 10.0}
+        | {"realized_ratio": 9.5, "param_run_id": "of another kind"},
+        mp
+        | {"seed": 1, "dense_run_id": ids.dense_1, "run_id": ids.relogged}
+        | {"pruner": "up", "epsilon": "0.0005", "accuracy_after": 0.625},
+    ]
+    assert_frame_equal(study.runs, pd.DataFrame(rows), check_like=True)
+    columns = list(study.runs.columns)
+    assert columns[:5] == ["dataset", "model", "pruner", "ratio", "seed"]
+    assert columns[columns.index("accuracy_after") + 1] == "realized_ratio"
+
+
+def test_dense_runs_are_the_experiments_own_and_those_its_pruned_runs_name(store, study):
+    ids = store.ids
+    dense = study.dense_runs
+    assert dense["dense_run_id"].tolist() == [ids.dense_0, ids.dense_again, ids.dense_2]
+    assert dense["seed"].tolist() == [0, 1, 2]
+    assert (
+        dense[[f"recall_before/{CAT}", "accuracy_before", f"support/{SHIRT}"]].to_numpy().tolist()
+        == [[0.5, 0.75, 8.0]] * 3
+    )
+    assert dense.attrs["left_out"] == [
+        f"1 dense run left out, deleted: {ids.dense_gone}",
+        f"1 dense run left out, no number in test_accuracy: {ids.dense_wrong}",
+        f"1 dense run left out, a newer run has the same params: {ids.dense_1}",
+    ]
+
+
+def test_what_was_left_out_is_counted_in_words(store, study):
+    ids = store.ids
+    orphans = ", ".join(sorted([ids.orphan, ids.strange]))
+    no_numbers = ", ".join(sorted([ids.no_number, ids.infinite]))
+    assert study.runs.attrs["left_out"] == [
+        f"1 dense run left out, deleted: {ids.dense_gone}",
+        f"1 dense run left out, no number in test_accuracy: {ids.dense_wrong}",
+        f"1 pruned run left out, failed: {ids.failed}",
+        f"1 pruned run left out, running: {ids.running}",
+        f"1 pruned run left out, deleted: {ids.deleted}",
+        f"1 pruned run left out, no metric test_accuracy: {ids.no_accuracy}",
+        f"1 pruned run left out, seed is no whole number below 2^53: {ids.seed}",
+        f"1 pruned run left out, ratio is no number: {ids.ratio}",
+        f"both_right/{CAT} left out of 1 pruned run, no number in its range",
+        "realized_ratio left out of 1 pruned run, no number in its range",
+        f"2 pruned runs left out, no number in test_accuracy, recall/{SHIRT}: {no_numbers}",
+        f"1 pruned run left out, a value outside [0, 1] in recall/{CAT}: {ids.above}",
+        f"1 pruned run left out, test_accuracy is 0: {ids.nothing_right}",
+        f"1 pruned run left out, no tag dense_run_id: {ids.unnamed}",
+        f"2 pruned runs left out, the dense run is gone or not finished: {orphans}",
+        f"1 pruned run left out, the dense run is left out: {ids.of_wrong}",
+        f"1 pruned run left out, the classes are not those of the dense run: {ids.classes}",
+        f"1 pruned run left out, the supports are not those of the dense run: {ids.supports}",
+        f"1 pruned run left out, a newer run has the same params: {ids.older}",
+        "params called param_<name> here, a column of the analysis has their name: run_id",
+    ]
+
+
+def test_a_class_without_test_images_is_left_out_of_its_runs(store):
+    study = pull.study("birds", tracking_uri=store.uri)
+    assert not [column for frame in study for column in frame.columns if "bird" in column]
+    assert "realized_ratio" not in study.runs
+    assert study.runs.attrs["left_out"] == [
+        "class bird left out of 1 dense run, no test image",
+        "class bird left out of 1 pruned run, no test image",
+    ]
+
+
+TAKEN = sorted(pull.RESERVED | {prefix + "x" for prefix in pull.RESERVED_PREFIXES} | {"param_alpha"})
+
+
+@pytest.fixture(scope="module")
+def taken(store, folder) -> pull.Study:
+    """Two settings of one cell, told apart by params of every reserved name."""
+    uri = f"sqlite:///{shutil.copy(store.path, folder / 'taken.db')}"
+    writer = Writer(uri)
+    experiment = writer.client.create_experiment("taken")
+    for setting in ("first", "second"):
+        for seed in (0, 1):
+            params = {name: f"{setting} {name}" for name in TAKEN}
+            writer.pruned(experiment, writer.dense(experiment, seed, params=params), seed, params=params)
+    return pull.study("taken", tracking_uri=uri)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_param_with_the_name_of_a_column_gets_another(taken, name):
+    for frame in taken:
+        assert set(frame[f"param_{name}"]) == {f"first {name}", f"second {name}"}
+        assert frame.attrs["left_out"][-1].endswith(f"has their name: {', '.join(TAKEN)}")
+        assert not frame.get(name, pd.Series()).isin(list(frame[f"param_{name}"])).any()
+    assert f"param_{name}" in cells.settings(taken.runs)
+    assert (cells.cells(taken.runs[[*made(taken.runs), f"param_{name}"]])["n"] == [2, 2]).all()
+
+
+def made(frame: pd.DataFrame) -> list[str]:
+    return [name for name in frame.columns if not name.startswith("param_")]
+
+
+def test_no_column_of_the_analysis_is_left_for_a_param(study):
+    runs = study.runs[made(study.runs)]
+    alphas = cells.alphas(runs)
+    measured = recommend.Measured(*np.full((3, 2, 2), 0.5), np.full(2, 9), np.full(2, 0.5), np.full(2, 0.5))
+    names = {
+        *alphas,
+        *cells.cells(runs),
+        *cells.ratio_summaries(runs),
+        *comparisons.paper_tests(alphas),
+        *recommend.judged(measured, recommend.Limits(0.1, 1), 0.05),
+    }
+    own = {*cells.CELL, schema.SEED, *cells.settings(runs)}
+    assert {name for name in names - own if not name.startswith("alpha_")} <= pull.RESERVED
+    assert not pull.RESERVED & own
+
+
+def assert_same_study(left: pull.Study, right: pull.Study) -> None:
+    for one, other in zip(left, right, strict=True):
+        assert_frame_equal(one, other)
+        assert one.attrs == other.attrs
+
+
+def test_pages_of_any_size_give_the_same_frames(store, study, monkeypatch):
+    monkeypatch.setattr(stores, "_RUNS_A_PAGE", 2)
+    assert_same_study(pull.study("study", tracking_uri=store.uri), study)
+
+
+def test_mlflows_api_stands_in_for_unknown_schemas_and_gives_the_same_frames(store, study, monkeypatch, caplog):
+    monkeypatch.setattr(stores, "KNOWN_SCHEMAS", set())
+    monkeypatch.setattr(stores, "_RUNS_A_PAGE", 5)
+    assert_same_study(pull.study("study", tracking_uri=store.uri), study)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == stores.__name__]
+    assert line.endswith("is new here; read through MLflow's API, slowly")
+
+
+def test_an_http_server_gives_the_same_frames_and_predictions(store, study, folder):
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    served = shutil.copy(store.path, folder / "served.db")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{served}"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--artifacts-destination", str(folder / "served")]
+    with serving(command, uri):
+        assert_same_study(pull.study("study", tracking_uri=uri), study)
+        client = MlflowClient(uri)
+        experiment = client.create_experiment("served", artifact_location="mlflow-artifacts:/served")
+        run_id = client.create_run(experiment).info.run_id
+        assert pull.predictions([run_id], tracking_uri=uri) == {}
+        client.log_artifact(run_id, npz(folder, label=[0, 1], predicted=[1, 1]))
+        assert_predicted(pull.predictions([run_id, store.ids.dense_0], tracking_uri=uri), {run_id: [1, 1]})
+
+
+@contextmanager
+def serving(command: list[str], uri: str) -> Iterator[None]:
+    server = subprocess.Popen(
+        command,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # starts in half the time
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(uri):
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(10)
+
+
+def answers(uri: str) -> bool:
+    try:
+        return requests.get(uri + "/health", timeout=1).ok
+    except requests.RequestException:
+        return False
+
+
+@pytest.mark.postgres
+def test_postgres_gives_the_same_frames_as_mlflows_api(monkeypatch):
+    with postgres() as uri:
+        ids = fill(uri)
+        straight = pull.study("study", tracking_uri=uri)
+        assert straight.runs["run_id"].tolist() == [ids.nested, ids.odd_optional, ids.foreign, ids.relogged]
+        monkeypatch.setattr(stores, "_RUNS_A_PAGE", 3)
+        assert_same_study(pull.study("study", tracking_uri=uri), straight)
+        monkeypatch.setattr(stores, "KNOWN_SCHEMAS", set())
+        assert_same_study(pull.study("study", tracking_uri=uri), straight)
+    with pytest.raises(StudyError, match=r"^postgresql://postgres:\*\*\*@127.0.0.1:\d+/postgres: .*refused.*; check"):
+        pull.runs(tracking_uri=uri.replace("postgres@", "postgres:secret@"))
+
+
+def test_reading_needs_no_lock_that_a_writer_holds_and_changes_nothing(store, study):
+    before = store.path.read_bytes()
+    writer = sqlite3.connect(store.path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert_same_study(pull.study("study", tracking_uri=store.uri), study)
+    writer.close()
+    assert store.path.read_bytes() == before
+
+
+def test_the_default_is_mlflows_current_experiment(store, study, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.ids.study)
+    assert_frame_equal(pull.runs(), study.runs)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "birds")
+    assert len(pull.runs()) == 1
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID")
+    with pytest.raises(StudyError, match="experiment 'Default' has no pruned run"):
+        pull.runs()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "message"),
+    [
+        ("studdy", "no experiment named 'studdy'"),
+        ("gone", "experiment 'gone' is deleted"),
+        ("empty", "experiment 'empty' has no pruned run to compare with its dense run (no run is tagged as one)"),
+    ],
+)
+def test_an_unknown_or_empty_experiment_is_an_error_naming_the_others(store, experiment, message):
+    with pytest.raises(StudyError) as caught:
+        pull.runs(experiment, tracking_uri=store.uri)
+    others = "experiments in this store: 'Default', 'birds', 'elsewhere', 'empty', 'study'"
+    assert str(caught.value) == f"{message}; {others}"
+
+
+def test_a_sqlite_file_that_is_not_there_is_an_error_and_not_made(tmp_path):
+    missing = tmp_path / "new" / "mlflow.db"
+    with pytest.raises(StudyError, match="no such file"):
+        pull.runs(tracking_uri=f"sqlite:///{missing}")
+    assert not missing.parent.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, " * 100])
+def test_a_file_that_is_no_store_is_an_error_and_left_as_it_is(tmp_path, content):
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=r"is no store of MLflow|file is not a database"):
+        pull.runs(tracking_uri=f"sqlite:///{path}")
+    assert path.read_bytes() == content
+
+
+def test_a_store_of_another_mlflow_is_an_error_and_not_migrated(store, tmp_path):
+    path = shutil.copy(store.path, tmp_path / "old.db")
+    with sqlite3.connect(path) as old:
+        old.execute("UPDATE alembic_version SET version_num = 'c48cb773bb87'")
+        old.execute("DROP TABLE spans")
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=r"schema version c48cb773bb87\).*`mlflow db upgrade`"):
+        pull.runs("study", tracking_uri=f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_server_that_is_not_there_is_found_at_once():
+    start = time.monotonic()
+    with pytest.raises(StudyError, match=r"^http://me:\*\*\*@127.0.0.1:\d+ does not answer; start the tracking server"):
+        pull.runs(tracking_uri=f"http://me:secret@127.0.0.1:{free_port()}")
+    assert time.monotonic() - start < 5
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch):
+    monkeypatch.setattr(stores, "_PROBE_SECONDS", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        start = time.monotonic()
+        with pytest.raises(StudyError, match="does not answer"):
+            pull.runs(tracking_uri=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert time.monotonic() - start < 5
+
+
+def npz(folder: Path, **arrays) -> Path:
+    path = folder / "predictions.npz"
+    np.savez(path, **{name: np.array(values) for name, values in arrays.items()})
+    return path
+
+
+def assert_predicted(found: dict, expected: dict) -> None:
+    assert {run_id: arrays["predicted"].tolist() for run_id, arrays in found.items()} == expected
+
+
+@pytest.fixture(scope="module")
+def predicting(store, folder) -> SimpleNamespace:
+    client = MlflowClient(store.uri)
+    experiment = client.create_experiment("predicting", artifact_location=str(folder / "a folder"))
+    ids = SimpleNamespace(none=client.create_run(experiment).info.run_id)
+    for name, arrays in (
+        ("good", {"label": [0, 1, 1], "predicted": [0, 0, 1], "confidence": [0.5, 0.75, 1.0]}),
+        ("unsigned", {"label": np.array([0, 1], np.uint64), "predicted": np.array([1, 1], np.uint8)}),
+        ("longer", {"label": [0, 1, 1], "predicted": [0, 0]}),
+        ("lacking", {"label": [0, 1, 1]}),
+        ("pickled", {"label": np.array([None]), "predicted": [1]}),
+        ("negative", {"label": [0, 1], "predicted": [0, -1]}),
+        ("words", {"label": ["cat", "dog"], "predicted": [0, 1]}),
+        ("shares", {"label": [0, 1], "predicted": [0.5, 1.0]}),
+        ("scores", {"label": [0, 1], "predicted": [[0, 1], [1, 0]]}),
+        ("single", {"label": 0, "predicted": 0}),
+        ("empty", {"label": np.empty(0, int), "predicted": np.empty(0, int)}),
+    ):
+        setattr(ids, name, log_predictions(client, experiment, npz(folder, **arrays)))
+    truncated = npz(folder, label=[0, 1], predicted=[0, 1])
+    truncated.write_bytes(truncated.read_bytes()[:-30])
+    ids.truncated = log_predictions(client, experiment, truncated)
+    return ids
+
+
+def log_predictions(client: MlflowClient, experiment: str, path: Path) -> str:
+    run_id = client.create_run(experiment).info.run_id
+    client.log_artifact(run_id, path)
+    return run_id
+
+
+def test_predictions_are_read_where_they_lie(store, predicting):
+    found = pull.predictions([predicting.good, predicting.none, "no such run"], tracking_uri=store.uri)
+    assert_predicted(found, {predicting.good: [0, 0, 1]})
+    assert found[predicting.good]["label"].tolist() == [0, 1, 1]
+    asked = pull.predictions([predicting.good], names=["confidence"], tracking_uri=store.uri)
+    assert {name: array.tolist() for name, array in asked[predicting.good].items()} == {"confidence": [0.5, 0.75, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("which", "reason"),
+    [
+        ("longer", r"arrays differ in length \(3 label, 2 predicted\)"),
+        ("lacking", r".*predictions.npz: no predicted in it"),
+        ("pickled", r".*predictions.npz: not a complete .npz file .*pickle"),
+        ("truncated", r".*predictions.npz: not a complete .npz file"),
+        ("negative", r"predicted holds -1, where classes from 0 are needed"),
+        ("words", r"label holds <U3, where integers are needed"),
+        ("shares", r"predicted holds float64, where integers are needed"),
+        ("scores", r"predicted has shape \(2, 2\), where 1 dimension"),
+        ("single", r"label has shape \(\), where 1 dimension"),
+        ("empty", r"label has shape \(0,\), where 1 dimension"),
+    ],
+)
+def test_predictions_that_cannot_be_used_are_left_out_and_said(store, predicting, caplog, which, reason):
+    bad = getattr(predicting, which)
+    found = pull.predictions([bad, predicting.good], tracking_uri=store.uri)
+    assert_predicted(found, {predicting.good: [0, 0, 1]})
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "analysis.runs.pull"]
+    assert re.match(f"predictions.npz of run {bad} left out, {reason}", line)
+
+
+def test_predictions_of_any_integers_can_be_counted(store, predicting):
+    found = pull.predictions([predicting.unsigned], tracking_uri=store.uri)[predicting.unsigned]
+    assert np.bincount(found["label"]).tolist() == [1, 1]
+    assert np.bincount(found["predicted"]).tolist() == [0, 2]
+
+
+def test_reading_imports_no_torch(store):
+    program = "import sys; from analysis.runs import pull; pull.runs('study', tracking_uri=sys.argv[1]); "
+    program += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program, store.uri], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_a_sqlite_file_is_never_opened_by_a_second_sqlite_of_this_process(store):
+    """Two copies in one process free each other's locks: a writer elsewhere could then destroy the store."""
+    code = (
+        "import os, sys; from analysis.runs import pull, stores\n"
+        f"with stores.open_store({store.uri!r}) as opened:\n"
+        "    opened.experiments()\n"
+        "    files = [os.path.realpath(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')]\n"
+        f"    print({str(store.path)!r} in files, 'adbc_driver_sqlite' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False False\n"
+
+
+def test_runs_of_before_there_were_schedules_share_cells_with_newer_ones(tmp_path):
+    writer = Writer(f"sqlite:///{tmp_path}/store.db")
+    mixed, old = (writer.client.create_experiment(name) for name in ("mixed", "old"))
+    dense = writer.dense(mixed, 0)
+    older = writer.pruned(mixed, dense, 0)
+    newer = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0", "ratio": "4.0"})
+    cubic = writer.pruned(mixed, dense, 0, params={"schedule": "cubic", "ramp": "0.5", "distill": "0.5"})
+    found = pull.runs("mixed", tracking_uri=writer.uri).set_index("run_id")
+    names = ["schedule", "distill"]
+    assert found.loc[[older, newer], names].to_numpy().tolist() == [["one-shot", "0.0"]] * 2
+    assert found.loc[cubic, names].tolist() == ["cubic", "0.5"]
+    assert found.loc[[older, newer, cubic], "ramp"].isna().tolist() == [True, True, False]
+    again = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0"})
+    found = pull.runs("mixed", tracking_uri=writer.uri)
+    assert older not in set(found["run_id"])
+    assert again in set(found["run_id"])
+    writer.pruned(old, writer.dense(old, 0), 0)
+    assert not {*names} & {*pull.runs("old", tracking_uri=writer.uri).columns}

@@ -1,0 +1,418 @@
+"""Audit: hand-worked classes, published tests, several seeds, and every file that cannot be audited."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import audit
+from analysis.runs.errors import StudyError
+
+LABEL = np.repeat(["a", "b"], 10)
+
+
+def predicted(*right: int | slice) -> np.ndarray:
+    """Predictions of LABEL that are right about the images at `right` alone."""
+    wrong = np.where(LABEL == "a", "b", "a")
+    for place in right:
+        wrong[place] = LABEL[place]
+    return wrong
+
+
+# Class a: 10 right before, 2 after. Class b: images 10-14 right before, 11-15 after: one lost, one won.
+BEFORE, AFTER = predicted(slice(0, 15)), predicted(slice(0, 2), slice(11, 16))
+
+
+def of_class(result: audit.Audit, name: str) -> pd.Series:
+    return result.classes.set_index("class").loc[name]
+
+
+def test_two_classes_by_hand():
+    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    a, b = of_class(result, "a"), of_class(result, "b")
+    assert (result.accuracy_before, result.accuracy_after) == (0.75, 0.35)
+    assert a[["recall_before", "recall_after", "change", "excess"]].tolist() == pytest.approx([1, 0.2, -0.8, -0.4])
+    assert b[["recall_before", "recall_after", "change", "excess"]].tolist() == pytest.approx([0.5, 0.5, 0, 0.4])
+    # Eight images lost and none won, one and one; Holm doubles the smaller.
+    assert [a["p"], a["p_holm"]] == pytest.approx([2 / 2**8, 4 / 2**8])
+    assert [b["p"], b["p_holm"]] == [1, 1]
+    assert (a["damaged"], b["damaged"], result.damaged) == (True, False, True)
+    assert list(result.classes["class"]) == ["a", "b"]
+    # Balances 1/3, -1/3 before and -3/7, 3/7 after.
+    assert result.slopes.alpha == pytest.approx(-9 / 7)
+    assert result.slopes.spread_ratio == pytest.approx(9 / 7)
+    assert result.verdict.startswith("Pruning cost 1 of 2 classes recall: a -0.800 (")
+    assert "accuracy went from 0.750 to 0.350" in result.verdict
+
+
+def test_intervals_of_one_network():
+    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
+    square = stats.norm.isf(0.025) ** 2
+    a = of_class(result, "a")
+    # Wilson's of 10 in 10; Tango's without a change.
+    assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([10 / (10 + square), 1])
+    assert [a["change_low"], a["change_high"]] == pytest.approx([-square / (10 + square), square / (10 + square)])
+    assert [a["excess_low"], a["excess_high"]] == [0, 0]
+
+
+def test_identical_networks_have_alpha_1_and_no_damage():
+    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
+    assert [result.slopes.alpha, result.slopes.new.estimate] == pytest.approx([1, 1])
+    assert not result.damaged
+    assert result.verdict.startswith(
+        "Pruning cost none of 2 classes recall that 20 images can show (not excluded: 0.278"
+    )
+
+
+def test_copies_of_a_network_are_no_further_evidence():
+    # Of class a four images are lost and one is won, in every seed.
+    before, after = predicted(slice(0, 9), slice(10, 15)), predicted(slice(4, 10), slice(10, 15))
+    result = audit.from_predictions(LABEL, np.repeat([before], 5, axis=0), np.repeat([after], 5, axis=0))
+    a = of_class(result, "a")
+    # The seeds do not vary, so that what is left is the t-test over the ten images.
+    assert a["p"] == pytest.approx(stats.ttest_1samp([-1] * 4 + [0] * 5 + [1], 0).pvalue)
+    # Right before: nine in ten; the bootstrap's quantiles are the binomial's.
+    assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([0.7, 1])
+
+
+def test_few_changed_images_have_no_smaller_p_than_an_exact_test():
+    before, after = np.repeat([BEFORE], 5, axis=0), np.repeat([AFTER], 5, axis=0)
+    assert of_class(audit.from_predictions(LABEL, before, after), "a")["p"] == 2 / 2**8
+
+
+def test_variance_of_seeds_and_of_images_add_up():
+    label = np.repeat("a", 6)
+    before = np.repeat([[1, 1, 1, 1, 1, 0]], 3, axis=0)
+    after = np.array([[0, 0, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1]])
+    row = of_class(audit.from_predictions(label, *(np.where(right, "a", "b") for right in (before, after))), "a")
+    of_seeds = np.var([-3, -2, -4], ddof=1) / 6**2 / 3
+    of_images = np.var([-3, -2, -1, -1, -3, 1], ddof=1) / 3**2 / 6
+    dof = (of_seeds + of_images) ** 2 / (of_seeds**2 / 2 + of_images**2 / 5)
+    assert row["p"] == pytest.approx(2 * stats.t.sf(0.5 / np.sqrt(of_seeds + of_images), dof))
+
+
+def test_pairs_are_drawn_as_pairs_and_on_the_same_images():
+    # One network knows class a, the other does not; neither changes.
+    networks = np.array([predicted(slice(0, 15)), predicted(slice(8, 15))])
+    a = of_class(audit.from_predictions(LABEL, networks, networks), "a")
+    assert [a["change_low"], a["change_high"], a["excess_low"], a["excess_high"], a["p"]] == [0, 0, 0, 0, 1]
+    assert a["recall_before_high"] - a["recall_before_low"] > 0.5
+
+
+def test_p_are_corrected_by_holm():
+    label = np.repeat(["a", "b", "c"], 20)
+    place = np.arange(60) % 20
+    after = np.where(place < np.repeat([10, 9, 8], 20), "d", label)
+    classes = audit.from_predictions(label, label[np.newaxis], after[np.newaxis]).classes
+    assert classes["p_holm"].tolist() == pytest.approx([3 * 2 / 2**10, 2 * 2 / 2**9, 2 / 2**8])
+
+
+def test_one_image_is_no_proof_however_many_seeds_agree():
+    label = np.array(["a", "b", "b", "b"])
+    before = np.repeat([label], 8, axis=0)
+    after = np.where(label == "a", "b", before)
+    assert of_class(audit.from_predictions(label, before, after), "a")["p"] == 1
+
+
+def test_seeds_vary_in_every_class_at_least_as_the_classes_do_on_average():
+    # Class b loses the same three of ten images in both seeds and wins one; class a loses three and none.
+    before = np.repeat([predicted(slice(0, 19))], 2, axis=0)
+    after = np.array([predicted(slice(3, 10), slice(13, 20)), predicted(slice(0, 10), slice(13, 20))])
+    result = audit.from_predictions(LABEL, before, after)
+    of_seeds = np.var([0.3, 0], ddof=1) / 2 / 2
+    of_images = np.var([-1] * 3 + [0] * 6 + [1], ddof=1) / 10
+    dof = (of_seeds + of_images) ** 2 / (of_seeds**2 / 2 + of_images**2 / 9)
+    assert of_class(result, "b")["p"] == pytest.approx(2 * stats.t.sf(0.2 / np.sqrt(of_seeds + of_images), dof))
+
+
+def test_the_change_has_the_interval_published_for_it():
+    # Fagerland, Lydersen and Laake (2014): of 21, one right before only, seven after only.
+    label = np.repeat(["a", "b"], 21)
+    before, after = label.copy(), label.copy()
+    before[:7], after[7] = "b", "b"
+    a = of_class(audit.from_predictions(label, before[np.newaxis], after[np.newaxis]), "a")
+    assert [a["change_low"], a["change_high"]] == pytest.approx([0.026, 0.517], abs=5e-4)
+
+
+def test_unequal_counts_are_independent_networks_without_alpha():
+    before = np.array([BEFORE, predicted(slice(0, 14))])
+    after = np.array([AFTER, AFTER, predicted(slice(0, 3))])
+    result = audit.from_predictions(LABEL, before, after)
+    turned = audit.from_predictions(LABEL, before, after[::-1])
+    np.testing.assert_allclose(result.classes["p"], turned.classes["p"])
+    assert of_class(result, "a")["change"] == pytest.approx(7 / 30 - 1)
+    assert result.slopes.n == 0
+    assert "alpha is n/a" in result.verdict
+    assert result.notes == [
+        "Networks: 2 before, 3 after; taken as independent.",
+        "Alpha is n/a: it is of a network before and the same network after.",
+    ]
+
+
+def test_one_network_after_several_before_is_independent_of_them():
+    # Right about class a: 10, 8 and 6 of 10 before, 2 after; about b the same five always.
+    before = np.array([predicted(slice(0, right), slice(10, 15)) for right in (10, 8, 6)])
+    after = predicted(slice(0, 2), slice(10, 15))
+    result = audit.from_predictions(LABEL, before, after[np.newaxis])
+    assert result.slopes == audit.Slopes(0)
+    assert result.notes == [
+        "Networks: 3 before, 1 after; taken as independent.",
+        "Alpha is n/a: it is of a network before and the same network after.",
+    ]
+    # The seeds before count with their own variance, the one after with none.
+    of_seeds = np.var([1, 0.8, 0.6], ddof=1) / 3
+    of_images = np.var([0] * 2 + [-1] * 4 + [-2 / 3] * 2 + [-1 / 3] * 2, ddof=1) / 10
+    dof = (of_seeds + of_images) ** 2 / (of_seeds**2 / 2 + of_images**2 / 9)
+    p = 2 * stats.t.sf(0.6 / np.sqrt(of_seeds + of_images), dof)
+    assert of_class(result, "a")["p"] == pytest.approx(p)
+
+
+def test_one_network_before_belongs_to_all_after():
+    result = audit.from_predictions(LABEL, np.array([BEFORE]), np.array([AFTER, AFTER]))
+    assert result.slopes.n == 2
+    assert result.slopes.alpha == pytest.approx(-9 / 7)
+    assert result.notes == ["Networks: 1 before, 2 after; the one before is taken for that of all after."]
+
+
+def test_alpha_is_weighted_where_classes_differ_in_size():
+    label = np.repeat(["a", "b"], [4, 12])
+    right = np.zeros((2, 16), dtype=bool)
+    right[:, :4], right[:, 4:10] = True, True
+    right[1, :2] = False
+    before, after = np.where(right, label, np.where(label == "a", "b", "a"))
+    slopes = audit.from_predictions(label, before[np.newaxis], after[np.newaxis]).slopes
+    # A = 10/16, recalls 1, 1/2: b = 3/5, -1/5. A = 1/2, recalls 1/2, 1/2: balanced.
+    assert slopes.weighted == pytest.approx(0)
+    before_only = audit.from_predictions(label, before[np.newaxis], before[np.newaxis]).slopes
+    assert before_only.weighted == pytest.approx(1)
+
+
+def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_path):
+    label = np.repeat(["a", "b", "c"], [20, 20, 40])
+    place = np.concatenate([np.arange(20), np.arange(20), np.arange(40)])
+    first, second = (
+        np.where(place < np.repeat(right, [20, 20, 40]), label, "d") for right in ([20, 16, 28], [12, 20, 32])
+    )
+    # A = 4/5; b = 1/4, 0, -1/8. After, the same: both slopes 1; and -1/4, 1/4, 0: alpha -4/5, weighted -2/3.
+    result = audit.from_predictions(label, np.array([first, first]), np.array([first, second]))
+    # Student's t of one degree of freedom, 12.71, times the standard error .9.
+    said = "alpha is 0.10 (-11.34 to 11.54), 0.17 with classes weighted by their images, and on new images"
+    audit.write(result, tmp_path)
+    assert said in audit.summary(result)
+    assert said in (tmp_path / "audit.md").read_text()
+
+
+def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weights():
+    verdict = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis]).verdict
+    assert "; alpha is 1.00, and on new images" in verdict
+
+
+def test_alpha_of_a_network_that_guesses_is_meaningless():
+    label = np.repeat(np.arange(10), 10)
+    before = np.where(np.arange(100) % 10 < label, label, (label + 1) % 10)
+    alive, guesses = np.where(np.arange(100) % 10 < 5, label, -1), np.full(100, 3)
+    assert audit.from_predictions(label, before[np.newaxis], guesses[np.newaxis]).verdict.endswith(
+        "went from 0.450 to 0.100; alpha is meaningless, since the network guesses (accuracy below 1.5 / classes)."
+    )
+    assert "since the network guesses" in audit.from_predictions(label, guesses[np.newaxis], before[np.newaxis]).verdict
+    two = audit.from_predictions(label, np.array([before, before]), np.array([before, guesses]))
+    assert "since 1 of 2 networks guess" in two.verdict
+    assert "alpha is 0.00, and on" in audit.from_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
+
+
+def test_classes_all_alike_have_no_alpha():
+    result = audit.from_predictions(LABEL, LABEL[np.newaxis], AFTER[np.newaxis])
+    assert result.verdict.endswith("; alpha is n/a.")
+    assert result.notes[-1].startswith("Alpha is n/a for 1 of 1 pairs")
+
+
+def test_nothing_right_after_has_no_alpha():
+    wrong = np.where(LABEL == "a", "b", "a")
+    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], wrong[np.newaxis])
+    assert result.slopes.n == 0
+    assert result.classes.notna().all(axis=None)
+
+
+def test_a_class_without_an_image_is_named():
+    after = np.where(AFTER == LABEL, AFTER, "c")
+    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], after[np.newaxis])
+    assert list(result.classes["class"]) == ["a", "b"]
+    assert "Predicted but without a test image, so never right: c." in result.notes
+
+
+def test_a_class_never_predicted_has_recall_0():
+    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], np.full((1, 20), "b"))
+    assert of_class(result, "a")["recall_after"] == 0
+    assert of_class(result, "b")["recall_after"] == 1
+
+
+def test_labels_and_predictions_must_be_of_the_same_names():
+    with pytest.raises(StudyError, match=r"no prediction is a class of the labels \(labels: a, b; predicted: 0\)"):
+        audit.from_predictions(LABEL, BEFORE[np.newaxis], np.full((1, 20), "0"))
+
+
+def test_renaming_classes_changes_nothing():
+    names = {"a": "zebra", "b": "ant"}
+    renamed = [np.vectorize(names.get)(values) for values in (LABEL, BEFORE, AFTER)]
+    one = audit.from_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    other = audit.from_predictions(renamed[0], renamed[1][np.newaxis], renamed[2][np.newaxis])
+    exact = ["support", "change", "change_low", "p_holm", "excess"]
+    np.testing.assert_allclose(one.classes[exact].astype(float), other.classes[exact].astype(float))
+
+
+def csv_of(path: Path, label, predicted_) -> str:
+    pd.DataFrame({"label": label, "predicted": predicted_}).to_csv(path, index=False)
+    return str(path)
+
+
+def test_csv_and_npz_of_the_same_numbers_are_the_same(tmp_path):
+    label, right = np.arange(12), np.arange(12)
+    before = csv_of(tmp_path / "before.csv", label.astype(float), right)
+    np.savez(tmp_path / "after.npz", label=label, predicted=np.where(label == 3, 2, right))
+    result = audit.audit([before], [str(tmp_path / "after.npz")])
+    # Numbers are sorted as such: 10 after 9; class 3 alone lost, and is worst.
+    assert list(result.classes["class"]) == ["3", "0", "1", "2", "4", "5", "6", "7", "8", "9", "10", "11"]
+    assert result.classes["change"].tolist() == [-1] + [0] * 11
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["9007199254740992", "9007199254740993", "-1"], ["-1", "9007199254740992", "9007199254740993"]),
+        (["1e5", "100000", "7"], ["100000", "1e5", "7"]),
+        (["1.5", "10", "9"], ["1.5", "10", "9"]),
+        (["nan", "10", "9"], ["10", "9", "nan"]),
+        (["10.", "9.00", "-1"], ["-1", "9", "10"]),
+        (
+            ["100000000000000000000", "100000000000000000001", "9"],
+            ["100000000000000000000", "100000000000000000001", "9"],
+        ),
+    ],
+)
+def test_only_whole_numbers_are_numbers_and_none_become_one_class(tmp_path, names, classes):
+    path = csv_of(tmp_path / "a.csv", names, names)
+    assert list(audit.audit([path], [csv_of(tmp_path / "b.csv", names, names)]).classes["class"]) == classes
+
+
+def test_classes_of_a_runs_predictions_have_the_names_of_its_table(tmp_path):
+    for name, predicted in (("before", [0, 1, 1]), ("after", [0, 0, 1])):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "predictions.npz", label=np.array([0, 1, 1]), predicted=np.array(predicted))
+    files = [str(tmp_path / name / "predictions.npz") for name in ("before", "after")]
+    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["1", "0"]
+    (tmp_path / "before" / "per_class.csv").write_text("class,index,recall\nnone,1,1\nT-shirt/top,0,1\n")
+    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["none", "T-shirt/top"]
+    (tmp_path / "before" / "per_class.csv").write_text("class,index\ncat,0\n")
+    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["1", "0"]
+
+
+def test_whole_floats_of_an_npz_are_integers(tmp_path):
+    for name, kind in (("before", np.float32), ("after", np.int64)):
+        np.savez(tmp_path / f"{name}.npz", label=np.array([9, 10, 1e6], kind), predicted=np.array([9, 10, 1e6], kind))
+    result = audit.audit([str(tmp_path / "before.npz")], [str(tmp_path / "after.npz")])
+    assert list(result.classes["class"]) == ["9", "10", "1000000"]
+
+
+def test_a_glob_is_sorted_by_name_and_pairs_with_the_files_given(tmp_path):
+    for name, values in (("d2", AFTER), ("d1", BEFORE)):
+        csv_of(tmp_path / f"{name}.csv", LABEL, values)
+    others = [csv_of(tmp_path / f"p{name}.csv", LABEL, values) for name, values in ((9, BEFORE), (1, AFTER))]
+    result = audit.audit([str(tmp_path / "d*.csv")], others)
+    assert result.slopes.alpha == pytest.approx(1)
+    assert result.notes[0].startswith(f"Before: {tmp_path / 'd1.csv'}, {tmp_path / 'd2.csv'}. After: {others[0]}")
+
+
+def test_names_with_commas_byte_order_mark_and_further_columns(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('\ufeffimage, predicted ,label\n1,"top, short","top, short"\n\n2,NA,NA\n', encoding="utf-8")
+    result = audit.audit([str(path)], [csv_of(tmp_path / "b.csv", ["top, short", "NA"], ["NA", "NA"])])
+    assert list(result.classes["class"]) == ["top, short", "NA"]
+    assert result.classes["recall_after"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column label and no column predicted"),
+        ("label,predicted\n", "no image in it"),
+        ("label;predicted\na;b\n", "the first line should be label,predicted and is 'label;predicted'"),
+        ("label,predicted\na\n", "line 2: 1 values for 2 columns"),
+        ("label,predicted\na,b\nT-shirt, top,a\n", "line 3: 3 values for 2 columns; quote a class"),
+        ("label,predicted\na,a\nb,\n", "image 2 has no label or no predicted"),
+        ("label,predicted\nb,b\na,a\n", "image 1 is labelled b and in .*good.csv a: .* in the same order"),
+        ("label,predicted\na,a\n", "has 1 images and .*good.csv has 2"),
+    ],
+)
+def test_csv_that_cannot_be_audited(tmp_path, text, message):
+    bad = tmp_path / "bad.csv"
+    bad.write_text(text)
+    with pytest.raises(StudyError, match=f"bad.csv.*{message}") as caught:
+        audit.audit([csv_of(tmp_path / "good.csv", ["a", "b"], ["a", "a"])], [str(bad)])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"label": [0, 1]}, "no predicted in it"),
+        ({"label": [0, 1], "predicted": [[0.1, 0.9], [0.5, 0.5]]}, r"label has shape \(2,\), predicted \(2, 2\)"),
+        ({"label": [0, 1], "predicted": [0, 1, 1]}, r"label has shape \(2,\), predicted \(3,\)"),
+        ({"label": [0, 1], "predicted": [0, np.nan]}, "predicted holds nan: give a class for each image, as text or"),
+        ({"label": [0, 1], "predicted": [0, np.inf]}, "predicted holds inf: give a class"),
+        ({"label": [0, 0.5], "predicted": [0, 1]}, "label holds 0.5: give a class"),
+        ({"label": [0, 2.0**53], "predicted": [0, 1]}, r"label holds 9007199254740992.0: give a class .*integer type"),
+        ({"label": np.array(["a", "b"], dtype=object), "predicted": [0, 1]}, "not a complete .npz file"),
+        ({"label": [], "predicted": []}, "no image in it"),
+    ],
+)
+def test_npz_that_cannot_be_audited(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    with pytest.raises(StudyError, match=f"bad.npz: {message}"):
+        audit.audit([csv_of(tmp_path / "good.csv", [0, 1], [0, 0])], [str(tmp_path / "bad.npz")])
+
+
+def test_a_file_in_another_encoding_or_a_folder_is_named(tmp_path):
+    good = csv_of(tmp_path / "good.csv", ["a", "b"], ["a", "a"])
+    (tmp_path / "latin.csv").write_bytes("label,predicted\nGr\xfcn,Gr\xfcn\n".encode("latin-1"))
+    (tmp_path / "truncated.npz").write_bytes(b"PK\x03\x04 cut off")
+    for name in ("latin.csv", "truncated.npz", ""):
+        with pytest.raises(StudyError, match=str(tmp_path / name)):
+            audit.audit([good], [str(tmp_path / name)])
+
+
+def test_a_file_is_given_once(tmp_path):
+    good = csv_of(tmp_path / "good.csv", ["a", "b"], ["a", "a"])
+    with pytest.raises(StudyError, match="given twice") as caught:
+        audit.audit([good], [good, good])
+    assert caught.value.option == "--after"
+
+
+def test_files_are_written_and_nothing_else(tmp_path):
+    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    for _ in range(2):
+        audit.write(result, tmp_path / "deep" / "out")
+    assert sorted(path.name for path in (tmp_path / "deep" / "out").iterdir()) == ["audit.csv", "audit.md", "audit.png"]
+    written = pd.read_csv(tmp_path / "deep" / "out" / "audit.csv")
+    pd.testing.assert_frame_equal(written, result.classes)
+    markdown = (tmp_path / "deep" / "out" / "audit.md").read_text()
+    assert f"**{result.verdict}**" in markdown
+    assert "| a | 10 | 1.000 (0.722 to 1.000) | 0.200 (" in markdown
+
+
+def test_the_terminal_gets_25_classes_and_the_figure_100():
+    label = np.repeat([f"class {index:03}" for index in range(120)], 2)
+    result = audit.from_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
+    lines = audit.summary(result).splitlines()
+    assert sum("class " in line for line in lines[2:]) == 26
+    assert "and 95 more classes in audit.csv" in lines
+    assert len(audit.figure(result).axes[0].get_yticklabels()) == 100
+
+
+def test_a_class_name_is_never_read_as_a_formula(tmp_path):
+    label = np.repeat(["$5 $_{", "$x$"], 10)
+    result = audit.from_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
+    audit.write(result, tmp_path)
+    ticks = audit.figure(result).axes[0].get_yticklabels()
+    assert {tick.get_text(): tick.get_parse_math() for tick in ticks} == {"$5 $_{": False, "$x$": False}

@@ -1,0 +1,420 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS, alphas, cells, main_setting, method, ratio_summaries, settings
+from analysis.methods import compare as methods
+from tests.made_up_runs import runs, study
+
+
+def toy(pruner, ratio, values, **more):
+    return runs("toy", "net", pruner, ratio, values, **more)
+
+
+def test_alphas_are_computed_from_the_recalls():
+    frame = alphas(toy("mp", 2, [1.5, 0.5, -0.5]))
+    assert list(frame.columns) == ALPHA_COLUMNS
+    assert frame["alpha"].tolist() == pytest.approx([1.5, 0.5, -0.5])
+    assert frame["correlation"].tolist() == pytest.approx([1, 1, -1])
+    assert frame["spread_ratio"].tolist() == pytest.approx([1.5, 0.5, 0.5])
+    assert frame["run_id"].tolist() == ["toy net mp 2 0 ", "toy net mp 2 1 ", "toy net mp 2 2 "]
+
+
+def test_a_network_below_one_and_a_half_over_classes_is_at_chance():
+    made = toy("mp", 2, [1, 1])
+    made["accuracy_after"] = [0.74, 0.76]
+    assert alphas(made)["at_chance"].tolist() == [True, False]
+
+
+def test_data_sets_have_classes_of_their_own():
+    frame = alphas(study(toy("mp", 2, [1.5]), runs("other", "net", "mp", 2, [0.5], classes="cd")))
+    assert frame["alpha"].tolist() == pytest.approx([1.5, 0.5])
+
+
+def test_an_undefined_alpha_is_named_and_not_counted():
+    made = toy("mp", 2, [1.5, 0.5, 0.7])
+    made.loc[1, ["recall_before/a", "recall_before/b"]] = 0.8
+    frame = alphas(made)
+    assert np.isnan(frame["alpha"][1])
+    assert "alpha is undefined in 1 runs" in frame.attrs["notes"][0]
+    assert "toy net mp 2 1" in frame.attrs["notes"][0]
+    cell = cells(made).iloc[0]
+    assert cell["n"] == 2
+    assert cell["alpha_mean"] == pytest.approx(1.1)
+
+
+def test_a_cell_without_a_defined_alpha_has_no_numbers():
+    made = toy("mp", 2, [1.5, 0.5])
+    made[["recall_before/a", "recall_before/b"]] = 0.8
+    cell = cells(made).iloc[0]
+    assert cell["n"] == 0
+    assert np.isnan([cell["alpha_mean"], cell["ci_low"], cell["alpha_shared"], cell["alpha_other_seed"]]).all()
+    assert ratio_summaries(made).empty
+
+
+def test_a_run_with_other_classes_than_its_cell_is_left_out():
+    made = study(toy("mp", 2, [1.5, 0.5]), toy("mp", 2, [1.5], classes="cd").assign(seed=2))
+    frame = alphas(made)
+    assert frame["seed"].tolist() == [0, 1]
+    assert frame.attrs["notes"] == ["1 runs left out, most runs of their cell have other classes"]
+
+
+def test_relabelling_the_classes_changes_nothing():
+    made = study(toy("mp", 2, [1.5, 0.6, 0.8]), toy("none", 1, [1.1, 1, 0.9]))
+    swapped = made.rename(columns=lambda name: name.replace("/a", "/z"))[reversed(made.columns.str.replace("/a", "/z"))]
+    pd.testing.assert_frame_equal(cells(made), cells(swapped))
+
+
+def test_params_that_differ_make_cells_of_their_own():
+    made = study(toy("mp", 2, [1, 1.2], epochs="5"), toy("mp", 2, [0.6, 0.8], epochs="10"))
+    assert settings(made) == ["epochs"]
+    assert alphas(made).columns[-1] == "epochs"
+    frame = cells(made)
+    assert frame["epochs"].tolist() == ["10", "5"]
+    assert frame["alpha_mean"].tolist() == pytest.approx([0.7, 1.1])
+
+
+def test_params_that_go_with_the_cell_make_none():
+    made = study(toy("mp", 2, [1], epsilon="none"), toy("up", 2, [1], epsilon="0.1"))
+    assert settings(made) == []
+
+
+def test_given_weights_are_seeds_unless_a_seed_has_two():
+    of_seeds = toy("mp", 2, [1, 2]).assign(weights_digest=["one", "two"])
+    assert settings(of_seeds) == []
+    assert settings(of_seeds.assign(seed=0)) == ["weights_digest"]
+
+
+def test_a_param_that_goes_with_the_seed_splits_no_cell_and_is_named():
+    made = study(toy("mp", 2, [1, 1.2]), toy("up", 2, [1.5, 1.7]), toy("none", 1, [1.0]))
+    made["out"] = [f"runs/{pruner}/{seed}" for pruner, seed in zip(made["pruner"], made["seed"], strict=True)]
+    assert settings(made) == []
+    frame = cells(made)
+    assert frame["n"].tolist() == [2, 1, 2]
+    assert frame.attrs["notes"][0] == "cells are not told apart by out: no two seeds share a value"
+    assert alphas(made).attrs["notes"] == frame.attrs["notes"][:1]
+
+
+def test_a_param_that_goes_with_the_seed_is_told_from_one_that_seeds_share():
+    made = study(toy("mp", 2, [1, 1.2], weight_decay="0.1"), toy("mp", 2, [1, 1.2], weight_decay="0.2"))
+    made["out"] = made["weight_decay"] + "/" + made["seed"].astype(str)
+    made["log"] = made["seed"].astype(str)
+    assert settings(made) == ["weight_decay"]
+    assert cells(made)["n"].tolist() == [2, 2]
+
+
+def test_of_a_single_seed_every_param_that_differs_is_a_setting():
+    made = study(toy("mp", 2, [1], epochs="5"), toy("mp", 2, [1.2], epochs="10"))
+    assert settings(made) == ["epochs"]
+
+
+def test_given_weights_that_differ_for_each_of_several_seeds_are_a_setting():
+    made = study(toy("mp", 2, [1, 2]), toy("mp", 2, [1, 2])).assign(weights_digest=list("abcd"))
+    assert settings(made) == ["weights_digest"]
+
+
+def test_the_settings_that_split_cells_are_named():
+    made = study(
+        toy("up", 2, [1, 1.2], weight_decay="0.1", epsilon="0.1"),
+        toy("up", 2, [1, 1.2], weight_decay="0.2", epsilon="0.2"),
+    )
+    assert "cells are told apart by weight_decay, epsilon too" in cells(made).attrs["notes"]
+    assert not any("told apart" in note for note in cells(toy("up", 2, [1, 1.2])).attrs["notes"])
+
+
+def test_the_realized_ratio_is_a_mean_and_no_setting():
+    made = study(toy("mp", 2, [1, 1.2]), toy("mp", 4, [1, 1.2])).assign(realized_ratio=[1.5, 2, 4, 4])
+    assert settings(made) == []
+    frame = cells(made)
+    assert frame["realized_ratio"].tolist() == [1.75, 4]
+    assert frame.columns.get_loc("realized_ratio") >= len(CELL_COLUMNS)
+    assert "realized_ratio" not in cells(toy("mp", 2, [1, 1.2]))
+    assert "realized_ratio" not in alphas(made)
+
+
+def test_seeds_that_share_a_dense_network_say_nothing_of_other_seeds():
+    shared = toy("mp", 2, [1, 1.2, 1.4, 1.6]).assign(dense_run_id="one")
+    frame = cells(study(shared, toy("mp", 4, [1, 1.2, 1.4, 1.6]))).set_index("ratio")
+    between = ["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"]
+    assert frame.loc[2.0, between].isna().all()
+    assert not frame.loc[2.0, "alpha_shared_identified"]
+    assert frame.loc[2.0, "alpha_mean"] == pytest.approx(1.3)
+    assert frame.loc[4.0, ["alpha_other_seed", "alpha_shared"]].tolist() == pytest.approx([1, 1.3])
+    (note,) = [note for note in frame.attrs["notes"] if "alpha_other_seed" in note]
+    assert note.startswith("alpha_shared and alpha_other_seed are n/a in 1 of 2 cells")
+
+
+def test_columns_and_hand_worked_numbers_of_a_cell():
+    frame = cells(toy("mp", 2, [1.1, 1.2, 1.3]))
+    assert list(frame.columns[: len(CELL_COLUMNS)]) == CELL_COLUMNS
+    cell = frame.iloc[0]
+    assert (cell["n"], cell["n_at_chance"], cell["mark"], cell["confidence"]) == (3, 0, "?", 0.95)
+    assert cell[["alpha_mean", "alpha_median", "alpha_sd"]].tolist() == pytest.approx([1.2, 1.2, 0.1])
+    # 1.2 -+ 4.302653 x .1 / sqrt(3)
+    assert cell[["ci_low", "ci_high"]].tolist() == pytest.approx([0.951586, 1.448414], abs=1e-6)
+    # All networks have the same balance before: another seed's is as good, and the shared slope is the mean.
+    assert cell[["alpha_other_seed", "alpha_shared"]].tolist() == pytest.approx([1, 1.2])
+    assert cell[["accuracy_before", "accuracy_after"]].tolist() == pytest.approx([0.8, 0.8])
+
+
+def test_intervals_share_five_percent_among_the_ratios_of_a_pruner():
+    made = study(*(toy("mp", ratio, [1.1, 1.2, 1.3]) for ratio in (2, 4, 10, 20, 50)), toy("none", 1, [1, 1.1, 1]))
+    frame = cells(made).set_index(["pruner", "ratio"])
+    assert frame.loc["mp", "confidence"].tolist() == pytest.approx([0.99] * 5)
+    assert frame.loc[("none", 1.0), "confidence"] == 0.95
+    # 9.924843 x .1 / sqrt(3)
+    assert frame.loc[("mp", 50.0), "ci_high"] == pytest.approx(1.2 + 0.573011, abs=1e-6)
+
+
+def test_every_ratio_is_set_against_none_of_the_same_seed():
+    none = toy("none", 1, [1, 1, 1.1])
+    made = study(toy("mp", 2, [1.2, 1.3, 1.5]), toy("mp", 10, [2, 2, 2, 2]), none)
+    frame = cells(made).set_index(["pruner", "ratio"])
+    low = frame.loc[("mp", 2.0)]
+    assert (low["n_none"], low["alpha_minus_none"]) == (3, pytest.approx(0.3))
+    # .3 -+ t x .1 / sqrt(3), of two ratios: t(.9875, 2 dof) = 6.205347
+    assert low["alpha_minus_none_low"] == pytest.approx(0.3 - 6.205347 * 0.1 / 3**0.5, abs=1e-6)
+    assert low["alpha_on_none"] == pytest.approx((1.2 + 1.3 + 1.5 / 1.1) / 3)
+    assert frame.loc[("mp", 10.0), "n_none"] == 3
+    assert frame.loc[("none", 1.0), "n_none"] == 0
+    assert np.isnan(frame.loc[("none", 1.0), "alpha_minus_none"])
+
+
+def test_none_of_another_setting_is_no_control_but_a_pruners_own_params_do_not_count():
+    made = study(
+        toy("up", 2, [1.5, 1.5], epochs="5", epsilon="0.1"),
+        toy("up", 2, [1.7, 1.7], epochs="5", epsilon="0.2"),
+        toy("up", 2, [1.5, 1.5], epochs="9", epsilon="0.1"),
+        toy("none", 1, [1, 1], epochs="5"),
+    )
+    frame = cells(made).set_index(["pruner", "epochs", "epsilon"]).sort_index()
+    assert frame.loc[("up", "5", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
+    assert frame.loc[("up", "5", "0.2"), "alpha_minus_none"] == pytest.approx(0.7)
+    assert frame.loc[("up", "9", "0.1"), "n_none"] == 0
+
+
+def with_images(made):
+    """Recalls of 100 images a class, of which before and after share as many as can be."""
+    more = {}
+    for name in "ab":
+        more[f"support/{name}"] = 100.0
+        more[f"both_right/{name}"] = np.minimum(made[f"recall_before/{name}"], made[f"recall_after/{name}"])
+    return made.assign(**more)
+
+
+def test_alpha_new_needs_images():
+    frame = cells(toy("mp", 2, [1.1, 1.2]))
+    assert np.isnan(frame["alpha_new"][0])
+    assert frame.attrs["notes"][0].startswith("alpha_new is n/a in 1 of 1 cells")
+
+
+def test_alpha_new_and_reliability_of_the_same_network():
+    cell = cells(with_images(toy("mp", 2, [1, 1, 1]))).iloc[0]
+    assert cell["alpha_new"] == pytest.approx(1)
+    # 1 - K(v) / sum b^2 with v = .9 x .1 / 99 and .7 x .3 / 99, K(v) = (1 - 1/2)(sum v) / .64, sum b^2 = 1/32.
+    assert cell["reliability"] == pytest.approx(1 - 0.5 * (0.09 + 0.21) / 99 / 0.64 * 32)
+
+
+def test_supports_that_differ_leave_alpha_new_out():
+    made = with_images(toy("mp", 2, [1.1, 1.2]))
+    made.loc[1, "support/a"] = 50.0
+    assert np.isnan(cells(made)["alpha_new"][0])
+
+
+LABEL = np.repeat([0, 1], 4)
+BEFORE = {"label": LABEL, "predicted": np.array([0, 0, 0, 1, 1, 1, 0, 0])}
+AFTER = {"label": LABEL, "predicted": np.array([0, 0, 0, 0, 1, 1, 0, 0])}
+
+
+def stored(found):
+    """A store that answers as `analysis.pull.predictions` does."""
+
+    def predictions(run_ids):
+        assert len(set(run_ids)) == len(run_ids)
+        return {run_id: found[run_id] for run_id in run_ids if run_id in found}
+
+    return predictions
+
+
+def test_precision_and_f1_from_predictions():
+    made = toy("mp", 2, [1.1, 1.2])
+    found = dict.fromkeys(made["dense_run_id"], BEFORE) | dict.fromkeys(made["run_id"], AFTER)
+    cell = cells(made, stored(found)).iloc[0]
+    # Precision 3/5, 2/3 before: b = -+1/19; 2/3, 1 after: b = -+1/5.
+    assert cell["alpha_precision"] == pytest.approx(19 / 5)
+    # F1 2/3, 4/7 before: b = +-1/13; 4/5, 2/3 after: b = +-1/11.
+    assert cell["alpha_f1"] == pytest.approx(13 / 11)
+    assert cell["alpha_new_resampled"] == "seeds and images"
+
+
+def test_predictions_that_some_run_lacks_or_of_other_images_are_not_used():
+    made = toy("mp", 2, [1.1, 1.2])
+    found = dict.fromkeys(made["dense_run_id"], BEFORE) | {made["run_id"][0]: AFTER}
+    other = {"label": LABEL[::-1], "predicted": AFTER["predicted"]}
+    for more in ({}, {made["run_id"][1]: other}):
+        cell = cells(made, stored(found | more)).iloc[0]
+        assert np.isnan(cell["alpha_precision"])
+        assert cell["alpha_new_resampled"] == "seeds"
+
+
+def test_the_same_network_before_and_after_has_slopes_of_one():
+    made = toy("mp", 2, [1, 1, 1])
+    found = dict.fromkeys([*made["dense_run_id"], *made["run_id"]], BEFORE)
+    cell = cells(made, stored(found)).iloc[0]
+    assert cell[["alpha_mean", "alpha_precision", "alpha_f1"]].tolist() == pytest.approx([1, 1, 1])
+
+
+def test_ratio_summaries_of_classes_that_all_change_alike():
+    summary = ratio_summaries(toy("mp", 2, [1.2, 1.4, 1.9])).iloc[0]
+    assert summary[["pooled_alpha", "alpha_mean", "ratio_mean", "ratio_max"]].tolist() == pytest.approx(
+        [1.5, 1.5, 1.5, 1.9]
+    )
+    assert (summary["pruner"], summary["n"]) == ("mp", 3)
+
+
+def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
+    made = study(
+        toy("mp", 2, [1, 1, 1], epochs="5"),
+        toy("mp", 2, [1, 1], epochs="10"),
+        toy("up", 2, [1, 1], epochs="5", epsilon="0.1"),
+        toy("up", 2, [1, 1, 1], epochs="5", epsilon="0.2"),
+    )
+    kept = main_setting(made, settings(made))
+    assert kept["pruner"].value_counts().to_dict() == {"mp": 3, "up": 3}
+    assert set(kept["epochs"]) == {"5"}
+    assert set(kept["epsilon"].dropna()) == {"0.2"}
+    assert kept.attrs["notes"] == [
+        "in tests and tables: 4 runs left out, another setting has more (epochs, epsilon differ)"
+    ]
+
+
+CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
+ONE_SHOT = {"schedule": "one-shot"}
+DISTILLED = {"distill": "0.5", "temperature": "2.0"}
+PLAIN = {"distill": "0.0"}
+
+
+def by_schedule_and_distillation():
+    """mp and gp in one shot and gradually, with and without distillation, each alpha its own; `none` with both."""
+    made = []
+    for pruner, more in (("mp", 0.0), ("gp", 0.04)):
+        made += [
+            toy(pruner, 20, [1.5 + more, 1.6 + more], **ONE_SHOT, **PLAIN),
+            toy(pruner, 20, [1.3 + more, 1.4 + more, 1.3 + more], **CUBIC, **PLAIN),
+            toy(pruner, 20, [1.4 + more, 1.5 + more, 1.4 + more], **ONE_SHOT, **DISTILLED),
+            toy(pruner, 20, [1.2 + more, 1.3 + more, 1.2 + more], **CUBIC, **DISTILLED),
+        ]
+    none = [
+        toy("none", 1, [1.0, 1.1, 1.0], **ONE_SHOT, **PLAIN),
+        toy("none", 1, [0.8, 0.9, 0.8], **ONE_SHOT, **DISTILLED),
+    ]
+    return study(*made, *none)
+
+
+def test_the_details_of_a_schedule_and_a_distillation_follow_from_it():
+    assert sorted(settings(by_schedule_and_distillation())) == ["distill", "schedule"]
+    shorter = toy("mp", 20, [1, 1.1], **CUBIC | {"ramp": "0.25"}, **PLAIN)
+    assert sorted(settings(study(by_schedule_and_distillation(), shorter))) == ["distill", "ramp", "schedule"]
+
+
+def test_a_schedule_that_goes_with_the_pruner_or_the_seed_is_a_setting_all_the_same():
+    made = study(toy("mp", 2, [1, 1.1], **ONE_SHOT), toy("up", 2, [1, 1.1], **CUBIC))
+    assert settings(made) == ["schedule"]
+    made = study(toy("mp", 2, [1, 1.1]).assign(schedule=["one-shot", "cubic"]), toy("mp", 4, [1, 1.1], **ONE_SHOT))
+    assert settings(made) == ["schedule"]
+
+
+def test_the_control_has_any_schedule_and_the_same_distillation():
+    frame = cells(by_schedule_and_distillation()).set_index(["pruner", "schedule", "distill"])
+    for schedule, plain, distilled in (("one-shot", 0.5, 0.6), ("cubic", 0.3, 0.4)):
+        for distill, difference in (("0.0", plain), ("0.5", distilled)):
+            cell = frame.loc[("mp", schedule, distill)]
+            assert cell["n_none"] == cell["n"]
+            assert cell["alpha_minus_none"] == pytest.approx(difference)
+
+
+def test_without_the_control_of_its_distillation_a_cell_has_none():
+    made = by_schedule_and_distillation()
+    made = made[(made["pruner"] != "none") | (made["distill"] == "0.0")]
+    frame = cells(made).set_index(["pruner", "schedule", "distill"])
+    assert frame.loc[("mp", "cubic", "0.0"), "n_none"] == 3
+    assert frame.loc[("mp", "cubic", "0.5"), "n_none"] == 0
+    alone = cells(study(toy("mp", 20, [1, 1.1], **ONE_SHOT, **DISTILLED), toy("none", 1, [1, 1], **ONE_SHOT, **PLAIN)))
+    assert alone.set_index("pruner").loc["mp", "n_none"] == 0
+
+
+def test_a_pruner_that_was_never_distilled_does_not_lift_the_temperature():
+    made = study(
+        toy("mp", 20, [1.5, 1.5], **ONE_SHOT, distill="0.5", temperature="2.0"),
+        toy("mp", 20, [1.7, 1.7], **ONE_SHOT, distill="0.5", temperature="4.0"),
+        toy("none", 1, [1, 1], **ONE_SHOT, distill="0.5", temperature="4.0"),
+        toy("rp", 20, [1, 1], **ONE_SHOT, **PLAIN),
+    )
+    frame = cells(made).set_index(["pruner", "temperature"])
+    assert frame.loc[("mp", "4.0"), "alpha_minus_none"] == pytest.approx(0.7)
+    assert frame.loc[("mp", "2.0"), "n_none"] == 0
+
+
+def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs():
+    made = by_schedule_and_distillation()
+    kept = main_setting(made, settings(made))
+    assert kept.groupby("pruner").size().to_dict() == {"mp": 2, "gp": 2, "none": 3}
+    assert set(kept["schedule"] + " " + kept["distill"]) == {"one-shot 0.0"}
+    assert kept.attrs["notes"] == [
+        "in tests and tables: 21 runs left out, the papers' setting is shown (schedule, distill differ)"
+    ]
+    without = made[(made["pruner"] == "none") | (made["schedule"] == "cubic") | (made["pruner"] == "gp")]
+    kept = main_setting(without, settings(without)).groupby("pruner")["schedule"].unique()
+    assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}
+
+
+TUNED = {"fine_tune_epochs": "3", "fine_tune_learning_rate": "0.01", "fine_tune_phases": "3x0.01"}
+AS_PRUNED = {"fine_tune_epochs": "0"}
+
+
+def test_what_was_not_fine_tuned_is_not_compared_with_what_was():
+    made = study(
+        toy("mp", 2, [1.5, 1.5], **TUNED), toy("rp", 2, [-1, -1], **AS_PRUNED), toy("none", 1, [1, 1], **TUNED)
+    )
+    assert settings(made) == ["fine_tune_epochs"]
+    frame = cells(made).set_index("pruner")
+    assert frame.loc["mp", "alpha_minus_none"] == pytest.approx(0.5)
+    assert frame.loc["rp", "n_none"] == 0
+    pairs = methods.compare(made)[["method", "baseline"]].drop_duplicates()
+    assert pairs.to_numpy().tolist() == [["mp (fine_tune_epochs 3)", "none (fine_tune_epochs 3)"]]
+
+
+def test_epochs_of_fine_tuning_that_go_with_the_model_split_no_cell():
+    other = runs("toy", "resnet20", "mp", 2, [1, 1.2], **TUNED | {"fine_tune_epochs": "25"})
+    assert settings(study(toy("mp", 2, [1, 1.2], **TUNED), toy("none", 1, [1, 1], **TUNED), other)) == []
+
+
+def test_a_pruner_without_fine_tuning_does_not_lift_the_learning_rate():
+    faster = TUNED | {"fine_tune_learning_rate": "0.1", "fine_tune_phases": "3x0.1"}
+    made = study(
+        toy("mp", 2, [1.5, 1.5], **TUNED),
+        toy("mp", 2, [1.5, 1.5], **faster),
+        toy("none", 1, [1, 1], **faster),
+        toy("rp", 2, [-1, -1], **AS_PRUNED),
+    )
+    frame = cells(made).set_index(["pruner", "fine_tune_learning_rate"])
+    assert frame.loc[("mp", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
+    assert frame.loc[("mp", "0.01"), "n_none"] == 0
+
+
+def test_the_main_setting_is_fine_tuned_even_with_fewer_runs():
+    made = study(toy("mp", 2, [1.5, 1.5, 1.5], **AS_PRUNED), toy("mp", 2, [1, 1.2], **TUNED))
+    kept = main_setting(made, settings(made))
+    assert set(kept["fine_tune_epochs"]) == {"3"}
+    assert kept.attrs["notes"][0].startswith("in tests and tables: 3 runs left out, the papers' setting is shown")
+
+
+def test_a_method_says_what_is_not_as_in_the_papers():
+    def said(*names, **params):
+        return method({"pruner": "mp", **params}, names)
+
+    assert said("distill", "schedule", **ONE_SHOT, **PLAIN) == "mp"
+    assert said("distill", "schedule", **CUBIC, **PLAIN) == "mp cubic"
+    assert said("distill", "schedule", **ONE_SHOT, **DISTILLED) == "mp distill 0.5"
+    assert said("distill", "ramp", "schedule", **CUBIC, **DISTILLED) == "mp cubic distill 0.5 (ramp 0.5)"
+    assert said("schedule", "epochs", "ramp", schedule=np.nan, epochs="5", ramp=None) == "mp (epochs 5)"

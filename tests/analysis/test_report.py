@@ -1,0 +1,308 @@
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+
+from analysis import cells, report, verdict
+from analysis.__main__ import cli
+from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
+from analysis.recall_distortion.comparisons import TEST_COLUMNS
+from tests import made_up_runs, made_up_tuning
+
+SPREAD = np.linspace(-0.1, 0.1, 8)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Eight networks: mp intensifies at 10 (alpha 1.5) and de-intensifies at 2 (alpha .5), up does neither."""
+    cells = [("mp", 2, 0.5), ("mp", 10, 1.5), ("up", 2, 1.0), ("up", 10, 1.0), ("none", 1, 1.0)]
+    runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alpha + SPREAD) for pruner, t, alpha in cells]
+    study = made_up_runs.study(*runs)
+    study.loc[study["pruner"] == "up", "accuracy_after"] = 0.75
+    study.attrs["left_out"] = ["3 pruned runs left out, failed: x, y, z"]
+    return report.of_runs(study)
+
+
+@pytest.fixture(scope="module")
+def written(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    return folder, report.write(made, folder)
+
+
+def test_the_verdict_says_the_cost_and_the_distortion(made):
+    assert "at ratio 10 the pruner that keeps most accuracy, mp, costs 0.0 points" in made.verdict
+    assert "mean of 8 networks" in made.verdict
+    # Class b falls from .7 to .8 - .1 * 1.5 = .65 on average.
+    assert "the class b loses 5.0 points" in made.verdict
+    assert "mp: intensified at 10; de-intensified at 2" in made.verdict
+    assert re.search(r"up: [^|]*at 2, 10", made.verdict)
+
+
+def test_the_tables_have_the_names_and_columns_that_others_rely_on(made):
+    assert {f"table_{number:02}.csv" for number in range(1, 12)} <= made.csv.keys()
+    assert list(made.csv["alpha.csv"].columns) == ALPHA_COLUMNS
+    assert list(made.csv["cells.csv"].columns)[: len(CELL_COLUMNS)] == CELL_COLUMNS
+    assert list(made.csv["tests.csv"].columns) == TEST_COLUMNS
+    cells = made.csv["cells.csv"].set_index(["pruner", "ratio"])
+    assert cells.loc[("mp", 10.0), "alpha_mean"] == pytest.approx(1.5)
+    assert cells.loc[("mp", 10.0), "mark"] == ">"
+    assert cells.loc[("mp", 2.0), "mark"] == "<"
+
+
+def test_it_reads_top_down(made):
+    titles = [section.title for section in made.sections]
+    assert titles[:3] == ["Accuracy against distortion", "What each class lost", "Methods compared"]
+    assert titles[-1] == "What was left out, and what to know"
+    assert "3 pruned runs left out, failed" in made.sections[-1].blocks[0]
+
+
+def test_files(written):
+    folder, files = written
+    names = {str(path) for path in files}
+    assert {"report.html", "report.md", "alpha.csv", "cells.csv", "tests.csv", "comparison.csv"} <= names
+    assert {"figures/figure_13.svg", "figures/figure_13.png", "figures/figure_01.svg"} <= names
+    assert names == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert pd.read_csv(folder / "alpha.csv")["alpha"].notna().all()
+
+
+def test_the_page_needs_no_network(written):
+    page = (written[0] / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert any(source.startswith("data:image/svg+xml") for source in sources)
+
+
+def test_the_same_study_gives_the_same_files(made, written, tmp_path):
+    again = report.write(made, tmp_path)
+    assert again == written[1]
+    assert all((tmp_path / path).read_bytes() == (written[0] / path).read_bytes() for path in again)
+
+
+def test_files_of_others_in_the_folder_stay(made, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    report.write(made, tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
+    runs = made_up_runs.study(
+        *(made_up_runs.runs("<b>set|$x$</b>", "lenet5", "mp", t, 1 + SPREAD, classes="$|") for t in (2, 4))
+    )
+    report.write(report.of_runs(runs), tmp_path)
+    assert "<b>" not in (tmp_path / "report.html").read_text()
+
+
+def reported(*cells, folder, **params):
+    """Write the report of cells of one model, (pruner, ratio, alphas); its page as text."""
+    runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alphas, **params) for pruner, t, alphas in cells]
+    made = report.of_runs(made_up_runs.study(*runs))
+    report.write(made, folder)
+    return made, (folder / "report.md").read_text()
+
+
+def test_the_best_pruner_may_lack_what_another_varies():
+    runs = made_up_runs.study(
+        made_up_runs.runs("mnist", "lenet5", "mp", 10, 1 + SPREAD).assign(accuracy_after=0.81),
+        *(made_up_runs.runs("mnist", "lenet5", "up", 10, 1 + SPREAD, epsilon=epsilon) for epsilon in ("0.0005", "0.1")),
+    )
+    said = verdict.verdict(cells.cells(runs), runs, cells.settings(runs))
+    assert "at ratio 10 the pruner that keeps most accuracy, mp, gains 1.0 points" in said
+
+
+def test_one_network_has_no_interval_and_no_test(tmp_path):
+    made, page = reported(("mp", 2, [1.2]), ("mp", 4, [1.3]), folder=tmp_path)
+    cells = pd.read_csv(tmp_path / "cells.csv", keep_default_na=False)
+    assert cells["ci_low"].tolist() == ["n/a", "n/a"]
+    assert "(one network)" in made.verdict
+    assert "mp: too few networks for an interval at 2, 4" in made.verdict
+    assert "nan" not in page.lower()
+
+
+def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "up", t, 1 + SPREAD) for t in (2, 4)))
+    made = report.of_runs(runs, tunings=[made_up_tuning.tuning()])
+    files = {str(path) for path in report.write(made, tmp_path)}
+    assert {"figures/tuning_1_epsilon.png", "figures/tuning_1_history.svg"} <= files
+    page = (tmp_path / "report.md").read_text()
+    section = page.split("## Tuning: epsilon of undecayed pruning, made up")[1]
+    assert "The winner is epsilon 0.1, ratio 10" in section
+    assert "| winner | 0.1 | 0.8550 |" in section
+    assert "![tuning_1_epsilon](figures/tuning_1_epsilon.png)" in section
+
+
+def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
+    one_shot, cubic = {"schedule": "one-shot"}, {"schedule": "cubic", "ramp": "0.5"}
+    runs = [
+        made_up_runs.runs("mnist", "lenet5", "mp", t, alpha + SPREAD * t / 20, **params)
+        for t in (10, 20)
+        for alpha, params in ((1.5, one_shot), (1.2, cubic))
+    ]
+    report_of_both = report.of_runs(made_up_runs.study(*runs))
+    files = {str(path) for path in report.write(report_of_both, tmp_path)}
+    assert {"methods.csv", "figures/methods_1_schedule.svg"} <= files
+    section = (tmp_path / "report.md").read_text().split("## Methods compared")[1]
+    assert "| mnist | lenet5 | 20 | mp cubic | mp | yes | 8 |" in section
+    assert "![methods_1_schedule](figures/methods_1_schedule.png)" in section
+    # The paper's tables are of one shot alone: alpha 1.5.
+    tests = report_of_both.csv["tests.csv"]
+    assert set(tests["n"]) == {8}
+    assert set(made.csv["methods.csv"]["comparison"]) == {"pruner", "control"}
+    apart = made_up_runs.study(*(run.assign(epochs=str(place)) for place, run in enumerate(runs)))
+    assert "methods.csv" not in report.of_runs(apart).csv
+
+
+def test_an_experiment_of_the_control_alone_says_so(tmp_path):
+    made, _ = reported(("none", 1, 1 + SPREAD), folder=tmp_path)
+    assert made.verdict.startswith("No network of this experiment was pruned")
+
+
+def test_the_control_of_one_data_set_does_not_hide_what_was_pruned_on_another(tmp_path):
+    many = made_up_runs.runs("mnist", "lenet5", "none", 1, np.linspace(0.9, 1.1, 20))
+    pruned = made_up_runs.runs("cifar10", "resnet56", "mp", 2, 1.5 + SPREAD)
+    assert "On cifar10 with resnet56" in report.of_runs(made_up_runs.study(many, pruned)).verdict
+
+
+def test_where_every_class_has_the_accuracy_as_its_recall_alpha_is_undefined(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1 + SPREAD) for t in (2, 4)))
+    runs[["recall_before/a", "recall_before/b"]] = 0.8
+    made = report.of_runs(runs)
+    report.write(made, tmp_path)
+    assert "mp: alpha undefined at 2, 4" in made.verdict
+
+
+def test_networks_at_chance_are_named_and_not_judged(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
+    runs.loc[runs["ratio"] == 4, "accuracy_after"] = 0.5
+    made = report.of_runs(runs)
+    assert "at ratio 2 the pruner" in made.verdict
+    assert "networks at chance, alpha meaningless, at 4; intensified at 2" in made.verdict
+
+
+def test_classes_of_each_data_set_are_shown_at_the_largest_ratio_at_which_its_networks_do_not_guess(tmp_path):
+    runs = made_up_runs.study(
+        *(
+            made_up_runs.runs(dataset, "lenet5", "mp", t, 1.5 + SPREAD)
+            for dataset in ("fashion-mnist", "mnist")
+            for t in (2, 4)
+        )
+    )
+    runs.loc[runs["dataset"].eq("fashion-mnist") & runs["ratio"].eq(4), "accuracy_after"] = 0.5
+    made = report.of_runs(runs)
+    report.write(made, tmp_path)
+    names = ["recall_change", "recall_change_2"]
+    titles = [made.figures[name].get_suptitle().replace("\n", " ") for name in names]
+    assert [title.partition(" at ")[2] for title in titles] == [
+        "ratio 4: mnist, lenet5",
+        "ratio 2: fashion-mnist, lenet5",
+    ]
+    section = (tmp_path / "report.md").read_text().split("## What each class lost")[1].split("\n## ")[0]
+    assert re.findall(r"figures/(.*)\.png", section) == names
+
+
+def test_the_verdict_is_about_one_setting(tmp_path):
+    """A second setting, with fewer runs, in which class b loses 65 points."""
+    one = made_up_runs.runs("mnist", "lenet5", "mp", 2, 1 + SPREAD, learning_rate="0.1")
+    two = made_up_runs.runs("mnist", "lenet5", "mp", 2, 7.5 + SPREAD[:3], learning_rate="0.2")
+    made = report.of_runs(made_up_runs.study(one, two))
+    assert "mean of 8 networks" in made.verdict
+    assert "the class a loses 0.0 points" in made.verdict or "the class b loses 0.0 points" in made.verdict
+    assert len(made.csv["cells.csv"]) == 2
+
+
+def test_the_released_protocol_is_marked_before_any_number(tmp_path):
+    _, page = reported(("up-signed", 2, 1 + SPREAD), ("mp", 2, 1 + SPREAD), folder=tmp_path, protocol="released")
+    before = page[: page.index("## Accuracy against distortion")]
+    assert "chosen by the test loss" in before
+    assert "`up-signed` prunes fewer weights than asked" in before
+
+
+def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha(tmp_path):
+    runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
+    runs = runs.assign(**{"support/a": 900.0, "support/b": 100.0})
+    report.write(report.of_runs(runs), tmp_path)
+    assert "weighted alpha" in (tmp_path / "report.md").read_text().split("Every cell")[1]
+    balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
+    report.write(report.of_runs(balanced), tmp_path)
+    assert "| weighted alpha |" not in (tmp_path / "report.md").read_text()
+
+
+class TestCommand:
+    def test_reports_what_prune_made_and_logs_it(self, run_command, tiny_npz, store_uri, tmp_path):
+        for pruner in ("mp", "none"):
+            for seed in (0, 1):
+                options = (
+                    "--pruner",
+                    pruner,
+                    "--seed",
+                    seed,
+                    "--epochs",
+                    2,
+                    "--fine-tune-epochs",
+                    1,
+                    "--batch-size",
+                    32,
+                )
+                assert run_command("prune", "--dataset", tiny_npz, *options).exit_code == 0
+        result = CliRunner().invoke(cli, ["report", "--output", str(tmp_path / "out")])
+        assert result.exit_code == 0, result.output
+        assert "On tiny with lenet5, at ratio 10" in result.output
+        client = MlflowClient()
+        (run,) = client.search_runs(
+            [client.search_runs(self.experiment(client))[0].info.experiment_id], "tags.kind = 'report'"
+        )
+        assert run.info.status == "FINISHED"
+        assert "report.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
+        cells = pd.read_csv(tmp_path / "out" / "cells.csv")
+        assert cells["n"].tolist() == [2, 2]
+        assert CliRunner().invoke(cli, ["report", "--no-log"]).exit_code == 0
+        assert Path("report/report.html").is_file()
+
+    def experiment(self, client):
+        return [
+            experiment.experiment_id
+            for experiment in client.search_experiments()
+            if experiment.name.startswith("test_reports")
+        ]
+
+    def test_an_empty_experiment_names_the_others(self, store_uri):
+        MlflowClient().search_experiments()
+        result = CliRunner().invoke(cli, ["report", "--experiment", "nothing"])
+        assert result.exit_code == 1
+        assert "no experiment named 'nothing'" in result.output
+        assert "'Default'" in result.output
+
+    @pytest.mark.parametrize("confidence", ["0", "1", "nan", "x"])
+    def test_a_confidence_that_is_none(self, store_uri, confidence):
+        assert CliRunner().invoke(cli, ["report", "--confidence", confidence]).exit_code == 2
+
+
+@pytest.mark.chromium
+def test_the_page_opens_in_a_browser(written, tmp_path):
+    """Every picture is drawn, nothing is wider than the window, and no script or request fails."""
+    probe = (
+        "<script>addEventListener('load',()=>{const i=[...document.images];document.title="
+        "[i.length,i.filter(x=>x.naturalWidth>0).length,document.body.scrollWidth<=innerWidth].join()})</script></body>"
+    )
+    page = (written[0] / "report.html").read_text().replace("</body>", probe)
+    (tmp_path / "page.html").write_text(page)
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert browser, "this test needs Debian's package chromium"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1200,900"]
+    command = [
+        browser,
+        *flags,
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+        (tmp_path / "page.html").as_uri(),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    images, drawn, fits = re.search(r"<title>(\d+),(\d+),(\w+)</title>", result.stdout).groups()
+    assert int(images) >= 5
+    assert images == drawn
+    assert fits == "true"

@@ -1,0 +1,149 @@
+import sys
+import textwrap
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from analysis.runs.errors import StudyError
+from pruning_study import models
+from pruning_study.models.resnet import Block
+
+
+def parameters(name, **arguments):
+    return sum(parameter.numel() for parameter in models.build(name, **arguments).parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("resnet20", 269_722),
+        ("resnet32", 464_154),
+        ("resnet44", 658_586),
+        ("resnet56", 853_018),
+        ("resnet110", 1_727_962),
+    ],
+)
+def test_parameters_of_the_cifar_resnets(name, count):
+    assert parameters(name, num_classes=10, in_channels=3, image_size=(32, 32)) == count
+
+
+def test_parameters_of_lenet5():
+    assert parameters("lenet5", num_classes=10, in_channels=1, image_size=(28, 28)) == 60_074
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20"])
+@pytest.mark.parametrize("size", [(10, 10), (17, 28), (64, 64)])
+def test_any_input_size_channels_and_classes(name, size):
+    model = models.build(name, num_classes=7, in_channels=2, image_size=size)
+    assert model(torch.zeros(3, 2, *size)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (17, 22)])
+def test_lenet5_is_convolution_relu_pool_twice_then_three_linear_layers(size):
+    model = models.build("lenet5", num_classes=10, in_channels=2, image_size=size).double()
+    images = torch.randn(5, 2, *size, dtype=torch.float64)
+    x = F.max_pool2d(F.relu(F.conv2d(images, model.conv1.weight, model.conv1.bias)), 2)
+    x = F.max_pool2d(F.relu(F.conv2d(x, model.conv2.weight, model.conv2.bias)), 2).flatten(1)
+    expected = model.fc3(F.relu(model.fc2(F.relu(model.fc1(x)))))
+    torch.testing.assert_close(model(images), expected, rtol=1e-12, atol=1e-12)
+    wanted = torch.autograd.grad(expected.square().sum(), list(model.parameters()))
+    given = torch.autograd.grad(model(images).square().sum(), list(model.parameters()))
+    torch.testing.assert_close(given, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_option_a_shortcut_subsamples_and_pads_with_zero_channels():
+    x = torch.arange(2 * 4 * 4.0).reshape(1, 2, 4, 4)
+    y = Block(2, 4, stride=2).shortcut(x)
+    assert y.shape == (1, 4, 2, 2)
+    assert y[0, 0].tolist() == y[0, 3].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert y[0, 1].tolist() == [[0.0, 2.0], [8.0, 10.0]]
+
+
+def test_unknown_name_says_what_was_meant():
+    with pytest.raises(StudyError, match="did you mean lenet5"):
+        models.factory("lenet")
+
+
+def test_too_small_an_image_is_one_line():
+    with pytest.raises(StudyError, match="at least 10x10"):
+        models.build("lenet5", num_classes=10, in_channels=1, image_size=(8, 8))
+
+
+class FlattensByView(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(64, 2)
+
+    def forward(self, images):
+        x = self.conv(images)
+        return self.fc(x.view(x.size(0), -1))
+
+
+def test_channels_last_unless_the_model_cannot_take_it():
+    resnet = models.build("resnet20", num_classes=2, in_channels=3, image_size=(6, 6))
+    assert models.memory_format(resnet, (3, 6, 6)) == torch.channels_last
+    assert models.memory_format(FlattensByView(), (3, 6, 6)) == torch.contiguous_format
+
+
+def test_recipe_of_a_model():
+    assert models.recipe("resnet56") == "resnet-cifar"
+    assert models.recipe("lenet5") == models.recipe("resnetty:net") == "lenet5"
+
+
+@pytest.fixture
+def own_models(tmp_path, monkeypatch):
+    source = """
+        import functools
+        import torch.nn as nn
+        def net(num_classes, in_channels):
+            pool = nn.AdaptiveAvgPool2d(1)
+            return nn.Sequential(nn.Conv2d(in_channels, 3, 3), pool, nn.Flatten(), nn.Linear(3, num_classes))
+        def wrong(num_classes, in_channels):
+            return net(num_classes + 1, in_channels)
+        def broken(num_classes, in_channels):
+            raise ValueError("no such thing")
+        number = 3
+        part = functools.partial(net, num_classes=5)
+    """
+    (tmp_path / "own_models.py").write_text(textwrap.dedent(source))
+    monkeypatch.delitem(sys.modules, "own_models", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("own_models")
+class TestOwnModel:
+    sizes = {"num_classes": 5, "in_channels": 2, "image_size": (9, 9)}  # noqa: RUF012
+
+    def test_is_made(self):
+        assert models.build("own_models:net", **self.sizes)(torch.zeros(1, 2, 9, 9)).shape == (1, 5)
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("own_models:nothing", "cannot be imported"),
+            ("no_such_module:net", "cannot be imported .*ModuleNotFoundError"),
+            ("own_models:number", "not callable"),
+            ("own_models:wrong", r"logits of shape \[N, 5\]"),
+            ("own_models:broken", "no such thing"),
+            (":net", "cannot be imported"),
+            ("builtins:dict", "fails on images"),
+        ],
+    )
+    def test_that_cannot_be_used_is_one_line(self, name, message):
+        with pytest.raises(StudyError, match=message) as error:
+            models.build(name, **self.sizes)
+        assert error.value.option == "--model"
+        assert "\n" not in str(error.value)
+
+    def test_may_be_a_partial(self):
+        assert models.build("own_models:part", **self.sizes)(torch.zeros(1, 2, 9, 9)).shape == (1, 5)
+        assert models.source_digest("own_models:part") == models.source_digest("own_models:net")
+
+    def test_its_source_is_part_of_its_identity(self, tmp_path):
+        before = models.source_digest("own_models:net")
+        with (tmp_path / "own_models.py").open("a") as file:
+            file.write("# changed\n")
+        assert models.source_digest("own_models:net") != before
+        assert models.source_digest("lenet5") is None

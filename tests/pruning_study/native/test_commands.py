@@ -1,0 +1,55 @@
+"""The commands from end to end with both engines."""
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from pruning_study.training import engines
+from tests.stored_runs import artifact, runs
+
+pytestmark = pytest.mark.compiler
+
+QUICK = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32, "--pruner", "up", "--ratio", 4)
+
+
+@pytest.fixture
+def prune(run_command, tiny_npz, store_uri):
+    def run(*arguments):
+        result = run_command("prune", "--dataset", tiny_npz, *QUICK, *arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    return run
+
+
+def test_runs_of_one_engine_are_found_by_the_other(prune):
+    assert "found" not in prune("--engine", "torch")
+    assert prune("--engine", "native").count("(found, not run again") == 2
+    assert prune().count("(found, not run again") == 2
+    assert [run.data.tags["engine"] for run in (*runs("dense"), *runs("pruned"))] == ["torch", "torch"]
+    assert "engine" not in runs("dense")[0].data.params
+
+
+def test_both_engines_give_the_same_runs(prune):
+    for engine in ("torch", "native"):
+        prune("--engine", engine, "--force")
+    for kind in ("dense", "pruned"):
+        by_engine = {run.data.tags["engine"]: run for run in runs(kind)}
+        torch, native = by_engine["torch"], by_engine["native"]
+        assert torch.data.params == native.data.params
+        assert np.isclose(torch.data.metrics["val_loss"], native.data.metrics["val_loss"], rtol=1e-3)
+        weights, wanted = (load_file(artifact(run, "checkpoint.safetensors")) for run in (native, torch))
+        assert weights.keys() == wanted.keys()
+        if kind == "dense":
+            assert torch.data.tags["config_hash"] == native.data.tags["config_hash"]
+            for name, weight in wanted.items():
+                assert (weights[name] - weight).norm() <= 1e-3 * weight.norm()
+    masks = load_file(artifact(native, "mask.safetensors"))
+    assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
+
+
+def test_augmentation_is_torchs_and_said_once(prune, caplog):
+    engines._say_once.cache_clear()
+    prune("--engine", "native", "--recipe", "resnet-cifar")
+    assert {run.data.tags["engine"] for run in (*runs("dense"), *runs("pruned"))} == {"torch"}
+    assert caplog.messages.count("engine torch, and not native: it does not augment images") == 1

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn, tensor
+
+from analysis.runs.errors import StudyError
+from pruning_study import models
+from pruning_study.pruning.masks import Budget, exact_k, prunable, signed_quantile
+
+
+def lenet5():
+    return models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+
+
+class TestExactK:
+    def test_keeps_the_largest_over_all_layers_together(self):
+        masks = exact_k([tensor([1.0, 5.0]), tensor([[4.0], [2.0]])], k=2)
+        assert [mask.tolist() for mask in masks] == [[False, True], [[True], [False]]]
+
+    def test_ties_go_to_the_lower_index(self):
+        assert exact_k([tensor([1.0, 1.0, 1.0])], k=2)[0].tolist() == [True, True, False]
+
+    def test_ties_across_layers_and_beside_larger_scores(self):
+        masks = exact_k([tensor([0.0, 3.0]), tensor([3.0, 7.0, 3.0])], k=3)
+        assert [mask.tolist() for mask in masks] == [[False, True], [True, True, False]]
+
+    def test_all_and_none(self):
+        assert exact_k([tensor([1.0, 2.0])], k=2)[0].tolist() == [True, True]
+        assert exact_k([tensor([1.0, 2.0])], k=0)[0].tolist() == [False, False]
+
+    @pytest.mark.parametrize("k", [1, 37, 999])
+    def test_agrees_with_a_stable_sort(self, k):
+        scores = torch.randint(0, 50, (1000,), generator=torch.Generator().manual_seed(k)).float()
+        expected = np.zeros(1000, dtype=bool)
+        expected[np.argsort(-scores.numpy(), kind="stable")[:k]] = True
+        assert exact_k([scores], k)[0].tolist() == expected.tolist()
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+    def test_scores_that_are_not_finite_are_an_error(self, bad):
+        with pytest.raises(StudyError, match="1 of 3 pruning scores are NaN or infinite"):
+            exact_k([tensor([1.0, bad, 2.0])], k=1)
+
+
+class TestSignedQuantile:
+    def test_prunes_below_the_quantile_of_the_signed_scores(self):
+        # Sorted -4, -1, 1, 2, 3: the quantile at 1 - 2/5 = .6 is 1.4; |s| < 1.4 holds for -1 and 1 alone.
+        mask = signed_quantile([tensor([-4.0, -1.0, 1.0, 2.0, 3.0])], k=2)[0]
+        assert mask.tolist() == [True, False, False, True, True]
+
+    def test_prunes_nothing_where_tau_is_not_above_0(self):
+        assert signed_quantile([tensor([-4.0, -3.0, -2.0, 5.0])], k=2)[0].all()
+
+    def test_is_exact_where_all_scores_are_positive(self):
+        scores = torch.arange(1.0, 101.0)
+        assert signed_quantile([scores], k=10)[0].tolist() == exact_k([scores], k=10)[0].tolist()
+
+
+class TestPrunable:
+    def test_weights_of_convolutions_and_linear_layers_but_the_last(self):
+        assert prunable(lenet5()) == ["conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight"]
+
+    def test_the_output_layer_where_asked(self):
+        assert prunable(lenet5(), output_layer=True)[-1] == "fc3.weight"
+
+    def test_never_batchnorm(self):
+        model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+        assert prunable(model) == ["0.weight"]
+
+    def test_a_shared_weight_once_and_never_that_of_the_output_layer(self):
+        model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+        model[1].weight = model[0].weight
+        model[2].weight = model[3].weight
+        assert prunable(model) == ["0.weight"]
+        assert Budget.of(model, prunable(model)).total == 2 * 16 + 4 * 4
+
+    def test_no_weight_that_a_parametrisation_computes(self):
+        model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4), nn.Linear(4, 2))
+        assert prunable(model) == ["1.weight"]
+
+    def test_a_single_layer_has_nothing_to_prune(self):
+        with pytest.raises(StudyError, match="nothing to prune"):
+            prunable(nn.Sequential(nn.Linear(4, 2)))
+
+
+class TestBudget:
+    # LeNet5: 60,074 parameters, 54 + 864 + 48,000 + 10,080 = 58,998 prunable weights, 6 + 16 + 120 + 84 = 226
+    # biases beside them, and 850 in the output layer.
+    def budget(self):
+        model = lenet5()
+        return Budget.of(model, prunable(model))
+
+    def test_counts(self):
+        assert self.budget() == Budget(total=60_074, prunable=58_998, prunable_biases=226)
+
+    @pytest.mark.parametrize(("ratio", "kept"), [(1, 58_998), (2, 28_961), (10, 4_931), (50, 125)])
+    def test_kept(self, ratio, kept):
+        assert self.budget().kept(ratio) == kept
+
+    @pytest.mark.parametrize(("ratio", "kept"), [(1, 58_998), (50, 350)])
+    def test_kept_of_the_released_code(self, ratio, kept):
+        assert self.budget().kept(ratio, released=True) == kept
+
+    def test_a_ratio_that_cannot_be_attained_names_the_largest(self):
+        with pytest.raises(StudyError, match=r"100 .* largest attainable ratio is 55\.77") as error:
+            self.budget().kept(100)
+        assert error.value.option == "--ratio"
+        assert self.budget().kept(55.77) == 1
+
+    def test_released_largest_ratio_can_be_attained(self):
+        budget = self.budget()
+        largest = budget.largest_ratio(released=True)
+        assert budget.kept(largest, released=True) == 1
+        with pytest.raises(StudyError, match=f"{largest}"):
+            budget.kept(largest + 1, released=True)
+
+    def test_the_two_protocols_agree_for_resnets(self):
+        model = models.build("resnet20", num_classes=10, in_channels=3, image_size=(32, 32))
+        budget = Budget.of(model, prunable(model))
+        assert budget.prunable_biases == 0
+        for ratio in (2, 4, 10, 20, 50):
+            assert budget.kept(ratio) == pytest.approx(budget.kept(ratio, released=True), abs=1)

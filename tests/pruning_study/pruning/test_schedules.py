@@ -1,0 +1,293 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pruning_study.config import PruneConfig
+from pruning_study.data.examples import Examples
+from pruning_study.pruning.masks import exact_k
+from pruning_study.pruning.schedules import Ramp, cubic
+from pruning_study.steps import pruned as steps
+from pruning_study.steps import selection
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.training.engines import TORCH
+from pruning_study.training.evaluation import predict
+from pruning_study.training.loop import fit
+from pruning_study.training.recipes import Phase, Schedule
+
+BLACK = torch.zeros(1)
+
+
+def examples(count, seed):
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 1, 6, 6, generator=random)
+    return Examples(images, (images.mean((1, 2, 3)) > 0).long())
+
+
+TRAIN, VALIDATION = examples(64, 0), examples(32, 1)
+
+
+class TestCubic:
+    def test_of_a_ramp_of_four_epochs_by_hand(self):
+        """1 - (1 - e/4)^3 is 0, 37/64, 7/8, 63/64, 1."""
+        assert cubic(1000, 360, ramp=4, steps=1) == (1000, 630, 440, 370, 360)
+
+    def test_of_two_steps_an_epoch(self):
+        """1 - (1 - e/1)^3 at e = 0, 1/2, 1."""
+        assert cubic(800, 0, ramp=1, steps=2) == (800, 100, 0)
+
+    def test_a_ramp_that_ends_between_two_steps_is_final_at_the_next(self):
+        """e / 1.5 is 0, 2/3, then 1: 1000 - 1000 (1 - 1/27)."""
+        assert cubic(1000, 0, ramp=1.5, steps=1) == (1000, 37, 0)
+
+    def test_no_ramp_is_one_shot(self):
+        assert cubic(1000, 100, ramp=0, steps=4) == (100,)
+
+    def test_a_share_of_the_epochs_does_not_end_late_for_its_last_digit(self):
+        """0.1 * 3 is 0.30000000000000004."""
+        assert len(cubic(10, 1, ramp=0.1 * 3, steps=10)) == 4
+
+
+def network(weights=(4.0, -3.0, 2.0, 1.0)):
+    model = nn.Linear(4, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([weights]))
+    return model
+
+
+def largest(model, theta, kept, among):
+    masks = exact_k([tensor.abs() for tensor in theta.values()], kept, [*among.values()] if among else None)
+    return dict(zip(theta, masks, strict=True))
+
+
+def at_random(model, theta, kept, among):
+    """Other weights at each step, whatever their values."""
+    random = torch.Generator().manual_seed(kept)
+    scores = [torch.rand(tensor.shape, generator=random) for tensor in theta.values()]
+    masks = exact_k(scores, kept, [*among.values()] if among else None)
+    return dict(zip(theta, masks, strict=True))
+
+
+def bits(*values):
+    return {"weight": torch.tensor([values], dtype=torch.bool)}
+
+
+class TestRamp:
+    def ramp(self, *, regrow):
+        return Ramp(steps=1, kept=(4, 3, 2), choose=largest, regrow=regrow)
+
+    def test_without_regrowth_a_pruned_weight_is_not_chosen_again(self):
+        model, withheld = network(), {"weight": torch.zeros(1, 4)}
+        ramp = self.ramp(regrow=False)
+        masks = ramp.follow(model, bits(1, 1, 1, 1), withheld, 1)
+        assert masks["weight"].tolist() == [[True, True, True, False]]
+        assert model.weight.tolist() == [[4, -3, 2, 0]]
+        with torch.no_grad():  # the others become smaller than the one that is gone was
+            model.weight.copy_(torch.tensor([[0.5, -0.25, 0.75, 0]]))
+        masks = ramp.follow(model, masks, withheld, 2)
+        assert masks["weight"].tolist() == [[True, False, True, False]]
+        assert model.weight.tolist() == [[0.5, 0, 0.75, 0]]
+        assert not withheld["weight"].any()
+
+    def test_without_regrowth_masks_shrink_whatever_the_scores(self):
+        model, masks = nn.Linear(40, 1), {"weight": torch.ones(1, 40, dtype=torch.bool)}
+        ramp = Ramp(1, (40, 30, 20, 10), at_random, False)
+        for step in (1, 2, 3):
+            before, masks = masks, ramp.follow(model, masks, {"weight": torch.zeros(1, 40)}, step)
+            assert not (masks["weight"] & ~before["weight"]).any()
+        assert int(masks["weight"].sum()) == 10
+
+    def test_with_regrowth_it_competes_with_the_value_that_it_had(self):
+        model, withheld = network(), {"weight": torch.zeros(1, 4)}
+        ramp = self.ramp(regrow=True)
+        masks = ramp.follow(model, bits(1, 1, 1, 1), withheld, 1)
+        assert withheld["weight"].tolist() == [[0, 0, 0, 1]]
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([[0.5, -0.25, 0.75, 0]]))
+        masks = ramp.follow(model, masks, withheld, 2)
+        assert masks["weight"].tolist() == [[False, False, True, True]]
+        assert model.weight.tolist() == [[0, 0, 0.75, 1]]
+        assert withheld["weight"].tolist() == [[0.5, -0.25, 0, 0]]
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2))
+
+
+ALL = {"0.weight": torch.ones(4, 1, 3, 3, dtype=torch.bool)}
+
+
+def run(model, *, ramp=None, masks=ALL, epochs=4, momentum=0.9, **arguments):
+    plan = Schedule((Phase(epochs, 0.05),), 16, momentum, 0.0, "none")
+    return fit(model, TRAIN, VALIDATION, plan, seed=0, stream="test", black=BLACK, masks=masks, ramp=ramp, **arguments)
+
+
+class Watched:
+    """An engine that remembers the masks of every part of an epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def train_epoch(self, model, train, batches, optimizer, masks, augment=None, distillation=None):
+        self.seen.append((len(batches), {name: int(mask.sum()) for name, mask in masks.items()}))
+        loss = TORCH.train_epoch(model, train, batches, optimizer, masks, augment, distillation)
+        for name, mask in masks.items():
+            assert not model.get_parameter(name)[~mask].any()
+            assert not optimizer.velocity[name][~mask].any()
+        return loss
+
+    def __getattr__(self, name):
+        return getattr(TORCH, name)
+
+
+class TestFit:
+    @pytest.mark.parametrize("regrow", [False, True])
+    def test_every_part_of_an_epoch_has_the_masks_of_its_step(self, regrow):
+        """Four batches an epoch; pruned weights and their momentum are 0 after each part."""
+        engine = Watched()
+        fitted = run(small_network(), ramp=Ramp(2, (36, 20, 12, 9), largest, regrow), engine=engine)
+        assert [count for count, _ in engine.seen] == [2] * 8
+        assert [kept["0.weight"] for _, kept in engine.seen] == [36, 20, 12, 9, 9, 9, 9, 9]
+        assert int(fitted.masks["0.weight"].sum()) == 9
+
+    def test_parts_that_do_not_divide_an_epoch(self):
+        engine = Watched()
+        run(small_network(), ramp=Ramp(3, (36, 9), largest, False), engine=engine, epochs=2)
+        assert [count for count, _ in engine.seen] == [1, 1, 2] * 2
+
+    def test_the_epoch_kept_ends_with_the_last_masks(self):
+        """Nothing of the convolution is left in the last two epochs: those before are better, and do not count."""
+        model, losses = small_network(), []
+        ramp = Ramp(1, (36,) * 6 + (0,), largest, False)
+        fitted = run(model, ramp=ramp, epochs=8, on_epoch=lambda epoch, metrics: losses.append(metrics["val_loss"]))
+        assert min(losses[:6]) < min(losses[6:])
+        assert fitted.best_epoch == 7 + losses[6:].index(min(losses[6:]))
+        assert not model[0].weight.any()
+
+    def test_a_ramp_that_never_prunes_changes_nothing(self):
+        weights = []
+        for ramp in (None, Ramp(2, (36, 36, 36), largest, True)):
+            model = small_network()
+            run(model, ramp=ramp)
+            weights.append(nn.utils.parameters_to_vector(model.parameters()))
+        assert torch.equal(*weights)
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_killed_ramp_goes_on_to_the_same_result(tmp_path, monkeypatch, regrow, last):
+    monkeypatch.setattr("pruning_study.training.loop.SAVE_SECONDS", 0)
+
+    def outcome(**arguments):
+        model = small_network()
+        fitted = run(model, ramp=Ramp(2, (36, 30, 20, 12, 9), at_random, regrow), **arguments)
+        return nn.utils.parameters_to_vector(model.parameters()), fitted.masks["0.weight"], fitted.best_epoch
+
+    def on_epoch(epoch, metrics):
+        if epoch > last:
+            raise KilledError
+
+    saved = tmp_path / "training.safetensors"
+    with pytest.raises(KilledError):
+        outcome(saved=saved, on_epoch=on_epoch)
+    whole, again = outcome(), outcome(saved=saved)
+    assert torch.equal(again[0], whole[0])
+    assert torch.equal(again[1], whole[1])
+    assert again[2] == whole[2]
+
+
+@pytest.fixture(scope="module")
+def network_and_setting(tiny, tmp_path_factory):
+    """A dense LeNet5 as it is trained, and the setting that prunes it."""
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(path, **tiny)
+    setting = PruneSetting(
+        PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=4, engine="torch")
+    )
+    model = copy.deepcopy(setting.model)
+    plan = replace(setting.schedule, phases=(Phase(2, 0.05),))
+    fit(model, setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK)
+    predictions, _ = predict(model, setting.test)
+    dense = steps.Dense(
+        *("0", False, "0", setting.params, {}, model, TORCH.gradient(model, setting.train), predictions, predictions)
+    )
+    return dense, setting
+
+
+def setting_with(setting, **options):
+    return PruneSetting(replace(setting.config, **options), setting.data)
+
+
+def pruned(dense, setting):
+    model, fitted = steps._pruned(setting, dense, 20.0)
+    return model.state_dict(), fitted.masks
+
+
+PRUNERS = ["mp", "gp", "up", "rp", "up-signed", "up-sum"]
+
+
+class TestPruning:
+    @pytest.mark.parametrize("pruner", PRUNERS)
+    def test_ramp_0_is_one_shot_exactly(self, network_and_setting, pruner):
+        dense, setting = network_and_setting
+        one_shot = pruned(dense, setting_with(setting, pruner=pruner))
+        ramp_0 = setting_with(setting, pruner=pruner, schedule="cubic", ramp=0.0, ramp_steps=3)
+        for given, wanted in zip(pruned(dense, ramp_0), one_shot, strict=True):
+            torch.testing.assert_close(given, wanted, rtol=0, atol=0)
+        assert ramp_0.pruned_params({}, 20.0) == setting_with(setting, pruner=pruner).pruned_params({}, 20.0)
+
+    @pytest.mark.parametrize("regrow", [False, True])
+    @pytest.mark.parametrize("pruner", PRUNERS)
+    def test_the_last_mask_is_exact_and_its_own(self, network_and_setting, pruner, regrow):
+        dense, setting = network_and_setting
+        gradual = setting_with(setting, pruner=pruner, schedule="cubic", regrow=regrow)
+        weights, masks = pruned(dense, gradual)
+        kept = sum(int(mask.sum()) for mask in masks.values())
+        assert kept == gradual.kept_numbers(20.0)[-1] or (
+            pruner == "up-signed" and kept > gradual.kept_numbers(20.0)[-1]
+        )
+        assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
+        one_shot = steps.pruning_masks(setting_with(setting, pruner=pruner), dense, 20.0)
+        differ = any(not torch.equal(masks[name], one_shot[name]) for name in masks)
+        assert differ == (pruner != "rp")
+
+    def test_gradients_are_taken_where_the_weights_are(self, network_and_setting):
+        """The masks of a step, made again from the weights and the gradient there."""
+        dense, setting = network_and_setting
+        setting = setting_with(setting, pruner="gp", schedule="cubic")
+        seen = []
+
+        def choose(model, theta, kept, among):
+            masks = selection.select(setting, model, theta, kept, among)
+            seen.append((copy.deepcopy(model), kept, masks))
+            return masks
+
+        numbers = setting.kept_numbers(20.0)
+        fit(
+            *(copy.deepcopy(dense.model), setting.train, setting.validation, setting.fine_tuning),
+            **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
+            masks=steps.pruning_masks(setting, dense, 20.0),
+            ramp=Ramp(1, numbers, choose, False),
+        )
+        assert [kept for _, kept, _ in seen] == list(numbers[1:])
+        model, kept, masks = seen[-1]
+        gradient = TORCH.gradient(model, setting.train)
+        scores = [(model.get_parameter(name) * gradient[name]).detach().abs() for name in setting.prunable]
+        for mask, wanted in zip(masks.values(), exact_k(scores, kept), strict=True):
+            assert torch.equal(mask, wanted)
+
+
+def test_released_protocol_keeps_its_own_number(tiny_npz):
+    setting = PruneSetting(
+        PruneConfig(dataset=tiny_npz, ratio=20.0, protocol="released", schedule="cubic", pruner="mp")
+    )
+    numbers = setting.kept_numbers(20.0)
+    assert (numbers[0], numbers[-1]) == (setting.budget.prunable, setting.budget.kept(20.0, released=True))

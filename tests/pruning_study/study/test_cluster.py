@@ -1,0 +1,86 @@
+"""A study on a Ray cluster of two nodes of this machine, before a server on Postgres."""
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.mlflow_server import free_port, server
+from tests.postgres_server import postgres
+
+pytestmark = pytest.mark.cluster
+
+STUDY = """
+datasets: [{data}]
+pruners: [mp, none]
+ratios: [2, 10]
+seeds: 0-3
+overrides: {{epochs: 2, fine_tune_epochs: 1}}
+"""
+HASHES = 4 * (1 + 3)
+
+
+@pytest.fixture
+def tracking_uri(tmp_path, store_uri, monkeypatch):
+    port = free_port()
+    with postgres() as backend, server(tmp_path, port, backend):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        yield os.environ["MLFLOW_TRACKING_URI"]
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    second = cluster.add_node(num_cpus=1)
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    yield cluster, second
+    cluster.shutdown()
+
+
+def study(tmp_path, tiny_npz):
+    (tmp_path / "study.yaml").write_text(STUDY.format(data=tiny_npz))
+    command = [sys.executable, "-m", "pruning_study", "study", str(tmp_path / "study.yaml"), "--executor", "ray"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def found(client):
+    experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
+    return client.search_runs([experiment.experiment_id]) if experiment else []
+
+
+def test_a_study_is_complete_though_a_node_is_lost(tmp_path, tiny_npz, tracking_uri, nodes):
+    client = MlflowClient(tracking_uri)
+    process = study(tmp_path, tiny_npz)
+    deadline = time.monotonic() + 120
+    while sum("config_hash" in run.data.tags for run in found(client)) < 4:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)
+    cluster, second = nodes
+    cluster.remove_node(second)
+    printed, _ = process.communicate(timeout=240)
+    assert process.returncode == 0
+    assert f"together    {HASHES}" in printed
+    of_steps = [run for run in found(client) if "config_hash" in run.data.tags]
+    finished = [run for run in of_steps if run.info.status == "FINISHED"]
+    assert Counter(run.data.tags["kind"] for run in finished) == {"dense": 4, "pruned": 12}
+    assert len({run.data.tags["config_hash"] for run in finished}) == HASHES
+    assert {run.info.status for run in of_steps} <= {"FINISHED", "KILLED"}
+    for run in finished:
+        assert {"checkpoint.safetensors", "predictions.npz"} <= {
+            item.path for item in client.list_artifacts(run.info.run_id)
+        }
+
+
+def test_no_cluster_is_one_line(tmp_path, tiny_npz, store_uri, monkeypatch, run_command):
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    (tmp_path / "study.yaml").write_text(STUDY.format(data=tiny_npz))
+    result = run_command("study", tmp_path / "study.yaml", "--executor", "ray")
+    assert result.exit_code == 2
+    assert "--executor: no Ray cluster answers" in result.output

@@ -1,0 +1,189 @@
+import re
+
+import pytest
+
+from analysis.runs.errors import StudyError
+from pruning_study.config import PruneConfig
+from pruning_study.study import grid
+
+
+@pytest.fixture
+def read(tmp_path):
+    def of(text, **given):
+        path = tmp_path / "study.yaml"
+        path.write_text(text)
+        return grid.read(path, given)
+
+    return of
+
+
+@pytest.fixture
+def faults(read):
+    def of(text):
+        with pytest.raises(StudyError) as error:
+            read(text).check()
+        assert error.value.option == "FILE"
+        return str(error.value)
+
+    return of
+
+
+def test_lists_multiply_and_none_stands_once_a_seed(read):
+    found = read("{models: [lenet5, resnet20], pruners: [mp, none, up], ratios: [2, 10], seeds: [3, 5]}")
+    cells = {(c.config.model, c.config.pruner, c.config.ratio, c.config.seed) for c in found.cells}
+    assert cells == {
+        (model, pruner, (ratio,), seed)
+        for model in ("lenet5", "resnet20")
+        for pruner, ratio in [("mp", 2), ("mp", 10), ("up", 2), ("up", 10), ("none", 1)]
+        for seed in (3, 5)
+    }
+    assert len(found.cells) == 20
+
+
+def test_schedules_and_distillation_multiply_and_none_has_no_schedule(read):
+    found = read("{pruners: [mp, none], ratios: [2, 10], schedules: [one-shot, cubic], distill: [0, 0.5]}")
+    cells = [(c.config.pruner, c.config.ratio[0], c.config.schedule, c.config.distill) for c in found.cells]
+    assert len(cells) == 10
+    assert set(cells) == {
+        *(("mp", ratio, name, weight) for ratio in (2, 10) for name in ("one-shot", "cubic") for weight in (0, 0.5)),
+        *(("none", 1, "one-shot", weight) for weight in (0, 0.5)),
+    }
+    assert {cell.config.method for cell in found.cells} == {
+        "mp", "mp cubic", "mp distill 0.5", "mp cubic distill 0.5", "none", "none distill 0.5"
+    }  # fmt: skip
+
+
+def test_none_is_the_same_run_whatever_the_ramp(read):
+    grids = [f"{{pruners: [mp, none], schedules: [cubic], overrides: {{ramp: {ramp}}}}}" for ramp in (0.25, 0.5)]
+    configs = [cell.config for cell in read(f"grids: [{', '.join(grids)}]").cells]
+    assert configs.count(PruneConfig(pruner="none")) == len(configs) - 2
+    assert {config.ramp for config in configs if config.pruner == "mp"} == {0.25, 0.5}
+
+
+def test_what_is_left_out_is_the_default_of_prune(read):
+    (cell,) = read("pruners: [gp]").cells
+    assert cell.config == PruneConfig(pruner="gp")
+    assert [cell.config for cell in read("recipes: [auto, resnet-cifar]").cells] == [
+        PruneConfig(),
+        PruneConfig(recipe="resnet-cifar"),
+    ]
+
+
+def test_seeds_as_a_range(read):
+    assert [cell.config.seed for cell in read("seeds: 7-9").cells] == [7, 8, 9]
+    assert [cell.config.seed for cell in read("seeds: 4 - 4").cells] == [4]
+
+
+def test_overrides_are_further_options(read):
+    (cell,) = read("overrides: {epochs: 3, learning_rate: 1e-2, prune_output_layer: true}").cells
+    assert cell.config == PruneConfig(epochs=3, learning_rate=0.01, prune_output_layer=True)
+
+
+def test_what_the_command_gives_counts_for_all_cells(read):
+    found = read("{overrides: {protocol: paper}, seeds: 0-1}", protocol="released", data_dir="there")
+    assert {(cell.config.protocol, str(cell.config.data_dir)) for cell in found.cells} == {("released", "there")}
+
+
+def test_several_grids_take_the_keys_beside_them_for_defaults(read):
+    found = read(
+        "{pruners: [mp], seeds: 0-1, grids: ["
+        "{datasets: [mnist], models: [lenet5]}, {datasets: [cifar10], models: [resnet20], seeds: [5]}]}"
+    )
+    assert [(c.config.dataset, c.config.model, c.config.seed) for c in found.cells] == [
+        ("mnist", "lenet5", 0),
+        ("mnist", "lenet5", 1),
+        ("cifar10", "resnet20", 5),
+    ]
+
+
+def test_a_cell_of_two_grids_stands_once(read):
+    assert len(read("{seeds: 0-1, grids: [{ratios: [2]}, {ratios: [2, 4]}]}").cells) == 4
+
+
+def test_the_name_is_the_files_unless_it_says_so(read):
+    assert read("seeds: 0-1").name == "study"
+    assert read("{name: mine, seeds: 0-1}").name == "mine"
+
+
+def test_an_error_found_later_names_the_key(read):
+    cell = read("{seeds: 0-1, grids: [{ratios: [2]}, {ratios: [4, 100]}]}").cells[-1]
+    assert cell.place(StudyError("too large", option="--ratio")) == "grids[1].ratios[1]: too large"
+    assert cell.place(StudyError("so", option="--seed")) == "seeds: so"
+    assert cell.place(StudyError("so")) == "so"
+
+
+def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
+    text = """
+        datsets: [mnist]
+        models: [lenet5, lenet, lenet5]
+        pruners: [mp, gp, upp]
+        seeds: [0, 1, 0, 1.5]
+        overrides: {epochs: 0, epsilonn: 3, ratio: 2, force: true, device: cpu}
+        grids:
+          - ratios: [2, 0.5, "4", yes]
+          - ratios: [[2, 4]]
+    """
+    assert faults(text).splitlines()[1:] == [
+        "  datsets: no such key; did you mean datasets?",
+        "  overrides.epochs: 0 is below 1",
+        "  overrides.epsilonn: no such option of prune; did you mean epsilon?",
+        "  overrides.ratio: it has a list of its own",
+        "  overrides.force: it does not belong into the file",
+        "  overrides.device: it does not belong into the file",
+        "  models[1]: 'lenet' is no model: did you mean lenet5?",
+        "  models[2]: lenet5 stands there twice",
+        "  pruners[2]: 'upp': did you mean up?",
+        "  grids[0].ratios[1]: 0.5 should be at least 1",
+        "  grids[0].ratios[2]: '4' is no number",
+        "  grids[0].ratios[3]: 'true' is not a number",
+        "  seeds[2]: 0 stands there twice",
+        "  seeds[3]: '1.5' is not a whole number",
+        "  grids[1].ratios[0]: [2, 4] is no number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no grid"),
+        ("just words", "holds no grid"),
+        ("[1, 2]", "holds no grid"),
+        ("a: b: c", "is no YAML file"),
+        ("\0", "is no YAML file"),
+        ("seeds: [0", "is no YAML file"),
+        ("seeds: &a [*a]", "is no YAML file"),
+        ("x: !!python/object/apply:os.system [ls]", "is no YAML file"),
+        ("{pruners: [mp], pruners: [up]}", "pruners stands there twice"),
+        ("? [a, b]\n: 1", "is no YAML file"),
+        ("{" * 3000, "is no YAML file"),
+        ("seeds: 0-1-2", "seeds: '0-1-2' is no range"),
+        ("seeds: 5-3", "from the smaller seed to the larger"),
+        ("seeds: 0-9999999999", "none above 2147483647"),
+        ("seeds: 0-1000000", "1,000,001 seeds, more than 100,000"),
+        ("seeds: 3", "seeds: 3 is no list of values, and no range"),
+        ("seeds: []", "is no list of values"),
+        ("seeds: [-1]", r"seeds\[0\]: -1 is below 0"),
+        ("pruners: mp", "pruners: 'mp' is no list of values"),
+        ("pruners: {mp: 1}", "is no list of values"),
+        ("models: [null]", r"models\[0\]: None is no single value"),
+        ("datasets: [2020-01-01]", "is no single value"),
+        ("overrides: [epochs]", "overrides: .* is no option of prune"),
+        ("overrides: {epochs: [1, 2]}", "overrides.epochs: .* is no single value"),
+        ("grids: {}", "grids: it takes a list of grids"),
+        ("grids: []", "grids: it takes a list of grids"),
+        ("grids: [1]", "grids: it takes a list of grids"),
+        ("{name: [a], seeds: 0-1}", "name: .* is not a text"),
+    ],
+)
+def test_what_is_no_study(faults, text, message):
+    assert re.search(message, faults(text))
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(StudyError, match="No such file"):
+        grid.read(tmp_path / "none.yaml")
+    with pytest.raises(StudyError, match="Is a directory"):
+        grid.read(tmp_path)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(StudyError, match="is no YAML file"):
+        grid.read(tmp_path / "binary.yaml")

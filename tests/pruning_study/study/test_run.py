@@ -1,0 +1,467 @@
+"""Studies from end to end on small real data: what they make, and what they survive."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Dataset
+
+from analysis.runs import pull
+from analysis.runs.errors import StudyError
+from pruning_study.study import grid, plan
+from pruning_study.study.processes import Workers
+from pruning_study.tracking import store as tracking
+from tests.mlflow_server import breaking_off, free_port, server
+from tests.stored_runs import artifact, runs
+
+TIMING = {"duration_seconds", "images_per_second"}
+
+
+@pytest.fixture
+def write(tmp_path, tiny_npz):
+    """Write a study's file: two epochs of the tiny data, unless the text says otherwise."""
+
+    def of(text, name="study.yaml"):
+        path = tmp_path / name
+        path.write_text(f"datasets: [{tiny_npz}]\n{text}\n")
+        return path
+
+    return of
+
+
+@pytest.fixture
+def small(write):
+    return write(
+        "pruners: [mp, none]\nratios: [10]\nseeds: 0-1\noverrides: {epochs: 2, fine_tune_epochs: 1, batch_size: 32}"
+    )
+
+
+@pytest.fixture
+def temporary():
+    """A folder whose name is short enough for the sockets that workers make in $TMPDIR."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def study(run_command, store_uri):
+    def run(*arguments, code=0):
+        result = run_command("study", *arguments)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def start(*arguments, **settings):
+    """A study in a process group of its own."""
+    command = [sys.executable, "-m", "pruning_study", "study", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, text=True, start_new_session=True, **pipes, **settings)
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.05)
+
+
+def numbers():
+    """What the finished runs of the experiment hold, by hash, those of jobs and studies left out."""
+    made = [run for kind in ("dense", "pruned") for run in runs(kind)]
+    assert len({run.data.tags["config_hash"] for run in made}) == len(made)
+    return {
+        run.data.tags["config_hash"]: {key: v for key, v in run.data.metrics.items() if key not in TIMING}
+        for run in made
+    }
+
+
+def counts():
+    return tuple(len(runs(kind)) for kind in ("dense", "pruned"))
+
+
+class TestStudy:
+    def test_makes_what_prune_makes_and_then_finds_it(self, study, small, run_command, tiny_npz):
+        output = study(small, "--workers", 2)
+        assert "6 runs: 0 found, 6 to make" in output
+        assert "[6/6] tiny lenet5" in output
+        assert "together     6      0       0         0" in output
+        assert counts() == (2, 4)
+        assert {run.data.tags["mlflow.parentRunId"] for run in runs("pruned")} == {runs("study")[0].info.run_id}
+        quick = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)
+        options = ("--dataset", tiny_npz, *quick, "--seed", 1, "--ratio", 10)
+        assert run_command("prune", *options).output.count("found, not run again") == 2
+
+        assert "6 runs: 6 found, 0 to make" in study(small)
+        assert counts() == (2, 4)
+
+    def test_is_a_run_with_its_file_its_counts_and_its_list(self, study, small, request):
+        output = study(small, "--workers", 1)
+        assert f"pruning-analysis report --experiment '{request.node.name}'" in output
+        (run,) = runs("study")
+        assert run.info.run_name == "study: study"
+        assert run.data.params["workers"] == "1"
+        assert artifact(run, "study.yaml").read_text() == small.read_text()
+        assert run.data.metrics.items() >= {"runs_made": 6, "runs_found": 0, "runs_failed": 0, "runs_left": 0}.items()
+        listed = pd.read_csv(artifact(run, "runs.csv"))
+        assert set(listed["run_id"]) == {made.info.run_id for kind in ("dense", "pruned") for made in runs(kind)}
+        assert listed["run"][0] == "tiny lenet5 dense seed 0"
+
+    def test_the_number_of_workers_changes_no_number(self, study, small, monkeypatch):
+        study(small, "--workers", 2)
+        first = numbers()
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "of one worker")
+        study(small, "--workers", 1)
+        assert numbers() == first
+
+    def test_makes_again_what_lacks_an_artifact_or_is_damaged(self, study, small):
+        study(small)
+        artifact(runs("pruned")[0], "mask.safetensors").unlink()
+        assert "6 runs: 5 found, 1 to make" in study(small)
+        for run in runs("dense"):
+            artifact(run, "checkpoint.safetensors").write_bytes(b"damaged")
+        for run in runs("pruned"):
+            artifact(run, "mask.safetensors").unlink(missing_ok=True)
+        assert study(small).count("cannot be used, and is made again") == 2
+        assert len(runs("dense")) == 4
+
+    def test_a_run_that_fails_stops_no_other_and_is_tried_again(self, study, write):
+        file = write(
+            "pruners: [mp]\nratios: [2, 10]\ngrids:\n"
+            "  - overrides: {epochs: 1, fine_tune_epochs: 1}\n"
+            "  - overrides: {epochs: 1, fine_tune_epochs: 1, learning_rate: 1e30}\n"
+        )
+        output = study(file, code=1)
+        assert "failed: tiny lenet5 dense seed 0: dense diverged in epoch 1" in output
+        assert "1 of 6 runs failed; started again, the study tries them again" in output
+        assert counts() == (1, 2)
+        (dense,) = runs("dense", status="FAILED")
+        assert "diverged" in dense.data.tags["error"]
+        (failed,) = runs("study", status="FAILED")
+        assert failed.data.metrics["runs_failed"] == 3
+        listed = pd.read_csv(artifact(failed, "runs.csv"))
+        assert sorted(listed["state"]) == ["failed", "made", "made", "made", "not made", "not made"]
+        assert "6 runs: 3 found, 3 to make" in study(file, code=1)
+        assert len(runs("dense", status="FAILED")) == 2
+
+
+class TestBadInput:
+    def test_is_all_said_before_anything_runs(self, study, write, tmp_path, monkeypatch):
+        np.savez(tmp_path / "cut.npz", train_images=np.zeros((2, 4, 4), np.uint8))
+        monkeypatch.chdir(tmp_path)
+        file = write(
+            "pruners: [mp, upp]\nratios: [2, 100]\ngrids:\n"
+            "  - {}\n  - datasets: [fashion-mnst, cut.npz, cifar10]\n  - models: [no_such:net]\n"
+        )
+        output = study(file, "--data-dir", tmp_path / "empty", code=2)
+        lines = output[output.index("Error: ") :].splitlines()
+        assert lines == [
+            f"Error: Invalid value for FILE: {file}: 5 things are wrong",
+            "  pruners[1]: 'upp': did you mean up?",
+            "  grids[1].datasets[0]: 'fashion-mnst' is no data set: did you mean fashion-mnist?",
+            "  grids[1].datasets[1]: cut.npz: no train_labels, test_images, test_labels in it; it takes train_images, "
+            "train_labels, test_images, test_labels",
+            "  ratios[1]: 100 would keep no prunable weight: the largest attainable ratio is 55.77 (lenet5, tiny)",
+            "  grids[2].models[0]: 'no_such:net' cannot be imported (ModuleNotFoundError: No module named 'no_such'): "
+            "it takes package.module:factory, importable from the current folder or PYTHONPATH",
+        ]
+        assert runs(status=None) == []
+
+    def test_a_data_folder_that_takes_no_files(self, study, write, tmp_path):
+        (tmp_path / "file").touch()
+        output = study(write("grids: [{datasets: [cifar10]}]"), "--data-dir", tmp_path / "file" / "data", code=2)
+        assert "grids[0].datasets[0]: cifar10: not at" in output
+        assert runs(status=None) == []
+
+
+class TestDryRun:
+    def test_shows_the_grid_and_makes_nothing(self, study, write, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+        file = write("pruners: [mp, none]\nratios: [2, 10]\nseeds: 0-4\ngrids: [{}, {datasets: [cifar10]}]")
+        output = study(file, "--dry-run", "--data-dir", tmp_path)
+        rows = [line.split() for line in output.splitlines() if line.startswith(("tiny", "cifar10"))]
+        assert [row[:9] for row in rows[:3]] == [
+            ["tiny", "lenet5", "dense", "5", "5", "0", "5", *rows[0][7:9]],
+            ["tiny", "lenet5", "mp", "2", "10", "5", "10", "0", "10"],
+            ["tiny", "lenet5", "none", "1", "5", "5", "0", "5", rows[2][8]],
+        ]
+        assert rows[0][8] in ("s", "min")
+        assert rows[4] == ["cifar10", "lenet5", "mp", "2", "10", "5", "10", "?", "?", "unknown"]
+        assert "cifar10 is not here" in output
+        assert not list(tmp_path.glob("none.db*"))
+
+    def test_counts_what_is_there(self, study, small):
+        study(small)
+        before = runs(status=None)
+        rows = [line.split() for line in study(small, "--dry-run").splitlines() if "together" in line]
+        assert rows == [["together", "6", "6", "0", "0", "s"]]
+        assert len(runs(status=None)) == len(before)
+
+    def test_the_time_of_what_diverges_is_unknown(self, study, write):
+        file = write("pruners: [mp]\nratios: [2]\nseeds: [0]\noverrides: {learning_rate: 1.0e+30}")
+        rows = [line.split() for line in study(file, "--dry-run").splitlines() if "together" in line]
+        assert rows == [["together", "2", "0", "2", "unknown"]]
+
+    def test_an_experiment_that_is_not_there_is_not_made(self, study, small):
+        assert "together" in study(small, "--dry-run", "--experiment", "nobody made it")
+        assert MlflowClient().get_experiment_by_name("nobody made it") is None
+
+
+def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, small, monkeypatch, request, temporary):
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    first = start(small, "--workers", 2, env=environment)
+    wait_for(lambda: runs("pruned") and runs(status="RUNNING"))
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert list(temporary.glob("pruning-study-*"))
+    found = sum(counts())
+    output, _ = start(small, "--workers", 2, env=environment).communicate()
+    assert f"6 runs: {found} found, {6 - found} to make" in output
+    assert list(temporary.glob("pruning-study-*")) == []
+    assert counts() == (2, 4)
+    assert runs(status="RUNNING") == []
+    assert "its process died" in {run.data.tags.get("error") for run in runs(status="KILLED")}
+    for run in [*runs("dense"), *runs("pruned")]:
+        assert len(MlflowClient().list_artifacts(run.info.run_id)) == 7
+    resumed = numbers()
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{request.node.name} not")
+    study(small, "--workers", 1)
+    assert numbers() == resumed
+
+
+def test_two_at_once_make_each_run_once(study, write):
+    file = write("pruners: [none]\nseeds: 0-1\noverrides: {epochs: 150, fine_tune_epochs: 1}")
+    arguments = (file, "--engine", "torch", "--workers", 2)
+    other = start(*arguments)
+    wait_for(lambda: runs("dense", status="RUNNING"))
+    assert "another process is making this very run: waiting for it" in study(*arguments)
+    output, _ = other.communicate(timeout=120)
+    assert other.returncode == 0, output
+    assert counts() == (2, 2)
+    assert len(runs(status=None)) == 4 + 2
+
+
+SUICIDAL = """
+import os, signal
+from multiprocessing import parent_process
+from pathlib import Path
+from pruning_study.models.lenet import LeNet5
+
+class Net(LeNet5):
+    def forward(self, x):
+        if parent_process() and self.training and Path("kill").exists():
+            Path("kill").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+"""
+
+
+def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, monkeypatch):
+    (tmp_path / "suicidal.py").write_text(SUICIDAL)
+    (tmp_path / "kill").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    file = write(
+        "models: ['suicidal:Net']\npruners: [none]\nseeds: 0-2\n"
+        "overrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 32}"
+    )
+    output = study(file, "--workers", 1, "--engine", "torch", code=1)
+    assert "1 of 6 runs failed" in output
+    assert "its process was killed, as the system does where memory runs out" in output
+    assert counts() == (2, 2)
+    (killed,) = runs("dense", status="KILLED")
+    assert killed.data.tags["error"] == "its process died"
+    assert runs(status="RUNNING") == []
+    assert "6 runs: 4 found, 2 to make" in study(file, "--engine", "torch")
+
+
+def test_an_interrupt_ends_all_runs_as_killed(store_uri, write):
+    """Ctrl-C, which goes to all processes of the group, and a signal to the driver alone."""
+    file = write("pruners: [none]\nseeds: 0-3\noverrides: {epochs: 500}")
+    both = [start(file, "--experiment", name, "--engine", "torch", "--workers", 1) for name in ("group", "driver")]
+    for process, name in zip(both, ("group", "driver"), strict=True):
+        wait_for(lambda name=name: in_experiment(name, "dense", "RUNNING"))
+        process.send_signal(signal.SIGTERM) if name == "driver" else os.killpg(process.pid, signal.SIGINT)
+    for process, name in zip(both, ("group", "driver"), strict=True):
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "Traceback" not in output
+        assert sorted(in_experiment(name, None, "KILLED")) == ["dense", "study"]
+        assert in_experiment(name, None, "RUNNING") == []
+
+
+def in_experiment(name, kind, status):
+    """Kinds of the runs of an experiment of another name."""
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(name)
+    found = client.search_runs([experiment.experiment_id], f"attributes.status = '{status}'") if experiment else []
+    return [run.data.tags["kind"] for run in found if kind in (None, run.data.tags.get("kind"))]
+
+
+def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, tmp_path, monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")  # half as long as by default
+
+    def die():
+        wait_for(lambda: runs("dense"))
+        os.killpg(first, signal.SIGKILL)
+        killed.set()
+        time.sleep(3)
+        servers.enter_context(server(tmp_path, port))
+
+    killed = threading.Event()
+    with ExitStack() as servers:
+        first = servers.enter_context(server(tmp_path, port))
+        thread = threading.Thread(target=die)
+        thread.start()
+        study(small, "--workers", 2)
+        thread.join()
+        assert killed.is_set()
+        assert len(numbers()) == sum(counts()) == 6
+        assert runs(status="RUNNING") == []
+        for run in [*runs("dense"), *runs("pruned")]:
+            assert len(MlflowClient().list_artifacts(run.info.run_id)) == 7
+
+
+def test_answers_that_break_off_lose_nothing(study, small, tmp_path, monkeypatch):
+    port = free_port()
+    with server(tmp_path, port), breaking_off(port) as (broken, asked):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")
+        study(small, "--workers", 2)
+        assert "6 runs: 6 found, 0 to make" in study(small)
+        made = [run.info.run_id for run in [*runs("dense"), *runs("pruned")]]
+        assert list(pull.predictions(made)) == made
+        broken_off = {f"{verb} {path.rpartition('/')[2]}" for (verb, path), times in asked.items() if times > 1}
+        assert broken_off >= {"POST create", "POST log-batch", "POST log-inputs", "POST update", "POST search"}
+        assert broken_off >= {"GET artifacts", "GET mlflow-artifacts", "PUT mlflow-artifacts"}
+        assert len(numbers()) == sum(counts()) == 6
+        assert runs(status="RUNNING") == []
+        assert len(runs(status="KILLED")) == 1  # made by the request whose answer broke off
+        assert all(len(MlflowClient().list_artifacts(run_id)) == 7 for run_id in made)
+
+
+def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, store_uri):
+    """As where a server dies between making a run and saying so."""
+
+    def repeat():
+        wait_for(lambda: runs("dense", status="RUNNING"))
+        (experiment,) = {run.info.experiment_id for run in runs(status=None)}
+        MlflowClient().create_run(experiment, tags={"config_hash": "of nobody's", "kind": "dense"})
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    study(small, "--workers", 2)
+    thread.join()
+    assert runs(status="RUNNING") == []
+    assert [run.data.tags["config_hash"] for run in runs(status="KILLED")] == ["of nobody's"]
+    assert counts() == (2, 4)
+
+
+LARGE = """
+import resource
+from multiprocessing import parent_process
+from pathlib import Path
+from torch import nn
+
+if parent_process() and Path("full").exists():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8_000_000, resource.RLIM_INFINITY))
+
+def net(num_classes, in_channels):
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 4000), nn.ReLU(), nn.Linear(4000, num_classes))
+"""
+
+
+def test_a_full_disk_fails_what_it_has_no_room_for(study, write, tmp_path, monkeypatch):
+    """No file of a worker may grow above 8 MB, as this model's checkpoint of 12.7 MB would."""
+    (tmp_path / "large.py").write_text(LARGE)
+    (tmp_path / "full").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    file = write(
+        "models: ['large:net', lenet5]\npruners: [none]\noverrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 200}"
+    )
+    output = study(file, "--workers", 1, code=1)
+    assert "failed: tiny large:net dense seed 0" in output
+    assert "File too large" in runs("dense", status="FAILED")[0].data.tags["error"]
+    assert counts() == (1, 1)
+    (tmp_path / "full").unlink()
+    assert "4 runs: 2 found, 2 to make" in study(file, "--workers", 1)
+
+
+def many_runs(number):
+    """Make ten runs, in a worker."""
+    store = tracking.connect()
+    for _ in range(10):
+        tags, params = {"kind": "dense"}, {f"param {index}": "1" for index in range(20)}
+        content = {"note": "", "tags": tags, "params": params, "dataset": Dataset("d", "0", "local", "{}")}
+        with store.run("many", **content, job_run_id="", child=False) as run:
+            for epoch in range(30):
+                run.epoch(epoch, {"val_loss": 1.0, "train_loss": 1.0, "val_accuracy": 1.0})
+            (run.folder / "a.txt").write_text("hello")
+
+
+def test_many_runs_at_once_never_find_the_store_locked(store_uri):
+    tracking.connect()
+    with Workers(6, many_runs, print) as workers:
+        for number in workers.idle():
+            workers.give(number, number)
+        results = []
+        while len(results) < 6:
+            results += [result for *_, result in workers.results()]
+    assert results == [None] * 6
+    assert len(runs("dense")) == 60
+
+
+def test_what_an_earlier_study_could_not_send_is_sent_first(study, small, store_uri, monkeypatch):
+    store = tracking.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "log_artifacts", lambda *arguments: (_ for _ in ()).throw(OSError("no room")))
+        with pytest.raises(StudyError, match="pruning-study send"), store.job("a job", {}) as job:
+            (job.folder / "a.txt").write_text("hello")
+    assert Path("unsent").is_dir()
+    study(small)
+    assert artifact(runs("job")[0], "a.txt").read_text() == "hello"
+    assert list(Path("unsent").iterdir()) == []
+
+
+def test_without_fine_tuning_the_images_predicted_count(tmp_path):
+    """Of 6,000 images 600 for validation, and 1,000 for testing."""
+    file = tmp_path / "study.yaml"
+    file.write_text("{pruners: [mp, gp], overrides: {fine_tune_epochs: 0}}")
+    made = plan.plan(grid.read(file), download=False).steps
+    assert [step.images for step in made if step.kind == "pruned"] == [1600, 1600]
+
+
+def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("{schedules: [one-shot, cubic], ratios: [2, 0.5], overrides: {fine_tune_epochs: 0}}")
+    with pytest.raises(StudyError) as error:
+        plan.plan(grid.read(file), download=False)
+    assert str(error.value).splitlines()[1:] == [
+        "  ratios[1]: 0.5 should be at least 1",
+        "  overrides.fine_tune_epochs: 0 leaves no fine-tuning, and gradual pruning is part of it",
+    ]
+
+
+def test_gradients_of_a_ramp_count_as_images(tmp_path):
+    """Of 5,400 images, 15 epochs, a ramp over 8 steps; two batches of 128 where the gradient is of these alone."""
+    file = tmp_path / "study.yaml"
+    images = {}
+    for overrides in ("{}", "{gradient_batches: 2}"):
+        file.write_text(f"{{pruners: [mp, gp], schedules: [one-shot, cubic], overrides: {overrides}}}")
+        for step in plan.plan(grid.read(file), download=False).steps:
+            images[overrides, step.kind, step.config.method] = step.images
+    assert images["{}", "pruned", "gp"] == images["{}", "pruned", "mp cubic"] == 15 * 5400
+    assert images["{}", "pruned", "gp cubic"] == (15 + 8) * 5400
+    assert images["{gradient_batches: 2}", "pruned", "gp cubic"] == 15 * 5400 + 8 * 256

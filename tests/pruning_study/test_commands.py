@@ -1,0 +1,694 @@
+"""The commands from end to end, in this process, on small real data."""
+
+import importlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from mlflow import MlflowClient
+from safetensors.torch import load_file, save_file
+
+import pruning_study
+from pruning_study import models
+from pruning_study.data import datasets
+from pruning_study.pruning.scores import PRUNERS
+from tests.stored_runs import artifact, runs
+
+QUICK = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)
+
+
+@pytest.fixture
+def prune(run_command, tiny_npz, store_uri):
+    def run(*arguments, code=0):
+        result = run_command("prune", "--dataset", tiny_npz, *QUICK, *arguments)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+class TestPrune:
+    def test_makes_the_runs_of_the_schema(self, prune, tiny):
+        output = prune("--pruner", "up", "--ratio", 4, "--recipe", "resnet-cifar")
+        dense, pruned, job = runs("dense")[0], runs("pruned")[0], runs("job")[0]
+        assert len(runs()) == 3
+
+        assert dense.info.run_name == "tiny lenet5 seed 0"
+        assert "mlflow.parentRunId" not in dense.data.tags
+        params = dense.data.params
+        assert (params["dataset"], params["model"], params["recipe"]) == ("tiny", "lenet5", "resnet-cifar")
+        assert (params["seed"], params["weight_decay"], params["validation_fraction"]) == ("0", "0.0005", "0.1")
+        assert {"config_hash", "engine", "device"} <= dense.data.tags.keys()
+        assert dense.data.tags["device"] == "cpu"
+        assert {"train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_loss"} <= dense.data.metrics.keys()
+        assert [m.step for m in MlflowClient().get_metric_history(dense.info.run_id, "val_loss")] == [1, 2]
+
+        assert pruned.info.run_name == "tiny lenet5 up t=4 seed 0"
+        assert pruned.data.tags["mlflow.parentRunId"] == job.info.run_id
+        assert pruned.data.tags["dense_run_id"] == dense.info.run_id
+        assert (
+            pruned.data.params.items()
+            >= {
+                "pruner": "up",
+                "ratio": "4.0",
+                "epsilon": "0.0005",
+                "gradient_objective": "regularized",
+                "dataset_digest": params["dataset_digest"],
+            }.items()
+        )
+        assert pruned.data.metrics["realized_ratio"] == pytest.approx(60_074 / round(60_074 / 4))
+        assert pruned.inputs.dataset_inputs[0].dataset.name == "tiny"
+        assert pruned.inputs.dataset_inputs[0].dataset.digest == params["dataset_digest"]
+
+        final = {name: value for name, value in pruned.data.metrics.items() if name in job.data.metrics}
+        assert final == job.data.metrics
+        assert {"test_accuracy", "alpha", "recall/T-shirt/top", "both_right/Shirt"} <= job.data.metrics.keys()
+        assert job.data.params["epsilon"] == "auto"
+        for text in (dense.info.run_id, pruned.info.run_id, "mlflow ui --backend-store-uri sqlite:", "load_model"):
+            assert text in output
+
+    def test_metrics_follow_from_the_predictions(self, prune):
+        prune("--ratio", 10)
+        dense, pruned = runs("dense")[0], runs("pruned")[0]
+        loaded = {}
+        for run in (dense, pruned):
+            with np.load(artifact(run, "predictions.npz")) as arrays:
+                loaded[run] = {name: arrays[name] for name in arrays.files}
+            label, predicted = loaded[run]["label"], loaded[run]["predicted"]
+            assert run.data.metrics["test_accuracy"] == pytest.approx((label == predicted).mean())
+            shirt = label == 6
+            assert run.data.metrics["recall/Shirt"] == pytest.approx((predicted[shirt] == 6).mean())
+            assert run.data.metrics["support/Shirt"] == 20
+            assert loaded[run]["top5"].shape == (200, 5)
+            assert (loaded[run]["top5"][:, 0] == predicted).all()
+            table = pd.read_csv(artifact(run, "per_class.csv"))
+            assert list(table.columns) == ["class", "index", "support", "recall", "precision", "f1"]
+            assert table["class"][0] == "T-shirt/top"
+            confusion = pd.read_csv(artifact(run, "confusion.csv"), index_col=0)
+            assert confusion.to_numpy().trace() == (label == predicted).sum()
+            assert confusion.loc["Shirt"].sum() == 20
+        before, after = (loaded[run]["predicted"] == loaded[run]["label"] for run in (dense, pruned))
+        both = (before & after)[loaded[dense]["label"] == 6].mean()
+        assert pruned.data.metrics["both_right/Shirt"] == pytest.approx(both)
+        recall = [[run.data.metrics[f"recall/{name}"] for name in table["class"]] for run in (dense, pruned)]
+        balance = [np.array(part) / np.mean(part) - 1 for part in recall]
+        alpha = (balance[0] * balance[1]).sum() / (balance[0] ** 2).sum()
+        assert pruned.data.metrics["alpha"] == pytest.approx(alpha)
+
+    def test_artifacts_of_the_schema(self, prune):
+        prune("--ratio", 10)
+        names = [
+            {item.path for item in MlflowClient().list_artifacts(runs(kind)[0].info.run_id)}
+            for kind in ("dense", "pruned")
+        ]
+        shared = {"checkpoint.safetensors", "predictions.npz", "val_predictions.npz", "per_class.csv", "confusion.csv"}
+        assert names[0] == shared | {"gradient.safetensors", "confusion.png"}
+        assert names[1] == shared | {"mask.safetensors", "recall_balance.png"}
+        weights = load_file(artifact(runs("pruned")[0], "checkpoint.safetensors"))
+        masks = load_file(artifact(runs("pruned")[0], "mask.safetensors"))
+        assert sum(int(mask.sum()) for mask in masks.values()) == 4931
+        assert all(mask.dtype == torch.bool for mask in masks.values())
+        assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
+        gradient = load_file(artifact(runs("dense")[0], "gradient.safetensors"))
+        assert gradient.keys() == weights.keys()
+
+    def test_several_ratios_are_pruned_from_one_dense_run(self, prune):
+        output = prune("--ratio", "2,10", "--pruner", "gp")
+        assert len(runs("dense")) == len(runs("job")) == 1
+        assert [run.data.params["ratio"] for run in runs("pruned")] == ["2.0", "10.0"]
+        assert "t=2" in output
+        summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
+        assert summary["ratio"].tolist() == [2, 10]
+        assert summary["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
+        assert summary["accuracy_before"].tolist() == [runs("dense")[0].data.metrics["test_accuracy"]] * 2
+        assert summary["accuracy_after"].tolist() == [run.data.metrics["test_accuracy"] for run in runs("pruned")]
+        assert "test_accuracy" not in runs("job")[0].data.metrics
+
+    @pytest.mark.parametrize("pruner", PRUNERS)
+    def test_every_pruner(self, prune, pruner):
+        prune("--pruner", pruner)
+        run = runs("pruned")[0]
+        ratio = run.data.metrics["realized_ratio"]
+        if pruner == "none":
+            assert (run.data.params["ratio"], ratio) == ("1.0", 1.0)
+        elif pruner == "up-signed":
+            assert 1 <= ratio < 10
+        else:
+            assert ratio == pytest.approx(10, abs=0.01)
+        assert ("epsilon" in run.data.params) == pruner.startswith("up")
+        assert run.data.params["gradient_objective"] == ("none" if pruner in ("mp", "rp", "none") else "regularized")
+
+    def test_same_seed_same_numbers(self, prune):
+        prune("--pruner", "rp")
+        prune("--pruner", "rp", "--force")
+        for kind in ("dense", "pruned"):
+            first, second = runs(kind)
+            weights = [load_file(artifact(run, "checkpoint.safetensors")) for run in (first, second)]
+            assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+            assert artifact(first, "predictions.npz").read_bytes() == artifact(second, "predictions.npz").read_bytes()
+            timing = {"duration_seconds", "images_per_second"}
+            numbers = [{k: v for k, v in run.data.metrics.items() if k not in timing} for run in (first, second)]
+            assert numbers[0] == numbers[1]
+
+    def test_another_seed_other_numbers(self, prune):
+        prune("--pruner", "rp")
+        prune("--pruner", "rp", "--seed", 1)
+        assert len({run.data.metrics["test_loss"] for run in runs("dense")}) == 2
+        masks = [load_file(artifact(run, "mask.safetensors"))["fc1.weight"] for run in runs("pruned")]
+        assert not torch.equal(*masks)
+
+    def test_load_model_predicts_what_the_run_predicted(self, prune, tiny):
+        prune()
+        for run in (runs("pruned")[0], runs("job")[0]):
+            model = pruning_study.load_model(run.info.run_id)
+            images = torch.from_numpy(tiny["test_images"].transpose(0, 3, 1, 2).copy())
+            with np.load(artifact(runs("pruned")[0], "predictions.npz")) as arrays:
+                assert model(images).argmax(1).tolist() == arrays["predicted"].tolist()
+        assert model.classes[8] == "Bag"
+
+    def test_prunes_the_output_layer_where_asked(self, prune):
+        prune("--prune-output-layer", "true")
+        assert "fc3.weight" in load_file(artifact(runs("pruned")[0], "mask.safetensors"))
+
+    def test_gradient_options_change_the_mask(self, prune):
+        options = [(), ("--gradient-objective", "data"), ("--gradient-batches", 1), ("--gradient-mode", "train")]
+        for option in options:
+            prune("--pruner", "gp", "--model", "resnet20", "--image-size", 10, "--weight-decay", 0.05, *option)
+        masks = [load_file(artifact(run, "mask.safetensors")) for run in runs("pruned")]
+        assert len({torch.cat([part.flatten() for part in mask.values()]).numpy().tobytes() for mask in masks}) == 4
+
+    def test_released_protocol(self, prune):
+        prune("--protocol", "released", "--pruner", "up", "--recipe", "resnet-cifar")
+        params = runs("pruned")[0].data.params
+        assert params["protocol"] == "released"
+        assert params["pruner"] == "up-signed"
+        assert (params["epsilon"], params["weight_decay"]) == ("0.0005", "0.0")
+        history = [m.value for m in MlflowClient().get_metric_history(runs("dense")[0].info.run_id, "val_loss")]
+        assert len(history) == 2
+        assert (params["gradient_objective"], params["gradient_batches"], params["gradient_mode"]) == (
+            "data",
+            "1",
+            "train",
+        )
+
+    def test_a_gradual_run_is_like_any_other(self, prune):
+        prune("--schedule", "cubic", "--ramp-steps", 4, "--regrow", "--ratio", 20, "--fine-tune-epochs", 2)
+        (run,) = runs("pruned")
+        assert run.info.run_name == "tiny lenet5 mp cubic t=20 seed 0"
+        assert run.data.params.items() >= {
+            ("schedule", "cubic"), ("ramp", "0.5"), ("ramp_steps", "4"), ("regrow", "true"), ("distill", "0.0")
+        }  # fmt: skip
+        assert "temperature" not in run.data.params
+        assert run.data.metrics["realized_ratio"] == pytest.approx(20, abs=0.01)
+        weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
+        assert sum(int(mask.sum()) for mask in masks.values()) == round(60_074 / 20) - 1_076
+        assert not any(weights[name][~mask].any() for name, mask in masks.items())
+
+    def test_a_distilled_run_is_another_than_one_without(self, prune):
+        for option in ((), ("--distill", 0.5), ("--distill", 0.5, "--temperature", 4)):
+            prune(*option)
+        params = [run.data.params for run in runs("pruned")]
+        assert [param["distill"] for param in params] == ["0.0", "0.5", "0.5"]
+        assert [param.get("temperature") for param in params] == [None, "2.0", "4.0"]
+        assert {param["schedule"] for param in params} == {"one-shot"}
+        assert len({run.data.metrics["test_loss"] for run in runs("pruned")}) == 3
+
+    def test_none_is_distilled_and_has_no_schedule(self, prune):
+        prune("--pruner", "none")
+        prune("--pruner", "none", "--schedule", "cubic")
+        prune("--pruner", "none", "--distill", 1)
+        assert [(run.data.params["schedule"], run.data.params["distill"]) for run in runs("pruned")] == [
+            ("one-shot", "0.0"),
+            ("one-shot", "1.0"),
+        ]
+
+    @pytest.mark.parametrize("engine", ["torch", "native"])
+    def test_no_fine_tuning_leaves_the_dense_weights_as_pruned(self, prune, engine):
+        prune("--fine-tune-epochs", 0, "--ratio", 4, "--engine", engine)
+        (dense,), (pruned,) = runs("dense"), runs("pruned")
+        weights = load_file(artifact(dense, "checkpoint.safetensors"))
+        mask = load_file(artifact(pruned, "mask.safetensors"))
+        for name, tensor in load_file(artifact(pruned, "checkpoint.safetensors")).items():
+            assert torch.equal(tensor, weights[name] * mask[name] if name in mask else weights[name])
+        assert pruned.data.params["fine_tune_epochs"] == "0"
+        assert {"fine_tune_phases", "fine_tune_learning_rate"}.isdisjoint(pruned.data.params)
+        assert {"best_epoch", "images_per_second", "val_loss"}.isdisjoint(pruned.data.metrics)
+        assert pruned.data.metrics["realized_ratio"] == pytest.approx(4, abs=1e-3)
+        assert "fine-tuned" not in pruned.data.tags["mlflow.note.content"]
+
+    def test_a_ramp_of_0_is_one_shot_and_takes_no_fine_tuning(self, prune):
+        prune("--schedule", "cubic", "--ramp", 0, "--fine-tune-epochs", 0)
+        (pruned,) = runs("pruned")
+        assert (pruned.data.params["schedule"], pruned.data.params["fine_tune_epochs"]) == ("one-shot", "0")
+
+    def test_none_without_fine_tuning_is_the_dense_network(self, prune):
+        prune("--pruner", "none", "--fine-tune-epochs", 0)
+        (dense,), (pruned,) = runs("dense"), runs("pruned")
+        recalls = [name for name in dense.data.metrics if name.startswith("recall/")]
+        assert recalls
+        assert all(dense.data.metrics[name] == pruned.data.metrics[name] for name in recalls)
+        assert pruned.data.metrics["alpha"] == pytest.approx(1, rel=1e-12)
+
+    def test_networks_at_chance_are_named(self, prune):
+        output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
+        assert "at chance, alpha means nothing: the dense network, t=4" in output
+
+    def test_released_budget(self, prune):
+        prune("--protocol", "released", "--pruner", "mp", "--ratio", 50)
+        assert runs("pruned")[0].data.metrics["realized_ratio"] == pytest.approx(60_074 / (1_076 + 350))
+
+
+class TestRecomputed:
+    """One run's numbers from its artifacts alone, with a weight decay that is not the default epsilon."""
+
+    DECAY = 0.02
+
+    @pytest.fixture
+    def computed(self, prune, tiny):
+        options = ("--pruner", "up", "--ratio", 4, "--weight-decay", self.DECAY, "--fine-tune-learning-rate", 0.003)
+        output = prune(*options, "--seed", 2)
+        return output, runs("dense")[0], runs("pruned")[0]
+
+    def images(self, run, tiny, part):
+        mean, std = (json.loads(run.data.tags[f"normalization_{name}"]) for name in ("mean", "std"))
+        # In single precision as in training: in double, ties in the pools would be broken otherwise.
+        return (torch.tensor(tiny[f"{part}_images"].transpose(0, 3, 1, 2)) / 255 - mean[0]) / std[0]
+
+    def network(self, run):
+        model = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+        model.load_state_dict(load_file(artifact(run, "checkpoint.safetensors")))
+        return model
+
+    def test_gradient_score_and_mask(self, computed, tiny):
+        _, dense, pruned = computed
+        model = self.network(dense)
+        train, _ = datasets.split(tiny["train_labels"], 0.1, 2)
+        images = self.images(dense, tiny, "train")[train]
+        F.cross_entropy(model(images), torch.tensor(tiny["train_labels"][train])).backward()
+        gradient = load_file(artifact(dense, "gradient.safetensors"))
+        for name, parameter in model.named_parameters():
+            assert (gradient[name] - parameter.grad).norm() < 1e-4 * parameter.grad.norm()
+        names = ["conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight"]
+        # With the regularised gradient and epsilon = lambda UP is |theta g|.
+        score = torch.cat([(model.get_parameter(name) * gradient[name]).abs().flatten() for name in names])
+        mask = torch.cat([load_file(artifact(pruned, "mask.safetensors"))[name].flatten() for name in names])
+        assert mask.sum() == round(60_074 / 4) - 1_076
+        assert score[mask].min() >= score[~mask].max() * (1 - 1e-5)
+        assert pruned.data.params["epsilon"] == repr(self.DECAY)
+
+    def test_normalisation_is_that_of_the_training_split(self, computed, tiny):
+        train, _ = datasets.split(tiny["train_labels"], 0.1, 2)
+        pixels = tiny["train_images"][train] / 255
+        assert json.loads(computed[1].data.tags["normalization_mean"]) == pytest.approx([pixels.mean()])
+        assert json.loads(computed[1].data.tags["normalization_std"]) == pytest.approx([pixels.std()])
+
+    def test_validation_predictions_and_val_alpha(self, computed, tiny):
+        _, dense, pruned = computed
+        _, validation = datasets.split(tiny["train_labels"], 0.1, 2)
+        balances = []
+        for run in (dense, pruned):
+            with np.load(artifact(run, "val_predictions.npz")) as arrays:
+                label, predicted = arrays["label"], arrays["predicted"]
+            assert label.tolist() == tiny["train_labels"][validation].tolist()
+            logits = self.network(run)(self.images(dense, tiny, "train")[validation])
+            assert predicted.tolist() == logits.argmax(1).tolist()
+            recall = np.array([(predicted[label == c] == c).mean() for c in range(10)])
+            balances.append(recall / (label == predicted).mean() - 1)
+        alpha = (balances[0] * balances[1]).sum() / np.square(balances[0]).sum()
+        assert pruned.data.metrics["val_alpha"] == pytest.approx(alpha)
+
+    def test_logged_settings(self, computed):
+        _, dense, pruned = computed
+        assert (
+            pruned.data.params.items()
+            >= {
+                "fine_tune_phases": "1x0.003",
+                "fine_tune_learning_rate": "0.003",
+                "phases": "2x0.01",
+                "augmentation": "none",
+                "image_shape": "1x28x28",
+            }.items()
+        )
+        assert {"phases", "batch_size", "momentum", "augmentation", "epochs"} <= dense.data.params.keys()
+
+    def test_printed_table(self, computed):
+        output, dense, pruned = computed
+        before, after = (run.data.metrics["recall/Shirt"] for run in (dense, pruned))
+        (line,) = [line for line in output.splitlines() if line.startswith("Shirt ")]
+        assert line.split() == ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
+        (line,) = [line for line in output.splitlines() if line.startswith("alpha ")]
+        assert line.split() == ["alpha", f"{pruned.data.metrics['alpha']:.3f}"]
+
+
+class TestFound:
+    def test_another_pruner_trains_no_dense_model(self, prune):
+        prune("--pruner", "mp")
+        prune("--pruner", "gp")
+        assert (len(runs("dense")), len(runs("pruned"))) == (1, 2)
+
+    def test_the_same_command_makes_nothing_and_says_so(self, prune):
+        prune()
+        output = prune()
+        assert (len(runs("dense")), len(runs("pruned")), len(runs("job"))) == (1, 1, 2)
+        assert output.count("found, not run again") == 2
+        first, second = runs("job")
+        assert second.data.tags["found_run_id"] == runs("pruned")[0].info.run_id
+        assert "found_run_id" not in first.data.tags
+        assert second.data.metrics == first.data.metrics
+
+    def test_options_that_change_nothing_are_found(self, prune):
+        prune("--pruner", "mp")
+        prune("--pruner", "mp", "--gradient-objective", "data", "--epsilon", 3)
+        prune("--ramp", 0.3, "--ramp-steps", 2, "--regrow", "true", "--temperature", 5)
+        assert len(runs("pruned")) == 1
+
+    def test_no_regrow_is_regrow_false(self, prune):
+        gradual = ("--schedule", "cubic", "--fine-tune-epochs", 2)
+        prune(*gradual, "--regrow", "false")
+        prune(*gradual, "--no-regrow")
+        assert [run.data.params["regrow"] for run in runs("pruned")] == ["false"]
+
+    def test_force_makes_it_anew(self, prune):
+        prune()
+        prune("--force", "true")
+        assert (len(runs("dense")), len(runs("pruned"))) == (2, 2)
+        assert runs("pruned")[1].data.tags["dense_run_id"] == runs("dense")[1].info.run_id
+
+    @pytest.mark.parametrize(
+        ("name", "fault"),
+        [
+            ("checkpoint.safetensors", Path.unlink),
+            ("checkpoint.safetensors", lambda path: path.write_bytes(b"x" * 100)),
+            ("gradient.safetensors", lambda path: save_file({n: torch.zeros(1) for n in load_file(path)}, path)),
+            ("predictions.npz", lambda path: path.write_bytes(b"x" * 100)),
+            ("confusion.png", Path.unlink),
+        ],
+    )
+    def test_a_dense_run_that_does_not_load_is_made_again(self, prune, name, fault, caplog):
+        prune()
+        fault(artifact(runs("dense")[0], name))
+        prune("--pruner", "gp")
+        assert len(runs("dense")) == 2
+        assert "is made again" in caplog.text
+        assert runs("pruned")[1].data.tags["dense_run_id"] == runs("dense")[1].info.run_id
+
+    def test_a_pruned_run_that_lacks_an_artifact_is_made_again(self, prune, caplog):
+        prune()
+        artifact(runs("pruned")[0], "mask.safetensors").unlink()
+        prune()
+        assert (len(runs("dense")), len(runs("pruned"))) == (1, 2)
+        assert "lacks mask.safetensors, and is made again" in caplog.text
+
+    def test_changed_data_under_the_same_name_are_other_data(self, prune, tiny, tiny_npz):
+        prune()
+        images = tiny["train_images"].copy()
+        images[0, 0, 0, 0] ^= 255
+        np.savez(tiny_npz, **{**tiny, "train_images": images})
+        prune()
+        assert len(runs("dense")) == 2
+
+
+class TestDenseRunId:
+    def test_starts_from_that_run_and_takes_its_options(self, prune, run_command, tiny_npz):
+        prune("--seed", 3)
+        dense = runs("dense")[0].info.run_id
+        result = run_command(
+            "prune", "--dataset", tiny_npz, "--dense-run-id", dense, "--pruner", "gp", "--fine-tune-epochs", 1
+        )
+        assert result.exit_code == 0, result.output
+        assert len(runs("dense")) == 1
+        pruned = runs("pruned")[1]
+        assert pruned.data.params.items() >= {"seed": "3", "epochs": "2", "batch_size": "32", "pruner": "gp"}.items()
+
+    def test_takes_the_size_of_its_images_too(self, prune):
+        prune("--image-size", 14)
+        prune("--pruner", "gp", "--dense-run-id", runs("dense")[0].info.run_id)
+        assert runs("pruned")[1].data.params["image_shape"] == "1x14x14"
+
+    def test_its_job_is_named_after_the_model_of_that_run(self, prune):
+        prune("--model", "resnet20", "--image-size", 10, "--ratio", 2)
+        prune("--dense-run-id", runs("dense")[0].info.run_id, "--ratio", "2,3")
+        assert runs("job")[1].info.run_name == "prune: tiny resnet20 mp t=2,3 seed 0"
+
+    def test_finds_what_the_options_made(self, prune):
+        prune()
+        prune("--dense-run-id", runs("dense")[0].info.run_id)
+        assert len(runs("pruned")) == 1
+
+    def test_finds_nothing_that_was_pruned_from_another(self, prune):
+        prune()
+        prune("--force")
+        for dense in runs("dense"):
+            prune("--dense-run-id", dense.info.run_id)
+        assert len(runs("pruned")) == 2
+        first = runs("dense")[0].info.run_id
+        prune("--pruner", "gp", "--dense-run-id", first)
+        assert runs("pruned")[-1].data.tags["dense_run_id"] == first
+
+    def test_an_option_that_says_something_else_is_a_usage_error(self, prune):
+        prune()
+        output = prune("--dense-run-id", runs("dense")[0].info.run_id, "--seed", 5, code=2)
+        assert "5 is not what dense run" in output
+
+    def test_no_such_run(self, prune):
+        assert "no run 0123" in prune("--dense-run-id", "0123", code=1)
+
+    def test_a_run_of_another_kind(self, prune):
+        prune()
+        assert "is no finished dense run" in prune("--dense-run-id", runs("pruned")[0].info.run_id, code=2)
+
+    def test_other_images(self, prune, run_command):
+        prune()
+        result = run_command("prune", "--dense-run-id", runs("dense")[0].info.run_id, "--dataset", "fashion-mnist-mini")
+        assert result.exit_code != 0
+        assert "\n" not in result.output.split("Error: ")[1].strip()
+
+
+class TestWeights:
+    @pytest.fixture
+    def weights(self, tmp_path):
+        torch.manual_seed(7)
+        model = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+        save_file(model.state_dict(), tmp_path / "mine.safetensors", {"mean": "[0.5]", "std": "[0.25]"})
+        return tmp_path / "mine.safetensors"
+
+    def test_are_the_dense_run_without_training(self, prune, weights):
+        prune("--weights", weights)
+        dense = runs("dense")[0]
+        assert "train_loss" not in dense.data.metrics
+        given, logged = load_file(weights), load_file(artifact(dense, "checkpoint.safetensors"))
+        assert all(torch.equal(given[name], logged[name]) for name in given)
+        assert json.loads(dense.data.tags["normalization_mean"]) == [0.5]
+
+    def test_are_known_by_their_content(self, prune, weights, tmp_path):
+        prune("--weights", weights)
+        copied = tmp_path / "copy.safetensors"
+        copied.write_bytes(weights.read_bytes())
+        prune("--weights", copied)
+        assert len(runs("dense")) == 1
+        state = load_file(weights)
+        state["fc3.bias"][0] += 1
+        save_file(state, weights)
+        prune("--weights", weights)
+        assert len(runs("dense")) == 2
+
+    def test_that_do_not_fit_are_one_line(self, prune, tmp_path):
+        save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "bad.safetensors")
+        assert "bad.safetensors: conv1.bias has shape" in prune("--weights", tmp_path / "bad.safetensors", code=1)
+        assert "gone.safetensors" in prune("--weights", "gone.safetensors", code=1)
+        save_file({}, tmp_path / "empty.safetensors")
+        assert "it is missing" in prune("--weights", tmp_path / "empty.safetensors", code=1)
+        assert runs() == []
+
+    def test_that_give_no_numbers_fail(self, prune, weights):
+        save_file({name: 1e20 * tensor for name, tensor in load_file(weights).items()}, weights)
+        assert "is NaN or infinite" in prune("--weights", weights, code=1)
+        assert sorted(run.data.tags["kind"] for run in runs(status="FAILED")) == ["dense", "job"]
+
+
+OWN_MODEL = """
+import torch.nn as nn
+
+class Net(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.conv, self.fc, self.out = nn.Conv2d(in_channels, 4, 5), nn.Linear(2304, 12), nn.Linear(12, num_classes)
+        self.unused = nn.Linear(3, 3)
+        self.out = nn.Linear(12, num_classes)
+
+    def forward(self, x):
+        x = nn.functional.dropout(self.conv(x).relu(), 0.2, self.training)
+        return self.out(self.fc(x.view(x.size(0), -1)).relu())
+"""
+
+
+class TestOwnModel:
+    """Dropout, `view`, a layer that the loss does not reach, class names that pictures could take for formulas."""
+
+    @pytest.fixture
+    def own(self, run_command, tiny, tmp_path, store_uri, monkeypatch):
+        (tmp_path / "my_net.py").write_text(OWN_MODEL)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "my_net", raising=False)
+        names = ["$x$", "$\\mathrm{$", "a|b", "<b>", "été", "..", "a/b", "a b", "?", "!"]
+        np.savez(tmp_path / "odd.npz", **{**tiny, "class_names": np.array(names)})
+
+        def run(*arguments, code=0):
+            result = run_command(
+                "prune", "--dataset", tmp_path / "odd.npz", "--model", "my_net:Net", *QUICK, *arguments
+            )
+            assert result.exit_code == code, result.output
+            return result.output
+
+        return run
+
+    def test_is_trained_pruned_and_loaded_the_same_each_time(self, own, tiny):
+        own("--ratio", 3)
+        own("--ratio", 3, "--force")
+        first, second = runs("pruned")
+        assert first.data.metrics["test_loss"] == second.data.metrics["test_loss"]
+        assert {"recall/$x$", "recall/_x_"} & first.data.metrics.keys() == {"recall/_x_"}
+        model = pruning_study.load_model(first.info.run_id)
+        images = torch.from_numpy(tiny["test_images"].transpose(0, 3, 1, 2).copy())
+        with np.load(artifact(first, "predictions.npz")) as arrays:
+            assert model(images).argmax(1).tolist() == arrays["predicted"].tolist()
+        assert first.data.params["recipe"] == "lenet5"
+
+    def test_that_has_changed_is_another_model(self, own, tmp_path, monkeypatch):
+        own("--ratio", 3)
+        dense = runs("dense")[0].info.run_id
+        (tmp_path / "my_net.py").write_text(OWN_MODEL.replace("relu", "tanh"))
+        monkeypatch.delitem(sys.modules, "my_net")
+        importlib.invalidate_caches()
+        assert "source of my_net:Net has changed" in own("--ratio", 3, "--dense-run-id", dense, code=1)
+        own("--ratio", 3)
+        assert len(runs("dense")) == 2
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (("--ratio", "100"), 2, "largest attainable ratio is 55.77"),
+            (("--model", "lenet"), 2, "did you mean lenet5"),
+            (("--model", "no_such:thing"), 2, "cannot be imported"),
+            (("--image-size", "5"), 1, "at least 10x10"),
+            (("--device", "cuda"), 2, "no CUDA device"),
+            (("--schedule", "cubik"), 2, "did you mean cubic?"),
+            (("--schedule", "cubic", "--ramp", "1.5"), 2, "1.5 should be at least 0 and below 1"),
+            (
+                ("--schedule", "cubic", "--ramp", "0.9"),
+                2,
+                "0.9 leaves no step behind the ramp",
+            ),
+            (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
+            (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "0 leaves no fine-tuning, and gradual pruning"),
+            (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "0 leaves no fine-tuning, and distillation"),
+            (("--distill", "1.1"), 2, "1.1 should be at least 0 and at most 1"),
+            (("--distill", "-0.1"), 2, "-0.1 should be at least 0 and at most 1"),
+            (("--distill", "1", "--temperature", "0"), 2, "0 should be above 0"),
+        ],
+    )
+    def test_is_one_line_before_any_run_is_made(self, prune, arguments, code, message):
+        if arguments == ("--device", "cuda") and torch.cuda.is_available():
+            arguments, message = ("--device", "tpu"), "it takes cpu"
+        output = prune(*arguments, code=code)
+        assert message in output
+        assert "Traceback" not in output
+        assert runs() == runs(status="RUNNING") == runs(status="FAILED") == []
+
+    def test_unknown_data_set(self, run_command, store_uri):
+        result = run_command("train", "--dataset", "fashion-mnist-mni")
+        assert result.exit_code == 2
+        assert "did you mean fashion-mnist-mini" in result.output
+
+    def test_divergence_ends_the_runs_as_failed(self, prune):
+        output = prune("--learning-rate", "1e30", code=1)
+        assert "dense diverged in epoch 1" in output
+        failed = runs(status="FAILED")
+        assert sorted(run.data.tags["kind"] for run in failed) == ["dense", "job"]
+        assert all("diverged" in run.data.tags["error"] for run in failed)
+        assert runs(status="RUNNING") == []
+
+    def test_a_server_that_does_not_answer(self, run_command, tiny_npz, monkeypatch, store_uri):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+        start = time.monotonic()
+        result = run_command("train", "--dataset", tiny_npz)
+        assert result.exit_code == 1
+        assert "http://127.0.0.1:9 does not answer" in result.output
+        assert time.monotonic() - start < 10
+
+    def test_a_store_that_is_no_database(self, run_command, tiny_npz, tmp_path, monkeypatch, store_uri):
+        (tmp_path / "notes.db").write_text("hello " * 1000)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/notes.db")
+        result = run_command("train", "--dataset", tiny_npz)
+        assert result.exit_code == 1
+        assert "file is not a database" in result.output
+
+    def test_a_job_that_is_not_in_the_store(self, prune, monkeypatch):
+        monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+        assert "make it absolute" in prune(code=1)
+
+
+def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
+    command = [sys.executable, "-m", "pruning_study", "train", "--epochs", "500"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if runs("dense", status="RUNNING"):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    killed = runs(status="KILLED")
+    assert sorted(run.data.tags["kind"] for run in killed) == ["dense", "job"]
+    assert runs(status="RUNNING") == []
+
+
+def test_a_killed_training_goes_on_where_it_was(run_command, store_uri, tiny_npz, caplog):
+    typed = ["train", "--dataset", str(tiny_npz), "--epochs", "300"]
+    code = "from pruning_study import __main__; from pruning_study.training import loop; loop.SAVE_SECONDS = 0; __main__.main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *typed])
+    saved = Path(store_uri.removeprefix("sqlite:///")).parent
+    while not list(saved.glob("*.locks/*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    with caplog.at_level("INFO"):
+        run_command(*typed)
+    assert "going on after epoch" in caplog.text
+    run_command(*typed, "--force")
+    resumed, undisturbed = runs("dense")
+    assert resumed.data.params == undisturbed.data.params
+    history = [MlflowClient().get_metric_history(run.info.run_id, "val_loss") for run in (resumed, undisturbed)]
+    assert [[(m.step, m.value) for m in of_run] for of_run in history] == [
+        [(step, metric.value) for step, metric in enumerate(history[1], start=1)]
+    ] * 2
+    weights = [load_file(artifact(run, "checkpoint.safetensors")) for run in (resumed, undisturbed)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    assert not list(saved.glob("*.locks/*.safetensors"))
+
+
+def test_help_answers_without_torch_or_mlflow():
+    code = (
+        "import sys; from pruning_study.__main__ import cli; cli(['prune', '--help'], standalone_mode=False);"
+        "print([name for name in ('torch', 'mlflow', 'pandas', 'matplotlib') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("[]\n")
+    assert "--fine-tune-learning-rate" in result.stdout
+
+
+def test_version(run_command):
+    assert run_command("--version").output.strip().endswith(pruning_study.__version__)

@@ -1,0 +1,165 @@
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from mlflow.projects._project_spec import load_project
+
+from analysis.__main__ import report
+from analysis.runs.errors import StudyError
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig, default_text, option_name, text
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = [("train", TrainConfig), ("prune", PruneConfig), ("main", PruneConfig), ("tune", TuneConfig)]
+
+
+@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
+def test_mlproject_has_the_options_and_defaults_of_the_config(entry_point, config):
+    parameters = load_project(str(ROOT)).get_entry_point(entry_point).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        item.name: default_text(item) for item in fields(config)
+    }
+
+
+@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
+def test_mlproject_passes_every_option_on(entry_point, config):
+    command = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"][entry_point]["command"]
+    expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
+    assert command.split() == ["python", "-m", "pruning_study", command.split()[3], *expected]
+    assert command.split()[3] == ("prune" if entry_point == "main" else entry_point)
+
+
+def test_mlproject_has_the_options_and_defaults_of_a_study():
+    entry = load_project(str(ROOT)).get_entry_point("study")
+    defaults = {name: parameter.default for name, parameter in entry.parameters.items()}
+    assert (ROOT / defaults.pop("file")).is_file()
+    assert defaults == {item.name: default_text(item) for item in fields(StudyConfig)}
+    expected = [part for item in fields(StudyConfig) for part in (option_name(item.name), f"{{{item.name}}}")]
+    assert entry.command.split() == ["python", "-m", "pruning_study", "study", "{file}", *expected]
+
+
+def test_mlproject_has_the_options_and_defaults_of_the_report():
+    entry = load_project(str(ROOT)).get_entry_point("analyze")
+    # A project is for an experiment; what takes several values, such as folders of files, is no parameter of one.
+    options = [option for option in report.params if isinstance(option, click.Option) and not option.multiple]
+    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
+        option.name: text(option.default if not isinstance(option.default, Path) else str(option.default))
+        for option in options
+    }
+    expected = [part for option in options for part in (option.opts[0], f"{{{option.name}}}")]
+    assert entry.command.split() == ["python", "-m", "analysis", "report", *expected]
+
+
+def test_conda_has_the_pins_of_pyproject():
+    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+    assert conda[-1]["pip"] == pins
+    assert all("==" in pin for pin in pins)
+
+
+def test_defaults():
+    config = PruneConfig()
+    assert (config.dataset, config.model, config.seed, config.pruner) == ("fashion-mnist-mini", "lenet5", 0, "mp")
+    assert config.ratio == (10.0,)
+    assert config.validation_fraction == 0.1
+    assert config.data_dir == Path("data")
+
+
+def test_data_dir_from_the_environment(monkeypatch):
+    monkeypatch.setenv("PRUNING_STUDY_DATA", "/somewhere")
+    assert TrainConfig().data_dir == Path("/somewhere")
+    assert TrainConfig(data_dir="here").data_dir == Path("here")
+
+
+def test_values_as_text_or_as_they_are():
+    assert PruneConfig(ratio="2,4,10") == PruneConfig(ratio=(2.0, 4.0, 10.0))
+    assert PruneConfig(force="false") == PruneConfig(force=False)
+    assert PruneConfig(epsilon="auto") == PruneConfig(epsilon=None)
+    assert PruneConfig(epsilon=1e-3).epsilon == 0.001
+
+
+def test_the_control_has_ratio_1():
+    assert PruneConfig(pruner="none").ratio == (1.0,)
+    with pytest.raises(StudyError, match="ratio 1 and no other"):
+        PruneConfig(pruner="none", ratio="1,2")
+
+
+BAD = [
+    ("pruner", "upp", "did you mean up"),
+    ("pruner", "magic", "it takes mp, gp"),
+    ("recipe", "lenet", "did you mean lenet5"),
+    ("protocol", "relased", "did you mean released"),
+    ("ratio", "0.5", "at least 1"),
+    ("ratio", "ten", "'ten' is not a number"),
+    ("ratio", "2,,4", "'' is not a number"),
+    ("ratio", "", "'' is not a number"),
+    ("ratio", "nan", "not a finite number"),
+    ("ratio", "inf", "not a finite number"),
+    ("ratio", "2,2", "stands there twice"),
+    ("seed", "1.5", "not a whole number"),
+    ("seed", "-1", "below 0"),
+    ("epochs", "0", "below 1"),
+    ("fine_tune_epochs", "-1", "below 0"),
+    ("batch_size", "0", "below 1"),
+    ("learning_rate", "inf", "not a finite number"),
+    ("learning_rate", "0", "above 0"),
+    ("momentum", "1", "at least 0 and below 1"),
+    ("weight_decay", "-1", "at least 0"),
+    ("epsilon", "-1e-3", "at least 0"),
+    ("epsilon", "nan", "not a finite number"),
+    ("validation_fraction", "0", "above 0 and below 1"),
+    ("validation_fraction", "1", "above 0 and below 1"),
+    ("device", "quantum", "it takes cpu, cuda"),
+    ("engine", "jax", "it takes torch, native"),
+    ("force", "perhaps", "neither true nor false"),
+    ("gradient_batches", "0", "below 1"),
+    ("gradient_mode", "test", "it takes eval, train"),
+    ("dataset", " ", "is empty"),
+    ("image_size", "0", "below 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD)
+def test_bad_values_name_the_option(name, value, message):
+    with pytest.raises(StudyError, match=message) as error:
+        PruneConfig(**{name: value})
+    assert error.value.option == option_name(name)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [case for case in BAD if case[0] != "force"])
+def test_bad_values_are_usage_errors_of_the_command_line(run_command, name, value, message):
+    result = run_command("prune", option_name(name), value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option_name(name)}'" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_flag_may_have_a_value_or_none(run_command):
+    result = run_command("prune", "--force", "perhaps")
+    assert result.exit_code == 2
+    assert "'perhaps' is not a valid boolean" in result.output
+    assert "--ratio" in run_command("prune", "--force", "false", "--prune-output-layer", "--ratio", "x").output
+
+
+def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
+    config = TuneConfig(seeds="3,5", ratio="5,10", weight_decay="0.01", fine_tune_epochs=2, n_trials=6)
+    assert (config.seeds, config.epsilon_range, config.objective) == ((3, 5), (1e-8, 1e2), "accuracy")
+    assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)
+    gradual = {"schedule": "cubic", "ramp": 0.25, "ramp_steps": 3, "regrow": "true", "distill": 0.5, "temperature": 4}
+    assert TuneConfig(**gradual).pruning(0) == PruneConfig(pruner="up", **gradual)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"executor": "ray", "workers": "2"}, "--workers"),
+        ({"gpus_per_step": "0.5"}, "--gpus-per-step"),
+        ({"executor": "ray", "gpus_per_step": "1.5"}, "--gpus-per-step"),
+    ],
+)
+def test_options_of_the_other_executor_are_usage_errors(given, option):
+    with pytest.raises(StudyError) as error:
+        StudyConfig(**given)
+    assert error.value.option == option

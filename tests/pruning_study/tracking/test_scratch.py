@@ -1,0 +1,41 @@
+import subprocess
+import sys
+import tempfile
+
+from pruning_study.tracking import scratch
+
+HOLD = """
+import time
+from pruning_study.tracking import scratch
+with scratch.folder() as folder:
+    (folder / "a.txt").write_text("hello")
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def holder():
+    return subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+
+
+def test_it_is_there_while_the_block_runs():
+    with scratch.folder() as folder:
+        (folder / "a.txt").write_text("hello")
+        scratch.remove_dead()
+        assert (folder / "a.txt").read_text() == "hello"
+    assert list(folder.parent.glob(f"{folder.name}*")) == []
+
+
+def test_of_dead_processes_nothing_is_left_and_of_others_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    dead, alive = holder(), holder()
+    folders = [process.stdout.readline().strip() for process in (dead, alive)]
+    dead.kill()
+    dead.wait()
+    scratch.remove_dead()
+    assert sorted(map(str, tmp_path.iterdir())) == [folders[1], f"{folders[1]}.lock"]
+    alive.kill()
+    alive.wait()
+    scratch.remove_dead()
+    assert list(tmp_path.iterdir()) == []

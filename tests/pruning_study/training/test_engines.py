@@ -1,0 +1,165 @@
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from pruning_study import models
+from pruning_study.native import compiler
+from pruning_study.training import engines
+
+SHAPE = (1, 28, 28)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    engines._say_once.cache_clear()
+
+
+@pytest.fixture
+def lenet5():
+    return models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+
+
+def choose(model, name=None, device="cpu", augmentation="none"):
+    return engines.choose(name, model, SHAPE, device=device, augmentation=augmentation)
+
+
+def test_torch_is_taken_at_its_word(lenet5, caplog):
+    assert choose(lenet5, "torch") is engines.TORCH
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", [None, "native"])
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [({"device": "cuda"}, "it runs on the cpu, not on cuda"), ({"augmentation": "flip-crop"}, "augment")],
+)
+def test_what_native_cannot_do_is_torch_and_said_once(lenet5, caplog, name, setting, reason):
+    assert choose(lenet5, name, **setting) is choose(lenet5, name, **setting) is engines.TORCH
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert caplog.messages[0].startswith("engine torch, and not native: ")
+    assert reason in caplog.messages[0]
+
+
+def test_a_model_that_is_no_stack_is_torch(caplog):
+    assert choose(models.build("resnet20", num_classes=10, in_channels=1, image_size=(28, 28))) is engines.TORCH
+    assert "ResNet is no nn.Sequential" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cxx", "reason"),
+    [
+        ("g++ '", "$CXX is no command: No closing quotation"),
+        ("no-such-compiler", "there is no compiler no-such-compiler"),
+        ("false", "the compiler false fails: it says nothing"),
+        ("cat /proc/self/comm", "the compiler cat fails"),
+        ("true", "does not load"),
+    ],
+)
+def test_a_broken_compiler_is_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path, cxx, reason):
+    monkeypatch.setenv("CXX", cxx)
+    if cxx == "true":  # says that it compiled, and wrote nothing
+        reason = f"{tmp_path / 'pruning-study'} cannot hold its library: No such file or directory"
+    assert choose(lenet5) is engines.TORCH
+    assert reason in caplog.text
+    assert len(caplog.messages) == 1
+    assert "\n" not in caplog.messages[0]
+
+
+@pytest.mark.parametrize(("ends", "runs"), [("exit 1", 1), ("exit 0", 2)])
+def test_a_broken_compiler_is_run_for_the_first_setting_only(lenet5, caplog, monkeypatch, tmp_path, ends, runs):
+    script, log = tmp_path / "compiler", tmp_path / "log"
+    script.write_text(f"#!/bin/sh\necho run >> {log}\n{ends}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    assert choose(lenet5) is choose(lenet5) is engines.TORCH
+    assert log.read_text().split() == ["run"] * runs
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert choose(lenet5) is engines.TORCH
+    assert len(caplog.messages) == 2
+
+
+def test_no_compiler_is_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert choose(lenet5, "native") is engines.TORCH
+    assert caplog.messages == ["engine torch, and not native: there is no C++ compiler (Debian: g++)"]
+
+
+def test_an_unwritable_cache_is_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("CXX", "echo")
+    assert choose(lenet5) is engines.TORCH
+    assert "cannot hold its library: Not a directory" in caplog.text
+
+
+def test_another_cpu_has_another_library_and_one_without_avx2_has_none(lenet5, caplog, monkeypatch, tmp_path):
+    paths = []
+    monkeypatch.setattr(compiler, "_compile", lambda command, source, path: paths.append(path))
+    monkeypatch.setenv("CXX", "echo")
+    for name, flags in (("one", "avx2 fma"), ("other", "avx2 fma"), ("other", "avx2 fma avx512f")):
+        (tmp_path / "cpuinfo").write_text(f"model name : {name}\nflags : {flags}\n")
+        monkeypatch.setattr(compiler, "CPU", tmp_path / "cpuinfo")
+        paths.append(compiler.library("Network<>"))
+    assert paths[0::2] == paths[1::2]
+    assert len(set(paths)) == 3
+    (tmp_path / "cpuinfo").write_text("model name : old\nflags : sse2 avx\n")
+    assert choose(lenet5) is engines.TORCH
+    assert "it needs a CPU with AVX-512 or AVX2" in caplog.text
+
+
+def test_a_library_that_does_not_load_is_one_line_and_torch(lenet5, caplog, monkeypatch):
+    monkeypatch.setattr(compiler, "_compile", lambda command, source, path: path.write_bytes(b"half"))
+    monkeypatch.setenv("CXX", "echo")
+    assert choose(lenet5) is engines.TORCH
+    assert "does not load (delete it, and it is made anew)" in caplog.text
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.compiler
+def test_native_where_it_can_be(lenet5, caplog):
+    assert choose(lenet5).name == choose(lenet5, "native").name == "native"
+    assert not caplog.records
+
+
+@pytest.mark.compiler
+def test_a_library_is_asked_for_once(lenet5, monkeypatch):
+    assert choose(lenet5).name == "native"
+    monkeypatch.setattr(compiler, "library", None)
+    assert choose(lenet5).name == "native"
+
+
+def test_the_torch_engines_identity_has_its_threads(monkeypatch):
+    identities = set()
+    for threads in (1, 2, 1):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        identities.add(engines.TORCH.identity)
+    assert len(identities) == 2
+
+
+@pytest.mark.compiler
+def test_the_native_engines_identity_is_its_librarys(lenet5, monkeypatch):
+    one = choose(lenet5).identity
+    assert one == choose(lenet5).identity
+    monkeypatch.setenv("CXX", "g++ -O1")
+    assert one != choose(lenet5).identity
+
+
+@pytest.mark.compiler
+def test_a_stack_that_is_not_what_the_model_does_is_torch(caplog):
+    class Liar(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(784, 10)
+
+        def forward(self, images):
+            return 2 * self.fc(images.flatten(1))
+
+        def stack(self):
+            return nn.Sequential(nn.Flatten(), self.fc)
+
+    assert choose(Liar()) is engines.TORCH
+    assert "its logits are not those of Liar" in caplog.text

@@ -1,0 +1,88 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pruning_study import models
+from pruning_study.data.examples import Examples
+from pruning_study.training.gradients import data_gradient, sampled_gradient
+
+
+@pytest.fixture
+def train():
+    random = torch.Generator().manual_seed(0)
+    return Examples(torch.randn(300, 3, 12, 12, generator=random), torch.randint(0, 4, (300,), generator=random))
+
+
+@pytest.fixture
+def model(train):
+    """A ResNet whose running statistics are not those of any batch."""
+    torch.manual_seed(0)
+    model = models.build("resnet20", num_classes=4, in_channels=3, image_size=(12, 12))
+    model.train()
+    model(2 * train.images[:50] + 1)
+    return model.eval()
+
+
+def sampled(model, train, **arguments):
+    settings = {"batches": 2, "mode": "train", "batch_size": 32, "augmentation": "none", "black": torch.zeros(3)}
+    return sampled_gradient(model, train, **{**settings, "seed": 1, **arguments})
+
+
+def test_is_that_of_the_mean_loss_over_the_whole_set_in_eval_mode(model, train):
+    model, train = model.double(), Examples(train.images.double(), train.labels)
+    given = data_gradient(model, train)
+    F.cross_entropy(model.eval()(train.images), train.labels).backward()
+    wanted = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert given.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(given[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_single_precision_is_within_1e_5_of_double():
+    random = torch.Generator().manual_seed(0)
+    train = Examples(torch.randn(300, 1, 28, 28, generator=random), torch.randint(0, 10, (300,), generator=random))
+    torch.manual_seed(0)
+    model = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+    single = data_gradient(model, train)
+    double = data_gradient(model.double(), Examples(train.images.double(), train.labels))
+    for name, gradient in double.items():
+        assert (single[name] - gradient).norm() < 1e-5 * gradient.norm()
+
+
+def test_leaves_batchnorm_and_the_model_as_they_were(model, train):
+    before = copy.deepcopy(model.state_dict())
+    data_gradient(model, train)
+    sampled(model, train, mode="train", augmentation="flip-crop")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.training
+
+
+def test_train_mode_uses_the_statistics_of_the_batch(model, train):
+    first = sampled(model, train, mode="train")["conv1.weight"]
+    assert not torch.allclose(first, sampled(model, train, mode="eval")["conv1.weight"])
+
+
+def test_all_batches_in_eval_mode_are_the_whole_set(model, train):
+    whole, parts = data_gradient(model, train), sampled(model, train, batches=None, mode="eval")
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_some_batches_are_seeded_and_augmented_in_train_mode_only(model, train):
+    def conv(**arguments):
+        return sampled(model, train, **arguments)["conv1.weight"]
+
+    assert torch.equal(conv(), conv())
+    assert not torch.equal(conv(), conv(seed=2))
+    assert not torch.equal(conv(), conv(augmentation="flip-crop"))
+    assert torch.equal(conv(mode="eval"), conv(mode="eval", augmentation="flip-crop"))
+
+
+def test_a_parameter_that_the_loss_does_not_reach_has_gradient_0(train):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(432, 4))
+    model.unused = nn.Parameter(torch.ones(3))
+    assert data_gradient(model, train)["unused"].tolist() == [0.0, 0.0, 0.0]

@@ -1,0 +1,273 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from analysis.runs.errors import StudyError
+from pruning_study.data.examples import Examples, generator, shuffled_batches
+from pruning_study.models import checkpoints
+from pruning_study.training import loop
+from pruning_study.training.evaluation import loss_and_accuracy
+from pruning_study.training.loop import fit
+from pruning_study.training.recipes import Phase, Schedule
+
+BLACK = torch.zeros(1)
+
+
+def examples(count, seed):
+    random = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 1, 6, 6, generator=random)
+    return Examples(images, (images.mean((1, 2, 3)) > 0).long() + (images[:, 0, 0, 0] > 1).long())
+
+
+TRAIN, VALIDATION, OTHER = examples(70, 0), examples(30, 1), examples(30, 2)
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+
+
+def schedule(*phases, batch_size=16, momentum=0.9, weight_decay=0.0, augmentation="none"):
+    return Schedule(tuple(Phase(*phase) for phase in phases), batch_size, momentum, weight_decay, augmentation)
+
+
+def run(model, plan, seed=0, **arguments):
+    return fit(model, TRAIN, VALIDATION, plan, seed=seed, stream="dense", black=BLACK, **arguments)
+
+
+def test_is_sgd_with_nesterov_momentum_and_weight_decay_written_out():
+    """Against the update of Sutskever et al. 2013 as torch documents it, by hand, in the same batch order."""
+    plan = schedule((1, 0.05), weight_decay=0.01)
+    model, reference = network(), network()
+    run(model, plan)
+    velocity = [torch.zeros_like(p) for p in reference.parameters()]
+    reference.train()
+    for images, labels in shuffled_batches(TRAIN, 16, generator(0, "dense")):
+        grads = torch.autograd.grad(F.cross_entropy(reference(images), labels), list(reference.parameters()))
+        with torch.no_grad():
+            for p, g, v in zip(reference.parameters(), grads, velocity, strict=True):
+                g = g + 0.01 * p
+                v.mul_(0.9).add_(g)
+                p.sub_(0.05 * (g + 0.9 * v))
+    for given, wanted in zip(model.state_dict().values(), reference.state_dict().values(), strict=True):
+        torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_same_seed_same_weights_and_another_seed_others():
+    plan = schedule((3, 0.05), augmentation="flip-crop")
+    weights = []
+    for seed in (4, 4, 5):
+        model = network()
+        run(model, plan, seed=seed)
+        weights.append(nn.utils.parameters_to_vector(model.parameters()))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_new_optimiser_starts_each_phase():
+    """Two phases at one rate differ from one long phase: the momentum starts again from 0."""
+    plans = (schedule((2, 0.05), (2, 0.05)), schedule((4, 0.05)), schedule((2, 0.05), (2, 0.05), momentum=0.0))
+    losses = []
+    for plan in (*plans, schedule((4, 0.05), momentum=0.0)):
+        epochs = []
+        run(network(), plan, on_epoch=lambda epoch, metrics, epochs=epochs: epochs.append(metrics["train_loss"]))
+        losses.append(epochs)
+    assert losses[0][:2] == losses[1][:2]
+    assert losses[0][2:] != losses[1][2:]
+    assert losses[2] == losses[3]
+
+
+def test_keeps_the_epoch_with_the_lowest_validation_loss():
+    seen = []
+    model = network()
+    fitted = run(model, schedule((12, 0.3)), on_epoch=lambda epoch, metrics: seen.append(metrics["val_loss"]))
+    assert len(seen) == 12
+    assert fitted.best_epoch == seen.index(min(seen)) + 1
+    assert fitted.best_epoch < 12
+    assert loss_and_accuracy(model, VALIDATION)[0] == pytest.approx(min(seen), rel=1e-6)
+
+
+def test_released_selection_is_by_the_other_loss_within_the_last_phase():
+    states, plan = [], schedule((6, 0.3), (4, 0.1))
+    model = network()
+
+    def on_epoch(epoch, metrics):
+        states.append(loss_and_accuracy(model, OTHER)[0])
+
+    fitted = run(model, plan, released_selection=OTHER, on_epoch=on_epoch)
+    assert fitted.best_epoch == 7 + states[6:].index(min(states[6:]))
+    assert loss_and_accuracy(model, OTHER)[0] == pytest.approx(min(states[6:]), rel=1e-6)
+
+
+def test_the_weights_as_they_came_do_not_compete():
+    model = network()
+    run(model, schedule((20, 0.05)))
+    trained = loss_and_accuracy(model, VALIDATION)[0]
+    fitted = run(model, schedule((1, 1.0)))
+    assert fitted.best_epoch == 1
+    assert loss_and_accuracy(model, VALIDATION)[0] > trained
+
+
+def test_over_no_epochs_it_is_masked_and_no_more():
+    model, mask = network(), torch.tensor([True, False, True]).repeat(4, 1, 3, 1)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fitted = run(model, schedule(), masks={"0.weight": mask})
+    after = model.state_dict()
+    assert torch.equal(after.pop("0.weight"), before.pop("0.weight") * mask)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert fitted.best_epoch == 0
+    assert math.isnan(fitted.images_per_second)
+    assert torch.equal(fitted.masks["0.weight"], mask)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.05])
+def test_masked_weights_stay_exactly_0_with_momentum(weight_decay):
+    model = network()
+    masks = {
+        "0.weight": torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)) > 0.5,
+        "4.weight": torch.rand(3, 64, generator=torch.Generator().manual_seed(1)) > 0.8,
+    }
+    run(model, schedule((3, 0.1), (2, 0.01), weight_decay=weight_decay), masks=masks)
+    for name, mask in masks.items():
+        weight = model.get_parameter(name)
+        assert (weight[~mask] == 0).all()
+        assert (weight[mask] != 0).all()
+
+
+def test_augmentation_changes_the_training_and_not_the_evaluation():
+    plain, augmented = [], []
+    for augmentation, seen in (("none", plain), ("flip-crop", augmented)):
+        model = network()
+        run(model, schedule((2, 0.05), augmentation=augmentation), on_epoch=lambda e, m, seen=seen: seen.append(m))
+    assert plain[0]["train_loss"] != augmented[0]["train_loss"]
+
+
+def test_reported_training_loss_is_the_mean_over_the_images():
+    """At learning rate 0 (next to it) the model stays, and the mean loss is that of the whole set at once."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
+    seen = []
+    run(model, schedule((1, 1e-30)), on_epoch=lambda epoch, metrics: seen.append(metrics))
+    assert seen[0]["train_loss"] == pytest.approx(loss_and_accuracy(model, TRAIN)[0], rel=1e-5)
+
+
+def test_dropout_is_seeded_and_leaves_the_global_generator_alone():
+    weights = []
+    for seed in (4, 4, 5):
+        model = network()
+        model.insert(3, nn.Dropout(0.5))
+        torch.manual_seed(seed * 7)
+        expected = torch.rand(1)
+        torch.manual_seed(seed * 7)
+        run(model, schedule((2, 0.05)), seed=seed)
+        assert torch.rand(1) == expected
+        weights.append(nn.utils.parameters_to_vector(model.parameters()))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_masked_weight_that_the_loss_does_not_reach_is_left_alone():
+    model = network()
+    model.unused = nn.Linear(4, 4)
+    model.forward = lambda images: nn.Sequential.forward(model[:5], images)
+    run(model, schedule((1, 0.05)), masks={"unused.weight": torch.eye(4).bool()})
+    assert (model.unused.weight[~torch.eye(4).bool()] == 0).all()
+
+
+def test_a_model_that_fails_in_training_is_one_line():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    with pytest.raises(StudyError, match="Sequential fails on batches of 1: Expected more than 1 value per channel"):
+        run(model, schedule((1, 0.05), batch_size=1))
+
+
+def test_divergence_is_one_line():
+    with pytest.raises(StudyError, match="dense diverged in epoch 1: training loss nan") as error:
+        run(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), schedule((2, 1e38)))
+    assert "\n" not in str(error.value)
+
+
+def test_a_last_batch_of_one_image_does_not_trouble_batchnorm():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
+    train = Examples(TRAIN.images[:33], TRAIN.labels[:33])
+    fitted = fit(model, train, VALIDATION, schedule((1, 0.1)), seed=0, stream="dense", black=BLACK)
+    assert math.isfinite(fitted.images_per_second)
+
+
+class KilledError(Exception):
+    pass
+
+
+def dropout_network(seed=0):
+    model = network(seed)
+    model.insert(3, nn.Dropout(0.3))
+    return model
+
+
+LONG = schedule((3, 0.05), (4, 0.02), weight_decay=0.01, augmentation="flip-crop")
+MASKS = {"0.weight": torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)) > 0.5}
+
+
+def killed_after(last, saved):
+    """A training that is saved at every epoch, and killed."""
+
+    def on_epoch(epoch, metrics):
+        if epoch > last:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(dropout_network(), LONG, masks=MASKS, saved=saved, on_epoch=on_epoch)
+
+
+def outcome(saved=None):
+    model, seen = dropout_network(), []
+    fitted = run(model, LONG, masks=MASKS, saved=saved, on_epoch=lambda epoch, metrics: seen.append((epoch, metrics)))
+    return nn.utils.parameters_to_vector(model.parameters()), fitted.best_epoch, seen
+
+
+@pytest.mark.parametrize("last", [1, 3, 5])
+def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, caplog, last):
+    weights, best_epoch, seen = outcome()
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    saved = tmp_path / "new" / "training.safetensors"
+    killed_after(last, saved)
+    with caplog.at_level("INFO"):
+        again = outcome(saved)
+    assert f"going on after epoch {last}, from {saved}" in caplog.text
+    assert torch.equal(again[0], weights)
+    assert again[1:] == (best_epoch, seen)
+
+
+def test_a_short_training_is_not_saved(tmp_path):
+    outcome(tmp_path / "training.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fault", ["truncated", "no numbers", "another engine", "other threads", "other weights"])
+def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch, caplog, fault):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    saved = tmp_path / "training.safetensors"
+    killed_after(4, saved)
+    if fault == "truncated":
+        saved.write_bytes(saved.read_bytes()[:1000])
+    elif fault == "no numbers":
+        tensors, metadata = checkpoints.load(saved)
+        checkpoints.save(saved, tensors, metadata | {"progress": "{"})
+    elif fault == "another engine":
+        monkeypatch.setattr(loop.TORCH, "name", "other")
+    elif fault == "other threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    else:
+        monkeypatch.setitem(MASKS, "0.weight", ~MASKS["0.weight"])
+    weights, _, seen = outcome(saved)
+    assert "the training starts anew" in caplog.text
+    assert torch.equal(weights, outcome()[0])
+    assert len(seen) == 7
+
+
+def test_a_training_that_cannot_be_saved_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    (tmp_path / "file").touch()
+    assert torch.equal(outcome(tmp_path / "file" / "training.safetensors")[0], outcome()[0])
+    assert "could not be saved" in caplog.text
