@@ -83,13 +83,13 @@ def recommend(experiment: str | None, max_accuracy_loss: float, max_alpha: float
 def export(experiment: str | None, dataset: str | None, output: Path) -> None:
     """Write an experiment to a folder of small files, from which `report --frames` needs no tracking server."""
     from analysis.runs import exports, pull
-    from analysis.tuning import results
+    from analysis.tuning import exports as tuning_exports
 
     study = pull.study(experiment)
     if dataset is not None:
         study = exports.of_dataset(study, dataset)
     written = exports.write(study, pull.predictions, output)
-    written += results.export(experiment, study.runs["run_id"], output)
+    written += tuning_exports.export(experiment, study.runs["run_id"], output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
         f"{len(study.runs):,} pruned and {len(study.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
@@ -136,17 +136,17 @@ def report(
     """Write the report of an experiment: statistics, tables, figures and a page. Of files, nothing is logged."""
     if folders and experiment:
         raise click.UsageError("--frames takes the place of --experiment: leave one of them out")
-    from analysis import report
+    from analysis import page, report
     from analysis.runs import exports
-    from analysis.tuning import results
+    from analysis.tuning import exports as tuning_exports
 
     if folders:
         study, predictions = exports.read(folders)
-        tunings = results.read(folders)
+        tunings = tuning_exports.read(folders)
         result = report.of_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
     else:
         result = report.report(experiment, confidence=confidence, variance=variance)
-    written = report.write(result, output)
+    written = page.write(result, output)
     click.echo(result.verdict)
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
     if not (no_log or folders):

@@ -9,25 +9,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.recall_distortion.tables import p_value
+from analysis.formats import p_value
 from analysis.runs import files, prediction_files
 from analysis.runs.errors import StudyError
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
 from analysis.statistics.intensification import (
-    RESAMPLES,
     Interval,
     alpha,
     alpha_new_from_predictions,
     at_chance,
-    bootstrap_interval,
-    draws,
-    image_draws,
-    mean_interval,
     recall_balance,
     spread_ratio,
     unbalanced,
     weighted_alpha,
 )
+from analysis.statistics.resampling import RESAMPLES, bootstrap_interval, draws, image_draws, mean_interval
 
 LOST, KEPT = "#d55e00", "#0072b2"
 MOST_DRAWN = 100

@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.cells import CONTROL, DETAILS, Predictions, cells, method, pruners_own, settings
+from analysis.cells import Predictions, cells
 from analysis.runs import pull, schema
 from analysis.runs.errors import StudyError
+from analysis.settings import CONTROL, DETAILS, method, pruners_own, settings
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.intensification import alpha, alpha_new, mean_interval, recall_balance
+from analysis.statistics.intensification import alpha, alpha_new, recall_balance
+from analysis.statistics.resampling import mean_interval
 from analysis.verdict import to_know
 
 _CRITERIA = 2

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.cells import CELL, CONTROL, main_setting
 from analysis.runs import schema
+from analysis.settings import CELL, CONTROL, main_setting
 
 # A param, its value, and what a reader has to know of such runs.
 _TO_KNOW = (

@@ -12,7 +12,8 @@ from scipy.special import ndtr, ndtri
 from slopes import ACCIDENT, ACCIDENT_KEPT, DATA_SETS, EASE, SAME_ANSWER, DataSet, per_class
 
 from analysis.methods import compare as methods
-from analysis.statistics.intensification import bootstrap_interval, drawn_image_sums, draws, recall_balance
+from analysis.statistics.intensification import drawn_image_sums, recall_balance
+from analysis.statistics.resampling import bootstrap_interval, draws
 
 WIDENINGS = (1.15, 1.25)
 STUDIES = 100

@@ -18,9 +18,9 @@ from analysis.statistics.intensification import (
     alpha_new,
     alpha_new_from_predictions,
     alpha_shared,
-    mean_interval,
     recall_balance,
 )
+from analysis.statistics.resampling import mean_interval
 
 EASE = 1.5 * ndtri((np.arange(8) + 0.5) / 8)
 ACCIDENT = 0.3

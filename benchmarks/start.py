@@ -32,6 +32,7 @@ from analysis.runs import schema
 from pruning_study.config import StudyConfig
 from pruning_study.study import plan
 from pruning_study.study.plan import Plan
+from pruning_study.tracking import connect
 from pruning_study.tracking import store as tracking
 
 FILE = "pruners: [mp, gp, up, rp]\nratios: [2, 4, 10, 20, 50]\nseeds: 0-{last}\n"
@@ -60,7 +61,7 @@ def measure(name: str, count: int, found: Callable[[tracking.Store, Plan, Path],
         planned = plan.plan(plan.read(file, StudyConfig()), download=False)
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         mlflow.set_tracking_uri(None)
-        store = tracking.connect()
+        store = connect.connect()
         fill(store, planned, folder)
         start = time.perf_counter()
         assert found(store, planned, file) == len(planned.steps)

@@ -19,8 +19,10 @@ from mlflow.entities import Dataset
 
 from analysis.runs import schema
 from pruning_study.config import PruneConfig
+from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
 from pruning_study.steps.settings import PruneSetting
+from pruning_study.tracking import connect
 from pruning_study.tracking import store as tracking
 
 CLASSES = range(10)
@@ -47,7 +49,7 @@ FINAL = {f"{prefix}{name}": 0.9 for prefix in (schema.RECALL, schema.SUPPORT, sc
 def main(tracking_uri: str, clients: str, runs: int) -> None:
     """Log runs, and print how long a client waits for one and how many a second there are."""
     mlflow.set_tracking_uri(tracking_uri)
-    tracking.connect("benchmark")
+    connect.connect("benchmark")
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
     trained, pruned = sample_runs()
     print(f"a run on the sample, tracked: trained in {1000 * trained:.0f} ms, pruned in {1000 * pruned:.0f} ms")
@@ -60,12 +62,12 @@ def main(tracking_uri: str, clients: str, runs: int) -> None:
 
 def sample_runs() -> tuple[float, float]:
     """Seconds of a dense and of a pruned run of LeNet5 on the embedded sample, tracking included; medians."""
-    store = tracking.connect("benchmark")
+    store = connect.connect("benchmark")
     times, setting = [], None
     for seed in range(SAMPLE_RUNS + 1):
         setting = PruneSetting(PruneConfig(seed=seed, force=True), setting and setting.data)
         start = time.perf_counter()
-        dense = steps.train(store, "0", setting)
+        dense = dense_step.train(store, "0", setting)
         middle = time.perf_counter()
         steps.prune(store, "0", setting, dense, 10.0)
         times.append((middle - start, time.perf_counter() - middle))
@@ -92,7 +94,7 @@ def measure(tracking_uri: str, count: int, runs: int) -> float:
 def log(tracking_uri: str, runs: int, barrier: Barrier) -> None:
     """Log so many runs, one after the other."""
     mlflow.set_tracking_uri(tracking_uri)
-    store = tracking.connect("benchmark")
+    store = connect.connect("benchmark")
     noise = np.random.default_rng(0).bytes(max(ARTIFACTS.values()))
     log_run(store, noise)  # the first one imports and connects
     barrier.wait()

@@ -33,7 +33,8 @@ from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, to_device
 from pruning_study.data.torchvision_import import torchvision
-from pruning_study.pruning.masks import Budget, exact_k, prunable
+from pruning_study.pruning.budget import Budget, prunable
+from pruning_study.pruning.masks import exact_k
 from pruning_study.training import engines
 from pruning_study.training.loop import fit
 from pruning_study.training.recipes import RECIPES, Phase, Schedule
@@ -118,7 +119,7 @@ def lenet_loops(data: Dataset) -> list[Loop]:
 
 def choose(engine: str, model_name: str, model: nn.Module, data: Dataset) -> engines.Engine:
     augmentation = schedule(model_name).augmentation
-    return engines.choose(engine, model, data.image_shape, device="cpu", augmentation=augmentation)
+    return engine.choose(engine, model, data.image_shape, device="cpu", augmentation=augmentation)
 
 
 def resnet_loops(threads: int) -> list[Loop]:

@@ -28,7 +28,7 @@ def load_model(run_id: str) -> "Classifier":
         Where the run, its checkpoint or its model's factory cannot be had.
     """
     from pruning_study.models import checkpoints
-    from pruning_study.tracking import store as tracking
+    from pruning_study.tracking import connect
 
-    with tracking.checkpoint(run_id) as path:
+    with connect.checkpoint(run_id) as path:
         return checkpoints.classifier(path)

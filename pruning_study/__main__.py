@@ -9,8 +9,10 @@ from typing import Any
 import click
 
 from analysis.command_line import SETTINGS, Group
+from analysis.runs.schema import text
 from pruning_study import __version__
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig, default_text, option_name, text
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.options import default_text, option_name
 from pruning_study.tracking.interrupts import interrupt_once
 
 
@@ -79,9 +81,9 @@ class _Group(Group):
 
 def _end_job(status: str, reason: str) -> None:
     if os.environ.get("MLFLOW_RUN_ID"):
-        from pruning_study.tracking import store as tracking
+        from pruning_study.tracking import unsent
 
-        tracking.end_job(status, reason)
+        unsent.end_job(status, reason)
 
 
 @click.group(cls=_Group, context_settings=SETTINGS)
@@ -143,9 +145,10 @@ def tune(**typed: Any) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def send(folder: Path) -> None:
     """Send a finished run that the tracking server did not take; the message then named FOLDER."""
-    from pruning_study.tracking import store as tracking
 
-    click.echo(f"sent run {tracking.send(folder)}")
+    from pruning_study.tracking import unsent
+
+    click.echo(f"sent run {unsent.send(folder)}")
 
 
 def _as_typed(options: dict[str, Any]) -> dict[str, str]:

@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import schema
-from analysis.runs.stores import without_password
+from analysis.runs.address import without_password
 from analysis.statistics.intensification import at_chance
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
+from pruning_study.steps.dense import Dense
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.text_tables import text_table
+from pruning_study.tracking import connect, writer
 from pruning_study.tracking import store as tracking
 
 LONGEST_TABLE = 25
@@ -33,10 +36,10 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
     str
         What to tell the user.
     """
-    store = tracking.connect(config.experiment)
+    store = connect.connect(config.experiment)
     setting = TrainSetting(config)
     with store.job(f"train: {setting.name}", options) as job:
-        dense = steps.train(store, job.run_id, setting)
+        dense = dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found([dense]))
         job.metrics(dense.metrics)
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
@@ -65,11 +68,11 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
     str
         What to tell the user.
     """
-    store = tracking.connect(config.experiment)
+    store = connect.connect(config.experiment)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
     with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:
-        dense = steps.load_dense(store, given, setting) if given else steps.train(store, job.run_id, setting)
+        dense = dense_step.load_dense(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id})
         pruned = [steps.prune(store, job.run_id, setting, dense, ratio) for ratio in config.ratio]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(result.run_id for result in pruned)} | _found(pruned))
@@ -90,7 +93,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
     )
 
 
-def summary(dense: steps.Dense, pruned: Sequence[steps.Pruned], classes: Sequence[str]) -> pd.DataFrame:
+def summary(dense: Dense, pruned: Sequence[steps.Pruned], classes: Sequence[str]) -> pd.DataFrame:
     """One row per ratio: accuracies, realised ratio, alpha, recall of each class before and after."""
     names = schema.metric_names(classes)
     rows = []
@@ -109,17 +112,17 @@ def summary(dense: steps.Dense, pruned: Sequence[steps.Pruned], classes: Sequenc
     return pd.DataFrame(rows)
 
 
-def _found(results: Sequence[steps.Dense | steps.Pruned]) -> dict[str, str]:
+def _found(results: Sequence[Dense | steps.Pruned]) -> dict[str, str]:
     found = [result.run_id for result in results if result.found]
     return {schema.FOUND_RUN_ID: ",".join(found)} if found else {}
 
 
-def _copy_picture(store: tracking.Store, job: tracking.Writer, run_id: str, name: str) -> None:
+def _copy_picture(store: tracking.Store, job: writer.Writer, run_id: str, name: str) -> None:
     with store.artifact(run_id, name) as path:
         (job.folder / name).write_bytes(Path(path).read_bytes())
 
 
-def _train_table(dense: steps.Dense, data: Dataset) -> str:
+def _train_table(dense: Dense, data: Dataset) -> str:
     recalls = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
     rows = [[name, f"{recall:.3f}"] for name, recall in zip(data.classes, recalls, strict=True)]
     order = np.argsort(recalls)
@@ -130,7 +133,7 @@ def _train_table(dense: steps.Dense, data: Dataset) -> str:
     )
 
 
-def _prune_table(dense: steps.Dense, pruned: Sequence[steps.Pruned], data: Dataset) -> str:
+def _prune_table(dense: Dense, pruned: Sequence[steps.Pruned], data: Dataset) -> str:
     names = schema.metric_names(data.classes)
     before = np.array([dense.metrics[schema.RECALL + name] for name in names])
     after = np.array([[result.metrics[schema.RECALL + name] for result in pruned] for name in names])
@@ -160,7 +163,7 @@ def _prune_table(dense: steps.Dense, pruned: Sequence[steps.Pruned], data: Datas
     ) + _at_chance(dense, pruned, len(data.classes))
 
 
-def _at_chance(dense: steps.Dense, pruned: Sequence[steps.Pruned], classes: int) -> str:
+def _at_chance(dense: Dense, pruned: Sequence[steps.Pruned], classes: int) -> str:
     """Who guesses, and so has an alpha that means nothing."""
     networks = {"the dense network": dense.metrics, **{f"t={result.ratio:g}": result.metrics for result in pruned}}
     guessing = [name for name, metrics in networks.items() if at_chance(metrics[schema.TEST_ACCURACY], classes)]
@@ -187,7 +190,7 @@ def _shortened(rows: list[list[str]]) -> list[list[str]]:
     return [*rows[:LONGEST_TABLE], rest]
 
 
-def _how_found(what: str, result: steps.Dense | steps.Pruned) -> str:
+def _how_found(what: str, result: Dense | steps.Pruned) -> str:
     return f"{what}: {result.run_id}" + (" (found, not run again; --force does)" if result.found else "")
 
 

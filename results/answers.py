@@ -7,12 +7,12 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, formats, settings
+from analysis.formats import p_value, three_decimals
 from analysis.methods import compare as methods
-from analysis.recall_distortion.tables import p_value, three_decimals
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from analysis.statistics.intensification import mean_interval
+from analysis.statistics.resampling import mean_interval
 
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
 
@@ -107,7 +107,7 @@ def up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
     compared[["pair", "ratio"]] = compared["where"].str.split(", ", expand=True)
     most = compared.groupby("place")["n"].transform("max")
     text = [
-        methods.with_interval(row.estimate, row.low, row.high, digits=2) + (f", n {row.n}" if row.n < n else "")
+        formats.with_interval(row.estimate, row.low, row.high, digits=2) + (f", n {row.n}" if row.n < n else "")
         if np.isfinite(row.estimate)
         else row.holds
         for row, n in zip(compared.itertuples(), most, strict=True)
@@ -130,7 +130,7 @@ def classes(runs: pd.DataFrame) -> pd.DataFrame:
         recall = pd.DataFrame(100 * recalls, networks, names).dropna(axis=1, how="all")
         for pruner, ratio in networks.droplevel(schema.SEED).unique():
             if pruner in ("mp", "gp", "up") and ratio in (10, 20):
-                lost, changes = (of.loc[pruner, ratio] - of.loc[cells.CONTROL, 1.0] for of in (accuracy, recall))
+                lost, changes = (of.loc[pruner, ratio] - of.loc[settings.CONTROL, 1.0] for of in (accuracy, recall))
                 told[*place, pruner, f"t={ratio:g}"] = f"{lost.mean():+.1f}; {_most_lost(changes)}"
     wide = pd.Series(told).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
     return wide.reset_index()
@@ -140,5 +140,5 @@ def _most_lost(changes: pd.DataFrame) -> str:
     """The three classes whose recall fell most."""
     worst = changes.mean().nsmallest(3)
     return ", ".join(
-        f"{name} {methods.with_interval(mean, *mean_interval(changes[name]), digits=1)}" for name, mean in worst.items()
+        f"{name} {formats.with_interval(mean, *mean_interval(changes[name]), digits=1)}" for name, mean in worst.items()
     )

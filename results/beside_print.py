@@ -6,7 +6,8 @@ import folders
 import pandas as pd
 
 from analysis import published
-from analysis.recall_distortion.tables import NOT_AVAILABLE, recall_variance
+from analysis.formats import NOT_AVAILABLE
+from analysis.recall_distortion.tables import recall_variance
 
 
 def compared(results: Path) -> pd.DataFrame:

@@ -7,12 +7,13 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import cells, published
+from analysis import cells, formats, published, settings
 from analysis.methods import compare as methods
 from analysis.recall_distortion import claims
 from analysis.recall_distortion.tables import as_up, recall_variance
 from analysis.runs import schema
-from analysis.statistics.intensification import alpha, mean_interval
+from analysis.statistics.intensification import alpha
+from analysis.statistics.resampling import mean_interval
 
 # By the ratio that the released code's MP and GP are asked for, that at which its UP is left about as many weights.
 _UP_ASKED = {2.2: 4.0, 5.5: 10.0, 12.0: 20.0, 40.0: 50.0}
@@ -29,8 +30,8 @@ def beside_released(results: Path) -> pd.DataFrame:
 def _means(results: Path, study: str) -> pd.Series:
     """What the networks of a cell are on average, as text, by data set, pruner, ratio and name of the mean."""
     alphas, of_cells = (folders.table(results, study, name) for name in ("alpha.csv", "cells.csv"))
-    networks = alphas.merge(of_cells[[*cells.CELL, schema.REALIZED_RATIO]])
-    networks = as_up(networks[networks[schema.PRUNER] != cells.CONTROL])
+    networks = alphas.merge(of_cells[[*settings.CELL, schema.REALIZED_RATIO]])
+    networks = as_up(networks[networks[schema.PRUNER] != settings.CONTROL])
     cell = [schema.DATASET, schema.PRUNER, schema.RATIO]
     told = {
         key: {
@@ -113,7 +114,7 @@ def _alpha_of_all(networks: pd.DataFrame) -> str:
 
 
 def _mean(slopes: pd.Series) -> str:
-    return methods.with_interval(slopes.mean(), *mean_interval(slopes), digits=2)
+    return formats.with_interval(slopes.mean(), *mean_interval(slopes), digits=2)
 
 
 def origin(runs: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +123,7 @@ def origin(runs: pd.DataFrame) -> pd.DataFrame:
     And, of the control, the slope of the classes' means over networks, and of what a network has beside them.
     """
     rows = []
-    for dataset, of_dataset in runs[runs[schema.PRUNER].isin(["mp", cells.CONTROL])].groupby(schema.DATASET):
+    for dataset, of_dataset in runs[runs[schema.PRUNER].isin(["mp", settings.CONTROL])].groupby(schema.DATASET):
         networks = claims.measured(of_dataset.reset_index(drop=True)).set_index(schema.SEED)
         bends = {
             "none" if ratio == 1 else f"t={ratio:g}": of_cell["near"] - of_cell["far"]
@@ -130,7 +131,7 @@ def origin(runs: pd.DataFrame) -> pd.DataFrame:
             if of_cell["at_chance"].mean() <= 0.5
         }
         beyond = {name: bend - bends["none"] for name, bend in bends.items() if name != "none"}
-        of_means, of_rest = _of_means_and_rest(of_dataset[of_dataset[schema.PRUNER].eq(cells.CONTROL)])
+        of_means, of_rest = _of_means_and_rest(of_dataset[of_dataset[schema.PRUNER].eq(settings.CONTROL)])
         slopes = {"none, class means": f"{of_means:.2f}", "none, the rest": f"{of_rest:.2f}"}
         rows += [
             {"data set": dataset, "": what} | {name: _mean(of.dropna()) for name, of in told.items()} | more

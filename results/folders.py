@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import cells
-from analysis.recall_distortion.tables import NOT_AVAILABLE
+from analysis.formats import NOT_AVAILABLE
 from analysis.runs import exports
 from analysis.runs.errors import StudyError
 

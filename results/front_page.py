@@ -9,7 +9,7 @@ import experiments
 import folders
 import pandas as pd
 
-from analysis import report
+from analysis.page import markdown_table
 from analysis.recall_distortion import claims
 from analysis.runs import files
 from analysis.runs.errors import StudyError
@@ -46,7 +46,7 @@ def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
         inside, closed, after = rest.partition(end)
         if not opened or not closed or "<!--" in inside:
             raise StudyError(f"{PAGE}: no place for a table: write {start.strip()} and {end} there, a line each")
-        page = f"{before}{start}\n{report.markdown_table(table)}\n\n{end}{after}"
+        page = f"{before}{start}\n{markdown_table(table)}\n\n{end}{after}"
     return page
 
 

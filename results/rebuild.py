@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import front_page
 
-from analysis import report
+from analysis import page, report
 from analysis.methods import compare as methods
 from analysis.runs import exports, files
 from analysis.runs.errors import StudyError
-from analysis.tuning import results
+from analysis.tuning import exports as tuning_exports
 
 RESULTS = Path(__file__).parent
 # A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
@@ -58,10 +58,10 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     """
     folders = exports.below(study / "frames")
     read, predictions = exports.read(folders)
-    tunings = results.read(folders)
+    tunings = tuning_exports.read(folders)
     made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))
     with files.aside(output) as folder:
-        for path in report.write(made, folder):
+        for path in page.write(made, folder):
             if path.suffix not in KEPT:
                 (folder / path).unlink()
         return files.written(folder)

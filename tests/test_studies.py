@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from analysis import published
-from analysis.tuning import results
+from analysis.tuning import exports as tuning_exports
 from pruning_study.study import grid
 
 STUDIES = Path(__file__).parent.parent / "studies"
@@ -115,7 +115,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
     assert {(cell.config.pruner, *cell.config.ratio) for cell in found.cells} == {("up", 10.0)}
     assert all(sorted(seeds) == list(range(30, 60)) for seeds in asked.values())
     for dataset in ("fashion-mnist", "mnist"):
-        (search,) = results.read([RESULTS / "lenet5-up" / "frames" / dataset])
+        (search,) = tuning_exports.read([RESULTS / "lenet5-up" / "frames" / dataset])
         assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}
 
 

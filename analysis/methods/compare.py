@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, settings
+from analysis.formats import with_interval
 from analysis.runs import schema
-from analysis.statistics import intensification
+from analysis.statistics import intensification, resampling
 from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, of_estimate, paired
 
 ACCURACY, WEAKEST, LOSS, ALPHA, ALPHA_NEW = "accuracy", "weakest_recall", "largest_loss", "alpha", "alpha_new"
@@ -164,12 +165,12 @@ def _networks(study: cells.Study, rows: np.ndarray, predictions: cells.Predictio
     of_cell = np.ix_(rows, classes)
     before, after = study.before[of_cell], study.after[of_cell]
     balances = study.balances(rows, classes)
-    params = study.runs.iloc[rows[0]][[*cells.CELL, *study.settings]].to_dict()
+    params = study.runs.iloc[rows[0]][[*settings.CELL, *study.settings]].to_dict()
     found = cells.predicted(study.runs.iloc[rows], predictions) if predictions else None
     sums, drawn = _sums(study, of_cell, found)
     return _Networks(
         params=params,
-        name=cells.method(params, study.settings),
+        name=settings.method(params, study.settings),
         seeds=seeds,
         outcomes={
             ACCURACY: study.accuracy_after[rows],
@@ -199,21 +200,21 @@ def _sums(
 
 
 def _pairs(study: cells.Study, networks: Sequence[_Networks]) -> Iterator[_Pair]:
-    names = [*cells.CELL, *study.settings]
-    of_pruners = {schema.PRUNER, *cells.pruners_own(study.runs, study.settings)}
+    names = [*settings.CELL, *study.settings]
+    of_pruners = {schema.PRUNER, *settings.pruners_own(study.runs, study.settings)}
     for comparison, param, baseline, varies in (
-        (SCHEDULE, schema.SCHEDULE, schema.PAPERS[schema.SCHEDULE], cells.OF_A_SCHEDULE),
-        (DISTILLATION, schema.DISTILL, schema.PAPERS[schema.DISTILL], cells.OF_FINE_TUNING),
-        (PRUNER, schema.PRUNER, _BASELINE_PRUNER, of_pruners - cells.OF_A_SCHEDULE),
+        (SCHEDULE, schema.SCHEDULE, schema.PAPERS[schema.SCHEDULE], settings.OF_A_SCHEDULE),
+        (DISTILLATION, schema.DISTILL, schema.PAPERS[schema.DISTILL], settings.OF_FINE_TUNING),
+        (PRUNER, schema.PRUNER, _BASELINE_PRUNER, of_pruners - settings.OF_A_SCHEDULE),
         (EPSILON, schema.EPSILON, str(schema.PAPERS_EPSILON), {schema.EPSILON}),
-        (CONTROL, schema.PRUNER, cells.CONTROL, of_pruners | {schema.RATIO}),
+        (CONTROL, schema.PRUNER, settings.CONTROL, of_pruners | {schema.RATIO}),
     ):
         if param in names:
             fixed = [name for name in names if name not in varies]
             baselines = {_key(cell, fixed): cell for cell in networks if cell.params[param] == baseline}
             for cell in networks:
                 against = baselines.get(_key(cell, fixed))
-                is_control = param == schema.PRUNER and cell.params[schema.PRUNER] == cells.CONTROL
+                is_control = param == schema.PRUNER and cell.params[schema.PRUNER] == settings.CONTROL
                 if against and against.params[param] != cell.params[param] and not is_control:
                     yield _Pair(comparison, cell, against)
 
@@ -275,12 +276,12 @@ def _pooled(
     """
     sums = np.array([cell.sums[:, of_one] for cell, of_one in zip((method, baseline), places, strict=True)])
     n = sums.shape[2]
-    known = n > 1 and all(intensification.mean_interval(of_one)[0] > 0 for of_one in sums[:, 1])
+    known = n > 1 and all(resampling.mean_interval(of_one)[0] > 0 for of_one in sums[:, 1])
     if not known:
         return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}
     total = sums.sum(2)
     slopes = total[:, 0] / total[:, 1]
-    values = [intensification.pseudo_values(*of_one) for of_one in sums]
+    values = [resampling.pseudo_values(*of_one) for of_one in sums]
     result = paired(*values, family=family)
     if np.isnan(result["p"]):
         return list(slopes), {**result, "resampled": "seeds"}
@@ -349,11 +350,6 @@ TITLES = {
 def scale(outcome: str) -> float:
     """What an outcome is multiplied by to be shown: shares are in points."""
     return 1.0 if outcome in (ALPHA, ALPHA_NEW) else 100.0
-
-
-def with_interval(value: float, low: float, high: float, digits: int) -> str:
-    """A difference and its interval as text: +0.23 (-0.15 to +0.61)."""
-    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def _text(row: Mapping[str, Any]) -> str:

@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.methods import compare as methods
-from analysis.recall_distortion.figures import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, settings
+from analysis.formats import NOT_AVAILABLE
 from analysis.published import rank
 from analysis.recall_distortion.sentences import (
     ABOVE,
@@ -23,9 +24,8 @@ from analysis.recall_distortion.sentences import (
     Claim,
     Place,
 )
-from analysis.recall_distortion.tables import NOT_AVAILABLE
 from analysis.runs import schema
-from analysis.statistics import intensification
+from analysis.statistics import intensification, resampling
 from analysis.statistics.hypothesis_tests import MARGIN
 
 CLAIM_COLUMNS = [
@@ -183,8 +183,8 @@ def _verdict(holds: list[str], *, every: bool) -> str:
 
 
 def _places(runs: pd.DataFrame, predictions: cells.Predictions | None) -> list[Place]:
-    of_networks = measured(cells.main_setting(runs, cells.settings(runs)), predictions)
-    of_places = [Place(dataset, model, rows) for (dataset, model), rows in of_networks.groupby(cells.CELL[:2])]
+    of_networks = measured(settings.main_setting(runs, settings.settings(runs)), predictions)
+    of_places = [Place(dataset, model, rows) for (dataset, model), rows in of_networks.groupby(settings.CELL[:2])]
     return sorted(of_places, key=lambda place: (rank(place.model), rank(place.dataset)))
 
 
@@ -239,7 +239,7 @@ def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
         "alpha_weak": intensification.alpha(np.minimum(before, 0), after),
         "alpha_strong": intensification.alpha(np.maximum(before, 0), after),
         **{
-            name: intensification.pseudo_values(np.where(kept, products, 0).sum(1), np.where(kept, squares, 0).sum(1))
+            name: resampling.pseudo_values(np.where(kept, products, 0).sum(1), np.where(kept, squares, 0).sum(1))
             for name, kept in zip(_POOLED, (np.ones_like(near), near, ~near), strict=True)
         },
     }

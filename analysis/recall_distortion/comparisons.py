@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.cells import ALPHA_COLUMNS, CELL, CONTROL, main_setting
 from analysis.published import label, original, rank, standing_for_up
 from analysis.runs import schema
+from analysis.settings import ALPHA_COLUMNS, CELL, CONTROL, main_setting
 from analysis.statistics.hypothesis_tests import Alternative, Variance, corrected, independent, paired
 
 TEST_COLUMNS = [

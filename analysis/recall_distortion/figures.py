@@ -7,7 +7,6 @@ the further params that tell the study's cells apart, such as epsilon; they beco
 them would take more than eight panels, those of `cells.main_setting` are drawn, and the title says so.
 """
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -17,23 +16,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from analysis.cells import CELL, CONTROL, main_setting, recalls, said
+from analysis.cells import recalls
+from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
 from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
-from analysis.statistics.intensification import alpha, at_chance, correlation, mean_interval, recall_balance
+from analysis.settings import CELL, CONTROL, main_setting, said
+from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
+from analysis.statistics.resampling import mean_interval
 from analysis.verdict import telling_ratio
 
 By = Literal["pruner", "model", "dataset", "model under up"]
 GROUPINGS: tuple[By, ...] = get_args(By)
-
-# Of Okabe and Ito's colours, told apart by colour-blind readers.
-NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
 _LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _SHAPES = "osD^vPX"
 _CONTROLS = (":", "-.")
-DPI = 120
-PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
 
 _MEANINGS = {"mp": "magnitude", "gp": "gradient", "up": "undecayed", "rp": "random", CONTROL: "not pruned"}
 _TRADEOFF_RATIOS = {2.0, 4.0, 6.0, 8.0, 10.0}
@@ -478,15 +475,6 @@ def _sound(values: Any, chance: pd.Series) -> Any:
     return values if chance.all() else values[~chance.astype(bool)]
 
 
-def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
-    """Ends of an axis that holds `through` and all values but a long tail: most fill a fifth of it or more."""
-    low, high = np.quantile([*values, through], [0.05, 0.95])
-    far = 2 * (high - low)
-    kept = [*values[values.between(low - far, high + far)], through]
-    pad = 0.08 * (max(kept) - min(kept)) or 0.1
-    return min(kept) - pad, max(kept) + pad
-
-
 def _square_limits(points: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
     reach = 1.05 * points["before"].abs().max() or 0.01
     return (-reach, reach), axis_limits(_sound(points["after"], points["chance"]), 0)
@@ -494,37 +482,6 @@ def _square_limits(points: pd.DataFrame) -> tuple[tuple[float, float], tuple[flo
 
 def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
     return int((~values.between(*limits)).sum())
-
-
-# How it is drawn.
-
-
-def page(
-    shape: tuple[int, int], size: tuple[float, float], title: str, note: str, **subplots: Any
-) -> tuple[Figure, np.ndarray]:
-    """A figure with a title, a grid of panels (rows, columns), and a note below.
-
-    Parameters
-    ----------
-    shape : (rows, columns)
-    size : (width, height)
-        In inches.
-    title, note : str
-        Wrapped to the width.
-    subplots
-        As `Figure.subplots` takes them.
-    """
-    figure = Figure(size, dpi=DPI, layout="constrained")
-    grid = figure.subplots(*shape, squeeze=False, **subplots)
-    figure.suptitle(
-        textwrap.fill(title, int(10 * size[0]), break_on_hyphens=False),
-        x=0.01,
-        ha="left",
-        fontsize=12,
-        parse_math=False,
-    )
-    figure.supxlabel(textwrap.fill(note, int(15 * size[0])), x=0.01, ha="left", fontsize=8, parse_math=False)
-    return figure, grid
 
 
 def _strip(
@@ -603,14 +560,6 @@ def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float
         f"▲\n{value}" if cell.alpha_mean > limits[1] else "",
         f"{value}\n▼" if cell.alpha_mean < limits[0] else "",
     )
-
-
-def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
-    """Say at the edges of the axes what lies beyond them."""
-    for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
-        if text:
-            drawn = axes.text(place, height, text, va=end, ha="center", fontsize=8, color=ABOVE)
-            drawn.set(transform=axes.get_xaxis_transform(), bbox=PAPER)
 
 
 def _draw_points(

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, settings
 from analysis.published import label, original, standing_for_up
 from analysis.recall_distortion.comparisons import HARDER, usual_model
 from analysis.runs import schema
-from analysis.statistics import intensification
+from analysis.statistics import resampling
 from analysis.statistics.hypothesis_tests import MARGIN, Row, independent, paired
 
 BELOW, ABOVE, DIFFERS = "below 0", "above 0", "not 0"
@@ -157,7 +157,7 @@ def _accuracies(place: Place, first: Cell, second: Cell, claimed: str) -> Check:
 
 def _minus(first: Cell, second: Cell) -> str:
     (pruner, ratio), (other, of_other) = first, second
-    if other == cells.CONTROL:
+    if other == settings.CONTROL:
         return f"{pruner} minus {other}, t={ratio:g}"
     return f"{pruner}, t={ratio:g} minus t={of_other:g}" if pruner == other else f"{pruner} minus {other}, t={ratio:g}"
 
@@ -166,7 +166,7 @@ def _slope(place: Place, cell: Cell, value: float, claimed: str, column: str = A
     """A cell's mean slope minus a value, with the interval that the cell has beside its mark."""
     pruner, ratio = cell
     known = place.of(cell, column).dropna() - value
-    low, high = intensification.mean_interval(known, 1 - 0.05 / len(place.ratios(pruner)))
+    low, high = resampling.mean_interval(known, 1 - 0.05 / len(place.ratios(pruner)))
     row: Row = {"difference": known.mean(), "difference_low": low, "difference_high": high, "n": len(known)}
     return _of_cell(place, cell, f"{pruner}, t={ratio:g}", row, claimed)
 
@@ -205,8 +205,8 @@ def _weak_and_strong(place: Place) -> Iterator[Check]:
 
 def _corrective(place: Place) -> Iterator[Check]:
     for ratio in place.ratios(MP, at_most=_LOW):
-        for control in place.ratios(cells.CONTROL):
-            pair = (MP, ratio), (cells.CONTROL, control)
+        for control in place.ratios(settings.CONTROL):
+            pair = (MP, ratio), (settings.CONTROL, control)
             yield _slopes(place, *pair, BELOW)
             yield _slopes(place, *pair, BELOW, "spread_ratio", SPREAD)
 

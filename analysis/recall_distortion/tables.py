@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import ALPHA_COLUMNS, main_setting, recalls, settings
+from analysis.cells import recalls
+from analysis.formats import NOT_AVAILABLE, p_value
 from analysis.published import label, rank, standing_for_up, table
 from analysis.recall_distortion.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
 from analysis.runs import schema
+from analysis.settings import ALPHA_COLUMNS, main_setting, settings
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.statistics.intensification import recall_balance
 
-NOT_AVAILABLE = "n/a"
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 
 
@@ -105,16 +106,6 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
 def as_up(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows of `up-signed`, the released code's UP, as rows of `up`."""
     return frame.replace({schema.PRUNER: {"up-signed": "up"}})
-
-
-def three_decimals(value: float) -> str:
-    """A number of three decimals, or `n/a`."""
-    return f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE
-
-
-def p_value(p: float) -> str:
-    """A p as in print: three decimals, `<0.001`, or `n/a`."""
-    return "<0.001" if p < 0.001 else three_decimals(p)
 
 
 def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:

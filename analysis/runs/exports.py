@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, settings
 from analysis.runs import archives, files, schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.pull import Study
@@ -150,7 +150,7 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     joined = pd.concat(parts, ignore_index=True)
     # Where some folder varied what the others were never asked for, those are the papers' in it.
     joined = joined.fillna({name: value for name, value in schema.PAPERS.items() if name in joined})
-    leading = [name for name in (*cells.CELL, schema.SEED) if name in joined]
+    leading = [name for name in (*settings.CELL, schema.SEED) if name in joined]
     params = [*leading, *sorted(name for name in joined if name not in leading and not _group(name))]
     measured = sorted((name for name in joined if _group(name)), key=_group)
     run_id = measured[-1]

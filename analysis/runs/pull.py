@@ -17,11 +17,11 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
-from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
 from analysis.runs import archives, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.retries import download_artifacts, list_artifacts
 from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
+from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS
 
 _PARAM, _METRIC = "params.", "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY

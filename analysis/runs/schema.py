@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 # Tags
 KIND = "kind"
@@ -164,3 +165,14 @@ def _metric_name(name: str) -> str:
     allowed = re.sub(r"[^/\w.\- :]", "_", name[: _LONGEST_METRIC_NAME - 20])
     parts = ["_" * max(len(part), 1) if part in ("", ".", "..") else part for part in allowed.split("/")]
     return "/".join(parts)
+
+
+def text(value: Any) -> str:
+    """Canonical text of a value: floats by `repr`, booleans `true` and `false`, several joined by commas."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, tuple):
+        return ",".join(text(part) for part in value)
+    return str(value)

@@ -4,7 +4,6 @@ Postgres, through MLflow's API elsewhere; both ways give the same pages.
 
 import logging
 import math
-import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +21,13 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.utils import _get_latest_schema_revision
 from mlflow.store.entities import PagedList
-from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.file_utils import local_file_uri_to_path
-from mlflow.utils.rest_utils import http_request
 from mlflow.utils.uri import is_local_uri
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import retries, schema, sqlite_columns
+from analysis.runs.address import _lacking, _probe_http, probe, without_password
 from analysis.runs.errors import StudyError, first_line
 
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
@@ -38,7 +36,6 @@ NO_NUMBER = sys.float_info.max  # a store's infinity; stands for NaN too until i
 METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
 
 _RUNS_A_PAGE = 1000  # as many as the API gives at once; few enough that no read keeps a writer waiting
-_PROBE_SECONDS = 5  # to connect, and as long again to answer
 
 logger = logging.getLogger(__name__)
 
@@ -90,34 +87,6 @@ def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
             raise StudyError(f"{shown}: {first_line(error)}; check the tracking URI") from error
 
 
-def without_password(uri: str) -> str:
-    """A tracking URI as it may be shown."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
-
-
-def probe(uri: str) -> None:
-    """Ask a server once, where MLflow would ask for minutes.
-
-    Parameters
-    ----------
-    uri : str
-        Of a server or a database; a sqlite file needs no asking.
-
-    Raises
-    ------
-    StudyError
-        Where it does not answer within 10 s, or with an error.
-    """
-    scheme = urlsplit(uri).scheme
-    if scheme in ("http", "https"):
-        _probe_http(uri, without_password(uri))
-    elif scheme.startswith(("postgresql", "mysql")):
-        engine = _server_engine(uri, without_password(uri))
-        with engine.connect():
-            pass
-        engine.dispose()
-
-
 def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
     """Probe the store and choose the way to read it."""
     scheme = urlsplit(uri).scheme
@@ -164,33 +133,6 @@ def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
             return cursor.fetch_arrow_table()
 
         yield read
-
-
-def _server_engine(uri: str, shown: str) -> Engine:
-    try:
-        return create_engine(uri, connect_args={"connect_timeout": _PROBE_SECONDS})
-    except ModuleNotFoundError as error:
-        raise _lacking(shown, error) from error
-
-
-def _lacking(shown: str, error: ModuleNotFoundError) -> StudyError:
-    return StudyError(f"{shown} needs {error.name}; pip install it (for Postgres the extra 'postgres')")
-
-
-def _probe_http(uri: str, shown: str) -> None:
-    try:
-        answer = retries.again_if_broken_off(http_request)(
-            get_default_host_creds(uri),
-            "/health",
-            "GET",
-            max_retries=0,
-            timeout=_PROBE_SECONDS,
-            raise_on_status=False,
-        )
-    except MlflowException as error:
-        raise StudyError(f"{shown} does not answer; start the tracking server or check the URI") from error
-    if answer.status_code >= 500:
-        raise StudyError(f"{shown} answers with status {answer.status_code}; look at the tracking server's log")
 
 
 # Keyset paging over the tags, whose primary key (key, run_uuid) gives the order without a sort.

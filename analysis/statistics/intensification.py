@@ -4,68 +4,25 @@ Sections are those of Good et al. 2022, "Recall Distortion in Neural Network Pru
 Algorithm". Arrays have the classes last; whatever stands before them (seeds, cells) is carried along.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.runs.errors import StudyError
+from analysis.statistics.resampling import (
+    RESAMPLES,
+    _ratio,
+    bootstrap_interval,
+    draws,
+    image_draws,
+    mark,
+    mean_interval,
+)
 
 # A root mean square below this is the rounding of recalls logged as float32, not a balance; the smallest step
 # of a real one is 1 / test images.
 _NO_BALANCE = 1e-7
-
-RESAMPLES = 2000
-# Bootstrap samples at a time; keeps a class of ten thousand images within tens of megabytes.
-_CHUNK = 100
-
-
-class ClassMetrics(NamedTuple):
-    """What `class_metrics` returns; all but `confusion` have the shape (classes,)."""
-
-    confusion: np.ndarray
-    support: np.ndarray
-    recall: np.ndarray
-    precision: np.ndarray
-    f1: np.ndarray
-
-
-def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> ClassMetrics:
-    """Count the predictions of every class.
-
-    Parameters
-    ----------
-    label, predicted : (images,), integers in [0, classes)
-    classes : int
-        Number of classes, C.
-
-    Returns
-    -------
-    ClassMetrics
-        `confusion` (C, C), rows true, columns predicted; `support`, `recall`, `precision`, `f1`, each (C,).
-        A class never predicted has precision 0; one without an image has recall NaN.
-
-    Raises
-    ------
-    StudyError
-        Where the two differ in length or a value is not a class.
-    """
-    label, predicted = np.asarray(label, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
-    if label.shape != predicted.shape:
-        raise StudyError(f"{label.size} labels for {predicted.size} predictions: give one prediction per label")
-    for name, values in (("label", label), ("predicted", predicted)):
-        if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise StudyError(f"{name} holds {values.min()} to {values.max()}: give classes from 0 to {classes - 1}")
-    confusion = np.bincount(label * classes + predicted, minlength=classes**2).reshape(classes, classes)
-    right, support, guesses = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    return ClassMetrics(
-        confusion=confusion,
-        support=support,
-        recall=_ratio(right, support),
-        precision=right / np.maximum(guesses, 1),
-        f1=_ratio(2 * right, support + guesses),
-    )
 
 
 def recall_balance(recall: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
@@ -498,68 +455,6 @@ def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     return summary | {"worst_ratio": float(ratios.flat[np.nanargmax(np.abs(ratios))])}
 
 
-def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
-    """Jackknife pseudo-values of a ratio of sums over seeds: nearly independent, and their mean estimates it.
-
-    Parameters
-    ----------
-    numerators, denominators : (seeds,)
-
-    Returns
-    -------
-    (seeds,) ; NaN where the others' denominators sum to 0.
-    """
-    n, whole = len(numerators), _ratio(numerators.sum(), denominators.sum())
-    return n * whole - (n - 1) * _ratio(numerators.sum() - numerators, denominators.sum() - denominators)
-
-
-def draws(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """How often each of `size` things is drawn when `size` are drawn with replacement: (resamples, size)."""
-    first = np.arange(resamples)[:, np.newaxis] * size
-    drawn = (first + rng.integers(size, size=(resamples, size))).ravel()
-    return np.bincount(drawn, minlength=resamples * size).reshape(resamples, size)
-
-
-def image_draws(rng: np.random.Generator, support: np.ndarray, resamples: int) -> Iterator[list[np.ndarray]]:
-    """`draws` of the images of each class, some samples at a time.
-
-    Parameters
-    ----------
-    rng : Generator
-    support : (classes,)
-        Images of each class.
-    resamples : int
-        Samples altogether.
-
-    Yields
-    ------
-    (samples, images), float32, for every class
-    """
-    for start in range(0, resamples, _CHUNK):
-        samples = min(_CHUNK, resamples - start)
-        yield [draws(rng, samples, images).astype(np.float32) for images in support]
-
-
-def bootstrap_interval(drawn: np.ndarray, confidence: float) -> np.ndarray:
-    """Quantiles that hold `confidence` of the samples between them, of those without a NaN.
-
-    A small class drawn as one image again and again has no pair of images, and a sum over pairs no value.
-
-    Parameters
-    ----------
-    drawn : (samples, ...)
-    confidence : float
-
-    Returns
-    -------
-    (2, ...) ; NaN where no sample is defined.
-    """
-    defined = drawn[np.isfinite(drawn.reshape(len(drawn), -1)).all(1)]
-    if not len(defined):
-        return np.full((2, *drawn.shape[1:]), np.nan)
-    return np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-
-
 def _jackknife(sums: Sequence[float], without_one: np.ndarray, confidence: float) -> Interval:
     """Tukey's interval over seeds for a ratio of sums.
 
@@ -591,36 +486,6 @@ def _interval(
     )
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """t-based interval of the mean over seeds (Section 6.2).
-
-    Parameters
-    ----------
-    values : (seeds,)
-        One number per seed, such as alpha.
-    confidence : float
-        Of this interval: 1 - .05 / K where K ratios share a family.
-
-    Returns
-    -------
-    low, high ; NaN with fewer than two seeds.
-    """
-    from scipy.stats import sem, t  # training imports this module and must not wait for scipy
-
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return np.nan, np.nan
-    half = t.isf((1 - confidence) / 2, len(values) - 1) * sem(values)
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def mark(low: float, high: float) -> str:
-    """`<`, `>` or `?` : the interval is below 1, above 1 or neither (Figures 1-4); empty without one."""
-    if np.isnan(low) or np.isnan(high):
-        return ""
-    return "<" if high < 1 else ">" if low > 1 else "?"
-
-
 def _mean(values: np.ndarray | None) -> float:
     """Mean, NaN of nothing."""
     return float(values.mean()) if values is not None and len(values) else np.nan
@@ -630,9 +495,3 @@ def _square(balance: np.ndarray) -> np.ndarray:
     """Squares, 0 wherever the classes together are as good as balanced."""
     square = np.square(balance)
     return np.where(square.mean(-1, keepdims=True) < _NO_BALANCE**2, 0.0, square)
-
-
-def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
-    """Quotient, NaN where the denominator is 0."""
-    numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
-    return numerator / np.where(denominator == 0, np.nan, denominator)

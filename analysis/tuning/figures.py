@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
-from analysis.recall_distortion.figures import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
+from analysis.drawing import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
 from analysis.tuning.results import LAMBDA, Tuning
 
 _WON = "#009e73"

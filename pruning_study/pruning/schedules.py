@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-Masks = dict[str, Tensor]
+from pruning_study.pruning.masks import Masks
 
 
 def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pruning_study.data.examples import generator
 from pruning_study.pruning import masks
-from pruning_study.pruning.schedules import Masks
+from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.scores import PRUNERS, needs
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training import gradients

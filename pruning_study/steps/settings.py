@@ -15,14 +15,17 @@ from torch import Tensor, nn
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
+from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig, option_name, text
+from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
 from pruning_study.models import checkpoints
-from pruning_study.pruning import masks, schedules
+from pruning_study.options import option_name
+from pruning_study.pruning import budget, schedules
 from pruning_study.pruning.scores import needs
+from pruning_study.steps import engine
 from pruning_study.training import engines
 from pruning_study.training.recipes import RECIPES, Schedule, scaled
 
@@ -61,7 +64,7 @@ class TrainSetting:
     @cached_property
     def engine(self) -> engines.Engine:
         """What trains; chosen at the first use, since the native engine may have to be compiled."""
-        return engines.choose(
+        return engine.choose(
             self.config.engine,
             self.model,
             self.data.image_shape,
@@ -179,8 +182,8 @@ class PruneSetting(TrainSetting):
         self.gradient_objective = config.gradient_objective or ("data" if self.released else "regularized")
         self.gradient_batches = config.gradient_batches or (1 if self.released else None)
         self.gradient_mode = config.gradient_mode or ("train" if self.released else "eval")
-        self.prunable = masks.prunable(self.model, output_layer=config.prune_output_layer)
-        self.budget = masks.Budget.of(self.model, self.prunable)
+        self.prunable = budget.prunable(self.model, output_layer=config.prune_output_layer)
+        self.budget = budget.Budget.of(self.model, self.prunable)
         self._check_fine_tuning()
         for ratio in config.ratio:
             self.kept_numbers(ratio)

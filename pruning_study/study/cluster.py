@@ -13,8 +13,8 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
+from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
-from analysis.runs.stores import without_password
 from pruning_study.study.processes import Died
 
 # A step is begun anew so many times where its machine is lost.

@@ -12,7 +12,8 @@ import yaml
 
 from analysis.runs.errors import StudyError, did_you_mean
 from pruning_study import models
-from pruning_study.config import LARGEST, PruneConfig, StudyConfig, checked, option_name
+from pruning_study.config import PruneConfig, StudyConfig, checked
+from pruning_study.options import LARGEST, option_name
 
 # Key of a grid -> the option of `prune` that it lists values of.
 LISTS = {

@@ -7,17 +7,18 @@ from pathlib import Path
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, text
+from analysis.runs.schema import text
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.pruning.scores import needs
-from pruning_study.steps import pruned as steps
+from pruning_study.steps import identity
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid
 from pruning_study.study.grid import Cell, Grid
 from pruning_study.tracking.store import Store
 
-ARTIFACTS = {schema.DENSE: steps.DENSE_ARTIFACTS, schema.PRUNED: steps.PRUNED_ARTIFACTS}
+ARTIFACTS = {schema.DENSE: identity.DENSE_ARTIFACTS, schema.PRUNED: identity.PRUNED_ARTIFACTS}
 
 Source = tuple[str, int | None]  # data set as given, image size
 
@@ -143,8 +144,8 @@ def _steps(config: PruneConfig, setting: Callable[[PruneConfig], PruneSetting]) 
         raise StudyError(f"{error} ({config.model}, {resolved.data.name})", option=error.option) from error
     images = len(resolved.train_indices)
     dense_params = {**resolved.params, schema.SEED: text(config.seed)}
-    dense = steps.dense_hash(dense_params)
-    pruned = steps.pruned_hash(resolved.pruned_params(dense_params, ratio), dense)
+    dense = identity.dense_hash(dense_params)
+    pruned = identity.pruned_hash(resolved.pruned_params(dense_params, ratio), dense)
     dense_images = 0 if config.weights else images * resolved.schedule.epochs
     # A gradient at each step of a ramp counts as so many images of training.
     gradients = ramp * resolved.gradient_images if "grad" in needs(resolved.pruner) else 0

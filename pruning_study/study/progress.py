@@ -3,57 +3,16 @@
 import math
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterable
 
 from tqdm import tqdm
 
 from analysis.runs import schema
+from pruning_study.study.pace import Pace, duration, group
 from pruning_study.study.plan import Step
 from pruning_study.study.queue import FAILED, FOUND, MADE, Board
 from pruning_study.study.worker import Outcome
 
 SHOWN = {"accuracy": schema.TEST_ACCURACY, "alpha": schema.ALPHA}
-
-Group = tuple[str, str]  # data set, model
-
-
-class Pace:
-    """Training images per second of one worker, by data set and model."""
-
-    def __init__(self) -> None:
-        self._images: dict[Group, float] = defaultdict(float)
-        self._seconds: dict[Group, float] = defaultdict(float)
-
-    def add(self, group: Group, images: float, seconds: float) -> None:
-        """Take into account that so many images took a worker so long."""
-        self._images[group] += images
-        self._seconds[group] += seconds
-
-    def seconds(self, steps: Iterable[Step]) -> float | None:
-        """How long steps would take one worker; None where nothing is known of one of them."""
-        total = 0.0
-        for step in steps:
-            images = self._images[group(step)]
-            if step.images is None or not images:
-                return None
-            total += step.images * self._seconds[group(step)] / images
-        return total
-
-
-def group(step: Step) -> Group:
-    """What steps with one pace have in common."""
-    return step.dataset, step.config.model
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as one reads them: `2 h 05 min`, `3 min`, `12 s`; `unknown` for None."""
-    if seconds is None:
-        return "unknown"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
 class Progress:

@@ -14,14 +14,16 @@ from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from pruning_study.config import StudyConfig
 from pruning_study.study import plan
+from pruning_study.study.pace import duration
 from pruning_study.study.plan import Plan
 from pruning_study.study.processes import Died, SharedArray, Workers, worth
-from pruning_study.study.progress import Progress, duration
+from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Board, Result
 from pruning_study.study.worker import Maker, Outcome, SharedDataset
 from pruning_study.text_tables import text_table
-from pruning_study.tracking import store as tracking
-from pruning_study.tracking.store import Store, Writer
+from pruning_study.tracking import connect, unsent
+from pruning_study.tracking.store import Store
+from pruning_study.tracking.writer import Writer
 
 MOST_ERRORS = 20
 SECONDS_BETWEEN_METRICS = 60
@@ -43,8 +45,8 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
         Where something is wrong in the file, before anything is run; where steps failed, once the others are done.
     """
     planned = plan.plan(plan.read(file, config), download=True)
-    store = tracking.connect(config.experiment)
-    tracking.send_kept(store.uri)
+    store = connect.connect(config.experiment)
+    unsent.send_kept(store.uri)
     with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
         shutil.copy(file, job.folder)
         job.flush()

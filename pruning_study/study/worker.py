@@ -14,8 +14,9 @@ from analysis.runs import retries, schema
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.config import PruneConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.steps import dense
 from pruning_study.steps import pruned as steps
-from pruning_study.steps.pruned import Dense
+from pruning_study.steps.dense import Dense
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.plan import Source, Step, source
 from pruning_study.tracking.store import Store
@@ -116,7 +117,7 @@ class Maker:
         setting = self._setting_of(step.config)
         if self._dense is None or self._dense.config_hash != step.dense_hash:
             self._dense = None
-            self._dense = steps.train(self._store, self._study_run_id, setting)
+            self._dense = dense.train(self._store, self._study_run_id, setting)
         if step.kind == schema.DENSE:
             return self._dense
         return steps.prune(self._store, self._study_run_id, setting, self._dense, step.config.ratio[0])

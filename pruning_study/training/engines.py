@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Protocol
 
 import torch
@@ -10,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pruning_study.data.examples import Examples
-from pruning_study.native import engine as native
-from pruning_study.native.errors import NativeError
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.optimizer import Optimizer
@@ -141,35 +138,3 @@ def _torch_sgd(model: nn.Module, optimizer: Optimizer) -> torch.optim.SGD:
     for name, parameter in model.named_parameters():
         sgd.state[parameter]["momentum_buffer"] = optimizer.velocity[name]
     return sgd
-
-
-def choose(
-    name: str | None, model: nn.Module, image_shape: tuple[int, int, int], *, device: str, augmentation: str
-) -> Engine:
-    """The engine of a name, or the torch one, and a line that says why, where that one cannot be.
-
-    Parameters
-    ----------
-    name : {"torch", "native"}, optional
-        The native one, where it can be, by default.
-    model : nn.Module
-    image_shape : (channels, height, width)
-    device : str
-    augmentation : {"none", "flip-crop"}
-    """
-    if name == "torch":
-        return TORCH
-    try:
-        if device != "cpu":
-            raise NativeError(f"it runs on the cpu, not on {device}")
-        if augmentation != "none":
-            raise NativeError("it does not augment images")
-        return native.load(model, image_shape)
-    except NativeError as reason:
-        _say_once(f"engine torch, and not native: {reason}")
-        return TORCH
-
-
-@cache
-def _say_once(line: str) -> None:
-    log.warning(line)

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from analysis.runs import schema
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.data.examples import Examples, flip_crop, generator, seeded, shuffled
-from pruning_study.pruning.schedules import Masks, Ramp
+from pruning_study.pruning.masks import Masks
+from pruning_study.pruning.schedules import Ramp
 from pruning_study.training import resumption
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine

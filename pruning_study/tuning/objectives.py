@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import intensification
-from analysis.statistics.intensification import class_metrics, recall_balance
+from analysis.statistics.class_metrics import class_metrics
+from analysis.statistics.intensification import recall_balance
 from pruning_study.training.evaluation import Predictions, both_right
 
 A_POINT = 0.01

@@ -13,18 +13,20 @@ from optuna import Trial
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
+from analysis.runs.schema import text
 from analysis.statistics import intensification
 from analysis.statistics.intensification import at_chance
 from analysis.tuning import figures as tuning_figures
 from analysis.tuning.results import WINNER, Tuning, comparisons
-from pruning_study.config import CUBIC, TuneConfig, text
+from pruning_study.config import CUBIC, TuneConfig
+from pruning_study.steps import dense
 from pruning_study.steps import pruned as steps
-from pruning_study.steps.pruned import Dense
+from pruning_study.steps.dense import Dense
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.text_tables import text_table
-from pruning_study.tracking import locks
-from pruning_study.tracking import store as tracking
-from pruning_study.tracking.store import Store, Writer
+from pruning_study.tracking import connect, locks
+from pruning_study.tracking.store import Store
+from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
 from pruning_study.tuning import objectives
 from pruning_study.tuning.objectives import Measured
@@ -68,7 +70,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
         Before any training: a ratio or a ramp that cannot be had, a search of this name in another space. Later:
         alpha that validation images are too few for, a training that diverges, a store that does not take a run.
     """
-    store = tracking.connect(config.experiment)
+    store = connect.connect(config.experiment)
     settings = _settings(config, config.seeds)
     setting = settings[0]
     space = _space(config, setting, store.experiment_id)
@@ -125,7 +127,7 @@ def _longest_ramp(epochs: int) -> float:
 
 
 def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[Network]:
-    networks = [Network(setting, steps.train(store, job_run_id, setting)) for setting in settings]
+    networks = [Network(setting, dense.train(store, job_run_id, setting)) for setting in settings]
     for network in networks:
         # Worked out here, they are shared by the settings of all trials.
         _ = network.setting.train, network.setting.validation, network.setting.engine

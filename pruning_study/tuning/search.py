@@ -28,7 +28,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.config import CUBIC, ONE_SHOT, text
+from analysis.runs.schema import text
+from pruning_study.config import CUBIC, ONE_SHOT
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
 from pruning_study.tuning import objectives

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS, alphas, cells, main_setting, method, ratio_summaries, settings
+from analysis.cells import alphas, cells, ratio_summaries
 from analysis.methods import compare as methods
+from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS, main_setting, method, settings
 from tests.made_up_runs import runs, study
 
 

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
 
-from analysis import cells, report, verdict
+from analysis import cells, page, report, settings, verdict
 from analysis.__main__ import cli
-from analysis.cells import ALPHA_COLUMNS, CELL_COLUMNS
 from analysis.recall_distortion.comparisons import TEST_COLUMNS
+from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS
 from tests import made_up_runs, made_up_tuning
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
@@ -32,7 +32,7 @@ def made():
 @pytest.fixture(scope="module")
 def written(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    return folder, report.write(made, folder)
+    return folder, page.write(made, folder)
 
 
 def test_the_verdict_says_the_cost_and_the_distortion(made):
@@ -72,21 +72,21 @@ def test_files(written):
 
 
 def test_the_page_needs_no_network(written):
-    page = (written[0] / "report.html").read_text()
-    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    html = (written[0] / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert all(source.startswith(("data:", "#")) for source in sources)
     assert any(source.startswith("data:image/svg+xml") for source in sources)
 
 
 def test_the_same_study_gives_the_same_files(made, written, tmp_path):
-    again = report.write(made, tmp_path)
+    again = page.write(made, tmp_path)
     assert again == written[1]
     assert all((tmp_path / path).read_bytes() == (written[0] / path).read_bytes() for path in again)
 
 
 def test_files_of_others_in_the_folder_stay(made, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    report.write(made, tmp_path)
+    page.write(made, tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -94,7 +94,7 @@ def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
     runs = made_up_runs.study(
         *(made_up_runs.runs("<b>set|$x$</b>", "lenet5", "mp", t, 1 + SPREAD, classes="$|") for t in (2, 4))
     )
-    report.write(report.of_runs(runs), tmp_path)
+    page.write(report.of_runs(runs), tmp_path)
     assert "<b>" not in (tmp_path / "report.html").read_text()
 
 
@@ -102,7 +102,7 @@ def reported(*cells, folder, **params):
     """Write the report of cells of one model, (pruner, ratio, alphas); its page as text."""
     runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alphas, **params) for pruner, t, alphas in cells]
     made = report.of_runs(made_up_runs.study(*runs))
-    report.write(made, folder)
+    page.write(made, folder)
     return made, (folder / "report.md").read_text()
 
 
@@ -111,7 +111,7 @@ def test_the_best_pruner_may_lack_what_another_varies():
         made_up_runs.runs("mnist", "lenet5", "mp", 10, 1 + SPREAD).assign(accuracy_after=0.81),
         *(made_up_runs.runs("mnist", "lenet5", "up", 10, 1 + SPREAD, epsilon=epsilon) for epsilon in ("0.0005", "0.1")),
     )
-    said = verdict.verdict(cells.cells(runs), runs, cells.settings(runs))
+    said = verdict.verdict(cells.cells(runs), runs, settings.settings(runs))
     assert "at ratio 10 the pruner that keeps most accuracy, mp, gains 1.0 points" in said
 
 
@@ -127,10 +127,10 @@ def test_one_network_has_no_interval_and_no_test(tmp_path):
 def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "up", t, 1 + SPREAD) for t in (2, 4)))
     made = report.of_runs(runs, tunings=[made_up_tuning.tuning()])
-    files = {str(path) for path in report.write(made, tmp_path)}
+    files = {str(path) for path in page.write(made, tmp_path)}
     assert {"figures/tuning_1_epsilon.png", "figures/tuning_1_history.svg"} <= files
-    page = (tmp_path / "report.md").read_text()
-    section = page.split("## Tuning: epsilon of undecayed pruning, made up")[1]
+    markdown = (tmp_path / "report.md").read_text()
+    section = markdown.split("## Tuning: epsilon of undecayed pruning, made up")[1]
     assert "The winner is epsilon 0.1, ratio 10" in section
     assert "| winner | 0.1 | 0.8550 |" in section
     assert "![tuning_1_epsilon](figures/tuning_1_epsilon.png)" in section
@@ -144,7 +144,7 @@ def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
         for alpha, params in ((1.5, one_shot), (1.2, cubic))
     ]
     report_of_both = report.of_runs(made_up_runs.study(*runs))
-    files = {str(path) for path in report.write(report_of_both, tmp_path)}
+    files = {str(path) for path in page.write(report_of_both, tmp_path)}
     assert {"methods.csv", "figures/methods_1_schedule.svg"} <= files
     section = (tmp_path / "report.md").read_text().split("## Methods compared")[1]
     assert "| mnist | lenet5 | 20 | mp cubic | mp | yes | 8 |" in section
@@ -172,7 +172,7 @@ def test_where_every_class_has_the_accuracy_as_its_recall_alpha_is_undefined(tmp
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1 + SPREAD) for t in (2, 4)))
     runs[["recall_before/a", "recall_before/b"]] = 0.8
     made = report.of_runs(runs)
-    report.write(made, tmp_path)
+    page.write(made, tmp_path)
     assert "mp: alpha undefined at 2, 4" in made.verdict
 
 
@@ -194,7 +194,7 @@ def test_classes_of_each_data_set_are_shown_at_the_largest_ratio_at_which_its_ne
     )
     runs.loc[runs["dataset"].eq("fashion-mnist") & runs["ratio"].eq(4), "accuracy_after"] = 0.5
     made = report.of_runs(runs)
-    report.write(made, tmp_path)
+    page.write(made, tmp_path)
     names = ["recall_change", "recall_change_2"]
     titles = [made.figures[name].get_suptitle().replace("\n", " ") for name in names]
     assert [title.partition(" at ")[2] for title in titles] == [
@@ -225,10 +225,10 @@ def test_the_released_protocol_is_marked_before_any_number(tmp_path):
 def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
     runs = runs.assign(**{"support/a": 900.0, "support/b": 100.0})
-    report.write(report.of_runs(runs), tmp_path)
+    page.write(report.of_runs(runs), tmp_path)
     assert "weighted alpha" in (tmp_path / "report.md").read_text().split("Every cell")[1]
     balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
-    report.write(report.of_runs(balanced), tmp_path)
+    page.write(report.of_runs(balanced), tmp_path)
     assert "| weighted alpha |" not in (tmp_path / "report.md").read_text()
 
 
@@ -289,8 +289,8 @@ def test_the_page_opens_in_a_browser(written, tmp_path):
         "<script>addEventListener('load',()=>{const i=[...document.images];document.title="
         "[i.length,i.filter(x=>x.naturalWidth>0).length,document.body.scrollWidth<=innerWidth].join()})</script></body>"
     )
-    page = (written[0] / "report.html").read_text().replace("</body>", probe)
-    (tmp_path / "page.html").write_text(page)
+    html = (written[0] / "report.html").read_text().replace("</body>", probe)
+    (tmp_path / "page.html").write_text(html)
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     assert browser, "this test needs Debian's package chromium"
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--window-size=1200,900"]

@@ -657,7 +657,10 @@ def test_ctrl_c_ends_the_runs_as_killed(store_uri, tmp_path):
 
 def test_a_killed_training_goes_on_where_it_was(run_command, store_uri, tiny_npz, caplog):
     typed = ["train", "--dataset", str(tiny_npz), "--epochs", "300"]
-    code = "from pruning_study import __main__; from pruning_study.training import loop; loop.SAVE_SECONDS = 0; __main__.main()"
+    code = (
+        "from pruning_study import __main__; from pruning_study.training import loop;"
+        "loop.SAVE_SECONDS = 0; __main__.main()"
+    )
     process = subprocess.Popen([sys.executable, "-c", code, *typed])
     saved = Path(store_uri.removeprefix("sqlite:///")).parent
     while not list(saved.glob("*.locks/*.safetensors")):

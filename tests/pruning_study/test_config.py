@@ -9,7 +9,9 @@ from mlflow.projects._project_spec import load_project
 
 from analysis.__main__ import report
 from analysis.runs.errors import StudyError
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig, default_text, option_name, text
+from analysis.runs.schema import text
+from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.options import default_text, option_name
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [("train", TrainConfig), ("prune", PruneConfig), ("main", PruneConfig), ("tune", TuneConfig)]

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
+from analysis.drawing import ABOVE, BELOW, NEUTRAL
 from analysis.methods import figures as methods_figures
 from analysis.methods.compare import METHOD_COLUMNS, OUTCOMES
-from analysis.recall_distortion.figures import ABOVE, BELOW, NEUTRAL
 
 
 def row(outcome, difference, low, high, *, ratio=20.0, p_holm=0.5, primary=False, method="mp cubic", at_chance=0):

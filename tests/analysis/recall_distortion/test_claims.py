@@ -7,7 +7,7 @@ import pytest
 from analysis.recall_distortion import claims
 from analysis.recall_distortion.claims import CLAIM_COLUMNS, FAILS, HOLDS, UNCLEAR, UNTRIED
 from analysis.recall_distortion.sentences import ABOVE, ALIKE, BELOW, CLAIMS, DIFFERS
-from analysis.statistics.intensification import mean_interval
+from analysis.statistics.resampling import mean_interval
 from tests import made_up_runs
 
 # Sums to 0, so that a cell's mean is its centre.

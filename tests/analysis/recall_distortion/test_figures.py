@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.cells import CELL
+from analysis import drawing
 from analysis.cells import alphas as alphas_of
 from analysis.cells import cells as cells_of
 from analysis.recall_distortion import figures
+from analysis.settings import CELL
 
 STRENGTH = {"mp": 0.02, "gp": 0.026, "up": 0.016, "none": 0.0}
 DENSE = {"mnist": 4.0, "cifar10": 2.2, "cifar100": 0.8}
@@ -94,7 +95,7 @@ def texts(axes):
 
 
 def medians(axes):
-    return [line.get_ydata()[0] for line in axes.lines if line.get_color() == figures.BELOW]
+    return [line.get_ydata()[0] for line in axes.lines if line.get_color() == drawing.BELOW]
 
 
 def test_boxes_stand_at_the_median_of_each_ratio_with_its_mark():
@@ -254,7 +255,7 @@ def test_an_interval_is_drawn_from_end_to_end_in_the_colour_of_its_mark():
     assert [line.tolist() for line in segments(axes)] == [[[i, low[i]], [i, high[i]]] for i in range(3)]
     means = [line for line in axes.lines if line.get_marker() == "o"]
     assert [line.get_ydata()[0] for line in means] == mean
-    assert [line.get_color() for line in means] == [figures.BELOW, figures.NEUTRAL, figures.ABOVE, figures.NEUTRAL]
+    assert [line.get_color() for line in means] == [drawing.BELOW, drawing.NEUTRAL, drawing.ABOVE, drawing.NEUTRAL]
     assert [line.get_fillstyle() for line in means] == ["full"] * 3 + ["none"]
     assert axes.get_ylim()[0] < 0.6 < 1.6 < axes.get_ylim()[1]
 

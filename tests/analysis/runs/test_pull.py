@@ -23,9 +23,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
-from analysis import cells, recommend
+from analysis import cells, recommend, settings
 from analysis.recall_distortion import comparisons
-from analysis.runs import pull, schema, stores
+from analysis.runs import address, pull, schema, stores
 from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port
 from tests.postgres_server import postgres
@@ -248,7 +248,7 @@ def test_a_param_with_the_name_of_a_column_gets_another(taken, name):
         assert set(frame[f"param_{name}"]) == {f"first {name}", f"second {name}"}
         assert frame.attrs["left_out"][-1].endswith(f"has their name: {', '.join(TAKEN)}")
         assert not frame.get(name, pd.Series()).isin(list(frame[f"param_{name}"])).any()
-    assert f"param_{name}" in cells.settings(taken.runs)
+    assert f"param_{name}" in settings.settings(taken.runs)
     assert (cells.cells(taken.runs[[*made(taken.runs), f"param_{name}"]])["n"] == [2, 2]).all()
 
 
@@ -267,7 +267,7 @@ def test_no_column_of_the_analysis_is_left_for_a_param(study):
         *comparisons.paper_tests(alphas),
         *recommend.judged(measured, recommend.Limits(0.1, 1), 0.05),
     }
-    own = {*cells.CELL, schema.SEED, *cells.settings(runs)}
+    own = {*settings.CELL, schema.SEED, *settings.settings(runs)}
     assert {name for name in names - own if not name.startswith("alpha_")} <= pull.RESERVED
     assert not pull.RESERVED & own
 
@@ -421,7 +421,7 @@ def test_a_server_that_is_not_there_is_found_at_once():
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch):
-    monkeypatch.setattr(stores, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(address, "_PROBE_SECONDS", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from analysis.runs.errors import StudyError
+from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import (
     alpha,
     alpha_new,
@@ -12,14 +13,10 @@ from analysis.statistics.intensification import (
     alpha_shared,
     at_chance,
     cell,
-    class_metrics,
     correlation,
     intensification_ratios,
-    mark,
     mean_balance,
-    mean_interval,
     other_seed,
-    pseudo_values,
     ratio_summary,
     recall_balance,
     spread_ratio,
@@ -27,6 +24,7 @@ from analysis.statistics.intensification import (
     weighted_alpha,
     worst_class_change,
 )
+from analysis.statistics.resampling import mark, mean_interval, pseudo_values
 
 # The paper's example: A = .8, R = (.9, .7); A_t = .6, R_t = (.7, .5).
 BEFORE = recall_balance([0.9, 0.7], 0.8)

@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 
-from analysis.recall_distortion.figures import BELOW
+from analysis.drawing import BELOW
 from analysis.tuning import figures as tuning_figures
 from tests import made_up_tuning
 

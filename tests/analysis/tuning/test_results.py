@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from scipy import stats
 
 from analysis.runs.errors import StudyError
-from analysis.tuning import results
+from analysis.tuning import exports as tuning_exports
 from analysis.tuning.results import comparisons
 from tests import made_up_tuning
 
@@ -109,9 +109,9 @@ def searches(session_store, tmp_path_factory):
 def test_searches_come_back_from_a_folder_as_from_the_store(searches, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", searches)
     folder = tmp_path / "exported"
-    written = results.export("searches", ["winner 0", "elsewhere"], folder)
+    written = tuning_exports.export("searches", ["winner 0", "elsewhere"], folder)
     assert len(written) == 8
-    for read, pulled in zip(results.read([folder]), results.pulled("searches"), strict=True):
+    for read, pulled in zip(tuning_exports.read([folder]), tuning_exports.pulled("searches"), strict=True):
         assert read.name == pulled.name
         assert read.said == pulled.said
         assert read.table().equals(pulled.table())
@@ -119,10 +119,10 @@ def test_searches_come_back_from_a_folder_as_from_the_store(searches, monkeypatc
 
 def test_a_search_is_exported_with_the_runs_that_it_tested(searches, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", searches)
-    assert results.export("searches", ["another"], tmp_path / "none") == []
-    assert results.read([tmp_path / "none"]) == []
-    results.export("searches", ["elsewhere"], tmp_path / "one")
-    assert [search.name for search in results.read([tmp_path / "one"])] == ["other"]
+    assert tuning_exports.export("searches", ["another"], tmp_path / "none") == []
+    assert tuning_exports.read([tmp_path / "none"]) == []
+    tuning_exports.export("searches", ["elsewhere"], tmp_path / "one")
+    assert [search.name for search in tuning_exports.read([tmp_path / "one"])] == ["other"]
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_text("a,b\n1,2\n")])
@@ -132,7 +132,7 @@ def test_a_damaged_search_is_named(damage, tmp_path):
         (folder / name).write_bytes(content)
     damage(folder / "trials.csv")
     with pytest.raises(StudyError, match=r"tuning/1: not what pruning-analysis export writes .*; export again"):
-        results.read([tmp_path])
+        tuning_exports.read([tmp_path])
 
 
 def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
@@ -140,7 +140,7 @@ def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
     (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
     for name, content in made_up_tuning.files(made, without=["ramp", "distill"]).items():
         (folder / name).write_bytes(content)
-    (read,) = results.read([tmp_path])
+    (read,) = tuning_exports.read([tmp_path])
     assert read.said == made.said
     assert read.table().equals(made.table())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from pruning_study.training import engines
+from pruning_study.steps import engine
 from tests.stored_runs import artifact, runs
 
 pytestmark = pytest.mark.compiler
@@ -31,8 +31,8 @@ def test_runs_of_one_engine_are_found_by_the_other(prune):
 
 
 def test_both_engines_give_the_same_runs(prune):
-    for engine in ("torch", "native"):
-        prune("--engine", engine, "--force")
+    for name in ("torch", "native"):
+        prune("--engine", name, "--force")
     for kind in ("dense", "pruned"):
         by_engine = {run.data.tags["engine"]: run for run in runs(kind)}
         torch, native = by_engine["torch"], by_engine["native"]
@@ -49,7 +49,7 @@ def test_both_engines_give_the_same_runs(prune):
 
 
 def test_augmentation_is_torchs_and_said_once(prune, caplog):
-    engines._say_once.cache_clear()
+    engine._say_once.cache_clear()
     prune("--engine", "native", "--recipe", "resnet-cifar")
     assert {run.data.tags["engine"] for run in (*runs("dense"), *runs("pruned"))} == {"torch"}
     assert caplog.messages.count("engine torch, and not native: it does not augment images") == 1

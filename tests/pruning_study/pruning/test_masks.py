@@ -5,7 +5,8 @@ from torch import nn, tensor
 
 from analysis.runs.errors import StudyError
 from pruning_study import models
-from pruning_study.pruning.masks import Budget, exact_k, prunable, signed_quantile
+from pruning_study.pruning.budget import Budget, prunable
+from pruning_study.pruning.masks import exact_k, signed_quantile
 
 
 def lenet5():

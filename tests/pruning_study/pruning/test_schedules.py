@@ -10,6 +10,7 @@ from pruning_study.config import PruneConfig
 from pruning_study.data.examples import Examples
 from pruning_study.pruning.masks import exact_k
 from pruning_study.pruning.schedules import Ramp, cubic
+from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import selection
 from pruning_study.steps.settings import PruneSetting
@@ -216,7 +217,7 @@ def network_and_setting(tiny, tmp_path_factory):
     plan = replace(setting.schedule, phases=(Phase(2, 0.05),))
     fit(model, setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK)
     predictions, _ = predict(model, setting.test)
-    dense = steps.Dense(
+    dense = dense_step.Dense(
         *("0", False, "0", setting.params, {}, model, TORCH.gradient(model, setting.train), predictions, predictions)
     )
     return dense, setting

@@ -1,8 +1,9 @@
 import pytest
 
 from pruning_study.config import PruneConfig
+from pruning_study.study.pace import Pace, duration
 from pruning_study.study.plan import Step
-from pruning_study.study.progress import Pace, Progress, duration
+from pruning_study.study.progress import Progress
 from pruning_study.study.queue import Board, Result
 from pruning_study.study.worker import Outcome
 

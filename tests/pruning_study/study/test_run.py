@@ -20,7 +20,7 @@ from analysis.runs import pull
 from analysis.runs.errors import StudyError
 from pruning_study.study import grid, plan
 from pruning_study.study.processes import Workers
-from pruning_study.tracking import store as tracking
+from pruning_study.tracking import connect
 from tests.mlflow_server import breaking_off, free_port, server
 from tests.stored_runs import artifact, runs
 
@@ -401,7 +401,7 @@ def test_a_full_disk_fails_what_it_has_no_room_for(study, write, tmp_path, monke
 
 def many_runs(number):
     """Make ten runs, in a worker."""
-    store = tracking.connect()
+    store = connect.connect()
     for _ in range(10):
         tags, params = {"kind": "dense"}, {f"param {index}": "1" for index in range(20)}
         content = {"note": "", "tags": tags, "params": params, "dataset": Dataset("d", "0", "local", "{}")}
@@ -412,7 +412,7 @@ def many_runs(number):
 
 
 def test_many_runs_at_once_never_find_the_store_locked(store_uri):
-    tracking.connect()
+    connect.connect()
     with Workers(6, many_runs, print) as workers:
         for number in workers.idle():
             workers.give(number, number)
@@ -424,7 +424,7 @@ def test_many_runs_at_once_never_find_the_store_locked(store_uri):
 
 
 def test_what_an_earlier_study_could_not_send_is_sent_first(study, small, store_uri, monkeypatch):
-    store = tracking.connect()
+    store = connect.connect()
     with monkeypatch.context() as patch:
         patch.setattr(store.client, "log_artifacts", lambda *arguments: (_ for _ in ()).throw(OSError("no room")))
         with pytest.raises(StudyError, match="pruning-study send"), store.job("a job", {}) as job:

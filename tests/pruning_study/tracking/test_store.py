@@ -17,9 +17,10 @@ from mlflow.entities import Dataset
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
 import pruning_study
-from analysis.runs import stores
+from analysis.runs import address
 from analysis.runs.errors import StudyError
-from pruning_study.tracking import store as tracking
+from pruning_study.tracking import connect, unsent, writer
+from pruning_study.tracking.store import Store
 from tests.mlflow_server import breaking_off, free_port, server
 from tests.postgres_server import postgres
 
@@ -42,13 +43,13 @@ def dense_run(store, job):
 
 class TestSqlite:
     def test_is_put_into_wal_mode(self, store_uri):
-        tracking.connect()
+        connect.connect()
         with sqlite3.connect(store_uri.removeprefix("sqlite:///")) as connection:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
     def test_several_processes_may_make_it_at_once(self, tmp_path, monkeypatch, store_uri):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
-        code = "from pruning_study.tracking import store as tracking; tracking.connect('shared').client.search_experiments()"
+        code = "from pruning_study.tracking import connect; connect.connect('shared').client.search_experiments()"
         processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
         errors = [process.communicate()[1].decode() for process in processes]
         assert [process.returncode for process in processes] == [0, 0, 0], errors
@@ -57,54 +58,54 @@ class TestSqlite:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/a.db")
         with pytest.raises(StudyError, match=r"file/a\.db: the tracking store cannot be used"):
-            tracking.connect()
+            connect.connect()
 
 
 class TestExperiment:
     def test_is_the_named_one_made_where_it_is_not_there(self, store_uri):
-        store = tracking.connect("another")
+        store = connect.connect("another")
         assert store.client.get_experiment(store.experiment_id).name == "another"
-        assert tracking.connect("another").experiment_id == store.experiment_id
+        assert connect.connect("another").experiment_id == store.experiment_id
 
     def test_is_mlflows_current_one(self, store_uri, monkeypatch, request):
-        store = tracking.connect()
+        store = connect.connect()
         assert store.client.get_experiment(store.experiment_id).name == request.node.name
         monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
-        assert tracking.connect().experiment_id == "0"
+        assert connect.connect().experiment_id == "0"
         monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
-        assert tracking.connect().experiment_id == store.experiment_id
+        assert connect.connect().experiment_id == store.experiment_id
 
     def test_that_another_process_makes_at_the_same_moment(self, store_uri, monkeypatch):
-        store = tracking.connect()
+        store = connect.connect()
         seen = store.client.get_experiment_by_name
         answers = [None]  # not there when asked, there when made
         store.client.create_experiment("raced")
         monkeypatch.setattr(
             store.client, "get_experiment_by_name", lambda name: answers.pop() if answers else seen(name)
         )
-        assert tracking._experiment_id(store.client, "raced") == seen("raced").experiment_id
+        assert connect._experiment_id(store.client, "raced") == seen("raced").experiment_id
 
     def test_that_is_deleted_is_a_usage_error(self, store_uri):
-        store = tracking.connect("gone")
+        store = connect.connect("gone")
         store.client.delete_experiment(store.experiment_id)
         with pytest.raises(StudyError, match="'gone' is deleted") as error:
-            tracking.connect("gone")
+            connect.connect("gone")
         assert error.value.option == "--experiment"
 
     def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
-        store = tracking.connect("of the job")
+        store = connect.connect("of the job")
         run = store.client.create_run(store.experiment_id)
         monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
-        assert tracking.connect().experiment_id == store.experiment_id
-        assert tracking.connect("of the job").experiment_id == store.experiment_id
+        assert connect.connect().experiment_id == store.experiment_id
+        assert connect.connect("of the job").experiment_id == store.experiment_id
         with pytest.raises(StudyError, match="--experiment-name other") as error:
-            tracking.connect("other")
+            connect.connect("other")
         assert error.value.option == "--experiment"
 
 
 class TestRun:
     def test_ends_as_finished_with_all_it_holds(self, store_uri):
-        store = tracking.connect()
+        store = connect.connect()
         with store.job("a job", {"seed": "auto"}) as job, dense_run(store, job) as run:
             run.epoch(1, {"val_loss": 2.0})
             run.epoch(2, {"val_loss": 1.0})
@@ -123,7 +124,7 @@ class TestRun:
         [(ValueError("bad\nluck"), "FAILED", "bad"), (KeyboardInterrupt(), "KILLED", "interrupted")],
     )
     def test_ends_with_its_job_where_the_block_raises(self, store_uri, raised, status, reason):
-        store = tracking.connect()
+        store = connect.connect()
         with (
             pytest.raises(type(raised)),
             store.job("a job", {}) as job,
@@ -131,14 +132,14 @@ class TestRun:
         ):
             run.epoch(1, {"val_loss": 2.0})
             raise raised
-        for writer in (job, run):
-            read = store.get(writer.run_id)
+        for ended in (job, run):
+            read = store.get(ended.run_id)
             assert (read.info.status, read.data.tags["error"]) == (status, reason)
         assert store.get(run.run_id).data.metrics == {"val_loss": 2.0}
 
     def test_an_interrupt_while_it_is_made_waits_until_it_can_be_ended(self, store_uri, monkeypatch):
         """A signal that comes while the store makes the run, and before anybody knows its id."""
-        store = tracking.connect()
+        store = connect.connect()
         create_run = store.client.create_run
 
         def interrupted(*arguments, **keywords):
@@ -153,7 +154,7 @@ class TestRun:
         assert (run.info.status, run.data.tags["error"]) == ("KILLED", "interrupted")
 
     def test_is_found_by_its_hash_the_newest_first_and_only_where_finished(self, store_uri):
-        store = tracking.connect()
+        store = connect.connect()
         made = []
         for end in ("FINISHED", "FINISHED", "FAILED"):
             run = store.client.create_run(store.experiment_id, tags={"config_hash": "abc"})
@@ -164,12 +165,12 @@ class TestRun:
         assert store.find("other") == []
 
     def test_takes_up_the_run_that_mlflow_run_made_and_names_it(self, store_uri, monkeypatch):
-        store = tracking.connect()
+        store = connect.connect()
         names = (None, "my own name", "resnet-up-10")
         given = [store.client.create_run(store.experiment_id, run_name=name) for name in names]
         for run, name in zip(given, ("a job", *names[1:]), strict=True):
             monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
-            with tracking.connect().job("a job", {"seed": "1"}) as job:
+            with connect.connect().job("a job", {"seed": "1"}) as job:
                 assert job.run_id == run.info.run_id
             read = store.get(job.run_id)
             assert (read.info.run_name, read.data.tags["kind"], read.info.status) == (name, "job", "FINISHED")
@@ -185,7 +186,7 @@ class TestFinished:
                 stack.enter_context(server(tmp_path, port))
             elif kind == "postgres":
                 monkeypatch.setenv("MLFLOW_TRACKING_URI", stack.enter_context(postgres()))
-            store, elsewhere = tracking.connect(), tracking.connect("elsewhere")
+            store, elsewhere = connect.connect(), connect.connect("elsewhere")
 
             def make(config_hash, *artifacts, status="FINISHED", where=store):
                 run = store.client.create_run(where.experiment_id, tags={"config_hash": config_hash})
@@ -209,7 +210,7 @@ class TestFinished:
             assert store.finished(wanted) == {"one": complete, "two": made[1]}
 
     def test_is_said_in_one_line_where_the_artifacts_cannot_be_asked_for(self, store_uri, tmp_path, monkeypatch):
-        store = tracking.connect()
+        store = connect.connect()
         run = store.client.create_run(store.experiment_id, tags={"config_hash": "one"})
         store.client.set_terminated(run.info.run_id)
         Path(run.info.artifact_uri).parent.mkdir(parents=True)
@@ -226,7 +227,7 @@ class TestServer:
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
             start = time.monotonic()
             with pytest.raises(StudyError, match="does not answer"):
-                tracking.connect()
+                connect.connect()
             assert time.monotonic() - start < 10
 
     def test_that_goes_away_is_asked_again_for_more_than_a_minute(self, store_uri, monkeypatch):
@@ -242,7 +243,7 @@ class TestServer:
         monkeypatch.setattr(requests.Session, "request", request)
         uri = "http://127.0.0.1:9"
         with pytest.raises(StudyError):
-            tracking.Store(MlflowClient(uri), uri, "0", None).find("abc")
+            Store(MlflowClient(uri), uri, "0", None).find("abc")
         retry, seconds = sessions[0].get_adapter(uri).max_retries, 0
         with pytest.raises(MaxRetryError):
             while True:
@@ -255,7 +256,7 @@ class TestServer:
         port = free_port()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         with server(tmp_path, port):
-            store = tracking.connect()
+            store = connect.connect()
             context = store.job("a job", {})
             job = context.__enter__()
             run_context = dense_run(store, job)
@@ -267,11 +268,11 @@ class TestServer:
         with pytest.raises(StudyError, match=f"send it with: pruning-study send /.*unsent/{run.run_id}") as error:
             run_context.__exit__(None, None, None)
         context.__exit__(StudyError, error.value, None)
-        kept = tracking.UNSENT / run.run_id
+        kept = writer.UNSENT / run.run_id
         with pytest.raises(StudyError):
-            tracking.send(kept)
+            unsent.send(kept)
         with server(tmp_path, port):
-            assert tracking.send(kept) == run.run_id
+            assert unsent.send(kept) == run.run_id
             read = MlflowClient().get_run(run.run_id)
             assert read.info.status == "FINISHED"
             assert read.data.metrics == {"val_loss": 2.0, "test_accuracy": 0.5}
@@ -284,7 +285,7 @@ class TestServer:
         port = free_port()
         with server(tmp_path, port), breaking_off(port) as (broken, asked):
             monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")
-            store = tracking.connect()
+            store = connect.connect()
             experiment = store.experiment_id
             made = [store.client.create_run(experiment, tags={"error": "died"}).info.run_id for _ in range(2)]
             for run_id in made:
@@ -300,8 +301,8 @@ class TestServer:
             record = {"tracking_uri": store_uri, "job_run_id": None, "tags": {}, "metrics": []}
             text = content if isinstance(content, str) else json.dumps(record | content)
             (tmp_path / "unsent" / name / "run.json").write_text(text)
-        tracking.connect()
-        assert tracking.send_kept(store_uri) == []
+        connect.connect()
+        assert unsent.send_kept(store_uri) == []
         assert [name in caplog.text for name in ("unsent/half: not sent", "unsent/gone: not sent")] == [True, True]
 
     @pytest.mark.parametrize("content", [None, "[]", "{}", "{"])
@@ -309,10 +310,10 @@ class TestServer:
         if content:
             (tmp_path / "run.json").write_text(content)
         with pytest.raises(StudyError, match="no unsent run in it"):
-            tracking.send(tmp_path)
+            unsent.send(tmp_path)
 
     def test_where_the_current_folder_takes_no_files_the_run_is_kept_elsewhere(self, store_uri, tmp_path):
-        store = tracking.connect()
+        store = connect.connect()
         (tmp_path / "unsent").write_text("not a folder")
         with pytest.raises(StudyError, match=r"it is kept in .*unsent-") as error, store.job("a job", {}) as job:
             (job.folder / "a.txt").write_text("hello")
@@ -325,16 +326,16 @@ class TestServer:
 class TestDead:
     DIES = """
 import os
-from pruning_study.tracking import store as tracking
-job = tracking.connect().job("a job", {})
+from pruning_study.tracking.connect import connect
+job = connect().job("a job", {})
 job.__enter__()
 os._exit(9)
 """
 
     def test_a_job_is_never_taken_for_dead_while_it_ends(self, store_uri, monkeypatch):
-        store, seen = tracking.connect(), []
-        send = tracking.Writer.send
-        monkeypatch.setattr(tracking.Writer, "send", lambda writer: (seen.append(store.end_dead()), send(writer)))
+        store, seen = connect.connect(), []
+        send = writer.Writer.send
+        monkeypatch.setattr(writer.Writer, "send", lambda writer: (seen.append(store.end_dead()), send(writer)))
         with store.job("a job", {}) as job:
             seen.append(store.end_dead())
         assert seen == [[], []]
@@ -343,21 +344,21 @@ os._exit(9)
 
     def test_a_job_whose_process_died_is_killed(self, store_uri):
         assert subprocess.run([sys.executable, "-c", self.DIES]).returncode == 9
-        (dead,) = tracking.connect().end_dead()
-        assert tracking.connect().get(dead).info.status == "KILLED"
+        (dead,) = connect.connect().end_dead()
+        assert connect.connect().get(dead).info.status == "KILLED"
 
     @pytest.mark.parametrize("dead", [True, False])
     def test_what_a_dead_process_has_half_saved_is_removed(self, store_uri, dead):
         writes = """
 import sys, time
-from pruning_study.tracking import store as tracking
-store = tracking.connect()
+from pruning_study.tracking.connect import connect
+store = connect()
 with store.making("abc"):
     store.saved_training("abc").with_suffix(".part").touch()
     print("written", flush=True)
     time.sleep(60)
 """
-        store = tracking.connect()
+        store = connect.connect()
         part = store.saved_training("abc").with_suffix(".part")
         process = subprocess.Popen([sys.executable, "-c", writes], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "written\n"
@@ -376,12 +377,12 @@ with store.making("abc"):
         with server(tmp_path, port):
             subprocess.run([sys.executable, "-c", self.DIES], env={**os.environ, "TMPDIR": str(tmp_path / "other")})
             subprocess.run([sys.executable, "-c", self.DIES])
-            store = tracking.connect()
+            store = connect.connect()
             assert len(store.end_dead()) == 1
             assert store.end_dead() == []
 
     def test_runs_of_a_lost_machine_are_killed_and_those_that_somebody_makes_are_not(self, store_uri):
-        store = tracking.connect()
+        store = connect.connect()
         for held in (False, True):
             run = store.client.create_run(store.experiment_id, tags={"config_hash": "abc"})
             with store.making("abc") if held else nullcontext():
@@ -399,4 +400,4 @@ def test_load_model_makes_no_store(store_uri, tmp_path, monkeypatch):
 
 
 def test_a_password_is_not_shown():
-    assert stores.without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
+    assert address.without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"

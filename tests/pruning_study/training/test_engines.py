@@ -6,6 +6,7 @@ from torch import nn
 
 from pruning_study import models
 from pruning_study.native import compiler
+from pruning_study.steps import engine
 from pruning_study.training import engines
 
 SHAPE = (1, 28, 28)
@@ -14,7 +15,7 @@ SHAPE = (1, 28, 28)
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    engines._say_once.cache_clear()
+    engine._say_once.cache_clear()
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def lenet5():
 
 
 def choose(model, name=None, device="cpu", augmentation="none"):
-    return engines.choose(name, model, SHAPE, device=device, augmentation=augmentation)
+    return engine.choose(name, model, SHAPE, device=device, augmentation=augmentation)
 
 
 def test_torch_is_taken_at_its_word(lenet5, caplog):

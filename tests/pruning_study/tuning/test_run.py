@@ -17,12 +17,13 @@ from mlflow import MlflowClient
 
 from analysis.runs import stores
 from analysis.runs.errors import StudyError
-from analysis.tuning import results
+from analysis.tuning import exports as tuning_exports
 from pruning_study.__main__ import cli
 from pruning_study.config import TuneConfig
+from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
 from pruning_study.steps.settings import PruneSetting
-from pruning_study.tracking import store as tracking
+from pruning_study.tracking import connect
 from pruning_study.tuning import run as tuning
 from pruning_study.tuning.search import AS_MAGNITUDE
 
@@ -110,7 +111,7 @@ class TestASearch:
         assert len(runs("dense")) == 4
 
     def test_the_pruned_runs_predict_for_validation_images_what_their_trials_did(self, output, searched):
-        store = tracking.connect()
+        store = connect.connect()
         trials = pd.read_csv(artifact(runs("tuning")[0], "trials.csv"), keep_default_na=False)
         for run in runs("pruned"):
             params = run.data.params
@@ -119,16 +120,16 @@ class TestASearch:
             (trial,) = trials[np.isclose(trials["epsilon"], float(params["epsilon"]), rtol=0)].to_dict("records")
             config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(int(params["seed"]))
             setting = PruneSetting(config)
-            dense = steps.load_dense(store, store.get(run.data.tags["dense_run_id"]), setting)
+            dense = dense_step.load_dense(store, store.get(run.data.tags["dense_run_id"]), setting)
             tried = steps.trial(setting.at(epsilon=float(params["epsilon"])), dense, 10.0)
             assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
             assert tried.accuracy == pytest.approx(trial[f"accuracy/{params['seed']}"])
 
     def test_the_anchors_prune_as_gp_and_as_mp(self, output, searched):
-        store = tracking.connect()
+        store = connect.connect()
         config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(0)
         setting = PruneSetting(config)
-        dense = steps.load_dense(store, runs("dense")[0], setting)
+        dense = dense_step.load_dense(store, runs("dense")[0], setting)
         for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
             other = PruneSetting(replace(config, pruner=pruner), setting.data)
             masks = [steps.pruning_masks(each, dense, 10.0) for each in (setting.at(epsilon=epsilon), other)]
@@ -147,10 +148,10 @@ class TestASearch:
                 assert f"{networks.loc[networks['new'] == new, 'accuracy'].mean():.4f}" in line
         assert "with 2 dense models that the search never saw" in output
         assert "95 % interval" in output
-        assert f"optuna-dashboard {tracking.connect().journal}" in output
+        assert f"optuna-dashboard {connect.connect().journal}" in output
 
     def test_the_analysis_reads_what_was_printed(self, output):
-        (found,) = results.pulled()
+        (found,) = tuning_exports.pulled()
         assert found.said in output
 
     def test_the_store_and_its_api_name_the_same_runs(self, output):
@@ -250,8 +251,8 @@ class TestASearchOfSchedules:
         config = TuneConfig(dataset=str(data), **{**QUICK, "fine_tune_epochs": 4, "distill": 0.3}).pruning(1)
         setting = PruneSetting(replace(config, **options))
         row = finalists[(finalists["role"] == role) & (finalists["seed"] == 1)].iloc[0]
-        store = tracking.connect()
-        dense = steps.load_dense(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), setting)
+        store = connect.connect()
+        dense = dense_step.load_dense(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), setting)
         tried = steps.trial(setting, dense, 10.0)
         run = store.get(row["run_id"])
         assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))

@@ -12,7 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.runs.errors import StudyError
-from pruning_study.tracking import store as tracking
+from pruning_study.tracking import connect
 from pruning_study.tuning.objectives import Measured
 from pruning_study.tuning.search import AS_MAGNITUDE, Point, Search, Space
 
@@ -21,7 +21,7 @@ DENSE = np.array([0.9, 0.8, 0.7])
 
 @pytest.fixture
 def store(store_uri):
-    return tracking.connect()
+    return connect.connect()
 
 
 def space(objective="accuracy", **changed):
@@ -198,8 +198,9 @@ def test_a_trial_that_raises_does_not_count(store, request):
 
 def test_the_trial_of_a_killed_process_is_made_again(store, request, store_uri):
     code = (
-        "import time\nfrom pruning_study.tracking import store as tracking\nfrom pruning_study.tuning.search import Search, Space\n"
-        f"search = Search(tracking.connect(), {request.node.name!r}, Space('accuracy', (10.0,), (1e-8, 1e2), 5e-4))\n"
+        "import time\nfrom pruning_study.tracking.connect import connect\n"
+        "from pruning_study.tuning.search import Search, Space\n"
+        f"search = Search(connect(), {request.node.name!r}, Space('accuracy', (10.0,), (1e-8, 1e2), 5e-4))\n"
         "with search.trial(3, late=False):\n    print('taken', flush=True)\n    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ) as process:

@@ -1,0 +1,62 @@
+"""Colours, axes and pages that all figures share."""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Of Okabe and Ito's colours, told apart by colour-blind readers.
+NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
+DPI = 120
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
+
+
+def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
+    """Ends of an axis that holds `through` and all values but a long tail: most fill a fifth of it or more."""
+    low, high = np.quantile([*values, through], [0.05, 0.95])
+    far = 2 * (high - low)
+    kept = [*values[values.between(low - far, high + far)], through]
+    pad = 0.08 * (max(kept) - min(kept)) or 0.1
+    return min(kept) - pad, max(kept) + pad
+
+
+# How it is drawn.
+
+
+def page(
+    shape: tuple[int, int], size: tuple[float, float], title: str, note: str, **subplots: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a title, a grid of panels (rows, columns), and a note below.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+    size : (width, height)
+        In inches.
+    title, note : str
+        Wrapped to the width.
+    subplots
+        As `Figure.subplots` takes them.
+    """
+    figure = Figure(size, dpi=DPI, layout="constrained")
+    grid = figure.subplots(*shape, squeeze=False, **subplots)
+    figure.suptitle(
+        textwrap.fill(title, int(10 * size[0]), break_on_hyphens=False),
+        x=0.01,
+        ha="left",
+        fontsize=12,
+        parse_math=False,
+    )
+    figure.supxlabel(textwrap.fill(note, int(15 * size[0])), x=0.01, ha="left", fontsize=8, parse_math=False)
+    return figure, grid
+
+
+def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
+    """Say at the edges of the axes what lies beyond them."""
+    for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
+        if text:
+            drawn = axes.text(place, height, text, va=end, ha="center", fontsize=8, color=ABOVE)
+            drawn.set(transform=axes.get_xaxis_transform(), bbox=PAPER)

@@ -1,0 +1,150 @@
+"""How an option is declared, checked and shown."""
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import field, fields
+from pathlib import Path
+from typing import Any
+
+from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.schema import text
+
+AUTO = "auto"
+LARGEST = 2**31 - 1
+Check = Callable[[str], Any]
+
+
+def nonempty_text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    return value
+
+
+def path(value: str) -> Path:
+    try:
+        return Path(nonempty_text(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{value!r}: {error}") from None
+
+
+def integer(minimum: int) -> Check:
+    def check(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is not a whole number") from None
+        if number < minimum:
+            raise ValueError(f"{value} is below {minimum}")
+        if number > LARGEST:
+            raise ValueError(f"{value} is above {LARGEST}")
+        return number
+
+    return check
+
+
+def finite_number(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is not a finite number")
+    return number
+
+
+def within(low: float, high: float, *, low_too: bool = False, high_too: bool = False) -> Check:
+    def check(value: str) -> float:
+        number = finite_number(value)
+        if not (low < number < high or (low_too and number == low) or (high_too and number == high)):
+            bounds = f"at least {low:g}" if low_too else f"above {low:g}"
+            if high < math.inf:
+                bounds += f" and at most {high:g}" if high_too else f" and below {high:g}"
+            raise ValueError(f"{value} should be {bounds}")
+        return number
+
+    return check
+
+
+def choice(names: Iterable[str]) -> Check:
+    def check(value: str) -> str:
+        if value in names:
+            return value
+        raise ValueError(f"{value!r}: {did_you_mean(value, names)}")
+
+    return check
+
+
+def boolean(value: str) -> bool:
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+    except KeyError:
+        raise ValueError(f"{value!r} is neither true nor false") from None
+
+
+def several(check: Check) -> Check:
+    """Values between commas, no two the same."""
+
+    def checked(value: str) -> tuple[Any, ...]:
+        values = tuple(check(item.strip()) for item in value.split(","))
+        if twice := [item for item in values if values.count(item) > 1]:
+            raise ValueError(f"{value}: {twice[0]:.12g} stands there twice")
+        return values
+
+    return checked
+
+
+def gpu_share(value: str) -> float:
+    number = within(0, math.inf, low_too=True)(value)
+    if number > 1 and number % 1:
+        raise ValueError(f"{value} should be a share below 1, or whole")
+    return number
+
+
+def positive_range(value: str) -> tuple[float, float]:
+    ends = tuple(within(0, math.inf)(item.strip()) for item in value.split(","))
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        raise ValueError(f"{value!r}: it takes two numbers, the smaller one first, as 1e-8,1e2")
+    return ends[0], ends[1]
+
+
+def default_data_dir() -> str:
+    return os.environ.get("PRUNING_STUDY_DATA") or "data"
+
+
+def option(default: Any, check: Check, help: str) -> Any:
+    """A field whose default is text, as typed; `auto` stands for None."""
+    auto = default == AUTO
+    return field(default=None if auto else check(default), metadata={"check": check, "auto": auto, "help": help})
+
+
+def same_option(config: type, name: str) -> Any:
+    """An option that another command has too."""
+    item = next(item for item in fields(config) if item.name == name)
+    return field(default=item.default, metadata=item.metadata)
+
+
+def option_name(name: str) -> str:
+    """A field's name as an option: `batch_size` is `--batch-size`."""
+    return "--" + name.replace("_", "-")
+
+
+def default_text(item: Any) -> str:
+    """A field's default, as typed on the command line or in MLproject."""
+    return AUTO if item.default is None else text(item.default)
+
+
+def check_fields(config: Any) -> None:
+    for item in fields(config):
+        object.__setattr__(config, item.name, checked_value(item, getattr(config, item.name)))
+    if config.data_dir is None:
+        object.__setattr__(config, "data_dir", Path(default_data_dir()))
+
+
+def checked_value(item: Any, value: Any) -> Any:
+    if value is None or (value == AUTO and item.metadata["auto"]):
+        return None if item.metadata["auto"] else item.default
+    try:
+        return item.metadata["check"](text(value))
+    except ValueError as error:
+        raise StudyError(str(error), option=option_name(item.name)) from None

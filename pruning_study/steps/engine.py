@@ -1,0 +1,44 @@
+"""Choose the training back end for a model."""
+
+import logging
+from functools import cache
+
+from torch import nn
+
+from pruning_study.native import engine as native
+from pruning_study.native.errors import NativeError
+from pruning_study.training.engines import TORCH, Engine
+
+log = logging.getLogger(__name__)
+
+
+def choose(
+    name: str | None, model: nn.Module, image_shape: tuple[int, int, int], *, device: str, augmentation: str
+) -> Engine:
+    """The engine of a name, or the torch one, and a line that says why, where that one cannot be.
+
+    Parameters
+    ----------
+    name : {"torch", "native"}, optional
+        The native one, where it can be, by default.
+    model : nn.Module
+    image_shape : (channels, height, width)
+    device : str
+    augmentation : {"none", "flip-crop"}
+    """
+    if name == "torch":
+        return TORCH
+    try:
+        if device != "cpu":
+            raise NativeError(f"it runs on the cpu, not on {device}")
+        if augmentation != "none":
+            raise NativeError("it does not augment images")
+        return native.load(model, image_shape)
+    except NativeError as reason:
+        _say_once(f"engine torch, and not native: {reason}")
+        return TORCH
+
+
+@cache
+def _say_once(line: str) -> None:
+    log.warning(line)

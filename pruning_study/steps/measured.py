@@ -1,0 +1,108 @@
+"""Training, and what is measured and written of every run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from analysis.statistics import class_metrics
+from pruning_study.models import checkpoints
+from pruning_study.steps.settings import TrainSetting
+from pruning_study.tracking.writer import Writer
+from pruning_study.training.evaluation import Predictions, predict
+from pruning_study.training.loop import Fit, OnEpoch, fit
+from pruning_study.training.recipes import Schedule
+
+PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
+RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
+
+
+def fit_setting(
+    setting: TrainSetting,
+    model: nn.Module,
+    schedule: Schedule,
+    stream: str,
+    saved: Path | None,
+    on_epoch: OnEpoch,
+    **pruning: Any,
+) -> Fit:
+    if saved and setting.config.force:
+        saved.unlink(missing_ok=True)
+    return fit(
+        model,
+        setting.train,
+        setting.validation,
+        schedule,
+        seed=setting.config.seed,
+        stream=stream,
+        black=setting.normalization.black,
+        engine=setting.engine,
+        released_selection=setting.test if setting.released else None,
+        saved=saved,
+        on_epoch=on_epoch,
+        **pruning,
+    )
+
+
+def log_fit(run: Writer, fitted: Fit) -> None:
+    if fitted.best_epoch:
+        run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
+
+
+def write_evaluation(
+    run: Writer, setting: TrainSetting, model: nn.Module
+) -> tuple[Predictions, Predictions, dict[str, float]]:
+    """Write the artifacts that dense and pruned runs share; their predictions and final metrics."""
+    predictions, test_loss = predict(model, setting.test, setting.engine)
+    val_predictions, val_loss = predict(model, setting.validation, setting.engine)
+    if not (np.isfinite(test_loss) and np.isfinite(val_loss)):
+        raise StudyError(f"{setting.name}: the loss on test or validation images is NaN or infinite")
+    classes = setting.data.classes
+    counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
+    checkpoints.save(
+        run.folder / schema.CHECKPOINT,
+        model.state_dict(),
+        checkpoints.describe(setting.config.model, classes, setting.data.image_shape, setting.normalization),
+    )
+    predictions.save(run.folder / schema.PREDICTIONS)
+    val_predictions.save(run.folder / schema.VAL_PREDICTIONS)
+    per_class_table(predictions, classes).to_csv(run.folder / schema.PER_CLASS, index=False)
+    confusion_table(predictions, classes).to_csv(run.folder / schema.CONFUSION)
+    metrics = {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: test_loss}
+    for name, recall, support in zip(schema.metric_names(classes), counts.recall, counts.support, strict=True):
+        metrics |= {schema.RECALL + name: float(recall), schema.SUPPORT + name: float(support)}
+    return predictions, val_predictions, metrics
+
+
+def per_class_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Columns class, index, support, recall, precision, f1; a row for each class."""
+    counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
+    columns = {name: getattr(counts, name) for name in ("support", "recall", "precision", "f1")}
+    return pd.DataFrame({"class": classes, "index": range(len(classes)), **columns})
+
+
+def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Numbers of images, rows by true class, columns by predicted class."""
+    counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
+    return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
+
+
+def run_tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, str]:
+    return {
+        schema.KIND: kind,
+        schema.CONFIG_HASH: config_hash,
+        schema.ENGINE: setting.engine.name,
+        schema.DEVICE: setting.device,
+        schema.NORMALIZATION_MEAN: json.dumps(setting.normalization.mean),
+        schema.NORMALIZATION_STD: json.dumps(setting.normalization.std),
+    }
+
+
+def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name not in PER_EPOCH | RUN_ONLY}
