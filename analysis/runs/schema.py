@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 # Tags
 KIND = "kind"
 CONFIG_HASH = "config_hash"
 DENSE_RUN_ID = "dense_run_id"
+PARENT_RUN_ID = "parent_run_id"
 FOUND_RUN_ID = "found_run_id"
 PRUNED_RUN_IDS = "pruned_run_ids"
 TUNING_RUN_ID = "tuning_run_id"
@@ -50,6 +52,7 @@ WEIGHT_DECAY = "weight_decay"
 AUGMENTATION = "augmentation"
 VALIDATION_FRACTION = "validation_fraction"
 PRUNER = "pruner"
+PRUNER_DIGEST = "pruner_digest"
 RATIO = "ratio"
 EPSILON = "epsilon"
 GRADIENT_OBJECTIVE = "gradient_objective"
@@ -59,12 +62,51 @@ FINE_TUNE_EPOCHS = "fine_tune_epochs"
 FINE_TUNE_PHASES = "fine_tune_phases"
 FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
 PRUNE_OUTPUT_LAYER = "prune_output_layer"
+SCOPE = "scope"
+ITERATION = "iteration"
 SCHEDULE = "schedule"
 RAMP = "ramp"
 RAMP_STEPS = "ramp_steps"
 REGROW = "regrow"
 DISTILL = "distill"
 TEMPERATURE = "temperature"
+
+
+@dataclass(frozen=True)
+class ParamRole:
+    """What a param means for a study.
+
+    Parameters
+    ----------
+    role : {"setting", "seed", "consequence"}
+        A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
+        params.
+    formerly : str, optional
+        What every run did before the param existed, which is the value of runs that lack it.
+    """
+
+    role: Literal["setting", "seed", "consequence"]
+    formerly: str | None = None
+
+
+PARAM_ROLES = {
+    **dict.fromkeys((DATASET, DATASET_DIGEST, IMAGE_SHAPE, MODEL, MODEL_DIGEST), ParamRole("setting")),
+    **dict.fromkeys((RECIPE, PROTOCOL, VALIDATION_FRACTION), ParamRole("setting")),
+    **dict.fromkeys((EPOCHS, LEARNING_RATE, BATCH_SIZE, MOMENTUM, WEIGHT_DECAY), ParamRole("setting")),
+    **dict.fromkeys((PRUNER, PRUNER_DIGEST, RATIO, EPSILON, PRUNE_OUTPUT_LAYER), ParamRole("setting")),
+    **dict.fromkeys((GRADIENT_OBJECTIVE, GRADIENT_BATCHES, GRADIENT_MODE), ParamRole("setting")),
+    **dict.fromkeys((FINE_TUNE_EPOCHS, FINE_TUNE_LEARNING_RATE), ParamRole("setting")),
+    **dict.fromkeys((RAMP, RAMP_STEPS, REGROW, TEMPERATURE), ParamRole("setting")),
+    SCHEDULE: ParamRole("setting", formerly="one-shot"),
+    DISTILL: ParamRole("setting", formerly="0.0"),
+    SCOPE: ParamRole("setting", formerly="global"),
+    ITERATION: ParamRole("setting", formerly="1"),
+    **dict.fromkeys((SEED, WEIGHTS_DIGEST), ParamRole("seed")),
+    **dict.fromkeys((AUGMENTATION, PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
+}
+# These two were in every hash from the day that they existed; a later param is in the hash where it differs from
+# what was always done.
+ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
 
 # Of a pruned run by the papers' protocol, and of one made before there was another.
 PAPERS = {SCHEDULE: "one-shot", DISTILL: "0.0"}
