@@ -14,7 +14,6 @@ from analysis.runs import files, prediction_files
 from analysis.runs.errors import StudyError
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
 from analysis.statistics.intensification import (
-    Interval,
     alpha,
     alpha_new_from_predictions,
     at_chance,
@@ -23,7 +22,7 @@ from analysis.statistics.intensification import (
     unbalanced,
     weighted_alpha,
 )
-from analysis.statistics.resampling import RESAMPLES, bootstrap_interval, draws, image_draws, mean_interval
+from analysis.statistics.resampling import RESAMPLES, Interval, bootstrap_interval, draws, image_draws, mean_interval
 
 LOST, KEPT = "#d55e00", "#0072b2"
 MOST_DRAWN = 100

@@ -82,7 +82,7 @@ def cells(runs: pd.DataFrame, predictions: Predictions | None = None, *, confide
     Returns
     -------
     DataFrame, one row per cell, sorted
-        `CELL_COLUMNS`; `settings(runs)`; the rest of `intensification.cell`; confidence, of all intervals of
+        `CELL_COLUMNS`; `settings(runs)`; the rest of `intensification.cell_summary`; confidence, of all intervals of
         the row: 1 - (1 - confidence) / K for K ratios of the same data set, model, pruner and settings;
         alpha_new_resampled; n_none, the seeds with a run of `none`, and over these alpha_minus_none (mean of the
         differences) and alpha_on_none (mean slope of the balance after pruning on that of `none`), each with its
@@ -268,7 +268,7 @@ def _cell(
     kept, classes = _defined(study, rows)
     of_cell = np.ix_(kept, classes)
     both_right = study.both_right[of_cell]
-    summary = intensification.cell(
+    summary = intensification.cell_summary(
         study.before[of_cell],
         study.after[of_cell],
         study.accuracy_before[kept],
@@ -289,7 +289,7 @@ def _cell(
 
 
 def _between_seeds(study: Study, rows: np.ndarray, kept: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
-    """What another seed's dense network says; and no alpha_shared, that of `intensification.cell`, without one."""
+    """Return the control of other seeds; without other seeds `alpha_shared` is missing too."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}

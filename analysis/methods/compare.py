@@ -11,7 +11,7 @@ from analysis import cells, settings
 from analysis.formats import with_interval
 from analysis.runs import schema
 from analysis.statistics import intensification, resampling
-from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, of_estimate, paired
+from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, from_standard_error, paired
 
 ACCURACY, WEAKEST, LOSS, ALPHA, ALPHA_NEW = "accuracy", "weakest_recall", "largest_loss", "alpha", "alpha_new"
 OUTCOMES = (ACCURACY, WEAKEST, LOSS, ALPHA_NEW, ALPHA)
@@ -292,7 +292,7 @@ def _pooled(
         of_images, of_both = _image_variances(drawn, slopes, total[:, 1] / n)
         variance, resampled = max(of_seeds + of_images - of_both, of_seeds, of_images), "seeds and images"
     dof = (n - 1) * (variance / of_seeds) ** 2
-    tested = of_estimate(float(slopes[0] - slopes[1]), float(np.sqrt(variance)), float(dof), family=family)
+    tested = from_standard_error(float(slopes[0] - slopes[1]), float(np.sqrt(variance)), float(dof), family=family)
     return list(slopes), {**result, **tested, "resampled": resampled}
 
 

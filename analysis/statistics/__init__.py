@@ -1,0 +1,1 @@
+"""Pure functions of arrays: class metrics, recall distortion, resampling and hypothesis tests."""

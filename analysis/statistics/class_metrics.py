@@ -1,4 +1,4 @@
-"""Recall, precision and F1 of every class."""
+"""Recall, precision and F1 of every class, counted from predictions."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.runs.errors import StudyError
-from analysis.statistics.resampling import _ratio
+from analysis.statistics.arithmetic import quotient
 
 
 class ClassMetrics(NamedTuple):
-    """What `class_metrics` returns; all but `confusion` have the shape (classes,)."""
+    """Confusion matrix (classes, classes), and support, recall, precision and F1 of every class, each (classes,)."""
 
     confusion: np.ndarray
     support: np.ndarray
@@ -25,19 +25,30 @@ def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> Class
     Parameters
     ----------
     label, predicted : (images,), integers in [0, classes)
+        True and predicted class of each image.
     classes : int
-        Number of classes, C.
+        Number of classes.
 
     Returns
     -------
     ClassMetrics
-        `confusion` (C, C), rows true, columns predicted; `support`, `recall`, `precision`, `f1`, each (C,).
-        A class never predicted has precision 0; one without an image has recall NaN.
+        Rows of `confusion` are true classes, columns are predicted ones. A class that is never predicted has precision
+        0; a class without an image has recall NaN.
 
     Raises
     ------
     StudyError
-        Where the two differ in length or a value is not a class.
+        If the two differ in length, or a value is not a class.
+
+    Examples
+    --------
+    Of three images of class 0 two are recognised, and the one image of class 1 is too:
+
+    >>> metrics = class_metrics([0, 0, 0, 1], [0, 0, 1, 1], classes=2)
+    >>> metrics.confusion.tolist()
+    [[2, 1], [0, 1]]
+    >>> metrics.recall.round(2).tolist(), metrics.precision.tolist(), metrics.f1.round(2).tolist()
+    ([0.67, 1.0], [1.0, 0.5], [0.8, 0.67])
     """
     label, predicted = np.asarray(label, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
     if label.shape != predicted.shape:
@@ -50,7 +61,7 @@ def class_metrics(label: ArrayLike, predicted: ArrayLike, classes: int) -> Class
     return ClassMetrics(
         confusion=confusion,
         support=support,
-        recall=_ratio(right, support),
+        recall=quotient(right, support),
         precision=right / np.maximum(guesses, 1),
-        f1=_ratio(2 * right, support + guesses),
+        f1=quotient(2 * right, support + guesses),
     )

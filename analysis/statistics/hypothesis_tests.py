@@ -1,11 +1,11 @@
-"""The t-tests of Tables 1-9, what a reader needs beside their p, and the tests of a single network's classes.
+"""Hypothesis tests: t-tests over seeds with their effect sizes, and tests of one network's classes.
 
 Tables are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
-Algorithm". NaN stands for what cannot be computed, `TOO_FEW` for a permutation test without enough seeds.
+Algorithm". NaN stands for a value that cannot be computed, `TOO_FEW` for a permutation test without enough seeds.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,17 +37,25 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     first, second : (seeds,)
         Alpha of the same seeds, in the same order. A pair with a NaN is left out.
     alternative : {"two-sided", "less", "greater"}
-        Of first against second: Tables 1-4 take "less" with the smaller ratio first.
+        How the first differs from the second: Tables 1-4 take "less" with the smaller ratio first.
     family : int
         Number of tests corrected together; only `detectable_difference` depends on it.
 
     Returns
     -------
     dict
-        difference (first - second) with its two-sided 95 % interval difference_low, difference_high;
-        statistic, dof, p; p_permutation (sign flips); effect_size (d_z); detectable_difference (at 80 % power
-        and level .05 / family); p_equivalence (of a difference beyond the margin .05); n, the pairs. All but
-        n and the difference are NaN with fewer than two pairs or where all pairs differ by the same.
+        `difference` (first - second) with its two-sided 95 % interval `difference_low`, `difference_high`; `statistic`,
+        `dof`, `p`; `p_permutation` (sign flips); `effect_size` (d_z); `detectable_difference` (at 80 % power and level
+        .05 / family); `p_equivalence` (null hypothesis: a difference beyond the margin .05); `n`, the number of pairs.
+        All but `n` and the difference are NaN with fewer than two pairs, or if all pairs differ by the same.
+
+    Examples
+    --------
+    The differences are -1 and -3, their mean -2, its standard error 1:
+
+    >>> row = paired([1, 2], [2, 5])
+    >>> row["difference"], round(row["statistic"], 3), row["dof"], row["n"]
+    (-2.0, -2.0, 1.0, 2)
     """
     pairs = np.array([first, second], dtype=float)
     pairs = pairs[:, np.isfinite(pairs).all(0)]
@@ -58,7 +66,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     return _row(
         change.mean(),
         stats.ttest_rel(*pairs, alternative=alternative),
-        stats.ttest_rel(*pairs),
+        stats.ttest_rel(*pairs).confidence_interval(1 - LEVEL),
         alternative,
         family,
         p_permutation=_permutation_p(pairs, "samples", alternative),
@@ -68,23 +76,33 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     )
 
 
-def of_estimate(difference: float, error: float, dof: float, *, family: int = 1) -> Row:
-    """What `paired` says of a difference, of one whose standard error was worked out elsewhere; two-sided.
+def from_standard_error(difference: float, error: float, dof: float, *, family: int = 1) -> Row:
+    """Return a difference whose standard error is known with its interval and two-sided p.
 
     Parameters
     ----------
     difference, error : float
+        The difference and its standard error.
     dof : float
-        Of the t distribution of their quotient.
+        Degrees of freedom of the t distribution of their quotient.
     family : int
         As for `paired`.
 
     Returns
     -------
     dict
-        difference, difference_low, difference_high, statistic, dof, p, detectable_difference, as of `paired`.
+        `difference`, `difference_low`, `difference_high`, `statistic`, `dof`, `p`, `detectable_difference`, as `paired`
+        returns them.
+
+    Examples
+    --------
+    The t quantile for one degree of freedom is 12.706:
+
+    >>> row = from_standard_error(-2.0, error=1.0, dof=1)
+    >>> round(row["difference_low"], 3), round(row["difference_high"], 3), row["statistic"]
+    (-14.706, 10.706, -2.0)
     """
-    half = stats.t.isf(LEVEL / 2, dof) * error
+    half = float(stats.t.isf(LEVEL / 2, dof)) * error
     return {
         "difference": difference,
         "difference_low": difference - half,
@@ -104,21 +122,32 @@ def independent(
     family: int = 1,
     variance: Variance = "welch",
 ) -> Row:
-    """t-test of E[first] against E[second] between networks that share nothing (Tables 5-7).
+    """Independent t-test of E[first] against E[second] between networks that share nothing (Tables 5-7).
 
     Parameters
     ----------
     first, second : (seeds of the first,), (seeds of the second,)
         Alpha; NaN are left out.
-    alternative, family
-        As for `paired`: Tables 5, 6 take "greater" with the smaller model first, Table 7 takes "less".
+    alternative : {"two-sided", "less", "greater"}
+        How the first differs from the second: Tables 5, 6 take "greater" with the smaller model first, Table 7 "less".
+    family : int
+        As for `paired`.
     variance : {"welch", "pooled"}
-        Whether the two may differ in variance, or are taken not to.
+        Whether the two may differ in variance (Welch), or share one.
 
     Returns
     -------
     dict
-        As `paired`; p_permutation is of the Welch statistic, effect_size Hedges' g, n all seeds of both.
+        As `paired` returns it; `p_permutation` permutes the Welch statistic, `effect_size` is Hedges' g, and `n` counts
+        all seeds of both.
+
+    Examples
+    --------
+    Both have the variance 2, so that the standard error of the difference is sqrt(2 / 2 + 2 / 2):
+
+    >>> row = independent([0, 2], [4, 6])
+    >>> row["difference"], round(row["statistic"], 3), round(row["dof"], 3), row["n"]
+    (-4.0, -2.828, 2.0, 4)
     """
     first, second = _finite(first), _finite(second)
     n, difference = len(first) + len(second), np.nan
@@ -131,7 +160,7 @@ def independent(
     return _row(
         difference,
         stats.ttest_ind(first, second, equal_var=equal, alternative=alternative),
-        stats.ttest_ind(first, second, equal_var=equal),
+        stats.ttest_ind(first, second, equal_var=equal).confidence_interval(1 - LEVEL),
         alternative,
         family,
         p_permutation=_permutation_p([first, second], "independent", alternative),
@@ -142,7 +171,7 @@ def independent(
 
 
 def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bonferroni and Holm p-values of one family.
+    """Return the Bonferroni and Holm p-values of one family.
 
     Parameters
     ----------
@@ -153,7 +182,14 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    bonferroni, holm : (tests,) each ; NaN where `p` is.
+    bonferroni, holm : (tests,)
+        NaN where `p` is.
+
+    Examples
+    --------
+    >>> bonferroni, holm = corrected([0.01, 0.02], family=2)
+    >>> bonferroni.tolist(), holm.tolist()
+    ([0.02, 0.04], [0.02, 0.02])
     """
     p = np.asarray(p, dtype=float)
     missing = np.isnan(p)
@@ -162,7 +198,7 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
     padded = np.ones(max(family, len(p)))
     padded[: len(p)] = np.where(missing, 1.0, p)
     bonferroni = np.minimum(len(padded) * padded, 1)
-    # statsmodels' own takes 55 ms a family, for a garbage collection.
+    # The function of statsmodels takes 55 ms a family, because it collects garbage.
     order = np.argsort(padded)
     holm = np.empty_like(padded)
     holm[order] = np.minimum(np.maximum.accumulate(padded[order] * np.arange(len(padded), 0, -1)), 1)
@@ -170,34 +206,83 @@ def corrected(p: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson interval of recalls: low and high, each of the shape of `right` and `images` (counts)."""
+    """Return the Wilson interval of recalls.
+
+    Parameters
+    ----------
+    right, images : (...), integers
+        Number of images recognised, and of all images.
+    confidence : float
+        Confidence of the interval.
+
+    Returns
+    -------
+    low, high : (...)
+        Within [0, 1].
+
+    Examples
+    --------
+    If nothing is right, the upper end is z^2 / (n + z^2):
+
+    >>> low, high = wilson_interval(0, 20)
+    >>> round(float(low), 4), round(float(high), 4), round(1.96**2 / (20 + 1.96**2), 4)
+    (0.0, 0.1611, 0.1611)
+    """
     low, high = proportion_confint(right, images, alpha=1 - confidence, method="wilson")
     return low, high
 
 
 def exact_mcnemar(lost: int, won: int) -> float:
-    """p of McNemar's exact test: images right only before (lost) against right only after (won)."""
-    return float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue)
-
-
-def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
+    """Return the two-sided p of McNemar's exact test that as many images are lost as are won.
 
     Parameters
     ----------
     lost, won : int
-        Images right before only, right after only.
-    images : int
-        All images of the class, > 0.
-    confidence : float
+        Number of images right only before, and right only after.
 
     Returns
     -------
-    low, high : of recall after minus recall before, within [-1, 1]
+    float
+        The p-value.
+
+    Examples
+    --------
+    One of eight coins shows heads, or fewer, or as few tails: 2 * (1 + 8) / 2^8:
+
+    >>> round(exact_mcnemar(lost=1, won=7), 4), round(2 * 9 / 2**8, 4)
+    (0.0703, 0.0703)
+    """
+    return float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue)
+
+
+def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
+
+    Parameters
+    ----------
+    lost, won : int
+        Number of images right only before, and right only after.
+    images : int
+        Number of images of the class, > 0.
+    confidence : float
+        Confidence of the interval.
+
+    Returns
+    -------
+    low, high : float
+        Interval of recall after minus recall before, within [-1, 1].
+
+    Examples
+    --------
+    Agresti and Min (2005) print -.020 to .207 for 16 images won and 8 lost of 86:
+
+    >>> low, high = change_interval(lost=8, won=16, images=86)
+    >>> round(low, 3), round(high, 3)
+    (-0.02, 0.207)
     """
     change = (won - lost) / images
     limit = stats.norm.isf((1 - confidence) / 2)
-    # The score has a pole at -1 and 1 themselves.
+    # The score has poles at -1 and 1.
     end = 1 - 1e-9
     low, high = -1.0, 1.0
     if lost < images:
@@ -208,19 +293,27 @@ def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) 
 
 
 def _tango_score(lost: int, won: int, images: int, change: float) -> float:
-    """Score statistic against the hypothesis that recall changes by `change`; it falls as `change` grows."""
+    """Return the score statistic for the hypothesis that recall changes by `change`; it falls as `change` grows."""
     distance = won - lost - images * change
     if distance == 0:
         return 0.0
     linear = (2 * images - won + lost) * change - lost - won
     share_lost = (np.sqrt(linear**2 + 8 * images * lost * change * (1 - change)) - linear) / (4 * images)
-    return distance / np.sqrt(images * (2 * share_lost + change * (1 - change)))
+    return float(distance / np.sqrt(images * (2 * share_lost + change * (1 - change))))
+
+
+class _TTest(Protocol):
+    """Result of a t-test of scipy."""
+
+    statistic: float
+    df: float
+    pvalue: float
 
 
 def _row(
     difference: float,
-    test: Any,
-    two_sided: Any,
+    test: _TTest,
+    interval: tuple[float, float],
     alternative: Alternative,
     family: int,
     *,
@@ -229,7 +322,7 @@ def _row(
     p_equivalence: float,
     n: int,
 ) -> Row:
-    low, high = two_sided.confidence_interval(1 - LEVEL)
+    low, high = interval
     error = (high - low) / 2 / stats.t.isf(LEVEL / 2, test.df)
     return {
         "difference": float(difference),
@@ -254,11 +347,11 @@ def _not_available(difference: float, n: int) -> Row:
 
 def _finite(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=float)
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])
 
 
 def _constant(values: np.ndarray) -> bool:
-    """Whether the values differ by no more than rounding, so that a t statistic would be noise."""
+    """Return whether the values differ by no more than rounding, so that a t statistic would be noise."""
     return bool(np.ptp(values) < 1e-9)
 
 
@@ -283,15 +376,15 @@ def _permutation_p(
 
 
 def _mean_difference(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
-    return (first - second).mean(axis)
+    return np.asarray((first - second).mean(axis))
 
 
 def _welch_statistic(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
     variance = sum(sample.var(axis, ddof=1) / sample.shape[axis] for sample in (first, second))
-    return (first.mean(axis) - second.mean(axis)) / np.sqrt(variance)
+    return np.asarray((first.mean(axis) - second.mean(axis)) / np.sqrt(variance))
 
 
 def _detectable(dof: float, level: float, alternative: Alternative) -> float:
-    """Difference, in standard errors, that a t-test at this level finds with 80 % power."""
+    """Return the difference, in standard errors, that a t-test at this level finds with 80 % power."""
     critical = stats.t.isf(level / (2 if alternative == "two-sided" else 1), dof)
-    return optimize.brentq(lambda true: stats.nct.sf(critical, dof, true) - POWER, 0, 3 * critical + 5)
+    return float(optimize.brentq(lambda true: stats.nct.sf(critical, dof, true) - POWER, 0, 3 * critical + 5))

@@ -1,90 +1,56 @@
-"""Bootstrap, jackknife and intervals of means."""
+"""Intervals over seeds and images: of means by t, of ratios of sums by the jackknife and the bootstrap."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from analysis.statistics.arithmetic import quotient
+
 RESAMPLES = 2000
-# Bootstrap samples at a time; keeps a class of ten thousand images within tens of megabytes.
+# A hundred bootstrap samples at a time keep a class of ten thousand images within tens of megabytes.
 _CHUNK = 100
 
 
-def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
-    """Jackknife pseudo-values of a ratio of sums over seeds: nearly independent, and their mean estimates it.
+class Interval(NamedTuple):
+    """Estimate of a ratio of two sums, and its interval.
 
-    Parameters
-    ----------
-    numerators, denominators : (seeds,)
-
-    Returns
-    -------
-    (seeds,) ; NaN where the others' denominators sum to 0.
+    `reliability` is the share of the sum of squares in the denominator that is not noise. `identified` is False if the
+    interval of the denominator reaches 0: the ratio may then be anything. `resampled` names what the interval is over:
+    `seeds`, or `seeds and images`.
     """
-    n, whole = len(numerators), _ratio(numerators.sum(), denominators.sum())
-    return n * whole - (n - 1) * _ratio(numerators.sum() - numerators, denominators.sum() - denominators)
 
-
-def draws(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """How often each of `size` things is drawn when `size` are drawn with replacement: (resamples, size)."""
-    first = np.arange(resamples)[:, np.newaxis] * size
-    drawn = (first + rng.integers(size, size=(resamples, size))).ravel()
-    return np.bincount(drawn, minlength=resamples * size).reshape(resamples, size)
-
-
-def image_draws(rng: np.random.Generator, support: np.ndarray, resamples: int) -> Iterator[list[np.ndarray]]:
-    """`draws` of the images of each class, some samples at a time.
-
-    Parameters
-    ----------
-    rng : Generator
-    support : (classes,)
-        Images of each class.
-    resamples : int
-        Samples altogether.
-
-    Yields
-    ------
-    (samples, images), float32, for every class
-    """
-    for start in range(0, resamples, _CHUNK):
-        samples = min(_CHUNK, resamples - start)
-        yield [draws(rng, samples, images).astype(np.float32) for images in support]
-
-
-def bootstrap_interval(drawn: np.ndarray, confidence: float) -> np.ndarray:
-    """Quantiles that hold `confidence` of the samples between them, of those without a NaN.
-
-    A small class drawn as one image again and again has no pair of images, and a sum over pairs no value.
-
-    Parameters
-    ----------
-    drawn : (samples, ...)
-    confidence : float
-
-    Returns
-    -------
-    (2, ...) ; NaN where no sample is defined.
-    """
-    defined = drawn[np.isfinite(drawn.reshape(len(drawn), -1)).all(1)]
-    if not len(defined):
-        return np.full((2, *drawn.shape[1:]), np.nan)
-    return np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    estimate: float
+    low: float
+    high: float
+    reliability: float
+    identified: bool
+    resampled: str
 
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """t-based interval of the mean over seeds (Section 6.2).
+    """Return the t-based interval of the mean over seeds (Good et al. 2022, Section 6.2).
 
     Parameters
     ----------
     values : (seeds,)
         One number per seed, such as alpha.
     confidence : float
-        Of this interval: 1 - .05 / K where K ratios share a family.
+        Confidence of the interval: 1 - .05 / K if K ratios form a family.
 
     Returns
     -------
-    low, high ; NaN with fewer than two seeds.
+    low, high : float
+        Both are NaN with fewer than two seeds.
+
+    Examples
+    --------
+    The mean is 2, its standard error 1, and t for one degree of freedom at 50 % is 1:
+
+    >>> low, high = mean_interval([1, 3], confidence=0.5)
+    >>> round(low, 6), round(high, 6)
+    (1.0, 3.0)
     """
     from scipy.stats import sem, t  # training imports this module and must not wait for scipy
 
@@ -96,13 +62,204 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
 
 
 def mark(low: float, high: float) -> str:
-    """`<`, `>` or `?` : the interval is below 1, above 1 or neither (Figures 1-4); empty without one."""
+    """Mark an interval of alpha as Figures 1-4 of Good et al. 2022 do.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the interval; NaN if there is no interval.
+
+    Returns
+    -------
+    str
+        `<` if the interval is below 1, `>` if it is above 1, `?` if it holds 1; empty without an interval.
+
+    Examples
+    --------
+    >>> mark(0.7, 0.9), mark(1.1, 1.2), mark(0.9, 1.1)
+    ('<', '>', '?')
+    """
     if np.isnan(low) or np.isnan(high):
         return ""
     return "<" if high < 1 else ">" if low > 1 else "?"
 
 
-def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
-    """Quotient, NaN where the denominator is 0."""
-    numerator, denominator = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
-    return numerator / np.where(denominator == 0, np.nan, denominator)
+def pseudo_values(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """Return the jackknife pseudo-values of a ratio of two sums over seeds.
+
+    Pseudo-values are nearly independent, and their mean estimates the ratio.
+
+    Parameters
+    ----------
+    numerators, denominators : (seeds,)
+        Terms of the two sums.
+
+    Returns
+    -------
+    (seeds,)
+        NaN where the denominators of the other seeds sum to 0.
+
+    Examples
+    --------
+    The ratio is (1 + 3 + 2) / 3 = 2. Without the first seed it is 5/2, and 3 * 2 - 2 * 5/2 = 1:
+
+    >>> pseudo_values(np.array([1.0, 3.0, 2.0]), np.ones(3)).tolist()
+    [1.0, 3.0, 2.0]
+    """
+    n, whole = len(numerators), quotient(numerators.sum(), denominators.sum())
+    without_one = quotient(numerators.sum() - numerators, denominators.sum() - denominators)
+    return np.asarray(n * whole - (n - 1) * without_one)
+
+
+def jackknife_interval(sums: Sequence[float], without_one: np.ndarray, confidence: float) -> Interval:
+    """Return Tukey's jackknife interval over seeds for a ratio of two sums.
+
+    Parameters
+    ----------
+    sums : numerator, denominator, sum of squares
+        The denominator is the sum of squares less the noise in it.
+    without_one : (2, seeds)
+        Numerator and denominator with each seed left out.
+    confidence : float
+        Confidence of the interval.
+
+    Returns
+    -------
+    Interval
+        Its ends are NaN with fewer than two seeds.
+
+    Examples
+    --------
+    Three seeds have the numerators 1, 3, 2 and the denominator 1 each; their pseudo-values are 1, 3, 2 again:
+
+    >>> interval = jackknife_interval([6, 3, 3], np.array([[5, 3, 4], [2, 2, 2]]), confidence=0.95)
+    >>> interval.estimate, interval.reliability, interval.identified
+    (2.0, 1.0, True)
+    >>> bool(np.allclose((interval.low, interval.high), mean_interval([1, 3, 2])))
+    True
+    """
+    seeds = without_one.shape[1]
+
+    def interval(whole: float, parts: np.ndarray) -> tuple[float, float]:
+        return mean_interval(seeds * whole - (seeds - 1) * parts, confidence)
+
+    ratio = interval(float(quotient(sums[0], sums[1])), quotient(*without_one))
+    return ratio_interval(sums, ratio, interval(sums[1], without_one[1]), "seeds")
+
+
+def ratio_interval(
+    sums: Sequence[float], ratio: tuple[float, float], denominator: tuple[float, float], resampled: str
+) -> Interval:
+    """Return the estimate of a ratio of two sums with an interval that was worked out elsewhere.
+
+    Parameters
+    ----------
+    sums : numerator, denominator, sum of squares
+        As for `jackknife_interval`.
+    ratio, denominator : low, high
+        Intervals of the ratio and of its denominator.
+    resampled : {"seeds", "seeds and images"}
+        What the intervals are over.
+
+    Returns
+    -------
+    Interval
+        NaN where a denominator is 0.
+
+    Examples
+    --------
+    >>> ratio_interval([3, 2, 4], ratio=(1.0, 2.0), denominator=(-0.5, 4.5), resampled="seeds")
+    Interval(estimate=1.5, low=1.0, high=2.0, reliability=0.5, identified=False, resampled='seeds')
+    """
+    return Interval(
+        estimate=float(quotient(sums[0], sums[1])),
+        low=ratio[0],
+        high=ratio[1],
+        reliability=float(quotient(sums[1], sums[2])),
+        identified=bool(denominator[0] > 0),
+        resampled=resampled,
+    )
+
+
+def bootstrap_interval(drawn: np.ndarray, confidence: float) -> np.ndarray:
+    """Return the quantiles that hold the given share of the bootstrap samples between them.
+
+    Samples with a NaN are left out: if one image of a small class is drawn again and again, the class has no pair of
+    different images, and a sum over such pairs has no value.
+
+    Parameters
+    ----------
+    drawn : (samples, ...)
+        The statistic of each bootstrap sample.
+    confidence : float
+        Share of the samples between the two quantiles.
+
+    Returns
+    -------
+    (2, ...)
+        Low and high; NaN where no sample is defined.
+
+    Examples
+    --------
+    >>> bootstrap_interval(np.arange(101.0), confidence=0.9).round(6).tolist()
+    [5.0, 95.0]
+    """
+    defined = drawn[np.isfinite(drawn.reshape(len(drawn), -1)).all(1)]
+    if not len(defined):
+        return np.full((2, *drawn.shape[1:]), np.nan)
+    return np.asarray(np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0))
+
+
+def draws(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
+    """Draw `size` of `size` items with replacement, again and again.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the random numbers.
+    resamples : int
+        Number of bootstrap samples.
+    size : int
+        Number of items.
+
+    Returns
+    -------
+    (resamples, size), integers
+        How often each item is drawn in each sample.
+
+    Examples
+    --------
+    >>> draws(np.random.default_rng(0), resamples=3, size=5).sum(1).tolist()
+    [5, 5, 5]
+    """
+    first = np.arange(resamples)[:, np.newaxis] * size
+    drawn = (first + rng.integers(size, size=(resamples, size))).ravel()
+    return np.bincount(drawn, minlength=resamples * size).reshape(resamples, size)
+
+
+def image_draws(rng: np.random.Generator, support: np.ndarray, resamples: int) -> Iterator[list[np.ndarray]]:
+    """Draw images within each class with replacement, some bootstrap samples at a time.
+
+    Parameters
+    ----------
+    rng : Generator
+        Source of the random numbers.
+    support : (classes,)
+        Number of images of each class.
+    resamples : int
+        Number of bootstrap samples altogether.
+
+    Yields
+    ------
+    (samples, images), float32, for every class
+        How often each image is drawn in each sample.
+
+    Examples
+    --------
+    >>> chunks = image_draws(np.random.default_rng(0), np.array([2, 3]), resamples=150)
+    >>> [[drawn.shape for drawn in classes] for classes in chunks]
+    [[(100, 2), (100, 3)], [(50, 2), (50, 3)]]
+    """
+    for start in range(0, resamples, _CHUNK):
+        samples = min(_CHUNK, resamples - start)
+        yield [draws(rng, samples, images).astype(np.float32) for images in support]

@@ -9,8 +9,8 @@ from analysis.statistics.hypothesis_tests import (
     change_interval,
     corrected,
     exact_mcnemar,
+    from_standard_error,
     independent,
-    of_estimate,
     paired,
     wilson_interval,
 )
@@ -219,6 +219,6 @@ def test_corrections_are_those_of_statsmodels(seed):
 
 def test_an_estimate_with_the_error_of_a_paired_difference_says_what_the_paired_test_does():
     change = np.subtract(FIRST, SECOND)
-    row = of_estimate(change.mean(), change.std(ddof=1) / 10**0.5, 9, family=4)
+    row = from_standard_error(change.mean(), change.std(ddof=1) / 10**0.5, 9, family=4)
     full = paired(FIRST, SECOND, family=4)
     assert {name: full[name] for name in row} == pytest.approx(row)

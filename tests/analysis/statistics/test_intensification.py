@@ -4,15 +4,13 @@ import sys
 import numpy as np
 import pytest
 
-from analysis.runs.errors import StudyError
-from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import (
     alpha,
     alpha_new,
     alpha_new_from_predictions,
     alpha_shared,
     at_chance,
-    cell,
+    cell_summary,
     correlation,
     intensification_ratios,
     mean_balance,
@@ -24,44 +22,11 @@ from analysis.statistics.intensification import (
     weighted_alpha,
     worst_class_change,
 )
-from analysis.statistics.resampling import mark, mean_interval, pseudo_values
+from analysis.statistics.resampling import mean_interval
 
 # The paper's example: A = .8, R = (.9, .7); A_t = .6, R_t = (.7, .5).
 BEFORE = recall_balance([0.9, 0.7], 0.8)
 AFTER = recall_balance([0.7, 0.5], 0.6)
-
-
-def test_class_metrics_of_four_predictions():
-    metrics = class_metrics([0, 0, 1, 2], [0, 1, 1, 1], 3)
-    assert metrics.confusion.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
-    assert metrics.support.tolist() == [2, 1, 1]
-    assert metrics.recall.tolist() == [0.5, 1, 0]
-    assert metrics.precision == pytest.approx([1, 1 / 3, 0])
-    assert metrics.f1 == pytest.approx([2 / 3, 1 / 2, 0])
-
-
-def test_a_class_without_images_has_no_recall():
-    metrics = class_metrics([0, 0], [0, 0], 2)
-    assert np.isnan(metrics.recall[1])
-    assert metrics.precision.tolist() == [1, 0]
-
-
-def test_small_integer_labels_do_not_overflow():
-    label = np.arange(100, dtype=np.uint8)
-    assert class_metrics(label, label, 100).recall.tolist() == [1] * 100
-
-
-@pytest.mark.parametrize(
-    ("label", "predicted", "said"),
-    [
-        ([0, 1], [0], "2 labels for 1 predictions"),
-        ([0, 1], [0, 2], "predicted holds 0 to 2"),
-        ([-1], [0], "label"),
-    ],
-)
-def test_predictions_that_cannot_be_counted_are_refused(label, predicted, said):
-    with pytest.raises(StudyError, match=said):
-        class_metrics(label, predicted, 2)
 
 
 def test_the_papers_example():
@@ -285,21 +250,10 @@ def test_other_seed_averages_alpha_over_the_other_networks():
     assert other_seed(balance) == pytest.approx(pairs.sum(1) / 3)
 
 
-def test_the_t_interval_of_r():
-    # t.test(extra ~ 1) of the second group of R's `sleep`: mean 2.33, 95 % interval .8976775 to 3.7623225.
-    extra = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    assert mean_interval(extra) == pytest.approx((0.8976775, 3.7623225))
-    assert np.isnan(mean_interval([1.0])).all()
-
-
-def test_marks():
-    assert [mark(0.7, 0.9), mark(1.1, 1.2), mark(0.9, 1.1), mark(np.nan, np.nan)] == ["<", ">", "?", ""]
-
-
 def test_a_cell_leaves_out_undefined_slopes_and_counts_networks_at_chance():
     recall_before = np.array([[0.9, 0.7], [0.9, 0.7], [0.9, 0.7], [0.9, 0.7]])
     recall_after = np.array([[0.7, 0.5], [0.7, 0.5], [0.0, 0.0], [1.0, 0.0]])
-    row = cell(recall_before, recall_after, recall_before.mean(1), recall_after.mean(1))
+    row = cell_summary(recall_before, recall_after, recall_before.mean(1), recall_after.mean(1))
     assert (row["n"], row["n_at_chance"]) == (3, 3)
     # 1 / .5 over 1 / 8: the slope of the network that says only the first class is 8.
     assert row["alpha_mean"] == pytest.approx((4 / 3 + 4 / 3 + 8) / 3)
@@ -310,7 +264,7 @@ def test_a_cell_leaves_out_undefined_slopes_and_counts_networks_at_chance():
 
 
 def test_a_cell_of_undefined_slopes_has_no_numbers():
-    row = cell(np.full((2, 2), 0.5), np.full((2, 2), 0.4), np.full(2, 0.5), np.full(2, 0.4))
+    row = cell_summary(np.full((2, 2), 0.5), np.full((2, 2), 0.4), np.full(2, 0.5), np.full(2, 0.4))
     assert row["n"] == 0
     assert row["mark"] == ""
     assert np.isnan([row["alpha_mean"], row["alpha_shared"], row["accuracy_before"]]).all()
@@ -321,7 +275,7 @@ def test_a_cell_holds_the_slopes_of_their_own_functions():
     support = np.bincount(label)
     rows = [recalls(label, right)[np.newaxis] for right in (before, after, before & after)]
     accuracies = [np.array([right.mean()]) for right in (before, after)]
-    row = cell(*rows[:2], *accuracies, support=support, both_right=rows[2])
+    row = cell_summary(*rows[:2], *accuracies, support=support, both_right=rows[2])
     assert row["alpha_new"] == pytest.approx(alpha_new(*rows, support).estimate)
     balances = [recall_balance(r, a) for r, a in zip(rows[:2], accuracies, strict=True)]
     assert row["alpha_weighted"] == pytest.approx(weighted_alpha(*balances, support)[0])
@@ -338,14 +292,6 @@ def test_one_ratio_far_off_moves_the_mean_ratio_and_not_alpha():
     assert summary["ratio_max"] == pytest.approx(1.5)
     assert summary["alpha_min"] == pytest.approx(1.5, abs=1e-3)
     assert summary["pooled_alpha"] == pytest.approx(1.5, abs=1e-3)
-
-
-def test_pseudo_values_by_hand():
-    # (2 + 4) / (1 + 2) = 2; without the first 4 / 2 = 2, without the second 2 / 1 = 2.
-    assert pseudo_values(np.array([2.0, 4.0]), np.array([1.0, 2.0])).tolist() == [2, 2]
-    # (1 + 3 + 2) / 3 = 2; without one of them 5/2, 3/2, 2: 3 * 2 - 2 * these.
-    assert pseudo_values(np.array([1.0, 3.0, 2.0]), np.ones(3)).tolist() == [1, 3, 2]
-    assert np.isnan(pseudo_values(np.array([1.0, 1.0]), np.array([1.0, 0.0]))).tolist() == [True, False]
 
 
 def test_importing_takes_numpy_alone():
