@@ -5,7 +5,7 @@ from typing import Literal
 
 import click
 
-from analysis.command_line import SETTINGS, Group
+from analysis.runs.command_line import SETTINGS, CommandGroup
 
 _EXPERIMENT = click.option(
     "--experiment",
@@ -24,7 +24,7 @@ _VARIANCE = click.option(
 )
 
 
-@click.group(cls=Group, context_settings=SETTINGS)
+@click.group(cls=CommandGroup, context_settings=SETTINGS)
 @click.version_option(package_name="pruning-study", prog_name="pruning-analysis")
 def cli() -> None:
     """Say what pruning did to each class."""
@@ -143,7 +143,7 @@ def report(
     if folders:
         study, predictions = exports.read(folders)
         tunings = tuning_exports.read(folders)
-        result = report.of_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
+        result = report.from_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
     else:
         result = report.report(experiment, confidence=confidence, variance=variance)
     written = page.write(result, output)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from analysis.command_line import SETTINGS, Group
+from analysis.runs.command_line import SETTINGS, CommandGroup
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
@@ -63,7 +63,7 @@ class _Command(click.Command):
         return super().parse_args(ctx, [off.get(arg, arg) for arg in args])
 
 
-class _Group(Group):
+class _Group(CommandGroup):
     """Tells the run that `mlflow run` made how a call ended."""
 
     command_class = _Command

@@ -1,4 +1,4 @@
-"""What both command lines share: how an error that a user can mend is shown."""
+"""Click settings of both command lines, and how they show errors that a user can mend."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from analysis.runs.errors import StudyError, first_line
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
-class Group(click.Group):
-    """Turns what a user can mend into one line: exit code 2 where an option is at fault, else 1."""
+class CommandGroup(click.Group):
+    """Group of commands that shows an error in one line: exit code 2 if an option is at fault, else 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
