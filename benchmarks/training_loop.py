@@ -36,8 +36,8 @@ from pruning_study.data.torchvision_import import torchvision
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import exact_k
 from pruning_study.training import engines
-from pruning_study.training.loop import fit
-from pruning_study.training.recipes import RECIPES, Phase, Schedule
+from pruning_study.training.loop import Training, fit
+from pruning_study.training.recipes import RECIPES, Hyperparameters, Phase
 
 WORKERS = 2
 RATIO = 10
@@ -118,7 +118,7 @@ def lenet_loops(data: Dataset) -> list[Loop]:
 
 
 def choose(engine: str, model_name: str, model: nn.Module, data: Dataset) -> engines.Engine:
-    augmentation = schedule(model_name).augmentation
+    augmentation = one_epoch(model_name).augmentation
     return engine.choose(engine, model, data.image_shape, device="cpu", augmentation=augmentation)
 
 
@@ -200,24 +200,24 @@ def ours(
     train, normalization = examples(data, chosen.layout or layout)
     # Validation is not timed: a few images do.
     validation = Examples(train.images[:128], train.labels[:128])
-    epoch = partial(
-        fit,
-        *(model, train, validation, schedule(model_name)),
+    epoch = Training(
+        train,
+        validation,
+        one_epoch(model_name),
         seed=0,
         stream="benchmark",
         black=normalization.black,
         engine=chosen,
     )
-    if not ratio:
-        return lambda: epoch().images_per_second
-    epoch()  # of the initial weights those of the largest layer are all among the smallest
-    masks = magnitude_masks(model, ratio)
-    return lambda: epoch(masks=masks).images_per_second
+    if ratio:
+        fit(model, epoch)  # the initial weights of the largest layer would all be pruned: they are the smallest
+        epoch = replace(epoch, masks=magnitude_masks(model, ratio))
+    return lambda: fit(model, epoch).images_per_second
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
     """The loop as it is usually written: transforms of single images in worker processes, three reads a step."""
-    recipe = schedule(model_name)
+    recipe = one_epoch(model_name)
     model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -285,7 +285,7 @@ def plain_lenet5() -> nn.Module:
     )
 
 
-def schedule(model_name: str) -> Schedule:
+def one_epoch(model_name: str) -> Hyperparameters:
     """One epoch of the model's recipe."""
     recipe = RECIPES[RECIPE_OF[model_name]].dense
     return replace(recipe, phases=(Phase(1, recipe.learning_rate),))
@@ -304,7 +304,7 @@ def examples(data: Dataset, layout: torch.memory_format) -> tuple[Examples, Norm
 def magnitude_masks(model: nn.Module, ratio: float) -> dict[str, Tensor]:
     names = prunable(model)
     scores = [model.get_parameter(name).detach().abs() for name in names]
-    return dict(zip(names, exact_k(scores, Budget.of(model, names).kept(ratio)), strict=True))
+    return dict(zip(names, exact_k(scores, Budget.exact(model, names).kept(ratio)), strict=True))
 
 
 def fashion_mnist(data_dir: Path) -> Dataset:

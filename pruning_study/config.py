@@ -27,16 +27,25 @@ from pruning_study.options import (
     several,
     within,
 )
-from pruning_study.pruning.scores import PRUNERS
+from pruning_study.protocols import PROTOCOLS
+from pruning_study.pruning import pruners
+from pruning_study.pruning.pruners import PRUNERS, SCOPES
 from pruning_study.training.recipes import RECIPES
 
-PROTOCOLS = ("paper", "released")
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
 
 
 _ratios = several(within(1, math.inf, low_too=True))
+
+
+def _pruner_name(value: str) -> str:
+    try:
+        pruners.check_name(value)
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+    return value
 
 
 @dataclass(frozen=True)
@@ -82,10 +91,11 @@ class TrainConfig:
 class PruneConfig(TrainConfig):
     """Options of `prune`: those of the dense model, and what is done to it."""
 
-    pruner: str = option("mp", choice(PRUNERS), f"Method: {', '.join(PRUNERS)}.")
+    pruner: str = option("mp", _pruner_name, f"Method: {', '.join(PRUNERS)}.")
     ratio: tuple[float, ...] = option(
         AUTO, _ratios, "Parameters before / after; several as 2,4,10. Auto: 10, and 1 for the pruner none."
     )
+    scope: str | None = option(AUTO, choice(SCOPES), "TODO")
     epsilon: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
@@ -126,14 +136,16 @@ class PruneConfig(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.ratio is None:
-            object.__setattr__(self, "ratio", (1.0,) if self.pruner == "none" else (10.0,))
-        if self.pruner == "none" and self.ratio != (1.0,):
-            raise StudyError("the pruner none prunes nothing: it takes ratio 1 and no other", option="--ratio")
+            object.__setattr__(self, "ratio", (10.0,) if pruners.prunes(self.pruner) else (1.0,))
+        if not pruners.prunes(self.pruner) and self.ratio != (1.0,):
+            raise StudyError(
+                f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="--ratio"
+            )
 
     @property
     def is_gradual(self) -> bool:
         """Whether there is a ramp; over none of the epochs it is one shot, and `none` prunes nothing."""
-        return self.schedule != ONE_SHOT and self.ramp > 0 and self.pruner != "none"
+        return self.schedule != ONE_SHOT and self.ramp > 0 and pruners.prunes(self.pruner)
 
     @property
     def method(self) -> str:
@@ -212,6 +224,7 @@ class TuneConfig:
     fine_tune_epochs: int | None = same_option(PruneConfig, "fine_tune_epochs")
     fine_tune_learning_rate: float | None = same_option(PruneConfig, "fine_tune_learning_rate")
     prune_output_layer: bool = same_option(PruneConfig, "prune_output_layer")
+    scope: str | None = same_option(PruneConfig, "scope")
     schedule: str = same_option(PruneConfig, "schedule")
     ramp: float = same_option(PruneConfig, "ramp")
     ramp_steps: int = same_option(PruneConfig, "ramp_steps")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import copy
-import functools
-import hashlib
-import importlib
 import inspect
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.runs.errors import StudyError, did_you_mean
+from pruning_study import imports
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +22,14 @@ MODELS = {
 }
 
 
+OPTION = "--model"
+
+
 def check_name(name: str) -> None:
     """Raise StudyError where a name can be no model's."""
     if ":" not in name and name not in MODELS:
         hint = did_you_mean(name, MODELS, f"there are {', '.join(MODELS)}, and package.module:factory")
-        raise StudyError(f"{name!r} is no model: {hint}", option="--model")
+        raise StudyError(f"{name!r} is no model: {hint}", option=OPTION)
 
 
 def factory(name: str) -> Callable[..., nn.Module]:
@@ -47,21 +46,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
         Where there is no such name, module or factory.
     """
     check_name(name)
-    module_name, _, function = MODELS.get(name, name).partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        make = getattr(importlib.import_module(module_name), function)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise StudyError(
-            f"{name!r} cannot be imported ({reason}): it takes package.module:factory, importable from the "
-            "current folder or PYTHONPATH",
-            option="--model",
-        ) from error
-    if not callable(make):
-        raise StudyError(f"{name!r} is not callable", option="--model")
-    return make
+    return imports.import_callable(MODELS.get(name, name), option=OPTION)
 
 
 def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
@@ -95,9 +80,9 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}", option="--model") from error
+        raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}", option=OPTION) from error
     if getattr(logits, "shape", None) != (2, num_classes):
-        raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option="--model")
+        raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option=OPTION)
     return model
 
 
@@ -140,14 +125,5 @@ def set_threads(name: str) -> None:
 
 
 def source_digest(name: str) -> str | None:
-    """Digest of the source file of a model of one's own; None for the project's models."""
-    if name in MODELS:
-        return None
-    make: object = factory(name)
-    while isinstance(make, functools.partial):
-        make = make.func
-    try:
-        source = inspect.getsourcefile(make if inspect.isroutine(make) or inspect.isclass(make) else type(make))
-    except TypeError:  # made in C
-        source = None
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()[:32] if source else "unknown"
+    """Return a digest of the source file of a model of one's own; None for the project's models."""
+    return None if name in MODELS else imports.source_digest(factory(name))

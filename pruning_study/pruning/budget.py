@@ -1,21 +1,23 @@
 """Which weights may be pruned, and how many are kept at a ratio."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from analysis.runs.errors import StudyError
 
-LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
-    """State-dict names of the weights that may be pruned.
+    """Return the state-dict names of the weights that may be pruned.
 
-    Weights of convolutions and linear layers, in the model's order; never biases, never BatchNorm, and none
-    that a parametrisation computes. The output layer is the last one defined.
+    These are the weights of convolutions and linear layers, in the model's order; never biases, never BatchNorm, and
+    no weight that a parametrisation computes. The output layer is the last one defined.
 
     Parameters
     ----------
@@ -23,12 +25,28 @@ def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
     output_layer : bool
         Whether the output layer's weights may be pruned too.
 
+    Returns
+    -------
+    list of str
+
     Raises
     ------
     StudyError
-        Where nothing is left to prune.
+        If no weight may be pruned.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    >>> prunable(model)
+    ['0.weight']
+    >>> prunable(model, output_layer=True)
+    ['0.weight', '2.weight']
     """
-    layers = [(f"{name}.weight", module) for name, module in model.named_modules() if isinstance(module, LAYERS)]
+    from torch import nn
+
+    kinds = (nn.modules.conv._ConvNd, nn.Linear)
+    layers = [(f"{name}.weight", module) for name, module in model.named_modules() if isinstance(module, kinds)]
     parameters = dict(model.named_parameters())  # a weight that layers share stands there once
     output = layers[-1][1].weight if layers else None
     names = [name for name, module in layers if name in parameters and (output_layer or module.weight is not output)]
@@ -39,9 +57,34 @@ def prunable(model: nn.Module, *, output_layer: bool = False) -> list[str]:
     return names
 
 
+def layer_counts(sizes: Sequence[int], kept: int) -> list[int]:
+    """Return how many weights each layer keeps so that every layer keeps the same share.
+
+    A layer of n weights keeps round(n * kept / all weights), half to even: 0 in a small layer at a high ratio.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Prunable weights of each layer.
+    kept : int
+        Prunable weights that all layers together should keep.
+
+    Returns
+    -------
+    list of int, as long as `sizes`
+
+    Examples
+    --------
+    >>> layer_counts([8, 32, 60], kept=25)
+    [2, 8, 15]
+    """
+    total = sum(sizes)
+    return [round(size * kept / total) for size in sizes]
+
+
 @dataclass(frozen=True)
 class Budget:
-    """How many parameters there are, and how many of them can be pruned.
+    """How many parameters a model has, and how many of its prunable weights a pruning ratio keeps.
 
     Parameters
     ----------
@@ -49,55 +92,89 @@ class Budget:
         All parameters.
     prunable : int
         Prunable weights.
-    prunable_biases : int
-        Biases of the layers with prunable weights; the released protocol counts them as prunable.
+    counted : int, optional
+        Prunable weights and biases of their layers, where biases are counted as prunable though none is ever pruned.
+
+    Examples
+    --------
+    >>> Budget(total=1000, prunable=900).kept(ratio=4)
+    150
+    >>> Budget(total=1000, prunable=900, counted=925).kept(ratio=4)  # 900 * (250 - 75) / 925
+    170
     """
 
     total: int
     prunable: int
-    prunable_biases: int
+    counted: int | None = None
 
     @classmethod
-    def of(cls, model: nn.Module, names: Sequence[str]) -> "Budget":
-        """The budget of a model whose prunable weights have these names."""
+    def exact(cls, model: nn.Module, names: Sequence[str]) -> Budget:
+        """Return the budget whose parameters before / parameters after is the ratio.
+
+        Parameters
+        ----------
+        model : nn.Module
+        names : sequence of str
+            State-dict names of the prunable weights.
+
+        Returns
+        -------
+        Budget
+        """
         sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+        return cls(sum(sizes.values()), sum(sizes[name] for name in names))
+
+    @classmethod
+    def counting_biases(cls, model: nn.Module, names: Sequence[str]) -> Budget:
+        """Return the budget of the released code of Good et al. (2022), which counts biases as prunable.
+
+        Parameters
+        ----------
+        model, names : as `exact` takes them
+
+        Returns
+        -------
+        Budget
+        """
+        parameters = dict(model.named_parameters())
+        exact = cls.exact(model, names)
         biases = (name.removesuffix("weight") + "bias" for name in names)
-        return cls(
-            sum(sizes.values()),
-            sum(sizes[name] for name in names),
-            sum(sizes.get(name, 0) for name in biases),
-        )
+        counted = exact.prunable + sum(parameters[name].numel() for name in biases if name in parameters)
+        return cls(exact.total, exact.prunable, counted)
 
-    def kept(self, ratio: float, *, released: bool = False) -> int:
-        """Number of prunable weights kept at a pruning ratio.
+    def kept(self, ratio: float) -> int:
+        """Return the number of prunable weights that are kept at a pruning ratio.
 
-        k = round(total / ratio) - nonprunable, so that parameters before / parameters after is the ratio.
-        Under the released protocol the fraction kept is (total / ratio - nonprunable) / prunable with the
-        biases of prunable layers among the prunable, applied to the weights alone.
+        It is round(total / ratio) - nonprunable. Where biases are counted, the share of the counted parameters that
+        would be kept, (total / ratio - nonprunable) / counted, is applied to the weights alone.
+
+        Parameters
+        ----------
+        ratio : float, >= 1
+            Parameters before / parameters after.
+
+        Returns
+        -------
+        int, >= 1
 
         Raises
         ------
         StudyError
-            Where fewer than one weight would be kept; names the largest attainable ratio.
+            If fewer than one weight would be kept; the message names the largest attainable ratio.
         """
-        if released:
-            prunable = self.prunable + self.prunable_biases
-            k = round((self.total / ratio - (self.total - prunable)) / prunable * self.prunable)
-        else:
+        if self.counted is None:
             k = round(self.total / ratio) - (self.total - self.prunable)
+        else:
+            k = round((self.total / ratio - (self.total - self.counted)) / self.counted * self.prunable)
         if k < 1:
             raise StudyError(
-                f"{ratio:g} would keep no prunable weight: the largest attainable ratio is "
-                f"{self.largest_ratio(released=released)}",
+                f"{ratio:g} would keep no prunable weight: the largest attainable ratio is {self.largest_ratio()}",
                 option="--ratio",
             )
         return k
 
-    def largest_ratio(self, *, released: bool = False) -> float:
-        """Largest ratio that keeps at least one weight, rounded down to two decimals."""
-        if released:
-            prunable = self.prunable + self.prunable_biases
-            after = self.total - prunable + Fraction(prunable, self.prunable)
-        else:
-            after = Fraction(self.total - self.prunable + 1)
+    def largest_ratio(self) -> float:
+        """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
+        counted = self.counted or self.prunable
+        after = self.total - counted + Fraction(counted, self.prunable)
         return int(100 * self.total / after) / 100

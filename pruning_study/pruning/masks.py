@@ -1,23 +1,32 @@
-"""Scores and a budget become masks."""
+"""Scores and a number of weights to keep become masks."""
 
-from collections.abc import Sequence
+# The command line reads the registry of pruners, and with it this module: numpy and torch are imported when used.
+from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from analysis.runs.errors import StudyError
+from pruning_study.pruning.budget import layer_counts
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+Masks: TypeAlias = dict[str, "Tensor"]
+Choose: TypeAlias = Callable[[Sequence["Tensor"], int, Sequence["Tensor"] | None], list["Tensor"]]
 
 
 def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """Masks that keep the k largest scores over all layers together, ties to the lower index.
+    """Return masks that keep the k largest scores over all layers together, ties to the lower index.
 
     Parameters
     ----------
     scores : sequence of Tensor, any shapes
     k : int, 0 <= k <= number of scores to choose from
     among : sequence of bool Tensor, shaped as `scores`, optional
-        Those to choose from; all by default.
+        The scores to choose from; all by default.
 
     Returns
     -------
@@ -26,8 +35,16 @@ def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = N
     Raises
     ------
     StudyError
-        Where a score is NaN or infinite.
+        If a score is NaN or infinite.
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> [mask.tolist() for mask in exact_k([tensor([1.0, 3.0]), tensor([3.0, 2.0, 3.0])], k=2)]
+    [[False, True], [True, False, False]]
     """
+    import numpy as np
+
     flat, places = _flat(scores), _places(scores, among)
     chosen = flat[places]
     # Partitioning finds the k-th largest score in linear time, and cutting the ties there by index keeps
@@ -42,14 +59,15 @@ def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = N
 
 
 def signed_quantile(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
-    """Masks of the released code: prune where |s| < tau, tau the quantile of the signed s that would keep k.
+    """Return the masks of the released code of Good et al. (2022), which may keep more than k.
 
-    Prunes fewer than asked, and none where tau <= 0.
+    A weight is pruned where |s| < tau, with tau the quantile of the signed scores s above which k of them lie. No
+    weight is pruned where tau <= 0.
 
     Parameters
     ----------
     scores : sequence of Tensor, signed, any shapes
-    k, among : as in `exact_k`
+    k, among : as `exact_k` takes them
 
     Returns
     -------
@@ -58,31 +76,84 @@ def signed_quantile(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | 
     Raises
     ------
     StudyError
-        Where a score is NaN or infinite.
+        If a score is NaN or infinite.
+
+    Examples
+    --------
+    The 0.6 quantile of these five scores is 1.4, and three of them are at least as large in size.
+
+    >>> from torch import tensor
+    >>> signed_quantile([tensor([-4.0, -1.0, 1.0, 2.0, 3.0])], k=2)[0].tolist()
+    [True, False, False, True, True]
     """
+    import numpy as np
+
     flat, places = _flat(scores), _places(scores, among)
-    tau = np.quantile(flat[places], 1 - k / places.size)
     keep = np.zeros(flat.size, dtype=bool)
-    keep[places] = np.abs(flat[places]) >= tau
+    if places.size:
+        tau = np.quantile(flat[places], 1 - k / places.size)
+        keep[places] = np.abs(flat[places]) >= tau
     return _split(keep, scores)
 
 
-def _flat(scores: Sequence[Tensor]) -> np.ndarray:
-    flat = torch.cat([score.flatten() for score in scores]).double().cpu().numpy()
+def in_each_layer(
+    choose: Choose, scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """Return masks that keep the same share of every layer, `budget.layer_counts` of them.
+
+    Parameters
+    ----------
+    choose : callable
+        Makes the masks of one layer, as `exact_k` does.
+    scores, k, among : as `exact_k` takes them
+        A layer that has fewer weights to choose from than its share keeps all of those.
+
+    Returns
+    -------
+    list of bool Tensor, True where kept, shaped as `scores`
+
+    Raises
+    ------
+    StudyError
+        If a score is NaN or infinite.
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> scores = [tensor([1.0, 2.0]), tensor([9.0, 7.0, 8.0, 6.0])]
+    >>> [mask.tolist() for mask in in_each_layer(exact_k, scores, k=3)]
+    [[False, True], [True, False, True, False]]
+    """
+    counts = layer_counts([score.numel() for score in scores], k)
+    if among is None:
+        return [choose([score], count, None)[0] for score, count in zip(scores, counts, strict=True)]
+    return [
+        choose([score], min(count, int(left.sum())), [left])[0]
+        for score, count, left in zip(scores, counts, among, strict=True)
+    ]
+
+
+def _flat(scores: Sequence[Tensor]) -> NDArray[np.float64]:
+    import numpy as np
+    import torch
+
+    flat: NDArray[np.float64] = torch.cat([score.flatten() for score in scores]).double().cpu().numpy()
     if bad := int(np.count_nonzero(~np.isfinite(flat))):
         raise StudyError(f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the dense model has diverged")
     return flat
 
 
-def _places(scores: Sequence[Tensor], among: Sequence[Tensor] | None) -> np.ndarray:
+def _places(scores: Sequence[Tensor], among: Sequence[Tensor] | None) -> NDArray[np.intp]:
+    import numpy as np
+    import torch
+
     if among is None:
         return np.arange(sum(score.numel() for score in scores))
     return np.flatnonzero(torch.cat([mask.flatten() for mask in among]).cpu().numpy())
 
 
-def _split(keep: np.ndarray, scores: Sequence[Tensor]) -> list[Tensor]:
-    parts = torch.from_numpy(keep).split([score.numel() for score in scores])
+def _split(keep: NDArray[np.bool_], scores: Sequence[Tensor]) -> list[Tensor]:
+    import torch
+
+    parts = torch.split(torch.from_numpy(keep), [score.numel() for score in scores])
     return [part.view(score.shape).to(score.device) for part, score in zip(parts, scores, strict=True)]
-
-
-Masks = dict[str, Tensor]

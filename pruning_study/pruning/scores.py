@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,19 +87,3 @@ def unpruned(theta: Tensor) -> Tensor:
     theta : Tensor, any shape
     """
     return theta.new_ones(theta.shape)
-
-
-PRUNERS: dict[str, Callable[..., Tensor]] = {
-    "mp": magnitude,
-    "gp": gradient,
-    "up": undecayed,
-    "rp": random,
-    "up-signed": undecayed_signed,
-    "up-sum": undecayed_sum,
-    "none": unpruned,
-}
-
-
-def needs(pruner: str) -> set[str]:
-    """What a pruner's score takes beside theta: some of `grad`, `epsilon`, `generator`."""
-    return set(inspect.signature(PRUNERS[pruner]).parameters) - {"theta"}

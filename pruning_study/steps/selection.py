@@ -1,14 +1,14 @@
-"""The weights that a setting keeps: its pruner's scores become masks."""
+"""Which weights a setting keeps: its pruner's scores become masks."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from analysis.runs.errors import StudyError
 from pruning_study.data.examples import generator
-from pruning_study.pruning import masks
 from pruning_study.pruning.masks import Masks
-from pruning_study.pruning.scores import PRUNERS, needs
+from pruning_study.pruning.pruners import OPTION, Pruner
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training import gradients
 
@@ -22,21 +22,21 @@ def select(
     *,
     gradient: Mapping[str, Tensor] | None = None,
 ) -> Masks:
-    """Masks that keep the weights with the largest scores of the setting's pruner.
+    """Return masks that keep the weights with the largest scores of the setting's pruner.
 
     Parameters
     ----------
     setting : PruneSetting
     model : nn.Module
-        Where the gradient is taken.
+        The model at whose weights the gradient is taken.
     theta : mapping of state-dict names to Tensors
         The prunable weights that are scored.
     kept : int
-        How many to keep.
+        Number of weights to keep.
     among : dict of state-dict names to bool Tensors, optional
-        Those to choose from; all by default.
+        The weights to choose from; all by default.
     gradient : mapping of state-dict names to Tensors, optional
-        Of the data loss over the whole training set, where it is known.
+        The gradient of the data loss over the whole training set, if it is known.
 
     Returns
     -------
@@ -45,40 +45,60 @@ def select(
     Raises
     ------
     StudyError
-        Where a score is NaN or infinite.
+        If a score is NaN or infinite, or if a score function of the user's own fails or returns no score.
     """
     if kept == setting.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
-    needed = needs(setting.pruner)
-    arguments: dict[str, object] = {}
-    if "epsilon" in needed:
-        arguments["epsilon"] = setting.epsilon
-    if "generator" in needed:
-        arguments["generator"] = generator(setting.config.seed, "random pruning")
-    grad = _objective_gradient(setting, model, theta, gradient) if "grad" in needed else {}
+    pruner = setting.pruning.pruner
+    shared: dict[str, object] = {}
+    if "epsilon" in pruner.needs:
+        shared["epsilon"] = setting.pruning.epsilon
+    if "generator" in pruner.needs:
+        shared["generator"] = generator(setting.config.seed, "random pruning")
+    grad = _objective_gradient(setting, model, theta, gradient) if "grad" in pruner.needs else {}
     scores = [
-        PRUNERS[setting.pruner](tensor, **arguments, **({"grad": grad[name]} if grad else {}))
-        for name, tensor in theta.items()
+        _score(pruner, name, theta[name], shared | ({"grad": grad[name]} if "grad" in pruner.needs else {}))
+        for name in theta
     ]
-    mask = masks.signed_quantile if setting.pruner == "up-signed" else masks.exact_k
-    chosen = mask(scores, kept, [among[name] for name in theta] if among else None)
-    return dict(zip(theta, chosen, strict=True))
+    places = [among[name] for name in theta] if among else None
+    return dict(zip(theta, pruner.masks(scores, kept, places, scope=setting.pruning.scope), strict=True))
+
+
+def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, object]) -> Tensor:
+    place = f"{pruner.name} on {name}"
+    try:
+        with torch.no_grad():
+            score = pruner.score(theta=theta.clone(), **arguments)  # cloned, since a user's score may work in place
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StudyError(f"{place} fails: {reason}", option=OPTION) from error
+    shape = tuple(theta.shape)
+    if not isinstance(score, Tensor):
+        raise StudyError(f"{place} returns {type(score).__name__}: return a tensor of shape {shape}", option=OPTION)
+    if score.shape != theta.shape or score.is_complex():
+        raise StudyError(
+            f"{place} returns {score.dtype} of shape {tuple(score.shape)}: return real numbers of shape {shape}",
+            option=OPTION,
+        )
+    return score.to(theta.device)
 
 
 def _objective_gradient(
     setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], gradient: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    if setting.gradient_batches or setting.gradient_mode == "train":
+    if setting.pruning.gradient_batches or setting.pruning.gradient_mode == "train":
         gradient = gradients.sampled_gradient(
             model,
             setting.train,
-            batches=setting.gradient_batches,
-            mode=setting.gradient_mode,
-            batch_size=setting.schedule.batch_size,
-            augmentation=setting.schedule.augmentation,
+            batches=setting.pruning.gradient_batches,
+            mode=setting.pruning.gradient_mode,
+            batch_size=setting.training.schedule.batch_size,
+            augmentation=setting.training.schedule.augmentation,
             black=setting.normalization.black,
             seed=setting.config.seed,
         )
     gradient = gradient or setting.engine.gradient(model, setting.train)
-    weight_decay = setting.schedule.weight_decay if setting.gradient_objective == "regularized" else 0.0
+    weight_decay = (
+        setting.training.schedule.weight_decay if setting.pruning.gradient_objective == "regularized" else 0.0
+    )
     return {name: gradient[name] + weight_decay * tensor for name, tensor in theta.items()}

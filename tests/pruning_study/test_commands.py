@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import pruning_study
 from pruning_study import models
 from pruning_study.data import datasets
-from pruning_study.pruning.scores import PRUNERS
+from pruning_study.pruning.pruners import PRUNERS
 from tests.stored_runs import artifact, runs
 
 QUICK = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)

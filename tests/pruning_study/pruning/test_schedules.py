@@ -214,7 +214,7 @@ def network_and_setting(tiny, tmp_path_factory):
         PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=4, engine="torch")
     )
     model = copy.deepcopy(setting.model)
-    plan = replace(setting.schedule, phases=(Phase(2, 0.05),))
+    plan = replace(setting.training.schedule, phases=(Phase(2, 0.05),))
     fit(model, setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK)
     predictions, _ = predict(model, setting.test)
     dense = dense_step.Dense(
@@ -273,7 +273,7 @@ class TestPruning:
 
         numbers = setting.kept_numbers(20.0)
         fit(
-            *(copy.deepcopy(dense.model), setting.train, setting.validation, setting.fine_tuning),
+            *(copy.deepcopy(dense.model), setting.train, setting.validation, setting.pruning.fine_tuning),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
             masks=steps.pruning_masks(setting, dense, 20.0),
             ramp=Ramp(1, numbers, choose, False),

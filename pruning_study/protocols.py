@@ -1,0 +1,84 @@
+"""Protocols: the paper's text, and what its released code does instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analysis.runs.schema import PAPERS_EPSILON
+from pruning_study.pruning import pruners
+from pruning_study.pruning.budget import Budget
+from pruning_study.pruning.pruners import Pruner
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is done where no option says otherwise.
+
+    Parameters
+    ----------
+    name : str
+        The text that `--protocol` takes and that runs log.
+    gradient_objective : {"regularized", "data"}
+        Whether the gradient is that of the loss with weight decay, or of the data loss alone.
+    gradient_batches : int or None
+        Batches that the gradient is averaged over; None for the whole training set.
+    gradient_mode : {"eval", "train"}
+        Whether the gradient is taken with BatchNorm's running statistics, or with the batch's and augmented images.
+    weight_decay : float or None
+        Weight decay of every training; None for the recipe's.
+    epsilon : float or None
+        Weight of the undecay term; None for the weight decay, or `schema.PAPERS_EPSILON` if that is 0.
+    budget : callable
+        Given a model and the names of its prunable weights, how many of them a ratio keeps.
+    selects_on_test : bool
+        Whether the epoch that is kept is chosen by the test loss within the last phase, not by the validation loss.
+    replaces : mapping of str to str
+        Pruners by name, and the pruner that is used in the place of each.
+    """
+
+    name: str
+    gradient_objective: str
+    gradient_batches: int | None
+    gradient_mode: str
+    weight_decay: float | None
+    epsilon: float | None
+    budget: Callable[[nn.Module, Sequence[str]], Budget]
+    selects_on_test: bool
+    replaces: Mapping[str, str] = field(default_factory=dict)
+
+    def pruner(self, name: str) -> Pruner:
+        """Return the pruner that the protocol uses where `--pruner` names this one; errors as in `pruners.pruner`."""
+        return pruners.pruner(self.replaces.get(name, name))
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="paper",
+            gradient_objective="regularized",
+            gradient_batches=None,
+            gradient_mode="eval",
+            weight_decay=None,
+            epsilon=None,
+            budget=Budget.exact,
+            selects_on_test=False,
+        ),
+        Protocol(
+            name="released",
+            gradient_objective="data",
+            gradient_batches=1,
+            gradient_mode="train",
+            weight_decay=0.0,
+            epsilon=PAPERS_EPSILON,
+            budget=Budget.counting_biases,
+            selects_on_test=True,
+            replaces={"up": "up-signed"},
+        ),
+    )
+}

@@ -1,0 +1,161 @@
+"""Pruners by name: each is one record of a score function and how its scores become masks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.runs.errors import StudyError, did_you_mean
+from pruning_study import imports
+from pruning_study.pruning import masks, scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCOPES = ("global", "layer")
+ARGUMENTS = ("theta", "grad", "epsilon", "generator")
+OPTION = "--pruner"
+
+
+@dataclass(frozen=True)
+class Pruner:
+    """A way to choose the weights that are kept.
+
+    Parameters
+    ----------
+    name : str
+        The text that `--pruner` takes and that runs log.
+    score : callable
+        A pure function that scores the weights of one layer. Its parameters, `theta` and others of `ARGUMENTS`, say
+        what it needs.
+    scope : {"global", "layer"}
+        Whether the budget is shared by all layers, or every layer keeps the same share. `--scope` overrides it.
+    unit : {"weight", "channel"}
+        What is kept or pruned as a whole.
+    choose : callable
+        Turns the scores, the number to keep, and the masks to choose from into masks, as `masks.exact_k` does.
+    prunes : bool
+        False for a control that keeps every weight: its ratio is 1, and it has no schedule.
+    """
+
+    name: str
+    score: Callable[..., Tensor]
+    scope: str = "global"
+    unit: str = "weight"
+    choose: masks.Choose = masks.exact_k
+    prunes: bool = True
+
+    def masks(
+        self, scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None, *, scope: str | None = None
+    ) -> list[Tensor]:
+        """Return the masks that the scores of all layers become.
+
+        Parameters
+        ----------
+        scores : sequence of Tensor, one for each layer
+        k : int
+            Number of weights to keep in all layers together.
+        among : sequence of bool Tensor, shaped as `scores`, optional
+            The scores to choose from; all by default.
+        scope : {"global", "layer"}, optional
+            The pruner's own by default.
+
+        Returns
+        -------
+        list of bool Tensor, True where kept, shaped as `scores`
+
+        Raises
+        ------
+        StudyError
+            If a score is NaN or infinite.
+        """
+        if (scope or self.scope) == "layer":
+            return masks.in_each_layer(self.choose, scores, k, among)
+        return self.choose(scores, k, among)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the score takes beside the weights: some of `grad`, `epsilon`, `generator`."""
+        return frozenset(inspect.signature(self.score).parameters) - {"theta"}
+
+
+PRUNERS = {
+    pruner.name: pruner
+    for pruner in (
+        Pruner("mp", scores.magnitude),
+        Pruner("gp", scores.gradient),
+        Pruner("up", scores.undecayed),
+        Pruner("rp", scores.random),
+        Pruner("up-signed", scores.undecayed_signed, choose=masks.signed_quantile),
+        Pruner("up-sum", scores.undecayed_sum),
+        Pruner("none", scores.unpruned, prunes=False),
+    )
+}
+
+
+def pruner(name: str) -> Pruner:
+    """Return the pruner of that name.
+
+    Parameters
+    ----------
+    name : str
+        A name of `PRUNERS`, or `package.module:function` for a score function of one's own.
+
+    Raises
+    ------
+    StudyError
+        If the name is unknown, or if the function cannot be imported, takes no `theta`, or takes something that is not
+        in `ARGUMENTS`.
+    """
+    check_name(name)
+    return PRUNERS.get(name) or _own_pruner(name)
+
+
+def check_name(name: str) -> None:
+    """Check that a name may be a pruner's, without importing anything.
+
+    Raises
+    ------
+    StudyError
+        If the name is neither in `PRUNERS` nor an import path.
+    """
+    if ":" not in name and name not in PRUNERS:
+        hint = did_you_mean(name, PRUNERS, f"it takes {', '.join(PRUNERS)}, or package.module:function")
+        raise StudyError(f"{name!r} is not a pruner: {hint}", option=OPTION)
+
+
+def prunes(name: str) -> bool:
+    """Return whether a pruner prunes at all; a score function of one's own always does."""
+    return name not in PRUNERS or PRUNERS[name].prunes
+
+
+def source_digest(name: str) -> str | None:
+    """Return a digest of the source file of one's own pruner; None for the pruners of `PRUNERS`.
+
+    Raises
+    ------
+    StudyError
+        If the function cannot be imported.
+    """
+    return None if name in PRUNERS else imports.source_digest(imports.import_callable(name, option=OPTION))
+
+
+def _own_pruner(name: str) -> Pruner:
+    score = imports.import_callable(name, option=OPTION)
+    try:
+        parameters = list(inspect.signature(score).parameters)
+    except (TypeError, ValueError):
+        raise StudyError(
+            f"{name!r} does not say what its parameters are: wrap it in a function that takes some of "
+            f"{', '.join(ARGUMENTS)}",
+            option=OPTION,
+        ) from None
+    if unknown := [parameter for parameter in parameters if parameter not in ARGUMENTS]:
+        raise StudyError(
+            f"{name!r} has the parameter {unknown[0]!r}: a score may take {', '.join(ARGUMENTS)}", option=OPTION
+        )
+    if "theta" not in parameters:
+        raise StudyError(f"{name!r} has no parameter 'theta', the weights to be scored", option=OPTION)
+    return Pruner(name, score)
