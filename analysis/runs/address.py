@@ -1,4 +1,4 @@
-"""Addresses of tracking stores: probed before use, shown without a password."""
+"""Addresses of tracking stores: probe a server before its use, and show an address without its password."""
 
 import re
 from urllib.parse import urlsplit
@@ -6,64 +6,72 @@ from urllib.parse import urlsplit
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import retries
-from analysis.runs.errors import StudyError
+from analysis.runs.errors import StudyError, first_line
 
-_PROBE_SECONDS = 5  # to connect, and as long again to answer
+PROBE_SECONDS = 5  # to connect, and as long again to answer
 
 
 def without_password(uri: str) -> str:
-    """A tracking URI as it may be shown."""
+    """Return a tracking URI in which `***` stands for the password."""
     return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
 
 
 def probe(uri: str) -> None:
-    """Ask a server once, where MLflow would ask for minutes.
+    """Ask a server once whether it is there; MLflow would keep asking for minutes.
 
     Parameters
     ----------
     uri : str
-        Of a server or a database; a sqlite file needs no asking.
+        The tracking URI of a server or a database. A sqlite file is not probed.
 
     Raises
     ------
     StudyError
-        Where it does not answer within 10 s, or with an error.
+        If the server does not answer within 10 s, or answers with an error.
     """
     scheme = urlsplit(uri).scheme
     if scheme in ("http", "https"):
-        _probe_http(uri, without_password(uri))
+        _probe_http(uri)
     elif scheme.startswith(("postgresql", "mysql")):
-        engine = _server_engine(uri, without_password(uri))
-        with engine.connect():
-            pass
-        engine.dispose()
+        _probe_database(uri)
 
 
-def _server_engine(uri: str, shown: str) -> Engine:
+def missing_driver(uri: str, error: ModuleNotFoundError) -> StudyError:
+    """Return the error for a database whose Python driver is not installed."""
+    return StudyError(
+        f"{without_password(uri)} needs {error.name}; install it with pip (for Postgres: the extra 'postgres')"
+    )
+
+
+def _probe_http(uri: str) -> None:
+    shown = without_password(uri)
     try:
-        return create_engine(uri, connect_args={"connect_timeout": _PROBE_SECONDS})
-    except ModuleNotFoundError as error:
-        raise _lacking(shown, error) from error
-
-
-def _lacking(shown: str, error: ModuleNotFoundError) -> StudyError:
-    return StudyError(f"{shown} needs {error.name}; pip install it (for Postgres the extra 'postgres')")
-
-
-def _probe_http(uri: str, shown: str) -> None:
-    try:
-        answer = retries.again_if_broken_off(http_request)(
+        answer = retries.repeating(http_request)(
             get_default_host_creds(uri),
             "/health",
             "GET",
             max_retries=0,
-            timeout=_PROBE_SECONDS,
+            timeout=PROBE_SECONDS,
             raise_on_status=False,
         )
     except MlflowException as error:
         raise StudyError(f"{shown} does not answer; start the tracking server or check the URI") from error
     if answer.status_code >= 500:
         raise StudyError(f"{shown} answers with status {answer.status_code}; look at the tracking server's log")
+
+
+def _probe_database(uri: str) -> None:
+    try:
+        engine = create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+    except ModuleNotFoundError as error:
+        raise missing_driver(uri, error) from error
+    except SQLAlchemyError as error:
+        raise StudyError(f"{without_password(uri)}: {first_line(error)}; check the tracking URI") from error

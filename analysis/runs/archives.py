@@ -1,4 +1,4 @@
-"""NumPy archives, .npz, read without pickle."""
+"""Read NumPy archives (.npz) without pickle."""
 
 import lzma
 import zipfile
@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.runs.errors import StudyError
 
-# What NumPy and zipfile raise where a file is truncated, damaged or something else.
+# NumPy and zipfile raise these for a file that is truncated, damaged or of another kind.
 _FAULTS = (
     OSError,
     ValueError,
@@ -25,18 +25,23 @@ _FAULTS = (
 
 
 def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file by name.
+    """Read arrays of an .npz file by their names.
 
     Parameters
     ----------
     path : Path
     required, optional : sequence of str
-        Names of arrays.
+        Names of arrays. Other arrays of the file are not read.
+
+    Returns
+    -------
+    dict of array
+        The required arrays, and those of the optional ones that the file holds.
 
     Raises
     ------
     StudyError
-        Where the file is truncated or no .npz, holds pickled objects, or lacks a required array.
+        If the file is truncated or not an .npz file, holds pickled objects, or lacks a required array.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -45,5 +50,5 @@ def read(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> d
     except _FAULTS as error:
         raise StudyError(f"{path}: not a complete .npz file ({type(error).__name__}: {error})") from error
     if missing:
-        raise StudyError(f"{path}: no {', '.join(missing)} in it; it takes {', '.join(required)}")
+        raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(required)}")
     return arrays

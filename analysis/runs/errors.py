@@ -1,29 +1,30 @@
-"""The one exception that both command lines turn into one line."""
+"""The exception that both command lines print as one line, and words for such lines."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
-    """A hint to the name nearest to one that there is not; where none is near, another one, or all of them."""
+    """Return a hint for an unknown name: the nearest of the known names, else `otherwise`, else all known names."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"did you mean {near[0]}?" if near else otherwise or f"it takes {', '.join(names)}"
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line of at most 500 characters; its type where it says nothing."""
+    """Return the first line of an error's message, at most 500 characters; its type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0][:500] if lines else type(error).__name__
 
 
 class StudyError(Exception):
-    """Something a user can mend: the message says what, where, and what to do.
+    """An error that a user can mend.
 
     Parameters
     ----------
-    message : str, one line
+    message : str
+        One line that says what is wrong, where, and what to do.
     option : str, optional
-        The option whose value is at fault, as typed (`--ratio`); makes it a usage error, exit code 2.
+        The option whose value is wrong, as typed (`--ratio`). It makes the error a usage error with exit code 2.
     """
 
     def __init__(self, message: str, *, option: str | None = None) -> None:

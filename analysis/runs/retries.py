@@ -1,4 +1,4 @@
-"""MLflow's requests, sent again where the answer breaks off."""
+"""Repeat reads from a tracking server whose answers break off; writes are sent once."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -8,57 +8,59 @@ import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-BROKEN_OFF = "Connection broken"  # urllib3's words; of a download that fails MLflow keeps nothing else
-TIMES = 4  # what a call asks for may be several requests
+ATTEMPTS = 4  # a method of the client may send several requests, and the answer to each may break off
+BROKEN_OFF = "Connection broken"  # urllib3's words; MLflow keeps nothing else of a download that fails
+READS = ("get_", "search_", "list_", "download_")
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def again_if_broken_off(ask: Callable[P, R]) -> Callable[P, R]:
-    """`ask`, called up to four times where a server dies in the midst of its answer.
-
-    MLflow itself tries again where a server cannot be reached, but not where the answer has begun. What was asked may
-    have been done by then: a run is made twice, and `Store.end_dead` ends the other unless it is a report's; a tag that
-    was deleted is no longer there.
-
-    Parameters
-    ----------
-    ask : callable
-        A function of MLflow.
-    """
-
-    @wraps(ask)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        for _ in range(TIMES - 1):
-            try:
-                return ask(*args, **kwargs)
-            except MlflowException as error:
-                if BROKEN_OFF not in str(error):
-                    raise
-        return ask(*args, **kwargs)
-
-    return call
-
-
-list_artifacts = again_if_broken_off(mlflow.artifacts.list_artifacts)
-download_artifacts = again_if_broken_off(mlflow.artifacts.download_artifacts)
-
-
 def client(uri: str | None) -> MlflowClient:
-    """A client of a tracking store whose methods are called as `again_if_broken_off` calls them.
+    """Return a client of a tracking store that repeats reads whose answers break off.
+
+    A method that writes is called once: the server may have done what it was asked before its answer broke off, so
+    that a repeated request to create a run would create a second one.
 
     Parameters
     ----------
     uri : str or None
-        None is MLflow's current one.
+        None stands for MLflow's current store.
     """
-    return cast(MlflowClient, _Resending(MlflowClient(uri)))
+    return cast(MlflowClient, _Client(MlflowClient(uri)))
 
 
-class _Resending:
+def repeating(read: Callable[P, R]) -> Callable[P, R]:
+    """Return `read` in a form that tries up to four times while the server's answer breaks off.
+
+    MLflow itself sends a request again where the server cannot be reached, but not once an answer has begun.
+
+    Parameters
+    ----------
+    read : callable
+        A function that changes nothing on the server.
+    """
+
+    @wraps(read)
+    def repeated(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return read(*args, **kwargs)
+            except MlflowException as error:
+                if BROKEN_OFF not in str(error):
+                    raise
+        return read(*args, **kwargs)
+
+    return repeated
+
+
+list_artifacts = repeating(mlflow.artifacts.list_artifacts)
+download_artifacts = repeating(mlflow.artifacts.download_artifacts)
+
+
+class _Client:
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._client, name)
-        return again_if_broken_off(value) if callable(value) else value
+        return repeating(value) if name.startswith(READS) else value

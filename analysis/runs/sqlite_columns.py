@@ -1,8 +1,9 @@
-"""A sqlite file's rows as Arrow columns, read by a process of its own.
+"""Read rows of a sqlite file as Arrow columns, in a process of its own.
 
-Arrow's driver brings its own copy of SQLite, and two copies in one process free each other's locks on a file
-(sqlite.org/howtocorrupt.html, section 2.2.1): beside MLflow, which has the file open by Python's copy, that could
-destroy the store. This module is also the program of that process, and imports nothing of the package.
+Arrow's driver contains its own copy of SQLite, and two copies in one process free each other's locks on a file
+(sqlite.org/howtocorrupt.html, section 2.2.1). MLflow opens the file with Python's copy, so that a second copy in its
+process could destroy the store. This module is also the program of the reading process, and therefore imports nothing
+of the package.
 """
 
 import json
@@ -18,28 +19,29 @@ from urllib.parse import quote
 import pyarrow as pa
 
 _BUSY_MILLISECONDS = 30_000
-_HEADER = struct.Struct("?q")  # whether it went well, and how many bytes follow
+_HEADER = struct.Struct("?q")  # whether the statement succeeded, and how many bytes follow
 
 
 class Reader:
-    """What has a file open to read from.
+    """An open sqlite file.
 
     Parameters
     ----------
     process : Popen
-        Of this module.
+        A process that runs this module.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
     def read(self, statement: str) -> pa.Table:
-        """The rows of a SELECT.
+        """Return the rows of a SELECT.
 
         Raises
         ------
         sqlite3.Error
-            A ProgrammingError where the statement does not fit the file, or the file is no database.
+            A ProgrammingError if the statement does not fit the file or the file is not a database; another error if
+            the file cannot be read.
         """
         assert self._process.stdin
         assert self._process.stdout
@@ -58,17 +60,22 @@ class Reader:
 
 @contextmanager
 def reader(path: Path) -> Iterator[Reader]:
-    """Open a file, read-only, without a transaction between two statements.
+    """Open a file read-only; no transaction stays open between two statements.
 
     Parameters
     ----------
     path : Path
     """
     with subprocess.Popen(
-        [sys.executable, "-P", str(Path(__file__)), str(path)],  # -P: the package's names hide no other module
+        [
+            sys.executable,
+            "-P",
+            str(Path(__file__)),
+            str(path),
+        ],  # -P: no file beside this one is imported in place of a library
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the caller
+        start_new_session=True,  # the caller handles Ctrl-C
     ) as process:
         try:
             yield Reader(process)
@@ -77,7 +84,7 @@ def reader(path: Path) -> Iterator[Reader]:
 
 
 def main(path: str) -> None:
-    """Answer the statements that come in, a line each."""
+    """Answer the statements on standard input, one a line, with Arrow streams or errors on standard output."""
     import adbc_driver_manager.dbapi as adbc
     import adbc_driver_sqlite.dbapi
 

@@ -1,5 +1,6 @@
-"""Tracking stores, reached within 10 s or given up, and read: straight from their tables where they are sqlite or
-Postgres, through MLflow's API elsewhere; both ways give the same pages.
+"""Read runs from a tracking store: from the tables of sqlite and Postgres, or through MLflow's API.
+
+Both readers return the same pages.
 """
 
 import logging
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import adbc_driver_manager.dbapi as adbc
@@ -27,28 +28,28 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import retries, schema, sqlite_columns
-from analysis.runs.address import _lacking, _probe_http, probe, without_password
+from analysis.runs.address import missing_driver, probe, without_password
 from analysis.runs.errors import StudyError, first_line
 
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
 FINISHED = "FINISHED"
-NO_NUMBER = sys.float_info.max  # a store's infinity; stands for NaN too until it is reported
+NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has it for NaN as well
 METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
-
-_RUNS_A_PAGE = 1000  # as many as the API gives at once; few enough that no read keeps a writer waiting
+RUNS_PER_PAGE = 1000  # the API gives no more at once, and so short a read keeps no writer waiting
 
 logger = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """Some runs of kind dense or pruned, and the params and metrics of those that are finished.
+    """Some of the dense and pruned runs, with the params and metrics of the finished ones.
 
     Attributes
     ----------
     runs : Table
-        run_id, kind, state, ended, dense_run_id ("" where none is named).
+        Columns run_id, kind, state, ended and dense_run_id. The state is the run's status, or `deleted`; a run that
+        names no dense run has the dense_run_id "".
     params, metrics : Table
-        run_id, name, value (text, or a number).
+        Columns run_id, name and value; the value of a param is text. Only the metrics in `METRICS` are read.
     """
 
     runs: pa.Table
@@ -64,19 +65,41 @@ _TAGGED = pa.schema({"run_id": _TEXT, "value": _TEXT, "folder": _TEXT})
 NOTHING = Page(_RUNS.empty_table(), _PARAMS.empty_table(), _METRICS.empty_table())
 
 
+class Reader(Protocol):
+    """An open tracking store."""
+
+    def experiments(self) -> list[tuple[str, str, str]]:
+        """Return id, name and lifecycle stage (`active` or `deleted`) of each experiment."""
+
+    def pages(self, experiment_id: str) -> Iterator[Page]:
+        """Yield all dense and pruned runs of an experiment, whatever their state."""
+
+    def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
+        """Yield the named runs of any experiment; unknown runs, and runs of other kinds or none, may be left out."""
+
+    def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Return the artifact URI of each named run that exists."""
+
+    def finished(self, experiment_id: str, kind: str) -> list[str]:
+        """Return the ids of the finished runs of a kind, the oldest first."""
+
+    def tagged(self, experiment_id: str, tag: str) -> pa.Table:
+        """Return run_id, value and folder (the artifact URI) of the finished runs that have a tag, the oldest first."""
+
+
 @contextmanager
-def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
-    """A store to read from.
+def open_store(tracking_uri: str | None) -> Iterator[Reader]:
+    """Open a store to read from it.
 
     Parameters
     ----------
     tracking_uri : str, optional
-        By default MLflow's current one.
+        MLflow's current store by default.
 
     Raises
     ------
     StudyError
-        Where it does not answer within 10 s, is not there, or cannot be read.
+        If the store does not exist, does not answer within 10 s, or cannot be read.
     """
     uri = tracking_uri or mlflow.get_tracking_uri()
     shown = without_password(uri)
@@ -87,32 +110,30 @@ def open_store(tracking_uri: str | None) -> Iterator["_Tables | _Api"]:
             raise StudyError(f"{shown}: {first_line(error)}; check the tracking URI") from error
 
 
-def _connect(uri: str, shown: str, resources: ExitStack) -> "_Tables | _Api":
-    """Probe the store and choose the way to read it."""
+def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
+    """Probe the store and choose its reader."""
+    probe(uri)
     scheme = urlsplit(uri).scheme
     if scheme == "sqlite" or scheme.startswith("postgresql"):
-        probe(uri)
-        tables = _Tables(resources.enter_context(_reading(uri, shown)))
+        tables = TableReader(resources.enter_context(_reading(uri, shown)))
         version = tables.schema_version()
         if version in KNOWN_SCHEMAS:
             return tables
-        # Where the schema is not its own, MLflow's client would migrate the store, or start one in its place.
+        # MLflow's client would migrate a store of another schema, and make a store of any other file.
         if version != _get_latest_schema_revision():
             raise StudyError(
                 f"{shown} is no store of MLflow {mlflow.__version__} (schema version {version}); "
-                f"if it is an older one, back it up and run `mlflow db upgrade`"
+                "if an older MLflow made it, back it up and run `mlflow db upgrade`"
             )
-        logger.warning("%s: schema version %s is new here; read through MLflow's API, slowly", shown, version)
-    elif scheme in ("http", "https"):
-        _probe_http(uri, shown)
+        logger.warning("%s: schema version %s is unknown; it is read through MLflow's slower API", shown, version)
     elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
         raise StudyError(f"{shown}: no such folder; check the tracking URI")
-    return _Api(retries.client(uri))
+    return ApiReader(retries.client(uri))
 
 
 @contextmanager
 def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
-    """What reads the rows of a SELECT, without a transaction between two of them."""
+    """Yield a function that returns the rows of a SELECT; no transaction stays open between two calls."""
     url = make_url(uri)
     if url.get_backend_name() == "sqlite":
         if not url.database or not Path(url.database).is_file():
@@ -123,7 +144,7 @@ def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
     try:
         import adbc_driver_postgresql.dbapi
     except ModuleNotFoundError as error:
-        raise _lacking(shown, error) from error
+        raise missing_driver(uri, error) from error
     plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with adbc_driver_postgresql.dbapi.connect(plain, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
@@ -135,7 +156,8 @@ def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
         yield read
 
 
-# Keyset paging over the tags, whose primary key (key, run_uuid) gives the order without a sort.
+# A page starts after the last run id of the page before. The primary key of `tags`, (key, run_uuid), gives the order
+# without a sort.
 _LISTING = f"""
     SELECT kind.run_uuid, kind.value,
         CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END,
@@ -148,16 +170,22 @@ _LISTING = f"""
 _WANTED = " OR ".join(f"key LIKE '{name}%'" for name in METRICS)
 
 
-class _Tables:
-    """A store's own tables, by SQL that sqlite and Postgres both read, a page at a time.
+class TableReader:
+    """Reads a store's tables with SQL that sqlite and Postgres both understand.
 
-    Arrow's drivers give columns: making a Python object of every value would take longer than reading them.
+    Arrow's drivers return columns; making a Python object of every value would take longer than reading it.
+
+    Parameters
+    ----------
+    read : callable
+        Returns the rows of a SELECT.
     """
 
     def __init__(self, read: Callable[[str], pa.Table]) -> None:
         self._rows = read
 
     def schema_version(self) -> str | None:
+        """Return the version of the tables, or None if they are not MLflow's."""
         try:
             return self._read("SELECT version_num FROM alembic_version")[0][0].as_py()
         except (adbc.ProgrammingError, sqlite3.ProgrammingError, IndexError):
@@ -172,7 +200,7 @@ class _Tables:
         while True:
             listed = self._read(
                 f"{_LISTING} experiment_id = {int(experiment_id)} AND kind.run_uuid > {_quoted(after)}"
-                f" ORDER BY kind.run_uuid LIMIT {_RUNS_A_PAGE}",
+                f" ORDER BY kind.run_uuid LIMIT {RUNS_PER_PAGE}",
                 _RUNS,
             )
             if not len(listed):
@@ -232,8 +260,13 @@ def _list(values: Sequence[str]) -> str:
     return f"({', '.join(map(_quoted, values))})"
 
 
-class _Api:
-    """A store behind MLflow's public interface."""
+class ApiReader:
+    """Reads any store through MLflow's client.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    """
 
     def __init__(self, client: mlflow.MlflowClient) -> None:
         self._client = client
@@ -249,8 +282,8 @@ class _Api:
                 experiment_ids=[experiment_id],
                 filter_string=f"tags.{schema.KIND} = '{kind}'",
                 run_view_type=ViewType.ALL,
-                max_results=_RUNS_A_PAGE,
-                # Oldest first: a run that starts meanwhile comes last instead of moving the pages.
+                max_results=RUNS_PER_PAGE,
+                # With the oldest run first, a run that starts meanwhile comes last and shifts no page.
                 order_by=["attributes.start_time ASC"],
             )
             yield from map(_api_page, pages)
@@ -293,11 +326,11 @@ class _Api:
             raise
 
 
-def _pages(search: Callable[..., PagedList], **which: Any) -> Iterator[PagedList]:
-    page = search(**which)
+def _pages(search: Callable[..., PagedList], **query: Any) -> Iterator[PagedList]:
+    page = search(**query)
     yield page
     while page.token:
-        page = search(**which, page_token=page.token)
+        page = search(**query, page_token=page.token)
         yield page
 
 
@@ -339,4 +372,4 @@ def _state(run: Run) -> str:
 
 
 def _chunks(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (run_ids[start : start + _RUNS_A_PAGE] for start in range(0, len(run_ids), _RUNS_A_PAGE))
+    return (run_ids[start : start + RUNS_PER_PAGE] for start in range(0, len(run_ids), RUNS_PER_PAGE))
