@@ -86,19 +86,18 @@ def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, obj
 def _objective_gradient(
     setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], gradient: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    if setting.pruning.gradient_batches or setting.pruning.gradient_mode == "train":
+    pruning, schedule = setting.pruning, setting.training.schedule
+    if pruning.gradient_batches or pruning.gradient_mode == "train":
         gradient = gradients.sampled_gradient(
             model,
             setting.train,
-            batches=setting.pruning.gradient_batches,
-            mode=setting.pruning.gradient_mode,
-            batch_size=setting.training.schedule.batch_size,
-            augmentation=setting.training.schedule.augmentation,
+            batches=pruning.gradient_batches,
+            mode=pruning.gradient_mode,
+            batch_size=schedule.batch_size,
+            augmentation=schedule.augmentation,
             black=setting.normalization.black,
             seed=setting.config.seed,
         )
     gradient = gradient or setting.engine.gradient(model, setting.train)
-    weight_decay = (
-        setting.training.schedule.weight_decay if setting.pruning.gradient_objective == "regularized" else 0.0
-    )
+    weight_decay = schedule.weight_decay if pruning.gradient_objective == "regularized" else 0.0
     return {name: gradient[name] + weight_decay * tensor for name, tensor in theta.items()}

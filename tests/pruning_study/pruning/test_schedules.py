@@ -8,6 +8,7 @@ from torch import nn
 
 from pruning_study.config import PruneConfig
 from pruning_study.data.examples import Examples
+from pruning_study.pruning.budget import Budget
 from pruning_study.pruning.masks import exact_k
 from pruning_study.pruning.schedules import Ramp, cubic
 from pruning_study.steps import dense as dense_step
@@ -16,8 +17,8 @@ from pruning_study.steps import selection
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import predict
-from pruning_study.training.loop import fit
-from pruning_study.training.recipes import Phase, Schedule
+from pruning_study.training.loop import Training, fit, ignore
+from pruning_study.training.recipes import Hyperparameters, Phase
 
 BLACK = torch.zeros(1)
 
@@ -122,9 +123,10 @@ def small_network():
 ALL = {"0.weight": torch.ones(4, 1, 3, 3, dtype=torch.bool)}
 
 
-def run(model, *, ramp=None, masks=ALL, epochs=4, momentum=0.9, **arguments):
-    plan = Schedule((Phase(epochs, 0.05),), 16, momentum, 0.0, "none")
-    return fit(model, TRAIN, VALIDATION, plan, seed=0, stream="test", black=BLACK, masks=masks, ramp=ramp, **arguments)
+def run(model, *, ramp=None, epochs=4, engine=TORCH, saved=None, on_epoch=ignore):
+    plan = Hyperparameters((Phase(epochs, 0.05),), 16, 0.9, 0.0, "none")
+    training = Training(TRAIN, VALIDATION, plan, 0, "test", BLACK, engine, ALL, ramp)
+    return fit(model, training, saved=saved, on_epoch=on_epoch)
 
 
 class Watched:
@@ -215,7 +217,7 @@ def network_and_setting(tiny, tmp_path_factory):
     )
     model = copy.deepcopy(setting.model)
     plan = replace(setting.training.schedule, phases=(Phase(2, 0.05),))
-    fit(model, setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK)
+    fit(model, Training(setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK))
     predictions, _ = predict(model, setting.test)
     dense = dense_step.Dense(
         *("0", False, "0", setting.params, {}, model, TORCH.gradient(model, setting.train), predictions, predictions)
@@ -291,4 +293,5 @@ def test_released_protocol_keeps_its_own_number(tiny_npz):
         PruneConfig(dataset=tiny_npz, ratio=20.0, protocol="released", schedule="cubic", pruner="mp")
     )
     numbers = setting.kept_numbers(20.0)
-    assert (numbers[0], numbers[-1]) == (setting.budget.prunable, setting.budget.kept(20.0, released=True))
+    released = Budget.counting_biases(setting.model, setting.prunable)
+    assert (numbers[0], numbers[-1]) == (released.prunable, released.kept(20.0))
