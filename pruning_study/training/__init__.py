@@ -1,0 +1,1 @@
+"""Training: recipes, the loop, its engines, resumption, and what a trained model predicts."""

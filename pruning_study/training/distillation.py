@@ -1,4 +1,4 @@
-"""Fine-tuning against the soft predictions of the dense network (Hinton et al. 2015)."""
+"""Knowledge distillation: fine-tuning on the soft predictions of the dense network (Hinton et al. 2015)."""
 
 from dataclasses import dataclass
 
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Distillation:
-    """A teacher, and how much it counts beside the labels.
+    """A teacher network, and the weight of its predictions in the loss.
 
     Parameters
     ----------
     teacher : nn.Module
         The dense network; it is not trained.
     weight : float, in [0, 1]
-        Of the teacher's part; the labels' has the rest.
+        Weight of the teacher's part of the loss; the labels' part has weight 1 - `weight`.
     temperature : float, > 0
-        That both networks' logits are divided by.
+        Softmax temperature: the logits of both networks are divided by it.
     logits : Tensor [N, classes], optional
-        The teacher's, of all training images, where these are always the same.
+        The teacher's logits of all training images, computed beforehand. They can be where no image is augmented.
     """
 
     teacher: nn.Module
@@ -28,24 +28,41 @@ class Distillation:
     temperature: float
     logits: Tensor | None = None
 
-    def of(self, batch: Tensor, images: Tensor) -> Tensor:
-        """The teacher's logits of a batch: the indices of its images, and the images as the network is given them."""
-        if self.logits is not None:
-            return self.logits.index_select(0, batch)
-        with torch.no_grad():
-            return self.teacher.eval()(images)
-
-    def loss(self, scores: Tensor, labels: Tensor, wanted: Tensor) -> Tensor:
-        """(1 - w) CE(labels, scores) + w T^2 KL(softmax(wanted / T) || softmax(scores / T)), the mean over images.
-
-        T^2 keeps the gradient of the teacher's part, which falls with T^2, beside that of the labels'.
+    def teacher_logits(self, batch: Tensor, images: Tensor) -> Tensor:
+        """Return the teacher's logits of a batch.
 
         Parameters
         ----------
-        scores, wanted : Tensor [n, classes]
+        batch : int64 Tensor [n]
+            Indices of the images among the training images.
+        images : Tensor [n, C, H, W]
+            The images as the network is given them, augmented or not.
+
+        Returns
+        -------
+        Tensor [n, classes]
+        """
+        if self.logits is not None:
+            return self.logits.index_select(0, batch)
+        with torch.no_grad():
+            logits: Tensor = self.teacher.eval()(images)
+        return logits
+
+    def loss(self, scores: Tensor, labels: Tensor, teacher_logits: Tensor) -> Tensor:
+        """Return (1 - w) CE(labels, scores) + w T^2 KL(softmax(teacher / T) || softmax(scores / T)), mean over images.
+
+        The gradient of the teacher's part falls with T^2; the factor T^2 keeps it as large as that of the labels' part.
+
+        Parameters
+        ----------
+        scores, teacher_logits : Tensor [n, classes]
             Logits of the network and of the teacher.
         labels : int64 Tensor [n]
+
+        Returns
+        -------
+        Tensor, a scalar
         """
-        own, soft = (F.log_softmax(logits / self.temperature, dim=1) for logits in (scores, wanted))
-        of_teacher = F.kl_div(own, soft, log_target=True, reduction="batchmean") * self.temperature**2
-        return (1 - self.weight) * F.cross_entropy(scores, labels) + self.weight * of_teacher
+        student, teacher = (F.log_softmax(logits / self.temperature, dim=1) for logits in (scores, teacher_logits))
+        divergence = F.kl_div(student, teacher, log_target=True, reduction="batchmean") * self.temperature**2
+        return (1 - self.weight) * F.cross_entropy(scores, labels) + self.weight * divergence

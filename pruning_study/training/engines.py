@@ -1,6 +1,5 @@
-"""What turns the crank: PyTorch, or the native step that `pruning_study.native` compiles."""
+"""Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.native`)."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -15,18 +14,26 @@ from pruning_study.training.optimizer import Optimizer
 
 BATCH_SIZE = 128
 
-log = logging.getLogger(__name__)
-
 
 class Engine(Protocol):
-    """Trains a model, evaluates it and takes its gradient, whose weights stay torch's parameters throughout."""
+    """A back end that trains a model, evaluates it and computes its gradient.
+
+    The weights always live in the parameters of the torch model, so that engines can be exchanged at any time.
+
+    Attributes
+    ----------
+    name : str
+        Name of the engine, as the option `--engine` takes it.
+    layout : torch.memory_format, optional
+        Memory layout that the images must have; None where any layout will do.
+    """
 
     name: str
-    layout: torch.memory_format | None  # that images have to lie in; None: any
+    layout: torch.memory_format | None
 
     @property
     def identity(self) -> str:
-        """The same for the same results, to the last bit, on one device and by one version of torch."""
+        """Text that is equal for equal results, to the last bit, on one device with one version of torch."""
 
     def train_epoch(
         self,
@@ -48,33 +55,34 @@ class Engine(Protocol):
             Indices of the images of each batch.
         optimizer : Optimizer
         masks : mapping of state-dict names to bool Tensors
-            Where False, the weight, which is 0, and its momentum stay 0.
+            Where a mask is False, the weight, which is 0, and its momentum stay 0.
         augment : callable, optional
-            Turns the images of a batch into what is trained on.
+            Function that augments the images of a batch.
         distillation : Distillation, optional
-            Whose loss is trained on; by default the cross-entropy.
+            Source of the loss; without it the loss is the cross-entropy.
 
         Returns
         -------
         float
-            The mean training loss.
+            Mean training loss over the images.
         """
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Logits [N, classes] in eval mode; the model's mode is left as it was."""
+        """Return the logits [N, classes] in eval mode; the model's own mode is left as it was."""
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
-        """As `gradients.data_gradient`."""
+        """Return what `gradients.data_gradient` returns."""
 
 
 class Torch:
-    """The engine that takes any model on any device."""
+    """The engine for any model on any device."""
 
     name = "torch"
     layout: torch.memory_format | None = None
 
     @property
     def identity(self) -> str:
+        """Name and number of threads: sums over more threads are rounded otherwise."""
         return f"{self.name} on threads: {torch.get_num_threads()}"
 
     def train_epoch(
@@ -87,20 +95,21 @@ class Torch:
         augment: Callable[[Tensor], Tensor] | None = None,
         distillation: Distillation | None = None,
     ) -> float:
+        """Train as `Engine.train_epoch` says."""
         model.train()
         sgd = _torch_sgd(model, optimizer)
         masked = {model.get_parameter(name): mask for name, mask in masks.items()}
         factors = [(parameter, torch.empty_like(parameter).copy_(mask)) for parameter, mask in masked.items()]
         total = torch.zeros((), dtype=torch.float64, device=train.labels.device)
         for batch in batches:
-            images, labels = train.of(batch)
+            images, labels = train.batch(batch)
             images = augment(images) if augment else images
             scores = model(images)
             if distillation:
-                loss = distillation.loss(scores, labels, distillation.of(batch, images))
+                loss = distillation.loss(scores, labels, distillation.teacher_logits(batch, images))
             else:
                 loss = F.cross_entropy(scores, labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
             for parameter, factor in factors:
                 if parameter.grad is not None:
@@ -112,14 +121,16 @@ class Torch:
         return total.item() / sum(len(batch) for batch in batches)
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Return the logits as `Engine.logits` says."""
         training = model.training
         model.eval()
         with torch.inference_mode():
-            parts = [model(part) for part in images.split(BATCH_SIZE)]
+            parts = [model(part) for part in torch.split(images, BATCH_SIZE)]
         model.train(training)
         return torch.cat(parts)
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
+        """Return what `gradients.data_gradient` returns."""
         return gradients.data_gradient(model, train)
 
 

@@ -1,4 +1,4 @@
-"""Predictions of a model, and what they come to."""
+"""Predictions of a model, their loss and their accuracy."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,13 +15,16 @@ from pruning_study.training.engines import TORCH, Engine
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said of N images, in their order.
+    """Predictions of a model for N images, in the order of the images.
 
     Parameters
     ----------
-    label, predicted : int64 [N]
+    label : int64 [N]
+        True class of each image.
+    predicted : int64 [N]
+        Most probable class of each image.
     top5 : int64 [N, min(5, classes)]
-        The most probable classes, the most probable first.
+        Most probable classes of each image, the most probable first.
     confidence : float32 [N]
         Probability of the predicted class.
     """
@@ -33,24 +36,27 @@ class Predictions:
 
     @property
     def right(self) -> np.ndarray:
-        """Whether each image was predicted right, bool [N]."""
-        return self.label == self.predicted
+        """Whether each image is predicted right, bool [N]."""
+        right: np.ndarray = self.label == self.predicted
+        return right
 
     @property
     def accuracy(self) -> float:
+        """Share of the images that are predicted right."""
         return float(self.right.mean())
 
     def save(self, path: Path) -> None:
+        """Write the arrays to a compressed .npz file."""
         np.savez_compressed(path, allow_pickle=False, **asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         StudyError
-            Where the file is not such an archive.
+            If the file is damaged, or its arrays differ in length.
         """
         arrays = archives.read(path, [field.name for field in fields(cls)])
         if len({len(array) for array in arrays.values()}) > 1:
@@ -59,20 +65,32 @@ class Predictions:
 
 
 def both_right(before: Predictions, after: Predictions, classes: int) -> np.ndarray:
-    """Share of each class's images that are predicted right before and after, (classes,)."""
+    """Return the share of each class's images that are predicted right both times.
+
+    Parameters
+    ----------
+    before, after : Predictions
+        Predictions for the same images in the same order.
+    classes : int
+        Number of classes.
+
+    Returns
+    -------
+    float64 [classes]
+    """
     support = np.bincount(after.label, minlength=classes)
     return np.bincount(after.label, weights=before.right & after.right, minlength=classes) / support
 
 
 def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[float, float]:
-    """Mean cross-entropy, and share of the images predicted right."""
+    """Return the mean cross-entropy, and the share of the images that are predicted right."""
     scores = engine.logits(model, examples.images)
     right = scores.argmax(1) == examples.labels
     return F.cross_entropy(scores, examples.labels).item(), right.double().mean().item()
 
 
 def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[Predictions, float]:
-    """Predictions for all images, and the mean cross-entropy."""
+    """Return the predictions for all images, and the mean cross-entropy."""
     scores = engine.logits(model, examples.images)
     top5 = scores.topk(min(5, scores.shape[1]), dim=1).indices
     predictions = Predictions(

@@ -1,4 +1,4 @@
-"""Gradient of the training objective at a point."""
+"""Gradient of the loss on the training data at a model's weights."""
 
 import copy
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ BATCH_SIZE = 128
 
 
 def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:
-    """Gradient g of the mean cross-entropy over the whole training set, in eval mode, without weight decay.
+    """Return the gradient g of the mean cross-entropy over the whole training set, without weight decay.
 
-    BatchNorm uses its running statistics and leaves them unchanged.
+    The model is in eval mode: BatchNorm uses its running statistics and leaves them unchanged.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:
 
     Returns
     -------
-    dict of state-dict name -> Tensor, for every parameter
+    dict of state-dict names to Tensors, for every parameter
     """
-    batches = zip(train.images.split(BATCH_SIZE), train.labels.split(BATCH_SIZE), strict=True)
+    batches = zip(torch.split(train.images, BATCH_SIZE), torch.split(train.labels, BATCH_SIZE), strict=True)
     return _mean_gradient(model, batches, len(train), training=False)
 
 
@@ -42,25 +42,26 @@ def sampled_gradient(
     black: Tensor,
     seed: int,
 ) -> dict[str, Tensor]:
-    """Gradient of the mean cross-entropy over some random batches, as the released code takes it.
+    """Return the gradient of the mean cross-entropy over some random batches, as the released code takes it.
 
     Parameters
     ----------
     model : nn.Module
     train : Examples
     batches : int, optional
-        How many random batches; all by default.
+        Number of random batches; by default all.
     mode : {"eval", "train"}
-        `train`: augmented images, and BatchNorm with the statistics of each batch. Its running statistics are
-        left unchanged in both.
+        In mode `train`, images are augmented and BatchNorm uses the statistics of each batch. Its running statistics
+        are left unchanged in both modes.
     batch_size : int
     augmentation : {"none", "flip-crop"}
     black : Tensor [C]
+        Value of a black pixel, with which augmentation pads.
     seed : int
 
     Returns
     -------
-    dict of state-dict name -> Tensor, for every parameter
+    dict of state-dict names to Tensors, for every parameter
     """
     random = generator(seed, "gradient")
     chosen = list(islice(shuffled_batches(train, batch_size, random), batches))
@@ -74,11 +75,12 @@ def sampled_gradient(
 def _mean_gradient(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], total: int, *, training: bool
 ) -> dict[str, Tensor]:
-    # A copy, so that neither gradients nor running statistics of the model are touched.
+    # Working on a copy leaves the gradients and the running statistics of the model untouched.
     model = copy.deepcopy(model).train(training)
     model.zero_grad()
     for images, labels in batches:
-        (F.cross_entropy(model(images), labels, reduction="sum") / total).backward()
+        loss = F.cross_entropy(model(images), labels, reduction="sum") / total
+        loss.backward()  # type: ignore[no-untyped-call]
     return {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         for name, parameter in model.named_parameters()

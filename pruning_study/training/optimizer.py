@@ -1,4 +1,4 @@
-"""The settings and the memory of SGD, which every engine takes."""
+"""Settings and memory of SGD, in the form that every engine takes."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD, its momentum Nesterov's, and all that it remembers.
+    """SGD with Nesterov momentum.
 
     Parameters
     ----------
     learning_rate, momentum, weight_decay : float
     velocity : dict of state-dict names to Tensors
-        The momentum of every parameter, which a training epoch changes in place.
+        Momentum buffer of every parameter, all that SGD remembers. A training epoch changes it in place.
     """
 
     learning_rate: float

@@ -1,4 +1,4 @@
-"""Named training schedules."""
+"""Recipes: how a model is trained and fine-tuned, by name."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,22 +6,24 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Phase:
-    """So many epochs at one learning rate, with an optimiser of its own."""
+    """A number of epochs at one learning rate; a new optimiser starts each phase."""
 
     epochs: int
     learning_rate: float
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """All that `training.fit` needs to know of how to train.
+class Hyperparameters:
+    """Learning-rate phases, and the other settings of a training.
 
     Parameters
     ----------
     phases : tuple of Phase
     batch_size : int
-    momentum, weight_decay : float
-        Of SGD; Nesterov's where there is momentum. Weight decay counts for every parameter.
+    momentum : float
+        Momentum of SGD; Nesterov momentum where it is above 0.
+    weight_decay : float
+        Weight decay of SGD, for every parameter.
     augmentation : {"none", "flip-crop"}
         `flip-crop`: horizontal flip, and a random crop of the image padded by 4 black pixels.
     """
@@ -34,27 +36,30 @@ class Schedule:
 
     @property
     def epochs(self) -> int:
+        """Epochs of all phases together."""
         return sum(phase.epochs for phase in self.phases)
 
     @property
     def learning_rate(self) -> float:
+        """Learning rate of the first phase."""
         return self.phases[0].learning_rate
 
     def __str__(self) -> str:
+        """Return the phases as text, such as `10x0.1 5x0.01`."""
         return " ".join(f"{phase.epochs}x{phase.learning_rate!r}" for phase in self.phases)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Dense training, and the fine-tuning after pruning that belongs to it."""
+    """How a dense model is trained, and how it is fine-tuned after pruning."""
 
-    dense: Schedule
-    fine_tuning: Schedule
+    dense: Hyperparameters
+    fine_tuning: Hyperparameters
 
 
 def _recipe(dense: str, fine_tuning: str, *, weight_decay: float, augmentation: str) -> Recipe:
-    schedule = Schedule(_phases(dense), 128, 0.9, weight_decay, augmentation)
-    return Recipe(schedule, replace(schedule, phases=_phases(fine_tuning)))
+    training = Hyperparameters(_phases(dense), 128, 0.9, weight_decay, augmentation)
+    return Recipe(training, replace(training, phases=_phases(fine_tuning)))
 
 
 def _phases(text: str) -> tuple[Phase, ...]:
@@ -62,8 +67,8 @@ def _phases(text: str) -> tuple[Phase, ...]:
     return tuple(Phase(int(epochs), float(learning_rate)) for epochs, learning_rate in pairs)
 
 
-# Epochs, batch size and weight decay are the text's (Good et al. 2022, Section 6.1); momentum, Nesterov, the
-# steps of the learning rate and the fine-tuning of ResNets are those of the paper's released code.
+# Epochs, batch size and weight decay are taken from the text of Good et al. (2022), Section 6.1. Momentum, Nesterov
+# momentum, the steps of the learning rate and the fine-tuning of ResNets are taken from the paper's released code.
 RECIPES = {
     "lenet5": _recipe("30x0.01", "15x0.01", weight_decay=0.0, augmentation="none"),
     "resnet-cifar": _recipe(
@@ -75,25 +80,32 @@ RECIPES = {
 }
 
 
-def scaled(schedule: Schedule, *, epochs: int | None = None, learning_rate: float | None = None) -> Schedule:
-    """The same schedule over other epochs, or from another first learning rate.
+def scaled(
+    hyperparameters: Hyperparameters, *, epochs: int | None = None, learning_rate: float | None = None
+) -> Hyperparameters:
+    """Return the same hyperparameters with phases of other lengths or other learning rates.
 
     Parameters
     ----------
+    hyperparameters : Hyperparameters
     epochs : int, >= 0, optional
-        Phases shrink or grow in proportion: each ends at the epoch nearest to its share of the whole. A
-        phase that shrinks to nothing is left out.
+        Epochs of all phases together. Phases shrink or grow in proportion: each ends at the epoch nearest to its
+        share of the whole. A phase that shrinks to nothing is left out.
     learning_rate : float, > 0, optional
-        Of the first phase as the recipe has it; the others keep their ratio to it.
+        Learning rate of the recipe's first phase; the other phases keep their ratio to it.
+
+    Returns
+    -------
+    Hyperparameters
     """
-    epochs = schedule.epochs if epochs is None else epochs
-    rate = learning_rate / schedule.learning_rate if learning_rate else 1.0
+    epochs = hyperparameters.epochs if epochs is None else epochs
+    rate = learning_rate / hyperparameters.learning_rate if learning_rate else 1.0
     phases, end, done = [], 0, 0
-    for phase in schedule.phases:
+    for phase in hyperparameters.phases:
         end += phase.epochs
-        until = math.floor(end * epochs / schedule.epochs + 0.5)
+        until = math.floor(end * epochs / hyperparameters.epochs + 0.5)
         if until > done:
-            # Rounded, so that .001 * 10 does not print as .010000000000000002.
+            # Rounding keeps .001 * 10 from printing as .010000000000000002.
             phases.append(Phase(until - done, float(f"{phase.learning_rate * rate:.12g}")))
         done = until
-    return replace(schedule, phases=tuple(phases))
+    return replace(hyperparameters, phases=tuple(phases))

@@ -1,36 +1,45 @@
-"""A training between two epochs, kept in a file, so that a killed one goes on where it was."""
+"""Save a training between two epochs, and resume a killed one from the file."""
 
+import copy
 import json
+import logging
 import math
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.models import checkpoints
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
-class Progress:
-    """What a training carries from one epoch to the next, beside the model and its random draws.
+class TrainingState:
+    """State of a training after an epoch, beside the model's weights and the random generators.
 
     Parameters
     ----------
     history : list of dict of float
-        The metrics of each epoch so far.
+        Metrics of each epoch so far.
     seconds : float
-        Of training, evaluation not counted.
+        Time spent on training; evaluation is not counted.
     best_loss : float
+        Lowest loss so far by which the epoch is chosen.
     best_epoch : int
-        The epoch whose weights would be kept now, counted from 1.
+        Epoch of that loss, counted from 1; 0 where no epoch has competed yet.
     best_weights : dict of state-dict names to Tensors
+        Weights after that epoch.
     velocity : dict of state-dict names to Tensors
-        The momentum of every parameter.
+        Momentum buffer of every parameter.
     masks : dict of state-dict names to bool Tensors
+        True where a weight is kept.
     withheld : dict of state-dict names to Tensors
-        Values of the weights outside the masks, where they may come back.
+        Values of the pruned weights, where gradual pruning may regrow them; else empty.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -42,43 +51,107 @@ class Progress:
     masks: dict[str, Tensor] = field(default_factory=dict)
     withheld: dict[str, Tensor] = field(default_factory=dict)
 
+    def keep_if_best(self, epoch: int, loss: float, model: nn.Module) -> None:
+        """Keep a copy of the model's weights if the loss is lower than any before."""
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, epoch
+            self.best_weights = copy.deepcopy(model.state_dict())
+
+
+class TrainingFile:
+    """The file of one training, written anew every so many seconds.
+
+    A fault of the file never ends a training: it is logged as a warning, and the training starts anew or continues.
+
+    Parameters
+    ----------
+    path : Path, optional
+        Without a path nothing is saved and nothing is found.
+    made_by : str
+        Text that names all on which the result depends beside the settings: the engine, the device, the first weights.
+        A file with another text is not used, because the training would continue to another result.
+    seconds : float
+        Shortest time between two savings.
+    """
+
+    def __init__(self, path: Path | None, made_by: str, seconds: float) -> None:
+        self._path = path
+        self._made_by = made_by
+        self._seconds = seconds
+        self._last_saved = time.monotonic()
+
+    def resume(self, model: nn.Module, order: torch.Generator) -> TrainingState | None:
+        """Set the model and all random generators to the saved state, and return the rest of it.
+
+        Parameters
+        ----------
+        model : nn.Module
+        order : torch.Generator
+            Generator of batch order and augmentation.
+
+        Returns
+        -------
+        TrainingState, or None where no file can be used; model and generators are then unchanged
+        """
+        if not (self._path and self._path.is_file()):
+            return None
+        try:
+            state = load(self._path, self._made_by, model, order)
+        except StudyError as error:
+            log.warning("the training starts anew: %s", error)
+            return None
+        log.info("the training is going on after epoch %d, from %s", len(state.history), self._path)
+        return state
+
+    def save_if_due(self, state: TrainingState, model: nn.Module, order: torch.Generator) -> None:
+        """Save the training if the last saving is long enough ago."""
+        if not self._path or time.monotonic() - self._last_saved < self._seconds:
+            return
+        try:
+            save(self._path, self._made_by, state, model, order)
+        except (OSError, SafetensorError) as error:
+            log.warning("%s: the training could not be saved (%s); it goes on", self._path, first_line(error))
+        self._last_saved = time.monotonic()
+
 
 def zeros(model: nn.Module) -> dict[str, Tensor]:
-    """Of every parameter, its momentum before the first step, and what is withheld of it."""
+    """Return a Tensor of zeros for every parameter: its momentum, and its withheld value, at the start."""
     return {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
 
 
-def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: torch.Generator) -> None:
-    """Keep a training, in place of what was kept before.
+def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order: torch.Generator) -> None:
+    """Write a training to a file, in place of the file that was there.
+
+    The file is written aside and then renamed, so that a kill leaves either the old file or the new one.
 
     Parameters
     ----------
     path : Path
     made_by : str
-        The engine's identity, device and first weights: from others it would go on to another result.
-    progress : Progress
+        See `TrainingFile`.
+    state : TrainingState
     model : nn.Module
     order : torch.Generator
-        Of batch order and augmentation.
+        Generator of batch order and augmentation.
 
     Raises
     ------
-    OSError
-        Where the file cannot be written.
+    OSError, SafetensorError
+        If the file cannot be written.
     """
     groups = {
         "weights": model.state_dict(),
-        "best": progress.best_weights,
-        "velocity": progress.velocity,
-        "masks": progress.masks,
-        "withheld": progress.withheld,
-        "random": {"order": order.get_state(), **_layers()},
+        "best": state.best_weights,
+        "velocity": state.velocity,
+        "masks": state.masks,
+        "withheld": state.withheld,
+        "random": {"order": order.get_state(), **_layer_generators()},
     }
     numbers = {
-        "history": progress.history,
-        "seconds": progress.seconds,
-        "best_loss": progress.best_loss,
-        "best_epoch": progress.best_epoch,
+        "history": state.history,
+        "seconds": state.seconds,
+        "best_loss": state.best_loss,
+        "best_epoch": state.best_epoch,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -87,38 +160,45 @@ def save(path: Path, made_by: str, progress: Progress, model: nn.Module, order: 
     part.replace(path)
 
 
-def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> Progress:
-    """A training as it was kept; the model and all random draws are set to where they were.
+def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
+    """Read a saved training, and set the model and all random generators to where they were.
 
     Parameters
     ----------
     path : Path
     made_by : str
+        See `TrainingFile`.
     model : nn.Module
     order : torch.Generator
+        Generator of batch order and augmentation.
+
+    Returns
+    -------
+    TrainingState
 
     Raises
     ------
     StudyError
-        Where the file is damaged, of another model, or made by anything else or another version of torch.
+        If the file is damaged, belongs to another model, or was saved by another maker. Model and generators are then
+        unchanged.
     """
     try:
         return _load(path, made_by, model, order)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise StudyError(f"{path}: no saved training ({first_line(error)})") from error
+        raise StudyError(f"{path} holds no saved training ({first_line(error)})") from error
 
 
-def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> Progress:
+def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
     tensors, metadata = checkpoints.load(path)
     if metadata.get("made_by") != made_by:
-        raise StudyError(f"{path}: begun by {metadata.get('made_by')}, not {made_by}")
+        raise StudyError(f"{path} was saved by {metadata.get('made_by')}, and this training is by {made_by}")
     groups: dict[str, dict[str, Tensor]] = {
         name: {} for name in ("weights", "best", "velocity", "masks", "withheld", "random")
     }
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
         groups[group][name] = tensor
-    # All that can fail comes before the first thing that changes.
+    # Every step that can fail comes before the first step that changes the model or a generator.
     numbers = json.loads(metadata["progress"])
     velocity = zeros(model)
     for name, tensor in velocity.items():
@@ -127,18 +207,18 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
         {name: tensor.to(velocity[name].device) for name, tensor in groups[group].items()}
         for group in ("masks", "withheld")
     )
-    so_far = Progress(**numbers, best_weights=groups["best"], velocity=velocity, masks=masks, withheld=withheld)
-    for state in (groups["random"]["order"], groups["random"]["layers"]):
-        torch.Generator().set_state(state)
+    state = TrainingState(**numbers, best_weights=groups["best"], velocity=velocity, masks=masks, withheld=withheld)
+    for generator_state in (groups["random"]["order"], groups["random"]["layers"]):
+        torch.Generator().set_state(generator_state)
     checkpoints.load_weights(model, groups["weights"], str(path))
     order.set_state(groups["random"]["order"])
     torch.set_rng_state(groups["random"]["layers"])
     if "layers of cuda" in groups["random"]:
         torch.cuda.set_rng_state(groups["random"]["layers of cuda"])
-    return so_far
+    return state
 
 
-def _layers() -> dict[str, Tensor]:
-    """State of the generators that layers such as dropout draw from."""
-    cuda = {"layers of cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}
+def _layer_generators() -> dict[str, Tensor]:
+    """Return the states of the generators that layers such as dropout draw from."""
+    cuda = {"layers of cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {}  # type: ignore[no-untyped-call]
     return {"layers": torch.get_rng_state(), **cuda}

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from pruning_study.data.examples import Examples, Normalization, flip_crop, generator, number_of_batches, shuffled, shuffled_batches, to_device
+from pruning_study.data.examples import (
+    Examples,
+    Normalization,
+    flip_crop,
+    generator,
+    number_of_batches,
+    shuffled,
+    shuffled_batches,
+    to_device,
+)
 
 
 def test_normalization_of_known_pixels():

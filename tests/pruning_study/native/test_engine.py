@@ -16,9 +16,9 @@ from pruning_study.native import engine as native
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH
 from pruning_study.training.gradients import data_gradient
-from pruning_study.training.loop import apply_masks, fit
+from pruning_study.training.loop import Training, apply_masks, fit
 from pruning_study.training.optimizer import Optimizer
-from pruning_study.training.recipes import Phase, Schedule
+from pruning_study.training.recipes import Hyperparameters, Phase
 
 pytestmark = pytest.mark.compiler
 
@@ -301,8 +301,8 @@ def test_nan_in_a_weight_ends_the_training():
     engine = native.load(model, STACKS["pool of 3"][1])
     model[2].weight.data[1] = math.nan
     with pytest.raises(StudyError, match="dense diverged in epoch 1: training loss nan"):
-        plan = Schedule((Phase(1, 0.01),), 16, 0.9, 0.0, "none")
-        fit(model, train, train, plan, seed=0, stream="dense", black=torch.zeros(3), engine=engine)
+        plan = Hyperparameters((Phase(1, 0.01),), 16, 0.9, 0.0, "none")
+        fit(model, Training(train, train, plan, 0, "dense", torch.zeros(3), engine))
 
 
 def test_whole_training_is_that_of_torch():
@@ -310,16 +310,14 @@ def test_whole_training_is_that_of_torch():
     random = torch.Generator().manual_seed(0)
     images = torch.randn(300, 1, 28, 28, generator=random)
     train = Examples(images, (images[:, 0, 10:14, 10:14].mean((1, 2)) * 10).long().clamp(0, 9))
-    plan = Schedule((Phase(2, 0.02), Phase(2, 0.01)), 64, 0.9, 1e-3, "none")
+    plan = Hyperparameters((Phase(2, 0.02), Phase(2, 0.01)), 64, 0.9, 1e-3, "none")
     torch.manual_seed(1)
     model = large_kernels()
     results = []
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
         own, seen = copy.deepcopy(model), []
-        fit(
-            own, train, train, plan, seed=2, stream="dense", black=torch.zeros(1), masks=some_masks(own),
-            engine=engine, on_epoch=lambda epoch, metrics, seen=seen: seen.append(metrics["val_loss"]),
-        )  # fmt: skip
+        training = Training(train, train, plan, 2, "dense", torch.zeros(1), engine, some_masks(own))
+        fit(own, training, on_epoch=lambda epoch, metrics, seen=seen: seen.append(metrics["val_loss"]))
         results.append((seen, TORCH.logits(own, images)))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-4)
     assert results[0][0][-1] < results[0][0][0]

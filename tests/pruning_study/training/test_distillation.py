@@ -9,10 +9,9 @@ from torch import nn
 from pruning_study.data.examples import Examples
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH
-from pruning_study.training.loop import fit
-from pruning_study.training.recipes import Phase, Schedule
+from pruning_study.training.loop import Training, fit
+from pruning_study.training.recipes import Hyperparameters, Phase
 
-BLACK = torch.zeros(1)
 RANDOM = torch.Generator().manual_seed(0)
 TRAIN = Examples(torch.randn(48, 1, 6, 6, generator=RANDOM), torch.randint(0, 3, (48,), generator=RANDOM))
 
@@ -22,10 +21,14 @@ def network(seed):
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
 
 
+def train(model, distillation, augmentation="none", epochs=2, learning_rate=0.05):
+    hyperparameters = Hyperparameters((Phase(epochs, learning_rate),), 16, 0.9, 0.0, augmentation)
+    fit(model, Training(TRAIN, TRAIN, hyperparameters, 0, "test", torch.zeros(1), distillation=distillation))
+
+
 def trained(distillation, augmentation="none", epochs=2):
     model = network(1)
-    plan = Schedule((Phase(epochs, 0.05),), 16, 0.9, 0.0, augmentation)
-    fit(model, TRAIN, TRAIN, plan, seed=0, stream="test", black=BLACK, distillation=distillation)
+    train(model, distillation, augmentation, epochs)
     return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
@@ -66,9 +69,7 @@ class TestTraining:
         with torch.no_grad():
             wanted = F.softmax(teacher(TRAIN.images), 1)
         before = F.softmax(model(TRAIN.images), 1)
-        plan = Schedule((Phase(60, 0.1),), 16, 0.9, 0.0, "none")
-        distillation = Distillation(teacher, 1.0, 1.0)
-        fit(model, TRAIN, TRAIN, plan, seed=0, stream="test", black=BLACK, distillation=distillation)
+        train(model, Distillation(teacher, 1.0, 1.0), epochs=60, learning_rate=0.1)
         after = F.softmax(model(TRAIN.images), 1)
         assert (after - wanted).abs().mean() < (before - wanted).abs().mean() / 3
 
@@ -76,18 +77,18 @@ class TestTraining:
         teacher = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
         seen, before = [], copy.deepcopy(teacher.state_dict())
         distillation = Distillation(teacher, 0.5, 2.0)
-        of = distillation.of
+        teacher_logits = distillation.teacher_logits
 
         class Watched(Distillation):
-            def of(self, batch, images):
+            def teacher_logits(self, batch, images):
                 seen.append((batch, images))
-                return of(batch, images)
+                return teacher_logits(batch, images)
 
         trained(Watched(teacher, 0.5, 2.0), "flip-crop", epochs=1)
         assert sum(len(batch) for batch, _ in seen) == 48
         assert not any(torch.equal(images, TRAIN.images[batch]) for batch, images in seen)
         torch.testing.assert_close(teacher.state_dict(), before, rtol=0, atol=0)
-        assert torch.equal(of(*seen[0]), of(*seen[0]))  # without dropout
+        assert torch.equal(teacher_logits(*seen[0]), teacher_logits(*seen[0]))  # no dropout
 
     def test_without_augmentation_the_teacher_is_asked_once(self):
         teacher = network(2)
@@ -97,4 +98,4 @@ class TestTraining:
         assert sum(asked) == 48
         logits = Distillation(teacher, 0.5, 2.0, TORCH.logits(teacher, TRAIN.images))
         batch = torch.tensor([7, 3])
-        torch.testing.assert_close(logits.of(batch, TRAIN.images[batch]), teacher(TRAIN.images[batch]))
+        torch.testing.assert_close(logits.teacher_logits(batch, TRAIN.images[batch]), teacher(TRAIN.images[batch]))

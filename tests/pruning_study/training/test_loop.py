@@ -10,10 +10,8 @@ from pruning_study.data.examples import Examples, generator, shuffled_batches
 from pruning_study.models import checkpoints
 from pruning_study.training import loop
 from pruning_study.training.evaluation import loss_and_accuracy
-from pruning_study.training.loop import fit
-from pruning_study.training.recipes import Phase, Schedule
-
-BLACK = torch.zeros(1)
+from pruning_study.training.loop import Training, fit, ignore
+from pruning_study.training.recipes import Hyperparameters, Phase
 
 
 def examples(count, seed):
@@ -30,17 +28,18 @@ def network(seed=0):
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
 
 
-def schedule(*phases, batch_size=16, momentum=0.9, weight_decay=0.0, augmentation="none"):
-    return Schedule(tuple(Phase(*phase) for phase in phases), batch_size, momentum, weight_decay, augmentation)
+def phases(*pairs, batch_size=16, momentum=0.9, weight_decay=0.0, augmentation="none"):
+    return Hyperparameters(tuple(Phase(*pair) for pair in pairs), batch_size, momentum, weight_decay, augmentation)
 
 
-def run(model, plan, seed=0, **arguments):
-    return fit(model, TRAIN, VALIDATION, plan, seed=seed, stream="dense", black=BLACK, **arguments)
+def run(model, plan, seed=0, train=TRAIN, saved=None, on_epoch=ignore, **settings):
+    training = Training(train, VALIDATION, plan, seed=seed, stream="dense", black=torch.zeros(1), **settings)
+    return fit(model, training, saved=saved, on_epoch=on_epoch)
 
 
 def test_is_sgd_with_nesterov_momentum_and_weight_decay_written_out():
     """Against the update of Sutskever et al. 2013 as torch documents it, by hand, in the same batch order."""
-    plan = schedule((1, 0.05), weight_decay=0.01)
+    plan = phases((1, 0.05), weight_decay=0.01)
     model, reference = network(), network()
     run(model, plan)
     velocity = [torch.zeros_like(p) for p in reference.parameters()]
@@ -57,7 +56,7 @@ def test_is_sgd_with_nesterov_momentum_and_weight_decay_written_out():
 
 
 def test_same_seed_same_weights_and_another_seed_others():
-    plan = schedule((3, 0.05), augmentation="flip-crop")
+    plan = phases((3, 0.05), augmentation="flip-crop")
     weights = []
     for seed in (4, 4, 5):
         model = network()
@@ -69,9 +68,9 @@ def test_same_seed_same_weights_and_another_seed_others():
 
 def test_a_new_optimiser_starts_each_phase():
     """Two phases at one rate differ from one long phase: the momentum starts again from 0."""
-    plans = (schedule((2, 0.05), (2, 0.05)), schedule((4, 0.05)), schedule((2, 0.05), (2, 0.05), momentum=0.0))
+    plans = (phases((2, 0.05), (2, 0.05)), phases((4, 0.05)), phases((2, 0.05), (2, 0.05), momentum=0.0))
     losses = []
-    for plan in (*plans, schedule((4, 0.05), momentum=0.0)):
+    for plan in (*plans, phases((4, 0.05), momentum=0.0)):
         epochs = []
         run(network(), plan, on_epoch=lambda epoch, metrics, epochs=epochs: epochs.append(metrics["train_loss"]))
         losses.append(epochs)
@@ -83,7 +82,7 @@ def test_a_new_optimiser_starts_each_phase():
 def test_keeps_the_epoch_with_the_lowest_validation_loss():
     seen = []
     model = network()
-    fitted = run(model, schedule((12, 0.3)), on_epoch=lambda epoch, metrics: seen.append(metrics["val_loss"]))
+    fitted = run(model, phases((12, 0.3)), on_epoch=lambda epoch, metrics: seen.append(metrics["val_loss"]))
     assert len(seen) == 12
     assert fitted.best_epoch == seen.index(min(seen)) + 1
     assert fitted.best_epoch < 12
@@ -91,7 +90,7 @@ def test_keeps_the_epoch_with_the_lowest_validation_loss():
 
 
 def test_released_selection_is_by_the_other_loss_within_the_last_phase():
-    states, plan = [], schedule((6, 0.3), (4, 0.1))
+    states, plan = [], phases((6, 0.3), (4, 0.1))
     model = network()
 
     def on_epoch(epoch, metrics):
@@ -104,9 +103,9 @@ def test_released_selection_is_by_the_other_loss_within_the_last_phase():
 
 def test_the_weights_as_they_came_do_not_compete():
     model = network()
-    run(model, schedule((20, 0.05)))
+    run(model, phases((20, 0.05)))
     trained = loss_and_accuracy(model, VALIDATION)[0]
-    fitted = run(model, schedule((1, 1.0)))
+    fitted = run(model, phases((1, 1.0)))
     assert fitted.best_epoch == 1
     assert loss_and_accuracy(model, VALIDATION)[0] > trained
 
@@ -114,7 +113,7 @@ def test_the_weights_as_they_came_do_not_compete():
 def test_over_no_epochs_it_is_masked_and_no_more():
     model, mask = network(), torch.tensor([True, False, True]).repeat(4, 1, 3, 1)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    fitted = run(model, schedule(), masks={"0.weight": mask})
+    fitted = run(model, phases(), masks={"0.weight": mask})
     after = model.state_dict()
     assert torch.equal(after.pop("0.weight"), before.pop("0.weight") * mask)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -130,7 +129,7 @@ def test_masked_weights_stay_exactly_0_with_momentum(weight_decay):
         "0.weight": torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)) > 0.5,
         "4.weight": torch.rand(3, 64, generator=torch.Generator().manual_seed(1)) > 0.8,
     }
-    run(model, schedule((3, 0.1), (2, 0.01), weight_decay=weight_decay), masks=masks)
+    run(model, phases((3, 0.1), (2, 0.01), weight_decay=weight_decay), masks=masks)
     for name, mask in masks.items():
         weight = model.get_parameter(name)
         assert (weight[~mask] == 0).all()
@@ -141,7 +140,7 @@ def test_augmentation_changes_the_training_and_not_the_evaluation():
     plain, augmented = [], []
     for augmentation, seen in (("none", plain), ("flip-crop", augmented)):
         model = network()
-        run(model, schedule((2, 0.05), augmentation=augmentation), on_epoch=lambda e, m, seen=seen: seen.append(m))
+        run(model, phases((2, 0.05), augmentation=augmentation), on_epoch=lambda e, m, seen=seen: seen.append(m))
     assert plain[0]["train_loss"] != augmented[0]["train_loss"]
 
 
@@ -149,7 +148,7 @@ def test_reported_training_loss_is_the_mean_over_the_images():
     """At learning rate 0 (next to it) the model stays, and the mean loss is that of the whole set at once."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
     seen = []
-    run(model, schedule((1, 1e-30)), on_epoch=lambda epoch, metrics: seen.append(metrics))
+    run(model, phases((1, 1e-30)), on_epoch=lambda epoch, metrics: seen.append(metrics))
     assert seen[0]["train_loss"] == pytest.approx(loss_and_accuracy(model, TRAIN)[0], rel=1e-5)
 
 
@@ -161,7 +160,7 @@ def test_dropout_is_seeded_and_leaves_the_global_generator_alone():
         torch.manual_seed(seed * 7)
         expected = torch.rand(1)
         torch.manual_seed(seed * 7)
-        run(model, schedule((2, 0.05)), seed=seed)
+        run(model, phases((2, 0.05)), seed=seed)
         assert torch.rand(1) == expected
         weights.append(nn.utils.parameters_to_vector(model.parameters()))
     assert torch.equal(weights[0], weights[1])
@@ -172,26 +171,26 @@ def test_a_masked_weight_that_the_loss_does_not_reach_is_left_alone():
     model = network()
     model.unused = nn.Linear(4, 4)
     model.forward = lambda images: nn.Sequential.forward(model[:5], images)
-    run(model, schedule((1, 0.05)), masks={"unused.weight": torch.eye(4).bool()})
+    run(model, phases((1, 0.05)), masks={"unused.weight": torch.eye(4).bool()})
     assert (model.unused.weight[~torch.eye(4).bool()] == 0).all()
 
 
 def test_a_model_that_fails_in_training_is_one_line():
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     with pytest.raises(StudyError, match="Sequential fails on batches of 1: Expected more than 1 value per channel"):
-        run(model, schedule((1, 0.05), batch_size=1))
+        run(model, phases((1, 0.05), batch_size=1))
 
 
 def test_divergence_is_one_line():
     with pytest.raises(StudyError, match="dense diverged in epoch 1: training loss nan") as error:
-        run(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), schedule((2, 1e38)))
+        run(nn.Sequential(nn.Flatten(), nn.Linear(36, 3)), phases((2, 1e38)))
     assert "\n" not in str(error.value)
 
 
 def test_a_last_batch_of_one_image_does_not_trouble_batchnorm():
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
     train = Examples(TRAIN.images[:33], TRAIN.labels[:33])
-    fitted = fit(model, train, VALIDATION, schedule((1, 0.1)), seed=0, stream="dense", black=BLACK)
+    fitted = run(model, phases((1, 0.1)), train=train)
     assert math.isfinite(fitted.images_per_second)
 
 
@@ -205,7 +204,7 @@ def dropout_network(seed=0):
     return model
 
 
-LONG = schedule((3, 0.05), (4, 0.02), weight_decay=0.01, augmentation="flip-crop")
+LONG = phases((3, 0.05), (4, 0.02), weight_decay=0.01, augmentation="flip-crop")
 MASKS = {"0.weight": torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)) > 0.5}
 
 
