@@ -1,4 +1,4 @@
-"""A store, small real data and a command line that the tests share."""
+"""Fixtures that the tests share: a tracking store, a small data set of real images, and the command line."""
 
 import os
 import signal
@@ -14,16 +14,17 @@ from pruning_study.__main__ import cli
 from pruning_study.data.datasets import EMBEDDED
 from pruning_study.tracking.interrupts import SIGNALS
 
+# The tests run in as many processes as the machine has cores.
 torch.set_num_threads(1)
 
-# As a terminal gives them: what starts the tests, such as `nohup`, may have had them ignored.
+# A program that starts the tests, such as `nohup`, may have these signals ignored. A terminal does not.
 for number in SIGNALS:
     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, np.ndarray]:
-    """The first 40 training and 20 test images of each class of the embedded sample."""
+    """Return the first 40 training and 20 test images of each class of the embedded sample."""
     with np.load(EMBEDDED) as whole:
         arrays = {"class_names": whole["class_names"]}
         for part, count in (("train", 40), ("test", 20)):
@@ -35,6 +36,7 @@ def tiny() -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def tiny_npz(tiny: dict[str, np.ndarray], tmp_path: Path) -> Path:
+    """Write the `tiny` data set to a file and return its path."""
     path = tmp_path / "tiny.npz"
     np.savez(path, **tiny)
     return path
@@ -42,6 +44,7 @@ def tiny_npz(tiny: dict[str, np.ndarray], tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def session_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the URI of the SQLite store that the tests of one process share."""
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
@@ -49,12 +52,12 @@ def session_store(tmp_path_factory: pytest.TempPathFactory) -> str:
 def store_uri(
     session_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> str:
-    """An experiment of the test's own, current, in a folder of its own."""
+    """Make an experiment and a folder of the test's own current, and return the URI of the store."""
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "PRUNING_STUDY_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", session_store)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{request.node.module.__name__} {request.node.name}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
     return session_store
@@ -62,7 +65,7 @@ def store_uri(
 
 @pytest.fixture
 def run_command() -> Callable[..., click.testing.Result]:
-    """The command line, in this process."""
+    """Return a function that runs `pruning-study` with the given arguments in this process."""
 
     def run(*arguments: object) -> click.testing.Result:
         return click.testing.CliRunner().invoke(cli, [str(argument) for argument in arguments])

@@ -1,4 +1,4 @@
-"""The shipped studies against the tables of the paper (Good et al. 2022) that they make."""
+"""Tests that the studies of this project hold the cells of the tables in Good et al. 2022."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ CONTROL = "none"
 
 
 def cells(name):
-    """(data set, model, pruner, ratio), as in print, of a study without its control, by seed."""
+    """Return the cells (data set, model, pruner, ratio) of a study for each seed, named as in print."""
     found = grid.read(STUDIES / f"{name}.yaml")
     found.check()
     by_seed = {}
@@ -27,10 +27,12 @@ def cells(name):
 
 
 def pruned(name):
+    """Return the cells of a study without its control."""
     return {cell for cell in cells(name)[0] if cell[2] != CONTROL}
 
 
 def columns(table):
+    """Return the columns of a printed table without the first one."""
     return set(published.table(table).columns[1:])
 
 
@@ -38,19 +40,19 @@ def columns(table):
 def test_thirty_models_of_each_cell_and_the_control_of_each_model(name):
     by_seed = cells(name)
     assert sorted(by_seed) == list(range(30))
-    assert all(of_seed == by_seed[0] for of_seed in by_seed.values())
+    assert all(made == by_seed[0] for made in by_seed.values())
     models = {cell[:2] for cell in pruned(name)}
     assert {cell for cell in by_seed[0] if cell[2] == CONTROL} == {(*model, CONTROL, 1.0) for model in models}
 
 
-def test_ratios_are_those_of_the_tables():
+def test_studies_have_the_ratios_of_the_tables():
     in_print = {int(ratio) for row in published.table(1)["Ratios"] for ratio in row.split(" vs ")}
     assert in_print == RATIOS
     for name in NAMES[:3]:
         assert {cell[3] for cell in pruned(name)} == RATIOS
 
 
-def test_model_complexity_is_of_tables_1_2_5_6_and_9():
+def test_model_complexity_has_the_cells_of_tables_1_2_5_6_and_9():
     assert columns(1) == columns(2) == columns(9)
     assert pruned("model-complexity") == {
         ("CIFAR-10", model, pruner, ratio) for model in columns(1) for pruner in ("MP", "UP") for ratio in RATIOS
@@ -59,16 +61,16 @@ def test_model_complexity_is_of_tables_1_2_5_6_and_9():
     assert sizes == columns(1)
 
 
-def test_dataset_complexity_is_of_tables_3_and_7():
-    model_of = {"MNIST": "LeNet", "Fashion": "LeNet", "CIFAR-10": "ResNet-56", "CIFAR-100": "ResNet-56"}
-    assert columns(3) == set(model_of)
-    assert {dataset for row in published.table(7)["Datasets"] for dataset in row.split(" vs ")} == set(model_of)
+def test_dataset_complexity_has_the_cells_of_tables_3_and_7():
+    models = {"MNIST": "LeNet", "Fashion": "LeNet", "CIFAR-10": "ResNet-56", "CIFAR-100": "ResNet-56"}
+    assert columns(3) == set(models)
+    assert {dataset for row in published.table(7)["Datasets"] for dataset in row.split(" vs ")} == set(models)
     assert pruned("dataset-complexity") == {
-        (dataset, model, "MP", ratio) for dataset, model in model_of.items() for ratio in RATIOS
+        (dataset, model, "MP", ratio) for dataset, model in models.items() for ratio in RATIOS
     }
 
 
-def test_pruning_algorithm_is_of_tables_4_and_8():
+def test_pruning_algorithm_has_the_cells_of_tables_4_and_8():
     assert {pruner for row in published.table(8)["Methods"] for pruner in row.split(" vs ")} == columns(4)
     assert pruned("pruning-algorithm") == {
         ("CIFAR-10", "ResNet-56", pruner, ratio) for pruner in columns(4) for ratio in RATIOS
@@ -80,21 +82,21 @@ def test_tradeoff_has_the_ratios_of_figure_13():
     assert {cell[3] for cell in pruned("tradeoff")} == {2, 4, 6, 8, 10}
 
 
-def test_together_they_hold_every_cell_of_tables_10_and_11_but_one():
+def test_all_studies_together_hold_every_cell_of_tables_10_and_11_but_one():
     made = {cell[:3] for name in NAMES for cell in pruned(name)}
     table_10 = set(published.table(10)[["Dataset", "Model", "Pruning Algorithm"]].itertuples(index=False, name=None))
-    # No test or figure of the paper is of this one.
+    # No test and no figure of the paper uses this cell.
     assert table_10 - made == {("CIFAR-100", "ResNet-56", "UP")}
     table_11 = published.table(11)["Model"].str.extract("(.*) @ (.*) -> (.*)")
     assert set(table_11.itertuples(index=False, name=None)) <= made
 
 
 @pytest.mark.parametrize("name", ["lenet5", "lenet5-released", "resnet20-short", "resnet20-short-gradual", "gradual"])
-def test_those_of_the_results_hold_the_control_beside_every_model(name):
+def test_studies_of_the_results_hold_the_control_beside_every_model(name):
     by_seed = cells(name)
     models = {cell[:2] for cell in pruned(name)}
     assert {cell for cell in by_seed[0] if cell[2] == CONTROL} == {(*model, CONTROL, 1.0) for model in models}
-    assert all(of_seed == by_seed[0] for of_seed in by_seed.values())
+    assert all(made == by_seed[0] for made in by_seed.values())
 
 
 def test_lenet5_has_the_ratios_of_the_tables_and_of_figure_13_on_three_data_sets():
@@ -119,7 +121,7 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
         assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}
 
 
-def test_the_quick_one_needs_no_data():
+def test_the_quick_study_needs_no_data():
     found = grid.read(STUDIES / "quick.yaml")
     found.check()
     assert {cell.config.dataset for cell in found.cells} == {"fashion-mnist-mini"}
