@@ -1,49 +1,93 @@
-"""How numbers are written in tables and sentences."""
+"""Numbers, intervals and tables as text."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-from analysis import formats
-
 NOT_AVAILABLE = "n/a"
 
 
+def decimals(digits: int, *, sign: bool = False) -> Callable[[float], str]:
+    """Return a function that writes a number with so many decimals, and with its sign where `sign` is true.
+
+    A number that is NaN or infinite becomes `n/a`.
+
+    Examples
+    --------
+    >>> decimals(2)(0.125), decimals(1, sign=True)(0.25), decimals(3)(float("nan"))
+    ('0.12', '+0.2', 'n/a')
+    """
+    form = f"{'+' if sign else ''}.{digits}f"
+    return lambda value: format(value, form) if np.isfinite(value) else NOT_AVAILABLE
+
+
 def three_decimals(value: float) -> str:
-    """A number of three decimals, or `n/a`."""
-    return f"{value:.3f}" if np.isfinite(value) else NOT_AVAILABLE
+    """Return a number with three decimals, or `n/a`."""
+    return decimals(3)(value)
 
 
 def p_value(p: float) -> str:
-    """A p as in print: three decimals, `<0.001`, or `n/a`."""
+    """Return a p-value as in print: three decimals, `<0.001`, or `n/a`."""
     return "<0.001" if p < 0.001 else three_decimals(p)
 
 
-def with_interval(value: float, low: float, high: float, digits: int) -> str:
-    """A difference and its interval as text: +0.23 (-0.15 to +0.61)."""
-    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+def number(value: object) -> str:
+    """Return a value as tables show it: a number with three decimals, four next to 0, none if it is whole."""
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    if np.isnan(value):
+        return NOT_AVAILABLE
+    if float(value).is_integer():
+        return f"{value:g}"
+    return f"{value:.4f}" if -0.0095 < float(value) < 0.0095 else f"{value:.3f}"
 
 
-def values_with_intervals(frame: pd.DataFrame, name: str, interval: str) -> pd.Series:
-    """Values with their intervals in brackets, as text; the value alone where it has none."""
-    low, high = frame[f"{interval}_low"], frame[f"{interval}_high"]
-    return pd.Series(
-        [
-            number(value) if np.isnan([value, a, b]).any() else f"{number(value)} ({number(a)} to {number(b)})"
-            for value, a, b in zip(frame[name], low, high, strict=True)
-        ],
-        dtype=str,
-    )
+def interval(low: float, high: float, write: Callable[[float], str]) -> str:
+    """Return the ends of an interval, each written by `write`: `-0.15 to +0.61`."""
+    return f"{write(low)} to {write(high)}"
+
+
+def with_interval(value: float, low: float, high: float, write: Callable[[float], str]) -> str:
+    """Return a value with its interval in brackets, or the value alone if it or an end of its interval is NaN.
+
+    Parameters
+    ----------
+    value, low, high : float
+    write : callable
+        Writes one number; `decimals` returns such functions.
+
+    Examples
+    --------
+    >>> with_interval(0.234, -0.15, 0.61, decimals(2, sign=True))
+    '+0.23 (-0.15 to +0.61)'
+    """
+    if np.isnan([value, low, high]).any():
+        return write(value)
+    return f"{write(value)} ({interval(low, high, write)})"
+
+
+def values_with_intervals(frame: pd.DataFrame, name: str, ends: str) -> pd.Series:
+    """Return a column's values with their intervals as text, numbers as in `number`.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    name : str
+        Column of the values.
+    ends : str
+        The intervals are in the columns `<ends>_low` and `<ends>_high`.
+    """
+    columns = (frame[column] for column in (name, f"{ends}_low", f"{ends}_high"))
+    return pd.Series([with_interval(*row, number) for row in zip(*columns, strict=True)], dtype=str)
 
 
 def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of text, every value as `number` writes it."""
     return pd.DataFrame({name: [number(value) for value in frame[name]] for name in frame.columns})
 
 
-def number(value: object) -> str:
-    if isinstance(value, float | np.floating):
-        if np.isnan(value):
-            return formats.NOT_AVAILABLE
-        if float(value).is_integer():
-            return f"{value:g}"
-        return f"{value:.4f}" if -0.0095 < float(value) < 0.0095 else f"{value:.3f}"
-    return str(value)
+def markdown_table(frame: pd.DataFrame) -> str:
+    """Return a frame as a Markdown table without its index."""
+    rows = [frame.columns, ["---"] * frame.shape[1], *frame.to_numpy()]
+    return "\n".join("| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |" for row in rows)

@@ -1,48 +1,44 @@
-"""One report of a study: its tables and figures as files, and a page that reads top down."""
+"""The report of a study: which sections it has, and in which order."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits
 
-from analysis import cells, settings
-from analysis.formats import rounded
+from analysis import cells
 from analysis.methods import compare as methods
-from analysis.methods import figures as methods_figures
-from analysis.methods.section import _compared
-from analysis.page import Report, Section, figures_with_prefix
-from analysis.recall_distortion import claims, comparisons, figures, tables
-from analysis.recall_distortion.section import (
-    _BOXES,
-    _CELLS,
-    _CLAIMS,
-    _COMPARED,
-    _PER_CLASS,
-    _RATIOS,
-    _SCATTER,
-    _SLOPES,
-    _TRADEOFF,
-    _cell_table,
-    _metrics,
-    _slope_table,
-    _tests_text,
-    _titled,
-)
+from analysis.methods import section as compared_methods
+from analysis.page import Report, Section
+from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import pull, retries, schema
 from analysis.runs.errors import StudyError
 from analysis.statistics.hypothesis_tests import Variance
-from analysis.statistics.intensification import unbalanced
+from analysis.study import AnalyzedStudy, notes
 from analysis.tuning import exports as tuning_exports
-from analysis.tuning import figures as tuning_figures
+from analysis.tuning import section as tuning
 from analysis.tuning.results import Tuning
-from analysis.tuning.section import _TUNING
 from analysis.verdict import to_know, verdict
+
+# In the order of the page. A section on each search of epsilon follows, and then what was left out.
+SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
+    recall_distortion.tradeoff,
+    recall_distortion.class_losses,
+    compared_methods.section,
+    recall_distortion.every_cell,
+    recall_distortion.metrics,
+    recall_distortion.boxplots,
+    recall_distortion.intervals,
+    recall_distortion.scatter,
+    recall_distortion.paper_tables,
+    recall_distortion.paper_claims,
+    recall_distortion.mean_ratios,
+    recall_distortion.published_values,
+)
 
 
 def report(
@@ -54,21 +50,21 @@ def report(
     ----------
     experiment, tracking_uri : str, optional
         As `pull.runs` takes them.
-    confidence : float
-        Of a family of intervals, those of one data set, model and pruner over its ratios.
+    confidence : float, above 0 and below 1
+        Joint confidence of the intervals of one data set, model and pruner over its ratios.
     variance : {"welch", "pooled"}
-        Of the independent tests.
+        Variance of the tests between independent groups of networks.
 
     Raises
     ------
     StudyError
-        As `pull.runs`.
+        If `confidence` is out of range, or the experiment cannot be read, as `pull.runs` says.
     """
     if not 0 < confidence < 1:
         raise StudyError(f"{confidence} should be above 0 and below 1", option="--confidence")
-    study = pull.study(experiment, tracking_uri=tracking_uri)
-    return of_runs(
-        study.runs,
+    pulled = pull.study(experiment, tracking_uri=tracking_uri)
+    return from_runs(
+        pulled.runs,
         partial(pull.predictions, tracking_uri=tracking_uri),
         tuning_exports.pulled(experiment, tracking_uri=tracking_uri),
         confidence=confidence,
@@ -76,10 +72,10 @@ def report(
     )
 
 
-# Threads of the matrix products gain a seventh on an idle machine, and wait for each other beside other programs: six
-# times as long.
+# Several threads per matrix product gain a seventh on an idle machine. Beside other programs the threads wait for each
+# other, and the report takes six times as long.
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def of_runs(
+def from_runs(
     runs: pd.DataFrame,
     predictions: cells.Predictions | None = None,
     tunings: Sequence[Tuning] = (),
@@ -92,114 +88,38 @@ def of_runs(
 
     Parameters
     ----------
-    runs : DataFrame
-        As `pull.runs` returns it.
-    predictions : callable, optional
-        As `cells.cells` takes it.
-    tunings : sequence of Tuning
-        Searches of epsilon, a section each.
-    confidence, variance
-        As for `report`.
-    primaries : sequence of methods.Primary
-        As `methods.compare` takes them.
+    runs, predictions, tunings, confidence, variance, primaries
+        As `AnalyzedStudy` takes them.
     """
-    names = settings.settings(runs)
-    alphas = cells.alphas(runs)
-    of_cells = cells.cells(runs, predictions, confidence=confidence)
-    tests = comparisons.paper_tests(alphas, variance=variance)
-    printed = {number: tables.paper_table(number, runs=runs, alphas=alphas, tests=tests) for number in range(1, 14)}
-    compared = tables.compare(runs, alphas, variance=variance)
-    drawn = figures.figures(alphas, of_cells, runs, names)
-    searched = {
-        f"tuning_{number}_{name}": figure
-        for number, tuning in enumerate(tunings, start=1)
-        for name, figure in tuning_figures.figures(tuning).items()
-    }
-    drawn |= searched
-    against = methods.compare(runs, predictions, primaries=primaries)
-    if len(against):
-        drawn |= methods_figures.figures(against)
-    for figure in drawn.values():
-        # The layout moves a little at every drawing: settled once, all files show the same picture.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-    csv = {"alpha.csv": alphas, "cells.csv": of_cells, "tests.csv": tests, "comparison.csv": compared}
-    csv |= {f"table_{number:02}.csv": table for number, table in printed.items() if number <= 11 or len(table)}
-    if len(against):
-        csv["methods.csv"] = against
-    said = claims.claims(runs, predictions)
-    csv["claims.csv"] = said
-    notes = list(dict.fromkeys(_notes(runs, alphas, of_cells, tests, compared)))
+    study = AnalyzedStudy(runs, predictions, tunings, confidence=confidence, variance=variance, primaries=primaries)
+    searches = [partial(tuning.section, number=number) for number in range(1, len(tunings) + 1)]
+    made = (section(study) for section in (*SECTIONS, *searches))
+    sections = [section for section in made if section]
     return Report(
-        title=f"What pruning cost each class: {', '.join(dict.fromkeys(runs[schema.DATASET]))}",
-        verdict=verdict(of_cells, runs, names),
+        title=f"What pruning cost each class: {', '.join(study.datasets)}",
+        verdict=verdict(study.cells, runs, study.settings),
         to_know=to_know(runs),
-        csv=csv,
-        figures=drawn,
-        sections=list(_sections(runs, of_cells, names, tests, printed, compared, against, said, drawn, tunings, notes)),
+        sections=[*sections, _left_out(study, sections)],
     )
 
 
-def _notes(*frames: pd.DataFrame) -> Iterator[str]:
-    for frame in frames:
-        yield from frame.attrs.get("left_out", [])
-        yield from frame.attrs.get("notes", [])
-
-
-def _sections(
-    runs: pd.DataFrame,
-    of_cells: pd.DataFrame,
-    settings: Sequence[str],
-    tests: pd.DataFrame,
-    printed: dict[int, pd.DataFrame],
-    compared: pd.DataFrame,
-    against: pd.DataFrame,
-    said: pd.DataFrame,
-    drawn: dict[str, Figure],
-    tunings: Sequence[Tuning],
-    notes: list[str],
-) -> Iterator[Section]:
-    def pictures(*names: str) -> list[Figure]:
-        return [drawn[name] for name in names if name in drawn]
-
-    yield Section("Accuracy against distortion", [_TRADEOFF, *pictures("figure_13")])
-    yield Section("What each class lost", [_PER_CLASS, *figures_with_prefix(drawn, "recall_change")])
-    if len(against):
-        yield Section("Methods compared", list(_compared(against, drawn)))
-    supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
-    balanced = not supports.size or not unbalanced(supports).any()
-    every = _cell_table(of_cells, settings, balanced=balanced)
-    yield Section("Every cell", [_CELLS, every, _SLOPES, _slope_table(of_cells, settings)])
-    yield Section("Recall, precision and F1", _metrics(of_cells, settings))
-    yield Section("Alpha by pruning ratio", [_BOXES, *pictures(*(f"figure_{n:02}" for n in range(1, 5)))])
-    yield Section("Its confidence intervals", pictures(*(f"figure_{n:02}" for n in range(9, 13))))
-    yield Section("Recall balance before and after", [_SCATTER, *pictures(*(f"figure_{n:02}" for n in range(5, 9)))])
-    if any(len(table) for table in printed.values()):
-        yield Section("The paper's tables, of this study", [_tests_text(tests), *_titled(printed)])
-    if (said["verdict"] != claims.UNTRIED).any():
-        yield Section("The paper's sentences, held against this study", [_CLAIMS, claims.shown(said)])
-    summary = cells.ratio_summaries(runs)
-    if len(summary):
-        yield Section("Why alpha, and not the mean of the ratios", [_RATIOS, rounded(summary)])
-    if len(compared):
-        yield Section("Beside the published values", [_COMPARED, rounded(compared)])
-    for number, tuning in enumerate(tunings, start=1):
-        told = [line.removeprefix("- ") for line in tuning.said.split("\n")]
-        pages = figures_with_prefix(drawn, f"tuning_{number}_")
-        blocks = [_TUNING, *told[:2], "\n".join(f"- {line}" for line in told[2:]), tuning.table(), *pages]
-        yield Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)
-    if notes:
-        yield Section("What was left out, and what to know", ["\n".join(f"- {note}" for note in notes)])
+def _left_out(study: AnalyzedStudy, sections: Sequence[Section]) -> Section:
+    said = [*notes(study.runs, study.alphas, study.cells), *(note for section in sections for note in section.notes)]
+    items = "\n".join(f"- {note}" for note in dict.fromkeys(said))
+    return Section("What was left out, and what to know", [items] if items else [])
 
 
 def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_uri: str | None = None) -> str:
-    """Send a report's files to the tracking store, as a run of kind `report`: under `mlflow run` the one it made.
+    """Send a report's files to the tracking store as a run of kind `report`.
+
+    Under `mlflow run` it is the run that MLflow has made, else a new one.
 
     Parameters
     ----------
     written : sequence of Path
-        As `write` returns them.
+        As `page.write` returns them.
     output : Path
+        The folder of the report.
     experiment, tracking_uri : str, optional
         As `pull.runs` takes them.
 
@@ -211,7 +131,7 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
     Raises
     ------
     StudyError
-        Where the store does not take them.
+        If the store does not take the files.
     """
     client = retries.client(tracking_uri)
     try:

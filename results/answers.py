@@ -107,7 +107,8 @@ def up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
     compared[["pair", "ratio"]] = compared["where"].str.split(", ", expand=True)
     most = compared.groupby("place")["n"].transform("max")
     text = [
-        formats.with_interval(row.estimate, row.low, row.high, digits=2) + (f", n {row.n}" if row.n < n else "")
+        formats.with_interval(row.estimate, row.low, row.high, formats.decimals(2, sign=True))
+        + (f", n {row.n}" if row.n < n else "")
         if np.isfinite(row.estimate)
         else row.holds
         for row, n in zip(compared.itertuples(), most, strict=True)
@@ -140,5 +141,6 @@ def _most_lost(changes: pd.DataFrame) -> str:
     """The three classes whose recall fell most."""
     worst = changes.mean().nsmallest(3)
     return ", ".join(
-        f"{name} {formats.with_interval(mean, *mean_interval(changes[name]), digits=1)}" for name, mean in worst.items()
+        f"{name} {formats.with_interval(mean, *mean_interval(changes[name]), formats.decimals(1, sign=True))}"
+        for name, mean in worst.items()
     )

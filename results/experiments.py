@@ -114,7 +114,7 @@ def _alpha_of_all(networks: pd.DataFrame) -> str:
 
 
 def _mean(slopes: pd.Series) -> str:
-    return formats.with_interval(slopes.mean(), *mean_interval(slopes), digits=2)
+    return formats.with_interval(slopes.mean(), *mean_interval(slopes), formats.decimals(2, sign=True))
 
 
 def origin(runs: pd.DataFrame) -> pd.DataFrame:

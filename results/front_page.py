@@ -9,7 +9,7 @@ import experiments
 import folders
 import pandas as pd
 
-from analysis.page import markdown_table
+from analysis.formats import markdown_table
 from analysis.recall_distortion import claims
 from analysis.runs import files
 from analysis.runs.errors import StudyError

@@ -59,7 +59,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     folders = exports.below(study / "frames")
     read, predictions = exports.read(folders)
     tunings = tuning_exports.read(folders)
-    made = report.of_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))
+    made = report.from_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))
     with files.aside(output) as folder:
         for path in page.write(made, folder):
             if path.suffix not in KEPT:

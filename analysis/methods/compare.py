@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import cells, settings
-from analysis.formats import with_interval
+from analysis.formats import decimals, with_interval
 from analysis.runs import schema
 from analysis.statistics import intensification, resampling
 from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, from_standard_error, paired
@@ -355,11 +355,11 @@ def scale(outcome: str) -> float:
 def _text(row: Mapping[str, Any]) -> str:
     if np.isnan(row["difference"]):
         return f"n/a ({row['n_at_chance']} at chance)" if row["n_at_chance"] else "n/a"
-    digits = 2 if scale(row["outcome"]) == 1 else 1
+    write = decimals(2 if scale(row["outcome"]) == 1 else 1, sign=True)
     value, low, high = (
         scale(row["outcome"]) * row[name] for name in ("difference", "difference_low", "difference_high")
     )
-    told = f"{value:+.{digits}f}" if np.isnan(row["p"]) else with_interval(value, low, high, digits)
+    told = write(value) if np.isnan(row["p"]) else with_interval(value, low, high, write)
     surely = " *" if row["p_holm"] < LEVEL else ""
     left_out = f", n {row['n']}" if row["outcome"] in (ALPHA, ALPHA_NEW) and row["n_at_chance"] else ""
     return f"{told}{surely}{left_out}"

@@ -1,12 +1,13 @@
 """The report's section on methods compared."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.methods import compare as methods
-from analysis.page import figures_with_prefix
+from analysis.methods import figures
+from analysis.page import Block, Section, pictures
+from analysis.study import AnalyzedStudy
 
 _METHODS = (
     "Each method against its baseline on the same dense networks, the difference of the first minus the second with "
@@ -21,12 +22,20 @@ _METHODS = (
 _CONTROL = "Against none, the control: what pruning did beyond the fine-tuning that comes with it."
 
 
-def _compared(against: pd.DataFrame, drawn: Mapping[str, Figure]) -> Iterator[str | pd.DataFrame | Figure]:
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section that compares methods with their baselines, if the study has any to compare."""
+    compared = methods.compare(study.runs, study.predictions, primaries=study.primaries)
+    if compared.empty:
+        return None
+    blocks = [*_blocks(compared), *pictures(figures.figures(compared))]
+    return Section("Methods compared", blocks, tables={"methods.csv": compared})
+
+
+def _blocks(compared: pd.DataFrame) -> Iterator[Block]:
     yield _METHODS
-    controls = against["comparison"] == methods.CONTROL
+    controls = compared["comparison"] == methods.CONTROL
     if not controls.all():
-        yield methods.shown(against[~controls])
+        yield methods.shown(compared[~controls])
     if controls.any():
         yield _CONTROL
-        yield methods.shown(against[controls])
-    yield from figures_with_prefix(drawn, "methods_")
+        yield methods.shown(compared[controls])

@@ -69,13 +69,20 @@ def figures(
     drawn |= {f"figure_{5 + i:02}": scatter_matrix(runs, by, settings) for i, by in enumerate(GROUPINGS)}
     drawn |= {f"figure_{9 + i:02}": intervals(cells, by, settings) for i, by in enumerate(GROUPINGS)}
     drawn |= {"figure_13": tradeoff(alphas, settings)}
-    of_classes = (
+    drawn |= recall_changes(cells, runs, settings)
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def recall_changes(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()) -> dict[str, Figure]:
+    """Draw the change of recall of each class, a figure for each data set: recall_change, recall_change_2, ..."""
+    of_datasets = (
         _at_telling_ratio(of_dataset, runs[runs[schema.DATASET] == dataset], settings)
         for dataset, of_dataset in _by_dataset(cells)
     )
-    for number, figure in enumerate(filter(None, of_classes), start=1):
-        drawn["recall_change" if number == 1 else f"recall_change_{number}"] = figure
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+    return {
+        "recall_change" if number == 1 else f"recall_change_{number}": figure
+        for number, figure in enumerate(filter(None, of_datasets), start=1)
+    }
 
 
 def _at_telling_ratio(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> Figure | None:

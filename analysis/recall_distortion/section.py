@@ -1,13 +1,20 @@
-"""The report's sections on the recall distortion paper."""
+"""The report's sections on the recall distortion paper, in functions that take a study and return a section."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import cells
 from analysis.formats import number, rounded, values_with_intervals
+from analysis.page import Block, Picture, Section, pictures
+from analysis.recall_distortion import claims, comparisons, figures, tables
 from analysis.runs import schema
+from analysis.statistics.intensification import unbalanced
+from analysis.study import AnalyzedStudy, notes
 
+_TABLES = range(1, 14)
+_OURS = range(1, 12)  # tables that any study has something of; the others are on pruners from elsewhere
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 _SHOWN = {
     "n": "networks",
@@ -22,7 +29,6 @@ _SHOWN = {
     "worst_class_change": "worst class",
     "realized_ratio": "realised ratio",
 }
-
 
 _TRADEOFF = (
     "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
@@ -58,8 +64,6 @@ _CLAIMS = (
     "intervals reach. Ratios at which most networks are at chance are left out. claims.csv has every comparison."
 )
 _COMPARED = "For the cells that both have; the difference is ours minus published."
-
-
 _METRICS = (
     "The same slope of the balance of precision and F1, each centred on its own mean over the classes. The paper found "
     "the effect of pruning more expressive on recall: then its alpha is further from 1 than the other two."
@@ -67,20 +71,108 @@ _METRICS = (
 _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
 
 
-def _metrics(of_cells: pd.DataFrame, settings: Sequence[str]) -> list[str | pd.DataFrame | Figure]:
-    there = of_cells[of_cells["alpha_precision"].notna()]
-    if there.empty:
-        return [_NO_METRICS]
-    shown = rounded(there[[*_GROUP, schema.RATIO, *settings]])
-    for title, name, interval in (
-        ("recall", "alpha_mean", "ci"),
-        *((n, f"alpha_{n}", f"alpha_{n}") for n in ("precision", "f1")),
-    ):
-        shown[title] = values_with_intervals(there, name, interval)
-    return [_METRICS, shown]
+def tradeoff(study: AnalyzedStudy) -> Section:
+    """Return the section on accuracy against distortion (Figure 13)."""
+    drawn = pictures({"figure_13": figures.tradeoff(study.alphas, study.settings)})
+    return Section("Accuracy against distortion", [_TRADEOFF, *drawn])
 
 
-def _tests_text(tests: pd.DataFrame) -> str:
+def class_losses(study: AnalyzedStudy) -> Section:
+    """Return the section on the change of recall of each class."""
+    drawn = pictures(figures.recall_changes(study.cells, study.runs, study.settings))
+    return Section("What each class lost", [_PER_CLASS, *drawn])
+
+
+def every_cell(study: AnalyzedStudy) -> Section:
+    """Return the section with all slopes of every cell."""
+    return Section(
+        "Every cell",
+        [_CELLS, _cell_table(study), _SLOPES, _slope_table(study)],
+        tables={"alpha.csv": study.alphas, "cells.csv": study.cells},
+    )
+
+
+def metrics(study: AnalyzedStudy) -> Section:
+    """Return the section that sets the slope of recall beside those of precision and F1."""
+    title = "Recall, precision and F1"
+    known = study.cells[study.cells["alpha_precision"].notna()]
+    if known.empty:
+        return Section(title, [_NO_METRICS])
+    shown = rounded(known[[*_GROUP, schema.RATIO, *study.settings]])
+    shown["recall"] = values_with_intervals(known, "alpha_mean", "ci")
+    for name in ("precision", "f1"):
+        shown[name] = values_with_intervals(known, f"alpha_{name}", f"alpha_{name}")
+    return Section(title, [_METRICS, shown])
+
+
+def boxplots(study: AnalyzedStudy) -> Section:
+    """Return the section with the box plots of alpha (Figures 1-4)."""
+    drawn = _numbered(1, lambda by: figures.boxplots(study.alphas, study.cells, by, study.settings))
+    return Section("Alpha by pruning ratio", [_BOXES, *drawn])
+
+
+def intervals(study: AnalyzedStudy) -> Section:
+    """Return the section with the confidence intervals of alpha (Figures 9-12)."""
+    drawn = _numbered(9, lambda by: figures.intervals(study.cells, by, study.settings))
+    return Section("Its confidence intervals", drawn)
+
+
+def scatter(study: AnalyzedStudy) -> Section:
+    """Return the section with the classes' recall balance before and after pruning (Figures 5-8)."""
+    drawn = _numbered(5, lambda by: figures.scatter_matrix(study.runs, by, study.settings))
+    return Section("Recall balance before and after", [_SCATTER, *drawn])
+
+
+def paper_tables(study: AnalyzedStudy) -> Section:
+    """Return the section with the paper's tables, filled with the study's values."""
+    tests = comparisons.paper_tests(study.alphas, variance=study.variance)
+    ours = {index: tables.paper_table(index, runs=study.runs, alphas=study.alphas, tests=tests) for index in _TABLES}
+    written = {f"table_{index:02}.csv": table for index, table in ours.items() if index in _OURS or len(table)}
+    blocks = list(_titled(ours))
+    return Section(
+        "The paper's tables, of this study",
+        [_about_tests(tests), *blocks] if blocks else [],
+        tables={"tests.csv": tests, **written},
+        notes=notes(tests),
+    )
+
+
+def paper_claims(study: AnalyzedStudy) -> Section:
+    """Return the section that holds the paper's sentences against the study."""
+    found = claims.claims(study.runs, study.predictions)
+    tried = (found["verdict"] != claims.UNTRIED).any()
+    return Section(
+        "The paper's sentences, held against this study",
+        [_CLAIMS, claims.shown(found)] if tried else [],
+        tables={"claims.csv": found},
+    )
+
+
+def mean_ratios(study: AnalyzedStudy) -> Section | None:
+    """Return the section that sets alpha beside the mean of the intensification ratios."""
+    summaries = cells.ratio_summaries(study.runs)
+    if summaries.empty:
+        return None
+    return Section("Why alpha, and not the mean of the ratios", [_RATIOS, rounded(summaries)])
+
+
+def published_values(study: AnalyzedStudy) -> Section:
+    """Return the section that sets the study's values beside the published ones."""
+    compared = tables.compare(study.runs, study.alphas, variance=study.variance)
+    return Section(
+        "Beside the published values",
+        [_COMPARED, rounded(compared)] if len(compared) else [],
+        tables={"comparison.csv": compared},
+        notes=notes(compared),
+    )
+
+
+def _numbered(first: int, draw: Callable[[figures.By], Figure | None]) -> list[Picture]:
+    """Draw a figure for each grouping of the paper, numbered as in print."""
+    return pictures({f"figure_{index:02}": draw(by) for index, by in enumerate(figures.GROUPINGS, start=first)})
+
+
+def _about_tests(tests: pd.DataFrame) -> str:
     return (
         "p-values are Bonferroni-corrected by the printed families, as in print; tests.csv has the differences with "
         "their intervals, effect sizes, Holm's correction, permutation and equivalence tests. Independent tests: "
@@ -88,32 +180,42 @@ def _tests_text(tests: pd.DataFrame) -> str:
     )
 
 
-def _titled(printed: dict[int, pd.DataFrame]) -> Iterator[str | pd.DataFrame]:
-    for index, table in printed.items():
+def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
+    for index, table in ours.items():
         if len(table):
             yield f"**Table {index}.** {table.attrs['title']}"
             yield table
 
 
-def _cell_table(of_cells: pd.DataFrame, settings: Sequence[str], *, balanced: bool) -> pd.DataFrame:
-    names = [*_GROUP, schema.RATIO, *settings]
-    there = [name for name in _SHOWN if name in of_cells and not (name == "alpha_weighted" and balanced)]
-    shown = rounded(of_cells[[*names, *there]])
-    shown["alpha_mean"] = values_with_intervals(of_cells, "alpha_mean", "ci")
-    shown.insert(list(shown.columns).index("alpha_mean") + 1, "mark", of_cells["mark"].to_numpy())
+def _cell_table(study: AnalyzedStudy) -> pd.DataFrame:
+    frame = study.cells
+    left_out = set() if _has_unbalanced_classes(study.runs) else {"alpha_weighted"}
+    columns = [name for name in _SHOWN if name in frame and name not in left_out]
+    shown = rounded(frame[[*_GROUP, schema.RATIO, *study.settings, *columns]])
+    shown["alpha_mean"] = values_with_intervals(frame, "alpha_mean", "ci")
+    shown.insert(list(shown.columns).index("alpha_mean") + 1, "mark", frame["mark"].to_numpy())
     return shown.rename(columns=_SHOWN)
 
 
-def _slope_table(of_cells: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    shown = rounded(of_cells[[*_GROUP, schema.RATIO, *settings]])
-    shown["alpha"] = values_with_intervals(of_cells, "alpha_mean", "ci")
-    for name in ("alpha_new", "alpha_shared"):
-        values = values_with_intervals(of_cells, name, name)
-        unsure = of_cells[name].notna() & ~of_cells[f"{name}_identified"].astype(bool)
-        shown[f"{name.replace('_', ' (')})"] = values.where(~unsure.to_numpy(), "not identified")
-        if name == "alpha_new":
-            shown["reliability"] = of_cells["reliability"].map(number)
-    for title, name in (("minus none", "alpha_minus_none"), ("on none", "alpha_on_none")):
-        shown[title] = values_with_intervals(of_cells, name, name)
-    shown["other seed"] = of_cells["alpha_other_seed"].map(number)
+def _has_unbalanced_classes(runs: pd.DataFrame) -> bool:
+    supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
+    return bool(supports.size and unbalanced(supports).any())
+
+
+def _slope_table(study: AnalyzedStudy) -> pd.DataFrame:
+    frame = study.cells
+    shown = rounded(frame[[*_GROUP, schema.RATIO, *study.settings]])
+    shown["alpha"] = values_with_intervals(frame, "alpha_mean", "ci")
+    shown["alpha (new)"] = _where_identified(frame, "alpha_new")
+    shown["reliability"] = frame["reliability"].map(number)
+    shown["alpha (shared)"] = _where_identified(frame, "alpha_shared")
+    shown["minus none"] = values_with_intervals(frame, "alpha_minus_none", "alpha_minus_none")
+    shown["on none"] = values_with_intervals(frame, "alpha_on_none", "alpha_on_none")
+    shown["other seed"] = frame["alpha_other_seed"].map(number)
     return shown
+
+
+def _where_identified(frame: pd.DataFrame, name: str) -> pd.Series:
+    values = values_with_intervals(frame, name, name)
+    unsure = frame[name].notna() & ~frame[f"{name}_identified"].astype(bool)
+    return values.where(~unsure.to_numpy(), "not identified")

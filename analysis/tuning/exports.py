@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.runs import files, pull, schema
 from analysis.runs.errors import StudyError
-from analysis.tuning.results import _OF_SCHEDULES, Tuning
+from analysis.tuning.results import SCHEDULE_PARAMS, Tuning
 
 _FOLDER = "tuning"
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
@@ -78,7 +78,7 @@ def _tuning(contents: Mapping[str, bytes]) -> Tuning:
     frames = {name: pd.read_csv(io.BytesIO(contents[name])) for name in _FILES[1:]}
     for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
         # There was one shot alone once.
-        for name in set(_OF_SCHEDULES) - set(frame):
+        for name in set(SCHEDULE_PARAMS) - set(frame):
             frame[name] = 0.0
     trials = frames[schema.TRIALS]
     return Tuning(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.formats import p_value, three_decimals
-from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.formats import decimals, interval, p_value, three_decimals
+from analysis.statistics.hypothesis_tests import LEVEL, corrected, paired
 
 WINNER, LAMBDA = "winner", "lambda"
-_OF_SCHEDULES = ("ramp", "distill")
+SCHEDULE_PARAMS = ("ramp", "distill")
 
 
 @dataclass(frozen=True)
@@ -50,42 +50,61 @@ class Tuning:
 
     @property
     def schedules(self) -> list[str]:
-        """Which of ramp and distill any trial has."""
-        return [name for name in _OF_SCHEDULES if self.trials[name].any()]
+        """The params of schedules, ramp and distill, that any trial has."""
+        return [name for name in SCHEDULE_PARAMS if self.trials[name].any()]
 
     @property
-    def said(self) -> str:
-        """What won and why, and how it compares, a sentence a line."""
-        return "\n".join(_sentences(self))
+    def sentences(self) -> list[str]:
+        """What won and why, on which images it is compared, and then a sentence for each comparison."""
+        return [_winner(self), _images(self), *_comparisons(self)]
+
+    @property
+    def summary(self) -> str:
+        """The sentences for a terminal: a line each, those on comparisons as a list."""
+        winner, images, *compared = self.sentences
+        return "\n".join([winner, images, *(f"- {sentence}" for sentence in compared)])
 
     def table(self) -> pd.DataFrame:
-        """Winner and anchors on validation and on test images, a row each, as text."""
+        """Return the winner and the anchors on validation and on test images, a row each, as text."""
         won = self.winner
         whole = self.trials[self.trials["complete"] & (self.trials["ratio"] == won["ratio"])]
         rows = []
         for role, networks in self.finalists.groupby("role", sort=False):
             trial = won if role == WINNER else whole[whole["anchor"] == role].iloc[0]
-            row = {
-                "": f"{WINNER} ({won['anchor']})" if role == WINNER and won["anchor"] else role,
-                "epsilon": f"{trial['epsilon']:.3g}",
-                **{name: f"{trial[name]:g}" for name in self.schedules},
-                "validation accuracy": f"{trial['accuracy']:.4f}",
-                "distortion": three_decimals(trial["distortion"]),
-            }
-            for new, of_role in networks.groupby("new"):
-                which = "new networks: " if new else ""
-                row[f"{which}test accuracy"] = f"{of_role['accuracy'].mean():.4f}"
-                row[f"{which}alpha"] = _mean_alpha(of_role)
-            rows.append(row)
+            rows.append(self._validated(role, trial) | _tested(networks))
         return pd.DataFrame(rows)
+
+    def _validated(self, role: str, trial: pd.Series) -> dict[str, str]:
+        return {
+            "": f"{role} ({trial['anchor']})" if role == WINNER and trial["anchor"] else role,
+            "epsilon": f"{trial['epsilon']:.3g}",
+            **{name: f"{trial[name]:g}" for name in self.schedules},
+            "validation accuracy": f"{trial['accuracy']:.4f}",
+            "distortion": three_decimals(trial["distortion"]),
+        }
+
+
+def _tested(networks: pd.DataFrame) -> dict[str, str]:
+    cells = {}
+    for new, of_kind in networks.groupby("new"):
+        kind = "new networks: " if new else ""
+        cells[f"{kind}test accuracy"] = f"{of_kind['accuracy'].mean():.4f}"
+        cells[f"{kind}alpha"] = _mean_alpha(of_kind)
+    return cells
+
+
+def _mean_alpha(networks: pd.DataFrame) -> str:
+    at_chance = networks["at_chance"]
+    guessing = f" ({at_chance.sum()} at chance)" if at_chance.any() else ""
+    return three_decimals(networks.loc[~at_chance, "alpha"].mean()) + guessing
 
 
 def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
-    """The winner against each anchor, paired by dense model, on test images.
+    """Compare the winner with each anchor, paired by dense model, on test images.
 
-    On the dense models that the search never saw, where there are any; else on those of the search, which flatter
-    the winner. The primary comparison is with lambda, of accuracy, or of alpha where that was the objective; the
-    others are corrected together.
+    The comparison is on the dense models that the search never saw, if there are any. Else it is on those of the
+    search, which flatter the winner. The primary comparison is with lambda, of accuracy, or of alpha where that was
+    the objective. The p-values of the others are corrected together.
 
     Parameters
     ----------
@@ -96,69 +115,76 @@ def comparisons(finalists: pd.DataFrame, objective: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low,
-        difference_high, p (two-sided paired t), p_holm (of the primary one p itself), n, new. Without the anchor
-        that has won. Networks at chance have no alpha.
+        against, metric, primary, difference (winner minus anchor) with its 95 % interval difference_low and
+        difference_high, p (two-sided paired t), p_holm (for the primary comparison p itself), n, new. An anchor that
+        has won is left out. Networks at chance have no alpha.
     """
-    there = finalists[finalists["new"]] if finalists["new"].any() else finalists
-    points = there.drop_duplicates("role").set_index("role")[["epsilon", *_OF_SCHEDULES]]
-    anchors = [role for role in points.index if role != WINNER and (points.loc[role] != points.loc[WINNER]).any()]
-    sound = there.assign(alpha=there["alpha"].mask(there["at_chance"]))
+    tested = finalists[finalists["new"]] if finalists["new"].any() else finalists
+    sound = tested.assign(alpha=tested["alpha"].mask(tested["at_chance"]))
+    primary_metric = "accuracy" if objective == "accuracy" else "alpha"
     rows = []
     for metric in ("accuracy", "alpha"):
-        of_roles = sound.pivot(index="seed", columns="role", values=metric)
-        for anchor in anchors:
-            test = paired(of_roles[WINNER], of_roles[anchor])
-            primary = anchor == LAMBDA and metric == ("accuracy" if objective == "accuracy" else "alpha")
-            names = ("difference", "difference_low", "difference_high", "p", "n")
+        by_role = sound.pivot(index="seed", columns="role", values=metric)
+        for anchor in _anchors(tested):
+            test = paired(by_role[WINNER], by_role[anchor])
+            primary = (anchor, metric) == (LAMBDA, primary_metric)
             rows.append(
-                {"against": anchor, "metric": metric, "primary": primary, **{name: test[name] for name in names}}
+                {"against": anchor, "metric": metric, "primary": primary, **{name: test[name] for name in _TEST}}
             )
     frame = pd.DataFrame(rows).sort_values("primary", ascending=False, kind="stable", ignore_index=True)
-    rest = ~frame["primary"]
+    others = ~frame["primary"]
     frame["p_holm"] = frame["p"]
-    frame.loc[rest, "p_holm"] = corrected(frame.loc[rest, "p"], int(rest.sum()))[1]
-    return frame.assign(new=bool(there["new"].any()))
+    frame.loc[others, "p_holm"] = corrected(frame.loc[others, "p"], int(others.sum()))[1]
+    return frame.assign(new=bool(tested["new"].any()))
 
 
-def _sentences(result: Tuning) -> Iterator[str]:
-    won = result.winner
-    stopped = int((~result.trials["complete"]).sum())
-    which = [f"epsilon {won['epsilon']:.3g}", *(f"{name} {won[name]:g}" for name in result.schedules)]
+_TEST = ("difference", "difference_low", "difference_high", "p", "n")
+
+
+def _anchors(tested: pd.DataFrame) -> list[str]:
+    """Return the anchors that differ from the winner."""
+    points = tested.drop_duplicates("role").set_index("role")[["epsilon", *SCHEDULE_PARAMS]]
+    return [role for role in points.index if role != WINNER and (points.loc[role] != points.loc[WINNER]).any()]
+
+
+def _winner(tuning: Tuning) -> str:
+    won = tuning.winner
+    point = [f"epsilon {won['epsilon']:.3g}", *(f"{name} {won[name]:g}" for name in tuning.schedules)]
     if won["anchor"]:
-        which.append(f"the anchor {won['anchor']}")
-    yield f"The winner is {', '.join(which)}, ratio {won['ratio']:g}: {result.reason}" + (
-        f"; {stopped} stopped early." if stopped else "."
+        point.append(f"the anchor {won['anchor']}")
+    stopped = int((~tuning.trials["complete"]).sum())
+    end = f"; {stopped} stopped early." if stopped else "."
+    return f"The winner is {', '.join(point)}, ratio {won['ratio']:g}: {tuning.reason}{end}"
+
+
+def _images(tuning: Tuning) -> str:
+    new = bool(tuning.comparisons["new"].any())
+    seeds = tuning.finalists.loc[tuning.finalists["new"] == new, "seed"].nunique()
+    if new:
+        return f"On the test images, with {seeds} dense models that the search never saw:"
+    return (
+        f"On the test images, with the {seeds} dense models of the search, which flatter the winner; "
+        "--confirm-seeds takes new ones:"
     )
-    compared = result.comparisons
-    seeds = result.finalists.loc[result.finalists["new"] == compared["new"].any(), "seed"].nunique()
-    if compared["new"].any():
-        yield f"On the test images, with {seeds} dense models that the search never saw:"
-    else:
-        yield (
-            f"On the test images, with the {seeds} dense models of the search, which flatter the winner; "
-            "--confirm-seeds takes new ones:"
-        )
-    if won["anchor"] == LAMBDA:
-        yield "- lambda itself has won: nothing was found to gain over it."
-    for row in compared.to_dict("records"):
-        yield f"- {_compared(row)}"
+
+
+def _comparisons(tuning: Tuning) -> Iterator[str]:
+    if tuning.winner["anchor"] == LAMBDA:
+        yield "lambda itself has won: nothing was found to gain over it."
+    yield from map(_compared, tuning.comparisons.to_dict("records"))
 
 
 def _compared(row: dict) -> str:
-    told = f"{'primary, ' if row['primary'] else ''}winner against {row['against']}: {row['metric']}"
+    start = f"{'primary, ' if row['primary'] else ''}winner against {row['against']}: {row['metric']}"
     if np.isnan(row["difference_low"]):
-        return f"{told}, no interval, n {row['n']}"
-    scale, digits, unit = (100, 2, " points") if row["metric"] == "accuracy" else (1, 3, "")
-    difference, low, high = (
-        f"{scale * row[name]:+.{digits}f}" for name in ("difference", "difference_low", "difference_high")
+        return f"{start}, no interval, n {row['n']}"
+    scale, write, unit = (
+        (100, decimals(2, sign=True), " points") if row["metric"] == "accuracy" else (1, decimals(3, sign=True), "")
     )
+    value, low, high = (scale * row[name] for name in ("difference", "difference_low", "difference_high"))
     p, name = (row["p"], "p") if row["primary"] else (row["p_holm"], "p by Holm")
-    shown = "a difference" if p < 0.05 else "no difference shown"
-    return f"{told} {difference}{unit} (95 % interval {low} to {high}), {name} {p_value(p)}, n {row['n']}: {shown}"
-
-
-def _mean_alpha(networks: pd.DataFrame) -> str:
-    chance = int(networks["at_chance"].sum())
-    sound = networks.loc[~networks["at_chance"], "alpha"].mean()
-    return three_decimals(sound) + (f" ({chance} at chance)" if chance else "")
+    result = "a difference" if p < LEVEL else "no difference shown"
+    return (
+        f"{start} {write(value)}{unit} (95 % interval {interval(low, high, write)}), {name} {p_value(p)}, "
+        f"n {row['n']}: {result}"
+    )

@@ -1,4 +1,9 @@
-"""The report's section on searches of epsilon."""
+"""The report's section on a search of epsilon."""
+
+from analysis.page import Section, pictures
+from analysis.study import AnalyzedStudy
+from analysis.tuning import figures
+from analysis.tuning.results import Tuning
 
 _TUNING = (
     "Trials of epsilon, the weight of undecayed pruning, each measured on validation images alone; then the winner and "
@@ -6,3 +11,12 @@ _TUNING = (
     "gradient pruning. Distortion is what alpha on new images has above 1, plus what the correlation of the classes' "
     "balances lacks of 1."
 )
+
+
+def section(study: AnalyzedStudy, number: int) -> Section:
+    """Return the section on one of the study's searches; the first is number 1."""
+    tuning: Tuning = study.tunings[number - 1]
+    winner, images, *compared = tuning.sentences
+    drawn = pictures({f"tuning_{number}_{name}": figure for name, figure in figures.figures(tuning).items()})
+    blocks = [_TUNING, winner, images, "\n".join(f"- {sentence}" for sentence in compared), tuning.table(), *drawn]
+    return Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)

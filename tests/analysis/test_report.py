@@ -26,7 +26,7 @@ def made():
     study = made_up_runs.study(*runs)
     study.loc[study["pruner"] == "up", "accuracy_after"] = 0.75
     study.attrs["left_out"] = ["3 pruned runs left out, failed: x, y, z"]
-    return report.of_runs(study)
+    return report.from_runs(study)
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,11 @@ def test_the_verdict_says_the_cost_and_the_distortion(made):
 
 
 def test_the_tables_have_the_names_and_columns_that_others_rely_on(made):
-    assert {f"table_{number:02}.csv" for number in range(1, 12)} <= made.csv.keys()
-    assert list(made.csv["alpha.csv"].columns) == ALPHA_COLUMNS
-    assert list(made.csv["cells.csv"].columns)[: len(CELL_COLUMNS)] == CELL_COLUMNS
-    assert list(made.csv["tests.csv"].columns) == TEST_COLUMNS
-    cells = made.csv["cells.csv"].set_index(["pruner", "ratio"])
+    assert {f"table_{number:02}.csv" for number in range(1, 12)} <= made.tables.keys()
+    assert list(made.tables["alpha.csv"].columns) == ALPHA_COLUMNS
+    assert list(made.tables["cells.csv"].columns)[: len(CELL_COLUMNS)] == CELL_COLUMNS
+    assert list(made.tables["tests.csv"].columns) == TEST_COLUMNS
+    cells = made.tables["cells.csv"].set_index(["pruner", "ratio"])
     assert cells.loc[("mp", 10.0), "alpha_mean"] == pytest.approx(1.5)
     assert cells.loc[("mp", 10.0), "mark"] == ">"
     assert cells.loc[("mp", 2.0), "mark"] == "<"
@@ -94,14 +94,14 @@ def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
     runs = made_up_runs.study(
         *(made_up_runs.runs("<b>set|$x$</b>", "lenet5", "mp", t, 1 + SPREAD, classes="$|") for t in (2, 4))
     )
-    page.write(report.of_runs(runs), tmp_path)
+    page.write(report.from_runs(runs), tmp_path)
     assert "<b>" not in (tmp_path / "report.html").read_text()
 
 
 def reported(*cells, folder, **params):
     """Write the report of cells of one model, (pruner, ratio, alphas); its page as text."""
     runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alphas, **params) for pruner, t, alphas in cells]
-    made = report.of_runs(made_up_runs.study(*runs))
+    made = report.from_runs(made_up_runs.study(*runs))
     page.write(made, folder)
     return made, (folder / "report.md").read_text()
 
@@ -126,7 +126,7 @@ def test_one_network_has_no_interval_and_no_test(tmp_path):
 
 def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "up", t, 1 + SPREAD) for t in (2, 4)))
-    made = report.of_runs(runs, tunings=[made_up_tuning.tuning()])
+    made = report.from_runs(runs, tunings=[made_up_tuning.tuning()])
     files = {str(path) for path in page.write(made, tmp_path)}
     assert {"figures/tuning_1_epsilon.png", "figures/tuning_1_history.svg"} <= files
     markdown = (tmp_path / "report.md").read_text()
@@ -143,18 +143,18 @@ def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
         for t in (10, 20)
         for alpha, params in ((1.5, one_shot), (1.2, cubic))
     ]
-    report_of_both = report.of_runs(made_up_runs.study(*runs))
+    report_of_both = report.from_runs(made_up_runs.study(*runs))
     files = {str(path) for path in page.write(report_of_both, tmp_path)}
     assert {"methods.csv", "figures/methods_1_schedule.svg"} <= files
     section = (tmp_path / "report.md").read_text().split("## Methods compared")[1]
     assert "| mnist | lenet5 | 20 | mp cubic | mp | yes | 8 |" in section
     assert "![methods_1_schedule](figures/methods_1_schedule.png)" in section
     # The paper's tables are of one shot alone: alpha 1.5.
-    tests = report_of_both.csv["tests.csv"]
+    tests = report_of_both.tables["tests.csv"]
     assert set(tests["n"]) == {8}
-    assert set(made.csv["methods.csv"]["comparison"]) == {"pruner", "control"}
+    assert set(made.tables["methods.csv"]["comparison"]) == {"pruner", "control"}
     apart = made_up_runs.study(*(run.assign(epochs=str(place)) for place, run in enumerate(runs)))
-    assert "methods.csv" not in report.of_runs(apart).csv
+    assert "methods.csv" not in report.from_runs(apart).tables
 
 
 def test_an_experiment_of_the_control_alone_says_so(tmp_path):
@@ -165,13 +165,13 @@ def test_an_experiment_of_the_control_alone_says_so(tmp_path):
 def test_the_control_of_one_data_set_does_not_hide_what_was_pruned_on_another(tmp_path):
     many = made_up_runs.runs("mnist", "lenet5", "none", 1, np.linspace(0.9, 1.1, 20))
     pruned = made_up_runs.runs("cifar10", "resnet56", "mp", 2, 1.5 + SPREAD)
-    assert "On cifar10 with resnet56" in report.of_runs(made_up_runs.study(many, pruned)).verdict
+    assert "On cifar10 with resnet56" in report.from_runs(made_up_runs.study(many, pruned)).verdict
 
 
 def test_where_every_class_has_the_accuracy_as_its_recall_alpha_is_undefined(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1 + SPREAD) for t in (2, 4)))
     runs[["recall_before/a", "recall_before/b"]] = 0.8
-    made = report.of_runs(runs)
+    made = report.from_runs(runs)
     page.write(made, tmp_path)
     assert "mp: alpha undefined at 2, 4" in made.verdict
 
@@ -179,7 +179,7 @@ def test_where_every_class_has_the_accuracy_as_its_recall_alpha_is_undefined(tmp
 def test_networks_at_chance_are_named_and_not_judged(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
     runs.loc[runs["ratio"] == 4, "accuracy_after"] = 0.5
-    made = report.of_runs(runs)
+    made = report.from_runs(runs)
     assert "at ratio 2 the pruner" in made.verdict
     assert "networks at chance, alpha meaningless, at 4; intensified at 2" in made.verdict
 
@@ -193,7 +193,7 @@ def test_classes_of_each_data_set_are_shown_at_the_largest_ratio_at_which_its_ne
         )
     )
     runs.loc[runs["dataset"].eq("fashion-mnist") & runs["ratio"].eq(4), "accuracy_after"] = 0.5
-    made = report.of_runs(runs)
+    made = report.from_runs(runs)
     page.write(made, tmp_path)
     names = ["recall_change", "recall_change_2"]
     titles = [made.figures[name].get_suptitle().replace("\n", " ") for name in names]
@@ -209,10 +209,10 @@ def test_the_verdict_is_about_one_setting(tmp_path):
     """A second setting, with fewer runs, in which class b loses 65 points."""
     one = made_up_runs.runs("mnist", "lenet5", "mp", 2, 1 + SPREAD, learning_rate="0.1")
     two = made_up_runs.runs("mnist", "lenet5", "mp", 2, 7.5 + SPREAD[:3], learning_rate="0.2")
-    made = report.of_runs(made_up_runs.study(one, two))
+    made = report.from_runs(made_up_runs.study(one, two))
     assert "mean of 8 networks" in made.verdict
     assert "the class a loses 0.0 points" in made.verdict or "the class b loses 0.0 points" in made.verdict
-    assert len(made.csv["cells.csv"]) == 2
+    assert len(made.tables["cells.csv"]) == 2
 
 
 def test_the_released_protocol_is_marked_before_any_number(tmp_path):
@@ -225,10 +225,10 @@ def test_the_released_protocol_is_marked_before_any_number(tmp_path):
 def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
     runs = runs.assign(**{"support/a": 900.0, "support/b": 100.0})
-    page.write(report.of_runs(runs), tmp_path)
+    page.write(report.from_runs(runs), tmp_path)
     assert "weighted alpha" in (tmp_path / "report.md").read_text().split("Every cell")[1]
     balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
-    page.write(report.of_runs(balanced), tmp_path)
+    page.write(report.from_runs(balanced), tmp_path)
     assert "| weighted alpha |" not in (tmp_path / "report.md").read_text()
 
 

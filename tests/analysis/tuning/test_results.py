@@ -81,7 +81,7 @@ def scheduled():
 
 
 def test_ramp_and_distillation_are_told_where_there_are_any():
-    assert scheduled().said.startswith("The winner is epsilon 0.1, ramp 0.35, distill 0.05, ratio 10: the best;")
+    assert scheduled().summary.startswith("The winner is epsilon 0.1, ramp 0.35, distill 0.05, ratio 10: the best;")
     table = scheduled().table()
     assert table["ramp"].tolist() == ["0.35", "0", "0", "0"]
     assert table["distill"].tolist() == ["0.05", "0", "0", "0"]
@@ -113,7 +113,7 @@ def test_searches_come_back_from_a_folder_as_from_the_store(searches, monkeypatc
     assert len(written) == 8
     for read, pulled in zip(tuning_exports.read([folder]), tuning_exports.pulled("searches"), strict=True):
         assert read.name == pulled.name
-        assert read.said == pulled.said
+        assert read.summary == pulled.summary
         assert read.table().equals(pulled.table())
 
 
@@ -141,7 +141,7 @@ def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
     for name, content in made_up_tuning.files(made, without=["ramp", "distill"]).items():
         (folder / name).write_bytes(content)
     (read,) = tuning_exports.read([tmp_path])
-    assert read.said == made.said
+    assert read.summary == made.summary
     assert read.table().equals(made.table())
 
 
@@ -155,7 +155,7 @@ def test_table():
 
 
 def test_sentences():
-    said = made_up_tuning.tuning().said.splitlines()
+    said = made_up_tuning.tuning().summary.splitlines()
     assert said[0] == "The winner is epsilon 0.1, ratio 10: the best; 1 stopped early."
     assert "which flatter the winner" in said[1]
     assert said[2].startswith("- primary, winner against lambda: accuracy +1.67 points (95 % interval +0.23 to +3.10)")
@@ -168,5 +168,5 @@ def test_lambda_that_won_says_so():
     trials = made.trials.assign(winner=made.trials["anchor"] == "lambda")
     finalists = made_up_tuning.finalists(epsilons={**made_up_tuning.EPSILONS, "winner": 5e-4})
     won = type(made)("", "accuracy", "", trials, finalists, comparisons(finalists, "accuracy"))
-    assert "- lambda itself has won: nothing was found to gain over it." in won.said
+    assert "- lambda itself has won: nothing was found to gain over it." in won.summary
     assert won.table()[""].iloc[0] == "winner (lambda)"

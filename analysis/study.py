@@ -1,0 +1,68 @@
+"""One study and what all sections of its report share: every frame is worked out once, when a section first asks."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from analysis import cells, settings
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import Variance
+
+
+@dataclass(frozen=True, eq=False)
+class AnalyzedStudy:
+    """The runs of a study, how to analyse them, and the frames that follow.
+
+    Frames that belong to one paper are worked out in that paper's `section.py`.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    predictions : callable, optional
+        As `cells.cells` takes it.
+    tunings : sequence of tuning.results.Tuning
+        Searches of epsilon.
+    confidence : float
+        Joint confidence of the intervals of one data set, model and pruner over its ratios.
+    variance : {"welch", "pooled"}
+        Variance of the tests between independent groups of networks.
+    primaries : sequence of methods.compare.Primary
+        The comparisons that the study was made for.
+    """
+
+    runs: pd.DataFrame
+    predictions: cells.Predictions | None = None
+    tunings: Sequence[Any] = ()
+    _: KW_ONLY
+    confidence: float = 0.95
+    variance: Variance = "welch"
+    primaries: Sequence[Any] = ()
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets, in the order of the runs."""
+        return list(dict.fromkeys(self.runs[schema.DATASET]))
+
+    @cached_property
+    def settings(self) -> list[str]:
+        """Params that tell cells of the same data set, model, pruner and ratio apart."""
+        return settings.settings(self.runs)
+
+    @cached_property
+    def alphas(self) -> pd.DataFrame:
+        """One row per run, as `cells.alphas` returns it."""
+        return cells.alphas(self.runs)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """One row per cell, as `cells.cells` returns it."""
+        return cells.cells(self.runs, self.predictions, confidence=self.confidence)
+
+
+def notes(*frames: pd.DataFrame) -> list[str]:
+    """Return the sentences that frames carry on what they lack, in the order of the frames."""
+    return [note for frame in frames for kind in ("left_out", "notes") for note in frame.attrs.get(kind, [])]
