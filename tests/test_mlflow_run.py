@@ -66,7 +66,7 @@ def test_the_last_lines_name_the_next_command(first, folder):
 def test_a_second_run_trains_nothing(first, mlflow_run, folder):
     result = mlflow_run("-e", "main", "-P", "pruner=up", "-P", "epochs=2", "-P", "fine_tune_epochs=1")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("found") == 2
+    assert result.stdout.count("(found") == 2
     assert len(runs(folder, "dense")) == len(runs(folder, "pruned")) == 1
     assert "found_run_id" in runs(folder, "job")[-1].data.tags
 
