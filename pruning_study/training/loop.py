@@ -128,7 +128,7 @@ def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_e
         return Fit(0, math.nan, dict(training.masks))
     training = _with_teacher_logits(training)
     random = generator(training.seed, training.stream)
-    file = TrainingFile(saved, _maker(model, training), SAVE_SECONDS)
+    file = TrainingFile(saved, _made_by(model, training), SAVE_SECONDS)
     device = training.train.labels.device
     with seeded(training.seed, f"{training.stream} layers", device), _reporting(training, on_epoch) as report:
         state = file.resume(model, random) or _start(model, training)
@@ -179,7 +179,7 @@ def _with_teacher_logits(training: Training) -> Training:
     return replace(training, distillation=replace(distillation, logits=logits))
 
 
-def _maker(model: nn.Module, training: Training) -> str:
+def _made_by(model: nn.Module, training: Training) -> str:
     """Return all on which the result depends beside the settings, as `TrainingFile` takes it."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
