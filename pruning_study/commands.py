@@ -1,6 +1,6 @@
-"""One call of an entry point: a run of kind `job`, the steps it asks for, and what it says at the end."""
+"""What each command does, from the start to the lines that it prints: a run of kind `job` and the steps it asks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,18 @@ from analysis.statistics.intensification import at_chance
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps import pruned as steps
-from pruning_study.steps.dense import Dense
+from pruning_study.steps import pruned as pruned_step
+from pruning_study.steps import runs
+from pruning_study.steps.runs import FinishedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.text_tables import text_table
-from pruning_study.tracking import connect, writer
-from pruning_study.tracking import store as tracking
+from pruning_study.tracking.connect import connect
+from pruning_study.tracking.store import Store
+from pruning_study.tracking.writer import Writer
 
 LONGEST_TABLE = 25
+
+PrunedRuns = Mapping[float, FinishedRun]  # by ratio
 
 
 def train(config: TrainConfig, options: Mapping[str, str]) -> str:
@@ -29,18 +33,18 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
     ----------
     config : TrainConfig
     options : mapping of str
-        As typed, for the job's params.
+        The options as typed, for the job's params.
 
     Returns
     -------
     str
-        What to tell the user.
+        The lines to print.
     """
-    store = connect.connect(config.experiment)
+    store = connect(config.experiment)
     setting = TrainSetting(config)
     with store.job(f"train: {setting.name}", options) as job:
         dense = dense_step.train(store, job.run_id, setting)
-        job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found([dense]))
+        job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found_tag([dense]))
         job.metrics(dense.metrics)
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
     return "\n".join(
@@ -55,30 +59,31 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
 
 
 def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
-    """Prune a dense model at one ratio or several, found or made, in a job of its own.
+    """Prune a dense model at one ratio or several, in a job of its own. Runs that exist are found, not made again.
 
     Parameters
     ----------
     config : PruneConfig
     options : mapping of str
-        As typed, for the job's params.
+        The options as typed, for the job's params.
 
     Returns
     -------
     str
-        What to tell the user.
+        The lines to print.
     """
-    store = connect.connect(config.experiment)
+    store = connect(config.experiment)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
     with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:
-        dense = dense_step.load_dense(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
+        dense = runs.load(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id})
-        pruned = [steps.prune(store, job.run_id, setting, dense, ratio) for ratio in config.ratio]
-        job.tags({schema.PRUNED_RUN_IDS: ",".join(result.run_id for result in pruned)} | _found(pruned))
-        if len(pruned) == 1:
-            job.metrics(pruned[0].metrics)
-            _copy_picture(store, job, pruned[0].run_id, schema.RECALL_PICTURE)
+        pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in config.ratio}
+        run_ids = [run.run_id for run in pruned.values()]
+        job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | _found_tag(pruned.values()))
+        if len(run_ids) == 1:
+            job.metrics(pruned[config.ratio[0]].metrics)
+            _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
         else:
             summary(dense, pruned, setting.data.classes).to_csv(job.folder / schema.SUMMARY, index=False)
     return "\n".join(
@@ -87,42 +92,42 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
             _prune_table(dense, pruned, setting.data),
             "",
             _how_found("dense run", dense),
-            *(_how_found(f"pruned run t={result.ratio:g}", result) for result in pruned),
-            *_what_next(store, pruned[-1].run_id),
+            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
+            *_what_next(store, run_ids[-1]),
         ]
     )
 
 
-def summary(dense: Dense, pruned: Sequence[steps.Pruned], classes: Sequence[str]) -> pd.DataFrame:
-    """One row per ratio: accuracies, realised ratio, alpha, recall of each class before and after."""
+def summary(dense: FinishedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:
+    """Return a row per ratio: accuracies, realised ratio, alpha, recall of each class before and after."""
     names = schema.metric_names(classes)
     rows = []
-    for result in pruned:
+    for ratio, run in pruned.items():
         row: dict[str, float | str] = {
-            schema.RATIO: result.ratio,
-            schema.REALIZED_RATIO: result.metrics[schema.REALIZED_RATIO],
+            schema.RATIO: ratio,
+            schema.REALIZED_RATIO: run.metrics[schema.REALIZED_RATIO],
             "accuracy_before": dense.metrics[schema.TEST_ACCURACY],
-            "accuracy_after": result.metrics[schema.TEST_ACCURACY],
-            schema.ALPHA: result.metrics.get(schema.ALPHA, np.nan),
-            "run_id": result.run_id,
+            "accuracy_after": run.metrics[schema.TEST_ACCURACY],
+            schema.ALPHA: run.metrics.get(schema.ALPHA, np.nan),
+            "run_id": run.run_id,
         }
         row |= {f"recall_before/{name}": dense.metrics[schema.RECALL + name] for name in names}
-        row |= {f"recall_after/{name}": result.metrics[schema.RECALL + name] for name in names}
+        row |= {f"recall_after/{name}": run.metrics[schema.RECALL + name] for name in names}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _found(results: Sequence[Dense | steps.Pruned]) -> dict[str, str]:
-    found = [result.run_id for result in results if result.found]
+def _found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
+    found = [run.run_id for run in results if run.found]
     return {schema.FOUND_RUN_ID: ",".join(found)} if found else {}
 
 
-def _copy_picture(store: tracking.Store, job: writer.Writer, run_id: str, name: str) -> None:
+def _copy_picture(store: Store, job: Writer, run_id: str, name: str) -> None:
     with store.artifact(run_id, name) as path:
         (job.folder / name).write_bytes(Path(path).read_bytes())
 
 
-def _train_table(dense: Dense, data: Dataset) -> str:
+def _train_table(dense: FinishedRun, data: Dataset) -> str:
     recalls = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
     rows = [[name, f"{recall:.3f}"] for name, recall in zip(data.classes, recalls, strict=True)]
     order = np.argsort(recalls)
@@ -133,10 +138,10 @@ def _train_table(dense: Dense, data: Dataset) -> str:
     )
 
 
-def _prune_table(dense: Dense, pruned: Sequence[steps.Pruned], data: Dataset) -> str:
+def _prune_table(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
     names = schema.metric_names(data.classes)
     before = np.array([dense.metrics[schema.RECALL + name] for name in names])
-    after = np.array([[result.metrics[schema.RECALL + name] for result in pruned] for name in names])
+    after = np.array([[run.metrics[schema.RECALL + name] for run in pruned.values()] for name in names])
     change = after - before[:, None]
     rows = [
         [name, f"{start:.3f}", *_after_and_change(end, loss)]
@@ -145,8 +150,8 @@ def _prune_table(dense: Dense, pruned: Sequence[steps.Pruned], data: Dataset) ->
     if len(rows) > LONGEST_TABLE:
         rows = _shortened([rows[index] for index in np.argsort(change[:, -1], kind="stable")])
     accuracy = dense.metrics[schema.TEST_ACCURACY]
-    accuracies = np.array([result.metrics[schema.TEST_ACCURACY] for result in pruned])
-    ratios = ["after" if len(pruned) == 1 else f"t={result.ratio:g}" for result in pruned]
+    accuracies = np.array([run.metrics[schema.TEST_ACCURACY] for run in pruned.values()])
+    ratios = ["after" if len(pruned) == 1 else f"t={ratio:g}" for ratio in pruned]
     blanks = [""] * len(pruned)
     return text_table(
         ["class", "before", *(text for ratio in ratios for text in (ratio, "change"))],
@@ -156,16 +161,16 @@ def _prune_table(dense: Dense, pruned: Sequence[steps.Pruned], data: Dataset) ->
             [
                 "realised ratio",
                 "1",
-                *_interleaved([f"{r.metrics[schema.REALIZED_RATIO]:.2f}" for r in pruned], blanks),
+                *_interleaved([f"{run.metrics[schema.REALIZED_RATIO]:.2f}" for run in pruned.values()], blanks),
             ],
-            ["alpha", "", *_interleaved([_alpha(result) for result in pruned], blanks)],
+            ["alpha", "", *_interleaved([_alpha(run) for run in pruned.values()], blanks)],
         ],
     ) + _at_chance(dense, pruned, len(data.classes))
 
 
-def _at_chance(dense: Dense, pruned: Sequence[steps.Pruned], classes: int) -> str:
-    """Who guesses, and so has an alpha that means nothing."""
-    networks = {"the dense network": dense.metrics, **{f"t={result.ratio:g}": result.metrics for result in pruned}}
+def _at_chance(dense: FinishedRun, pruned: PrunedRuns, classes: int) -> str:
+    """Return a line that names the networks that guess, whose alpha means nothing."""
+    networks = {"the dense network": dense.metrics, **{f"t={ratio:g}": run.metrics for ratio, run in pruned.items()}}
     guessing = [name for name, metrics in networks.items() if at_chance(metrics[schema.TEST_ACCURACY], classes)]
     return f"\nat chance, alpha means nothing: {', '.join(guessing)}" if guessing else ""
 
@@ -178,8 +183,8 @@ def _interleaved(first: Sequence[str], second: Sequence[str]) -> list[str]:
     return [text for pair in zip(first, second, strict=True) for text in pair]
 
 
-def _alpha(result: steps.Pruned) -> str:
-    return f"{result.metrics[schema.ALPHA]:.3f}" if schema.ALPHA in result.metrics else "undefined"
+def _alpha(run: FinishedRun) -> str:
+    return f"{run.metrics[schema.ALPHA]:.3f}" if schema.ALPHA in run.metrics else "undefined"
 
 
 def _shortened(rows: list[list[str]]) -> list[list[str]]:
@@ -190,11 +195,11 @@ def _shortened(rows: list[list[str]]) -> list[list[str]]:
     return [*rows[:LONGEST_TABLE], rest]
 
 
-def _how_found(what: str, result: Dense | steps.Pruned) -> str:
-    return f"{what}: {result.run_id}" + (" (found, not run again; --force does)" if result.found else "")
+def _how_found(what: str, run: FinishedRun) -> str:
+    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
 
 
-def _what_next(store: tracking.Store, run_id: str) -> list[str]:
+def _what_next(store: Store, run_id: str) -> list[str]:
     return [
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}")',

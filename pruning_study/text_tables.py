@@ -2,26 +2,22 @@
 
 from collections.abc import Sequence
 
+from tabulate import SEPARATING_LINE, tabulate
+
 
 def text_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], totals: Sequence[Sequence[str]] = (), *, names: int = 1
 ) -> str:
-    """Rows under a header and above totals, as wide as they have to be.
+    """Return rows under a header and above totals as text.
 
     Parameters
     ----------
     header : sequence of str
     rows, totals : sequences of sequences of str, as long as `header`
     names : int
-        Columns on the left that hold words; those to their right hold numbers.
+        Number of columns on the left that hold words; the others hold numbers and are aligned on the right.
     """
-    widths = [max(len(row[column]) for row in [header, *rows, *totals]) for column in range(len(header))]
-
-    def line(row: Sequence[str]) -> str:
-        words = [cell.ljust(width) for cell, width in zip(row[:names], widths, strict=False)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[names:], widths[names:], strict=True)]
-        return "  ".join([*words, *numbers]).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    ends = [rule, *map(line, totals)] if totals else []
-    return "\n".join([line(header), rule, *map(line, rows), *ends])
+    lines = [*rows, SEPARATING_LINE, *totals] if totals else list(rows)
+    align = ["left"] * names + ["right"] * (len(header) - names)
+    table = tabulate(lines, header, tablefmt="simple", colalign=align, disable_numparse=True)
+    return "\n".join(line.rstrip() for line in table.splitlines())

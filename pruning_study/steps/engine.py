@@ -15,12 +15,12 @@ log = logging.getLogger(__name__)
 def choose(
     name: str | None, model: nn.Module, image_shape: tuple[int, int, int], *, device: str, augmentation: str
 ) -> Engine:
-    """The engine of a name, or the torch one, and a line that says why, where that one cannot be.
+    """Return the training back end of a name; torch, and a warning that says why, where the native one cannot be used.
 
     Parameters
     ----------
     name : {"torch", "native"}, optional
-        The native one, where it can be, by default.
+        By default the native one where it can be used.
     model : nn.Module
     image_shape : (channels, height, width)
     device : str

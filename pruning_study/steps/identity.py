@@ -1,4 +1,4 @@
-"""Hashes that identify runs, and the artifacts that a complete run has."""
+"""The hash that identifies a run, and the artifacts that a complete run has."""
 
 import hashlib
 import json
@@ -6,30 +6,48 @@ from collections.abc import Mapping
 
 from analysis.runs import schema
 
-# Counts up where a step's results change for the same settings, so that older runs are not taken for them. Runs of
-# before there were schedules lack two params and so have another hash: they are read as one-shot, and made again.
+# A version counts up when a step gives other results for the same settings, so that older runs are not reused.
 STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
-ARTIFACTS = (
-    schema.CHECKPOINT,
-    schema.PREDICTIONS,
-    schema.VAL_PREDICTIONS,
-    schema.PER_CLASS,
-    schema.CONFUSION,
-)
-DENSE_ARTIFACTS = (*ARTIFACTS, schema.GRADIENT, schema.CONFUSION_PICTURE)
-PRUNED_ARTIFACTS = (*ARTIFACTS, schema.MASK, schema.RECALL_PICTURE)
+
+_COMMON = (schema.CHECKPOINT, schema.PREDICTIONS, schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION)
+ARTIFACTS = {
+    schema.DENSE: (*_COMMON, schema.GRADIENT, schema.CONFUSION_PICTURE),
+    schema.PRUNED: (*_COMMON, schema.MASK, schema.RECALL_PICTURE),
+}
 
 
-def dense_hash(params: Mapping[str, str]) -> str:
-    """The config hash of a dense run with these params."""
-    return _config_hash(schema.DENSE, params)
+def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> str:
+    """Return the hash under which a run is found instead of being made again.
 
+    A param that a later version added is left out where it has the value that every run had before, so that runs
+    made before are still found. `schema.ALWAYS_HASHED` names the two exceptions.
 
-def pruned_hash(params: Mapping[str, str], dense_hash: str) -> str:
-    """The config hash of a pruned run with these params, of the dense run with that hash."""
-    return _config_hash(schema.PRUNED, params, upstream=dense_hash)
+    Parameters
+    ----------
+    kind : {"dense", "pruned"}
+    params : mapping of str
+        Every resolved setting that can change the result, as canonical text.
+    parent_hash : str
+        Hash of the run that this one starts from; empty for a dense run.
 
-
-def _config_hash(kind: str, params: Mapping[str, str], upstream: str = "") -> str:
-    content = {"kind": kind, "version": STEP_VERSIONS[kind], "upstream": upstream, "params": dict(params)}
+    Returns
+    -------
+    str, 64 hexadecimal digits
+    """
+    content = {
+        "kind": kind,
+        "version": STEP_VERSIONS[kind],
+        "upstream": parent_hash,
+        "params": hashed_params(params),
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Return the params without those that a later version added and that have the value of every run before."""
+
+    def is_hashed(name: str, value: str) -> bool:
+        role = schema.PARAM_ROLES.get(name)
+        return role is None or name in schema.ALWAYS_HASHED or value != role.formerly
+
+    return {name: value for name, value in params.items() if is_hashed(name, value)}

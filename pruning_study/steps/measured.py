@@ -1,4 +1,4 @@
-"""Training, and what is measured and written of every run."""
+"""Train a setting's model, and measure and write what every run holds."""
 
 import json
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from pruning_study.models import checkpoints
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions, predict
-from pruning_study.training.loop import Fit, OnEpoch, fit
-from pruning_study.training.recipes import Schedule
+from pruning_study.training.loop import Fit, OnEpoch, Training, fit
+from pruning_study.training.recipes import Hyperparameters
 
 PER_EPOCH = {schema.TRAIN_LOSS, schema.VAL_LOSS, schema.VAL_ACCURACY}
 RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
@@ -26,31 +26,42 @@ RUN_ONLY = {schema.DURATION, schema.IMAGES_PER_SECOND, schema.BEST_EPOCH}
 def fit_setting(
     setting: TrainSetting,
     model: nn.Module,
-    schedule: Schedule,
+    hyperparameters: Hyperparameters,
     stream: str,
     saved: Path | None,
     on_epoch: OnEpoch,
     **pruning: Any,
 ) -> Fit:
+    """Train a model in place on a setting's examples.
+
+    Parameters
+    ----------
+    setting : TrainSetting
+    model : nn.Module
+    hyperparameters : Hyperparameters
+    stream, saved, on_epoch
+        As `Training` and `fit` take them.
+    pruning
+        Masks, ramp and distillation, as `Training` takes them.
+    """
     if saved and setting.config.force:
         saved.unlink(missing_ok=True)
-    return fit(
-        model,
+    training = Training(
         setting.train,
         setting.validation,
-        schedule,
+        hyperparameters,
         seed=setting.config.seed,
         stream=stream,
         black=setting.normalization.black,
         engine=setting.engine,
-        released_selection=setting.test if setting.released else None,
-        saved=saved,
-        on_epoch=on_epoch,
+        released_selection=setting.test if setting.training.protocol.selects_on_test else None,
         **pruning,
     )
+    return fit(model, training, saved=saved, on_epoch=on_epoch)
 
 
 def log_fit(run: Writer, fitted: Fit) -> None:
+    """Log which epoch was kept and how fast the training was, unless there was none."""
     if fitted.best_epoch:
         run.metrics({schema.BEST_EPOCH: fitted.best_epoch, schema.IMAGES_PER_SECOND: fitted.images_per_second})
 
@@ -58,7 +69,19 @@ def log_fit(run: Writer, fitted: Fit) -> None:
 def write_evaluation(
     run: Writer, setting: TrainSetting, model: nn.Module
 ) -> tuple[Predictions, Predictions, dict[str, float]]:
-    """Write the artifacts that dense and pruned runs share; their predictions and final metrics."""
+    """Write the artifacts that every run has, and return its predictions and final metrics.
+
+    Returns
+    -------
+    predictions, val_predictions : Predictions
+        For the test images and for the validation images.
+    metrics : dict of float
+
+    Raises
+    ------
+    StudyError
+        If a loss is NaN or infinite.
+    """
     predictions, test_loss = predict(model, setting.test, setting.engine)
     val_predictions, val_loss = predict(model, setting.validation, setting.engine)
     if not (np.isfinite(test_loss) and np.isfinite(val_loss)):
@@ -81,19 +104,20 @@ def write_evaluation(
 
 
 def per_class_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Columns class, index, support, recall, precision, f1; a row for each class."""
+    """Return a row for each class: class, index, support, recall, precision, f1."""
     counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
     columns = {name: getattr(counts, name) for name in ("support", "recall", "precision", "f1")}
     return pd.DataFrame({"class": classes, "index": range(len(classes)), **columns})
 
 
 def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Numbers of images, rows by true class, columns by predicted class."""
+    """Return numbers of images, rows by true class, columns by predicted class."""
     counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
     return pd.DataFrame(counts.confusion, pd.Index(classes, name="class"), classes)
 
 
 def run_tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, str]:
+    """Return the tags that every run has."""
     return {
         schema.KIND: kind,
         schema.CONFIG_HASH: config_hash,
@@ -105,4 +129,5 @@ def run_tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, st
 
 
 def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return a run's metrics without those of single epochs and those of the making of the run."""
     return {name: value for name, value in metrics.items() if name not in PER_EPOCH | RUN_ONLY}

@@ -1,23 +1,24 @@
-"""Train and prune: each found in the tracking store, or made."""
+"""Pruned runs: found in the tracking store, or made from any run that left a checkpoint."""
 
 import copy
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from mlflow.entities import Run
 from torch import nn
 
 from analysis.runs import schema
+from analysis.runs.errors import StudyError
 from analysis.statistics import class_metrics, intensification
 from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.steps import pictures, selection
-from pruning_study.steps.dense import Dense
-from pruning_study.steps.identity import PRUNED_ARTIFACTS, pruned_hash
+from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.measured import (
     final_metrics,
     fit_setting,
@@ -26,6 +27,7 @@ from pruning_study.steps.measured import (
     run_tags,
     write_evaluation,
 )
+from pruning_study.steps.runs import DenseRun, FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.distillation import Distillation
@@ -35,124 +37,125 @@ from pruning_study.training.loop import Fit, OnEpoch, ignore
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """A pruned run.
-
-    Parameters
-    ----------
-    run_id : str
-    found : bool
-        Whether it was there already.
-    ratio : float
-    metrics : dict of float
-        Final ones.
-    """
-
-    run_id: str
-    found: bool
-    ratio: float
-    metrics: dict[str, float]
-
-
-def prune(store: Store, job_run_id: str, setting: PruneSetting, dense: Dense, ratio: float) -> Pruned:
-    """The dense model pruned at a ratio, and fine-tuned where it has epochs for it: found in the store, or made.
+def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRun, ratio: float) -> FinishedRun:
+    """Find the run that prunes a parent's model at a ratio and fine-tunes it, or make it.
 
     Parameters
     ----------
     store : Store
     job_run_id : str
-        The job that asks for it.
+        The job that asks for the run.
     setting : PruneSetting
-    dense : Dense
+    parent : LoadedRun
+        A dense run, or a pruned one, of whose weights more are then pruned.
     ratio : float
-        One of the setting's.
+        Parameters of the dense model / parameters that are left.
+
+    Returns
+    -------
+    FinishedRun ; a LoadedRun where the run was made now.
 
     Raises
     ------
     StudyError
-        Where scores are not finite, fine-tuning diverges, or the store does not take the run.
+        If scores are not finite, if fine-tuning diverges, or if the store does not take the run.
     """
-    params = setting.pruned_params(dense.params, ratio)
-    config_hash = pruned_hash(params, dense.config_hash)
-    with store.making(config_hash):
-        for run in [] if setting.config.force else store.find(config_hash):
-            # The same settings may have made several dense runs: one that is asked for by its id is the one meant.
-            if setting.config.dense_run_id and run.data.tags.get(schema.DENSE_RUN_ID) != dense.run_id:
+    params = setting.pruned_params(parent.dense.params, ratio, iteration=parent.iteration + 1)
+    own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
+    with store.making(own_hash):
+        for run in [] if setting.config.force else store.find(own_hash):
+            # The same settings may have made several dense runs: the one that is named by its id is the one meant.
+            if setting.config.dense_run_id and _parent_run_id(run) != parent.run_id:
                 continue
-            if missing := store.missing(run.info.run_id, PRUNED_ARTIFACTS):
-                log.warning("pruned run %s lacks %s, and is made again", run.info.run_id, ", ".join(missing))
+            if missing := store.missing(run.info.run_id, ARTIFACTS[schema.PRUNED]):
+                log.warning("pruned run %s lacks %s and is made again", run.info.run_id, ", ".join(missing))
                 continue
-            return Pruned(run.info.run_id, True, ratio, final_metrics(run.data.metrics))
-        return _prune(store, job_run_id, setting, dense, ratio, params, config_hash)
+            return FinishedRun(run.info.run_id, own_hash, found=True, metrics=final_metrics(run.data.metrics))
+        return _prune(store, job_run_id, setting.normalized_as(parent.normalization), parent, ratio, params, own_hash)
+
+
+def _parent_run_id(run: Run) -> str | None:
+    return run.data.tags.get(schema.PARENT_RUN_ID) or run.data.tags.get(schema.DENSE_RUN_ID)
 
 
 def _prune(
     store: Store,
     job_run_id: str,
     setting: PruneSetting,
-    dense: Dense,
+    parent: LoadedRun,
     ratio: float,
     params: dict[str, str],
-    config_hash: str,
-) -> Pruned:
+    own_hash: str,
+) -> LoadedRun:
     start = time.perf_counter()
-    saved = store.saved_training(config_hash)
+    saved = store.saved_training(own_hash)
     name = setting.pruned_name(ratio)
-    fine_tuned = " and fine-tuned" if setting.fine_tuning.epochs else ""
+    fine_tuned = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
+    lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
         name,
-        note=f"Dense run {dense.run_id}, pruned by {setting.method} at ratio {ratio:g}{fine_tuned}",
-        tags=run_tags(schema.PRUNED, config_hash, setting) | {schema.DENSE_RUN_ID: dense.run_id},
+        note=f"Run {parent.run_id}, pruned by {setting.method} at ratio {ratio:g}{fine_tuned}",
+        tags=run_tags(schema.PRUNED, own_hash, setting) | lineage,
         params=params,
         dataset=setting.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
     ) as run:
-        model, fitted = _pruned(setting, dense, ratio, saved, run.epoch)
+        model, fitted = _pruned(setting, parent, ratio, saved, run.epoch)
         log_fit(run, fitted)
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
-        pruned = sum(int((~mask).sum()) for mask in fitted.masks.values())
-        metrics[schema.REALIZED_RATIO] = setting.budget.total / (setting.budget.total - pruned)
-        metrics |= _distortion(dense, predictions, val_predictions, setting.data.classes)
+        metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
+        metrics |= _distortion(parent.dense, predictions, val_predictions, setting.data.classes)
         pictures.recall_change(
-            per_class_table(dense.predictions, setting.data.classes),
+            per_class_table(parent.dense.predictions, setting.data.classes),
             per_class_table(predictions, setting.data.classes),
-            accuracy=(dense.predictions.accuracy, predictions.accuracy),
+            accuracy=(parent.dense.predictions.accuracy, predictions.accuracy),
             alpha=metrics.get(schema.ALPHA, np.nan),
             title=name,
         ).savefig(run.folder / schema.RECALL_PICTURE)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
-    return Pruned(run.run_id, False, ratio, metrics)
+    return LoadedRun(
+        run_id=run.run_id,
+        config_hash=own_hash,
+        found=False,
+        metrics=metrics,
+        model=model,
+        normalization=setting.normalization,
+        masks=fitted.masks,
+        gradient=None,
+        iteration=parent.iteration + 1,
+        dense=parent.dense,
+    )
 
 
-def trial(setting: PruneSetting, dense: Dense, ratio: float) -> Predictions:
-    """What the model that `prune` makes predicts for the validation images; no run, and no test image.
+def trial(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Predictions:
+    """Predict the validation images with the model that `prune` would make; no run, and no test image.
 
     Parameters
     ----------
     setting : PruneSetting
-    dense : Dense
+    parent : LoadedRun
     ratio : float
 
     Raises
     ------
     StudyError
-        Where scores are not finite, or fine-tuning diverges.
+        If scores are not finite, or if fine-tuning diverges.
     """
-    model, _ = _pruned(setting, dense, ratio)
+    setting = setting.normalized_as(parent.normalization)
+    model, _ = _pruned(setting, parent, ratio)
     return predict(model, setting.validation, setting.engine)[0]
 
 
-def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> Masks:
-    """Which weights are kept from the start: all that ever are, where pruning is not gradual.
+def pruning_masks(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Masks:
+    """Return the masks that fine-tuning starts with: the final ones, where pruning is not gradual.
 
     Parameters
     ----------
     setting : PruneSetting
-    dense : Dense
+    parent : LoadedRun
     ratio : float
 
     Returns
@@ -162,39 +165,74 @@ def pruning_masks(setting: PruneSetting, dense: Dense, ratio: float) -> Masks:
     Raises
     ------
     StudyError
-        Where a score is NaN or infinite.
+        If a score is NaN or infinite, or if the parent has fewer weights left than the ratio keeps.
     """
-    theta = {name: dense.model.get_parameter(name).detach() for name in setting.prunable}
-    return selection.select(setting, dense.model, theta, setting.kept_numbers(ratio)[0], gradient=dense.gradient)
+    theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
+    kept = _kept_numbers(setting, parent, ratio)[0]
+    left = _weights_left(setting, parent)
+    if left and kept == _count(left):
+        return left
+    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
 
 
 def _pruned(
-    setting: PruneSetting, dense: Dense, ratio: float, saved: Path | None = None, on_epoch: OnEpoch = ignore
+    setting: PruneSetting, parent: LoadedRun, ratio: float, saved: Path | None = None, on_epoch: OnEpoch = ignore
 ) -> tuple[nn.Module, Fit]:
-    """The dense model pruned, at once or gradually, and fine-tuned."""
-    model = copy.deepcopy(dense.model)
+    """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
+    model = copy.deepcopy(parent.model)
     config = setting.config
     ramp = distillation = None
     if config.is_gradual:
-        ramp = Ramp(config.ramp_steps, setting.kept_numbers(ratio), partial(selection.select, setting), config.regrow)
+        kept = _kept_numbers(setting, parent, ratio)
+        ramp = Ramp(config.ramp_steps, kept, partial(selection.select, setting), config.regrow)
     if config.distill:
-        distillation = Distillation(dense.model, config.distill, config.temperature)
+        distillation = Distillation(parent.model, config.distill, config.temperature)
     fitted = fit_setting(
         setting,
         model,
-        setting.fine_tuning,
+        setting.pruning.fine_tuning,
         "fine-tuning",
         saved,
         on_epoch,
-        masks=pruning_masks(setting, dense, ratio),
+        masks=pruning_masks(setting, parent, ratio),
         ramp=ramp,
         distillation=distillation,
     )
     return model, fitted
 
 
+def _weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
+    """Masks of the prunable weights that the parent has left; None where nothing is pruned yet."""
+    if not parent.masks:
+        return None
+    if others := sorted(parent.masks.keys() - set(setting.prunable)):
+        raise StudyError(
+            f"run {parent.run_id} has pruned {others[0]}, which these options never prune: give --prune-output-layer",
+            option="--prune-output-layer",
+        )
+    return {
+        name: parent.masks.get(name, torch.ones_like(parent.model.get_parameter(name), dtype=torch.bool))
+        for name in setting.prunable
+    }
+
+
+def _kept_numbers(setting: PruneSetting, parent: LoadedRun, ratio: float) -> tuple[int, ...]:
+    """Numbers of weights kept at the steps of the ramp, from those that the parent has left."""
+    left = _weights_left(setting, parent)
+    return setting.kept_numbers(ratio, _count(left) if left else None)
+
+
+def _count(masks: Masks) -> int:
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
+def _realized_ratio(setting: PruneSetting, masks: Masks) -> float:
+    pruned = sum(int((~mask).sum()) for mask in masks.values())
+    return setting.budget.total / (setting.budget.total - pruned)
+
+
 def _distortion(
-    dense: Dense, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
+    dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
     """Alpha on test and validation images, where defined, and the share of each class right before and after."""
     shares = both_right(dense.predictions, predictions, len(classes))

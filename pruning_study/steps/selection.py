@@ -86,7 +86,7 @@ def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, obj
 def _objective_gradient(
     setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], gradient: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    pruning, schedule = setting.pruning, setting.training.schedule
+    pruning, schedule = setting.pruning, setting.training.hyperparameters
     if pruning.gradient_batches or pruning.gradient_mode == "train":
         gradient = gradients.sampled_gradient(
             model,

@@ -1,11 +1,11 @@
-"""The options of a call with everything worked out that they leave open."""
+"""Resolved options with the data set and the model loaded."""
 
 import copy
 import hashlib
 import json
 from dataclasses import fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -15,19 +15,39 @@ from torch import Tensor, nn
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig
+from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
-from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
+from pruning_study.data.examples import Examples, Normalization, seeded, to_device
 from pruning_study.models import checkpoints
 from pruning_study.options import option_name
-from pruning_study.pruning import budget, schedules
-from pruning_study.pruning.scores import needs
+from pruning_study.pruning import budget, pruners, schedules
 from pruning_study.steps import engine
-from pruning_study.training import engines
-from pruning_study.training.recipes import RECIPES, Schedule, scaled
+from pruning_study.steps.resolved import (
+    check_ramp,
+    pruning_params,
+    resolve_pruning,
+    resolve_training,
+    training_params,
+)
+from pruning_study.training.engines import Engine
+
+# Options that `--dense-run-id` takes from the params of the dense run.
+FOLLOWED = {
+    schema.DATASET,
+    schema.MODEL,
+    schema.RECIPE,
+    schema.PROTOCOL,
+    schema.SEED,
+    schema.EPOCHS,
+    schema.BATCH_SIZE,
+    schema.LEARNING_RATE,
+    schema.MOMENTUM,
+    schema.WEIGHT_DECAY,
+    schema.VALIDATION_FRACTION,
+}
+_EXAMPLES = ("train", "validation", "test")
 
 
 class TrainSetting:
@@ -37,56 +57,42 @@ class TrainSetting:
     ----------
     config : TrainConfig
     data : Dataset, optional
-        The data set, where it has been read already.
+        The data set, if it has been read already.
 
     Raises
     ------
     StudyError
-        Where the data set, the model, the weights or the device cannot be used.
+        If the data set, the model, the weights or the device cannot be used.
     """
 
     def __init__(self, config: TrainConfig, data: Dataset | None = None) -> None:
         self.config = config
-        self.released = config.protocol == "released"
+        self.training = resolve_training(config)
         self.device = _device(config.device)
         models.set_threads(config.model)
-        self.recipe = config.recipe or models.recipe(config.model)
-        self.schedule = self._adapted(RECIPES[self.recipe].dense, config.epochs, config.learning_rate)
         self.data = data or datasets.load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
         self.train_indices, self.validation_indices = datasets.split(
             self.data.train_labels, config.validation_fraction, config.seed
         )
-        self.weights, self.weights_metadata = self._given_weights()
-        self.model = self._initial_model()
+        weights, metadata = checkpoints.load(config.weights) if config.weights else ({}, {})
+        self.model = self._initial_model(weights)
+        self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
         self.memory_format = models.memory_format(self.model, self.data.image_shape)
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self._other_normalization: Self | None = None
 
     @cached_property
-    def engine(self) -> engines.Engine:
-        """What trains; chosen at the first use, since the native engine may have to be compiled."""
+    def engine(self) -> Engine:
+        """The training back end, chosen at its first use, since the native engine may have to be compiled."""
         return engine.choose(
             self.config.engine,
             self.model,
             self.data.image_shape,
             device=self.device,
-            augmentation=self.schedule.augmentation,
+            augmentation=self.training.hyperparameters.augmentation,
         )
 
-    def _given_weights(self) -> tuple[dict[str, Tensor], checkpoints.Metadata]:
-        return checkpoints.load(self.config.weights) if self.config.weights else ({}, {})
-
-    def _adapted(self, schedule: Schedule, epochs: int | None, learning_rate: float | None) -> Schedule:
-        config = self.config
-        weight_decay = 0.0 if self.released else schedule.weight_decay
-        adapted = replace(
-            schedule,
-            batch_size=config.batch_size or schedule.batch_size,
-            momentum=schedule.momentum if config.momentum is None else config.momentum,
-            weight_decay=weight_decay if config.weight_decay is None else config.weight_decay,
-        )
-        return scaled(adapted, epochs=epochs, learning_rate=learning_rate)
-
-    def _initial_model(self) -> nn.Module:
+    def _initial_model(self, weights: dict[str, Tensor]) -> nn.Module:
         channels, height, width = self.data.image_shape
         with seeded(self.config.seed, "initial weights", torch.device("cpu")):
             model = models.build(
@@ -95,16 +101,33 @@ class TrainSetting:
                 in_channels=channels,
                 image_size=(height, width),
             )
-        if self.config.weights:
-            checkpoints.load_weights(model, self.weights, str(self.config.weights))
+        if weights:
+            checkpoints.load_weights(model, weights, str(self.config.weights))
         return model
 
     @cached_property
     def normalization(self) -> Normalization:
-        """The one that the weights file names, else that of the training split."""
-        channels = self.data.image_shape[0]
-        named = checkpoints.normalization(self.weights_metadata, str(self.config.weights), channels)
-        return named or Normalization(*datasets.normalization(self.data.train_images[self.train_indices]))
+        """The normalisation that the weights file names, otherwise that of the training split."""
+        return self._named_normalization or Normalization(
+            *datasets.normalization(self.data.train_images[self.train_indices])
+        )
+
+    def normalized_as(self, normalization: Normalization) -> Self:
+        """Return this setting with the images normalised in another way; itself where that is its own.
+
+        Parameters
+        ----------
+        normalization : Normalization
+            That of the model which is pruned or evaluated.
+        """
+        if normalization == self.normalization:
+            return self
+        if self._other_normalization is None or self._other_normalization.normalization != normalization:
+            other = copy.copy(self)
+            other.__dict__ = {name: value for name, value in vars(self).items() if name not in _EXAMPLES}
+            other.normalization = normalization
+            self._other_normalization = other
+        return self._other_normalization
 
     @cached_property
     def train(self) -> Examples:
@@ -126,27 +149,16 @@ class TrainSetting:
     def params(self) -> dict[str, str]:
         """Every resolved setting that can change the dense model, as canonical text."""
         config = self.config
-        params = {
+        described = {
             schema.DATASET: self.data.name,
             schema.DATASET_DIGEST: self.data.digest,
             schema.IMAGE_SHAPE: "x".join(str(side) for side in self.data.image_shape),
-            schema.MODEL: config.model,
-            schema.RECIPE: self.recipe,
-            schema.PROTOCOL: config.protocol,
-            schema.SEED: text(config.seed),
-            schema.WEIGHT_DECAY: text(self.schedule.weight_decay),
-            schema.VALIDATION_FRACTION: text(config.validation_fraction),
         }
         if digest := models.source_digest(config.model):
-            params[schema.MODEL_DIGEST] = digest
+            described[schema.MODEL_DIGEST] = digest
         if config.weights:
-            return params | {schema.WEIGHTS_DIGEST: hashlib.sha256(config.weights.read_bytes()).hexdigest()[:32]}
-        return params | {
-            **_loop_params(self.schedule),
-            schema.EPOCHS: text(self.schedule.epochs),
-            schema.LEARNING_RATE: text(self.schedule.learning_rate),
-            schema.PHASES: str(self.schedule),
-        }
+            described[schema.WEIGHTS_DIGEST] = hashlib.sha256(config.weights.read_bytes()).hexdigest()[:32]
+        return training_params(config, self.training, described)
 
     @property
     def name(self) -> str:
@@ -168,58 +180,56 @@ class PruneSetting(TrainSetting):
     Raises
     ------
     StudyError
-        As for `TrainSetting`, and where a ratio cannot be attained.
+        As for `TrainSetting`, and if the pruner cannot be used or a ratio cannot be attained.
     """
 
     config: PruneConfig
 
     def __init__(self, config: PruneConfig, data: Dataset | None = None) -> None:
         super().__init__(config, data)
-        self.pruner = "up-signed" if self.released and config.pruner == "up" else config.pruner
-        self.fine_tuning = self._adapted(
-            RECIPES[self.recipe].fine_tuning, config.fine_tune_epochs, config.fine_tune_learning_rate
-        )
-        self.gradient_objective = config.gradient_objective or ("data" if self.released else "regularized")
-        self.gradient_batches = config.gradient_batches or (1 if self.released else None)
-        self.gradient_mode = config.gradient_mode or ("train" if self.released else "eval")
         self.prunable = budget.prunable(self.model, output_layer=config.prune_output_layer)
-        self.budget = budget.Budget.of(self.model, self.prunable)
-        self._check_fine_tuning()
+        self.budget = self.training.protocol.budget(self.model, self.prunable)
+        self._resolve_pruning()
         for ratio in config.ratio:
             self.kept_numbers(ratio)
 
-    def _check_fine_tuning(self) -> None:
-        config, epochs = self.config, self.fine_tuning.epochs
-        if not epochs and (config.is_gradual or config.distill):
-            what = "gradual pruning" if config.is_gradual else "distillation"
-            raise StudyError(f"0 leaves no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
-        if not config.is_gradual:
-            return
-        batches = number_of_batches(len(self.train_indices), self.fine_tuning.batch_size)
-        if config.ramp_steps > batches:
-            raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="--ramp-steps")
-        if schedules.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
-            longest = 1 - 1 / (epochs * config.ramp_steps)
-            raise StudyError(
-                f"{config.ramp:g} leaves no step behind the ramp (epochs of fine-tuning: {epochs}, steps of each: "
-                f"{config.ramp_steps}): it takes at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
-                option="--ramp",
-            )
+    def _resolve_pruning(self) -> None:
+        self.pruning = resolve_pruning(self.config, self.training)
+        check_ramp(self.config, self.pruning.fine_tuning, len(self.train_indices))
 
     @property
     def gradient_images(self) -> int:
-        """Training images that a gradient is averaged over."""
-        batches = self.gradient_batches or len(self.train_indices)
-        return min(len(self.train_indices), batches * self.schedule.batch_size)
+        """Number of training images that a gradient is averaged over."""
+        batches = self.pruning.gradient_batches or len(self.train_indices)
+        return min(len(self.train_indices), batches * self.training.hyperparameters.batch_size)
 
-    def kept_numbers(self, ratio: float) -> tuple[int, ...]:
-        """Numbers of prunable weights kept at the steps of the ramp, the last for good; errors as in `Budget.kept`."""
-        kept = self.budget.kept(ratio, released=self.released)
-        ramp = self.config.ramp * self.fine_tuning.epochs if self.config.is_gradual else 0.0
-        return schedules.cubic(self.budget.prunable, kept, ramp=ramp, steps=self.config.ramp_steps)
+    def kept_numbers(self, ratio: float, left: int | None = None) -> tuple[int, ...]:
+        """Return the numbers of prunable weights kept at the steps of the ramp, the last one for good.
+
+        Parameters
+        ----------
+        ratio : float
+        left : int, optional
+            Number of prunable weights that are not pruned yet; all of them by default.
+
+        Raises
+        ------
+        StudyError
+            If the ratio keeps no weight, or more than are left.
+        """
+        left = self.budget.prunable if left is None else left
+        kept = self.budget.kept(ratio) if self.pruning.pruner.prunes else left
+        if kept > left:
+            raise StudyError(
+                f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {left:,} left: "
+                "take a larger ratio",
+                option="--ratio",
+            )
+        ramp = self.config.ramp * self.pruning.fine_tuning.epochs if self.config.is_gradual else 0.0
+        return schedules.cubic(left, kept, ramp=ramp, steps=self.config.ramp_steps)
 
     def at(self, **options: Any) -> "PruneSetting":
-        """The same with another epsilon, schedule, ramp or distillation, sharing all that has been worked out.
+        """Return this setting with another epsilon, schedule, ramp or distillation, sharing the data and the model.
 
         Parameters
         ----------
@@ -228,64 +238,37 @@ class PruneSetting(TrainSetting):
         """
         other = copy.copy(self)
         other.config = replace(self.config, **options)
-        other._check_fine_tuning()
+        other._other_normalization = None
+        other._resolve_pruning()
         return other
 
-    @property
-    def epsilon(self) -> float:
-        """UP's weight: lambda, or the papers' 5e-4 where lambda is 0, since 0 would make it GP."""
-        if self.config.epsilon is not None:
-            return self.config.epsilon
-        return schema.PAPERS_EPSILON if self.released else self.schedule.weight_decay or schema.PAPERS_EPSILON
-
-    def pruned_params(self, dense: dict[str, str], ratio: float) -> dict[str, str]:
-        """Every resolved setting that can change the pruned model, as canonical text.
+    def pruned_params(self, dense: dict[str, str], ratio: float, *, iteration: int = 1) -> dict[str, str]:
+        """Return every resolved setting that can change the pruned model, as canonical text.
 
         Parameters
         ----------
         dense : dict of str
-            The dense model's params.
+            Params of the dense run at the root.
         ratio : float
+        iteration : int
+            Number of prunings since the dense run, this one included.
         """
-        needed = needs(self.pruner)
-        params = {
-            **dense,
-            **_loop_params(self.fine_tuning),
-            schema.PRUNER: self.pruner,
-            schema.RATIO: text(ratio),
-            schema.GRADIENT_OBJECTIVE: self.gradient_objective if "grad" in needed else "none",
-            schema.FINE_TUNE_EPOCHS: text(self.fine_tuning.epochs),
-            schema.PRUNE_OUTPUT_LAYER: text(self.config.prune_output_layer),
-            schema.SCHEDULE: self.config.schedule if self.config.is_gradual else ONE_SHOT,
-            schema.DISTILL: text(self.config.distill),
-        }
-        if self.fine_tuning.epochs:
-            params[schema.FINE_TUNE_LEARNING_RATE] = text(self.fine_tuning.learning_rate)
-            params[schema.FINE_TUNE_PHASES] = str(self.fine_tuning)
-        if self.config.is_gradual:
-            of_the_ramp = (schema.RAMP, schema.RAMP_STEPS, schema.REGROW)
-            params |= {name: text(getattr(self.config, name)) for name in of_the_ramp}
-        if self.config.distill:
-            params[schema.TEMPERATURE] = text(self.config.temperature)
-        if "epsilon" in needed:
-            params[schema.EPSILON] = text(self.epsilon)
-        if "grad" in needed:
-            params[schema.GRADIENT_BATCHES] = text(self.gradient_batches or "all")
-            params[schema.GRADIENT_MODE] = self.gradient_mode
-        return params
+        digest = pruners.source_digest(self.pruning.pruner.name)
+        own_source = {schema.PRUNER_DIGEST: digest} if digest else {}
+        return {**dense, **pruning_params(self.config, self.pruning, ratio, iteration), **own_source}
 
     @property
     def method(self) -> str:
-        """As `PruneConfig.method`, of the pruner as it is logged."""
-        return replace(self.config, pruner=self.pruner).method
+        """`PruneConfig.method` with the pruner as it is logged."""
+        return replace(self.config, pruner=self.pruning.pruner.name).method
 
     def pruned_name(self, *ratios: float) -> str:
-        of_ratios = ",".join(f"{ratio:g}" for ratio in ratios)
-        return f"{self.data.name} {self.config.model} {self.method} t={of_ratios} seed {self.config.seed}"
+        shown = ",".join(f"{ratio:g}" for ratio in ratios)
+        return f"{self.data.name} {self.config.model} {self.method} t={shown} seed {self.config.seed}"
 
 
 def following(config: PruneConfig, dense: Run) -> PruneConfig:
-    """The options with those that make the dense model taken from a dense run.
+    """Return the options with those that make the dense model taken from a dense run.
 
     Parameters
     ----------
@@ -295,7 +278,7 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
     Raises
     ------
     StudyError
-        Where the run is no finished dense run, or an option says something else than the run.
+        If the run is not a finished dense run, or if an option contradicts it.
     """
     run_id = dense.info.run_id
     if dense.data.tags.get(schema.KIND) != schema.DENSE or dense.info.status != "FINISHED":
@@ -320,29 +303,6 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
     if config.image_size is None and height == width:
         taken["image_size"] = height
     return replace(config, **taken)
-
-
-FOLLOWED = {
-    schema.DATASET,
-    schema.MODEL,
-    schema.RECIPE,
-    schema.PROTOCOL,
-    schema.SEED,
-    schema.EPOCHS,
-    schema.BATCH_SIZE,
-    schema.LEARNING_RATE,
-    schema.MOMENTUM,
-    schema.WEIGHT_DECAY,
-    schema.VALIDATION_FRACTION,
-}
-
-
-def _loop_params(schedule: Schedule) -> dict[str, str]:
-    return {
-        schema.BATCH_SIZE: text(schedule.batch_size),
-        schema.MOMENTUM: text(schedule.momentum),
-        schema.AUGMENTATION: schedule.augmentation,
-    }
 
 
 def _device(name: str | None) -> str:

@@ -1,4 +1,4 @@
-"""A Ray cluster's processes, given tasks as `workers.Workers` gives them to this machine's."""
+"""Processes of a Ray cluster, with the same methods as `processes.Processes`."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import ray
@@ -113,7 +113,7 @@ class Cluster:
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
         self._running: dict[ray.ObjectRef, tuple[int, Any]] = {}
 
-    def __enter__(self) -> "Cluster":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a study comes to, what is there of it, and how long the rest would take."""
+"""Dry run of a study: its grid, what of it is in the store already, and how long the rest would take."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,15 +7,15 @@ from pathlib import Path
 from analysis.runs import schema
 from pruning_study.config import StudyConfig
 from pruning_study.study import plan
-from pruning_study.study.pace import Pace, duration, group, measured_pace
+from pruning_study.study.pace import Pace, duration, measured_pace, workload
 from pruning_study.study.plan import Plan, Step
-from pruning_study.study.processes import worth
+from pruning_study.study.processes import worker_count
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import connect
 
 
 def show(file: Path, config: StudyConfig) -> str:
-    """A study's grid as a table; nothing is made.
+    """Return a study's grid as a table, and make nothing.
 
     Parameters
     ----------
@@ -25,25 +25,25 @@ def show(file: Path, config: StudyConfig) -> str:
     Raises
     ------
     StudyError
-        Where something is wrong in the file, or the store does not answer.
+        If something is wrong in the file, or if the store does not answer.
     """
     planned = plan.plan(plan.read(file, config), download=False)
     store = connect.existing(config.experiment)
     found = plan.found(store, planned.steps) if store else {}
     left = [step for step in planned.steps if step.config_hash not in found]
-    return _grid_table(planned, found, measured_pace(planned, left), worth(config.workers, len(left)))
+    return _grid_table(planned, found, measured_pace(planned, left), worker_count(config.workers, len(left)))
 
 
 def _grid_table(planned: Plan, found: Mapping[str, str], pace: Pace, workers: int) -> str:
-    """A row for each data set, model and method."""
+    """Return a table with a row for each data set, model and method."""
     rows: dict[tuple[str, str, str], list[Step]] = defaultdict(list)
     for step in planned.steps:
-        rows[(*group(step), "dense" if step.kind == schema.DENSE else step.config.method)].append(step)
+        rows[(*workload(step), "dense" if step.kind == schema.DENSE else step.config.method)].append(step)
     header = ["data set", "model", "method", "ratios", "seeds", "runs", "found", "to make", "time"]
     table = [[*names, *_row(steps, found, pace, workers)] for names, steps in rows.items()]
     total = ["", "", "together", "", "", *_row(planned.steps, found, pace, workers)[2:]]
     unknown = {step.dataset for step in planned.steps if not step.config_hash}
-    notes = [f"{name} is not here: what is there of it, and its time, is unknown" for name in sorted(unknown)]
+    notes = [f"{name} is not on this machine: its runs and their time are unknown" for name in sorted(unknown)]
     ends = f"time: on {workers} workers, from a short measurement"
     return "\n".join([text_table(header, table, [total], names=4), ends, *notes])
 

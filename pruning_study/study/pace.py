@@ -13,42 +13,42 @@ from pruning_study.data.examples import Examples
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan
 from pruning_study.study.plan import Plan, Step
-from pruning_study.training.loop import fit
+from pruning_study.training.loop import Training, fit
 from pruning_study.training.recipes import Phase
 
-Group = tuple[str, str]  # data set, model
+Workload = tuple[str, str]  # data set, model
 
 
 class Pace:
-    """Training images per second of one worker, by data set and model."""
+    """Training images that one worker goes through in a second, by data set and model."""
 
     def __init__(self) -> None:
-        self._images: dict[Group, float] = defaultdict(float)
-        self._seconds: dict[Group, float] = defaultdict(float)
+        self._images: dict[Workload, float] = defaultdict(float)
+        self._seconds: dict[Workload, float] = defaultdict(float)
 
-    def add(self, group: Group, images: float, seconds: float) -> None:
-        """Take into account that so many images took a worker so long."""
-        self._images[group] += images
-        self._seconds[group] += seconds
+    def add(self, workload: Workload, images: float, seconds: float) -> None:
+        """Count a number of images that took a worker a number of seconds."""
+        self._images[workload] += images
+        self._seconds[workload] += seconds
 
     def seconds(self, steps: Iterable[Step]) -> float | None:
-        """How long steps would take one worker; None where nothing is known of one of them."""
+        """Return how long one worker would take for some steps; None if the pace of one of them is unknown."""
         total = 0.0
         for step in steps:
-            images = self._images[group(step)]
+            images = self._images[workload(step)]
             if step.images is None or not images:
                 return None
-            total += step.images * self._seconds[group(step)] / images
+            total += step.images * self._seconds[workload(step)] / images
         return total
 
 
-def group(step: Step) -> Group:
-    """What steps with one pace have in common."""
+def workload(step: Step) -> Workload:
+    """Return what steps of one pace have in common."""
     return step.dataset, step.config.model
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as one reads them: `2 h 05 min`, `3 min`, `12 s`; `unknown` for None."""
+    """Return a duration as text: `2 h 05 min`, `3 min`, `12 s`; `unknown` for None."""
     if seconds is None:
         return "unknown"
     if seconds < 100:
@@ -58,36 +58,36 @@ def duration(seconds: float | None) -> str:
 
 
 def measured_pace(planned: Plan, steps: Sequence[Step]) -> Pace:
-    """The pace of a second's training for each data set and model that is here.
+    """Measure the pace of each data set and model that is on this machine, by a second of training.
 
     Parameters
     ----------
     planned : Plan
     steps : sequence of Step
-        Those that are to be made.
+        The steps that are to be made.
     """
     pace = Pace()
-    for step in {group(step): step for step in steps if step.images}.values():
+    for step in {workload(step): step for step in steps if step.images}.values():
         setting = PruneSetting(replace(step.config, ratio=(1.0,)), planned.data[plan.source(step.config)])
         torch.set_num_threads(1)  # as workers have
-        batch = setting.schedule.batch_size
-        with suppress(StudyError):  # one that diverges has no pace
+        batch = setting.training.hyperparameters.batch_size
+        with suppress(StudyError):  # a training that diverges has no pace
             first = _images_per_second(setting, batch)
-            pace.add(group(step), _images_per_second(setting, max(batch, int(first))), 1.0)
+            pace.add(workload(step), _images_per_second(setting, max(batch, int(first))), 1.0)
     return pace
 
 
 def _images_per_second(setting: PruneSetting, images: int) -> float:
-    return fit(
-        copy.deepcopy(setting.model).to(setting.device),
+    training = Training(
         _first(setting.train, images),
-        _first(setting.validation, setting.schedule.batch_size),
-        replace(setting.schedule, phases=(Phase(1, setting.schedule.learning_rate),)),
+        _first(setting.validation, setting.training.hyperparameters.batch_size),
+        replace(setting.training.hyperparameters, phases=(Phase(1, setting.training.hyperparameters.learning_rate),)),
         seed=0,
         stream="measurement",
         black=setting.normalization.black,
         engine=setting.engine,
-    ).images_per_second
+    )
+    return fit(copy.deepcopy(setting.model).to(setting.device), training).images_per_second
 
 
 def _first(examples: Examples, count: int) -> Examples:

@@ -1,6 +1,6 @@
-"""What a study comes to: its steps, each known by the hash that its run has or will have."""
+"""The steps of a study, each known by the hash that its run has or will have."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -11,14 +11,11 @@ from analysis.runs.schema import text
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
-from pruning_study.pruning.scores import needs
-from pruning_study.steps import identity
+from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid
-from pruning_study.study.grid import Cell, Grid
+from pruning_study.study.grid import Grid, GridCell
 from pruning_study.tracking.store import Store
-
-ARTIFACTS = {schema.DENSE: identity.DENSE_ARTIFACTS, schema.PRUNED: identity.PRUNED_ARTIFACTS}
 
 Source = tuple[str, int | None]  # data set as given, image size
 
@@ -31,24 +28,30 @@ class Step:
     ----------
     kind : {"dense", "pruned"}
     config : PruneConfig
-        Of one ratio; of a dense run, that of the first run that is pruned from it.
-    config_hash, dense_hash : str
-        Of the run, and of the dense run that it is or is made from; empty where the data set is not here.
+        With one ratio; a dense run has the config of the first run that is pruned from it.
+    parent_hash : str
+        Hash of the run that this one starts from; empty for a run that starts from nothing.
+    config_hash : str
+        Hash of the run itself; both hashes are empty where the data set is not on this machine.
+    iteration : int
+        Number of prunings between the dense run and this one.
     images : int, optional
-        Training images that it goes through, those of all epochs together.
+        Training images that the step goes through in all its epochs together.
     """
 
     kind: str
     config: PruneConfig
+    parent_hash: str = ""
     config_hash: str = ""
-    dense_hash: str = ""
+    iteration: int = 0
     images: int | None = None
 
     @property
     def name(self) -> str:
         config = self.config
         what = "dense" if self.kind == schema.DENSE else f"{config.method} t={config.ratio[0]:g}"
-        return f"{self.dataset} {config.model} {what} seed {config.seed}"
+        again = f" iteration {self.iteration}" if self.iteration > 1 else ""
+        return f"{self.dataset} {config.model} {what}{again} seed {config.seed}"
 
     @property
     def dataset(self) -> str:
@@ -57,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a study, those of a seed together, a dense run before what is pruned from it; and their data."""
+    """The steps of a study, in an order in which a parent comes before its children, and their data sets."""
 
     name: str
     steps: tuple[Step, ...]
@@ -65,12 +68,12 @@ class Plan:
 
 
 def source(config: TrainConfig) -> Source:
-    """What tells the data of two configs apart."""
+    """Return what distinguishes the data of two configs."""
     return config.dataset, config.image_size
 
 
 def read(file: Path, config: StudyConfig) -> Grid:
-    """A study's file, with what the command says of all its cells."""
+    """Read a study's file, with the options of the command for all its cells."""
     given = {"device": config.device, "engine": config.engine, "data_dir": config.data_dir}
     return grid.read(file, given | ({"protocol": config.protocol} if config.protocol else {}))
 
@@ -82,12 +85,12 @@ def plan(of: Grid, *, download: bool) -> Plan:
     ----------
     of : Grid
     download : bool
-        Whether data sets that are not here are downloaded; else their steps have no hash.
+        Whether to download data sets that are not on this machine; otherwise their steps have no hash.
 
     Raises
     ------
     StudyError
-        For all that is wrong in the file, with its data sets and its models, and for every ratio that cannot be
+        Lists everything that is wrong in the file, with its data sets and its models, and every ratio that cannot be
         attained.
     """
     faults: list[str] = []
@@ -99,8 +102,16 @@ def plan(of: Grid, *, download: bool) -> Plan:
 
     made: dict[str | TrainConfig | PruneConfig, Step] = {}
     for cell in sorted(of.cells, key=lambda cell: cell.config.seed):
+        config = cell.config
         try:
-            for step in _steps(cell.config, setting) if source(cell.config) in data else _unknown(cell.config):
+            if source(config) in data:
+                # Neither seed nor ratio changes another param than its own.
+                resolved = setting(replace(config, seed=0, ratio=(1.0,)))
+                dense = dense_step(config, resolved)
+                steps = (dense, pruned_step(config, resolved, dense))
+            else:
+                steps = (Step(schema.DENSE, config), Step(schema.PRUNED, config, iteration=1))
+            for step in steps:
                 made.setdefault(step.config_hash or _identity(step), step)
         except StudyError as error:
             faults.append(cell.place(error))
@@ -108,8 +119,55 @@ def plan(of: Grid, *, download: bool) -> Plan:
     return Plan(of.name, tuple(made.values()), data)
 
 
+def dense_step(config: PruneConfig, setting: PruneSetting) -> Step:
+    """Return the step that trains the dense network of a config.
+
+    Parameters
+    ----------
+    config : PruneConfig
+    setting : PruneSetting
+        Of the same config but for seed and ratio.
+    """
+    images = 0 if config.weights else len(setting.train_indices) * setting.training.hyperparameters.epochs
+    own_hash = config_hash(schema.DENSE, _training_params(config, setting))
+    return Step(schema.DENSE, config, config_hash=own_hash, images=images)
+
+
+def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Step:
+    """Return the step that prunes the network of another step.
+
+    Parameters
+    ----------
+    config : PruneConfig
+        With one ratio.
+    setting : PruneSetting
+        Of the same config but for seed and ratio.
+    parent : Step
+        A dense step or a pruned one.
+
+    Raises
+    ------
+    StudyError
+        If the ratio cannot be attained.
+    """
+    (ratio,) = config.ratio
+    try:
+        ramp = len(setting.kept_numbers(ratio)) - 1
+    except StudyError as error:
+        raise StudyError(f"{error} ({config.model}, {setting.data.name})", option=error.option) from error
+    iteration = parent.iteration + 1
+    params = setting.pruned_params(_training_params(config, setting), ratio, iteration=iteration)
+    own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
+    # A gradient at each step of a ramp takes as long as training on so many images.
+    gradients = ramp * setting.gradient_images if "grad" in setting.pruning.pruner.needs else 0
+    # Where nothing is trained, the time goes into predictions.
+    predicted = len(setting.validation_indices) + len(setting.data.test_labels)
+    images = len(setting.train_indices) * setting.pruning.fine_tuning.epochs + gradients or predicted
+    return Step(schema.PRUNED, config, parent.config_hash, own_hash, iteration, images)
+
+
 def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:
-    """Run ids, by hash, of the steps whose run is there with all its artifacts.
+    """Return hash -> run id of the steps whose run is in the store with all its artifacts.
 
     Parameters
     ----------
@@ -119,8 +177,12 @@ def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:
     return store.finished({step.config_hash: ARTIFACTS[step.kind] for step in steps if step.config_hash})
 
 
-def _data(cells: Iterable[Cell], faults: list[str], *, download: bool) -> dict[Source, Dataset]:
-    first: dict[Source, Cell] = {}
+def _training_params(config: PruneConfig, setting: PruneSetting) -> dict[str, str]:
+    return {**setting.params, schema.SEED: text(config.seed)}
+
+
+def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> dict[Source, Dataset]:
+    first: dict[Source, GridCell] = {}
     for cell in cells:
         first.setdefault(source(cell.config), cell)
     data = {}
@@ -134,35 +196,8 @@ def _data(cells: Iterable[Cell], faults: list[str], *, download: bool) -> dict[S
     return data
 
 
-def _steps(config: PruneConfig, setting: Callable[[PruneConfig], PruneSetting]) -> tuple[Step, Step]:
-    # Neither seed nor ratio changes another param than its own.
-    resolved = setting(replace(config, seed=0, ratio=(1.0,)))
-    (ratio,) = config.ratio
-    try:
-        ramp = len(resolved.kept_numbers(ratio)) - 1
-    except StudyError as error:
-        raise StudyError(f"{error} ({config.model}, {resolved.data.name})", option=error.option) from error
-    images = len(resolved.train_indices)
-    dense_params = {**resolved.params, schema.SEED: text(config.seed)}
-    dense = identity.dense_hash(dense_params)
-    pruned = identity.pruned_hash(resolved.pruned_params(dense_params, ratio), dense)
-    dense_images = 0 if config.weights else images * resolved.schedule.epochs
-    # A gradient at each step of a ramp counts as so many images of training.
-    gradients = ramp * resolved.gradient_images if "grad" in needs(resolved.pruner) else 0
-    # Where nothing is trained, so does each image that is predicted.
-    predicted = len(resolved.validation_indices) + len(resolved.data.test_labels)
-    return (
-        Step(schema.DENSE, config, dense, dense, dense_images),
-        Step(schema.PRUNED, config, pruned, dense, images * resolved.fine_tuning.epochs + gradients or predicted),
-    )
-
-
-def _unknown(config: PruneConfig) -> tuple[Step, Step]:
-    return Step(schema.DENSE, config), Step(schema.PRUNED, config)
-
-
 def _identity(step: Step) -> TrainConfig | PruneConfig:
-    """What tells two steps apart whose hash is not known."""
+    """Return what distinguishes two steps whose hash is not known."""
     if step.kind == schema.PRUNED:
         return step.config
     return TrainConfig(**{item.name: getattr(step.config, item.name) for item in fields(TrainConfig)})

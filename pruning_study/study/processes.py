@@ -1,11 +1,9 @@
-"""Processes that do one task after the other, and are replaced when they die."""
+"""Processes of this machine that make one step after the other, and are replaced when they die."""
 
 import ctypes
 import io
-import math
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import time
@@ -13,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from joblib import cpu_count
 
 from pruning_study.tracking.interrupts import interrupt_once
 
@@ -28,55 +26,31 @@ SECONDS_TO_END = 60
 
 
 def start_server() -> None:
-    """Have what the workers are forked from import all they need, which takes seconds, while this goes on."""
+    """Start the process that workers are forked from, which takes seconds to import what they need."""
     forkserver.ensure_running()
 
 
-def worth(wanted: int | None, tasks: int) -> int:
-    """How many workers pay: as many as are wanted, else one for each core, and no more than there are tasks."""
-    return max(1, min(wanted or cores(), tasks))
+def worker_count(wanted: int | None, tasks: int) -> int:
+    """Return how many workers to start: as many as are wanted, by default one a core, and no more than tasks.
 
-
-def cores() -> int:
-    """The number of cores that this process may use, by its affinity and by what its control groups grant it."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return math.ceil(min(here, granted_cores()))
-
-
-def granted_cores(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
-    """As many cores as control groups (version 2) grant this process the time of; infinite where they set no limit.
-
-    Parameters
-    ----------
-    own : Path
-        The file that names the group of this process.
-    root : Path
-        The folder of all groups; each has its limit in `cpu.max`, microseconds in so many or `max`, and is held to
-        those above it.
+    The cores are those that this process may use, by its affinity and its control groups.
     """
-    granted = [math.inf]
-    with suppress(OSError):
-        for name in re.findall(r"^0::/(.*)$", own.read_text(), re.MULTILINE):
-            for group in (root / name, *(root / name).parents):
-                with suppress(OSError, ValueError):
-                    time_granted, period = (group / "cpu.max").read_text().split()
-                    granted.append(float(time_granted) / float(period))
-    return min(granted)
+    return max(1, min(wanted or cpu_count(), tasks))
 
 
 class Died(NamedTuple):
-    """Stands for the result of a task whose worker died."""
+    """The result of a task whose worker died."""
 
     reason: str
 
 
-class SharedArray:
+class SharedMemory:
     """An array in memory that all workers share; the kernel frees it with the last of them.
 
     Parameters
     ----------
     array : np.ndarray
-        Copied.
+        It is copied.
     """
 
     def __init__(self, array: np.ndarray) -> None:
@@ -85,7 +59,7 @@ class SharedArray:
         self.numpy()[...] = array
 
     def numpy(self) -> np.ndarray:
-        """The array itself, not a copy."""
+        """Return the array itself, not a copy."""
         return np.frombuffer(memoryview(self._memory), np.uint8, self._bytes).view(self._dtype).reshape(self._shape)
 
 
@@ -96,23 +70,23 @@ class _Worker:
     task: Any = None
 
 
-class Workers:
-    """So many processes, from entering a `with` block to leaving it; those that are busy then are interrupted.
+class Processes:
+    """A pool of processes. They start when they are needed; leaving the `with` block interrupts those that are busy.
 
     Parameters
     ----------
     count : int
     do : callable
-        Does a task in a worker, and returns its result; picklable, and each worker has a copy of its own.
+        Does a task in a process, and returns its result. Each process has a pickled copy of its own.
     say : callable
-        Given what a worker writes to stderr, line by line.
+        Shows a line that a process wrote to stderr.
     """
 
     def __init__(self, count: int, do: Callable[[Any], Any], say: Callable[[str], None]) -> None:
         self._do, self._say = do, say
         self._workers: list[_Worker | None] = [None] * count
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -130,7 +104,7 @@ class Workers:
             worker.process.kill()
 
     def idle(self) -> list[int]:
-        """The numbers of the workers that have no task."""
+        """Return the numbers of the workers that have no task."""
         return [number for number, worker in enumerate(self._workers) if worker is None or worker.task is None]
 
     def give(self, number: int, task: Any) -> None:
@@ -142,7 +116,7 @@ class Workers:
             worker.connection.send(task)
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
-        """Wait until a worker has done something, and give the number, task and result of each that is done."""
+        """Wait until a worker has done something, and yield the number, task and result of each that is done."""
         there = [(number, worker) for number, worker in enumerate(self._workers) if worker]
         ready = connection.wait([worker.connection for _, worker in there])
         for number, worker in there:
@@ -190,7 +164,7 @@ def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: di
     os.environ.clear()  # the server's, of when it was started
     os.environ.update(environment)
     sys.stderr = _Lines(pipe)
-    # Gone is the driver, or this worker is asked to go.
+    # The driver is gone, or it asks this worker to go.
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             pipe.send(("done", do(pipe.recv())))

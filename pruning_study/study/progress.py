@@ -1,36 +1,36 @@
-"""What a study shows while it runs, and how long the rest will take."""
+"""Show on the terminal how a study goes, and how long the rest will take."""
 
 import math
 import sys
 import time
+from typing import Self
 
 from tqdm import tqdm
 
 from analysis.runs import schema
-from pruning_study.study.pace import Pace, duration, group
+from pruning_study.study.pace import Pace, duration, workload
 from pruning_study.study.plan import Step
-from pruning_study.study.queue import FAILED, FOUND, MADE, Board
-from pruning_study.study.worker import Outcome
+from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome, Queue
 
 SHOWN = {"accuracy": schema.TEST_ACCURACY, "alpha": schema.ALPHA}
 
 
 class Progress:
-    """One bar, and a line that says what each worker does, on a terminal; elsewhere a line for each run.
+    """On a terminal, a bar and a line that says what each worker does; elsewhere a line for each run.
 
     Parameters
     ----------
-    board : Board
+    queue : Queue
     """
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
         self._pace = Pace()
         self._doing: dict[int, str] = {}
         self._left, self._estimated = "", -math.inf
         self._bar = tqdm(
-            total=len(board.steps),
-            initial=len(board.results),
+            total=len(queue.steps),
+            initial=len(queue.outcomes),
             disable=None,
             leave=False,
             dynamic_ncols=True,
@@ -38,7 +38,7 @@ class Progress:
         )
         self._line = tqdm(disable=None, leave=False, dynamic_ncols=True, position=1, bar_format="{desc}")
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -51,15 +51,15 @@ class Progress:
         self._line.set_description_str(" | ".join(self._doing.values()))
 
     def ended(self, step: Step, outcome: Outcome) -> None:
-        """Show that a step has ended, and how things stand; the board knows of it already."""
-        if not outcome.error and not outcome.found and step.images:
-            self._pace.add(group(step), step.images, outcome.seconds)
+        """Show that a step has ended, and how the study stands; the queue has the outcome already."""
+        if outcome.state == MADE and step.images:
+            self._pace.add(workload(step), step.images, outcome.seconds)
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
-            seconds = self._pace.seconds(self._board.left())
+            seconds = self._pace.seconds(self._queue.left())
             self._left = "" if seconds is None else f"{duration(seconds / len(self._doing))} left"
-        counts = self._board.counts
-        self._bar.n = len(self._board.results)
+        counts = self._queue.counts
+        self._bar.n = len(self._queue.outcomes)
         self._bar.set_description_str(
             ", ".join([*(f"{counts[state]:,} {state}" for state in (FOUND, MADE, FAILED)), self._left])
         )
@@ -75,4 +75,4 @@ def _how(outcome: Outcome) -> str:
     if outcome.error:
         return f"failed, {outcome.error}"
     numbers = [f"{name} {outcome.metrics[key]:.3f}" for name, key in SHOWN.items() if key in outcome.metrics]
-    return ", ".join(["found" if outcome.found else f"made in {outcome.seconds:.1f} s", *numbers])
+    return ", ".join(["found" if outcome.state == FOUND else f"made in {outcome.seconds:.1f} s", *numbers])

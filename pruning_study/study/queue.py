@@ -1,100 +1,104 @@
-"""Which steps of a study are done, and which one a worker should do next."""
+"""Which steps of a study have ended, and which one a worker should make next."""
 
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from analysis.runs import schema
 from pruning_study.study.plan import Step
 
 FOUND, MADE, FAILED, NOT_MADE = "found", "made", "failed", "not made"
 
 
 @dataclass(frozen=True)
-class Result:
+class Outcome:
     """How a step ended.
 
     Parameters
     ----------
     state : {"found", "made", "failed", "not made"}
-        Not made: its dense run failed.
+        `not made`: the run that the step starts from failed.
     run_id : str
-        Empty where there is none.
+        Empty where the step has no run.
     error : str
         Empty where nothing failed.
+    metrics : mapping of float
+        Final metrics of the run.
+    seconds : float
+        How long a worker was busy with the step.
     """
 
     state: str
     run_id: str = ""
     error: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
-class Board:
-    """The steps of a study; a run is pruned once its dense run is there.
+class Queue:
+    """The steps of a study. A step is ready once the run that it starts from is found or made.
 
     Parameters
     ----------
     steps : sequence of Step
-        All with hashes.
+        All of them with a hash.
     found : mapping of str
-        Run ids of the hashes whose runs are there already.
+        Config hash -> run id of the steps whose run is in the store already.
     """
 
     def __init__(self, steps: Sequence[Step], found: Mapping[str, str]) -> None:
         self.steps = {step.config_hash: step for step in steps}
-        self.results = {key: Result(FOUND, found[key]) for key in self.steps if key in found}
-        self.counts = Counter({FOUND: len(self.results)})
-        self._dense: deque[Step] = deque()
-        self._pruned: dict[str, deque[Step]] = {}
+        self.outcomes = {key: Outcome(FOUND, found[key]) for key in self.steps if key in found}
+        self.counts = Counter({FOUND: len(self.outcomes)})
+        # Parent hash -> the steps that start from that run; "" -> the steps that start from nothing.
+        self._waiting: dict[str, deque[Step]] = {}
         for step in steps:
-            if step.config_hash not in found and step.kind == schema.DENSE:
-                self._dense.append(step)
-            elif step.config_hash not in found:
-                self._pruned.setdefault(step.dense_hash, deque()).append(step)
+            if step.config_hash not in found:
+                self._waiting.setdefault(step.parent_hash, deque()).append(step)
 
     def left(self) -> list[Step]:
-        """The steps that have not ended."""
-        return [step for key, step in self.steps.items() if key not in self.results]
+        """Return the steps that have not ended."""
+        return [step for key, step in self.steps.items() if key not in self.outcomes]
 
     @property
     def done(self) -> bool:
-        return len(self.results) == len(self.steps)
+        """Whether every step has ended."""
+        return len(self.outcomes) == len(self.steps)
 
-    def next(self, held: str | None, held_by_others: Collection[str]) -> Step | None:
-        """Take the step that a worker should do now; None where all that is left has to wait.
+    def next(self, held: Collection[str], held_by_others: Collection[str]) -> Step | None:
+        """Take the step that a worker should make now; None where every step that is left has to wait.
 
-        First what is pruned from the dense model that it holds in memory, then from one that nobody holds, then
-        the next dense model, so that workers do not share one as long as there are others.
+        A worker first gets a step whose parent it holds in memory, then one whose parent nobody holds, then a
+        step that starts from nothing. It shares a parent with another worker only when nothing else is left.
 
         Parameters
         ----------
-        held : str, optional
-            Hash of the dense run that the worker holds.
+        held : collection of str
+            Hashes of the runs that the worker holds in memory.
         held_by_others : collection of str
         """
 
-        def rank(dense_hash: str) -> int:
-            return 0 if dense_hash == held else 2 if dense_hash in held_by_others else 1
+        def rank(parent_hash: str) -> int:
+            return 0 if parent_hash in held else 2 if parent_hash in held_by_others else 1
 
-        ready = [key for key in self._pruned if self._there(key)]
-        nearest = min(ready, key=rank, default=None)
-        if nearest is not None and (rank(nearest) < 2 or not self._dense):
-            step = self._pruned[nearest].popleft()
-            if not self._pruned[nearest]:
-                del self._pruned[nearest]
-            return step
-        return self._dense.popleft() if self._dense else None
+        nearest = min(filter(self._is_there, self._waiting), key=rank, default=None)
+        if nearest is not None and (rank(nearest) < 2 or "" not in self._waiting):
+            return self._take(nearest)
+        return self._take("") if "" in self._waiting else None
 
-    def end(self, step: Step, result: Result) -> None:
-        """Note how a step ended; where a dense run failed, so ends what was to be pruned from it."""
-        self._note(step, result)
-        if step.kind == schema.DENSE and result.state == FAILED:
-            for pruned in self._pruned.pop(step.config_hash, ()):
-                self._note(pruned, Result(NOT_MADE, error="its dense run failed"))
+    def end(self, step: Step, outcome: Outcome) -> None:
+        """Note how a step ended. Where it failed, the steps that start from its run end as not made."""
+        self.outcomes[step.config_hash] = outcome
+        self.counts[outcome.state] += 1
+        if outcome.state in (FAILED, NOT_MADE):
+            for child in self._waiting.pop(step.config_hash, ()):
+                self.end(child, Outcome(NOT_MADE, error="the run that it starts from failed"))
 
-    def _note(self, step: Step, result: Result) -> None:
-        self.results[step.config_hash] = result
-        self.counts[result.state] += 1
+    def _take(self, parent_hash: str) -> Step:
+        waiting = self._waiting[parent_hash]
+        step = waiting.popleft()
+        if not waiting:
+            del self._waiting[parent_hash]
+        return step
 
-    def _there(self, dense_hash: str) -> bool:
-        return dense_hash in self.results and self.results[dense_hash].state in (FOUND, MADE)
+    def _is_there(self, parent_hash: str) -> bool:
+        return parent_hash in self.outcomes and self.outcomes[parent_hash].state in (FOUND, MADE)

@@ -1,13 +1,17 @@
-"""A study: the steps of a grid, each found in the tracking store or dealt out to workers."""
+"""Run a study: each step of its grid is found in the tracking store, or made by a worker."""
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol, Self
 
 import click
+import numpy as np
 import pandas as pd
 
 from analysis.runs import schema
@@ -15,13 +19,13 @@ from analysis.runs.errors import StudyError
 from pruning_study.config import StudyConfig
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
-from pruning_study.study.plan import Plan
-from pruning_study.study.processes import Died, SharedArray, Workers, worth
+from pruning_study.study.plan import Plan, Step
+from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
 from pruning_study.study.progress import Progress
-from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Board, Result
-from pruning_study.study.worker import Maker, Outcome, SharedDataset
+from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
+from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
 from pruning_study.text_tables import text_table
-from pruning_study.tracking import connect, unsent
+from pruning_study.tracking import connect, sending
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
@@ -29,114 +33,160 @@ MOST_ERRORS = 20
 SECONDS_BETWEEN_METRICS = 60
 
 
+class Pool(Protocol):
+    """Workers that make steps: processes of this machine, or of a cluster."""
+
+    def __enter__(self) -> Self:
+        """Take the workers."""
+
+    def __exit__(self, *raised: object) -> None:
+        """Let the workers go, and interrupt those that are busy."""
+
+    def idle(self) -> list[int]:
+        """Return the numbers of the workers that have nothing to do."""
+
+    def give(self, number: int, task: Step) -> None:
+        """Have an idle worker make a step."""
+
+    def results(self) -> Iterator[tuple[int, Step, Outcome | Died]]:
+        """Wait until a worker has ended a step, and yield the number, step and outcome of each that has."""
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Where a study runs.
+
+    Parameters
+    ----------
+    share : callable
+        Puts an array where all workers can read it.
+    pool : callable
+        Given a worker and a function that shows its lines, the workers.
+    """
+
+    share: Callable[[np.ndarray], SharedArray]
+    pool: Callable[[Worker, Callable[[str], None]], Pool]
+
+
 def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
-    """Do what is left of a study, and print how it went.
+    """Make the runs of a study that are missing, and print how it went.
 
     Parameters
     ----------
     file : Path
     config : StudyConfig
     options : mapping of str
-        As typed, for the params of the study's run.
+        The options as typed, for the params of the study's run.
 
     Raises
     ------
     StudyError
-        Where something is wrong in the file, before anything is run; where steps failed, once the others are done.
+        If something is wrong in the file, before anything is run; if steps failed, once the others have ended.
     """
     planned = plan.plan(plan.read(file, config), download=True)
     store = connect.connect(config.experiment)
-    unsent.send_kept(store.uri)
+    sending.send_kept(store.uri)
     with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
         shutil.copy(file, job.folder)
         job.flush()
-        board = Board(planned.steps, plan.found(store, planned.steps))
-        click.echo(f"{len(board.steps):,} runs: {board.counts[FOUND]:,} found, {len(board.left()):,} to make")
-        start = time.monotonic()
-        if not board.done:
-            _make(store, job, board, planned, config)
-        # A request that was repeated, since the server had died before its answer, may have made a run twice.
-        store.end_dead()
-        if config.executor == "ray":
-            store.end_lost({key: result.run_id for key, result in board.results.items()})
-        click.echo(_finish(job, board, time.monotonic() - start))
+        queue = make(store, job, planned, config)
         experiment = store.client.get_experiment(store.experiment_id).name
         click.echo(f"\nthe report: pruning-analysis report --experiment '{experiment}'")
-        if failed := board.counts[FAILED]:
+        if failed := queue.counts[FAILED]:
             job.flush()
             raise StudyError(
-                f"{failed:,} of {len(board.steps):,} runs failed; started again, the study tries them again"
+                f"{failed:,} of {len(queue.steps):,} runs failed; started again, the study tries them again"
             )
 
 
-def _make(store: Store, job: Writer, board: Board, planned: Plan, config: StudyConfig) -> None:
-    """Deal out the steps until all have ended."""
-    array, workers_for = _executor(store, config, len(board.left()))
-    data = {key: SharedDataset(dataset, array) for key, dataset in planned.data.items()}
-    maker = Maker(store.uri, store.experiment_id, job.run_id, data)
-    held: dict[int, str] = {}
-    with (
-        Progress(board) as progress,
-        workers_for(maker, progress.say) as workers,
-    ):
+def make(store: Store, job: Writer, planned: Plan, config: StudyConfig) -> Queue:
+    """Find or make every step of a plan, log to the study's run how it went, and print it.
+
+    Parameters
+    ----------
+    store : Store
+    job : Writer
+        The study's run.
+    planned : Plan
+    config : StudyConfig
+
+    Returns
+    -------
+    Queue, with the outcome of every step
+    """
+    queue = Queue(planned.steps, plan.found(store, planned.steps))
+    click.echo(f"{len(queue.steps):,} runs: {queue.counts[FOUND]:,} found, {len(queue.left()):,} to make")
+    start = time.monotonic()
+    if not queue.done:
+        _deal_out(store, job, queue, planned, config)
+    store.end_dead()
+    if config.executor == "ray":
+        store.end_lost({key: outcome.run_id for key, outcome in queue.outcomes.items()})
+    click.echo(_finish(job, queue, time.monotonic() - start))
+    return queue
+
+
+def _deal_out(store: Store, job: Writer, queue: Queue, planned: Plan, config: StudyConfig) -> None:
+    """Give steps to workers until all have ended."""
+    executor = _executor(store, config, len(queue.left()))
+    data = {key: SharedDataset(dataset, executor.share) for key, dataset in planned.data.items()}
+    worker = Worker(store.uri, store.experiment_id, job.run_id, data)
+    held: dict[int, deque[str]] = {}
+    with Progress(queue) as progress, executor.pool(worker, progress.say) as pool:
         flushed = time.monotonic()
-        while not board.done:
-            for number in workers.idle():
-                step = board.next(held.get(number), [key for other, key in held.items() if other != number])
+        while not queue.done:
+            for number in pool.idle():
+                own = held.setdefault(number, deque(maxlen=KEPT_MODELS))
+                step = queue.next(own, {key for other, keys in held.items() if other != number for key in keys})
                 progress.doing(number, step)
                 if step:
-                    held[number] = step.dense_hash
-                    workers.give(number, step)
-            for number, step, outcome in workers.results():
+                    own.extend(key for key in (step.parent_hash, step.config_hash) if key and key not in own)
+                    pool.give(number, step)
+            for number, step, outcome in pool.results():
                 if isinstance(outcome, Died):
                     held.pop(number)
-                    outcome = Outcome(error=outcome.reason)
+                    outcome = Outcome(FAILED, error=outcome.reason)
                     with suppress(StudyError):  # the store is away: the next start does it
                         store.end_dead()
-                board.end(step, _result(outcome))
+                queue.end(step, outcome)
                 progress.ended(step, outcome)
             if time.monotonic() - flushed > SECONDS_BETWEEN_METRICS:
                 flushed = time.monotonic()
-                job.epoch(len(board.results), _counts(board))
+                job.epoch(len(queue.outcomes), _counts(queue))
 
 
-def _executor(store: Store, config: StudyConfig, left: int) -> tuple[Callable, Callable]:
-    """What shares an array among workers, and what makes them of a Maker and of what shows their lines."""
+def _executor(store: Store, config: StudyConfig, left: int) -> Executor:
     if config.executor == "processes":
-        return SharedArray, partial(Workers, worth(config.workers, left))
+        return Executor(SharedMemory, partial(Processes, worker_count(config.workers, left)))
     try:
         from pruning_study.study import cluster
     except ModuleNotFoundError as error:
         missing = f"{error.name} is not installed: pip install 'pruning-study[cluster]'"
         raise StudyError(missing, option="--executor") from error
     cluster.connect(store.uri, gpus=config.gpus_per_step)
-    # Ray shows the lines itself.
-    return cluster.StoredArray, lambda maker, say: cluster.Cluster(maker, gpus=config.gpus_per_step)
+    # Ray shows the lines of its processes itself.
+    return Executor(cluster.StoredArray, lambda worker, say: cluster.Cluster(worker, gpus=config.gpus_per_step))
 
 
-def _result(outcome: Outcome) -> Result:
-    state = FAILED if outcome.error else FOUND if outcome.found else MADE
-    return Result(state, outcome.run_id, outcome.error)
-
-
-def _counts(board: Board) -> dict[str, float]:
+def _counts(queue: Queue) -> dict[str, float]:
     return {
-        schema.RUNS_FOUND: board.counts[FOUND],
-        schema.RUNS_MADE: board.counts[MADE],
-        schema.RUNS_FAILED: board.counts[FAILED] + board.counts[NOT_MADE],
-        schema.RUNS_LEFT: len(board.steps) - len(board.results),
+        schema.RUNS_FOUND: queue.counts[FOUND],
+        schema.RUNS_MADE: queue.counts[MADE],
+        schema.RUNS_FAILED: queue.counts[FAILED] + queue.counts[NOT_MADE],
+        schema.RUNS_LEFT: len(queue.steps) - len(queue.outcomes),
     }
 
 
-def _finish(job: Writer, board: Board, seconds: float) -> str:
-    """Log what was made, found and failed, and say it."""
-    rows = [
-        {"kind": step.kind, "run": step.name, **vars(board.results[key]), schema.CONFIG_HASH: key}
-        for key, step in board.steps.items()
-    ]
+def _finish(job: Writer, queue: Queue, seconds: float) -> str:
+    """Log which runs were made, found and failed, and return it as text."""
+    rows = []
+    for key, step in queue.steps.items():
+        outcome = queue.outcomes[key]
+        ended = {"state": outcome.state, "run_id": outcome.run_id, "error": outcome.error}
+        rows.append({"kind": step.kind, "run": step.name, **ended, schema.CONFIG_HASH: key})
     frame = pd.DataFrame(rows)
     frame.to_csv(job.folder / schema.STUDY_RUNS, index=False)
-    job.metrics({**_counts(board), schema.DURATION: seconds}, step=len(rows))
+    job.metrics({**_counts(queue), schema.DURATION: seconds}, step=len(rows))
     states = [MADE, FOUND, FAILED, NOT_MADE]
     counts = pd.crosstab(frame["kind"], frame["state"], margins=True, margins_name="together").reindex(
         columns=states, fill_value=0

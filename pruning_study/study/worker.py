@@ -1,11 +1,11 @@
-"""What a worker does: makes a step of a study, or finds it, and says how it went."""
+"""What a worker does: make a step of a study, or find it, and say how it went."""
 
 import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,44 +14,26 @@ from analysis.runs import retries, schema
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.config import PruneConfig
 from pruning_study.data.datasets import Dataset
-from pruning_study.steps import dense
-from pruning_study.steps import pruned as steps
-from pruning_study.steps.dense import Dense
+from pruning_study.steps import dense, pruned
+from pruning_study.steps.identity import config_hash
+from pruning_study.steps.runs import FinishedRun, LoadedRun, load
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study.plan import Source, Step, source
+from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome
 from pruning_study.tracking.store import Store
 
-if TYPE_CHECKING:
-    from pruning_study.study.cluster import StoredArray
-    from pruning_study.study.processes import SharedArray
-
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+# Models that a worker keeps in memory: the parent of a step, what was made from it, and the one before.
+KEPT_MODELS = 3
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a step went.
+class SharedArray(Protocol):
+    """An array in memory that several processes read."""
 
-    Parameters
-    ----------
-    run_id : str
-        Empty where it failed.
-    found : bool
-        Whether it was there already.
-    metrics : dict of float
-        Final ones.
-    seconds : float
-    error : str
-        Empty where it did not fail.
-    """
-
-    run_id: str = ""
-    found: bool = False
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    error: str = ""
+    def numpy(self) -> np.ndarray:
+        """Return the array itself, not a copy."""
 
 
 class SharedDataset:
@@ -60,29 +42,29 @@ class SharedDataset:
     Parameters
     ----------
     data : Dataset
-        Copied.
-    array : callable
-        Puts an array where the workers share it.
+        Its arrays are copied.
+    share : callable
+        Put an array where all workers can read it.
     """
 
-    def __init__(self, data: Dataset, array: "Callable[[np.ndarray], SharedArray | StoredArray]") -> None:
+    def __init__(self, data: Dataset, share: Callable[[np.ndarray], SharedArray]) -> None:
         self._named = (data.name, data.classes, data.source)
-        self._arrays = {name: array(getattr(data, name)) for name in ARRAYS}
+        self._arrays = {name: share(getattr(data, name)) for name in ARRAYS}
 
     def dataset(self) -> Dataset:
         name, classes, where = self._named
         return Dataset(name, classes, **{key: array.numpy() for key, array in self._arrays.items()}, source=where)
 
 
-class Maker:
-    """Makes steps; between steps it keeps the dense model and the last setting, which the next one often needs too.
+class Worker:
+    """Make steps. The models made last and the last setting stay in memory, since the next step often needs them.
 
     Parameters
     ----------
     tracking_uri, experiment_id : str
         Where runs go.
     study_run_id : str
-        The study that asks for them.
+        The study that asks for the steps.
     data : mapping of SharedDataset
     """
 
@@ -94,35 +76,51 @@ class Maker:
         self._shared = data
         self._data: dict[Source, Dataset] = {}
         self._store: Store | None = None
-        self._setting: tuple[Any, PruneSetting] | None = None
-        self._dense: Dense | None = None
+        self._setting: tuple[PruneConfig, PruneSetting] | None = None
+        self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> Outcome:
-        # The last digits depend on the number of threads: with one, how many workers there are changes nothing.
+        # The last digits depend on the number of threads: with one, the number of workers changes nothing.
         torch.set_num_threads(1)
         start = time.perf_counter()
         try:
-            result = self._made(step)
+            run = self._run(step)
         except StudyError as error:
-            return Outcome(error=first_line(error), seconds=time.perf_counter() - start)
+            return Outcome(FAILED, error=first_line(error), seconds=time.perf_counter() - start)
         except Exception as error:
             traceback.print_exc()
             reason = f"{type(error).__name__}: {first_line(error)}"
-            return Outcome(error=reason, seconds=time.perf_counter() - start)
-        return Outcome(result.run_id, result.found, result.metrics, time.perf_counter() - start)
+            return Outcome(FAILED, error=reason, seconds=time.perf_counter() - start)
+        state = FOUND if run.found else MADE
+        return Outcome(state, run.run_id, metrics=run.metrics, seconds=time.perf_counter() - start)
 
-    def _made(self, step: Step) -> Dense | steps.Pruned:
+    def _run(self, step: Step) -> FinishedRun:
         if self._store is None:
             self._store = Store(retries.client(self._where[0]), *self._where, None)
-        setting = self._setting_of(step.config)
-        if self._dense is None or self._dense.config_hash != step.dense_hash:
-            self._dense = None
-            self._dense = dense.train(self._store, self._study_run_id, setting)
-        if step.kind == schema.DENSE:
-            return self._dense
-        return steps.prune(self._store, self._study_run_id, setting, self._dense, step.config.ratio[0])
+        setting = self._setting_for(step.config)
+        make = MAKERS[step.kind]
+        parent = self._parent(self._store, step.parent_hash, setting) if step.parent_hash else None
+        run = make(self._store, self._study_run_id, setting, parent, step.config.ratio[0])
+        self._keep(run)
+        return run
 
-    def _setting_of(self, config: PruneConfig) -> PruneSetting:
+    def _parent(self, store: Store, parent_hash: str, setting: PruneSetting) -> LoadedRun:
+        """Return the run that a step starts from: from memory, from the store, or, a dense one, made again."""
+        if parent_hash not in self._models:
+            if parent_hash == config_hash(schema.DENSE, setting.params):
+                self._keep(dense.train(store, self._study_run_id, setting))
+            else:
+                self._keep(_stored(store, parent_hash, setting))
+        return self._models[parent_hash]
+
+    def _keep(self, run: FinishedRun) -> None:
+        if isinstance(run, LoadedRun):
+            self._models.pop(run.config_hash, None)
+            self._models[run.config_hash] = run
+            while len(self._models) > KEPT_MODELS:
+                del self._models[next(iter(self._models))]
+
+    def _setting_for(self, config: PruneConfig) -> PruneSetting:
         but_ratio = replace(config, ratio=(1.0,))
         if self._setting is None or self._setting[0] != but_ratio:
             self._setting = None
@@ -133,3 +131,28 @@ class Maker:
         if of not in self._data:
             self._data[of] = self._shared[of].dataset()
         return self._data[of]
+
+
+def _stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun:
+    for run in store.find(config_hash):
+        try:
+            return load(store, run, setting)
+        except StudyError as error:
+            log.warning("run %s cannot be started from: %s", run.info.run_id, error)
+    raise StudyError("the run that it starts from is gone: start the study again")
+
+
+def _train(
+    store: Store, study_run_id: str, setting: PruneSetting, parent: LoadedRun | None, ratio: float
+) -> FinishedRun:
+    return dense.train(store, study_run_id, setting)
+
+
+def _prune(
+    store: Store, study_run_id: str, setting: PruneSetting, parent: LoadedRun | None, ratio: float
+) -> FinishedRun:
+    assert parent is not None
+    return pruned.prune(store, study_run_id, setting, parent, ratio)
+
+
+MAKERS = {schema.DENSE: _train, schema.PRUNED: _prune}

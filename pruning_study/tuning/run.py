@@ -19,9 +19,9 @@ from analysis.statistics.intensification import at_chance
 from analysis.tuning import figures as tuning_figures
 from analysis.tuning.results import WINNER, Tuning, comparisons
 from pruning_study.config import CUBIC, TuneConfig
-from pruning_study.steps import dense
-from pruning_study.steps import pruned as steps
-from pruning_study.steps.dense import Dense
+from pruning_study.steps import dense, pruned
+from pruning_study.steps.identity import hashed_params
+from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import connect, locks
@@ -43,11 +43,11 @@ class Network:
     """A dense model that every trial prunes."""
 
     setting: PruneSetting
-    dense: Dense
+    dense: LoadedRun
 
     def trial(self, point: Point) -> Predictions:
-        """Predictions for the validation images after pruning and fine-tuning."""
-        return steps.trial(self.setting.at(**point.options), self.dense, point.ratio)
+        """Predict the validation images after pruning and fine-tuning."""
+        return pruned.trial(self.setting.at(**point.options), self.dense, point.ratio)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
@@ -89,7 +89,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             result = _result(store, search, networks, config, job.run_id)
             _log(parent, search, result)
     next_steps = _what_next(store, search, config, len(result.trials), parent.run_id)
-    return "\n".join(["", _table(result), "", result.said, "", *next_steps])
+    return "\n".join(["", _table(result), "", result.summary, "", *next_steps])
 
 
 def _settings(config: TuneConfig, seeds: Sequence[int]) -> list[PruneSetting]:
@@ -103,13 +103,13 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
         # The params of a trial that has all that is searched, less those that the search sets.
         setting = setting.at(schedule=CUBIC, distill=1.0)
         of_a_trial = OF_A_TRIAL | OF_A_SCHEDULE
-        longest_ramp = _longest_ramp(setting.fine_tuning.epochs)
-    params = setting.pruned_params(setting.params, config.ratio[0])
+        longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
+    params = hashed_params(setting.pruned_params(setting.params, config.ratio[0]))
     return Space(
         objective=config.objective,
         ratios=config.ratio,
         epsilon_range=config.epsilon_range,
-        weight_decay=setting.epsilon,
+        weight_decay=setting.pruning.epsilon,
         settings={
             **{name: value for name, value in params.items() if name not in of_a_trial},
             schema.SEEDS: text(config.seeds),
@@ -135,7 +135,7 @@ def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -
 
 
 def _check_alpha(networks: Sequence[Network]) -> None:
-    dense = [network.dense.val_predictions for network in networks]
+    dense = [network.dense.dense.val_predictions for network in networks]
     of = objectives.measured(dense, dense, len(networks[0].setting.data.classes))
     reliability = intensification.alpha_new(of.before, of.before, of.before, of.support).reliability
     if not reliability > 0:
@@ -182,7 +182,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
     """One trial: every dense model pruned and fine-tuned, unless the first ones show that it is hopeless."""
     point = search.point(trial)
     first = networks[0].setting
-    dense = np.array([network.dense.val_predictions.accuracy for network in networks])
+    dense = np.array([network.dense.dense.val_predictions.accuracy for network in networks])
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
     with store.run(
         f"trial {trial.number}: {anchor or point} t={point.ratio:g}",
@@ -217,7 +217,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
 
 
 def _measured(networks: Sequence[Network], after: Sequence[Predictions]) -> Measured:
-    before = [network.dense.val_predictions for network in networks[: len(after)]]
+    before = [network.dense.dense.val_predictions for network in networks[: len(after)]]
     return objectives.measured(before, after, len(networks[0].setting.data.classes))
 
 
@@ -255,16 +255,16 @@ def _tested(
     store: Store, job_run_id: str, network: Network, points: Mapping[str, Point], *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
     for role, point in points.items():
-        pruned = steps.prune(store, job_run_id, network.setting.at(**point.options), network.dense, point.ratio)
+        run = pruned.prune(store, job_run_id, network.setting.at(**point.options), network.dense, point.ratio)
         yield {
             "role": role,
             **asdict(point),
             schema.SEED: network.setting.config.seed,
             "new": new,
-            "accuracy": pruned.metrics[schema.TEST_ACCURACY],
-            "alpha": pruned.metrics.get(schema.ALPHA, np.nan),
-            "at_chance": bool(at_chance(pruned.metrics[schema.TEST_ACCURACY], len(network.setting.data.classes))),
-            "run_id": pruned.run_id,
+            "accuracy": run.metrics[schema.TEST_ACCURACY],
+            "alpha": run.metrics.get(schema.ALPHA, np.nan),
+            "at_chance": bool(at_chance(run.metrics[schema.TEST_ACCURACY], len(network.setting.data.classes))),
+            "run_id": run.run_id,
         }
 
 

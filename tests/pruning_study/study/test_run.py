@@ -170,8 +170,8 @@ class TestBadInput:
             f"Error: Invalid value for FILE: {file}: 5 things are wrong",
             "  pruners[1]: 'upp': did you mean up?",
             "  grids[1].datasets[0]: 'fashion-mnst' is no data set: did you mean fashion-mnist?",
-            "  grids[1].datasets[1]: cut.npz: no train_labels, test_images, test_labels in it; it takes train_images, "
-            "train_labels, test_images, test_labels",
+            "  grids[1].datasets[1]: cut.npz: no train_labels, test_images, test_labels in it; the file needs "
+            "train_images, train_labels, test_images, test_labels",
             "  ratios[1]: 100 would keep no prunable weight: the largest attainable ratio is 55.77 (lenet5, tiny)",
             "  grids[2].models[0]: 'no_such:net' cannot be imported (ModuleNotFoundError: No module named 'no_such'): "
             "it takes package.module:factory, importable from the current folder or PYTHONPATH",

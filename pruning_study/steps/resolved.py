@@ -1,0 +1,223 @@
+"""Options with everything worked out that they leave open: pure functions, without data or a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from analysis.runs.schema import text
+from pruning_study import models
+from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig
+from pruning_study.data.examples import number_of_batches
+from pruning_study.protocols import PROTOCOLS, Protocol
+from pruning_study.pruning import schedules
+from pruning_study.pruning.pruners import Pruner
+from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
+
+
+@dataclass(frozen=True)
+class ResolvedTraining:
+    """How a dense model is trained.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    recipe : str
+        A name of `RECIPES`.
+    hyperparameters : Hyperparameters
+    """
+
+    protocol: Protocol
+    recipe: str
+    hyperparameters: Hyperparameters
+
+
+@dataclass(frozen=True)
+class ResolvedPruning:
+    """How a model is pruned and fine-tuned.
+
+    Parameters
+    ----------
+    pruner : Pruner
+        The record that the protocol puts in place of the one that the option names.
+    scope : {"global", "layer"}
+    fine_tuning : Hyperparameters
+    gradient_objective : {"regularized", "data"}
+    gradient_batches : int or None
+        Random batches that the gradient is averaged over; None for the whole training set.
+    gradient_mode : {"eval", "train"}
+    epsilon : float
+        Weight of the undecay term. It defaults to the weight decay, or to 5e-4 where that is 0, since a weight of 0
+        would make undecayed pruning the same as gradient pruning.
+    """
+
+    pruner: Pruner
+    scope: str
+    fine_tuning: Hyperparameters
+    gradient_objective: str
+    gradient_batches: int | None
+    gradient_mode: str
+    epsilon: float
+
+
+def resolve_training(config: TrainConfig) -> ResolvedTraining:
+    """Work out how the dense model of some options is trained."""
+    protocol = PROTOCOLS[config.protocol]
+    recipe = config.recipe or models.recipe(config.model)
+    hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.epochs, config.learning_rate)
+    return ResolvedTraining(protocol, recipe, hyperparameters)
+
+
+def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> ResolvedPruning:
+    """Work out how the model of some options is pruned and fine-tuned.
+
+    Raises
+    ------
+    StudyError
+        If the pruner cannot be imported, or if a part of the fine-tuning is asked for and there is no fine-tuning.
+    """
+    protocol = training.protocol
+    pruner = protocol.pruner(config.pruner)
+    fine_tuning = _adapted(
+        RECIPES[training.recipe].fine_tuning,
+        config,
+        protocol,
+        config.fine_tune_epochs,
+        config.fine_tune_learning_rate,
+    )
+    if not fine_tuning.epochs and (config.is_gradual or config.distill):
+        what = "gradual pruning" if config.is_gradual else "distillation"
+        raise StudyError(f"0 leaves no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
+    epsilon = protocol.epsilon if config.epsilon is None else config.epsilon
+    if epsilon is None:
+        epsilon = training.hyperparameters.weight_decay or schema.PAPERS_EPSILON
+    return ResolvedPruning(
+        pruner=pruner,
+        scope=config.scope or pruner.scope,
+        fine_tuning=fine_tuning,
+        gradient_objective=config.gradient_objective or protocol.gradient_objective,
+        gradient_batches=config.gradient_batches or protocol.gradient_batches,
+        gradient_mode=config.gradient_mode or protocol.gradient_mode,
+        epsilon=epsilon,
+    )
+
+
+def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -> None:
+    """Check that gradual pruning ends before fine-tuning does.
+
+    Parameters
+    ----------
+    config : PruneConfig
+    fine_tuning : Hyperparameters
+    images : int
+        Number of training images.
+
+    Raises
+    ------
+    StudyError
+        If an epoch has fewer batches than steps of the ramp, or if no step of fine-tuning follows the ramp.
+    """
+    if not config.is_gradual:
+        return
+    epochs = fine_tuning.epochs
+    batches = number_of_batches(images, fine_tuning.batch_size)
+    if config.ramp_steps > batches:
+        raise StudyError(f"{config.ramp_steps} is above {batches}, the batches of an epoch", option="--ramp-steps")
+    if schedules.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
+        longest = 1 - 1 / (epochs * config.ramp_steps)
+        raise StudyError(
+            f"{config.ramp:g} leaves no step behind the ramp (epochs of fine-tuning: {epochs}, steps of each: "
+            f"{config.ramp_steps}): it takes at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
+            option="--ramp",
+        )
+
+
+def training_params(config: TrainConfig, training: ResolvedTraining, described: Mapping[str, str]) -> dict[str, str]:
+    """Return every resolved setting that can change the dense model, as canonical text.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    training : ResolvedTraining
+    described : mapping of str
+        The params that describe the data, the model's source and given weights.
+    """
+    trained_by = training.hyperparameters
+    params = {
+        **described,
+        schema.MODEL: config.model,
+        schema.RECIPE: training.recipe,
+        schema.PROTOCOL: config.protocol,
+        schema.SEED: text(config.seed),
+        schema.WEIGHT_DECAY: text(trained_by.weight_decay),
+        schema.VALIDATION_FRACTION: text(config.validation_fraction),
+    }
+    if schema.WEIGHTS_DIGEST in described:
+        return params
+    return params | {
+        **_loop_params(trained_by),
+        schema.EPOCHS: text(trained_by.epochs),
+        schema.LEARNING_RATE: text(trained_by.learning_rate),
+        schema.PHASES: str(trained_by),
+    }
+
+
+def pruning_params(config: PruneConfig, pruning: ResolvedPruning, ratio: float, iteration: int) -> dict[str, str]:
+    """Return every resolved setting of pruning and fine-tuning that can change the pruned model, as canonical text.
+
+    Parameters
+    ----------
+    config : PruneConfig
+    pruning : ResolvedPruning
+    ratio : float
+    iteration : int
+        Number of prunings since the dense run, this one included.
+    """
+    needs = pruning.pruner.needs
+    params = {
+        **_loop_params(pruning.fine_tuning),
+        schema.PRUNER: pruning.pruner.name,
+        schema.RATIO: text(ratio),
+        schema.SCOPE: pruning.scope,
+        schema.ITERATION: text(iteration),
+        schema.GRADIENT_OBJECTIVE: pruning.gradient_objective if "grad" in needs else "none",
+        schema.FINE_TUNE_EPOCHS: text(pruning.fine_tuning.epochs),
+        schema.PRUNE_OUTPUT_LAYER: text(config.prune_output_layer),
+        schema.SCHEDULE: config.schedule if config.is_gradual else ONE_SHOT,
+        schema.DISTILL: text(config.distill),
+    }
+    if pruning.fine_tuning.epochs:
+        params[schema.FINE_TUNE_LEARNING_RATE] = text(pruning.fine_tuning.learning_rate)
+        params[schema.FINE_TUNE_PHASES] = str(pruning.fine_tuning)
+    if config.is_gradual:
+        params |= {name: text(getattr(config, name)) for name in (schema.RAMP, schema.RAMP_STEPS, schema.REGROW)}
+    if config.distill:
+        params[schema.TEMPERATURE] = text(config.temperature)
+    if "epsilon" in needs:
+        params[schema.EPSILON] = text(pruning.epsilon)
+    if "grad" in needs:
+        params[schema.GRADIENT_BATCHES] = text(pruning.gradient_batches or "all")
+        params[schema.GRADIENT_MODE] = pruning.gradient_mode
+    return params
+
+
+def _adapted(
+    recipe: Hyperparameters, config: TrainConfig, protocol: Protocol, epochs: int | None, learning_rate: float | None
+) -> Hyperparameters:
+    """Return a recipe's hyperparameters with what the options and the protocol change of them."""
+    weight_decay = recipe.weight_decay if protocol.weight_decay is None else protocol.weight_decay
+    adapted = replace(
+        recipe,
+        batch_size=config.batch_size or recipe.batch_size,
+        momentum=recipe.momentum if config.momentum is None else config.momentum,
+        weight_decay=weight_decay if config.weight_decay is None else config.weight_decay,
+    )
+    return scaled(adapted, epochs=epochs, learning_rate=learning_rate)
+
+
+def _loop_params(hyperparameters: Hyperparameters) -> dict[str, str]:
+    return {
+        schema.BATCH_SIZE: text(hyperparameters.batch_size),
+        schema.MOMENTUM: text(hyperparameters.momentum),
+        schema.AUGMENTATION: hyperparameters.augmentation,
+    }
