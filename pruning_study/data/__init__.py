@@ -1,0 +1,1 @@
+"""Data: data sets as arrays, and normalised examples in random batches."""

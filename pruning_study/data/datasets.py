@@ -1,4 +1,4 @@
-"""Images and labels as arrays in memory, whatever they come from."""
+"""Read a data set into arrays: the embedded sample, a downloaded one, an .npz file, or a folder of images."""
 
 import hashlib
 import os
@@ -28,11 +28,11 @@ class Dataset:
     ----------
     name : str
     classes : tuple of str
-        Names, in the order of the labels.
+        Names of the classes, in the order of the labels.
     train_images, test_images : uint8 [N, C, H, W]
     train_labels, test_labels : int64 [N]
     source : str
-        Where the images were read.
+        File or folder that the images were read from.
     """
 
     name: str
@@ -45,12 +45,13 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
     @cached_property
     def digest(self) -> str:
-        """32 hexadecimal digits of the content: images, labels and class names, in their order."""
+        """Digest of images, labels and class names in their order, 32 hexadecimal digits."""
         content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             content.update(np.ascontiguousarray(array).data)
@@ -63,18 +64,27 @@ def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Data
     Parameters
     ----------
     dataset : str
-        `fashion-mnist-mini`; a name whose file `<data_dir>/<name, _ for ->.npz` is there, or that torchvision
-        can download into it; a path to an .npz file of that layout (train_images, test_images uint8
-        [N, H, W, C] or [N, H, W]; train_labels, test_labels [N]; class_names [C], optional); or a path to a
-        folder with train/<class>/*.png|jpg and test/<class>/*.png|jpg.
+        One of:
+
+        - `fashion-mnist-mini`, the embedded sample;
+        - a name: of a file `<data_dir>/<name>.npz`, `-` in the name written `_` in the file's, or of a data set that
+          torchvision can download into that file;
+        - the path of an .npz file with the arrays train_images, test_images (uint8, [N, H, W, C] or [N, H, W]),
+          train_labels, test_labels (whole numbers, [N]) and optionally class_names (text, [classes]);
+        - the path of a folder with images train/<class>/*.png|jpg and test/<class>/*.png|jpg.
     data_dir : Path
+        Folder of the named data sets.
     image_size : int, optional
         Height and width that the images are resized to.
+
+    Returns
+    -------
+    Dataset
 
     Raises
     ------
     StudyError
-        Where there is no such data set, or it is truncated, mislabelled or incomplete.
+        If no such data set exists, or if it is truncated, mislabelled or incomplete.
     """
     path = _located(dataset, data_dir)
     if path is None:
@@ -86,31 +96,31 @@ def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Data
 
 
 def is_here(dataset: str, *, data_dir: Path) -> bool:
-    """Whether a data set can be read without being downloaded; parameters and errors as in `load`."""
+    """Return whether a data set can be read without a download; parameters and errors are those of `load`."""
     return _located(dataset, data_dir) is not None
 
 
 def dataset_name(dataset: str) -> str:
-    """The name a data set is logged by: as given, or the stem of a file or folder, `_` written `-`."""
+    """Return the name that a data set is logged by: as given, or the stem of a file or folder with `-` for `_`."""
     path = Path(dataset)
     return (path.stem if path.suffix == ".npz" else path.resolve().name).replace("_", "-")
 
 
 def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and the validation split, stratified by class.
+    """Split the training data by class, at random, into images to train on and images for validation.
 
     Parameters
     ----------
     labels : int64 [N]
-        Of at least two images of each class.
+        Labels with at least two images of each class.
     fraction : float in (0, 1)
-        Share of each class that goes into validation; at least one image goes, and at least one stays.
+        Share of each class that goes into validation: at least one image, and never all of them.
     seed : int
 
     Returns
     -------
-    train, validation : int64 arrays, ascending
-
+    train, validation : int64 arrays
+        Indices of the images, ascending.
     """
     generator = np.random.default_rng(seed)
     chosen = []
@@ -123,16 +133,21 @@ def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, n
 
 
 def normalization(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, of pixels in [0, 1]; 1 where a channel is constant.
+    """Return the mean and the standard deviation of each channel, with pixels scaled to [0, 1].
 
     Parameters
     ----------
     images : uint8 [N, C, H, W]
+
+    Returns
+    -------
+    means, deviations : list of float
+        The deviation of a constant channel is given as 1.
     """
     values = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
-        # Some at a time: bincount makes eight bytes of each.
+        # bincount makes eight bytes of each pixel, so it gets 1,000 images at a time.
         parts = (images[start : start + 1000, channel].ravel() for start in range(0, len(images), 1000))
         share = sum(np.bincount(part, minlength=256) for part in parts) / images[:, channel].size
         means.append(float(share @ values))
@@ -141,14 +156,14 @@ def normalization(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def _located(dataset: str, data_dir: Path) -> Path | None:
-    """The file or the folder that a data set is in; None where it is to be downloaded."""
+    """Return the file or folder of a data set, or None if it has to be downloaded."""
     if dataset == MINI:
         return EMBEDDED
     try:
         path = Path(dataset).expanduser()
         if path.suffix == ".npz":
             if not path.is_file():
-                raise StudyError(f"{path}: no such file", option="--dataset")
+                raise StudyError(f"{path}: no such file exists", option="--dataset")
             return path
         named = _named(dataset, data_dir)
         if os.sep not in dataset and named.is_file():
@@ -157,7 +172,7 @@ def _located(dataset: str, data_dir: Path) -> Path | None:
             return None
         if path.is_dir():
             return path
-    except (OSError, RuntimeError) as error:  # a name too long, a user without a home
+    except (OSError, RuntimeError) as error:  # the name is too long, or `~user` has no home
         raise StudyError(f"{dataset[:100]!r} cannot be looked up ({error})", option="--dataset") from error
     raise _unknown(dataset, data_dir)
 
@@ -170,10 +185,10 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
     there = [path.stem.replace("_", "-") for path in sorted(data_dir.glob("*.npz"))]
     names = list(dict.fromkeys([MINI, *DOWNLOADABLE, *there]))
     if os.sep in dataset:
-        hint = "no such file or folder"
+        hint = "no such file or folder exists"
     else:
-        there_are = f"there are {', '.join(names)}, a path to an .npz, and a path to a folder of images"
-        hint = did_you_mean(dataset, names, there_are)
+        choices = f"choose one of {', '.join(names)}, or give the path of an .npz file or of a folder of images"
+        hint = did_you_mean(dataset, names, choices)
     return StudyError(f"{dataset!r} is no data set: {hint}", option="--dataset")
 
 
@@ -188,29 +203,32 @@ def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
         classes = _class_names(arrays["class_names"], str(path))
     else:
         count = 1 + int(labels["train"].max(initial=-1))
-        # Every class has an image: a label beyond the number of images is a fault, and is named below.
+        # Every class has an image, so a label above the number of images is a fault, which `_checked` names.
         classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
     return _checked(name, classes, images, labels, str(path))
 
 
 def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
     if names.ndim != 1 or names.dtype.kind not in "US":
-        raise StudyError(f"{where}: class_names are {names.dtype} of shape {names.shape}: it takes text, [classes]")
+        raise StudyError(
+            f"{where}: class_names are {names.dtype} of shape {names.shape}; they must be text of shape [classes]"
+        )
     return tuple(str(name) for name in (np.char.decode(names) if names.dtype.kind == "S" else names))
 
 
 def _npz_images(images: np.ndarray, where: str, image_size: int | None) -> np.ndarray:
     if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
-        raise StudyError(f"{where} hold {np.count_nonzero(~np.isfinite(images)):,} NaN or infinite pixels")
+        bad = np.count_nonzero(~np.isfinite(images))
+        raise StudyError(f"{where} hold {bad:,} NaN or infinite pixels; they must be uint8, 0 to 255")
     if images.dtype != np.uint8:
-        raise StudyError(f"{where} are {images.dtype}: it takes uint8, 0 to 255")
+        raise StudyError(f"{where} are {images.dtype}; they must be uint8, 0 to 255")
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape[1:]:
-        raise StudyError(f"{where} have shape {images.shape}: it takes [N, H, W, C] or [N, H, W]")
+        raise StudyError(f"{where} have shape {images.shape}; they must have shape [N, H, W, C] or [N, H, W]")
     if image_size:
         if images.shape[-1] not in (1, 3):
-            raise StudyError(f"{where} have {images.shape[-1]} channels: --image-size takes 1 or 3")
+            raise StudyError(f"{where} have {images.shape[-1]} channels; --image-size can resize images of 1 or 3")
         pictures = (Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in images)
         return _stacked(_resized(picture, image_size) for picture in pictures)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
@@ -218,7 +236,7 @@ def _npz_images(images: np.ndarray, where: str, image_size: int | None) -> np.nd
 
 def _npz_labels(labels: np.ndarray, where: str) -> np.ndarray:
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise StudyError(f"{where} are {labels.dtype} of shape {labels.shape}: it takes whole numbers, [N]")
+        raise StudyError(f"{where} are {labels.dtype} of shape {labels.shape}; they must be whole numbers of shape [N]")
     return labels.astype(np.int64)
 
 
@@ -228,27 +246,31 @@ def _from_folder(folder: Path, image_size: int | None) -> Dataset:
     images, labels = {}, {}
     for part in PARTS:
         if gone := sorted(set(classes) - set(names[part])):
-            raise StudyError(f"{folder / part}: no folder for class {', '.join(gone)}, which the other part has")
+            raise StudyError(
+                f"{folder / part}: it has no folder for class {', '.join(gone)}; train and test must have the same classes"
+            )
         files = [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
         pictures = (_read_picture(path, image_size) for path, _ in files)
         images[part] = _stacked(_of_one_size(pictures, [path for path, _ in files]))
         labels[part] = np.array([index for _, index in files], dtype=np.int64)
     channels = max(part.shape[1] for part in images.values())
-    # Grey images beside coloured ones become grey RGB.
+    # If only one part has coloured images, the grey images of the other part become RGB.
     images = {part: np.repeat(array, channels // array.shape[1], axis=1) for part, array in images.items()}
     return _checked(dataset_name(str(folder)), classes, images, labels, str(folder))
 
 
 def _class_folders(part: Path) -> list[Path]:
     if not part.is_dir():
-        raise StudyError(f"{part}: no such folder; it takes train/<class>/*.png|jpg and test/<class>/*.png|jpg")
+        raise StudyError(
+            f"{part}: no such folder exists; a data set folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
+        )
     return [path for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def _pictures(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
     if not files:
-        raise StudyError(f"{folder}: no .png or .jpg in it")
+        raise StudyError(f"{folder}: the folder has no .png or .jpg in it; add images of the class, or remove it")
     return files
 
 
@@ -257,9 +279,9 @@ def _read_picture(path: Path, image_size: int | None) -> Image.Image:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened)
     except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise StudyError(f"{path}: not a complete image ({error})") from error
+        raise StudyError(f"{path}: this is not a complete image ({error})") from error
     if picture.mode.startswith(("I", "F")):
-        raise StudyError(f"{path}: {picture.mode} pixels; it takes images of 8 bits a channel")
+        raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
     picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
     return _resized(picture, image_size) if image_size else picture
 
@@ -270,7 +292,7 @@ def _of_one_size(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator
         size = size or picture.size
         if picture.size != size:
             raise StudyError(
-                f"{path} has {picture.width}x{picture.height} pixels, {files[0]} {size[0]}x{size[1]}: "
+                f"{path} has {picture.width}x{picture.height} pixels and {files[0]} has {size[0]}x{size[1]}: "
                 "resize them with --image-size"
             )
         yield picture
@@ -281,7 +303,7 @@ def _resized(picture: Image.Image, image_size: int) -> Image.Image:
 
 
 def _stacked(pictures: Iterator[Image.Image]) -> np.ndarray:
-    """uint8 [N, C, H, W], of one channel where all are grey, of three otherwise."""
+    """Return uint8 [N, C, H, W], with one channel if all pictures are grey and three otherwise."""
     arrays = [np.atleast_3d(np.asarray(picture)) for picture in pictures]
     channels = max(array.shape[-1] for array in arrays)
     stacked = np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
@@ -296,9 +318,9 @@ def _checked(
     source: str,
 ) -> Dataset:
     if len(classes) < 2:
-        raise StudyError(f"{source}: {len(classes)} classes, where it takes at least 2")
+        raise StudyError(f"{source} has {len(classes)} classes; a classifier needs at least 2")
     if len(set(classes)) < len(classes):
-        raise StudyError(f"{source}: two classes have the same name")
+        raise StudyError(f"{source}: two classes have the same name; rename one of them")
     if images["train"].shape[1:] != images["test"].shape[1:]:
         shapes = " and ".join(str(images[part].shape[1:]) for part in PARTS)
         raise StudyError(f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size")
@@ -314,7 +336,7 @@ def _check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str
     if outside.any():
         first = int(np.argmax(outside))
         raise StudyError(
-            f"{where}_labels holds {labels[first]} at index {first}, outside its {len(classes)} classes (0 to "
+            f"{where}_labels holds {labels[first]} at index {first}, outside the {len(classes)} classes (0 to "
             f"{len(classes) - 1})"
         )
     support = np.bincount(labels, minlength=len(classes))
@@ -324,7 +346,7 @@ def _check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str
         raise StudyError(f"{where} data have no image of class {', '.join(missing[:5])}{more}")
     if where.endswith("train") and support.min() < 2:
         raise StudyError(
-            f"{where} data have 1 image of class {classes[int(support.argmin())]}: it takes 2, one to train on and one "
+            f"{where} data have 1 image of class {classes[int(support.argmin())]}; it needs 2, one to train on and one "
             "for validation"
         )
 
@@ -340,8 +362,8 @@ def _download(name: str, target: Path) -> None:
     except Exception as error:
         reason = first_line(error).rstrip(":")
         raise StudyError(
-            f"{name}: not at {target}, and its download failed ({reason}): put the file there, or name another folder "
-            "with --data-dir"
+            f"{name}: it is not at {target}, and its download failed ({reason}): put the file there, or name another "
+            "folder with --data-dir"
         ) from error
 
 
@@ -364,7 +386,7 @@ def _from_torchvision(name: str, folder: str) -> dict[str, np.ndarray]:
         downloaded = make(part)
         images = np.asarray(downloaded.data)
         if name == "emnist":
-            images = images.transpose(0, 2, 1)  # its files lie on their side
+            images = images.transpose(0, 2, 1)  # the files hold the letters lying on their side
         if name == "svhn":
             images = images.transpose(0, 2, 3, 1)
         labels = np.asarray(downloaded.labels if name == "svhn" else downloaded.targets, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Makes the embedded sample: the first 600 training and 100 test images of each class of Fashion-MNIST.
+"""Make the embedded sample: the first 600 training and 100 test images of each class of Fashion-MNIST.
 
     python pruning_study/data/make_fashion_mnist_mini.py data/fashion_mnist.npz
 
@@ -14,7 +14,7 @@ PER_CLASS = {"train": 600, "test": 100}
 
 
 def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the first `count` images of each class, in file order."""
+    """Return the indices of the first `count` images of each class, in file order."""
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)]))
 
 

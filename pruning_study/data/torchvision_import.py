@@ -1,8 +1,8 @@
-"""Imports torchvision beside a CPU-only torch.
+"""Import torchvision beside a CPU-only torch.
 
-torchvision's wheels are built against a torch with CUDA. Beside another build their compiled operators do not
-load, and `import torchvision` then fails on two operators whose schemas it wants to register itself for. The
-data sets need neither of them, so the schemas are defined here first where they are missing.
+torchvision's wheels are built against a torch with CUDA. Beside another build their compiled operators do not load,
+and `import torchvision` fails because the schemas of two operators are missing. The data sets need neither operator,
+so this module defines the missing schemas and imports torchvision again.
 """
 
 import torch

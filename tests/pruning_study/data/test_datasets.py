@@ -78,18 +78,18 @@ class TestNpz:
         ("changes", "message"),
         [
             ({"train_labels": np.arange(3)}, "train_labels has 3 entries for 400 images"),
-            ({"test_labels": np.full(200, 10)}, "test_labels holds 10 at index 0, outside its 10 classes"),
+            ({"test_labels": np.full(200, 10)}, "test_labels holds 10 at index 0, outside .* 10 classes"),
             ({"test_labels": np.full(200, -1)}, "test_labels holds -1 at index 0, outside"),
             ({"test_labels": np.zeros(200, int)}, "test data have no image of class Trouser"),
             ({"train_labels": np.repeat(np.arange(1, 10), 45)[:400]}, "train data have no image of class T-shirt/top"),
             ({"train_labels": np.zeros(400)}, "train_labels are float64"),
             ({"train_images": np.full((400, 28, 28, 1), np.nan)}, "train_images hold 313,600 NaN"),
-            ({"train_images": np.zeros((400, 28, 28, 1))}, "train_images are float64: it takes uint8"),
+            ({"train_images": np.zeros((400, 28, 28, 1))}, "train_images are float64.* uint8"),
             ({"train_images": np.zeros((400, 28), np.uint8)}, r"train_images have shape \(400, 28\)"),
             ({"train_images": np.zeros((400, 14, 14, 1), np.uint8)}, "differ in shape"),
-            ({"test_images": None}, "no test_images in it"),
+            ({"test_images": None}, "no test_images"),
             ({"class_names": np.array(["a"] * 10)}, "two classes have the same name"),
-            ({"class_names": np.array(["a", None], dtype=object)}, "not a complete .npz"),
+            ({"class_names": np.array(["a", None], dtype=object)}, "complete"),
             ({"class_names": np.array("a")}, r"class_names are <U1 of shape \(\)"),
             ({"class_names": np.arange(10)}, r"class_names are int64 of shape \(10,\)"),
             (
@@ -110,13 +110,13 @@ class TestNpz:
         path = tmp_path / "cut.npz"
         save(path, tiny)
         path.write_bytes(path.read_bytes()[:5000])
-        with pytest.raises(StudyError, match=r"cut\.npz: not a complete \.npz file"):
+        with pytest.raises(StudyError, match=r"cut\.npz.* complete"):
             load(path, tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"not an archive", b"\x93NUMPY"])
     def test_no_npz_at_all(self, tmp_path, content):
         (tmp_path / "a.npz").write_bytes(content)
-        with pytest.raises(StudyError, match=r"a\.npz: not a complete \.npz file"):
+        with pytest.raises(StudyError, match=r"a\.npz.* complete"):
             load(tmp_path / "a.npz", tmp_path)
 
     def test_a_flipped_bit_in_the_images(self, tiny, tmp_path):
@@ -125,7 +125,7 @@ class TestNpz:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 0xFF
         path.write_bytes(content)
-        with pytest.raises(StudyError, match=r"not a complete \.npz"):
+        with pytest.raises(StudyError, match=r"a\.npz.* complete"):
             load(path, tmp_path)
 
 
@@ -134,7 +134,7 @@ class TestUnknown:
         ("dataset", "message"),
         [
             ("fashion-minst", "did you mean fashion-mnist"),
-            ("zzz", "there are fashion-mnist-mini, mnist"),
+            ("zzz", "one of fashion-mnist-mini, mnist, fashion-mnist"),
             ("./no/such/folder", "no such file or folder"),
             ("gone.npz", "gone.npz: no such file"),
             ("x" * 300, "cannot be looked up"),
@@ -179,7 +179,7 @@ class TestFolder:
 
     def test_different_sizes_want_image_size(self, folder, tmp_path):
         Image.new("L", (40, 30)).save(folder / "train" / "class 1" / "z.png")
-        with pytest.raises(StudyError, match=r"z\.png has 40x30 pixels, .* 28x28: resize them with --image-size"):
+        with pytest.raises(StudyError, match=r"z\.png .*40x30 .*28x28.* --image-size"):
             load(folder, tmp_path)
         assert load(folder, tmp_path, image_size=12).image_shape == (1, 12, 12)
 
@@ -187,19 +187,19 @@ class TestFolder:
         path = folder / "train" / "class 1" / "cut.png"
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (28, 28), dtype=np.uint8)).save(path)
         path.write_bytes(path.read_bytes()[:200])
-        with pytest.raises(StudyError, match=r"cut\.png: not a complete image"):
+        with pytest.raises(StudyError, match=r"cut\.png.* complete"):
             load(folder, tmp_path)
 
     def test_class_missing_from_the_test_data(self, folder, tmp_path):
         (folder / "train" / "extra").mkdir()
         Image.new("L", (28, 28)).save(folder / "train" / "extra" / "a.png")
-        with pytest.raises(StudyError, match="test: no folder for class extra"):
+        with pytest.raises(StudyError, match="test.* no folder for class extra"):
             load(folder, tmp_path)
 
     def test_empty_class_folder(self, folder, tmp_path):
         for part in ("train", "test"):
             (folder / part / "nothing").mkdir()
-        with pytest.raises(StudyError, match=r"nothing: no \.png or \.jpg in it"):
+        with pytest.raises(StudyError, match=r"nothing.* no \.png"):
             load(folder, tmp_path)
 
     def test_no_train_folder(self, tmp_path):
@@ -209,7 +209,7 @@ class TestFolder:
 
     def test_16_bit_pictures_are_refused(self, folder, tmp_path):
         Image.fromarray(np.zeros((28, 28), np.uint16)).save(folder / "train" / "class 0" / "deep.png")
-        with pytest.raises(StudyError, match=r"deep\.png: .* 8 bits"):
+        with pytest.raises(StudyError, match=r"deep\.png.* 8 bits"):
             load(folder, tmp_path)
 
 
@@ -247,7 +247,7 @@ class TestDownload:
             ("svhn", {"data": np.array([[[[1, 2], [3, 4]]] * 3]), "labels": np.array([8])}, ([[1, 2], [3, 4]], 8)),
         ],
     )
-    def test_conversion_of_what_torchvision_gives(self, monkeypatch, name, train, expected):
+    def test_arrays_of_torchvision_are_converted(self, monkeypatch, name, train, expected):
         """Images as they are seen, the digit as the label, whatever torchvision's own layout is."""
         given = types.SimpleNamespace(**train)
         monkeypatch.setattr(torchvision.datasets, name.upper(), lambda *arguments, **keywords: given)
@@ -262,7 +262,7 @@ class TestDownload:
             raise RuntimeError("no route to host\nat all")
 
         monkeypatch.setattr(torchvision.datasets.KMNIST, "download", fail)
-        with pytest.raises(StudyError, match=r"kmnist: not at .*kmnist\.npz, .*\(no route to host\): put the file"):
+        with pytest.raises(StudyError, match=r"kmnist\.npz.*\(no route to host\).* put the file"):
             load("kmnist", tmp_path)
         assert list((tmp_path / "data").iterdir()) == []
 
