@@ -81,9 +81,9 @@ class _Group(CommandGroup):
 
 def _end_job(status: str, reason: str) -> None:
     if os.environ.get("MLFLOW_RUN_ID"):
-        from pruning_study.tracking import unsent
+        from pruning_study.tracking import connect
 
-        unsent.end_job(status, reason)
+        connect.end_job(status, reason)
 
 
 @click.group(cls=_Group, context_settings=SETTINGS)
@@ -146,9 +146,9 @@ def tune(**typed: Any) -> None:
 def send(folder: Path) -> None:
     """Send a finished run that the tracking server did not take; the message then named FOLDER."""
 
-    from pruning_study.tracking import unsent
+    from pruning_study.tracking import sending
 
-    click.echo(f"sent run {unsent.send(folder)}")
+    click.echo(f"sent run {sending.send(folder)}")
 
 
 def _as_typed(options: dict[str, Any]) -> dict[str, str]:

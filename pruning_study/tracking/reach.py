@@ -1,4 +1,4 @@
-"""Reach a tracking store within seconds, and turn its errors into one line."""
+"""Reach a tracking store within seconds, and report its errors in one line."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,59 +8,36 @@ from pathlib import Path
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import address, schema
-from analysis.runs.address import without_password
+from analysis.runs import address, retries
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.tracking import scratch
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
 
 
-@contextmanager
-def artifact(client: MlflowClient, run_id: str, name: str) -> Iterator[Path]:
-    """As `Store.artifact`, of any client."""
-    with scratch.folder() as folder:
-        try:
-            path = Path(client.download_artifacts(run_id, name, str(folder)))
-        except STORE_ERRORS as error:
-            raise StudyError(f"run {run_id} has no artifact {name} ({first_line(error)})") from error
-        yield path
+def client(uri: str) -> MlflowClient:
+    """Return a client of a tracking store, after `ensure` has found that the store can be used."""
+    ensure(uri)
+    return retries.client(uri)
 
 
-@contextmanager
-def one_line_errors(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except STORE_ERRORS as error:
-        raise StudyError(f"{without_password(uri)}: {first_line(error)}") from error
+def ensure(uri: str) -> None:
+    """Create a sqlite store that does not exist; ask a server or a database once whether it is there.
 
+    Parameters
+    ----------
+    uri : str
 
-def forget_error(client: MlflowClient, run_id: str) -> None:
-    def there() -> bool:
-        return schema.ERROR in client.get_run(run_id).data.tags
-
-    if there():
-        try:
-            client.delete_tag(run_id, schema.ERROR)
-        except MlflowException:  # a first request, whose answer broke off, may have deleted it
-            if there():
-                raise
-
-
-def get_run(client: MlflowClient, uri: str, run_id: str) -> Run:
-    try:
-        return client.get_run(run_id)
-    except STORE_ERRORS as error:
-        raise StudyError(f"no run {run_id} in {without_password(uri)} ({first_line(error)})") from error
-
-
-def reach(uri: str) -> None:
-    """Fail within 10 s where MLflow would retry for minutes; make a sqlite store that is not there."""
+    Raises
+    ------
+    StudyError
+        If the server does not answer within 10 s; MLflow itself would try for minutes.
+    MlflowException, OSError
+        If the sqlite file cannot be made or is not a store.
+    """
     if uri.startswith("sqlite"):
         _make_sqlite(uri)
     else:
@@ -68,13 +45,27 @@ def reach(uri: str) -> None:
 
 
 def is_missing_file(uri: str) -> bool:
-    return uri.startswith("sqlite") and not Path(sqlalchemy.make_url(uri).database or "").is_file()
+    """Return whether a store is a sqlite file that does not exist."""
+    return uri.startswith("sqlite") and not _path(uri).is_file()
+
+
+@contextmanager
+def one_line_errors(uri: str) -> Iterator[None]:
+    """Turn any error of a store in the block into a StudyError that names the store."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise StudyError(f"{address.without_password(uri)}: {first_line(error)}") from error
+
+
+def _path(uri: str) -> Path:
+    return Path(sqlalchemy.make_url(uri).database or "")
 
 
 def _make_sqlite(uri: str) -> None:
-    path = Path(sqlalchemy.make_url(uri).database or "")
-    # Two processes that make the same store at once break it for good, hence the lock; in WAL mode readers and
-    # a writer do not wait for one another.
+    path = _path(uri)
+    # Two processes that make the same store at once break it for good, hence the lock. In WAL mode readers and a
+    # writer do not wait for one another.
     with FileLock(f"{path}.lock"):
         try:
             if path.is_file():

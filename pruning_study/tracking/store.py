@@ -1,4 +1,4 @@
-"""The only writer to MLflow."""
+"""Runs of one experiment in a tracking store: find them, make them, and end those whose process died."""
 
 import logging
 import os
@@ -21,18 +21,18 @@ from mlflow.utils.uri import is_local_uri
 
 from analysis.runs import retries, schema, stores
 from analysis.runs.address import without_password
+from analysis.runs.errors import StudyError, first_line
 from pruning_study.tracking import locks, scratch
 from pruning_study.tracking.interrupts import uninterrupted
-from pruning_study.tracking.reach import artifact, forget_error, get_run, one_line_errors
-from pruning_study.tracking.writer import Writer, ended
+from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors
+from pruning_study.tracking.writer import Writer, ending
 
 LISTINGS_AT_ONCE = 16
 
-# MLflow would draw a bar for every artifact it reads.
+# MLflow would draw a progress bar for each artifact that it reads, and print two lines for each run that ends on a
+# server.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# ... and print two lines for every run that ends on a server.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-log = logging.getLogger(__name__)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -49,7 +49,7 @@ class Store:
         The run that `mlflow run` made for this call.
     """
 
-    def __init__(self, client: MlflowClient, uri: str, experiment_id: str, job_run_id: str | None) -> None:
+    def __init__(self, client: MlflowClient, uri: str, experiment_id: str, job_run_id: str | None = None) -> None:
         self.client = client
         self.uri = uri
         self.experiment_id = experiment_id
@@ -57,144 +57,103 @@ class Store:
 
     @property
     def how_to_look(self) -> str:
-        """What shows the runs in MLflow's UI."""
+        """The command or address that shows the runs in MLflow's UI."""
         shown = without_password(self.uri)
         return f"open {shown}" if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
 
-    def find(self, config_hash: str) -> list[Run]:
-        """FINISHED runs of this experiment with this hash, the newest first."""
-        query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
-        with one_line_errors(self.uri):
-            return list(self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"]))
-
-    def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
-        """The newest FINISHED run of this experiment for each config hash of some, where it has all its artifacts.
-
-        Parameters
-        ----------
-        artifacts : mapping of str
-            Config hash -> names of the artifacts that its run should have.
-        """
-        with stores.open_store(self.uri) as reader:
-            tagged = reader.tagged(self.experiment_id, schema.CONFIG_HASH).to_pylist()
-        runs = [run for run in tagged if run["value"] in artifacts]
-        there = self._contents([run["folder"] for run in runs])
-        return {run["value"]: run["run_id"] for run in runs if there[run["folder"]].issuperset(artifacts[run["value"]])}
-
-    def _contents(self, folders: Sequence[str]) -> dict[str, set[str]]:
-        """Names of the artifacts in each folder: read where it is on this machine, else asked for, many at once."""
-        elsewhere = [folder for folder in folders if not is_local_uri(folder, is_tracking_or_registry_uri=False)]
-        with one_line_errors(self.uri), ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
-            contents = dict(zip(elsewhere, pool.map(self._listed, elsewhere), strict=True))
-            return contents | {folder: _names(folder) for folder in folders if folder not in contents}
-
-    def _listed(self, folder: str) -> set[str]:
-        listed = retries.list_artifacts(artifact_uri=folder, tracking_uri=self.uri)
-        return {Path(item.path).name for item in listed}
-
-    def _search(self, query: str, order_by: Sequence[str] = ()) -> Iterator[Run]:
-        token = None
-        while True:
-            with one_line_errors(self.uri):
-                page = self.client.search_runs([self.experiment_id], query, order_by=list(order_by), page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
-
-    def newest(self, config_hash: str) -> Run | None:
-        """The newest run of this experiment with this hash, finished or not."""
-        query = f"tags.{schema.CONFIG_HASH} = '{config_hash}'"
-        return next(self._search(query, order_by=["attributes.start_time DESC"]), None)
-
-    @contextmanager
-    def making(self, config_hash: str) -> Iterator[None]:
-        """Nobody else on this machine finds or makes the run of this hash while the block runs."""
-        waiting = "another process is making this very run: waiting for it"
-        with locks.held(self.lock(config_hash), waiting=waiting):
-            yield
-
-    def saved_training(self, config_hash: str) -> Path:
-        """Where a training that is not through is kept, on this machine."""
-        return self.lock(config_hash).with_suffix(".safetensors")
-
-    @property
-    def journal(self) -> Path:
-        """Where Optuna keeps the searches of this store, on this machine: beside a sqlite file."""
-        return locks.folder(self.uri).with_suffix(".optuna")
-
-    def lock(self, name: str) -> Path:
-        """The file of a lock of this experiment, such as that of the run with a config hash."""
-        return locks.folder(self.uri) / f"{self.experiment_id}-{name}.lock"
-
-    def end_dead(self) -> list[str]:
-        """End as KILLED the runs of this experiment that are RUNNING without a process that makes them.
-
-        Their lock is free: that of the config hash, or a job's own. A run on a server may be made where its lock
-        is not seen from here, so there only those count whose maker looked at the same locks. Files that dead
-        processes have left half written on this machine are removed.
-
-        Returns
-        -------
-        list of str
-            Their ids.
-        """
-        scratch.remove_dead()
-        for part in locks.folder(self.uri).glob("*.part"):
-            with locks.held_if_free(part.with_suffix(".lock")) as free:
-                if free:
-                    part.unlink(missing_ok=True)
-        ended = []
-        for run in self._search("attributes.status = 'RUNNING'"):
-            with self._dead(run) as dead:
-                if dead:
-                    self._end_killed(run, "its process died")
-                    ended.append(run.info.run_id)
-        return ended
-
-    @contextmanager
-    def _dead(self, run: Run) -> Iterator[bool]:
-        """Whether a run is RUNNING without a process that makes it; nobody takes it up while the block runs."""
-        tags = run.data.tags
-        name = tags.get(schema.LOCK) or tags.get(schema.CONFIG_HASH)
-        if not name or not (self.uri.startswith("sqlite") or tags.get(schema.HOST) == locks.owner(self.uri)):
-            yield False
-            return
-        with locks.held_if_free(self.lock(name)) as free:
-            yield free and self.get(run.info.run_id).info.status == "RUNNING"
-
-    def end_lost(self, made: Mapping[str, str]) -> None:
-        """End as KILLED the runs that a machine which was lost left RUNNING, others having been made in their place.
-
-        Parameters
-        ----------
-        made : mapping of str
-            Config hash -> the run that has it.
-        """
-        for run in self._search("attributes.status = 'RUNNING'"):
-            config_hash = run.data.tags.get(schema.CONFIG_HASH, "")
-            if made.get(config_hash, run.info.run_id) != run.info.run_id:
-                with locks.held_if_free(self.lock(config_hash)) as free:
-                    if free:
-                        self._end_killed(run, "its machine was lost")
-
-    def _end_killed(self, run: Run, reason: str) -> None:
-        with scratch.folder() as folder:
-            Writer(self.client, self.uri, run.info.run_id, folder).abort("KILLED", reason)
+    # Runs that exist
 
     def get(self, run_id: str) -> Run:
-        """A run by its id.
+        """Return a run of any experiment.
 
         Raises
         ------
         StudyError
-            Where there is none.
+            If no run has this id.
         """
-        return get_run(self.client, self.uri, run_id)
+        try:
+            return self.client.get_run(run_id)
+        except STORE_ERRORS as error:
+            raise StudyError(f"no run {run_id} in {without_password(self.uri)} ({first_line(error)})") from error
+
+    def find(self, config_hash: str) -> list[Run]:
+        """Return the FINISHED runs with a config hash, the newest first."""
+        query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
+        with one_line_errors(self.uri):
+            return list(self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"]))
+
+    def newest(self, config_hash: str) -> Run | None:
+        """Return the newest run with a config hash, whether it is finished or not."""
+        query = f"tags.{schema.CONFIG_HASH} = '{config_hash}'"
+        return next(self._search(query, order_by=["attributes.start_time DESC"]), None)
+
+    def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
+        """Return the newest FINISHED run for each config hash whose artifacts are all there.
+
+        Parameters
+        ----------
+        artifacts : mapping of str
+            Config hash -> the names of the artifacts that its run should have.
+
+        Returns
+        -------
+        dict
+            Config hash -> run id; hashes without such a run are missing.
+        """
+        with stores.open_store(self.uri) as reader:
+            tagged = reader.tagged(self.experiment_id, schema.CONFIG_HASH).to_pylist()
+        runs = [run for run in tagged if run["value"] in artifacts]
+        names = self._artifact_names([run["folder"] for run in runs])
+        return {run["value"]: run["run_id"] for run in runs if names[run["folder"]].issuperset(artifacts[run["value"]])}
+
+    def missing(self, run_id: str, artifacts: Iterable[str]) -> list[str]:
+        """Return the names of those artifacts that a run does not have."""
+        with one_line_errors(self.uri):
+            names = {item.path for item in self.client.list_artifacts(run_id)}
+        return [name for name in artifacts if name not in names]
 
     @contextmanager
-    def job(self, name: str, options: Mapping[str, str], kind: str = schema.JOB) -> Iterator["Writer"]:
-        """The run for one call of an entry point: the one `mlflow run` made, else a new one.
+    def artifact(self, run_id: str, name: str) -> Iterator[Path]:
+        """Yield a local copy of a run's artifact, which is removed after the block.
+
+        Raises
+        ------
+        StudyError
+            If the run has no such artifact.
+        """
+        with scratch.folder() as folder:
+            try:
+                path = Path(self.client.download_artifacts(run_id, name, str(folder)))
+            except STORE_ERRORS as error:
+                raise StudyError(f"run {run_id} has no artifact {name} ({first_line(error)})") from error
+            yield path
+
+    # Files of this machine that belong to runs
+
+    def lock(self, name: str) -> Path:
+        """Return the lock file for a name, such as a config hash, in this experiment."""
+        return locks.folder(self.uri) / f"{self.experiment_id}-{name}.lock"
+
+    @contextmanager
+    def making(self, config_hash: str) -> Iterator[None]:
+        """Keep all other processes of this machine from making or finding the run of a config hash."""
+        with locks.held(self.lock(config_hash), waiting="another process is making this very run: waiting for it"):
+            yield
+
+    def saved_training(self, config_hash: str) -> Path:
+        """Return the file in which an unfinished training is saved."""
+        return self.lock(config_hash).with_suffix(".safetensors")
+
+    @property
+    def journal(self) -> Path:
+        """The file in which Optuna keeps the searches of this store."""
+        return locks.folder(self.uri).with_suffix(".optuna")
+
+    # New runs
+
+    @contextmanager
+    def job(self, name: str, options: Mapping[str, str], kind: str = schema.JOB) -> Iterator[Writer]:
+        """Make the run for one call of an entry point, or take up the run that `mlflow run` made for it.
 
         Runs that dead processes left RUNNING are ended first.
 
@@ -202,31 +161,22 @@ class Store:
         ----------
         name : str
         options : mapping of str
-            As typed; `mlflow run` has logged them already.
+            The options as typed. They are not logged to a run of `mlflow run`, which has logged them itself.
         kind : {"job", "study"}
         """
         self.end_dead()
-        # A lock that is there before the run, and is named in it, so that at no moment the run seems dead.
+        # The lock is held before the run that names it exists, so that the run never seems dead.
         lock = f"job-{uuid.uuid4().hex}"
-        own = {schema.KIND: kind, schema.LOCK: lock, schema.HOST: locks.owner(self.uri)}
+        tags = {schema.KIND: kind, schema.LOCK: lock, schema.HOST: locks.owner(self.uri)}
         with locks.held(self.lock(lock), waiting=""):
             if self.job_run_id:
                 with self._resumed(self.job_run_id) as writer:
-                    self._take_up(writer.run_id, name, own)
+                    self._take_up(writer.run_id, name, tags)
                     yield writer
                 return
-            with self._started(name, own, None) as writer:
-                with one_line_errors(self.uri):
-                    params = [Param(key, value) for key, value in options.items()]
-                    self.client.log_batch(writer.run_id, params=params)
+            with self._started(name, tags) as writer:
+                self._log_params(writer.run_id, options)
                 yield writer
-
-    def _take_up(self, run_id: str, name: str, tags: Mapping[str, str]) -> None:
-        """Have the run that `mlflow run` made be this call's."""
-        with one_line_errors(self.uri):
-            if _is_generated(self.client.get_run(run_id).info.run_name):
-                self.client.set_tag(run_id, MLFLOW_RUN_NAME, name)
-            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     @contextmanager
     def run(
@@ -239,8 +189,8 @@ class Store:
         dataset: MlflowDataset,
         job_run_id: str,
         child: bool,
-    ) -> Iterator["Writer"]:
-        """A new run, ended as FINISHED, or as FAILED or KILLED with the tag `error` where the block raises.
+    ) -> Iterator[Writer]:
+        """Make a run, which ends with the block: as FINISHED, or as FAILED or KILLED with the tag `error`.
 
         Parameters
         ----------
@@ -251,65 +201,146 @@ class Store:
         job_run_id : str
             The job that makes this run.
         child : bool
-            Whether the UI shows it below the job.
+            Whether MLflow's UI shows the run below the job.
         """
         parent = {MLFLOW_PARENT_RUN_ID: job_run_id} if child else {}
-        own = {**tags, **parent, schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: note}
-        with self._started(name, own, job_run_id) as writer:
-            with one_line_errors(self.uri):
-                self.client.log_batch(writer.run_id, params=[Param(key, value) for key, value in params.items()])
-                self._log_dataset(writer.run_id, dataset)
+        tags = {**tags, **parent, schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: note}
+        with self._started(name, tags, job_run_id) as writer:
+            self._log_params(writer.run_id, params)
+            self._log_dataset(writer.run_id, dataset)
             yield writer
 
-    def _log_dataset(self, run_id: str, dataset: MlflowDataset) -> None:
-        try:
-            self.client.log_inputs(run_id, [DatasetInput(dataset)])
-        except MlflowException:
-            # Of two runs that are the first to name a data set, MLflow refuses one; the second time it is there.
-            self.client.log_inputs(run_id, [DatasetInput(dataset)])
-
     @contextmanager
-    def again(self, run_id: str) -> Iterator["Writer"]:
-        """A run that has ended goes on: RUNNING while the block runs, then ended as `run` ends a new one."""
+    def again(self, run_id: str) -> Iterator[Writer]:
+        """Go on with a run that has ended: it is RUNNING during the block, and ends with it as in `run`."""
         with self._resumed(run_id) as writer:
             with one_line_errors(self.uri):
                 self.client.update_run(run_id, "RUNNING")
-                forget_error(self.client, run_id)
+                writer.forget_error()
             yield writer
 
-    @contextmanager
-    def _resumed(self, run_id: str) -> Iterator["Writer"]:
-        with scratch.folder() as folder, ended(Writer(self.client, self.uri, run_id, folder)) as writer:
-            yield writer
+    # Runs that nobody will end
+
+    def end_dead(self) -> list[str]:
+        """End as KILLED the RUNNING runs whose process died, and remove the files that dead processes half wrote.
+
+        Returns
+        -------
+        list of str
+            The ids of the ended runs.
+        """
+        scratch.remove_dead()
+        for part in locks.folder(self.uri).glob("*.part"):
+            with locks.held_if_free(part.with_suffix(".lock")) as free:
+                if free:
+                    part.unlink(missing_ok=True)
+        running = self._search("attributes.status = 'RUNNING'")
+        return [run.info.run_id for run in running if self.end_if_dead(run, "KILLED", "its process died")]
+
+    def end_if_dead(self, run: Run, status: str, reason: str) -> bool:
+        """End a run that is RUNNING although no process makes it.
+
+        A run is dead if its lock is free: the lock of its config hash, or a job's own. A run on a server may be made
+        by another machine, whose locks cannot be seen here, so that it counts only if its maker used the same locks.
+
+        Parameters
+        ----------
+        run : Run
+        status : {"FAILED", "KILLED"}
+        reason : str
+
+        Returns
+        -------
+        bool
+            Whether the run was dead.
+        """
+        tags = run.data.tags
+        name = tags.get(schema.LOCK) or tags.get(schema.CONFIG_HASH)
+        same_locks = self.uri.startswith("sqlite") or tags.get(schema.HOST) == locks.owner(self.uri)
+        if not name or not same_locks:
+            return False
+        with locks.held_if_free(self.lock(name)) as free:  # so that nobody takes the run up meanwhile
+            dead = free and self.get(run.info.run_id).info.status == "RUNNING"
+            if dead:
+                self._end(run, status, reason)
+        return dead
+
+    def end_lost(self, made: Mapping[str, str]) -> None:
+        """End as KILLED the runs that a lost machine left RUNNING and that were made again elsewhere.
+
+        Parameters
+        ----------
+        made : mapping of str
+            Config hash -> the id of the run that counts.
+        """
+        for run in self._search("attributes.status = 'RUNNING'"):
+            config_hash = run.data.tags.get(schema.CONFIG_HASH, "")
+            if made.get(config_hash, run.info.run_id) != run.info.run_id:
+                with locks.held_if_free(self.lock(config_hash)) as free:
+                    if free:
+                        self._end(run, "KILLED", "its machine was lost")
+
+    def _end(self, run: Run, status: str, reason: str) -> None:
+        with scratch.folder() as folder:
+            Writer(self.client, self.uri, run.info.run_id, folder).abort(status, reason)
 
     @contextmanager
-    def _started(self, name: str, tags: Mapping[str, str], job_run_id: str | None) -> Iterator["Writer"]:
-        with ExitStack() as ending:
+    def _started(self, name: str, tags: Mapping[str, str], job_run_id: str | None = None) -> Iterator[Writer]:
+        with ExitStack() as ends:
             # An interrupt between making the run and being ready to end it would leave it RUNNING.
             with one_line_errors(self.uri), uninterrupted():
-                folder = ending.enter_context(scratch.folder())
+                folder = ends.enter_context(scratch.folder())
                 run = self.client.create_run(self.experiment_id, run_name=name, tags={**_context_tags(), **tags})
                 writer = Writer(self.client, self.uri, run.info.run_id, folder, job_run_id=job_run_id)
-                ending.enter_context(ended(writer))
+                ends.enter_context(ending(writer))
             yield writer
 
-    def missing(self, run_id: str, artifacts: Iterable[str]) -> list[str]:
-        """Those of the named artifacts that a run does not have."""
-        with one_line_errors(self.uri):
-            there = {item.path for item in self.client.list_artifacts(run_id)}
-        return [name for name in artifacts if name not in there]
-
     @contextmanager
-    def artifact(self, run_id: str, name: str) -> Iterator[Path]:
-        """A local copy of a run's artifact, there while the block runs.
+    def _resumed(self, run_id: str) -> Iterator[Writer]:
+        with scratch.folder() as folder, ending(Writer(self.client, self.uri, run_id, folder)) as writer:
+            yield writer
 
-        Raises
-        ------
-        StudyError
-            Where the run has no such artifact.
-        """
-        with artifact(self.client, run_id, name) as path:
-            yield path
+    def _take_up(self, run_id: str, name: str, tags: Mapping[str, str]) -> None:
+        """Make the run of `mlflow run` this call's job; a name that the user chose stays."""
+        with one_line_errors(self.uri):
+            if _is_generated(self.client.get_run(run_id).info.run_name):
+                self.client.set_tag(run_id, MLFLOW_RUN_NAME, name)
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        with one_line_errors(self.uri):
+            self.client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
+
+    def _log_dataset(self, run_id: str, dataset: MlflowDataset) -> None:
+        with one_line_errors(self.uri):
+            try:
+                self.client.log_inputs(run_id, [DatasetInput(dataset)])
+            except MlflowException as error:
+                # If two runs name a new data set at once, MLflow refuses one of them. The data set then exists.
+                if error.error_code != "BAD_REQUEST":
+                    raise
+                self.client.log_inputs(run_id, [DatasetInput(dataset)])
+
+    def _search(self, query: str, order_by: Sequence[str] = ()) -> Iterator[Run]:
+        token = None
+        while True:
+            with one_line_errors(self.uri):
+                page = self.client.search_runs([self.experiment_id], query, order_by=list(order_by), page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _artifact_names(self, folders: Sequence[str]) -> dict[str, set[str]]:
+        """Return the names in each artifact folder; folders on a server are listed many at once."""
+        remote = [folder for folder in folders if not is_local_uri(folder, is_tracking_or_registry_uri=False)]
+        with one_line_errors(self.uri), ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
+            names = dict(zip(remote, pool.map(self._names_on_server, remote), strict=True))
+            return names | {folder: _names_in_folder(folder) for folder in folders if folder not in names}
+
+    def _names_on_server(self, folder: str) -> set[str]:
+        listed = retries.list_artifacts(artifact_uri=folder, tracking_uri=self.uri)
+        return {Path(item.path).name for item in listed}
 
 
 @cache
@@ -317,8 +348,7 @@ def _context_tags() -> dict[str, str]:
     return context.resolve_tags()
 
 
-def _names(folder: str) -> set[str]:
-    """What a folder of this machine holds."""
+def _names_in_folder(folder: str) -> set[str]:
     try:
         return {entry.name for entry in os.scandir(local_file_uri_to_path(folder))}
     except FileNotFoundError:
@@ -326,6 +356,6 @@ def _names(folder: str) -> set[str]:
 
 
 def _is_generated(name: str) -> bool:
-    """Whether MLflow made the name up, since nobody gave one."""
+    """Return whether MLflow made up a run's name, because the user gave none."""
     predicate, _, noun = name.rpartition("-")[0].partition("-")
     return predicate in name_utils._GENERATOR_PREDICATES and noun in name_utils._GENERATOR_NOUNS

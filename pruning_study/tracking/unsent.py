@@ -1,103 +1,81 @@
-"""Send runs that the tracking server did not take when they ended."""
+"""Keep a run in files if the tracking store did not take it, and read it back."""
 
 import json
-import logging
-import os
 import shutil
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import mlflow
-from mlflow.entities import Metric
-
-from analysis.runs import retries, schema
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.tracking import scratch
-from pruning_study.tracking.reach import STORE_ERRORS, forget_error, one_line_errors, reach
-from pruning_study.tracking.store import Store
-from pruning_study.tracking.writer import UNSENT, Writer
 
-log = logging.getLogger(__name__)
+FOLDER = Path("unsent")
+ARTIFACTS = "artifacts"
+RECORD = "run.json"
 
 
-def send(folder: Path) -> str:
-    """Send a run that was kept because the store did not take it, and remove the folder.
+@dataclass(frozen=True)
+class UnsentRun:
+    """The part of a run that its store does not have yet; the artifacts lie beside it.
 
     Parameters
     ----------
-    folder : Path
-        As the message named it.
+    tracking_uri : str
+    run_id : str
+    job_run_id : str or None
+        The job that made the run.
+    tags : dict of str
+    metrics : list of (name, value, time in milliseconds, step)
+    """
+
+    tracking_uri: str
+    run_id: str
+    job_run_id: str | None
+    tags: dict[str, str]
+    metrics: list[tuple[str, float, int, int]]
+
+
+def keep(run: UnsentRun, artifacts: Path) -> Path:
+    """Keep a run in `unsent/` of the current folder, or in a temporary folder if that one cannot be written.
+
+    Parameters
+    ----------
+    run : UnsentRun
+    artifacts : Path
+        The folder of the run's artifacts, which is copied.
 
     Returns
     -------
-    str
-        The run's id.
+    Path
+        The folder that holds the run.
+    """
+    kept = FOLDER.absolute() / run.run_id
+    try:
+        shutil.copytree(artifacts, kept / ARTIFACTS)
+    except OSError:
+        kept = Path(tempfile.mkdtemp(prefix=f"unsent-{run.run_id}-"))
+        shutil.copytree(artifacts, kept / ARTIFACTS)
+    part = kept / "run.part"
+    part.touch(mode=0o600)  # the URI may hold a password
+    part.write_text(json.dumps(asdict(run), indent=1))
+    part.replace(kept / RECORD)
+    return kept
+
+
+def read(folder: Path) -> UnsentRun:
+    """Read a run that `keep` wrote.
 
     Raises
     ------
     StudyError
-        Where the folder holds no such run, or the store still does not take it.
+        If the folder holds no such run.
     """
     try:
-        record: dict[str, Any] = json.loads((folder / "run.json").read_text())
-        uri = record["tracking_uri"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StudyError(f"{folder}: no unsent run in it ({first_line(error)})") from error
-    with one_line_errors(uri):
-        reach(uri)
-        client = retries.client(uri)
-        writer = Writer(client, uri, record["run_id"], folder / "artifacts")
-        writer.tags(record["tags"])
-        writer.restore([Metric(*values) for values in record["metrics"]])
-        writer.send()
-        forget_error(client, record["run_id"])
-        if record["job_run_id"]:
-            job = client.get_run(record["job_run_id"])
-            with Store(client, uri, job.info.experiment_id, None)._dead(job) as dead:
-                if dead:
-                    client.set_terminated(job.info.run_id, "FAILED")
-    shutil.rmtree(folder)
-    return record["run_id"]
+        run = UnsentRun(**json.loads((folder / RECORD).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise StudyError(f"{folder}: no unsent run in this folder ({first_line(error)})") from error
+    return run
 
 
-def send_kept(uri: str) -> list[str]:
-    """Send the runs that the current folder keeps because this store did not take them.
-
-    Parameters
-    ----------
-    uri : str
-
-    Returns
-    -------
-    list of str
-        Their ids; a line of warning for each that cannot be sent.
-    """
-    sent = []
-    for record in sorted(UNSENT.glob("*/run.json")):
-        try:
-            if json.loads(record.read_text()).get("tracking_uri") == uri:
-                sent.append(send(record.parent))
-        except (StudyError, OSError, ValueError, AttributeError) as error:
-            log.warning("%s: not sent (%s); delete it where it is not wanted", record.parent, first_line(error))
-    return sent
-
-
-def end_job(status: str, reason: str) -> None:
-    """End the run that `mlflow run` made, where the call ended before it was taken up as its job.
-
-    Parameters
-    ----------
-    status : {"FAILED", "KILLED"}
-    reason : str
-    """
-    try:
-        uri = mlflow.get_tracking_uri()
-        reach(uri)
-        client = retries.client(uri)
-        run = client.get_run(os.environ["MLFLOW_RUN_ID"])
-        if run.info.status == "RUNNING":
-            client.set_tag(run.info.run_id, schema.KIND, schema.JOB)
-            with scratch.folder() as folder:
-                Writer(client, uri, run.info.run_id, folder).abort(status, reason)
-    except (*STORE_ERRORS, StudyError) as error:
-        log.warning("the run of this call could not be ended: %s", first_line(error))
+def kept() -> list[Path]:
+    """Return the folders below `unsent/` of the current folder that hold a run."""
+    return sorted(record.parent for record in FOLDER.glob(f"*/{RECORD}"))

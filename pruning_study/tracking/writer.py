@@ -1,11 +1,8 @@
 """Collect what one run should hold, and send it to MLflow."""
 
-import json
 import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,13 +12,12 @@ from mlflow.entities import Metric, RunTag
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors, reach
+from pruning_study.tracking import reach, unsent
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 60
 METRICS_PER_BATCH = 1000
-UNSENT = Path("unsent")
 
 
 class Writer:
@@ -33,7 +29,7 @@ class Writer:
     uri : str
     run_id : str
     folder : Path
-        What is written here becomes the run's artifacts.
+        Files in this folder become the run's artifacts.
     job_run_id : str, optional
         The job that made the run.
     """
@@ -51,64 +47,75 @@ class Writer:
         self._flushed = time.monotonic()
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of one epoch; they are sent once a minute."""
+        """Add the metrics of one epoch; metrics are sent once a minute."""
         self.metrics(metrics, step=epoch)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._flushed = time.monotonic()
             try:
                 self._send_metrics()
-            except STORE_ERRORS as error:
-                log.warning("%s: %s; going on", without_password(self._uri), first_line(error))
+            except reach.STORE_ERRORS as error:
+                log.warning("%s: %s; the run goes on", without_password(self._uri), first_line(error))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Metrics; NaN is left out, for what is undefined has no value."""
+        """Add metrics; NaN is left out, because an undefined metric has no value."""
         now = int(time.time() * 1000)
         self._metrics += [Metric(key, value, now, step) for key, value in values.items() if value == value]
 
-    def restore(self, metrics: list[Metric]) -> None:
-        """Metrics with the time and step that they were measured at."""
+    def restore(self, metrics: Iterable[Metric]) -> None:
+        """Add metrics with their own time and step."""
         self._metrics += metrics
 
     def tags(self, values: Mapping[str, str]) -> None:
+        """Add tags."""
         self._tags.update(values)
 
-    def _send_metrics(self) -> None:
-        while self._metrics:
-            self._client.log_batch(self.run_id, metrics=self._metrics[:METRICS_PER_BATCH])
-            self._metrics = self._metrics[METRICS_PER_BATCH:]
-
-    def finish(self) -> None:
-        """Send all there is and end the run as FINISHED.
+    def flush(self) -> None:
+        """Send everything so far.
 
         Raises
         ------
         StudyError
-            Where the store does not take it; says where it is kept, and how to send it.
+            If the store does not take it.
+        """
+        with reach.one_line_errors(self._uri):
+            self._send_all()
+
+    def finish(self) -> None:
+        """Send everything and end the run as FINISHED.
+
+        Raises
+        ------
+        StudyError
+            If the store does not take the run; the message says where it is kept and how to send it.
         """
         try:
             self.send()
-        except STORE_ERRORS as error:
-            kept = self._keep()
+        except reach.STORE_ERRORS as error:
+            kept = unsent.keep(self._unsent(), self.folder)
             raise StudyError(
                 f"{without_password(self._uri)} did not take run {self.run_id} ({first_line(error)}): it is kept in "
                 f"{kept}; send it with: pruning-study send {kept}"
             ) from error
 
     def send(self) -> None:
-        """Send all there is, end the run as FINISHED, and let the store's errors through."""
+        """Send everything and end the run as FINISHED; the store's own errors are raised."""
         self._send_all()
         self._client.set_terminated(self.run_id, "FINISHED")
 
-    def flush(self) -> None:
-        """Send all there is so far.
+    def abort(self, status: str, reason: str) -> None:
+        """End the run as FAILED or KILLED, with the metrics so far; an error of the store is only logged."""
+        try:
+            reach.ensure(self._uri)
+            self._send_metrics()
+            self._client.set_tag(self.run_id, schema.ERROR, reason)
+            self._client.set_terminated(self.run_id, status)
+        except (*reach.STORE_ERRORS, StudyError) as error:
+            log.warning("run %s is left RUNNING: %s", self.run_id, first_line(error))
 
-        Raises
-        ------
-        StudyError
-            Where the store does not take it.
-        """
-        with one_line_errors(self._uri):
-            self._send_all()
+    def forget_error(self) -> None:
+        """Delete the tag with which an earlier `abort` gave its reason."""
+        if schema.ERROR in self._client.get_run(self.run_id).data.tags:
+            self._client.delete_tag(self.run_id, schema.ERROR)
 
     def _send_all(self) -> None:
         self._send_metrics()
@@ -117,39 +124,19 @@ class Writer:
         if any(self.folder.iterdir()):
             self._client.log_artifacts(self.run_id, str(self.folder))
 
-    def _keep(self) -> Path:
-        kept = UNSENT.absolute() / self.run_id
-        try:
-            shutil.copytree(self.folder, kept / "artifacts")
-        except OSError:  # the current folder takes no files
-            kept = Path(tempfile.mkdtemp(prefix=f"unsent-{self.run_id}-"))
-            shutil.copytree(self.folder, kept / "artifacts")
-        record = {
-            "tracking_uri": self._uri,
-            "run_id": self.run_id,
-            "job_run_id": self._job_run_id,
-            "tags": self._tags,
-            "metrics": [[m.key, m.value, m.timestamp, m.step] for m in self._metrics],
-        }
-        part = kept / "run.part"
-        part.touch(mode=0o600)  # the URI may hold a password
-        part.write_text(json.dumps(record, indent=1))
-        part.replace(kept / "run.json")
-        return kept
+    def _send_metrics(self) -> None:
+        while self._metrics:
+            self._client.log_batch(self.run_id, metrics=self._metrics[:METRICS_PER_BATCH])
+            self._metrics = self._metrics[METRICS_PER_BATCH:]
 
-    def abort(self, status: str, reason: str) -> None:
-        """End the run as FAILED or KILLED, with what has been measured so far."""
-        try:
-            reach(self._uri)
-            self._send_metrics()
-            self._client.set_tag(self.run_id, schema.ERROR, reason)
-            self._client.set_terminated(self.run_id, status)
-        except (*STORE_ERRORS, StudyError) as error:
-            log.warning("run %s is left RUNNING: %s", self.run_id, first_line(error))
+    def _unsent(self) -> unsent.UnsentRun:
+        metrics = [(metric.key, metric.value, metric.timestamp, metric.step) for metric in self._metrics]
+        return unsent.UnsentRun(self._uri, self.run_id, self._job_run_id, self._tags, metrics)
 
 
 @contextmanager
-def ended(writer: Writer) -> Iterator[Writer]:
+def ending(writer: Writer) -> Iterator[Writer]:
+    """End the run with the block: as FINISHED, as KILLED after an interrupt, as FAILED after any other error."""
     try:
         yield writer
         writer.finish()
