@@ -1,4 +1,4 @@
-"""Which classes pruning cost, from predictions alone: no tracking server, no training."""
+"""Which classes pruning cost, from predictions alone: no tracking server and no training is needed."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis.formats import p_value
+from analysis.drawing import ABOVE, BELOW, DPI, NEUTRAL
+from analysis.formats import decimals, markdown_table, p_value, with_interval
 from analysis.runs import files, prediction_files
 from analysis.runs.errors import StudyError
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
@@ -24,28 +26,27 @@ from analysis.statistics.intensification import (
 )
 from analysis.statistics.resampling import RESAMPLES, Interval, bootstrap_interval, draws, image_draws, mean_interval
 
-LOST, KEPT = "#d55e00", "#0072b2"
 MOST_DRAWN = 100
 MOST_SHOWN = 25
 
 
 class Slopes(NamedTuple):
-    """Alpha of the pairs of a network before and after; NaN where undefined or not asked for.
+    """Alpha of the pairs of a network before and after; NaN where it is undefined or not asked for.
 
     Attributes
     ----------
     n : int
-        Pairs whose alpha is defined; all else is of these.
+        Pairs whose alpha is defined. All else is about these pairs.
     at_chance : int
-        Pairs of which a network guesses, so that alpha is any number.
+        Pairs in which a network guesses, so that alpha may be any number.
     alpha, low, high : float
-        Mean, and its interval over seeds.
+        Mean of alpha, and its interval over seeds.
     weighted : float
-        Mean of `weighted_alpha`, where classes differ in size.
+        Mean of `weighted_alpha`, if classes differ in size.
     spread_ratio : float
         Mean of `spread_ratio`.
     new : Interval, optional
-        alpha_new, for new images and, with several pairs, new networks.
+        alpha_new: alpha for new images and, with several pairs, new networks.
     """
 
     n: int
@@ -64,8 +65,8 @@ class Audit(NamedTuple):
     Attributes
     ----------
     classes : DataFrame, the class that lost most first
-        class, support, recall_before, recall_before_low, recall_before_high, the same of recall_after, of
-        change and of excess (change of recall minus change of accuracy), p, p_holm, damaged.
+        class, support; recall_before, recall_after, change, and excess (change of recall minus change of accuracy),
+        each with the ends of its interval (`_low`, `_high`); p, p_holm, damaged.
     accuracy_before, accuracy_after : float
     slopes : Slopes
     notes : list of str
@@ -85,7 +86,7 @@ class Audit(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """What pruning cost, in one sentence."""
         return (
             f"{_losses(self.classes)}; accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}; "
             f"{_meaning(self.slopes)}."
@@ -98,14 +99,14 @@ def audit(before: Sequence[str], after: Sequence[str]) -> Audit:
     Parameters
     ----------
     before, after : sequence of str
-        Files or globs, a file for each seed: .npz with arrays `label` and `predicted`, or CSV with columns of
-        these names. As many of both are pairs in the order given, those of a glob by name.
+        Paths or globs, a file for each seed: .npz with arrays `label` and `predicted`, or CSV with columns of these
+        names. As many files before as after are pairs in the order given, those of a glob by name.
 
     Raises
     ------
     StudyError
-        Where a file is missing, given twice or damaged, or does not hold the images of the first one; as
-        `from_predictions`.
+        If a file is missing, given twice or damaged, or does not hold the same images as the first one; and as
+        `from_predictions` says.
     """
     files = prediction_files.find(before, "--before"), prediction_files.find(after, "--after")
     label, predicted = prediction_files.read([*files[0], *files[1]])
@@ -117,17 +118,17 @@ def audit(before: Sequence[str], after: Sequence[str]) -> Audit:
 def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Audit:
     """Compare predictions before and after pruning.
 
-    One network before and one after: Wilson intervals of recalls, Tango's of their change, McNemar's exact
-    test. Several: means over networks with a two-way bootstrap of seeds and of images within class, the same
-    images for all networks; p of a t-test with the variance of seeds and of images.
+    With one network before and one after, recalls have Wilson's intervals, their changes Tango's, and p is McNemar's
+    exact one. With several networks, intervals come from a two-way bootstrap of the seeds and of the images of each
+    class, the same images for all networks, and p from a t-test with the variance of seeds and of images.
 
     Parameters
     ----------
-    label : (images,), text or numbers
-        True class of each image; numbers are integers.
+    label : (images,), text or integers
+        True class of each image.
     before, after : (seeds, images)
-        Predicted classes. As many of both are pairs; a single one before belongs to all after; other counts
-        are independent networks, without alpha.
+        Predicted classes. As many networks before as after are pairs. A single network before belongs to all after.
+        Other counts are independent networks, and have no alpha.
 
     Returns
     -------
@@ -136,46 +137,52 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray) -
     Raises
     ------
     StudyError
-        Where none of the predictions before or after is one of the labels' classes.
+        If none of the predictions before, or none after, is one of the labels' classes.
     """
-    values, index = np.unique(label, return_inverse=True)
-    untested = np.setdiff1d(np.append(before, after), values)
+    names, index = np.unique(label, return_inverse=True)
+    notes = _notes_on_predictions(names, before, after)
+    right = before == label, after == label
+    slopes = _slopes(index, *right, notes)
+    return Audit(_class_table(names, index, *right), float(right[0].mean()), float(right[1].mean()), slopes, notes)
+
+
+def _notes_on_predictions(names: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[str]:
+    untested = np.setdiff1d(np.append(before, after), names)
     for predicted in (before, after):
-        if not np.isin(predicted, values).any():
+        if not np.isin(predicted, names).any():
             raise StudyError(
-                f"no prediction is a class of the labels (labels: {_some(map(str, values))}; predicted: "
+                f"no prediction is a class of the labels (labels: {_some(map(str, names))}; predicted: "
                 f"{_some(map(str, untested))}): write labels and predictions alike"
             )
     notes = []
     if len(untested):
         notes.append(f"Predicted but without a test image, so never right: {_some(map(str, untested))}.")
-    right = before == label, after == label
     if len(before) != len(after):
         kind = "the one before is taken for that of all after" if len(before) == 1 else "taken as independent"
         notes.append(f"Networks: {len(before)} before, {len(after)} after; {kind}.")
-    slopes = _slopes(index, *right, notes)
-    classes = pd.DataFrame({"class": list(map(str, values)), "support": np.bincount(index)})
-    classes = classes.assign(**_measured(index, *right))
-    classes["p_holm"] = corrected(classes["p"], len(classes))[1]
-    classes["damaged"] = (classes["p_holm"] <= LEVEL) & (classes["change"] < 0)
-    return Audit(
-        classes.sort_values(["change", "p"], kind="stable", ignore_index=True),
-        float(right[0].mean()),
-        float(right[1].mean()),
-        slopes,
-        notes,
-    )
+    return notes
 
 
-def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of `Audit.classes`, in the order of the classes.
+def _class_table(names: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    """Return `Audit.classes`.
 
     Parameters
     ----------
+    names : (classes,)
     index : (images,), integers
+        Class of each image.
     before, after : (seeds, images), bool
         Whether each network is right about each image.
     """
+    classes = pd.DataFrame({"class": list(map(str, names)), "support": np.bincount(index)})
+    classes = classes.assign(**_measured(index, before, after))
+    classes["p_holm"] = corrected(classes["p"], len(classes))[1]
+    classes["damaged"] = (classes["p_holm"] <= LEVEL) & (classes["change"] < 0)
+    return classes.sort_values(["change", "p"], kind="stable", ignore_index=True)
+
+
+def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the measured columns of `_class_table`, in the order of the classes."""
     share = np.bincount(index) / len(index)
     recalls = [_recalls(index, right).mean(0) for right in (before, after)]
     change = recalls[1] - recalls[0]
@@ -183,7 +190,7 @@ def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[
     changes = drawn[1] - drawn[0]
     excess = changes - (changes @ share)[:, np.newaxis]
     if len(before) == len(after) == 1:
-        *bounds, p = _of_one_network(index, before[0], after[0])
+        *bounds, p = _bounds_of_one_network(index, before[0], after[0])
     else:
         bounds = [bootstrap_interval(values, 1 - LEVEL) for values in (*drawn, changes)]
         p = _t_test_p(index, before, after)
@@ -196,15 +203,15 @@ def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[
     }
 
 
-def _of_one_network(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
-    """Bounds, (2, classes), of recall before, after and their change; p."""
+def _bounds_of_one_network(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
+    """Return the bounds, (2, classes), of recall before, recall after and their change, and p, (classes,)."""
     sides = before, after, before & ~after, after & ~before
     counts = np.array([np.bincount(index, side) for side in (*sides, np.ones(len(index)))]).astype(int)
     *right, lost, won, support = counts
     return [
         *(np.array(wilson_interval(images, support)) for images in right),
-        np.array([change_interval(*of_class) for of_class in counts[2:].T.tolist()]).T,
-        np.array([exact_mcnemar(*of_class) for of_class in zip(lost.tolist(), won.tolist(), strict=True)]),
+        np.array([change_interval(*images) for images in counts[2:].T.tolist()]).T,
+        np.array([exact_mcnemar(*images) for images in zip(lost.tolist(), won.tolist(), strict=True)]),
     ]
 
 
@@ -213,10 +220,10 @@ def _columns(name: str, value: np.ndarray, bounds: np.ndarray) -> dict[str, np.n
 
 
 def _t_test_p(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Two-sided p, (classes,), of the change of mean recall, with seeds and images varying (Satterthwaite).
+    """Return the two-sided p, (classes,), of the change of mean recall, with seeds and images varying (Satterthwaite).
 
-    A class's variance between seeds counts as no less than the classes' mean, since two or three networks often
-    agree by chance. Nor is p below that of an exact test of the images that change, were it all to one side.
+    A class's variance between seeds counts as no less than the mean of all classes, since two or three networks often
+    agree by chance. Nor is p below that of an exact test of the images that change, if all changed to one side.
     """
     support, changes = np.bincount(index), after.mean(0) - before.mean(0)
     change = np.bincount(index, changes) / support
@@ -228,24 +235,24 @@ def _t_test_p(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.nd
         spent = variance**2 / (support - 1)
         for recalls in (side for side in sides if len(side) > 1):
             own = recalls.var(0, ddof=1) / len(recalls)
-            of_seeds = np.maximum(own, own.mean())
-            variance = variance + of_seeds
-            spent = spent + of_seeds**2 / np.where(own < own.mean(), recalls.size - len(own), len(recalls) - 1)
+            seed_variance = np.maximum(own, own.mean())
+            variance = variance + seed_variance
+            spent = spent + seed_variance**2 / np.where(own < own.mean(), recalls.size - len(own), len(recalls) - 1)
         p = 2 * stats.t.sf(np.abs(change) / np.sqrt(variance), variance**2 / spent)
     changed_images = np.bincount(index, changes != 0)
     return np.fmax(p, np.minimum(2.0 ** (1 - changed_images), 1))
 
 
-def _recalls(index: np.ndarray, right: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
-    """Share of each class's images where `right` (..., images): (..., classes)."""
+def _recalls(index: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the recall of each class, (seeds, classes), from what is right, (seeds, images)."""
     return np.array([np.bincount(index, of_seed) for of_seed in right]) / np.bincount(index)
 
 
 def _bootstrap(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Mean recalls before and after, (2, RESAMPLES, classes), of networks and images drawn anew.
+    """Return mean recalls before and after, (2, RESAMPLES, classes), over networks and images drawn anew.
 
-    Seeds and images within class are drawn with replacement: the same images for all networks, and the same
-    seeds before and after where they are pairs.
+    Seeds, and the images of each class, are drawn with replacement: the same images for all networks, and the same
+    seeds before and after if they are pairs.
     """
     rng = np.random.default_rng(0)
     support = np.bincount(index)
@@ -265,35 +272,40 @@ def _bootstrap(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.n
 
 
 def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list[str]) -> Slopes:
+    """Return alpha of the pairs of networks; `notes` gets a sentence on those that have none."""
     if len(before) == 1:
         before = np.repeat(before, len(after), axis=0)
     if len(before) != len(after):
         notes.append("Alpha is n/a: it is of a network before and the same network after.")
         return Slopes(0)
-    recalls = [_recalls(index, right) for right in (before, after)]
-    accuracies = [right.mean(1) for right in (before, after)]
-    balances = [recall_balance(*of_side) for of_side in zip(recalls, accuracies, strict=True)]
-    slopes = alpha(*balances)
-    kept = np.isfinite(slopes)
+    kept = np.isfinite(alpha(*_balances(index, before, after)))
     if not kept.all():
         notes.append(
             f"Alpha is n/a for {(~kept).sum()} of {len(kept)} pairs of networks: all classes are equally right before, "
             "or nothing is right."
         )
-    if not kept.any():
-        return Slopes(0)
-    b, b_t, support = balances[0][kept], balances[1][kept], np.bincount(index)
-    low, high = mean_interval(slopes[kept], 1 - LEVEL)
+    return _mean_slopes(index, before[kept], after[kept]) if kept.any() else Slopes(0)
+
+
+def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
+    support, balances = np.bincount(index), _balances(index, before, after)
+    alphas = alpha(*balances)
+    low, high = mean_interval(alphas, 1 - LEVEL)
+    guesses = at_chance([right.mean(1) for right in (before, after)], len(support)).any(axis=0)
     return Slopes(
-        n=int(kept.sum()),
-        at_chance=int(np.any(at_chance(accuracies, len(support)), axis=0)[kept].sum()),
-        alpha=float(slopes[kept].mean()),
+        n=len(alphas),
+        at_chance=int(guesses.sum()),
+        alpha=float(alphas.mean()),
         low=low,
         high=high,
-        weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
-        spread_ratio=float(spread_ratio(b, b_t).mean()),
-        new=alpha_new_from_predictions(index, before[kept], after[kept], confidence=1 - LEVEL),
+        weighted=float(weighted_alpha(*balances, support).mean()) if unbalanced(support) else np.nan,
+        spread_ratio=float(spread_ratio(*balances).mean()),
+        new=alpha_new_from_predictions(index, before, after, confidence=1 - LEVEL),
     )
+
+
+def _balances(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
+    return [recall_balance(_recalls(index, right), right.mean(1)) for right in (before, after)]
 
 
 def _some(names: Iterable[str], most: int = 3) -> str:
@@ -323,30 +335,30 @@ def _meaning(slopes: Slopes) -> str:
     if slopes.at_chance:
         who = "the network guesses" if slopes.n == 1 else f"{slopes.at_chance} of {slopes.n} networks guess"
         return f"alpha is meaningless, since {who} (accuracy below 1.5 / classes)"
-    said = f"alpha is {slopes.alpha:.2f}"
-    if np.isfinite(slopes.low):
-        said += f" ({slopes.low:.2f} to {slopes.high:.2f})"
+    alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, decimals(2))}"
     if np.isfinite(slopes.weighted):
-        said += f", {slopes.weighted:.2f} with classes weighted by their images"
+        alphas += f", {slopes.weighted:.2f} with classes weighted by their images"
     if not slopes.new.identified:
-        return f"{said}, and on new images it could be anything: the classes differ too little for so few images"
-    said += f", and on new images {slopes.new.estimate:.2f} ({slopes.new.low:.2f} to {slopes.new.high:.2f})"
-    if slopes.new.low > 1:
-        return f"{said}: the differences between classes grew"
-    if slopes.new.high < 1:
-        shrank = slopes.alpha < 1 and slopes.spread_ratio < 1
-        return f"{said}: the differences between classes {'shrank' if shrank else 'moved to other classes'}"
-    return f"{said}: the differences between classes may be as they were"
+        return f"{alphas}, and on new images it could be anything: the classes differ too little for so few images"
+    new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, decimals(2))
+    return f"{alphas}, and on new images {new}: the differences between classes {_direction(slopes, slopes.new)}"
+
+
+def _direction(slopes: Slopes, new: Interval) -> str:
+    if new.low > 1:
+        return "grew"
+    if new.high < 1:
+        return "shrank" if slopes.alpha < 1 and slopes.spread_ratio < 1 else "moved to other classes"
+    return "may be as they were"
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
-    sign = "" if name.startswith("recall") else "+"
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]:{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+    write = decimals(3, sign=not name.startswith("recall"))
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write)
 
 
 def shown(result: Audit) -> pd.DataFrame:
-    """The classes as text for people, a column for each quantity with its interval."""
+    """Return the classes as text, a column for each quantity with its interval."""
     classes = result.classes
     intervals = {"before": "recall_before", "after": "recall_after", "change": "change", "excess": "excess"}
     cells = {title: [_with_interval(row, name) for _, row in classes.iterrows()] for title, name in intervals.items()}
@@ -362,7 +374,7 @@ def shown(result: Audit) -> pd.DataFrame:
 
 
 def summary(result: Audit) -> str:
-    """Verdict, the classes that lost most, and the notes, for a terminal."""
+    """Return the verdict, the classes that lost most, and the notes, for a terminal."""
     table = shown(result)
     left = len(table) - MOST_SHOWN
     more = [f"and {left:,} more classes in audit.csv"] if left > 0 else []
@@ -370,22 +382,16 @@ def summary(result: Audit) -> str:
 
 
 def figure(result: Audit) -> Figure:
-    """Change of recall of each class with its interval, at most `MOST_DRAWN` classes."""
+    """Draw the change of recall of each class with its interval, of at most `MOST_DRAWN` classes."""
     classes = result.classes.head(MOST_DRAWN)
-    picture = Figure((8, max(3, 0.17 * len(classes) + 1.8)), dpi=120, layout="constrained")
+    picture = Figure((8, max(3, 0.17 * len(classes) + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
-    for damaged, color, shape, label in (
-        (False, KEPT, "o", "no loss shown"),
-        (True, LOST, "D", "lost recall (Holm-corrected p ≤ .05)"),
-    ):
-        rows = classes[classes["damaged"] == damaged]
-        if rows.empty:
-            continue
-        errors = np.abs(rows[["change_low", "change_high"]].to_numpy().T - rows["change"].to_numpy())
-        axes.errorbar(rows["change"], rows.index, xerr=errors, fmt=shape, color=color, label=label, markersize=4)
+    _draw_changes(axes, classes[~classes["damaged"]], fmt="o", color=BELOW, label="no loss shown")
+    lost = classes[classes["damaged"]]
+    _draw_changes(axes, lost, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
     axes.axvline(0, color="black", linewidth=1)
     accuracy = result.accuracy_after - result.accuracy_before
-    axes.axvline(accuracy, color="#767676", linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
+    axes.axvline(accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
     axes.set_yticks(range(len(classes)), classes["class"], fontsize=9 if len(classes) <= 30 else 6, parse_math=False)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     which = "each class" if len(result.classes) <= MOST_DRAWN else f"the worst {MOST_DRAWN} classes"
@@ -396,13 +402,21 @@ def figure(result: Audit) -> Figure:
     return picture
 
 
+def _draw_changes(axes: Axes, classes: pd.DataFrame, **look: str) -> None:
+    if len(classes):
+        errors = np.abs(classes[["change_low", "change_high"]].to_numpy().T - classes["change"].to_numpy())
+        axes.errorbar(classes["change"], classes.index, xerr=errors, markersize=4, **look)
+
+
 def write(result: Audit, output: Path) -> None:
-    """Write audit.csv, audit.md and audit.png into a folder, each aside and then renamed.
+    """Write audit.csv, audit.md and audit.png into a folder.
+
+    All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
 
     Raises
     ------
     StudyError
-        Where the folder cannot be made or written to.
+        If the folder cannot be made or written to.
     """
     with files.aside(output) as folder:
         result.classes.to_csv(folder / "audit.csv", index=False)
@@ -411,22 +425,10 @@ def write(result: Audit, output: Path) -> None:
 
 
 def _markdown(result: Audit) -> str:
-    table = shown(result)
-    rows = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
-    lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return (
-        "\n\n".join(
-            [
-                "# Audit",
-                f"**{result.verdict}**",
-                "![Change of recall of each class](audit.png)",
-                "\n".join(lines),
-                *result.notes,
-                _READING,
-            ]
-        )
-        + "\n"
-    )
+    picture = "![Change of recall of each class](audit.png)"
+    table = markdown_table(shown(result))
+    parts = ["# Audit", f"**{result.verdict}**", picture, table, *result.notes, _READING]
+    return "\n\n".join(parts) + "\n"
 
 
 _READING = (
