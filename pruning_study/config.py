@@ -1,8 +1,7 @@
-"""The options of every command: names, defaults, checks and help stand here and nowhere else.
+"""The options of every command: their names, defaults, checks and help.
 
-A field's check turns what was typed into the value, and raises ValueError with what it takes. The click
-options and the parameters in MLproject are made from these fields or held against them. None stands for
-`auto`: worked out from the other options and the data.
+Click's options are made from these dataclass fields, and the parameters in MLproject are tested against them. A field
+that is None stands for `auto`: its value is worked out from the other options and the data.
 """
 
 import math
@@ -25,6 +24,7 @@ from pruning_study.options import (
     positive_range,
     same_option,
     several,
+    valid_name,
     within,
 )
 from pruning_study.protocols import PROTOCOLS
@@ -35,17 +35,10 @@ from pruning_study.training.recipes import RECIPES
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
-
+OBJECTIVES = ("accuracy", "alpha", "both")
+ANCHORS = 3
 
 _ratios = several(within(1, math.inf, low_too=True))
-
-
-def _pruner_name(value: str) -> str:
-    try:
-        pruners.check_name(value)
-    except StudyError as error:
-        raise ValueError(str(error)) from None
-    return value
 
 
 @dataclass(frozen=True)
@@ -55,33 +48,77 @@ class TrainConfig:
     Raises
     ------
     StudyError
-        Where a value is not what its option takes.
+        If an option does not take its value.
     """
 
-    dataset: str = option("fashion-mnist-mini", nonempty_text, "Data set: a name, an .npz file or a folder of images.")
-    model: str = option("lenet5", nonempty_text, "lenet5, resnet20|32|44|56|110, or package.module:factory.")
+    dataset: str = option(
+        "fashion-mnist-mini",
+        nonempty_text,
+        "Data set: a name such as mnist or cifar10, an .npz file, or a folder of images.",
+    )
+    model: str = option(
+        "lenet5",
+        nonempty_text,
+        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, or package.module:factory for a function "
+        "of your own that makes one.",
+    )
     weights: Path | None = option(
-        AUTO, path, "Trained weights, .safetensors: the dense model without training. Auto: train."
+        AUTO, path, "File of trained weights (.safetensors) to use in place of training. Auto: train the network."
     )
     recipe: str | None = option(
-        AUTO, choice(RECIPES), f"Training schedule, {' or '.join(RECIPES)}. Auto: the model's own."
+        AUTO,
+        choice(RECIPES),
+        f"Set of training hyperparameters: {' or '.join(RECIPES)}. Auto: resnet-cifar for the ResNets, else lenet5.",
     )
-    protocol: str = option("paper", choice(PROTOCOLS), "paper, its text; or released, what its code does instead.")
-    seed: int = option("0", integer(0), "Of initial weights, batch order, validation split and random scores.")
-    epochs: int | None = option(AUTO, integer(1), "Epochs of dense training. Auto: the recipe's.")
-    batch_size: int | None = option(AUTO, integer(1), "Auto: the recipe's.")
-    learning_rate: float | None = option(AUTO, within(0, math.inf), "Of the first phase. Auto: the recipe's.")
-    momentum: float | None = option(AUTO, within(0, 1, low_too=True), "Nesterov's. Auto: the recipe's.")
-    weight_decay: float | None = option(AUTO, within(0, math.inf, low_too=True), "Auto: the recipe's.")
-    validation_fraction: float = option("0.1", within(0, 1), "Share of the training data held out to choose epochs.")
-    device: str | None = option(AUTO, choice(("cpu", "cuda")), "cpu or cuda. Auto: cuda where there is one.")
+    protocol: str = option(
+        "paper",
+        choice(PROTOCOLS),
+        "Do as the text of the paper by Good et al. (2022) says (paper), or as its released code does (released).",
+    )
+    seed: int = option(
+        "0", integer(0), "Seed of the initial weights, the order of batches, the validation split and random pruning."
+    )
+    epochs: int | None = option(AUTO, integer(1), "Epochs of training before pruning. Auto: the recipe's number.")
+    batch_size: int | None = option(AUTO, integer(1), "Images in a batch. Auto: the recipe's number.")
+    learning_rate: float | None = option(
+        AUTO,
+        within(0, math.inf),
+        "Learning rate of the first phase of training; later phases change in proportion. Auto: the recipe's value.",
+    )
+    momentum: float | None = option(
+        AUTO,
+        within(0, 1, low_too=True),
+        "Nesterov momentum of the optimizer, from 0 to below 1. Auto: the recipe's value.",
+    )
+    weight_decay: float | None = option(
+        AUTO, within(0, math.inf, low_too=True), "Weight decay (L2 penalty) of the optimizer. Auto: the recipe's value."
+    )
+    validation_fraction: float = option(
+        "0.1", within(0, 1), "Share of the training images that is held out to choose the best epoch, between 0 and 1."
+    )
+    device: str | None = option(
+        AUTO, choice(("cpu", "cuda")), "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu."
+    )
     engine: str | None = option(
-        AUTO, choice(("torch", "native")), "torch, or native, compiled here. Auto: native where it can be."
+        AUTO,
+        choice(("torch", "native")),
+        "Training back end: torch (PyTorch) or native (C++ that is compiled for this CPU). Auto: native if it can "
+        "train the network, else torch.",
     )
-    data_dir: Path = option(AUTO, path, "Folder of the data sets. Auto: $PRUNING_STUDY_DATA, or data.")
-    image_size: int | None = option(AUTO, integer(1), "Resize images to this height and width. Auto: as they are.")
-    experiment: str | None = option(AUTO, nonempty_text, "MLflow experiment. Auto: the current one.")
-    force: bool = option("false", boolean, "Train anew what is there already.")
+    data_dir: Path = option(
+        AUTO,
+        path,
+        "Folder of the data sets. Auto: the environment variable PRUNING_STUDY_DATA, else the folder data.",
+    )
+    image_size: int | None = option(
+        AUTO, integer(1), "Height and width in pixels that all images are resized to. Auto: keep their size."
+    )
+    experiment: str | None = option(
+        AUTO,
+        nonempty_text,
+        "MLflow experiment that holds the runs. Auto: MLflow's current experiment.",
+    )
+    force: bool = option("false", boolean, "Make the runs anew, even if finished runs with these options exist.")
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -89,83 +126,130 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class PruneConfig(TrainConfig):
-    """Options of `prune`: those of the dense model, and what is done to it."""
+    """Options of `prune`: those of the dense model, and those of pruning and fine-tuning it."""
 
-    pruner: str = option("mp", _pruner_name, f"Method: {', '.join(PRUNERS)}.")
-    ratio: tuple[float, ...] = option(
-        AUTO, _ratios, "Parameters before / after; several as 2,4,10. Auto: 10, and 1 for the pruner none."
+    pruner: str = option(
+        "mp",
+        valid_name(pruners.check_name),
+        f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
+        "your own. mp prunes the smallest weights.",
     )
-    scope: str | None = option(AUTO, choice(SCOPES), "TODO")
+    ratio: tuple[float, ...] = option(
+        AUTO,
+        _ratios,
+        "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 for "
+        "the pruner none.",
+    )
+    scope: str | None = option(
+        AUTO,
+        choice(SCOPES),
+        "Compare the scores of all layers (global), or prune the same share of every layer (layer). Auto: the pruner's "
+        "own scope, which is global for all built-in pruners.",
+    )
     epsilon: float | None = option(
         AUTO,
         within(0, math.inf, low_too=True),
-        "Weight of UP's undecay term. Auto: the weight decay, or 5e-4 where 0.",
+        "Weight of the squared weights in the scores of the undecayed pruners up, up-signed and up-sum. Auto: the "
+        "weight decay, or 5e-4 if that is 0.",
     )
     dense_run_id: str | None = option(
-        AUTO, nonempty_text, "Dense run to start from. Auto: found by its options, or made."
+        AUTO,
+        nonempty_text,
+        "MLflow run ID of the trained network to prune. Auto: the run with the same training options, which is made if "
+        "it does not exist.",
     )
     gradient_objective: str | None = option(
-        AUTO, choice(("regularized", "data")), "regularized, with weight decay, or data, without. Auto: regularized."
+        AUTO,
+        choice(("regularized", "data")),
+        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: the protocol's, "
+        "regularized for paper.",
     )
     gradient_batches: int | None = option(
-        AUTO, integer(1), "Batches that the gradient is averaged over. Auto: the whole training set."
+        AUTO,
+        integer(1),
+        "Number of batches that the scores' gradient is averaged over. Auto: the protocol's, the whole training set "
+        "for paper.",
     )
     gradient_mode: str | None = option(
         AUTO,
         choice(("eval", "train")),
-        "eval, BatchNorm's running statistics, or train, the batch's, and augmented. Auto: eval.",
+        "Take the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
+        "(train). Auto: the protocol's, eval for paper.",
     )
-    fine_tune_epochs: int | None = option(AUTO, integer(0), "Epochs after pruning; 0: as pruned. Auto: the recipe's.")
+    fine_tune_epochs: int | None = option(
+        AUTO, integer(0), "Epochs of training after pruning; 0 leaves the network as pruned. Auto: the recipe's number."
+    )
     fine_tune_learning_rate: float | None = option(
-        AUTO, within(0, math.inf), "Of fine-tuning's first phase. Auto: the recipe's."
+        AUTO, within(0, math.inf), "Learning rate of the first phase of fine-tuning. Auto: the recipe's value."
     )
-    prune_output_layer: bool = option("false", boolean, "Prune the output layer's weights too.")
-    schedule: str = option("one-shot", choice(SCHEDULES), "one-shot, or cubic: gradually, while fine-tuning.")
+    prune_output_layer: bool = option("false", boolean, "Prune weights of the last layer too.")
+    schedule: str = option(
+        ONE_SHOT,
+        choice(SCHEDULES),
+        "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic).",
+    )
     ramp: float = option(
-        "0.5", within(0, 1, low_too=True), "Share of the fine-tuning over which cubic prunes; 0: at once."
+        "0.5",
+        within(0, 1, low_too=True),
+        "Share of the fine-tuning epochs over which the schedule cubic prunes, from 0 to below 1; 0 prunes at once.",
     )
-    ramp_steps: int = option("1", integer(1), "How often in an epoch cubic prunes.")
-    regrow: bool = option("false", boolean, "May a weight that cubic pruned come back while it prunes? Or --no-regrow.")
+    ramp_steps: int = option("1", integer(1), "Number of times in an epoch that the schedule cubic prunes.")
+    regrow: bool = option(
+        "false", boolean, "Let weights that the schedule cubic has pruned come back while it still prunes."
+    )
     distill: float = option(
         "0",
         within(0, 1, low_too=True, high_too=True),
-        "Weight of the dense network's soft predictions beside the labels while fine-tuning, 0 to 1.",
+        "Distillation: share of the fine-tuning loss that compares the network with the dense one instead of the "
+        "labels, from 0 to 1.",
     )
-    temperature: float = option("2", within(0, math.inf), "That logits are divided by, with --distill.")
+    temperature: float = option("2", within(0, math.inf), "Softmax temperature for distillation (--distill).")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        prunes = pruners.prunes(self.pruner)
         if self.ratio is None:
-            object.__setattr__(self, "ratio", (10.0,) if pruners.prunes(self.pruner) else (1.0,))
-        if not pruners.prunes(self.pruner) and self.ratio != (1.0,):
+            object.__setattr__(self, "ratio", (10.0,) if prunes else (1.0,))
+        if not prunes and self.ratio != (1.0,):
             raise StudyError(
                 f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="--ratio"
             )
 
     @property
     def is_gradual(self) -> bool:
-        """Whether there is a ramp; over none of the epochs it is one shot, and `none` prunes nothing."""
+        """Whether weights are pruned step by step; a ramp over none of the epochs prunes at once."""
         return self.schedule != ONE_SHOT and self.ramp > 0 and pruners.prunes(self.pruner)
 
     @property
     def method(self) -> str:
-        """The pruner, and how it is gone about where that is not one shot by the labels."""
+        """The pruner, followed by the scope, schedule and distillation that differ from what is usual."""
+        scope = [f"scope {self.scope}"] if self.scope not in (None, pruners.own_scope(self.pruner)) else []
         gradual = [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
-        return " ".join([self.pruner, *gradual, *distilled])
+        return " ".join([self.pruner, *scope, *gradual, *distilled])
 
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """Options of `study`, beside its file: where and how to run it; what it holds stands in the file."""
+    """Options of `study` that say where and how to run it; the file says what the study holds."""
 
-    workers: int | None = option(AUTO, integer(1), "Processes that train at once, one thread each. Auto: one a core.")
-    executor: str = option(
-        "processes", choice(("processes", "ray")), "Of this machine, or the Ray cluster that is running."
+    workers: int | None = option(
+        AUTO, integer(1), "Number of processes that train at once, one thread each. Auto: one for each core."
     )
-    gpus_per_step: float = option("0", gpu_share, "GPUs, or a share of one, with ray.")
-    dry_run: bool = option("false", boolean, "Show the grid, what is there of it and how long the rest takes.")
-    protocol: str | None = option(AUTO, choice(PROTOCOLS), "paper or released. Auto: the file's, or paper.")
+    executor: str = option(
+        "processes",
+        choice(("processes", "ray")),
+        "Train in processes of this machine (processes), or on the Ray cluster that is running (ray).",
+    )
+    gpus_per_step: float = option("0", gpu_share, "Number of GPUs, or share of one, for each training with Ray.")
+    dry_run: bool = option(
+        "false", boolean, "Only show the grid, how much of it exists, and how long the rest is expected to take."
+    )
+    protocol: str | None = option(
+        AUTO,
+        choice(PROTOCOLS),
+        "Do as the paper's text says (paper), or as its released code does (released). Auto: the file's, or paper.",
+    )
     device: str | None = same_option(TrainConfig, "device")
     engine: str | None = same_option(TrainConfig, "engine")
     data_dir: Path = same_option(TrainConfig, "data_dir")
@@ -176,41 +260,51 @@ class StudyConfig:
         if self.executor == "ray" and self.workers:
             raise StudyError("a Ray cluster has as many workers as it has cores", option="--workers")
         if self.executor != "ray" and self.gpus_per_step:
-            raise StudyError("it is for --executor ray", option="--gpus-per-step")
-
-
-OBJECTIVES = ("accuracy", "alpha", "both")
-ANCHORS = 3
+            raise StudyError("it takes --executor ray", option="--gpus-per-step")
 
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """Options of `tune`: those of dense model and fine-tuning as in `prune`, and what is searched."""
+    """Options of `tune`: those of the dense model and of fine-tuning, as in `prune`, and those of the search."""
 
     dataset: str = same_option(TrainConfig, "dataset")
     model: str = same_option(TrainConfig, "model")
     recipe: str | None = same_option(TrainConfig, "recipe")
     protocol: str = same_option(TrainConfig, "protocol")
-    seeds: tuple[int, ...] = option("0,1,2", several(integer(0)), "Of the dense models that every trial prunes.")
-    ratio: tuple[float, ...] = option("10", _ratios, "Parameters before / after; several as 5,10 are searched too.")
+    seeds: tuple[int, ...] = option(
+        "0,1,2", several(integer(0)), "Seeds of the dense networks that every trial prunes, written 0,1,2."
+    )
+    ratio: tuple[float, ...] = option(
+        "10",
+        _ratios,
+        "Pruning ratio: parameters before / parameters after. Of several, written 5,10, the search chooses one too.",
+    )
     objective: str = option(
-        "accuracy", choice(OBJECTIVES), "On validation images: accuracy, alpha (least distortion), or both."
+        "accuracy",
+        choice(OBJECTIVES),
+        "Aim on validation images: most accuracy, least distortion between classes (alpha), or both.",
     )
     epsilon_range: tuple[float, float] = option(
-        "1e-8,1e2", positive_range, "Ends of the range of epsilon, searched on a log scale."
+        "1e-8,1e2", positive_range, "Smallest and largest epsilon that the search tries, on a logarithmic scale."
     )
-    tune_schedule: bool = option("false", boolean, "Search ramp and distillation too, with anchors of both schedules.")
+    tune_schedule: bool = option(
+        "false", boolean, "Search the ramp of the schedule cubic and the share of distillation too."
+    )
     n_trials: int = option(
-        "20", integer(1), "Trials in all, the three anchors of each ratio, or six of both schedules, included."
+        "20",
+        integer(1),
+        "Number of trials, the reference trials (anchors) included: each ratio has three, or six with --tune-schedule.",
     )
     timeout: float | None = option(
-        AUTO, within(0, math.inf), "Seconds after which no trial starts but an anchor. Auto: none."
+        AUTO,
+        within(0, math.inf),
+        "Seconds after which no trial starts, except a reference trial. Auto: no limit.",
     )
     confirm_seeds: int = option(
-        "0", integer(0), "Dense models that the search never saw, to compare winner and anchors on."
+        "0", integer(0), "Number of new dense networks on which the best trial is compared with the reference trials."
     )
     study_name: str | None = option(
-        AUTO, nonempty_text, "Of the search, to go on with it. Auto: made from the options."
+        AUTO, nonempty_text, "Name of the search; a search of the same name is continued. Auto: made from the options."
     )
     epochs: int | None = same_option(TrainConfig, "epochs")
     batch_size: int | None = same_option(TrainConfig, "batch_size")
@@ -239,32 +333,34 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        of_a_ratio = ANCHORS * (2 if self.tune_schedule else 1)
-        anchors = of_a_ratio * len(self.ratio)
+        anchors_per_ratio = ANCHORS * (2 if self.tune_schedule else 1)
+        anchors = anchors_per_ratio * len(self.ratio)
         if self.n_trials < anchors:
             raise StudyError(
-                f"{self.n_trials} is below {anchors}: each ratio has {of_a_ratio} anchors, which come first",
+                f"{self.n_trials} is below {anchors}: each ratio has {anchors_per_ratio} reference trials (anchors)",
                 option="--n-trials",
             )
         if self.tune_schedule and self.schedule != ONE_SHOT:
-            raise StudyError(f"{self.schedule}: the search sets it with --tune-schedule", option="--schedule")
+            raise StudyError(f"{self.schedule}: --tune-schedule searches the schedule", option="--schedule")
         if self.tune_schedule and not self.ramp:
-            raise StudyError("0 is one shot: with --tune-schedule it is the ramp of gradual anchors", option="--ramp")
+            raise StudyError(
+                "0 prunes at once: with --tune-schedule the gradual reference trials need a ramp", option="--ramp"
+            )
         if self.confirm_seeds == 1:
-            raise StudyError("1: a paired comparison takes 2 or more", option="--confirm-seeds")
+            raise StudyError("1 is too few: a paired comparison takes 2 or more", option="--confirm-seeds")
 
     def pruning(self, seed: int) -> PruneConfig:
-        """The options of `prune` with a seed."""
+        """Return the options of `prune` for a seed."""
         shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
         return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
 
 
 def checked(name: str, value: Any) -> Any:
-    """The value of an option of `prune`, given as text or as it is.
+    """Return the checked value of an option of `prune`, given as text or as it is.
 
     Raises
     ------
     StudyError
-        Where it is not what the option takes.
+        If the option does not take the value.
     """
     return checked_value(next(item for item in fields(PruneConfig) if item.name == name), value)

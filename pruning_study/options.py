@@ -12,7 +12,68 @@ from analysis.runs.schema import text
 
 AUTO = "auto"
 LARGEST = 2**31 - 1
+# Turns typed text into a value, and raises ValueError with what the option takes.
 Check = Callable[[str], Any]
+
+
+def option(default: Any, check: Check, help: str) -> Any:
+    """Declare an option as a dataclass field.
+
+    Parameters
+    ----------
+    default : Any
+        The default as it is typed. `auto` stands for None: a value that is worked out from other options or the data.
+    check : callable
+        Turns typed text into the value, and raises ValueError with what the option takes.
+    help : str
+        The text that `--help` shows.
+    """
+    auto = default == AUTO
+    return field(default=None if auto else check(default), metadata={"check": check, "auto": auto, "help": help})
+
+
+def same_option(config: type, name: str) -> Any:
+    """Declare an option that the dataclass of another command has too."""
+    item = next(item for item in fields(config) if item.name == name)
+    return field(default=item.default, metadata=item.metadata)
+
+
+def option_name(name: str) -> str:
+    """Return a field's name as it is typed: `--batch-size` for `batch_size`."""
+    return "--" + name.replace("_", "-")
+
+
+def default_text(item: Any) -> str:
+    """Return a field's default as it is typed on the command line or in MLproject."""
+    return AUTO if item.default is None else text(item.default)
+
+
+def check_fields(config: Any) -> None:
+    """Check every option of a command, and put the checked values in the place of the given ones.
+
+    Raises
+    ------
+    StudyError
+        If an option does not take its value.
+    """
+    for item in fields(config):
+        object.__setattr__(config, item.name, checked_value(item, getattr(config, item.name)))
+    if config.data_dir is None:
+        object.__setattr__(config, "data_dir", Path(default_data_dir()))
+
+
+def checked_value(item: Any, value: Any) -> Any:
+    """Return the value of a field, given as typed or as it is; errors as in `check_fields`."""
+    if value is None or (value == AUTO and item.metadata["auto"]):
+        return None if item.metadata["auto"] else item.default
+    try:
+        return item.metadata["check"](text(value))
+    except ValueError as error:
+        raise StudyError(str(error), option=option_name(item.name)) from None
+
+
+def default_data_dir() -> str:
+    return os.environ.get("PRUNING_STUDY_DATA") or "data"
 
 
 def nonempty_text(value: str) -> str:
@@ -75,6 +136,19 @@ def choice(names: Iterable[str]) -> Check:
     return check
 
 
+def valid_name(check_name: Callable[[str], None]) -> Check:
+    """Return a check of a name, from a function that raises StudyError if the name is unknown."""
+
+    def check(value: str) -> str:
+        try:
+            check_name(value)
+        except StudyError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    return check
+
+
 def boolean(value: str) -> bool:
     try:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
@@ -83,12 +157,12 @@ def boolean(value: str) -> bool:
 
 
 def several(check: Check) -> Check:
-    """Values between commas, no two the same."""
+    """Return a check of values between commas, no two the same."""
 
     def checked(value: str) -> tuple[Any, ...]:
         values = tuple(check(item.strip()) for item in value.split(","))
         if twice := [item for item in values if values.count(item) > 1]:
-            raise ValueError(f"{value}: {twice[0]:.12g} stands there twice")
+            raise ValueError(f"{value}: {twice[0]:.12g} is given twice")
         return values
 
     return checked
@@ -97,54 +171,12 @@ def several(check: Check) -> Check:
 def gpu_share(value: str) -> float:
     number = within(0, math.inf, low_too=True)(value)
     if number > 1 and number % 1:
-        raise ValueError(f"{value} should be a share below 1, or whole")
+        raise ValueError(f"{value} should be below 1, or a whole number")
     return number
 
 
 def positive_range(value: str) -> tuple[float, float]:
     ends = tuple(within(0, math.inf)(item.strip()) for item in value.split(","))
     if len(ends) != 2 or ends[0] >= ends[1]:
-        raise ValueError(f"{value!r}: it takes two numbers, the smaller one first, as 1e-8,1e2")
+        raise ValueError(f"{value!r}: write two numbers, the smaller one first, such as 1e-8,1e2")
     return ends[0], ends[1]
-
-
-def default_data_dir() -> str:
-    return os.environ.get("PRUNING_STUDY_DATA") or "data"
-
-
-def option(default: Any, check: Check, help: str) -> Any:
-    """A field whose default is text, as typed; `auto` stands for None."""
-    auto = default == AUTO
-    return field(default=None if auto else check(default), metadata={"check": check, "auto": auto, "help": help})
-
-
-def same_option(config: type, name: str) -> Any:
-    """An option that another command has too."""
-    item = next(item for item in fields(config) if item.name == name)
-    return field(default=item.default, metadata=item.metadata)
-
-
-def option_name(name: str) -> str:
-    """A field's name as an option: `batch_size` is `--batch-size`."""
-    return "--" + name.replace("_", "-")
-
-
-def default_text(item: Any) -> str:
-    """A field's default, as typed on the command line or in MLproject."""
-    return AUTO if item.default is None else text(item.default)
-
-
-def check_fields(config: Any) -> None:
-    for item in fields(config):
-        object.__setattr__(config, item.name, checked_value(item, getattr(config, item.name)))
-    if config.data_dir is None:
-        object.__setattr__(config, "data_dir", Path(default_data_dir()))
-
-
-def checked_value(item: Any, value: Any) -> Any:
-    if value is None or (value == AUTO and item.metadata["auto"]):
-        return None if item.metadata["auto"] else item.default
-    try:
-        return item.metadata["check"](text(value))
-    except ValueError as error:
-        raise StudyError(str(error), option=option_name(item.name)) from None

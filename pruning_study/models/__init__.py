@@ -29,7 +29,7 @@ def check_name(name: str) -> None:
     """Raise StudyError where a name can be no model's."""
     if ":" not in name and name not in MODELS:
         hint = did_you_mean(name, MODELS, f"there are {', '.join(MODELS)}, and package.module:factory")
-        raise StudyError(f"{name!r} is no model: {hint}", option=OPTION)
+        raise StudyError(f"{name!r} is not a model: {hint}", option=OPTION)
 
 
 def factory(name: str) -> Callable[..., nn.Module]:

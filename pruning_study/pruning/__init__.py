@@ -1,0 +1,1 @@
+"""Pruning: scores of weights, the number of weights to keep, and masks."""

@@ -131,6 +131,11 @@ def prunes(name: str) -> bool:
     return name not in PRUNERS or PRUNERS[name].prunes
 
 
+def own_scope(name: str) -> str:
+    """Return the scope that a pruner has unless `--scope` says otherwise; global for a score function of one's own."""
+    return PRUNERS[name].scope if name in PRUNERS else Pruner.scope
+
+
 def source_digest(name: str) -> str | None:
     """Return a digest of the source file of one's own pruner; None for the pruners of `PRUNERS`.
 

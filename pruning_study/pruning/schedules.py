@@ -1,4 +1,4 @@
-"""Gradual pruning: how many weights are kept when, and how masks follow while a training goes on."""
+"""Gradual pruning: how many weights are kept at each step, and the masks of the steps."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from pruning_study.pruning.masks import Masks
 
 
 def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
-    """Numbers of weights kept at the steps of a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
+    """Return how many weights are kept at each step of a ramp, by the cubic law of Zhu and Gupta (2017, Equation 1).
 
     k_e = N - (N - k)(1 - (1 - min(1, e / ramp))^3), rounded, after e epochs.
 
@@ -20,42 +20,52 @@ def cubic(total: int, kept: int, *, ramp: float, steps: int) -> tuple[int, ...]:
     total : int
         N, all prunable weights.
     kept : int
-        k, those kept in the end.
+        k, the number of weights that are kept in the end.
     ramp : float, >= 0
-        Epochs until then; 0 is one shot.
+        Epochs until only k weights are left; 0 prunes all at once.
     steps : int
-        Of an epoch.
+        Steps in an epoch.
 
     Returns
     -------
     tuple of int
-        After 0, 1, ... steps, until the first that keeps `kept`.
+        Weights kept after 0, 1, ... steps, until the first step that keeps `kept`.
+
+    Examples
+    --------
+    >>> cubic(1000, 360, ramp=4, steps=1)
+    (1000, 630, 440, 370, 360)
     """
     shares = [min(1.0, step / (ramp * steps)) for step in range(last_step(ramp, steps))] + [1.0]
     return tuple(total - round((total - kept) * (1 - (1 - share) ** 3)) for share in shares)
 
 
 def last_step(ramp: float, steps: int) -> int:
-    """The step that ends a ramp of so many epochs."""
-    # Rounded, so that a share of the epochs, as .1 of 30, does not end a step late because of its last digit.
+    """Return the step that ends a ramp of `ramp` epochs with `steps` steps in each.
+
+    Examples
+    --------
+    >>> last_step(1.5, steps=4)
+    6
+    """
+    # Rounded, so that a share of the epochs, such as .1 of 30, does not end a step late because of its last digit.
     return math.ceil(round(ramp * steps, 9))
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """Masks that follow the weights while a training goes on.
+    """Gradual pruning: masks that are made anew at every step of a training.
 
     Parameters
     ----------
     steps : int
-        Of an epoch: at each, masks are made anew.
+        Steps in an epoch.
     kept : tuple of int
-        Weights kept after 0, 1, ... steps; masks are final with the last.
+        Weights kept after 0, 1, ... steps; the last masks are final.
     choose : callable
-        Given the model as it is, its prunable weights, how many to keep, and masks of those to choose from, the
-        masks.
+        Makes masks, given the model, its prunable weights, how many to keep, and masks of the weights to choose from.
     regrow : bool
-        Whether weights that were pruned compete, with the value that they had, and come back with it.
+        Whether a pruned weight may come back, with the value that it had.
     """
 
     steps: int
@@ -69,16 +79,18 @@ class Ramp:
         return len(self.kept) - 1
 
     def follow(self, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor], step: int) -> Masks:
-        """The masks of a step; the model's weights outside them become 0.
+        """Return the masks of a step, and set the model's weights outside them to 0.
 
         Parameters
         ----------
         model : nn.Module
+            The model that is trained; its weights are changed in place.
         masks : mapping of state-dict names to bool Tensors
-            Those of the step before.
+            The masks of the step before.
         withheld : mapping of state-dict names to Tensors
-            Values of the weights outside the masks, 0 within them, which are changed in place; all 0 without regrowth.
+            Values of the pruned weights, and 0 for the others. They are changed in place. All are 0 without regrowth.
         step : int
+            The step, from 1.
 
         Returns
         -------

@@ -15,6 +15,16 @@ def magnitude(theta: Tensor) -> Tensor:
     ----------
     theta : Tensor, any shape
         Trained weights.
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> magnitude(tensor([2.0, -1.0, 0.5]))
+    tensor([2.0000, 1.0000, 0.5000])
     """
     return theta.abs()
 
@@ -26,6 +36,16 @@ def gradient(theta: Tensor, grad: Tensor) -> Tensor:
     ----------
     theta, grad : Tensor, any shape, the same for both
         Trained weights and the gradient of the training objective at them.
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> gradient(tensor([2.0, -1.0, 0.5]), tensor([0.5, 3.0, -8.0]))
+    tensor([1., 3., 4.])
     """
     return (theta * grad).abs()
 
@@ -39,6 +59,16 @@ def undecayed(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
         Trained weights and the gradient of the training objective at them.
     epsilon : float, >= 0
         Weight of the undecay term; the training's weight decay in the paper.
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> undecayed(tensor([2.0, -1.0, 0.5]), tensor([0.5, 3.0, -8.0]), epsilon=0.5)  # |-1 + 2|, |3 + 0.5|, |4 + 0.125|
+    tensor([1.0000, 3.5000, 4.1250])
     """
     return undecayed_signed(theta, grad, epsilon=epsilon).abs()
 
@@ -52,7 +82,13 @@ def undecayed_signed(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
 
     Returns
     -------
-    Tensor, signed; `masks.signed_quantile` turns it into a mask.
+    Tensor, signed, shaped as `theta`; `masks.signed_quantile` turns it into a mask.
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> undecayed_signed(tensor([2.0, -1.0, 0.5]), tensor([3.0, 3.0, -8.0]), epsilon=0.5)
+    tensor([-4.0000,  3.5000,  4.1250])
     """
     return epsilon * theta.square() - theta * grad
 
@@ -63,6 +99,16 @@ def undecayed_sum(theta: Tensor, grad: Tensor, *, epsilon: float) -> Tensor:
     Parameters
     ----------
     theta, grad, epsilon : as `undecayed` takes them
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> undecayed_sum(tensor([2.0, -1.0, 0.5]), tensor([0.5, 3.0, -8.0]), epsilon=0.5)  # 1 + 2, 3 + 0.5, 4 + 0.125
+    tensor([3.0000, 3.5000, 4.1250])
     """
     return (theta * grad).abs() + epsilon * theta.square()
 
@@ -73,17 +119,40 @@ def random(theta: Tensor, *, generator: Generator) -> Tensor:
     Parameters
     ----------
     theta : Tensor, any shape
+        Trained weights, of which the shape alone counts.
     generator : torch.Generator
-        Seeded by the run's seed.
+        A random generator that the run's seed has seeded.
+
+    Returns
+    -------
+    Tensor, shaped as `theta`, in [0, 1)
+
+    Examples
+    --------
+    >>> import torch
+    >>> scores = random(torch.tensor([2.0, -1.0, 0.5]), generator=torch.Generator().manual_seed(0))
+    >>> bool(((scores >= 0) & (scores < 1)).all())
+    True
     """
     return theta.new_empty(theta.shape, device=generator.device).uniform_(generator=generator).to(theta.device)
 
 
 def unpruned(theta: Tensor) -> Tensor:
-    """The same score for every weight, for the control `none`: at its ratio, 1, all are kept.
+    """Score 1 for every weight, for the control `none`, which keeps all of them.
 
     Parameters
     ----------
     theta : Tensor, any shape
+        Trained weights, of which the shape alone counts.
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> unpruned(tensor([2.0, -1.0, 0.5]))
+    tensor([1., 1., 1.])
     """
     return theta.new_ones(theta.shape)

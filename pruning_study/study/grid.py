@@ -159,7 +159,9 @@ def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[st
 def _known(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
     for key in grid:
         if key not in GRID_KEYS:
-            faults.append(f"{prefix}{key}: there is no such key: {did_you_mean(str(key), GRID_KEYS if prefix else FILE_KEYS)}")
+            faults.append(
+                f"{prefix}{key}: there is no such key: {did_you_mean(str(key), GRID_KEYS if prefix else FILE_KEYS)}"
+            )
     return {key: value for key, value in grid.items() if key in GRID_KEYS}
 
 
@@ -188,7 +190,7 @@ def _overrides(overrides: Any, place: str, faults: list[str]) -> dict[str, Any]:
             if name in LISTS.values():
                 raise ValueError("it has a list of its own: " + next(key for key in LISTS if LISTS[key] == name))
             if name in NO_OVERRIDES:
-                raise ValueError("it does not belong in the file: give it to the command")
+                raise ValueError("it does not belong in the file")
             if name not in OVERRIDES:
                 raise ValueError(f"prune has no such option: {did_you_mean(str(name), OVERRIDES)}")
             good[name] = _checked(name, value)
@@ -202,7 +204,9 @@ def _values(key: str, values: Any, place: str, faults: list[str]) -> dict[Any, s
         if key == "seeds" and isinstance(values, str):
             return dict.fromkeys(_range(values), place)
         if not isinstance(values, list) or not values:
-            raise ValueError(f"{values!r} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else ""))
+            raise ValueError(
+                f"{values!r} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else "")
+            )
         for index, given in enumerate(values):
             with _noting(f"{place}[{index}]", faults):
                 value = _checked(LISTS[key], given)
