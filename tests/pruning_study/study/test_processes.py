@@ -1,4 +1,3 @@
-import math
 import os
 import signal
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruning_study.study.processes import Died, SharedArray, Workers, granted_cores, worth
+from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
 
 
 def act(task):
@@ -43,43 +42,22 @@ def done(workers, count):
 
 def test_there_are_as_many_as_the_process_may_use_cores():
     allowed = os.sched_getaffinity(0)
-    assert worth(None, 1000) == len(allowed)
+    assert worker_count(None, 1000) == len(allowed)
     try:
         os.sched_setaffinity(0, {max(allowed)})
-        assert worth(None, 1000) == 1
-        assert worth(3, 1000) == 3
+        assert worker_count(None, 1000) == 1
+        assert worker_count(3, 1000) == 3
     finally:
         os.sched_setaffinity(0, allowed)
 
 
 @pytest.mark.parametrize(("wanted", "tasks", "count"), [(5, 2, 2), (2, 5, 2), (5, 0, 1)])
 def test_there_are_no_more_than_tasks(wanted, tasks, count):
-    assert worth(wanted, tasks) == count
-
-
-@pytest.mark.parametrize(
-    ("limits", "granted"),
-    [
-        ({}, math.inf),
-        ({"a/b": "max 100000"}, math.inf),
-        ({"a/b": "150000 100000"}, 1.5),
-        ({"a": "50000 100000", "a/b": "max 100000", "a/c": "1000 100000"}, 0.5),
-        ({".": "20000 10000", "a/b": "max 100000"}, 2),  # as a container sees its own limit
-        ({"a/b": "no limit"}, math.inf),
-    ],
-)
-def test_a_control_group_is_held_to_its_limit_and_to_those_above_it(tmp_path, limits, granted):
-    own, root = tmp_path / "cgroup", tmp_path / "groups"
-    own.write_text("4:memory:/elsewhere\n0::/a/b\n")
-    (root / "a" / "b").mkdir(parents=True)
-    (root / "a" / "c").mkdir()
-    for group, limit in limits.items():
-        (root / group / "cpu.max").write_text(f"{limit}\n")
-    assert granted_cores(own, root) == granted
+    assert worker_count(wanted, tasks) == count
 
 
 def test_each_worker_does_one_task_after_the_other():
-    with Workers(2, act, print) as workers:
+    with Processes(2, act, print) as workers:
         pids = set()
         for _ in range(2):
             for number in workers.idle():
@@ -101,7 +79,7 @@ def test_each_worker_does_one_task_after_the_other():
     ],
 )
 def test_one_that_dies_is_replaced(task, reason):
-    with Workers(1, act, print) as workers:
+    with Processes(1, act, print) as workers:
         workers.give(0, ("", ""))
         ((_, _, first),) = done(workers, 1)
         workers.give(0, task)
@@ -113,7 +91,7 @@ def test_one_that_dies_is_replaced(task, reason):
 
 def test_what_a_worker_writes_to_stderr_comes_line_by_line():
     said = []
-    with Workers(1, act, said.append) as workers:
+    with Processes(1, act, said.append) as workers:
         workers.give(0, ("say", "one\ntwo"))
         done(workers, 1)
     assert said == ["one", "two"]
@@ -121,7 +99,7 @@ def test_what_a_worker_writes_to_stderr_comes_line_by_line():
 
 def test_a_busy_one_is_interrupted_at_the_end(tmp_path):
     start = time.monotonic()
-    with Workers(1, act, print) as workers:
+    with Processes(1, act, print) as workers:
         workers.give(0, ("sleep", tmp_path / "begun"))
         while not (tmp_path / "begun").exists():
             time.sleep(0.05)
@@ -129,12 +107,12 @@ def test_a_busy_one_is_interrupted_at_the_end(tmp_path):
 
 
 def test_a_shared_array_is_one_for_all():
-    shared = SharedArray(np.array([[1.0, 2.0]]))
+    shared = SharedMemory(np.array([[1.0, 2.0]]))
     assert shared.numpy().tolist() == [[1.0, 2.0]]
-    shared = SharedArray(np.array([1, 2], dtype=np.int64))
-    with Workers(2, Add(shared), print) as workers:
+    shared = SharedMemory(np.array([1, 2], dtype=np.int64))
+    with Processes(2, Add(shared), print) as workers:
         for number in (0, 1):
             workers.give(number, 10)
             done(workers, 1)
     assert shared.numpy().tolist() == [21, 2]
-    assert SharedArray(np.zeros((0, 3))).numpy().shape == (0, 3)
+    assert SharedMemory(np.zeros((0, 3))).numpy().shape == (0, 3)

@@ -1,0 +1,132 @@
+import pytest
+
+from analysis.runs.errors import StudyError
+from pruning_study.config import PruneConfig
+from pruning_study.steps.resolved import check_ramp, pruning_params, resolve_pruning, resolve_training, training_params
+
+PAPERS_EPSILON = 5e-4
+
+
+def resolved(**options):
+    config = PruneConfig(**options)
+    training = resolve_training(config)
+    return config, training, resolve_pruning(config, training)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "phases", "weight_decay"),
+    [
+        ("lenet5", "lenet5", "30x0.01", 0.0),
+        ("resnet20", "resnet-cifar", "10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", 5e-4),
+    ],
+)
+def test_the_recipe_is_the_models_own(model, recipe, phases, weight_decay):
+    _, training, _ = resolved(model=model)
+    assert (training.recipe, str(training.hyperparameters)) == (recipe, phases)
+    assert training.hyperparameters.weight_decay == weight_decay
+
+
+@pytest.mark.parametrize(
+    ("options", "epsilon"),
+    [
+        ({"model": "lenet5"}, PAPERS_EPSILON),
+        ({"model": "lenet5", "weight_decay": "0.01"}, 0.01),
+        ({"model": "resnet20"}, 5e-4),
+        ({"model": "resnet20", "weight_decay": "0.002"}, 0.002),
+        ({"model": "resnet20", "epsilon": "0"}, 0.0),
+        ({"model": "resnet20", "protocol": "released", "weight_decay": "0.002"}, PAPERS_EPSILON),
+        ({"model": "lenet5", "protocol": "released", "epsilon": "0.5"}, 0.5),
+    ],
+)
+def test_epsilon_is_the_weight_decay_or_the_papers_value(options, epsilon):
+    assert resolved(pruner="up", **options)[2].epsilon == epsilon
+
+
+def test_the_released_protocol_does_as_its_code():
+    _, training, pruning = resolved(model="resnet20", protocol="released", pruner="up")
+    assert training.hyperparameters.weight_decay == 0.0
+    assert (pruning.pruner.name, pruning.gradient_objective) == ("up-signed", "data")
+    assert (pruning.gradient_batches, pruning.gradient_mode) == (1, "train")
+
+
+def test_options_win_over_the_protocol():
+    options = {"gradient_objective": "regularized", "gradient_batches": "3", "gradient_mode": "eval"}
+    _, training, pruning = resolved(protocol="released", weight_decay="0.1", **options)
+    assert training.hyperparameters.weight_decay == 0.1
+    assert (pruning.gradient_objective, pruning.gradient_batches, pruning.gradient_mode) == ("regularized", 3, "eval")
+
+
+def test_params_hold_what_can_change_the_dense_model():
+    config, training, _ = resolved(seed="7", epochs="3")
+    params = training_params(config, training, {"dataset": "d"})
+    assert params == {
+        "dataset": "d",
+        "model": "lenet5",
+        "recipe": "lenet5",
+        "protocol": "paper",
+        "seed": "7",
+        "weight_decay": "0.0",
+        "validation_fraction": "0.1",
+        "batch_size": "128",
+        "momentum": "0.9",
+        "augmentation": "none",
+        "epochs": "3",
+        "learning_rate": "0.01",
+        "phases": "3x0.01",
+    }
+
+
+def test_given_weights_have_no_params_of_training():
+    config, training, _ = resolved()
+    params = training_params(config, training, {"weights_digest": "abc"})
+    assert params["weights_digest"] == "abc"
+    assert not {"epochs", "learning_rate", "phases", "batch_size"} & params.keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "there", "missing"),
+    [
+        ({"pruner": "mp"}, {"scope": "global", "iteration": "1", "gradient_objective": "none"}, {"epsilon", "ramp"}),
+        ({"pruner": "up"}, {"epsilon": "0.0005", "gradient_batches": "all", "gradient_mode": "eval"}, {"ramp"}),
+        ({"pruner": "gp"}, {"gradient_objective": "regularized"}, {"epsilon"}),
+        ({"scope": "layer"}, {"scope": "layer"}, set()),
+        ({"schedule": "cubic"}, {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}, set()),
+        ({"schedule": "cubic", "ramp": "0"}, {"schedule": "one-shot"}, {"ramp", "ramp_steps", "regrow"}),
+        ({"distill": "0.5"}, {"distill": "0.5", "temperature": "2.0"}, set()),
+        ({"distill": "0"}, {"distill": "0.0"}, {"temperature"}),
+        ({"fine_tune_epochs": "0"}, {"fine_tune_epochs": "0"}, {"fine_tune_phases", "fine_tune_learning_rate"}),
+    ],
+)
+def test_params_hold_what_can_change_the_pruned_model(options, there, missing):
+    config, _, pruning = resolved(**options)
+    params = pruning_params(config, pruning, 10.0, iteration=1)
+    assert params.items() >= there.items()
+    assert not missing & params.keys()
+    assert params["ratio"] == "10.0"
+
+
+@pytest.mark.parametrize("options", [{"schedule": "cubic"}, {"distill": "0.5"}])
+def test_without_fine_tuning_there_is_no_part_of_it(options):
+    with pytest.raises(StudyError, match="fine-tuning") as error:
+        resolved(fine_tune_epochs="0", **options)
+    assert error.value.option == "--fine-tune-epochs"
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "option"),
+    [
+        ({"ramp_steps": "5"}, 4 * 128, "--ramp-steps"),
+        ({"ramp": "0.99"}, 5400, "--ramp"),
+        ({"fine_tune_epochs": "1", "ramp": "0.5"}, 5400, "--ramp"),
+    ],
+)
+def test_a_ramp_ends_before_fine_tuning_does(options, images, option):
+    config, _, pruning = resolved(schedule="cubic", **options)
+    with pytest.raises(StudyError) as error:
+        check_ramp(config, pruning.fine_tuning, images)
+    assert error.value.option == option
+
+
+def test_a_ramp_that_fits_is_no_error():
+    config, _, pruning = resolved(schedule="cubic", ramp_steps="4")
+    check_ramp(config, pruning.fine_tuning, 4 * 128)

@@ -1,0 +1,86 @@
+"""The steps that a study's file comes to."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.runs.errors import StudyError
+from pruning_study.config import PruneConfig
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.study import grid, plan
+
+HASHES = Path(__file__).parents[1] / "steps" / "config_hashes.jsonl"
+
+
+def read(tmp_path, text, **given):
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    return plan.plan(grid.read(file, given), download=False)
+
+
+def test_a_dense_run_is_planned_once_for_all_that_is_pruned_from_it(tmp_path):
+    steps = read(tmp_path, "{pruners: [mp, gp, none], ratios: [2, 10], seeds: 0-1}").steps
+    assert [step.kind for step in steps].count("dense") == 2
+    assert [step.kind for step in steps].count("pruned") == 2 * 5
+    for seed in (0, 1):
+        dense, *pruned = [step for step in steps if step.config.seed == seed]
+        assert (dense.kind, dense.parent_hash, dense.iteration) == ("dense", "", 0)
+        assert {(step.parent_hash, step.iteration) for step in pruned} == {(dense.config_hash, 1)}
+    assert len({step.config_hash for step in steps}) == len(steps)
+
+
+def test_the_hash_of_a_step_is_that_of_the_run_that_prune_makes(tmp_path):
+    _, step = read(tmp_path, "{pruners: [up], ratios: [4], seeds: [29]}").steps
+    recorded = {"pruner": "up", "ratio": "4", "seed": "29"}
+    lines = HASHES.read_text().splitlines()
+    (wanted,) = [of["pruned"] for of in map(json.loads, lines) if of["options"] == recorded]
+    assert step.config_hash == wanted
+
+
+def test_a_run_pruned_again_has_its_own_hash_name_and_parent():
+    config = PruneConfig(ratio="2")
+    setting = PruneSetting(config)
+    dense = plan.dense_step(config, setting)
+    once = plan.pruned_step(config, setting, dense)
+    again = plan.pruned_step(config, setting, once)
+    assert (again.parent_hash, again.iteration) == (once.config_hash, 2)
+    assert again.config_hash not in (once.config_hash, dense.config_hash)
+    assert again.name == "fashion-mnist-mini lenet5 mp t=2 iteration 2 seed 0"
+
+
+def test_a_data_set_that_is_elsewhere_has_steps_without_a_hash(tmp_path):
+    steps = read(tmp_path, "{datasets: [cifar10], pruners: [mp, up]}", data_dir=tmp_path).steps
+    assert [(step.kind, step.config_hash) for step in steps] == [("dense", ""), ("pruned", ""), ("pruned", "")]
+
+
+def test_without_fine_tuning_the_images_predicted_count(tmp_path):
+    """Of 6,000 images 600 for validation, and 1,000 for testing."""
+    file = tmp_path / "study.yaml"
+    file.write_text("{pruners: [mp, gp], overrides: {fine_tune_epochs: 0}}")
+    made = plan.plan(grid.read(file), download=False).steps
+    assert [step.images for step in made if step.kind == "pruned"] == [1600, 1600]
+
+
+def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("{schedules: [one-shot, cubic], ratios: [2, 0.5], overrides: {fine_tune_epochs: 0}}")
+    with pytest.raises(StudyError) as error:
+        plan.plan(grid.read(file), download=False)
+    assert str(error.value).splitlines()[1:] == [
+        "  ratios[1]: 0.5 should be at least 1",
+        "  overrides.fine_tune_epochs: 0 leaves no fine-tuning, and gradual pruning is part of it",
+    ]
+
+
+def test_gradients_of_a_ramp_count_as_images(tmp_path):
+    """Of 5,400 images, 15 epochs, a ramp over 8 steps; two batches of 128 where the gradient is of these alone."""
+    file = tmp_path / "study.yaml"
+    images = {}
+    for overrides in ("{}", "{gradient_batches: 2}"):
+        file.write_text(f"{{pruners: [mp, gp], schedules: [one-shot, cubic], overrides: {overrides}}}")
+        for step in plan.plan(grid.read(file), download=False).steps:
+            images[overrides, step.kind, step.config.method] = step.images
+    assert images["{}", "pruned", "gp"] == images["{}", "pruned", "mp cubic"] == 15 * 5400
+    assert images["{}", "pruned", "gp cubic"] == (15 + 8) * 5400
+    assert images["{gradient_batches: 2}", "pruned", "gp cubic"] == 15 * 5400 + 8 * 256
