@@ -1,4 +1,4 @@
-"""The command line: options in, one line of error or a table out."""
+"""The command line: it reads options, and prints a table or one line of error."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ from pruning_study.tracking.interrupts import interrupt_once
 
 
 class _Checked(click.ParamType):
-    """What was typed, checked by the field's own check."""
+    """An option's value as typed, once the field's own check has accepted it."""
 
     def __init__(self, item: Any) -> None:
         self.item = item
@@ -34,7 +34,7 @@ class _Checked(click.ParamType):
 
 
 def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Click options of a config's fields; the command is given the typed text of each."""
+    """Return a decorator that makes click options of a dataclass's fields; the command is given the typed texts."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed(dataclasses.fields(config)):
@@ -55,7 +55,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 class _Command(click.Command):
-    """Takes `--no-regrow` for `--regrow false`, and so for every flag."""
+    """A command that takes `--no-regrow` for `--regrow false`, and so on for every flag."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         flags = {option.opts[0] for option in self.params if option.type is click.BOOL}
@@ -64,7 +64,7 @@ class _Command(click.Command):
 
 
 class _Group(CommandGroup):
-    """Tells the run that `mlflow run` made how a call ended."""
+    """A group of commands that tells the run that `mlflow run` made how a call ended."""
 
     command_class = _Command
 
@@ -95,7 +95,7 @@ def cli() -> None:
 @cli.command()
 @_options(TrainConfig)
 def train(**typed: Any) -> None:
-    """Train a dense model, or find it."""
+    """Train a network, or find the run that did."""
     config = TrainConfig(**typed)
     from pruning_study import commands
 
@@ -105,7 +105,10 @@ def train(**typed: Any) -> None:
 @cli.command()
 @_options(PruneConfig)
 def prune(**typed: Any) -> None:
-    """Prune a dense model at one ratio or several, fine-tune it, and say what each class lost."""
+    """Prune a network, fine-tune it, and show what each class lost.
+
+    The network is trained first, unless a run with its options exists.
+    """
     config = PruneConfig(**typed)
     from pruning_study import commands
 
@@ -116,7 +119,10 @@ def prune(**typed: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @_options(StudyConfig)
 def study(file: Path, **typed: Any) -> None:
-    """Make all runs of the grid in FILE, a YAML file, that are not there yet, on all cores."""
+    """Make all runs of a grid on all cores, except those that exist.
+
+    FILE is a YAML file that lists the values of the options.
+    """
     config = StudyConfig(**typed)
     if config.dry_run:
         from pruning_study.study import dry_run
@@ -134,7 +140,7 @@ def study(file: Path, **typed: Any) -> None:
 @cli.command()
 @_options(TuneConfig)
 def tune(**typed: Any) -> None:
-    """Search the epsilon of undecayed pruning on validation images, and test the best one."""
+    """Search the option --epsilon of undecayed pruning on validation images, and test the best value."""
     config = TuneConfig(**typed)
     from pruning_study.tuning import run as tuning
 
@@ -144,7 +150,10 @@ def tune(**typed: Any) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def send(folder: Path) -> None:
-    """Send a finished run that the tracking server did not take; the message then named FOLDER."""
+    """Send a finished run that the tracking server could not take.
+
+    FOLDER is the one that the message at the time named.
+    """
 
     from pruning_study.tracking import sending
 
@@ -156,7 +165,7 @@ def _as_typed(options: dict[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Console script `pruning-study`."""
+    """Run the console script `pruning-study`."""
     interrupt_once()
     cli(prog_name="pruning-study")
 

@@ -1,4 +1,4 @@
-"""Model families by name; a family is imported when one of its models is built."""
+"""Models by name: a module is imported when one of its models is built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# name -> "module:function", resolved at use
+# The import path of the function that makes each model.
 MODELS = {
     "lenet5": "pruning_study.models.lenet:lenet5",
     **{f"resnet{depth}": f"pruning_study.models.resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
@@ -26,44 +26,50 @@ OPTION = "--model"
 
 
 def check_name(name: str) -> None:
-    """Raise StudyError where a name can be no model's."""
-    if ":" not in name and name not in MODELS:
-        hint = did_you_mean(name, MODELS, f"there are {', '.join(MODELS)}, and package.module:factory")
-        raise StudyError(f"{name!r} is not a model: {hint}", option=OPTION)
-
-
-def factory(name: str) -> Callable[..., nn.Module]:
-    """The callable that makes a model.
-
-    Parameters
-    ----------
-    name : str
-        A name of `MODELS`, or `package.module:factory` of one's own.
+    """Check that a name may be a model's, without importing anything.
 
     Raises
     ------
     StudyError
-        Where there is no such name, module or factory.
+        If the name is neither in `MODELS` nor an import path.
+    """
+    if ":" not in name and name not in MODELS:
+        hint = did_you_mean(name, MODELS, f"it takes {', '.join(MODELS)}, or package.module:factory")
+        raise StudyError(f"{name!r} is not a model: {hint}", option=OPTION)
+
+
+def factory(name: str) -> Callable[..., nn.Module]:
+    """Return the function that makes a model.
+
+    Parameters
+    ----------
+    name : str
+        A name of `MODELS`, or `package.module:factory` for a function of one's own.
+
+    Raises
+    ------
+    StudyError
+        If the name is unknown, or the function cannot be imported.
     """
     check_name(name)
     return imports.import_callable(MODELS.get(name, name), option=OPTION)
 
 
 def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
-    """A new model with the initial weights that torch's global generator gives.
+    """Return a new model, with initial weights from torch's global random generator.
 
     Parameters
     ----------
     name : str
-        As `factory` takes it. The factory is called with `num_classes` and `in_channels`, and with
-        `image_size` where it has a parameter of that name.
+        As `factory` takes it. The function is called with `num_classes` and `in_channels`, and with `image_size` if it
+        has a parameter of that name.
     num_classes, in_channels : int
     image_size : (height, width)
 
     Raises
     ------
     StudyError
-        Where the model cannot be made, or does not turn such images into such logits.
+        If the model cannot be made, or does not turn images of that size into logits of that many classes.
     """
     import torch
 
@@ -87,7 +93,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
 
 
 def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.memory_format:
-    """The layout to train in: channels last, which is the faster one, unless the model cannot take it.
+    """Return the memory layout to train in: channels last, which is faster, unless the model cannot take it.
 
     Parameters
     ----------
@@ -97,7 +103,7 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
     """
     import torch
 
-    # A copy, whose running statistics may change. `x.view(len(x), -1)` is what fails most often.
+    # A copy is tried, since running statistics may change. Models fail most often at `x.view(len(x), -1)`.
     probe = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.empty(2, *image_shape, memory_format=torch.channels_last).zero_()
     try:
@@ -108,15 +114,15 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
 
 
 def recipe(name: str) -> str:
-    """The recipe that a model is trained by unless one is named."""
+    """Return the name of the recipe that a model is trained by unless `--recipe` names one."""
     return "resnet-cifar" if name in MODELS and name.startswith("resnet") else "lenet5"
 
 
 def set_threads(name: str) -> None:
-    """One CPU thread for LeNet5, unless the environment says otherwise.
+    """Make torch use one CPU thread for LeNet5, unless the environment sets their number.
 
-    A second thread gains it nothing, and costs it nearly everything where another process wants the core; and
-    the last digits of the results depend on their number.
+    A second thread makes LeNet5 no faster, and much slower where another process needs the core. The last digits of
+    the results depend on the number of threads.
     """
     import torch
 
@@ -125,5 +131,5 @@ def set_threads(name: str) -> None:
 
 
 def source_digest(name: str) -> str | None:
-    """Return a digest of the source file of a model of one's own; None for the project's models."""
+    """Return a digest of the source file of one's own model; None for the models of `MODELS`."""
     return None if name in MODELS else imports.source_digest(factory(name))

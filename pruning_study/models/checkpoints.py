@@ -1,4 +1,4 @@
-"""Safetensors in and out."""
+"""Read and write checkpoints, which are safetensors files."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Metadata = dict[str, str]
 
 
 class Classifier(nn.Module):
-    """A network with its normalisation inside.
+    """A network that normalises its images itself.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ class Classifier(nn.Module):
         self.classes = classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, classes] of images [N, C, H, W], uint8 or floats in [0, 1].
+        """Return logits [N, classes] of images [N, C, H, W], which are uint8 or floats in [0, 1].
 
         Raises
         ------
         StudyError
-            Where the images have another shape, type or range.
+            If the images have another shape, type or range.
         """
         channels = len(self.normalization.mean)
         if images.ndim != 4 or images.shape[1] != channels:
@@ -57,7 +57,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
     tensors : mapping of state-dict names to Tensors
     metadata : dict of str, optional
     """
-    # Tensors that share memory or lie in another memory layout are not taken as they are.
+    # safetensors refuses tensors that share memory or have another memory layout.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -65,12 +65,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
-    """Read tensors by name, and the file's metadata.
+    """Return a file's tensors by name, and its metadata.
 
     Raises
     ------
     StudyError
-        Where the file is missing, truncated or no safetensors file.
+        If the file is missing, truncated or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -85,7 +85,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) ->
     Raises
     ------
     StudyError
-        Where names or shapes are not the model's, or a weight is NaN or infinite.
+        If names or shapes are not the model's, or a weight is NaN or infinite.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -103,7 +103,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) ->
 def describe(
     model: str, classes: tuple[str, ...], image_shape: tuple[int, int, int], normalization: Normalization
 ) -> Metadata:
-    """What a checkpoint says of itself, so that `classifier` can make the model again."""
+    """Return the metadata of a checkpoint, from which `classifier` makes the model again."""
     return {
         "model": model,
         "classes": json.dumps(classes),
@@ -114,12 +114,12 @@ def describe(
 
 
 def normalization(metadata: Metadata, where: str, channels: int) -> Normalization | None:
-    """The normalisation that a weights file names, as JSON lists `mean` and `std`; None where it names none.
+    """Return the normalisation in a weights file's metadata, JSON lists `mean` and `std`; None if it has none.
 
     Raises
     ------
     StudyError
-        Where it is not one finite number, and one above 0, for each channel.
+        If a list does not have one finite number for each channel, or if a standard deviation is not above 0.
     """
     if "mean" not in metadata and "std" not in metadata:
         return None
@@ -136,12 +136,12 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
 
 
 def classifier(path: Path) -> Classifier:
-    """The model of a checkpoint that this project wrote, in eval mode.
+    """Return the model of a checkpoint that this project wrote, in eval mode.
 
     Raises
     ------
     StudyError
-        Where the file is not such a checkpoint, or its model cannot be made.
+        If the file is not such a checkpoint, or its model cannot be made.
     """
     weights, metadata = load(path)
     try:
@@ -149,7 +149,7 @@ def classifier(path: Path) -> Classifier:
         classes = tuple(json.loads(metadata["classes"]))
         name = metadata["model"]
     except (KeyError, ValueError) as error:
-        raise StudyError(f"{path}: its metadata do not say which model it is of") from error
+        raise StudyError(f"{path}: its metadata do not name a model, its classes and its image shape") from error
     network = models.build(name, num_classes=len(classes), in_channels=channels, image_size=(height, width))
     load_weights(network, weights, str(path))
     own = normalization(metadata, str(path), channels)

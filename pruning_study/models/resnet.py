@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut that subsamples and pads with zero channels where shapes differ."""
+    """Two 3x3 convolutions, and a shortcut that subsamples and pads with zero channels if shapes differ."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -29,9 +29,9 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """3x3 convolution, three stages of 16, 32 and 64 channels with n blocks each, mean pooling, linear layer.
+    """A 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, mean pooling and a linear layer.
 
-    6n + 2 layers. For images with 3 channels and 10 classes: 269,722 parameters with 20 layers, 464,154 with
+    It has 6n + 2 layers. For images with 3 channels and 10 classes: 269,722 parameters with 20 layers, 464,154 with
     32, 658,586 with 44, 853,018 with 56 and 1,727,962 with 110.
     """
 
@@ -59,25 +59,25 @@ def _stage(blocks: int, in_channels: int, channels: int, stride: int) -> nn.Sequ
 
 
 def resnet20(num_classes: int, in_channels: int) -> ResNet:
-    """ResNet-20: n = 3."""
+    """Return ResNet-20, with 3 blocks in each stage."""
     return ResNet(3, num_classes, in_channels)
 
 
 def resnet32(num_classes: int, in_channels: int) -> ResNet:
-    """ResNet-32: n = 5."""
+    """Return ResNet-32, with 5 blocks in each stage."""
     return ResNet(5, num_classes, in_channels)
 
 
 def resnet44(num_classes: int, in_channels: int) -> ResNet:
-    """ResNet-44: n = 7."""
+    """Return ResNet-44, with 7 blocks in each stage."""
     return ResNet(7, num_classes, in_channels)
 
 
 def resnet56(num_classes: int, in_channels: int) -> ResNet:
-    """ResNet-56: n = 9."""
+    """Return ResNet-56, with 9 blocks in each stage."""
     return ResNet(9, num_classes, in_channels)
 
 
 def resnet110(num_classes: int, in_channels: int) -> ResNet:
-    """ResNet-110: n = 18."""
+    """Return ResNet-110, with 18 blocks in each stage."""
     return ResNet(18, num_classes, in_channels)
