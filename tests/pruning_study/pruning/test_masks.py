@@ -5,7 +5,7 @@ from torch import nn, tensor
 
 from analysis.runs.errors import StudyError
 from pruning_study import models
-from pruning_study.pruning.budget import Budget, prunable
+from pruning_study.pruning.budget import Budget, layer_counts, prunable
 from pruning_study.pruning.masks import exact_k, signed_quantile
 
 
@@ -120,3 +120,17 @@ class TestBudget:
         assert released.counted == exact.prunable
         for ratio in (2, 4, 10, 20, 50):
             assert exact.kept(ratio) == pytest.approx(released.kept(ratio), abs=1)
+
+
+class TestLayerCounts:
+    def test_every_layer_keeps_the_same_share(self):
+        """LeNet5 at ratio 10 keeps 4,931 of 58,998 weights: 4.51, 72.2, 4,011.8 and 842.5 of its layers'."""
+        assert layer_counts([54, 864, 48_000, 10_080], 4_931) == [5, 72, 4_012, 842]
+
+    def test_halves_are_rounded_to_even(self):
+        """A tenth of each layer: 0.5, 1.5 and 8 weights."""
+        assert layer_counts([5, 15, 80], 10) == [0, 2, 8]
+
+    @pytest.mark.parametrize("kept", [0, 100])
+    def test_nothing_and_everything(self, kept):
+        assert layer_counts([5, 15, 80], kept) == [size * kept // 100 for size in (5, 15, 80)]

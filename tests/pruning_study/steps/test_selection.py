@@ -1,0 +1,164 @@
+"""Masks of a LeNet5 with 54, 864, 48,000 and 10,080 prunable weights, of 60,074 parameters."""
+
+import copy
+import sys
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.runs.errors import StudyError
+from pruning_study.config import PruneConfig
+from pruning_study.pruning import schedules
+from pruning_study.pruning.pruners import PRUNERS
+from pruning_study.steps import selection
+from pruning_study.steps.settings import PruneSetting
+
+# Ratio 10 keeps 6,007 - 1,076 = 4,931 of 58,998: 4.51, 72.2, 4,011.8 and 842.5 of the layers' weights.
+SHARES = [5, 72, 4012, 842]
+SCORED = [name for name, record in PRUNERS.items() if record.prunes]
+
+
+@pytest.fixture(scope="module")
+def setting(tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(path, **tiny)
+    return PruneSetting(PruneConfig(dataset=str(path), engine="torch", fine_tune_epochs=4))
+
+
+def changed(setting, **options):
+    return PruneSetting(replace(setting.config, **options), setting.data)
+
+
+def select(setting, kept=None, among=None):
+    theta = {name: setting.model.get_parameter(name).detach() for name in setting.prunable}
+    return selection.select(setting, setting.model, theta, kept or setting.kept_numbers(10.0)[-1], among)
+
+
+def counts(masks):
+    return [int(mask.sum()) for mask in masks.values()]
+
+
+@pytest.mark.parametrize("pruner", SCORED)
+def test_scope_layer_keeps_the_same_share_of_every_layer(setting, pruner):
+    kept = counts(select(changed(setting, pruner=pruner, scope="layer")))
+    if pruner == "up-signed":  # which may keep more, and here does in every layer
+        assert all(count >= share for count, share in zip(kept, SHARES, strict=True))
+        assert sum(kept) > sum(SHARES)
+    else:
+        assert kept == SHARES
+
+
+@pytest.mark.parametrize("pruner", SCORED)
+def test_scope_layer_is_each_layer_by_itself(setting, pruner):
+    """The masks of a layer are those that the pruner chooses with no other layer beside it."""
+    setting = changed(setting, pruner=pruner, scope="layer", ratio=10.0)
+    masks = select(setting)
+    record = setting.pruning.pruner
+    arguments = {
+        "epsilon": setting.pruning.epsilon,
+        "generator": selection.generator(setting.config.seed, "random pruning"),
+    }
+    gradient = setting.engine.gradient(setting.model, setting.train)
+    for (name, mask), share in zip(masks.items(), SHARES, strict=True):
+        theta = setting.model.get_parameter(name).detach()
+        given = {"theta": theta, "grad": gradient[name], **arguments}  # the recipe has no weight decay
+        score = record.score(**{key: given[key] for key in ("theta", *record.needs)})
+        assert torch.equal(mask, record.choose([score], share, None)[0])
+
+
+def test_scope_global_is_the_default_and_another_mask(setting):
+    default, whole, layers = (select(changed(setting, scope=scope)) for scope in ("auto", "global", "layer"))
+    assert all(torch.equal(default[name], mask) for name, mask in whole.items())
+    assert sum(counts(whole)) == 4931
+    assert counts(whole) != counts(layers)
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+@pytest.mark.parametrize("pruner", SCORED)
+def test_scope_layer_at_every_step_of_a_ramp(setting, pruner, regrow):
+    """Half of the weights, then 4,931 of them; without regrowth the second step chooses among those of the first."""
+    setting = changed(setting, pruner=pruner, scope="layer")
+    model = copy.deepcopy(setting.model)
+    ramp = schedules.Ramp(1, (58_998, 29_499, 4_931), lambda *given: selection.select(setting, *given), regrow)
+    first = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in setting.prunable}
+    withheld = {name: torch.zeros(mask.shape) for name, mask in first.items()}
+    half = ramp.follow(model, first, withheld, 1)
+    last = ramp.follow(model, half, withheld, 2)
+    if pruner != "up-signed":
+        assert counts(half) == [27, 432, 24_000, 5_040]
+        assert counts(last) == SHARES
+    assert sum(counts(half)) >= 29_499
+    assert sum(counts(last)) >= 4_931
+    assert regrow or not any((last[name] & ~half[name]).any() for name in half)
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("pruner", SCORED)
+def test_both_engines_give_the_same_masks(setting, pruner, scope):
+    masks, wanted = (select(changed(setting, pruner=pruner, scope=scope, engine=name)) for name in ("native", "torch"))
+    assert all(torch.equal(masks[name], mask) for name, mask in wanted.items())
+
+
+def test_none_keeps_every_weight(setting):
+    assert counts(select(changed(setting, pruner="none", ratio="auto"), 58_998)) == [54, 864, 48_000, 10_080]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    source = """
+        import torch
+        def score(theta, grad, epsilon):
+            return epsilon * theta ** 2 + (theta * grad).abs()
+        def in_place(theta):
+            return theta.abs_()
+        def drawn(theta, generator):
+            return torch.rand(theta.shape, generator=generator)
+        def raising(theta):
+            raise ValueError("no such thing\\nat all")
+        def flat(theta):
+            return theta.abs().flatten()
+        def number(theta):
+            return 0.5
+        def complex(theta):
+            return theta + 1j
+        def undefined(theta):
+            return theta / 0
+    """
+    (tmp_path / "my_scores.py").write_text(textwrap.dedent(source))
+    monkeypatch.delitem(sys.modules, "my_scores", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("own")
+class TestOwnPruner:
+    @pytest.mark.parametrize("scope", ["global", "layer"])
+    @pytest.mark.parametrize(("name", "same"), [("score", "up-sum"), ("in_place", "mp"), ("drawn", "rp")])
+    def test_gives_the_masks_of_a_built_in_pruner_with_the_same_score(self, setting, name, same, scope):
+        before = copy.deepcopy(setting.model.state_dict())
+        masks = select(changed(setting, pruner=f"my_scores:{name}", scope=scope))
+        wanted = select(changed(setting, pruner=same, scope=scope))
+        assert all(torch.equal(masks[name], mask) for name, mask in wanted.items())
+        assert all(torch.equal(setting.model.state_dict()[name], weight) for name, weight in before.items())
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("raising", r"my_scores:raising on conv1\.weight fails: ValueError: no such thing$"),
+            ("flat", r"\(54,\): .* \(6, 1, 3, 3\)"),
+            ("number", r"returns float: .* \(6, 1, 3, 3\)"),
+            ("complex", r"returns torch\.complex64 .* real"),
+        ],
+    )
+    def test_that_returns_no_score_is_one_line(self, setting, name, message):
+        with pytest.raises(StudyError, match=message) as error:
+            select(changed(setting, pruner=f"my_scores:{name}"))
+        assert error.value.option == "--pruner"
+        assert "\n" not in str(error.value)
+
+    def test_whose_scores_are_not_finite_is_one_line(self, setting):
+        with pytest.raises(StudyError, match=r"of 58,998 pruning scores are NaN or infinite"):
+            select(changed(setting, pruner="my_scores:undefined"))
