@@ -8,14 +8,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Of Okabe and Ito's colours, told apart by colour-blind readers.
+# Colours by Okabe and Ito, which colour-blind readers can tell apart.
 NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
 DPI = 120
-PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # behind words
+PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # the box behind words in a panel
 
 
 def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
-    """Ends of an axis that holds `through` and all values but a long tail: most fill a fifth of it or more."""
+    """Return the ends of an axis that holds `through` and all values but a long tail.
+
+    Nine tenths of the values fill about a fifth of the axis or more; values far off lie beyond its ends.
+    """
     low, high = np.quantile([*values, through], [0.05, 0.95])
     far = 2 * (high - low)
     kept = [*values[values.between(low - far, high + far)], through]
@@ -23,23 +26,21 @@ def axis_limits(values: pd.Series, through: float) -> tuple[float, float]:
     return min(kept) - pad, max(kept) + pad
 
 
-# How it is drawn.
-
-
 def page(
     shape: tuple[int, int], size: tuple[float, float], title: str, note: str, **subplots: Any
 ) -> tuple[Figure, np.ndarray]:
-    """A figure with a title, a grid of panels (rows, columns), and a note below.
+    """Return a figure with a title, a grid of panels, and a note below, and the grid.
 
     Parameters
     ----------
-    shape : (rows, columns)
-    size : (width, height)
-        In inches.
+    shape : (int, int)
+        Rows and columns of the grid.
+    size : (float, float)
+        Width and height in inches.
     title, note : str
-        Wrapped to the width.
+        Text; lines are broken to fit the width.
     subplots
-        As `Figure.subplots` takes them.
+        Further arguments of `Figure.subplots`.
     """
     figure = Figure(size, dpi=DPI, layout="constrained")
     grid = figure.subplots(*shape, squeeze=False, **subplots)
@@ -55,7 +56,7 @@ def page(
 
 
 def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
-    """Say at the edges of the axes what lies beyond them."""
+    """Write at the upper and lower edge of the axes, at a place along them, what lies beyond."""
     for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
         if text:
             drawn = axes.text(place, height, text, va=end, ha="center", fontsize=8, color=ABOVE)

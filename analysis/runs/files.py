@@ -1,4 +1,4 @@
-"""Files of a report or an audit, written aside and then renamed: a folder never holds half of one."""
+"""Files of a report or an audit, written aside and then moved, so that a folder never holds half a report."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from analysis.runs.errors import StudyError
 
 @contextmanager
 def aside(output: Path) -> Iterator[Path]:
-    """A scratch folder whose files move into a folder once the block is through; what else lies there stays.
+    """Give a block a scratch folder, and move its files into another folder when the block ends.
 
     Parameters
     ----------
     output : Path
-        Made where it is not there.
+        The folder that the files move to. It is made if it does not exist, and other files in it stay.
 
     Raises
     ------
     StudyError
-        Where the folder cannot be made or written to.
+        If the folder cannot be made or written to.
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -34,5 +34,5 @@ def aside(output: Path) -> Iterator[Path]:
 
 
 def written(folder: Path) -> list[Path]:
-    """The files below a folder, relative to it, sorted."""
+    """Return the files below a folder, relative to it, sorted."""
     return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())

@@ -13,17 +13,24 @@ from analysis.runs import archives, schema
 from analysis.runs.errors import StudyError
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
-# Longer ones stay text: 18 digits fit int64.
+# Longer numbers stay text: 18 digits fit int64.
 _WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
 
 
 def find(patterns: Sequence[str], option: str) -> list[Path]:
-    """Files that paths and globs name, those of a glob sorted by name.
+    """Return the files that paths and globs name, those of a glob sorted by name.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+        Paths, or globs.
+    option : str
+        The command-line option that they were given to, for the error.
 
     Raises
     ------
     StudyError
-        Where a file is not there or named twice; `option` is the one at fault.
+        If a file does not exist or is named twice.
     """
     paths: list[Path] = []
     for pattern in patterns:
@@ -37,7 +44,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
 
 
 def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions of several networks for the same images.
+    """Read the predictions of several networks for the same images.
 
     Parameters
     ----------
@@ -45,14 +52,15 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    label : (images,) ; predicted : (files, images)
-        Text, or integers where all of it is whole numbers: 10 then comes after 9, and 1.0 is 1. Integers become
-        names where a run's `per_class.csv` lies beside the first file.
+    label : (images,)
+    predicted : (files, images)
+        Both are text, or integers if all of it is whole numbers: 10 then comes after 9, and 1.0 is 1. Integers become
+        names if the `per_class.csv` of a run lies beside the first file.
 
     Raises
     ------
     StudyError
-        Where a file is damaged or does not hold the images of the first one in their order.
+        If a file is damaged, or does not hold the images of the first one in the same order.
     """
     columns = [_read(path) for path in paths]
     for path, read in zip(paths, columns, strict=True):
@@ -76,7 +84,7 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _class_names(path: Path) -> np.ndarray:
-    """Names of the classes by their index; none where there is no such table."""
+    """Return the names of the classes in the order of their index; none if there is no such table."""
     try:
         table = pd.read_csv(path, dtype={"class": str}, keep_default_na=False)
         classes = table.set_index("index")["class"].sort_index()
@@ -86,7 +94,7 @@ def _class_names(path: Path) -> np.ndarray:
 
 
 def _read(path: Path) -> np.ndarray:
-    """Label and predicted class of every image as text, (2, images)."""
+    """Return label and predicted class of each image as text, (2, images)."""
     columns = _read_npz(path) if path.suffix == ".npz" else _read_csv(path)
     if not columns.size:
         raise StudyError(f"{path}: no image in it")
@@ -138,7 +146,7 @@ def _read_csv(path: Path) -> np.ndarray:
 
 
 def _as_numbers(columns: np.ndarray) -> np.ndarray:
-    """Text as integers where all of it is whole numbers; a float would make one class of two large ones."""
+    """Return text as integers if all of it is whole numbers. (As floats, two large numbers could become one class.)"""
     texts, place = np.unique(columns, return_inverse=True)
     if not all(map(_WHOLE.fullmatch, texts)):
         return columns

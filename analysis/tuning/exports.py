@@ -1,4 +1,4 @@
-"""Searches as small files, and back."""
+"""Searches pulled from a tracking store, written as small files, and read back."""
 
 import io
 import json
@@ -16,19 +16,19 @@ _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARI
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
-    """The finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
+    """Return the finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
     return [_tuning(contents) for contents in _pulled(experiment, tracking_uri)]
 
 
 def export(experiment: str | None, run_ids: Collection[str], folder: Path) -> list[Path]:
-    """Write the finished searches of an experiment to a folder, a folder each below `tuning/`.
+    """Write the finished searches of an experiment to folders `tuning/1`, `tuning/2` and so on below a folder.
 
     Parameters
     ----------
     experiment : str, optional
         As for `pull.runs`, whose errors it raises.
     run_ids : collection of str
-        Pruned runs; a search is written where a finalist is one of them.
+        Pruned runs; a search is written if one of them is a finalist of it.
     folder : Path
 
     Returns
@@ -48,12 +48,12 @@ def export(experiment: str | None, run_ids: Collection[str], folder: Path) -> li
 
 
 def read(folders: Iterable[Path]) -> list[Tuning]:
-    """The searches that `export` has written to folders.
+    """Return the searches that `export` has written to folders.
 
     Raises
     ------
     StudyError
-        Where one of their files is missing or is not what `export` writes.
+        If one of their files is missing or is not what `export` writes.
     """
     return [
         _exported(search)
@@ -77,7 +77,7 @@ def _tuning(contents: Mapping[str, bytes]) -> Tuning:
     summary = json.loads(contents[schema.TUNING_SUMMARY])
     frames = {name: pd.read_csv(io.BytesIO(contents[name])) for name in _FILES[1:]}
     for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
-        # There was one shot alone once.
+        # Before these params existed, every trial was one shot and without distillation.
         for name in set(SCHEDULE_PARAMS) - set(frame):
             frame[name] = 0.0
     trials = frames[schema.TRIALS]

@@ -1,4 +1,4 @@
-"""The pictures of a search; each a function of its trials that returns a Figure."""
+"""Figures of a search of epsilon. Each is a function of the search that returns a Figure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -23,7 +23,7 @@ _ANCHORS = {
     "MP cubic": "#7d3c60",
     "GP cubic": "#1f6a94",
 }
-_ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # whose epsilons are no values of a scale
+_ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # anchors whose epsilons lie beyond the range that is searched
 _RAMPS = colormaps["viridis"]
 _SCHEDULES = {
     "ramp": "ramp: share of the fine-tuning (0: one shot)",
@@ -42,11 +42,11 @@ _NOTE = (
     "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
 )
 _LEGEND_COLUMNS = 8
-_BEYOND = 1.2  # decades from the range to an anchor beyond it
+_BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
 
 
 def figures(result: Tuning) -> dict[str, Figure]:
-    """All that a search has to show, by file name without ending."""
+    """Return all figures that a search has something to show in, by file name without ending."""
     drawn = {"epsilon": epsilon(result), "history": history(result)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
         drawn["schedule"] = schedule(result)
@@ -56,10 +56,10 @@ def figures(result: Tuning) -> dict[str, Figure]:
 
 
 def epsilon(result: Tuning) -> Figure:
-    """Epsilon against accuracy and distortion on validation images, with their uncertainty over the dense models.
+    """Draw accuracy and distortion on validation images over epsilon, with their uncertainty over the dense models.
 
-    The accuracy is drawn less that of lambda on the same dense models: bars then show how uncertain the difference
-    is, and not that dense models differ.
+    The accuracy is drawn minus that of lambda on the same dense models. The bars then show how uncertain the
+    difference is, and not that dense models differ.
     """
     trials = _placed(result.trials)
     figure, grid = page((2, 1), (9, 8.5), f"What epsilon does on validation images: {result.name}", _NOTE, sharex=True)
@@ -71,7 +71,7 @@ def epsilon(result: Tuning) -> Figure:
 
 
 def schedule(result: Tuning) -> Figure:
-    """Ramp and distillation against accuracy and distortion, as in `epsilon`."""
+    """Draw accuracy and distortion over the ramp and over the weight of distillation, as in `epsilon`."""
     figure, grid = page(
         (2, 2),
         (12, 8.5),
@@ -91,7 +91,7 @@ def schedule(result: Tuning) -> Figure:
 
 
 def history(result: Tuning) -> Figure:
-    """The objective of every trial in turn, and the best so far."""
+    """Draw the objective of each trial in turn, and the best so far."""
     names = _PANELS[result.objective] if result.objective == "both" else _PANELS[result.objective][:1]
     trials = result.trials
     figure, grid = page(
@@ -116,7 +116,7 @@ def history(result: Tuning) -> Figure:
 
 
 def pareto_front(result: Tuning) -> Figure:
-    """Accuracy against distortion of every whole trial, and the front."""
+    """Draw distortion over accuracy of each complete trial, and the Pareto front."""
     trials = result.trials[result.trials["complete"]]
     front = trials[trials["front"]].sort_values("accuracy")
     figure, grid = page(
@@ -137,7 +137,14 @@ def pareto_front(result: Tuning) -> Figure:
 
 
 def importance(shares: Mapping[str, float], name: str) -> Figure:
-    """What tells the best trials from the others, a bar for each parameter searched."""
+    """Draw how much each parameter tells the best trials from the others, a bar for each.
+
+    Parameters
+    ----------
+    shares : mapping of parameter -> share of the importance
+    name : str
+        Name of the search.
+    """
     figure = Figure((7, 1.6 + 0.5 * len(shares)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(list(shares)[::-1], list(shares.values())[::-1], color=BELOW)
@@ -147,11 +154,11 @@ def importance(shares: Mapping[str, float], name: str) -> Figure:
     return figure
 
 
-# Where a trial stands.
+# Where a trial is drawn.
 
 
 def _placed(trials: pd.DataFrame) -> pd.DataFrame:
-    """With the column place: the logarithm of epsilon, anchors beyond the range next to its ends."""
+    """Add the column place: the logarithm of epsilon, with anchors beyond the range next to its ends."""
     inside = trials.loc[~trials["anchor"].isin(_ENDS), "epsilon"]
     low, high = np.log10([inside.min(), inside.max()])
     place = np.log10(trials["epsilon"].clip(lower=np.finfo(float).tiny))
@@ -167,32 +174,32 @@ def _epsilon_axis(axes: Axes, trials: pd.DataFrame) -> None:
     axes.set_xlabel("epsilon: at 0 UP is GP, at the largest it ranks as MP")
 
 
-def _of_seeds(trials: pd.DataFrame, name: str) -> list[str]:
+def _seed_columns(trials: pd.DataFrame, name: str) -> list[str]:
     return [column for column in trials.columns if column.startswith(f"{name}/")]
 
 
 def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
-    """The values with one standard error taken off and added."""
+    """Return the values minus one standard error, and plus one."""
     errors = trials[f"{name}_error"].fillna(0)
     return pd.concat([trials[name] - errors, trials[name] + errors])
 
 
 def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
-    """Accuracies in points, less those of lambda at the same ratio and dense model, and their standard error."""
-    columns = _of_seeds(trials, "accuracy")
+    """Return the trials with their accuracies in points, minus lambda's at the same ratio and dense model."""
+    columns = _seed_columns(trials, "accuracy")
     of_lambda = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
     change = 100 * (trials[columns].to_numpy(float) - of_lambda.loc[trials["ratio"]].to_numpy(float))
     frame = trials.assign(**dict(zip(columns, change.T, strict=True)))
     return frame.assign(accuracy=frame[columns].mean(axis=1), accuracy_error=frame[columns].sem(axis=1))
 
 
-# How it is drawn.
+# How a trial is drawn.
 
 
 def _draw_panels(column: Iterable[Axes], trials: pd.DataFrame, x: str, names: Sequence[str]) -> None:
     for axes, name in zip(column, names, strict=True):
         drawn = _against_lambda(trials) if name == "accuracy" else trials
-        for of_seed in _of_seeds(drawn, name):
+        for of_seed in _seed_columns(drawn, name):
             axes.scatter(drawn[x], drawn[of_seed], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
         _draw_errors(axes, drawn, x, yerr=name)
         _draw_trials(axes, drawn, x, name, _with_errors(drawn, name))
@@ -200,27 +207,19 @@ def _draw_panels(column: Iterable[Axes], trials: pd.DataFrame, x: str, names: Se
 
 
 def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
-    """Every trial by its state, winner and anchors in colours, and what lies far off at the edge, with its value.
+    """Draw each trial by its state, winner and anchors in colours, and at the edge the value of one that is far off.
 
     `held` are the values that the axis holds, but for a long tail.
     """
     low, high = axis_limits(held.dropna(), trials.loc[trials["winner"], y].iloc[0])
     for place, value in trials.loc[~trials[y].between(low, high), [x, y]].dropna().to_numpy():
         draw_edge(axes, place, f"▲\n{value:.3g}" if value > high else "", f"{value:.3g}\n▼" if value < low else "")
+    ramps_differ = _has_ramps(trials)
     for index, (ratio, of_ratio) in enumerate(trials.groupby("ratio")):
         shape = _SHAPES[index % len(_SHAPES)]
         plain = of_ratio[of_ratio["anchor"] == ""]
-        fit, whole = plain["eligible"], plain["complete"]
-        colors = _RAMPS(plain["ramp"]) if _has_ramps(trials) else np.tile(to_rgba(BELOW), (len(plain), 1))
-        pale = 0.44 * colors + 0.56
-        for which, faces, label in (
-            (fit, colors, f"ratio {ratio:g}"),
-            (whole & ~fit, pale, ""),
-            (~whole, np.zeros_like(colors), ""),
-        ):
-            across, up = plain.loc[which, [x, y]].to_numpy().T
-            look = {"facecolor": faces[which], "edgecolor": colors[which]}
-            axes.scatter(across, up, s=30, marker=shape, label=label, zorder=3, **look)
+        colors = _RAMPS(plain["ramp"]) if ramps_differ else np.tile(to_rgba(BELOW), (len(plain), 1))
+        _draw_plain(axes, plain, x, y, marker=shape, colors=colors, label=f"ratio {ratio:g}")
         for anchor, of_anchor in of_ratio[of_ratio["anchor"] != ""].groupby("anchor", sort=False):
             label, color = anchor if index == 0 else "", _ANCHORS[anchor]
             across, up = of_anchor[[x, y]].to_numpy().T
@@ -229,6 +228,21 @@ def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Seri
     axes.scatter(won[x], won[y], s=100, marker="*", color=_WON, edgecolor="black", zorder=5, label="winner")
     axes.set_ylim(low, high)
     axes.grid(alpha=0.3)
+
+
+def _draw_plain(
+    axes: Axes, trials: pd.DataFrame, x: str, y: str, *, marker: str, colors: np.ndarray, label: str
+) -> None:
+    """Draw trials that are no anchors: filled if they may win, pale if they may not, hollow if they were stopped."""
+    eligible, complete = trials["eligible"], trials["complete"]
+    for which, faces, in_legend in (
+        (eligible, colors, label),
+        (complete & ~eligible, 0.44 * colors + 0.56, ""),
+        (~complete, np.zeros_like(colors), ""),
+    ):
+        across, up = trials.loc[which, [x, y]].to_numpy().T
+        look = {"facecolor": faces[which], "edgecolor": colors[which]}
+        axes.scatter(across, up, s=30, marker=marker, label=in_legend, zorder=3, **look)
 
 
 def _draw_errors(axes: Axes, trials: pd.DataFrame, x: str, *, yerr: str) -> None:
@@ -243,19 +257,20 @@ def _has_ramps(trials: pd.DataFrame) -> bool:
 
 
 def _draw_ramps(figure: Figure, grid: np.ndarray, trials: pd.DataFrame) -> None:
-    """What the colours of trials say, where their ramps differ."""
+    """Add a colour bar if the trials' ramps differ, since their colours then show the ramp."""
     if _has_ramps(trials):
         ramps = ScalarMappable(Normalize(0, 1), _RAMPS)
         figure.colorbar(ramps, ax=grid.ravel().tolist(), label="ramp of a trial (0: one shot)", aspect=40, pad=0.01)
 
 
 def _draw_legend(axes: Axes) -> None:
-    """Above the panel, and above those beside it."""
+    """Draw the legend above a panel, as wide as the panels beside it allow."""
     handles, labels = axes.get_legend_handles_labels()
     rows = -(-len(labels) // _LEGEND_COLUMNS)
     columns = -(-len(labels) // rows)
     look = {"fontsize": 8, "frameon": False, "columnspacing": 1}
     legend = axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **look)
-    # The layout would keep panels as far apart as a legend wider than one is: it is given the height alone.
+    # The layout would move panels apart to make room for a legend that is wider than one panel. The title below the
+    # legend gives it the height alone.
     legend.set_in_layout(False)
     axes.set_title("\n".join(rows * [" "]), fontsize=12)

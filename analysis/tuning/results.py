@@ -1,4 +1,4 @@
-"""A search of undecayed pruning's epsilon and schedule: what won, on which images, whether it holds on new networks."""
+"""The result of a search of undecayed pruning's epsilon and schedule: what won, and whether it holds on test images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ SCHEDULE_PARAMS = ("ramp", "distill")
 
 @dataclass(frozen=True)
 class Tuning:
-    """All that a search came to.
+    """The result of a search.
 
     Parameters
     ----------
     name : str
     objective : {"accuracy", "alpha", "both"}
     reason : str
-        Why the winner won.
+        The reason why the winner won.
     trials : DataFrame, a row for each trial that ended
-        number, complete (False where it was stopped after some seeds), anchor ("" where it is none), epsilon, ratio,
-        ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation);
-        on validation images accuracy and distortion with their standard errors over the seeds (`_error`), and of
-        every seed (`accuracy/<place>`, `distortion/<place>`); eligible (whole, and within a point of the best
-        anchor's accuracy), front (of Pareto), winner.
+        number; complete (False if the trial was stopped after some seeds); anchor ("" if it is none); epsilon, ratio,
+        ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation); accuracy and distortion on
+        validation images, with their standard errors over the seeds (`_error`) and their values for each seed
+        (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and within a point of the best anchor's
+        accuracy); front (on the Pareto front); winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
-        role (winner, lambda, MP, GP, and these cubic), epsilon, ratio, ramp, distill, seed, new (whether the search
-        never saw its dense model); accuracy and alpha on test images; at_chance; run_id.
+        role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, seed; new
+        (whether the search never saw its dense model); accuracy and alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `comparisons` returns it.
     """
