@@ -1,4 +1,4 @@
-"""The command line: options in, files and a verdict out."""
+"""The command line of the analysis: options in, files and a verdict out."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,43 +13,71 @@ _EXPERIMENT = click.option(
     default="auto",
     show_default=True,
     callback=lambda ctx, param, value: None if value == "auto" else value,
-    help="MLflow experiment. Auto: the current one.",
+    help="Name of the MLflow experiment to read. With auto it is the one that MLFLOW_EXPERIMENT_NAME or "
+    "MLFLOW_EXPERIMENT_ID names, else MLflow's Default.",
+)
+_IGNORE_PARAM = click.option(
+    "--ignore-param",
+    "ignore_params",
+    metavar="NAME",
+    multiple=True,
+    help="A param of the runs that says nothing about the experiment, such as an output path: runs that differ in it "
+    "alone count as repetitions of one setting. May be repeated.  [default: none]",
 )
 _VARIANCE = click.option(
     "--variance",
     type=click.Choice(["welch", "pooled"]),
     default="welch",
     show_default=True,
-    help="Of t-tests between models.",
+    help="Variance in t-tests between different models or data sets: each has its own (welch), or all share one "
+    "(pooled).",
 )
 
 
 @click.group(cls=CommandGroup, context_settings=SETTINGS)
 @click.version_option(package_name="pruning-study", prog_name="pruning-analysis")
 def cli() -> None:
-    """Say what pruning did to each class."""
+    """Measure what pruning a classifier did to each of its classes."""
 
 
 @cli.command()
-@click.option("--before", required=True, multiple=True, metavar="FILE", help="Predictions of the dense model.")
-@click.option("--after", required=True, multiple=True, metavar="FILE", help="Predictions of the pruned model.")
+@click.option(
+    "--before",
+    required=True,
+    multiple=True,
+    metavar="FILE",
+    help="Predictions of the model before pruning, a path or a glob in quotes. Repeat the option for several seeds.",
+)
+@click.option(
+    "--after",
+    required=True,
+    multiple=True,
+    metavar="FILE",
+    help="Predictions of the pruned model for the same images, given in the same way.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("audit"),
     show_default=True,
-    help="Folder for audit.md, audit.csv and audit.png.",
+    help="Folder that audit.md, audit.csv and audit.png are written to.",
 )
-@click.option("--fail-on-damage", is_flag=True, help="Exit with 3 where a class lost recall.")
+@click.option(
+    "--fail-on-damage",
+    is_flag=True,
+    help="Exit with code 3 if pruning cost any class recall, for use in scripts. By default the exit code is 0.",
+)
 @click.pass_context
 def audit(
     ctx: click.Context, before: tuple[str, ...], after: tuple[str, ...], output: Path, fail_on_damage: bool
 ) -> None:
-    """Say from predictions alone which classes pruning cost; no tracking server.
+    """Find the classes that pruning cost recall.
 
-    FILE is a CSV with columns label,predicted or an .npz with such arrays; labels may be words. Several seeds:
-    repeat the option, or give a glob in quotes. As many files before as after are pairs in the order given,
-    those of a glob by name.
+    Predictions are all that is needed, and no tracking server. A FILE is a CSV file with the columns label and predicted, or an .npz file with
+    arrays of these names, an entry for each test image. Classes are words or whole numbers.
+
+    With several seeds, files before and after are paired in the order given, those of a glob by name. A single file
+    before is compared with all files after.
     """
     from analysis import audit
 
@@ -63,31 +91,61 @@ def audit(
 
 @cli.command()
 @_EXPERIMENT
-@click.option("--max-accuracy-loss", type=float, default=0.01, show_default=True, help="Accuracy before minus after.")
-@click.option("--max-alpha", type=float, default=1.0, show_default=True, help="Alpha on new images.")
-def recommend(experiment: str | None, max_accuracy_loss: float, max_alpha: float) -> None:
-    """Name the largest ratio, and its pruner, that surely stays within both limits.
+@_IGNORE_PARAM
+@click.option(
+    "--max-accuracy-loss",
+    type=float,
+    default=0.01,
+    show_default=True,
+    help="Largest loss of accuracy to accept, accuracy before minus accuracy after pruning: 0.01 is one percentage "
+    "point.",
+)
+@click.option(
+    "--max-alpha",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Largest alpha to accept on new images. Alpha is a factor: how much larger the classes' differences in "
+    "recall, relative to the accuracy, are after pruning. 1 is no change.",
+)
+def recommend(
+    experiment: str | None, ignore_params: tuple[str, ...], max_accuracy_loss: float, max_alpha: float
+) -> None:
+    """Name the largest safe pruning ratio.
 
-    It is chosen on validation images and reported on test images.
+    It is the largest ratio of parameters before to parameters after pruning at which a pruner surely stays within both
+    limits. Validation images choose the ratio and the pruner, test images report on the choice.
     """
     from analysis import recommend
 
-    found = recommend.recommend(experiment, max_accuracy_loss=max_accuracy_loss, max_alpha=max_alpha)
+    found = recommend.recommend(
+        experiment, max_accuracy_loss=max_accuracy_loss, max_alpha=max_alpha, ignore_params=ignore_params
+    )
     click.echo("\n\n".join(map(recommend.summary, found)))
 
 
 @cli.command()
 @_EXPERIMENT
-@click.option("--dataset", metavar="NAME", help="Its runs alone.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("frames"), show_default=True, help="Folder.")
-def export(experiment: str | None, dataset: str | None, output: Path) -> None:
-    """Write an experiment to a folder of small files, from which `report --frames` needs no tracking server."""
+@_IGNORE_PARAM
+@click.option("--dataset", metavar="NAME", help="Write the runs of this data set only.  [default: all data sets]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("frames"),
+    show_default=True,
+    help="Folder that the files are written to.",
+)
+def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str | None, output: Path) -> None:
+    """Write an experiment to a folder of small files.
+
+    From such a folder `report --frames` needs no tracking server.
+    """
     from analysis.runs import exports, pull
     from analysis.tuning import exports as tuning_exports
 
-    study = pull.study(experiment)
+    study = pull.study(experiment, ignore_params=ignore_params)
     if dataset is not None:
-        study = exports.of_dataset(study, dataset)
+        study = exports.select_dataset(study, dataset)
     written = exports.write(study, pull.predictions, output)
     written += tuning_exports.export(experiment, study.runs["run_id"], output)
     size = sum((output / path).stat().st_size for path in written)
@@ -98,21 +156,30 @@ def export(experiment: str | None, dataset: str | None, output: Path) -> None:
 
 @cli.command()
 @_EXPERIMENT
+@_IGNORE_PARAM
 @click.option(
     "--frames",
     "folders",
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="FOLDER",
-    help="What `export` wrote, in place of an experiment; several folders are one study.",
+    help="Read a folder that `export` wrote, in place of an experiment. Repeat the option to read several folders as "
+    "one study.  [default: none]",
 )
-@click.option("--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder that the report is written to.",
+)
 @click.option(
     "--confidence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
-    help="Of the intervals of one model's ratios together.",
+    help="Confidence of the intervals of alpha, between 0 and 1: all ratios of one model and pruner hold together with "
+    "it.",
 )
 @_VARIANCE
 @click.option(
@@ -123,19 +190,25 @@ def export(experiment: str | None, dataset: str | None, output: Path) -> None:
     type=click.BOOL,
     default=False,
     metavar="TRUE|FALSE",
-    help="Send nothing back to MLflow.",
+    help="Do not send the report's files to MLflow. The option without a value means true.  [default: false]",
 )
 def report(
     experiment: str | None,
+    ignore_params: tuple[str, ...],
     folders: tuple[Path, ...],
     output: Path,
     confidence: float,
     variance: Literal["welch", "pooled"],
     no_log: bool,
 ) -> None:
-    """Write the report of an experiment: statistics, tables, figures and a page. Of files, nothing is logged."""
+    """Write the report of an experiment: a page, tables and figures.
+
+    The files are also sent to MLflow, as a run of kind `report`, unless the report is made from folders.
+    """
     if folders and experiment:
         raise click.UsageError("--frames takes the place of --experiment: leave one of them out")
+    if folders and ignore_params:
+        raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
     from analysis import page, report
     from analysis.runs import exports
     from analysis.tuning import exports as tuning_exports
@@ -145,7 +218,7 @@ def report(
         tunings = tuning_exports.read(folders)
         result = report.from_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
     else:
-        result = report.report(experiment, confidence=confidence, variance=variance)
+        result = report.report(experiment, ignore_params=ignore_params, confidence=confidence, variance=variance)
     written = page.write(result, output)
     click.echo(result.verdict)
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
@@ -155,14 +228,18 @@ def report(
 
 @cli.command()
 @_EXPERIMENT
+@_IGNORE_PARAM
 @_VARIANCE
-def compare(experiment: str | None, variance: Literal["welch", "pooled"]) -> None:
-    """Print the papers' values beside this study's and their difference, as CSV."""
+def compare(experiment: str | None, ignore_params: tuple[str, ...], variance: Literal["welch", "pooled"]) -> None:
+    """Print published values beside one's own.
+
+    The output is CSV: the values of the paper's tables, those of the experiment, and their difference.
+    """
     from analysis import cells
     from analysis.recall_distortion import tables
     from analysis.runs import pull
 
-    runs = pull.runs(experiment)
+    runs = pull.runs(experiment, ignore_params=ignore_params)
     frame = tables.compare(runs, cells.alphas(runs), variance=variance)
     click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
     for note in [*runs.attrs["left_out"], *frame.attrs["notes"]]:
@@ -170,7 +247,7 @@ def compare(experiment: str | None, variance: Literal["welch", "pooled"]) -> Non
 
 
 def main() -> None:
-    """Console script `pruning-analysis`."""
+    """Run the console script `pruning-analysis`."""
     cli(prog_name="pruning-analysis")
 
 

@@ -1,17 +1,19 @@
 """How far a model can be pruned: the largest ratio that surely stays within limits of accuracy loss and alpha."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.cells import Predictions, cells
-from analysis.runs import pull, schema
+from analysis.cells import cells
+from analysis.formats import decimals, with_interval
+from analysis.runs import frames, pull, schema
 from analysis.runs.errors import StudyError
-from analysis.settings import CONTROL, DETAILS, method, pruners_own, settings
+from analysis.runs.frames import ReadPredictions
+from analysis.settings import CONTROL, control_columns, method_label, shown_settings
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import alpha, alpha_new, recall_balance
 from analysis.statistics.resampling import mean_interval
@@ -21,23 +23,24 @@ _CRITERIA = 2
 
 
 class Limits(NamedTuple):
-    """Most that accuracy may fall, and most that alpha on new images may be."""
+    """The most that accuracy may fall, and the most that alpha on new images may be."""
 
     accuracy_loss: float
     alpha: float
 
 
 class Recommendation(NamedTuple):
-    """What to prune one model on one data set with.
+    """How to prune one model on one data set.
 
     Attributes
     ----------
     verdict : str
         One sentence or two.
     tried : DataFrame
-        A row for each method, a pruner with its schedule, distillation and other settings, and ratio, up to its first
-        failure: pruner, settings, ratio, n (seeds), loss, loss_high, alpha, alpha_new, alpha_new_high, all on
-        validation images; `_high` are the corrected one-sided bounds; fails, by how much, empty where both are met.
+        A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
+        distillation and its other settings. Columns: pruner, settings, ratio; n (seeds), loss, loss_high, alpha,
+        alpha_new, alpha_new_high, all on validation images, `_high` for the corrected one-sided bounds; fails, which
+        limit is exceeded and by how much, empty if none is.
     notes : list of str
         Sentences on what was left out.
     """
@@ -47,13 +50,15 @@ class Recommendation(NamedTuple):
     notes: list[str]
 
 
-class Measured(NamedTuple):
-    """Networks of a cell on validation images, which may be other images for each seed.
+class ValidationRecalls(NamedTuple):
+    """Recalls of a cell's networks on validation images, which may be other images for each seed.
 
     Attributes
     ----------
-    before, after, both_right : (seeds, classes)
-        Recall; share of the images right before and after.
+    before, after : (seeds, classes)
+        Recall before and after pruning.
+    both_right : (seeds, classes)
+        Share of the images that are right before and after.
     support : (classes,)
         Images of each class, the mean over seeds.
     accuracy_before, accuracy_after : (seeds,)
@@ -73,17 +78,18 @@ def recommend(
     max_accuracy_loss: float = 0.01,
     max_alpha: float = 1.0,
     tracking_uri: str | None = None,
+    ignore_params: Sequence[str] = (),
 ) -> list[Recommendation]:
-    """Choose pruner, schedule, distillation and ratio on validation images, and report the choice on test images.
+    """Choose a pruner, its settings and a ratio on validation images, and report the choice on test images.
 
     Parameters
     ----------
-    experiment, tracking_uri : str, optional
-        As for `analysis.pull.runs`.
+    experiment, tracking_uri, ignore_params
+        As `pull.runs` takes them.
     max_accuracy_loss : float, in [0, 1)
-        Accuracy before minus accuracy after.
+        Limit of accuracy before minus accuracy after.
     max_alpha : float, > 0
-        Of alpha_new: alpha itself, on few images, falls with every prediction that changes.
+        Limit of alpha_new. (On few images alpha itself falls with every prediction that changes.)
 
     Returns
     -------
@@ -92,94 +98,95 @@ def recommend(
     Raises
     ------
     StudyError
-        A limit is out of range; the experiment cannot be read, holds nothing but `none`, or has no validation
+        If a limit is out of range, or the experiment cannot be read, has no pruner but `none`, or has no validation
         predictions.
     """
     if not 0 <= max_accuracy_loss < 1:
         raise StudyError(f"{max_accuracy_loss} should be at least 0 and below 1", option="--max-accuracy-loss")
     if not 0 < max_alpha < math.inf:
         raise StudyError(f"{max_alpha} should be a number above 0", option="--max-alpha")
-    runs = pull.runs(experiment, tracking_uri=tracking_uri)
+    runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     if (runs[schema.PRUNER] == CONTROL).all():
         raise StudyError(f"the only pruner in this experiment is {CONTROL}: prune at some ratios first")
     predictions = partial(pull.predictions, artifact=schema.VAL_PREDICTIONS, tracking_uri=tracking_uri)
-    limits, apart = Limits(max_accuracy_loss, max_alpha), settings(runs)
+    limits, shown = Limits(max_accuracy_loss, max_alpha), shown_settings(runs)
     return [
-        _of_model(of_model, [schema.PRUNER, *apart], limits, predictions, notes=[*runs.attrs["left_out"]])
+        _recommendation(of_model, shown, limits, predictions, notes=[*runs.attrs["left_out"]])
         for _, of_model in runs.groupby([schema.DATASET, schema.MODEL])
         if (of_model[schema.PRUNER] != CONTROL).any()
     ]
 
 
-def _of_model(
-    runs: pd.DataFrame, way: list[str], limits: Limits, predictions: Predictions, notes: list[str]
+def _recommendation(
+    runs: pd.DataFrame, shown: Sequence[str], limits: Limits, predictions: ReadPredictions, notes: list[str]
 ) -> Recommendation:
-    candidates = runs[runs[schema.PRUNER] != CONTROL].groupby(way, dropna=False)
-    level = LEVEL / (candidates.ngroups * _CRITERIA)
-    tried = []
-    for _, of_way in candidates:
-        for _, of_cell in of_way.groupby(schema.RATIO):
-            measured = validation(of_cell, predictions, notes)
-            which = of_cell.iloc[0][[*way, schema.RATIO]].to_dict()
-            tried.append(which | judged(measured, limits, level) | {"run_ids": list(of_cell["run_id"])})
-            if tried[-1]["fails"]:
-                break
-    notes += to_know(runs)
-    frame = pd.DataFrame(tried)
-    name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
-    passed = frame[frame["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
+    """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
+    tried = _tried(runs, shown, limits, predictions, notes)
+    passed = tried[tried["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
     if passed.empty:
-        reasons = "; ".join(f"{method(row, way[1:])} at ratio {row[schema.RATIO]:g}: {row['fails']}" for row in tried)
-        verdict = f"{name}: no ratio surely keeps within both limits. {reasons}."
+        sentences = _failures(tried, shown)
     else:
-        chosen = runs[runs["run_id"].isin(passed.iloc[0]["run_ids"])]
-        verdict = f"{name}: {_chosen(passed.iloc[0], way, command(chosen.iloc[0]))} {_on_test(chosen, runs, way)}"
-    return Recommendation(verdict, frame.drop(columns="run_ids"), notes)
+        chosen = runs[runs[frames.RUN_ID].isin(passed.iloc[0]["run_ids"])]
+        how = command(chosen.iloc[0])
+        sentences = f"{_on_validation_images(passed.iloc[0], shown, how)} {_on_test_images(chosen, runs)}"
+    name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
+    return Recommendation(f"{name}: {sentences}", tried.drop(columns="run_ids"), [*notes, *to_know(runs)])
 
 
-def validation(runs: pd.DataFrame, predictions: Predictions, notes: list[str]) -> Measured:
-    """Recalls of a cell's networks on their validation images.
+def _tried(
+    runs: pd.DataFrame, shown: Sequence[str], limits: Limits, predictions: ReadPredictions, notes: list[str]
+) -> pd.DataFrame:
+    """Return `Recommendation.tried` and the ids of the runs: every method, ratio by ratio up to its first failure."""
+    columns = [schema.PRUNER, *shown]
+    methods = runs[runs[schema.PRUNER] != CONTROL].groupby(columns, dropna=False)
+    level = LEVEL / (methods.ngroups * _CRITERIA)
+    rows: list[dict[str, Any]] = []
+    for _, method in methods:
+        for _, cell in method.groupby(schema.RATIO):
+            judgement = judged(validation(cell, predictions, notes), limits, level)
+            settings = cell.iloc[0][[*columns, schema.RATIO]].to_dict()
+            rows.append({**settings, **judgement, "run_ids": list(cell[frames.RUN_ID])})
+            if judgement["fails"]:
+                break
+    return pd.DataFrame(rows)
+
+
+def validation(runs: pd.DataFrame, predictions: ReadPredictions, notes: list[str]) -> ValidationRecalls:
+    """Return the recalls of a cell's networks on their validation images.
 
     Parameters
     ----------
     runs : DataFrame
-        Of one cell, as `analysis.pull.runs` returns it.
+        Runs of one cell, as `pull.runs` returns them.
     predictions : callable
-        Takes run ids and gives what they predicted for validation images.
+        Takes run ids and returns what the runs predicted for validation images.
     notes : list of str
         Gets a sentence on runs that are left out.
 
     Raises
     ------
     StudyError
-        Where no run has validation predictions of the images of its dense run's.
+        If no run has validation predictions of the same images as its dense run.
     """
-    pairs = list(zip(runs["dense_run_id"], runs["run_id"], strict=True))
-    found = predictions(list(dict.fromkeys(run_id for pair in pairs for run_id in pair)))
-    kept = [
-        (found[dense], found[pruned])
-        for dense, pruned in pairs
-        if dense in found
-        and pruned in found
-        and np.array_equal(found[dense][schema.LABEL], found[pruned][schema.LABEL])
-    ]
-    if not kept:
+    pairs = _prediction_pairs(runs, predictions)
+    if not pairs:
         raise StudyError(
-            f"{schema.VAL_PREDICTIONS} of the same images is in none of the runs {', '.join(runs['run_id'][:3])} and "
-            "their dense runs: log it with each, since test images must not choose"
+            f"{schema.VAL_PREDICTIONS} of the same images is in none of the runs "
+            f"{', '.join(runs[frames.RUN_ID][:3])} and their dense runs: log it with each, since test images must not "
+            "choose"
         )
-    if left := len(pairs) - len(kept):
+    if left := len(runs) - len(pairs):
         pruner, ratio = runs[[schema.PRUNER, schema.RATIO]].iloc[0]
         notes.append(
-            f"{left} of {len(pairs)} runs of {pruner} at ratio {ratio:g} left out, without {schema.VAL_PREDICTIONS} of "
+            f"{left} of {len(runs)} runs of {pruner} at ratio {ratio:g} left out, without {schema.VAL_PREDICTIONS} of "
             "the images of their dense run."
         )
-    classes = 1 + max(int(dense[schema.LABEL].max()) for dense, _ in kept)
-    counts = np.array([_counts(*pair, classes) for pair in kept])
+    classes = 1 + max(int(dense[schema.LABEL].max()) for dense, _ in pairs)
+    counts = np.array([_counts(*pair, classes) for pair in pairs])
     counts = counts[:, :, (counts[:, -1] > 0).all(0)]
     (before, after, both_right), support = np.swapaxes(counts[:, :3], 0, 1), counts[:, 3]
     images = support.sum(1)
-    return Measured(
+    return ValidationRecalls(
         before / support,
         after / support,
         both_right / support,
@@ -189,21 +196,31 @@ def validation(runs: pd.DataFrame, predictions: Predictions, notes: list[str]) -
     )
 
 
+def _prediction_pairs(
+    runs: pd.DataFrame, predictions: ReadPredictions
+) -> list[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]:
+    """Return the predictions of each dense run and its pruned run, if both predicted the same images."""
+    ids = list(zip(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], strict=True))
+    found = predictions(list(dict.fromkeys(run_id for pair in ids for run_id in pair)))
+    pairs = [(found[dense], found[pruned]) for dense, pruned in ids if dense in found and pruned in found]
+    return [(dense, pruned) for dense, pruned in pairs if np.array_equal(dense[schema.LABEL], pruned[schema.LABEL])]
+
+
 def _counts(dense: Mapping[str, np.ndarray], pruned: Mapping[str, np.ndarray], classes: int) -> list[np.ndarray]:
-    """Images of each class right before, right after, right both times, and all of them: (4, classes)."""
+    """Count the images of each class, (4, classes): right before, right after, right both times, and all."""
     label = dense[schema.LABEL]
     before, after = (run[schema.PREDICTED] == label for run in (dense, pruned))
-    return [np.bincount(label[of], minlength=classes) for of in (before, after, before & after, slice(None))]
+    return [np.bincount(label[which], minlength=classes) for which in (before, after, before & after, slice(None))]
 
 
-def judged(measured: Measured, limits: Limits, level: float) -> dict[str, float | int | str]:
-    """A cell against the limits, each bound one-sided at `level`, over seeds.
+def judged(measured: ValidationRecalls, limits: Limits, level: float) -> dict[str, Any]:
+    """Hold a cell against the limits, with one-sided bounds over seeds.
 
-    Images differ between seeds, so that the interval over seeds is for new images too.
+    The images differ between seeds, so that an interval over seeds is for new images too.
 
     Parameters
     ----------
-    measured : Measured
+    measured : ValidationRecalls
     limits : Limits
     level : float
         Chance that a bound is too low.
@@ -211,12 +228,12 @@ def judged(measured: Measured, limits: Limits, level: float) -> dict[str, float 
     Returns
     -------
     dict
-        n, loss, loss_high, alpha, alpha_new, alpha_new_high, fails (empty where both bounds are within limits).
+        n, loss, loss_high, alpha, alpha_new, alpha_new_high, and fails, empty if both bounds are within the limits.
     """
     loss = measured.accuracy_before - measured.accuracy_after
     loss_high = mean_interval(loss, 1 - 2 * level)[1]
     new = alpha_new(measured.before, measured.after, measured.both_right, measured.support, confidence=1 - 2 * level)
-    slopes = alpha(
+    alphas = alpha(
         recall_balance(measured.before, measured.accuracy_before),
         recall_balance(measured.after, measured.accuracy_after),
     )
@@ -230,7 +247,7 @@ def judged(measured: Measured, limits: Limits, level: float) -> dict[str, float 
         "n": len(loss),
         "loss": float(loss.mean()),
         "loss_high": loss_high,
-        "alpha": float(slopes.mean()),
+        "alpha": float(alphas.mean()),
         "alpha_new": new.estimate,
         "alpha_new_high": new.high,
         "fails": " and ".join(filter(None, fails)),
@@ -243,55 +260,76 @@ def _exceeds(name: str, high: float, limit: float) -> str:
     return f"{name} may be {high:.3f}, {high - limit:.3f} above {limit:g}" if high > limit else ""
 
 
-def command(run: Mapping[str, object]) -> str:
-    """The options of `prune` that say how a run was pruned and fine-tuned; all else is as in its dense run."""
-    options = [schema.PRUNER, schema.RATIO, schema.EPSILON, schema.GRADIENT_OBJECTIVE]
-    for name, details in DETAILS.items():
-        if run.get(name, schema.PAPERS[name]) != schema.PAPERS[name]:
-            options += [name, *details]
-    options += [schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE]
+def command(run: Mapping[str, Any]) -> str:
+    """Return the options of `prune` that say how a run was pruned and fine-tuned.
+
+    Other options are those of its dense run.
+
+    Parameters
+    ----------
+    run : mapping
+        A row of a frame of runs.
+    """
+    names = [schema.PRUNER, schema.RATIO, schema.EPSILON, schema.GRADIENT_OBJECTIVE]
+    for name, former in schema.FORMERLY.items():
+        # No option asks for a level of an iteration: a run is one by its parent.
+        if name != schema.ITERATION and run.get(frames.column(name), former) != former:
+            names += [name, *schema.details(name)]
+    names += [schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE]
+    values = {name: run.get(frames.column(name)) for name in names}
     # A pruner without a gradient has the objective `none`.
-    given = {name: run[name] for name in options if name in run and pd.notna(run[name]) and run[name] != "none"}
+    given = {name: value for name, value in values.items() if pd.notna(value) and value != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"
     return " ".join(["prune", *(f"--{name.replace('_', '-')} {value}" for name, value in given.items())])
 
 
-def _chosen(row: pd.Series, way: list[str], how: str) -> str:
+def _failures(tried: pd.DataFrame, shown: Sequence[str]) -> str:
+    reasons = (
+        f"{method_label(row, shown)} at ratio {row[schema.RATIO]:g}: {row['fails']}" for row in tried.to_dict("records")
+    )
+    return f"no ratio surely keeps within both limits. {'; '.join(reasons)}."
+
+
+def _on_validation_images(row: pd.Series, shown: Sequence[str], how: str) -> str:
     return (
-        f"prune with {method(row, way[1:])} at ratio {row[schema.RATIO]:g} ({how}). On validation images of "
+        f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g} ({how}). On validation images of "
         f"{row['n']} seeds, which chose it, accuracy falls by {row['loss']:.3f} (at most {row['loss_high']:.3f}) and "
         f"alpha on new images is {row['alpha_new']:.2f} (at most {row['alpha_new_high']:.2f})."
     )
 
 
-def _on_test(chosen: pd.DataFrame, runs: pd.DataFrame, way: list[str]) -> str:
-    """What test images say of the chosen runs; they chose nothing."""
+def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Return what test images say of the chosen runs. They had no part in the choice."""
     cell = cells(chosen).iloc[0]
-    slopes = f"alpha is {cell['alpha_mean']:.2f} ({cell['ci_low']:.2f} to {cell['ci_high']:.2f})"
+    slopes = f"alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
     if np.isfinite(cell["alpha_new"]):
-        slopes += (
-            f", on new images {cell['alpha_new']:.2f} ({cell['alpha_new_low']:.2f} to {cell['alpha_new_high']:.2f})"
-        )
-    loss = _mean_and_interval(chosen["accuracy_before"] - chosen["accuracy_after"])
-    none = runs[runs[schema.PRUNER] == CONTROL]
-    for name in way[1:]:
-        if name not in pruners_own(runs, way[1:]):
-            value = chosen[name].iloc[0]
-            none = none[none[name].isna() if pd.isna(value) else none[name] == value]
-    beside = chosen.merge(none.drop_duplicates("dense_run_id"), on="dense_run_id", suffixes=("", "_none"))
-    if beside.empty:
-        against = f"there is no control {CONTROL} to compare with"
+        new = with_interval(cell["alpha_new"], cell["alpha_new_low"], cell["alpha_new_high"], decimals(2))
+        slopes += f", on new images {new}"
+    loss = _mean_with_interval(chosen[frames.ACCURACY_BEFORE] - chosen[frames.ACCURACY_AFTER])
+    pairs = chosen.merge(_controls(chosen, runs), on=schema.DENSE_RUN_ID, suffixes=("", "_none"))
+    if pairs.empty:
+        control = f"there is no control {CONTROL} to compare with"
     else:
-        against = f"{_mean_and_interval(beside['accuracy_after_none'] - beside['accuracy_after'])} below {CONTROL}'s"
-    return f"On test images accuracy falls by {loss}, {against}; {slopes}."
+        below = _mean_with_interval(pairs[f"{frames.ACCURACY_AFTER}_none"] - pairs[frames.ACCURACY_AFTER])
+        control = f"{below} below {CONTROL}'s"
+    return f"On test images accuracy falls by {loss}, {control}; {slopes}."
 
 
-def _mean_and_interval(values: pd.Series) -> str:
-    low, high = mean_interval(values)
-    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the control with the settings of the chosen runs, one of each dense network."""
+    controls = runs[runs[schema.PRUNER] == CONTROL]
+    for column in control_columns(runs):
+        value = chosen[column].iloc[0]
+        controls = controls[controls[column].isna() if pd.isna(value) else controls[column] == value]
+    return controls.drop_duplicates(schema.DENSE_RUN_ID)
+
+
+def _mean_with_interval(values: pd.Series) -> str:
+    return with_interval(values.mean(), *mean_interval(values), decimals(3))
 
 
 def summary(recommendation: Recommendation) -> str:
-    """Verdict, what was tried on validation images, and the notes, for a terminal."""
-    tried = recommendation.tried.to_string(index=False, float_format="{:.4g}".format)
-    return "\n".join([recommendation.verdict, "", "On validation images, which choose:", tried, *recommendation.notes])
+    """Return the verdict, what was tried on validation images, and the notes, for a terminal."""
+    tried = recommendation.tried.rename(columns=frames.param)
+    table = tried.to_string(index=False, float_format="{:.4g}".format)
+    return "\n".join([recommendation.verdict, "", "On validation images, which choose:", table, *recommendation.notes])

@@ -10,13 +10,13 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits
 
-from analysis import cells
 from analysis.methods import compare as methods
 from analysis.methods import section as compared_methods
 from analysis.page import Report, Section
 from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import pull, retries, schema
 from analysis.runs.errors import StudyError
+from analysis.runs.frames import ReadPredictions
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import AnalyzedStudy, notes
 from analysis.tuning import exports as tuning_exports
@@ -42,13 +42,18 @@ SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
 
 
 def report(
-    experiment: str | None, *, tracking_uri: str | None = None, confidence: float = 0.95, variance: Variance = "welch"
+    experiment: str | None = None,
+    *,
+    tracking_uri: str | None = None,
+    ignore_params: Sequence[str] = (),
+    confidence: float = 0.95,
+    variance: Variance = "welch",
 ) -> Report:
     """Analyse an experiment.
 
     Parameters
     ----------
-    experiment, tracking_uri : str, optional
+    experiment, tracking_uri, ignore_params
         As `pull.runs` takes them.
     confidence : float, above 0 and below 1
         Joint confidence of the intervals of one data set, model and pruner over its ratios.
@@ -62,7 +67,7 @@ def report(
     """
     if not 0 < confidence < 1:
         raise StudyError(f"{confidence} should be above 0 and below 1", option="--confidence")
-    pulled = pull.study(experiment, tracking_uri=tracking_uri)
+    pulled = pull.study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     return from_runs(
         pulled.runs,
         partial(pull.predictions, tracking_uri=tracking_uri),
@@ -77,7 +82,7 @@ def report(
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def from_runs(
     runs: pd.DataFrame,
-    predictions: cells.Predictions | None = None,
+    predictions: ReadPredictions | None = None,
     tunings: Sequence[Tuning] = (),
     *,
     confidence: float = 0.95,
@@ -97,7 +102,7 @@ def from_runs(
     sections = [section for section in made if section]
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",
-        verdict=verdict(study.cells, runs, study.settings),
+        verdict=verdict(study),
         to_know=to_know(runs),
         sections=[*sections, _left_out(study, sections)],
     )

@@ -7,8 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import cells, settings
+from analysis import cells
 from analysis.runs import schema
+from analysis.runs.frames import ReadPredictions
+from analysis.settings import shown_settings
 from analysis.statistics.hypothesis_tests import Variance
 
 
@@ -35,7 +37,7 @@ class AnalyzedStudy:
     """
 
     runs: pd.DataFrame
-    predictions: cells.Predictions | None = None
+    predictions: ReadPredictions | None = None
     tunings: Sequence[Any] = ()
     _: KW_ONLY
     confidence: float = 0.95
@@ -48,9 +50,9 @@ class AnalyzedStudy:
         return list(dict.fromkeys(self.runs[schema.DATASET]))
 
     @cached_property
-    def settings(self) -> list[str]:
-        """Params that tell cells of the same data set, model, pruner and ratio apart."""
-        return settings.settings(self.runs)
+    def shown(self) -> list[str]:
+        """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
+        return shown_settings(self.runs)
 
     @cached_property
     def alphas(self) -> pd.DataFrame:

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.settings import CELL, CONTROL, main_setting
+from analysis.study import AnalyzedStudy
 
-# A param, its value, and what a reader has to know of such runs.
+# A param, one of its values, and what a reader has to know of runs with it.
 _TO_KNOW = (
     (
         schema.PROTOCOL,
@@ -23,100 +24,96 @@ _TO_KNOW = (
 )
 
 
-def verdict(of_cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> str:
-    """Two sentences on the data set and model with most pruned networks, in the setting with most of them.
-
-    Parameters
-    ----------
-    of_cells, runs : DataFrame
-        As `cells.cells` and `pull.runs` return them.
-    settings : sequence of str
-        `cells.settings(runs)`.
-    """
-    main = _main_runs(runs, settings)
+def verdict(study: AnalyzedStudy) -> str:
+    """Return two sentences on the data set and model with most pruned networks, in the setting with most of them."""
+    main = _main_runs(study.runs, study.shown)
     if main.empty:
         return (
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
         )
-    names = [*CELL, *settings]
-    found = of_cells.merge(main[names].drop_duplicates(), on=names)
-    return f"{_cost(main, telling_ratio(found))} {_distortion(found)}"
+    columns = [*CELL, *study.shown]
+    cells = study.cells.merge(main[columns].drop_duplicates(), on=columns)
+    return f"{_cost(main, telling_ratio(cells))} {_distortion(cells)}"
 
 
-def _main_runs(runs: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    """The pruned runs that a verdict is about; none where nothing was pruned."""
-    pruned = main_setting(runs[runs[schema.PRUNER] != CONTROL], settings)
-    if pruned.empty:
-        return pruned
-    group = [schema.DATASET, schema.MODEL]
-    most = pruned.groupby(group).size().idxmax()
-    return pruned[(pruned[group] == list(most)).all(axis=1)]
+def to_know(runs: pd.DataFrame) -> list[str]:
+    """Return what a reader has to know of a study's runs before any number."""
+    return [
+        sentence
+        for name, value, sentence in _TO_KNOW
+        if frames.column(name) in runs and (runs[frames.column(name)] == value).any()
+    ]
 
 
-def telling_ratio(of_cells: pd.DataFrame) -> float:
-    """The largest ratio at which most networks are still above chance; the largest of all where none is."""
-    totals = of_cells.groupby(schema.RATIO)[["n", "n_at_chance"]].sum()
+def telling_ratio(cells: pd.DataFrame) -> float:
+    """Return the largest ratio at which most networks are above chance, or the largest of all if there is none."""
+    totals = cells.groupby(schema.RATIO)[["n", "n_at_chance"]].sum()
     alive = totals[totals["n_at_chance"] < totals["n"] / 2]
     return float((alive if len(alive) else totals).index.max())
 
 
-def to_know(runs: pd.DataFrame) -> list[str]:
-    """What a reader has to know of a study's runs before any number of theirs."""
-    return [said for name, value, said in _TO_KNOW if name in runs and (runs[name] == value).any()]
+def _main_runs(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+    """Return the pruned runs that the verdict is about; none if nothing was pruned."""
+    pruned = main_setting(runs[runs[schema.PRUNER] != CONTROL], shown)
+    if pruned.empty:
+        return pruned
+    place = [schema.DATASET, schema.MODEL]
+    most = pruned.groupby(place).size().idxmax()
+    return pruned[(pruned[place] == list(most)).all(axis=1)]
 
 
 def _cost(main: pd.DataFrame, ratio: float) -> str:
-    of_pruners = main[main[schema.RATIO] == ratio].groupby(schema.PRUNER)
-    means = of_pruners[["accuracy_before", "accuracy_after"]].mean()
-    best = means["accuracy_after"].idxmax()
-    of_best = of_pruners.get_group(best)
-    change = _mean_change(of_best)
+    """Say what the pruner that keeps most accuracy costs, and which class loses most by it."""
+    by_pruner = main[main[schema.RATIO] == ratio].groupby(schema.PRUNER)
+    means = by_pruner[[frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER]].mean()
+    best = means[frames.ACCURACY_AFTER].idxmax()
     before, after = means.loc[best]
-    networks = "one network" if len(of_best) == 1 else f"mean of {len(of_best)} networks"
-    first = of_best.iloc[0]
-    where = f"On {first[schema.DATASET]} with {first[schema.MODEL]}, at ratio {ratio:g}"
-    cost, loss = _change(after - before, "costs"), _change(change.min(), "loses")
+    runs = by_pruner.get_group(best)
+    change = _mean_change(runs)
+    networks = "one network" if len(runs) == 1 else f"mean of {len(runs)} networks"
+    first = runs.iloc[0]
+    cost, loss = _points(after - before, "costs"), _points(change.min(), "loses")
     return (
-        f"{where} the pruner that keeps most accuracy, {first[schema.PRUNER]}, {cost} of it ({networks}), and the "
-        f"class {change.idxmin()} {loss}."
+        f"On {first[schema.DATASET]} with {first[schema.MODEL]}, at ratio {ratio:g} the pruner that keeps most "
+        f"accuracy, {best}, {cost} of it ({networks}), and the class {change.idxmin()} {loss}."
     )
 
 
-def _change(change: float, lost: str) -> str:
+def _points(change: float, lost: str) -> str:
     points = round(100 * change, 1)
     return f"{lost if points <= 0 else 'gains'} {abs(points):.1f} points"
 
 
 def _mean_change(runs: pd.DataFrame) -> pd.Series:
+    """Return the mean change of recall of each class."""
     before, after = (
         runs.filter(regex=f"^{prefix}").rename(columns=lambda name, prefix=prefix: name.removeprefix(prefix))
-        for prefix in ("recall_before/", "recall_after/")
+        for prefix in (frames.RECALL_BEFORE, frames.RECALL_AFTER)
     )
     return (after - before).mean().dropna()
 
 
-def _distortion(found: pd.DataFrame) -> str:
-    said = [
-        f"{pruner}: {'; '.join(_phrases(of_pruner))}" for pruner, of_pruner in found.groupby(schema.PRUNER, sort=False)
-    ]
-    return f"Differences between classes, by pruner and ratio - {' | '.join(said)}."
+def _distortion(cells: pd.DataFrame) -> str:
+    by_pruner = cells.groupby(schema.PRUNER, sort=False)
+    phrases = (f"{pruner}: {'; '.join(_phrases(of_pruner))}" for pruner, of_pruner in by_pruner)
+    return f"Differences between classes, by pruner and ratio - {' | '.join(phrases)}."
 
 
-def _phrases(of_pruner: pd.DataFrame) -> Iterator[str]:
-    """Every ratio in one phrase: what is said first counts."""
-    mark = of_pruner["mark"]
-    left = pd.Series(True, index=of_pruner.index)
-    for phrase, which in (
-        ("alpha undefined at", of_pruner["alpha_mean"].isna()),
-        ("networks at chance, alpha meaningless, at", of_pruner["n_at_chance"] >= of_pruner["n"] / 2),
+def _phrases(cells: pd.DataFrame) -> Iterator[str]:
+    """Yield the phrases that hold for cells of one pruner; each ratio is in the first that does."""
+    mark = cells["mark"]
+    left = pd.Series(True, index=cells.index)
+    for phrase, holds in (
+        ("alpha undefined at", cells["alpha_mean"].isna()),
+        ("networks at chance, alpha meaningless, at", cells["n_at_chance"] >= cells["n"] / 2),
         ("too few networks for an interval at", mark == ""),
         ("intensified at", mark == ">"),
-        ("de-intensified at", (mark == "<") & (of_pruner["spread_ratio"] < 1)),
+        ("de-intensified at", (mark == "<") & (cells["spread_ratio"] < 1)),
         ("alpha below 1 without less spread at", mark == "<"),
         ("neither, surely, at", mark == "?"),
     ):
-        ratios = of_pruner.loc[which & left, schema.RATIO]
-        left &= ~which
+        ratios = cells.loc[holds & left, schema.RATIO]
+        left &= ~holds
         if len(ratios):
             yield f"{phrase} {', '.join(f'{ratio:g}' for ratio in ratios)}"

@@ -9,13 +9,13 @@ from analysis import cells
 from analysis.formats import number, rounded, values_with_intervals
 from analysis.page import Block, Picture, Section, pictures
 from analysis.recall_distortion import claims, comparisons, figures, tables
-from analysis.runs import schema
+from analysis.runs import frames, schema
+from analysis.settings import CELL
 from analysis.statistics.intensification import unbalanced
 from analysis.study import AnalyzedStudy, notes
 
 _TABLES = range(1, 14)
 _OURS = range(1, 12)  # tables that any study has something of; the others are on pruners from elsewhere
-_GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 _SHOWN = {
     "n": "networks",
     "n_at_chance": "at chance",
@@ -73,13 +73,13 @@ _NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every
 
 def tradeoff(study: AnalyzedStudy) -> Section:
     """Return the section on accuracy against distortion (Figure 13)."""
-    drawn = pictures({"figure_13": figures.tradeoff(study.alphas, study.settings)})
+    drawn = pictures({"figure_13": figures.tradeoff(study.alphas, study.shown)})
     return Section("Accuracy against distortion", [_TRADEOFF, *drawn])
 
 
 def class_losses(study: AnalyzedStudy) -> Section:
     """Return the section on the change of recall of each class."""
-    drawn = pictures(figures.recall_changes(study.cells, study.runs, study.settings))
+    drawn = pictures(figures.recall_changes(study.cells, study.runs, study.shown))
     return Section("What each class lost", [_PER_CLASS, *drawn])
 
 
@@ -98,7 +98,7 @@ def metrics(study: AnalyzedStudy) -> Section:
     known = study.cells[study.cells["alpha_precision"].notna()]
     if known.empty:
         return Section(title, [_NO_METRICS])
-    shown = rounded(known[[*_GROUP, schema.RATIO, *study.settings]])
+    shown = _named(known, study)
     shown["recall"] = values_with_intervals(known, "alpha_mean", "ci")
     for name in ("precision", "f1"):
         shown[name] = values_with_intervals(known, f"alpha_{name}", f"alpha_{name}")
@@ -107,19 +107,19 @@ def metrics(study: AnalyzedStudy) -> Section:
 
 def boxplots(study: AnalyzedStudy) -> Section:
     """Return the section with the box plots of alpha (Figures 1-4)."""
-    drawn = _numbered(1, lambda by: figures.boxplots(study.alphas, study.cells, by, study.settings))
+    drawn = _numbered(1, lambda by: figures.boxplots(study.alphas, study.cells, by, study.shown))
     return Section("Alpha by pruning ratio", [_BOXES, *drawn])
 
 
 def intervals(study: AnalyzedStudy) -> Section:
     """Return the section with the confidence intervals of alpha (Figures 9-12)."""
-    drawn = _numbered(9, lambda by: figures.intervals(study.cells, by, study.settings))
+    drawn = _numbered(9, lambda by: figures.intervals(study.cells, by, study.shown))
     return Section("Its confidence intervals", drawn)
 
 
 def scatter(study: AnalyzedStudy) -> Section:
     """Return the section with the classes' recall balance before and after pruning (Figures 5-8)."""
-    drawn = _numbered(5, lambda by: figures.scatter_matrix(study.runs, by, study.settings))
+    drawn = _numbered(5, lambda by: figures.scatter_matrix(study.runs, by, study.shown))
     return Section("Recall balance before and after", [_SCATTER, *drawn])
 
 
@@ -153,7 +153,9 @@ def mean_ratios(study: AnalyzedStudy) -> Section | None:
     summaries = cells.ratio_summaries(study.runs)
     if summaries.empty:
         return None
-    return Section("Why alpha, and not the mean of the ratios", [_RATIOS, rounded(summaries)])
+    return Section(
+        "Why alpha, and not the mean of the ratios", [_RATIOS, rounded(summaries.rename(columns=frames.param))]
+    )
 
 
 def published_values(study: AnalyzedStudy) -> Section:
@@ -191,7 +193,7 @@ def _cell_table(study: AnalyzedStudy) -> pd.DataFrame:
     frame = study.cells
     left_out = set() if _has_unbalanced_classes(study.runs) else {"alpha_weighted"}
     columns = [name for name in _SHOWN if name in frame and name not in left_out]
-    shown = rounded(frame[[*_GROUP, schema.RATIO, *study.settings, *columns]])
+    shown = _named(frame, study, *columns)
     shown["alpha_mean"] = values_with_intervals(frame, "alpha_mean", "ci")
     shown.insert(list(shown.columns).index("alpha_mean") + 1, "mark", frame["mark"].to_numpy())
     return shown.rename(columns=_SHOWN)
@@ -202,9 +204,14 @@ def _has_unbalanced_classes(runs: pd.DataFrame) -> bool:
     return bool(supports.size and unbalanced(supports).any())
 
 
+def _named(frame: pd.DataFrame, study: AnalyzedStudy, *columns: str) -> pd.DataFrame:
+    """Return what names each cell, and further columns, as text."""
+    return rounded(frame[[*CELL, *study.shown, *columns]]).rename(columns=frames.param)
+
+
 def _slope_table(study: AnalyzedStudy) -> pd.DataFrame:
     frame = study.cells
-    shown = rounded(frame[[*_GROUP, schema.RATIO, *study.settings]])
+    shown = _named(frame, study)
     shown["alpha"] = values_with_intervals(frame, "alpha_mean", "ci")
     shown["alpha (new)"] = _where_identified(frame, "alpha_new")
     shown["reliability"] = frame["reliability"].map(number)
