@@ -1,15 +1,16 @@
-"""Which params tell cells apart, and how methods are named."""
+"""Cells and their settings: which params tell cells apart, which of them are shown, and how methods are named."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.runs import schema
+from analysis.runs import frames, schema
 
 CELL = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]
+CONTROL = "none"
 ALPHA_COLUMNS = [
     *CELL,
     schema.SEED,
@@ -42,156 +43,218 @@ CELL_COLUMNS = [
     "accuracy_before",
     "accuracy_after",
 ]
-CONTROL = "none"
 
-_RECALL_BEFORE, _RECALL_AFTER = "recall_before/", "recall_after/"
-_GROUPS = (_RECALL_BEFORE, _RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
-_IS_A_SEED = {schema.WEIGHTS_DIGEST}
+_FINE_TUNE_EPOCHS = frames.column(schema.FINE_TUNE_EPOCHS)
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
-# What any network is fine-tuned by, pruned or not, against what is done to a pruned one alone.
-OF_FINE_TUNING = {schema.DISTILL, schema.TEMPERATURE}
-OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.RAMP_STEPS, schema.REGROW}
-_OF_A_METHOD = OF_FINE_TUNING | OF_A_SCHEDULE
-# What runs lack that are as pruned.
-_OF_EPOCHS = {schema.FINE_TUNE_LEARNING_RATE, schema.FINE_TUNE_PHASES}
-_OF_A_PRUNER = {
-    schema.EPSILON,
-    schema.GRADIENT_OBJECTIVE,
-    schema.GRADIENT_BATCHES,
-    schema.GRADIENT_MODE,
-    *OF_A_SCHEDULE,
-}
-# A param, and its details.
-DETAILS = {
-    schema.SCHEDULE: (schema.RAMP, schema.RAMP_STEPS, schema.REGROW),
-    schema.DISTILL: (schema.TEMPERATURE,),
-}
-_DETAIL_OF = {detail: name for name, details in DETAILS.items() for detail in details}
 
 
-def settings(runs: pd.DataFrame) -> list[str]:
-    """Params that tell cells of the same data set, model, pruner and ratio apart.
+class CellKey(NamedTuple):
+    """The settings of a cell.
 
-    Schedule and distillation do wherever they differ at all, their details where one value of theirs has several.
-    A param of which no two seeds of any such cell share a value, such as an output folder, goes with the seed and
-    is none. The digest of given weights is one only where it differs for the same seed: such networks are the seeds.
+    Attributes
+    ----------
+    dataset, model, pruner : str
+    ratio : float
+    settings : tuple of (str, str)
+        Every further setting that the cell's runs have, by name.
     """
-    return _settings(runs)[0]
+
+    dataset: str
+    model: str
+    pruner: str
+    ratio: float
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_run(cls, run: Mapping[str, Any], columns: Sequence[str]) -> "CellKey":
+        """Return the cell of a row of a frame whose further settings are in these columns."""
+        further = ((frames.param(column), run[column]) for column in sorted(columns) if pd.notna(run[column]))
+        return cls(run[schema.DATASET], run[schema.MODEL], run[schema.PRUNER], run[schema.RATIO], tuple(further))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """All settings by name."""
+        return {**dict(zip(CELL, self[:4], strict=True)), **dict(self.settings)}
+
+    def without(self, names: set[str]) -> frozenset[tuple[str, Any]]:
+        """Return all settings but these, for comparison with another cell's."""
+        return frozenset(item for item in self.params.items() if item[0] not in names)
 
 
-def main_setting(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Keep one setting for every data set and model, and in it one for every pruner.
+def further_settings(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of settings beyond data set, model, pruner and ratio, in the order of the frame."""
+    names = [column for column in frames.params(frame) if column not in CELL]
+    return [column for column in names if schema.role(frames.param(column)).role == "setting"]
 
-    That is pruning in one shot and fine-tuning, by the labels alone, as in the papers, where there is such a run;
-    of what else differs, the setting of most runs.
+
+def shown_settings(runs: pd.DataFrame) -> list[str]:
+    """Return the further settings that tables and labels of a study show, as columns.
+
+    Cells follow from all settings. Shown are those that differ between cells of the same data set, model, pruner and
+    ratio. A param that the papers leave at one value, such as the schedule, is shown wherever it differs at all, and
+    its details are shown where one value of it has several.
+    """
+    return [
+        column
+        for column in further_settings(runs)
+        if runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column)
+    ]
+
+
+def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
+    param = frames.param(column)
+    main = schema.role(param).detail_of or param
+    if main in schema.FORMERLY:
+        return main == param or frames.column(main) not in runs or _differs(runs, column, [frames.column(main)])
+    return _differs(runs, column, CELL[:2] if column == _FINE_TUNE_EPOCHS else CELL)
+
+
+def _differs(frame: pd.DataFrame, column: str, within: Sequence[str]) -> bool:
+    return bool((frame.groupby(list(within), dropna=False)[column].nunique(dropna=False) > 1).any())
+
+
+def cell_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of all settings, those that are shown before the others so that cells are sorted by them."""
+    shown = shown_settings(frame)
+    return [*CELL, *shown, *(column for column in further_settings(frame) if column not in shown)]
+
+
+def network_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns that tell the networks of one cell apart: the seed, and the digest of given weights."""
+    return [column for column in frames.params(frame) if schema.role(frames.param(column)).role == "seed"]
+
+
+def networks(frame: pd.DataFrame) -> pd.Index:
+    """Return which network each row is, for pairing: rows of two cells with the same entry share a dense network."""
+    columns = network_columns(frame)
+    if columns == [schema.SEED]:
+        return pd.Index(frame[schema.SEED])
+    return pd.MultiIndex.from_frame(frame[columns].fillna(""))
+
+
+def splitting_params(frame: pd.DataFrame) -> list[str]:
+    """Return the params, unknown to the schema, that no two networks of a cell would share but for them.
+
+    Such a param, an output path for example, makes every network a cell of its own.
+    """
+    columns = further_settings(frame)
+    unknown = [column for column in columns if frames.param(column) not in schema.PARAM_ROLES]
+    known = [*CELL, *(column for column in columns if column not in unknown)]
+    numbered = frame.assign(**{schema.SEED: networks(frame).factorize()[0]})
+    return [
+        frames.param(column)
+        for column in unknown
+        if _differs(numbered, column, known)
+        and _differs(numbered, schema.SEED, known)
+        and not _differs(numbered[frame[column].notna()], schema.SEED, [*known, column])
+    ]
+
+
+def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[str]:
+    """Return the settings, as columns, that depend on the pruner: the schema's, and unknown ones that a pruner lacks.
 
     Parameters
     ----------
     frame : DataFrame
-        Runs or alphas.
-    names : sequence of str
-        `settings(runs)`.
+        Runs.
+    lacked_by : str, optional
+        The pruner whose runs all lack an unknown param; by default any pruner's do.
+    """
+    columns = further_settings(frame)
+    counts = frame.groupby(schema.PRUNER)[columns].count()
+    lacked = counts.eq(0).any() if lacked_by is None else counts.reindex([lacked_by]).eq(0).any()
+    return {
+        column
+        for column in columns
+        if schema.role(frames.param(column)).concerns == "pruner"
+        or (frames.param(column) not in schema.PARAM_ROLES and lacked[column])
+    }
+
+
+def control_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of the settings that a pruned network has in common with its control."""
+    pruners = pruner_settings(frame, lacked_by=CONTROL)
+    shared = [column for column in further_settings(frame) if column not in pruners and not _is_pruning(column)]
+    return [schema.DATASET, schema.MODEL, *shared]
+
+
+def _is_pruning(column: str) -> bool:
+    return schema.role(frames.param(column)).concerns == "pruning"
+
+
+def main_setting(frame: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+    """Keep one setting of every data set and model, and in it one of every pruner.
+
+    The setting is the papers', one-shot pruning and fine-tuning by the labels alone, if any run has it. Of settings
+    that differ otherwise, the one of most runs is kept.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Runs, or alphas.
+    shown : sequence of str
+        As `shown_settings` returns it.
 
     Returns
     -------
     DataFrame
-        The rows kept; `attrs["notes"]` names what was left out.
+        The rows that are kept; `attrs["notes"]` says what was left out.
     """
-    own = pruners_own(frame, names)
-    kept = _most_frequent(frame, [schema.DATASET, schema.MODEL], [name for name in names if name not in own])
-    kept = _most_frequent(kept, [schema.DATASET, schema.MODEL, schema.PRUNER], own)
+    pruners = pruner_settings(frame)
+    own = [column for column in shown if column in pruners or _is_pruning(column)]
+    kept = most_frequent(frame, CELL[:2], [column for column in shown if column not in own])
+    kept = most_frequent(kept, CELL[:3], own)
     if left := len(frame) - len(kept):
-        has_others = set(names) & schema.PAPERS.keys() or _as_pruned(frame).nunique() > 1
+        has_others = {frames.param(column) for column in shown} & schema.FORMERLY.keys()
+        has_others = has_others or _without_fine_tuning(frame).nunique() > 1
         why = "the papers' setting is shown" if has_others else "another setting has more"
-        kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {why} ({', '.join(names)} differ)"]
+        differing = ", ".join(map(frames.param, shown))
+        kept.attrs["notes"] = [f"in tests and tables: {left:,} runs left out, {why} ({differing} differ)"]
     return kept
 
 
-def method(of: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The pruner and how it is gone about where that is not as in the papers: `mp cubic distill 0.5 (epochs 5)`.
+def most_frequent(frame: pd.DataFrame, within: list[str], columns: list[str]) -> pd.DataFrame:
+    """Keep the papers' values of some columns, and those of most rows where the papers have none."""
+    if not columns:
+        return frame.reset_index(drop=True)
+    counts = frame.groupby([*within, *columns], dropna=False).size()
+    values = counts.index.to_frame(index=False)
+    former = {frames.column(name): value for name, value in schema.FORMERLY.items()}
+    as_printed = sum((values[column] == former[column] for column in columns if column in former), 0 * values.index)
+    as_printed -= _without_fine_tuning(values)
+    order = np.lexsort([-counts.to_numpy(), -np.asarray(as_printed)])
+    return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *columns])
+
+
+def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
+    return frame.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].eq("0")
+
+
+def method_label(params: Mapping[str, Any], shown: Sequence[str]) -> str:
+    """Return the pruner and what is not as in the papers: `mp cubic distill 0.5 (epochs 5)`.
 
     Parameters
     ----------
-    of : mapping
-        Params of a run, a row of a frame.
-    names : sequence of str
-        `settings(runs)`.
+    params : mapping
+        Values by column, such as a row of a frame.
+    shown : sequence of str
+        As `shown_settings` returns it.
     """
-    how, others = said(of, names)
-    return " ".join([of[schema.PRUNER], *how]) + (f" ({', '.join(others)})" if others else "")
+    how, others = setting_labels(params, shown)
+    return " ".join([params[schema.PRUNER], *how]) + (f" ({', '.join(others)})" if others else "")
 
 
-def said(of: Mapping[str, Any], names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words for schedule and distillation, none where they are the papers'; and for what else differs."""
-    values = {name: of[name] for name in names if pd.notna(of[name])}
-    how = [values[schema.SCHEDULE]] if schema.SCHEDULE in values else []
-    if schema.DISTILL in values:
-        how.append(f"{schema.DISTILL} {values[schema.DISTILL]}")
-    papers = {schema.PAPERS[schema.SCHEDULE], f"{schema.DISTILL} {schema.PAPERS[schema.DISTILL]}"}
-    others = [f"{name} {_short(value)}" for name, value in values.items() if name not in schema.PAPERS]
-    return [word for word in how if word not in papers], others
+def setting_labels(params: Mapping[str, Any], shown: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return words for what the papers leave at one value, where it is another, and words for the other settings."""
+    values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
+    how = [
+        values[name] if name == schema.SCHEDULE else f"{name} {values[name]}"
+        for name, former in schema.FORMERLY.items()
+        if values.get(name, former) != former
+    ]
+    return how, [f"{name} {_short(value)}" for name, value in values.items() if name not in schema.FORMERLY]
 
 
 def _short(value: str) -> str:
-    """A number with more digits than anyone chose, such as an epsilon that a search found, with four of them."""
+    """Shorten a number with more digits than anyone chose, such as an epsilon that a search found."""
     return f"{float(value):.4g}" if _MANY_DIGITS.fullmatch(value) else value
-
-
-def _settings(runs: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Params that tell cells apart, and those that differ but go with the seed."""
-    measured = {
-        *ALPHA_COLUMNS,
-        schema.REALIZED_RATIO,
-        *(name for name in runs.columns if name.startswith(_GROUPS)),
-    }
-    differing = [
-        name
-        for name in runs.columns
-        if name not in measured
-        and runs[name].nunique(dropna=False) > 1
-        and (name in _OF_A_METHOD or _differs(runs, name, _within(name)))
-        and not (name in _DETAIL_OF and _DETAIL_OF[name] in runs and not _differs(runs, name, [_DETAIL_OF[name]]))
-    ]
-    # With one seed alone, what differs is a setting.
-    several = _differs(runs, schema.SEED, CELL)
-    of_seeds = [
-        name
-        for name in differing
-        if several and name not in _IS_A_SEED | _OF_A_METHOD and not _differs(runs, schema.SEED, [*CELL, name])
-    ]
-    return [name for name in differing if name not in of_seeds], of_seeds
-
-
-def _within(name: str) -> list[str]:
-    """What a param has one value in, unless it tells cells apart."""
-    if name == schema.FINE_TUNE_EPOCHS:
-        return [schema.DATASET, schema.MODEL]
-    return [*CELL, schema.SEED] if name in _IS_A_SEED else CELL
-
-
-def _differs(runs: pd.DataFrame, name: str, within: list[str]) -> bool:
-    return bool((runs.groupby(within, dropna=False)[name].nunique(dropna=False) > 1).any())
-
-
-def pruners_own(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Settings that concern a pruner alone: the schema's, and those that the runs of some pruner all lack."""
-    there = frame.groupby(schema.PRUNER)[list(names)].count()
-    lacking = {name for name in names if (there[name] == 0).any()} - OF_FINE_TUNING - _OF_EPOCHS
-    return [name for name in names if name in _OF_A_PRUNER | lacking]
-
-
-def _as_pruned(frame: pd.DataFrame) -> pd.Series:
-    """Whether there was no fine-tuning."""
-    return frame.reindex(columns=[schema.FINE_TUNE_EPOCHS])[schema.FINE_TUNE_EPOCHS].eq("0")
-
-
-def _most_frequent(frame: pd.DataFrame, within: list[str], names: list[str]) -> pd.DataFrame:
-    """Keep the values of `names` that are the papers', and of what else differs those of most rows."""
-    if not names:
-        return frame.reset_index(drop=True)
-    counts = frame.groupby([*within, *names], dropna=False).size()
-    values = counts.index.to_frame(index=False)
-    papers = sum((values[name] == value for name, value in schema.PAPERS.items() if name in names), 0 * values.index)
-    papers -= _as_pruned(values)
-    order = np.lexsort([-counts.to_numpy(), -np.asarray(papers)])
-    return frame.merge(values.iloc[order].drop_duplicates(within), on=[*within, *names])

@@ -1,6 +1,6 @@
-"""The answers to the questions of README.md: five, UP ratio by ratio, and which classes pay."""
+"""Answers to the questions of README.md: the five questions, UP ratio by ratio, and which classes pay."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import folders
@@ -8,22 +8,25 @@ import numpy as np
 import pandas as pd
 
 from analysis import cells, formats, settings
+from analysis.arrays import recalls
 from analysis.formats import p_value, three_decimals
 from analysis.methods import compare as methods
+from analysis.recall_distortion import claims
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
+from analysis.runs.frames import ReadPredictions
 from analysis.statistics.resampling import mean_interval
 
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
 
 
-def of_questions(results: Path, runs: pd.DataFrame, predictions: cells.Predictions) -> pd.DataFrame:
-    """The five questions' estimates, a row each.
+def questions(results: Path, runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
+    """Return the estimates that answer the five questions, a row each.
 
     Raises
     ------
     StudyError
-        Where a table of a study is missing, or a question has no answer.
+        A table of a study is missing, or a question has no answer.
     """
     rows = pd.DataFrame(_answers(results, runs, predictions))
     if unanswered := sorted(set("12345") - set(rows["question"])):
@@ -31,18 +34,19 @@ def of_questions(results: Path, runs: pd.DataFrame, predictions: cells.Predictio
     return rows
 
 
-def _answers(results: Path, runs: pd.DataFrame, predictions: cells.Predictions) -> Iterator[dict[str, str]]:
+def _answers(results: Path, runs: pd.DataFrame, predictions: ReadPredictions) -> Iterator[dict[str, str]]:
     lenet5, epsilons, again, gradual = (
         folders.table(results, name, "methods.csv")
         for name in (folders.TEXT, "lenet5-up", "lenet5-up-confirmation", "gradual")
     )
     planned = lenet5[lenet5["primary"]]
-    yield from _differences("1", planned[planned["baseline"] == "mp"])
-    yield from _differences("2", planned[planned["baseline"] == "none"])
-    yield from _of_test_sets(runs, predictions)
+    yield from _differences("1", planned[planned["comparison"] == methods.PRUNER])
+    yield from _differences("2", planned[planned["comparison"] == methods.CONTROL])
+    yield from _test_sets(runs, predictions)
     yield from _differences("4", epsilons[epsilons["primary"]])
     yield from _differences("4, again", again[again["primary"]])
-    against_mp = gradual["baseline"].eq("mp") & gradual["outcome"].eq(methods.ALPHA_NEW)
+    as_in_the_papers = settings.method_label({schema.PRUNER: "mp"}, [])
+    against_mp = gradual["baseline"].eq(as_in_the_papers) & gradual["outcome"].eq(methods.ALPHA_NEW)
     yield from _differences("5", gradual[against_mp & gradual["ratio"].eq(20) & gradual["dataset"].eq("fashion-mnist")])
 
 
@@ -55,18 +59,18 @@ def _differences(question: str, rows: pd.DataFrame) -> Iterator[dict[str, str]]:
         yield _answer(question, row["dataset"], what, values, row["n"], row["p_holm"], detectable)
 
 
-def _of_test_sets(runs: pd.DataFrame, predictions: cells.Predictions) -> Iterator[dict[str, str]]:
-    """Of MP at ratio 2, alone, so that its intervals are at 95 %."""
+def _test_sets(runs: pd.DataFrame, predictions: ReadPredictions) -> Iterator[dict[str, str]]:
+    """Yield the answers on MP at ratio 2, which is analysed alone so that its intervals are at 95 %."""
     lightest = runs[runs["pruner"].eq("mp") & runs["ratio"].eq(2)].reset_index(drop=True)
-    of_cells = cells.cells(lightest, predictions).to_dict("records")
-    for question, shown in _OF_TEST_SETS:
-        for cell in of_cells:
+    lightest_cells = cells.cells(lightest, predictions).to_dict("records")
+    for question, shown in _TEST_SETS:
+        for cell in lightest_cells:
             for what, columns in shown.items():
                 yield _answer(question, cell["dataset"], what, [cell[name] for name in columns], cell["n"])
 
 
-# Question, and columns of cells.csv: an estimate, and its interval where it has one.
-_OF_TEST_SETS = (
+# Questions, and columns of cells.csv: an estimate, and its interval if it has one.
+_TEST_SETS = (
     ("2", {"alpha_shared: mp, ratio 2": ("alpha_shared", "alpha_shared_low", "alpha_shared_high")}),
     (
         "3",
@@ -101,44 +105,60 @@ def _answer(
     }
 
 
-def up_minus_others(said: pd.DataFrame) -> pd.DataFrame:
-    """Alpha of UP minus that of MP and of GP by place and ratio, as the claims have it, and n where it is less."""
-    compared = said[said["looked_at"].isin(_UP_MINUS) & said["where"].ne("")]
-    compared[["pair", "ratio"]] = compared["where"].str.split(", ", expand=True)
-    most = compared.groupby("place")["n"].transform("max")
-    text = [
-        formats.with_interval(row.estimate, row.low, row.high, formats.decimals(2, sign=True))
-        + (f", n {row.n}" if row.n < n else "")
-        if np.isfinite(row.estimate)
-        else row.holds
-        for row, n in zip(compared.itertuples(), most, strict=True)
+def up_minus_others(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return alpha of UP minus that of MP and of GP by place and ratio, and n where it is less than at other ratios.
+
+    Parameters
+    ----------
+    studies : mapping of str to DataFrame
+        Runs by what is added to the names of their places.
+    """
+    rows = [
+        {"place": place.name + more, "arms": check.arms, "row": check.row, "holds": holds}
+        for more, runs in studies.items()
+        for place, check, holds in claims.checked(runs, ("up-below-mp", "up-below-gp"))
     ]
-    wide = compared.assign(text=text).pivot(index=["place", "pair"], columns="ratio", values="text")
-    wide = wide.reindex(columns=sorted(wide.columns, key=lambda ratio: int(ratio[2:])))
-    return wide.fillna("").rename_axis(columns=None).reset_index().rename(columns={"pair": "alpha of"})
+    most: dict[str, int] = {}
+    for row in rows:
+        most[row["place"]] = max(most.get(row["place"], 0), row["row"]["n"])
+    told: dict[tuple[str, str], dict[float, str]] = {}
+    for row in sorted(rows, key=lambda row: row["arms"][0].ratio):
+        first, second = row["arms"]
+        of_pair = told.setdefault((row["place"], f"{first.pruner} minus {second.pruner}"), {})
+        of_pair[first.ratio] = _difference(row["row"], row["holds"], most[row["place"]])
+    wide = pd.DataFrame.from_dict(told, orient="index").sort_index().sort_index(axis=1)
+    wide = wide.rename(columns="t={:g}".format).fillna("").rename_axis(["place", "alpha of"])
+    return wide.reset_index()
 
 
-_UP_MINUS = ("alpha of UP minus that of MP", "alpha of UP minus that of GP")
+def _difference(row: Mapping[str, float], holds: str, most: int) -> str:
+    value, low, high = (row[name] for name in _DIFFERENCE)
+    if not np.isfinite(value):
+        return holds
+    text = formats.with_interval(value, low, high, formats.decimals(2, sign=True))
+    return text + (f", n {row['n']}" if row["n"] < most else "")
 
 
 def classes(runs: pd.DataFrame) -> pd.DataFrame:
-    """What pruners cost beyond the same fine-tuning without pruning, in points, by place, pruner and ratio."""
+    """Return what pruners cost beyond the same fine-tuning without pruning, in points, by place, pruner and ratio."""
     told = {}
-    for place, of_place in runs.groupby([schema.DATASET, schema.MODEL]):
-        networks = pd.MultiIndex.from_frame(of_place[[schema.PRUNER, schema.RATIO, schema.SEED]])
-        names, _, recalls = cells.recalls(of_place)
-        accuracy = pd.Series(100 * of_place["accuracy_after"].to_numpy(), networks)
-        recall = pd.DataFrame(100 * recalls, networks, names).dropna(axis=1, how="all")
+    for place, rows in runs.groupby([schema.DATASET, schema.MODEL]):
+        networks = pd.MultiIndex.from_frame(rows[[schema.PRUNER, schema.RATIO, schema.SEED]])
+        names, _, after = recalls(rows)
+        accuracy = pd.Series(100 * rows["accuracy_after"].to_numpy(), networks)
+        recall = pd.DataFrame(100 * after, networks, names).dropna(axis=1, how="all")
         for pruner, ratio in networks.droplevel(schema.SEED).unique():
             if pruner in ("mp", "gp", "up") and ratio in (10, 20):
-                lost, changes = (of.loc[pruner, ratio] - of.loc[settings.CONTROL, 1.0] for of in (accuracy, recall))
+                lost, changes = (
+                    values.loc[pruner, ratio] - values.loc[settings.CONTROL, 1.0] for values in (accuracy, recall)
+                )
                 told[*place, pruner, f"t={ratio:g}"] = f"{lost.mean():+.1f}; {_most_lost(changes)}"
     wide = pd.Series(told).unstack().fillna("").rename_axis(["data set", "model", "pruner"])
     return wide.reset_index()
 
 
 def _most_lost(changes: pd.DataFrame) -> str:
-    """The three classes whose recall fell most."""
+    """Return the three classes whose recall fell most."""
     worst = changes.mean().nsmallest(3)
     return ", ".join(
         f"{name} {formats.with_interval(mean, *mean_interval(changes[name]), formats.decimals(1, sign=True))}"

@@ -1,4 +1,4 @@
-"""Tables of the paper with ours in their cells."""
+"""Tables of the paper with our values beside the printed ones."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from analysis.recall_distortion.tables import recall_variance
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Every cell of the paper's tables that ours has by the text, and by the released code where that has it."""
+    """Return every cell of the paper's tables that we have by its text, and by its released code where that has it."""
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)
     )
@@ -19,7 +19,7 @@ def compared(results: Path) -> pd.DataFrame:
 
 
 def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:
-    """A table in the layout of print, its cells `printed / by the paper's text / by its released code`."""
+    """Return a table in the layout of print with cells `printed / by the paper's text / by its released code`."""
     compared = compared[compared["table"].eq(str(number))]
     told = compared["published"] + " / " + compared["ours"] + " / " + compared["ours_released"].fillna(NOT_AVAILABLE)
     wide = compared.assign(told=told).pivot(index="row", columns="column", values="told")
@@ -28,7 +28,7 @@ def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:
 
 
 def table_7(results: Path) -> pd.DataFrame:
-    """Those columns of Table 7 that both have, of LeNet5 on all three data sets, its cells `printed / ours`."""
+    """Return the columns of Table 7 that we have, for LeNet5 on all three data sets, with cells `printed / ours`."""
     ours = folders.table(results, folders.TEXT, "table_07.csv", dtype=str, na_values=[]).set_index("Datasets")
     ours = ours.rename(index=lambda row: row.replace("cifar10-jpeg", published.original("cifar10-jpeg")))
     printed = published.table(7).set_index("Datasets").reindex(ours.index)
@@ -41,13 +41,11 @@ def table_7(results: Path) -> pd.DataFrame:
 
 
 def table_11(text: pd.DataFrame, released: pd.DataFrame) -> pd.DataFrame:
-    """Table 11 in the layout of print, of recall and of normalised balance."""
+    """Return Table 11 in the layout of print, for recall and for normalised balance."""
     printed = published.table(11).set_index("Model")
     parts = []
-    for what, of_balances in (("recall", False), ("balance", True)):
-        ours, as_released = (
-            recall_variance(runs, of_balances=of_balances).set_index("Model") for runs in (text, released)
-        )
+    for what, balances in (("recall", False), ("balance", True)):
+        ours, as_released = (recall_variance(runs, balances=balances).set_index("Model") for runs in (text, released))
         shared = {
             "index": printed.index.intersection(ours.index),
             "columns": printed.columns.intersection(ours.columns),

@@ -1,4 +1,4 @@
-"""The tables of README.md, from the frames and the tables of the studies beside it."""
+"""The tables of README.md, made from the frames and the tables of the studies beside it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +15,17 @@ from analysis.runs import files
 from analysis.runs.errors import StudyError
 
 PAGE = "README.md"
-# Its places: between these lines stands the table of the name.
+# The table of a name stands between these two lines.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 
 
 def write(results: Path) -> None:
-    """Put the tables into the page of a folder of results, where its marks are.
+    """Put the tables into the page of a folder of results, between its marks.
 
     Raises
     ------
     StudyError
-        Where a study, or the page, lacks what the other has.
+        A table of a study is missing, or the page has no place for a table.
     """
     page = filled((results / PAGE).read_text(encoding="utf-8"), tables(results))
     with files.aside(results) as folder:
@@ -33,12 +33,12 @@ def write(results: Path) -> None:
 
 
 def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
-    """The page with the tables between their marks.
+    """Return the page with the tables between their marks.
 
     Raises
     ------
     StudyError
-        Where the page has no place for a table.
+        The page has no place for a table.
     """
     for name, table in made.items():
         start, end = _START.format(name), _END.format(name)
@@ -51,33 +51,31 @@ def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
 
 
 def tables(results: Path) -> dict[str, pd.DataFrame]:
-    """By name of their place: answers, what is beside print, the sentences of the paper, and experiments on why.
+    """Return the tables by the name of their place.
+
+    They are the answers, what is beside print, the claims of the paper, and experiments on why ours differ from print.
 
     Raises
     ------
     StudyError
-        Where a table of a study is missing, or a question has no answer.
+        A table of a study is missing, or a question has no answer.
     """
     lenet5, predictions = folders.runs(results, folders.TEXT)
     released, resnet, as_pruned = (
         folders.runs(results, name)[0] for name in (folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
     )
-    of_lenet5, of_resnet, of_released = (
-        folders.table(results, name, "claims.csv") for name in (folders.TEXT, folders.RESNET, folders.RELEASED)
-    )
-    said = pd.concat([of_lenet5, of_resnet], ignore_index=True)
-    of_released["place"] += ", released"
+    tested = [folders.table(results, name, "claims.csv") for name in (folders.TEXT, folders.RESNET)]
     compared = beside_print.compared(results)
     return {
-        "answers": answers.of_questions(results, lenet5, predictions),
-        "up": answers.up_minus_others(pd.concat([said, of_released], ignore_index=True)),
+        "answers": answers.questions(results, lenet5, predictions),
+        "up": answers.up_minus_others({"": pd.concat([lenet5, resnet], ignore_index=True), ", released": released}),
         "classes": answers.classes(pd.concat([lenet5, resnet], ignore_index=True)),
         "released": experiments.beside_released(results),
         "equal weights": experiments.at_equal_weights(results),
         **{f"table {number}": beside_print.table(compared, number) for number in (3, 10)},
         "table 7": beside_print.table_7(results),
         "table 11": beside_print.table_11(lenet5, released),
-        "claims": claims.shown(said),
+        "claims": claims.shown(pd.concat(tested, ignore_index=True)),
         "random": experiments.random_pruning({"fine-tuned": resnet, "as pruned": as_pruned}),
         "origin": experiments.origin(lenet5),
     }

@@ -1,4 +1,4 @@
-"""Makes the tables, figures and pages of this folder anew from the frames of its studies: no tracking store, no GPU."""
+"""Make the tables, figures and pages of this folder from the frames of its studies, without tracking store or GPU."""
 
 import time
 from pathlib import Path
@@ -13,26 +13,26 @@ from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
 
 RESULTS = Path(__file__).parent
-# A PNG stays small with any number of networks, an SVG and the page of SVGs do not: `pruning-analysis report --frames`
-# makes those.
+# A PNG stays small with any number of networks. SVGs and the page of SVGs do not, and are left to
+# `pruning-analysis report --frames`.
 KEPT = {".csv", ".md", ".png"}
-TUNED = tuple(methods.Primary("up", "up", 10.0, (of,)) for of in (methods.ACCURACY, methods.ALPHA_NEW))
-# The primary comparisons that README.md names, by study; else that of gradual/README.md.
+TUNED = tuple(methods.Primary(methods.EPSILON, "up", 10.0, (name,)) for name in (methods.ACCURACY, methods.ALPHA_NEW))
+# The primary comparisons by study, as README.md names them. Other studies have that of gradual/README.md.
 PRIMARIES = {
     "lenet5": (
-        methods.Primary("up", "mp", 10.0, (methods.ALPHA,)),
-        methods.Primary("mp", "none", 2.0, (methods.ALPHA,)),
+        methods.Primary(methods.PRUNER, "up", 10.0, (methods.ALPHA,)),
+        methods.Primary(methods.CONTROL, "mp", 2.0, (methods.ALPHA,)),
     ),
     "lenet5-up": TUNED,
     "lenet5-up-confirmation": TUNED,
 }
-OF_SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
+SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
 
 
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Make what is beside `frames/` anew, in STUDIES, or in every study of this folder and its page's tables."""
+    """Make all files beside `frames/` again in STUDIES, by default in every study, and then the tables of README.md."""
     try:
         for study in studies or found(RESULTS):
             start = time.perf_counter()
@@ -44,12 +44,12 @@ def main(studies: tuple[Path, ...]) -> None:
 
 
 def found(results: Path) -> list[Path]:
-    """The studies of a folder: what holds `frames/`."""
+    """Return the studies of a folder: the folders that have `frames/`."""
     return sorted(path.parent for path in results.rglob("frames") if path.is_dir())
 
 
 def rebuild(study: Path, output: Path) -> list[Path]:
-    """Write the report of `frames/` in a study's folder, of all folders in it that `pruning-analysis export` wrote.
+    """Write the report of all folders in a study's `frames/` that `pruning-analysis export` wrote.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     folders = exports.below(study / "frames")
     read, predictions = exports.read(folders)
     tunings = tuning_exports.read(folders)
-    made = report.from_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, OF_SCHEDULES))
+    made = report.from_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, SCHEDULES))
     with files.aside(output) as folder:
         for path in page.write(made, folder):
             if path.suffix not in KEPT:

@@ -1,4 +1,4 @@
-"""The picture of methods compared: every difference with its interval; a function of the comparisons."""
+"""Figures of methods compared: every difference with its interval."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ _COMPARED = {
 
 
 def figures(frame: pd.DataFrame) -> dict[str, Figure]:
-    """A forest plot for each data set, model and kind of comparison, by file name without ending.
+    """Draw a forest plot for each data set, model and kind of comparison, by file name without ending.
 
     Parameters
     ----------
@@ -40,22 +40,18 @@ def figures(frame: pd.DataFrame) -> dict[str, Figure]:
 
 
 def forest(frame: pd.DataFrame) -> Figure:
-    """Differences with their intervals: a column of panels for each outcome, a row of them for each ratio.
+    """Draw differences with their intervals: a column of panels for each outcome, a row for each ratio.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of `methods.compare` of one data set, model and kind of comparison.
     """
-    of_ratios = dict(list(frame.groupby(schema.RATIO)))
-    names = {
-        ratio: list(dict.fromkeys(zip(rows["method"], rows["baseline"], strict=True)))
-        for ratio, rows in of_ratios.items()
-    }
-    counts = [len(pairs) + 1.5 for pairs in names.values()]
+    by_ratio = [(ratio, dict(list(rows.groupby("outcome")))) for ratio, rows in frame.groupby(schema.RATIO)]
+    counts = [len(rows[methods.ALPHA]) + 1.5 for _, rows in by_ratio]
     first = frame.iloc[0]
     figure, grid = page(
-        (len(of_ratios), len(methods.OUTCOMES)),
+        (len(by_ratio), len(methods.OUTCOMES)),
         (_PANEL_WIDTH * len(methods.OUTCOMES) + 2.4, _ROW_HEIGHT * sum(counts) + 1.7),
         f"What differs, {_COMPARED[first['comparison']]}: {first[schema.DATASET]}, {first[schema.MODEL]}",
         "Differences on the same dense networks with their 95 % intervals, each panel on a scale of its own. Blue: "
@@ -66,22 +62,21 @@ def forest(frame: pd.DataFrame) -> Figure:
         sharey="row",
         height_ratios=counts,
     )
-    for axes_of, (ratio, rows) in zip(grid, of_ratios.items(), strict=True):
-        for axes, outcome in zip(axes_of, methods.OUTCOMES, strict=True):
-            of_outcome = rows[rows["outcome"] == outcome].set_index(["method", "baseline"])
+    for row, (ratio, by_outcome) in zip(grid, by_ratio, strict=True):
+        for axes, outcome in zip(row, methods.OUTCOMES, strict=True):
+            rows = by_outcome[outcome]
             axes.axvline(0, color="black", linewidth=0.8)
-            for place, pair in enumerate(names[ratio]):
-                _draw(axes, place, of_outcome.loc[pair].to_dict(), outcome)
+            for place, result in enumerate(rows.to_dict("records")):
+                _draw(axes, place, result, outcome)
             axes.grid(axis="x", alpha=0.3)
             axes.tick_params(axis="x", labelsize=8)
             axes.margins(x=0.08)
-            if of_outcome["difference"].isna().all():
+            if rows["difference"].isna().all():
                 axes.set_xticks([])
-        axes_of[0].set_yticks(
-            range(len(names[ratio])), [f"{a} − {b}" for a, b in names[ratio]], fontsize=8, parse_math=False
-        )
-        axes_of[0].set_ylim(len(names[ratio]) - 0.4, -0.6)
-        axes_of[0].set_ylabel(f"ratio {ratio:g}", fontsize=10)
+        names = [f"{a} − {b}" for a, b in zip(rows["method"], rows["baseline"], strict=True)]
+        row[0].set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+        row[0].set_ylim(len(names) - 0.4, -0.6)
+        row[0].set_ylabel(f"ratio {ratio:g}", fontsize=10)
     for axes, outcome in zip(grid[0], methods.OUTCOMES, strict=True):
         axes.set_title(methods.TITLES[outcome], fontsize=10)
     return figure

@@ -1,13 +1,14 @@
-"""The sentences of the recall distortion paper held against a study: which hold, which do not, which cannot be told."""
+"""The claims of the recall distortion paper held against a study: which hold, which do not, which cannot be told."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis import cells, settings
+from analysis import cells
+from analysis.arrays import predicted, run_arrays
 from analysis.formats import NOT_AVAILABLE
 from analysis.published import rank
 from analysis.recall_distortion.sentences import (
@@ -25,11 +26,14 @@ from analysis.recall_distortion.sentences import (
     Place,
 )
 from analysis.runs import schema
+from analysis.runs.frames import ReadPredictions
+from analysis.settings import CELL, main_setting, shown_settings
 from analysis.statistics import intensification, resampling
 from analysis.statistics.hypothesis_tests import MARGIN
 
 CLAIM_COLUMNS = [
     "claim",
+    "slug",
     "sentence",
     "source",
     "looked_at",
@@ -53,35 +57,53 @@ _POOLED = ("pooled", "near", "far")
 _SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in cells.OTHER_METRICS))
 
 
-def claims(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -> pd.DataFrame:
-    """Hold every sentence against a study (`claims.csv`).
+def claims(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd.DataFrame:
+    """Hold every claim against a study (`claims.csv`).
 
     Parameters
     ----------
     runs : DataFrame
-        As `analysis.pull.runs` returns it. Of several settings of a cell the papers' counts (`cells.main_setting`).
+        As `analysis.pull.runs` returns it. Of several settings of a cell the papers' counts (`main_setting`).
     predictions : callable, optional
-        As `cells.cells` takes it: asked for those of magnitude pruning, whose precision and F1 one sentence is about.
+        As `cells.cells` takes it. It is asked for the predictions under magnitude pruning, since one claim is about
+        their precision and F1.
 
     Returns
     -------
     DataFrame, one row per comparison, by claim and place
-        `CLAIM_COLUMNS`. estimate with its interval, over n networks or pairs of them; of an alpha itself the
-        interval of `cells.cells`, which holds together with those of the pruner's other ratios, of a difference
-        the 95 % one. claimed says where the sentence has it; holds is `yes` where the whole interval lies there,
-        `no` where it lies on the other side (that something differs: within the margin), `at chance` where most
-        networks guess and have no alpha, else `?`. The verdict is of all comparisons of the claim at the place
-        but those at chance: `holds` where all do, or more than half where the sentence speaks of most or of a
-        tendency; `does not hold` where one does not, or more than half; else `cannot be told`. A claim without
-        a comparison is `not tried`, with an empty place.
+        `CLAIM_COLUMNS`. estimate with its interval, over n networks or pairs of them. The interval of an alpha itself
+        is that of `cells.cells`, which holds together with those of the pruner's other ratios; the interval of a
+        difference is the 95 % one. claimed says where the claim has the estimate. holds is `yes` if the whole
+        interval lies there, `no` if it lies on the other side (or, where something is claimed to differ, within the
+        margin), `at chance` if most networks guess and have no alpha, else `?`. The verdict is on all comparisons of
+        the claim at the place except those at chance: `holds` if all do, or more than half where the claim is about
+        most cases or a tendency; `does not hold` if one does not, or more than half; else `cannot be told`. A claim
+        without a comparison is `not tried`, with an empty place.
     """
     places = _places(runs, predictions)
     rows = [row for number, claim in enumerate(CLAIMS, start=1) for row in _rows(number, claim, places)]
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
+def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Place, Check, str]]:
+    """Yield the checks of claims about one place each: the place, the check, and whether it holds, as in `claims`.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As for `claims`.
+    slugs : collection of str
+        Slugs of the claims.
+    """
+    for place in _places(runs, None):
+        for claim in CLAIMS:
+            if claim.slug in slugs:
+                for check in claim.checks(place) if claim.checks else ():
+                    yield place, check, _holds(check)
+
+
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row for each claim with a column for each place, as text: verdict, and what it rests on.
+    """Return a row for each claim with a column for each place, as text: the verdict, and what it rests on.
 
     Parameters
     ----------
@@ -89,9 +111,11 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
         As `claims` returns it.
     """
     rows = []
-    for (number, sentence, source, looked_at), of_claim in frame.groupby(CLAIM_COLUMNS[:4], sort=False):
-        row = {"": str(number), "the paper": f"{sentence} ({source})", "looked at": looked_at}
-        tried = of_claim[of_claim["place"] != ""]
+    for _, results in frame.groupby("claim", sort=False):
+        claim = results.iloc[0]
+        row = {"": str(claim["claim"]), "the paper": f"{claim['sentence']} ({claim['source']})"}
+        row["looked at"] = claim["looked_at"]
+        tried = results[results["place"] != ""]
         rows.append(row | {place: _told(checks) for place, checks in tried.groupby("place", sort=False)})
     names = [place for place in dict.fromkeys(frame["place"]) if place]
     return pd.DataFrame(rows, columns=["", "the paper", "looked at", *names]).fillna(UNTRIED)
@@ -125,8 +149,8 @@ def _number(value: float) -> str:
 
 
 def _rows(number: int, claim: Claim, places: list[Place]) -> list[dict[str, Any]]:
-    named = dict(zip(CLAIM_COLUMNS, (number, claim.sentence, claim.source, claim.looked_at), strict=False))
-    tried = [named | row for of in combinations(places, claim.places) for row in _checked(claim, of)]
+    named = dict(zip(CLAIM_COLUMNS, (number, *claim[:4]), strict=False))
+    tried = [named | row for chosen in combinations(places, claim.places) for row in _checked(claim, chosen)]
     return tried or [named | _NOTHING]
 
 
@@ -138,12 +162,12 @@ _NOTHING = {
 }
 
 
-def _checked(claim: Claim, of: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
-    checks = list(claim.checks(*of)) if claim.checks else []
+def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
+    checks = list(claim.checks(*places)) if claim.checks else []
     holds = [_holds(check) for check in checks]
     for check, answer in zip(checks, holds, strict=True):
         yield {
-            "place": " and ".join(place.name for place in of),
+            "place": " and ".join(place.name for place in places),
             "where": check.where,
             "quantity": check.quantity,
             "claimed": check.claimed,
@@ -179,22 +203,22 @@ def _verdict(holds: list[str], *, every: bool) -> str:
     return HOLDS if 2 * yes > read else FAILS if 2 * no > read else UNCLEAR
 
 
-# What is measured of a network.
+# What is measured for a network.
 
 
-def _places(runs: pd.DataFrame, predictions: cells.Predictions | None) -> list[Place]:
-    of_networks = measured(settings.main_setting(runs, settings.settings(runs)), predictions)
-    of_places = [Place(dataset, model, rows) for (dataset, model), rows in of_networks.groupby(settings.CELL[:2])]
-    return sorted(of_places, key=lambda place: (rank(place.model), rank(place.dataset)))
+def _places(runs: pd.DataFrame, predictions: ReadPredictions | None) -> list[Place]:
+    by_place = measured(main_setting(runs, shown_settings(runs)), predictions).groupby(CELL[:2])
+    places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
+    return sorted(places, key=lambda place: (rank(place.model), rank(place.dataset)))
 
 
-def measured(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -> pd.DataFrame:
-    """What the sentences speak of, one row per network.
+def measured(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd.DataFrame:
+    """Return what the claims are about, one row per network.
 
     Parameters
     ----------
     runs, predictions
-        As for `claims`, of one setting of each cell.
+        As for `claims`, with one setting of each cell.
 
     Returns
     -------
@@ -204,32 +228,32 @@ def measured(runs: pd.DataFrame, predictions: cells.Predictions | None = None) -
         of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
         (`far`). Slopes and spread ratio are missing for a network at chance.
     """
-    study = cells.read(runs)
+    study = run_arrays(runs)
     frame = cells.alphas(runs)
     at_chance = frame["at_chance"].to_numpy(bool)
-    of_cells = []
-    for rows in cells.cell_rows(study):
+    by_cell = []
+    for rows in study.cells():
         sound = rows[~at_chance[rows]]
         if len(sound):
             slopes = _slopes(*study.balances(sound, ~np.isnan(study.before[rows[0]])))
             if predictions and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
-                found = cells.predicted(study.runs.iloc[sound], predictions)
-                slopes |= {f"alpha_{name}": of for name, of in cells.other_slopes(found).items()} if found else {}
-            of_cells.append(pd.DataFrame(slopes, index=sound))
-    slopes_of_all = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *of_cells]).reindex(frame.index)
+                found = predicted(study.runs.iloc[sound], predictions)
+                slopes |= {f"alpha_{name}": slope for name, slope in cells.other_slopes(found).items()} if found else {}
+            by_cell.append(pd.DataFrame(slopes, index=sound))
+    every_slope = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *by_cell]).reindex(frame.index)
     return frame.assign(
         variance_before=np.nanvar(study.before, axis=1),
         variance_after=np.nanvar(study.after, axis=1),
         **{name: frame[name].mask(at_chance) for name in ("alpha", "spread_ratio")},
-        **slopes_of_all,
+        **every_slope,
     )
 
 
 def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """What alpha can be split into, each (networks,): by classes, as a mean of ratios, and pooled.
+    """Return what alpha can be split into, each (networks,): by classes, as a mean of ratios, and pooled.
 
-    The pooled ones are pseudo-values, whose mean is the slope of all networks together: of all points, of the half of
-    them nearest to the origin, and of the others.
+    The pooled slopes are pseudo-values, whose mean is the slope of all networks together: of all points, of the half
+    of them nearest to the origin, and of the others.
     """
     ratios = intensification.intensification_ratios(before, after)
     products, squares = before * after, before**2

@@ -1,10 +1,10 @@
-"""Figures 1-13 and the per-class picture; each a function of frames that returns a Figure.
+"""Figures 1-13 and the change of each class's recall; each a function of frames that returns a Figure.
 
 Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
 Algorithm". A figure with nothing to show is None. One that fixes a data set, model or pruner takes the paper's
-(cifar10, resnet56, mp) where it is there, else the one with most runs, and its title names it. `settings` are
-the further params that tell the study's cells apart, such as epsilon; they become part of the labels. Where all of
-them would take more than eight panels, those of `cells.main_setting` are drawn, and the title says so.
+(cifar10, resnet56, mp) if the study has it, else the one with most runs, and its title names it. `settings` are the
+columns of further settings, such as epsilon, as `shown_settings` returns them; they become part of the labels. If all
+of them would take more than eight panels, those of `main_setting` are drawn, and the title says so.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from analysis.cells import recalls
+from analysis.arrays import recalls
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
 from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
-from analysis.settings import CELL, CONTROL, main_setting, said
+from analysis.settings import CELL, CONTROL, main_setting, setting_labels
 from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
 from analysis.statistics.resampling import mean_interval
 from analysis.verdict import telling_ratio
@@ -86,10 +86,10 @@ def recall_changes(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[s
 
 
 def _at_telling_ratio(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> Figure | None:
-    panels, _ = _panels(_with_control(cells, cells[schema.PRUNER] != CONTROL), "pruner", settings)
-    if not panels:
+    panels = _panels(_with_control(cells, cells[schema.PRUNER] != CONTROL), "pruner", settings)
+    if not panels.cells:
         return None
-    shown = pd.concat(panels.values())
+    shown = panels.all_cells
     return recall_change(runs, telling_ratio(shown[shown[schema.PRUNER] != CONTROL]), settings)
 
 
@@ -113,10 +113,10 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     Figure ; None without two models or data sets to compare.
     """
     cells = cells.assign(cell=range(len(cells)))
-    panels, fixed = _panels(cells, by, settings)
-    if not panels:
+    panels = _panels(cells, by, settings)
+    if not panels.cells:
         return None
-    networks = alphas.merge(pd.concat(panels.values())[[*CELL, *settings, "cell"]])
+    networks = alphas.merge(panels.all_cells[[*CELL, *settings, "cell"]])
     networks = networks[np.isfinite(networks["alpha"])]
     limits = axis_limits(_sound(networks["alpha"], networks["at_chance"]), 1)
     note = (
@@ -124,8 +124,8 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
         f"alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
         f"{_beyond(_outside(networks['alpha'], limits), 'network')}"
     )
-    figure, axes_of = _strip(panels, f"Alpha of every network, by {_WORDS[by]}: {fixed}", note, limits)
-    for axes, panel in zip(axes_of, panels.values(), strict=True):
+    figure, axes_of = _strip(panels.cells, f"Alpha of every network, by {_WORDS[by]}: {panels.title}", note, limits)
+    for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
         for place, cell in enumerate(panel["cell"]):
             of_cell = networks[networks["cell"] == cell]
             _draw_box(axes, place, of_cell)
@@ -147,10 +147,10 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figu
     -------
     Figure ; None without two models or data sets to compare.
     """
-    panels, fixed = _panels(cells, by, settings)
-    if not panels:
+    panels = _panels(cells, by, settings)
+    if not panels.cells:
         return None
-    shown = pd.concat(panels.values())
+    shown = panels.all_cells
     drawn = shown[["alpha_mean", "ci_low", "ci_high"]]
     limits = axis_limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
     note = (
@@ -158,8 +158,10 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figu
         "above 1: orange, >; holding 1: grey, ?; hollow: one seed, no interval. "
         f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
     )
-    figure, axes_of = _strip(panels, f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {fixed}", note, limits)
-    for axes, panel in zip(axes_of, panels.values(), strict=True):
+    figure, axes_of = _strip(
+        panels.cells, f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}", note, limits
+    )
+    for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
         for place, cell in enumerate(panel.itertuples()):
             _draw_interval(axes, place, cell, limits)
     return figure
@@ -182,18 +184,18 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     together, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
     """
     cells, runs = _cells(runs, settings)
-    panels, fixed = _panels(cells, by, settings)
-    if not panels:
+    panels = _panels(cells, by, settings)
+    if not panels.cells:
         return None
-    shown = pd.concat(panels.values())
+    shown = panels.all_cells
     points = _points(runs[runs["cell"].isin(shown["cell"])])
     limits = {dataset: _square_limits(rows) for dataset, rows in points.groupby(schema.DATASET)}
     outside = sum(_outside(rows["after"], limits[dataset][1]) for dataset, rows in points.groupby(schema.DATASET))
     ratios = sorted(set(shown.loc[shown[schema.PRUNER] != CONTROL, schema.RATIO])) or [1.0]
     figure, grid = page(
-        (len(ratios), len(panels)),
-        (max(min(2.4 * len(panels), _PAGE_WIDTH), 6.5), 2.2 * len(ratios) + 1.4),
-        f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {fixed}",
+        (len(ratios), len(panels.cells)),
+        (max(min(2.4 * len(panels.cells), _PAGE_WIDTH), 6.5), 2.2 * len(ratios) + 1.4),
+        f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
         "A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of all points "
         "of the panel; dashed: no change; A: mean accuracy after pruning. "
         f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
@@ -202,9 +204,9 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     for axes in grid.flat:
         axes.set_axis_off()
     labelled = set()
-    for column, (label, panel) in zip(grid.T, panels.items(), strict=True):
-        column[0].set_title(label, fontsize=10, parse_math=False)
-        for cell in panel.itertuples():
+    for column, (panel, rows) in zip(grid.T, panels.cells.items(), strict=True):
+        column[0].set_title(panel.label, fontsize=10, parse_math=False)
+        for cell in rows.itertuples():
             # The control has ratio 1 and stands beside every other: no row of its own.
             axes = column[0 if cell.pruner == CONTROL else ratios.index(cell.ratio)]
             _draw_points(axes, points[points["cell"] == cell.cell], cell.n, limits[cell.dataset])
@@ -234,21 +236,19 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     accuracy and on alpha 1. Random pruning, whose scale would hide the others, is drawn where it is alone.
     """
     cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
-    of_datasets = [rows for _, rows in _by_dataset(cells)]
-    if len(of_datasets) > _MOST_TRADEOFFS:
-        of_datasets = [_usual(cells, schema.DATASET, DATASET)]
-    shown = [_without_random(rows) for rows in of_datasets]
-    columns = {}
-    for of_dataset in shown:
-        panels, fixed = _panels(of_dataset, "pruner", settings)
-        columns[fixed] = _lines(networks, panels)
+    by_dataset = [rows for _, rows in _by_dataset(cells)]
+    if len(by_dataset) > _MOST_TRADEOFFS:
+        by_dataset = [_usual(cells, schema.DATASET, DATASET)]
+    shown = [_without_random(rows) for rows in by_dataset]
+    panels = [_panels(rows, "pruner", settings) for rows in shown]
+    columns = [_lines(networks, each) for each in panels]
     if not columns:
         return None
-    without_random = sum(map(len, shown)) < sum(map(len, of_datasets))
-    named = [fixed.removesuffix(f", {_SEVERAL}") for fixed in columns]
-    several = f", {_SEVERAL}" if named != [*columns] else ""
+    without_random = sum(map(len, shown)) < sum(map(len, by_dataset))
+    named = [each.fixed for each in panels]
+    several = next((f", {each.which}" for each in panels if each.which), "")
     titles = named if len(named) > 1 else [""]
-    guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns.values(), strict=True)]
+    guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns, strict=True)]
     width = 8.5 if len(columns) == 1 else 5.5
     figure, grid = page(
         (2, len(columns)),
@@ -260,7 +260,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
         sharex="col",
     )
-    for column, title, (lines, dense) in zip(grid.T, titles, columns.values(), strict=True):
+    for column, title, (lines, dense) in zip(grid.T, titles, columns, strict=True):
         _draw_tradeoff(column, lines, dense, title, width)
     return figure
 
@@ -285,35 +285,35 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
     """
     at_ratio = (runs[schema.PRUNER] != CONTROL) & np.isclose(runs[schema.RATIO], ratio)
     cells, runs = _cells(_with_control(runs, at_ratio), settings)
-    panels, fixed = _panels(cells, "pruner", settings)
-    if not panels:
+    panels = _panels(cells, "pruner", settings)
+    if not panels.cells:
         return None
-    losses = {label: _loss(runs[runs["cell"].isin(panel["cell"])]) for label, panel in panels.items()}
-    others = set(_without_random(pd.concat(panels.values()))["cell"])
-    apart = {label for label, panel in panels.items() if losses[label].guesses or others.isdisjoint(panel["cell"])}
-    pruned = [label for label, panel in panels.items() if CONTROL not in set(panel[schema.PRUNER])]
-    sorting = [label for label in pruned if label not in apart] or pruned
-    order = pd.concat([losses[label].changes["mean"] for label in sorting], axis=1).mean(axis=1).sort_values()
+    losses = {panel: _loss(runs[runs["cell"].isin(rows["cell"])]) for panel, rows in panels.cells.items()}
+    others = set(_without_random(panels.all_cells)["cell"])
+    apart = {panel for panel, rows in panels.cells.items() if losses[panel].guesses or others.isdisjoint(rows["cell"])}
+    pruned = [panel for panel, rows in panels.cells.items() if CONTROL not in set(rows[schema.PRUNER])]
+    sorting = [panel for panel in pruned if panel not in apart] or pruned
+    order = pd.concat([losses[panel].changes["mean"] for panel in sorting], axis=1).mean(axis=1).sort_values()
     names = list(order.index[:_MOST_CLASSES])
     which = "every class" if len(names) == len(order) else f"the {len(names)} of {len(order):,} classes that lost most"
     few = len(names) <= 30
     figure, grid = page(
-        (1, len(panels)),
-        (max(min(2.4 * len(panels) + 1.5, _PAGE_WIDTH), 6.5), (0.3 if few else 0.16) * len(names) + 2.2),
-        f"Change of recall of {which} at ratio {ratio:g}: {fixed}",
+        (1, len(losses)),
+        (max(min(2.4 * len(losses) + 1.5, _PAGE_WIDTH), 6.5), (0.3 if few else 0.16) * len(names) + 2.2),
+        f"Change of recall of {which} at ratio {ratio:g}: {panels.title}",
         "Points of 100; bars: 95 % intervals over seeds, orange below 0, blue above, grey where they hold it; dotted: "
-        f"change of accuracy. Sorted by the mean over {'; '.join(map(_inline, sorting))}. "
+        f"change of accuracy. Sorted by the mean over {'; '.join(panel.inline for panel in sorting)}. "
         f"{_OWN_SCALE if apart else ''}",
         sharey=True,
     )
-    together = [loss.changes.loc[names] for label, loss in losses.items() if label not in apart]
+    together = [loss.changes.loc[names] for panel, loss in losses.items() if panel not in apart]
     drawn = pd.concat(together or [order.to_frame()])
     ends = min(drawn.min(axis=None), 0.0), max(drawn.max(axis=None), 0.0)
     pad = 0.05 * (ends[1] - ends[0]) or 1.0
-    for axes, (label, loss) in zip(grid[0], losses.items(), strict=True):
-        if label not in apart:
+    for axes, (panel, loss) in zip(grid[0], losses.items(), strict=True):
+        if panel not in apart:
             axes.set_xlim(ends[0] - pad, ends[1] + pad)
-        _draw_loss(axes, label, loss, names, own_scale=label in apart)
+        _draw_loss(axes, panel, loss, names, own_scale=panel in apart)
     shown = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
     grid[0, 0].set_yticks(range(len(names)), shown, fontsize=9 if few else 7, parse_math=False)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
@@ -336,8 +336,55 @@ def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 _WORDS = {"pruner": "pruner", "model": "model", "dataset": "data set", "model under up": "model"}
 
 
-def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> tuple[dict[str, pd.DataFrame], str]:
-    """Cells of every panel by its label, ratios ascending, and what the title says of all of them."""
+class _Panel(NamedTuple):
+    """What the cells of a panel have in common.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Pruner or model, or data set and model.
+    settings : tuple of (str, str)
+        Further settings by column.
+    """
+
+    names: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+
+    @property
+    def label(self) -> str:
+        """The label, in several lines."""
+        return "\n".join(self._parts)
+
+    @property
+    def inline(self) -> str:
+        """The label, in one line."""
+        return ", ".join(self._parts)
+
+    @property
+    def _parts(self) -> list[str]:
+        values = dict(self.settings)
+        how, others = setting_labels(values, list(values))
+        named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in self.names]
+        return [", ".join(named), *([" ".join(how)] if how else []), *others]
+
+
+class _Panels(NamedTuple):
+    """The cells of every panel, ratios ascending, what the title says of all of them, and whether they are all."""
+
+    cells: dict[_Panel, pd.DataFrame]
+    fixed: str
+    which: str
+
+    @property
+    def title(self) -> str:
+        return ", ".join(filter(None, [self.fixed, self.which]))
+
+    @property
+    def all_cells(self) -> pd.DataFrame:
+        return pd.concat(self.cells.values())
+
+
+def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
     varied = schema.MODEL if by == "model under up" else by
     pruners = cells[schema.PRUNER]
     if by == "model under up":
@@ -353,32 +400,28 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> tuple[dict[
     cells, which = _few(cells, [*columns, *settings], settings)
     grouped = list(cells.sort_values(schema.RATIO).groupby([*columns, *settings], dropna=False))
     if len(grouped) < (1 if varied == schema.PRUNER else 2):
-        return {}, ""
+        return _Panels({}, "", "")
     grouped.sort(key=lambda group: [_place(value) for value in group[0]])
     fixed = [c for c in (schema.DATASET, schema.MODEL, schema.PRUNER) if c != varied and cells[c].nunique() == 1]
-    return (
-        {_label(key, len(columns), settings): rows for key, rows in grouped},
-        ", ".join([*(cells[column].iloc[0] for column in fixed), *which]),
-    )
+    panels = {}
+    for key, rows in grouped:
+        values = zip(settings, key[len(columns) :], strict=True)
+        panel = _Panel(key[: len(columns)], tuple((name, value) for name, value in values if pd.notna(value)))
+        panels[panel] = rows
+    return _Panels(panels, ", ".join(cells[column].iloc[0] for column in fixed), which)
 
 
-def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The cells, or those of one setting where all would be too many panels; and words that say so."""
+def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """Return the cells, or those of one setting if all would be too many panels; and words that say so."""
     if cells.groupby(columns, dropna=False).ngroups <= _MOST_PANELS:
-        return cells, []
+        return cells, ""
     main = main_setting(cells, settings)
-    return main, [_SEVERAL] if len(main) < len(cells) else []
+    return main, _SEVERAL if len(main) < len(cells) else ""
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
     """The cells with the paper's data set, model or pruner, or with the one of most runs."""
     return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
-
-
-def _label(key: tuple[Any, ...], names: int, settings: Sequence[str]) -> str:
-    named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in key[:names]]
-    how, others = said(dict(zip(settings, key[names:], strict=True)), settings)
-    return "\n".join([", ".join(named), *([" ".join(how)] if how else []), *others])
 
 
 def _place(value: Any) -> tuple[Any, ...]:
@@ -440,15 +483,15 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
     return cells if cells.loc[~random, schema.PRUNER].isin([CONTROL]).all() else cells[~random]
 
 
-def _lines(networks: pd.DataFrame, panels: dict[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], float]:
-    """The line of each panel, over the paper's ratios where all are there, and the accuracy of its dense networks."""
-    cells = pd.concat(panels.values())
+def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_Panel, pd.DataFrame], float]:
+    """Return the line of each panel, over the paper's ratios if all are there, and the accuracy of dense networks."""
+    cells = panels.all_cells
     ratios = set(cells[schema.RATIO])
     ratios = {1.0, *(_TRADEOFF_RATIOS if ratios >= _TRADEOFF_RATIOS else ratios)}
     networks = networks[networks[schema.RATIO].isin(ratios) & networks["cell"].isin(cells["cell"])]
-    of_panel = {label: networks[networks["cell"].isin(panel["cell"])] for label, panel in panels.items()}
+    by_panel = {panel: networks[networks["cell"].isin(rows["cell"])] for panel, rows in panels.cells.items()}
     dense = networks.drop_duplicates("dense_run_id")["accuracy_before"].mean()
-    return {label: _line(rows) for label, rows in of_panel.items() if len(rows)}, dense
+    return {panel: _line(rows) for panel, rows in by_panel.items() if len(rows)}, dense
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
@@ -492,9 +535,9 @@ def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
 
 
 def _strip(
-    panels: dict[str, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
+    panels: dict[_Panel, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
 ) -> tuple[Figure, list[Axes]]:
-    """A row of panels, or several where one is too wide, with a place for each ratio and a line at 1."""
+    """Make a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
     slots = [max(len(cells), 3) for cells in panels.values()]
     widths = [_SLOT_WIDTH * count + 0.25 for count in slots]
     one_row = sum(widths) <= _PAGE_WIDTH
@@ -512,11 +555,11 @@ def _strip(
     )
     for axes in grid.flat[len(panels) :]:
         axes.remove()
-    for axes, (label, cells), count in zip(grid.flat, panels.items(), slots, strict=False):
+    for axes, (panel, cells), count in zip(grid.flat, panels.items(), slots, strict=False):
         axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
         axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
         axes.set_xlim(len(cells) / 2 - 0.5 - count / 2, len(cells) / 2 - 0.5 + count / 2)
-        axes.set_title(label, fontsize=10, parse_math=False)
+        axes.set_title(panel.label, fontsize=10, parse_math=False)
         axes.grid(axis="y", alpha=0.3)
     for row in grid:
         row[0].set_ylabel("alpha (above 1 intensifies)")
@@ -594,7 +637,9 @@ def _draw_points(
     axes.set_axis_on()
 
 
-def _draw_tradeoff(column: np.ndarray, lines: dict[str, pd.DataFrame], dense: float, title: str, width: float) -> None:
+def _draw_tradeoff(
+    column: np.ndarray, lines: dict[_Panel, pd.DataFrame], dense: float, title: str, width: float
+) -> None:
     upper, lower = column
     _draw_lines(upper, lines, "accuracy", dense)
     _draw_lines(lower, lines, "alpha", 1.0)
@@ -621,12 +666,12 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
     return max(1, int((width - _AXIS_WIDTH) / ((longest + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
 
 
-def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: float) -> None:
+def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> None:
     """A line for each pruner about the centre; the control, at no ratio in particular, as a band."""
     reach = _reach(lines, name, centre)
-    for index, (label, line) in enumerate(lines.items()):
+    for index, (panel, line) in enumerate(lines.items()):
         counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
-        label = f"{_inline(label)}, n {counts}"
+        label = f"{panel.inline}, n {counts}"
         drawn = line[(2 * line["chance"] <= line["n"]) & ((line[name] - centre).abs() <= reach)]
         values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
         if line["control"].all():
@@ -643,7 +688,7 @@ def _draw_lines(axes: Axes, lines: dict[str, pd.DataFrame], name: str, centre: f
     axes.grid(alpha=0.3)
 
 
-def _reach(lines: dict[str, pd.DataFrame], name: str, centre: float) -> float:
+def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float:
     """How far the axis goes from its centre: to all means without a network at chance."""
     ends = [centre]
     for line in lines.values():
@@ -653,7 +698,7 @@ def _reach(lines: dict[str, pd.DataFrame], name: str, centre: float) -> float:
     return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
 
 
-def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str], *, own_scale: bool) -> None:
+def _draw_loss(axes: Axes, panel: _Panel, loss: _Loss, names: Sequence[str], *, own_scale: bool) -> None:
     changes = loss.changes.loc[names]
     places = np.arange(len(changes))
     colors = [ABOVE if row.high < 0 else BELOW if row.low > 0 else NEUTRAL for row in changes.itertuples()]
@@ -662,7 +707,7 @@ def _draw_loss(axes: Axes, label: str, loss: _Loss, names: Sequence[str], *, own
     axes.axvline(0, color="black", linewidth=0.8)
     axes.axvline(loss.of_accuracy, color=NEUTRAL, linestyle=":", linewidth=1.5)
     chance = f", {loss.at_chance} at chance" if loss.at_chance else ""
-    axes.set_title(f"{label}\nn {loss.networks}{chance}", fontsize=10, parse_math=False)
+    axes.set_title(f"{panel.label}\nn {loss.networks}{chance}", fontsize=10, parse_math=False)
     axes.set_xlabel("recall, points" + (", own scale" if own_scale else ""), fontsize=9)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(alpha=0.3)
@@ -676,18 +721,14 @@ def _beyond(count: int, what: str) -> str:
     return f"Beyond the axis: {count} {what}{'s' if count > 1 else ''}." if count else ""
 
 
-def _guessing(lines: dict[str, pd.DataFrame], title: str) -> str:
+def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
     at = []
-    for label, line in lines.items():
+    for panel, line in lines.items():
         if counts := [f"{row.Index:g} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
-            at.append(f"{_inline(label)} at ratio {', '.join(counts)}")
+            at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
     return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are, or far off." if at else ""
 
 
 def _number(value: float) -> str:
     return f"{value:.2f}" if np.isfinite(value) else "n/a"
-
-
-def _inline(label: str) -> str:
-    return label.replace("\n", ", ")

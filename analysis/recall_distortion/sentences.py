@@ -1,4 +1,4 @@
-"""What the recall distortion paper says, sentence by sentence, and what in a study is held against it.
+"""The claims of the recall distortion paper, and the comparisons in a study that test them.
 
 Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm"; sections and
 appendices are its own.
@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis import cells, settings
+from analysis.cells import OTHER_METRICS
 from analysis.published import label, original, standing_for_up
-from analysis.recall_distortion.comparisons import HARDER, usual_model
+from analysis.recall_distortion.comparisons import HARDER, resnet_size, usual_model
 from analysis.runs import schema
+from analysis.settings import CONTROL, networks
 from analysis.statistics import resampling
 from analysis.statistics.hypothesis_tests import MARGIN, Row, independent, paired
 
@@ -28,51 +29,75 @@ MP, GP, RP = "mp", "gp", "rp"
 # "Low pruning rates (t <= 4)": poster, Section 5.
 _LOW, _HIGH = 4.0, 10.0
 
-Cell = tuple[str, float]  # pruner, ratio
+
+class Arm(NamedTuple):
+    """A pruner at a ratio: a cell of a place."""
+
+    pruner: str
+    ratio: float
 
 
 class Check(NamedTuple):
-    """One comparison that a sentence speaks of.
+    """One comparison that a claim is about.
 
     Attributes
     ----------
-    where : str
+    arms : tuple of Arm
+        The one that is looked at, or two, of which the second is subtracted.
     quantity : str
     row : dict
         As `hypothesis_tests.paired` returns it: difference with its interval, n. NaN where most networks guess.
     claimed : str
-        Where the sentence has the difference.
+        Where the claim has the difference.
     n_at_chance : int
-        Networks left out as guessing.
+        Number of networks that are left out because they guess.
     at_chance : bool
-        Whether most guess, so that there is nothing to read.
+        Whether most networks guess, so that the difference means nothing.
+    part : str
+        What of the networks is compared, where it is not all that `quantity` says.
     """
 
-    where: str
+    arms: tuple[Arm, ...]
     quantity: str
     row: Row
     claimed: str
     n_at_chance: int = 0
     at_chance: bool = False
+    part: str = ""
+
+    @property
+    def where(self) -> str:
+        """How the comparison is shown."""
+        return ", ".join(filter(None, [self.part, _minus(*self.arms)]))
+
+
+def _minus(first: Arm, second: Arm | None = None) -> str:
+    if second and second.pruner == first.pruner:
+        return f"{first.pruner}, t={first.ratio:g} minus t={second.ratio:g}"
+    pruners = f"{first.pruner} minus {second.pruner}" if second else first.pruner
+    return f"{pruners}, t={first.ratio:g}"
 
 
 class Claim(NamedTuple):
-    """A sentence of the paper.
+    """A claim of the paper.
 
     Attributes
     ----------
+    slug : str
+        Name of the claim in code and files; it stays when the wording changes.
     sentence, source : str
     looked_at : str
-        Which number is held against it.
+        The number that tests it.
     checks : callable, optional
-        Takes what it speaks of, one place or two, and gives the checks that the study allows. Without it the
-        sentence is about something that no study of this project has.
+        Takes the places that the claim is about, one or two, and yields the checks that the study allows. Without it
+        the claim is about something that no study of this project has.
     places : int
         1, or 2.
     every : bool
-        Whether all checks must hold, or, where the sentence speaks of most or of a tendency, more than half.
+        Whether all checks must hold. A claim about most cases, or about a tendency, needs more than half.
     """
 
+    slug: str
     sentence: str
     source: str
     looked_at: str
@@ -82,7 +107,7 @@ class Claim(NamedTuple):
 
 
 class Place:
-    """A data set and a model in a study, one setting of each pruner.
+    """A data set and a model in a study, with one setting of each pruner.
 
     Parameters
     ----------
@@ -93,9 +118,10 @@ class Place:
 
     def __init__(self, dataset: str, model: str, measured: pd.DataFrame):
         self.dataset, self.model = dataset, model
-        self._cells = {
-            cell: of_cell.drop_duplicates(schema.SEED).set_index(schema.SEED)
-            for cell, of_cell in measured.groupby([schema.PRUNER, schema.RATIO])
+        self._arms = {
+            Arm(*arm): rows.set_axis(index)[~index.duplicated()]
+            for arm, rows in measured.groupby([schema.PRUNER, schema.RATIO])
+            for index in [networks(rows)]
         }
 
     @property
@@ -103,45 +129,56 @@ class Place:
         return f"{self.dataset}, {self.model}"
 
     def ratios(self, pruner: str, *, at_least: float = 0.0, at_most: float = np.inf) -> list[float]:
-        """The pruner's ratios, ascending."""
-        return sorted(ratio for of, ratio in self._cells if of == pruner and at_least <= ratio <= at_most)
+        """Return the pruner's ratios, ascending."""
+        return sorted(arm.ratio for arm in self._arms if arm.pruner == pruner and at_least <= arm.ratio <= at_most)
 
-    def shared(self, first: str, second: str, *, at_least: float = 0.0) -> list[float]:
-        """Ratios that two pruners have, ascending."""
-        return [ratio for ratio in self.ratios(first, at_least=at_least) if ratio in self.ratios(second)]
+    def arms(self, pruner: str, *, at_most: float = np.inf) -> list[Arm]:
+        """Return the pruner at each of its ratios, ascending."""
+        return [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_most=at_most)]
 
-    def highest(self, pruner: str) -> list[float]:
-        """The largest of the high ratios at which most networks do not guess, if there is one."""
-        return [ratio for ratio in self.ratios(pruner, at_least=_HIGH) if not self.guesses((pruner, ratio))][-1:]
+    def shared(self, first: str, second: str, *, at_least: float = 0.0) -> list[tuple[Arm, Arm]]:
+        """Return two pruners at each ratio that both have, ascending."""
+        ratios = self.ratios(second)
+        return [
+            (Arm(first, ratio), Arm(second, ratio))
+            for ratio in self.ratios(first, at_least=at_least)
+            if ratio in ratios
+        ]
 
-    def of(self, cell: Cell, column: str) -> pd.Series:
-        """A column of a cell by seed."""
-        return self._cells[cell][column]
+    def highest(self, pruner: str) -> list[Arm]:
+        """Return the pruner at the largest of the high ratios at which most networks do not guess, if there is one."""
+        arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=_HIGH)]
+        return [arm for arm in arms if not self.guesses(arm)][-1:]
 
-    def n_at_chance(self, cell: Cell) -> int:
-        return int(self.of(cell, "at_chance").sum())
+    def values(self, arm: Arm, column: str) -> pd.Series:
+        """Return a column of an arm by network."""
+        return self._arms[arm][column]
 
-    def guesses(self, cell: Cell) -> bool:
-        """Whether most of a cell's networks are at chance."""
-        return bool(self.of(cell, "at_chance").mean() > 0.5)
+    def n_at_chance(self, arm: Arm) -> int:
+        """Return how many networks guess."""
+        return int(self.values(arm, "at_chance").sum())
+
+    def guesses(self, arm: Arm) -> bool:
+        """Return whether most networks guess."""
+        return bool(self.values(arm, "at_chance").mean() > 0.5)
 
     def up(self) -> str:
-        """What stands for UP: the released code's formula where the study has no other."""
-        return standing_for_up({pruner for pruner, _ in self._cells})
+        """Return what stands for UP: the released code's formula if the study has no other."""
+        return standing_for_up({arm.pruner for arm in self._arms})
 
 
 # What is compared.
 
 
-def _compared(place: Place, first: Cell, second: Cell, column: str) -> Row:
-    """Difference of two cells over the seeds that both have."""
-    return paired(*place.of(first, column).align(place.of(second, column), join="inner"))
+def _compared(place: Place, first: Arm, second: Arm, column: str) -> Row:
+    """Return the difference of two arms over the networks that both have."""
+    return paired(*place.values(first, column).align(place.values(second, column), join="inner"))
 
 
-def _slopes(place: Place, first: Cell, second: Cell, claimed: str, column: str = ALPHA, quantity: str = ALPHA) -> Check:
+def _slopes(place: Place, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA) -> Check:
     guessing = place.guesses(first) or place.guesses(second)
     return Check(
-        _minus(first, second),
+        (first, second),
         quantity,
         paired([], []) if guessing else _compared(place, first, second, column),
         claimed,
@@ -150,71 +187,62 @@ def _slopes(place: Place, first: Cell, second: Cell, claimed: str, column: str =
     )
 
 
-def _accuracies(place: Place, first: Cell, second: Cell, claimed: str) -> Check:
+def _accuracies(place: Place, first: Arm, second: Arm, claimed: str) -> Check:
     row = _compared(place, first, second, "accuracy_after")
-    return Check(f"accuracy, {_minus(first, second)}", ACCURACY, row, claimed)
+    return Check((first, second), ACCURACY, row, claimed, part="accuracy")
 
 
-def _minus(first: Cell, second: Cell) -> str:
-    (pruner, ratio), (other, of_other) = first, second
-    if other == settings.CONTROL:
-        return f"{pruner} minus {other}, t={ratio:g}"
-    return f"{pruner}, t={ratio:g} minus t={of_other:g}" if pruner == other else f"{pruner} minus {other}, t={ratio:g}"
-
-
-def _slope(place: Place, cell: Cell, value: float, claimed: str, column: str = ALPHA) -> Check:
-    """A cell's mean slope minus a value, with the interval that the cell has beside its mark."""
-    pruner, ratio = cell
-    known = place.of(cell, column).dropna() - value
-    low, high = resampling.mean_interval(known, 1 - 0.05 / len(place.ratios(pruner)))
+def _slope(place: Place, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
+    """Return an arm's mean slope minus a value, with the interval that the cell has beside its mark."""
+    known = place.values(arm, column).dropna() - value
+    low, high = resampling.mean_interval(known, 1 - 0.05 / len(place.ratios(arm.pruner)))
     row: Row = {"difference": known.mean(), "difference_low": low, "difference_high": high, "n": len(known)}
-    return _of_cell(place, cell, f"{pruner}, t={ratio:g}", row, claimed)
+    return _of_arm(place, arm, row, claimed)
 
 
-def _of_cell(place: Place, cell: Cell, where: str, row: Row, claimed: str, quantity: str = ALPHA) -> Check:
-    """A check of a cell's slopes, which are not read where most networks guess."""
-    guessing = place.guesses(cell)
-    return Check(where, quantity, paired([], []) if guessing else row, claimed, place.n_at_chance(cell), guessing)
+def _of_arm(place: Place, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
+    """Return a check of an arm's slopes, which mean nothing where most networks guess."""
+    guessing = place.guesses(arm)
+    found = paired([], []) if guessing else row
+    return Check((arm,), quantity, found, claimed, place.n_at_chance(arm), guessing, part)
 
 
 def _pruned_more(place: Place) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
-        for ratio, more in pairwise(place.ratios(pruner)):
-            yield _slopes(place, (pruner, more), (pruner, ratio), NOT_BELOW)
+        for less, more in pairwise(place.arms(pruner)):
+            yield _slopes(place, more, less, NOT_BELOW)
 
 
 def _low_ratios(place: Place) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
-        for ratio in place.ratios(pruner, at_most=_LOW):
-            yield _slope(place, (pruner, ratio), 1, BELOW)
+        for arm in place.arms(pruner, at_most=_LOW):
+            yield _slope(place, arm, 1, BELOW)
 
 
 def _highest_ratio(place: Place) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
-        for ratio in place.highest(pruner):
-            yield _slope(place, (pruner, ratio), 1, ABOVE)
+        for arm in place.highest(pruner):
+            yield _slope(place, arm, 1, ABOVE)
 
 
 def _weak_and_strong(place: Place) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
-        for ratio in place.highest(pruner):
+        for arm in place.highest(pruner):
             for classes in ("weak", "strong"):
-                check = _slope(place, (pruner, ratio), 1, ABOVE, f"alpha_{classes}")
-                yield check._replace(where=f"{classes} classes, {check.where}")
+                yield _slope(place, arm, 1, ABOVE, f"alpha_{classes}")._replace(part=f"{classes} classes")
 
 
 def _corrective(place: Place) -> Iterator[Check]:
-    for ratio in place.ratios(MP, at_most=_LOW):
-        for control in place.ratios(settings.CONTROL):
-            pair = (MP, ratio), (settings.CONTROL, control)
-            yield _slopes(place, *pair, BELOW)
-            yield _slopes(place, *pair, BELOW, "spread_ratio", SPREAD)
+    for arm in place.arms(MP, at_most=_LOW):
+        for control in place.arms(CONTROL):
+            yield _slopes(place, arm, control, BELOW)
+            yield _slopes(place, arm, control, BELOW, "spread_ratio", SPREAD)
 
 
 def _random_against(value: float) -> Callable[[Place], Iterator[Check]]:
     def checks(place: Place) -> Iterator[Check]:
-        for ratio in place.ratios(RP):
-            yield _slope(place, (RP, ratio), value, BELOW)
+        for arm in place.arms(RP):
+            yield _slope(place, arm, value, BELOW)
 
     return checks
 
@@ -222,95 +250,87 @@ def _random_against(value: float) -> Callable[[Place], Iterator[Check]]:
 def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
     def checks(place: Place) -> Iterator[Check]:
         for pruner in (MP, GP, place.up()):
-            for ratio in place.shared(RP, pruner):
-                yield _slopes(place, (RP, ratio), (pruner, ratio), claimed)
+            for pair in place.shared(RP, pruner):
+                yield _slopes(place, *pair, claimed)
 
     return checks
 
 
 def _up_minus(other: str, column: str = ALPHA) -> Callable[[Place], Iterator[Check]]:
     def checks(place: Place) -> Iterator[Check]:
-        up = place.up()
-        for ratio in place.shared(up, other):
-            yield _slopes(place, (up, ratio), (other, ratio), BELOW, column)
+        for pair in place.shared(place.up(), other):
+            yield _slopes(place, *pair, BELOW, column)
 
     return checks
 
 
 def _up_positive(place: Place) -> Iterator[Check]:
-    up = place.up()
-    for ratio in place.ratios(up):
-        yield _slope(place, (up, ratio), 0, ABOVE)
+    for arm in place.arms(place.up()):
+        yield _slope(place, arm, 0, ABOVE)
 
 
 def _pruners_differ(place: Place) -> Iterator[Check]:
     for first, second in combinations((MP, GP, place.up()), 2):
-        for ratio in place.shared(first, second, at_least=_HIGH):
-            yield _slopes(place, (first, ratio), (second, ratio), DIFFERS)
+        for pair in place.shared(first, second, at_least=_HIGH):
+            yield _slopes(place, *pair, DIFFERS)
 
 
 def _up_more_accurate(place: Place) -> Iterator[Check]:
-    up = place.up()
-    for ratio in place.shared(up, MP):
-        yield _accuracies(place, (up, ratio), (MP, ratio), ABOVE)
+    for pair in place.shared(place.up(), MP):
+        yield _accuracies(place, *pair, ABOVE)
 
 
 def _magnitude_more_accurate(place: Place) -> Iterator[Check]:
-    for ratio in place.shared(MP, GP):
-        yield _accuracies(place, (MP, ratio), (GP, ratio), ABOVE)
+    for pair in place.shared(MP, GP):
+        yield _accuracies(place, *pair, ABOVE)
 
 
 def _light_pruning(place: Place) -> Iterator[Check]:
-    for ratio in place.ratios(MP, at_most=_LOW):
-        yield _gained(place, ratio, ABOVE)
-        yield _slope(place, (MP, ratio), 1, NOT_ABOVE)
+    for arm in place.arms(MP, at_most=_LOW):
+        yield _gained(place, arm, ABOVE)
+        yield _slope(place, arm, 1, NOT_ABOVE)
 
 
 def _heavy_pruning(place: Place) -> Iterator[Check]:
-    for ratio in place.highest(MP):
-        yield _gained(place, ratio, BELOW)
-        yield _slope(place, (MP, ratio), 1, ABOVE)
+    for arm in place.highest(MP):
+        yield _gained(place, arm, BELOW)
+        yield _slope(place, arm, 1, ABOVE)
 
 
-def _gained(place: Place, ratio: float, claimed: str) -> Check:
-    after, before = (place.of((MP, ratio), f"accuracy_{when}") for when in ("after", "before"))
-    return Check(f"accuracy, mp, t={ratio:g}", ACCURACY, paired(after, before), claimed)
+def _gained(place: Place, arm: Arm, claimed: str) -> Check:
+    after, before = (place.values(arm, f"accuracy_{when}") for when in ("after", "before"))
+    return Check((arm,), ACCURACY, paired(after, before), claimed, part="accuracy")
 
 
 def _variance_grows(place: Place) -> Iterator[Check]:
-    for ratio in place.ratios(MP):
-        after, before = (place.of((MP, ratio), f"variance_{when}") for when in ("after", "before"))
-        yield Check(f"mp, t={ratio:g}", VARIANCE, paired(after, before), ABOVE)
+    for arm in place.arms(MP):
+        after, before = (place.values(arm, f"variance_{when}") for when in ("after", "before"))
+        yield Check((arm,), VARIANCE, paired(after, before), ABOVE)
 
 
 def _linear(place: Place) -> Iterator[Check]:
-    for ratio in place.ratios(MP):
-        cell = MP, ratio
-        row = paired(place.of(cell, "near"), place.of(cell, "far"))
-        yield _of_cell(place, cell, f"mp, t={ratio:g}", row, ALIKE)
+    for arm in place.arms(MP):
+        yield _of_arm(place, arm, paired(place.values(arm, "near"), place.values(arm, "far")), ALIKE)
 
 
 def _mean_ratio_is_volatile(place: Place) -> Iterator[Check]:
-    for ratio in place.ratios(MP):
-        cell = MP, ratio
-        of_ratio, of_alpha = (_log_deviations(place.of(cell, name)) for name in ("mean_ratio", ALPHA))
-        yield _of_cell(place, cell, f"mp, t={ratio:g}", paired(of_ratio, of_alpha), ABOVE, LOG_RATIO)
+    for arm in place.arms(MP):
+        ratio, slope = (_log_deviations(place.values(arm, name)) for name in ("mean_ratio", ALPHA))
+        yield _of_arm(place, arm, paired(ratio, slope), ABOVE, LOG_RATIO)
 
 
 def _log_deviations(values: pd.Series) -> pd.Series:
-    """Of the distance from the median; missing for the network that is it."""
+    """Return the logarithm of the distance from the median; missing for the network that is the median."""
     distance = (values - values.median()).abs()
     return np.log(distance.mask(distance == 0))
 
 
 def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
-    for ratio in place.ratios(MP):
-        cell = MP, ratio
-        for metric in cells.OTHER_METRICS:
-            if place.of(cell, f"alpha_{metric}").notna().any():
-                of_recall, of_other = ((place.of(cell, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
-                where = f"recall minus {metric}, mp, t={ratio:g}"
-                yield _of_cell(place, cell, where, paired(of_recall, of_other), ABOVE)
+    for arm in place.arms(MP):
+        for metric in OTHER_METRICS:
+            if place.values(arm, f"alpha_{metric}").notna().any():
+                recall, other = ((place.values(arm, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
+                yield _of_arm(place, arm, paired(recall, other), ABOVE, part=f"recall minus {metric}")
 
 
 def _harder_data(first: Place, second: Place) -> Iterator[Check]:
@@ -326,7 +346,7 @@ def _usual(place: Place) -> bool:
 
 def _smaller_model(pruner: str | None) -> Callable[[Place, Place], Iterator[Check]]:
     def checks(smaller: Place, larger: Place) -> Iterator[Check]:
-        resnets = all(label(place.model).startswith("ResNet-") for place in (smaller, larger))
+        resnets = all(resnet_size(place.model) for place in (smaller, larger))
         if resnets and smaller.dataset == larger.dataset:
             yield from _between(smaller, larger, pruner or smaller.up())
 
@@ -334,17 +354,16 @@ def _smaller_model(pruner: str | None) -> Callable[[Place, Place], Iterator[Chec
 
 
 def _between(more: Place, less: Place, pruner: str) -> Iterator[Check]:
-    for ratio in more.ratios(pruner):
-        if ratio in less.ratios(pruner):
-            cell = pruner, ratio
-            guessing = more.guesses(cell) or less.guesses(cell)
-            row = independent([], []) if guessing else independent(more.of(cell, ALPHA), less.of(cell, ALPHA))
-            n_at_chance = more.n_at_chance(cell) + less.n_at_chance(cell)
-            yield Check(f"{pruner}, t={ratio:g}", ALPHA, row, ABOVE, n_at_chance, guessing)
+    for arm in more.arms(pruner):
+        if arm in less.arms(pruner):
+            guessing = more.guesses(arm) or less.guesses(arm)
+            row = independent([], []) if guessing else independent(more.values(arm, ALPHA), less.values(arm, ALPHA))
+            yield Check((arm,), ALPHA, row, ABOVE, more.n_at_chance(arm) + less.n_at_chance(arm), guessing)
 
 
 CLAIMS = (
     Claim(
+        "more-pruning-intensifies",
         '"at each P except RP, intensification tends to remain similar or become stronger at higher pruning ratios"',
         "7.1",
         "alpha at each ratio minus alpha at the one before",
@@ -352,6 +371,7 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "low-ratios-below-1",
         '"low ratios tend to have CIs entirely below 1"',
         "6.2",
         "alpha - 1, ratios up to 4",
@@ -359,6 +379,7 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "high-ratios-above-1",
         '"high ratios tend to have CIs entirely above 1"',
         "6.2",
         "alpha - 1 at the highest ratio",
@@ -366,6 +387,7 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "weak-and-strong-classes",
         'intensification "happens for both underperforming classes [...] and overperforming classes [...] for any '
         'pruning method other than Random Pruning"',
         "9",
@@ -373,21 +395,36 @@ CLAIMS = (
         _weak_and_strong,
     ),
     Claim(
+        "moderate-pruning-corrects",
         '"network pruning has a corrective effect on recall differences" under moderate pruning',
         "1 (iii)",
         "alpha, and the spread of the balances, minus those of the same fine-tuning without pruning, ratios up to 4",
         _corrective,
     ),
-    Claim('"The exception is P=RP, where the CIs are below 1 at all ratios"', "6.2", "alpha - 1", _random_against(1)),
-    Claim('"RP always has negative slopes"', "7.4", "alpha", _random_against(0)),
-    Claim('"all three methods differ from RP, at each ratio"', "7.4", "difference of alpha", _random_minus(DIFFERS)),
     Claim(
+        "random-below-1",
+        '"The exception is P=RP, where the CIs are below 1 at all ratios"',
+        "6.2",
+        "alpha - 1",
+        _random_against(1),
+    ),
+    Claim("random-negative", '"RP always has negative slopes"', "7.4", "alpha", _random_against(0)),
+    Claim(
+        "random-differs",
+        '"all three methods differ from RP, at each ratio"',
+        "7.4",
+        "difference of alpha",
+        _random_minus(DIFFERS),
+    ),
+    Claim(
+        "random-lowest",
         '"RP has the lowest intensification ratio of them all"',
         "poster, 4",
         "alpha of RP minus that of MP, GP and UP",
         _random_minus(BELOW),
     ),
     Claim(
+        "up-below-mp",
         '"UP tends to have less intensification than MP"',
         "7.4",
         "alpha of UP minus that of MP",
@@ -395,26 +432,30 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "up-below-gp",
         '"at most ratios, UP tends to have shallower but still positive slopes (less intensification) than MP or GP"',
         "7.4",
         "alpha of UP minus that of GP",
         _up_minus(GP),
         every=False,
     ),
-    Claim('"still positive slopes" of UP', "7.4", "alpha of UP", _up_positive, every=False),
+    Claim("up-positive", '"still positive slopes" of UP', "7.4", "alpha of UP", _up_positive, every=False),
     Claim(
+        "pooled-up-below-mp",
         '"[alpha, of all networks together] is always smaller for UP"',
         "7.4",
         "pooled alpha of UP minus that of MP",
         _up_minus(MP, "pooled"),
     ),
     Claim(
+        "pruners-differ",
         '"the average slopes for MP, GP, and UP differ from each other at higher pruning ratios"',
         "7.4",
         "difference of alpha, ratios from 10",
         _pruners_differ,
     ),
     Claim(
+        "up-more-accurate",
         'UP has a smaller mean alpha than MP, "while having better accuracy [...] at the same pruning rate"',
         "poster, 4",
         "accuracy of UP minus that of MP",
@@ -422,6 +463,7 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "mp-more-accurate-than-gp",
         'MP has "seemingly better performance than GP"',
         "6.1",
         "accuracy of MP minus that of GP",
@@ -429,18 +471,21 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "light-pruning",
         '"lighter pruning makes the accuracy better while not pushing intensification above 1"',
         "E",
         "change of accuracy, and alpha - 1, ratios up to 4",
         _light_pruning,
     ),
     Claim(
+        "heavy-pruning",
         '"heavy pruning makes the accuracy worse and intensification stronger"',
         "E",
         "change of accuracy, and alpha - 1, at the highest ratio",
         _heavy_pruning,
     ),
     Claim(
+        "recall-variance-grows",
         'what Table 11 "probably confirms": "that recall variance increases with pruning"',
         "F",
         "variance of recall after minus before",
@@ -448,18 +493,21 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "linear-at-origin",
         '"we did not observe any behavior around the origin that would differ substantially from the linear trend"',
         "G",
         "slope of the half of the classes nearest to the origin minus that of the others",
         _linear,
     ),
     Claim(
+        "mean-ratio-volatile",
         '"the equally-weighted mean of intensification ratios is not robust to outliers"',
         "G",
         "distance from the median over networks, of the mean ratio over that of alpha, logarithm",
         _mean_ratio_is_volatile,
     ),
     Claim(
+        "harder-data-intensify",
         '"at most ratios, MNIST and Fashion tend to have shallower slopes (less intensification) than CIFAR-10, which '
         'has shallower slopes than CIFAR-100"',
         "7.3",
@@ -469,6 +517,7 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "smaller-models-intensify",
         '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", MP '
         '(9 says "greater model complexity")',
         "7.2",
@@ -478,6 +527,7 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "smaller-models-intensify-up",
         "the same, UP",
         "7.2",
         "alpha of the smaller ResNet minus that of the larger",
@@ -486,6 +536,7 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "recall-most-expressive",
         '"the effect of pruning more expressive on recall than on precision or F-score"',
         "4",
         "distance of alpha from 1, of recall minus that of precision, and of F1, MP",
@@ -493,9 +544,15 @@ CLAIMS = (
         every=False,
     ),
     Claim(
+        "lth-threshold",
         'LTH: "an intensification above 1 consistently occurs if the pruning ratio exceeds a certain threshold"',
         "H",
         "not built here",
     ),
-    Claim('CHIP: "intensification starts to increase from one pruning ratio to another"', "H", "not built here"),
+    Claim(
+        "chip-rises",
+        'CHIP: "intensification starts to increase from one pruning ratio to another"',
+        "H",
+        "not built here",
+    ),
 )

@@ -1,4 +1,4 @@
-"""The tables of the recall distortion paper with a study's own values, and beside them the published ones."""
+"""The tables of the recall distortion paper with a study's values, alone and beside the published ones."""
 
 from functools import partial
 from typing import Any
@@ -6,20 +6,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.cells import recalls
+from analysis.arrays import recalls
 from analysis.formats import NOT_AVAILABLE, p_value
 from analysis.published import label, rank, standing_for_up, table
 from analysis.recall_distortion.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
 from analysis.runs import schema
-from analysis.settings import ALPHA_COLUMNS, main_setting, settings
+from analysis.settings import further_settings, main_setting, shown_settings
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.statistics.intensification import recall_balance
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 
 
-def paper_table(number: int, *, runs: pd.DataFrame, alphas: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
-    """A table in the layout of print, as text.
+def paper_table(
+    number: int, *, runs: pd.DataFrame, alphas: pd.DataFrame, tests: pd.DataFrame, as_printed: bool = False
+) -> pd.DataFrame:
+    """Return a table in the layout of print, as text.
 
     Parameters
     ----------
@@ -28,22 +30,24 @@ def paper_table(number: int, *, runs: pd.DataFrame, alphas: pd.DataFrame, tests:
         (ddof 0); 12, 13 accuracy and alpha of the pruners `lth`, `chip` on CIFAR-10 with ResNet-56.
     runs, alphas, tests : DataFrame
         As `pull.runs`, `cells.alphas` and `comparisons.paper_tests` return them.
+    as_printed : bool
+        Whether `up-signed` is called UP if it stands for UP.
 
     Returns
     -------
     DataFrame
-        Without rows where the study has nothing of it. `attrs["title"]` says what it shows.
+        It has no rows if the study has nothing of the table. `attrs["title"]` says what it shows.
     """
     if number in DESIGNS:
         return _p_values(number, tests)
     if number == 11:
-        return recall_variance(main_setting(runs, settings(runs)))
-    kept = main_setting(alphas, [name for name in alphas.columns if name not in ALPHA_COLUMNS])
-    return _accuracy(kept) if number == 10 else _by_ratio(kept, {12: "lth", 13: "chip"}[number])
+        return recall_variance(main_setting(runs, shown_settings(runs)), as_printed=as_printed)
+    kept = main_setting(alphas, further_settings(alphas))
+    return _accuracy(kept, as_printed) if number == 10 else _by_ratio(kept, {12: "lth", 13: "chip"}[number])
 
 
 def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "welch") -> pd.DataFrame:
-    """Published values of Tables 1-13 beside a study's own, for the cells that both have.
+    """Return the published values of Tables 1-13 beside a study's, for the cells that both have.
 
     Parameters
     ----------
@@ -56,14 +60,13 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     -------
     DataFrame, one row per cell of a table
         table, row, column, published, ours (text, at the precision of print), ours_unpaired (Tables 8 and 9 with
-        independent tests, since in print not all pruners shared their dense networks; else empty), difference
-        (ours minus published, `<0.001` taken as .001). `attrs["notes"]` says what stands for what.
+        independent tests, since in print not all pruners shared their dense networks; empty for other tables),
+        difference (ours minus published, where `<0.001` counts as .001). `attrs["notes"]` says what stands for what.
     """
     notes = []
     if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
-        runs, alphas = as_up(runs), as_up(alphas)
         notes.append("up-signed, the formula of the paper's released code, stands for UP")
-    make = partial(paper_table, runs=runs, alphas=alphas)
+    make = partial(paper_table, runs=runs, alphas=alphas, as_printed=True)
     ours = paper_tests(alphas, variance=variance, as_printed=True)
     unpaired = unpaired_tests(alphas, variance=variance, as_printed=True)
     frames = []
@@ -87,7 +90,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     found = tests[tests["table"] == number]
     headers = [tests.attrs["headers"][row] for row in found.index]
     named = pd.DataFrame(headers, index=found.index, columns=["column", "fixed"])
-    header = "Models" if number in (5, 6) and not found["row"].str.fullmatch(r"\d+ vs \d+").all() else design.rows
+    header = tests.attrs["row_headers"].get(number, design.rows)
     frame = (
         named.assign(row=found["row"], p=found["p_bonferroni"].map(p_value))
         .pivot(index="row", columns="column", values="p")
@@ -96,20 +99,15 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
         .rename_axis(index=header, columns=None)
         .reset_index()
     )
-    of = "; ".join([", ".join(found["dataset"].drop_duplicates()), *named["fixed"].drop_duplicates()])
+    places = "; ".join([", ".join(found["dataset"].drop_duplicates()), *named["fixed"].drop_duplicates()])
     sides = "two-sided" if design.alternative == "two-sided" else "one-sided"
     kind = "paired" if design.paired else f"independent ({tests.attrs.get('variance', 'welch')})"
-    frame.attrs = {"title": f"{design.title}? {of}. p of {sides} {kind} t-tests, Bonferroni-corrected"}
+    frame.attrs = {"title": f"{design.title}? {places}. p of {sides} {kind} t-tests, Bonferroni-corrected"}
     return frame
 
 
-def as_up(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `up-signed`, the released code's UP, as rows of `up`."""
-    return frame.replace({schema.PRUNER: {"up-signed": "up"}})
-
-
-def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:
-    names = labels(alphas)
+def _accuracy(alphas: pd.DataFrame, as_printed: bool) -> pd.DataFrame:
+    names = labels(alphas, as_printed=as_printed)
     dense = alphas.drop_duplicates([*_GROUP, "dense_run_id"])
     means = _in_order(dense.groupby(_GROUP)["accuracy_before"].mean())
     columns = ["Model", "Dataset", "Pruning Algorithm", "Accuracy"]
@@ -119,18 +117,21 @@ def _accuracy(alphas: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def recall_variance(runs: pd.DataFrame, *, of_balances: bool = False) -> pd.DataFrame:
-    """Table 11: mean over networks of the variance over the classes (ddof 0), as text.
+def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: bool = False) -> pd.DataFrame:
+    """Return Table 11: the mean over networks of the variance over the classes (ddof 0), as text.
 
     Parameters
     ----------
     runs : DataFrame
         As `pull.runs` returns it, one setting of each cell.
-    of_balances : bool
-        Of normalised recall balance, which print's values for Fashion-MNIST agree with, and not of recall.
+    balances : bool
+        Whether the variance is that of normalised recall balance, with which print's values for Fashion-MNIST agree,
+        and not that of recall.
+    as_printed : bool
+        As for `paper_table`.
     """
     _, before, after = recalls(runs)
-    if of_balances:
+    if balances:
         before, after = recall_balance(before, runs["accuracy_before"]), recall_balance(after, runs["accuracy_after"])
     variances = runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
         before=np.nanvar(before, axis=1), after=np.nanvar(after, axis=1)
@@ -141,16 +142,16 @@ def recall_variance(runs: pd.DataFrame, *, of_balances: bool = False) -> pd.Data
     means.insert(0, "Before", dense.groupby(_GROUP)["before"].mean())
     means = _in_order(means)
     frame = means.map(lambda mean: NOT_AVAILABLE if np.isnan(mean) else f"{mean:.4f}").reset_index(drop=True)
-    names = labels(runs)
+    names = labels(runs, as_printed=as_printed)
     frame.insert(0, "Model", [f"{names[d]} @ {names[m]} -> {names[p]}" for d, m, p in means.index])
-    what = "normalised recall balance" if of_balances else "recall"
+    what = "normalised recall balance" if balances else "recall"
     frame.attrs = {"title": f"Mean over networks of the variance of {what} over the classes (ddof 0)"}
     return frame
 
 
-def _in_order(of_groups: Any) -> Any:
+def _in_order(means: Any) -> Any:
     """Sort by model, data set and pruner, as in print."""
-    return of_groups.loc[sorted(of_groups.index, key=lambda group: [rank(group[part]) for part in (1, 0, 2)])]
+    return means.loc[sorted(means.index, key=lambda key: [rank(key[part]) for part in (1, 0, 2)])]
 
 
 def _by_ratio(alphas: pd.DataFrame, pruner: str) -> pd.DataFrame:
@@ -168,7 +169,7 @@ def _by_ratio(alphas: pd.DataFrame, pruner: str) -> pd.DataFrame:
 
 
 def _long(number: int, frame: pd.DataFrame, value: str) -> pd.DataFrame:
-    """One row per cell of a table: table, row, column and the value."""
+    """Return one row per cell of a table: table, row, column and the value."""
     if number == 10:
         row = frame["Dataset"] + " @ " + frame["Model"] + " -> " + frame["Pruning Algorithm"]
         frame = pd.DataFrame({"row": row, "Accuracy": frame["Accuracy"]})

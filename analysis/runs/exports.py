@@ -1,4 +1,4 @@
-"""A study in a folder of files, from which its report is made again without a tracking store."""
+"""A study as a folder of small files, from which its report is made again without a tracking store."""
 
 import gzip
 import hashlib
@@ -13,34 +13,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import cells, settings
-from analysis.runs import archives, files, schema
+from analysis.runs import archives, files, frames, schema
 from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.frames import RUN_ID
 from analysis.runs.pull import Study
 
 CONTENTS = "study.json"
 RUNS, DENSE_RUNS = "runs.csv.gz", "dense_runs.csv.gz"
-_FORMAT = 1
-_RUN_ID = "run_id"
-_ARRAYS = (_RUN_ID, schema.LABEL, schema.PREDICTED)
-# How many runs' predictions are in memory as they were read, eight bytes a class.
+# In format 1 a param stands under its own name, without the prefix `params.`.
+_FORMAT = 2
+_ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
+# The number of runs whose predictions are in memory at once as they were read, eight bytes an image.
 _AT_ONCE = 256
 
-# In the order of the frames, behind the params.
+# The columns behind the params, in the order of the frames.
 _MEASURED = (
-    *("accuracy_before", "accuracy_after", schema.REALIZED_RATIO),
-    *("recall_before/", "recall_after/", schema.SUPPORT, schema.BOTH_RIGHT),
-    *(schema.DENSE_RUN_ID, _RUN_ID),
+    *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO),
+    *frames.BY_CLASS,
+    *(schema.DENSE_RUN_ID, RUN_ID),
 )
 
 
-def write(study: Study, predictions: cells.Predictions, folder: Path) -> list[Path]:
-    """Write a study and what its networks predicted, each file aside and then renamed.
+def write(study: Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
+    """Write a study and the predictions of its networks.
 
-    The same study gives the same bytes. `runs.csv.gz` and `dense_runs.csv.gz` are the frames, floats exact, a
-    missing value empty; `predictions_<n>.npz` are the predictions on one data set: run_id, label, and predicted,
-    (images, runs), the images sorted by label, for equals in a row take less space; `study.json` says the
-    types and attributes of the frames and the SHA-256 of every file.
+    The same study gives the same bytes. `runs.csv.gz` and `dense_runs.csv.gz` are the frames, with exact floats and
+    empty missing values. `predictions_<n>.npz` has the predictions for one data set: run_id, label, and predicted
+    (images, runs), with the images sorted by label because equal neighbours take less space. `study.json` has the
+    types and attributes of the frames and the SHA-256 of every file. Each file is written aside and then renamed.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def write(study: Study, predictions: cells.Predictions, folder: Path) -> list[Pa
     predictions : callable
         As `cells.cells` takes it.
     folder : Path
-        Made where it is not there; what else lies in it stays.
+        Created if it does not exist; other files in it stay.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def write(study: Study, predictions: cells.Predictions, folder: Path) -> list[Pa
     Raises
     ------
     StudyError
-        Where runs of one data set have other test labels, or the folder cannot be written to.
+        Runs of one data set have different test labels, or the folder cannot be written to.
     """
     contents = {RUNS: _csv(study.runs), DENSE_RUNS: _csv(study.dense_runs)}
     contents |= {
@@ -78,8 +78,10 @@ def write(study: Study, predictions: cells.Predictions, folder: Path) -> list[Pa
         return files.written(scratch)
 
 
-def read(folders: Sequence[Path]) -> tuple[Study, cells.Predictions]:
-    """Read what `write` has written; several folders as if one experiment held all their runs.
+def read(folders: Sequence[Path]) -> tuple[Study, frames.ReadPredictions]:
+    """Read folders that `write`, of this version or an older one, has written.
+
+    Several folders are read as if one experiment held all their runs.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def read(folders: Sequence[Path]) -> tuple[Study, cells.Predictions]:
     Raises
     ------
     StudyError
-        Where a file is missing, damaged or of another export, or two folders have other runs of the same params.
+        A file is missing, damaged or of another export, or two folders have different runs of the same params.
     """
     parts = [_read(folder) for folder in folders]
     known = {run_id: arrays for _, of_folder in parts for run_id, arrays in of_folder.items()}
@@ -110,12 +112,12 @@ def read(folders: Sequence[Path]) -> tuple[Study, cells.Predictions]:
 
 
 def below(folder: Path) -> list[Path]:
-    """The folders that `write` has written anywhere below one.
+    """Return all folders below one that `write` has written.
 
     Raises
     ------
     StudyError
-        Where there is none.
+        No such folder is there.
     """
     folders = sorted(path.parent for path in folder.rglob(CONTENTS))
     if not folders:
@@ -123,41 +125,39 @@ def below(folder: Path) -> list[Path]:
     return folders
 
 
-def of_dataset(study: Study, dataset: str) -> Study:
-    """The runs of one data set; what was left out of the study is said of it too.
+def select_dataset(study: Study, dataset: str) -> Study:
+    """Return the runs of one data set, with all that was said about the study.
 
     Raises
     ------
     StudyError
-        Where the study has no pruned run of it.
+        The study has no pruned run of this data set.
     """
     names = list(dict.fromkeys(study.runs[schema.DATASET]))
     if dataset not in names:
         raise StudyError(f"no pruned run of {dataset!r}, {did_you_mean(dataset, names)}", option="--dataset")
-    return Study(*(_of_dataset(frame, dataset) for frame in study))
+    return Study(*(_select_dataset(frame, dataset) for frame in study))
 
 
-def _of_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
     kept = frame[frame[schema.DATASET] == dataset].dropna(axis=1, how="all").reset_index(drop=True)
     kept.attrs = frame.attrs
     return kept
 
 
 def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """As `pull.study` would give them, but that the classes stand in the order of the folders."""
+    """Join frames into the one that `pull.study` would give, except that classes stand in the order of the folders."""
     if len(parts) == 1:
         return parts[0]
-    joined = pd.concat(parts, ignore_index=True)
-    # Where some folder varied what the others were never asked for, those are the papers' in it.
-    joined = joined.fillna({name: value for name, value in schema.PAPERS.items() if name in joined})
-    leading = [name for name in (*settings.CELL, schema.SEED) if name in joined]
-    params = [*leading, *sorted(name for name in joined if name not in leading and not _group(name))]
-    measured = sorted((name for name in joined if _group(name)), key=_group)
+    joined = frames.with_former_values(pd.concat(parts, ignore_index=True))
+    leading = [name for name in frames.BARE if name in joined]
+    params = [*leading, *sorted(name for name in frames.params(joined) if name not in leading)]
+    measured = sorted((name for name in joined if name not in params), key=_place)
     run_id = measured[-1]
     joined = joined[[*params, *measured]].drop_duplicates(run_id).sort_values([*leading, run_id], ignore_index=True)
-    # Column by column in memory, as here, pandas warns of every column that is added.
+    # The frame is in memory column by column, and pandas would warn of every column that is added.
     joined = joined.copy()
-    same = joined.loc[joined.duplicated(params, keep=False), run_id].tolist()
+    same = joined.loc[joined.duplicated(frames.identity(joined), keep=False), run_id].tolist()
     if same:
         raise StudyError(
             f"runs {same[0]} and {same[1]} agree in every param, and only one can count: leave a folder out",
@@ -167,13 +167,13 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return joined
 
 
-def _group(column: str) -> int:
-    """Place among what was measured; 0 of a param."""
-    of_class = column[: column.find("/") + 1]
-    return next((place for place, name in enumerate(_MEASURED, start=1) if name in (column, of_class)), 0)
+def _place(column: str) -> int:
+    """Return the place of a column among those that are measured; 0 for a param of format 1."""
+    group = column[: column.find("/") + 1]
+    return next((place for place, name in enumerate(_MEASURED, start=1) if name in (column, group)), 0)
 
 
-# Frames as CSV. Of text, nothing is missing and "" is a value, which a backslash tells apart.
+# Frames as CSV: a missing text is empty, and the value "" is a backslash.
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
@@ -186,13 +186,15 @@ def _description(frame: pd.DataFrame) -> dict[str, Any]:
     return {"dtypes": {name: str(dtype) for name, dtype in frame.dtypes.items()}, "attrs": frame.attrs}
 
 
-def _frame(content: bytes, described: Mapping[str, Any]) -> pd.DataFrame:
+def _frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.DataFrame:
     dtypes = described["dtypes"]
     text = io.BytesIO(gzip.decompress(content))
-    # Of all that pandas would take for missing, only the empty value is; and a text may hold a carriage return.
+    # Only an empty value is missing, and a text may hold a carriage return.
     frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n")
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}
     frame = frame.assign(**texts)[list(dtypes)]
+    if version == 1:
+        frame = frame.rename(columns=lambda name: name if _place(name) else frames.column(name))
     frame.attrs = described["attrs"]
     return frame
 
@@ -201,20 +203,21 @@ def _texts(dtypes: Mapping[str, Any] | pd.Series) -> list[str]:
     return [name for name, dtype in dtypes.items() if dtype == "str"]
 
 
-# Predictions: of all test images by all networks of a data set.
+# Predictions for all test images by all networks of a data set.
 
 
-def _by_data_set(study: Study, predictions: cells.Predictions) -> Iterator[dict[str, np.ndarray]]:
-    """The arrays of each file, data sets in the order of their digests."""
+def _by_data_set(study: Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the arrays of each file, data sets in the order of their digests."""
     data_sets: dict[str, str] = {}
     for frame in study:
         named = frame[schema.DATASET]
-        digests = frame[schema.DATASET_DIGEST].fillna(named) if schema.DATASET_DIGEST in frame else named
-        for column in (schema.DENSE_RUN_ID, _RUN_ID):
+        digest = frames.column(schema.DATASET_DIGEST)
+        digests = frame[digest].fillna(named) if digest in frame else named
+        for column in (schema.DENSE_RUN_ID, RUN_ID):
             if column in frame:
                 data_sets |= dict(zip(frame[column], digests, strict=True))
     for data_set in sorted(set(data_sets.values())):
-        run_ids = [run_id for run_id, of_run in data_sets.items() if of_run == data_set]
+        run_ids = [run_id for run_id, other in data_sets.items() if other == data_set]
         label: np.ndarray | None = None
         predicted: dict[str, np.ndarray] = {}
         for start in range(0, len(run_ids), _AT_ONCE):
@@ -222,7 +225,7 @@ def _by_data_set(study: Study, predictions: cells.Predictions) -> Iterator[dict[
                 label = arrays[schema.LABEL] if label is None else label
                 if not np.array_equal(arrays[schema.LABEL], label):
                     raise StudyError(
-                        f"runs {next(iter(predicted))} and {run_id} have other test labels and the same data set, "
+                        f"runs {next(iter(predicted))} and {run_id} have different test labels and the same data set, "
                         f"{data_set}: give each a name or a {schema.DATASET_DIGEST} of its own"
                     )
                 predicted[run_id] = _small(arrays[schema.PREDICTED])
@@ -237,7 +240,7 @@ def _small(classes: np.ndarray) -> np.ndarray:
 
 
 def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """As `numpy.savez`, but compressed by LZMA, which sees a quarter more of what neighbours share, and undated."""
+    """Return what `numpy.savez` writes, but without dates and compressed by LZMA, a quarter smaller."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as archive:
         for name, array in arrays.items():
@@ -248,7 +251,7 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _predicted(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Run id -> labels and what the run predicted."""
+    """Return the labels and the predictions of each run, by run id."""
     run_ids, label, by_label = archives.read(path, _ARRAYS).values()
     predicted = np.empty(by_label.shape[::-1], by_label.dtype)
     predicted[:, np.argsort(label, kind="stable")] = by_label.T
@@ -256,7 +259,7 @@ def _predicted(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {run_id: (label, row) for run_id, row in zip(run_ids.tolist(), predicted, strict=True)}
 
 
-# A folder.
+# One folder.
 
 
 def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]]:
@@ -267,10 +270,11 @@ def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]
         )
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
-        if described["format"] != _FORMAT:
-            raise StudyError(f"{path}: of format {described['format']}, and this version reads {_FORMAT}: export again")
+        version = described["format"]
+        if version not in range(1, _FORMAT + 1):
+            raise StudyError(f"{path}: has format {version}, and this version reads up to {_FORMAT}: export again")
         contents = {name: _content(folder / name, digest) for name, digest in described["sha256"].items()}
-        runs, dense_runs = (_frame(contents[name], described["frames"][name]) for name in (RUNS, DENSE_RUNS))
+        runs, dense_runs = (_frame(contents[name], described["frames"][name], version) for name in (RUNS, DENSE_RUNS))
         predicted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name in contents.keys() - {RUNS, DENSE_RUNS}:
             predicted |= _predicted(folder / name)
@@ -281,7 +285,7 @@ def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]
 
 def _content(path: Path, digest: str) -> bytes:
     if not path.is_file():
-        raise StudyError(f"{path}: missing, and {CONTENTS} names it; restore it or export the study again")
+        raise StudyError(f"{path}: missing, although {CONTENTS} names it; restore it or export the study again")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise StudyError(

@@ -1,11 +1,10 @@
-"""From a tracking store to frames: one row for every pruned run beside the dense run it was made from."""
+"""Frames from a tracking store: one row for each pruned run and the dense run that it was made from."""
 
 import logging
 import math
 import os
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,40 +16,22 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
-from analysis.runs import archives, schema
-from analysis.runs.errors import StudyError
+from analysis.runs import archives, frames, schema
+from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, PARAM, RECALL_AFTER, RECALL_BEFORE, RUN_ID
 from analysis.runs.retries import download_artifacts, list_artifacts
 from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
-from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS
 
-_PARAM, _METRIC = "params.", "metrics."
+_METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
-
-# Columns that the analysis makes beside the params; a param of such a name becomes `param_<name>`.
-RESERVED = (
-    {*ALPHA_COLUMNS, *CELL_COLUMNS, schema.REALIZED_RATIO}
-    # The rest of `cells.cells` and `cells.ratio_summaries`
-    | {"worst_class_change", "confidence", "n_none"}
-    | {"pooled_alpha", "ratio_mean", "ratio_sd", "ratio_min", "ratio_max", "worst_ratio"}
-    # While cells and figures are made
-    | {"class_set", "control", "row", "cell", "chance", "before", "after"}
-    # `comparisons.TEST_COLUMNS`, which to import takes as long as to read a study
-    | {"table", "column", "difference", "difference_low", "difference_high", "statistic", "dof"}
-    | {"p", "p_bonferroni", "p_holm", "p_permutation", "p_equivalence", "effect_size", "detectable_difference"}
-    # Tables of the report and of `recommend`
-    | {"networks", "at chance", "accuracy before", "median", "interval", "spread ratio", "weighted alpha"}
-    | {"worst class", "realised ratio", "recall", "precision", "f1", "minus none", "on none", "other seed"}
-    | {"loss", "loss_high", "fails", "run_ids"}
-) - {*_PAIR_PARAMS}
-RESERVED_PREFIXES = ("alpha_", "recall_before/", "recall_after/", schema.SUPPORT, schema.BOTH_RIGHT)
 
 logger = logging.getLogger(__name__)
 
 
 class Study(NamedTuple):
-    """What one experiment holds; `attrs["left_out"]` of either frame says in sentences what it lacks and why.
+    """The runs of one experiment; `attrs["left_out"]` of either frame says in sentences what it lacks and why.
 
     Attributes
     ----------
@@ -58,15 +39,17 @@ class Study(NamedTuple):
         One row per (dense, pruned) pair, as `runs` returns it.
     dense_runs : DataFrame
         One row per dense run of the experiment, and per dense run elsewhere that its pruned runs name:
-        dataset, model, seed, every other param, accuracy_before, recall_before/<class>, support/<class>,
-        dense_run_id. Of runs that agree in every param the newest.
+        dataset, model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>,
+        support/<class>, dense_run_id. If runs agree in every setting and seed, only the newest is there.
     """
 
     runs: pd.DataFrame
     dense_runs: pd.DataFrame
 
 
-def runs(experiment: str | None = None, *, tracking_uri: str | None = None) -> pd.DataFrame:
+def runs(
+    experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
+) -> pd.DataFrame:
     """Pull the pairs of a dense and a pruned run of an experiment.
 
     Parameters
@@ -76,41 +59,47 @@ def runs(experiment: str | None = None, *, tracking_uri: str | None = None) -> p
         else "Default").
     tracking_uri : str, optional
         By default MLflow's current one.
+    ignore_params : sequence of str
+        Params that say nothing about the experiment, such as an output path, and so define no cell: they are left
+        out as if no run had them.
 
     Returns
     -------
     DataFrame, one row per pair, sorted by dataset, model, pruner, ratio, seed
-        dataset, model, pruner, ratio (float), seed (int), every other param (text), accuracy_before,
-        accuracy_after, realized_ratio, recall_before/<class>, recall_after/<class>, support/<class>,
-        both_right/<class>, dense_run_id, run_id. NaN where a run has no such param, metric or class; a column
-        that no run has is not there. A param with the name of a column that the analysis makes (`RESERVED`) is
-        called `param_<name>`. Of pruned runs that agree in every param the newest counts. `attrs["left_out"]`
-        says in sentences which runs were left out and why.
+        dataset, model, pruner, ratio (float), seed (int), every other param as `params.<name>` (text),
+        accuracy_before, accuracy_after, realized_ratio, recall_before/<class>, recall_after/<class>,
+        support/<class>, both_right/<class>, dense_run_id, run_id. NaN where a run has no such param, metric or
+        class; a column that no run has is not there. If pruned runs agree in every setting and seed, only the
+        newest is there. `attrs["left_out"]` says in sentences which runs were left out and why.
 
     Raises
     ------
     StudyError
-        The store cannot be reached or read; the experiment is unknown, deleted or without a single pair.
+        The store cannot be reached or read; the experiment is unknown, deleted or without a single pair; no run has
+        a param to ignore, or every run needs it.
     """
-    return study(experiment, tracking_uri=tracking_uri).runs
+    return study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params).runs
 
 
-def study(experiment: str | None = None, *, tracking_uri: str | None = None) -> Study:
+def study(
+    experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
+) -> Study:
     """Pull an experiment's pairs and its dense runs in one reading; parameters and errors as in `runs`."""
     with open_store(tracking_uri) as store:
         found_id, name, others = _find(store.experiments(), experiment)
         found = _read(store.pages(found_id))
         pruned, dense = (found[found["kind"] == kind] for kind in (schema.PRUNED, schema.DENSE))
-        elsewhere = set(pruned["dense_run_id"].dropna()) - set(dense["run_id"])
+        elsewhere = set(pruned[schema.DENSE_RUN_ID].dropna()) - set(dense[RUN_ID])
         found = _read(store.runs(sorted(elsewhere)))
         dense = pd.concat([dense, found[found["kind"] == schema.DENSE]])
+    dense, pruned = _ignoring(ignore_params, dense, pruned)
 
     left_out: list[str] = []
     dense = _finished(dense, left_out)
     sound_dense = _sound(dense, _DENSE_PARAMS, left_out)
     dense_left_out = left_out.copy()
-    pruned = _as_the_papers(_sound(_finished(pruned, left_out), _PAIR_PARAMS, left_out))
-    pruned = _newest(_paired(pruned, sound_dense, set(dense["run_id"]), left_out), left_out)
+    pruned = frames.with_former_values(_sound(_finished(pruned, left_out), _PAIR_PARAMS, left_out))
+    pruned = _newest(_paired(pruned, sound_dense, set(dense[RUN_ID]), left_out), left_out)
     if pruned.empty:
         reasons = "; ".join(left_out) or "no run is tagged as one"
         raise StudyError(
@@ -124,7 +113,7 @@ def study(experiment: str | None = None, *, tracking_uri: str | None = None) -> 
 
 
 def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
-    """Id of an experiment; parameters and errors as in `runs`."""
+    """Return the id of an experiment; parameters and errors as in `runs`."""
     with open_store(tracking_uri) as store:
         return _find(store.experiments(), experiment)[0]
 
@@ -207,7 +196,19 @@ def artifacts(
     return {run_id: found[run_id] for run_id in run_ids if run_id in found}
 
 
-# What was found, judged: one row per run, its params and metrics in columns as mlflow.search_runs names them.
+# Which runs count. Frames here have one row per run, and columns as mlflow.search_runs names them.
+
+
+def _ignoring(names: Sequence[str], dense: pd.DataFrame, pruned: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    logged = {frames.param(column) for frame in (dense, pruned) for column in _columns(frame, "", PARAM)}
+    for name in names:
+        if name in frames.BARE:
+            raise StudyError(f"{name} is needed of every run, and cannot be ignored", option="--ignore-param")
+        if name not in logged:
+            hint = did_you_mean(name, sorted(logged), "leave the option out")
+            raise StudyError(f"no run has a param {name!r}, {hint}", option="--ignore-param")
+    ignored = [PARAM + name for name in names]
+    yield from (frame.drop(columns=ignored, errors="ignore") for frame in (dense, pruned))
 
 
 def _finished(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
@@ -218,14 +219,14 @@ def _finished(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
 
 def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
     """Keep the runs whose params and recalls can be worked with; seed and ratio become numbers."""
-    needed = [_PARAM + name for name in required] + [_ACCURACY]
+    needed = [PARAM + name for name in required] + [_ACCURACY]
     sound = found.reindex(columns=list(dict.fromkeys([*found.columns, *needed])))
     for column in needed:
         sound = _without(sound, sound[column].isna(), f"no {column.replace('s.', ' ', 1)}", left_out)
     for name, is_one, meaning in _NUMBERS:
         if name in required:
-            numbers = pd.to_numeric(sound[_PARAM + name], errors="coerce").astype(float)
-            sound = sound.assign(**{_PARAM + name: numbers})
+            numbers = pd.to_numeric(sound[PARAM + name], errors="coerce").astype(float)
+            sound = sound.assign(**{PARAM + name: numbers})
             sound = _without(sound, ~is_one(numbers), f"{name} is no {meaning}", left_out)
     sound = _without_optional(_without_untested_classes(sound, left_out), left_out)
 
@@ -236,11 +237,6 @@ def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.
         metrics = _some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
         sound = _without(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
     return _without(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
-
-
-def _as_the_papers(pruned: pd.DataFrame) -> pd.DataFrame:
-    """Runs made before a param there was share cells with newer ones that have its value for what they did."""
-    return pruned.fillna({_PARAM + name: value for name, value in schema.PAPERS.items()})
 
 
 _NUMBERS: list[tuple[str, Callable[[pd.Series], pd.Series], str]] = [
@@ -288,11 +284,11 @@ def _without_optional(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
 
 def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str], left_out: list[str]) -> pd.DataFrame:
     """Keep the pruned runs whose dense run is there and was tested on the same images of the same classes."""
-    named = pruned["dense_run_id"]
+    named = pruned[schema.DENSE_RUN_ID]
     pruned = _without(pruned, named.isna(), f"no tag {schema.DENSE_RUN_ID}", left_out)
-    gone = ~pruned["dense_run_id"].isin(finished_dense)
+    gone = ~pruned[schema.DENSE_RUN_ID].isin(finished_dense)
     pruned = _without(pruned, gone, "the dense run is gone or not finished", left_out)
-    pruned = _without(pruned, ~pruned["dense_run_id"].isin(dense["run_id"]), "the dense run is left out", left_out)
+    pruned = _without(pruned, ~pruned[schema.DENSE_RUN_ID].isin(dense[RUN_ID]), "the dense run is left out", left_out)
 
     classes = _classes(pruned, dense)
     before, after = (_metrics(rows, schema.RECALL, classes) for rows in (_dense_of(pruned, dense), pruned))
@@ -306,8 +302,8 @@ def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str],
 
 
 def _newest(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    found = found.sort_values(["ended", "run_id"])
-    older = found.duplicated(_columns(found, "", _PARAM), keep="last")
+    found = found.sort_values(["ended", RUN_ID])
+    older = found.duplicated(frames.identity(found), keep="last")
     return _without(found, older, "a newer run has the same params", left_out)
 
 
@@ -339,15 +335,15 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame, left_out: list[str])
     support = _metrics(pruned, schema.SUPPORT, classes)
     support = np.where(np.isnan(support), _metrics(before, schema.SUPPORT, classes), support)
     measured = {
-        "accuracy_before": before[_ACCURACY].to_numpy(),
-        "accuracy_after": pruned[_ACCURACY].to_numpy(),
+        ACCURACY_BEFORE: before[_ACCURACY].to_numpy(),
+        ACCURACY_AFTER: pruned[_ACCURACY].to_numpy(),
         schema.REALIZED_RATIO: _metrics(pruned, "", [schema.REALIZED_RATIO])[:, 0],
-        **_by_class("recall_before/", classes, _metrics(before, schema.RECALL, classes)),
-        **_by_class("recall_after/", classes, _metrics(pruned, schema.RECALL, classes)),
+        **_by_class(RECALL_BEFORE, classes, _metrics(before, schema.RECALL, classes)),
+        **_by_class(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, support),
         **_by_class(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
-        "dense_run_id": pruned["dense_run_id"].array,
-        "run_id": pruned["run_id"].array,
+        schema.DENSE_RUN_ID: pruned[schema.DENSE_RUN_ID].array,
+        RUN_ID: pruned[RUN_ID].array,
     }
     return _frame(pruned, _PAIR_PARAMS, measured, left_out)
 
@@ -355,36 +351,26 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame, left_out: list[str])
 def _dense_frame(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     classes = _classes(dense)
     measured = {
-        "accuracy_before": dense[_ACCURACY].to_numpy(),
-        **_by_class("recall_before/", classes, _metrics(dense, schema.RECALL, classes)),
+        ACCURACY_BEFORE: dense[_ACCURACY].to_numpy(),
+        **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
-        "dense_run_id": dense["run_id"].array,
+        schema.DENSE_RUN_ID: dense[RUN_ID].array,
     }
     return _frame(dense, _DENSE_PARAMS, measured, left_out)
 
 
 def _frame(found: pd.DataFrame, leading: list[str], measured: dict[str, Any], left_out: list[str]) -> pd.DataFrame:
-    logged = [column for column in _columns(found, "", _PARAM) if found[column].notna().any()]
-    names = {column: column.removeprefix(_PARAM) for column in logged}
-    if taken := sorted(filter(_is_reserved, names.values())):
-        left_out.append(f"params called param_<name> here, a column of the analysis has their name: {', '.join(taken)}")
-    params = {f"param_{name}" if name in taken else name: found[column].array for column, name in names.items()}
-    others = sorted(params.keys() - {*leading})
-    frame = pd.DataFrame({name: params[name] for name in [*leading, *others]} | measured)
+    others = sorted(column for column in _columns(found, "", PARAM) if frames.param(column) not in leading)
+    params = {name: found[PARAM + name].array for name in leading} | {column: found[column].array for column in others}
+    frame = pd.DataFrame(params | measured)
     frame = frame.astype({schema.SEED: np.int64}).dropna(axis=1, how="all")
     frame = frame.sort_values([*leading, list(measured)[-1]], ignore_index=True)
     frame.attrs["left_out"] = left_out
     return frame
 
 
-def _is_reserved(name: str) -> bool:
-    # `param_alpha` too: it would be taken by `alpha`.
-    bare = re.sub("^(param_)+", "", name)
-    return bare in RESERVED or bare.startswith(RESERVED_PREFIXES)
-
-
 def _dense_of(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
-    return dense.set_index("run_id", drop=False).loc[pruned["dense_run_id"]]
+    return dense.set_index(RUN_ID, drop=False).loc[pruned[schema.DENSE_RUN_ID]]
 
 
 def _classes(*frames: pd.DataFrame) -> list[str]:
@@ -415,14 +401,14 @@ def _read(pages: Iterable[Page]) -> pd.DataFrame:
             tables.append(_wide(page))
             progress.update(len(page.runs))
     found = pa.concat_tables(tables, promote_options="default").to_pandas()
-    return found.assign(dense_run_id=found["dense_run_id"].replace("", None))
+    return found.assign(dense_run_id=found[schema.DENSE_RUN_ID].replace("", None))
 
 
 def _wide(page: Page) -> pa.Table:
     """A row for each run, a column for each param and metric."""
     columns = {name: page.runs[name] for name in page.runs.column_names}
-    for prefix, values in ((_PARAM, page.params), (_METRIC, page.metrics)):
-        columns |= {prefix + name: column for name, column in _columns_of(values, page.runs["run_id"]).items()}
+    for prefix, values in ((PARAM, page.params), (_METRIC, page.metrics)):
+        columns |= {prefix + name: column for name, column in _columns_of(values, page.runs[RUN_ID]).items()}
     return pa.table(columns)
 
 
@@ -430,7 +416,7 @@ def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Arra
     """Name -> the values of that name, in the order of the runs, null where a run has none."""
     names = values["name"].combine_chunks().dictionary_encode()
     place = np.full((len(names.dictionary), len(run_ids)), -1)
-    runs = pc.index_in(values["run_id"], value_set=run_ids.combine_chunks())
+    runs = pc.index_in(values[RUN_ID], value_set=run_ids.combine_chunks())
     place[names.indices.to_numpy(), runs.to_numpy()] = np.arange(len(values))
     whole = values["value"].combine_chunks()
     return {

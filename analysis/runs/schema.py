@@ -1,4 +1,7 @@
-"""The name of every tag, param, metric and artifact of a run; nobody else spells them."""
+"""The names of all tags, params, metrics and artifacts of a run, and what each param means for a study.
+
+No other module spells these names.
+"""
 
 import re
 from collections.abc import Sequence
@@ -82,36 +85,57 @@ class ParamRole:
         A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
         params.
     formerly : str, optional
-        What every run did before the param existed, which is the value of runs that lack it.
+        What every pruned run did before the param existed, and what the papers do. A pruned run that lacks the param
+        has this value.
+    detail_of : str, optional
+        The param without whose value this one means nothing, as `ramp` without `schedule`.
+    concerns : {"network", "pruner", "pruning"}
+        Whether the param matters for every network, pruned or not, or depends on the pruner, or says how any pruner
+        goes about it. Only the first has to agree between a pruned network and its control.
     """
 
-    role: Literal["setting", "seed", "consequence"]
+    role: Literal["setting", "seed", "consequence"] = "setting"
     formerly: str | None = None
+    detail_of: str | None = None
+    concerns: Literal["network", "pruner", "pruning"] = "network"
 
 
+# A param that is not here is a setting of every network.
 PARAM_ROLES = {
-    **dict.fromkeys((DATASET, DATASET_DIGEST, IMAGE_SHAPE, MODEL, MODEL_DIGEST), ParamRole("setting")),
-    **dict.fromkeys((RECIPE, PROTOCOL, VALIDATION_FRACTION), ParamRole("setting")),
-    **dict.fromkeys((EPOCHS, LEARNING_RATE, BATCH_SIZE, MOMENTUM, WEIGHT_DECAY), ParamRole("setting")),
-    **dict.fromkeys((PRUNER, PRUNER_DIGEST, RATIO, EPSILON, PRUNE_OUTPUT_LAYER), ParamRole("setting")),
-    **dict.fromkeys((GRADIENT_OBJECTIVE, GRADIENT_BATCHES, GRADIENT_MODE), ParamRole("setting")),
-    **dict.fromkeys((FINE_TUNE_EPOCHS, FINE_TUNE_LEARNING_RATE), ParamRole("setting")),
-    **dict.fromkeys((RAMP, RAMP_STEPS, REGROW, TEMPERATURE), ParamRole("setting")),
-    SCHEDULE: ParamRole("setting", formerly="one-shot"),
-    DISTILL: ParamRole("setting", formerly="0.0"),
-    SCOPE: ParamRole("setting", formerly="global"),
-    ITERATION: ParamRole("setting", formerly="1"),
+    **dict.fromkeys((DATASET, DATASET_DIGEST, IMAGE_SHAPE, MODEL, MODEL_DIGEST), ParamRole()),
+    **dict.fromkeys((RECIPE, PROTOCOL, VALIDATION_FRACTION), ParamRole()),
+    **dict.fromkeys((EPOCHS, LEARNING_RATE, BATCH_SIZE, MOMENTUM, WEIGHT_DECAY), ParamRole()),
+    **dict.fromkeys((FINE_TUNE_EPOCHS, FINE_TUNE_LEARNING_RATE, PRUNE_OUTPUT_LAYER), ParamRole()),
+    **dict.fromkeys((PRUNER, PRUNER_DIGEST, EPSILON), ParamRole(concerns="pruner")),
+    **dict.fromkeys((GRADIENT_OBJECTIVE, GRADIENT_BATCHES, GRADIENT_MODE), ParamRole(concerns="pruner")),
+    RATIO: ParamRole(concerns="pruning"),
+    SCHEDULE: ParamRole(formerly="one-shot", concerns="pruning"),
+    **dict.fromkeys((RAMP, RAMP_STEPS, REGROW), ParamRole(detail_of=SCHEDULE, concerns="pruning")),
+    DISTILL: ParamRole(formerly="0.0"),
+    TEMPERATURE: ParamRole(detail_of=DISTILL),
+    SCOPE: ParamRole(formerly="global", concerns="pruning"),
+    ITERATION: ParamRole(formerly="1", concerns="pruning"),
     **dict.fromkeys((SEED, WEIGHTS_DIGEST), ParamRole("seed")),
     **dict.fromkeys((AUGMENTATION, PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
 }
-# These two were in every hash from the day that they existed; a later param is in the hash where it differs from
-# what was always done.
+# What every pruned run did before the param existed, by param.
+FORMERLY = {name: param.formerly for name, param in PARAM_ROLES.items() if param.formerly is not None}
+# These two were in every hash from the day that they existed. Any other param with a former value is in the hash only
+# where it differs from that value.
 ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
-
-# Of a pruned run by the papers' protocol, and of one made before there was another.
-PAPERS = {SCHEDULE: "one-shot", DISTILL: "0.0"}
-# Their weight decay, whatever a recipe has.
+# UP's epsilon in the papers, whatever weight decay a recipe has.
 PAPERS_EPSILON = 5e-4
+
+
+def role(param: str) -> ParamRole:
+    """Return what a param means for a study; a param that the schema does not know is a setting."""
+    return PARAM_ROLES.get(param, ParamRole())
+
+
+def details(param: str) -> list[str]:
+    """Return the params that mean nothing without a value of this one, in the order of the schema."""
+    return [name for name, declared in PARAM_ROLES.items() if declared.detail_of == param]
+
 
 # Params of a tuning
 OBJECTIVE = "objective"
@@ -180,10 +204,10 @@ _LONGEST_METRIC_NAME = 250 - len(BOTH_RIGHT)
 
 
 def metric_names(classes: Sequence[str]) -> list[str]:
-    """Class names as they stand behind `recall/`, `support/` and `both_right/`.
+    """Return the class names as they stand behind `recall/`, `support/` and `both_right/`.
 
-    A character that MLflow refuses in a metric name becomes `_`; a name that is taken already gets the
-    class's index appended.
+    A character that MLflow refuses in a metric name becomes `_`. If two names become equal, the later one gets its
+    index appended.
 
     Parameters
     ----------
@@ -191,7 +215,7 @@ def metric_names(classes: Sequence[str]) -> list[str]:
 
     Returns
     -------
-    list of str, as long as `classes`, without doubles
+    list of str, as long as `classes`, all different
     """
     names: list[str] = []
     for index, true_name in enumerate(classes):
@@ -210,7 +234,7 @@ def _metric_name(name: str) -> str:
 
 
 def text(value: Any) -> str:
-    """Canonical text of a value: floats by `repr`, booleans `true` and `false`, several joined by commas."""
+    """Return the canonical text of a value: floats by `repr`, booleans `true` and `false`, tuples joined by commas."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -1,0 +1,148 @@
+"""Runs as arrays, and which rows of them are a cell."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, ReadPredictions
+from analysis.settings import cell_columns, most_frequent, shown_settings, splitting_params
+from analysis.statistics import intensification
+
+
+class RunArrays(NamedTuple):
+    """Runs with their class recalls as arrays.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        The runs without the columns of single classes.
+    shown : list of str
+        As `shown_settings` returns it.
+    before, after, support, both_right : (runs, classes of all data sets)
+        NaN for a class that a run does not have.
+    accuracy_before, accuracy_after : (runs,)
+    notes : list of str
+        Sentences on what was left out.
+    """
+
+    runs: pd.DataFrame
+    shown: list[str]
+    before: np.ndarray
+    after: np.ndarray
+    support: np.ndarray
+    both_right: np.ndarray
+    accuracy_before: np.ndarray
+    accuracy_after: np.ndarray
+    notes: list[str]
+
+    def balances(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the normalised recall balance before and after, each (rows, classes)."""
+        return (
+            intensification.recall_balance(self.before[np.ix_(rows, classes)], self.accuracy_before[rows]),
+            intensification.recall_balance(self.after[np.ix_(rows, classes)], self.accuracy_after[rows]),
+        )
+
+    def cells(self) -> list[np.ndarray]:
+        """Return the rows of every cell, cells sorted."""
+        return _positions(_cell_numbers(self.runs))
+
+    def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield rows that have the same classes, and which classes these are."""
+        has = ~np.isnan(self.before)
+        for rows in _positions(_row_numbers(has)):
+            yield rows, has[rows[0]]
+
+
+def run_arrays(runs: pd.DataFrame) -> RunArrays:
+    """Return runs as arrays; of every cell, the runs that have the classes of most of its runs."""
+    names, shown = _class_names(runs), shown_settings(runs)
+    notes = []
+    if splitting := splitting_params(runs):
+        notes.append(
+            f"no two networks share a cell, since none share a value of {', '.join(splitting)}: if that says nothing "
+            f"about the experiment, leave it out with {' '.join(f'--ignore-param {name}' for name in splitting)}"
+        )
+    runs = _with_cells_classes(runs, names, notes)
+    before, after, support, both_right = (
+        runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
+    )
+    return RunArrays(
+        runs[[name for name in runs.columns if not name.startswith(BY_CLASS)]],
+        shown,
+        before,
+        after,
+        support,
+        both_right,
+        accuracy_before=runs[frames.ACCURACY_BEFORE].to_numpy(float),
+        accuracy_after=runs[frames.ACCURACY_AFTER].to_numpy(float),
+        notes=notes,
+    )
+
+
+def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return class names, and recalls before and after (networks, classes); a class of another data set is NaN."""
+    names = _class_names(runs)
+    before, after = (runs[[start + name for name in names]].to_numpy(float) for start in (RECALL_BEFORE, RECALL_AFTER))
+    return names, before, after
+
+
+def common_support(support: np.ndarray) -> np.ndarray | None:
+    """Return the test images of each class, (classes,), if every run has the same."""
+    return support[0] if len(support) and (support == support[0]).all() else None
+
+
+class Predicted(NamedTuple):
+    """The predictions of a cell's networks for the same images."""
+
+    label: np.ndarray  # (images,)
+    before: np.ndarray  # (networks, images)
+    after: np.ndarray
+
+
+def predicted(runs: pd.DataFrame, predictions: ReadPredictions) -> Predicted | None:
+    """Return what the networks of a cell predicted; None unless all did, for the same images."""
+    pairs = list(zip(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], strict=True))
+    found = predictions(list(dict.fromkeys(run_id for pair in pairs for run_id in pair)))
+    if any(run_id not in found for pair in pairs for run_id in pair):
+        return None
+    labels = [run[schema.LABEL] for run in found.values()]
+    if not all(np.array_equal(label, labels[0]) for label in labels):
+        return None
+    before, after = (
+        np.stack([found[run_id][schema.PREDICTED] for run_id in side]) for side in zip(*pairs, strict=True)
+    )
+    return Predicted(np.asarray(labels[0]), before, after)
+
+
+def _class_names(runs: pd.DataFrame) -> list[str]:
+    return [name.removeprefix(RECALL_BEFORE) for name in runs.columns if name.startswith(RECALL_BEFORE)]
+
+
+def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) -> pd.DataFrame:
+    runs = runs.reset_index(drop=True)
+    has = runs[[RECALL_BEFORE + name for name in names]].notna().to_numpy()
+    keys = pd.DataFrame({"cell": _cell_numbers(runs), "class_set": _row_numbers(has), "row": runs.index})
+    kept = most_frequent(keys, ["cell"], ["class_set"])["row"]
+    if left := len(runs) - len(kept):
+        notes.append(f"{left:,} runs left out, most runs of their cell have other classes")
+        runs = runs.loc[np.sort(kept)].reset_index(drop=True)
+    return runs
+
+
+def _cell_numbers(runs: pd.DataFrame) -> np.ndarray:
+    return runs.groupby(cell_columns(runs), dropna=False).ngroup().to_numpy()
+
+
+def _row_numbers(has: np.ndarray) -> np.ndarray:
+    """Return the same number for equal rows of a bool array."""
+    packed = np.ascontiguousarray(np.packbits(has, axis=1))
+    return np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_inverse=True)[1]
+
+
+def _positions(numbers: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of every number, numbers ascending."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)

@@ -1,0 +1,45 @@
+"""The columns of the frames of runs that `pull` and `exports` return."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import schema
+
+# Params that have a column of their own name. Any other param `x` has the column `params.x`, as in MLflow's own
+# `search_runs`, so that no param is taken for a column that the analysis makes.
+BARE = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED)
+PARAM = "params."
+ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
+RECALL_BEFORE, RECALL_AFTER = "recall_before/", "recall_after/"
+BY_CLASS = (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
+RUN_ID = "run_id"
+
+# Run ids -> run id -> arrays `label` and `predicted`, without the runs that have none.
+ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
+
+
+def column(param: str) -> str:
+    """Return the column of a param."""
+    return param if param in BARE else PARAM + param
+
+
+def param(column: str) -> str:
+    """Return the param of a column, without the prefix: what tables, labels and notes show."""
+    return column.removeprefix(PARAM)
+
+
+def params(columns: Iterable[str]) -> list[str]:
+    """Return the columns that are params, in their order."""
+    return [name for name in columns if name in BARE or name.startswith(PARAM)]
+
+
+def identity(columns: Iterable[str]) -> list[str]:
+    """Return the columns that tell runs apart: settings and seeds, and no consequence of theirs."""
+    return [name for name in params(columns) if schema.role(param(name)).role != "consequence"]
+
+
+def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
+    """Fill a param that only some pruned runs have with what the others, made before it existed, did."""
+    return runs.fillna({column(name): value for name, value in schema.FORMERLY.items() if column(name) in runs})
