@@ -1,13 +1,30 @@
-"""Runs of a test's own experiment, read back from the store."""
+"""Runs of a test's own experiment: one that a test makes, and all that the store holds."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import Dataset
+
+
+@contextmanager
+def dense_run(store, job, **tags):
+    """Make a run of a job through `Store.run`."""
+    with store.run(
+        "a run",
+        note="a note",
+        tags={"kind": "dense", **tags},
+        params={"seed": "0"},
+        dataset=Dataset("tiny", "0" * 32, "local", "{}"),
+        job_run_id=job.run_id,
+        child=True,
+    ) as run:
+        yield run
 
 
 def runs(kind=None, status="FINISHED"):
-    """This experiment's runs, the oldest first; of any status where None."""
+    """Return this experiment's runs, the oldest first; runs of any status if it is None."""
     client = MlflowClient()
     experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
     if experiment is None:
@@ -19,4 +36,5 @@ def runs(kind=None, status="FINISHED"):
 
 
 def artifact(run, name):
+    """Return the path of a run's artifact."""
     return Path(run.info.artifact_uri) / name

@@ -1,106 +1,20 @@
-import json
 import os
-import shutil
 import signal
-import socket
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 
 import pytest
-import requests
-from mlflow import MlflowClient
-from mlflow.entities import Dataset
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
-import pruning_study
-from analysis.runs import address
 from analysis.runs.errors import StudyError
-from pruning_study.tracking import connect, unsent, writer
-from pruning_study.tracking.store import Store
+from pruning_study.tracking import connect, writer
 from tests.mlflow_server import breaking_off, free_port, server
 from tests.postgres_server import postgres
-
-DATASET = Dataset("tiny", "0" * 32, "local", "{}")
-
-
-@contextmanager
-def dense_run(store, job):
-    with store.run(
-        "a run",
-        note="a note",
-        tags={"kind": "dense"},
-        params={"seed": "0"},
-        dataset=DATASET,
-        job_run_id=job.run_id,
-        child=True,
-    ) as run:
-        yield run
-
-
-class TestSqlite:
-    def test_is_put_into_wal_mode(self, store_uri):
-        connect.connect()
-        with sqlite3.connect(store_uri.removeprefix("sqlite:///")) as connection:
-            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-    def test_several_processes_may_make_it_at_once(self, tmp_path, monkeypatch, store_uri):
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
-        code = "from pruning_study.tracking import connect; connect.connect('shared').client.search_experiments()"
-        processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(3)]
-        errors = [process.communicate()[1].decode() for process in processes]
-        assert [process.returncode for process in processes] == [0, 0, 0], errors
-
-    def test_in_a_folder_that_cannot_be_made(self, tmp_path, monkeypatch, store_uri):
-        (tmp_path / "file").write_text("")
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/a.db")
-        with pytest.raises(StudyError, match=r"file/a\.db: the tracking store cannot be used"):
-            connect.connect()
-
-
-class TestExperiment:
-    def test_is_the_named_one_made_where_it_is_not_there(self, store_uri):
-        store = connect.connect("another")
-        assert store.client.get_experiment(store.experiment_id).name == "another"
-        assert connect.connect("another").experiment_id == store.experiment_id
-
-    def test_is_mlflows_current_one(self, store_uri, monkeypatch, request):
-        store = connect.connect()
-        assert store.client.get_experiment(store.experiment_id).name == request.node.name
-        monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
-        assert connect.connect().experiment_id == "0"
-        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
-        assert connect.connect().experiment_id == store.experiment_id
-
-    def test_that_another_process_makes_at_the_same_moment(self, store_uri, monkeypatch):
-        store = connect.connect()
-        seen = store.client.get_experiment_by_name
-        answers = [None]  # not there when asked, there when made
-        store.client.create_experiment("raced")
-        monkeypatch.setattr(
-            store.client, "get_experiment_by_name", lambda name: answers.pop() if answers else seen(name)
-        )
-        assert connect._experiment_id(store.client, "raced") == seen("raced").experiment_id
-
-    def test_that_is_deleted_is_a_usage_error(self, store_uri):
-        store = connect.connect("gone")
-        store.client.delete_experiment(store.experiment_id)
-        with pytest.raises(StudyError, match="'gone' is deleted") as error:
-            connect.connect("gone")
-        assert error.value.option == "--experiment"
-
-    def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
-        store = connect.connect("of the job")
-        run = store.client.create_run(store.experiment_id)
-        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
-        assert connect.connect().experiment_id == store.experiment_id
-        assert connect.connect("of the job").experiment_id == store.experiment_id
-        with pytest.raises(StudyError, match="--experiment-name other") as error:
-            connect.connect("other")
-        assert error.value.option == "--experiment"
+from tests.stored_runs import dense_run
 
 
 class TestRun:
@@ -136,6 +50,25 @@ class TestRun:
             read = store.get(ended.run_id)
             assert (read.info.status, read.data.tags["error"]) == (status, reason)
         assert store.get(run.run_id).data.metrics == {"val_loss": 2.0}
+
+    def test_has_the_tags_it_is_given_and_the_ui_shows_it_below_its_job(self, store_uri):
+        store = connect.connect()
+        with store.job("a job", {}) as job, dense_run(store, job, dense_run_id="a", parent_run_id="b") as run:
+            pass
+        tags = store.get(run.run_id).data.tags
+        assert (tags["kind"], tags["dense_run_id"], tags["parent_run_id"]) == ("dense", "a", "b")
+        assert tags["mlflow.parentRunId"] == job.run_id
+
+    def test_that_goes_on_is_running_without_its_error_and_ends_anew(self, store_uri):
+        store = connect.connect()
+        run_id = store.client.create_run(store.experiment_id, tags={"error": "died"}).info.run_id
+        store.client.set_terminated(run_id, "KILLED")
+        with store.again(run_id) as run:
+            read = store.get(run_id)
+            assert (read.info.status, "error" in read.data.tags) == ("RUNNING", False)
+            run.metrics({"test_accuracy": 0.5})
+        read = store.get(run_id)
+        assert (read.info.status, read.data.metrics) == ("FINISHED", {"test_accuracy": 0.5})
 
     def test_an_interrupt_while_it_is_made_waits_until_it_can_be_ended(self, store_uri, monkeypatch):
         """A signal that comes while the store makes the run, and before anybody knows its id."""
@@ -175,6 +108,48 @@ class TestRun:
             read = store.get(job.run_id)
             assert (read.info.run_name, read.data.tags["kind"], read.info.status) == (name, "job", "FINISHED")
             assert read.data.params == {}
+
+
+class TestBrokenOff:
+    """The server does what it is asked, but its answer breaks off."""
+
+    def test_a_run_is_made_once_and_ended_later_since_nobody_knows_it(self, store_uri, tmp_path, monkeypatch):
+        with server(tmp_path, port := free_port()), breaking_off(port) as (broken, asked):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")
+            store = connect.connect()
+            with (
+                store.job("a job", {}) as job,
+                pytest.raises(StudyError, match="Connection broken"),
+                dense_run(store, job, config_hash="abc"),
+            ):
+                pytest.fail("the run should not begin")
+            assert asked["POST", "/api/2.0/mlflow/runs/create"] == 2
+            (lost,) = store.end_dead()
+            assert store.get(lost).info.status == "KILLED"
+            assert len(store.client.search_runs([store.experiment_id])) == 2
+
+    @pytest.mark.parametrize(
+        ("error", "status", "calls"),
+        [
+            (MlflowException("Connection broken"), "FAILED", 1),
+            (MlflowException("the data set exists", BAD_REQUEST), "FINISHED", 2),
+        ],
+    )
+    def test_a_data_set_is_logged_again_only_where_another_run_has_made_it(
+        self, store_uri, monkeypatch, error, status, calls
+    ):
+        store, errors, asked = connect.connect(), [error], []
+
+        def log_inputs(*arguments):
+            asked.append(arguments)
+            if errors:
+                raise errors.pop()
+
+        monkeypatch.setattr(store.client, "log_inputs", log_inputs)
+        with store.job("a job", {}) as job, suppress(StudyError), dense_run(store, job, config_hash="abc"):
+            pass
+        assert store.newest("abc").info.status == status
+        assert len(asked) == calls
 
 
 class TestFinished:
@@ -217,110 +192,6 @@ class TestFinished:
         Path(run.info.artifact_uri).write_text("no folder")
         with pytest.raises(StudyError, match=r"^sqlite:.*Not a directory"):
             store.finished({"one": ["a.txt"]})
-
-
-class TestServer:
-    def test_that_accepts_and_says_nothing_is_found_out_within_10_s(self, store_uri, monkeypatch):
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
-            start = time.monotonic()
-            with pytest.raises(StudyError, match="does not answer"):
-                connect.connect()
-            assert time.monotonic() - start < 10
-
-    def test_that_goes_away_is_asked_again_for_more_than_a_minute(self, store_uri, monkeypatch):
-        """The waits between the attempts of the session that a store uses, as MLflow has made it."""
-        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
-        sessions = []
-
-        def request(session, *_, **__):
-            sessions.append(session)
-            raise requests.ConnectionError
-
-        monkeypatch.setattr(requests.Session, "request", request)
-        uri = "http://127.0.0.1:9"
-        with pytest.raises(StudyError):
-            Store(MlflowClient(uri), uri, "0", None).find("abc")
-        retry, seconds = sessions[0].get_adapter(uri).max_retries, 0
-        with pytest.raises(MaxRetryError):
-            while True:
-                retry = retry.increment("POST", "/", error=ConnectTimeoutError())
-                seconds += retry.get_backoff_time()
-        assert seconds > 60
-
-    def test_that_goes_away_costs_nothing(self, store_uri, monkeypatch, tmp_path):
-        """The run is kept in a folder, and `send` sends it once the server is back."""
-        port = free_port()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        with server(tmp_path, port):
-            store = connect.connect()
-            context = store.job("a job", {})
-            job = context.__enter__()
-            run_context = dense_run(store, job)
-            run = run_context.__enter__()
-        run.epoch(1, {"val_loss": 2.0})
-        run.metrics({"test_accuracy": 0.5})
-        run.tags({"more": "tags"})
-        (run.folder / "a.txt").write_text("hello")
-        with pytest.raises(StudyError, match=f"send it with: pruning-study send /.*unsent/{run.run_id}") as error:
-            run_context.__exit__(None, None, None)
-        context.__exit__(StudyError, error.value, None)
-        kept = writer.UNSENT / run.run_id
-        with pytest.raises(StudyError):
-            unsent.send(kept)
-        with server(tmp_path, port):
-            assert unsent.send(kept) == run.run_id
-            read = MlflowClient().get_run(run.run_id)
-            assert read.info.status == "FINISHED"
-            assert read.data.metrics == {"val_loss": 2.0, "test_accuracy": 0.5}
-            assert read.data.tags["more"] == "tags"
-            assert store.missing(run.run_id, ["a.txt"]) == []
-            assert store.get(job.run_id).info.status == "FAILED"
-        assert not kept.exists()
-
-    def test_whose_answer_breaks_off_has_deleted_the_tag_all_the_same(self, store_uri, monkeypatch, tmp_path):
-        port = free_port()
-        with server(tmp_path, port), breaking_off(port) as (broken, asked):
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")
-            store = connect.connect()
-            experiment = store.experiment_id
-            made = [store.client.create_run(experiment, tags={"error": "died"}).info.run_id for _ in range(2)]
-            for run_id in made:
-                with store.again(run_id):
-                    pass
-            assert asked["POST", "/api/2.0/mlflow/runs/delete-tag"] == 3
-            for run in map(store.get, made):
-                assert (run.info.status, "error" in run.data.tags) == ("FINISHED", False)
-
-    def test_kept_runs_that_cannot_be_sent_stop_nothing(self, store_uri, tmp_path, caplog):
-        for name, content in (("half", "{"), ("gone", {"run_id": "0" * 32})):
-            (tmp_path / "unsent" / name / "artifacts").mkdir(parents=True)
-            record = {"tracking_uri": store_uri, "job_run_id": None, "tags": {}, "metrics": []}
-            text = content if isinstance(content, str) else json.dumps(record | content)
-            (tmp_path / "unsent" / name / "run.json").write_text(text)
-        connect.connect()
-        assert unsent.send_kept(store_uri) == []
-        assert [name in caplog.text for name in ("unsent/half: not sent", "unsent/gone: not sent")] == [True, True]
-
-    @pytest.mark.parametrize("content", [None, "[]", "{}", "{"])
-    def test_sending_what_is_no_unsent_run(self, tmp_path, content):
-        if content:
-            (tmp_path / "run.json").write_text(content)
-        with pytest.raises(StudyError, match="no unsent run in it"):
-            unsent.send(tmp_path)
-
-    def test_where_the_current_folder_takes_no_files_the_run_is_kept_elsewhere(self, store_uri, tmp_path):
-        store = connect.connect()
-        (tmp_path / "unsent").write_text("not a folder")
-        with pytest.raises(StudyError, match=r"it is kept in .*unsent-") as error, store.job("a job", {}) as job:
-            (job.folder / "a.txt").write_text("hello")
-            store.client.delete_run(job.run_id)
-        kept = Path(str(error.value).rpartition(" ")[2])
-        assert (kept / "artifacts" / "a.txt").read_text() == "hello"
-        shutil.rmtree(kept)
 
 
 class TestDead:
@@ -390,14 +261,3 @@ with store.making("abc"):
             assert store.get(run.info.run_id).info.status == ("RUNNING" if held else "KILLED")
             store.end_lost({"abc": run.info.run_id, "def": "1"})
             assert store.get(run.info.run_id).info.status == ("RUNNING" if held else "KILLED")
-
-
-def test_load_model_makes_no_store(store_uri, tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
-    with pytest.raises(StudyError, match=r"none\.db: no such file"):
-        pruning_study.load_model("abc")
-    assert not list(tmp_path.glob("none.db*"))
-
-
-def test_a_password_is_not_shown():
-    assert address.without_password("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"

@@ -1,0 +1,140 @@
+import os
+
+import pytest
+
+import pruning_study
+from analysis.runs import address
+from analysis.runs.errors import StudyError
+from pruning_study.tracking import connect
+from tests.stored_runs import dense_run
+
+
+def test_a_store_that_cannot_be_made_is_an_error_that_names_it(tmp_path, monkeypatch, store_uri):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/file/a.db")
+    with pytest.raises(StudyError, match=r"file/a\.db: .*cannot be used"):
+        connect.connect()
+
+
+class TestExperiment:
+    def test_is_the_named_one_made_where_it_is_not_there(self, store_uri):
+        store = connect.connect("another")
+        assert store.client.get_experiment(store.experiment_id).name == "another"
+        assert connect.connect("another").experiment_id == store.experiment_id
+
+    def test_is_mlflows_current_one(self, store_uri, monkeypatch):
+        store = connect.connect()
+        assert store.client.get_experiment(store.experiment_id).name == os.environ["MLFLOW_EXPERIMENT_NAME"]
+        monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+        assert connect.connect().experiment_id == "0"
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", store.experiment_id)
+        assert connect.connect().experiment_id == store.experiment_id
+
+    def test_that_another_process_makes_at_the_same_moment(self, store_uri, monkeypatch):
+        store = connect.connect()
+        seen = store.client.get_experiment_by_name
+        answers = [None]  # not there when asked, there when made
+        store.client.create_experiment("raced")
+        monkeypatch.setattr(
+            store.client, "get_experiment_by_name", lambda name: answers.pop() if answers else seen(name)
+        )
+        assert connect._experiment_id(store.client, "raced") == seen("raced").experiment_id
+
+    def test_that_is_deleted_is_a_usage_error(self, store_uri):
+        store = connect.connect("gone")
+        store.client.delete_experiment(store.experiment_id)
+        with pytest.raises(StudyError, match="'gone' is deleted") as error:
+            connect.connect("gone")
+        assert error.value.option == "--experiment"
+
+    def test_under_mlflow_run_is_that_of_its_run(self, store_uri, monkeypatch):
+        store = connect.connect("of the job")
+        run = store.client.create_run(store.experiment_id)
+        monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+        assert connect.connect().experiment_id == store.experiment_id
+        assert connect.connect("of the job").experiment_id == store.experiment_id
+        with pytest.raises(StudyError, match="--experiment-name other") as error:
+            connect.connect("other")
+        assert error.value.option == "--experiment"
+
+    def test_under_mlflow_run_with_another_store_is_an_error(self, store_uri, monkeypatch):
+        monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+        with pytest.raises(StudyError, match=r"0{32}.*absolute"):
+            connect.connect()
+
+
+class TestExisting:
+    def test_makes_no_store(self, store_uri, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+        assert connect.existing() is None
+        assert not list(tmp_path.glob("none.db*"))
+
+    def test_makes_no_experiment(self, store_uri):
+        assert connect.existing("none") is None
+        assert connect.connect().client.get_experiment_by_name("none") is None
+
+    def test_is_the_store_and_experiment_that_connect_opens(self, store_uri, monkeypatch):
+        store = connect.connect("there")
+        assert connect.existing("there").experiment_id == store.experiment_id
+        monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+        assert connect.existing().experiment_id == "0"
+
+
+class TestCheckpoint:
+    @pytest.fixture
+    def store(self, store_uri):
+        return connect.connect()
+
+    def test_is_that_of_the_run_or_of_a_jobs_only_result(self, store):
+        with store.job("a job", {}) as job, dense_run(store, job) as run:
+            (run.folder / "checkpoint.safetensors").write_text("hello")
+            job.tags({"dense_run_id": run.run_id})
+        for run_id in (run.run_id, job.run_id):
+            with connect.checkpoint(run_id) as path:
+                assert path.read_text() == "hello"
+            assert not path.exists()
+
+    @pytest.mark.parametrize("tags", [{}, {"dense_run_id": "a", "pruned_run_ids": "b,c"}])
+    def test_of_a_job_with_several_results_or_none_is_an_error(self, store, tags):
+        with store.job("a job", {}) as job:
+            job.tags(tags)
+        with pytest.raises(StudyError, match=f"{job.run_id}.*several"), connect.checkpoint(job.run_id):
+            pass
+
+    def test_that_a_run_does_not_have_is_an_error(self, store):
+        run_id = store.client.create_run(store.experiment_id).info.run_id
+        with pytest.raises(StudyError, match=f"{run_id}.*no artifact"), connect.checkpoint(run_id):
+            pass
+        with pytest.raises(StudyError, match="no run abc"), connect.checkpoint("abc"):
+            pass
+
+    def test_makes_no_store(self, store_uri, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+        with pytest.raises(StudyError, match=r"none\.db: no such file"):
+            pruning_study.load_model("abc")
+        assert not list(tmp_path.glob("none.db*"))
+
+
+class TestEndJob:
+    def test_ends_the_run_that_mlflow_run_made(self, store_uri, monkeypatch):
+        store = connect.connect()
+        run_id = store.client.create_run(store.experiment_id).info.run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        connect.end_job("FAILED", "no such option")
+        run = store.get(run_id)
+        assert (run.info.status, run.data.tags["error"], run.data.tags["kind"]) == ("FAILED", "no such option", "job")
+
+    def test_leaves_a_run_that_has_ended_as_it_is(self, store_uri, monkeypatch):
+        store = connect.connect()
+        run_id = store.client.create_run(store.experiment_id).info.run_id
+        store.client.set_terminated(run_id)
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        connect.end_job("KILLED", "interrupted")
+        assert store.get(run_id).info.status == "FINISHED"
+
+    def test_only_warns_where_the_store_is_away(self, store_uri, monkeypatch, caplog):
+        monkeypatch.setattr(address, "PROBE_SECONDS", 0.2)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+        connect.end_job("KILLED", "interrupted")
+        assert "could not be ended" in caplog.text

@@ -1,0 +1,91 @@
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
+
+from analysis.runs.errors import StudyError
+from pruning_study.tracking import reach
+from tests.mlflow_server import free_port
+
+
+class TestSqlite:
+    def test_is_made_in_wal_mode(self, tmp_path):
+        reach.ensure(f"sqlite:///{tmp_path}/new.db")
+        with sqlite3.connect(tmp_path / "new.db") as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def test_several_processes_may_make_it_at_once(self, tmp_path):
+        code = "import sys; from pruning_study.tracking import reach; reach.client(sys.argv[1]).search_experiments()"
+        command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/new.db"]
+        processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+        errors = [process.communicate()[1].decode() for process in processes]
+        assert [process.returncode for process in processes] == [0, 0, 0], errors
+
+    def test_a_file_of_another_kind_is_an_error_and_stays_as_it_is(self, tmp_path):
+        (tmp_path / "a.db").write_text("no database at all")
+        with pytest.raises(MlflowException, match="not a database"):
+            reach.ensure(f"sqlite:///{tmp_path}/a.db")
+        assert (tmp_path / "a.db").read_text() == "no database at all"
+
+    def test_is_missing_until_it_is_made(self, tmp_path):
+        assert reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
+        assert not reach.is_missing_file("http://127.0.0.1:1")
+        reach.ensure(f"sqlite:///{tmp_path}/new.db")
+        assert not reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
+
+
+class TestServer:
+    def test_that_is_not_there_is_found_out_at_once(self):
+        start = time.monotonic()
+        with pytest.raises(StudyError, match="does not answer"):
+            reach.client(f"http://127.0.0.1:{free_port()}")
+        assert time.monotonic() - start < 5
+
+    def test_that_accepts_and_says_nothing_is_found_out_within_10_s(self):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            start = time.monotonic()
+            with pytest.raises(StudyError, match="does not answer"):
+                reach.client(f"http://127.0.0.1:{listener.getsockname()[1]}")
+            assert time.monotonic() - start < 10
+
+    def test_that_goes_away_is_asked_again_for_more_than_a_minute(self, monkeypatch):
+        """The waits between the attempts of the session that a client uses, as MLflow has made it."""
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+        sessions = []
+
+        def request(session, *_, **__):
+            sessions.append(session)
+            raise requests.ConnectionError
+
+        monkeypatch.setattr(requests.Session, "request", request)
+        uri = "http://127.0.0.1:9"
+        with pytest.raises(MlflowException):
+            MlflowClient(uri).get_run("abc")
+        retry, seconds = sessions[0].get_adapter(uri).max_retries, 0
+        with pytest.raises(MaxRetryError):
+            while True:
+                retry = retry.increment("POST", "/", error=ConnectTimeoutError())
+                seconds += retry.get_backoff_time()
+        assert seconds > 60
+
+
+@pytest.mark.parametrize("error", [MlflowException("bad\nluck"), OSError("bad\nluck"), requests.Timeout("bad\nluck")])
+def test_an_error_of_a_store_fits_on_one_line_without_the_password(error):
+    with pytest.raises(StudyError) as raised, reach.one_line_errors("http://me:secret@host"):
+        raise error
+    assert str(raised.value) == "http://me:***@host: bad"
+
+
+def test_another_error_stays_as_it_is():
+    with pytest.raises(ZeroDivisionError), reach.one_line_errors("http://host"):
+        1 / 0  # noqa: B018
