@@ -247,11 +247,11 @@ def _from_folder(folder: Path, image_size: int | None) -> Dataset:
     for part in PARTS:
         if gone := sorted(set(classes) - set(names[part])):
             raise StudyError(
-                f"{folder / part}: it has no folder for class {', '.join(gone)}; train and test must have the same classes"
+                f"{folder / part}: there is no folder for class {', '.join(gone)}, which the other part has"
             )
         files = [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
         pictures = (_read_picture(path, image_size) for path, _ in files)
-        images[part] = _stacked(_of_one_size(pictures, [path for path, _ in files]))
+        images[part] = _stacked(_equally_sized(pictures, [path for path, _ in files]))
         labels[part] = np.array([index for _, index in files], dtype=np.int64)
     channels = max(part.shape[1] for part in images.values())
     # If only one part has coloured images, the grey images of the other part become RGB.
@@ -286,7 +286,7 @@ def _read_picture(path: Path, image_size: int | None) -> Image.Image:
     return _resized(picture, image_size) if image_size else picture
 
 
-def _of_one_size(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator[Image.Image]:
+def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator[Image.Image]:
     size = None
     for picture, path in zip(pictures, files, strict=True):
         size = size or picture.size

@@ -1,5 +1,5 @@
-"""The native engine: a small CNN's training step, compiled for the model and the machine.
+"""The native engine: the training step of a small CNN, compiled from C++ for the model and the machine.
 
-`stack` reads which layers a model has, `compiler` makes a library of them out of the C++ headers that lie here,
-`engine` calls it.
+`stack` reads the layers of a model, `compiler` compiles the C++ headers in this folder into a library for these layers,
+and `engine` calls the library.
 """

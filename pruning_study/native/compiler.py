@@ -1,4 +1,4 @@
-"""Libraries of the C++ headers beside this module, compiled for a network and this machine, and kept."""
+"""Compile the C++ headers in this folder into a library for one network and this machine, and cache it."""
 
 import hashlib
 import os
@@ -15,30 +15,34 @@ from pruning_study.native.errors import NativeError
 
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "network.cpp"
-ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # what `library` depends on of it
+ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # variables that the result of `library` depends on
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 COMPILERS = ("c++", "g++", "clang++")
-LONGEST = 300  # seconds; three are usual
+TIMEOUT = 300  # seconds; compiling usually takes three
 CPU = Path("/proc/cpuinfo")
 
 
 def library(network: str, source: Path = SOURCE) -> Path:
-    """The library of a network: found in the cache, or compiled into it.
+    """Return the library of a network from the cache, where it is compiled if it is missing.
 
-    Several processes may ask for the same one at once: one of them compiles, the others wait.
+    If several processes ask for one library at once, one of them compiles and the others wait.
 
     Parameters
     ----------
     network : str
-        The C++ type.
+        C++ type of the network.
     source : Path
-        What is made of it.
+        C++ file that is compiled for this type.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     NativeError
-        Where the machine has no vector unit that the headers know, where there is no compiler or it fails, and where
-        the cache cannot be written.
+        If the CPU has no vector unit that the headers support, if no compiler is found or the compiler fails, or if the
+        cache cannot be written.
     """
     cpu = _cpu()
     compiler = _compiler()
@@ -65,7 +69,7 @@ def _compile(compiler: list[str], source: Path, path: Path) -> None:
 
 
 def _compiler() -> list[str]:
-    """The command of the first compiler that is there; $CXX may end with flags, which win over `FLAGS`."""
+    """Return the command of $CXX, or of the first compiler found. Flags in $CXX win over `FLAGS`."""
     try:
         named = shlex.split(os.environ.get("CXX", ""))
     except ValueError as error:
@@ -73,7 +77,9 @@ def _compiler() -> list[str]:
     for command in [named] if named else [[name] for name in COMPILERS]:
         if shutil.which(command[0]):
             return command
-    raise NativeError(f"there is no compiler {named[0]}" if named else "there is no C++ compiler (Debian: g++)")
+    raise NativeError(
+        f"there is no compiler {named[0]}, which $CXX names" if named else "there is no C++ compiler (Debian: g++)"
+    )
 
 
 def _version(compiler: list[str]) -> str:
@@ -82,7 +88,7 @@ def _version(compiler: list[str]) -> str:
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LONGEST)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(f"the compiler {command[0]} does not run: {first_line(error)}") from error
     if done.returncode:
@@ -93,7 +99,7 @@ def _run(command: list[str]) -> str:
 
 
 def _cpu() -> str:
-    """What the libraries depend on of the CPU: its model and its instructions."""
+    """Return the CPU's model and instruction sets, on which a compiled library depends."""
     try:
         lines = CPU.read_text().splitlines()
     except OSError:

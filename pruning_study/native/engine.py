@@ -1,4 +1,4 @@
-"""The engine that calls a compiled library; everything that it is given is checked before any pointer is made."""
+"""The engine that calls a compiled library. It checks every argument before it hands a pointer to the library."""
 
 import ctypes
 import os
@@ -21,25 +21,29 @@ POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
 def load(model: nn.Module, image_shape: ImageShape) -> "Native":
-    """The native engine of a model, compiled where it is not there yet.
+    """Return the native engine of a model, compiled if that has not been done yet.
 
     Parameters
     ----------
     model : nn.Module
-        Its layers count, not its weights.
+        Model with the layers that the engine is for; its weights do not matter.
     image_shape : (channels, height, width)
+
+    Returns
+    -------
+    Native
 
     Raises
     ------
     NativeError
-        Where the model or the machine is not for it.
+        If the engine cannot run this model, or cannot run on this machine.
     """
     stack = read(model, image_shape)
-    library = _kept(stack.network, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
+    library = _library_or_reason(stack.network, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
     if isinstance(library, str):
         raise NativeError(library)
     engine = Native(stack, library)
-    # A method `stack` that says what the model does not do, or a compiler that errs, is found here.
+    # This check finds a method `stack` that differs from what the model computes, and a faulty compiler.
     images = torch.randn(5, *image_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = model(images)
@@ -49,8 +53,11 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
 
 
 @cache
-def _kept(network: str, *environment: str | None) -> ctypes.CDLL | str:
-    """The library, or why there is none: a study asks at every run, and a compiler may take seconds to fail."""
+def _library_or_reason(network: str, *environment: str | None) -> ctypes.CDLL | str:
+    """Return the library, or the reason why there is none.
+
+    Reasons are cached too: a study asks at every run, and a compiler may take seconds to fail.
+    """
     try:
         return _open(compiler.library(network))
     except NativeError as reason:
@@ -58,7 +65,7 @@ def _kept(network: str, *environment: str | None) -> ctypes.CDLL | str:
 
 
 def _open(path: Path) -> ctypes.CDLL:
-    # Calls of a CDLL release the interpreter's lock.
+    # CDLL, unlike PyDLL, releases the interpreter's lock during calls.
     try:
         library = ctypes.CDLL(str(path))
         library.train.argtypes = [POINTER] * 7 + [COUNT] + [NUMBER] * 3 + [POINTER] + [NUMBER] * 2
@@ -73,13 +80,13 @@ def _open(path: Path) -> ctypes.CDLL:
 
 
 class Native:
-    """The engine of one stack of layers, on one core.
+    """The engine for one stack of layers, on one core.
 
     Parameters
     ----------
     stack : Stack
     library : ctypes.CDLL
-        Its compiled network.
+        Library compiled for this stack.
     """
 
     name = "native"
@@ -91,6 +98,7 @@ class Native:
 
     @property
     def identity(self) -> str:
+        """Name and library: libraries for other machines or compilers round otherwise."""
         return f"{self.name} of {Path(self._library._name).stem}"
 
     def train_epoch(
@@ -103,6 +111,7 @@ class Native:
         augment: Callable[[Tensor], Tensor] | None = None,
         distillation: Distillation | None = None,
     ) -> float:
+        """Train as `Engine.train_epoch` says; images cannot be augmented."""
         if augment:
             raise ValueError("the native engine does not augment images")
         images, labels = self._checked_images(train.images), self._checked_labels(train)
@@ -114,21 +123,22 @@ class Native:
         weights = self._flat(dict(model.named_parameters()))
         velocity = self._flat(optimizer.velocity)
         mask = self._flat(_factors(model, masks)) if masks else None
-        wanted = self._wanted(distillation, train) if distillation else torch.empty(0)
+        teacher = self._teacher_probabilities(distillation, train) if distillation else torch.empty(0)
         weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
         loss = self._library.train(
             *(weights.data_ptr(), velocity.data_ptr(), mask.data_ptr() if mask is not None else None),
             *(images.data_ptr(), labels.data_ptr(), order.data_ptr(), sizes.data_ptr(), len(sizes)),
             *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
-            *(wanted.data_ptr(), weight, temperature),
+            *(teacher.data_ptr(), weight, temperature),
         )
         self._copy(weights, dict(model.named_parameters()))
         self._copy(velocity, optimizer.velocity)
-        # The library has the teacher's part as a cross-entropy; a divergence is that without the teacher's entropy.
-        entropy = torch.special.entr(wanted[order]).sum().item() if distillation else 0.0
+        # The library adds the teacher's part as a cross-entropy, which is the divergence plus the teacher's entropy.
+        entropy = torch.special.entr(teacher[order]).sum().item() if distillation else 0.0
         return (loss - weight * temperature**2 * entropy) / len(order)
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Return the logits as `Engine.logits` says."""
         images = self._checked_images(images)
         weights = self._flat(dict(model.named_parameters()))
         scores = torch.empty(len(images), self._stack.classes)
@@ -136,6 +146,7 @@ class Native:
         return scores
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
+        """Return what `gradients.data_gradient` returns."""
         images, labels = self._checked_images(train.images), self._checked_labels(train)
         parameters = dict(model.named_parameters())
         weights = self._flat(parameters)
@@ -164,8 +175,8 @@ class Native:
             raise ValueError(f"labels should be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
         return labels
 
-    def _wanted(self, distillation: Distillation, train: Examples) -> Tensor:
-        """The teacher's soft predictions of all training images."""
+    def _teacher_probabilities(self, distillation: Distillation, train: Examples) -> Tensor:
+        """Return the teacher's softened probabilities of all training images, [N, classes]."""
         logits = distillation.logits
         shape = (len(train), self._stack.classes)
         if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
@@ -173,7 +184,7 @@ class Native:
         return torch.softmax(logits / distillation.temperature, dim=1).contiguous()
 
     def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """A copy of tensors, by the names of the parameters, one behind the other as the library has them."""
+        """Return a copy of the parameters' tensors as one flat tensor, in the order of the library."""
         for name, shape in self._stack.parameters.items():
             tensor = tensors.get(name)
             if tensor is None or (tensor.shape, tensor.dtype, tensor.device.type) != (shape, torch.float32, "cpu"):
@@ -181,6 +192,7 @@ class Native:
         return torch.cat([tensors[name].detach().reshape(-1) for name in self._stack.parameters])
 
     def _copy(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
+        """Copy the parts of a flat tensor into the parameters' tensors."""
         shapes = self._stack.parameters
         with torch.no_grad():
             for (name, shape), part in zip(
@@ -190,5 +202,6 @@ class Native:
 
 
 def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a factor, 1 or 0, for every weight of every parameter."""
     ones = {name: torch.ones_like(parameter) for name, parameter in model.named_parameters()}
     return ones | {name: mask.float() for name, mask in masks.items()}

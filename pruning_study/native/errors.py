@@ -1,5 +1,8 @@
-"""Why the native engine cannot be had."""
+"""The error of the native engine."""
 
 
 class NativeError(Exception):
-    """The native engine cannot run here, or not this model: the message, a clause, says why."""
+    """The native engine cannot run on this machine or cannot run this model.
+
+    The message is a clause that gives the reason, to be put behind a colon.
+    """

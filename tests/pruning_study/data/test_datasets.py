@@ -193,7 +193,7 @@ class TestFolder:
     def test_class_missing_from_the_test_data(self, folder, tmp_path):
         (folder / "train" / "extra").mkdir()
         Image.new("L", (28, 28)).save(folder / "train" / "extra" / "a.png")
-        with pytest.raises(StudyError, match="test.* no folder for class extra"):
+        with pytest.raises(StudyError, match=r"test.* no folder for class extra"):
             load(folder, tmp_path)
 
     def test_empty_class_folder(self, folder, tmp_path):
