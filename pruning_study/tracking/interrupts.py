@@ -1,4 +1,4 @@
-"""Signals that end a call, and when they count."""
+"""Turn the signals that end a command into one KeyboardInterrupt, and hold it back where it would do harm."""
 
 import signal
 import sys
@@ -8,49 +8,54 @@ from contextlib import contextmanager
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-AGAIN = signal.SIGALRM
-SECONDS_OF_A_FINALIZER = 0.01
+REPEAT = signal.SIGALRM
+REPEAT_SECONDS = 0.01  # longer than a finalizer usually takes
 
 
 class _Interrupt(KeyboardInterrupt):
-    """Raised by a signal."""
+    """The interrupt that a signal raises."""
 
 
 def interrupt_once() -> None:
-    """Have the first of the signals raise KeyboardInterrupt, and the others do nothing.
+    """Make the first of the signals raise KeyboardInterrupt, and ignore all later ones.
 
-    What the caller has had ignored stays ignored, as `nohup` does with SIGHUP.
+    A signal that the caller has set to be ignored, as `nohup` does with SIGHUP, stays ignored.
     """
-    sys.unraisablehook = _interrupt_again
+    sys.unraisablehook = _repeat_lost_interrupt
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
 def _interrupt(signum: int, frame: object) -> None:
-    # `mlflow run` passes Ctrl-C on as a second signal, which must not break off the tidying up.
+    # `mlflow run` passes Ctrl-C on as a second signal, which must not interrupt the tidying up.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     raise _Interrupt
 
 
-def _interrupt_again(lost: Any) -> None:
-    """Interrupt once more where it came while Python ran a finalizer, which cannot raise; at the exit it is lost."""
+def _repeat_lost_interrupt(lost: Any) -> None:
+    """Repeat an interrupt that was raised inside a finalizer.
+
+    Python calls this hook because a finalizer, such as `__del__`, cannot raise: the interrupt is lost. A timer raises
+    it again a moment later. During the exit of the interpreter the interrupt stays lost.
+    """
     if isinstance(lost.exc_value, _Interrupt) and "atexit" not in (lost.err_msg or ""):
-        signal.signal(AGAIN, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS_OF_A_FINALIZER)
+        signal.signal(REPEAT, _interrupt)
+        signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
     else:
         sys.__unraisablehook__(lost)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Signals wait until the block is through; Python takes them in the main thread alone."""
+    """Hold back all signals until the end of the block."""
+    # Python handles signals in the main thread only, so no other thread can be interrupted.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     waiting: list[tuple[int, Any]] = []
-    numbers = (*SIGNALS, AGAIN)
+    numbers = (*SIGNALS, REPEAT)
     handlers = [signal.signal(number, lambda *arguments: waiting.append(arguments)) for number in numbers]
     try:
         yield

@@ -32,7 +32,7 @@ except KeyboardInterrupt:
 """
 
 
-def told(number, code=WAIT, *, before=(), when="ready()", times=1, apart=0.0):
+def output_after(number, code=WAIT, *, before=(), when="ready()", times=1, apart=0.0):
     command = [*before, sys.executable, "-c", BEGIN + code.format(when=when)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout.readline() == "ready\n"
@@ -45,30 +45,44 @@ def told(number, code=WAIT, *, before=(), when="ready()", times=1, apart=0.0):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_each_signal_interrupts(number):
-    assert told(number) == "interrupted"
+    assert output_after(number) == "interrupted"
 
 
 def test_nohup_is_respected():
-    assert told(signal.SIGHUP, before=("nohup",)) == "undisturbed"
+    assert output_after(signal.SIGHUP, before=("nohup",)) == "undisturbed"
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_one_that_comes_while_an_object_is_finalized_is_not_lost(number):
-    assert told(number, when="Finalized()") == "interrupted"
+def test_a_signal_during_a_finalizer_is_not_lost(number):
+    assert output_after(number, when="Finalized()") == "interrupted"
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.0002, 0.001])
-def test_nor_is_it_where_a_second_follows(apart):
-    assert told(signal.SIGTERM, when="Finalized()", times=2, apart=apart) == "interrupted"
+def test_a_signal_during_a_finalizer_is_not_lost_when_a_second_one_follows(apart):
+    assert output_after(signal.SIGTERM, when="Finalized()", times=2, apart=apart) == "interrupted"
 
 
-def test_nor_where_it_comes_once_more_to_a_finalizer():
-    assert told(signal.SIGTERM, when="Finalized(); Finalized()").splitlines() == ["ready", "interrupted"]
+def test_a_repeated_interrupt_inside_another_finalizer_is_not_lost():
+    assert output_after(signal.SIGTERM, when="Finalized(); Finalized()").splitlines() == ["ready", "interrupted"]
 
 
-def test_it_waits_for_the_end_of_what_is_not_to_be_interrupted():
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_waits_for_the_end_of_an_uninterrupted_block(times):
     code = """
-interrupts.SECONDS_OF_A_FINALIZER = 0.2
+try:
+    with uninterrupted():
+        ready()
+        print("whole")
+    print("undisturbed")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    assert output_after(signal.SIGTERM, code, times=times).splitlines() == ["whole", "interrupted"]
+
+
+def test_a_repeated_interrupt_waits_for_the_end_of_an_uninterrupted_block():
+    code = """
+interrupts.REPEAT_SECONDS = 0.2
 try:
     Finalized()
     with uninterrupted():
@@ -78,21 +92,21 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
-    assert told(signal.SIGTERM, code).splitlines() == ["whole", "interrupted"]
+    assert output_after(signal.SIGTERM, code).splitlines() == ["whole", "interrupted"]
 
 
-def test_one_that_comes_at_the_exit_breaks_off_one_callback_and_no_more():
+def test_a_signal_at_the_exit_ends_one_callback_and_no_more():
     code = """
 atexit.register(print, "tidied")
 atexit.register(time.sleep, 0.2)
 atexit.register(ready)
 """
-    said = told(signal.SIGTERM, code)
-    assert said.startswith("Exception ignored in atexit callback")
-    assert said.endswith("tidied")
+    output = output_after(signal.SIGTERM, code)
+    assert output.startswith("Exception ignored in atexit callback")
+    assert output.endswith("tidied")
 
 
-def test_what_else_a_finalizer_cannot_raise_is_shown():
+def test_other_errors_of_a_finalizer_are_shown():
     code = """
 class Failing:
     def __del__(self):
@@ -102,7 +116,7 @@ ready()
 Failing()
 print("undisturbed")
 """
-    said = told(signal.SIGCONT, code)
-    assert "Exception ignored in: <function Failing.__del__" in said
-    assert "KeyboardInterrupt: of its own" in said
-    assert said.endswith("undisturbed")
+    output = output_after(signal.SIGCONT, code)
+    assert "Exception ignored in: <function Failing.__del__" in output
+    assert "KeyboardInterrupt: of its own" in output
+    assert output.endswith("undisturbed")
