@@ -223,7 +223,8 @@ class PruneConfig(TrainConfig):
     @property
     def method(self) -> str:
         """The pruner, followed by the scope, schedule and distillation that differ from what is usual."""
-        scope = [f"scope {self.scope}"] if self.scope not in (None, pruners.own_scope(self.pruner)) else []
+        own_scope = self.scope in (None, pruners.own_scope(self.pruner)) or not pruners.prunes(self.pruner)
+        scope = [] if own_scope else [f"scope {self.scope}"]
         gradual = [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
         return " ".join([self.pruner, *scope, *gradual, *distilled])

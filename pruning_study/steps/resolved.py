@@ -93,7 +93,7 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
         epsilon = training.hyperparameters.weight_decay or schema.PAPERS_EPSILON
     return ResolvedPruning(
         pruner=pruner,
-        scope=config.scope or pruner.scope,
+        scope=config.scope if config.scope and pruner.prunes else pruner.scope,
         fine_tuning=fine_tuning,
         gradient_objective=config.gradient_objective or protocol.gradient_objective,
         gradient_batches=config.gradient_batches or protocol.gradient_batches,

@@ -88,9 +88,25 @@ def test_the_control_has_ratio_1():
         PruneConfig(pruner="none", ratio="1,2")
 
 
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({"pruner": "up"}, "up"),
+        ({"scope": "global"}, "mp"),
+        ({"scope": "layer", "schedule": "cubic", "distill": 0.5}, "mp scope layer cubic distill 0.5"),
+        ({"schedule": "cubic", "ramp": 0}, "mp"),
+        ({"pruner": "none", "scope": "layer", "schedule": "cubic", "distill": 0.5}, "none distill 0.5"),
+        ({"pruner": "no_such_module:score", "scope": "layer"}, "no_such_module:score scope layer"),
+    ],
+)
+def test_a_method_is_the_pruner_and_what_differs_from_the_usual(options, method):
+    assert PruneConfig(**options).method == method
+
+
 BAD = [
     ("pruner", "upp", "did you mean up"),
     ("pruner", "magic", "it takes mp, gp"),
+    ("scope", "layers", "did you mean layer"),
     ("recipe", "lenet", "did you mean lenet5"),
     ("protocol", "relased", "did you mean released"),
     ("ratio", "0.5", "at least 1"),
@@ -149,7 +165,15 @@ def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
     config = TuneConfig(seeds="3,5", ratio="5,10", weight_decay="0.01", fine_tune_epochs=2, n_trials=6)
     assert (config.seeds, config.epsilon_range, config.objective) == ((3, 5), (1e-8, 1e2), "accuracy")
     assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)
-    gradual = {"schedule": "cubic", "ramp": 0.25, "ramp_steps": 3, "regrow": "true", "distill": 0.5, "temperature": 4}
+    gradual = {
+        "scope": "layer",
+        "schedule": "cubic",
+        "ramp": 0.25,
+        "ramp_steps": 3,
+        "regrow": "true",
+        "distill": 0.5,
+        "temperature": 4,
+    }
     assert TuneConfig(**gradual).pruning(0) == PruneConfig(pruner="up", **gradual)
 
 

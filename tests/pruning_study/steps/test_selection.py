@@ -1,9 +1,13 @@
 """Masks of a LeNet5 with 54, 864, 48,000 and 10,080 prunable weights, of 60,074 parameters."""
 
 import copy
+import hashlib
+import importlib
+import re
 import sys
 import textwrap
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps import selection
 from pruning_study.steps.settings import PruneSetting
+from tests.stored_runs import runs
 
 # Ratio 10 keeps 6,007 - 1,076 = 4,931 of 58,998: 4.51, 72.2, 4,011.8 and 842.5 of the layers' weights.
 SHARES = [5, 72, 4012, 842]
@@ -104,7 +109,9 @@ def test_both_engines_give_the_same_masks(setting, pruner, scope):
 
 
 def test_none_keeps_every_weight(setting):
-    assert counts(select(changed(setting, pruner="none", ratio="auto"), 58_998)) == [54, 864, 48_000, 10_080]
+    setting = changed(setting, pruner="none", scope="layer", ratio="auto")
+    assert counts(select(setting, 58_998)) == [54, 864, 48_000, 10_080]
+    assert setting.pruning.scope == "global"  # --scope says nothing about it, so that it is the same run
 
 
 @pytest.fixture
@@ -162,3 +169,32 @@ class TestOwnPruner:
     def test_whose_scores_are_not_finite_is_one_line(self, setting):
         with pytest.raises(StudyError, match=r"of 58,998 pruning scores are NaN or infinite"):
             select(changed(setting, pruner="my_scores:undefined"))
+
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+def test_the_readmes_pruner_is_found_logged_and_made_anew_once_edited(run_command, tiny_npz, store_uri, monkeypatch):
+    section = README.read_text().split("\n## Pruners\n")[1].split("\n## ")[0]
+    score = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    command = re.search(r"```bash\npruning-study (.*?)\n```", section)[1].split()
+    source = Path("my_package/my_scores.py")
+    source.parent.mkdir()
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def made():
+        monkeypatch.delitem(sys.modules, "my_package.my_scores", raising=False)
+        importlib.invalidate_caches()
+        quick = ("--dataset", tiny_npz, "--epochs", 1, "--fine-tune-epochs", 1, "--batch-size", 32)
+        result = run_command(*command, *quick)
+        assert result.exit_code == 0, result.output
+        return {run.data.params["pruner_digest"]: run.data.params["pruner"] for run in runs("pruned")}
+
+    source.write_text(score)
+    first = hashlib.sha256(score.encode()).hexdigest()[:32]
+    assert made() == made() == {first: "my_package.my_scores:score"}
+    assert len(runs("pruned")) == 1
+    source.write_text(score.replace("grad.abs()", "grad.square()"))
+    assert len(made()) == len(runs("pruned")) == 2
+    (dense,) = runs("dense")
+    assert "pruner_digest" not in dense.data.params

@@ -60,6 +60,11 @@ def test_none_is_the_same_run_whatever_the_ramp(read):
     assert {config.ramp for config in configs if config.pruner == "mp"} == {0.25, 0.5}
 
 
+def test_scope_is_an_override_that_none_ignores(read):
+    found = read("{pruners: [mp, none, a.b:c], overrides: {scope: layer}}")
+    assert [cell.config.scope for cell in found.cells] == ["layer", None, "layer"]
+
+
 def test_what_is_left_out_is_the_default_of_prune(read):
     (cell,) = read("pruners: [gp]").cells
     assert cell.config == PruneConfig(pruner="gp")
