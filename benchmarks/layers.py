@@ -1,11 +1,11 @@
-"""How far each layer of the native engine is from the limit of one core.
+"""Operations per second of each layer of the native engine, against the limit of one core.
 
     python benchmarks/layers.py [--model lenet5] [--image-shape 1x28x28] [--rounds 20]
 
-The limit is measured, not looked up: independent multiply-adds in registers, as many a second as the core does.
-Each round measures it and every layer, forward and backward, in CPU time; the best of the rounds counts. A layer's
-operations are the multiplications and additions of its definition, twice that backward (once for the first layer,
-whose input needs no gradient); what a layer does besides, such as pooling, counts as time and not as operations.
+The limit is measured: the number of independent multiply-adds in registers that the core does in a second. Each round
+measures the limit and every layer, forward and backward, in CPU time; the best round counts. A layer's operations are
+the multiplications and additions of its definition, and twice as many backward (once for the first layer, whose input
+needs no gradient). Other work of a layer, such as pooling, adds to its time and not to its operations.
 """
 
 import ctypes
@@ -48,7 +48,10 @@ def main(model: str, image_shape: str, classes: int, rounds: int) -> None:
 
 
 def measure(library: ctypes.CDLL, layers: tuple[str, ...], rounds: int) -> tuple[float, np.ndarray, np.ndarray]:
-    """Peak in operations a second; operations and best seconds of an image, [layers, forward and backward]."""
+    """Return the limit in operations per second, and operations and best seconds of an image.
+
+    The two arrays have a row for each layer, and the columns forward and backward.
+    """
     library.peak.restype = ctypes.c_double
     results = np.empty((rounds, len(layers), 4))
     peaks = []

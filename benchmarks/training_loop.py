@@ -2,10 +2,10 @@
 
     python benchmarks/training_loop.py [--rounds 5] [--data-dir data] [--resnet-images 2560] [--resnet-threads 1]
 
-Each comparison starts the processes of all its loops, lets each train a warm-up epoch, and then times one epoch
-of each in turn, round after round, so that whatever else the machine does meets all of them. Only the training
-epochs count: starting processes (the DataLoader keeps its workers from the warm-up on), reading data and
-evaluation do not. A ratio is the median over the rounds of a loop's images per second over the yardstick's.
+Each comparison starts the processes of all its loops, lets each train a warm-up epoch, and then times one epoch of each
+in turn, round after round, so that other load of the machine meets all loops alike. Only the training epochs are timed:
+starting processes (the DataLoader keeps its workers from the warm-up on), reading data and evaluation are not. A ratio
+is the median, over the rounds, of a loop's images per second divided by those of the first loop.
 """
 
 import os
@@ -43,7 +43,7 @@ WORKERS = 2
 RATIO = 10
 RECIPE_OF = {"lenet5": "lenet5", "resnet20": "resnet-cifar"}
 
-# Trains one epoch, and returns its images per second.
+# A function that trains one epoch and returns its images per second.
 Epoch = Callable[[], float]
 
 
@@ -54,12 +54,12 @@ class Loop:
     Parameters
     ----------
     name : str
-        As printed.
+        Name in the table.
     prepare : callable
-        Turns a data set into its `Epoch`; called in each process.
+        Function that turns a data set into an `Epoch`; each process calls it.
     processes : int
     threads : int
-        torch threads of each process.
+        Threads of torch in each process.
     """
 
     name: str
@@ -106,7 +106,7 @@ def lenet_loops(data: Dataset) -> list[Loop]:
     loops = [Loop(f"DataLoader, {WORKERS} workers", partial(dataloader_loop, "lenet5"))]
     for engine in ("native", "torch"):
         if choose(engine, "lenet5", build("lenet5", data), data).name != engine:
-            continue  # the line that `choose` has logged says why
+            continue  # `choose` has logged the reason
         dense, masked = (partial(ours, "lenet5", ratio, engine=engine) for ratio in (None, RATIO))
         loops += [
             Loop(f"{engine} engine, dense", dense, processes=2),
@@ -151,7 +151,7 @@ def compare(title: str, loops: Sequence[Loop], data: Dataset, rounds: int) -> No
 
 
 def start(loop: Loop, data: Dataset, stack: ExitStack) -> Epoch:
-    """Start a loop's processes; the result lets each train an epoch, and sums their images per second."""
+    """Start a loop's processes, and return a function that lets each train an epoch and sums their speeds."""
     context = get_context("spawn")
     barrier = context.Barrier(loop.processes)
     processes = [
@@ -171,7 +171,7 @@ def start(loop: Loop, data: Dataset, stack: ExitStack) -> Epoch:
 
 
 def initialize(prepare: Callable[[Dataset], Epoch], data: Dataset, threads: int, barrier: Barrier) -> None:
-    """Make a new process ready for `run_epoch`."""
+    """Prepare a new process for `run_epoch`."""
     global run_prepared, start_together
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -194,11 +194,11 @@ def ours(
     layout: torch.memory_format = torch.channels_last,
     engine: str = "torch",
 ) -> Epoch:
-    """The project's loop and model, as `train` and `prune` run them."""
+    """Return an epoch of the project's loop and model, as `train` and `prune` run them."""
     model = build(model_name, data).to(memory_format=layout)  # type: ignore[call-overload]
     chosen = choose(engine, model_name, model, data)
     train, normalization = examples(data, chosen.layout or layout)
-    # Validation is not timed: a few images do.
+    # Validation is not timed, so a few images are enough.
     validation = Examples(train.images[:128], train.labels[:128])
     epoch = Training(
         train,
@@ -216,7 +216,7 @@ def ours(
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
-    """The loop as it is usually written: transforms of single images in worker processes, three reads a step."""
+    """Return an epoch of the usual loop: workers transform single images, and each step reads three results."""
     recipe = one_epoch(model_name)
     model = plain_lenet5() if model_name == "lenet5" else build(model_name, data)
     optimizer = torch.optim.SGD(
@@ -253,7 +253,7 @@ def dataloader_loop(model_name: str, data: Dataset) -> Epoch:
 
 
 class PictureDataset(TorchDataset[tuple[Tensor, int]]):
-    """Images as PIL pictures through torchvision's transforms, one at a time, as torchvision's data sets do."""
+    """Images that go one by one, as PIL pictures, through torchvision's transforms, as in torchvision's data sets."""
 
     def __init__(self, data: Dataset, *, augmented: bool) -> None:
         transforms = torchvision.transforms
@@ -274,7 +274,7 @@ class PictureDataset(TorchDataset[tuple[Tensor, int]]):
 
 
 def plain_lenet5() -> nn.Module:
-    """The layers of the project's LeNet5, written the usual way, for 28x28 grey images and 10 classes."""
+    """Return the layers of the project's LeNet5, written the usual way, for 28x28 grey images and 10 classes."""
     return nn.Sequential(
         *(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(6, 16, 3), nn.ReLU(), nn.MaxPool2d(2)),
@@ -286,7 +286,7 @@ def plain_lenet5() -> nn.Module:
 
 
 def one_epoch(model_name: str) -> Hyperparameters:
-    """One epoch of the model's recipe."""
+    """Return the hyperparameters of the model's recipe, for one epoch."""
     recipe = RECIPES[RECIPE_OF[model_name]].dense
     return replace(recipe, phases=(Phase(1, recipe.learning_rate),))
 

@@ -1,4 +1,4 @@
-"""The commands from end to end with both engines."""
+"""The commands with both engines, from the command line to the stored runs."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def prune(run_command, tiny_npz, store_uri):
 
 def test_runs_of_one_engine_are_found_by_the_other(prune):
     assert "found" not in prune("--engine", "torch")
-    assert prune("--engine", "native").count("(found, not run again") == 2
-    assert prune().count("(found, not run again") == 2
+    assert prune("--engine", "native").count("(found") == 2
+    assert prune().count("(found") == 2
     assert [run.data.tags["engine"] for run in (*runs("dense"), *runs("pruned"))] == ["torch", "torch"]
     assert "engine" not in runs("dense")[0].data.params
 
@@ -48,8 +48,8 @@ def test_both_engines_give_the_same_runs(prune):
     assert all((weights[name][~mask] == 0).all() for name, mask in masks.items())
 
 
-def test_augmentation_is_torchs_and_said_once(prune, caplog):
+def test_augmentation_takes_torch_and_one_line_says_so(prune, caplog):
     engine._say_once.cache_clear()
     prune("--engine", "native", "--recipe", "resnet-cifar")
     assert {run.data.tags["engine"] for run in (*runs("dense"), *runs("pruned"))} == {"torch"}
-    assert caplog.messages.count("engine torch, and not native: it does not augment images") == 1
+    assert len([message for message in caplog.messages if "augment" in message]) == 1

@@ -27,7 +27,7 @@ def choose(model, name=None, device="cpu", augmentation="none"):
     return engine.choose(name, model, SHAPE, device=device, augmentation=augmentation)
 
 
-def test_torch_is_taken_at_its_word(lenet5, caplog):
+def test_torch_is_used_where_it_is_asked_for(lenet5, caplog):
     assert choose(lenet5, "torch") is engines.TORCH
     assert not caplog.records
 
@@ -35,16 +35,15 @@ def test_torch_is_taken_at_its_word(lenet5, caplog):
 @pytest.mark.parametrize("name", [None, "native"])
 @pytest.mark.parametrize(
     ("setting", "reason"),
-    [({"device": "cuda"}, "it runs on the cpu, not on cuda"), ({"augmentation": "flip-crop"}, "augment")],
+    [({"device": "cuda"}, "not on cuda"), ({"augmentation": "flip-crop"}, "augment")],
 )
-def test_what_native_cannot_do_is_torch_and_said_once(lenet5, caplog, name, setting, reason):
+def test_where_native_cannot_be_used_torch_is_and_one_line_says_why(lenet5, caplog, name, setting, reason):
     assert choose(lenet5, name, **setting) is choose(lenet5, name, **setting) is engines.TORCH
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert caplog.messages[0].startswith("engine torch, and not native: ")
     assert reason in caplog.messages[0]
 
 
-def test_a_model_that_is_no_stack_is_torch(caplog):
+def test_a_model_that_is_no_stack_gets_torch(caplog):
     assert choose(models.build("resnet20", num_classes=10, in_channels=1, image_size=(28, 28))) is engines.TORCH
     assert "ResNet is no nn.Sequential" in caplog.text
 
@@ -59,7 +58,7 @@ def test_a_model_that_is_no_stack_is_torch(caplog):
         ("true", "does not load"),
     ],
 )
-def test_a_broken_compiler_is_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path, cxx, reason):
+def test_a_broken_compiler_gives_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path, cxx, reason):
     monkeypatch.setenv("CXX", cxx)
     if cxx == "true":  # says that it compiled, and wrote nothing
         reason = f"{tmp_path / 'pruning-study'} cannot hold its library: No such file or directory"
@@ -82,14 +81,15 @@ def test_a_broken_compiler_is_run_for_the_first_setting_only(lenet5, caplog, mon
     assert len(caplog.messages) == 2
 
 
-def test_no_compiler_is_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
+def test_no_compiler_gives_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert choose(lenet5, "native") is engines.TORCH
-    assert caplog.messages == ["engine torch, and not native: there is no C++ compiler (Debian: g++)"]
+    assert len(caplog.messages) == 1
+    assert "no C++ compiler (Debian: g++)" in caplog.text
 
 
-def test_an_unwritable_cache_is_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
+def test_an_unwritable_cache_gives_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("CXX", "echo")
@@ -112,16 +112,16 @@ def test_another_cpu_has_another_library_and_one_without_avx2_has_none(lenet5, c
     assert "it needs a CPU with AVX-512 or AVX2" in caplog.text
 
 
-def test_a_library_that_does_not_load_is_one_line_and_torch(lenet5, caplog, monkeypatch):
+def test_a_library_that_does_not_load_gives_one_line_and_torch(lenet5, caplog, monkeypatch):
     monkeypatch.setattr(compiler, "_compile", lambda command, source, path: path.write_bytes(b"half"))
     monkeypatch.setenv("CXX", "echo")
     assert choose(lenet5) is engines.TORCH
-    assert "does not load (delete it, and it is made anew)" in caplog.text
+    assert "does not load (delete it" in caplog.text
     assert len(caplog.messages) == 1
 
 
 @pytest.mark.compiler
-def test_native_where_it_can_be(lenet5, caplog):
+def test_native_is_the_default(lenet5, caplog):
     assert choose(lenet5).name == choose(lenet5, "native").name == "native"
     assert not caplog.records
 
@@ -150,7 +150,7 @@ def test_the_native_engines_identity_is_its_librarys(lenet5, monkeypatch):
 
 
 @pytest.mark.compiler
-def test_a_stack_that_is_not_what_the_model_does_is_torch(caplog):
+def test_a_stack_that_computes_something_else_than_the_model_gets_torch(caplog):
     class Liar(nn.Module):
         def __init__(self):
             super().__init__()
