@@ -106,5 +106,5 @@ class TestNormalization:
 
 def test_a_foreign_file_is_no_checkpoint(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"classes": json.dumps(["x"])})
-    with pytest.raises(StudyError, match="do not say which model"):
+    with pytest.raises(StudyError, match="do not name a model"):
         checkpoints.classifier(tmp_path / "a.safetensors")

@@ -11,9 +11,9 @@ from pruning_study.data.examples import Examples
 from pruning_study.pruning.budget import Budget
 from pruning_study.pruning.masks import exact_k
 from pruning_study.pruning.schedules import Ramp, cubic
-from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import selection
+from pruning_study.steps.runs import DenseRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import predict
@@ -209,18 +209,22 @@ def test_a_killed_ramp_goes_on_to_the_same_result(tmp_path, monkeypatch, regrow,
 
 @pytest.fixture(scope="module")
 def network_and_setting(tiny, tmp_path_factory):
-    """A dense LeNet5 as it is trained, and the setting that prunes it."""
+    """A trained LeNet5, and the setting that prunes it."""
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
     np.savez(path, **tiny)
     setting = PruneSetting(
         PruneConfig(dataset=str(path), ratio=20.0, batch_size=32, fine_tune_epochs=4, engine="torch")
     )
     model = copy.deepcopy(setting.model)
-    plan = replace(setting.training.schedule, phases=(Phase(2, 0.05),))
+    plan = replace(setting.training.hyperparameters, phases=(Phase(2, 0.05),))
     fit(model, Training(setting.train, setting.validation, plan, seed=0, stream="dense", black=BLACK))
     predictions, _ = predict(model, setting.test)
-    dense = dense_step.Dense(
-        *("0", False, "0", setting.params, {}, model, TORCH.gradient(model, setting.train), predictions, predictions)
+    dense = LoadedRun(
+        **{"run_id": "0", "config_hash": "0", "found": False, "metrics": {}, "masks": {}, "iteration": 0},
+        model=model,
+        normalization=setting.normalization,
+        gradient=TORCH.gradient(model, setting.train),
+        dense=DenseRun("0", setting.params, predictions, predictions),
     )
     return dense, setting
 
@@ -274,12 +278,13 @@ class TestPruning:
             return masks
 
         numbers = setting.kept_numbers(20.0)
-        fit(
-            *(copy.deepcopy(dense.model), setting.train, setting.validation, setting.pruning.fine_tuning),
+        training = Training(
+            *(setting.train, setting.validation, setting.pruning.fine_tuning),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
             masks=steps.pruning_masks(setting, dense, 20.0),
             ramp=Ramp(1, numbers, choose, False),
         )
+        fit(copy.deepcopy(dense.model), training)
         assert [kept for _, kept, _ in seen] == list(numbers[1:])
         model, kept, masks = seen[-1]
         gradient = TORCH.gradient(model, setting.train)
