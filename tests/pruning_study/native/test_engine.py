@@ -1,4 +1,4 @@
-"""The native engine against torch. `.ci/run` also runs these tests with sanitizers for addresses and undefined behaviour."""
+"""The native engine against torch. `.ci/run` also runs these tests with sanitizers (address, undefined behaviour)."""
 
 import copy
 import math
