@@ -54,7 +54,7 @@ def answering(status):
     """Yield the address of a server that answers each request with a status."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
