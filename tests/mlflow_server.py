@@ -1,4 +1,4 @@
-"""A real MLflow server, and a way to it on which answers break off."""
+"""A real MLflow server, and a proxy before it whose answers break off."""
 
 import os
 import socket
@@ -21,7 +21,7 @@ def free_port():
 
 @contextmanager
 def server(folder, port, backend=None):
-    """A real MLflow server, on a sqlite file unless another store is given; gives the id of its process group."""
+    """Run an MLflow server, on a sqlite file unless another store is given; yield the id of its process group."""
     backend = backend or f"sqlite:///{folder}/server.db"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]
@@ -48,9 +48,10 @@ def server(folder, port, backend=None):
 
 @contextmanager
 def breaking_off(port):
-    """Passes requests on to the server at a port; of each kind of request half of the second answer goes missing.
+    """Run a proxy for the server at a port that sends only half of the second answer to each kind of request.
 
-    Gives its own port, and how often each kind was asked: a method and a path, that of artifacts without their names.
+    Yields the proxy's port, and a counter of the requests of each kind. A kind is a method and a path; the path of an
+    artifact is without the artifact's name.
     """
     asked, counting = Counter(), threading.Lock()
 

@@ -13,7 +13,7 @@ from tests.mlflow_server import free_port
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Run a server of one's own: as the user postgres where the tests run as root, which Postgres refuses."""
+    """Run a Postgres server and yield its URI; if the tests run as root, the server runs as the user postgres."""
     binaries = [Path(shutil.which("initdb") or "initdb"), *Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     initdb = next(path.resolve() for path in binaries if path.is_file())
     prefix = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []

@@ -1,4 +1,4 @@
-"""Who is at work on what, on this machine: file locks, which the kernel frees when their holder dies."""
+"""File locks that say which process of this machine works on what; the kernel frees the locks of a dead process."""
 
 import hashlib
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def folder(tracking_uri: str) -> Path:
-    """Where the locks of a tracking store lie: beside a sqlite file, else in a folder of this machine's own.
+    """Return the folder of a tracking store's locks: beside a sqlite file, else a temporary folder of this user.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def folder(tracking_uri: str) -> Path:
 
 
 def owner(tracking_uri: str) -> str:
-    """This machine's name and the mark of its folder of locks: who shares both sees the same locks.
+    """Return this machine's name and the mark of its lock folder; processes that share both see the same locks.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def held(path: Path, *, waiting: str) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        Of the lock's file, which is there only while somebody holds it, or has died holding it.
+        The file of the lock. It exists while a process holds the lock, and after a process died holding it.
     waiting : str
-        What to log where another process holds it.
+        The warning to log if another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -72,11 +72,12 @@ def held(path: Path, *, waiting: str) -> Iterator[None]:
 
 @contextmanager
 def held_if_free(path: Path) -> Iterator[bool]:
-    """Hold a lock while the block runs, unless another process holds it; says whether it is held.
+    """Hold a lock while the block runs, unless another process holds it; yield whether it is held.
 
     Parameters
     ----------
     path : Path
+        The file of the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -94,6 +95,6 @@ def _releasing(lock: FileLock, path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever waits finds that the file it has locked has lost its name, and makes a new one.
+        # A process that waits for this lock notices that the file has lost its name, and makes a new file.
         path.unlink(missing_ok=True)
         lock.release()

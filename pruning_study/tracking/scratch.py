@@ -1,4 +1,4 @@
-"""Folders for files on their way; those of a process that was killed are removed by the next one."""
+"""Temporary folders; the next process removes those that a killed process left behind."""
 
 import os
 import shutil
@@ -15,10 +15,10 @@ PREFIX = "pruning-study-scratch-"
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder of one's own, there while the block runs."""
+    """Yield a new folder, which exists while the block runs."""
     path = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
-    # The lock is there before the folder, so that at no moment the folder seems to be a dead process's.
-    with locks.held(path.with_suffix(".lock"), waiting=f"{path}: another process looks whether it is in use"):
+    # The lock is held before the folder exists, so that the folder never seems to belong to a dead process.
+    with locks.held(path.with_suffix(".lock"), waiting=f"{path}: another process checks whether it is in use"):
         path.mkdir(mode=0o700)
         try:
             yield path
@@ -27,9 +27,9 @@ def folder() -> Iterator[Path]:
 
 
 def remove_dead() -> None:
-    """Remove this user's folders whose process died."""
+    """Remove the folders of this user whose process died."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
-        with suppress(FileNotFoundError):  # its process has ended meanwhile
+        with suppress(FileNotFoundError):  # the process has ended meanwhile
             if lock.lstat().st_uid == os.getuid():
                 with locks.held_if_free(lock) as free:
                     if free:

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from mlflow import MlflowClient
 
 import pruning_study
 from analysis.runs import address
@@ -31,14 +32,13 @@ class TestExperiment:
         assert connect.connect().experiment_id == store.experiment_id
 
     def test_that_another_process_makes_at_the_same_moment(self, store_uri, monkeypatch):
-        store = connect.connect()
-        seen = store.client.get_experiment_by_name
-        answers = [None]  # not there when asked, there when made
-        store.client.create_experiment("raced")
+        made, found = connect.connect("raced"), MlflowClient.get_experiment_by_name
+        answers = [None]  # the experiment does not exist when it is asked for, and does when it is made
         monkeypatch.setattr(
-            store.client, "get_experiment_by_name", lambda name: answers.pop() if answers else seen(name)
+            MlflowClient, "get_experiment_by_name", lambda *query: answers.pop() if answers else found(*query)
         )
-        assert connect._experiment_id(store.client, "raced") == seen("raced").experiment_id
+        assert connect.connect("raced").experiment_id == made.experiment_id
+        assert answers == []
 
     def test_that_is_deleted_is_a_usage_error(self, store_uri):
         store = connect.connect("gone")

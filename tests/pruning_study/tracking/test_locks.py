@@ -36,7 +36,7 @@ def test_the_kernel_frees_the_lock_of_a_killed_holder(tmp_path, caplog):
     assert process.wait() == -signal.SIGKILL
 
 
-def test_there_is_no_file_where_nobody_holds_it(tmp_path):
+def test_the_file_exists_only_while_the_lock_is_held(tmp_path):
     path = tmp_path / "a.lock"
     with locks.held_if_free(path) as held:
         assert held
@@ -44,8 +44,8 @@ def test_there_is_no_file_where_nobody_holds_it(tmp_path):
     assert not path.exists()
 
 
-def test_one_at_a_time_though_the_file_comes_and_goes(tmp_path):
-    """Processes that each read, wait and write a counter under the lock lose no count."""
+def test_one_process_at_a_time_holds_a_lock_whose_file_comes_and_goes(tmp_path):
+    """Three processes that each read, wait and write a counter under the lock lose no count."""
     code = """
 import sys, time
 from pathlib import Path
@@ -64,7 +64,7 @@ for _ in range(20):
     assert counter.read_text() == "60"
 
 
-def test_locks_lie_beside_a_sqlite_file_and_elsewhere_for_a_server():
+def test_each_store_has_a_folder_of_locks_beside_a_sqlite_file_or_of_its_own():
     assert locks.folder("sqlite:////there/mlflow.db") == Path("/there/mlflow.db.locks")
     first, second = (locks.folder(f"http://host:{port}") for port in (1, 2))
     assert first != second

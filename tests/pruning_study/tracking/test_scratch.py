@@ -18,7 +18,7 @@ def holder():
     return subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
 
 
-def test_it_is_there_while_the_block_runs():
+def test_a_folder_exists_while_the_block_runs():
     with scratch.folder() as folder:
         (folder / "a.txt").write_text("hello")
         scratch.remove_dead()
@@ -26,7 +26,7 @@ def test_it_is_there_while_the_block_runs():
     assert list(folder.parent.glob(f"{folder.name}*")) == []
 
 
-def test_of_dead_processes_nothing_is_left_and_of_others_all(tmp_path, monkeypatch):
+def test_the_folders_of_dead_processes_are_removed_and_no_others(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     dead, alive = holder(), holder()
