@@ -1,16 +1,16 @@
-"""How soon a large study starts whose runs are there already, against asking for them through MLflow's API.
+"""How soon a large study knows that all its runs exist, compared with MLflow's API.
 
     python benchmarks/start.py [--runs 100000] [--api-runs 5000]
 
-fills a sqlite store with the runs of a study, LeNet5 on the embedded sample, each with 25 params, 25 tags, 40 metrics
-and a folder of its artifacts, empty ones (700,000 files: a $TMPDIR in memory takes them soonest), and prints seconds
-and ms a run of
+The benchmark fills a sqlite store with the runs of a study of LeNet5 on the embedded sample. Each run has 25 params,
+25 tags, 40 metrics and a folder of empty artifacts (700,000 files in all; a $TMPDIR in memory takes them soonest). It
+prints the seconds in all, and the milliseconds a run, of
 
-- MLflow's API: all finished runs by `search_runs`, and `list_artifacts` of each, in a store of `--api-runs` runs
-  (paging makes it no faster in a larger one);
+- MLflow's API: `search_runs` for all finished runs, and `list_artifacts` for each, in a store of `--api-runs` runs
+  (a larger store is no faster by run);
 - ours: `Store.finished`, in a store of `--runs` runs;
-- the command: `pruning-study study FILE --dry-run` in that store, from its start to its end: imports, the grid with a
-  hash for each of its runs, and the table included.
+- the command: `pruning-study study FILE --dry-run` in such a store, from its start to its end. This includes imports,
+  the grid with a hash for each run, and the table.
 """
 
 import os
@@ -30,20 +30,21 @@ from pull import RUNS_AT_ONCE, write
 
 from analysis.runs import schema
 from pruning_study.config import StudyConfig
+from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.study import plan
 from pruning_study.study.plan import Plan
 from pruning_study.tracking import connect
-from pruning_study.tracking import store as tracking
+from pruning_study.tracking.store import Store
 
 FILE = "pruners: [mp, gp, up, rp]\nratios: [2, 4, 10, 20, 50]\nseeds: 0-{last}\n"
 RUNS_A_SEED = 1 + 4 * 5
 
 
 @click.command()
-@click.option("--runs", default=100_000, show_default=True, help="Of the study, by the project's own way.")
-@click.option("--api-runs", default=5_000, show_default=True, help="Of the study that MLflow's API is asked for.")
+@click.option("--runs", default=100_000, show_default=True, help="Number of runs that the project reads.")
+@click.option("--api-runs", default=5_000, show_default=True, help="Number of runs that MLflow's API reads.")
 def main(runs: int, api_runs: int) -> None:
-    """Fill two stores, ask each for what is there, print one table."""
+    """Fill stores with runs, look for the runs in each, and print one table."""
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
     print(f"{'':16}{'runs':>9}{'seconds':>10}{'ms a run':>10}")
     theirs = measure("MLflow's API", api_runs, by_api)
@@ -52,8 +53,8 @@ def main(runs: int, api_runs: int) -> None:
     print(f"{'ratio':35}{theirs / ours:9.0f}x")
 
 
-def measure(name: str, count: int, found: Callable[[tracking.Store, Plan, Path], int]) -> float:
-    """Milliseconds a run until a study knows that all its runs are there."""
+def measure(name: str, count: int, found: Callable[[Store, Plan, Path], int]) -> float:
+    """Return the milliseconds a run until a study knows that all its runs exist."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         file = folder / "study.yaml"
@@ -71,7 +72,7 @@ def measure(name: str, count: int, found: Callable[[tracking.Store, Plan, Path],
     return a_run
 
 
-def fill(store: tracking.Store, planned: Plan, folder: Path) -> None:
+def fill(store: Store, planned: Plan, folder: Path) -> None:
     """Write a finished run for each step, straight into the store's tables, and its artifacts."""
     rng = np.random.default_rng(0)
     params = {f"setting_{number}": "0.0005" for number in range(25)}
@@ -82,7 +83,7 @@ def fill(store: tracking.Store, planned: Plan, folder: Path) -> None:
         runs.append((step.config_hash[:32], params, tags))
         artifacts = folder / "artifacts" / step.config_hash[:32]
         artifacts.mkdir(parents=True)
-        for name in plan.ARTIFACTS[step.kind]:
+        for name in ARTIFACTS[step.kind]:
             (artifacts / name).touch()
     with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as database:
         database.execute("PRAGMA synchronous = OFF")
@@ -92,8 +93,8 @@ def fill(store: tracking.Store, planned: Plan, folder: Path) -> None:
     database.close()
 
 
-def by_api(store: tracking.Store, planned: Plan, file: Path) -> int:
-    """As MLflow's client is made for."""
+def by_api(store: Store, planned: Plan, file: Path) -> int:
+    """Return the number of complete runs, through MLflow's client."""
     client, token, found = MlflowClient(store.uri), None, {}
     while True:
         page = client.search_runs([store.experiment_id], "attributes.status = 'FINISHED'", page_token=token)
@@ -102,17 +103,18 @@ def by_api(store: tracking.Store, planned: Plan, file: Path) -> int:
         if not token:
             break
     return sum(
-        {item.path for item in client.list_artifacts(found[step.config_hash])}.issuperset(plan.ARTIFACTS[step.kind])
+        {item.path for item in client.list_artifacts(found[step.config_hash])}.issuperset(ARTIFACTS[step.kind])
         for step in planned.steps
     )
 
 
-def by_ours(store: tracking.Store, planned: Plan, file: Path) -> int:
+def by_ours(store: Store, planned: Plan, file: Path) -> int:
+    """Return the number of complete runs, through `Store.finished`."""
     return len(plan.found(store, planned.steps))
 
 
-def by_command(store: tracking.Store, planned: Plan, file: Path) -> int:
-    """The number of runs that it says are found."""
+def by_command(store: Store, planned: Plan, file: Path) -> int:
+    """Return the number of found runs that the command prints."""
     command = [sys.executable, "-m", "pruning_study", "study", str(file), "--dry-run"]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     row = next(line for line in printed.splitlines() if "together" in line)

@@ -1,10 +1,10 @@
-"""Runs a second that a tracking store takes, each with all that a LeNet5 run on Fashion-MNIST logs.
+"""How many runs a tracking store takes in a second, if each logs as much as a LeNet5 run on Fashion-MNIST.
 
     python benchmarks/tracking.py [--tracking-uri sqlite:///mlflow.db] [--clients 1,2,4] [--runs 30]
 
-Runs go to an experiment of their own, `benchmark`, by the project's own `tracking.Store`, from so many processes
-at once. Starting and ending them is not counted. Beside it stands what share that is of the shortest real runs:
-LeNet5 on the embedded sample, trained, and pruned, by the default options.
+Several processes log runs at once to the experiment `benchmark`, through the project's own `Store`. The time to start
+and end the processes is not counted. The table also gives the time to log a run as a share of the time of the shortest
+real runs: LeNet5 on the embedded sample, trained and pruned with the default options.
 """
 
 import os
@@ -23,12 +23,12 @@ from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking import connect
-from pruning_study.tracking import store as tracking
+from pruning_study.tracking.store import Store
 
 CLASSES = range(10)
 EPOCHS = 30
 SAMPLE_RUNS = 5
-# Bytes, as such a run writes them; compressed, so that noise stands for them.
+# Sizes in bytes of the files that such a run writes. The files are compressed, so that noise can stand for them.
 ARTIFACTS = {
     schema.CHECKPOINT: 241_000,
     schema.GRADIENT: 241_000,
@@ -44,10 +44,10 @@ FINAL = {f"{prefix}{name}": 0.9 for prefix in (schema.RECALL, schema.SUPPORT, sc
 
 @click.command()
 @click.option("--tracking-uri", default="sqlite:///mlflow.db", show_default=True)
-@click.option("--clients", default="1,2,4", show_default=True, help="Processes that log at once.")
-@click.option("--runs", default=30, show_default=True, help="That each of them logs.")
+@click.option("--clients", default="1,2,4", show_default=True, help="Numbers of processes that log at once.")
+@click.option("--runs", default=30, show_default=True, help="Number of runs that each process logs.")
 def main(tracking_uri: str, clients: str, runs: int) -> None:
-    """Log runs, and print how long a client waits for one and how many a second there are."""
+    """Log runs, and print how long a process waits for one and how many runs a second the store takes."""
     mlflow.set_tracking_uri(tracking_uri)
     connect.connect("benchmark")
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
@@ -61,7 +61,7 @@ def main(tracking_uri: str, clients: str, runs: int) -> None:
 
 
 def sample_runs() -> tuple[float, float]:
-    """Seconds of a dense and of a pruned run of LeNet5 on the embedded sample, tracking included; medians."""
+    """Return the median seconds of a dense and of a pruned run of LeNet5 on the embedded sample, tracking included."""
     store = connect.connect("benchmark")
     times, setting = [], None
     for seed in range(SAMPLE_RUNS + 1):
@@ -71,12 +71,12 @@ def sample_runs() -> tuple[float, float]:
         middle = time.perf_counter()
         steps.prune(store, "0", setting, dense, 10.0)
         times.append((middle - start, time.perf_counter() - middle))
-    trained, pruned = np.median(times[1:], axis=0)  # the first ones import
+    trained, pruned = np.median(times[1:], axis=0)  # the first runs also import modules
     return float(trained), float(pruned)
 
 
 def measure(tracking_uri: str, count: int, runs: int) -> float:
-    """Seconds until all processes have logged their runs."""
+    """Return the seconds until all processes have logged their runs."""
     context = get_context("spawn")
     barrier = context.Barrier(count + 1)
     processes = [context.Process(target=log, args=(tracking_uri, runs, barrier)) for _ in range(count)]
@@ -92,18 +92,18 @@ def measure(tracking_uri: str, count: int, runs: int) -> float:
 
 
 def log(tracking_uri: str, runs: int, barrier: Barrier) -> None:
-    """Log so many runs, one after the other."""
+    """Log runs one after the other."""
     mlflow.set_tracking_uri(tracking_uri)
     store = connect.connect("benchmark")
     noise = np.random.default_rng(0).bytes(max(ARTIFACTS.values()))
-    log_run(store, noise)  # the first one imports and connects
+    log_run(store, noise)  # the first run also imports modules and connects
     barrier.wait()
     for _ in range(runs):
         log_run(store, noise)
     barrier.wait()
 
 
-def log_run(store: tracking.Store, noise: bytes) -> None:
+def log_run(store: Store, noise: bytes) -> None:
     with store.run(
         "benchmark",
         note="a run",
