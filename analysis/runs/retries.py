@@ -19,7 +19,8 @@ def client(uri: str | None) -> MlflowClient:
     """Return a client of a tracking store that repeats reads whose answers break off.
 
     A method that writes is called once: the server may have done what it was asked before its answer broke off, so
-    that a repeated request to create a run would create a second one.
+    that a repeated request to create a run would create a second one. MLflow itself repeats every request to which no
+    answer has begun, also a write.
 
     Parameters
     ----------
@@ -31,8 +32,6 @@ def client(uri: str | None) -> MlflowClient:
 
 def repeating(read: Callable[P, R]) -> Callable[P, R]:
     """Return `read` in a form that tries up to four times while the server's answer breaks off.
-
-    MLflow itself sends a request again where the server cannot be reached, but not once an answer has begun.
 
     Parameters
     ----------
