@@ -1,0 +1,112 @@
+"""What a worker keeps in memory, and what it does where a parent is gone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pruning_study.config import PruneConfig
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.study import plan
+from pruning_study.study.worker import KEPT_MODELS, SharedDataset, Worker
+from pruning_study.tracking.connect import connect
+from tests.stored_runs import runs
+
+
+class Array:
+    """An array of this process, in place of one in shared memory."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def numpy(self):
+        return self._array
+
+
+@pytest.fixture
+def config(tiny_npz):
+    return PruneConfig(dataset=str(tiny_npz), epochs=1, fine_tune_epochs=1, batch_size=64, ratio="1")
+
+
+@pytest.fixture
+def setting(config):
+    return PruneSetting(config)
+
+
+@pytest.fixture
+def worker(config, setting, store_uri):
+    store = connect()
+    return Worker(store.uri, store.experiment_id, "0", {plan.source(config): SharedDataset(setting.data, Array)})
+
+
+def chain(config, setting, *ratios, seed=0):
+    config = replace(config, seed=seed)
+    steps = [plan.dense_step(config, setting)]
+    for ratio in ratios:
+        steps.append(plan.pruned_step(replace(config, ratio=(ratio,)), setting, steps[-1]))
+    return steps
+
+
+def test_a_step_is_made_and_then_found(worker, config, setting):
+    steps = chain(config, setting, 2.0)
+    assert [worker(step).state for step in steps] == ["made", "made"]
+    assert [worker(step).state for step in steps] == ["found", "found"]
+    assert len(runs("dense")) == len(runs("pruned")) == 1
+
+
+def test_the_hash_of_a_run_is_that_of_its_step(worker, config, setting):
+    steps = chain(config, setting, 2.0, 4.0)
+    for step in steps:
+        worker(step)
+    made = {run.data.tags["config_hash"] for kind in ("dense", "pruned") for run in runs(kind)}
+    assert made == {step.config_hash for step in steps}
+
+
+def test_the_models_made_last_stay_in_memory(worker, config, setting):
+    steps = chain(config, setting, 2.0, 4.0, 8.0)
+    for step in steps:
+        worker(step)
+    assert list(worker._models) == [step.config_hash for step in steps[-KEPT_MODELS:]]
+
+
+def test_a_parent_that_is_not_in_memory_is_loaded(worker, config, setting):
+    first, second, third = chain(config, setting, 2.0, 4.0)
+    worker(first)
+    worker(second)
+    worker._models.clear()
+    outcome = worker(third)
+    assert outcome.state == "made"
+    assert runs("pruned")[-1].data.tags["parent_run_id"] == runs("pruned")[0].info.run_id
+
+
+def test_a_dense_parent_that_is_gone_is_made_again(worker, config, setting):
+    dense, pruned = chain(config, setting, 2.0)
+    outcome = worker(pruned)
+    assert outcome.state == "made"
+    assert [run.data.tags["config_hash"] for run in runs("dense")] == [dense.config_hash]
+
+
+def test_a_pruned_parent_that_is_gone_is_a_failed_step(worker, config, setting):
+    *_, last = chain(config, setting, 2.0, 4.0)
+    outcome = worker(last)
+    assert (outcome.state, outcome.run_id) == ("failed", "")
+    assert "start the study again" in outcome.error
+
+
+def test_what_fails_is_one_line(worker, config, setting):
+    diverging = replace(config, learning_rate=1e30)
+    step = plan.dense_step(diverging, PruneSetting(diverging, setting.data))
+    outcome = worker(step)
+    assert outcome.state == "failed"
+    assert "diverged" in outcome.error
+    assert "\n" not in outcome.error
+
+
+def test_a_shared_data_set_is_the_data_set(setting):
+    shared = SharedDataset(setting.data, Array).dataset()
+    assert (shared.name, shared.classes, shared.digest) == (
+        setting.data.name,
+        setting.data.classes,
+        setting.data.digest,
+    )
+    assert np.array_equal(shared.train_images, setting.data.train_images)
