@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -27,7 +28,7 @@ def interrupt_once() -> None:
             signal.signal(number, _interrupt)
 
 
-def _interrupt(signum: int, frame: object) -> None:
+def _interrupt(signum: int, frame: FrameType | None) -> None:
     # `mlflow run` passes Ctrl-C on as a second signal, which must not interrupt the tidying up.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -41,10 +42,21 @@ def _repeat_lost_interrupt(lost: Any) -> None:
     it again a moment later. During the exit of the interpreter the interrupt stays lost.
     """
     if isinstance(lost.exc_value, _Interrupt) and "atexit" not in (lost.err_msg or ""):
-        signal.signal(REPEAT, _interrupt)
-        signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
+        signal.signal(REPEAT, _repeat)
+        signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS, REPEAT_SECONDS)
     else:
         sys.__unraisablehook__(lost)
+
+
+def _repeat(signum: int, frame: FrameType | None) -> None:
+    """Stop the timer and raise the interrupt again."""
+    # On a busy machine the hook may still be running, where the interrupt would be lost: the timer's next turn will do.
+    while frame:
+        if frame.f_code is _repeat_lost_interrupt.__code__:
+            return
+        frame = frame.f_back
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    raise _Interrupt
 
 
 @contextmanager
