@@ -38,6 +38,15 @@ class Pruner:
         Turns the scores, the number to keep, and the masks to choose from into masks, as `masks.exact_k` does.
     prunes : bool
         False for a control that keeps every weight: its ratio is 1, and it has no schedule.
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> largest = Pruner("largest", score=lambda theta: theta)
+    >>> [mask.tolist() for mask in largest.masks([tensor([1.0, 4.0]), tensor([3.0, 5.0])], k=2)]
+    [[False, True], [False, True]]
+    >>> sorted(PRUNERS["up"].needs)
+    ['epsilon', 'grad']
     """
 
     name: str
