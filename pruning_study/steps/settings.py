@@ -101,7 +101,7 @@ class TrainSetting:
                 in_channels=channels,
                 image_size=(height, width),
             )
-        if weights:
+        if self.config.weights:
             checkpoints.load_weights(model, weights, str(self.config.weights))
         return model
 
