@@ -180,7 +180,7 @@ def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
         case Picture(name, figure):
             return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}
         case pd.DataFrame():
-            longest = block.astype("str").map(len).to_numpy().max(initial=0)
+            longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
             # pandas escapes the cells.
             table = Markup(block.to_html(index=False, border=0, escape=True))
             return {"table": table, "is_prose": longest > _LONGEST_NUMBER}

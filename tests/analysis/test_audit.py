@@ -1,5 +1,6 @@
 """Audit: hand-worked classes, published tests, several seeds, and every file that cannot be audited."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,7 @@ def test_two_classes_by_hand():
     # Balances 1/3, -1/3 before and -3/7, 3/7 after.
     assert result.slopes.alpha == pytest.approx(-9 / 7)
     assert result.slopes.spread_ratio == pytest.approx(9 / 7)
-    assert result.verdict.startswith("Pruning cost 1 of 2 classes recall: a -0.800 (")
-    assert "accuracy went from 0.750 to 0.350" in result.verdict
+    assert re.search(r"1 of 2 classes .*a -0\.800 \(.*accuracy .*0\.750 to 0\.350", result.verdict)
 
 
 def test_intervals_of_one_network():
@@ -61,9 +61,7 @@ def test_identical_networks_have_alpha_1_and_no_damage():
     result = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
     assert [result.slopes.alpha, result.slopes.new.estimate] == pytest.approx([1, 1])
     assert not result.damaged
-    assert result.verdict.startswith(
-        "Pruning cost none of 2 classes recall that 20 images can show (not excluded: 0.278"
-    )
+    assert re.search(r"none of 2 classes .*20 images .*not excluded: 0\.278", result.verdict)
 
 
 def test_copies_of_a_network_are_no_further_evidence():
@@ -145,10 +143,9 @@ def test_unequal_counts_are_independent_networks_without_alpha():
     assert of_class(result, "a")["change"] == pytest.approx(7 / 30 - 1)
     assert result.slopes.n == 0
     assert "alpha is n/a" in result.verdict
-    assert result.notes == [
-        "Networks: 2 before, 3 after; taken as independent.",
-        "Alpha is n/a: it is of a network before and the same network after.",
-    ]
+    networks, alpha = result.notes
+    assert re.search("2 before, 3 after.*independent", networks)
+    assert "Alpha is n/a" in alpha
 
 
 def test_one_network_after_several_before_is_independent_of_them():
@@ -157,10 +154,7 @@ def test_one_network_after_several_before_is_independent_of_them():
     after = predicted(slice(0, 2), slice(10, 15))
     result = audit.from_predictions(LABEL, before, after[np.newaxis])
     assert result.slopes == audit.Slopes(0)
-    assert result.notes == [
-        "Networks: 3 before, 1 after; taken as independent.",
-        "Alpha is n/a: it is of a network before and the same network after.",
-    ]
+    assert re.search("3 before, 1 after.*independent", result.notes[0])
     # The seeds before count with their own variance, the one after with none.
     of_seeds = np.var([1, 0.8, 0.6], ddof=1) / 3
     of_images = np.var([0] * 2 + [-1] * 4 + [-2 / 3] * 2 + [-1 / 3] * 2, ddof=1) / 10
@@ -173,7 +167,8 @@ def test_one_network_before_belongs_to_all_after():
     result = audit.from_predictions(LABEL, np.array([BEFORE]), np.array([AFTER, AFTER]))
     assert result.slopes.n == 2
     assert result.slopes.alpha == pytest.approx(-9 / 7)
-    assert result.notes == ["Networks: 1 before, 2 after; the one before is taken for that of all after."]
+    (note,) = result.notes
+    assert re.search("1 before, 2 after.*all", note)
 
 
 def test_alpha_is_weighted_where_classes_differ_in_size():
@@ -198,34 +193,35 @@ def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_pa
     # A = 4/5; b = 1/4, 0, -1/8. After, the same: both slopes 1; and -1/4, 1/4, 0: alpha -4/5, weighted -2/3.
     result = audit.from_predictions(label, np.array([first, first]), np.array([first, second]))
     # Student's t of one degree of freedom, 12.71, times the standard error .9.
-    said = "alpha is 0.10 (-11.34 to 11.54), 0.17 with classes weighted by their images, and on new images"
+    said = r"alpha is 0\.10 \(-11\.34 to 11\.54\), 0\.17 .*weighted.* new images"
     audit.write(result, tmp_path)
-    assert said in audit.summary(result)
-    assert said in (tmp_path / "audit.md").read_text()
+    assert re.search(said, audit.summary(result))
+    assert re.search(said, (tmp_path / "audit.md").read_text())
 
 
 def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weights():
     verdict = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis]).verdict
-    assert "; alpha is 1.00, and on new images" in verdict
+    assert re.search(r"alpha is 1\.00, .*new images", verdict)
+    assert "weighted" not in verdict
 
 
 def test_alpha_of_a_network_that_guesses_is_meaningless():
     label = np.repeat(np.arange(10), 10)
     before = np.where(np.arange(100) % 10 < label, label, (label + 1) % 10)
     alive, guesses = np.where(np.arange(100) % 10 < 5, label, -1), np.full(100, 3)
-    assert audit.from_predictions(label, before[np.newaxis], guesses[np.newaxis]).verdict.endswith(
-        "went from 0.450 to 0.100; alpha is meaningless, since the network guesses (accuracy below 1.5 / classes)."
-    )
-    assert "since the network guesses" in audit.from_predictions(label, guesses[np.newaxis], before[np.newaxis]).verdict
+    verdict = audit.from_predictions(label, before[np.newaxis], guesses[np.newaxis]).verdict
+    assert re.search(r"0\.450 to 0\.100; alpha is meaningless.*guesses", verdict)
+    verdict = audit.from_predictions(label, guesses[np.newaxis], before[np.newaxis]).verdict
+    assert "alpha is meaningless" in verdict
     two = audit.from_predictions(label, np.array([before, before]), np.array([before, guesses]))
-    assert "since 1 of 2 networks guess" in two.verdict
-    assert "alpha is 0.00, and on" in audit.from_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
+    assert "1 of 2 networks guess" in two.verdict
+    assert "alpha is 0.00" in audit.from_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
 
 
 def test_classes_all_alike_have_no_alpha():
     result = audit.from_predictions(LABEL, LABEL[np.newaxis], AFTER[np.newaxis])
-    assert result.verdict.endswith("; alpha is n/a.")
-    assert result.notes[-1].startswith("Alpha is n/a for 1 of 1 pairs")
+    assert "alpha is n/a" in result.verdict
+    assert "n/a for 1 of 1 pairs" in result.notes[-1]
 
 
 def test_nothing_right_after_has_no_alpha():
@@ -239,7 +235,8 @@ def test_a_class_without_an_image_is_named():
     after = np.where(AFTER == LABEL, AFTER, "c")
     result = audit.from_predictions(LABEL, BEFORE[np.newaxis], after[np.newaxis])
     assert list(result.classes["class"]) == ["a", "b"]
-    assert "Predicted but without a test image, so never right: c." in result.notes
+    (note,) = result.notes
+    assert re.search(r"without a test image.*\bc\b", note)
 
 
 def test_a_class_never_predicted_has_recall_0():
@@ -249,7 +246,7 @@ def test_a_class_never_predicted_has_recall_0():
 
 
 def test_labels_and_predictions_must_be_of_the_same_names():
-    with pytest.raises(StudyError, match=r"no prediction is a class of the labels \(labels: a, b; predicted: 0\)"):
+    with pytest.raises(StudyError, match=r"labels: a, b; predicted: 0"):
         audit.from_predictions(LABEL, BEFORE[np.newaxis], np.full((1, 20), "0"))
 
 
@@ -337,11 +334,11 @@ def test_names_with_commas_byte_order_mark_and_further_columns(tmp_path):
     [
         ("", "no column label and no column predicted"),
         ("label,predicted\n", "no image in it"),
-        ("label;predicted\na;b\n", "the first line should be label,predicted and is 'label;predicted'"),
+        ("label;predicted\na;b\n", "first line .*label,predicted .*'label;predicted'"),
         ("label,predicted\na\n", "line 2: 1 values for 2 columns"),
-        ("label,predicted\na,b\nT-shirt, top,a\n", "line 3: 3 values for 2 columns; quote a class"),
+        ("label,predicted\na,b\nT-shirt, top,a\n", "line 3: 3 values for 2 columns"),
         ("label,predicted\na,a\nb,\n", "image 2 has no label or no predicted"),
-        ("label,predicted\nb,b\na,a\n", "image 1 is labelled b and in .*good.csv a: .* in the same order"),
+        ("label,predicted\nb,b\na,a\n", "image 1 .* b .*good.csv a: .*same order"),
         ("label,predicted\na,a\n", "has 1 images and .*good.csv has 2"),
     ],
 )
@@ -359,10 +356,10 @@ def test_csv_that_cannot_be_audited(tmp_path, text, message):
         ({"label": [0, 1]}, "no predicted in it"),
         ({"label": [0, 1], "predicted": [[0.1, 0.9], [0.5, 0.5]]}, r"label has shape \(2,\), predicted \(2, 2\)"),
         ({"label": [0, 1], "predicted": [0, 1, 1]}, r"label has shape \(2,\), predicted \(3,\)"),
-        ({"label": [0, 1], "predicted": [0, np.nan]}, "predicted holds nan: give a class for each image, as text or"),
-        ({"label": [0, 1], "predicted": [0, np.inf]}, "predicted holds inf: give a class"),
-        ({"label": [0, 0.5], "predicted": [0, 1]}, "label holds 0.5: give a class"),
-        ({"label": [0, 2.0**53], "predicted": [0, 1]}, r"label holds 9007199254740992.0: give a class .*integer type"),
+        ({"label": [0, 1], "predicted": [0, np.nan]}, "predicted holds nan"),
+        ({"label": [0, 1], "predicted": [0, np.inf]}, "predicted holds inf"),
+        ({"label": [0, 0.5], "predicted": [0, 1]}, "label holds 0.5"),
+        ({"label": [0, 2.0**53], "predicted": [0, 1]}, r"label holds 9007199254740992.0: .*integer type"),
         ({"label": np.array(["a", "b"], dtype=object), "predicted": [0, 1]}, "not a complete .npz file"),
         ({"label": [], "predicted": []}, "no image in it"),
     ],
