@@ -1,11 +1,12 @@
-"""Bias and coverage of the three slopes, each for its own target; two minutes.
+"""Bias and coverage of the three slopes on simulated studies, each slope for its own target. Takes two minutes.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/slopes.py
 
-A network is right about an image where its skill in the class, plus the image's ease, exceeds a random residual
-(probit). Skill is partly the class's, the same for all seeds, and partly the network's own accident; ease is the
-same for all networks, before and after pruning. A pruned network keeps part of its accident, answers some images as
-before and others anew, and spreads the classes more widely. docs/simulation.md has the figures and what they say.
+A network predicts an image right if its skill in the class, plus the ease of the image, exceeds a random residual
+(probit model). Its skill is the sum of the class's skill, which all seeds share, and of an accident of the network. The
+ease of an image is the same for all networks, before and after pruning. A pruned network keeps a part of its accident,
+answers some images as before and others anew, and spreads the classes more widely. docs/simulation.md shows and
+discusses the results.
 """
 
 from dataclasses import dataclass
@@ -35,10 +36,19 @@ NETWORKS_FOR_TARGET = 400
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set in the model.
+    """A simulated data set, and the effect of pruning on it.
 
-    `spread` is the standard deviation of skill between classes; pruning multiplies it by `widening` and the skill
-    they have in common by `skill_kept`.
+    Parameters
+    ----------
+    name : str
+    classes, images : int
+        Number of classes, and of test images in each.
+    recall : float
+        Mean recall of the dense networks.
+    spread : float
+        Standard deviation of the skill between classes.
+    widening, skill_kept : float
+        Pruning multiplies the spread by `widening`, and the skill that all classes share by `skill_kept`.
     """
 
     name: str
@@ -50,12 +60,12 @@ class DataSet:
     skill_kept: float = 0.9
 
     def skills(self, rng: np.random.Generator, seeds: int) -> tuple[np.ndarray, np.ndarray]:
-        """Skill before and after pruning, (seeds, classes) each, of networks drawn anew."""
-        of_class = self.spread * ndtri((np.arange(self.classes) + 0.5) / self.classes)
+        """Draw networks; return their skills before and after pruning, (seeds, classes) each."""
+        class_skill = self.spread * ndtri((np.arange(self.classes) + 0.5) / self.classes)
         centre = ndtri(self.recall) * np.sqrt(1 + EASE.var() + self.spread**2)
         own, new = ACCIDENT * self.spread * rng.standard_normal((2, seeds, self.classes))
         kept = ACCIDENT_KEPT * own + np.sqrt(1 - ACCIDENT_KEPT**2) * new
-        return centre + of_class + own, self.skill_kept * centre + self.widening * of_class + kept
+        return centre + class_skill + own, self.skill_kept * centre + self.widening * class_skill + kept
 
 
 DATA_SETS = (
@@ -72,7 +82,7 @@ def main() -> None:
     for data_set in DATA_SETS:
         for seeds in SEEDS:
             rng = np.random.default_rng(0)
-            target = target_of_new_images(rng, data_set)
+            target = new_images_target(rng, data_set)
             studies = [study(rng, data_set, seeds, target) for _ in range(STUDIES)]
             for slope, resampled in studies[0]:
                 results = np.array([result[slope, resampled] for result in studies])
@@ -80,7 +90,7 @@ def main() -> None:
 
 
 def summary(results: np.ndarray) -> str:
-    """Columns of one row of the table, from (studies, 5): target, estimate, low, high, identified."""
+    """Return the numbers of a row of the table, from (studies, 5): target, estimate, low, high, identified."""
     target, estimate, low, high, identified = results.T
     covered = (low <= target) & (target <= high)
     bias = (estimate - target).mean()
@@ -90,10 +100,10 @@ def summary(results: np.ndarray) -> str:
 
 
 def study(rng: np.random.Generator, data_set: DataSet, seeds: int, new_images: float) -> dict:
-    """(slope, what was resampled) -> target, estimate, low, high, identified, for one test set."""
+    """Simulate a study; return target, estimate, low, high, identified by (slope, what was resampled)."""
     label = np.repeat(np.arange(data_set.classes), data_set.images)
     ease = rng.integers(len(EASE), size=label.size)
-    printed_target, shared_target = targets_of_these_images(rng, data_set, label, ease)
+    printed_target, shared_target = these_images_targets(rng, data_set, label, ease)
     right = answers(rng, data_set.skills(rng, seeds), label, ease)
 
     recall, recall_after, both = (per_class(data_set, x) for x in (*right, right[0] & right[1]))
@@ -115,28 +125,28 @@ def study(rng: np.random.Generator, data_set: DataSet, seeds: int, new_images: f
 def answers(
     rng: np.random.Generator, skills: tuple[np.ndarray, np.ndarray], label: np.ndarray, ease: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each network is right about each image before and after pruning, (seeds, images) each."""
+    """Draw whether each network predicts each image right before and after pruning, (seeds, images) each."""
     before, after = (ndtr(skill[..., np.newaxis] + EASE)[:, label, ease] for skill in skills)
     first, second, repeat = (rng.random(before.shape, dtype=np.float32) for _ in range(3))
     return first < before, np.where(repeat < SAME_ANSWER, first, second) < after
 
 
 def per_class(data_set: DataSet, right: np.ndarray) -> np.ndarray:
-    """Recall, (seeds, classes), of (seeds, images) in the order of the classes."""
+    """Return the recalls, (seeds, classes), for images in the order of their classes, (seeds, images)."""
     return right.reshape(len(right), data_set.classes, data_set.images).mean(-1)
 
 
-def target_of_new_images(rng: np.random.Generator, data_set: DataSet) -> float:
-    """The slope that infinitely many images and seeds would show: no noise of any test set is in it."""
+def new_images_target(rng: np.random.Generator, data_set: DataSet) -> float:
+    """Return the slope for infinitely many images and seeds, which holds no noise of a test set."""
     recalls = (ndtr(skill[..., np.newaxis] + EASE).mean(-1) for skill in data_set.skills(rng, 4000))
     before, after = (recall_balance(r, r.mean(-1)) for r in recalls)
     return (before * after).sum() / np.square(before).sum()
 
 
-def targets_of_these_images(
+def these_images_targets(
     rng: np.random.Generator, data_set: DataSet, label: np.ndarray, ease: np.ndarray
 ) -> tuple[float, float]:
-    """alpha and alpha_shared of many networks on the given images, whose answers are drawn as counts."""
+    """Return alpha and alpha_shared of many networks on the given images; their answers are drawn as counts."""
     images = np.zeros((data_set.classes, len(EASE)), dtype=int)
     np.add.at(images, (label, ease), 1)
     skills = data_set.skills(rng, NETWORKS_FOR_TARGET)

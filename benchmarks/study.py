@@ -1,13 +1,14 @@
-"""Finished runs per hour of a study, everything included, against the same runs one after the other in a plain script.
+"""Finished runs per hour of a study, everything included, compared with a plain script.
 
     python benchmarks/study.py [--data-dir data] [--seeds 4] [--ratios 2,10] [--epochs 6] [--fine-tune-epochs 3]
                                [--images 60000] [--workers 1,2] [--plain-seeds 1]
 
-LeNet5, magnitude pruning. Ours is the command `pruning-study study` from an empty store, from its start to its end:
-imports, store, training, predictions, pictures, artifacts. The plain script trains the same dense models and
-fine-tunes the same pruned ones in the loop of `training_loop.py`, a DataLoader with single PIL images and two workers,
-validates every epoch, keeps the best, predicts the test images, and logs nothing. It may run fewer seeds, since they
-all take it the same time. The accuracies of both stand beside the figures: it is the same training.
+Both train LeNet5 and prune it by magnitude. The study is the command `pruning-study study` with an empty store, timed
+from its start to its end: imports, store, training, predictions, pictures and artifacts. The plain script trains the
+same dense models and fine-tunes the same pruned ones, one after the other, in the loop of `training_loop.py`: a
+DataLoader with single PIL images and two workers. It validates every epoch, keeps the best one, predicts the test
+images, and logs nothing. It may run fewer seeds, since each takes the same time. The accuracies in the table show that
+both train alike.
 """
 
 import copy
@@ -32,8 +33,8 @@ from training_loop import (
     fashion_mnist,
     load,
     magnitude_masks,
+    one_epoch,
     plain_lenet5,
-    schedule,
 )
 
 from analysis.runs import schema
@@ -43,13 +44,19 @@ from pruning_study.data.datasets import Dataset
 
 @click.command()
 @data_dir_option
-@click.option("--seeds", default=4, show_default=True, type=click.IntRange(min=1), help="Of the study.")
-@click.option("--plain-seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Of the plain script.")
+@click.option("--seeds", default=4, show_default=True, type=click.IntRange(min=1), help="Seeds of the study.")
+@click.option(
+    "--plain-seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Seeds of the plain script."
+)
 @click.option("--ratios", default="2,10", show_default=True, help="Pruning ratios.")
-@click.option("--epochs", default=6, show_default=True, type=click.IntRange(min=1), help="Of dense training.")
-@click.option("--fine-tune-epochs", default=3, show_default=True, type=click.IntRange(min=1), help="After pruning.")
+@click.option("--epochs", default=6, show_default=True, type=click.IntRange(min=1), help="Epochs of dense training.")
+@click.option(
+    "--fine-tune-epochs", default=3, show_default=True, type=click.IntRange(min=1), help="Epochs after pruning."
+)
 @click.option("--images", default=60_000, show_default=True, type=click.IntRange(min=1280), help="Training images.")
-@click.option("--workers", default="1,2", show_default=True, help="Worker processes of each study.")
+@click.option(
+    "--workers", default="1,2", show_default=True, help="Numbers of worker processes; a study is run with each."
+)
 def main(
     data_dir: Path,
     seeds: int,
@@ -79,7 +86,7 @@ def main(
 
 
 def line(name: str, runs: int, seconds: float, accuracies: tuple[float, float], first: float | None) -> float:
-    """Print a line of the table; its runs per hour."""
+    """Print a line of the table, and return its runs per hour."""
     pace = 3600 * runs / seconds
     ratio = pace / first if first else 1.0
     dense, pruned = accuracies
@@ -90,7 +97,7 @@ def line(name: str, runs: int, seconds: float, accuracies: tuple[float, float], 
 def study(
     folder: Path, data: Dataset, seeds: int, ratios: list[float], epochs: int, fine_tune_epochs: int, workers: int
 ) -> tuple[float, tuple[float, float]]:
-    """Seconds that the command takes, and mean accuracy of its dense and of its pruned runs."""
+    """Return the seconds that the command takes, and the mean accuracies of its dense and of its pruned runs."""
     parts = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
     arrays = {f"{part}_labels": labels for part, (_, labels) in parts.items()}
     arrays |= {f"{part}_images": images.transpose(0, 2, 3, 1) for part, (images, _) in parts.items()}
@@ -115,8 +122,8 @@ def study(
 def plain_script(
     data: Dataset, seeds: range, ratios: list[float], epochs: int, fine_tune_epochs: int
 ) -> tuple[float, float]:
-    """Train and prune one after the other; mean accuracy of the dense and of the pruned models."""
-    torch.set_num_threads(1)  # with two workers its best setting on two cores
+    """Train and prune one model after the other; return the mean accuracies of the dense and of the pruned ones."""
+    torch.set_num_threads(1)  # with two workers the fastest setting on two cores
     test = DataLoader(PictureDataset(_test_as_train(data), augmented=False), batch_size=128, num_workers=WORKERS)
     dense_accuracies, pruned_accuracies = [], []
     for seed in seeds:
@@ -143,8 +150,8 @@ def _test_as_train(data: Dataset) -> Dataset:
 def plain_fit(
     model: nn.Module, train: DataLoader, validation: DataLoader, epochs: int, masks: dict[str, Tensor]
 ) -> nn.Module:
-    """The model of the epoch with the lowest validation loss."""
-    recipe = schedule("lenet5")
+    """Train a model; return that of the epoch with the lowest validation loss."""
+    recipe = one_epoch("lenet5")
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
     criterion = nn.CrossEntropyLoss()
     masked = [(model.get_parameter(name), mask) for name, mask in masks.items()]
@@ -170,7 +177,7 @@ def plain_fit(
 
 
 def accuracy(model: nn.Module, loader: DataLoader) -> tuple[float, float]:
-    """Mean loss, and share predicted right."""
+    """Return the mean loss, and the share of the images that are predicted right."""
     model.eval()
     loss, right, count = 0.0, 0, 0
     with torch.no_grad():

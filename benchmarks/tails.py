@@ -1,8 +1,8 @@
-"""Size, far in the tail, of the t-test whose variance is of seeds and of images; ten seconds.
+"""Size of the t-test whose variance is that of seeds plus that of images, at small levels. Takes ten seconds.
 
     python benchmarks/tails.py
 
-docs/simulation.md has the figures and what they say.
+docs/simulation.md shows and discusses the results.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import stats
 
 STUDIES = 2_000_000
 LEVELS = (0.05, 0.01, 0.001, 0.05 / 200)
-IMAGES = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)  # variance over images, known, over that over seeds, estimated
+IMAGES = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)  # known variance over images / estimated variance over seeds
 
 
 def main() -> None:
@@ -24,11 +24,11 @@ def main() -> None:
 
 
 def p_values(rng: np.random.Generator, seeds: int, images: float) -> np.ndarray:
-    """p of studies, (STUDIES,), whose true difference is 0."""
+    """Return the p-values, (STUDIES,), of studies whose true difference is 0."""
     difference = np.sqrt(1 + images) * rng.standard_normal(STUDIES)
-    of_seeds = rng.chisquare(seeds - 1, STUDIES) / (seeds - 1)
-    variance = of_seeds + images
-    dof = (seeds - 1) * (variance / of_seeds) ** 2
+    over_seeds = rng.chisquare(seeds - 1, STUDIES) / (seeds - 1)
+    variance = over_seeds + images
+    dof = (seeds - 1) * (variance / over_seeds) ** 2
     return 2 * stats.t.sf(np.abs(difference) / np.sqrt(variance), dof)
 
 

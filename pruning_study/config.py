@@ -36,7 +36,8 @@ ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
 OBJECTIVES = ("accuracy", "alpha", "both")
-ANCHORS = 3
+# Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
+ANCHORS = ("lambda", "MP", "GP")
 
 _ratios = several(within(1, math.inf, low_too=True))
 
@@ -334,7 +335,7 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        anchors_per_ratio = ANCHORS * (2 if self.tune_schedule else 1)
+        anchors_per_ratio = len(ANCHORS) * (2 if self.tune_schedule else 1)
         anchors = anchors_per_ratio * len(self.ratio)
         if self.n_trials < anchors:
             raise StudyError(

@@ -1,19 +1,20 @@
-"""The pictures that a run carries; each a function of tables that returns a Figure."""
+"""Pictures among the artifacts of a run. Each is a function of tables that returns a Figure."""
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 BEFORE, AFTER, LOST, GAINED = "#767676", "#0072b2", "#d55e00", "#009e73"
-LARGEST_ANNOTATED = 20
+LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
 MOST_NAMED = 4
 DPI = 120
 
 
-@mpl.rc_context({"text.parse_math": False})  # a class may be named $x$
+@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def confusion(table: pd.DataFrame, title: str) -> Figure:
-    """Confusion matrix, each row as shares of its true class.
+    """Draw a confusion matrix whose rows are shares of their true class.
 
     Parameters
     ----------
@@ -39,17 +40,18 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-@mpl.rc_context({"text.parse_math": False})  # a class may be named $x$
+@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
 def recall_change(
     before: pd.DataFrame, after: pd.DataFrame, *, accuracy: tuple[float, float], alpha: float, title: str
 ) -> Figure:
-    """What each class lost: recall before and after, and the recall balances whose slope is alpha.
+    """Draw the recall of each class before and after pruning, and the recall balances whose slope is alpha.
 
     Parameters
     ----------
     before, after : DataFrame with columns class and recall, a row for each class
     accuracy : (before, after)
-    alpha : float, NaN where undefined
+    alpha : float
+        NaN if it is undefined.
     title : str
     """
     count = len(before)
@@ -61,12 +63,12 @@ def recall_change(
     return figure
 
 
-def _recalls(axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float]) -> None:
+def _recalls(axes: Axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float]) -> None:
     change = (after["recall"] - before["recall"]).to_numpy()
     order = np.argsort(-change, kind="stable")
     places = np.arange(len(order))
     start, end = before["recall"].to_numpy()[order], after["recall"].to_numpy()[order]
-    colors = np.where(change[order] < 0, LOST, GAINED)
+    colors = [LOST if value < 0 else GAINED for value in change[order]]
     axes.hlines(places, start, end, colors=colors, linewidth=2)
     axes.scatter(start, places, color=BEFORE, s=22, zorder=3, label="recall before pruning")
     axes.scatter(end, places, color=colors, marker="D", s=22, zorder=3, label="recall after, orange where lost")
@@ -83,7 +85,9 @@ def _recalls(axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[fl
     axes.grid(axis="x", alpha=0.3)
 
 
-def _balances(axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float], alpha: float) -> None:
+def _balances(
+    axes: Axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float], alpha: float
+) -> None:
     start, end = (
         (table["recall"].to_numpy() - mean) / mean if mean else np.zeros(len(table))
         for table, mean in zip((before, after), accuracy, strict=True)

@@ -1,4 +1,4 @@
-"""What an epsilon is worth on validation images, and which one wins."""
+"""Accuracy and distortion of trials on validation images, and the choice of the winner."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,17 +16,17 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What several dense models and the models pruned from them get right of their validation images.
+class Recalls:
+    """Recalls of dense models, and of the models pruned from them, on the same validation images.
 
     Parameters
     ----------
     before, after : (seeds, classes)
-        Recall.
+        Recall of each class before and after pruning.
     both_right : (seeds, classes)
-        Share of the images of a class that are right before and after.
+        Share of each class's images that are right before and after.
     support : (classes,)
-        Images of each class, the same for every seed.
+        Number of images of each class, the same for every seed.
     """
 
     before: np.ndarray
@@ -34,131 +34,168 @@ class Measured:
     both_right: np.ndarray
     support: np.ndarray
 
-    def of(self, seeds: Sequence[int]) -> "Measured":
-        """Those with these places among the seeds."""
-        chosen = list(seeds)
+    def subset(self, places: Sequence[int]) -> "Recalls":
+        """Return the recalls of the seeds at these places."""
+        chosen = list(places)
         return replace(self, before=self.before[chosen], after=self.after[chosen], both_right=self.both_right[chosen])
 
     def __len__(self) -> int:
         return len(self.before)
 
 
-def measured(before: Sequence[Predictions], after: Sequence[Predictions], classes: int) -> Measured:
-    """Recalls of each seed's dense model and of the model pruned from it, on the same images."""
-    sides = [[class_metrics(part.label, part.predicted, classes) for part in side] for side in (before, after)]
-    support = sides[0][0].support
-    both = [both_right(*pair, classes) for pair in zip(before, after, strict=True)]
-    recall_before, recall_after = (np.array([counts.recall for counts in side]) for side in sides)
-    return Measured(recall_before, recall_after, np.array(both), support)
-
-
-def accuracies(recall: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Accuracy from recalls: (seeds, classes), (classes,) -> (seeds,)."""
-    return recall @ support / support.sum()
-
-
-def accuracy(of: Measured) -> float:
-    """Mean accuracy after pruning over the seeds."""
-    return float(accuracies(of.after, of.support).mean())
-
-
-def expected_accuracy(of: Measured, dense: np.ndarray) -> float:
-    """What the mean accuracy over all seeds would be, if the seeds to come lost as much as those there.
+def measure_recalls(before: Sequence[Predictions], after: Sequence[Predictions], classes: int) -> Recalls:
+    """Compute recalls from the predictions of each seed's dense model and of the model pruned from it.
 
     Parameters
     ----------
-    of : Measured
-        Of the first seeds.
+    before, after : sequence of Predictions, one for each seed
+    classes : int
+        Number of classes.
+    """
+    sides = [[class_metrics(part.label, part.predicted, classes) for part in side] for side in (before, after)]
+    recall_before, recall_after = (np.array([counts.recall for counts in side]) for side in sides)
+    both = [both_right(*pair, classes) for pair in zip(before, after, strict=True)]
+    return Recalls(recall_before, recall_after, np.array(both), sides[0][0].support)
+
+
+def accuracies(recall: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return each seed's accuracy.
+
+    Parameters
+    ----------
+    recall : (seeds, classes)
+    support : (classes,)
+
+    Returns
+    -------
+    (seeds,)
+    """
+    return recall @ support / support.sum()
+
+
+def accuracy(recalls: Recalls) -> float:
+    """Return the mean accuracy after pruning over the seeds."""
+    return float(accuracies(recalls.after, recalls.support).mean())
+
+
+def expected_accuracy(recalls: Recalls, dense: np.ndarray) -> float:
+    """Predict the mean accuracy over all seeds: the seeds to come are taken to lose as much as those so far.
+
+    Parameters
+    ----------
+    recalls : Recalls
+        Recalls of the first seeds.
     dense : (all seeds,)
         Accuracy of the dense models.
     """
-    return accuracy(of) + float(dense.mean() - dense[: len(of)].mean())
+    return accuracy(recalls) + float(dense.mean() - dense[: len(recalls)].mean())
 
 
-def distortion(of: Measured) -> float:
-    """max(alpha_new - 1, 0) + max(1 - r, 0): the classes' differences grew, or are others than before.
+def distortion(recalls: Recalls) -> float:
+    """Return how much pruning changed the differences between classes: max(alpha_new - 1, 0) + max(1 - r, 0).
 
-    Both are pooled over the seeds: `intensification.alpha_new`, and the uncentred correlation of the balances of
-    all seeds. NaN where alpha_new is undefined.
+    The first term is above 0 if the differences grew, the second if other classes are now the worse ones. Both
+    terms pool all seeds. The result is NaN where alpha_new is undefined.
     """
-    return max(alpha_new(of) - 1, 0.0) + max(1 - correlation(of), 0.0)
+    return max(alpha_new(recalls) - 1, 0.0) + max(1 - correlation(recalls), 0.0)
 
 
-def alpha_new(of: Measured) -> float:
-    """Slope that new images would show, of all seeds."""
-    return intensification.alpha_new(of.before, of.after, of.both_right, of.support).estimate
+def alpha_new(recalls: Recalls) -> float:
+    """Return the slope that new images would show, pooled over the seeds."""
+    return intensification.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 
-def correlation(of: Measured) -> float:
-    """Uncentred correlation of the balances of all seeds' classes before and after."""
-    before, after = (recall_balance(side, accuracies(side, of.support)).ravel() for side in (of.before, of.after))
+def correlation(recalls: Recalls) -> float:
+    """Return the uncentred correlation of recall balances before and after pruning, pooled over the seeds."""
+    before, after = (
+        recall_balance(side, accuracies(side, recalls.support)).ravel() for side in (recalls.before, recalls.after)
+    )
     return float(intensification.correlation(before, after))
 
 
-def standard_error(value: Callable[[Measured], float], of: Measured) -> float:
-    """Jackknife standard error over the seeds of a value; NaN with one seed."""
-    seeds = range(len(of))
-    if len(of) < 2:
+def standard_error(value: Callable[[Recalls], float], recalls: Recalls) -> float:
+    """Return the jackknife standard error of a value over the seeds; NaN with one seed."""
+    seeds = range(len(recalls))
+    if len(recalls) < 2:
         return np.nan
-    without_one = np.array([value(of.of([other for other in seeds if other != seed])) for seed in seeds])
-    return float(np.sqrt((len(of) - 1) * without_one.var()))
+    without_one = [value(recalls.subset([other for other in seeds if other != seed])) for seed in seeds]
+    return float(np.sqrt((len(recalls) - 1) * np.var(without_one)))
 
 
-def values(of: Measured) -> dict[str, float]:
-    """All that a trial comes to: accuracy and distortion, their standard errors and parts, and both of each seed."""
-    each = [of.of([place]) for place in range(len(of))]
+def values(recalls: Recalls) -> dict[str, float]:
+    """Return all numbers of a trial, by name.
+
+    Returns
+    -------
+    dict
+        accuracy and distortion, each with its standard error (`_error`) and its value for each seed
+        (`accuracy/<place>`); alpha_new and correlation, of which distortion is made.
+    """
+    each = [recalls.subset([place]) for place in range(len(recalls))]
     return {
-        "accuracy": accuracy(of),
-        "accuracy_error": standard_error(accuracy, of),
-        "distortion": distortion(of),
-        "distortion_error": standard_error(distortion, of),
-        "alpha_new": alpha_new(of),
-        "correlation": correlation(of),
+        "accuracy": accuracy(recalls),
+        "accuracy_error": standard_error(accuracy, recalls),
+        "distortion": distortion(recalls),
+        "distortion_error": standard_error(distortion, recalls),
+        "alpha_new": alpha_new(recalls),
+        "correlation": correlation(recalls),
         **{f"accuracy/{place}": accuracy(one) for place, one in enumerate(each)},
         **{f"distortion/{place}": distortion(one) for place, one in enumerate(each)},
     }
 
 
-def with_stopped_as_whole(trials: pd.DataFrame, anchor: str) -> pd.DataFrame:
-    """Trials with an accuracy that compares with the others' where they were stopped: which seeds they had is no merit.
+def with_comparable_accuracy(trials: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return the trials with stopped ones given the accuracy that they would have over all seeds.
+
+    A stopped trial has only the first seeds, whose dense models may be better or worse than the others. Its accuracy
+    becomes that of the reference plus its mean difference from the reference on the seeds that it has.
 
     Parameters
     ----------
     trials : DataFrame
-        complete, anchor, ratio, accuracy, accuracy/<place> (NaN of the seeds that a trial did not have).
-    anchor : str
-        Whose accuracy, at the same ratio, theirs is measured against.
+        complete, anchor, ratio, accuracy, accuracy/<place> (NaN for a seed that a trial does not have).
+    reference : str
+        Anchor that stopped trials of the same ratio are compared with.
     """
     columns = [name for name in trials.columns if name.startswith("accuracy/")]
-    reference = trials[trials["complete"] & (trials["anchor"] == anchor)].set_index("ratio")
-    of_each = reference.reindex(trials["ratio"]).set_axis(trials.index)
-    as_whole = of_each["accuracy"] + (trials[columns] - of_each[columns]).mean(axis=1)
-    return trials.assign(accuracy=trials["accuracy"].where(trials["complete"], as_whole))
+    complete = trials[trials["complete"] & (trials["anchor"] == reference)].set_index("ratio")
+    compared = complete.reindex(trials["ratio"]).set_axis(trials.index)
+    expected = compared["accuracy"] + (trials[columns] - compared[columns]).mean(axis=1)
+    return trials.assign(accuracy=trials["accuracy"].where(trials["complete"], expected))
 
 
 def eligible(trials: pd.DataFrame) -> pd.Series:
-    """Which trials may win: complete ones, their accuracy within a point of the best anchor's.
+    """Return whether each trial may win: it is complete, and at most a point less accurate than the best anchor.
 
     Parameters
     ----------
     trials : DataFrame
-        complete (bool), anchor ("" where it is none), accuracy.
+        complete (bool), anchor ("" if it is none), accuracy.
     """
     anchors = trials.loc[trials["complete"] & (trials["anchor"] != ""), "accuracy"]
     return trials["complete"] & (trials["accuracy"] >= anchors.max() - A_POINT - ROUNDING)
 
 
 def pareto_front(trials: pd.DataFrame) -> pd.Series:
-    """Which complete trials no other one beats in accuracy or distortion without losing in the other."""
-    there = trials["complete"] & trials["distortion"].notna()
-    accuracy, distortion = (trials[name].where(there).to_numpy() for name in ("accuracy", "distortion"))
+    """Return whether each trial is on the Pareto front of accuracy and distortion.
+
+    A complete trial is on it if no other is at least as good in both and better in one. A trial whose distortion is
+    undefined is not on it.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        complete (bool), accuracy, distortion.
+    """
+    defined = trials["complete"] & trials["distortion"].notna()
+    accuracy, distortion = (trials[name].where(defined).to_numpy() for name in ("accuracy", "distortion"))
     as_good = (accuracy >= accuracy[:, None]) & (distortion <= distortion[:, None])
     better = (accuracy > accuracy[:, None]) | (distortion < distortion[:, None])
-    return there & ~(as_good & better).any(axis=1)
+    return defined & ~(as_good & better).any(axis=1)
 
 
 def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
-    """The trial that wins, and why.
+    """Choose the trial that wins.
 
     Parameters
     ----------
@@ -168,17 +205,21 @@ def winner(trials: pd.DataFrame, objective: str) -> tuple[int, str]:
 
     Returns
     -------
-    index, reason : its place in the frame's index; of equal ones the first.
+    index : int
+        The trial's place in the frame's index; the first one if several are equally good.
+    reason : str
+        The reason why it won, as part of a sentence.
     """
     complete = trials[trials["complete"]]
     if objective == "accuracy":
         best = complete["accuracy"].idxmax()
-        return best, f"the highest validation accuracy, {trials['accuracy'][best]:.4f}, of {len(complete)} whole trials"
+        highest = trials["accuracy"][best]
+        return best, f"the highest validation accuracy, {highest:.4f}, of {len(complete)} complete trials"
     fit = trials[eligible(trials) & trials["distortion"].notna()]
     best = fit["distortion"].idxmin()
     anchor = complete.loc[complete["anchor"] != "", "accuracy"].max()
     among = f"of the {len(fit)} trials whose validation accuracy is within a point of the best anchor's, {anchor:.4f}"
     reason = f"the least distortion, {trials['distortion'][best]:.4f}, {among}"
     if objective == "both":
-        return best, f"{reason}; {int(pareto_front(trials).sum())} of the whole trials are on the Pareto front"
+        return best, f"{reason}; {int(pareto_front(trials).sum())} of the complete trials are on the Pareto front"
     return best, reason

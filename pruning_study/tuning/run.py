@@ -1,4 +1,4 @@
-"""Undecayed pruning tuned: trials on validation images, then the winner and the anchors on test images."""
+"""The command `tune`: trials on validation images, then the winner and the anchors on test images."""
 
 import json
 import math
@@ -29,89 +29,90 @@ from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
 from pruning_study.tuning import objectives
-from pruning_study.tuning.objectives import Measured
+from pruning_study.tuning.objectives import Recalls
 from pruning_study.tuning.search import STEP, Point, Search, Space
 
-# What tells one trial from another, or the networks of a trial.
-OF_A_TRIAL = {schema.SEED, schema.EPSILON, schema.RATIO}
-OF_A_SCHEDULE = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
+# Params that differ between the networks of one search: always, and if the schedule is searched too.
+TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
+SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
 WAIT_SECONDS = 1
 
 
 @dataclass(frozen=True)
 class Network:
-    """A dense model that every trial prunes."""
+    """A dense model that every trial prunes, and the setting that prunes it."""
 
     setting: PruneSetting
     dense: LoadedRun
 
-    def trial(self, point: Point) -> Predictions:
-        """Predict the validation images after pruning and fine-tuning."""
+    @property
+    def before(self) -> Predictions:
+        """Predictions of the dense model for the validation images."""
+        return self.dense.dense.val_predictions
+
+    def after(self, point: Point) -> Predictions:
+        """Prune and fine-tune the model as a trial does, and predict the validation images."""
         return pruned.trial(self.setting.at(**point.options), self.dense, point.ratio)
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
-    """Search epsilon, or schedules too, or go on with a search, and measure what it found, in a job of its own.
+    """Search the best epsilon, and schedule if asked, or continue a search; compare the winner with the anchors.
 
     Parameters
     ----------
     config : TuneConfig
     options : mapping of str
-        As typed, for the job's params.
+        The options as typed, which become the params of the job.
 
     Returns
     -------
     str
-        What to tell the user.
+        The text to print.
 
     Raises
     ------
     StudyError
-        Before any training: a ratio or a ramp that cannot be had, a search of this name in another space. Later:
-        alpha that validation images are too few for, a training that diverges, a store that does not take a run.
+        Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another space.
+        Later: if alpha needs more validation images, if training diverges, or if the store does not take a run.
     """
     store = connect.connect(config.experiment)
-    settings = _settings(config, config.seeds)
-    setting = settings[0]
-    space = _space(config, setting, store.experiment_id)
-    name = (
-        config.study_name
-        or f"{setting.data.name}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
-    )
-    search = Search(store, name, space)
-    with store.job(f"tune: {name}", options) as job:
+    settings = _settings(config)
+    space = _space(config, settings[0], store.experiment_id)
+    search = Search(store, config.study_name or _default_name(config, settings[0], space), space)
+    with store.job(f"tune: {search.name}", options) as job:
         networks = _networks(store, job.run_id, settings)
         if config.objective != "accuracy":
             _check_alpha(networks)
-        with _parent(store, search, job.run_id, setting) as parent:
+        with _parent(store, search, job.run_id, settings[0]) as parent:
             job.tags({schema.TUNING_RUN_ID: parent.run_id})
             _search(store, search, networks, config, parent.run_id)
             result = _result(store, search, networks, config, job.run_id)
             _log(parent, search, result)
-    next_steps = _what_next(store, search, config, len(result.trials), parent.run_id)
+    next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
     return "\n".join(["", _table(result), "", result.summary, "", *next_steps])
 
 
-def _settings(config: TuneConfig, seeds: Sequence[int]) -> list[PruneSetting]:
-    first = PruneSetting(config.pruning(seeds[0]))
-    return [first, *(PruneSetting(config.pruning(seed), first.data) for seed in seeds[1:])]
+def _settings(config: TuneConfig) -> list[PruneSetting]:
+    """Return a setting for each seed; all share the data set."""
+    first = PruneSetting(config.pruning(config.seeds[0]))
+    return [first, *(PruneSetting(config.pruning(seed), first.data) for seed in config.seeds[1:])]
 
 
 def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Space:
-    of_a_trial, longest_ramp = OF_A_TRIAL, None
+    searched, longest_ramp = TRIAL_PARAMS, None
     if config.tune_schedule:
-        # The params of a trial that has all that is searched, less those that the search sets.
+        # With a gradual schedule and distillation a setting has every param of the trials, such as the temperature.
         setting = setting.at(schedule=CUBIC, distill=1.0)
-        of_a_trial = OF_A_TRIAL | OF_A_SCHEDULE
+        searched = TRIAL_PARAMS | SCHEDULE_PARAMS
         longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
     params = hashed_params(setting.pruned_params(setting.params, config.ratio[0]))
     return Space(
         objective=config.objective,
         ratios=config.ratio,
         epsilon_range=config.epsilon_range,
-        weight_decay=setting.pruning.epsilon,
+        usual_epsilon=setting.pruning.epsilon,
         settings={
-            **{name: value for name, value in params.items() if name not in of_a_trial},
+            **{name: value for name, value in params.items() if name not in searched},
             schema.SEEDS: text(config.seeds),
             "experiment": experiment_id,
         },
@@ -122,50 +123,56 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
 
 
 def _longest_ramp(epochs: int) -> float:
-    """The longest of those tried that leaves an epoch; rounded, as multiples of a step are not what they look like."""
+    """Return the largest multiple of the step that leaves an epoch of fine-tuning after the ramp."""
+    # Multiples of the step carry rounding errors.
     return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
+
+
+def _default_name(config: TuneConfig, setting: PruneSetting, space: Space) -> str:
+    return f"{setting.data.name}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
 
 
 def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[Network]:
     networks = [Network(setting, dense.train(store, job_run_id, setting)) for setting in settings]
     for network in networks:
-        # Worked out here, they are shared by the settings of all trials.
+        # These are cached properties. Read here, they are shared by the settings that are made for the trials.
         _ = network.setting.train, network.setting.validation, network.setting.engine
     return networks
 
 
 def _check_alpha(networks: Sequence[Network]) -> None:
-    dense = [network.dense.dense.val_predictions for network in networks]
-    of = objectives.measured(dense, dense, len(networks[0].setting.data.classes))
-    reliability = intensification.alpha_new(of.before, of.before, of.before, of.support).reliability
+    """Check that the dense models' recalls differ between classes by more than the noise of few images."""
+    before = [network.before for network in networks]
+    recalls = objectives.measure_recalls(before, before, len(networks[0].setting.data.classes))
+    reliability = intensification.alpha_new(recalls.before, recalls.before, recalls.before, recalls.support).reliability
     if not reliability > 0:
         raise StudyError(
-            "the validation images are too few to tell the classes' recalls apart, so alpha means nothing: take a "
-            "larger --validation-fraction or more --seeds",
+            "there are too few validation images to tell the classes' recalls apart, so that alpha is undefined: give "
+            "a larger --validation-fraction or more --seeds",
             option="--objective",
         )
 
 
 @contextmanager
 def _parent(store: Store, search: Search, job_run_id: str, setting: PruneSetting) -> Iterator[Writer]:
-    """The one run of a search, which every call goes on with."""
-    there = store.newest(search.config_hash)
-    tags = {schema.KIND: schema.TUNING, schema.CONFIG_HASH: search.config_hash, schema.STUDY_NAME: search.name}
+    """Yield the run of a search, which is the same for every call that continues the search."""
+    earlier = store.newest(search.config_hash)
     new = store.run(
         f"tuning: {search.name}",
-        note="Undecayed pruning: trials on validation images, winner and anchors on test images",
-        tags=tags,
+        note="Search for undecayed pruning: trials on validation images, winner and anchors on test images",
+        tags={schema.KIND: schema.TUNING, schema.CONFIG_HASH: search.config_hash, schema.STUDY_NAME: search.name},
         params=search.space.params,
         dataset=setting.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
     )
-    with locks.held_if_free(store.lock(search.config_hash)), store.again(there.info.run_id) if there else new as parent:
+    run = store.again(earlier.info.run_id) if earlier else new
+    with locks.held_if_free(store.lock(search.config_hash)), run as parent:
         yield parent
 
 
 def _search(store: Store, search: Search, networks: Sequence[Network], config: TuneConfig, parent_run_id: str) -> None:
-    """Make the trials that are missing, and wait for those that other processes are at."""
+    """Make the trials that are missing, and wait for those that other processes are making."""
     start = time.monotonic()
     while True:
         late = time.monotonic() - start > (config.timeout or math.inf)
@@ -179,14 +186,12 @@ def _search(store: Store, search: Search, networks: Sequence[Network], config: T
 
 
 def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial, parent_run_id: str) -> None:
-    """One trial: every dense model pruned and fine-tuned, unless the first ones show that it is hopeless."""
+    """Make a trial and its run."""
     point = search.point(trial)
-    first = networks[0].setting
-    dense = np.array([network.dense.dense.val_predictions.accuracy for network in networks])
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
     with store.run(
         f"trial {trial.number}: {anchor or point} t={point.ratio:g}",
-        note=f"A trial of {search.name}, on validation images alone",
+        note=f"Trial of the search {search.name}, on validation images only",
         tags={
             schema.KIND: schema.TRIAL,
             schema.CONFIG_HASH: search.trial_hash(trial.number),
@@ -194,35 +199,42 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
             schema.ANCHOR: anchor,
         },
         params=point.params,
-        dataset=first.mlflow_dataset,
+        dataset=networks[0].setting.mlflow_dataset,
         job_run_id=parent_run_id,
         child=True,
     ) as run:
-        after: list[Predictions] = []
-        stopped = False
-        while len(after) < len(networks) and not stopped:
-            after.append(networks[len(after)].trial(point))
-            measured = _measured(networks, after)
-            stopped = search.is_hopeless(trial, measured, dense)
-        values = search.note(trial, measured, stopped=stopped)
+        dense_accuracies = np.array([network.before.accuracy for network in networks])
+        recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
+        values = search.record(trial, recalls, stopped=stopped)
         if stopped:
-            values["accuracy"] = objectives.expected_accuracy(measured, dense)
-        for place in range(len(after)):
-            of_seed = {schema.VAL_ACCURACY: f"accuracy/{place}", schema.VAL_DISTORTION: f"distortion/{place}"}
-            run.metrics({name: values[key] for name, key in of_seed.items()}, step=place)
+            values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
+        for place in range(len(recalls)):
+            seed_values = {schema.VAL_ACCURACY: f"accuracy/{place}", schema.VAL_DISTORTION: f"distortion/{place}"}
+            run.metrics({name: values[key] for name, key in seed_values.items()}, step=place)
         run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
         run.tags({schema.STATE: "pruned" if stopped else "complete"})
-    # Behind the run's end: where the process is killed before, the trial is made again, so that none lacks its run.
+    # The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
     search.end(trial.number)
 
 
-def _measured(networks: Sequence[Network], after: Sequence[Predictions]) -> Measured:
-    before = [network.dense.dense.val_predictions for network in networks[: len(after)]]
-    return objectives.measured(before, after, len(networks[0].setting.data.classes))
+def _pruned_recalls(
+    search: Search, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
+) -> tuple[Recalls, bool]:
+    """Prune every dense model, until the trial is hopeless; return the recalls, and whether the trial was stopped."""
+    classes = len(networks[0].setting.data.classes)
+    before: list[Predictions] = []
+    after: list[Predictions] = []
+    for network in networks:
+        before.append(network.before)
+        after.append(network.after(point))
+        recalls = objectives.measure_recalls(before, after, classes)
+        if search.is_hopeless(trial, recalls, dense_accuracies):
+            return recalls, True
+    return recalls, False
 
 
 def _result(store: Store, search: Search, networks: Sequence[Network], config: TuneConfig, job_run_id: str) -> Tuning:
-    """The winner and the anchors on test images, of the search's dense models and of new ones."""
+    """Choose the winner, and test it and the anchors on the dense models of the search and on new ones."""
     trials = search.trials()
     best, reason = objectives.winner(trials, config.objective)
     trials = trials.assign(
@@ -254,16 +266,18 @@ def _point(trial: pd.Series) -> Point:
 def _tested(
     store: Store, job_run_id: str, network: Network, points: Mapping[str, Point], *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
+    """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
     for role, point in points.items():
         run = pruned.prune(store, job_run_id, network.setting.at(**point.options), network.dense, point.ratio)
+        accuracy = run.metrics[schema.TEST_ACCURACY]
         yield {
             "role": role,
             **asdict(point),
             schema.SEED: network.setting.config.seed,
             "new": new,
-            "accuracy": run.metrics[schema.TEST_ACCURACY],
+            "accuracy": accuracy,
             "alpha": run.metrics.get(schema.ALPHA, np.nan),
-            "at_chance": bool(at_chance(run.metrics[schema.TEST_ACCURACY], len(network.setting.data.classes))),
+            "at_chance": bool(at_chance(accuracy, len(network.setting.data.classes))),
             "run_id": run.run_id,
         }
 
@@ -289,9 +303,9 @@ def _table(result: Tuning) -> str:
     return text_table(list(table.columns), table.to_numpy().tolist())
 
 
-def _what_next(store: Store, search: Search, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
+def _next_steps(store: Store, search: Search, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
     return [
-        f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; the same call goes on with it",
+        f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; repeat the command to continue it",
         f"its trials:   pip install optuna-dashboard, then: optuna-dashboard {search.journal}",
         f"the runs:     {store.how_to_look}",
     ]

@@ -1,7 +1,7 @@
-"""The Optuna study of a search: its trials, who takes which, and which are stopped.
+"""Searches of epsilon, ramp and distillation by Optuna, on which several processes may work at once.
 
-Optuna keeps them in a journal beside the tracking store. A process holds a lock for the trial it is at, which the
-kernel frees when it dies: its trial is then ended as failed, and does not count.
+Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
+makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
 """
 
 import hashlib
@@ -29,16 +29,17 @@ from optuna.trial import FrozenTrial, TrialState
 from analysis.runs import schema
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.schema import text
-from pruning_study.config import CUBIC, ONE_SHOT
+from pruning_study.config import ANCHORS, CUBIC, ONE_SHOT
 from pruning_study.tracking import locks
 from pruning_study.tracking.store import Store
 from pruning_study.tuning import objectives
-from pruning_study.tuning.objectives import Measured
+from pruning_study.tuning.objectives import Recalls
 
-GP, LAMBDA, MP = "GP", "lambda", "MP"
-# At the weights that decide, |theta| of .01 and gradients of .1, the gradient's part is below single precision.
+LAMBDA, MP, GP = ANCHORS
+# With this epsilon undecayed pruning ranks weights as magnitude pruning does: for weights near the threshold, about .01
+# with gradients of about .1, the gradient's part of a score is below single precision.
 AS_MAGNITUDE = 1e8
-# Of ramps and weights of distillation that are tried: so 0, which is one shot or the labels alone, is one of them.
+# Ramps and shares of distillation are multiples of this step. So 0, which is one shot or no distillation, is tried too.
 STEP = 0.05
 DIRECTIONS = {
     "accuracy": [StudyDirection.MAXIMIZE],
@@ -46,6 +47,7 @@ DIRECTIONS = {
     "both": [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
 }
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+# Attributes of Optuna's study and trials
 SPACE, MEASURED, STOPPED = "space", "measured", "stopped"
 
 log = logging.getLogger(__name__)
@@ -54,15 +56,15 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 @dataclass(frozen=True)
 class Point:
-    """What tells a trial from another.
+    """The options that a trial tries.
 
     Parameters
     ----------
     epsilon, ratio : float
     ramp : float
-        Share of the fine-tuning over which it is pruned by the cubic law; 0 is one shot.
+        Share of the fine-tuning epochs over which the schedule cubic prunes; 0 is one shot.
     distill : float
-        Weight of distillation.
+        Share of distillation in the loss.
     """
 
     epsilon: float
@@ -72,13 +74,13 @@ class Point:
 
     @property
     def options(self) -> dict[str, Any]:
-        """As options of `prune`, the ratio apart."""
+        """The options of `prune`, except the ratio."""
         schedule = {schema.SCHEDULE: CUBIC, schema.RAMP: self.ramp} if self.ramp else {schema.SCHEDULE: ONE_SHOT}
         return {schema.EPSILON: self.epsilon, **schedule, schema.DISTILL: self.distill}
 
     @property
     def params(self) -> dict[str, str]:
-        """All of it as canonical text."""
+        """The options and the ratio as canonical text."""
         return {name: text(value) for name, value in {**self.options, schema.RATIO: self.ratio}.items()}
 
     def __str__(self) -> str:
@@ -89,36 +91,38 @@ class Point:
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched.
+    """The options that a search chooses from.
 
     Parameters
     ----------
     objective : {"accuracy", "alpha", "both"}
     ratios : tuple of float
-        Several are searched too.
+        If there are several, the search chooses one too.
     epsilon_range : (low, high)
-    weight_decay : float
-        The anchor lambda.
+    usual_epsilon : float
+        Epsilon of the anchor lambda.
     settings : mapping of str
-        All else that a trial's result depends on, as canonical text.
+        All other params that a trial's result depends on, as canonical text.
     longest_ramp : float, optional
-        Where ramps, from 0, and distillation are searched too.
-    ramp, distill : float
-        Of every trial; where they are searched, of gradual anchors and of all anchors.
+        If given, the search chooses a ramp from 0 to this, and a share of distillation, too.
+    ramp : float
+        Ramp of all trials, or of the gradual anchors if the search chooses ramps.
+    distill : float
+        Share of distillation of all trials, or of the anchors if the search chooses it.
     """
 
     objective: str
     ratios: tuple[float, ...]
     epsilon_range: tuple[float, float]
-    weight_decay: float
+    usual_epsilon: float
     settings: Mapping[str, str] = field(default_factory=dict)
     longest_ramp: float | None = None
     ramp: float = 0.0
     distill: float = 0.0
 
     def anchors(self, ratio: float) -> dict[str, Point]:
-        """What every search begins with, lambda first: others are measured against it."""
-        epsilons = {LAMBDA: self.weight_decay, MP: AS_MAGNITUDE, GP: 0.0}
+        """Return the reference trials that every search begins with, lambda first, by name."""
+        epsilons = {LAMBDA: self.usual_epsilon, MP: AS_MAGNITUDE, GP: 0.0}
         ramps = {"": self.ramp} if self.longest_ramp is None else {"": 0.0, f" {CUBIC}": self.ramp}
         return {
             name + suffix: Point(epsilon, ratio, ramp, self.distill)
@@ -128,7 +132,7 @@ class Space:
 
     @property
     def ranges(self) -> dict[str, FloatDistribution]:
-        """Where the search looks, the ratio apart."""
+        """The range of each option that is searched, except the ratio."""
         ranges = {schema.EPSILON: FloatDistribution(*self.epsilon_range, log=True)}
         if self.longest_ramp is not None:
             ranges[schema.RAMP] = FloatDistribution(0.0, self.longest_ramp, step=STEP)
@@ -137,17 +141,18 @@ class Space:
 
     @property
     def dimensions(self) -> int:
+        """Number of options that are searched."""
         return len(self.ranges) + (len(self.ratios) > 1)
 
     @property
     def params(self) -> dict[str, str]:
-        """All of it as canonical text."""
+        """The whole space as canonical text."""
         params = {
             **self.settings,
             schema.OBJECTIVE: self.objective,
             schema.RATIOS: text(self.ratios),
             schema.EPSILON_RANGE: text(self.epsilon_range),
-            "lambda": text(self.weight_decay),
+            "lambda": text(self.usual_epsilon),
         }
         if self.longest_ramp is not None:
             for name, range_name in ((schema.RAMP, schema.RAMP_RANGE), (schema.DISTILL, schema.DISTILL_RANGE)):
@@ -157,11 +162,12 @@ class Space:
 
     @property
     def digest(self) -> str:
+        """SHA-256 of the params; searches with the same digest search the same space."""
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
 
 class Search:
-    """A search that several processes may work on, found by its name or begun.
+    """A search that several processes may work on. A search of the same name is continued, otherwise one is begun.
 
     Parameters
     ----------
@@ -172,7 +178,7 @@ class Search:
     Raises
     ------
     StudyError
-        Where the journal cannot be read, or holds a search of this name in another space.
+        If the journal cannot be read, or if it holds a search of this name in another space.
     """
 
     def __init__(self, store: Store, name: str, space: Space) -> None:
@@ -190,26 +196,26 @@ class Search:
                 directions=DIRECTIONS[space.objective],
                 pruner=MedianPruner(),
             )
-            there = self._study.user_attrs.get(SPACE)
-            if there is None:
+            found = self._study.user_attrs.get(SPACE)
+            if found is None:
                 self._study.set_user_attr(SPACE, space.params)
-        if there not in (None, space.params):
-            raise StudyError(_another_space(name, there, space.params), option="--study-name")
+        if found not in (None, space.params):
+            raise StudyError(_other_space(name, found, space.params), option="--study-name")
 
     @contextmanager
     def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:
-        """The next trial, taken so that no other process takes it; ended as failed where the block raises.
+        """Begin the next trial, which no other process then begins. If the block raises, the trial ends as failed.
 
         Parameters
         ----------
         total : int
-            How many trials the search is to have.
+            Number of trials that the search is to have.
         late : bool
             Whether only anchors may still begin.
 
         Yields
         ------
-        Trial ; None where nothing is left to begin.
+        Trial ; None if no trial is left to begin.
         """
         with ExitStack() as held:
             with self._alone():
@@ -225,36 +231,38 @@ class Search:
                 raise
 
     def trial_hash(self, number: int) -> str:
-        """What stands for a config hash in the run of a trial."""
+        """Return the config hash of a trial's run."""
         return f"{self.config_hash[:32]}-{number}"
 
     def running(self) -> bool:
-        """Whether a process is at a trial."""
+        """Return whether any process is making a trial."""
         return any(map(self._is_alive, self._study.get_trials(states=[TrialState.RUNNING])))
 
     def point(self, trial: Trial | FrozenTrial) -> Point:
-        """What a trial tries."""
+        """Return the options that a trial tries."""
         params, space = trial.params, self.space
         ratio = params.get(schema.RATIO, space.ratios[0])
         if anchor := trial.user_attrs.get(schema.ANCHOR):
             return space.anchors(ratio)[anchor]
-        # Multiples of the step come with the rounding of floats.
+        # Multiples of the step carry rounding errors.
         ramp, distill = (
             round(params.get(name, value), 9)
             for name, value in ((schema.RAMP, space.ramp), (schema.DISTILL, space.distill))
         )
         return Point(params[schema.EPSILON], ratio, ramp, distill)
 
-    def is_hopeless(self, trial: Trial, so_far: Measured, dense: np.ndarray) -> bool:
-        """Whether a trial is stopped after a seed: below the median of the whole trials, and no anchor.
+    def is_hopeless(self, trial: Trial, so_far: Recalls, dense: np.ndarray) -> bool:
+        """Return whether to stop a trial after a seed: it is less accurate than the median of the complete trials.
 
-        For the objective accuracy alone: alpha of few networks is noise, and Optuna stops no trial of two
-        objectives. The median, and not Wilcoxon's test over seeds, which with three seeds cannot reach p < .1.
+        Anchors are never stopped, and a trial is stopped only if the objective is accuracy: alpha of a few networks is
+        noise, and Optuna stops no trial with two objectives. Wilcoxon's test over the seeds, the alternative to the
+        median, cannot reach p < .1 with three seeds.
 
         Parameters
         ----------
         trial : Trial
-        so_far : Measured
+        so_far : Recalls
+            Recalls of the seeds that the trial has pruned.
         dense : (all seeds,)
             Validation accuracy of the dense models.
         """
@@ -263,9 +271,9 @@ class Search:
         trial.report(objectives.expected_accuracy(so_far, dense), step=len(so_far))
         return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
 
-    def note(self, trial: Trial, measured: Measured, *, stopped: bool) -> dict[str, float]:
-        """Keep what a trial came to, for `end`; `objectives.values` of it."""
-        values = objectives.values(measured)
+    def record(self, trial: Trial, recalls: Recalls, *, stopped: bool) -> dict[str, float]:
+        """Keep the numbers of a trial in the journal, for `end`, and return them as `objectives.values` does."""
+        values = objectives.values(recalls)
         trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
         trial.set_user_attr(STOPPED, bool(stopped))
         if self.space.objective == "alpha" and not stopped:
@@ -275,32 +283,36 @@ class Search:
         return values
 
     def end(self, number: int) -> None:
-        """End a trial with what was noted."""
-        noted = self._study.get_trials(deepcopy=False)[number].user_attrs
-        if noted[STOPPED]:
+        """End a trial with the numbers that `record` kept."""
+        recorded = self._study.get_trials(deepcopy=False)[number].user_attrs
+        if recorded[STOPPED]:
             self._study.tell(number, state=TrialState.PRUNED)
             return
-        accuracy, distortion = noted[MEASURED]["accuracy"], noted[MEASURED]["distortion"]
-        # An undefined distortion is no better than any other.
+        accuracy, distortion = recorded[MEASURED]["accuracy"], recorded[MEASURED]["distortion"]
+        # An undefined distortion is worse than any other.
         distortion = math.inf if distortion is None else distortion
         told = {"accuracy": [accuracy], "alpha": [distortion], "both": [accuracy, distortion]}
         self._study.tell(number, told[self.space.objective])
 
     def trials(self) -> pd.DataFrame:
-        """The trials that have ended, one row each.
+        """Return a row for each trial that has ended.
 
         Returns
         -------
         DataFrame
-            number, complete (False where stopped), anchor ("" where it is none), epsilon, ratio, ramp (0: one shot),
-            distill; accuracy (of a stopped one lambda's, and its mean difference from lambda on the seeds it had) and
-            distortion, each with its standard error over the seeds (`_error`); alpha_new, correlation; accuracy and
-            distortion of every seed (`accuracy/<place>`); seconds.
+            number; complete (False if the trial was stopped); anchor ("" if it is none); epsilon, ratio, ramp (0: one
+            shot), distill; the numbers of `objectives.values`, with a stopped trial's accuracy made comparable by
+            `objectives.with_comparable_accuracy`; seconds.
         """
-        return objectives.with_stopped_as_whole(pd.DataFrame(self._rows()), LAMBDA)
+        return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
 
     def importance(self) -> dict[str, float]:
-        """Share of each parameter in what tells the best tenth of the whole trials from the others (PED-ANOVA)."""
+        """Return how much each option that is searched separates the best tenth of the trials from all (PED-ANOVA).
+
+        Returns
+        -------
+        dict of shares, whose sum is 1
+        """
         return optuna.importance.get_param_importances(self._study)
 
     def _rows(self) -> list[dict]:
@@ -319,51 +331,56 @@ class Search:
 
     def _alone(self) -> AbstractContextManager[None]:
         lock = self._store.lock(f"{self.config_hash}-next")
-        return locks.held(lock, waiting="another process takes a trial of this search: waiting for it")
+        return locks.held(lock, waiting="another process is choosing a trial of this search: waiting for it")
 
     def _is_alive(self, trial: FrozenTrial) -> bool:
         with locks.held_if_free(self._store.lock(self.trial_hash(trial.number))) as free:
             return not free
 
     def _end_dead(self) -> None:
+        """End the trials whose process died: as it would have, if the trial's run is finished, else as failed."""
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue
             if STOPPED in trial.user_attrs and self._store.find(self.trial_hash(trial.number)):
                 self.end(trial.number)
             else:
-                log.warning("trial %d of %s was broken off, and is made again", trial.number, self.name)
+                log.warning("trial %d of %s was interrupted and is made again", trial.number, self.name)
                 self._study.tell(trial.number, state=TrialState.FAIL)
 
     def _next(self, total: int, late: bool) -> Trial | None:
-        trials = self._study.get_trials(states=COUNTED)
-        there = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
-        for ratio in self.space.ratios:
-            for anchor, point in self.space.anchors(ratio).items():
-                if (anchor, ratio) not in there:
-                    self._study.enqueue_trial(asdict(point), user_attrs={schema.ANCHOR: anchor, **asdict(point)})
+        self._enqueue_anchors()
         trials = self._study.get_trials(states=COUNTED)
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         if not waiting and (late or len(trials) >= total):
             return None
-        # Each trial has its own random draws, wherever and after whatever break it is made.
+        # Each trial has random draws of its own, so that a search that was interrupted ends as one that was not.
         seed = hashlib.sha256(f"{self.space.digest} {len(self._study.trials)}".encode()).digest()
         self._study.sampler = TPESampler(seed=int.from_bytes(seed[:4], "big"))
         trial = self._study.ask()
         self._suggest(trial)
         return trial
 
+    def _enqueue_anchors(self) -> None:
+        """Let Optuna begin with the anchors that neither exist nor wait."""
+        trials = self._study.get_trials(states=COUNTED)
+        known = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
+        for ratio in self.space.ratios:
+            for anchor, point in self.space.anchors(ratio).items():
+                if (anchor, ratio) not in known:
+                    self._study.enqueue_trial(asdict(point), user_attrs={schema.ANCHOR: anchor, **asdict(point)})
+
     def _suggest(self, trial: Trial) -> None:
         if len(self.space.ratios) > 1:
             trial.suggest_categorical(schema.RATIO, self.space.ratios)
         for name, within in self.space.ranges.items():
-            # An anchor outside the range, as 0 on a log scale always is, has no parameter: the sampler, which takes
-            # each parameter from the trials that have it, learns nothing from it, and nothing wrong.
-            if schema.ANCHOR not in trial.user_attrs or _holds(within, trial.user_attrs[name]):
+            # The sampler learns about an option from the trials that have it. An anchor whose value is outside the
+            # range, as 0 is on a logarithmic scale, does not have it, so that the sampler learns nothing wrong.
+            if schema.ANCHOR not in trial.user_attrs or _contains(within, trial.user_attrs[name]):
                 trial.suggest_float(name, within.low, within.high, step=within.step, log=within.log)
 
 
-def _holds(within: FloatDistribution, value: float) -> bool:
+def _contains(within: FloatDistribution, value: float) -> bool:
     on_a_step = within.step is None or round(value / within.step, 9).is_integer()
     return within.low <= value <= within.high and on_a_step
 
@@ -374,11 +391,12 @@ def _readable(journal: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError) as error:
         raise StudyError(
-            f"{journal}: Optuna cannot read or write it ({first_line(error)}): mend it, or move it away to begin anew"
+            f"{journal}: Optuna cannot read or write this journal ({first_line(error)}): repair the file, or move it "
+            "away to begin all searches of this store anew"
         ) from error
 
 
-def _another_space(name: str, there: Mapping[str, str], asked: Mapping[str, str]) -> str:
-    differ = [key for key in {**there, **asked} if there.get(key) != asked.get(key)]
-    told = "; ".join(f"{key} {there.get(key, 'none')} there, {asked.get(key, 'none')} here" for key in differ)
-    return f"{name!r} is another search: {told}"
+def _other_space(name: str, found: Mapping[str, str], asked: Mapping[str, str]) -> str:
+    differing = [key for key in {**found, **asked} if found.get(key) != asked.get(key)]
+    told = "; ".join(f"{key} {found.get(key, 'none')} there, {asked.get(key, 'none')} here" for key in differing)
+    return f"a search with other options has the name {name!r} ({told}): give another name"

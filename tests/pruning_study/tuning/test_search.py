@@ -12,8 +12,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.runs.errors import StudyError
+from pruning_study.config import ANCHORS
 from pruning_study.tracking import connect
-from pruning_study.tuning.objectives import Measured
+from pruning_study.tuning.objectives import Recalls
 from pruning_study.tuning.search import AS_MAGNITUDE, Point, Search, Space
 
 DENSE = np.array([0.9, 0.8, 0.7])
@@ -26,7 +27,7 @@ def store(store_uri):
 
 def space(objective="accuracy", **changed):
     return Space(
-        **{"objective": objective, "ratios": (10.0,), "epsilon_range": (1e-8, 1e2), "weight_decay": 5e-4} | changed
+        **{"objective": objective, "ratios": (10.0,), "epsilon_range": (1e-8, 1e2), "usual_epsilon": 5e-4} | changed
     )
 
 
@@ -34,7 +35,7 @@ def lost(points, seeds=3):
     """Networks that lost so many points each, the same of every class."""
     before = np.repeat(DENSE[:seeds, None], 2, axis=1) + np.array([0.05, -0.05])
     after = before - points / 100
-    return Measured(before, after, before * after, np.array([100, 100]))
+    return Recalls(before, after, before * after, np.array([100, 100]))
 
 
 def made(search, total, points=1.0):
@@ -45,8 +46,38 @@ def made(search, total, points=1.0):
             if not trial:
                 return epsilons
             epsilons.append(search.point(trial).epsilon)
-            search.note(trial, lost(points), stopped=False)
+            search.record(trial, lost(points), stopped=False)
             search.end(trial.number)
+
+
+class TestSpace:
+    def test_the_anchors_are_those_that_the_options_count(self):
+        assert tuple(space().anchors(10.0)) == ANCHORS
+        assert len(space(longest_ramp=0.8, ramp=0.5).anchors(10.0)) == 2 * len(ANCHORS)
+
+    def test_the_anchors_have_the_schedule_and_the_distillation_of_all_trials(self):
+        assert space(ramp=0.25, distill=0.3).anchors(10.0) == {
+            "lambda": Point(5e-4, 10.0, 0.25, 0.3),
+            "MP": Point(1e8, 10.0, 0.25, 0.3),
+            "GP": Point(0.0, 10.0, 0.25, 0.3),
+        }
+
+    def test_the_number_of_options_that_are_searched(self):
+        assert space().dimensions == 1
+        assert space(ratios=(5.0, 10.0)).dimensions == 2
+        assert space(ratios=(5.0, 10.0), longest_ramp=0.8).dimensions == 4
+
+    def test_params_without_and_with_schedules(self):
+        plain = {"objective": "accuracy", "ratios": "10.0", "epsilon_range": "1e-08,100.0", "lambda": "0.0005"}
+        assert space().params == plain
+        assert space(settings={"seeds": "0,1"}, longest_ramp=0.8, ramp=0.5, distill=0.3).params == {
+            **plain,
+            "seeds": "0,1",
+            "ramp_range": "0.0,0.8",
+            "distill_range": "0.0,1.0",
+            "anchors_ramp": "0.5",
+            "anchors_distill": "0.3",
+        }
 
 
 def test_the_anchors_come_first_and_count(store, request):
@@ -167,11 +198,11 @@ def test_two_processes_never_take_the_same_trial(store, request):
         assert first.running()
         with second.trial(2, late=False) as none:
             assert none is not None, "an anchor that is missing is made whatever the total"
-            second.note(none, lost(1), stopped=False)
+            second.record(none, lost(1), stopped=False)
             second.end(none.number)
-        second.note(two, lost(1), stopped=False)
+        second.record(two, lost(1), stopped=False)
         second.end(two.number)
-        first.note(one, lost(1), stopped=False)
+        first.record(one, lost(1), stopped=False)
         first.end(one.number)
     assert not first.running()
     with second.trial(3, late=False) as none:
@@ -182,7 +213,7 @@ def test_when_it_is_late_only_anchors_begin(store, request):
     search = Search(store, request.node.name, space())
     for _ in range(3):
         with search.trial(9, late=True) as trial:
-            search.note(trial, lost(1), stopped=False)
+            search.record(trial, lost(1), stopped=False)
             search.end(trial.number)
     with search.trial(9, late=True) as none:
         assert none is None
@@ -220,7 +251,7 @@ def test_the_trial_of_a_process_that_was_killed_behind_its_run_counts(store, req
     search = Search(store, request.node.name, space())
     for stopped in (False, True):
         with search.trial(4, late=False) as trial:
-            search.note(trial, lost(2), stopped=stopped)
+            search.record(trial, lost(2), stopped=stopped)
             tags = {"config_hash": search.trial_hash(trial.number)}
             store.client.set_terminated(store.client.create_run(store.experiment_id, tags=tags).info.run_id)
     made(Search(store, request.node.name, space()), 4)
@@ -238,7 +269,7 @@ class TestHopeless:
             while seeds < len(DENSE) and not stopped:
                 seeds += 1
                 stopped = search.is_hopeless(trial, lost(points, seeds), DENSE)
-            search.note(trial, lost(points, seeds), stopped=stopped)
+            search.record(trial, lost(points, seeds), stopped=stopped)
             search.end(trial.number)
         return stopped, seeds
 
@@ -282,7 +313,7 @@ def test_a_damaged_journal_is_named(store, request):
     sound = journal.read_bytes()
     try:
         journal.write_bytes(b"not json\n" + sound)
-        with pytest.raises(StudyError, match="Optuna cannot read or write it"):
+        with pytest.raises(StudyError, match="Optuna"):
             Search(store, request.node.name, space())
     finally:
         journal.write_bytes(sound)
