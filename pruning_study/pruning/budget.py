@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from analysis.runs.errors import StudyError
@@ -176,5 +175,5 @@ class Budget:
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
         counted = self.counted or self.prunable
-        after = self.total - counted + Fraction(counted, self.prunable)
-        return int(100 * self.total / after) / 100
+        smallest = (self.total - counted) * self.prunable + counted  # parameters that 1 weight leaves, times prunable
+        return 100 * self.total * self.prunable // smallest / 100
