@@ -35,13 +35,14 @@ from pruning_study.data.examples import Examples, Normalization, to_device
 from pruning_study.data.torchvision_import import torchvision
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import exact_k
+from pruning_study.steps.engine import choose as choose_engine
 from pruning_study.training import engines
 from pruning_study.training.loop import Training, fit
 from pruning_study.training.recipes import RECIPES, Hyperparameters, Phase
 
 WORKERS = 2
 RATIO = 10
-RECIPE_OF = {"lenet5": "lenet5", "resnet20": "resnet-cifar"}
+RECIPE_NAMES = {"lenet5": "lenet5", "resnet20": "resnet-cifar"}
 
 # A function that trains one epoch and returns its images per second.
 Epoch = Callable[[], float]
@@ -119,7 +120,7 @@ def lenet_loops(data: Dataset) -> list[Loop]:
 
 def choose(engine: str, model_name: str, model: nn.Module, data: Dataset) -> engines.Engine:
     augmentation = one_epoch(model_name).augmentation
-    return engine.choose(engine, model, data.image_shape, device="cpu", augmentation=augmentation)
+    return choose_engine(engine, model, data.image_shape, device="cpu", augmentation=augmentation)
 
 
 def resnet_loops(threads: int) -> list[Loop]:
@@ -287,7 +288,7 @@ def plain_lenet5() -> nn.Module:
 
 def one_epoch(model_name: str) -> Hyperparameters:
     """Return the hyperparameters of the model's recipe, for one epoch."""
-    recipe = RECIPES[RECIPE_OF[model_name]].dense
+    recipe = RECIPES[RECIPE_NAMES[model_name]].dense
     return replace(recipe, phases=(Phase(1, recipe.learning_rate),))
 
 

@@ -147,8 +147,8 @@ def _check_alpha(networks: Sequence[Network]) -> None:
     reliability = intensification.alpha_new(recalls.before, recalls.before, recalls.before, recalls.support).reliability
     if not reliability > 0:
         raise StudyError(
-            "there are too few validation images to tell the classes' recalls apart, so that alpha is undefined: give "
-            "a larger --validation-fraction or more --seeds",
+            "there are too few validation images to tell the classes' recalls apart, so that alpha has no estimate: "
+            "give a larger --validation-fraction or more --seeds",
             option="--objective",
         )
 
