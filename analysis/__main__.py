@@ -73,8 +73,9 @@ def audit(
 ) -> None:
     """Find the classes that pruning cost recall.
 
-    Predictions are all that is needed, and no tracking server. A FILE is a CSV file with the columns label and predicted, or an .npz file with
-    arrays of these names, an entry for each test image. Classes are words or whole numbers.
+    Predictions are all that is needed, and no tracking server. A FILE is a CSV file with the columns label and
+    predicted, or an .npz file with arrays of these names, an entry for each test image. Classes are words or whole
+    numbers.
 
     With several seeds, files before and after are paired in the order given, those of a glob by name. A single file
     before is compared with all files after.

@@ -92,13 +92,13 @@ def _answer(
     p: float = np.nan,
     detectable: float = np.nan,
 ) -> dict[str, str]:
-    estimate, *interval = map(three_decimals, values)
+    estimate, *ends = values
     return {
         "question": question,
         "data set": dataset,
         "what": what,
-        "estimate": estimate,
-        "95 % interval": " to ".join(interval) if np.isfinite(values).all() else "",
+        "estimate": three_decimals(estimate),
+        "95 % interval": formats.interval(*ends, three_decimals) if ends and np.isfinite(values).all() else "",
         "n": str(n),
         "Holm p": "" if np.isnan(p) else p_value(p),
         "detectable": "" if np.isnan(detectable) else three_decimals(detectable),

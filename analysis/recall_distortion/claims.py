@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import cells
 from analysis.arrays import predicted, run_arrays
-from analysis.formats import NOT_AVAILABLE
+from analysis.formats import decimals, with_interval
 from analysis.published import rank
 from analysis.recall_distortion.sentences import (
     ABOVE,
@@ -126,8 +126,7 @@ def _told(checks: pd.DataFrame) -> str:
     counts = checks["holds"].value_counts()
     read = checks[checks["holds"] != AT_CHANCE]
     if len(checks) == 1 and len(read):
-        estimate, low, high = (_number(first[name]) for name in ("estimate", "low", "high"))
-        return f"{verdict}: {first['where']}: {estimate} ({low} to {high})"
+        return f"{verdict}: {first['where']}: {with_interval(*first[['estimate', 'low', 'high']], _number)}"
     others = [
         f"{counts[answer]} {word}" for answer, word in ((NO, "against"), (AT_CHANCE, AT_CHANCE)) if answer in counts
     ]
@@ -143,9 +142,7 @@ def _reach(low: pd.Series, high: pd.Series) -> str:
 
 
 def _number(value: float) -> str:
-    if np.isnan(value):
-        return NOT_AVAILABLE
-    return f"{value:+.4f}" if abs(value) < 0.01 else f"{value:+.2f}"
+    return decimals(4 if abs(value) < 0.01 else 2, sign=True)(value)
 
 
 def _rows(number: int, claim: Claim, places: list[Place]) -> list[dict[str, Any]]:
