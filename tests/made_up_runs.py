@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.runs import exports
+from analysis.runs import exports, frames
 from analysis.runs.pull import Study
 
 
 def runs(
     dataset: str, model: str, pruner: str, ratio: float, alphas: Sequence[float], *, classes: str = "ab", **params: str
 ) -> pd.DataFrame:
-    """One cell, a run for each alpha, seeds counting from 0; columns as `analysis.pull.runs` gives them."""
+    """One cell, a run for each alpha, seeds counting from 0; columns as `analysis.runs.pull.runs` gives them."""
     number = len(alphas)
     seeds = [str(seed) for seed in range(number)]
     first, second = classes
@@ -25,7 +25,7 @@ def runs(
             "pruner": pruner,
             "ratio": float(ratio),
             "seed": range(number),
-            **params,
+            **{frames.column(name): value for name, value in params.items()},
             "accuracy_before": 0.8,
             "accuracy_after": 0.8,
             f"recall_before/{first}": np.full(number, 0.9),

@@ -225,7 +225,7 @@ def _by_data_set(study: Study, predictions: frames.ReadPredictions) -> Iterator[
                 label = arrays[schema.LABEL] if label is None else label
                 if not np.array_equal(arrays[schema.LABEL], label):
                     raise StudyError(
-                        f"runs {next(iter(predicted))} and {run_id} have different test labels and the same data set, "
+                        f"runs {next(iter(predicted))} and {run_id} have other test labels and the same data set, "
                         f"{data_set}: give each a name or a {schema.DATASET_DIGEST} of its own"
                     )
                 predicted[run_id] = _small(arrays[schema.PREDICTED])
@@ -285,7 +285,7 @@ def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]
 
 def _content(path: Path, digest: str) -> bytes:
     if not path.is_file():
-        raise StudyError(f"{path}: missing, although {CONTENTS} names it; restore it or export the study again")
+        raise StudyError(f"{path}: missing, and {CONTENTS} names it; restore it or export the study again")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
         raise StudyError(

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.cells import alphas, cells, ratio_summaries
 from analysis.methods import compare as methods
-from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS, main_setting, method, settings
+from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS
 from tests.made_up_runs import runs, study
 
 
@@ -37,7 +37,7 @@ def test_an_undefined_alpha_is_named_and_not_counted():
     made.loc[1, ["recall_before/a", "recall_before/b"]] = 0.8
     frame = alphas(made)
     assert np.isnan(frame["alpha"][1])
-    assert "alpha is undefined in 1 runs" in frame.attrs["notes"][0]
+    assert "undefined in 1 runs" in frame.attrs["notes"][0]
     assert "toy net mp 2 1" in frame.attrs["notes"][0]
     cell = cells(made).iloc[0]
     assert cell["n"] == 2
@@ -57,7 +57,9 @@ def test_a_run_with_other_classes_than_its_cell_is_left_out():
     made = study(toy("mp", 2, [1.5, 0.5]), toy("mp", 2, [1.5], classes="cd").assign(seed=2))
     frame = alphas(made)
     assert frame["seed"].tolist() == [0, 1]
-    assert frame.attrs["notes"] == ["1 runs left out, most runs of their cell have other classes"]
+    (note,) = frame.attrs["notes"]
+    assert note.startswith("1 runs left out")
+    assert "classes" in note
 
 
 def test_relabelling_the_classes_changes_nothing():
@@ -68,50 +70,10 @@ def test_relabelling_the_classes_changes_nothing():
 
 def test_params_that_differ_make_cells_of_their_own():
     made = study(toy("mp", 2, [1, 1.2], epochs="5"), toy("mp", 2, [0.6, 0.8], epochs="10"))
-    assert settings(made) == ["epochs"]
-    assert alphas(made).columns[-1] == "epochs"
+    assert alphas(made).columns[-1] == "params.epochs"
     frame = cells(made)
-    assert frame["epochs"].tolist() == ["10", "5"]
+    assert frame["params.epochs"].tolist() == ["10", "5"]
     assert frame["alpha_mean"].tolist() == pytest.approx([0.7, 1.1])
-
-
-def test_params_that_go_with_the_cell_make_none():
-    made = study(toy("mp", 2, [1], epsilon="none"), toy("up", 2, [1], epsilon="0.1"))
-    assert settings(made) == []
-
-
-def test_given_weights_are_seeds_unless_a_seed_has_two():
-    of_seeds = toy("mp", 2, [1, 2]).assign(weights_digest=["one", "two"])
-    assert settings(of_seeds) == []
-    assert settings(of_seeds.assign(seed=0)) == ["weights_digest"]
-
-
-def test_a_param_that_goes_with_the_seed_splits_no_cell_and_is_named():
-    made = study(toy("mp", 2, [1, 1.2]), toy("up", 2, [1.5, 1.7]), toy("none", 1, [1.0]))
-    made["out"] = [f"runs/{pruner}/{seed}" for pruner, seed in zip(made["pruner"], made["seed"], strict=True)]
-    assert settings(made) == []
-    frame = cells(made)
-    assert frame["n"].tolist() == [2, 1, 2]
-    assert frame.attrs["notes"][0] == "cells are not told apart by out: no two seeds share a value"
-    assert alphas(made).attrs["notes"] == frame.attrs["notes"][:1]
-
-
-def test_a_param_that_goes_with_the_seed_is_told_from_one_that_seeds_share():
-    made = study(toy("mp", 2, [1, 1.2], weight_decay="0.1"), toy("mp", 2, [1, 1.2], weight_decay="0.2"))
-    made["out"] = made["weight_decay"] + "/" + made["seed"].astype(str)
-    made["log"] = made["seed"].astype(str)
-    assert settings(made) == ["weight_decay"]
-    assert cells(made)["n"].tolist() == [2, 2]
-
-
-def test_of_a_single_seed_every_param_that_differs_is_a_setting():
-    made = study(toy("mp", 2, [1], epochs="5"), toy("mp", 2, [1.2], epochs="10"))
-    assert settings(made) == ["epochs"]
-
-
-def test_given_weights_that_differ_for_each_of_several_seeds_are_a_setting():
-    made = study(toy("mp", 2, [1, 2]), toy("mp", 2, [1, 2])).assign(weights_digest=list("abcd"))
-    assert settings(made) == ["weights_digest"]
 
 
 def test_the_settings_that_split_cells_are_named():
@@ -119,13 +81,13 @@ def test_the_settings_that_split_cells_are_named():
         toy("up", 2, [1, 1.2], weight_decay="0.1", epsilon="0.1"),
         toy("up", 2, [1, 1.2], weight_decay="0.2", epsilon="0.2"),
     )
-    assert "cells are told apart by weight_decay, epsilon too" in cells(made).attrs["notes"]
+    (note,) = [note for note in cells(made).attrs["notes"] if "told apart" in note]
+    assert "weight_decay, epsilon" in note
     assert not any("told apart" in note for note in cells(toy("up", 2, [1, 1.2])).attrs["notes"])
 
 
 def test_the_realized_ratio_is_a_mean_and_no_setting():
     made = study(toy("mp", 2, [1, 1.2]), toy("mp", 4, [1, 1.2])).assign(realized_ratio=[1.5, 2, 4, 4])
-    assert settings(made) == []
     frame = cells(made)
     assert frame["realized_ratio"].tolist() == [1.75, 4]
     assert frame.columns.get_loc("realized_ratio") >= len(CELL_COLUMNS)
@@ -142,7 +104,7 @@ def test_seeds_that_share_a_dense_network_say_nothing_of_other_seeds():
     assert frame.loc[2.0, "alpha_mean"] == pytest.approx(1.3)
     assert frame.loc[4.0, ["alpha_other_seed", "alpha_shared"]].tolist() == pytest.approx([1, 1.3])
     (note,) = [note for note in frame.attrs["notes"] if "alpha_other_seed" in note]
-    assert note.startswith("alpha_shared and alpha_other_seed are n/a in 1 of 2 cells")
+    assert "1 of 2 cells" in note
 
 
 def test_columns_and_hand_worked_numbers_of_a_cell():
@@ -188,7 +150,7 @@ def test_none_of_another_setting_is_no_control_but_a_pruners_own_params_do_not_c
         toy("up", 2, [1.5, 1.5], epochs="9", epsilon="0.1"),
         toy("none", 1, [1, 1], epochs="5"),
     )
-    frame = cells(made).set_index(["pruner", "epochs", "epsilon"]).sort_index()
+    frame = cells(made).set_index(["pruner", "params.epochs", "params.epsilon"]).sort_index()
     assert frame.loc[("up", "5", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc[("up", "5", "0.2"), "alpha_minus_none"] == pytest.approx(0.7)
     assert frame.loc[("up", "9", "0.1"), "n_none"] == 0
@@ -206,7 +168,9 @@ def with_images(made):
 def test_alpha_new_needs_images():
     frame = cells(toy("mp", 2, [1.1, 1.2]))
     assert np.isnan(frame["alpha_new"][0])
-    assert frame.attrs["notes"][0].startswith("alpha_new is n/a in 1 of 1 cells")
+    (note,) = frame.attrs["notes"]
+    assert "alpha_new" in note
+    assert "1 of 1 cells" in note
 
 
 def test_alpha_new_and_reliability_of_the_same_network():
@@ -228,7 +192,7 @@ AFTER = {"label": LABEL, "predicted": np.array([0, 0, 0, 0, 1, 1, 0, 0])}
 
 
 def stored(found):
-    """A store that answers as `analysis.pull.predictions` does."""
+    """A store that answers as `analysis.runs.pull.predictions` does."""
 
     def predictions(run_ids):
         assert len(set(run_ids)) == len(run_ids)
@@ -273,22 +237,6 @@ def test_ratio_summaries_of_classes_that_all_change_alike():
     assert (summary["pruner"], summary["n"]) == ("mp", 3)
 
 
-def test_the_main_setting_is_that_of_most_runs_and_one_for_each_pruner():
-    made = study(
-        toy("mp", 2, [1, 1, 1], epochs="5"),
-        toy("mp", 2, [1, 1], epochs="10"),
-        toy("up", 2, [1, 1], epochs="5", epsilon="0.1"),
-        toy("up", 2, [1, 1, 1], epochs="5", epsilon="0.2"),
-    )
-    kept = main_setting(made, settings(made))
-    assert kept["pruner"].value_counts().to_dict() == {"mp": 3, "up": 3}
-    assert set(kept["epochs"]) == {"5"}
-    assert set(kept["epsilon"].dropna()) == {"0.2"}
-    assert kept.attrs["notes"] == [
-        "in tests and tables: 4 runs left out, another setting has more (epochs, epsilon differ)"
-    ]
-
-
 CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
 ONE_SHOT = {"schedule": "one-shot"}
 DISTILLED = {"distill": "0.5", "temperature": "2.0"}
@@ -312,21 +260,8 @@ def by_schedule_and_distillation():
     return study(*made, *none)
 
 
-def test_the_details_of_a_schedule_and_a_distillation_follow_from_it():
-    assert sorted(settings(by_schedule_and_distillation())) == ["distill", "schedule"]
-    shorter = toy("mp", 20, [1, 1.1], **CUBIC | {"ramp": "0.25"}, **PLAIN)
-    assert sorted(settings(study(by_schedule_and_distillation(), shorter))) == ["distill", "ramp", "schedule"]
-
-
-def test_a_schedule_that_goes_with_the_pruner_or_the_seed_is_a_setting_all_the_same():
-    made = study(toy("mp", 2, [1, 1.1], **ONE_SHOT), toy("up", 2, [1, 1.1], **CUBIC))
-    assert settings(made) == ["schedule"]
-    made = study(toy("mp", 2, [1, 1.1]).assign(schedule=["one-shot", "cubic"]), toy("mp", 4, [1, 1.1], **ONE_SHOT))
-    assert settings(made) == ["schedule"]
-
-
 def test_the_control_has_any_schedule_and_the_same_distillation():
-    frame = cells(by_schedule_and_distillation()).set_index(["pruner", "schedule", "distill"])
+    frame = cells(by_schedule_and_distillation()).set_index(["pruner", "params.schedule", "params.distill"])
     for schedule, plain, distilled in (("one-shot", 0.5, 0.6), ("cubic", 0.3, 0.4)):
         for distill, difference in (("0.0", plain), ("0.5", distilled)):
             cell = frame.loc[("mp", schedule, distill)]
@@ -336,8 +271,8 @@ def test_the_control_has_any_schedule_and_the_same_distillation():
 
 def test_without_the_control_of_its_distillation_a_cell_has_none():
     made = by_schedule_and_distillation()
-    made = made[(made["pruner"] != "none") | (made["distill"] == "0.0")]
-    frame = cells(made).set_index(["pruner", "schedule", "distill"])
+    made = made[(made["pruner"] != "none") | (made["params.distill"] == "0.0")]
+    frame = cells(made).set_index(["pruner", "params.schedule", "params.distill"])
     assert frame.loc[("mp", "cubic", "0.0"), "n_none"] == 3
     assert frame.loc[("mp", "cubic", "0.5"), "n_none"] == 0
     alone = cells(study(toy("mp", 20, [1, 1.1], **ONE_SHOT, **DISTILLED), toy("none", 1, [1, 1], **ONE_SHOT, **PLAIN)))
@@ -351,22 +286,9 @@ def test_a_pruner_that_was_never_distilled_does_not_lift_the_temperature():
         toy("none", 1, [1, 1], **ONE_SHOT, distill="0.5", temperature="4.0"),
         toy("rp", 20, [1, 1], **ONE_SHOT, **PLAIN),
     )
-    frame = cells(made).set_index(["pruner", "temperature"])
+    frame = cells(made).set_index(["pruner", "params.temperature"])
     assert frame.loc[("mp", "4.0"), "alpha_minus_none"] == pytest.approx(0.7)
     assert frame.loc[("mp", "2.0"), "n_none"] == 0
-
-
-def test_the_main_setting_is_the_papers_where_it_is_there_even_with_fewer_runs():
-    made = by_schedule_and_distillation()
-    kept = main_setting(made, settings(made))
-    assert kept.groupby("pruner").size().to_dict() == {"mp": 2, "gp": 2, "none": 3}
-    assert set(kept["schedule"] + " " + kept["distill"]) == {"one-shot 0.0"}
-    assert kept.attrs["notes"] == [
-        "in tests and tables: 21 runs left out, the papers' setting is shown (schedule, distill differ)"
-    ]
-    without = made[(made["pruner"] == "none") | (made["schedule"] == "cubic") | (made["pruner"] == "gp")]
-    kept = main_setting(without, settings(without)).groupby("pruner")["schedule"].unique()
-    assert kept.map(list).to_dict() == {"mp": ["cubic"], "gp": ["one-shot"], "none": ["one-shot"]}
 
 
 TUNED = {"fine_tune_epochs": "3", "fine_tune_learning_rate": "0.01", "fine_tune_phases": "3x0.01"}
@@ -377,17 +299,11 @@ def test_what_was_not_fine_tuned_is_not_compared_with_what_was():
     made = study(
         toy("mp", 2, [1.5, 1.5], **TUNED), toy("rp", 2, [-1, -1], **AS_PRUNED), toy("none", 1, [1, 1], **TUNED)
     )
-    assert settings(made) == ["fine_tune_epochs"]
     frame = cells(made).set_index("pruner")
     assert frame.loc["mp", "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc["rp", "n_none"] == 0
     pairs = methods.compare(made)[["method", "baseline"]].drop_duplicates()
     assert pairs.to_numpy().tolist() == [["mp (fine_tune_epochs 3)", "none (fine_tune_epochs 3)"]]
-
-
-def test_epochs_of_fine_tuning_that_go_with_the_model_split_no_cell():
-    other = runs("toy", "resnet20", "mp", 2, [1, 1.2], **TUNED | {"fine_tune_epochs": "25"})
-    assert settings(study(toy("mp", 2, [1, 1.2], **TUNED), toy("none", 1, [1, 1], **TUNED), other)) == []
 
 
 def test_a_pruner_without_fine_tuning_does_not_lift_the_learning_rate():
@@ -398,24 +314,39 @@ def test_a_pruner_without_fine_tuning_does_not_lift_the_learning_rate():
         toy("none", 1, [1, 1], **faster),
         toy("rp", 2, [-1, -1], **AS_PRUNED),
     )
-    frame = cells(made).set_index(["pruner", "fine_tune_learning_rate"])
+    frame = cells(made).set_index(["pruner", "params.fine_tune_learning_rate"])
     assert frame.loc[("mp", "0.1"), "alpha_minus_none"] == pytest.approx(0.5)
     assert frame.loc[("mp", "0.01"), "n_none"] == 0
 
 
-def test_the_main_setting_is_fine_tuned_even_with_fewer_runs():
-    made = study(toy("mp", 2, [1.5, 1.5, 1.5], **AS_PRUNED), toy("mp", 2, [1, 1.2], **TUNED))
-    kept = main_setting(made, settings(made))
-    assert set(kept["fine_tune_epochs"]) == {"3"}
-    assert kept.attrs["notes"][0].startswith("in tests and tables: 3 runs left out, the papers' setting is shown")
+def test_the_same_seed_with_other_weights_is_another_network_of_the_cell():
+    weights = {"params.weights_digest": ["one", "two", "one"], "dense_run_id": ["d0", "d1", "d2"]}
+    made = study(
+        toy("mp", 2, [1.2, 1.5, 1.9]).assign(seed=[0, 0, 1], **weights),
+        toy("none", 1, [1.0, 1.1, 1.3]).assign(seed=[0, 0, 1], **weights),
+    )
+    cell = cells(made).set_index("pruner").loc["mp"]
+    assert (cell["n"], cell["n_none"]) == (3, 3)
+    # .2, .4 and .6: each network is set against its own control.
+    assert cell["alpha_minus_none"] == pytest.approx(0.4)
+    assert cell["alpha_minus_none_low"] == pytest.approx(0.4 - 4.302653 * 0.2 / 3**0.5, abs=1e-6)
+    assert alphas(made)["params.weights_digest"].tolist() == ["one", "two", "one"] * 2
 
 
-def test_a_method_says_what_is_not_as_in_the_papers():
-    def said(*names, **params):
-        return method({"pruner": "mp", **params}, names)
+def test_a_pruners_own_unknown_param_does_not_hide_its_control():
+    made = study(toy("chip", 2, [1.5, 1.5], maps="8"), toy("chip", 2, [1.7, 1.7], maps="16"), toy("none", 1, [1, 1]))
+    frame = cells(made).set_index(["pruner", "params.maps"])
+    assert frame.loc[("chip", "8"), "alpha_minus_none"] == pytest.approx(0.5)
+    assert frame.loc[("chip", "16"), "alpha_minus_none"] == pytest.approx(0.7)
 
-    assert said("distill", "schedule", **ONE_SHOT, **PLAIN) == "mp"
-    assert said("distill", "schedule", **CUBIC, **PLAIN) == "mp cubic"
-    assert said("distill", "schedule", **ONE_SHOT, **DISTILLED) == "mp distill 0.5"
-    assert said("distill", "ramp", "schedule", **CUBIC, **DISTILLED) == "mp cubic distill 0.5 (ramp 0.5)"
-    assert said("schedule", "epochs", "ramp", schedule=np.nan, epochs="5", ramp=None) == "mp (epochs 5)"
+
+def test_a_param_that_makes_every_network_a_cell_is_named_with_the_option_that_ignores_it():
+    made = study(toy("mp", 2, [1, 1.2]), toy("up", 2, [1.5, 1.7]))
+    made["params.output"] = [f"runs/{run}" for run in made["run_id"]]
+    frame = cells(made)
+    assert frame["n"].tolist() == [1] * 4
+    assert "--ignore-param output" in frame.attrs["notes"][0]
+    assert frame.attrs["notes"][0] in alphas(made).attrs["notes"]
+    without = cells(made.drop(columns="params.output"))
+    assert without["n"].tolist() == [2, 2]
+    assert not any("--ignore-param" in note for note in without.attrs["notes"])

@@ -1,4 +1,4 @@
-"""Methods compared: which pairs, differences by hand, families, and what cannot be compared."""
+"""Methods compared: which pairs, differences worked by hand, families, and what cannot be compared."""
 
 import numpy as np
 import pandas as pd
@@ -94,12 +94,52 @@ def test_each_epsilon_is_compared_with_the_papers():
         toy("up", 10, [1.1, 1.5], {"epsilon": "0.1"}),
         toy("up-sum", 10, [1.1, 1.5], {"epsilon": "0.0005"}),
     )
-    frame = methods.compare(made, primaries=[Primary("up", "up", 20.0, ("alpha",))])
+    frame = methods.compare(made, primaries=[Primary("epsilon", "up", 20.0, ("alpha",))])
     assert pairs(frame) == {("epsilon", 20.0, "up (epsilon 0.1)", "up (epsilon 0.0005)")}
     alpha = one(frame, "alpha")
     assert (alpha["n"], alpha["primary"]) == (2, True)
     assert alpha["difference"] == pytest.approx(0.05)
     assert alpha["p_holm"] == alpha["p"]
+
+
+def test_any_pruner_may_be_the_baseline_at_ratios_of_its_own():
+    made = made_up_runs.study(
+        toy("up", 20, [1.3, 1.4, 1.8], {"epsilon": "0.1"}, accuracy_after=[0.80, 0.82, 0.84]),
+        toy("gp", 20, [1.3, 1.4, 1.8], accuracy_after=[0.70, 0.71, 0.75]),
+        toy("gp", 12, [1.1, 1.3, 1.5], accuracy_after=[0.75, 0.76, 0.77]),
+        toy("mp", 20, [1.1, 1.3, 1.5]),
+    )
+    against_gp = methods.compare(made, baseline="gp")
+    assert pairs(against_gp) == {("pruner", 20.0, "mp", "gp"), ("pruner", 20.0, "up", "gp")}
+    # .10, .11 and .09
+    assert one(against_gp, "accuracy", method="up")["difference"] == pytest.approx(0.1)
+    against_12 = methods.compare(made[made["pruner"] != "mp"], baseline="gp", baseline_ratios={20.0: 12.0})
+    assert pairs(against_12) == {("pruner", 20.0, "up", "gp")}
+    # .05, .06 and .07
+    assert one(against_12, "accuracy")["difference"] == pytest.approx(0.06)
+
+
+def test_networks_are_paired_by_seed_and_given_weights():
+    weights = {"seed": [0, 0, 1], "params.weights_digest": ["one", "two", "one"]}
+    made = made_up_runs.study(
+        toy("up", 20, [1.3, 1.4, 1.8], accuracy_after=[0.80, 0.82, 0.84], **weights)[::-1],
+        toy("mp", 20, [1.1, 1.3, 1.5], accuracy_after=[0.75, 0.76, 0.77], **weights),
+    )
+    accuracy = one(methods.compare(made), "accuracy")
+    # .05, .06 and .07, of standard deviation .01
+    assert (accuracy["n"], accuracy["difference"]) == (3, pytest.approx(0.06))
+    assert accuracy["difference_low"] == pytest.approx(0.06 - 4.302653 * 0.01 / 3**0.5, abs=1e-6)
+
+
+def test_methods_with_the_same_label_are_shown_apart():
+    made = made_up_runs.study(
+        toy("up", 20, [1.3, 1.4], {"epsilon": "0.07158707475562237"}),
+        toy("up", 20, [1.1, 1.5], {"epsilon": "0.07158712345678901"}),
+        toy("mp", 20, [1.1, 1.3]),
+    )
+    shown = methods.shown(methods.compare(made))
+    assert shown["method"].tolist() == ["up (epsilon 0.07159)"] * 2
+    assert shown["alpha"].nunique() == 2
 
 
 def test_other_settings_are_never_mixed_and_nothing_is_compared_without_a_baseline():
@@ -194,7 +234,9 @@ def test_the_primary_comparison_has_a_level_of_its_own():
     )
 
 
-@pytest.mark.parametrize("other", [{"dataset": "other"}, {"method": "rp cubic"}, {"ratio": 50.0}, {"baseline": "gp"}])
+@pytest.mark.parametrize(
+    "other", [{"dataset": "other"}, {"pruner": "rp"}, {"ratio": 50.0}, {"comparison": "pruner"}, {"distill": "0.9"}]
+)
 def test_a_study_may_have_no_primary_comparison(other):
     assert not methods.compare(grid(), primaries=[PRIMARY._replace(**other)])["primary"].any()
     assert not methods.compare(grid(), primaries=[])["primary"].any()
@@ -208,7 +250,7 @@ def test_several_primary_comparisons_and_those_with_the_control_are_families_eac
     made = made_up_runs.study(*cells, toy("none", 1, 1 + 0.1 * rng.standard_normal(6)))
     both = made_up_runs.study(made, made.assign(dataset="other", dense_run_id=made["dense_run_id"] + "o"))
     both["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(both))
-    of_up, of_control = Primary("up", "mp", 10.0, ("alpha",)), Primary("mp", "none", 2.0, ("alpha",))
+    of_up, of_control = Primary("pruner", "up", 10.0, ("alpha",)), Primary("control", "mp", 2.0, ("alpha",))
     frame = methods.compare(both, primaries=[of_up, of_control])
     primary = frame[frame["primary"]]
     assert primary[["dataset", "method", "baseline"]].to_numpy().tolist() == [
@@ -240,7 +282,10 @@ def answered(made):
     rng = np.random.default_rng(1)
     found, right = {}, {}
     recalls = dict.fromkeys(made["dense_run_id"], (0.97, 0.75))
-    recalls |= {row.run_id: (0.96, 0.72) if row.schedule == "cubic" else (0.99, 0.66) for row in made.itertuples()}
+    gradual = made["params.schedule"] == "cubic"
+    recalls |= dict.fromkeys(made["run_id"][gradual], (0.96, 0.72)) | dict.fromkeys(
+        made["run_id"][~gradual], (0.99, 0.66)
+    )
     for run_id, of_classes in recalls.items():
         right[run_id] = rng.random(len(LABEL)) < np.array(of_classes)[LABEL]
         found[run_id] = {"label": LABEL, "predicted": np.where(right[run_id], LABEL, 1 - LABEL)}
@@ -268,9 +313,10 @@ def test_predictions_make_the_interval_one_for_new_images_too():
 
 def test_images_in_another_order_are_not_drawn_together():
     made = made_up_runs.study(toy("mp", 20, np.ones(8), CUBIC), toy("mp", 20, np.ones(8), ONE_SHOT))
-    made.loc[made["schedule"] == "one-shot", "dense_run_id"] += " again"
+    one_shot = made["params.schedule"] == "one-shot"
+    made.loc[one_shot, "dense_run_id"] += " again"
     made, predictions = answered(made)
-    backwards = set(made.loc[made["schedule"] == "one-shot", ["run_id", "dense_run_id"]].to_numpy().ravel())
+    backwards = set(made.loc[one_shot, ["run_id", "dense_run_id"]].to_numpy().ravel())
 
     def of_other_images(run_ids):
         return {

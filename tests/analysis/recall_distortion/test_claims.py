@@ -13,9 +13,15 @@ from tests import made_up_runs
 # Sums to 0, so that a cell's mean is its centre.
 NOISE = np.array([-0.05, -0.03, -0.01, 0.01, 0.03, 0.05])
 OTHER_NOISE = NOISE[[2, 5, 0, 4, 1, 3]]
-HIGHER, LOW, HIGH, BOTH_SIDES, CORRECTIVE, RANDOM, NEGATIVE, RANDOM_DIFFERS, LOWEST, UP_MP, UP_GP = range(1, 12)
-POSITIVE, ALWAYS, DIFFER, ACCURATE, MAGNITUDE, LIGHT, HEAVY, VARIANCE, LINEAR, MEAN_RATIO = range(12, 22)
-HARDER, SMALLER, SMALLER_UP, EXPRESSIVE = range(22, 26)
+HIGHER, LOW, HIGH = "more-pruning-intensifies", "low-ratios-below-1", "high-ratios-above-1"
+BOTH_SIDES, CORRECTIVE = "weak-and-strong-classes", "moderate-pruning-corrects"
+RANDOM, NEGATIVE, RANDOM_DIFFERS, LOWEST = "random-below-1", "random-negative", "random-differs", "random-lowest"
+UP_MP, UP_GP, POSITIVE, ALWAYS = "up-below-mp", "up-below-gp", "up-positive", "pooled-up-below-mp"
+DIFFER, ACCURATE, MAGNITUDE = "pruners-differ", "up-more-accurate", "mp-more-accurate-than-gp"
+LIGHT, HEAVY, VARIANCE = "light-pruning", "heavy-pruning", "recall-variance-grows"
+LINEAR, MEAN_RATIO, HARDER = "linear-at-origin", "mean-ratio-volatile", "harder-data-intensify"
+SMALLER, SMALLER_UP = "smaller-models-intensify", "smaller-models-intensify-up"
+EXPRESSIVE = "recall-most-expressive"
 
 
 def cell(pruner, ratio, alpha, *, dataset="mnist", model="lenet5", noise=NOISE, **columns):
@@ -26,13 +32,18 @@ def held(*cells):
     return claims.claims(made_up_runs.study(*cells))
 
 
-def of(frame, number):
-    return frame[frame["claim"] == number].reset_index(drop=True)
+def of(frame, slug):
+    return frame[frame["slug"] == slug].reset_index(drop=True)
 
 
-def verdict(frame, number):
-    (one,) = of(frame, number)["verdict"].unique()
+def verdict(frame, slug):
+    (one,) = of(frame, slug)["verdict"].unique()
     return one
+
+
+def shown(frame, slug):
+    """The row of a claim as it is shown."""
+    return claims.shown(of(frame, slug)).iloc[0]
 
 
 def mp_and_up(*ups, ratios=(2, 10, 20)):
@@ -48,6 +59,7 @@ def test_every_sentence_has_its_source_and_a_row_even_untried():
     frame = held(cell("mp", 2, 1.0))
     assert list(frame.columns) == CLAIM_COLUMNS
     assert sorted(frame["claim"].unique()) == list(range(1, len(CLAIMS) + 1))
+    assert frame["slug"].drop_duplicates().tolist() == [claim.slug for claim in CLAIMS]
     assert frame["source"].ne("").all()
     assert verdict(frame, UP_MP) == UNTRIED
     assert of(frame, UP_MP)[["place", "n", "n_at_chance"]].to_numpy().tolist() == [["", 0, 0]]
@@ -159,7 +171,7 @@ def test_slopes_of_networks_at_chance_are_not_read_and_their_accuracies_are():
     assert of(frame, HIGH)["where"].tolist() == ["mp, t=10", "gp, t=50"]
     assert of(frame, MAGNITUDE)["estimate"].tolist() == pytest.approx([-0.3])
     # The half width of the interval of OTHER_NOISE - NOISE: 2.5706 x .0551 / sqrt(6) = .058.
-    told = claims.shown(frame).iloc[HIGHER - 1]["mnist, lenet5"]
+    told = shown(frame, HIGHER)["mnist, lenet5"]
     assert told == "holds: 1 of 1, 1 at chance; alpha +1.00 (+0.94 to +1.06)"
     assert verdict(held(cell("rp", 2, 0.5, accuracy_after=0.5)), RANDOM) == UNCLEAR
 
@@ -291,16 +303,34 @@ def test_recall_against_precision_needs_predictions():
 
 
 def test_the_papers_setting_counts_where_a_study_has_several():
-    plain = {"schedule": "one-shot"}
-    gradual = cell("mp", 10, 0.5).assign(schedule="cubic", run_id=[f"g{seed}" for seed in range(6)])
-    frame = held(gradual, cell("mp", 10, 1.5).assign(**plain))
+    one_shot, cubic = {"params.schedule": "one-shot"}, {"params.schedule": "cubic"}
+    gradual = cell("mp", 10, 0.5, run_id=[f"g{seed}" for seed in range(6)], **cubic)
+    frame = held(gradual, cell("mp", 10, 1.5, **one_shot))
     assert of(frame, HIGH)["estimate"].tolist() == pytest.approx([0.5])
 
 
+def test_networks_of_one_seed_and_other_weights_are_paired():
+    weights = {"seed": [0, 0, 1, 1, 2, 2], "params.weights_digest": list("ababab")}
+    up, mp = cell("up", 10, 0.8, noise=OTHER_NOISE, **weights), cell("mp", 10, 1.0, **weights)
+    (row,) = of(held(up[::-1], mp), UP_MP).to_dict("records")
+    changes = OTHER_NOISE - NOISE
+    assert (row["n"], row["estimate"]) == (6, pytest.approx(-0.2))
+    assert (row["low"], row["high"]) == pytest.approx(mean_interval(changes - 0.2))
+
+
+def test_checks_say_which_cells_they_are_of():
+    ups = mp_and_up(0.7, 1.3, ratios=[2, 10])
+    found = list(claims.checked(made_up_runs.study(*ups), [UP_MP]))
+    assert [(place.name, holds) for place, _, holds in found] == [("mnist, lenet5", "yes"), ("mnist, lenet5", "no")]
+    assert [check.arms for _, check, _ in found] == [(("up", ratio), ("mp", ratio)) for ratio in (2.0, 10.0)]
+
+
 def test_shown_has_a_column_for_each_place():
-    table = claims.shown(held(*mp_and_up(0.7, 0.7, 1.3), cell("mp", 2, 0.5, dataset="fashion-mnist")))
+    frame = held(*mp_and_up(0.7, 0.7, 1.3), cell("mp", 2, 0.5, dataset="fashion-mnist"))
+    table = claims.shown(frame)
     assert table.columns[3:].tolist() == ["mnist, lenet5", "fashion-mnist, lenet5"]
-    row = table.iloc[UP_MP - 1]
+    assert len(table) == len(CLAIMS)
+    row = table.iloc[frame["slug"].drop_duplicates().tolist().index(UP_MP)]
     assert row["mnist, lenet5"] == "holds: 2 of 3, 1 against; alpha -0.30 to +0.30 (-0.36 to +0.36)"
     assert row["fashion-mnist, lenet5"] == UNTRIED
-    assert table.iloc[LOW - 1]["fashion-mnist, lenet5"].startswith("holds: mp, t=2: -0.50 (-0.5")
+    assert shown(frame, LOW)["fashion-mnist, lenet5"].startswith("holds: mp, t=2: -0.50 (-0.5")

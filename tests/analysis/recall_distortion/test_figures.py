@@ -213,30 +213,30 @@ def test_nothing_to_compare_is_no_figure():
 def test_settings_become_panels_of_their_own():
     alphas = pd.concat(
         [
-            networks([0.8, 0.9], pruner="mp").assign(epsilon=np.nan),
-            networks([1.0, 1.1], pruner="up").assign(epsilon="0.0005"),
-            networks([2.0, 2.2], pruner="up").assign(epsilon="0.01"),
+            networks([0.8, 0.9], pruner="mp").assign(**{"params.epsilon": np.nan}),
+            networks([1.0, 1.1], pruner="up").assign(**{"params.epsilon": "0.0005"}),
+            networks([2.0, 2.2], pruner="up").assign(**{"params.epsilon": "0.01"}),
         ]
     )
-    cells = described(alphas, "???", ["epsilon"])
-    figure = figures.boxplots(alphas, cells, "pruner", ["epsilon"])
+    cells = described(alphas, "???", ["params.epsilon"])
+    figure = figures.boxplots(alphas, cells, "pruner", ["params.epsilon"])
     assert titles(figure) == ["mp (magnitude)", "up (undecayed)\nepsilon 0.0005", "up (undecayed)\nepsilon 0.01"]
     assert [medians(axes) for axes in figure.axes] == [[pytest.approx(0.85)], [1.05], [2.1]]
-    lines = figures.tradeoff(alphas, ["epsilon"]).axes[0].get_legend_handles_labels()[1]
+    lines = figures.tradeoff(alphas, ["params.epsilon"]).axes[0].get_legend_handles_labels()[1]
     assert lines == ["mp (magnitude), n 2", "up (undecayed), epsilon 0.0005, n 2", "up (undecayed), epsilon 0.01, n 2"]
 
 
 def test_where_all_settings_are_too_many_panels_the_main_one_is_drawn():
     def study(*distills):
         made = [
-            networks([1.0, 1.1], pruner=pruner).assign(schedule=schedule, distill=distill)
+            networks([1.0, 1.1], pruner=pruner).assign(**{"params.schedule": schedule, "params.distill": distill})
             for pruner in ("mp", "gp")
             for schedule in ("cubic", "one-shot")
             for distill in distills
         ]
         return pd.concat(made)
 
-    names = ["distill", "schedule"]
+    names = ["params.distill", "params.schedule"]
     few = figures.tradeoff(study("0.0", "0.5"), names)
     assert len(few.axes[0].get_legend_handles_labels()[1]) == 8
     assert "mp (magnitude), cubic distill 0.5, n 2" in few.axes[0].get_legend_handles_labels()[1]
@@ -378,12 +378,12 @@ def test_a_pruners_name_is_never_read_as_a_formula():
 def test_the_legend_of_the_tradeoff_is_no_wider_than_its_panel():
     for datasets in (("mnist",), ("mnist", "fashion-mnist"), ("mnist", "fashion-mnist", "cifar10")):
         cells = [
-            networks([1.0, 1.1], dataset=dataset, pruner=pruner).assign(epsilon=epsilon)
+            networks([1.0, 1.1], dataset=dataset, pruner=pruner).assign(**{"params.epsilon": epsilon})
             for dataset in datasets
             for pruner in ("up", "up-signed")
             for epsilon in ("0.0005", "0.07158707475562237")
         ]
-        figure = figures.tradeoff(pd.concat(cells), ["epsilon"])
+        figure = figures.tradeoff(pd.concat(cells), ["params.epsilon"])
         FigureCanvasAgg(figure).draw()
         for upper in figure.axes[: len(datasets)]:
             assert upper.get_legend().get_window_extent().width < 1.02 * upper.get_window_extent().width

@@ -1,4 +1,4 @@
-"""Pulling: what counts, what is left out and said so, and that every way of reading gives the same frames."""
+"""Pulling: which runs count, what is left out and reported, and that every way of reading gives the same frames."""
 
 import os
 import re
@@ -23,9 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
-from analysis import cells, recommend, settings
-from analysis.recall_distortion import comparisons
-from analysis.runs import address, pull, schema, stores
+from analysis.runs import address, pull, stores
 from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port
 from tests.postgres_server import postgres
@@ -151,7 +149,7 @@ def study(store) -> pull.Study:
 
 def test_one_row_per_pair_with_what_both_runs_logged(store, study):
     ids = store.ids
-    common = {"dataset": "pets", "model": "net", "recipe": "plain", "accuracy_before": 0.75}
+    common = {"dataset": "pets", "model": "net", "params.recipe": "plain", "accuracy_before": 0.75}
     common |= {f"recall_before/{CAT}": 0.5, f"recall_before/{SHIRT}": 1.0}
     common |= {f"recall_after/{CAT}": 0.25, f"recall_after/{SHIRT}": 0.75}
     common |= {f"support/{CAT}": 8.0, f"support/{SHIRT}": 8.0, "accuracy_after": 0.5, f"both_right/{CAT}": 0.125}
@@ -161,10 +159,10 @@ def test_one_row_per_pair_with_what_both_runs_logged(store, study):
         mp | {"seed": 19, "dense_run_id": ids.dense_0, "run_id": ids.odd_optional, f"both_right/{CAT}": np.nan},
         mp
         | {"seed": 2, "dense_run_id": ids.dense_2, "run_id": ids.foreign, "ratio": 10.0}
-        | {"realized_ratio": 9.5, "param_run_id": "of another kind"},
+        | {"realized_ratio": 9.5, "params.run_id": "of another kind"},
         mp
         | {"seed": 1, "dense_run_id": ids.dense_1, "run_id": ids.relogged}
-        | {"pruner": "up", "epsilon": "0.0005", "accuracy_after": 0.625},
+        | {"pruner": "up", "params.epsilon": "0.0005", "accuracy_after": 0.625},
     ]
     assert_frame_equal(study.runs, pd.DataFrame(rows), check_like=True)
     columns = list(study.runs.columns)
@@ -212,7 +210,6 @@ def test_what_was_left_out_is_counted_in_words(store, study):
         f"1 pruned run left out, the classes are not those of the dense run: {ids.classes}",
         f"1 pruned run left out, the supports are not those of the dense run: {ids.supports}",
         f"1 pruned run left out, a newer run has the same params: {ids.older}",
-        "params called param_<name> here, a column of the analysis has their name: run_id",
     ]
 
 
@@ -226,50 +223,56 @@ def test_a_class_without_test_images_is_left_out_of_its_runs(store):
     ]
 
 
-TAKEN = sorted(pull.RESERVED | {prefix + "x" for prefix in pull.RESERVED_PREFIXES} | {"param_alpha"})
+@pytest.fixture
+def writer(tmp_path) -> Writer:
+    return Writer(f"sqlite:///{tmp_path}/store.db")
 
 
-@pytest.fixture(scope="module")
-def taken(store, folder) -> pull.Study:
-    """Two settings of one cell, told apart by params of every reserved name."""
-    uri = f"sqlite:///{shutil.copy(store.path, folder / 'taken.db')}"
-    writer = Writer(uri)
+def pair(writer: Writer, experiment: str, seed: int, **params: str) -> str:
+    """Log a pruned run, and its dense run, with these params; returns the pruned run's id."""
+    dense = writer.dense(experiment, seed, params=params)
+    return writer.pruned(experiment, dense, seed, params=params)
+
+
+def test_no_param_is_taken_for_a_column_of_the_analysis(writer):
     experiment = writer.client.create_experiment("taken")
-    for setting in ("first", "second"):
-        for seed in (0, 1):
-            params = {name: f"{setting} {name}" for name in TAKEN}
-            writer.pruned(experiment, writer.dense(experiment, seed, params=params), seed, params=params)
-    return pull.study("taken", tracking_uri=uri)
+    names = ["alpha", "n", "cell", "run_id", "recall_before/cat", "support/cat", "params.alpha"]
+    pair(writer, experiment, 0, **{name: f"my {name}" for name in names})
+    for frame in pull.study("taken", tracking_uri=writer.uri):
+        assert frame[[f"params.{name}" for name in names]].iloc[0].tolist() == [f"my {name}" for name in names]
+        assert frame["recall_before/cat"].tolist() == [0.5]
 
 
-@pytest.mark.parametrize("name", TAKEN)
-def test_a_param_with_the_name_of_a_column_gets_another(taken, name):
-    for frame in taken:
-        assert set(frame[f"param_{name}"]) == {f"first {name}", f"second {name}"}
-        assert frame.attrs["left_out"][-1].endswith(f"has their name: {', '.join(TAKEN)}")
-        assert not frame.get(name, pd.Series()).isin(list(frame[f"param_{name}"])).any()
-    assert f"param_{name}" in settings.settings(taken.runs)
-    assert (cells.cells(taken.runs[[*made(taken.runs), f"param_{name}"]])["n"] == [2, 2]).all()
+def test_runs_of_one_cell_and_network_are_duplicates_whatever_follows_from_their_settings(writer):
+    experiment = writer.client.create_experiment("again")
+    older = pair(writer, experiment, 0, phases="2x0.1", weights_digest="a")
+    newer = pair(writer, experiment, 0, phases="1x0.1 1x0.1", weights_digest="a")
+    other = pair(writer, experiment, 0, phases="2x0.1", weights_digest="b")
+    runs = pull.runs("again", tracking_uri=writer.uri)
+    assert set(runs["run_id"]) == {newer, other}
+    (said,) = [line for line in runs.attrs["left_out"] if "1 pruned run left out, a newer" in line]
+    assert older in said
 
 
-def made(frame: pd.DataFrame) -> list[str]:
-    return [name for name in frame.columns if not name.startswith("param_")]
+def test_a_param_to_ignore_leaves_repetitions_of_which_the_newest_counts(writer):
+    experiment = writer.client.create_experiment("paths")
+    runs = {path: pair(writer, experiment, 0, output=path, warmup="1") for path in ("a", "b")}
+    assert set(pull.runs("paths", tracking_uri=writer.uri)["run_id"]) == set(runs.values())
+    study = pull.study("paths", tracking_uri=writer.uri, ignore_params=["output"])
+    assert study.runs["run_id"].tolist() == [runs["b"]]
+    assert len(study.dense_runs) == 1
+    for frame in study:
+        assert "params.output" not in frame
+        assert frame["params.warmup"].tolist() == ["1"]
+    assert any(runs["a"] in line for line in study.runs.attrs["left_out"])
 
 
-def test_no_column_of_the_analysis_is_left_for_a_param(study):
-    runs = study.runs[made(study.runs)]
-    alphas = cells.alphas(runs)
-    measured = recommend.Measured(*np.full((3, 2, 2), 0.5), np.full(2, 9), np.full(2, 0.5), np.full(2, 0.5))
-    names = {
-        *alphas,
-        *cells.cells(runs),
-        *cells.ratio_summaries(runs),
-        *comparisons.paper_tests(alphas),
-        *recommend.judged(measured, recommend.Limits(0.1, 1), 0.05),
-    }
-    own = {*settings.CELL, schema.SEED, *settings.settings(runs)}
-    assert {name for name in names - own if not name.startswith("alpha_")} <= pull.RESERVED
-    assert not pull.RESERVED & own
+@pytest.mark.parametrize(("name", "message"), [("outptu", "did you mean output"), ("seed", "seed")])
+def test_a_param_that_cannot_be_ignored_is_a_usage_error(writer, name, message):
+    pair(writer, writer.client.create_experiment("paths"), 0, output="a")
+    with pytest.raises(StudyError, match=message) as caught:
+        pull.runs("paths", tracking_uri=writer.uri, ignore_params=[name])
+    assert caught.value.option == "--ignore-param"
 
 
 def assert_same_study(left: pull.Study, right: pull.Study) -> None:
@@ -528,18 +531,19 @@ def test_a_sqlite_file_is_never_opened_by_a_second_sqlite_of_this_process(store)
     assert result.stdout == "False False\n"
 
 
-def test_runs_of_before_there_were_schedules_share_cells_with_newer_ones(tmp_path):
-    writer = Writer(f"sqlite:///{tmp_path}/store.db")
+def test_runs_made_before_a_param_existed_have_its_former_value_beside_newer_ones(writer):
     mixed, old = (writer.client.create_experiment(name) for name in ("mixed", "old"))
     dense = writer.dense(mixed, 0)
     older = writer.pruned(mixed, dense, 0)
     newer = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0", "ratio": "4.0"})
     cubic = writer.pruned(mixed, dense, 0, params={"schedule": "cubic", "ramp": "0.5", "distill": "0.5"})
+    layer = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0", "scope": "layer"})
     found = pull.runs("mixed", tracking_uri=writer.uri).set_index("run_id")
-    names = ["schedule", "distill"]
-    assert found.loc[[older, newer], names].to_numpy().tolist() == [["one-shot", "0.0"]] * 2
-    assert found.loc[cubic, names].tolist() == ["cubic", "0.5"]
-    assert found.loc[[older, newer, cubic], "ramp"].isna().tolist() == [True, True, False]
+    names = ["params.schedule", "params.distill", "params.scope"]
+    assert found.loc[[older, newer], names].to_numpy().tolist() == [["one-shot", "0.0", "global"]] * 2
+    assert found.loc[cubic, names].tolist() == ["cubic", "0.5", "global"]
+    assert found.loc[layer, names].tolist() == ["one-shot", "0.0", "layer"]
+    assert found.loc[[older, newer, cubic], "params.ramp"].isna().tolist() == [True, True, False]
     again = writer.pruned(mixed, dense, 0, params={"schedule": "one-shot", "distill": "0.0"})
     found = pull.runs("mixed", tracking_uri=writer.uri)
     assert older not in set(found["run_id"])

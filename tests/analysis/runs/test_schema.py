@@ -29,3 +29,22 @@ def test_mlflow_takes_every_name(name):
 def test_names_are_never_doubled():
     classes = ["a?", "a!", "a__1", "a*", "x" * 300, "x" * 301]
     assert len(set(schema.metric_names(classes))) == len(classes)
+
+
+def test_every_param_of_the_schema_is_declared():
+    names = [name for name in vars(schema) if name.isupper()]
+    start, end = names.index("DATASET"), names.index("TEMPERATURE")
+    assert {getattr(schema, name) for name in names[start : end + 1]} == schema.PARAM_ROLES.keys()
+
+
+def test_details_follow_from_a_param_of_the_same_concern():
+    assert schema.details(schema.SCHEDULE) == ["ramp", "ramp_steps", "regrow"]
+    assert schema.details(schema.DISTILL) == ["temperature"]
+    for declared in schema.PARAM_ROLES.values():
+        if declared.detail_of:
+            assert schema.role(declared.detail_of).concerns == declared.concerns
+
+
+def test_a_param_that_the_schema_does_not_know_is_a_setting():
+    assert schema.role("output") == schema.ParamRole("setting")
+    assert [schema.role(name).role for name in ("seed", "weights_digest", "phases")] == ["seed", "seed", "consequence"]
