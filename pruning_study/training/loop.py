@@ -131,7 +131,7 @@ def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_e
     file = TrainingFile(saved, _made_by(model, training), SAVE_SECONDS)
     device = training.train.labels.device
     with seeded(training.seed, f"{training.stream} layers", device), _reporting(training, on_epoch) as report:
-        state = file.resume(model, random) or _start(model, training)
+        state = file.resume(model, random) or _initial_state(model, training)
         for epoch, metrics in zip(epochs, state.history, strict=False):
             report(epoch, metrics)
         for epoch in epochs[len(state.history) :]:
@@ -188,7 +188,7 @@ def _made_by(model: nn.Module, training: Training) -> str:
     return f"{training.engine.identity} on {device} from {digest.hexdigest()[:16]}, torch {torch.__version__}"
 
 
-def _start(model: nn.Module, training: Training) -> TrainingState:
+def _initial_state(model: nn.Module, training: Training) -> TrainingState:
     regrows = training.ramp and training.ramp.regrow
     return TrainingState(masks=dict(training.masks), withheld=zeros(model) if regrows else {})
 

@@ -194,7 +194,7 @@ def test_masked_epochs_are_those_of_torch(vectors, stack, masks):
     check_epochs(stack, 0.9, 0.05, MASKS[masks], batch_size=48)
 
 
-def check_epochs(stack, momentum, weight_decay, masks_of, batch_size=32):
+def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32):
     """Compare epochs of 97 images, 33 or 49 in the last batch, with no equal pixels that rounding would part."""
     torch.manual_seed(3)
     model, train = STACKS[stack][0](), examples(stack, 97)
@@ -203,7 +203,7 @@ def check_epochs(stack, momentum, weight_decay, masks_of, batch_size=32):
     for engine in (TORCH, native.load(model, STACKS[stack][1])):
         own = copy.deepcopy(model)
         optimizer = at_rest(own, momentum, weight_decay)
-        masks = masks_of(own)
+        masks = make_masks(own)
         losses, weights = trained(engine, own, train, optimizer, masks, batch_size=batch_size)
         runs.append((losses, weights, optimizer.velocity))
         for name, mask in masks.items():
