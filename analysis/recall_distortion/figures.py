@@ -49,39 +49,25 @@ _LETTER_WIDTH = 0.06  # inches, in a legend
 _LETTERS_OF_A_LINE = 8  # that a legend's line, and the space beside it, are as wide as
 
 
-def figures(
-    alphas: pd.DataFrame, cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()
-) -> dict[str, Figure]:
-    """All figures that have something to show.
+def recall_changes(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()) -> dict[str, Figure]:
+    """Draw the change of recall of each class, a figure for each data set.
 
     Parameters
     ----------
-    alphas, cells, runs, settings
+    cells, runs, settings
         As for the single figures.
 
     Returns
     -------
     dict, file name without ending -> Figure
-        Some of figure_01 ... figure_13 and recall_change, in this order, the last of every data set: recall_change,
-        recall_change_2, ..., at the largest ratio at which most of the networks shown are above chance.
+        recall_change, recall_change_2, ..., at the largest ratio at which most of the networks shown are above chance.
     """
-    drawn = {f"figure_{1 + i:02}": boxplots(alphas, cells, by, settings) for i, by in enumerate(GROUPINGS)}
-    drawn |= {f"figure_{5 + i:02}": scatter_matrix(runs, by, settings) for i, by in enumerate(GROUPINGS)}
-    drawn |= {f"figure_{9 + i:02}": intervals(cells, by, settings) for i, by in enumerate(GROUPINGS)}
-    drawn |= {"figure_13": tradeoff(alphas, settings)}
-    drawn |= recall_changes(cells, runs, settings)
-    return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def recall_changes(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()) -> dict[str, Figure]:
-    """Draw the change of recall of each class, a figure for each data set: recall_change, recall_change_2, ..."""
-    of_datasets = (
-        _at_telling_ratio(of_dataset, runs[runs[schema.DATASET] == dataset], settings)
-        for dataset, of_dataset in _by_dataset(cells)
+    drawn = (
+        _at_telling_ratio(rows, runs[runs[schema.DATASET] == dataset], settings) for dataset, rows in _by_dataset(cells)
     )
     return {
         "recall_change" if number == 1 else f"recall_change_{number}": figure
-        for number, figure in enumerate(filter(None, of_datasets), start=1)
+        for number, figure in enumerate(filter(None, drawn), start=1)
     }
 
 
@@ -94,7 +80,7 @@ def _at_telling_ratio(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequenc
 
 
 def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
-    """Box plots of alpha over seeds at each ratio, a panel for each pruner, model or data set (Figures 1-4).
+    """Draw box plots of alpha over seeds at each ratio, a panel for each pruner, model or data set (Figures 1-4).
 
     Parameters
     ----------
@@ -104,8 +90,8 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     cells : DataFrame, one row per dataset, model, pruner, ratio and settings
         And n, n_at_chance, mark.
     by : {"pruner", "model", "dataset", "model under up"}
-        What the panels differ in; "model" and "dataset" are under MP, the last under UP (`up-signed` where
-        there is no `up`). Every data set comes with its usual model.
+        What the panels differ in; "model" and "dataset" are under MP, the last under UP (`up-signed` if there is no
+        `up`). Every data set comes with its usual model.
     settings : sequence of str
 
     Returns
@@ -134,7 +120,7 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
 
 
 def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
-    """Mean alpha with its confidence interval at each ratio, panels as in `boxplots` (Figures 9-12).
+    """Draw the mean alpha with its confidence interval at each ratio, panels as in `boxplots` (Figures 9-12).
 
     Parameters
     ----------
@@ -168,7 +154,7 @@ def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figu
 
 
 def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
-    """Normalised recall balance before against after, every class of every network (Figures 5-8).
+    """Draw normalised recall balance after against before, every class of every network (Figures 5-8).
 
     Parameters
     ----------
@@ -218,7 +204,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
 
 
 def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | None:
-    """Mean accuracy and mean alpha with their standard errors against the ratio, a line per pruner (Figure 13).
+    """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
 
     A column for each data set with its usual model, or for one of them where they are more than four.
 
@@ -266,7 +252,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
 
 
 def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()) -> Figure | None:
-    """Mean change of every class's recall under each pruner at one ratio, the class that lost most on top.
+    """Draw the mean change of each class's recall under each pruner at one ratio, the class that lost most on top.
 
     Parameters
     ----------
@@ -278,10 +264,9 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
 
     Returns
     -------
-    Figure ; None where nothing was pruned at this ratio. Bars are t-based 95 % intervals over seeds. Of more
-    than a hundred classes only the hundred that lost most are drawn. What would hide the others, pruners most of whose
-    networks are at chance and random pruning beside others, has a scale of its own and, where it is not all there is,
-    no say in the order.
+    Figure ; None if nothing was pruned at this ratio. Bars are t-based 95 % intervals over seeds. Only the hundred
+    classes that lost most are drawn. Pruners most of whose networks are at chance, and random pruning beside others,
+    would hide the others: they have a scale of their own, and do not count for the order if others do.
     """
     at_ratio = (runs[schema.PRUNER] != CONTROL) & np.isclose(runs[schema.RATIO], ratio)
     cells, runs = _cells(_with_control(runs, at_ratio), settings)
@@ -324,12 +309,12 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
 
 
 def _with_control(rows: pd.DataFrame, pruned: pd.Series) -> pd.DataFrame:
-    """Some of the rows of pruned networks, and the control of their models."""
+    """Return some of the rows of pruned networks, and the control of their models."""
     return rows[pruned | (rows[schema.PRUNER] == CONTROL) & rows[schema.MODEL].isin(rows.loc[pruned, schema.MODEL])]
 
 
 def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Every data set and its rows, in the paper's order."""
+    """Return every data set and its rows, in the paper's order."""
     return sorted(((str(name), rows) for name, rows in frame.groupby(schema.DATASET)), key=lambda of: rank(of[0]))
 
 
@@ -420,18 +405,18 @@ def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tu
 
 
 def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
-    """The cells with the paper's data set, model or pruner, or with the one of most runs."""
+    """Return the cells with the paper's data set, model or pruner, or with the one of most runs."""
     return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
 
 
 def _place(value: Any) -> tuple[Any, ...]:
-    """Sort key: a setting's numbers by size, names as in print, the control last."""
+    """Return a sort key: a setting's numbers by size, names as in print, the control last."""
     number = pd.to_numeric(value, errors="coerce")
     return (value == CONTROL, 0, number) if pd.notna(number) else (value == CONTROL, 1, rank(str(value)))
 
 
 def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cells of a frame of networks, with n, and the frame with the number of each network's cell."""
+    """Return the cells of a frame of networks, with n, and the frame with the number of each network's cell."""
     keys = [*CELL, *settings]
     frame = frame.assign(cell=frame.groupby(keys, dropna=False).ngroup())
     cells = frame.drop_duplicates("cell")[[*keys, "cell"]]
@@ -444,7 +429,7 @@ def _guesses(runs: pd.DataFrame) -> np.ndarray:
 
 
 def _points(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
+    """Return one row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
     _, before, after = recalls(runs)
     before = recall_balance(before, runs["accuracy_before"])
     after = recall_balance(after, runs["accuracy_after"])
@@ -454,7 +439,7 @@ def _points(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Loss(NamedTuple):
-    """What one pruner cost: mean, low, high of every class's change and the change of accuracy, in points."""
+    """The cost of one pruner: mean, low, high of every class's change and the change of accuracy, in points."""
 
     changes: pd.DataFrame
     of_accuracy: float
@@ -495,7 +480,7 @@ def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_Panel, pd.Dat
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard error of accuracy and alpha at each ratio; n; how many guess.
+    """Return mean and standard error of accuracy and alpha at each ratio; n; how many guess.
 
     A pruner that was not run at ratio 1 has the dense networks there.
     """
@@ -517,11 +502,11 @@ def _line(networks: pd.DataFrame) -> pd.DataFrame:
     return line.sort_index().assign(control=control)
 
 
-# How far an axis reaches.
+# The limits of an axis.
 
 
 def _sound(values: Any, chance: pd.Series) -> Any:
-    """Values of networks that are not at chance; all of them where nobody is."""
+    """Return the values of networks above chance, or all values if no network is."""
     return values if chance.all() else values[~chance.astype(bool)]
 
 
@@ -661,13 +646,13 @@ def _draw_tradeoff(
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
-    """As many as are no wider than a panel, whose width is that with its axis; a wider one would push panels apart."""
+    """Return how many columns of a legend are no wider than a panel: a wider legend would push panels apart."""
     longest = max(map(len, labels), default=0)
     return max(1, int((width - _AXIS_WIDTH) / ((longest + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
 
 
 def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> None:
-    """A line for each pruner about the centre; the control, at no ratio in particular, as a band."""
+    """Draw a line for each pruner about the centre; the control has no ratio of its own and is a band."""
     reach = _reach(lines, name, centre)
     for index, (panel, line) in enumerate(lines.items()):
         counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
@@ -689,7 +674,7 @@ def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre
 
 
 def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float:
-    """How far the axis goes from its centre: to all means without a network at chance."""
+    """Return how far the axis goes from its centre: to all means without a network at chance."""
     ends = [centre]
     for line in lines.values():
         line = line[2 * line["chance"] <= line["n"]]

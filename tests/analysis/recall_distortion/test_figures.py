@@ -510,11 +510,24 @@ def test_of_a_thousand_classes_the_hundred_that_lost_most():
     assert "the 100 of 1,000 classes that lost most" in figure.get_suptitle().replace("\n", " ")
 
 
+def every_figure(alphas, cells, runs):
+    """All figures that have something to show, by name."""
+    drawn = {}
+    for first, draw in (
+        (1, lambda by: figures.boxplots(alphas, cells, by)),
+        (5, lambda by: figures.scatter_matrix(runs, by)),
+        (9, lambda by: figures.intervals(cells, by)),
+    ):
+        drawn |= {f"figure_{number:02}": draw(by) for number, by in enumerate(figures.GROUPINGS, start=first)}
+    drawn |= {"figure_13": figures.tradeoff(alphas)} | figures.recall_changes(cells, runs)
+    return {name: figure for name, figure in drawn.items() if figure}
+
+
 def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_show():
     runs = simulated_runs([("mnist", "lenet5"), ("cifar10", "resnet20"), ("cifar10", "resnet56")], seeds=2)
     runs = runs[runs["model"].ne("resnet56") | runs["ratio"].le(10)]
     names = [f"figure_{number:02}" for number in range(1, 14)]
-    drawn = figures.figures(*frames(runs))
+    drawn = every_figure(*frames(runs))
     assert list(drawn) == [*names, "recall_change", "recall_change_2"]
     of_classes = [drawn[name].get_suptitle().replace("\n", " ") for name in ("recall_change", "recall_change_2")]
     assert of_classes == [
@@ -523,11 +536,11 @@ def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_
     ]
     control = runs["model"].eq("resnet20") | runs["pruner"].eq("none")
     (of_cifar10,) = (
-        figure for name, figure in figures.figures(*frames(runs[control])).items() if name.startswith("recall_change")
+        figure for name, figure in every_figure(*frames(runs[control])).items() if name.startswith("recall_change")
     )
     assert of_cifar10.get_suptitle() == "Change of recall of every class at ratio 50: cifar10, resnet20"
     small = simulated_runs(pruners=("mp",), ratios=(10.0,), seeds=1)
-    assert list(figures.figures(*frames(small))) == [
+    assert list(every_figure(*frames(small))) == [
         "figure_01",
         "figure_05",
         "figure_09",
@@ -546,7 +559,7 @@ def test_a_whole_study_has_every_figure_and_a_small_one_those_with_something_to_
     ids=["one network", "eight ratios", "hundred classes"],
 )
 def test_nothing_is_cut_and_no_two_ratios_touch(study):
-    drawn = figures.figures(*frames(simulated_runs(**study)))
+    drawn = every_figure(*frames(simulated_runs(**study)))
     for name, figure in drawn.items():
         FigureCanvasAgg(figure).draw()
         ink, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
