@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -288,8 +288,9 @@ def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: lis
 
 
 def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
-    support, balances = np.bincount(index), _balances(index, before, after)
-    alphas = alpha(*balances)
+    support = np.bincount(index)
+    b, b_t = _balances(index, before, after)
+    alphas = alpha(b, b_t)
     low, high = mean_interval(alphas, 1 - LEVEL)
     guesses = at_chance([right.mean(1) for right in (before, after)], len(support)).any(axis=0)
     return Slopes(
@@ -298,8 +299,8 @@ def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
         alpha=float(alphas.mean()),
         low=low,
         high=high,
-        weighted=float(weighted_alpha(*balances, support).mean()) if unbalanced(support) else np.nan,
-        spread_ratio=float(spread_ratio(*balances).mean()),
+        weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
+        spread_ratio=float(spread_ratio(b, b_t).mean()),
         new=alpha_new_from_predictions(index, before, after, confidence=1 - LEVEL),
     )
 
@@ -402,7 +403,7 @@ def figure(result: Audit) -> Figure:
     return picture
 
 
-def _draw_changes(axes: Axes, classes: pd.DataFrame, **look: str) -> None:
+def _draw_changes(axes: Axes, classes: pd.DataFrame, **look: Any) -> None:
     if len(classes):
         errors = np.abs(classes[["change_low", "change_high"]].to_numpy().T - classes["change"].to_numpy())
         axes.errorbar(classes["change"], classes.index, xerr=errors, markersize=4, **look)

@@ -78,8 +78,8 @@ def values_with_intervals(frame: pd.DataFrame, name: str, ends: str) -> pd.Serie
     ends : str
         The intervals are in the columns `<ends>_low` and `<ends>_high`.
     """
-    columns = (frame[column] for column in (name, f"{ends}_low", f"{ends}_high"))
-    return pd.Series([with_interval(*row, number) for row in zip(*columns, strict=True)], dtype=str)
+    rows = zip(frame[name], frame[f"{ends}_low"], frame[f"{ends}_high"], strict=True)
+    return pd.Series([with_interval(value, low, high, number) for value, low, high in rows], dtype=str)
 
 
 def rounded(frame: pd.DataFrame) -> pd.DataFrame:

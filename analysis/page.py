@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import jinja2
 import matplotlib as mpl
@@ -20,14 +20,15 @@ from analysis.runs import files
 _LONGEST_NUMBER = 60
 
 
-class Picture(NamedTuple):
+@dataclass(frozen=True)
+class Picture:
     """A figure and the name of its files, without ending."""
 
     name: str
     figure: Figure
 
 
-Block = str | pd.DataFrame | Picture
+Block: TypeAlias = str | pd.DataFrame | Picture
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,10 @@ class Report:
 def pictures(figures: Mapping[str, Figure | None]) -> list[Picture]:
     """Return the figures that there are, by file name without ending, as blocks of a section."""
     drawn = [Picture(name, figure) for name, figure in figures.items() if figure is not None]
-    for _, figure in drawn:
+    for picture in drawn:
         # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        picture.figure.draw_without_rendering()
+        picture.figure.set_layout_engine("none")
     return drawn
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
@@ -24,8 +25,10 @@ from analysis.tuning import section as tuning
 from analysis.tuning.results import Tuning
 from analysis.verdict import to_know, verdict
 
+SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
+
 # In the order of the page. A section on each search of epsilon follows, and then what was left out.
-SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
+SECTIONS: tuple[SectionFunction, ...] = (
     recall_distortion.tradeoff,
     recall_distortion.class_losses,
     compared_methods.section,
@@ -97,7 +100,7 @@ def from_runs(
         As `AnalyzedStudy` takes them.
     """
     study = AnalyzedStudy(runs, predictions, tunings, confidence=confidence, variance=variance, primaries=primaries)
-    searches = [partial(tuning.section, number=number) for number in range(1, len(tunings) + 1)]
+    searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(tunings))]
     made = (section(study) for section in (*SECTIONS, *searches))
     sections = [section for section in made if section]
     return Report(

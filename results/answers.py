@@ -92,13 +92,13 @@ def _answer(
     p: float = np.nan,
     detectable: float = np.nan,
 ) -> dict[str, str]:
-    estimate, *ends = values
+    has_interval = len(values) == 3 and np.isfinite(values).all()
     return {
         "question": question,
         "data set": dataset,
         "what": what,
-        "estimate": three_decimals(estimate),
-        "95 % interval": formats.interval(*ends, three_decimals) if ends and np.isfinite(values).all() else "",
+        "estimate": three_decimals(values[0]),
+        "95 % interval": formats.interval(values[1], values[2], three_decimals) if has_interval else "",
         "n": str(n),
         "Holm p": "" if np.isnan(p) else p_value(p),
         "detectable": "" if np.isnan(detectable) else three_decimals(detectable),

@@ -126,13 +126,14 @@ def _told(checks: pd.DataFrame) -> str:
     counts = checks["holds"].value_counts()
     read = checks[checks["holds"] != AT_CHANCE]
     if len(checks) == 1 and len(read):
-        return f"{verdict}: {first['where']}: {with_interval(*first[['estimate', 'low', 'high']], _number)}"
+        estimate = with_interval(first["estimate"], first["low"], first["high"], _number)
+        return f"{verdict}: {first['where']}: {estimate}"
     others = [
         f"{counts[answer]} {word}" for answer, word in ((NO, "against"), (AT_CHANCE, AT_CHANCE)) if answer in counts
     ]
     ranges = [
-        f"{quantity} {_reach(of_one['estimate'], of_one['estimate'])} ({_reach(of_one['low'], of_one['high'])})"
-        for quantity, of_one in read.groupby("quantity", sort=False)
+        f"{quantity} {_reach(rows['estimate'], rows['estimate'])} ({_reach(rows['low'], rows['high'])})"
+        for quantity, rows in read.groupby("quantity", sort=False)
     ]
     return "; ".join([f"{verdict}: {', '.join([f'{counts.get(YES, 0)} of {len(read)}', *others])}", *ranges])
 
