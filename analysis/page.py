@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import jinja2
 import matplotlib as mpl
 import pandas as pd
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from analysis.formats import NOT_AVAILABLE, markdown_table
@@ -182,8 +181,7 @@ def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
             return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
-            # pandas escapes the cells.
-            table = Markup(block.to_html(index=False, border=0, escape=True))
+            table = block.to_html(index=False, border=0, escape=True)
             return {"table": table, "is_prose": longest > _LONGEST_NUMBER}
         case _ if block.startswith("- "):
             return {"lines": [line.removeprefix("- ") for line in block.split("\n")]}
