@@ -57,7 +57,7 @@ def store_uri(
         if name.startswith(("MLFLOW_", "PRUNING_STUDY_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", session_store)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{request.node.module.__name__} {request.node.name}")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
     return session_store
