@@ -43,20 +43,20 @@ def main() -> None:
 
 
 def skills(rng: np.random.Generator, data_set: DataSet, seeds: int, widening: float) -> list[np.ndarray]:
-    """Skill before and after pruning by either method, (seeds, classes) each."""
-    of_class = data_set.spread * ndtri((np.arange(data_set.classes) + 0.5) / data_set.classes)
+    """Return the skill before and after pruning by either method, (seeds, classes) each."""
+    by_class = data_set.spread * ndtri((np.arange(data_set.classes) + 0.5) / data_set.classes)
     centre = ndtri(data_set.recall) * np.sqrt(1 + EASE.var() + data_set.spread**2)
     own, *new = ACCIDENT * data_set.spread * rng.standard_normal((3, seeds, data_set.classes))
     kept = [ACCIDENT_KEPT * own + np.sqrt(1 - ACCIDENT_KEPT**2) * accident for accident in new]
     pruned = [
-        data_set.skill_kept * centre + widens * of_class + accident
+        data_set.skill_kept * centre + widens * by_class + accident
         for widens, accident in zip((WIDENINGS[0], widening), kept, strict=True)
     ]
-    return [centre + of_class + own, *pruned]
+    return [centre + by_class + own, *pruned]
 
 
 def difference(rng: np.random.Generator, data_set: DataSet, widening: float) -> float:
-    """The second method's slope minus the first's, of infinitely many images."""
+    """Return the second method's slope minus the first's, of infinitely many images."""
     recalls = [
         ndtr(skill[..., np.newaxis] + EASE).mean(-1) for skill in skills(rng, data_set, NETWORKS_FOR_TARGET, widening)
     ]
@@ -65,7 +65,7 @@ def difference(rng: np.random.Generator, data_set: DataSet, widening: float) -> 
 
 
 def study(rng: np.random.Generator, data_set: DataSet, seeds: int, widening: float) -> dict[str, float]:
-    """Intervals of the difference, and p, of one test set."""
+    """Return the intervals and p of the difference, for one test set."""
     label = np.repeat(np.arange(data_set.classes), data_set.images)
     ease = rng.integers(len(EASE), size=label.size)
     chances = [ndtr(skill[..., np.newaxis] + EASE)[:, label, ease] for skill in skills(rng, data_set, seeds, widening)]
@@ -75,8 +75,8 @@ def study(rng: np.random.Generator, data_set: DataSet, seeds: int, widening: flo
         again, repeat = (rng.random(first.shape, dtype=np.float32) for _ in range(2))
         right.append(np.where(repeat < SAME_ANSWER, first, again) < chance)
     runs, found = stored(data_set, label, right)
-    two_way = of_new_images(methods.compare(runs, lambda run_ids: {run_id: found[run_id] for run_id in run_ids}))
-    alone = of_new_images(methods.compare(runs))
+    two_way = alpha_new_row(methods.compare(runs, lambda run_ids: {run_id: found[run_id] for run_id in run_ids}))
+    alone = alpha_new_row(methods.compare(runs))
     low, high = bootstrap(label, right)
     return {
         "two_way_low": two_way["difference_low"],
@@ -90,7 +90,7 @@ def study(rng: np.random.Generator, data_set: DataSet, seeds: int, widening: flo
 
 
 def stored(data_set: DataSet, label: np.ndarray, right: list[np.ndarray]) -> tuple[pd.DataFrame, dict]:
-    """Runs as `analysis.pull.runs` gives them, and predictions by run id."""
+    """Return runs as `analysis.runs.pull.runs` returns them, and predictions by run id."""
     frames, found = [], {}
     for schedule, after in zip(("one-shot", "cubic"), right[1:], strict=True):
         seeds = range(len(after))
@@ -98,7 +98,7 @@ def stored(data_set: DataSet, label: np.ndarray, right: list[np.ndarray]) -> tup
         by_class = {
             f"{name}/{c}": recall for name, of in shares.items() for c, recall in enumerate(per_class(data_set, of).T)
         }
-        names = {"dataset": "made-up", "model": "net", "pruner": "mp", "ratio": 20.0, "schedule": schedule}
+        names = {"dataset": "made-up", "model": "net", "pruner": "mp", "ratio": 20.0, "params.schedule": schedule}
         ids = {"dense_run_id": [f"dense {seed}" for seed in seeds], "run_id": [f"{schedule} {seed}" for seed in seeds]}
         measured = {"accuracy_before": right[0].mean(1), "accuracy_after": after.mean(1)}
         support = {f"support/{c}": float(data_set.images) for c in range(data_set.classes)}
@@ -110,12 +110,12 @@ def stored(data_set: DataSet, label: np.ndarray, right: list[np.ndarray]) -> tup
     return pd.concat(frames, ignore_index=True), found
 
 
-def of_new_images(frame: pd.DataFrame) -> pd.Series:
+def alpha_new_row(frame: pd.DataFrame) -> pd.Series:
     return frame[frame["outcome"] == methods.ALPHA_NEW].iloc[0]
 
 
 def bootstrap(label: np.ndarray, right: list[np.ndarray], resamples: int = 200) -> np.ndarray:
-    """Percentile interval, (2,), of the difference with seeds and images drawn anew."""
+    """Return the percentile interval, (2,), of the difference with seeds and images drawn anew."""
     drawn = draws(np.random.default_rng(1), resamples, len(right[0]))
     slopes = []
     for after in right[1:]:

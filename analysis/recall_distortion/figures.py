@@ -113,9 +113,9 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     figure, axes_of = _strip(panels.cells, f"Alpha of every network, by {_WORDS[by]}: {panels.title}", note, limits)
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
         for place, cell in enumerate(panel["cell"]):
-            of_cell = networks[networks["cell"] == cell]
-            _draw_box(axes, place, of_cell)
-            _draw_networks(axes, place, of_cell, limits)
+            rows = networks[networks["cell"] == cell]
+            _draw_box(axes, place, rows)
+            _draw_networks(axes, place, rows, limits)
     return figure
 
 
@@ -379,8 +379,8 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
     if varied != schema.DATASET:
         cells = _usual(cells, schema.DATASET, DATASET)
     if varied != schema.MODEL and len(cells):
-        of_datasets = cells.groupby(schema.DATASET)
-        cells = pd.concat(_usual(rows, schema.MODEL, usual_model(name)) for name, rows in of_datasets)
+        by_dataset = cells.groupby(schema.DATASET)
+        cells = pd.concat(_usual(rows, schema.MODEL, usual_model(name)) for name, rows in by_dataset)
     columns = [schema.DATASET, schema.MODEL] if varied == schema.DATASET else [varied]
     cells, which = _few(cells, [*columns, *settings], settings)
     grouped = list(cells.sort_values(schema.RATIO).groupby([*columns, *settings], dropna=False))
@@ -442,7 +442,7 @@ class _Loss(NamedTuple):
     """The cost of one pruner: mean, low, high of every class's change and the change of accuracy, in points."""
 
     changes: pd.DataFrame
-    of_accuracy: float
+    accuracy_change: float
     networks: int
     at_chance: int
 
@@ -484,15 +484,15 @@ def _line(networks: pd.DataFrame) -> pd.DataFrame:
 
     A pruner that was not run at ratio 1 has the dense networks there.
     """
-    of_ratio = networks.groupby(schema.RATIO)
+    by_ratio = networks.groupby(schema.RATIO)
     line = pd.DataFrame(
         {
-            "accuracy": of_ratio["accuracy_after"].mean(),
-            "accuracy_error": of_ratio["accuracy_after"].sem(),
-            "alpha": of_ratio["alpha"].mean(),
-            "alpha_error": of_ratio["alpha"].sem(),
-            "n": of_ratio.size(),
-            "chance": of_ratio["at_chance"].sum(),
+            "accuracy": by_ratio["accuracy_after"].mean(),
+            "accuracy_error": by_ratio["accuracy_after"].sem(),
+            "alpha": by_ratio["alpha"].mean(),
+            "alpha_error": by_ratio["alpha"].sem(),
+            "n": by_ratio.size(),
+            "chance": by_ratio["at_chance"].sum(),
         }
     )
     control = (networks[schema.PRUNER] == CONTROL).all()
@@ -690,7 +690,7 @@ def _draw_loss(axes: Axes, panel: _Panel, loss: _Loss, names: Sequence[str], *, 
     axes.hlines(places, changes["low"], changes["high"], colors=colors, linewidth=1.5)
     axes.scatter(changes["mean"], places, color=colors, s=14, zorder=3)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.axvline(loss.of_accuracy, color=NEUTRAL, linestyle=":", linewidth=1.5)
+    axes.axvline(loss.accuracy_change, color=NEUTRAL, linestyle=":", linewidth=1.5)
     chance = f", {loss.at_chance} at chance" if loss.at_chance else ""
     axes.set_title(f"{panel.label}\nn {loss.networks}{chance}", fontsize=10, parse_math=False)
     axes.set_xlabel("recall, points" + (", own scale" if own_scale else ""), fontsize=9)

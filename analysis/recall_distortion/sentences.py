@@ -197,10 +197,10 @@ def _slope(place: Place, arm: Arm, value: float, claimed: str, column: str = ALP
     known = place.values(arm, column).dropna() - value
     low, high = resampling.mean_interval(known, 1 - 0.05 / len(place.ratios(arm.pruner)))
     row: Row = {"difference": known.mean(), "difference_low": low, "difference_high": high, "n": len(known)}
-    return _of_arm(place, arm, row, claimed)
+    return _arm_check(place, arm, row, claimed)
 
 
-def _of_arm(place: Place, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
+def _arm_check(place: Place, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
     """Return a check of an arm's slopes, which mean nothing where most networks guess."""
     guessing = place.guesses(arm)
     found = paired([], []) if guessing else row
@@ -310,13 +310,13 @@ def _variance_grows(place: Place) -> Iterator[Check]:
 
 def _linear(place: Place) -> Iterator[Check]:
     for arm in place.arms(MP):
-        yield _of_arm(place, arm, paired(place.values(arm, "near"), place.values(arm, "far")), ALIKE)
+        yield _arm_check(place, arm, paired(place.values(arm, "near"), place.values(arm, "far")), ALIKE)
 
 
 def _mean_ratio_is_volatile(place: Place) -> Iterator[Check]:
     for arm in place.arms(MP):
         ratio, slope = (_log_deviations(place.values(arm, name)) for name in ("mean_ratio", ALPHA))
-        yield _of_arm(place, arm, paired(ratio, slope), ABOVE, LOG_RATIO)
+        yield _arm_check(place, arm, paired(ratio, slope), ABOVE, LOG_RATIO)
 
 
 def _log_deviations(values: pd.Series) -> pd.Series:
@@ -330,7 +330,7 @@ def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
         for metric in OTHER_METRICS:
             if place.values(arm, f"alpha_{metric}").notna().any():
                 recall, other = ((place.values(arm, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
-                yield _of_arm(place, arm, paired(recall, other), ABOVE, part=f"recall minus {metric}")
+                yield _arm_check(place, arm, paired(recall, other), ABOVE, part=f"recall minus {metric}")
 
 
 def _harder_data(first: Place, second: Place) -> Iterator[Check]:

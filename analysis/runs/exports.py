@@ -99,7 +99,7 @@ def read(folders: Sequence[Path]) -> tuple[Study, frames.ReadPredictions]:
         A file is missing, damaged or of another export, or two folders have different runs of the same params.
     """
     parts = [_read(folder) for folder in folders]
-    known = {run_id: arrays for _, of_folder in parts for run_id, arrays in of_folder.items()}
+    known = {run_id: arrays for _, predicted in parts for run_id, arrays in predicted.items()}
 
     def predictions(run_ids: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
         return {
