@@ -1,4 +1,4 @@
-"""What each command does, from the start to the lines that it prints: a run of kind `job` and the steps it asks for."""
+"""Each command: make a run of kind `job`, find or make the runs that it needs, and return the lines to print."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -5,11 +5,11 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from analysis.runs.errors import StudyError
+from analysis.runs.errors import StudyError, did_you_mean
 
 
 def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
@@ -48,20 +48,51 @@ def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
     return cast(Callable[..., Any], imported)
 
 
-def source_digest(imported: Callable[..., Any]) -> str:
-    """Return a digest of the source file that defines a callable; `unknown` if it is compiled.
+def check_name(name: str, known: Iterable[str], *, kind: str, option: str) -> None:
+    """Check that a name is known or is an import path, without importing anything.
+
+    Parameters
+    ----------
+    name : str
+    known : iterable of str
+        The names that need no import path.
+    kind : str
+        What the name stands for, such as `model`.
+    option : str
+        The command line's option that takes the name.
+
+    Raises
+    ------
+    StudyError
+        If the name is neither known nor an import path.
+    """
+    if ":" not in name and name not in (names := list(known)):
+        hint = did_you_mean(name, names, f"it takes {', '.join(names)}, or package.module:name")
+        raise StudyError(f"{name!r} is not a {kind}: {hint}", option=option)
+
+
+def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
+    """Return a digest of the source that defines a callable; `unknown` if it is compiled.
 
     Parameters
     ----------
     imported : callable
         Decorators and `functools.partial` are looked through, to the function or class inside.
+    import_path : str
+        If it is given, and its module is another file than that of the function inside, both files count.
     """
+    module = sys.modules.get(import_path.partition(":")[0])
+    files = dict.fromkeys([_source_file(imported), getattr(module, "__file__", None)])
+    content = b"".join(Path(file).read_bytes() for file in files if file)
+    return hashlib.sha256(content).hexdigest()[:32] if content else "unknown"
+
+
+def _source_file(imported: Callable[..., Any]) -> str | None:
     while isinstance(imported, functools.partial):
         imported = imported.func
     imported = inspect.unwrap(imported)
     is_source = inspect.isroutine(imported) or inspect.isclass(imported)
     try:
-        path = inspect.getsourcefile(imported if is_source else type(imported))
+        return inspect.getsourcefile(imported if is_source else type(imported))
     except TypeError:  # a callable that is compiled has no source file
-        path = None
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:32] if path else "unknown"
+        return None

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.errors import StudyError
 from pruning_study import imports
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ def check_name(name: str) -> None:
     StudyError
         If the name is neither in `MODELS` nor an import path.
     """
-    if ":" not in name and name not in MODELS:
-        hint = did_you_mean(name, MODELS, f"it takes {', '.join(MODELS)}, or package.module:factory")
-        raise StudyError(f"{name!r} is not a model: {hint}", option=OPTION)
+    imports.check_name(name, MODELS, kind="model", option=OPTION)
 
 
 def factory(name: str) -> Callable[..., nn.Module]:

@@ -140,7 +140,7 @@ def _flat(scores: Sequence[Tensor]) -> NDArray[np.float64]:
     flat: NDArray[np.float64] = torch.cat([score.flatten() for score in scores]).double().cpu().numpy()
     if bad := int(np.count_nonzero(~np.isfinite(flat))):
         raise StudyError(
-            f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the dense model has diverged, or the "
+            f"{bad:,} of {flat.size:,} pruning scores are NaN or infinite: the network has diverged, or the "
             "score is not defined for its weights"
         )
     return flat

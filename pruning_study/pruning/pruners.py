@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.errors import StudyError
 from pruning_study import imports
 from pruning_study.pruning import masks, scores
 
@@ -38,6 +39,8 @@ class Pruner:
         Turns the scores, the number to keep, and the masks to choose from into masks, as `masks.exact_k` does.
     prunes : bool
         False for a control that keeps every weight: its ratio is 1, and it has no schedule.
+    digest : str, optional
+        Digest of the source of a score function of one's own.
 
     Examples
     --------
@@ -55,6 +58,7 @@ class Pruner:
     unit: str = "weight"
     choose: masks.Choose = masks.exact_k
     prunes: bool = True
+    digest: str | None = None
 
     def masks(
         self, scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None, *, scope: str | None = None
@@ -115,11 +119,17 @@ def pruner(name: str) -> Pruner:
     Raises
     ------
     StudyError
-        If the name is unknown, or if the function cannot be imported, takes no `theta`, or takes something that is not
-        in `ARGUMENTS`.
+        If the name is unknown; if the function cannot be imported, takes no `theta`, or takes something that is not
+        in `ARGUMENTS`; or if its source has changed since this process imported it.
     """
     check_name(name)
-    return PRUNERS.get(name) or _own_pruner(name)
+    if name in PRUNERS:
+        return PRUNERS[name]
+    score = imports.import_callable(name, option=OPTION)
+    own = _own_pruner(name, score)
+    if own.digest != imports.source_digest(score, name):
+        raise StudyError(f"the source of {name!r} has changed since it was imported: start again", option=OPTION)
+    return own
 
 
 def check_name(name: str) -> None:
@@ -130,9 +140,7 @@ def check_name(name: str) -> None:
     StudyError
         If the name is neither in `PRUNERS` nor an import path.
     """
-    if ":" not in name and name not in PRUNERS:
-        hint = did_you_mean(name, PRUNERS, f"it takes {', '.join(PRUNERS)}, or package.module:function")
-        raise StudyError(f"{name!r} is not a pruner: {hint}", option=OPTION)
+    imports.check_name(name, PRUNERS, kind="pruner", option=OPTION)
 
 
 def prunes(name: str) -> bool:
@@ -145,21 +153,11 @@ def own_scope(name: str) -> str:
     return PRUNERS[name].scope if name in PRUNERS else Pruner.scope
 
 
-def source_digest(name: str) -> str | None:
-    """Return a digest of the source file of one's own pruner; None for the pruners of `PRUNERS`.
-
-    Raises
-    ------
-    StudyError
-        If the function cannot be imported.
-    """
-    return None if name in PRUNERS else imports.source_digest(imports.import_callable(name, option=OPTION))
-
-
-def _own_pruner(name: str) -> Pruner:
-    score = imports.import_callable(name, option=OPTION)
+@cache
+def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
+    """Return the record of an imported score function, whose source is read when the function is first used."""
     try:
-        parameters = list(inspect.signature(score).parameters)
+        parameters = inspect.signature(score).parameters
     except (TypeError, ValueError):
         raise StudyError(
             f"{name!r} does not say what its parameters are: wrap it in a function that takes some of "
@@ -172,4 +170,11 @@ def _own_pruner(name: str) -> Pruner:
         )
     if "theta" not in parameters:
         raise StudyError(f"{name!r} has no parameter 'theta', the weights to be scored", option=OPTION)
-    return Pruner(name, score)
+    for parameter in parameters.values():
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise StudyError(f"{name!r} takes {parameter.name!r} by position only: leave out the '/'", option=OPTION)
+        if parameter.default is not parameter.empty:
+            raise StudyError(
+                f"{name!r} sets {parameter.name!r} itself, and the run gives it: leave out that value", option=OPTION
+            )
+    return Pruner(name, score, digest=imports.source_digest(score, name))

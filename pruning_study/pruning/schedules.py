@@ -65,13 +65,16 @@ class Ramp:
     choose : callable
         Makes masks, given the model, its prunable weights, how many to keep, and masks of the weights to choose from.
     regrow : bool
-        Whether a pruned weight may come back, with the value that it had.
+        Whether a weight that the ramp has pruned may come back, with the value that it had.
+    left : dict of state-dict names to bool Tensors, optional
+        The weights that were not pruned before the ramp began; no other may come back. All by default.
     """
 
     steps: int
     kept: tuple[int, ...]
     choose: Callable[[nn.Module, Mapping[str, Tensor], int, Masks | None], Masks]
     regrow: bool
+    left: Masks | None = None
 
     @property
     def last(self) -> int:
@@ -98,7 +101,7 @@ class Ramp:
         """
         weights = {name: model.get_parameter(name).detach() for name in masks}
         theta = {name: weights[name] + withheld[name] for name in masks} if self.regrow else weights
-        new = self.choose(model, theta, self.kept[step], None if self.regrow else dict(masks))
+        new = self.choose(model, theta, self.kept[step], self.left if self.regrow else dict(masks))
         with torch.no_grad():
             for name, mask in new.items():
                 if self.regrow:

@@ -35,7 +35,7 @@ def choose(
             raise NativeError("it does not augment images")
         return native.load(model, image_shape)
     except NativeError as reason:
-        _say_once(f"engine torch, and not native: {reason}")
+        _say_once(f"engine torch, because the native one cannot be used: {reason}")
         return TORCH
 
 

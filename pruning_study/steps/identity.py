@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from analysis.runs import schema
 
-# A version counts up when a step gives other results for the same settings, so that older runs are not reused.
+# Raise a step's version when its results change for the same settings, so that older runs are not found.
 STEP_VERSIONS = {schema.DENSE: 1, schema.PRUNED: 1}
 
 _COMMON = (schema.CHECKPOINT, schema.PREDICTIONS, schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION)

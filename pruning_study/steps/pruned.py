@@ -89,7 +89,7 @@ def _prune(
 ) -> LoadedRun:
     start = time.perf_counter()
     saved = store.saved_training(own_hash)
-    name = setting.pruned_name(ratio)
+    name = setting.pruned_name(ratio, iteration=parent.iteration + 1)
     fine_tuned = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
@@ -167,12 +167,8 @@ def pruning_masks(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Mas
     StudyError
         If a score is NaN or infinite, or if the parent has fewer weights left than the ratio keeps.
     """
-    theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
-    kept = _kept_numbers(setting, parent, ratio)[0]
     left = _weights_left(setting, parent)
-    if left and kept == _count(left):
-        return left
-    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
+    return _first_masks(setting, parent, left, _kept_numbers(setting, left, ratio)[0])
 
 
 def _pruned(
@@ -181,11 +177,13 @@ def _pruned(
     """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
     model = copy.deepcopy(parent.model)
     config = setting.config
+    left = _weights_left(setting, parent)
+    kept = _kept_numbers(setting, left, ratio)
     ramp = distillation = None
     if config.is_gradual:
-        kept = _kept_numbers(setting, parent, ratio)
-        ramp = Ramp(config.ramp_steps, kept, partial(selection.select, setting), config.regrow)
+        ramp = Ramp(config.ramp_steps, kept, partial(selection.select, setting), config.regrow, left)
     if config.distill:
+        # The teacher is the network that is pruned: the dense one, unless this is a later level of a chain.
         distillation = Distillation(parent.model, config.distill, config.temperature)
     fitted = fit_setting(
         setting,
@@ -194,7 +192,7 @@ def _pruned(
         "fine-tuning",
         saved,
         on_epoch,
-        masks=pruning_masks(setting, parent, ratio),
+        masks=_first_masks(setting, parent, left, kept[0]),
         ramp=ramp,
         distillation=distillation,
     )
@@ -207,7 +205,7 @@ def _weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
         return None
     if others := sorted(parent.masks.keys() - set(setting.prunable)):
         raise StudyError(
-            f"run {parent.run_id} has pruned {others[0]}, which these options never prune: give --prune-output-layer",
+            f"run {parent.run_id} has pruned the output layer, {others[0]}, which these options leave alone: set it",
             option="--prune-output-layer",
         )
     return {
@@ -216,10 +214,16 @@ def _weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
     }
 
 
-def _kept_numbers(setting: PruneSetting, parent: LoadedRun, ratio: float) -> tuple[int, ...]:
+def _kept_numbers(setting: PruneSetting, left: Masks | None, ratio: float) -> tuple[int, ...]:
     """Numbers of weights kept at the steps of the ramp, from those that the parent has left."""
-    left = _weights_left(setting, parent)
     return setting.kept_numbers(ratio, _count(left) if left else None)
+
+
+def _first_masks(setting: PruneSetting, parent: LoadedRun, left: Masks | None, kept: int) -> Masks:
+    if left and kept == _count(left):
+        return left
+    theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
+    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
 
 
 def _count(masks: Masks) -> int:

@@ -87,7 +87,7 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
     )
     if not fine_tuning.epochs and (config.is_gradual or config.distill):
         what = "gradual pruning" if config.is_gradual else "distillation"
-        raise StudyError(f"0 leaves no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
+        raise StudyError(f"0 epochs leave no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
     epsilon = protocol.epsilon if config.epsilon is None else config.epsilon
     if epsilon is None:
         epsilon = training.hyperparameters.weight_decay or schema.PAPERS_EPSILON
@@ -126,8 +126,8 @@ def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -
     if schedules.last_step(config.ramp * epochs, config.ramp_steps) >= epochs * config.ramp_steps:
         longest = 1 - 1 / (epochs * config.ramp_steps)
         raise StudyError(
-            f"{config.ramp:g} leaves no step behind the ramp (epochs of fine-tuning: {epochs}, steps of each: "
-            f"{config.ramp_steps}): it takes at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
+            f"{config.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {config.ramp_steps} steps), and a "
+            f"step must follow it: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
             option="--ramp",
         )
 

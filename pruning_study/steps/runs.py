@@ -72,7 +72,7 @@ class LoadedRun(FinishedRun):
     gradient : dict of state-dict names to Tensors, optional
         Gradient of the data loss over the whole training set in eval mode, where the run has stored it.
     iteration : int
-        Number of prunings between the dense run and this one.
+        Number of prunings since the dense run, this run's included.
     dense : DenseRun
     """
 
@@ -125,7 +125,7 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
 
 
 def iteration_of(run: Run) -> int:
-    """Return the number of prunings between a run and its dense run."""
+    """Return the number of prunings since the dense run, the run's own included."""
     if run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE:
         return 0
     return int(run.data.params.get(schema.ITERATION, "1"))
@@ -162,5 +162,5 @@ def _dense_run(store: Store, run: Run, setting: TrainSetting) -> DenseRun:
         with store.artifact(run_id, name) as path:
             predictions[name] = Predictions.load(path)
         if not np.array_equal(predictions[name].label, labels):
-            raise StudyError(f"dense run {run_id}: {name} is not of these data")
+            raise StudyError(f"dense run {run_id}: {name} was made with other labels")
     return DenseRun(run_id, dict(run.data.params), predictions[schema.PREDICTIONS], predictions[schema.VAL_PREDICTIONS])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.runs.errors import StudyError
-from pruning_study.data.examples import generator
+from pruning_study.data.examples import generator, seeded
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.pruners import OPTION, Pruner
 from pruning_study.steps.settings import PruneSetting
@@ -56,10 +56,12 @@ def select(
     if "generator" in pruner.needs:
         shared["generator"] = generator(setting.config.seed, "random pruning")
     grad = _objective_gradient(setting, model, theta, gradient) if "grad" in pruner.needs else {}
-    scores = [
-        _score(pruner, name, theta[name], shared | ({"grad": grad[name]} if "grad" in pruner.needs else {}))
-        for name in theta
-    ]
+    # Seeded, since a score of the user's own may draw from torch's global generator.
+    with seeded(setting.config.seed, "scores", next(iter(theta.values())).device):
+        scores = [
+            _score(pruner, name, theta[name], shared | ({"grad": grad[name]} if "grad" in pruner.needs else {}))
+            for name in theta
+        ]
     places = [among[name] for name in theta] if among else None
     return dict(zip(theta, pruner.masks(scores, kept, places, scope=setting.pruning.scope), strict=True))
 
@@ -86,18 +88,18 @@ def _score(pruner: Pruner, name: str, theta: Tensor, arguments: Mapping[str, obj
 def _objective_gradient(
     setting: PruneSetting, model: nn.Module, theta: Mapping[str, Tensor], gradient: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    pruning, schedule = setting.pruning, setting.training.hyperparameters
+    pruning, training = setting.pruning, setting.training.hyperparameters
     if pruning.gradient_batches or pruning.gradient_mode == "train":
         gradient = gradients.sampled_gradient(
             model,
             setting.train,
             batches=pruning.gradient_batches,
             mode=pruning.gradient_mode,
-            batch_size=schedule.batch_size,
-            augmentation=schedule.augmentation,
+            batch_size=training.batch_size,
+            augmentation=training.augmentation,
             black=setting.normalization.black,
             seed=setting.config.seed,
         )
     gradient = gradient or setting.engine.gradient(model, setting.train)
-    weight_decay = schedule.weight_decay if pruning.gradient_objective == "regularized" else 0.0
+    weight_decay = training.weight_decay if pruning.gradient_objective == "regularized" else 0.0
     return {name: gradient[name] + weight_decay * tensor for name, tensor in theta.items()}

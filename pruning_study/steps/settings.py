@@ -22,7 +22,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, seeded, to_device
 from pruning_study.models import checkpoints
 from pruning_study.options import option_name
-from pruning_study.pruning import budget, pruners, schedules
+from pruning_study.pruning import budget, schedules
 from pruning_study.steps import engine
 from pruning_study.steps.resolved import (
     check_ramp,
@@ -126,6 +126,7 @@ class TrainSetting:
             other = copy.copy(self)
             other.__dict__ = {name: value for name, value in vars(self).items() if name not in _EXAMPLES}
             other.normalization = normalization
+            other._other_normalization = None
             self._other_normalization = other
         return self._other_normalization
 
@@ -253,7 +254,7 @@ class PruneSetting(TrainSetting):
         iteration : int
             Number of prunings since the dense run, this one included.
         """
-        digest = pruners.source_digest(self.pruning.pruner.name)
+        digest = self.pruning.pruner.digest
         own_source = {schema.PRUNER_DIGEST: digest} if digest else {}
         return {**dense, **pruning_params(self.config, self.pruning, ratio, iteration), **own_source}
 
@@ -262,9 +263,10 @@ class PruneSetting(TrainSetting):
         """`PruneConfig.method` with the pruner as it is logged."""
         return replace(self.config, pruner=self.pruning.pruner.name).method
 
-    def pruned_name(self, *ratios: float) -> str:
+    def pruned_name(self, *ratios: float, iteration: int = 1) -> str:
         shown = ",".join(f"{ratio:g}" for ratio in ratios)
-        return f"{self.data.name} {self.config.model} {self.method} t={shown} seed {self.config.seed}"
+        again = f" iteration {iteration}" if iteration > 1 else ""
+        return f"{self.data.name} {self.config.model} {self.method} t={shown}{again} seed {self.config.seed}"
 
 
 def following(config: PruneConfig, dense: Run) -> PruneConfig:
@@ -284,7 +286,7 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
     if dense.data.tags.get(schema.KIND) != schema.DENSE or dense.info.status != "FINISHED":
         kind = dense.data.tags.get(schema.KIND, "unknown")
         raise StudyError(
-            f"run {run_id} is no finished dense run (kind {kind}, {dense.info.status})",
+            f"run {run_id} is not a finished dense run (kind {kind}, {dense.info.status})",
             option="--dense-run-id",
         )
     if config.weights:

@@ -17,7 +17,7 @@ from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.study.processes import Died
 
-# A step is begun anew so many times where its machine is lost.
+# How often a step is tried again after its machine was lost.
 RETRIES = 5
 PROBE_SECONDS = 5
 
@@ -28,14 +28,14 @@ class StoredArray:
     Parameters
     ----------
     array : np.ndarray
-        Copied.
+        It is copied.
     """
 
     def __init__(self, array: np.ndarray) -> None:
         self._reference = ray.put(array)
 
     def numpy(self) -> np.ndarray:
-        """The array itself, not a copy; read-only."""
+        """Return the array itself, not a copy; it is read-only."""
         return ray.get(self._reference)
 
 
@@ -49,13 +49,13 @@ def connect(tracking_uri: str, *, gpus: float) -> None:
     tracking_uri : str
         Where the runs go.
     gpus : float
-        That a step takes.
+        GPUs, or share of one, for each step.
 
     Raises
     ------
     StudyError
-        Where no cluster answers or no machine of it has what a step takes, or one of several machines would write
-        into a file of one of them.
+        If no cluster answers, if no machine has the cores and GPUs of a step, or if several machines would write to a
+        file that lies on one of them.
     """
     _probe(os.environ.get("RAY_ADDRESS"))
     variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
@@ -78,7 +78,7 @@ def connect(tracking_uri: str, *, gpus: float) -> None:
 
 
 def _probe(address: str | None) -> None:
-    """Ask once whether somebody listens, where Ray would ask for minutes."""
+    """Check that the address accepts connections; Ray would retry for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         try:
@@ -123,7 +123,7 @@ class Cluster:
         ray.shutdown()
 
     def idle(self) -> list[int]:
-        """The numbers of tasks that the cluster, as large as it is now, would do beside those it does."""
+        """Return the numbers of the free slots: tasks that the cluster could run now beside the running ones."""
         busy = {number for number, _ in self._running.values()}
         resources = ray.cluster_resources()
         count = resources.get("CPU", 0)
@@ -132,11 +132,11 @@ class Cluster:
         return [number for number in range(int(count)) if number not in busy]
 
     def give(self, number: int, task: Any) -> None:
-        """Have the cluster do a task, begun anew on another node where its own is lost."""
+        """Run a task on the cluster; it is tried again elsewhere if its node is lost."""
         self._running[self._task.remote(self._do, task)] = (number, task)
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
-        """Wait until a task is done, and give the number, task and result of each that is."""
+        """Wait until a task is done, and yield the number, task and result of each that is."""
         if not self._running:
             time.sleep(1)  # the cluster has no room at the moment
             return
@@ -151,10 +151,10 @@ class Cluster:
 
 @cache
 def _kept(do: ray.ObjectRef) -> Callable[[Any], Any]:
-    """What does the tasks, as this process has it: it may keep things from one to the next."""
+    """Return this process's copy of the worker, which keeps models from one task to the next."""
     return ray.get(do)
 
 
 def _do(do: list[ray.ObjectRef], task: Any) -> Any:
-    # In a list, since Ray would replace the reference itself by a new copy for every task.
+    # Inside a list, because Ray would replace a bare reference by a new copy for each task.
     return _kept(do[0])(task)

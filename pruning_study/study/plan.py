@@ -34,7 +34,7 @@ class Step:
     config_hash : str
         Hash of the run itself; both hashes are empty where the data set is not on this machine.
     iteration : int
-        Number of prunings between the dense run and this one.
+        Number of prunings since the dense run, this run's included.
     images : int, optional
         Training images that the step goes through in all its epochs together.
     """
@@ -78,12 +78,12 @@ def read(file: Path, config: StudyConfig) -> Grid:
     return grid.read(file, given | ({"protocol": config.protocol} if config.protocol else {}))
 
 
-def plan(of: Grid, *, download: bool) -> Plan:
+def plan(grid_read: Grid, *, download: bool) -> Plan:
     """Work out the steps of a grid.
 
     Parameters
     ----------
-    of : Grid
+    grid_read : Grid
     download : bool
         Whether to download data sets that are not on this machine; otherwise their steps have no hash.
 
@@ -94,14 +94,14 @@ def plan(of: Grid, *, download: bool) -> Plan:
         attained.
     """
     faults: list[str] = []
-    data = _data(of.cells, faults, download=download and not of.faults)
+    data = _data(grid_read.cells, faults, download=download and not grid_read.faults)
 
     @cache
     def setting(config: PruneConfig) -> PruneSetting:
         return PruneSetting(config, data[source(config)])
 
     made: dict[str | TrainConfig | PruneConfig, Step] = {}
-    for cell in sorted(of.cells, key=lambda cell: cell.config.seed):
+    for cell in sorted(grid_read.cells, key=lambda cell: cell.config.seed):
         config = cell.config
         try:
             if source(config) in data:
@@ -115,8 +115,8 @@ def plan(of: Grid, *, download: bool) -> Plan:
                 made.setdefault(step.config_hash or _identity(step), step)
         except StudyError as error:
             faults.append(cell.place(error))
-    of.check(faults)
-    return Plan(of.name, tuple(made.values()), data)
+    grid_read.check(faults)
+    return Plan(grid_read.name, tuple(made.values()), data)
 
 
 def dense_step(config: PruneConfig, setting: PruneSetting) -> Step:

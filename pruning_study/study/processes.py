@@ -146,14 +146,14 @@ class Processes:
 
 def _reason(exit_code: int | None) -> str:
     if exit_code == -signal.SIGKILL:
-        return "its process was killed, as the system does where memory runs out"
+        return "its process was killed, probably because memory ran out"
     if exit_code is not None and exit_code < 0:
         return f"its process was ended by {signal.Signals(-exit_code).name}"
     return "its process ended"
 
 
 def _drain(pipe: connection.Connection, deadline: float) -> None:
-    """Wait until the other end is gone, which the worker's end alone tells for sure."""
+    """Wait until the worker has closed its end of the pipe."""
     with suppress(EOFError, OSError):
         while pipe.poll(max(deadline - time.monotonic(), 0)):
             pipe.recv()
@@ -161,7 +161,7 @@ def _drain(pipe: connection.Connection, deadline: float) -> None:
 
 def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: dict[str, str]) -> None:
     interrupt_once()
-    os.environ.clear()  # the server's, of when it was started
+    os.environ.clear()  # the fork server's environment may be older than the driver's
     os.environ.update(environment)
     sys.stderr = _Lines(pipe)
     # The driver is gone, or it asks this worker to go.

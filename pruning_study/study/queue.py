@@ -43,12 +43,19 @@ class Queue:
         All of them with a hash.
     found : mapping of str
         Config hash -> run id of the steps whose run is in the store already.
+
+    Raises
+    ------
+    ValueError
+        If a step starts from a run that is not among the steps.
     """
 
     def __init__(self, steps: Sequence[Step], found: Mapping[str, str]) -> None:
         self.steps = {step.config_hash: step for step in steps}
         self.outcomes = {key: Outcome(FOUND, found[key]) for key in self.steps if key in found}
         self.counts = Counter({FOUND: len(self.outcomes)})
+        if orphan := next((step for step in steps if step.parent_hash and step.parent_hash not in self.steps), None):
+            raise ValueError(f"{orphan.name}: the run that it starts from is not among the steps")
         # Parent hash -> the steps that start from that run; "" -> the steps that start from nothing.
         self._waiting: dict[str, deque[Step]] = {}
         for step in steps:

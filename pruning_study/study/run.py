@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,9 +93,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
         click.echo(f"\nthe report: pruning-analysis report --experiment '{experiment}'")
         if failed := queue.counts[FAILED]:
             job.flush()
-            raise StudyError(
-                f"{failed:,} of {len(queue.steps):,} runs failed; started again, the study tries them again"
-            )
+            raise StudyError(f"{failed:,} of {len(queue.steps):,} runs failed; run the study again to retry them")
 
 
 def make(store: Store, job: Writer, planned: Plan, config: StudyConfig) -> Queue:
@@ -131,22 +128,23 @@ def _deal_out(store: Store, job: Writer, queue: Queue, planned: Plan, config: St
     executor = _executor(store, config, len(queue.left()))
     data = {key: SharedDataset(dataset, executor.share) for key, dataset in planned.data.items()}
     worker = Worker(store.uri, store.experiment_id, job.run_id, data)
-    held: dict[int, deque[str]] = {}
+    held: dict[int, list[str]] = {}  # hashes of the models that each worker has in memory
     with Progress(queue) as progress, executor.pool(worker, progress.say) as pool:
         flushed = time.monotonic()
         while not queue.done:
             for number in pool.idle():
-                own = held.setdefault(number, deque(maxlen=KEPT_MODELS))
+                own = held.get(number, [])
                 step = queue.next(own, {key for other, keys in held.items() if other != number for key in keys})
                 progress.doing(number, step)
                 if step:
-                    own.extend(key for key in (step.parent_hash, step.config_hash) if key and key not in own)
+                    used = [key for key in (step.parent_hash, step.config_hash) if key]
+                    held[number] = [*(key for key in own if key not in used), *used][-KEPT_MODELS:]
                     pool.give(number, step)
             for number, step, outcome in pool.results():
                 if isinstance(outcome, Died):
-                    held.pop(number)
+                    held.pop(number, None)
                     outcome = Outcome(FAILED, error=outcome.reason)
-                    with suppress(StudyError):  # the store is away: the next start does it
+                    with suppress(StudyError):  # the store does not answer: the next study ends the dead runs
                         store.end_dead()
                 queue.end(step, outcome)
                 progress.ended(step, outcome)

@@ -23,7 +23,7 @@ from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome
 from pruning_study.tracking.store import Store
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-# Models that a worker keeps in memory: the parent of a step, what was made from it, and the one before.
+# Models that a worker keeps in memory: the parent of a step, the run made from it, and one more.
 KEPT_MODELS = 3
 
 log = logging.getLogger(__name__)
@@ -96,24 +96,27 @@ class Worker:
 
     def _run(self, step: Step) -> FinishedRun:
         if self._store is None:
-            self._store = Store(retries.client(self._where[0]), *self._where, None)
-        setting = self._setting_for(step.config)
-        make = MAKERS[step.kind]
-        parent = self._parent(self._store, step.parent_hash, setting) if step.parent_hash else None
-        run = make(self._store, self._study_run_id, setting, parent, step.config.ratio[0])
+            self._store = Store(retries.client(self._where[0]), *self._where)
+        store, setting = self._store, self._setting_for(step.config)
+        if step.kind == schema.DENSE:
+            run: FinishedRun = dense.train(store, self._study_run_id, setting)
+        else:
+            parent = self._parent(store, step.parent_hash, setting)
+            run = pruned.prune(store, self._study_run_id, setting, parent, step.config.ratio[0])
         self._keep(run)
         return run
 
     def _parent(self, store: Store, parent_hash: str, setting: PruneSetting) -> LoadedRun:
-        """Return the run that a step starts from: from memory, from the store, or, a dense one, made again."""
-        if parent_hash not in self._models:
-            if parent_hash == config_hash(schema.DENSE, setting.params):
-                self._keep(dense.train(store, self._study_run_id, setting))
-            else:
-                self._keep(_stored(store, parent_hash, setting))
-        return self._models[parent_hash]
+        """Return the run that a step starts from: from memory, from the store, or, a dense run, made again."""
+        parent = self._models.get(parent_hash)
+        if parent is None and parent_hash == config_hash(schema.DENSE, setting.params):
+            parent = dense.train(store, self._study_run_id, setting)
+        parent = parent or _stored(store, parent_hash, setting)
+        self._keep(parent)
+        return parent
 
     def _keep(self, run: FinishedRun) -> None:
+        """Keep a run in memory as the one used last, and let go of the one that was not used for longest."""
         if isinstance(run, LoadedRun):
             self._models.pop(run.config_hash, None)
             self._models[run.config_hash] = run
@@ -127,32 +130,18 @@ class Worker:
             self._setting = (but_ratio, PruneSetting(but_ratio, self._dataset(source(config))))
         return self._setting[1]
 
-    def _dataset(self, of: Source) -> Dataset:
-        if of not in self._data:
-            self._data[of] = self._shared[of].dataset()
-        return self._data[of]
+    def _dataset(self, key: Source) -> Dataset:
+        if key not in self._data:
+            self._data[key] = self._shared[key].dataset()
+        return self._data[key]
 
 
 def _stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun:
+    reason = "the run that it starts from is gone: start the study again"
     for run in store.find(config_hash):
         try:
             return load(store, run, setting)
         except StudyError as error:
-            log.warning("run %s cannot be started from: %s", run.info.run_id, error)
-    raise StudyError("the run that it starts from is gone: start the study again")
-
-
-def _train(
-    store: Store, study_run_id: str, setting: PruneSetting, parent: LoadedRun | None, ratio: float
-) -> FinishedRun:
-    return dense.train(store, study_run_id, setting)
-
-
-def _prune(
-    store: Store, study_run_id: str, setting: PruneSetting, parent: LoadedRun | None, ratio: float
-) -> FinishedRun:
-    assert parent is not None
-    return pruned.prune(store, study_run_id, setting, parent, ratio)
-
-
-MAKERS = {schema.DENSE: _train, schema.PRUNED: _prune}
+            reason = f"it starts from run {run.info.run_id}, which cannot be loaded: delete that run, and start again"
+            log.warning("run %s cannot be loaded: %s", run.info.run_id, error)
+    raise StudyError(reason)

@@ -463,7 +463,7 @@ class TestDenseRunId:
 
     def test_a_run_of_another_kind(self, prune):
         prune()
-        assert "is no finished dense run" in prune("--dense-run-id", runs("pruned")[0].info.run_id, code=2)
+        assert "not a finished dense run" in prune("--dense-run-id", runs("pruned")[0].info.run_id, code=2)
 
     def test_other_images(self, prune, run_command):
         prune()
@@ -587,11 +587,11 @@ class TestBadInput:
             (
                 ("--schedule", "cubic", "--ramp", "0.9"),
                 2,
-                "0.9 leaves no step behind the ramp",
+                "0.9 ends the ramp",
             ),
             (("--schedule", "cubic", "--ramp-steps", "13"), 2, "13 is above 12, the batches of an epoch"),
-            (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "0 leaves no fine-tuning, and gradual pruning"),
-            (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "0 leaves no fine-tuning, and distillation"),
+            (("--schedule", "cubic", "--fine-tune-epochs", "0"), 2, "gradual pruning is part of it"),
+            (("--distill", "0.5", "--fine-tune-epochs", "0"), 2, "distillation is part of it"),
             (("--distill", "1.1"), 2, "1.1 should be at least 0 and at most 1"),
             (("--distill", "-0.1"), 2, "-0.1 should be at least 0 and at most 1"),
             (("--distill", "1", "--temperature", "0"), 2, "0 should be above 0"),

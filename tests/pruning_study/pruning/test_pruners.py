@@ -1,3 +1,4 @@
+import importlib
 import sys
 import textwrap
 
@@ -90,6 +91,13 @@ def own(tmp_path, monkeypatch):
         def weights(w):
             return w
         square = functools.partial(powered, power=2)
+        def make(power):
+            return lambda theta: theta.abs() ** power
+        def by_position(theta, /):
+            return theta
+        def preset(theta, epsilon=3.0):
+            return theta
+        bound = functools.partial(lambda theta, epsilon: theta, epsilon=3.0)
         number = 3
     """
     (tmp_path / "own_scores.py").write_text(textwrap.dedent(source))
@@ -120,6 +128,9 @@ class TestOwnPruner:
             ("own_scores:powered", "'power': .* theta, grad, epsilon, generator"),
             ("own_scores:square", "'power': .* theta, grad, epsilon, generator"),
             ("own_scores:weights", "'w': .* theta, grad, epsilon, generator"),
+            ("own_scores:by_position", "by position only"),
+            ("own_scores:preset", "'epsilon'"),
+            ("own_scores:bound", "'epsilon'"),
             ("torch:abs", "does not say what its parameters are"),
             ("os:getcwd", "'theta'"),
         ],
@@ -131,14 +142,30 @@ class TestOwnPruner:
         assert "\n" not in str(error.value)
 
     def test_its_digest_changes_with_its_source(self, own):
-        before = {name: pruners.source_digest(f"own_scores:{name}") for name in ("score", "decorated")}
+        before = {name: pruners.pruner(f"own_scores:{name}").digest for name in ("score", "decorated")}
         assert before["score"] == before["decorated"]
         own.write_text(own.read_text() + "# changed\n")
-        assert pruners.source_digest("own_scores:score") != before["score"]
-        assert pruners.source_digest("own_scores:decorated") != before["decorated"]
+        for name in ("score", "decorated"):
+            # The function in memory is still the old one, which must not pass for the new one.
+            with pytest.raises(StudyError, match="has changed"):
+                pruners.pruner(f"own_scores:{name}")
+        del sys.modules["own_scores"]
+        importlib.invalidate_caches()
+        assert pruners.pruner("own_scores:score").digest != before["score"]
+
+    def test_the_module_that_is_named_counts_too(self, own):
+        """A module may make the score by a function of another module, with numbers of its own."""
+        made = own.with_name("made_scores.py")
+        digests = []
+        for power in (1, 2):
+            made.write_text(f"from own_scores import make\nscore = make({power})\n")
+            sys.modules.pop("made_scores", None)
+            importlib.invalidate_caches()
+            digests.append(pruners.pruner("made_scores:score").digest)
+        assert digests[0] != digests[1]
 
     def test_the_projects_own_have_no_digest(self):
-        assert {pruners.source_digest(name) for name in PRUNERS} == {None}
+        assert {pruner.digest for pruner in PRUNERS.values()} == {None}
 
     def test_what_is_known_without_an_import(self):
         pruners.check_name("no_such_module:score")

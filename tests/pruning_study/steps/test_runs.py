@@ -84,12 +84,12 @@ def test_the_control_keeps_what_its_parent_has_left(store, tiny_npz):
     assert all(torch.equal(mask, once.masks[name]) for name, mask in masks.items())
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "gradient"])
-def test_an_artifact_of_another_model_is_named(store, tiny_npz, name):
+@pytest.mark.parametrize(("name", "keyword"), [("checkpoint", "conv1"), ("gradient", r"gradient\.safetensors")])
+def test_an_artifact_of_another_model_is_named(store, tiny_npz, name, keyword):
     setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), epochs=1))
     run = store.get(dense.train(store, "0", setting).run_id)
     checkpoints.save(artifact(run, f"{name}.safetensors"), {"conv1.weight": torch.zeros(2)})
-    with pytest.raises(StudyError, match=r"conv1|gradient\.safetensors"):
+    with pytest.raises(StudyError, match=keyword):
         runs.load(store, run, setting)
 
 
@@ -100,3 +100,34 @@ def test_other_data_are_named(store, tiny_npz, tiny, tmp_path):
     np.savez(other, **{**tiny, "test_images": 255 - tiny["test_images"]})
     with pytest.raises(StudyError, match="--dataset"):
         runs.load(store, run, TrainSetting(TrainConfig(dataset=str(other), epochs=1)))
+
+
+CHAINS = [
+    {"pruner": "rp", "schedule": "cubic", "regrow": True},
+    {"pruner": "gp", "schedule": "cubic", "regrow": True, "scope": "layer"},
+    {"pruner": "up-signed", "schedule": "cubic", "regrow": True, "scope": "layer"},
+    {"pruner": "rp", "schedule": "cubic"},
+    {"pruner": "up", "distill": 0.5},
+    {"pruner": "mp", "scope": "layer"},
+]
+
+
+@pytest.mark.parametrize("options", CHAINS, ids=str)
+def test_a_weight_that_the_parent_has_pruned_stays_pruned(store, tiny_npz, options):
+    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", **{**OPTIONS, "fine_tune_epochs": 3}))
+    once = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
+    again = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="6", **{**OPTIONS, "fine_tune_epochs": 3}, **options))
+    twice = pruned.prune(store, "0", again, once, 6.0)
+    for name, mask in twice.masks.items():
+        assert not (mask & ~once.masks[name]).any()
+        assert (twice.model.get_parameter(name)[~once.masks[name]] == 0).all()
+    assert store.get(twice.run_id).data.params["iteration"] == "2"
+
+
+def test_a_parent_with_a_pruned_output_layer_needs_the_same_option(store, tiny_npz):
+    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", prune_output_layer=True, **OPTIONS))
+    once = pruned.prune(store, "0", setting, dense.train(store, "0", setting), 4.0)
+    without = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="8", **OPTIONS))
+    with pytest.raises(StudyError, match="output layer") as error:
+        pruned.prune(store, "0", without, once, 8.0)
+    assert error.value.option == "--prune-output-layer"

@@ -198,3 +198,15 @@ def test_the_readmes_pruner_is_found_logged_and_made_anew_once_edited(run_comman
     assert len(made()) == len(runs("pruned")) == 2
     (dense,) = runs("dense")
     assert "pruner_digest" not in dense.data.params
+
+
+def test_a_score_that_draws_by_itself_is_the_same_each_time(setting, tmp_path, monkeypatch):
+    (tmp_path / "drawing.py").write_text("import torch\ndef score(theta):\n    return torch.rand_like(theta)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    drawing = changed(setting, pruner="drawing:score")
+    torch.manual_seed(0)
+    first = select(drawing)
+    before = torch.get_rng_state()
+    second = select(drawing)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -67,10 +67,10 @@ def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
     file.write_text("{schedules: [one-shot, cubic], ratios: [2, 0.5], overrides: {fine_tune_epochs: 0}}")
     with pytest.raises(StudyError) as error:
         plan.plan(grid.read(file), download=False)
-    assert str(error.value).splitlines()[1:] == [
-        "  ratios[1]: 0.5 should be at least 1",
-        "  overrides.fine_tune_epochs: 0 leaves no fine-tuning, and gradual pruning is part of it",
-    ]
+    ratio, epochs = str(error.value).splitlines()[1:]
+    assert ratio.startswith("  ratios[1]: 0.5 ")
+    assert epochs.startswith("  overrides.fine_tune_epochs: 0 ")
+    assert "gradual pruning" in epochs
 
 
 def test_gradients_of_a_ramp_count_as_images(tmp_path):

@@ -73,7 +73,7 @@ def test_each_worker_does_one_task_after_the_other():
 @pytest.mark.parametrize(
     ("task", "reason"),
     [
-        (("die", signal.SIGKILL), "its process was killed, as the system does where memory runs out"),
+        (("die", signal.SIGKILL), "its process was killed, probably because memory ran out"),
         (("die", signal.SIGSEGV), "its process was ended by SIGSEGV"),
         (("exit", 3), "its process ended"),
     ],

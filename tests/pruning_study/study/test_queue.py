@@ -1,3 +1,5 @@
+import pytest
+
 from pruning_study.config import PruneConfig
 from pruning_study.study.plan import Step
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
@@ -79,3 +81,8 @@ def test_where_a_run_fails_nothing_that_starts_from_it_is_made():
     assert queue.done
     assert queue.counts == {FOUND: 0, FAILED: 1, NOT_MADE: 3, MADE: 1}
     assert queue.left() == []
+
+
+def test_a_step_whose_parent_is_not_among_the_steps_is_an_error():
+    with pytest.raises(ValueError, match="not among"):
+        Queue(steps("A", "Ba"), {})

@@ -143,7 +143,7 @@ class TestStudy:
         )
         output = study(file, code=1)
         assert "failed: tiny lenet5 dense seed 0: dense diverged in epoch 1" in output
-        assert "1 of 6 runs failed; started again, the study tries them again" in output
+        assert "1 of 6 runs failed" in output
         assert counts() == (1, 2)
         (dense,) = runs("dense", status="FAILED")
         assert "diverged" in dense.data.tags["error"]
@@ -164,17 +164,18 @@ class TestBadInput:
             "  - {}\n  - datasets: [fashion-mnst, cut.npz, cifar10]\n  - models: [no_such:net]\n"
         )
         output = study(file, "--data-dir", tmp_path / "empty", code=2)
-        lines = output[output.index("Error: ") :].splitlines()
-        assert lines == [
-            f"Error: Invalid value for FILE: {file}: 5 things are wrong",
-            "  pruners[1]: 'upp': did you mean up?",
-            "  grids[1].datasets[0]: 'fashion-mnst' is no data set: did you mean fashion-mnist?",
-            "  grids[1].datasets[1]: cut.npz: no train_labels, test_images, test_labels in it; the file needs "
-            "train_images, train_labels, test_images, test_labels",
-            "  ratios[1]: 100 would keep no prunable weight: the largest attainable ratio is 55.77 (lenet5, tiny)",
-            "  grids[2].models[0]: 'no_such:net' cannot be imported (ModuleNotFoundError: No module named 'no_such'): "
-            "it takes package.module:factory, importable from the current folder or PYTHONPATH",
+        first, *lines = output[output.index("Error: ") :].splitlines()
+        assert f"{file}: 5 things are wrong" in first
+        said = [
+            ("pruners[1]", "did you mean up?"),
+            ("grids[1].datasets[0]", "did you mean fashion-mnist?"),
+            ("grids[1].datasets[1]", "train_labels, test_images, test_labels"),
+            ("ratios[1]", "55.77"),
+            ("grids[2].models[0]", "ModuleNotFoundError"),
         ]
+        for line, (place, keyword) in zip(lines, said, strict=True):
+            assert line.startswith(f"  {place}: ")
+            assert keyword in line
         assert runs(status=None) == []
 
     def test_a_data_folder_that_takes_no_files(self, study, write, tmp_path):
@@ -276,7 +277,7 @@ def test_a_worker_that_the_system_kills_costs_one_run(study, write, tmp_path, mo
     )
     output = study(file, "--workers", 1, "--engine", "torch", code=1)
     assert "1 of 6 runs failed" in output
-    assert "its process was killed, as the system does where memory runs out" in output
+    assert "its process was killed" in output
     assert counts() == (2, 2)
     (killed,) = runs("dense", status="KILLED")
     assert killed.data.tags["error"] == "its process died"

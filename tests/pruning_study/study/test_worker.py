@@ -10,7 +10,7 @@ from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan
 from pruning_study.study.worker import KEPT_MODELS, SharedDataset, Worker
 from pruning_study.tracking.connect import connect
-from tests.stored_runs import runs
+from tests.stored_runs import artifact, runs
 
 
 class Array:
@@ -62,11 +62,15 @@ def test_the_hash_of_a_run_is_that_of_its_step(worker, config, setting):
     assert made == {step.config_hash for step in steps}
 
 
-def test_the_models_made_last_stay_in_memory(worker, config, setting):
-    steps = chain(config, setting, 2.0, 4.0, 8.0)
-    for step in steps:
-        worker(step)
-    assert list(worker._models) == [step.config_hash for step in steps[-KEPT_MODELS:]]
+def test_one_parent_of_many_is_never_loaded(worker, config, setting, caplog):
+    """As many steps as fill the memory several times over start from one dense run, which stays in it."""
+    dense, *_ = chain(config, setting)
+    worker(dense)
+    artifact(runs("dense")[0], "checkpoint.safetensors").unlink()
+    for ratio in range(2, 2 + 2 * KEPT_MODELS):
+        step = plan.pruned_step(replace(config, ratio=(float(ratio),)), setting, dense)
+        assert worker(step).state == "made"
+    assert len(runs("dense")) == 1
 
 
 def test_a_parent_that_is_not_in_memory_is_loaded(worker, config, setting):
@@ -91,6 +95,18 @@ def test_a_pruned_parent_that_is_gone_is_a_failed_step(worker, config, setting):
     outcome = worker(last)
     assert (outcome.state, outcome.run_id) == ("failed", "")
     assert "start the study again" in outcome.error
+
+
+def test_a_pruned_parent_that_is_damaged_is_named(worker, config, setting):
+    first, second, third = chain(config, setting, 2.0, 4.0)
+    worker(first)
+    worker(second)
+    (damaged,) = runs("pruned")
+    artifact(damaged, "checkpoint.safetensors").write_bytes(b"damaged")
+    worker._models.clear()
+    outcome = worker(third)
+    assert outcome.state == "failed"
+    assert damaged.info.run_id in outcome.error
 
 
 def test_what_fails_is_one_line(worker, config, setting):
