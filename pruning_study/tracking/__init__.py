@@ -1,0 +1,1 @@
+"""Tracking: the only code of this package that writes to MLflow."""

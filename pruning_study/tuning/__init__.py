@@ -1,0 +1,1 @@
+"""Tuning: a search of undecayed pruning's epsilon and schedule on validation images."""
