@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import folders
 import numpy as np
@@ -113,7 +114,7 @@ def up_minus_others(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     studies : mapping of str to DataFrame
         Runs by what is added to the names of their places.
     """
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"place": place.name + more, "arms": check.arms, "row": check.row, "holds": holds}
         for more, runs in studies.items()
         for place, check, holds in claims.checked(runs, ("up-below-mp", "up-below-gp"))
