@@ -62,8 +62,8 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     notes = []
     if splitting := splitting_params(runs):
         notes.append(
-            f"no two networks share a cell, since none share a value of {', '.join(splitting)}: if that says nothing "
-            f"about the experiment, leave it out with {' '.join(f'--ignore-param {name}' for name in splitting)}"
+            f"every cell has one network only, because {', '.join(splitting)} differs in every run: if that does not "
+            f"describe the experiment, add {' '.join(f'--ignore-param {name}' for name in splitting)}"
         )
     runs = _with_cells_classes(runs, names, notes)
     before, after, support, both_right = (

@@ -4,7 +4,7 @@ A cell is every setting of its runs: data set, model, pruner, ratio, and all oth
 in `attrs["notes"]`, in sentences, what they lack.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from analysis.settings import (
     control_columns,
     network_columns,
     networks,
+    pruner_settings,
 )
 from analysis.statistics import class_metrics, intensification, resampling
 
@@ -34,7 +35,7 @@ def alphas(runs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     runs : DataFrame
-        As `analysis.pull.runs` returns it.
+        As `analysis.runs.pull.runs` returns it.
 
     Returns
     -------
@@ -69,10 +70,10 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
     Parameters
     ----------
     runs : DataFrame
-        As `analysis.pull.runs` returns it.
+        As `analysis.runs.pull.runs` returns it.
     predictions : callable, optional
-        Takes run ids and returns what they predicted, as `analysis.pull.predictions` does; called once a cell. With
-        it the interval of alpha_new is for new seeds and new images, and the slopes of precision and F1 are there.
+        Takes run ids and returns what they predicted, as `analysis.runs.pull.predictions` does; called once a cell.
+        With it the interval of alpha_new is for new seeds and new images, and the slopes of precision and F1 are there.
     confidence : float
         Joint confidence of the intervals of one data set, model, pruner and setting over its ratios.
 
@@ -80,7 +81,8 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
     -------
     DataFrame, one row per cell, sorted
         `CELL_COLUMNS`; `shown_settings(runs)`; the rest of `intensification.cell_summary`; confidence, of all
-        intervals of the row: 1 - (1 - confidence) / K for K ratios of the same data set, model, pruner and settings;
+        intervals of the row: 1 - (1 - confidence) / K for K ratios of the same data set, model and pruner, and of the
+        same settings but those that depend on the pruner, such as an epsilon that was tuned at each ratio;
         alpha_new_resampled; n_none, the networks with a run of `none`, and over these alpha_minus_none (mean of the
         differences) and alpha_on_none (mean slope of the balance after pruning on that of `none`), each with its
         interval; alpha_other_seed, the mean slope between dense networks of different seeds; alpha_precision and
@@ -88,8 +90,7 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
         alpha_other_seed are NaN in a cell that has a dense network twice.
     """
     study = run_arrays(runs)
-    columns = [column for column in cell_columns(study.runs) if column != schema.RATIO]
-    ratios = study.runs.groupby(columns, dropna=False)[schema.RATIO].transform("nunique").to_numpy()
+    ratios = study.runs.groupby(_family_columns(study.runs), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
     none = _control_rows(study.runs)
     rows_of_cells = study.cells()
     summaries = [
@@ -113,8 +114,29 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells: it needs {schema.SUPPORT}<class> and "
             f"{schema.BOTH_RIGHT}<class>, or predictions, of every run"
         )
+    study.notes.extend(_notes_on_controls(study.runs, none))
     frame.attrs = {"notes": study.notes}
     return frame
+
+
+def _family_columns(runs: pd.DataFrame) -> list[str]:
+    """Return the columns within which the intervals of several ratios hold together."""
+    left_out = {schema.RATIO, frames.column(schema.ITERATION), *pruner_settings(runs)}
+    return [column for column in cell_columns(runs) if column not in left_out]
+
+
+def _notes_on_controls(runs: pd.DataFrame, none: np.ndarray) -> Iterator[str]:
+    """Say so where an undeclared param keeps pruned networks from their control."""
+    pruned = runs[schema.PRUNER] != CONTROL
+    unknown = [column for column in control_columns(runs) if frames.param(column) not in schema.PARAM_ROLES]
+    differing = [frames.param(column) for column in unknown if runs[column].nunique(dropna=False) > 1]
+    without = int((pruned & (none < 0)).sum())
+    if differing and without and not pruned.all():
+        ignored = " ".join(f"--ignore-param {name}" for name in differing)
+        yield (
+            f"{without:,} pruned networks have no control, because no run of {CONTROL} shares their "
+            f"{', '.join(differing)}: if that follows from the pruning, add {ignored}"
+        )
 
 
 def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:

@@ -272,7 +272,7 @@ def command(run: Mapping[str, Any]) -> str:
     """
     names = [schema.PRUNER, schema.RATIO, schema.EPSILON, schema.GRADIENT_OBJECTIVE]
     for name, former in schema.FORMERLY.items():
-        # No option asks for a level of an iteration: a run is one by its parent.
+        # No option asks for an iteration: it follows from the run that is pruned.
         if name != schema.ITERATION and run.get(frames.column(name), former) != former:
             names += [name, *schema.details(name)]
     names += [schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE]
@@ -280,7 +280,9 @@ def command(run: Mapping[str, Any]) -> str:
     # A pruner without a gradient has the objective `none`.
     given = {name: value for name, value in values.items() if pd.notna(value) and value != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"
-    return " ".join(["prune", *(f"--{name.replace('_', '-')} {value}" for name, value in given.items())])
+    options = " ".join(["prune", *(f"--{name.replace('_', '-')} {value}" for name, value in given.items())])
+    before = int(run.get(frames.column(schema.ITERATION), "1")) - 1
+    return f"{options} (of a network that was pruned {before} times before)" if before else options
 
 
 def _failures(tried: pd.DataFrame, shown: Sequence[str]) -> str:

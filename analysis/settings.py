@@ -133,10 +133,7 @@ def networks(frame: pd.DataFrame) -> pd.Index:
 
 
 def splitting_params(frame: pd.DataFrame) -> list[str]:
-    """Return the params, unknown to the schema, that no two networks of a cell would share but for them.
-
-    Such a param, an output path for example, makes every network a cell of its own.
-    """
+    """Return the undeclared params that leave one network in every cell, such as an output path."""
     columns = further_settings(frame)
     unknown = [column for column in columns if frames.param(column) not in schema.PARAM_ROLES]
     known = [*CELL, *(column for column in columns if column not in unknown)]
@@ -158,7 +155,7 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
     frame : DataFrame
         Runs.
     lacked_by : str, optional
-        The pruner whose runs all lack an unknown param; by default any pruner's do.
+        The pruner whose runs all lack an unknown param; by default any pruner counts.
     """
     columns = further_settings(frame)
     counts = frame.groupby(schema.PRUNER)[columns].count()

@@ -42,7 +42,7 @@ def _answers(results: Path, runs: pd.DataFrame, predictions: ReadPredictions) ->
     )
     planned = lenet5[lenet5["primary"]]
     yield from _differences("1", planned[planned["comparison"] == methods.PRUNER])
-    yield from _differences("2", planned[planned["comparison"] == methods.CONTROL])
+    yield from _differences("2", planned[planned["comparison"] == methods.AGAINST_CONTROL])
     yield from _test_sets(runs, predictions)
     yield from _differences("4", epsilons[epsilons["primary"]])
     yield from _differences("4, again", again[again["primary"]])

@@ -21,7 +21,7 @@ TUNED = tuple(methods.Primary(methods.EPSILON, "up", 10.0, (name,)) for name in 
 PRIMARIES = {
     "lenet5": (
         methods.Primary(methods.PRUNER, "up", 10.0, (methods.ALPHA,)),
-        methods.Primary(methods.CONTROL, "mp", 2.0, (methods.ALPHA,)),
+        methods.Primary(methods.AGAINST_CONTROL, "mp", 2.0, (methods.ALPHA,)),
     ),
     "lenet5-up": TUNED,
     "lenet5-up-confirmation": TUNED,

@@ -20,7 +20,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, from_sta
 ACCURACY, WEAKEST, LOSS, ALPHA, ALPHA_NEW = "accuracy", "weakest_recall", "largest_loss", "alpha", "alpha_new"
 OUTCOMES = (ACCURACY, WEAKEST, LOSS, ALPHA_NEW, ALPHA)
 # Kinds of comparison.
-SCHEDULE, DISTILLATION, PRUNER, EPSILON, CONTROL = "schedule", "distillation", "pruner", "epsilon", "control"
+SCHEDULE, DISTILLATION, PRUNER, EPSILON, AGAINST_CONTROL = "schedule", "distillation", "pruner", "epsilon", "control"
 METHOD_COLUMNS = [
     schema.DATASET,
     schema.MODEL,
@@ -57,7 +57,7 @@ class Primary(NamedTuple):
     Attributes
     ----------
     comparison : str
-        Kind of comparison: `SCHEDULE`, `DISTILLATION`, `PRUNER`, `EPSILON` or `CONTROL`, the control.
+        Kind of comparison: `SCHEDULE`, `DISTILLATION`, `PRUNER`, `EPSILON` or `AGAINST_CONTROL`, the control.
     pruner : str
         Pruner of the method.
     ratio : float
@@ -97,7 +97,7 @@ def compare(
     Parameters
     ----------
     runs : DataFrame
-        As `analysis.pull.runs` returns it.
+        As `analysis.runs.pull.runs` returns it.
     predictions : callable, optional
         As for `cells.cells`. With it the interval and p of alpha_new are for new images too.
     baseline : str
@@ -225,17 +225,26 @@ def _pairs(
         (DISTILLATION, schema.DISTILL, former[schema.DISTILL], {schema.DISTILL, *schema.details(schema.DISTILL)}),
         (PRUNER, schema.PRUNER, baseline, pruners),
         (EPSILON, schema.EPSILON, str(schema.PAPERS_EPSILON), {schema.EPSILON}),
-        (CONTROL, schema.PRUNER, settings.CONTROL, unpruned),
+        (AGAINST_CONTROL, schema.PRUNER, settings.CONTROL, unpruned),
     ):
-        baselines = {cell.key.without(varying): cell for cell in cells if cell.key.params.get(param) == value}
+        baselines: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        for cell in cells:
+            if cell.key.params.get(param) == value:
+                baselines.setdefault(cell.key.without(varying), []).append(cell)
         for cell in cells:
             key = cell.key
             if comparison == PRUNER:
                 key = key._replace(ratio=baseline_ratios.get(key.ratio, key.ratio))
-            against = baselines.get(key.without(varying))
+            against = _nearest(key, baselines.get(key.without(varying), []))
             is_control = param == schema.PRUNER and key.pruner == settings.CONTROL
             if against and cell.key.params.get(param) != value and not is_control:
                 yield _Pair(comparison, cell, against)
+
+
+def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
+    """Return the baseline that has most settings in common with a cell; None if two have as many."""
+    shared = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
+    return baselines[shared.index(max(shared))] if shared.count(max(shared, default=0)) == 1 else None
 
 
 def _family(pair: _Pair, outcome: str, primaries: Sequence[Primary]) -> Primary | str:
@@ -250,7 +259,7 @@ def _family(pair: _Pair, outcome: str, primaries: Sequence[Primary]) -> Primary 
             and primary.dataset in (None, params[schema.DATASET])
         ):
             return primary
-    return CONTROL if pair.comparison == CONTROL else "the rest"
+    return AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
 
 
 def _row(pair: _Pair, outcome: str, primary: bool, family: int) -> dict[str, Any]:

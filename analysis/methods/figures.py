@@ -20,7 +20,7 @@ _COMPARED = {
     methods.DISTILLATION: "distillation minus none",
     methods.PRUNER: "pruners minus magnitude pruning",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
-    methods.CONTROL: "pruning minus the same fine-tuning without it",
+    methods.AGAINST_CONTROL: "pruning minus the same fine-tuning without it",
 }
 
 

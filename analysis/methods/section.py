@@ -33,7 +33,7 @@ def section(study: AnalyzedStudy) -> Section | None:
 
 def _blocks(compared: pd.DataFrame) -> Iterator[Block]:
     yield _METHODS
-    controls = compared["comparison"] == methods.CONTROL
+    controls = compared["comparison"] == methods.AGAINST_CONTROL
     if not controls.all():
         yield methods.shown(compared[~controls])
     if controls.any():

@@ -63,7 +63,7 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd
     Parameters
     ----------
     runs : DataFrame
-        As `analysis.pull.runs` returns it. Of several settings of a cell the papers' counts (`main_setting`).
+        As `analysis.runs.pull.runs` returns it. Of several settings of a cell the papers' counts (`main_setting`).
     predictions : callable, optional
         As `cells.cells` takes it. It is asked for the predictions under magnitude pruning, since one claim is about
         their precision and F1.

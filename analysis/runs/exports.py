@@ -160,7 +160,7 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     same = joined.loc[joined.duplicated(frames.identity(joined), keep=False), run_id].tolist()
     if same:
         raise StudyError(
-            f"runs {same[0]} and {same[1]} agree in every param, and only one can count: leave a folder out",
+            f"runs {same[0]} and {same[1]} have the same settings and seed, and only one can count: leave a folder out",
             option="--frames",
         )
     joined.attrs = {"left_out": list(dict.fromkeys(said for part in parts for said in part.attrs.get("left_out", [])))}

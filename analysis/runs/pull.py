@@ -304,7 +304,7 @@ def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str],
 def _newest(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     found = found.sort_values(["ended", RUN_ID])
     older = found.duplicated(frames.identity(found), keep="last")
-    return _without(found, older, "a newer run has the same params", left_out)
+    return _without(found, older, "a newer run has the same settings and seed", left_out)
 
 
 def _without(found: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) -> pd.DataFrame:

@@ -88,7 +88,7 @@ class ParamRole:
         What every pruned run did before the param existed, and what the papers do. A pruned run that lacks the param
         has this value.
     detail_of : str, optional
-        The param without whose value this one means nothing, as `ramp` without `schedule`.
+        The param that this one is a detail of, as `ramp` is of `schedule`.
     concerns : {"network", "pruner", "pruning"}
         Whether the param matters for every network, pruned or not, or depends on the pruner, or says how any pruner
         goes about it. Only the first has to agree between a pruned network and its control.
@@ -105,18 +105,18 @@ PARAM_ROLES = {
     **dict.fromkeys((DATASET, DATASET_DIGEST, IMAGE_SHAPE, MODEL, MODEL_DIGEST), ParamRole()),
     **dict.fromkeys((RECIPE, PROTOCOL, VALIDATION_FRACTION), ParamRole()),
     **dict.fromkeys((EPOCHS, LEARNING_RATE, BATCH_SIZE, MOMENTUM, WEIGHT_DECAY), ParamRole()),
-    **dict.fromkeys((FINE_TUNE_EPOCHS, FINE_TUNE_LEARNING_RATE, PRUNE_OUTPUT_LAYER), ParamRole()),
+    **dict.fromkeys((AUGMENTATION, FINE_TUNE_EPOCHS, FINE_TUNE_LEARNING_RATE), ParamRole()),
     **dict.fromkeys((PRUNER, PRUNER_DIGEST, EPSILON), ParamRole(concerns="pruner")),
     **dict.fromkeys((GRADIENT_OBJECTIVE, GRADIENT_BATCHES, GRADIENT_MODE), ParamRole(concerns="pruner")),
-    RATIO: ParamRole(concerns="pruning"),
+    **dict.fromkeys((RATIO, PRUNE_OUTPUT_LAYER), ParamRole(concerns="pruning")),
     SCHEDULE: ParamRole(formerly="one-shot", concerns="pruning"),
     **dict.fromkeys((RAMP, RAMP_STEPS, REGROW), ParamRole(detail_of=SCHEDULE, concerns="pruning")),
     DISTILL: ParamRole(formerly="0.0"),
     TEMPERATURE: ParamRole(detail_of=DISTILL),
     SCOPE: ParamRole(formerly="global", concerns="pruning"),
-    ITERATION: ParamRole(formerly="1", concerns="pruning"),
+    ITERATION: ParamRole(formerly="1"),
     **dict.fromkeys((SEED, WEIGHTS_DIGEST), ParamRole("seed")),
-    **dict.fromkeys((AUGMENTATION, PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
+    **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
 }
 # What every pruned run did before the param existed, by param.
 FORMERLY = {name: param.formerly for name, param in PARAM_ROLES.items() if param.formerly is not None}

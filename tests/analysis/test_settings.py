@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import cells
 from analysis.arrays import run_arrays
 from analysis.runs import frames, schema
 from analysis.settings import (
@@ -42,7 +43,7 @@ def cut(made):
 
 MADE = study(
     toy("mp", 2, [1, 1.2], epochs="5", **ONE_SHOT, **PLAIN, **TUNED),
-    toy("mp", 2, [1, 1.2], epochs="10", **ONE_SHOT, **PLAIN, **TUNED),
+    toy("mp", 2, [1, 1.4], epochs="10", **ONE_SHOT, **PLAIN, **TUNED),
     toy("mp", 10, [1.3, 1.2], epochs="5", **CUBIC, **DISTILLED, **TUNED),
     toy("up", 2, [1.3, 1.2], epochs="5", epsilon="0.1", **ONE_SHOT, **PLAIN, **AS_PRUNED),
     toy("none", 1, [1, 1], epochs="5", **ONE_SHOT, **PLAIN, **TUNED),
@@ -60,6 +61,25 @@ def test_one_run_more_never_cuts_a_study_anew(param):
         after = cut(study(MADE, more))
         assert {cell - {"more"} for cell in after} - {frozenset()} == before
         assert (len(after) > len(before)) == (schema.role(param).role == "setting")
+
+
+SAME_WHATEVER_IS_ADDED = ["n", "n_none", "alpha_minus_none", "confidence"]
+
+
+@pytest.mark.parametrize("param", [param for param in PARAMS if param not in ("seed", "weights_digest", "ratio")])
+def test_one_run_more_changes_nothing_of_the_other_cells(param):
+    """Their networks, controls and confidence stay as they are; another ratio alone shares the confidence."""
+    if schema.role(param).role == "consequence":
+        return
+    made = cells.cells(MADE).set_index(["pruner", "ratio", "n", "alpha_mean"])
+    for place in range(len(MADE)):
+        more = MADE.iloc[[place]].assign(run_id="more", dense_run_id="another", accuracy_after=0.7)
+        more[frames.column(param)] = "new"
+        again = cells.cells(study(MADE, more)).set_index(["pruner", "ratio", "n", "alpha_mean"])
+        kept = again.index.intersection(made.index)
+        assert len(kept) == len(made)
+        for name in SAME_WHATEVER_IS_ADDED[1:]:
+            assert again.loc[kept, name].tolist() == pytest.approx(made.loc[kept, name].tolist(), nan_ok=True), name
 
 
 def test_consequences_and_seeds_tell_no_cells_apart():

@@ -182,7 +182,7 @@ def test_dense_runs_are_the_experiments_own_and_those_its_pruned_runs_name(store
     assert dense.attrs["left_out"] == [
         f"1 dense run left out, deleted: {ids.dense_gone}",
         f"1 dense run left out, no number in test_accuracy: {ids.dense_wrong}",
-        f"1 dense run left out, a newer run has the same params: {ids.dense_1}",
+        f"1 dense run left out, a newer run has the same settings and seed: {ids.dense_1}",
     ]
 
 
@@ -209,7 +209,7 @@ def test_what_was_left_out_is_counted_in_words(store, study):
         f"1 pruned run left out, the dense run is left out: {ids.of_wrong}",
         f"1 pruned run left out, the classes are not those of the dense run: {ids.classes}",
         f"1 pruned run left out, the supports are not those of the dense run: {ids.supports}",
-        f"1 pruned run left out, a newer run has the same params: {ids.older}",
+        f"1 pruned run left out, a newer run has the same settings and seed: {ids.older}",
     ]
 
 

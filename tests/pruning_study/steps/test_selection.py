@@ -177,7 +177,7 @@ README = Path(__file__).parents[3] / "README.md"
 def test_the_readmes_pruner_is_found_logged_and_made_anew_once_edited(run_command, tiny_npz, store_uri, monkeypatch):
     section = README.read_text().split("\n## Pruners\n")[1].split("\n## ")[0]
     score = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
-    command = re.search(r"```bash\npruning-study (.*?)\n```", section)[1].split()
+    command = re.search(r"```console\npruning-study (.*?)\n```", section)[1].split()
     source = Path("my_package/my_scores.py")
     source.parent.mkdir()
     monkeypatch.setattr(sys, "path", list(sys.path))
