@@ -338,3 +338,24 @@ def test_what_is_shown_has_a_row_for_each_comparison():
     assert row["primary"] == "yes"
     assert row["accuracy, points"] == "+4.0 (+1.5 to +6.5) *"
     assert row["alpha (new)"] == "n/a"
+
+
+def test_of_several_baselines_the_one_with_the_same_settings_counts():
+    made = made_up_runs.study(
+        made_up_runs.runs("toy", "net", "up", 10, [1.3, 1.4], gradient_batches="all"),
+        made_up_runs.runs("toy", "net", "gp", 10, [1.2, 1.2], gradient_batches="all"),
+    )
+    other = made_up_runs.runs("toy", "net", "gp", 10, [3.0, 3.1], gradient_batches="4")
+    for runs in (made, made_up_runs.study(made, other), made_up_runs.study(other, made)):
+        compared = methods.compare(runs, baseline="gp")
+        (row,) = compared[(compared["comparison"] == "pruner") & (compared["outcome"] == "alpha")].to_dict("records")
+        assert row["difference"] == pytest.approx(0.15)
+
+
+def test_where_no_baseline_is_nearer_than_another_nothing_is_compared():
+    made = made_up_runs.study(
+        made_up_runs.runs("toy", "net", "mp", 10, [1.3, 1.4]),
+        *(made_up_runs.runs("toy", "net", "up", 10, [1.2, 1.2], epsilon=epsilon) for epsilon in ("0.1", "0.2")),
+    )
+    compared = methods.compare(made, baseline="up")
+    assert "pruner" not in set(compared["comparison"])
