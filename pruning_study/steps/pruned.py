@@ -168,7 +168,11 @@ def pruning_masks(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Mas
         If a score is NaN or infinite, or if the parent has fewer weights left than the ratio keeps.
     """
     left = _weights_left(setting, parent)
-    return _first_masks(setting, parent, left, _kept_numbers(setting, left, ratio)[0])
+    kept = _kept_numbers(setting, left, ratio)[0]
+    if left and kept == _count(left):
+        return left
+    theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
+    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
 
 
 def _pruned(
@@ -177,10 +181,10 @@ def _pruned(
     """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
     model = copy.deepcopy(parent.model)
     config = setting.config
-    left = _weights_left(setting, parent)
-    kept = _kept_numbers(setting, left, ratio)
     ramp = distillation = None
     if config.is_gradual:
+        left = _weights_left(setting, parent)
+        kept = _kept_numbers(setting, left, ratio)
         ramp = Ramp(config.ramp_steps, kept, partial(selection.select, setting), config.regrow, left)
     if config.distill:
         # The teacher is the network that is pruned: the dense one, unless this is a later level of a chain.
@@ -192,7 +196,7 @@ def _pruned(
         "fine-tuning",
         saved,
         on_epoch,
-        masks=_first_masks(setting, parent, left, kept[0]),
+        masks=pruning_masks(setting, parent, ratio),
         ramp=ramp,
         distillation=distillation,
     )
@@ -217,13 +221,6 @@ def _weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
 def _kept_numbers(setting: PruneSetting, left: Masks | None, ratio: float) -> tuple[int, ...]:
     """Numbers of weights kept at the steps of the ramp, from those that the parent has left."""
     return setting.kept_numbers(ratio, _count(left) if left else None)
-
-
-def _first_masks(setting: PruneSetting, parent: LoadedRun, left: Masks | None, kept: int) -> Masks:
-    if left and kept == _count(left):
-        return left
-    theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
-    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
 
 
 def _count(masks: Masks) -> int:
