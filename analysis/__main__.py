@@ -1,4 +1,4 @@
-"""The command line of the analysis: options in, files and a verdict out."""
+"""The command line of the analysis: it reads options, writes files and prints a verdict."""
 
 from pathlib import Path
 from typing import Literal
@@ -232,7 +232,7 @@ def report(
 @_IGNORE_PARAM
 @_VARIANCE
 def compare(experiment: str | None, ignore_params: tuple[str, ...], variance: Literal["welch", "pooled"]) -> None:
-    """Print published values beside one's own.
+    """Print published values beside those of an experiment.
 
     The output is CSV: the values of the paper's tables, those of the experiment, and their difference.
     """

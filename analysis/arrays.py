@@ -1,4 +1,4 @@
-"""Runs as arrays, and which rows of them are a cell."""
+"""Runs as arrays, and the rows of each cell."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -57,7 +57,7 @@ class RunArrays(NamedTuple):
 
 
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
-    """Return runs as arrays; of every cell, the runs that have the classes of most of its runs."""
+    """Return runs as arrays. In each cell, runs are left out if most runs of the cell have other classes."""
     names, shown = _class_names(runs), shown_settings(runs)
     notes = []
     if splitting := splitting_params(runs):
@@ -103,7 +103,7 @@ class Predicted(NamedTuple):
 
 
 def predicted(runs: pd.DataFrame, predictions: ReadPredictions) -> Predicted | None:
-    """Return what the networks of a cell predicted; None unless all did, for the same images."""
+    """Return the predictions of a cell's networks; None unless all networks predicted the same images."""
     pairs = list(zip(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], strict=True))
     found = predictions(list(dict.fromkeys(run_id for pair in pairs for run_id in pair)))
     if any(run_id not in found for pair in pairs for run_id in pair):

@@ -100,7 +100,7 @@ def audit(before: Sequence[str], after: Sequence[str]) -> Audit:
     ----------
     before, after : sequence of str
         Paths or globs, a file for each seed: .npz with arrays `label` and `predicted`, or CSV with columns of these
-        names. As many files before as after are pairs in the order given, those of a glob by name.
+        names. Equal numbers of files before and after are paired in the order given; a glob's files are sorted by name.
 
     Raises
     ------
@@ -127,8 +127,8 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray) -
     label : (images,), text or integers
         True class of each image.
     before, after : (seeds, images)
-        Predicted classes. As many networks before as after are pairs. A single network before belongs to all after.
-        Other counts are independent networks, and have no alpha.
+        Predicted classes. Equal numbers of networks before and after are taken as pairs. A single network before is
+        compared with all after. With other numbers the networks are independent, and alpha is undefined.
 
     Returns
     -------
@@ -222,8 +222,9 @@ def _columns(name: str, value: np.ndarray, bounds: np.ndarray) -> dict[str, np.n
 def _t_test_p(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return the two-sided p, (classes,), of the change of mean recall, with seeds and images varying (Satterthwaite).
 
-    A class's variance between seeds counts as no less than the mean of all classes, since two or three networks often
-    agree by chance. Nor is p below that of an exact test of the images that change, if all changed to one side.
+    A class's variance between seeds is raised to the mean over all classes if it is smaller, because two or three
+    networks often agree by chance. p is at least that of an exact test in which all changed images change in the same
+    direction.
     """
     support, changes = np.bincount(index), after.mean(0) - before.mean(0)
     change = np.bincount(index, changes) / support
@@ -244,12 +245,12 @@ def _t_test_p(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.nd
 
 
 def _recalls(index: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the recall of each class, (seeds, classes), from what is right, (seeds, images)."""
-    return np.array([np.bincount(index, of_seed) for of_seed in right]) / np.bincount(index)
+    """Return the recall of each class, (seeds, classes), from whether each image is right, (seeds, images)."""
+    return np.array([np.bincount(index, network) for network in right]) / np.bincount(index)
 
 
 def _bootstrap(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return mean recalls before and after, (2, RESAMPLES, classes), over networks and images drawn anew.
+    """Return mean recalls before and after, (2, RESAMPLES, classes), of resampled networks and images.
 
     Seeds, and the images of each class, are drawn with replacement: the same images for all networks, and the same
     seeds before and after if they are pairs.
@@ -315,7 +316,7 @@ def _some(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-# Words and files out.
+# Output: words and files.
 
 
 def _losses(classes: pd.DataFrame) -> str:

@@ -65,7 +65,7 @@ def alphas(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Return all slopes of every cell, and what must stand beside them (`cells.csv`).
+    """Return all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _family_columns(runs: pd.DataFrame) -> list[str]:
 
 
 def _notes_on_controls(runs: pd.DataFrame, none: np.ndarray) -> Iterator[str]:
-    """Say so where an undeclared param keeps pruned networks from their control."""
+    """Yield a note if pruned networks have no control because an undeclared param differs."""
     pruned = runs[schema.PRUNER] != CONTROL
     unknown = [column for column in control_columns(runs) if frames.param(column) not in schema.PARAM_ROLES]
     differing = [frames.param(column) for column in unknown if runs[column].nunique(dropna=False) > 1]
@@ -172,7 +172,7 @@ def _metric(name: str, label: np.ndarray, guesses: np.ndarray, classes: int) -> 
 
 
 def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summaries: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return summaries of cells, given by their rows, behind the columns that say which cell each is."""
+    """Return a table of the cells' summaries, after the columns that identify each cell."""
     which = study.runs.iloc[[rows[0] for rows in rows_of_cells]][[*CELL, *study.shown]]
     return pd.concat([which.reset_index(drop=True), pd.DataFrame(summaries)], axis=1)
 
@@ -228,7 +228,7 @@ def _summary(
 
 
 def _between_seeds(study: RunArrays, rows: np.ndarray, kept: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
-    """Return the control of other seeds; without other seeds `alpha_shared` is missing too."""
+    """Return alpha between seeds; it and `alpha_shared` are missing if a dense network is there twice."""
     if _has_dense_twice(study, rows):
         missing = dict.fromkeys(["alpha_shared", "alpha_shared_low", "alpha_shared_high", "alpha_other_seed"], np.nan)
         return missing | {"alpha_shared_identified": False}
@@ -239,7 +239,7 @@ def _between_seeds(study: RunArrays, rows: np.ndarray, kept: np.ndarray, classes
 def _against_none(
     study: RunArrays, rows: np.ndarray, classes: np.ndarray, none: np.ndarray, confidence: float
 ) -> dict[str, Any]:
-    """Return what pruning did beyond the fine-tuning that comes with it, over the networks that have both."""
+    """Return the effect of pruning beyond that of fine-tuning, over the networks that have a control."""
     there = none >= 0
     before, after = study.balances(rows[there], classes)
     without_pruning = study.balances(none[there], classes)

@@ -56,7 +56,7 @@ def page(
 
 
 def draw_edge(axes: Axes, place: float, above: str, below: str) -> None:
-    """Write at the upper and lower edge of the axes, at a place along them, what lies beyond."""
+    """Write text at the upper and lower edge of the axes, about values that lie beyond it."""
     for text, height, end in ((above, 0.985, "top"), (below, 0.015, "bottom")):
         if text:
             drawn = axes.text(place, height, text, va=end, ha="center", fontsize=8, color=ABOVE)

@@ -9,7 +9,7 @@ NOT_AVAILABLE = "n/a"
 
 
 def decimals(digits: int, *, sign: bool = False) -> Callable[[float], str]:
-    """Return a function that writes a number with so many decimals, and with its sign where `sign` is true.
+    """Return a function that writes a number with `digits` decimals, and with its sign if `sign` is true.
 
     A number that is NaN or infinite becomes `n/a`.
 

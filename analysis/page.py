@@ -158,7 +158,7 @@ def _markdown_block(block: Block) -> str:
 
 
 def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
-    """Return the page as one file: its pictures are in it, and it asks for nothing over the network."""
+    """Return the page as one file, which contains its pictures and loads nothing over the network."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -175,7 +175,7 @@ def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
 
 
 def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return what the template needs of a block."""
+    """Return the values that the template needs to show a block."""
     match block:
         case Picture(name, figure):
             return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}

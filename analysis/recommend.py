@@ -111,9 +111,9 @@ def recommend(
     predictions = partial(pull.predictions, artifact=schema.VAL_PREDICTIONS, tracking_uri=tracking_uri)
     limits, shown = Limits(max_accuracy_loss, max_alpha), shown_settings(runs)
     return [
-        _recommendation(of_model, shown, limits, predictions, notes=[*runs.attrs["left_out"]])
-        for _, of_model in runs.groupby([schema.DATASET, schema.MODEL])
-        if (of_model[schema.PRUNER] != CONTROL).any()
+        _recommendation(rows, shown, limits, predictions, notes=[*runs.attrs["left_out"]])
+        for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
+        if (rows[schema.PRUNER] != CONTROL).any()
     ]
 
 
@@ -301,7 +301,7 @@ def _on_validation_images(row: pd.Series, shown: Sequence[str], how: str) -> str
 
 
 def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """Return what test images say of the chosen runs. They had no part in the choice."""
+    """Return the results of the chosen runs on test images. Test images had no part in the choice."""
     cell = cells(chosen).iloc[0]
     slopes = f"alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
     if np.isfinite(cell["alpha_new"]):

@@ -242,7 +242,7 @@ def method_label(params: Mapping[str, Any], shown: Sequence[str]) -> str:
 
 
 def setting_labels(params: Mapping[str, Any], shown: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return words for what the papers leave at one value, where it is another, and words for the other settings."""
+    """Return labels of settings that differ from the papers' value, and labels of all other settings."""
     values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
     how = [
         values[name] if name == schema.SCHEDULE else f"{name} {values[name]}"

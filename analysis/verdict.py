@@ -96,7 +96,7 @@ def _mean_change(runs: pd.DataFrame) -> pd.Series:
 
 def _distortion(cells: pd.DataFrame) -> str:
     by_pruner = cells.groupby(schema.PRUNER, sort=False)
-    phrases = (f"{pruner}: {'; '.join(_phrases(of_pruner))}" for pruner, of_pruner in by_pruner)
+    phrases = (f"{pruner}: {'; '.join(_phrases(rows))}" for pruner, rows in by_pruner)
     return f"Differences between classes, by pruner and ratio - {' | '.join(phrases)}."
 
 

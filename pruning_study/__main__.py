@@ -64,7 +64,7 @@ class _Command(click.Command):
 
 
 class _Group(CommandGroup):
-    """A group of commands that tells the run that `mlflow run` made how a call ended."""
+    """A group of commands. If a call fails, it ends the run that `mlflow run` made for the call."""
 
     command_class = _Command
 
@@ -152,7 +152,7 @@ def tune(**typed: Any) -> None:
 def send(folder: Path) -> None:
     """Send a finished run that the tracking server could not take.
 
-    FOLDER is the one that the message at the time named.
+    FOLDER is the folder that the error message named.
     """
 
     from pruning_study.tracking import sending

@@ -223,7 +223,7 @@ class PruneConfig(TrainConfig):
 
     @property
     def method(self) -> str:
-        """The pruner, followed by the scope, schedule and distillation that differ from what is usual."""
+        """The pruner, followed by the scope, schedule and distillation that differ from the defaults."""
         own_scope = self.scope in (None, pruners.own_scope(self.pruner)) or not pruners.prunes(self.pruner)
         scope = [] if own_scope else [f"scope {self.scope}"]
         gradual = [self.schedule] if self.is_gradual else []

@@ -1,4 +1,4 @@
-"""Callables that are named by an import path: models and pruners of one's own."""
+"""Import the user's own models and pruners by their import paths."""
 
 import functools
 import hashlib
@@ -77,7 +77,7 @@ def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
     Parameters
     ----------
     imported : callable
-        Decorators and `functools.partial` are looked through, to the function or class inside.
+        If it is decorated or a `functools.partial`, the source of the function or class inside counts.
     import_path : str
         If it is given, and its module is another file than that of the function inside, both files count.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is done where no option says otherwise.
+    """Defaults that apply where no option says otherwise.
 
     Parameters
     ----------

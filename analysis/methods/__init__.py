@@ -1,1 +1,1 @@
-"""Methods compared: ways to prune against a baseline, on the same dense networks."""
+"""Compare pruning methods with a baseline, on the same dense networks."""

@@ -47,7 +47,7 @@ METHOD_COLUMNS = [
     "resampled",
 ]
 
-# Samples of the images give a standard error alone, which 500 of them determine to 3 %.
+# Bootstrap samples of the images serve only for a standard error, which 500 samples determine to 3 %.
 _RESAMPLES = 500
 
 
@@ -65,7 +65,7 @@ class Primary(NamedTuple):
     dataset : str, optional
         By default every data set. Their tests are then corrected together.
     schedule, distill : str
-        The method's, by default the papers'.
+        Schedule and distillation of the method; by default the papers'.
     """
 
     comparison: str
@@ -136,7 +136,7 @@ def compare(
 
 
 class _Drawn(NamedTuple):
-    """The sums of alpha_new, (2, samples, networks), of images drawn anew from those of these labels, (images,)."""
+    """Labels of the test images, (images,), and the sums of alpha_new, (2, samples, networks), of bootstrap samples."""
 
     label: np.ndarray
     sums: np.ndarray
@@ -248,7 +248,7 @@ def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
 
 
 def _family(pair: _Pair, outcome: str, primaries: Sequence[Primary]) -> Primary | str:
-    """Return what a test is corrected with: a primary comparison, the comparisons with the control, or the rest."""
+    """Return the family of a test: a primary comparison, the comparisons with the control, or the rest."""
     params = pair.method.key.params
     how = {name: params.get(name, former) for name, former in schema.FORMERLY.items()}
     for primary in primaries:
@@ -321,7 +321,7 @@ def _pooled(method: _Cell, baseline: _Cell, places: Sequence[np.ndarray], family
 
 
 def _image_variances(drawn: Sequence[np.ndarray], slopes: np.ndarray, denominators: np.ndarray) -> tuple[float, float]:
-    """Return the variance of the difference over images, and its part that seeds do not share.
+    """Return the variance of the difference over images, and the part of it that is specific to single networks.
 
     Parameters
     ----------

@@ -34,8 +34,8 @@ def figures(frame: pd.DataFrame) -> dict[str, Figure]:
     """
     return {
         f"methods_{number}_{comparison}": forest(rows)
-        for number, (_, of_model) in enumerate(frame.groupby([schema.DATASET, schema.MODEL]), start=1)
-        for comparison, rows in of_model.groupby("comparison", sort=False)
+        for number, (_, group) in enumerate(frame.groupby([schema.DATASET, schema.MODEL]), start=1)
+        for comparison, rows in group.groupby("comparison", sort=False)
     }
 
 

@@ -69,12 +69,12 @@ def original(name: str) -> str:
 
 
 def standing_for_up(pruners: Collection[str]) -> str:
-    """Which of a study's pruners is print's UP: `up-signed`, the released code's formula, if only that is there."""
+    """Return the pruner that stands for the paper's UP: `up-signed` if a study has it and no `up`, else `up`."""
     return "up-signed" if "up-signed" in pruners and "up" not in pruners else "up"
 
 
 def rank(name: str) -> tuple:
-    """Sort key of data sets, of models or of pruners: as printed, then by name, numbers in it as numbers."""
+    """Return a sort key of data sets, models or pruners: first the order in print, then names with numbers by size."""
     parts = re.split(r"(\d+)", name)
     natural = [int(part) if place % 2 else part for place, part in enumerate(parts)]
     return _ORDER.get(label(name), len(_ORDER)), natural

@@ -52,7 +52,7 @@ CLAIM_COLUMNS = [
 HOLDS, FAILS, UNCLEAR, UNTRIED = "holds", "does not hold", "cannot be told", "not tried"
 YES, NO, UNKNOWN, AT_CHANCE = "yes", "no", "?", "at chance"
 
-# Sums over the classes of each network, whose quotient over all networks is a pooled slope.
+# Pooled slopes: each is a sum over all classes and networks of a cell, divided by another such sum.
 _POOLED = ("pooled", "near", "far")
 _SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in cells.OTHER_METRICS))
 
@@ -201,7 +201,7 @@ def _verdict(holds: list[str], *, every: bool) -> str:
     return HOLDS if 2 * yes > read else FAILS if 2 * no > read else UNCLEAR
 
 
-# What is measured for a network.
+# Measurements of each network.
 
 
 def _places(runs: pd.DataFrame, predictions: ReadPredictions | None) -> list[Place]:
@@ -248,7 +248,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> 
 
 
 def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what alpha can be split into, each (networks,): by classes, as a mean of ratios, and pooled.
+    """Return variants of alpha, each (networks,): of some classes, as a mean of ratios, and pooled.
 
     The pooled slopes are pseudo-values, whose mean is the slope of all networks together: of all points, of the half
     of them nearest to the origin, and of the others.

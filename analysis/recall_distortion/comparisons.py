@@ -67,7 +67,7 @@ HARDER = (("MNIST", "CIFAR-10"), ("Fashion", "CIFAR-10"), ("CIFAR-10", "CIFAR-10
 _PRUNERS = ("MP", "GP", "UP", "RP")
 _RATIOS = (2.0, 4.0, 10.0, 20.0, 50.0)
 
-# What print calls a ResNet by its size alone.
+# The sizes by which the paper's tables name ResNets.
 _RESNET_SIZES = {f"ResNet-{size}": str(size) for size in (20, 32, 44, 56, 110)}
 
 
@@ -143,7 +143,7 @@ def usual_model(dataset: str) -> str:
 
 
 def usual(numbers_of_runs: pd.Series, printed: str) -> str | None:
-    """Return, of logged names with their numbers of runs, the one with a name in print, else the one with most runs."""
+    """Return the logged name whose name in print is `printed`, else the one with most runs."""
     names = sorted(numbers_of_runs.index, key=rank)
     in_print = (name for name in names if label(name) == printed)
     return next(in_print, max(names, key=numbers_of_runs.get, default=None))
@@ -207,7 +207,7 @@ def _tested(
 
 
 def _family(test: _Test) -> tuple:
-    """Return what is corrected together: a column, all of Table 9, or the pairs of a column that are not in print."""
+    """Return a test's family: a column, all of Table 9, or a column's pairs that are not in print."""
     return test.table, "" if test.table == 9 else test.column, test.further
 
 

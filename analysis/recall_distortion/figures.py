@@ -46,7 +46,7 @@ _OWN_SCALE = "Own scale: most networks are at chance, or pruned at random, and w
 _LONGEST_NAME = 28
 _AXIS_WIDTH = 0.9  # inches
 _LETTER_WIDTH = 0.06  # inches, in a legend
-_LETTERS_OF_A_LINE = 8  # that a legend's line, and the space beside it, are as wide as
+_LETTERS_OF_A_LINE = 8  # width of a legend's line and of the space beside it, in letters
 
 
 def recall_changes(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()) -> dict[str, Figure]:
@@ -354,7 +354,7 @@ class _Panel(NamedTuple):
 
 
 class _Panels(NamedTuple):
-    """The cells of every panel, ratios ascending, what the title says of all of them, and whether they are all."""
+    """The cells of each panel by ratio, what all panels share, and words for the title if settings are left out."""
 
     cells: dict[_Panel, pd.DataFrame]
     fixed: str
@@ -397,7 +397,7 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
 
 
 def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, str]:
-    """Return the cells, or those of one setting if all would be too many panels; and words that say so."""
+    """Return the cells, or those of one setting if all need too many panels, and words on that for the title."""
     if cells.groupby(columns, dropna=False).ngroups <= _MOST_PANELS:
         return cells, ""
     main = main_setting(cells, settings)
@@ -674,7 +674,7 @@ def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre
 
 
 def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float:
-    """Return how far the axis goes from its centre: to all means without a network at chance."""
+    """Return how far the axis extends from its centre, to include every mean without a network at chance."""
     ends = [centre]
     for line in lines.values():
         line = line[2 * line["chance"] <= line["n"]]

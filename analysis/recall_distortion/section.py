@@ -15,7 +15,7 @@ from analysis.statistics.intensification import unbalanced
 from analysis.study import AnalyzedStudy, notes
 
 _TABLES = range(1, 14)
-_OURS = range(1, 12)  # tables that any study has something of; the others are on pruners from elsewhere
+_OURS = range(1, 12)  # Tables 12 and 13 are on the pruners `lth` and `chip`, which this project lacks
 _SHOWN = {
     "n": "networks",
     "n_at_chance": "at chance",

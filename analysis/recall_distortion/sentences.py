@@ -1,7 +1,7 @@
 """The claims of the recall distortion paper, and the comparisons in a study that test them.
 
 Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm"; sections and
-appendices are its own.
+appendices are those of this paper.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,7 +31,7 @@ _LOW, _HIGH = 4.0, 10.0
 
 
 class Arm(NamedTuple):
-    """A pruner at a ratio: a cell of a place."""
+    """A pruner at a ratio, on the data set and model of a `Place`."""
 
     pruner: str
     ratio: float
@@ -43,18 +43,18 @@ class Check(NamedTuple):
     Attributes
     ----------
     arms : tuple of Arm
-        The one that is looked at, or two, of which the second is subtracted.
+        One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
         As `hypothesis_tests.paired` returns it: difference with its interval, n. NaN where most networks guess.
     claimed : str
-        Where the claim has the difference.
+        Range in which the difference lies according to the claim.
     n_at_chance : int
         Number of networks that are left out because they guess.
     at_chance : bool
         Whether most networks guess, so that the difference means nothing.
     part : str
-        What of the networks is compared, where it is not all that `quantity` says.
+        Label of what is compared, such as `weak classes`; empty if `quantity` says it.
     """
 
     arms: tuple[Arm, ...]

@@ -23,7 +23,7 @@ RUNS, DENSE_RUNS = "runs.csv.gz", "dense_runs.csv.gz"
 # In format 1 a param stands under its own name, without the prefix `params.`.
 _FORMAT = 2
 _ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
-# The number of runs whose predictions are in memory at once as they were read, eight bytes an image.
+# Number of runs whose predictions are in memory at once as int64, before they are compacted.
 _AT_ONCE = 256
 
 # The columns behind the params, in the order of the frames.
@@ -112,7 +112,7 @@ def read(folders: Sequence[Path]) -> tuple[Study, frames.ReadPredictions]:
 
 
 def below(folder: Path) -> list[Path]:
-    """Return all folders below one that `write` has written.
+    """Find the folders below this folder that `write` has written.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def below(folder: Path) -> list[Path]:
 
 
 def select_dataset(study: Study, dataset: str) -> Study:
-    """Return the runs of one data set, with all that was said about the study.
+    """Return the runs of one data set, with the notes on the study.
 
     Raises
     ------

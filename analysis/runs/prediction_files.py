@@ -72,7 +72,7 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     labels, predicted = np.swapaxes(_as_numbers(np.stack(columns)), 0, 1)
     for path, label in zip(paths, labels, strict=True):
         if (differing := np.flatnonzero(label != labels[0])).size:
-            names = [of_file[differing[0]] for of_file in (label, labels[0])]
+            names = [file_labels[differing[0]] for file_labels in (label, labels[0])]
             raise StudyError(
                 f"{path}: image {differing[0] + 1:,} is labelled {names[0]} and in {paths[0]} {names[1]}: "
                 "give predictions for the same images in the same order"

@@ -183,7 +183,7 @@ def artifacts(
     Raises
     ------
     StudyError
-        As in `runs`, but that there may be no such run.
+        As in `runs`, except that finding no run is no error.
     """
     found = {}
     with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
@@ -251,7 +251,7 @@ _FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
 
 
 def _without_untested_classes(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Take the recall of classes without a test image out: 0 or NaN, whatever was logged, says nothing."""
+    """Remove the recall of classes without a test image: the logged value, 0 or NaN, means nothing."""
     supports = _columns(found, schema.SUPPORT)
     untested = found[supports] == 0
     changed = {}
@@ -266,7 +266,7 @@ def _without_untested_classes(found: pd.DataFrame, left_out: list[str]) -> pd.Da
 
 
 def _without_optional(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Take values that cannot be out of metrics that need not be there; their run stays."""
+    """Remove impossible values of optional metrics, and keep their runs."""
     changed = {}
     for prefix, largest in (
         (schema.SUPPORT, NO_NUMBER),
@@ -326,7 +326,7 @@ def _some(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
-# The frames that are given out.
+# The frames that are returned.
 
 
 def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
@@ -391,7 +391,7 @@ def _by_class(prefix: str, classes: list[str], values: np.ndarray) -> dict[str, 
     return {prefix + name: values[:, index] for index, name in enumerate(classes)}
 
 
-# How it is found.
+# Reading from the store.
 
 
 def _read(pages: Iterable[Page]) -> pd.DataFrame:

@@ -569,7 +569,7 @@ def cell_summary(
     both_right: np.ndarray | None = None,
     confidence: float = 0.95,
 ) -> dict[str, float | int | str | bool]:
-    """Return all slopes of one cell (one data set, model, pruner and ratio) and what must stand beside them.
+    """Return all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to judge them.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ _BEYOND = 1.2  # decades between the range that is searched and an anchor beyond
 
 
 def figures(result: Tuning) -> dict[str, Figure]:
-    """Return all figures that a search has something to show in, by file name without ending."""
+    """Return the figures for which a search has data, by file name without ending."""
     drawn = {"epsilon": epsilon(result), "history": history(result)}
     if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
         drawn["schedule"] = schedule(result)
@@ -187,8 +187,8 @@ def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
 def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials with their accuracies in points, minus lambda's at the same ratio and dense model."""
     columns = _seed_columns(trials, "accuracy")
-    of_lambda = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
-    change = 100 * (trials[columns].to_numpy(float) - of_lambda.loc[trials["ratio"]].to_numpy(float))
+    reference = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
+    change = 100 * (trials[columns].to_numpy(float) - reference.loc[trials["ratio"]].to_numpy(float))
     frame = trials.assign(**dict(zip(columns, change.T, strict=True)))
     return frame.assign(accuracy=frame[columns].mean(axis=1), accuracy_error=frame[columns].sem(axis=1))
 
@@ -199,30 +199,30 @@ def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
 def _draw_panels(column: Iterable[Axes], trials: pd.DataFrame, x: str, names: Sequence[str]) -> None:
     for axes, name in zip(column, names, strict=True):
         drawn = _against_lambda(trials) if name == "accuracy" else trials
-        for of_seed in _seed_columns(drawn, name):
-            axes.scatter(drawn[x], drawn[of_seed], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
+        for seed_column in _seed_columns(drawn, name):
+            axes.scatter(drawn[x], drawn[seed_column], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
         _draw_errors(axes, drawn, x, yerr=name)
         _draw_trials(axes, drawn, x, name, _with_errors(drawn, name))
         axes.set_ylabel("accuracy minus lambda's, points" if name == "accuracy" else _LABELS[name])
 
 
 def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
-    """Draw each trial by its state, winner and anchors in colours, and at the edge the value of one that is far off.
+    """Draw the trials: winner and anchors in colours, others by their state, values off the axis as text at its edge.
 
-    `held` are the values that the axis holds, but for a long tail.
+    `held` are the values that the axis should hold, except for a long tail.
     """
     low, high = axis_limits(held.dropna(), trials.loc[trials["winner"], y].iloc[0])
     for place, value in trials.loc[~trials[y].between(low, high), [x, y]].dropna().to_numpy():
         draw_edge(axes, place, f"▲\n{value:.3g}" if value > high else "", f"{value:.3g}\n▼" if value < low else "")
     ramps_differ = _has_ramps(trials)
-    for index, (ratio, of_ratio) in enumerate(trials.groupby("ratio")):
+    for index, (ratio, same_ratio) in enumerate(trials.groupby("ratio")):
         shape = _SHAPES[index % len(_SHAPES)]
-        plain = of_ratio[of_ratio["anchor"] == ""]
+        plain = same_ratio[same_ratio["anchor"] == ""]
         colors = _RAMPS(plain["ramp"]) if ramps_differ else np.tile(to_rgba(BELOW), (len(plain), 1))
         _draw_plain(axes, plain, x, y, marker=shape, colors=colors, label=f"ratio {ratio:g}")
-        for anchor, of_anchor in of_ratio[of_ratio["anchor"] != ""].groupby("anchor", sort=False):
+        for anchor, same_anchor in same_ratio[same_ratio["anchor"] != ""].groupby("anchor", sort=False):
             label, color = anchor if index == 0 else "", _ANCHORS[anchor]
-            across, up = of_anchor[[x, y]].to_numpy().T
+            across, up = same_anchor[[x, y]].to_numpy().T
             axes.scatter(across, up, s=110, marker=shape, facecolor=color, edgecolor="black", label=label, zorder=4)
     won = trials[trials["winner"]]
     axes.scatter(won[x], won[y], s=100, marker="*", color=_WON, edgecolor="black", zorder=5, label="winner")

@@ -86,10 +86,10 @@ class Tuning:
 
 def _tested(networks: pd.DataFrame) -> dict[str, str]:
     cells = {}
-    for new, of_kind in networks.groupby("new"):
+    for new, rows in networks.groupby("new"):
         kind = "new networks: " if new else ""
-        cells[f"{kind}test accuracy"] = f"{of_kind['accuracy'].mean():.4f}"
-        cells[f"{kind}alpha"] = _mean_alpha(of_kind)
+        cells[f"{kind}test accuracy"] = f"{rows['accuracy'].mean():.4f}"
+        cells[f"{kind}alpha"] = _mean_alpha(rows)
     return cells
 
 

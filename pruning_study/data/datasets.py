@@ -67,8 +67,8 @@ def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Data
         One of:
 
         - `fashion-mnist-mini`, the embedded sample;
-        - a name: of a file `<data_dir>/<name>.npz`, `-` in the name written `_` in the file's, or of a data set that
-          torchvision can download into that file;
+        - the name of a file `<data_dir>/<name>.npz`, in whose file name each `-` is an `_`;
+        - the name of a data set that torchvision can download into such a file;
         - the path of an .npz file with the arrays train_images, test_images (uint8, [N, H, W, C] or [N, H, W]),
           train_labels, test_labels (whole numbers, [N]) and optionally class_names (text, [classes]);
         - the path of a folder with images train/<class>/*.png|jpg and test/<class>/*.png|jpg.
@@ -101,7 +101,7 @@ def is_here(dataset: str, *, data_dir: Path) -> bool:
 
 
 def dataset_name(dataset: str) -> str:
-    """Return the name that a data set is logged by: as given, or the stem of a file or folder with `-` for `_`."""
+    """Return the name that runs log for a data set: the stem of a path, with `-` in place of each `_`."""
     path = Path(dataset)
     return (path.stem if path.suffix == ".npz" else path.resolve().name).replace("_", "-")
 
@@ -386,7 +386,7 @@ def _from_torchvision(name: str, folder: str) -> dict[str, np.ndarray]:
         downloaded = make(part)
         images = np.asarray(downloaded.data)
         if name == "emnist":
-            images = images.transpose(0, 2, 1)  # the files hold the letters lying on their side
+            images = images.transpose(0, 2, 1)  # the files hold transposed images
         if name == "svhn":
             images = images.transpose(0, 2, 3, 1)
         labels = np.asarray(downloaded.labels if name == "svhn" else downloaded.targets, dtype=np.int64)

@@ -88,7 +88,7 @@ def in_layout(images: Tensor, memory_format: torch.memory_format) -> Tensor:
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
-    """Return a random generator of its own for each purpose, the same on every device.
+    """Return a random generator for one purpose; it draws the same numbers on every device.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def factory(name: str) -> Callable[..., nn.Module]:
     Parameters
     ----------
     name : str
-        A name of `MODELS`, or `package.module:factory` for a function of one's own.
+        A name of `MODELS`, or `package.module:factory` for the user's own function.
 
     Raises
     ------
@@ -129,5 +129,5 @@ def set_threads(name: str) -> None:
 
 
 def source_digest(name: str) -> str | None:
-    """Return a digest of the source file of one's own model; None for the models of `MODELS`."""
+    """Return a digest of the source file of a user's own model; None for the models of `MODELS`."""
     return None if name in MODELS else imports.source_digest(factory(name))

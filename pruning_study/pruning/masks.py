@@ -1,4 +1,4 @@
-"""Scores and a number of weights to keep become masks."""
+"""Make masks from scores and a number of weights to keep."""
 
 # The command line reads the registry of pruners, and with it this module: numpy and torch are imported when used.
 from __future__ import annotations

@@ -34,13 +34,13 @@ class Pruner:
     scope : {"global", "layer"}
         Whether the budget is shared by all layers, or every layer keeps the same share. `--scope` overrides it.
     unit : {"weight", "channel"}
-        What is kept or pruned as a whole.
+        The unit that is kept or pruned as a whole.
     choose : callable
         Turns the scores, the number to keep, and the masks to choose from into masks, as `masks.exact_k` does.
     prunes : bool
         False for a control that keeps every weight: its ratio is 1, and it has no schedule.
     digest : str, optional
-        Digest of the source of a score function of one's own.
+        Digest of the source, if the score function is the user's own.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def pruner(name: str) -> Pruner:
     Parameters
     ----------
     name : str
-        A name of `PRUNERS`, or `package.module:function` for a score function of one's own.
+        A name of `PRUNERS`, or `package.module:function` for the user's own score function.
 
     Raises
     ------
@@ -144,12 +144,12 @@ def check_name(name: str) -> None:
 
 
 def prunes(name: str) -> bool:
-    """Return whether a pruner prunes at all; a score function of one's own always does."""
+    """Return whether a pruner prunes at all; the user's own score function always does."""
     return name not in PRUNERS or PRUNERS[name].prunes
 
 
 def own_scope(name: str) -> str:
-    """Return the scope that a pruner has unless `--scope` says otherwise; global for a score function of one's own."""
+    """Return a pruner's scope unless `--scope` overrides it; the scope of the user's own score function is global."""
     return PRUNERS[name].scope if name in PRUNERS else Pruner.scope
 
 

@@ -54,7 +54,7 @@ def last_step(ramp: float, steps: int) -> int:
 
 @dataclass(frozen=True)
 class Ramp:
-    """Gradual pruning: masks that are made anew at every step of a training.
+    """Gradual pruning: new masks at every step of the ramp.
 
     Parameters
     ----------

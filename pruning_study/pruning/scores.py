@@ -119,7 +119,7 @@ def random(theta: Tensor, *, generator: Generator) -> Tensor:
     Parameters
     ----------
     theta : Tensor, any shape
-        Trained weights, of which the shape alone counts.
+        Trained weights; only their shape matters.
     generator : torch.Generator
         A random generator that the run's seed has seeded.
 
@@ -143,7 +143,7 @@ def unpruned(theta: Tensor) -> Tensor:
     Parameters
     ----------
     theta : Tensor, any shape
-        Trained weights, of which the shape alone counts.
+        Trained weights; only their shape matters.
 
     Returns
     -------

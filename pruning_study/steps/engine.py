@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def choose(
     name: str | None, model: nn.Module, image_shape: tuple[int, int, int], *, device: str, augmentation: str
 ) -> Engine:
-    """Return the training back end of a name; torch, and a warning that says why, where the native one cannot be used.
+    """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
     Parameters
     ----------

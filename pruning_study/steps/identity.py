@@ -44,7 +44,7 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params without those that a later version added and that have the value of every run before."""
+    """Return the params, except those that a later version added and that have the value of all earlier runs."""
 
     def is_hashed(name: str, value: str) -> bool:
         role = schema.PARAM_ROLES.get(name)

@@ -129,5 +129,5 @@ def run_tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, st
 
 
 def final_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return a run's metrics without those of single epochs and those of the making of the run."""
+    """Return a run's metrics, except those of single epochs and those about how the run was made."""
     return {name: value for name, value in metrics.items() if name not in PER_EPOCH | RUN_ONLY}

@@ -47,7 +47,7 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
         The job that asks for the run.
     setting : PruneSetting
     parent : LoadedRun
-        A dense run, or a pruned one, of whose weights more are then pruned.
+        A dense run, or a pruned run whose remaining weights are pruned further.
     ratio : float
         Parameters of the dense model / parameters that are left.
 
@@ -64,7 +64,7 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
     own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
     with store.making(own_hash):
         for run in [] if setting.config.force else store.find(own_hash):
-            # The same settings may have made several dense runs: the one that is named by its id is the one meant.
+            # Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
             if setting.config.dense_run_id and _parent_run_id(run) != parent.run_id:
                 continue
             if missing := store.missing(run.info.run_id, ARTIFACTS[schema.PRUNED]):
@@ -235,7 +235,7 @@ def _realized_ratio(setting: PruneSetting, masks: Masks) -> float:
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Alpha on test and validation images, where defined, and the share of each class right before and after."""
+    """Return alpha on test and validation images if defined, and the share of each class that is right both times."""
     shares = both_right(dense.predictions, predictions, len(classes))
     slopes = {
         schema.ALPHA: _alpha(dense.predictions, predictions, len(classes)),

@@ -1,4 +1,4 @@
-"""Options with everything worked out that they leave open: pure functions, without data or a model."""
+"""Work out the values of options that are `auto`, by pure functions that need no data and no model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

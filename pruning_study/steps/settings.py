@@ -51,7 +51,7 @@ _EXAMPLES = ("train", "validation", "test")
 
 
 class TrainSetting:
-    """What a dense model is trained on, and how.
+    """Data, model and hyperparameters for training a dense model.
 
     Parameters
     ----------
@@ -113,12 +113,12 @@ class TrainSetting:
         )
 
     def normalized_as(self, normalization: Normalization) -> Self:
-        """Return this setting with the images normalised in another way; itself where that is its own.
+        """Return this setting with another normalisation; the setting itself if its normalisation is the same.
 
         Parameters
         ----------
         normalization : Normalization
-            That of the model which is pruned or evaluated.
+            Normalisation of the model that is pruned or evaluated.
         """
         if normalization == self.normalization:
             return self
@@ -171,7 +171,7 @@ class TrainSetting:
 
 
 class PruneSetting(TrainSetting):
-    """What a dense model is trained on, and what is done to it then.
+    """Data and model of a dense run, and how the model is then pruned and fine-tuned.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ class PruneSetting(TrainSetting):
 
 
 def following(config: PruneConfig, dense: Run) -> PruneConfig:
-    """Return the options with those that make the dense model taken from a dense run.
+    """Return the options, with the options of the dense model taken from a dense run.
 
     Parameters
     ----------

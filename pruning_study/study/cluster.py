@@ -96,7 +96,7 @@ def _no_cluster(reason: str) -> StudyError:
 
 
 class Cluster:
-    """The connected cluster, from entering a `with` block to leaving it; tasks that run then are interrupted.
+    """The connected cluster, as a context manager. Leaving the `with` block interrupts running tasks.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Cluster:
         self._running[self._task.remote(self._do, task)] = (number, task)
 
     def results(self) -> Iterator[tuple[int, Any, Any]]:
-        """Wait until a task is done, and yield the number, task and result of each that is."""
+        """Wait until a task is done, and yield the number, task and result of each finished task."""
         if not self._running:
             time.sleep(1)  # the cluster has no room at the moment
             return

@@ -1,4 +1,4 @@
-"""Dry run of a study: its grid, what of it is in the store already, and how long the rest would take."""
+"""Dry run of a study: its grid, which of its runs exist, and how long the others would take."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

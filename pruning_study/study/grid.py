@@ -1,4 +1,4 @@
-"""Read the file of a study: a grid of pruned runs, with everything that is wrong in it gathered."""
+"""Read the file of a study: a grid of pruned runs, and a list of everything that is wrong in the file."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -27,7 +27,7 @@ class Pace:
         self._seconds: dict[Workload, float] = defaultdict(float)
 
     def add(self, workload: Workload, images: float, seconds: float) -> None:
-        """Count a number of images that took a worker a number of seconds."""
+        """Record that a worker took some seconds for some images."""
         self._images[workload] += images
         self._seconds[workload] += seconds
 
@@ -43,7 +43,7 @@ class Pace:
 
 
 def workload(step: Step) -> Workload:
-    """Return what steps of one pace have in common."""
+    """Return data set and model of a step; steps that agree in both have the same pace."""
     return step.dataset, step.config.model
 
 

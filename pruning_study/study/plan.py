@@ -68,7 +68,7 @@ class Plan:
 
 
 def source(config: TrainConfig) -> Source:
-    """Return what distinguishes the data of two configs."""
+    """Return the key of a config's data; configs with equal keys use the same data."""
     return config.dataset, config.image_size
 
 
@@ -105,7 +105,7 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
         config = cell.config
         try:
             if source(config) in data:
-                # Neither seed nor ratio changes another param than its own.
+                # Seed and ratio change no other param, so one setting serves all seeds and ratios.
                 resolved = setting(replace(config, seed=0, ratio=(1.0,)))
                 dense = dense_step(config, resolved)
                 steps = (dense, pruned_step(config, resolved, dense))
@@ -126,7 +126,7 @@ def dense_step(config: PruneConfig, setting: PruneSetting) -> Step:
     ----------
     config : PruneConfig
     setting : PruneSetting
-        Of the same config but for seed and ratio.
+        Its config differs from `config` at most in seed and ratio.
     """
     images = 0 if config.weights else len(setting.train_indices) * setting.training.hyperparameters.epochs
     own_hash = config_hash(schema.DENSE, _training_params(config, setting))
@@ -141,7 +141,7 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     config : PruneConfig
         With one ratio.
     setting : PruneSetting
-        Of the same config but for seed and ratio.
+        Its config differs from `config` at most in seed and ratio.
     parent : Step
         A dense step or a pruned one.
 
@@ -158,7 +158,7 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     iteration = parent.iteration + 1
     params = setting.pruned_params(_training_params(config, setting), ratio, iteration=iteration)
     own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
-    # A gradient at each step of a ramp takes as long as training on so many images.
+    # A gradient is computed at each step of the ramp, and takes as long as training on its images.
     gradients = ramp * setting.gradient_images if "grad" in setting.pruning.pruner.needs else 0
     # Where nothing is trained, the time goes into predictions.
     predicted = len(setting.validation_indices) + len(setting.data.test_labels)
@@ -197,7 +197,7 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
 
 
 def _identity(step: Step) -> TrainConfig | PruneConfig:
-    """Return what distinguishes two steps whose hash is not known."""
+    """Return the key of a step whose hash is not known; equal keys mean the same step."""
     if step.kind == schema.PRUNED:
         return step.config
     return TrainConfig(**{item.name: getattr(step.config, item.name) for item in fields(TrainConfig)})

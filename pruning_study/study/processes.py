@@ -171,7 +171,7 @@ def _work(pipe: connection.Connection, do: Callable[[Any], Any], environment: di
 
 
 class _Lines(io.TextIOBase):
-    """Sends what is written to the driver, which alone knows where it can be shown."""
+    """A stream that sends its lines to the driver, because only the driver knows where to show them."""
 
     def __init__(self, pipe: connection.Connection) -> None:
         self._pipe = pipe

@@ -48,19 +48,19 @@ class Pool(Protocol):
         """Have an idle worker make a step."""
 
     def results(self) -> Iterator[tuple[int, Step, Outcome | Died]]:
-        """Wait until a worker has ended a step, and yield the number, step and outcome of each that has."""
+        """Wait until a worker has ended a step, and yield the number, step and outcome of each ended step."""
 
 
 @dataclass(frozen=True)
 class Executor:
-    """Where a study runs.
+    """How a study shares arrays and starts workers, on this machine or on a cluster.
 
     Parameters
     ----------
     share : callable
         Puts an array where all workers can read it.
     pool : callable
-        Given a worker and a function that shows its lines, the workers.
+        Starts the workers, given what a worker does and a function that shows its lines.
     """
 
     share: Callable[[np.ndarray], SharedArray]

@@ -1,4 +1,4 @@
-"""What a worker does: make a step of a study, or find it, and say how it went."""
+"""The worker of a study, which makes or finds a step and returns its outcome."""
 
 import logging
 import time
@@ -107,7 +107,7 @@ class Worker:
         return run
 
     def _parent(self, store: Store, parent_hash: str, setting: PruneSetting) -> LoadedRun:
-        """Return the run that a step starts from: from memory, from the store, or, a dense run, made again."""
+        """Return the run that a step starts from, out of memory or the store; a missing dense run is trained."""
         parent = self._models.get(parent_hash)
         if parent is None and parent_hash == config_hash(schema.DENSE, setting.params):
             parent = dense.train(store, self._study_run_id, setting)

@@ -240,8 +240,8 @@ class Store:
     def end_if_dead(self, run: Run, status: str, reason: str) -> bool:
         """End a run that is RUNNING although no process makes it.
 
-        A run is dead if its lock is free: the lock of its config hash, or a job's own. A run on a server may be made
-        by another machine, whose locks cannot be seen here, so that it counts only if its maker used the same locks.
+        A run is dead if its lock is free: the lock of its config hash, or a job's own. A run on a server may belong to
+        another machine, whose locks cannot be seen here. Such a run is never taken for dead.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ class Distillation:
     temperature : float, > 0
         Softmax temperature: the logits of both networks are divided by it.
     logits : Tensor [N, classes], optional
-        The teacher's logits of all training images, computed beforehand. They can be where no image is augmented.
+        The teacher's logits of all training images, computed beforehand if no image is augmented.
     """
 
     teacher: nn.Module

@@ -33,7 +33,7 @@ class Engine(Protocol):
 
     @property
     def identity(self) -> str:
-        """Text that is equal for equal results, to the last bit, on one device with one version of torch."""
+        """Text that differs if results differ in the last bit, on the same device and version of torch."""
 
     def train_epoch(
         self,

@@ -39,7 +39,7 @@ def ignore(epoch: int, metrics: dict[str, float]) -> None:
 
 @dataclass(frozen=True)
 class Training:
-    """What a model is trained on, and how.
+    """Data and settings of one training.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def _with_teacher_logits(training: Training) -> Training:
 
 
 def _made_by(model: nn.Module, training: Training) -> str:
-    """Return all on which the result depends beside the settings, as `TrainingFile` takes it."""
+    """Return a text of everything that the result depends on besides the settings, for `TrainingFile`."""
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
@@ -272,8 +272,8 @@ def _one_line(failure: str) -> Iterator[None]:
 def _keep_freed_memory() -> None:
     """Make malloc keep the memory that a training step frees, for the next step.
 
-    The activations of a step are megabytes each. By default glibc gives such blocks back to the kernel and takes them
-    anew at every step, page by page, which costs a tenth of the time of a ResNet.
+    The activations of a step are megabytes each. By default glibc returns such blocks to the kernel and requests them
+    again at every step, page by page. This costs a tenth of the training time of a ResNet.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:

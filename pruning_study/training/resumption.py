@@ -59,17 +59,17 @@ class TrainingState:
 
 
 class TrainingFile:
-    """The file of one training, written anew every so many seconds.
+    """The file of one training, which is rewritten at a fixed interval.
 
-    A fault of the file never ends a training: it is logged as a warning, and the training starts anew or continues.
+    A fault of the file never ends a training. The fault is logged as a warning, and training starts over or goes on.
 
     Parameters
     ----------
     path : Path, optional
         Without a path nothing is saved and nothing is found.
     made_by : str
-        Text that names all on which the result depends beside the settings: the engine, the device, the first weights.
-        A file with another text is not used, because the training would continue to another result.
+        Text that names everything that the result depends on besides the settings: the engine, the device, the first
+        weights. A file with another text is not used, because resuming from it would give another result.
     seconds : float
         Shortest time between two savings.
     """

@@ -79,7 +79,7 @@ def accuracy(recalls: Recalls) -> float:
 
 
 def expected_accuracy(recalls: Recalls, dense: np.ndarray) -> float:
-    """Predict the mean accuracy over all seeds: the seeds to come are taken to lose as much as those so far.
+    """Predict the mean accuracy over all seeds, as if the remaining seeds lost as much as those so far.
 
     Parameters
     ----------

@@ -167,7 +167,7 @@ class Space:
 
 
 class Search:
-    """A search that several processes may work on. A search of the same name is continued, otherwise one is begun.
+    """A search that several processes may work on. It continues the search of the same name, or starts one.
 
     Parameters
     ----------
@@ -338,7 +338,7 @@ class Search:
             return not free
 
     def _end_dead(self) -> None:
-        """End the trials whose process died: as it would have, if the trial's run is finished, else as failed."""
+        """End the trials whose process died: normally if the trial's run is finished, else as failed."""
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             if self._is_alive(trial):
                 continue
@@ -354,7 +354,7 @@ class Search:
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         if not waiting and (late or len(trials) >= total):
             return None
-        # Each trial has random draws of its own, so that a search that was interrupted ends as one that was not.
+        # Each trial has its own random draws, so that an interrupted search ends like one that was not interrupted.
         seed = hashlib.sha256(f"{self.space.digest} {len(self._study.trials)}".encode()).digest()
         self._study.sampler = TPESampler(seed=int.from_bytes(seed[:4], "big"))
         trial = self._study.ask()
@@ -362,7 +362,7 @@ class Search:
         return trial
 
     def _enqueue_anchors(self) -> None:
-        """Let Optuna begin with the anchors that neither exist nor wait."""
+        """Make Optuna begin with the anchors that are neither made nor queued."""
         trials = self._study.get_trials(states=COUNTED)
         known = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
         for ratio in self.space.ratios:
