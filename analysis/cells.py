@@ -80,14 +80,20 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
     Returns
     -------
     DataFrame, one row per cell, sorted
-        `CELL_COLUMNS`; `shown_settings(runs)`; the rest of `intensification.cell_summary`; confidence, of all
-        intervals of the row: 1 - (1 - confidence) / K for K ratios of the same data set, model and pruner, and of the
-        same settings but those that depend on the pruner, such as an epsilon that was tuned at each ratio;
-        alpha_new_resampled; n_none, the networks with a run of `none`, and over these alpha_minus_none (mean of the
-        differences) and alpha_on_none (mean slope of the balance after pruning on that of `none`), each with its
-        interval; alpha_other_seed, the mean slope between dense networks of different seeds; alpha_precision and
-        alpha_f1 with their intervals; realized_ratio, the mean over the runs, if `runs` has it. alpha_shared and
-        alpha_other_seed are NaN in a cell that has a dense network twice.
+        `CELL_COLUMNS`, then `shown_settings(runs)`, then the rest of `intensification.cell_summary`, and:
+
+        - confidence: of all intervals of the row, 1 - (1 - confidence) / K. K is the number of ratios of the same data
+          set, model and pruner, and of the same settings. Settings that depend on the pruner do not count here, such
+          as an epsilon that was tuned at each ratio.
+        - alpha_new_resampled: what the interval of alpha_new resamples.
+        - n_none: the number of networks that have a run of `none`. Over these: alpha_minus_none, the mean of the
+          differences, and alpha_on_none, the mean slope of the balance after pruning on that of `none`; both with
+          intervals.
+        - alpha_other_seed: the mean slope between dense networks of different seeds.
+        - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
+        - realized_ratio: the mean over the runs, if `runs` has it.
+
+        alpha_shared and alpha_other_seed are NaN in a cell that has a dense network twice.
     """
     study = run_arrays(runs)
     ratios = study.runs.groupby(_family_columns(study.runs), dropna=False)[schema.RATIO].transform("nunique").to_numpy()

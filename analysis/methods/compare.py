@@ -111,14 +111,21 @@ def compare(
     Returns
     -------
     DataFrame, one row per comparison and outcome
-        `METHOD_COLUMNS`. Outcomes: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most
-        that a class's recall fell; alpha_new, of all networks of the cell together; alpha, each network's. of_method
-        and of_baseline are means (pooled for alpha_new), difference is the first minus the second with its 95 %
-        interval and two-sided p; p_holm is corrected within its family, p_permutation flips the signs of the seeds,
-        effect_size is d_z, and detectable_difference is at 80 % power and level .05 / family. n is the number of
-        pairs. A pair with a network at chance has no alpha and is left out of n for alpha and alpha_new; n_at_chance
-        counts such pairs. What cannot be computed is NaN, so alpha_new where noise hides the differences between the
-        classes of the dense networks. resampled is `seeds and images` or `seeds`.
+        `METHOD_COLUMNS`, among them:
+
+        - outcome: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most that a class's
+          recall fell; alpha_new, of all networks of the cell together; alpha, of each network.
+        - of_method, of_baseline: means over the networks; pooled for alpha_new.
+        - difference: of_method minus of_baseline, with its 95 % interval and two-sided p. p_holm is corrected within
+          its family. p_permutation flips the signs of the seeds' differences.
+        - effect_size: d_z.
+        - detectable_difference: at 80 % power and level .05 / family.
+        - n: the number of pairs. alpha and alpha_new leave out a pair with a network at chance, which has no alpha;
+          n_at_chance counts such pairs.
+        - resampled: `seeds and images`, or `seeds`.
+
+        A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
+        the classes of the dense networks.
     """
     study = run_arrays(runs)
     cells = [_cell(study, rows, predictions) for rows in study.cells()]

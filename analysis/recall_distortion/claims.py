@@ -71,14 +71,17 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd
     Returns
     -------
     DataFrame, one row per comparison, by claim and place
-        `CLAIM_COLUMNS`. estimate with its interval, over n networks or pairs of them. The interval of an alpha itself
-        is that of `cells.cells`, which holds together with those of the pruner's other ratios; the interval of a
-        difference is the 95 % one. claimed says where the claim has the estimate. holds is `yes` if the whole
-        interval lies there, `no` if it lies on the other side (or, where something is claimed to differ, within the
-        margin), `at chance` if most networks guess and have no alpha, else `?`. The verdict is on all comparisons of
-        the claim at the place except those at chance: `holds` if all do, or more than half where the claim is about
-        most cases or a tendency; `does not hold` if one does not, or more than half; else `cannot be told`. A claim
-        without a comparison is `not tried`, with an empty place.
+        `CLAIM_COLUMNS`, among them:
+
+        - estimate, low, high: the estimate over n networks, or over n pairs of them, with its interval. An alpha has
+          the interval of `cells.cells`, a difference has its 95 % interval.
+        - claimed: where the estimate should lie.
+        - holds: `yes` if the whole interval lies there. `no` if it lies on the other side; or, for a claim that
+          something differs, if it lies within the margin. `at chance` if most networks guess, since alpha then means
+          nothing. `?` otherwise.
+        - verdict: of all comparisons of the claim at the place, except those at chance. `holds` if every comparison
+          holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
+          tendency, needs more than half of them instead. `not tried` if there is no comparison; place is then empty.
     """
     places = _places(runs, predictions)
     rows = [row for number, claim in enumerate(CLAIMS, start=1) for row in _rows(number, claim, places)]

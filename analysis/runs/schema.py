@@ -90,8 +90,9 @@ class ParamRole:
     detail_of : str, optional
         The param that this one is a detail of, as `ramp` is of `schedule`.
     concerns : {"network", "pruner", "pruning"}
-        Whether the param matters for every network, pruned or not, or depends on the pruner, or says how any pruner
-        goes about it. Only the first has to agree between a pruned network and its control.
+        `network`: the param matters whether or not a network is pruned, as the epochs do. `pruner`: it belongs to some
+        pruners only, as epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned
+        network and its control have to agree in the params of `network` only.
     """
 
     role: Literal["setting", "seed", "consequence"] = "setting"

@@ -29,7 +29,7 @@ LISTS = {
 }
 GRID_KEYS = (*LISTS, "overrides")
 FILE_KEYS = ("name", *GRID_KEYS, "grids")
-# Options that say where and how a study is run, and those that would make a second run of a cell differ.
+# Options of the command `study`, and two that have no meaning for a grid.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id"}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
 MOST_SEEDS = 100_000
