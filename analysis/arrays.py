@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.runs import frames, schema
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, ReadPredictions
-from analysis.settings import cell_columns, most_frequent, shown_settings, splitting_params
+from analysis.settings import cell_columns, ignore_options, most_frequent, shown_settings, splitting_params
 from analysis.statistics import intensification
 
 
@@ -63,7 +63,7 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     if splitting := splitting_params(runs):
         notes.append(
             f"every cell has one network only, because {', '.join(splitting)} differs in every run: if that does not "
-            f"describe the experiment, add {' '.join(f'--ignore-param {name}' for name in splitting)}"
+            f"describe the experiment, add {ignore_options(splitting)}"
         )
     runs = _with_cells_classes(runs, names, notes)
     before, after, support, both_right = (

@@ -20,6 +20,7 @@ from analysis.settings import (
     CONTROL,
     cell_columns,
     control_columns,
+    ignore_options,
     network_columns,
     networks,
     pruner_settings,
@@ -97,7 +98,8 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
     """
     study = run_arrays(runs)
     ratios = study.runs.groupby(_family_columns(study.runs), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
-    none = _control_rows(study.runs)
+    shared = control_columns(study.runs)
+    none = _control_rows(study.runs, shared)
     rows_of_cells = study.cells()
     summaries = [
         _summary(study, rows, none[rows], 1 - (1 - confidence) / ratios[rows[0]], predictions) for rows in rows_of_cells
@@ -120,7 +122,7 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells: it needs {schema.SUPPORT}<class> and "
             f"{schema.BOTH_RIGHT}<class>, or predictions, of every run"
         )
-    study.notes.extend(_notes_on_controls(study.runs, none))
+    study.notes.extend(_notes_on_controls(study.runs, shared, none))
     frame.attrs = {"notes": study.notes}
     return frame
 
@@ -131,17 +133,16 @@ def _family_columns(runs: pd.DataFrame) -> list[str]:
     return [column for column in cell_columns(runs) if column not in left_out]
 
 
-def _notes_on_controls(runs: pd.DataFrame, none: np.ndarray) -> Iterator[str]:
+def _notes_on_controls(runs: pd.DataFrame, shared: list[str], none: np.ndarray) -> Iterator[str]:
     """Yield a note if pruned networks have no control because an undeclared param differs."""
     pruned = runs[schema.PRUNER] != CONTROL
-    unknown = [column for column in control_columns(runs) if frames.param(column) not in schema.PARAM_ROLES]
+    unknown = [column for column in shared if frames.param(column) not in schema.PARAM_ROLES]
     differing = [frames.param(column) for column in unknown if runs[column].nunique(dropna=False) > 1]
     without = int((pruned & (none < 0)).sum())
     if differing and without and not pruned.all():
-        ignored = " ".join(f"--ignore-param {name}" for name in differing)
         yield (
             f"{without:,} pruned networks have no control, because no run of {CONTROL} shares their "
-            f"{', '.join(differing)}: if that follows from the pruning, add {ignored}"
+            f"{', '.join(differing)}: if that follows from the pruning, add {ignore_options(differing)}"
         )
 
 
@@ -183,13 +184,12 @@ def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summaries: Seq
     return pd.concat([which.reset_index(drop=True), pd.DataFrame(summaries)], axis=1)
 
 
-def _control_rows(runs: pd.DataFrame) -> np.ndarray:
+def _control_rows(runs: pd.DataFrame, keys: list[str]) -> np.ndarray:
     """Return the row of each run's control: (runs,).
 
-    The control is the run of `none` of the same dense network with the same settings, as far as they matter without
-    pruning. -1 where there is none, and for the runs of `none` themselves.
+    The control is the run of `none` of the same dense network with the same values of `keys`, as `control_columns`
+    returns them. -1 where there is none, and for the runs of `none` themselves.
     """
-    keys = control_columns(runs)
     numbered = runs[keys].assign(network=networks(runs).factorize()[0])
     is_control = runs[schema.PRUNER] == CONTROL
     none = numbered[is_control].drop_duplicates()

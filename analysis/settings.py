@@ -147,6 +147,11 @@ def splitting_params(frame: pd.DataFrame) -> list[str]:
     ]
 
 
+def ignore_options(params: Sequence[str]) -> str:
+    """Return the options that leave params out: `--ignore-param output --ignore-param folder`."""
+    return " ".join(f"--ignore-param {param}" for param in params)
+
+
 def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[str]:
     """Return the settings, as columns, that depend on the pruner: the schema's, and unknown ones that a pruner lacks.
 

@@ -186,6 +186,8 @@ def pruning_params(config: PruneConfig, pruning: ResolvedPruning, ratio: float, 
         schema.SCHEDULE: config.schedule if config.is_gradual else ONE_SHOT,
         schema.DISTILL: text(config.distill),
     }
+    if pruning.pruner.digest:
+        params[schema.PRUNER_DIGEST] = pruning.pruner.digest
     if pruning.fine_tuning.epochs:
         params[schema.FINE_TUNE_LEARNING_RATE] = text(pruning.fine_tuning.learning_rate)
         params[schema.FINE_TUNE_PHASES] = str(pruning.fine_tuning)

@@ -101,6 +101,7 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
     """
     run_id = run.info.run_id
     kind = run.data.tags.get(schema.KIND, schema.DENSE)
+    former = schema.FORMERLY[schema.ITERATION]
     _check_data_and_model(run, setting)
     with store.artifact(run_id, schema.CHECKPOINT) as path:
         weights, metadata = checkpoints.load(path)
@@ -119,16 +120,9 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
         normalization=normalization or setting.normalization,
         masks={} if kind == schema.DENSE else tensors,
         gradient=tensors if kind == schema.DENSE else None,
-        iteration=iteration_of(run),
+        iteration=0 if kind == schema.DENSE else int(run.data.params.get(schema.ITERATION, former)),
         dense=_dense_run(store, root, setting),
     )
-
-
-def iteration_of(run: Run) -> int:
-    """Return the number of prunings since the dense run, the run's own included."""
-    if run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE:
-        return 0
-    return int(run.data.params.get(schema.ITERATION, "1"))
 
 
 def _check_data_and_model(run: Run, setting: TrainSetting) -> None:

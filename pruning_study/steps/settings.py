@@ -254,9 +254,7 @@ class PruneSetting(TrainSetting):
         iteration : int
             Number of prunings since the dense run, this one included.
         """
-        digest = self.pruning.pruner.digest
-        own_source = {schema.PRUNER_DIGEST: digest} if digest else {}
-        return {**dense, **pruning_params(self.config, self.pruning, ratio, iteration), **own_source}
+        return {**dense, **pruning_params(self.config, self.pruning, ratio, iteration)}
 
     @property
     def method(self) -> str:
