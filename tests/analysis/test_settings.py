@@ -229,3 +229,11 @@ def test_a_label_says_what_is_not_as_in_the_papers():
     assert label("distill", "ramp", "schedule", **CUBIC, **DISTILLED) == "mp cubic distill 0.5 (ramp 0.5)"
     assert label("schedule", "epochs", "ramp", schedule=np.nan, epochs="5", ramp=None) == "mp (epochs 5)"
     assert label("scope", "epsilon", scope="layer", epsilon="0.07158707475562237") == "mp scope layer (epsilon 0.07159)"
+
+
+def test_a_second_pruning_has_a_control_of_its_own():
+    made = study(toy("mp", 2, [1.2, 1.4], iteration="1"), toy("none", 1, [1, 1], iteration="1"))
+    more = toy("none", 1, [2, 2], iteration="2")
+    for both in (study(made, more), study(more, made)):
+        summaries = cells.cells(both).set_index("pruner")
+        assert summaries.loc["mp", "alpha_minus_none"] == pytest.approx(0.3)
