@@ -16,11 +16,10 @@ from scipy.special import ndtr, ndtri
 
 from analysis.statistics.intensification import (
     alpha,
-    alpha_new,
-    alpha_new_from_predictions,
     alpha_shared,
     recall_balance,
 )
+from analysis.statistics.new_images import alpha_new, alpha_new_from_predictions
 from analysis.statistics.resampling import mean_interval
 
 EASE = 1.5 * ndtri((np.arange(8) + 0.5) / 8)
@@ -30,7 +29,6 @@ SAME_ANSWER = 0.5
 
 STUDIES = 100
 SEEDS = (5, 10, 30)
-RESAMPLES = 300
 NETWORKS_FOR_TARGET = 400
 
 
@@ -110,7 +108,7 @@ def study(rng: np.random.Generator, data_set: DataSet, seeds: int, new_images: f
     before, after = (recall_balance(r, r.mean(-1)) for r in (recall, recall_after))
     slopes = alpha(before, after)
     new = alpha_new(recall, recall_after, both, np.full(data_set.classes, data_set.images))
-    two_way = alpha_new_from_predictions(label, *right, resamples=RESAMPLES)
+    two_way = alpha_new_from_predictions(label, *right)
     shared = alpha_shared(before, after)
     printed = (slopes.mean(), *mean_interval(slopes), 1)
     return {

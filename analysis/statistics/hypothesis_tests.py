@@ -110,7 +110,7 @@ def from_standard_error(difference: float, error: float, dof: float, *, family: 
         "statistic": difference / error,
         "dof": dof,
         "p": float(2 * stats.t.sf(abs(difference) / error, dof)),
-        "detectable_difference": float(error * _detectable(dof, LEVEL / family, "two-sided")),
+        "detectable_difference": float(error * detectable_in_errors(dof, LEVEL / family, "two-sided")),
     }
 
 
@@ -333,7 +333,7 @@ def _row(
         "p": float(test.pvalue),
         "p_permutation": p_permutation,
         "effect_size": float(effect_size),
-        "detectable_difference": float(error * _detectable(test.df, LEVEL / family, alternative)),
+        "detectable_difference": float(error * detectable_in_errors(test.df, LEVEL / family, alternative)),
         "p_equivalence": float(p_equivalence),
         "n": n,
     }
@@ -384,7 +384,23 @@ def _welch_statistic(first: np.ndarray, second: np.ndarray, axis: int) -> np.nda
     return np.asarray((first.mean(axis) - second.mean(axis)) / np.sqrt(variance))
 
 
-def _detectable(dof: float, level: float, alternative: Alternative) -> float:
-    """Return the difference, in standard errors, that a t-test at this level finds with 80 % power."""
-    critical = stats.t.isf(level / (2 if alternative == "two-sided" else 1), dof)
+def detectable_in_errors(dof: float, level: float, alternative: Alternative = "two-sided") -> float:
+    """Return the difference, in standard errors, that a t-test at this level finds with 80 % power.
+
+    Parameters
+    ----------
+    dof : float
+        Degrees of freedom; infinity stands for a standard error that is known.
+    level : float
+    alternative : {"two-sided", "less", "greater"}
+
+    Examples
+    --------
+    >>> round(detectable_in_errors(np.inf, 0.05), 2), round(detectable_in_errors(29, 0.05), 2)
+    (2.8, 2.9)
+    """
+    tail = level / (2 if alternative == "two-sided" else 1)
+    if np.isinf(dof):
+        return float(stats.norm.isf(tail) + stats.norm.isf(1 - POWER))
+    critical = stats.t.isf(tail, dof)
     return float(optimize.brentq(lambda true: stats.nct.sf(critical, dof, true) - POWER, 0, 3 * critical + 5))

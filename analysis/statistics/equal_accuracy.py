@@ -1,0 +1,86 @@
+"""Compare the slope of a method with that of a baseline at the same accuracy."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.statistics import two_way
+from analysis.statistics.arithmetic import quotient
+
+
+class Curve(NamedTuple):
+    """Accuracy and slope of the same networks at some pruning ratios.
+
+    Attributes
+    ----------
+    accuracy : (ratios, networks)
+    numerators, denominators : (ratios, networks)
+        The slope at a ratio is the sum of the numerators divided by the sum of the denominators: alpha over 1 for the
+        mean alpha, the parts of `alpha_new` for the pooled one.
+    """
+
+    accuracy: np.ndarray
+    numerators: np.ndarray
+    denominators: np.ndarray
+
+    def means(self, networks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean accuracy and slope at every ratio, each (ratios,), over some networks."""
+        accuracy, numerators, denominators = (part[:, networks] for part in self)
+        return accuracy.mean(1), quotient(numerators.sum(1), denominators.sum(1))
+
+
+def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Return the slope of a method minus that of a baseline at the ratio at which both have the same accuracy.
+
+    The baseline's slope is interpolated over its accuracy, in a straight line between neighbouring ratios. The interval
+    is a jackknife interval over networks.
+
+    Parameters
+    ----------
+    method : Curve
+        At one ratio.
+    baseline : Curve
+        At several ratios, of the same networks in the same order.
+    confidence : float
+
+    Returns
+    -------
+    difference, low, high : float
+        All NaN if the method's accuracy is outside the range of the baseline's, so that the two cannot be compared.
+        The ends are NaN with fewer than two networks.
+
+    Examples
+    --------
+    The baseline has alpha 1 at accuracy .9 and alpha 2 at .7. The method has alpha 1.6 at .8, where the baseline has
+    1.5:
+
+    >>> baseline = Curve(np.array([[0.9], [0.7]]), np.array([[1.0], [2.0]]), np.ones((2, 1)))
+    >>> method = Curve(np.array([[0.8]]), np.array([[1.6]]), np.ones((1, 1)))
+    >>> round(difference(method, baseline)[0], 6)
+    0.1
+    """
+    n = method.accuracy.shape[1]
+    everyone = np.arange(n)
+    if not _comparable(method, baseline, everyone):
+        return np.nan, np.nan, np.nan
+    whole = _difference(method, baseline, everyone)
+    if n < 2:
+        return whole, np.nan, np.nan
+    without_one = np.array([_difference(method, baseline, np.delete(everyone, left_out)) for left_out in everyone])
+    half = two_way.half_width(two_way.variances(n * whole - (n - 1) * without_one), 1 - confidence)
+    return whole, whole - half, whole + half
+
+
+def _comparable(method: Curve, baseline: Curve, networks: np.ndarray) -> bool:
+    accuracy, slope = baseline.means(networks)
+    known = accuracy[np.isfinite(slope)]
+    (own,) = method.means(networks)[0]
+    return len(known) > 1 and bool(known.min() <= own <= known.max())
+
+
+def _difference(method: Curve, baseline: Curve, networks: np.ndarray) -> float:
+    (accuracy,), (slope,) = method.means(networks)
+    at, slopes = baseline.means(networks)
+    order = np.argsort(at)
+    order = order[np.isfinite(slopes[order])]
+    return float(slope - np.interp(accuracy, at[order], slopes[order]))

@@ -1,0 +1,328 @@
+"""The slope that new images of the same kind would show, and how surely it is known.
+
+The balances before and after pruning come from the same test images. Noise of these images is therefore in both
+balances, and biases `alpha`. Halves of the test images have independent noise; `alpha_new` is the limit of the slope
+between halves, over all splits.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.statistics import two_way
+from analysis.statistics.arithmetic import quotient
+from analysis.statistics.intensification import recall_balance, square
+from analysis.statistics.resampling import Interval, jackknife_interval, pseudo_values
+
+
+def alpha_new(
+    before: np.ndarray,
+    after: np.ndarray,
+    both_right: np.ndarray,
+    support: np.ndarray,
+    *,
+    confidence: float = 0.95,
+) -> Interval:
+    """Estimate the slope that new images of the same kind would show, from recalls alone, with an interval over seeds.
+
+    The balances before and after come from the same test images. Noise of these images is therefore in both balances,
+    and biases `alpha`. Halves of the test images have independent noise; the estimate is the limit over all splits into
+    halves. The interval is for new seeds on these test images. If predictions are known, `alpha_new_from_predictions`
+    gives one for new images too.
+
+    Parameters
+    ----------
+    before, after : (seeds, classes)
+        Recall before and after pruning.
+    both_right : (seeds, classes)
+        Share of the images of each class on which both networks are right.
+    support : (classes,)
+        Number of test images of each class.
+    confidence : float
+        Confidence of the jackknife interval.
+
+    Returns
+    -------
+    Interval
+        The estimate is a sum of numerators over seeds divided by a sum of denominators, not a mean of ratios. It is NaN
+        if a class has a single image.
+
+    Examples
+    --------
+    Four images a class, recalls 1 and .5 before, .75 and .25 after, right after only where right before. The squares of
+    B sum to 1/8, the products of B and B_t to 1/8, the noise in them to 1/24 and 1/48; A / A_t is .75 / .5. So the
+    slope is 1.5 * (1/8 - 1/48) / (1/8 - 1/24) = 1.875:
+
+    >>> after = np.array([[0.75, 0.25]])
+    >>> new = alpha_new(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
+    >>> round(new.estimate, 3), round(new.reliability, 3)
+    (1.875, 0.667)
+    """
+    sums = new_image_sums(before, after, both_right, support)
+    total = sums.sum(-1)
+    return jackknife_interval(total.tolist(), total[:2, np.newaxis] - sums[:2], confidence)
+
+
+def new_image_sums(before: np.ndarray, after: np.ndarray, both_right: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return the numerator and the denominator of `alpha_new` and the sum of squares, of every seed.
+
+    Numerator and denominator have the expectations that they would have over new images.
+
+    Parameters
+    ----------
+    before, after, both_right : (seeds, classes)
+        As for `alpha_new`.
+    support : (classes,)
+        Number of test images of each class.
+
+    Returns
+    -------
+    (3, seeds)
+        In normalised balances.
+
+    Examples
+    --------
+    The network of the example of `alpha_new`, whose balances are divided by the accuracies .75 and .5:
+
+    >>> after = np.array([[0.75, 0.25]])
+    >>> sums = new_image_sums(np.array([[1, 0.5]]), after, both_right=after, support=np.array([4, 4]))
+    >>> (sums[:, 0] * [0.75 * 0.5, 0.75**2, 0.75**2]).round(4).tolist()  # 1/8 - 1/48, 1/8 - 1/24, 1/8
+    [0.1042, 0.0833, 0.125]
+    """
+    spare = np.asarray(support) - 1.0
+    shared_noise = quotient(both_right - before * after, spare)
+    own_noise = quotient(before * (1 - before), spare)
+    return np.array(_split_sums(before, after, shared_noise, own_noise, support))
+
+
+def alpha_new_from_predictions(
+    label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, confidence: float = 0.95
+) -> Interval:
+    """Estimate `alpha_new` with an interval for new networks and new images.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each test image.
+    right_before, right_after : (networks, images), bool
+        Whether each network is right about each image.
+    confidence : float
+        The interval covers at least as often, for any number of networks (`two_way.half_width`).
+
+    Returns
+    -------
+    Interval
+        If there is one network, the interval is for that network and new images.
+
+    Examples
+    --------
+    Pruning that changes no prediction has the slope 1 on any images:
+
+    >>> label = np.repeat([0, 1], 100)
+    >>> right = np.arange(200)[np.newaxis] % np.where(label, 2, 10) > 0  # recalls .9 and .5
+    >>> interval = alpha_new_from_predictions(label, right, right)
+    >>> round(interval.low, 3), round(interval.estimate, 3), round(interval.high, 3)
+    (1.0, 1.0, 1.0)
+    """
+    return pooled_slope(slope_parts(label, right_before, right_after)).interval(confidence)
+
+
+class SlopeParts(NamedTuple):
+    """Parts of `alpha_new` of every network.
+
+    Attributes
+    ----------
+    sums : (3, networks)
+        Numerators, denominators and sums of squares, as `new_image_sums` returns them.
+    moves : (2, networks, images), optional
+        How far each image moves numerator and denominator. The squares of a network's row sum to the variance over
+        images.
+    """
+
+    sums: np.ndarray
+    moves: np.ndarray | None = None
+
+    def of(self, networks: np.ndarray) -> "SlopeParts":
+        """Return the parts of some networks."""
+        return SlopeParts(self.sums[:, networks], None if self.moves is None else self.moves[:, networks])
+
+
+class PooledSlope(NamedTuple):
+    """`alpha_new` of several networks together, and how far each network and each image moves it.
+
+    Attributes
+    ----------
+    estimate, reliability : float
+        As in `Interval`.
+    pseudo_values : (networks,)
+        Jackknife pseudo-values of the estimate.
+    moves : (networks, images), optional
+        How far each image moves the part that each network has in the estimate, times the number of networks.
+    denominator : float
+        Mean over the networks.
+    denominator_variances : two_way.Variances
+        Of that mean.
+    """
+
+    estimate: float
+    reliability: float
+    pseudo_values: np.ndarray
+    moves: np.ndarray | None
+    denominator: float
+    denominator_variances: two_way.Variances
+
+    @property
+    def variances(self) -> two_way.Variances:
+        """Variances of the estimate over networks and, if predictions are known, over images."""
+        return two_way.variances(self.pseudo_values, self.moves)
+
+    def identified(self, level: float = two_way.LEVEL) -> bool:
+        """Return whether the interval of the denominator lies above 0; if not, the slope may be anything."""
+        return bool(self.denominator - two_way.half_width(self.denominator_variances, level) > 0)
+
+    def interval(self, confidence: float) -> Interval:
+        """Return the estimate with its interval."""
+        half = two_way.half_width(self.variances, 1 - confidence)
+        return Interval(
+            self.estimate,
+            self.estimate - half,
+            self.estimate + half,
+            self.reliability,
+            self.identified(1 - confidence),
+            "seeds" if self.moves is None else "seeds and images",
+        )
+
+
+def pooled_slope(parts: SlopeParts) -> PooledSlope:
+    """Return the ratio of the sums of numerators and denominators over the networks.
+
+    Parameters
+    ----------
+    parts : SlopeParts
+        Of at least one network.
+
+    Returns
+    -------
+    PooledSlope
+
+    Examples
+    --------
+    The ratio is (1 + 3 + 2) / 3 = 2:
+
+    >>> slope = pooled_slope(SlopeParts(np.array([[1.0, 3.0, 2.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])))
+    >>> slope.estimate, slope.reliability, slope.pseudo_values.tolist()
+    (2.0, 0.5, [1.0, 3.0, 2.0])
+    """
+    numerators, denominators, squares = parts.sums
+    slope = float(quotient(numerators.sum(), denominators.sum()))
+    mean = float(denominators.mean())
+    moves = denominator_moves = None
+    if parts.moves is not None:
+        numerator_moves, denominator_moves = parts.moves
+        moves = quotient(numerator_moves - slope * denominator_moves, mean)
+    return PooledSlope(
+        slope,
+        reliability=float(quotient(mean, squares.mean())),
+        pseudo_values=pseudo_values(numerators, denominators) if len(numerators) > 1 else np.array([slope]),
+        moves=moves,
+        denominator=mean,
+        denominator_variances=two_way.variances(denominators, denominator_moves),
+    )
+
+
+def slope_parts(label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray) -> SlopeParts:
+    """Return the parts of `alpha_new` from predictions, with how far each image moves them.
+
+    Numerator and denominator depend on the images through three means for each class: the shares of images that are
+    right before, after, and both. An image moves a part by the derivatives with respect to these means, as in the
+    infinitesimal jackknife (Efron 1982).
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each test image.
+    right_before, right_after : (networks, images), bool
+        Whether each network is right about each image.
+
+    Returns
+    -------
+    SlopeParts
+        NaN if a class has a single image.
+
+    Examples
+    --------
+    >>> label, right = np.array([0, 0, 0, 1, 1]), np.array([[True, True, False, True, False]])
+    >>> parts = slope_parts(label, right, right)
+    >>> parts.sums.shape, parts.moves.shape
+    ((3, 1), (2, 1, 5))
+    """
+    _, index, support = np.unique(label, return_inverse=True, return_counts=True)
+    before, after, both = (
+        _class_shares(right, index, support) for right in (right_before, right_after, right_before & right_after)
+    )
+    sums = new_image_sums(before, after, both, support)
+    tables = _moves_by_state(before, after, both, sums, support)
+    networks = np.arange(len(before))[:, np.newaxis]
+    state = right_before + 2 * right_after.astype(np.int8)
+    return SlopeParts(sums, np.array([table[networks, index, state] for table in tables]))
+
+
+def _class_shares(right: np.ndarray, index: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return the share of each class's images, (networks, classes), about which each network is right."""
+    return np.asarray([np.bincount(index, network, len(support)) / support for network in right])
+
+
+def _moves_by_state(
+    before: np.ndarray, after: np.ndarray, both: np.ndarray, sums: np.ndarray, support: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far an image of each class moves numerator and denominator, each (networks, classes, states).
+
+    The states are: wrong before and after, right before alone, right after alone, right before and after.
+    """
+    share = support / support.sum()
+    accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]
+    numerator, denominator = sums[0][:, np.newaxis], sums[1][:, np.newaxis]
+    noise = quotient(_noise_weights(share), support - 1.0)
+    balance, balance_after = before - accuracy, after - accuracy_after
+    # Each class's recall moves its own balance, and through the accuracy those of all classes.
+    centred, centred_after = (b - share * b.sum(1, keepdims=True) for b in (balance, balance_after))
+    product = accuracy * accuracy_after
+    by_before = quotient(centred_after + noise * after, product) - quotient(numerator * share, accuracy)
+    by_after = quotient(centred + noise * before, product) - quotient(numerator * share, accuracy_after)
+    by_both = -quotient(noise, product)
+    squares_by_before = quotient(2 * centred - noise * (1 - 2 * before), accuracy**2)
+    squares_by_before -= quotient(2 * denominator * share, accuracy)
+    # The sum of these squares over a class is the variance of a mean over its images.
+    scale = quotient(1.0, np.sqrt(support * (support - 1.0)))[:, np.newaxis]
+    is_before, is_after = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+    from_before = is_before - before[..., np.newaxis]
+    from_after, from_both = is_after - after[..., np.newaxis], is_before * is_after - both[..., np.newaxis]
+    numerator_moves = (
+        by_before[..., np.newaxis] * from_before
+        + by_after[..., np.newaxis] * from_after
+        + by_both[..., np.newaxis] * from_both
+    )
+    return numerator_moves * scale, squares_by_before[..., np.newaxis] * from_before * scale
+
+
+def _split_sums(
+    before: np.ndarray,
+    after: np.ndarray,
+    shared_noise: np.ndarray,
+    own_noise: np.ndarray,
+    support: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return numerator, denominator and sum of squares of `alpha_new`, each (...), in normalised balances."""
+    share = support / np.sum(support)
+    accuracy_before, accuracy_after = before @ share, after @ share
+    b, b_t = recall_balance(before, accuracy_before), recall_balance(after, accuracy_after)
+    weight = _noise_weights(share)
+    squares = square(b).sum(-1)
+    numerator = (b * b_t).sum(-1) - quotient(shared_noise @ weight, accuracy_before * accuracy_after)
+    denominator = squares - quotient(own_noise @ weight, accuracy_before**2)
+    return numerator, denominator, squares
+
+
+def _noise_weights(share: np.ndarray) -> np.ndarray:
+    """Return the weight of each class's noise, (classes,), in a sum of products of balances."""
+    return np.asarray(1 - 2 * share + len(share) * share**2)

@@ -1,0 +1,132 @@
+"""All slopes of one cell, and the numbers needed to judge them."""
+
+import numpy as np
+
+from analysis.statistics.arithmetic import mean
+from analysis.statistics.intensification import (
+    alpha,
+    alpha_shared,
+    at_chance,
+    correlation,
+    intensification_ratios,
+    recall_balance,
+    spread_ratio,
+    weighted_alpha,
+    worst_class_change,
+)
+from analysis.statistics.new_images import alpha_new
+from analysis.statistics.resampling import mark, mean_interval
+
+
+def cell_summary(
+    recall_before: np.ndarray,
+    recall_after: np.ndarray,
+    accuracy_before: np.ndarray,
+    accuracy_after: np.ndarray,
+    *,
+    support: np.ndarray | None = None,
+    both_right: np.ndarray | None = None,
+    confidence: float = 0.95,
+) -> dict[str, float | int | str | bool]:
+    """Return all slopes of one cell (data set, model, pruner and ratio), and the numbers needed to judge them.
+
+    Parameters
+    ----------
+    recall_before, recall_after : (seeds, classes)
+        Recall of each class before and after pruning.
+    accuracy_before, accuracy_after : (seeds,)
+        Accuracy before and after pruning.
+    support : (classes,), optional
+        Number of test images of each class; alpha_weighted and alpha_new are NaN without it.
+    both_right : (seeds, classes), optional
+        As for `alpha_new`, which is NaN without it.
+    confidence : float
+        Confidence of the intervals of the mean alpha, of alpha_new and of alpha_shared.
+
+    Returns
+    -------
+    dict
+        `n` counts the seeds whose alpha is defined, and all other values are of these seeds. `correlation`,
+        `spread_ratio`, `worst_class_change` and `alpha_weighted` are means over them.
+
+    Examples
+    --------
+    Two networks with alpha 4/3 and 2:
+
+    >>> recall_before, recall_after = np.array([[0.9, 0.7], [0.9, 0.7]]), np.array([[0.7, 0.5], [1.0, 0.6]])
+    >>> row = cell_summary(recall_before, recall_after, np.array([0.8, 0.8]), np.array([0.6, 0.8]))
+    >>> row["n"], round(row["alpha_mean"], 3), row["mark"]
+    (2, 1.667, '?')
+    """
+    before = recall_balance(recall_before, accuracy_before)
+    after = recall_balance(recall_after, accuracy_after)
+    slopes = alpha(before, after)
+    kept = np.isfinite(slopes)
+    before, after, slopes = before[kept], after[kept], slopes[kept]
+    low, high = mean_interval(slopes, confidence)
+    new = weighted = None
+    if support is not None:
+        weighted = weighted_alpha(before, after, support)
+        if both_right is not None:
+            recalls = recall_before[kept], recall_after[kept], both_right[kept]
+            new = alpha_new(*recalls, support, confidence=confidence)
+    shared = alpha_shared(before, after, confidence=confidence)
+    return {
+        "n": len(slopes),
+        "n_at_chance": int(at_chance(accuracy_after[kept], before.shape[1]).sum()),
+        "alpha_mean": mean(slopes),
+        "alpha_median": float(np.median(slopes)) if len(slopes) else np.nan,
+        "alpha_sd": float(slopes.std(ddof=1)) if len(slopes) > 1 else np.nan,
+        "ci_low": low,
+        "ci_high": high,
+        "mark": mark(low, high),
+        "alpha_weighted": np.nan if weighted is None else mean(weighted),
+        "alpha_new": new.estimate if new else np.nan,
+        "alpha_new_low": new.low if new else np.nan,
+        "alpha_new_high": new.high if new else np.nan,
+        "alpha_new_identified": bool(new and new.identified),
+        "reliability": new.reliability if new else np.nan,
+        "alpha_shared": shared.estimate,
+        "alpha_shared_low": shared.low,
+        "alpha_shared_high": shared.high,
+        "alpha_shared_identified": shared.identified,
+        "correlation": mean(correlation(before, after)),
+        "spread_ratio": mean(spread_ratio(before, after)),
+        "worst_class_change": mean(worst_class_change(recall_before[kept], recall_after[kept])),
+        "accuracy_before": mean(accuracy_before[kept]),
+        "accuracy_after": mean(accuracy_after[kept]),
+    }
+
+
+def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """Compare alpha with the mean of the intensification ratios I over the classes (supplement, Section G).
+
+    Parameters
+    ----------
+    before, after : (seeds, classes)
+        Normalised recall balance.
+
+    Returns
+    -------
+    dict
+        `pooled_alpha` is over all seeds and classes. `alpha_...` and `ratio_...` are mean, sd, min and max over seeds
+        of alpha and of the mean I. `worst_ratio` is the I furthest from 0. A class that is balanced before has no I.
+
+    Examples
+    --------
+    A class that is almost balanced before has a large I, and hardly moves alpha:
+
+    >>> summary = ratio_summary(np.array([[0.1, -0.101, 0.001]]), np.array([[0.1, -0.091, -0.009]]))
+    >>> round(summary["alpha_mean"], 2), round(summary["ratio_mean"], 2), round(summary["worst_ratio"], 2)
+    (0.95, -2.37, -9.0)
+    """
+    ratios = intensification_ratios(before, after)
+    summary = {"pooled_alpha": float(alpha(before.ravel(), after.ravel()))}
+    for name, values in (("alpha", alpha(before, after)), ("ratio", np.nanmean(ratios, axis=-1))):
+        summary |= {
+            f"{name}_mean": float(values.mean()),
+            f"{name}_sd": float(values.std(ddof=1)) if len(values) > 1 else np.nan,
+            f"{name}_min": float(values.min()),
+            f"{name}_max": float(values.max()),
+        }
+    return summary | {"worst_ratio": float(ratios.flat[np.nanargmax(np.abs(ratios))])}

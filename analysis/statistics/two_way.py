@@ -1,0 +1,175 @@
+"""Intervals and tests of a statistic that varies over networks and over test images.
+
+A network's own answers to single images vary over both. So the variance over networks already holds a part of the
+variance over images, and that part must not be counted twice.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+LEVEL = 0.05
+# Below this level t quantiles overflow.
+_SMALLEST_LEVEL = 1e-100
+
+
+class Variances(NamedTuple):
+    """Variance of a statistic over networks and over images.
+
+    Attributes
+    ----------
+    networks : sequence of (variance, degrees of freedom)
+        Variances over networks, estimated from independent groups of networks; the statistic is a sum over the groups.
+        Without a group the statistic is about these very networks.
+    images : float
+        Variance over images.
+    in_both : float
+        The part of `images` that the variance over networks contains too.
+    """
+
+    networks: Sequence[tuple[float, float]] = ()
+    images: float = 0.0
+    in_both: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Variance over networks and images together."""
+        return max(sum(variance for variance, _ in self.networks) + self.images_alone, self.images)
+
+    @property
+    def images_alone(self) -> float:
+        """Variance over images that the variance over networks does not contain."""
+        return max(self.images - self.in_both, 0.0) if self.networks else self.images
+
+
+def variances(values: np.ndarray, deviations: np.ndarray | None = None) -> Variances:
+    """Estimate the variances of a mean over networks.
+
+    Parameters
+    ----------
+    values : (networks,)
+        The statistic of each network, or its jackknife pseudo-values.
+    deviations : (networks, images), optional
+        How far each image moves each network's statistic. The squares of a network's row sum to its variance over
+        images.
+
+    Returns
+    -------
+    Variances
+        One network has no variance over networks.
+
+    Examples
+    --------
+    Two networks differ by 2. The first image moves both alike; the second moves them in opposite directions, so that
+    it does not move their mean:
+
+    >>> two = variances(np.array([1.0, 3.0]), np.array([[0.1, 0.3], [0.1, -0.3]]))
+    >>> two.networks, round(two.images, 9), round(two.in_both, 9)
+    (((1.0, 1),), 0.01, 0.09)
+    """
+    n = len(values)
+    groups = ((float(np.var(values, ddof=1) / n), n - 1),) if n > 1 else ()
+    if deviations is None:
+        return Variances(groups)
+    mean = deviations.mean(0)
+    in_both = np.square(deviations - mean).sum() / (n * (n - 1)) if n > 1 else 0.0
+    return Variances(groups, float(np.square(mean).sum()), float(in_both))
+
+
+def half_width(variances: Variances, level: float = LEVEL) -> float:
+    """Return half the width of an interval that covers at least as often as stated, for any number of networks.
+
+    The sum of a part with a t distribution and a normal part is bounded by adding the squares of their half-widths
+    (Banerjee 1960, Sankhya 22). The interval is never narrower than the one over images alone.
+
+    Parameters
+    ----------
+    variances : Variances
+    level : float
+        1 minus the confidence.
+
+    Returns
+    -------
+    float
+        NaN if a variance is NaN.
+
+    Examples
+    --------
+    The t quantile for one degree of freedom is 12.706, the normal one 1.96. 3^2 = 5 + 4, of which 1 is in both:
+
+    >>> round(half_width(Variances([(1.0, 1)])), 3), round(half_width(Variances(images=1.0)), 3)
+    (12.706, 1.96)
+    >>> both = Variances([(1.0, 1)], images=5.0, in_both=1.0)
+    >>> round(half_width(both), 3), round((12.706**2 + 4 * 1.96**2) ** 0.5, 3)
+    (13.297, 13.297)
+    """
+    return _combined(variances, lambda dof: _critical(level, dof))
+
+
+def p_value(variances: Variances, distance: float) -> float:
+    """Return the level at which the interval just touches a value: the two-sided p of a test against that value.
+
+    Parameters
+    ----------
+    variances : Variances
+    distance : float
+        The value minus the estimate.
+
+    Returns
+    -------
+    float
+        1 at no distance; NaN if a variance or the distance is NaN, or if all variances are 0.
+
+    Examples
+    --------
+    >>> variances = Variances([(1.0, 3)], images=0.5)
+    >>> round(p_value(variances, half_width(variances, level=0.001)), 6)
+    0.001
+    """
+    from scipy.optimize import brentq
+
+    distance = abs(distance)
+    if not (np.isfinite(distance) and variances.total > 0):
+        return np.nan
+    if distance == 0 or half_width(variances, 1 - 1e-12) >= distance:
+        return 1.0
+    if half_width(variances, _SMALLEST_LEVEL) <= distance:
+        return _SMALLEST_LEVEL
+    logarithm = brentq(lambda log: half_width(variances, np.exp(log)) - distance, np.log(_SMALLEST_LEVEL), -1e-12)
+    return float(np.exp(logarithm))
+
+
+def detectable(variances: Variances, level: float = LEVEL) -> float:
+    """Return the difference that a two-sided test finds with 80 % power.
+
+    Parameters
+    ----------
+    variances : Variances
+    level : float
+        Level of the test.
+
+    Examples
+    --------
+    For a normal statistic it is 1.96 + 0.84 standard errors:
+
+    >>> round(detectable(Variances(images=1.0)), 2)
+    2.8
+    """
+    from analysis.statistics.hypothesis_tests import detectable_in_errors  # training must not wait for statsmodels
+
+    return _combined(variances, lambda dof: detectable_in_errors(dof, level))
+
+
+def _combined(variances: Variances, critical: Callable[[float], float]) -> float:
+    """Return the two-way half-width whose factor for a number of degrees of freedom is `critical`."""
+    normal = critical(np.inf)
+    over_networks = sum(critical(dof) ** 2 * variance for variance, dof in variances.networks)
+    return float(np.sqrt(np.maximum(over_networks + normal**2 * variances.images_alone, normal**2 * variances.images)))
+
+
+def _critical(level: float, dof: float) -> float:
+    """Return the upper `level` / 2 quantile of the t distribution, or of the normal one."""
+    from scipy.special import ndtri, stdtrit  # training imports this package and must not wait for scipy
+
+    return float(-ndtri(level / 2) if np.isinf(dof) else -stdtrit(dof, level / 2))

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+
+from analysis.statistics.intensification import alpha, recall_balance
+from analysis.statistics.new_images import (
+    SlopeParts,
+    alpha_new,
+    alpha_new_from_predictions,
+    new_image_sums,
+    pooled_slope,
+    slope_parts,
+)
+
+# alpha_new: classes of different size, a network that changes its mind on some of the images.
+
+
+def predictions(support):
+    rng = np.random.default_rng(3)
+    label = np.repeat(np.arange(len(support)), support)
+    before = rng.random(len(label)) < np.array([0.95, 0.6, 0.8])[label]
+    after = np.where(rng.random(len(label)) < 0.6, before, rng.random(len(label)) < 0.7)
+    return label, before, after
+
+
+def recalls(label, right):
+    return np.array([right[label == c].mean() for c in range(label.max() + 1)])
+
+
+def from_recalls(label, before, after):
+    parts = (recalls(label, right)[np.newaxis] for right in (before, after, before & after))
+    return alpha_new(*parts, np.bincount(label))
+
+
+@pytest.mark.parametrize("support", [(40, 40, 40), (60, 20, 30)])
+def test_alpha_new_is_the_limit_over_random_splits_in_halves(support):
+    label, before, after = predictions(support)
+    rng = np.random.default_rng(0)
+    splits, classes = 20_000, range(3)
+    halves = np.hstack([rng.permuted(np.tile(np.arange(n) % 2, (splits, 1)), axis=1) for n in support]) == 0
+    share = np.array(support) / len(label)
+
+    def balance(right, half):
+        of_half = np.stack([(half & right)[:, label == c].sum(1) / (support[c] / 2) for c in classes], axis=-1)
+        return of_half - (of_half @ share)[:, np.newaxis]
+
+    b1, b2, after1, after2 = (balance(right, h) for right in (before, after) for h in (halves, ~halves))
+    cross, own = (b1 * after2 + b2 * after1).sum(-1).mean(), 2 * (b1 * b2).sum(-1).mean()
+    by_splitting = before.mean() / after.mean() * cross / own
+
+    new = from_recalls(label, before, after)
+    printed = alpha(*(recall_balance(recalls(label, right), right.mean()) for right in (before, after)))
+    assert new.estimate == pytest.approx(by_splitting, abs=0.005)
+    assert abs(printed - by_splitting) > 0.01
+
+
+def test_alpha_new_of_balanced_classes_by_hand():
+    # Four images a class, R = (1, .5), R_t = (.75, .25), right after only where right before.
+    # sum B^2 = .125, v = (0, 1/12), k = (0, 1/24); K = (1 - 1/C) sum = v: 1/24, k: 1/48; sum B B_t = .125.
+    new = alpha_new(np.array([[1, 0.5]]), np.array([[0.75, 0.25]]), np.array([[0.75, 0.25]]), np.array([4, 4]))
+    assert new.estimate == pytest.approx((0.75 / 0.5) * (1 / 8 - 1 / 48) / (1 / 8 - 1 / 24))
+    assert new.reliability == pytest.approx(1 - (1 / 24) / (1 / 8))
+    assert np.isnan([new.low, new.high]).all()
+    assert not new.identified
+
+
+def test_predictions_and_recalls_give_the_same_alpha_new():
+    label, before, after = predictions((60, 20, 30))
+    new = alpha_new_from_predictions(label, before[np.newaxis], after[np.newaxis])
+    assert new[0] == pytest.approx(from_recalls(label, before, after).estimate)
+    assert new.reliability == pytest.approx(from_recalls(label, before, after).reliability)
+    assert new.resampled == "seeds and images"
+
+
+def test_a_cell_is_a_ratio_of_sums_and_not_the_mean_of_ratios():
+    parts = [predictions((40, 40, 40)), predictions((40, 40, 40))]
+    label, before, after = parts[0]
+    worse = np.roll(before, 7)
+    both = [np.array([recalls(label, x), recalls(label, y)]) for x, y in ((before, worse), (after, after))]
+    both_right = np.array([recalls(label, before & after), recalls(label, worse & after)])
+    support = np.bincount(label)
+    together = alpha_new(*both, both_right, support).estimate
+    alone = [alpha_new(b[None], a[None], r[None], support) for b, a, r in zip(*both, both_right, strict=True)]
+    # The denominator of one seed is its reliability times its sum of squares.
+    squares = np.square(recall_balance(both[0], both[0].mean(1))).sum(1)
+    weights = np.array([one.reliability for one in alone]) * squares
+    assert together == pytest.approx(np.average([one.estimate for one in alone], weights=weights))
+    assert together != pytest.approx(np.mean([one.estimate for one in alone]), rel=1e-3)
+
+
+def test_identical_models_have_alpha_new_one_whatever_is_drawn():
+    label, before, after = predictions((40, 40, 40))
+    seeds = np.array([before, after, np.roll(before, 5)])
+    new = alpha_new_from_predictions(label, seeds, seeds)
+    assert (new.estimate, new.low, new.high) == pytest.approx((1, 1, 1))
+    assert new.identified
+
+
+def test_classes_that_differ_by_noise_alone_do_not_identify_alpha_new():
+    right = np.random.default_rng(0).random((2, 8, 1000)) < 0.9
+    label = np.repeat(np.arange(10), 100)
+    new = alpha_new_from_predictions(label, *right)
+    recall = right.reshape(2, 8, 10, 100).mean(-1)
+    both = right.all(0).reshape(8, 10, 100).mean(-1)
+    assert abs(new.reliability) < 0.5
+    assert not new.identified
+    assert not alpha_new(*recall, both, np.full(10, 100)).identified
+
+
+def test_the_interval_is_centred_on_the_estimate_and_not_on_the_biased_slope():
+    # 40 images a class and half the answers drawn anew: alpha is far below alpha_new.
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(60), 40)
+    right = np.linspace(0.6, 0.95, 60)[label]
+    before, after = rng.random((2, 12, 2400)) < right
+    new = alpha_new_from_predictions(label, before, after)
+    balances = [recall_balance(x.reshape(12, 60, 40).mean(-1), x.mean(1)) for x in (before, after)]
+    printed = alpha(*balances).mean()
+    assert (new.low + new.high) / 2 == pytest.approx(new.estimate)
+    assert new.low < 1 < new.high
+    assert printed < new.low
+
+
+def test_a_class_of_one_image_leaves_alpha_new_undefined():
+    label, right = np.array([0, 0, 0, 1]), np.array([[True, False, True, True]])
+    new = alpha_new_from_predictions(label, right, right)
+    assert np.isnan([new.estimate, new.low, new.high]).all()
+    assert np.isnan(from_recalls(label, right[0], right[0]).estimate)
+
+
+@pytest.mark.parametrize("support", [(40, 40, 40), (60, 20, 30)])
+def test_an_image_moves_the_parts_by_their_derivative(support):
+    label, before, after = predictions(support)
+    parts = slope_parts(label, before[np.newaxis], after[np.newaxis])
+    shares = [recalls(label, right)[np.newaxis] for right in (before, after, before & after)]
+    for image in (0, 7, support[0] + 3, len(label) - 1):
+        own = np.arange(3) == label[image]
+        step = 1e-6
+        right = [x[image] for x in (before, after, before & after)]
+        moved = [share + step * own * (x - share) for share, x in zip(shares, right, strict=True)]
+        slope = (new_image_sums(*moved, np.array(support)) - new_image_sums(*shares, np.array(support)))[:2, 0] / step
+        images = support[label[image]]
+        assert parts.moves[:, 0, image] * np.sqrt(images * (images - 1)) == pytest.approx(slope, abs=1e-5)
+
+
+def test_the_variance_over_images_is_that_of_drawing_images_anew():
+    # 300 images a class: the derivative and the bootstrap agree to a few percent.
+    rng = np.random.default_rng(0)
+    support = np.array([300, 300, 300])
+    label, before, after = predictions(tuple(support))
+    parts = slope_parts(label, before[np.newaxis], after[np.newaxis])
+    numerators = []
+    for _ in range(2000):
+        drawn = np.concatenate([rng.choice(np.flatnonzero(label == c), 300) for c in range(3)])
+        shares = [recalls(label, right[drawn])[np.newaxis] for right in (before, after, before & after)]
+        numerators.append(new_image_sums(*shares, support)[0, 0])
+    assert np.square(parts.moves[0]).sum() == pytest.approx(np.var(numerators), rel=0.1)
+
+
+def test_one_network_has_the_interval_over_images_alone():
+    label, before, after = predictions((400, 400, 400))
+    slope = pooled_slope(slope_parts(label, before[np.newaxis], after[np.newaxis]))
+    interval = slope.interval(0.95)
+    assert interval.high - interval.estimate == pytest.approx(1.959964 * np.sqrt(np.square(slope.moves[0]).sum()))
+
+
+def test_parts_of_some_networks_are_the_parts_computed_from_them():
+    label, before, after = predictions((40, 40, 40))
+    three = [np.array([x, np.roll(x, 5), np.roll(x, 9)]) for x in (before, after)]
+    some = slope_parts(label, *three).of(np.array([2, 0]))
+    alone = slope_parts(label, *(x[[2, 0]] for x in three))
+    assert some.sums == pytest.approx(alone.sums)
+    assert some.moves == pytest.approx(alone.moves)
+
+
+def test_recalls_alone_give_an_interval_over_networks_alone():
+    parts = SlopeParts(np.array([[1.0, 3.0, 2.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]))
+    interval = pooled_slope(parts).interval(0.95)
+    # Mean 2, standard error 1 / sqrt(3), t for two degrees of freedom 4.3027.
+    assert (interval.low, interval.high) == pytest.approx((2 - 4.3026527 / 3**0.5, 2 + 4.3026527 / 3**0.5))
+    assert interval.resampled == "seeds"

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from analysis.statistics.intensification import recall_balance, weighted_alpha
+from analysis.statistics.new_images import alpha_new
+from analysis.statistics.summaries import cell_summary, ratio_summary
+from tests.analysis.statistics.test_new_images import predictions, recalls
+
+
+def test_a_cell_leaves_out_undefined_slopes_and_counts_networks_at_chance():
+    recall_before = np.array([[0.9, 0.7], [0.9, 0.7], [0.9, 0.7], [0.9, 0.7]])
+    recall_after = np.array([[0.7, 0.5], [0.7, 0.5], [0.0, 0.0], [1.0, 0.0]])
+    row = cell_summary(recall_before, recall_after, recall_before.mean(1), recall_after.mean(1))
+    assert (row["n"], row["n_at_chance"]) == (3, 3)
+    # 1 / .5 over 1 / 8: the slope of the network that says only the first class is 8.
+    assert row["alpha_mean"] == pytest.approx((4 / 3 + 4 / 3 + 8) / 3)
+    assert row["alpha_median"] == pytest.approx(4 / 3)
+    assert row["worst_class_change"] == pytest.approx((-0.2 - 0.2 - 0.7) / 3)
+    assert row["accuracy_after"] == pytest.approx((0.6 + 0.6 + 0.5) / 3)
+    assert np.isnan([row["alpha_new"], row["alpha_weighted"]]).all()
+
+
+def test_a_cell_of_undefined_slopes_has_no_numbers():
+    row = cell_summary(np.full((2, 2), 0.5), np.full((2, 2), 0.4), np.full(2, 0.5), np.full(2, 0.4))
+    assert row["n"] == 0
+    assert row["mark"] == ""
+    assert np.isnan([row["alpha_mean"], row["alpha_shared"], row["accuracy_before"]]).all()
+
+
+def test_a_cell_holds_the_slopes_of_their_own_functions():
+    label, before, after = predictions((60, 20, 30))
+    support = np.bincount(label)
+    rows = [recalls(label, right)[np.newaxis] for right in (before, after, before & after)]
+    accuracies = [np.array([right.mean()]) for right in (before, after)]
+    row = cell_summary(*rows[:2], *accuracies, support=support, both_right=rows[2])
+    assert row["alpha_new"] == pytest.approx(alpha_new(*rows, support).estimate)
+    balances = [recall_balance(r, a) for r, a in zip(rows[:2], accuracies, strict=True)]
+    assert row["alpha_weighted"] == pytest.approx(weighted_alpha(*balances, support)[0])
+    assert np.isnan([row["alpha_sd"], row["ci_low"]]).all()
+
+
+def test_one_ratio_far_off_moves_the_mean_ratio_and_not_alpha():
+    # Section G: a class at (.0004, -.0285) among classes on the line y = 1.5 x.
+    before = np.array([[0.1, -0.1, 0.0004], [0.1, -0.1, 0.0]])
+    after = np.array([[0.15, -0.15, -0.0285], [0.15, -0.15, 0.01]])
+    summary = ratio_summary(before, after)
+    assert summary["worst_ratio"] == pytest.approx(-71.25)
+    assert summary["ratio_min"] == pytest.approx((1.5 + 1.5 - 71.25) / 3)
+    assert summary["ratio_max"] == pytest.approx(1.5)
+    assert summary["alpha_min"] == pytest.approx(1.5, abs=1e-3)
+    assert summary["pooled_alpha"] == pytest.approx(1.5, abs=1e-3)
