@@ -8,7 +8,9 @@ from analysis.statistics.intensification import (
     alpha_shared,
     at_chance,
     correlation,
+    excess_loss,
     intensification_ratios,
+    raw_slope,
     recall_balance,
     spread_ratio,
     weighted_alpha,
@@ -46,40 +48,51 @@ def cell_summary(
     Returns
     -------
     dict
-        `n` counts the seeds whose alpha is defined, and all other values are of these seeds. `correlation`,
-        `spread_ratio`, `worst_class_change` and `alpha_weighted` are means over them.
+        `n` counts the seeds whose alpha is defined and whose networks do not guess. All other values are of these
+        seeds; `correlation`, `spread_ratio`, `worst_class_change` and `alpha_weighted` are means over them.
+        `n_at_chance` counts the seeds with a network that guesses.
 
     Examples
     --------
     Two networks with alpha 4/3 and 2:
 
     >>> recall_before, recall_after = np.array([[0.9, 0.7], [0.9, 0.7]]), np.array([[0.7, 0.5], [1.0, 0.6]])
-    >>> row = cell_summary(recall_before, recall_after, np.array([0.8, 0.8]), np.array([0.6, 0.8]))
-    >>> row["n"], round(row["alpha_mean"], 3), row["mark"]
-    (2, 1.667, '?')
+    >>> accuracies = np.array([0.8, 0.8]), np.array([0.6, 0.8])
+    >>> row = cell_summary(recall_before, recall_after, *accuracies, support=np.array([500, 500]))
+    >>> row["n"], round(row["alpha_mean"], 3), round(row["raw_slope_mean"], 3), row["mark"]
+    (2, 1.667, 1.5, '?')
     """
-    before = recall_balance(recall_before, accuracy_before)
-    after = recall_balance(recall_after, accuracy_after)
-    slopes = alpha(before, after)
-    kept = np.isfinite(slopes)
-    before, after, slopes = before[kept], after[kept], slopes[kept]
+    kept = counted(recall_before, recall_after, accuracy_before, accuracy_after, support)
+    guesses = _at_chance(accuracy_before, accuracy_after, recall_before.shape[1], support)
+    of_kept = recall_before[kept], recall_after[kept], accuracy_before[kept], accuracy_after[kept]
+    recall_before, recall_after, accuracy_before, accuracy_after = of_kept
+    before, after = recall_balance(recall_before, accuracy_before), recall_balance(recall_after, accuracy_after)
+    slopes, raw_slopes = alpha(before, after), raw_slope(*of_kept)
     low, high = mean_interval(slopes, confidence)
+    raw_low, raw_high = mean_interval(raw_slopes, confidence)
     new = weighted = None
     if support is not None:
         weighted = weighted_alpha(before, after, support)
         if both_right is not None:
-            recalls = recall_before[kept], recall_after[kept], both_right[kept]
-            new = alpha_new(*recalls, support, confidence=confidence)
+            new = alpha_new(recall_before, recall_after, both_right[kept], support, confidence=confidence)
     shared = alpha_shared(before, after, confidence=confidence)
+    largest = excess_loss(*of_kept).max(-1)
+    largest_low, largest_high = mean_interval(largest, confidence)
     return {
         "n": len(slopes),
-        "n_at_chance": int(at_chance(accuracy_after[kept], before.shape[1]).sum()),
+        "n_at_chance": int(guesses.sum()),
         "alpha_mean": mean(slopes),
         "alpha_median": float(np.median(slopes)) if len(slopes) else np.nan,
         "alpha_sd": float(slopes.std(ddof=1)) if len(slopes) > 1 else np.nan,
         "ci_low": low,
         "ci_high": high,
         "mark": mark(low, high),
+        "raw_slope_mean": mean(raw_slopes),
+        "raw_slope_low": raw_low,
+        "raw_slope_high": raw_high,
+        "largest_excess": mean(largest),
+        "largest_excess_low": largest_low,
+        "largest_excess_high": largest_high,
         "alpha_weighted": np.nan if weighted is None else mean(weighted),
         "alpha_new": new.estimate if new else np.nan,
         "alpha_new_low": new.low if new else np.nan,
@@ -92,10 +105,45 @@ def cell_summary(
         "alpha_shared_identified": shared.identified,
         "correlation": mean(correlation(before, after)),
         "spread_ratio": mean(spread_ratio(before, after)),
-        "worst_class_change": mean(worst_class_change(recall_before[kept], recall_after[kept])),
-        "accuracy_before": mean(accuracy_before[kept]),
-        "accuracy_after": mean(accuracy_after[kept]),
+        "worst_class_change": mean(worst_class_change(recall_before, recall_after)),
+        "accuracy_before": mean(accuracy_before),
+        "accuracy_after": mean(accuracy_after),
     }
+
+
+def counted(
+    recall_before: np.ndarray,
+    recall_after: np.ndarray,
+    accuracy_before: np.ndarray,
+    accuracy_after: np.ndarray,
+    support: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return which networks count in an estimate: those with a defined alpha that do not guess.
+
+    Parameters
+    ----------
+    recall_before, recall_after, accuracy_before, accuracy_after, support
+        As for `cell_summary`.
+
+    Returns
+    -------
+    (seeds,), bool
+
+    Examples
+    --------
+    The second network has the same recall in both classes, the third guesses after pruning:
+
+    >>> before, after = np.array([[0.9, 0.7], [0.8, 0.8], [0.9, 0.7]]), np.array([[0.7, 0.5], [0.7, 0.5], [1, 0]])
+    >>> counted(before, after, before.mean(1), after.mean(1), np.array([500, 500])).tolist()
+    [True, False, False]
+    """
+    slopes = alpha(recall_balance(recall_before, accuracy_before), recall_balance(recall_after, accuracy_after))
+    guesses = _at_chance(accuracy_before, accuracy_after, recall_before.shape[1], support)
+    return np.asarray(np.isfinite(slopes) & ~guesses)
+
+
+def _at_chance(before: np.ndarray, after: np.ndarray, classes: int, support: np.ndarray | None) -> np.ndarray:
+    return np.asarray(at_chance(before, classes, support) | at_chance(after, classes, support))
 
 
 def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:

@@ -7,17 +7,28 @@ from analysis.statistics.summaries import cell_summary, ratio_summary
 from tests.analysis.statistics.test_new_images import predictions, recalls
 
 
-def test_a_cell_leaves_out_undefined_slopes_and_counts_networks_at_chance():
-    recall_before = np.array([[0.9, 0.7], [0.9, 0.7], [0.9, 0.7], [0.9, 0.7]])
-    recall_after = np.array([[0.7, 0.5], [0.7, 0.5], [0.0, 0.0], [1.0, 0.0]])
+def test_undefined_slopes_and_networks_at_chance_are_out_of_every_estimate():
+    recall_before = np.array([[0.9, 0.7], [0.9, 0.7], [0.9, 0.7], [0.9, 0.7], [0.8, 0.8]])
+    recall_after = np.array([[0.7, 0.5], [0.8, 0.5], [0.0, 0.0], [1.0, 0.0], [0.7, 0.5]])
+    accuracies = recall_before.mean(1), recall_after.mean(1)
+    row = cell_summary(recall_before, recall_after, *accuracies, support=np.array([500, 500]))
+    assert (row["n"], row["n_at_chance"]) == (2, 2)
+    # b = 1/8; b_t = 1/6, and .15 / .65; B = .1, B_t = .1 and .15.
+    assert row["alpha_mean"] == pytest.approx((4 / 3 + 8 * 0.15 / 0.65) / 2)
+    assert row["alpha_median"] == pytest.approx(row["alpha_mean"])
+    assert row["raw_slope_mean"] == pytest.approx((1 + 1.5) / 2)
+    assert row["largest_excess"] == pytest.approx((0 + 0.05) / 2)
+    assert row["worst_class_change"] == pytest.approx(-0.2)
+    assert row["accuracy_after"] == pytest.approx((0.6 + 0.65) / 2)
+    assert np.isnan(row["alpha_new"])
+
+
+def test_without_supports_chance_is_one_and_a_half_over_the_classes():
+    recall_before = np.array([[0.9, 0.7], [0.9, 0.7]])
+    recall_after = np.array([[0.7, 0.5], [0.9, 0.7]])
     row = cell_summary(recall_before, recall_after, recall_before.mean(1), recall_after.mean(1))
-    assert (row["n"], row["n_at_chance"]) == (3, 3)
-    # 1 / .5 over 1 / 8: the slope of the network that says only the first class is 8.
-    assert row["alpha_mean"] == pytest.approx((4 / 3 + 4 / 3 + 8) / 3)
-    assert row["alpha_median"] == pytest.approx(4 / 3)
-    assert row["worst_class_change"] == pytest.approx((-0.2 - 0.2 - 0.7) / 3)
-    assert row["accuracy_after"] == pytest.approx((0.6 + 0.6 + 0.5) / 3)
-    assert np.isnan([row["alpha_new"], row["alpha_weighted"]]).all()
+    assert (row["n"], row["n_at_chance"]) == (1, 1)
+    assert np.isnan(row["alpha_weighted"])
 
 
 def test_a_cell_of_undefined_slopes_has_no_numbers():

@@ -1,0 +1,147 @@
+"""What pruning cost each class: its loss of recall, and how much of it is beyond the loss of accuracy."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.statistics import two_way
+from analysis.statistics.arithmetic import quotient
+
+
+class Changes(NamedTuple):
+    """Recalls of groups of networks, and how much single images count in their changes.
+
+    Attributes
+    ----------
+    groups : sequence of (networks, classes)
+        One group of changes of recall if the same networks were measured before and after; otherwise the recalls
+        before, negated, and the recalls after, of networks that are independent of each other.
+    images, in_both : (classes,)
+        Variance over images of the mean change of each class, and the part of it that the variance over networks
+        contains too. 0 if only recalls are known.
+    """
+
+    groups: Sequence[np.ndarray]
+    images: np.ndarray
+    in_both: np.ndarray
+
+    def variances(self, weights: np.ndarray) -> list[two_way.Variances]:
+        """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
+        over_networks = [
+            (np.var(group @ weights.T, axis=0, ddof=1) / len(group), len(group) - 1)
+            for group in self.groups
+            if len(group) > 1
+        ]
+        squares = np.square(weights)
+        return [
+            two_way.Variances(
+                tuple((float(variance[place]), dof) for variance, dof in over_networks),
+                float(squares[place] @ self.images),
+                float(squares[place] @ self.in_both),
+            )
+            for place in range(len(weights))
+        ]
+
+
+def from_recalls(before: np.ndarray, after: np.ndarray) -> Changes:
+    """Return the changes of the same networks, from recalls alone.
+
+    Parameters
+    ----------
+    before, after : (networks, classes)
+    """
+    nothing = np.zeros(before.shape[1])
+    return Changes([after - before], nothing, nothing)
+
+
+def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool = True) -> Changes:
+    """Return the changes from predictions.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0; every class has an image.
+    before, after : (networks, images), bool
+        Whether each network is right about each image.
+    paired : bool
+        Whether the networks after are those before, in the same order.
+
+    Examples
+    --------
+    Each class has two images. One of the first class is lost:
+
+    >>> label = np.array([0, 0, 1, 1])
+    >>> changes = from_predictions(label, np.array([[True] * 4]), np.array([[True, False, True, True]]))
+    >>> changes.groups[0].tolist(), changes.images.tolist()
+    ([[-0.5, 0.0]], [0.25, 0.0])
+    """
+    answers = [after.astype(float) - before] if paired else [-before.astype(float), after.astype(float)]
+    support = np.bincount(label)
+    groups = [_class_means(label, group, support) for group in answers]
+    mean = sum(group.mean(0) for group in answers)
+    in_both = sum(
+        _image_variances(label, group - group.mean(0), support).sum(0) / (len(group) * (len(group) - 1))
+        for group in answers
+        if len(group) > 1
+    )
+    images = _image_variances(label, np.asarray(mean)[np.newaxis], support)[0]
+    return Changes(groups, images, np.zeros(len(support)) + in_both)
+
+
+def excess_weights(share: np.ndarray) -> np.ndarray:
+    """Return the weights, (classes, classes), that turn changes of recall into changes beyond that of the accuracy.
+
+    Parameters
+    ----------
+    share : (classes,)
+        Share of the test images of each class.
+
+    Examples
+    --------
+    >>> (excess_weights(np.array([0.5, 0.5])) @ [-0.3, -0.1]).round(3).tolist()
+    [-0.1, 0.1]
+    """
+    return np.asarray(np.eye(len(share)) - share)
+
+
+def estimates(changes: Changes, weights: np.ndarray, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
+    """Return weighted sums of the classes' mean changes with their intervals and two-sided p.
+
+    Parameters
+    ----------
+    changes : Changes
+    weights : (sums, classes)
+    level : float
+        1 minus the confidence of each interval.
+
+    Returns
+    -------
+    dict
+        `value`, `low`, `high`, `p`, each (sums,). Without a known variance the ends and p are NaN.
+
+    Examples
+    --------
+    Two networks lose .1 and .3 of the first class; t for one degree of freedom is 12.706:
+
+    >>> changes = from_recalls(np.ones((2, 2)), np.array([[0.9, 1.0], [0.7, 1.0]]))
+    >>> found = estimates(changes, np.eye(2))
+    >>> found["value"].round(3).tolist(), float(found["low"][0].round(3))
+    ([-0.2, 0.0], -1.471)
+    """
+    value = weights @ sum(group.mean(0) for group in changes.groups)
+    variances = changes.variances(weights)
+    half = np.array([two_way.half_width(each, level) if each.total > 0 else np.nan for each in variances])
+    p = np.array([two_way.p_value(each, distance) for each, distance in zip(variances, value, strict=True)])
+    return {"value": value, "low": value - half, "high": value + half, "p": p}
+
+
+def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return the mean of each class's images, (rows, classes), of values (rows, images)."""
+    return np.array([np.bincount(label, row, len(support)) for row in values]) / support
+
+
+def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return the variance of each class's mean over its images, (rows, classes), of values (rows, images)."""
+    mean_square = _class_means(label, np.square(values), support) - np.square(_class_means(label, values, support))
+    return np.asarray(quotient(np.maximum(mean_square, 0), support - 1.0))
