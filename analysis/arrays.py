@@ -1,6 +1,6 @@
 """Runs as arrays, and the rows of each cell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ class RunArrays(NamedTuple):
     before, after, support, both_right : (runs, classes of all data sets)
         NaN for a class that a run does not have.
     accuracy_before, accuracy_after : (runs,)
+    at_chance : (runs,), bool
+        Whether a network of the run guesses, before or after pruning. Such runs are out of every estimate.
     notes : list of str
         Sentences on what was left out.
     """
@@ -36,6 +38,7 @@ class RunArrays(NamedTuple):
     both_right: np.ndarray
     accuracy_before: np.ndarray
     accuracy_after: np.ndarray
+    at_chance: np.ndarray
     notes: list[str]
 
     def balances(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,15 +48,27 @@ class RunArrays(NamedTuple):
             intensification.recall_balance(self.after[np.ix_(rows, classes)], self.accuracy_after[rows]),
         )
 
+    def measured(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return recalls before and after, each (rows, classes), and accuracies before and after, each (rows,)."""
+        part = np.ix_(rows, classes)
+        return self.before[part], self.after[part], self.accuracy_before[rows], self.accuracy_after[rows]
+
     def cells(self) -> list[np.ndarray]:
         """Return the rows of every cell, cells sorted."""
         return _positions(_cell_numbers(self.runs))
 
     def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield rows that have the same classes, and which classes these are."""
-        has = ~np.isnan(self.before)
-        for rows in _positions(_row_numbers(has)):
-            yield rows, has[rows[0]]
+        yield from _class_sets(self.before)
+
+    def counted(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return those rows of a cell that count in an estimate, and which classes the cell has.
+
+        A row counts if its alpha is defined and its networks do not guess.
+        """
+        classes = ~np.isnan(self.before[rows[0]])
+        defined = np.isfinite(intensification.alpha(*self.balances(rows, classes)))
+        return rows[defined & ~self.at_chance[rows]], classes
 
 
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
@@ -69,6 +84,7 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     before, after, support, both_right = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
     )
+    accuracies = [runs[name].to_numpy(float) for name in (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER)]
     return RunArrays(
         runs[[name for name in runs.columns if not name.startswith(BY_CLASS)]],
         shown,
@@ -76,10 +92,23 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
         after,
         support,
         both_right,
-        accuracy_before=runs[frames.ACCURACY_BEFORE].to_numpy(float),
-        accuracy_after=runs[frames.ACCURACY_AFTER].to_numpy(float),
+        *accuracies,
+        at_chance=_guesses(before, support, accuracies),
         notes=notes,
     )
+
+
+def _guesses(before: np.ndarray, support: np.ndarray, accuracies: Sequence[np.ndarray]) -> np.ndarray:
+    """Return whether either network of each run guesses, (runs,)."""
+    guesses = np.zeros(len(before), dtype=bool)
+    for rows, classes in _class_sets(before):
+        supports, place = np.unique(support[np.ix_(rows, classes)], axis=0, return_inverse=True)
+        for number, images in enumerate(supports):
+            same = rows[place == number]
+            known = None if np.isnan(images).any() else images
+            for accuracy in accuracies:
+                guesses[same] |= intensification.at_chance(accuracy[same], int(classes.sum()), known)
+    return guesses
 
 
 def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -134,6 +163,13 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) 
 
 def _cell_numbers(runs: pd.DataFrame) -> np.ndarray:
     return runs.groupby(cell_columns(runs), dropna=False).ngroup().to_numpy()
+
+
+def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows that have the same classes, and which classes these are."""
+    has = ~np.isnan(before)
+    for rows in _positions(_row_numbers(has)):
+        yield rows, has[rows[0]]
 
 
 def _row_numbers(has: np.ndarray) -> np.ndarray:

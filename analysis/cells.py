@@ -25,7 +25,7 @@ from analysis.settings import (
     networks,
     pruner_settings,
 )
-from analysis.statistics import class_metrics, intensification, resampling
+from analysis.statistics import class_metrics, intensification, new_images, resampling, summaries
 
 OTHER_METRICS = ("precision", "f1")
 
@@ -47,14 +47,15 @@ def alphas(runs: pd.DataFrame) -> pd.DataFrame:
     """
     study = run_arrays(runs)
     measured = {name: np.full(len(study.runs), np.nan) for name in ("alpha", "correlation", "spread_ratio")}
-    at_chance = np.zeros(len(study.runs), dtype=bool)
+    raw_slope = np.full(len(study.runs), np.nan)
     for rows, classes in study.class_sets():
         before, after = study.balances(rows, classes)
         for name, values in measured.items():
             values[rows] = getattr(intensification, name)(before, after)
-        at_chance[rows] = intensification.at_chance(study.accuracy_after[rows], classes.sum())
+        raw_slope[rows] = intensification.raw_slope(*study.measured(rows, classes))
     digests = [column for column in network_columns(study.runs) if column != schema.SEED]
-    frame = study.runs.assign(**measured, at_chance=at_chance)[[*ALPHA_COLUMNS, *study.shown, *digests]]
+    frame = study.runs.assign(**measured, raw_slope=raw_slope, at_chance=study.at_chance)
+    frame = frame[[*ALPHA_COLUMNS, *study.shown, *digests]]
     undefined = frame.loc[frame["alpha"].isna(), "run_id"]
     if len(undefined):
         study.notes.append(
@@ -81,15 +82,16 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
     Returns
     -------
     DataFrame, one row per cell, sorted
-        `CELL_COLUMNS`, then `shown_settings(runs)`, then the rest of `intensification.cell_summary`, and:
+        `CELL_COLUMNS`, then `shown_settings(runs)`, then the rest of `summaries.cell_summary`, and:
 
         - confidence: of all intervals of the row, 1 - (1 - confidence) / K. K is the number of ratios of the same data
           set, model and pruner, and of the same settings. Settings that depend on the pruner do not count here, such
           as an epsilon that was tuned at each ratio.
         - alpha_new_resampled: what the interval of alpha_new resamples.
-        - n_none: the number of networks that have a run of `none`. Over these: alpha_minus_none, the mean of the
-          differences, and alpha_on_none, the mean slope of the balance after pruning on that of `none`; both with
-          intervals.
+        - n_at_chance: the number of runs with a network that guesses. They are out of all other numbers of the row.
+        - n_none: the number of networks that have a run of `none`. Over these: alpha_minus_none and
+          raw_slope_minus_none, the mean differences, and alpha_on_none, the mean slope of the balance after pruning on
+          that of `none`, all with intervals; largest_excess_none, the largest excess loss of `none`.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
         - realized_ratio: the mean over the runs, if `runs` has it.
@@ -152,12 +154,12 @@ def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per cell with a defined alpha, sorted
-        dataset, model, pruner, ratio, `shown_settings(runs)`, n, and what `intensification.ratio_summary` returns.
+        dataset, model, pruner, ratio, `shown_settings(runs)`, n, and what `summaries.ratio_summary` returns.
     """
     study = run_arrays(runs)
-    defined = [pair for pair in (_defined(study, rows) for rows in study.cells()) if len(pair[0])]
+    defined = [pair for pair in (study.counted(rows) for rows in study.cells()) if len(pair[0])]
     summaries = [
-        {"n": len(rows)} | intensification.ratio_summary(*study.balances(rows, classes)) for rows, classes in defined
+        {"n": len(rows)} | summaries.ratio_summary(*study.balances(rows, classes)) for rows, classes in defined
     ]
     return _named(study, [rows for rows, _ in defined], summaries)
 
@@ -197,12 +199,6 @@ def _control_rows(runs: pd.DataFrame, keys: list[str]) -> np.ndarray:
     return found.mask(is_control, -1).fillna(-1).to_numpy(int)
 
 
-def _defined(study: RunArrays, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of a cell whose alpha is defined, and the cell's classes."""
-    classes = ~np.isnan(study.before[rows[0]])
-    return rows[np.isfinite(intensification.alpha(*study.balances(rows, classes)))], classes
-
-
 def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
     return bool(study.runs[schema.DENSE_RUN_ID].iloc[rows].duplicated().any())
 
@@ -210,14 +206,11 @@ def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
 def _summary(
     study: RunArrays, rows: np.ndarray, none: np.ndarray, confidence: float, predictions: ReadPredictions | None
 ) -> dict[str, Any]:
-    kept, classes = _defined(study, rows)
+    kept, classes = study.counted(rows)
     part = np.ix_(kept, classes)
     both_right = study.both_right[part]
-    summary = intensification.cell_summary(
-        study.before[part],
-        study.after[part],
-        study.accuracy_before[kept],
-        study.accuracy_after[kept],
+    summary = summaries.cell_summary(
+        *study.measured(kept, classes),
         support=common_support(study.support[part]),
         both_right=None if np.isnan(both_right).any() else both_right,
         confidence=confidence,
@@ -225,6 +218,7 @@ def _summary(
     found = predicted(study.runs.iloc[kept], predictions) if predictions and len(kept) else None
     return (
         summary
+        | {"n_at_chance": int(study.at_chance[rows].sum())}
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
         | (_new_image_slopes(found, confidence) if found else {})
         | _against_none(study, kept, classes, none[np.isin(rows, kept)], confidence)
@@ -246,15 +240,21 @@ def _against_none(
     study: RunArrays, rows: np.ndarray, classes: np.ndarray, none: np.ndarray, confidence: float
 ) -> dict[str, Any]:
     """Return the effect of pruning beyond that of fine-tuning, over the networks that have a control."""
-    there = none >= 0
-    before, after = study.balances(rows[there], classes)
-    without_pruning = study.balances(none[there], classes)
+    there = (none >= 0) & ~study.at_chance[none]
+    rows, none = rows[there], none[there]
+    before, after = study.balances(rows, classes)
+    without_pruning = study.balances(none, classes)
+    own, of_none = study.measured(rows, classes), study.measured(none, classes)
     minus = intensification.alpha(before, after) - intensification.alpha(*without_pruning)
+    raw_minus = intensification.raw_slope(*own) - intensification.raw_slope(*of_none)
     on = intensification.alpha(without_pruning[1], after)
+    largest = intensification.excess_loss(*of_none).max(-1)
     return (
         {"n_none": int(np.isfinite(minus).sum())}
         | _mean("alpha_minus_none", minus, confidence)
+        | _mean("raw_slope_minus_none", raw_minus, confidence)
         | _mean("alpha_on_none", on, confidence)
+        | {"largest_excess_none": float(largest.mean()) if len(largest) else np.nan}
     )
 
 
@@ -266,7 +266,7 @@ def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
 
 def _new_image_slopes(found: Predicted, confidence: float) -> dict[str, Any]:
     label, before, after = found
-    new = intensification.alpha_new_from_predictions(label, before == label, after == label, confidence=confidence)
+    new = new_images.alpha_new_from_predictions(label, before == label, after == label, confidence=confidence)
     return {
         "alpha_new": new.estimate,
         "alpha_new_low": new.low,

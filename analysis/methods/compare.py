@@ -14,11 +14,17 @@ from analysis.formats import decimals, with_interval
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.settings import CELL, CellKey
-from analysis.statistics import intensification, resampling
-from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, from_standard_error, paired
+from analysis.statistics import equal_accuracy, intensification, two_way
+from analysis.statistics.equal_accuracy import Curve
+from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, paired
+from analysis.statistics.new_images import SlopeParts, new_image_sums, pooled_slope, slope_parts
 
-ACCURACY, WEAKEST, LOSS, ALPHA, ALPHA_NEW = "accuracy", "weakest_recall", "largest_loss", "alpha", "alpha_new"
-OUTCOMES = (ACCURACY, WEAKEST, LOSS, ALPHA_NEW, ALPHA)
+ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"
+ALPHA_NEW, ALPHA, RAW_SLOPE = "alpha_new", "alpha", "raw_slope"
+OUTCOMES = (ACCURACY, WEAKEST, LOSS, EXCESS, ALPHA_NEW, ALPHA, RAW_SLOPE)
+# They say nearly the same as alpha_new, and each has families of tests of its own.
+NEAR_DUPLICATES = (ALPHA, RAW_SLOPE)
+SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE)
 # Kinds of comparison.
 SCHEDULE, DISTILLATION, PRUNER, EPSILON, AGAINST_CONTROL = "schedule", "distillation", "pruner", "epsilon", "control"
 METHOD_COLUMNS = [
@@ -42,13 +48,13 @@ METHOD_COLUMNS = [
     "p_permutation",
     "effect_size",
     "detectable_difference",
+    "at_equal_accuracy",
+    "at_equal_accuracy_low",
+    "at_equal_accuracy_high",
     "n",
     "n_at_chance",
     "resampled",
 ]
-
-# Bootstrap samples of the images serve only for a standard error, which 500 samples determine to 3 %.
-_RESAMPLES = 500
 
 
 class Primary(NamedTuple):
@@ -114,14 +120,18 @@ def compare(
         `METHOD_COLUMNS`, among them:
 
         - outcome: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most that a class's
-          recall fell; alpha_new, of all networks of the cell together; alpha, of each network.
+          recall fell; largest_excess, the most that a class's recall fell beyond the accuracy; alpha_new, of all
+          networks of the cell together; alpha and raw_slope, of each network.
         - of_method, of_baseline: means over the networks; pooled for alpha_new.
         - difference: of_method minus of_baseline, with its 95 % interval and two-sided p. p_holm is corrected within
-          its family. p_permutation flips the signs of the seeds' differences.
+          its family; alpha and raw_slope, near-duplicates of alpha_new, have families of their own. p_permutation
+          flips the signs of the seeds' differences.
         - effect_size: d_z.
         - detectable_difference: at 80 % power and level .05 / family.
-        - n: the number of pairs. alpha and alpha_new leave out a pair with a network at chance, which has no alpha;
-          n_at_chance counts such pairs.
+        - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline where it is as accurate as the
+          method, interpolated over the baseline's ratios, with its 95 % interval over networks. NaN if the baseline is
+          as accurate at none of its ratios, or with fewer than two ratios.
+        - n: the number of pairs. A pair with a network at chance is left out; n_at_chance counts such pairs.
         - resampled: `seeds and images`, or `seeds`.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
@@ -142,13 +152,6 @@ def compare(
     return frame
 
 
-class _Drawn(NamedTuple):
-    """Labels of the test images, (images,), and the sums of alpha_new, (2, samples, networks), of bootstrap samples."""
-
-    label: np.ndarray
-    sums: np.ndarray
-
-
 class _Cell(NamedTuple):
     """A cell and its networks, in the order of their seeds.
 
@@ -160,9 +163,10 @@ class _Cell(NamedTuple):
     networks : Index
     outcomes : dict of (networks,)
     at_chance : (networks,), bool
-    sums : (2, networks)
-        Numerator and denominator of alpha_new; NaN where it cannot be computed.
-    drawn : _Drawn, optional
+    parts : SlopeParts, optional
+        Parts of alpha_new.
+    images : (images,), optional
+        Labels of the test images, if predictions are known.
     """
 
     key: CellKey
@@ -170,14 +174,38 @@ class _Cell(NamedTuple):
     networks: pd.Index
     outcomes: dict[str, np.ndarray]
     at_chance: np.ndarray
-    sums: np.ndarray
-    drawn: _Drawn | None
+    parts: SlopeParts | None
+    images: np.ndarray | None
+
+    def at(self, networks: pd.Index) -> "_Cell":
+        """Return the cell with these of its networks alone, in this order."""
+        rows = self.networks.get_indexer(networks)
+        return self._replace(
+            networks=networks,
+            outcomes={name: values[rows] for name, values in self.outcomes.items()},
+            at_chance=self.at_chance[rows],
+            parts=self.parts.of(rows) if self.parts else None,
+        )
+
+    @property
+    def sound(self) -> pd.Index:
+        """The networks that do not guess."""
+        return self.networks[~self.at_chance]
+
+    def curve(self, outcome: str) -> Curve:
+        """Return accuracy and slope of the networks as a curve of one ratio."""
+        accuracy = self.outcomes[ACCURACY][np.newaxis]
+        if outcome == ALPHA_NEW:
+            sums = self.parts.sums if self.parts else np.full((2, len(self.networks)), np.nan)
+            return Curve(accuracy, sums[:1], sums[1:2])
+        return Curve(accuracy, self.outcomes[outcome][np.newaxis], np.ones_like(accuracy))
 
 
 class _Pair(NamedTuple):
     comparison: str
     method: _Cell
     baseline: _Cell
+    curve: Sequence[_Cell]  # the baseline at all its ratios
 
 
 def _cell(study: RunArrays, rows: np.ndarray, predictions: ReadPredictions | None) -> _Cell:
@@ -190,7 +218,8 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: ReadPredictions | Non
     before, after = study.before[part], study.after[part]
     run = study.runs.iloc[rows[0]]
     found = predicted(study.runs.iloc[rows], predictions) if predictions else None
-    sums, drawn = _sums(study, part, found)
+    parts = _parts(study, part, found)
+    measured = study.measured(rows, classes)
     return _Cell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
         label=settings.method_label(run, study.shown),
@@ -199,25 +228,22 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: ReadPredictions | Non
             ACCURACY: study.accuracy_after[rows],
             WEAKEST: after.min(1),
             LOSS: (before - after).max(1),
+            EXCESS: intensification.excess_loss(*measured).max(1),
             ALPHA: intensification.alpha(*study.balances(rows, classes)),
+            RAW_SLOPE: intensification.raw_slope(*measured),
         },
-        at_chance=intensification.at_chance(study.accuracy_after[rows], int(classes.sum())),
-        sums=sums,
-        drawn=drawn,
+        at_chance=study.at_chance[rows],
+        parts=parts,
+        images=found.label if found else None,
     )
 
 
-def _sums(study: RunArrays, part: tuple[np.ndarray, ...], found: Predicted | None) -> tuple[np.ndarray, _Drawn | None]:
+def _parts(study: RunArrays, part: tuple[np.ndarray, ...], found: Predicted | None) -> SlopeParts | None:
     if found:
-        # The same generator for every cell draws the same images for method and baseline.
-        right = found.before == found.label, found.after == found.label
-        sums, drawn = intensification.drawn_image_sums(found.label, *right, _RESAMPLES, np.random.default_rng(0))
-        return sums[:2], _Drawn(found.label, drawn[:2])
+        return slope_parts(found.label, found.before == found.label, found.after == found.label)
     before, after, both_right = (values[part] for values in (study.before, study.after, study.both_right))
     support = common_support(study.support[part])
-    if support is None:
-        return np.full((2, len(before)), np.nan), None
-    return intensification.new_image_sums(before, after, both_right, support)[:2], None
+    return None if support is None else SlopeParts(new_image_sums(before, after, both_right, support))
 
 
 def _pairs(
@@ -245,7 +271,13 @@ def _pairs(
             against = _nearest(key, baselines.get(key.without(varying), []))
             is_control = param == schema.PRUNER and key.pruner == settings.CONTROL
             if against and cell.key.params.get(param) != value and not is_control:
-                yield _Pair(comparison, cell, against)
+                yield _Pair(comparison, cell, against, _at_all_ratios(against, baselines))
+
+
+def _at_all_ratios(baseline: _Cell, baselines: Mapping[Any, Sequence[_Cell]]) -> list[_Cell]:
+    """Return the cells that differ from a baseline in nothing but the ratio, itself included."""
+    key = baseline.key._replace(ratio=1.0)
+    return [cell for cells in baselines.values() for cell in cells if cell.key._replace(ratio=1.0) == key]
 
 
 def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
@@ -266,20 +298,18 @@ def _family(pair: _Pair, outcome: str, primaries: Sequence[Primary]) -> Primary 
             and primary.dataset in (None, params[schema.DATASET])
         ):
             return primary
-    return AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
+    rest = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
+    return f"{rest}, {outcome}" if outcome in NEAR_DUPLICATES else rest
 
 
 def _row(pair: _Pair, outcome: str, primary: bool, family: int) -> dict[str, Any]:
-    method, baseline = pair.method, pair.baseline
-    shared = method.networks.intersection(baseline.networks)
-    places = [cell.networks.get_indexer(shared) for cell in (method, baseline)]
-    chance = method.at_chance[places[0]] | baseline.at_chance[places[1]]
-    if outcome in (ALPHA, ALPHA_NEW):
-        places = [rows[~chance] for rows in places]
+    shared = pair.method.networks.intersection(pair.baseline.networks)
+    sound = shared.intersection(pair.method.sound).intersection(pair.baseline.sound)
+    method, baseline = pair.method.at(sound), pair.baseline.at(sound)
     if outcome == ALPHA_NEW:
-        means, result = _pooled(method, baseline, places, family)
+        means, result = _pooled(method, baseline, family)
     else:
-        values = [cell.outcomes[outcome][rows] for cell, rows in zip(pair[1:], places, strict=True)]
+        values = np.array([cell.outcomes[outcome] for cell in (method, baseline)])
         both = np.isfinite(values).all(0)
         means = [outcomes[both].mean() if both.any() else np.nan for outcomes in values]
         result = {**paired(*values, family=family), "resampled": "seeds"}
@@ -293,60 +323,56 @@ def _row(pair: _Pair, outcome: str, primary: bool, family: int) -> dict[str, Any
         "of_method": means[0],
         "of_baseline": means[1],
         **result,
-        "n_at_chance": int(chance.sum()),
+        **_at_equal_accuracy(method, pair.curve, outcome),
+        "n_at_chance": len(shared) - len(sound),
     }
 
 
-def _pooled(method: _Cell, baseline: _Cell, places: Sequence[np.ndarray], family: int) -> tuple[list[float], Row]:
-    """Return alpha_new of either cell, and the test of their difference, over the networks at these places.
+def _at_equal_accuracy(method: _Cell, curve: Sequence[_Cell], outcome: str) -> dict[str, float]:
+    """Return the difference in a slope from a baseline's curve, over the ratios that have all the method's networks."""
+    names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
+    whole = [cell.at(method.networks) for cell in curve if method.networks.isin(cell.sound).all()]
+    if outcome not in (ALPHA, ALPHA_NEW) or len(whole) < 2 or not len(method.networks):
+        return dict.fromkeys(names, np.nan)
+    parts = zip(*(cell.curve(outcome) for cell in whole), strict=True)
+    baseline = Curve(*(np.concatenate(part) for part in parts))
+    return dict(zip(names, equal_accuracy.difference(method.curve(outcome), baseline, 1 - LEVEL), strict=True))
+
+
+def _pooled(method: _Cell, baseline: _Cell, family: int) -> tuple[list[float], Row]:
+    """Return alpha_new of either cell, and the test of their difference, over the same networks.
 
     The difference of two ratios of sums is a mean over seeds only to first order, so that its jackknife pseudo-values
-    are tested. Its variance is the variance over seeds plus that over images, minus what both contain, a network's own
-    answers to single images. It is at least as large as either of the two.
+    are tested.
     """
-    sums = np.array([cell.sums[:, rows] for cell, rows in zip((method, baseline), places, strict=True)])
-    n = sums.shape[2]
-    known = n > 1 and all(resampling.mean_interval(denominators)[0] > 0 for denominators in sums[:, 1])
-    if not known:
+    n = len(method.networks)
+    slopes = [pooled_slope(cell.parts) for cell in (method, baseline) if cell.parts and n > 1]
+    if len(slopes) < 2 or not all(slope.identified() for slope in slopes):
         return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}
-    total = sums.sum(2)
-    slopes = total[:, 0] / total[:, 1]
-    values = [resampling.pseudo_values(numerators, denominators) for numerators, denominators in sums]
-    result = paired(*values, family=family)
-    if np.isnan(result["p"]):
-        return list(slopes), {**result, "resampled": "seeds"}
-    over_seeds = np.var(values[0] - values[1], ddof=1) / n
-    variance, resampled = over_seeds, "seeds"
-    if method.drawn and baseline.drawn and np.array_equal(method.drawn.label, baseline.drawn.label):
-        both = zip((method.drawn, baseline.drawn), places, strict=True)
-        drawn = [samples.sums[:, :, rows] for samples, rows in both]
-        over_images, in_both = _image_variances(drawn, slopes, total[:, 1] / n)
-        variance, resampled = max(over_seeds + over_images - in_both, over_seeds, over_images), "seeds and images"
-    dof = (n - 1) * (variance / over_seeds) ** 2
-    tested = from_standard_error(float(slopes[0] - slopes[1]), float(np.sqrt(variance)), float(dof), family=family)
-    return list(slopes), {**result, **tested, "resampled": resampled}
+    first, second = slopes
+    result = paired(first.pseudo_values, second.pseudo_values, family=family)
+    same_images = method.images is not None and np.array_equal(method.images, baseline.images)
+    moves = first.moves - second.moves if same_images else None
+    variances = two_way.variances(first.pseudo_values - second.pseudo_values, moves)
+    difference = first.estimate - second.estimate
+    tested = _tested(difference, variances, family) if variances.total > 0 else {}
+    return [first.estimate, second.estimate], {
+        **result,
+        **tested,
+        "resampled": "seeds and images" if same_images else "seeds",
+    }
 
 
-def _image_variances(drawn: Sequence[np.ndarray], slopes: np.ndarray, denominators: np.ndarray) -> tuple[float, float]:
-    """Return the variance of the difference over images, and the part of it that is specific to single networks.
-
-    Parameters
-    ----------
-    drawn : (2, samples, networks)
-        For method and baseline.
-    slopes, denominators : (2,)
-        Pooled slopes and mean denominators, about which the slopes are taken as linear.
-    """
-    linear = [
-        (numerator - slope * denominator) / mean
-        for (numerator, denominator), slope, mean in zip(drawn, slopes, denominators, strict=True)
-    ]
-    change = linear[0] - linear[1]
-    change = change[np.isfinite(change).all(1)]
-    mean = change.mean(1)
-    own = (change - mean[:, np.newaxis]).var(0, ddof=1).sum()
-    n = change.shape[1]
-    return float(mean.var(ddof=1)), float(own / (n * (n - 1)))
+def _tested(difference: float, variances: two_way.Variances, family: int) -> Row:
+    half = two_way.half_width(variances)
+    return {
+        "difference": difference,
+        "difference_low": difference - half,
+        "difference_high": difference + half,
+        "statistic": difference / variances.total**0.5,
+        "p": two_way.p_value(variances, difference),
+        "detectable_difference": two_way.detectable(variances, LEVEL / family),
+    }
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -373,14 +399,16 @@ TITLES = {
     ACCURACY: "accuracy, points",
     WEAKEST: "weakest recall, points",
     LOSS: "largest loss, points",
+    EXCESS: "largest excess loss, points",
     ALPHA_NEW: "alpha (new)",
     ALPHA: "alpha",
+    RAW_SLOPE: "raw slope",
 }
 
 
 def scale(outcome: str) -> float:
     """Return the factor by which an outcome is shown: shares are shown in points."""
-    return 1.0 if outcome in (ALPHA, ALPHA_NEW) else 100.0
+    return 1.0 if outcome in SLOPES else 100.0
 
 
 def _text(row: Mapping[str, Any]) -> str:
@@ -392,5 +420,5 @@ def _text(row: Mapping[str, Any]) -> str:
     )
     text = write(value) if np.isnan(row["p"]) else with_interval(value, low, high, write)
     significant = " *" if row["p_holm"] < LEVEL else ""
-    left_out = f", n {row['n']}" if row["outcome"] in (ALPHA, ALPHA_NEW) and row["n_at_chance"] else ""
+    left_out = f", n {row['n']}" if row["n_at_chance"] else ""
     return f"{text}{significant}{left_out}"

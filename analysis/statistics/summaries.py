@@ -6,7 +6,6 @@ from analysis.statistics.arithmetic import mean
 from analysis.statistics.intensification import (
     alpha,
     alpha_shared,
-    at_chance,
     correlation,
     excess_loss,
     intensification_ratios,
@@ -35,7 +34,7 @@ def cell_summary(
     Parameters
     ----------
     recall_before, recall_after : (seeds, classes)
-        Recall of each class before and after pruning.
+        Recall of each class before and after pruning, of networks whose alpha is defined and that do not guess.
     accuracy_before, accuracy_after : (seeds,)
         Accuracy before and after pruning.
     support : (classes,), optional
@@ -48,39 +47,33 @@ def cell_summary(
     Returns
     -------
     dict
-        `n` counts the seeds whose alpha is defined and whose networks do not guess. All other values are of these
-        seeds; `correlation`, `spread_ratio`, `worst_class_change` and `alpha_weighted` are means over them.
-        `n_at_chance` counts the seeds with a network that guesses.
+        `n` counts the seeds. `correlation`, `spread_ratio`, `worst_class_change`, `alpha_weighted` and
+        `largest_excess` are means over them.
 
     Examples
     --------
     Two networks with alpha 4/3 and 2:
 
     >>> recall_before, recall_after = np.array([[0.9, 0.7], [0.9, 0.7]]), np.array([[0.7, 0.5], [1.0, 0.6]])
-    >>> accuracies = np.array([0.8, 0.8]), np.array([0.6, 0.8])
-    >>> row = cell_summary(recall_before, recall_after, *accuracies, support=np.array([500, 500]))
+    >>> row = cell_summary(recall_before, recall_after, np.array([0.8, 0.8]), np.array([0.6, 0.8]))
     >>> row["n"], round(row["alpha_mean"], 3), round(row["raw_slope_mean"], 3), row["mark"]
     (2, 1.667, 1.5, '?')
     """
-    kept = counted(recall_before, recall_after, accuracy_before, accuracy_after, support)
-    guesses = _at_chance(accuracy_before, accuracy_after, recall_before.shape[1], support)
-    of_kept = recall_before[kept], recall_after[kept], accuracy_before[kept], accuracy_after[kept]
-    recall_before, recall_after, accuracy_before, accuracy_after = of_kept
+    measured = recall_before, recall_after, accuracy_before, accuracy_after
     before, after = recall_balance(recall_before, accuracy_before), recall_balance(recall_after, accuracy_after)
-    slopes, raw_slopes = alpha(before, after), raw_slope(*of_kept)
+    slopes, raw_slopes = alpha(before, after), raw_slope(*measured)
     low, high = mean_interval(slopes, confidence)
     raw_low, raw_high = mean_interval(raw_slopes, confidence)
     new = weighted = None
     if support is not None:
         weighted = weighted_alpha(before, after, support)
         if both_right is not None:
-            new = alpha_new(recall_before, recall_after, both_right[kept], support, confidence=confidence)
+            new = alpha_new(recall_before, recall_after, both_right, support, confidence=confidence)
     shared = alpha_shared(before, after, confidence=confidence)
-    largest = excess_loss(*of_kept).max(-1)
+    largest = excess_loss(*measured).max(-1)
     largest_low, largest_high = mean_interval(largest, confidence)
     return {
         "n": len(slopes),
-        "n_at_chance": int(guesses.sum()),
         "alpha_mean": mean(slopes),
         "alpha_median": float(np.median(slopes)) if len(slopes) else np.nan,
         "alpha_sd": float(slopes.std(ddof=1)) if len(slopes) > 1 else np.nan,
@@ -109,41 +102,6 @@ def cell_summary(
         "accuracy_before": mean(accuracy_before),
         "accuracy_after": mean(accuracy_after),
     }
-
-
-def counted(
-    recall_before: np.ndarray,
-    recall_after: np.ndarray,
-    accuracy_before: np.ndarray,
-    accuracy_after: np.ndarray,
-    support: np.ndarray | None = None,
-) -> np.ndarray:
-    """Return which networks count in an estimate: those with a defined alpha that do not guess.
-
-    Parameters
-    ----------
-    recall_before, recall_after, accuracy_before, accuracy_after, support
-        As for `cell_summary`.
-
-    Returns
-    -------
-    (seeds,), bool
-
-    Examples
-    --------
-    The second network has the same recall in both classes, the third guesses after pruning:
-
-    >>> before, after = np.array([[0.9, 0.7], [0.8, 0.8], [0.9, 0.7]]), np.array([[0.7, 0.5], [0.7, 0.5], [1, 0]])
-    >>> counted(before, after, before.mean(1), after.mean(1), np.array([500, 500])).tolist()
-    [True, False, False]
-    """
-    slopes = alpha(recall_balance(recall_before, accuracy_before), recall_balance(recall_after, accuracy_after))
-    guesses = _at_chance(accuracy_before, accuracy_after, recall_before.shape[1], support)
-    return np.asarray(np.isfinite(slopes) & ~guesses)
-
-
-def _at_chance(before: np.ndarray, after: np.ndarray, classes: int, support: np.ndarray | None) -> np.ndarray:
-    return np.asarray(at_chance(before, classes, support) | at_chance(after, classes, support))
 
 
 def ratio_summary(before: np.ndarray, after: np.ndarray) -> dict[str, float]:

@@ -7,35 +7,27 @@ from analysis.statistics.summaries import cell_summary, ratio_summary
 from tests.analysis.statistics.test_new_images import predictions, recalls
 
 
-def test_undefined_slopes_and_networks_at_chance_are_out_of_every_estimate():
-    recall_before = np.array([[0.9, 0.7], [0.9, 0.7], [0.9, 0.7], [0.9, 0.7], [0.8, 0.8]])
-    recall_after = np.array([[0.7, 0.5], [0.8, 0.5], [0.0, 0.0], [1.0, 0.0], [0.7, 0.5]])
-    accuracies = recall_before.mean(1), recall_after.mean(1)
-    row = cell_summary(recall_before, recall_after, *accuracies, support=np.array([500, 500]))
-    assert (row["n"], row["n_at_chance"]) == (2, 2)
+def test_a_cell_by_hand():
+    recall_before = np.array([[0.9, 0.7], [0.9, 0.7]])
+    recall_after = np.array([[0.7, 0.5], [0.8, 0.5]])
+    row = cell_summary(recall_before, recall_after, recall_before.mean(1), recall_after.mean(1))
     # b = 1/8; b_t = 1/6, and .15 / .65; B = .1, B_t = .1 and .15.
+    assert row["n"] == 2
     assert row["alpha_mean"] == pytest.approx((4 / 3 + 8 * 0.15 / 0.65) / 2)
-    assert row["alpha_median"] == pytest.approx(row["alpha_mean"])
     assert row["raw_slope_mean"] == pytest.approx((1 + 1.5) / 2)
+    # t for one degree of freedom is 12.706, the standard error .25.
+    assert row["raw_slope_high"] == pytest.approx(1.25 + 12.7062 * 0.25, rel=1e-5)
     assert row["largest_excess"] == pytest.approx((0 + 0.05) / 2)
     assert row["worst_class_change"] == pytest.approx(-0.2)
     assert row["accuracy_after"] == pytest.approx((0.6 + 0.65) / 2)
-    assert np.isnan(row["alpha_new"])
+    assert np.isnan([row["alpha_new"], row["alpha_weighted"]]).all()
 
 
-def test_without_supports_chance_is_one_and_a_half_over_the_classes():
-    recall_before = np.array([[0.9, 0.7], [0.9, 0.7]])
-    recall_after = np.array([[0.7, 0.5], [0.9, 0.7]])
-    row = cell_summary(recall_before, recall_after, recall_before.mean(1), recall_after.mean(1))
-    assert (row["n"], row["n_at_chance"]) == (1, 1)
-    assert np.isnan(row["alpha_weighted"])
-
-
-def test_a_cell_of_undefined_slopes_has_no_numbers():
-    row = cell_summary(np.full((2, 2), 0.5), np.full((2, 2), 0.4), np.full(2, 0.5), np.full(2, 0.4))
+def test_a_cell_without_networks_has_no_numbers():
+    row = cell_summary(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0))
     assert row["n"] == 0
     assert row["mark"] == ""
-    assert np.isnan([row["alpha_mean"], row["alpha_shared"], row["accuracy_before"]]).all()
+    assert np.isnan([row["alpha_mean"], row["raw_slope_mean"], row["alpha_shared"], row["accuracy_before"]]).all()
 
 
 def test_a_cell_holds_the_slopes_of_their_own_functions():
