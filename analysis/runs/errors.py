@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from analysis.runs.printable import printable
+
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """Return a hint for an unknown name: the nearest of the known names, else `otherwise`, else all known names."""
@@ -13,7 +15,7 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, at most 500 characters; its type if the message is empty."""
     lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else type(error).__name__
+    return printable(lines[0][:500]) if lines else type(error).__name__
 
 
 class StudyError(Exception):
@@ -21,12 +23,15 @@ class StudyError(Exception):
 
     Parameters
     ----------
-    message : str
-        One line that says what is wrong, where, and what to do.
+    *lines : str
+        One line that says what is wrong, where, and what to do; further lines if several things are wrong.
     option : str, optional
         The option whose value is wrong, as typed (`--ratio`). It makes the error a usage error with exit code 2.
     """
 
-    def __init__(self, message: str, *, option: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *lines: str, option: str | None = None) -> None:
+        super().__init__(*map(printable, lines))
         self.option = option
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.args)
