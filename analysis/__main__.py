@@ -5,7 +5,9 @@ from typing import Literal
 
 import click
 
+from analysis.runs import masked_output
 from analysis.runs.command_line import SETTINGS, CommandGroup
+from analysis.runs.printable import printable
 
 _EXPERIMENT = click.option(
     "--experiment",
@@ -221,7 +223,7 @@ def report(
     else:
         result = report.report(experiment, ignore_params=ignore_params, confidence=confidence, variance=variance)
     written = page.write(result, output)
-    click.echo(result.verdict)
+    click.echo(printable(result.verdict))
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
     if not (no_log or folders):
         click.echo(f"run {report.log(written, output, experiment, None)}")
@@ -244,11 +246,12 @@ def compare(experiment: str | None, ignore_params: tuple[str, ...], variance: Li
     frame = tables.compare(runs, cells.alphas(runs), variance=variance)
     click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
     for note in [*runs.attrs["left_out"], *frame.attrs["notes"]]:
-        click.echo(note, err=True)
+        click.echo(printable(note), err=True)
 
 
 def main() -> None:
     """Run the console script `pruning-analysis`."""
+    masked_output.install()
     cli(prog_name="pruning-analysis")
 
 

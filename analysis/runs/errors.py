@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from analysis.runs.masking import without_secrets
+
 from analysis.runs.printable import printable
 
 
@@ -13,8 +15,11 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 500 characters; its type if the message is empty."""
-    lines = str(error).strip().splitlines()
+    """Return the first line of an error's message without secrets, at most 500 characters.
+
+    An error that has no message is named by its type.
+    """
+    lines = without_secrets(str(error)).strip().splitlines()
     return printable(lines[0][:500]) if lines else type(error).__name__
 
 
