@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.runs import schema
+from analysis.runs import csv_text, schema
 from analysis.runs.address import without_password
 from analysis.statistics.intensification import at_chance
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.models import MODELS
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps import runs
@@ -53,7 +54,7 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
             _train_table(dense, setting.data),
             "",
             _how_found("dense run", dense),
-            *_what_next(store, dense.run_id),
+            *_what_next(store, dense.run_id, config.model),
         ]
     )
 
@@ -85,7 +86,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
             job.metrics(pruned[config.ratio[0]].metrics)
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
         else:
-            summary(dense, pruned, setting.data.classes).to_csv(job.folder / schema.SUMMARY, index=False)
+            csv_text.write(summary(dense, pruned, setting.data.classes), job.folder / schema.SUMMARY)
     return "\n".join(
         [
             "",
@@ -93,7 +94,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
             "",
             _how_found("dense run", dense),
             *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
-            *_what_next(store, run_ids[-1]),
+            *_what_next(store, run_ids[-1], setting.config.model),
         ]
     )
 
@@ -199,10 +200,11 @@ def _how_found(what: str, run: FinishedRun) -> str:
     return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
 
 
-def _what_next(store: Store, run_id: str) -> list[str]:
+def _what_next(store: Store, run_id: str, model: str) -> list[str]:
+    own_model = "" if model in MODELS else f', model="{model}"'
     return [
         "",
-        f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}")',
+        f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',
         f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
         f"the comparison: {store.how_to_look}",
     ]

@@ -59,7 +59,7 @@ class Predictions:
             If the file is damaged, or its arrays differ in length.
         """
         arrays = archives.read(path, [field.name for field in fields(cls)])
-        if len({len(array) for array in arrays.values()}) > 1:
+        if len({array.shape[:1] for array in arrays.values()}) > 1:
             raise StudyError(f"{path}: its arrays differ in length")
         return cls(**arrays)
 

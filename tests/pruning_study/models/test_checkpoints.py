@@ -19,7 +19,7 @@ def lenet5():
 def test_a_checkpoint_is_a_model_that_predicts_on_bytes(lenet5, tmp_path):
     path, classes, normalization = tmp_path / "a.safetensors", tuple("abcdefghij"), Normalization([0.3], [0.4])
     checkpoints.save(path, lenet5.state_dict(), checkpoints.describe("lenet5", classes, (1, 28, 28), normalization))
-    model = checkpoints.classifier(path)
+    model = checkpoints.classifier(path, "ID")
     images = torch.randint(0, 256, (4, 1, 28, 28), dtype=torch.uint8)
     torch.testing.assert_close(model(images), lenet5((images / 255 - 0.3) / 0.4), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(model(images), model(images / 255), rtol=1e-4, atol=1e-5)
@@ -106,5 +106,5 @@ class TestNormalization:
 
 def test_a_foreign_file_is_no_checkpoint(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors", {"classes": json.dumps(["x"])})
-    with pytest.raises(StudyError, match="do not name a model"):
-        checkpoints.classifier(tmp_path / "a.safetensors")
+    with pytest.raises(StudyError, match=r"no checkpoint of this project: .* image_shape"):
+        checkpoints.classifier(tmp_path / "a.safetensors", "ID")
