@@ -111,8 +111,9 @@ class TestFile:
 class TestTrainingFile:
     def test_half_written_does_not_hide_the_whole_one(self, saved, caplog):
         """A kill in the middle of a saving leaves the last whole file, which the next saving replaces."""
-        aside = saved.with_suffix(".part")
-        aside.write_bytes(saved.read_bytes()[:500])
+        aside = saved.with_suffix(".saving")
+        aside.mkdir()
+        (aside / saved.name).write_bytes(saved.read_bytes()[:500])
         model, file = network(0.0), TrainingFile(saved, MAKER, 0)
         with torch.random.fork_rng(), caplog.at_level("INFO"):
             state = file.resume(model, torch.Generator())
