@@ -93,7 +93,7 @@ def _probe_http(uri: str) -> None:
     except configparser.Error as error:
         # The error would quote a line of the file, which may hold the password.
         raise StudyError(
-            "~/.mlflow/credentials cannot be read: begin it with the line [mlflow], and write %% for a % in the password"
+            "~/.mlflow/credentials cannot be read: begin it with the line [mlflow], and write %% for % in the password"
         ) from error
     except MlflowException as error:
         raise StudyError(f"{shown} does not answer; start the tracking server or check the URI") from error

@@ -17,7 +17,7 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = without_secrets(error.message)  # it may quote what was typed
+            error.message = without_secrets(error.message)  # type: ignore[misc]  # it may quote what was typed
             raise
         except StudyError as error:
             if error.option:

@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable
 
 from analysis.runs.masking import without_secrets
-
 from analysis.runs.printable import printable
 
 
@@ -30,12 +29,13 @@ class StudyError(Exception):
     ----------
     *lines : str
         One line that says what is wrong, where, and what to do; further lines if several things are wrong.
+        Secrets in it are masked.
     option : str, optional
         The option whose value is wrong, as typed (`--ratio`). It makes the error a usage error with exit code 2.
     """
 
     def __init__(self, *lines: str, option: str | None = None) -> None:
-        super().__init__(*map(printable, lines))
+        super().__init__(*(printable(without_secrets(line)) for line in lines))
         self.option = option
 
     def __str__(self) -> str:

@@ -5,7 +5,6 @@ import sys
 import threading
 import traceback
 import warnings
-from types import TracebackType
 from typing import Any
 
 from analysis.runs.masking import without_secrets
@@ -15,8 +14,13 @@ def install() -> None:
     """Mask log records, warnings and tracebacks in this process, until it ends."""
     logging.setLogRecordFactory(_record)
     warnings.formatwarning = _warning  # type: ignore[assignment]
-    sys.excepthook = _print_traceback
-    threading.excepthook = lambda raised: _print_traceback(raised.exc_type, raised.exc_value, raised.exc_traceback)
+    sys.excepthook = lambda kind, error, frames: print_traceback(error)
+    threading.excepthook = lambda raised: print_traceback(raised.exc_value) if raised.exc_value else None
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print an exception and its traceback to stderr."""
+    sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
 
 
 _FORMAT_WARNING = warnings.formatwarning
@@ -39,6 +43,3 @@ def _record(*args: Any, **values: Any) -> logging.LogRecord:
 def _warning(*args: Any, **values: Any) -> str:
     return without_secrets(_FORMAT_WARNING(*args, **values))
 
-
-def _print_traceback(kind: type[BaseException], error: BaseException | None, frames: TracebackType | None) -> None:
-    sys.stderr.write(without_secrets("".join(traceback.format_exception(kind, error, frames))))
