@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from analysis.runs.errors import StudyError, first_line
-from analysis.runs.printable import printable, shortened
+from analysis.runs.printable import shortened
 from pruning_study import models
 from pruning_study.data.examples import Normalization, in_layout
 
@@ -108,9 +108,8 @@ def load(path: Path, where: str | None = None) -> tuple[dict[str, Tensor], Metad
         _check_header(path)
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        reason = printable(first_line(error))
-        raise StudyError(f"{where or path}: not a complete safetensors file ({reason})") from error
+    except (OSError, SafetensorError, ValueError, RuntimeError, MemoryError) as error:
+        raise StudyError(f"{where or path}: not a complete safetensors file ({first_line(error)})") from error
 
 
 def _check_header(path: Path) -> None:

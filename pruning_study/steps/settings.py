@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from analysis.runs.printable import printable, shortened
+from analysis.runs.printable import shortened
 from pruning_study import models
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data import datasets
@@ -301,9 +301,7 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
         said = datasets.dataset_name(given) if item.name == schema.DATASET else given
         if given != item.default:
             if said != there:
-                raise StudyError(
-                    f"{given} is not what {where} has: {printable(str(there))}", option=option_name(item.name)
-                )
+                raise StudyError(f"{given} is not what {where} has: {there}", option=option_name(item.name))
             continue
         if item.name == schema.MODEL:
             models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)
@@ -337,7 +335,7 @@ def _followed(item: Field[Any], param: str, where: str) -> Any:
     try:
         return item.metadata["check"](param)
     except ValueError as error:
-        raise StudyError(f"{where}: its param {item.name}: {printable(str(error))}", option="--dense-run-id") from None
+        raise StudyError(f"{where}: its param {item.name}: {error}", option="--dense-run-id") from None
 
 
 def _device(name: str | None) -> str:
