@@ -65,13 +65,25 @@ def cli() -> None:
     help="Folder that audit.md, audit.csv and audit.png are written to.",
 )
 @click.option(
+    "--max-data-gib",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Most memory, in GiB, that the classes in one FILE may take. A larger file is refused.",
+)
+@click.option(
     "--fail-on-damage",
     is_flag=True,
     help="Exit with code 3 if pruning cost any class recall, for use in scripts. By default the exit code is 0.",
 )
 @click.pass_context
 def audit(
-    ctx: click.Context, before: tuple[str, ...], after: tuple[str, ...], output: Path, fail_on_damage: bool
+    ctx: click.Context,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    output: Path,
+    max_data_gib: float,
+    fail_on_damage: bool,
 ) -> None:
     """Find the classes that pruning cost recall.
 
@@ -84,7 +96,7 @@ def audit(
     """
     from analysis import audit
 
-    result = audit.audit(before, after)
+    result = audit.audit(before, after, max_data_gib=max_data_gib)
     audit.write(result, output)
     click.echo(audit.summary(result))
     click.echo(f"In {output.absolute()}: audit.md, audit.csv, audit.png")

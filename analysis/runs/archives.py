@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 import warnings
 import zipfile
 from collections.abc import Sequence
@@ -129,6 +130,10 @@ def _array(archive: zipfile.ZipFile, header: _Header) -> np.ndarray:
     if place != len(content):
         raise ValueError(f"{header.entry.filename} ends after {place:,} of {len(content):,} bytes")
     values = content[header.length :].view(header.dtype)
+    if header.dtype.kind == "U":
+        codes = content[header.length :].view(np.dtype("u4").newbyteorder(header.dtype.byteorder))
+        if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+            raise ValueError(f"{header.entry.filename} is text with codes that are no characters")
     return values.reshape(header.shape, order="F" if header.fortran else "C")
 
 

@@ -26,7 +26,7 @@ class SizeLimit(NamedTuple):
 
     def check(self, where: object, size: int) -> None:
         """Raise a StudyError if the content of a file would take more bytes than the limit."""
-        if size > self.gib * GIB:
+        if not size <= self.gib * GIB:  # a limit that is no number allows nothing
             needed, hint = f"{size / GIB:,.3g}", "make sure that it is what you expect"
             raise StudyError(
                 f"{where}: {needed} GiB of memory are needed, and the limit is {self.gib:g} GiB: {hint}"

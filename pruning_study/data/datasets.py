@@ -298,7 +298,7 @@ def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
     """Return a hint if a class that is gone from a part is there with other capitals, or with other accents' bytes."""
     alike = {_letters(name): name for name in names}
     there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
-    return f"; it has {ascii(there)}: give the folder the same name in both parts" if there else ""
+    return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
 
 
 def _letters(name: str) -> str:

@@ -262,7 +262,9 @@ def _cells(
 
 def _overrides(overrides: Any, place: str, faults: list[str]) -> dict[str, Any]:
     if not isinstance(overrides, dict):
-        faults.append(f"{place}: {shortened(overrides)} does not map options of prune to values, as {{epochs: 10}} does")
+        faults.append(
+            f"{place}: {shortened(overrides)} does not map options of prune to values, as {{epochs: 10}} does"
+        )
         return {}
     good = {}
     for name, value in overrides.items():
