@@ -5,8 +5,9 @@ import unicodedata
 
 LONGEST_NAME = 250
 # Categories of Unicode: control characters, invisible marks (which may turn the direction of a line), halves of
-# characters (which stand for bytes that are no UTF-8), and breaks of lines and paragraphs.
-_UNFIT = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# characters (which stand for bytes that are no UTF-8), code points without a character (XML forbids some, and so a
+# picture would not open), and breaks of lines and paragraphs.
+_UNFIT = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
 # Some scripts, and emoji, are written with these marks.
 _JOINERS = "\u200c\u200d"
 _SHORT = reprlib.Repr()
@@ -36,7 +37,8 @@ def fault_of_name(name: str) -> str | None:
         return "is empty"
     if len(name) > LONGEST_NAME:
         return f"has {len(name):,} characters, and the most is {LONGEST_NAME}"
-    if not all(map(_is_fit, name)):
+    # A character that is newer than Python's tables, such as a new emoji, has no category there.
+    if not all(_is_fit(char) or unicodedata.category(char) == "Cn" for char in name):
         return "has a control character, an invisible mark or a byte that is no UTF-8 in it"
     return None
 
