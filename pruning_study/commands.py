@@ -18,6 +18,7 @@ from pruning_study.steps import runs
 from pruning_study.steps.runs import FinishedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.text_tables import text_table
+from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -42,6 +43,7 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
         The lines to print.
     """
     store = connect(config.experiment)
+    sending.send_kept(store.uri)
     setting = TrainSetting(config)
     with store.job(f"train: {setting.name}", options) as job:
         dense = dense_step.train(store, job.run_id, setting)
@@ -74,6 +76,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
         The lines to print.
     """
     store = connect(config.experiment)
+    sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
     with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:

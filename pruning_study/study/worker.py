@@ -84,7 +84,7 @@ class Worker:
         start = time.perf_counter()
         try:
             run = self._run(step)
-        except StudyError as error:
+        except (StudyError, OSError) as error:
             return Outcome(FAILED, error=first_line(error), seconds=time.perf_counter() - start)
         except Exception as error:
             masked_output.print_traceback(error)

@@ -31,7 +31,8 @@ class Writer:
     uri : str
     run_id : str
     folder : Path
-        A folder of the run's own, as `scratch.folder` or `unsent.keep` gives it.
+        A folder of the run's own, as `scratch.folder` or `unsent.keep` gives it. Files in `artifacts` below it become
+        the run's artifacts.
     job_run_id : str, optional
         The job that made the run.
     """
@@ -40,6 +41,7 @@ class Writer:
         self, client: MlflowClient, uri: str, run_id: str, folder: Path, *, job_run_id: str | None = None
     ) -> None:
         self.run_id = run_id
+        self.folder = folder / unsent.ARTIFACTS
         self._scratch = folder
         self._client = client
         self._uri = uri
@@ -47,17 +49,6 @@ class Writer:
         self._metrics: list[Metric] = []
         self._tags: dict[str, str] = {}
         self._flushed = time.monotonic()
-
-    @property
-    def folder(self) -> Path:
-        """The folder whose files become the run's artifacts.
-
-        It is made anew if a cleaner of temporary files has removed it.
-        """
-        scratch.ensure(self._scratch)
-        folder = self._scratch / unsent.ARTIFACTS
-        folder.mkdir(exist_ok=True)
-        return folder
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Add the metrics of one epoch; metrics are sent once a minute."""
@@ -71,8 +62,15 @@ class Writer:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Add metrics; NaN is left out, because an undefined metric has no value."""
+        self.ensure_folder()
         now = int(time.time() * 1000)
         self._metrics += [Metric(key, value, now, step) for key, value in values.items() if value == value]
+
+    def ensure_folder(self) -> None:
+        """Make the run's folder, or make it anew: a cleaner of temporary files may remove it during a long training."""
+        if not self.folder.is_dir():
+            scratch.ensure(self._scratch)
+            self.folder.mkdir(exist_ok=True)
 
     def restore(self, metrics: Iterable[Metric]) -> None:
         """Add metrics with their own time and step."""
@@ -80,6 +78,7 @@ class Writer:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Add tags."""
+        self.ensure_folder()
         self._tags.update(values)
 
     def flush(self) -> None:
@@ -114,14 +113,17 @@ class Writer:
         self._client.set_terminated(self.run_id, "FINISHED")
 
     def abort(self, status: str, reason: str) -> None:
-        """End the run as FAILED or KILLED, with the metrics so far; an error of the store is only logged."""
+        """End the run as FAILED or KILLED, with the metrics so far.
+
+        A run that the store does not end stays RUNNING. The next command ends it, so that this is only logged, as info.
+        """
         try:
             reach.ensure(self._uri)
             self._send_metrics()
             self._client.set_tag(self.run_id, schema.ERROR, without_secrets(reason))
             self._client.set_terminated(self.run_id, status)
         except (*reach.STORE_ERRORS, StudyError) as error:
-            log.warning("run %s is left RUNNING: %s", self.run_id, first_line(error))
+            log.info("run %s is left RUNNING: %s", self.run_id, first_line(error))
 
     def forget_error(self) -> None:
         """Delete the tag with which an earlier `abort` gave its reason."""
@@ -163,6 +165,7 @@ def ending(writer: Writer) -> Iterator[Writer]:
     """
     with ExitStack() as room:
         try:
+            writer.ensure_folder()
             room.enter_context(unsent.reserved(writer.folder.parent))
             yield writer
             writer.finish()
