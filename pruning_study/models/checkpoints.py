@@ -258,7 +258,7 @@ def classifier(path: Path, run_id: str, model: str | None = None, model_digest: 
     return loaded
 
 
-def check_image_shape(shape: object, where: str) -> tuple[int, int, int]:
+def check_image_shape(shape: object, where: str, *, option: str | None = None) -> tuple[int, int, int]:
     """Return a shape that a file or a run names, as channels, height and width.
 
     Raises
@@ -271,7 +271,8 @@ def check_image_shape(shape: object, where: str) -> tuple[int, int, int]:
     if not len(numbers) == len(sides) == 3 or math.prod(numbers) > LARGEST_IMAGE:
         raise StudyError(
             f"{where} names the image shape {shortened(shape)}, not channels, height and width above 0 of at most "
-            f"{LARGEST_IMAGE:,} numbers together"
+            f"{LARGEST_IMAGE:,} numbers together",
+            option=option,
         )
     channels, height, width = numbers
     return channels, height, width

@@ -21,6 +21,9 @@ from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
 
+# Largest difference between two accuracies that are equal but for rounding
+SAME_ACCURACY = 1e-6
+
 log = logging.getLogger(__name__)
 
 
@@ -211,6 +214,12 @@ def _dense_run(store: Store, run: Run, setting: TrainSetting) -> DenseRun:
             (schema.VAL_PREDICTIONS, setting.data.train_labels[setting.validation_indices]),
         )
     )
+    logged = run.data.metrics.get(schema.TEST_ACCURACY, np.nan)
+    if not abs(test.accuracy - logged) < SAME_ACCURACY:
+        raise StudyError(
+            f"dense run {run.info.run_id}: {schema.PREDICTIONS} has the accuracy {test.accuracy:g}, and the metric "
+            f"{schema.TEST_ACCURACY} is {logged:g}"
+        )
     return DenseRun(run.info.run_id, dict(run.data.params), test, val)
 
 
@@ -223,8 +232,6 @@ def _predictions(store: Store, run_id: str, name: str, labels: np.ndarray, class
             raise StudyError(f"{where}: {error}") from error
     if not np.array_equal(predictions.label, labels):
         raise StudyError(f"{where} was made with other labels")
-    if any(array.dtype.kind not in "iu" or array.ndim != 1 for array in (predictions.label, predictions.predicted)):
-        raise StudyError(f"{where}: its labels and predictions are not whole numbers")
     if not np.isin(predictions.predicted, np.arange(classes)).all():
         raise StudyError(f"{where} predicts something that is not one of {classes} classes")
     return predictions

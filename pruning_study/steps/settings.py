@@ -305,13 +305,13 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
             continue
         if item.name == schema.MODEL:
             models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)
-        if item.name == schema.DATASET and Path(there).name != there:
+        if item.name == schema.DATASET and (Path(there).name != there or there == ".."):
             raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="--dataset")
         taken[item.name] = there
     if schema.IMAGE_SHAPE in dense.data.params:
         sides = dense.data.params[schema.IMAGE_SHAPE].split("x")
         shape = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in sides]
-        _, height, width = checkpoints.check_image_shape(shape, where)
+        _, height, width = checkpoints.check_image_shape(shape, where, option="--dense-run-id")
         if config.image_size is None and height == width:
             taken["image_size"] = height
     return replace(config, **taken)
