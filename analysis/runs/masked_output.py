@@ -42,4 +42,3 @@ def _record(*args: Any, **values: Any) -> logging.LogRecord:
 
 def _warning(*args: Any, **values: Any) -> str:
     return without_secrets(_FORMAT_WARNING(*args, **values))
-

@@ -14,7 +14,8 @@ _NAME = (
     r"(?:pass(?:word|wd|phrase|file)|pwd|secret|token|credentials?|signature|jwt|sslkey\w*"
     r"|(?:api|access|account|auth|private|secret|shared|storage|subscription)[_-]?key)"
 )
-_SCHEME = re.compile(r"(https?):/+|([a-z][a-z0-9+.-]{0,30})://", re.I)
+# Where a URL is taken for a path, one of its slashes is lost.
+_SCHEME = re.compile(r"((?:https?|postgres\w*|mysql|mariadb|mssql)(?:\+\w+)?):/+|([a-z][a-z0-9+.-]{0,30})://", re.I)
 _NAME_ALONE = re.compile(r"/*[\w.-]{2,}:(?=[^/].*@)", re.S)  # me:password@host, where the scheme was forgotten
 _WEB = re.compile(r"(?:.*\+)?(?:https?|wss?)", re.I)
 _AUTHORITY = re.compile(r"[^/?#]*")
@@ -27,15 +28,17 @@ _QUERY = re.compile(rf"[?&;#](?:[\w.%-]{{0,40}}?{_NAME}|key|sig|auth|pass|pw)=",
 _VALUE = re.compile(r"[^&]*")
 _VALUE_IN_TEXT = re.compile(r"[^\s&]*")
 _ASSIGNMENT = re.compile(
-    rf"{_NAME}(?:['\"]\s*:\s*|['\"]?\]?=)"  # 'password': 'x', token=x
-    r"|(?:pass(?:word|wd|phrase)|secret)['\"]?\]?\s*=\s*"  # password = x, environ["PASSWORD"] = x
+    rf"{_NAME}(?:['\"]\s*:\s*|=|['\"]\]?\s*=\s*)"  # 'password': 'x', token=x, environ["TOKEN"] = 'x'
+    r"|(?:pass(?:word|wd|phrase)|secret)\s*=\s*"  # password = x
     r"|(?:[_-](?:password|secret|token|key)|\bauthorization):\s*(?:(?:basic|bearer|token)\s+)?",  # X-Api-Key: x
     re.I,
 )
 _QUOTED = re.compile(r"(?<=')(?:[^'\\\n]|\\.)*(?=')|(?<=\")(?:[^\"\\\n]|\\.)*(?=\")|")
 _CREDENTIALS = re.compile(r"\b(?:Basic|Bearer)\s+(?=[^\s'\"]*[\d=])([^\s'\"]{6,})")
 _ENDING = "'\")]}>,.;:"
-_VARIABLE = re.compile(rf"{_NAME}$", re.I)
+_VARIABLE = re.compile(
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:API|ACCESS|ACCOUNT|PRIVATE|STORAGE)_?KEY)$", re.I
+)
 
 
 def without_secrets(text: str) -> str:
@@ -52,7 +55,7 @@ def without_secrets(text: str) -> str:
     ----------
     text : str
     """
-    spans = [*_in_urls(text), *_in_queries(text, _VALUE_IN_TEXT), *_assigned(text), *_known(text)]
+    spans = [*_in_urls(text), *_in_queries(text), *_assigned(text), *_known(text)]
     spans += [match.span(1) for match in _CREDENTIALS.finditer(text)]
     return _masked(text, spans)
 
@@ -69,7 +72,7 @@ def without_password(uri: str) -> str:
 
 
 def _in_uri(uri: str) -> list[Span]:
-    spans = list(_in_queries(uri, _VALUE))
+    spans = [(name.end(), _VALUE.match(uri, name.end()).end()) for name in _QUERY.finditer(uri)]  # type: ignore[union-attr]
     if scheme := _SCHEME.search(uri):
         userinfo = _userinfo(scheme[1] or scheme[2], uri[scheme.end() :])
         spans += [(scheme.end() + start, scheme.end() + end) for start, end in userinfo]
@@ -113,9 +116,9 @@ def _userinfo(scheme: str, rest: str) -> list[Span]:
     return [(0, len(name)), *spans] if is_web and password in _WITHOUT_PASSWORD else spans
 
 
-def _in_queries(text: str, value: re.Pattern) -> Iterator[Span]:
+def _in_queries(text: str) -> Iterator[Span]:
     for name in _QUERY.finditer(text):
-        yield name.end(), _end(text, name.end(), value)
+        yield name.end(), _end(text, name.end(), _VALUE_IN_TEXT)
 
 
 def _assigned(text: str) -> Iterator[Span]:

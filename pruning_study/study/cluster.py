@@ -111,7 +111,7 @@ class Cluster:
         self._gpus = gpus
         # Not in Ray's runtime environment, which Ray writes to its log with the passwords in it.
         variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
-        self._do = [ray.put(variables), ray.put(do)]
+        self._do: list[ray.ObjectRef] = [ray.put(variables), ray.put(do)]
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
         self._running: dict[ray.ObjectRef, tuple[int, Any]] = {}
 
