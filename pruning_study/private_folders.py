@@ -39,7 +39,10 @@ def cache(name: str = "") -> Path:
         raise StudyError(f"this user has no home folder for a cache: {INSTEAD_OF_CACHE}") from error
     if not home.is_absolute():
         raise StudyError(f"{home}: the path of the cache is not absolute; {INSTEAD_OF_CACHE}")
-    return private(home / "pruning-study" / name, INSTEAD_OF_CACHE)
+    folder = home
+    for part in ("pruning-study", *Path(name).parts):
+        folder = private(folder / part, INSTEAD_OF_CACHE)
+    return folder
 
 
 def private(path: Path, instead: str, trusted: Path | None = None) -> Path:

@@ -163,11 +163,12 @@ def test_a_store_in_a_folder_of_ones_group__has_locks_that_the_group_cannot_open
 
 @pytest.mark.attack
 def test_a_cache_that_others_can_write__ends_a_command_for_a_server_in_one_line(tmp_path, monkeypatch):
-    (tmp_path / "pruning-study").mkdir()
-    (tmp_path / "pruning-study").chmod(0o777)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(StudyError, match=r"other users can replace what lies in .*/pruning-study.* set XDG_CACHE_HOME"):
-        locks.folder("http://host")
+    for folder in (tmp_path / "pruning-study" / "locks", tmp_path / "pruning-study"):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)
+        with pytest.raises(StudyError, match=f"run `chmod go-w {folder}`"):
+            locks.folder("http://host")
 
 
 @pytest.mark.attack
