@@ -74,8 +74,8 @@ def read(
         try:
             with zipfile.ZipFile(file) as archive:
                 entries = _entries(archive, [*required, *optional])
+                limit.check(path, sum(entry.file_size for entry in entries.values()))
                 headers = {name: _header(archive, name, entry) for name, entry in entries.items()}
-                limit.check(path, sum(header.entry.file_size for header in headers.values()))
                 arrays = {name: _array(archive, header) for name, header in headers.items()}
         except StudyError:
             raise
