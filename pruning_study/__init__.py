@@ -34,9 +34,8 @@ def load_model(run_id: str, *, model: str | None = None) -> "Classifier":
     --------
     >>> load_model("RUN_ID", model="my_package.my_models:my_net")  # doctest: +SKIP
     """
-    from analysis.runs import schema
     from pruning_study.models import checkpoints
     from pruning_study.tracking import connect
 
     with connect.checkpoint(run_id) as (path, params):
-        return checkpoints.classifier(path, run_id, model, params.get(schema.MODEL_DIGEST))
+        return checkpoints.classifier(path, run_id, model, params)

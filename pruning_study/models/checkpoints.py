@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from analysis.runs import schema
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.printable import shortened
 from pruning_study import models
@@ -214,7 +216,9 @@ def own_normalization(metadata: Metadata, where: str, channels: int) -> Normaliz
     return own
 
 
-def classifier(path: Path, run_id: str, model: str | None = None, model_digest: str | None = None) -> Classifier:
+def classifier(
+    path: Path, run_id: str, model: str | None = None, params: Mapping[str, str] = MappingProxyType({})
+) -> Classifier:
     """Return the model of a run's checkpoint, in eval mode.
 
     Parameters
@@ -224,8 +228,9 @@ def classifier(path: Path, run_id: str, model: str | None = None, model_digest: 
         The run, which errors name.
     model : str, optional
         Import path of the model, where the user names it. By default the checkpoint names a model of `models.MODELS`.
-    model_digest : str, optional
-        Digest of the model's source when the run was made. A warning says if the source is another one now.
+    params : mapping of str
+        The run's params. If they have a digest of the model's source, and the source is another one now, a warning
+        says so.
 
     Raises
     ------
@@ -249,7 +254,8 @@ def classifier(path: Path, run_id: str, model: str | None = None, model_digest: 
         check_fit(weights, models.shapes(name, **sizes), where)
     network = models.build(name, **sizes)
     load_weights(network, weights, where)
-    if model_digest and models.source_digest(name) not in (model_digest, None):
+    digests = params.get(schema.MODEL_DIGEST), models.source_digest(name)
+    if all(digests) and digests[0] != digests[1]:
         log.warning("the source of %s has changed since run %s: its predictions may have too", name, run_id)
     loaded = Classifier(network, own, classes).eval()
     with torch.no_grad():

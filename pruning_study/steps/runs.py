@@ -16,6 +16,7 @@ from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
+from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.steps.measured import final_metrics
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
@@ -89,6 +90,29 @@ class LoadedRun(FinishedRun):
     gradient: dict[str, Tensor] | None
     iteration: int
     dense: DenseRun
+
+
+def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str) -> FinishedRun:
+    """Return a pruned run that was found, without loading it.
+
+    Parameters
+    ----------
+    store : Store
+    run : mlflow.entities.Run
+    setting : TrainSetting
+    config_hash : str
+
+    Raises
+    ------
+    StudyError
+        If the run lacks an artifact or a metric.
+    """
+    if missing := store.missing(run.info.run_id, ARTIFACTS[schema.PRUNED]):
+        raise StudyError(f"it lacks {', '.join(missing)}")
+    metrics = _metrics(run, setting)
+    if not metrics.get(schema.REALIZED_RATIO, 0) >= 1:
+        raise StudyError(f"it has no metric {schema.REALIZED_RATIO} of 1 or more")
+    return FinishedRun(run.info.run_id, config_hash, found=True, metrics=metrics)
 
 
 def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:

@@ -208,9 +208,9 @@ def test_a_model_that_the_user_names_counts_more_than_that_of_the_checkpoint(pla
 @pytest.mark.attack
 def test_a_model_whose_source_has_changed_since_the_run__is_loaded_with_a_warning(planted, tmp_path, lenet5, caplog):
     path = checkpoint(tmp_path, lenet5.state_dict(), model="planted:net")
-    checkpoints.classifier(path, "ID", "planted:net", models.source_digest("planted:net"))
+    checkpoints.classifier(path, "ID", "planted:net", {"model_digest": models.source_digest("planted:net")})
     assert caplog.text == ""
-    checkpoints.classifier(path, "ID", "planted:net", "0" * 32)
+    checkpoints.classifier(path, "ID", "planted:net", {"model_digest": "0" * 32})
     assert "the source of planted:net has changed since run ID" in caplog.text
 
 

@@ -290,3 +290,13 @@ def test_a_run_of_another_model_with_the_same_shapes__is_refused(store, dense_ru
     run.data.params["model"] = "os:system"
     with pytest.raises(StudyError, match="has the model 'os:system', not lenet5"):
         runs.load(store, run, setting)
+
+
+@pytest.mark.attack
+def test_a_pruned_run_that_was_found_and_whose_metrics_cannot_be__is_made_again(store, pruned_run, caplog):
+    setting, run = pruned_run
+    parent = dense.train(store, "0", setting)
+    assert pruned.prune(store, "0", setting, parent, 4.0).run_id == run.info.run_id
+    store.client.log_metric(run.info.run_id, "realized_ratio", 0.25)
+    assert pruned.prune(store, "0", setting, parent, 4.0).run_id != run.info.run_id
+    assert "is made again: it has no metric realized_ratio of 1 or more" in caplog.text
