@@ -5,7 +5,9 @@ from typing import Literal
 
 import click
 
+from analysis.runs import masked_output
 from analysis.runs.command_line import SETTINGS, CommandGroup
+from analysis.runs.printable import printable
 
 _EXPERIMENT = click.option(
     "--experiment",
@@ -63,13 +65,25 @@ def cli() -> None:
     help="Folder that audit.md, audit.csv and audit.png are written to.",
 )
 @click.option(
+    "--max-data-gib",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Most memory, in GiB, that the classes in one FILE may take. A larger file is refused.",
+)
+@click.option(
     "--fail-on-damage",
     is_flag=True,
     help="Exit with code 3 if pruning cost any class recall, for use in scripts. By default the exit code is 0.",
 )
 @click.pass_context
 def audit(
-    ctx: click.Context, before: tuple[str, ...], after: tuple[str, ...], output: Path, fail_on_damage: bool
+    ctx: click.Context,
+    before: tuple[str, ...],
+    after: tuple[str, ...],
+    output: Path,
+    max_data_gib: float,
+    fail_on_damage: bool,
 ) -> None:
     """Find the classes that pruning cost recall.
 
@@ -82,7 +96,7 @@ def audit(
     """
     from analysis import audit
 
-    result = audit.audit(before, after)
+    result = audit.audit(before, after, max_data_gib=max_data_gib)
     audit.write(result, output)
     click.echo(audit.summary(result))
     click.echo(f"In {output.absolute()}: audit.md, audit.csv, audit.png")
@@ -221,7 +235,7 @@ def report(
     else:
         result = report.report(experiment, ignore_params=ignore_params, confidence=confidence, variance=variance)
     written = page.write(result, output)
-    click.echo(result.verdict)
+    click.echo(printable(result.verdict))
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
     if not (no_log or folders):
         click.echo(f"run {report.log(written, output, experiment, None)}")
@@ -244,11 +258,12 @@ def compare(experiment: str | None, ignore_params: tuple[str, ...], variance: Li
     frame = tables.compare(runs, cells.alphas(runs), variance=variance)
     click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
     for note in [*runs.attrs["left_out"], *frame.attrs["notes"]]:
-        click.echo(note, err=True)
+        click.echo(printable(note), err=True)
 
 
 def main() -> None:
     """Run the console script `pruning-analysis`."""
+    masked_output.install()
     cli(prog_name="pruning-analysis")
 
 

@@ -12,8 +12,12 @@ from scipy import stats
 
 from analysis.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.formats import decimals, markdown_table, p_value, with_interval
-from analysis.runs import files, prediction_files
+from analysis.runs import csv_text, files, prediction_files
 from analysis.runs.errors import StudyError
+from analysis.runs.input_files import SizeLimit
+from analysis.runs.markdown_text import markdown_line
+from analysis.runs.picture_text import name_in_picture
+from analysis.runs.printable import printable
 from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
 from analysis.statistics.intensification import (
     alpha,
@@ -93,7 +97,7 @@ class Audit(NamedTuple):
         )
 
 
-def audit(before: Sequence[str], after: Sequence[str]) -> Audit:
+def audit(before: Sequence[str], after: Sequence[str], *, max_data_gib: float = 1.0) -> Audit:
     """Compare files of predictions before and after pruning.
 
     Parameters
@@ -101,15 +105,18 @@ def audit(before: Sequence[str], after: Sequence[str]) -> Audit:
     before, after : sequence of str
         Paths or globs, a file for each seed: .npz with arrays `label` and `predicted`, or CSV with columns of these
         names. Equal numbers of files before and after are paired in the order given; a glob's files are sorted by name.
+    max_data_gib : float
+        Most memory, in GiB, that the classes in one file may take.
 
     Raises
     ------
     StudyError
-        If a file is missing, given twice or damaged, or does not hold the same images as the first one; and as
-        `from_predictions` says.
+        If a file is missing, given twice, damaged or too large, or does not hold the same images as the first one; and
+        as `from_predictions` says.
     """
     files = prediction_files.find(before, "--before"), prediction_files.find(after, "--after")
-    label, predicted = prediction_files.read([*files[0], *files[1]])
+    limit = SizeLimit(max_data_gib, "--max-data-gib")
+    label, predicted = prediction_files.read([*files[0], *files[1]], limit)
     result = from_predictions(label, predicted[: len(files[0])], predicted[len(files[0]) :])
     names = [_some(map(str, side)) for side in files]
     return result._replace(notes=[f"Before: {names[0]}. After: {names[1]}.", *result.notes])
@@ -378,9 +385,12 @@ def shown(result: Audit) -> pd.DataFrame:
 def summary(result: Audit) -> str:
     """Return the verdict, the classes that lost most, and the notes, for a terminal."""
     table = shown(result)
+    table["class"] = table["class"].map(printable)
     left = len(table) - MOST_SHOWN
     more = [f"and {left:,} more classes in audit.csv"] if left > 0 else []
-    return "\n".join([result.verdict, "", table.head(MOST_SHOWN).to_string(index=False), *more, "", *result.notes])
+    with pd.option_context("display.unicode.east_asian_width", True):
+        text = table.head(MOST_SHOWN).to_string(index=False)
+    return "\n".join([printable(result.verdict), "", text, *more, "", *map(printable, result.notes)])
 
 
 def figure(result: Audit) -> Figure:
@@ -394,7 +404,8 @@ def figure(result: Audit) -> Figure:
     axes.axvline(0, color="black", linewidth=1)
     accuracy = result.accuracy_after - result.accuracy_before
     axes.axvline(accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
-    axes.set_yticks(range(len(classes)), classes["class"], fontsize=9 if len(classes) <= 30 else 6, parse_math=False)
+    names = classes["class"].map(name_in_picture)
+    axes.set_yticks(range(len(classes)), names, fontsize=9 if len(classes) <= 30 else 6, parse_math=False)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     which = "each class" if len(result.classes) <= MOST_DRAWN else f"the worst {MOST_DRAWN} classes"
     images = f"{result.classes['support'].sum():,} images"
@@ -421,7 +432,7 @@ def write(result: Audit, output: Path) -> None:
         If the folder cannot be made or written to.
     """
     with files.aside(output) as folder:
-        result.classes.to_csv(folder / "audit.csv", index=False)
+        csv_text.write(result.classes, folder / "audit.csv")
         (folder / "audit.md").write_text(_markdown(result), encoding="utf-8")
         figure(result).savefig(folder / "audit.png")
 
@@ -429,7 +440,8 @@ def write(result: Audit, output: Path) -> None:
 def _markdown(result: Audit) -> str:
     picture = "![Change of recall of each class](audit.png)"
     table = markdown_table(shown(result))
-    parts = ["# Audit", f"**{result.verdict}**", picture, table, *result.notes, _READING]
+    notes = map(markdown_line, result.notes)
+    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", picture, table, *notes, _READING]
     return "\n\n".join(parts) + "\n"
 
 

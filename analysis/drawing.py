@@ -8,9 +8,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.runs.picture_text import name_in_picture
+from analysis.runs.printable import printable
+
 # Colours by Okabe and Ito, which colour-blind readers can tell apart.
 NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
 DPI = 120
+_LONGEST_TITLE = 400
 PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # the box behind words in a panel
 
 
@@ -38,20 +42,20 @@ def page(
     size : (float, float)
         Width and height in inches.
     title, note : str
-        Text; lines are broken to fit the width.
+        Text, maybe with names of unknown origin; lines are broken to fit the width.
     subplots
         Further arguments of `Figure.subplots`.
     """
     figure = Figure(size, dpi=DPI, layout="constrained")
     grid = figure.subplots(*shape, squeeze=False, **subplots)
     figure.suptitle(
-        textwrap.fill(title, int(10 * size[0]), break_on_hyphens=False),
+        textwrap.fill(name_in_picture(title, _LONGEST_TITLE), int(10 * size[0]), break_on_hyphens=False),
         x=0.01,
         ha="left",
         fontsize=12,
         parse_math=False,
     )
-    figure.supxlabel(textwrap.fill(note, int(15 * size[0])), x=0.01, ha="left", fontsize=8, parse_math=False)
+    figure.supxlabel(textwrap.fill(printable(note), int(15 * size[0])), x=0.01, ha="left", fontsize=8, parse_math=False)
     return figure, grid
 
 

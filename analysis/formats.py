@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from analysis.runs.markdown_text import markdown_cell
+
 NOT_AVAILABLE = "n/a"
 
 
@@ -88,6 +90,6 @@ def rounded(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown_table(frame: pd.DataFrame) -> str:
-    """Return a frame as a Markdown table without its index."""
-    rows = [frame.columns, ["---"] * frame.shape[1], *frame.to_numpy()]
-    return "\n".join("| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |" for row in rows)
+    """Return a frame as a Markdown table without its index; Markdown in its cells is shown and not obeyed."""
+    header, *rows = ([markdown_cell(str(value)) for value in row] for row in (frame.columns, *frame.to_numpy()))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))

@@ -13,7 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.formats import NOT_AVAILABLE, markdown_table
-from analysis.runs import files
+from analysis.runs import csv_text, files
+from analysis.runs.markdown_text import markdown_line
+from analysis.runs.printable import printable
 
 # A table with a cell of more characters holds sentences, not values with intervals, and its cells wrap.
 _LONGEST_NUMBER = 60
@@ -27,19 +29,34 @@ class Picture:
     figure: Figure
 
 
-Block: TypeAlias = str | pd.DataFrame | Picture
+@dataclass(frozen=True)
+class Caption:
+    """A line of text that begins with a label in bold letters, such as `Table 1.`."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of sentences."""
+
+    sentences: Sequence[str]
+
+
+Block: TypeAlias = str | Caption | Items | pd.DataFrame | Picture
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it.
+    """A heading and what stands under it. All text is shown as it is, whatever Markdown or HTML is in it.
 
     Parameters
     ----------
     title : str
-    blocks : sequence of str, DataFrame or Picture
-        In the order of the page. A text may hold `**strong**` parts; a text that starts with "- " is a list, an item
-        a line. A section without blocks is not shown; its tables are written all the same.
+    blocks : sequence of str, Caption, Items, DataFrame or Picture
+        In the order of the page; a str is a paragraph. A section without blocks is not shown; its tables are written
+        all the same.
     tables : dict of file name -> DataFrame
         Tables that are written as CSV files beside the page.
     notes : sequence of str
@@ -62,7 +79,7 @@ class Report:
     verdict : str
         Two sentences.
     to_know : list of str
-        What a reader has to know before any number.
+        What a reader has to know before any number, in fixed sentences of this project, in Markdown.
     sections : list of Section
     """
 
@@ -122,7 +139,7 @@ def write(report: Report, output: Path) -> list[Path]:
     with files.aside(output) as folder:
         (folder / "figures").mkdir()
         for name, table in report.tables.items():
-            table.to_csv(folder / name, index=False, na_rep=NOT_AVAILABLE)
+            csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
         drawings = {name: _svg(figure) for name, figure in report.figures.items()}
         for name, figure in report.figures.items():
             (folder / "figures" / f"{name}.svg").write_bytes(drawings[name])
@@ -141,9 +158,9 @@ def _svg(figure: Figure) -> bytes:
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"# {report.title}", f"**{report.verdict}**", *report.to_know]
+    parts = [f"# {markdown_line(report.title)}", f"**{markdown_line(report.verdict)}**", *report.to_know]
     for section in report.shown:
-        parts += [f"## {section.title}", *map(_markdown_block, section.blocks)]
+        parts += [f"## {markdown_line(section.title)}", *map(_markdown_block, section.blocks)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -153,8 +170,12 @@ def _markdown_block(block: Block) -> str:
             return f"![{name}](figures/{name}.png)"
         case pd.DataFrame():
             return markdown_table(block)
+        case Caption(label, text):
+            return f"**{markdown_line(label)}** {markdown_line(text)}"
+        case Items(sentences):
+            return "\n".join(f"- {markdown_line(sentence)}" for sentence in sentences)
         case _:
-            return block
+            return markdown_line(block)
 
 
 def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
@@ -162,6 +183,7 @@ def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=_printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
@@ -181,13 +203,21 @@ def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
             return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
-            table = block.to_html(index=False, border=0, escape=True)
+            table = block.map(_printable).rename(columns=_printable).to_html(index=False, border=0, escape=True)
             return {"table": table, "is_prose": longest > _LONGEST_NUMBER}
-        case _ if block.startswith("- "):
-            return {"lines": [line.removeprefix("- ") for line in block.split("\n")]}
+        case Caption(label, text):
+            return {"label": label, "text": text}
+        case Items(sentences):
+            return {"sentences": sentences}
         case _:
-            return {"parts": block.split("**")}
+            return {"text": block}
+
+
+def _printable(value: Any) -> Any:
+    is_markup = hasattr(value, "__html__")
+    return printable(value) if isinstance(value, str) and not is_markup else value
 
 
 def _title(figure: Figure) -> str:
-    return figure.get_suptitle() or next((axes.get_title() for axes in figure.axes if axes.get_title()), "figure")
+    titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes), "figure"]
+    return next(title for title in titles if title).replace("\n", " ")

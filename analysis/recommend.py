@@ -1,6 +1,7 @@
 """How far a model can be pruned: the largest ratio that surely stays within limits of accuracy loss and alpha."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from analysis.formats import decimals, with_interval
 from analysis.runs import frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
+from analysis.runs.printable import printable
 from analysis.settings import CONTROL, control_columns, method_label, shown_settings
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import alpha, alpha_new, recall_balance
@@ -280,7 +282,9 @@ def command(run: Mapping[str, Any]) -> str:
     # A pruner without a gradient has the objective `none`.
     given = {name: value for name, value in values.items() if pd.notna(value) and value != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"
-    options = " ".join(["prune", *(f"--{name.replace('_', '-')} {value}" for name, value in given.items())])
+    options = " ".join(
+        ["prune", *(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())]
+    )
     before = int(run.get(frames.column(schema.ITERATION), schema.FORMERLY[schema.ITERATION])) - 1
     return f"{options} (of a network that was pruned {before} times before)" if before else options
 
@@ -332,6 +336,9 @@ def _mean_with_interval(values: pd.Series) -> str:
 
 def summary(recommendation: Recommendation) -> str:
     """Return the verdict, what was tried on validation images, and the notes, for a terminal."""
-    tried = recommendation.tried.rename(columns=frames.param)
-    table = tried.to_string(index=False, float_format="{:.4g}".format)
-    return "\n".join([recommendation.verdict, "", "On validation images, which choose:", table, *recommendation.notes])
+    tried = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
+    tried = tried.map(lambda value: printable(value) if isinstance(value, str) else value)
+    with pd.option_context("display.unicode.east_asian_width", True):
+        table = tried.to_string(index=False, float_format="{:.4g}".format)
+    verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
+    return "\n".join([verdict, "", "On validation images, which choose:", table, *notes])

@@ -13,10 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from analysis.methods import compare as methods
 from analysis.methods import section as compared_methods
-from analysis.page import Report, Section
+from analysis.page import Items, Report, Section
 from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import pull, retries, schema
-from analysis.runs.errors import StudyError
+from analysis.runs.errors import StudyError, first_line
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import AnalyzedStudy, notes
@@ -113,8 +113,7 @@ def from_runs(
 
 def _left_out(study: AnalyzedStudy, sections: Sequence[Section]) -> Section:
     said = [*notes(study.runs, study.alphas, study.cells), *(note for section in sections for note in section.notes)]
-    items = "\n".join(f"- {note}" for note in dict.fromkeys(said))
-    return Section("What was left out, and what to know", [items] if items else [])
+    return Section("What was left out, and what to know", [Items(list(dict.fromkeys(said)))] if said else [])
 
 
 def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_uri: str | None = None) -> str:
@@ -141,6 +140,7 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
     StudyError
         If the store does not take the files.
     """
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the URL holds the password of the tracking URI
     client = retries.client(tracking_uri)
     try:
         run_id = os.environ.get("MLFLOW_RUN_ID")
@@ -153,6 +153,6 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
         client.set_terminated(run_id)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise StudyError(
-            f"the report is in {output}, but the tracking store did not take it ({error}); --no-log leaves it out"
+            f"the report is in {output}, but the tracking store did not take it ({first_line(error)}); --no-log leaves it out"
         ) from error
     return run_id

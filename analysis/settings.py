@@ -1,6 +1,7 @@
 """Cells and their settings: which params tell cells apart, which of them are shown, and how methods are named."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pandas as pd
 from analysis.runs import frames, schema
 
 CELL = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]
-CONTROL = "none"
+CONTROL = schema.CONTROL
 ALPHA_COLUMNS = [
     *CELL,
     schema.SEED,
@@ -153,7 +154,7 @@ def splitting_params(frame: pd.DataFrame) -> list[str]:
 
 def ignore_options(params: Sequence[str]) -> str:
     """Return the options that leave params out: `--ignore-param output --ignore-param folder`."""
-    return " ".join(f"--ignore-param {param}" for param in params)
+    return " ".join(f"--ignore-param {shlex.quote(param)}" for param in params)
 
 
 def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from analysis.runs import masked_output
 from analysis.runs.command_line import SETTINGS, CommandGroup
+from analysis.runs.masking import without_secrets
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
@@ -161,12 +163,13 @@ def send(folder: Path) -> None:
 
 
 def _as_typed(options: dict[str, Any]) -> dict[str, str]:
-    return {name: text(value) for name, value in options.items()}
+    return {name: without_secrets(text(value)) for name, value in options.items()}
 
 
 def main() -> None:
     """Run the console script `pruning-study`."""
     interrupt_once()
+    masked_output.install()
     cli(prog_name="pruning-study")
 
 

@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.runs import schema
+from analysis.runs import csv_text, schema
 from analysis.runs.address import without_password
 from analysis.statistics.intensification import at_chance
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.models import MODELS
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps import runs
 from pruning_study.steps.runs import FinishedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.text_tables import text_table
+from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -41,6 +43,7 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
         The lines to print.
     """
     store = connect(config.experiment)
+    sending.send_kept(store.uri)
     setting = TrainSetting(config)
     with store.job(f"train: {setting.name}", options) as job:
         dense = dense_step.train(store, job.run_id, setting)
@@ -53,7 +56,7 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
             _train_table(dense, setting.data),
             "",
             _how_found("dense run", dense),
-            *_what_next(store, dense.run_id),
+            *_what_next(store, dense.run_id, config.model),
         ]
     )
 
@@ -73,6 +76,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
         The lines to print.
     """
     store = connect(config.experiment)
+    sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
     with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:
@@ -85,7 +89,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
             job.metrics(pruned[config.ratio[0]].metrics)
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
         else:
-            summary(dense, pruned, setting.data.classes).to_csv(job.folder / schema.SUMMARY, index=False)
+            csv_text.write(summary(dense, pruned, setting.data.classes), job.folder / schema.SUMMARY)
     return "\n".join(
         [
             "",
@@ -93,7 +97,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
             "",
             _how_found("dense run", dense),
             *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
-            *_what_next(store, run_ids[-1]),
+            *_what_next(store, run_ids[-1], setting.config.model),
         ]
     )
 
@@ -199,10 +203,11 @@ def _how_found(what: str, run: FinishedRun) -> str:
     return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
 
 
-def _what_next(store: Store, run_id: str) -> list[str]:
+def _what_next(store: Store, run_id: str, model: str) -> list[str]:
+    own_model = "" if model in MODELS else f', model="{model}"'
     return [
         "",
-        f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}")',
+        f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',
         f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
         f"the comparison: {store.how_to_look}",
     ]

@@ -114,6 +114,12 @@ class TrainConfig:
     image_size: int | None = option(
         AUTO, integer(1), "Height and width in pixels that all images are resized to. Auto: keep their size."
     )
+    max_data_gib: float = option(
+        "16",
+        within(0, math.inf),
+        "Most memory, in GiB, that the images and labels of a data set may take. A larger data set is refused before it "
+        "is read.",
+    )
     experiment: str | None = option(
         AUTO,
         nonempty_text,
@@ -255,6 +261,7 @@ class StudyConfig:
     device: str | None = same_option(TrainConfig, "device")
     engine: str | None = same_option(TrainConfig, "engine")
     data_dir: Path = same_option(TrainConfig, "data_dir")
+    max_data_gib: float = same_option(TrainConfig, "max_data_gib")
     experiment: str | None = same_option(TrainConfig, "experiment")
 
     def __post_init__(self) -> None:
@@ -331,6 +338,7 @@ class TuneConfig:
     engine: str | None = same_option(TrainConfig, "engine")
     data_dir: Path = same_option(TrainConfig, "data_dir")
     image_size: int | None = same_option(TrainConfig, "image_size")
+    max_data_gib: float = same_option(TrainConfig, "max_data_gib")
     experiment: str | None = same_option(TrainConfig, "experiment")
 
     def __post_init__(self) -> None:

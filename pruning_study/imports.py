@@ -13,12 +13,14 @@ from analysis.runs.errors import StudyError, did_you_mean
 
 
 def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
-    """Import a callable that lies in the current folder, on PYTHONPATH, or in an installed package.
+    """Import a callable that the user names: from the current folder, PYTHONPATH or an installed package.
+
+    The module is run by this. So a path that a file or a run names must never get here.
 
     Parameters
     ----------
     import_path : str
-        `package.module:name`.
+        `package.module:name`, as the user typed it.
     option : str
         The command line's option that takes the path, such as `--model`; an error names it.
 
@@ -36,7 +38,7 @@ def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
         sys.path.append(str(Path.cwd()))
     try:
         imported = getattr(importlib.import_module(module_name), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise StudyError(
             f"{import_path!r} cannot be imported ({reason}): write package.module:name, importable from the current "

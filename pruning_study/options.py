@@ -2,12 +2,14 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
 from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.printable import shortened
 from analysis.runs.schema import text
 
 AUTO = "auto"
@@ -79,6 +81,13 @@ def default_data_dir() -> str:
 def nonempty_text(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty")
+    return utf8_text(value)
+
+
+def utf8_text(value: str) -> str:
+    """Return a text that MLflow can store; raise ValueError if there is none that is the same."""
+    if "\0" in value or value != value.encode(errors="replace").decode():
+        raise ValueError(f"{shortened(value)} is no text in UTF-8: rename it")
     return value
 
 
@@ -86,7 +95,7 @@ def path(value: str) -> Path:
     try:
         return Path(nonempty_text(value)).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"{value!r}: {error}") from None
+        raise ValueError(f"{shortened(value)}: {error}") from None
 
 
 def integer(minimum: int) -> Check:
@@ -94,11 +103,11 @@ def integer(minimum: int) -> Check:
         try:
             number = int(value)
         except ValueError:
-            raise ValueError(f"{value!r} is not a whole number") from None
+            raise ValueError(f"{shortened(value)} is not a whole number") from None
         if number < minimum:
-            raise ValueError(f"{value} is below {minimum}")
+            raise ValueError(f"{_start(value)} is below {minimum}")
         if number > LARGEST:
-            raise ValueError(f"{value} is above {LARGEST}")
+            raise ValueError(f"{_start(value)} is above {LARGEST}")
         return number
 
     return check
@@ -108,9 +117,9 @@ def finite_number(value: str) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise ValueError(f"{value!r} is not a number") from None
+        raise ValueError(f"{shortened(value)} is not a number") from None
     if not math.isfinite(number):
-        raise ValueError(f"{value} is not a finite number")
+        raise ValueError(f"{_start(value)} is not a finite number")
     return number
 
 
@@ -121,7 +130,7 @@ def within(low: float, high: float, *, low_too: bool = False, high_too: bool = F
             bounds = f"at least {low:g}" if low_too else f"above {low:g}"
             if high < math.inf:
                 bounds += f" and at most {high:g}" if high_too else f" and below {high:g}"
-            raise ValueError(f"{value} should be {bounds}")
+            raise ValueError(f"{_start(value)} should be {bounds}")
         return number
 
     return check
@@ -131,7 +140,7 @@ def choice(names: Iterable[str]) -> Check:
     def check(value: str) -> str:
         if value in names:
             return value
-        raise ValueError(f"{value!r}: {did_you_mean(value, names)}")
+        raise ValueError(f"{shortened(value)}: {did_you_mean(value, names)}")
 
     return check
 
@@ -153,7 +162,7 @@ def boolean(value: str) -> bool:
     try:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
     except KeyError:
-        raise ValueError(f"{value!r} is neither true nor false") from None
+        raise ValueError(f"{shortened(value)} is neither true nor false") from None
 
 
 def several(check: Check) -> Check:
@@ -161,8 +170,8 @@ def several(check: Check) -> Check:
 
     def checked(value: str) -> tuple[Any, ...]:
         values = tuple(check(item.strip()) for item in value.split(","))
-        if twice := [item for item in values if values.count(item) > 1]:
-            raise ValueError(f"{value}: {twice[0]:.12g} is given twice")
+        if twice := [item for item, count in Counter(values).items() if count > 1]:
+            raise ValueError(f"{_start(value)}: {twice[0]:.12g} is given twice")
         return values
 
     return checked
@@ -171,12 +180,16 @@ def several(check: Check) -> Check:
 def gpu_share(value: str) -> float:
     number = within(0, math.inf, low_too=True)(value)
     if number > 1 and number % 1:
-        raise ValueError(f"{value} should be below 1, or a whole number")
+        raise ValueError(f"{_start(value)} should be below 1, or a whole number")
     return number
 
 
 def positive_range(value: str) -> tuple[float, float]:
     ends = tuple(within(0, math.inf)(item.strip()) for item in value.split(","))
     if len(ends) != 2 or ends[0] >= ends[1]:
-        raise ValueError(f"{value!r}: write two numbers, the smaller one first, such as 1e-8,1e2")
+        raise ValueError(f"{shortened(value)}: write two numbers, the smaller one first, such as 1e-8,1e2")
     return ends[0], ends[1]
+
+
+def _start(value: str) -> str:
+    return value if len(value) <= 100 else f"{value[:100]}..."

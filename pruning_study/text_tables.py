@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from tabulate import SEPARATING_LINE, tabulate
 
+from analysis.runs.printable import printable
+
 
 def text_table(
     header: Sequence[str], rows: Sequence[Sequence[str]], totals: Sequence[Sequence[str]] = (), *, names: int = 1
@@ -17,7 +19,9 @@ def text_table(
     names : int
         Number of columns on the left that hold words; the others hold numbers and are aligned on the right.
     """
-    lines = [*rows, SEPARATING_LINE, *totals] if totals else list(rows)
+    header, *lines = ([printable(cell) for cell in row] for row in (header, *rows, *totals))
+    if totals:
+        lines.insert(len(rows), SEPARATING_LINE)
     align = ["left"] * names + ["right"] * (len(header) - names)
     table = tabulate(lines, header, tablefmt="simple", colalign=align, disable_numparse=True)
     return "\n".join(line.rstrip() for line in table.splitlines())

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.methods import compare as methods
 from analysis.runs import schema
+from analysis.runs.picture_text import name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.15, 0.3  # inches
@@ -73,7 +74,10 @@ def forest(frame: pd.DataFrame) -> Figure:
             axes.margins(x=0.08)
             if rows["difference"].isna().all():
                 axes.set_xticks([])
-        names = [f"{a} − {b}" for a, b in zip(rows["method"], rows["baseline"], strict=True)]
+        names = [
+            f"{name_in_picture(a)} − {name_in_picture(b)}"
+            for a, b in zip(rows["method"], rows["baseline"], strict=True)
+        ]
         row[0].set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
         row[0].set_ylim(len(names) - 0.4, -0.6)
         row[0].set_ylabel(f"ratio {ratio:g}", fontsize=10)

@@ -21,6 +21,7 @@ from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edg
 from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
+from analysis.runs.picture_text import name_in_legend, name_in_picture
 from analysis.settings import CELL, CONTROL, main_setting, setting_labels
 from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
 from analysis.statistics.resampling import mean_interval
@@ -299,7 +300,7 @@ def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()
         if panel not in apart:
             axes.set_xlim(ends[0] - pad, ends[1] + pad)
         _draw_loss(axes, panel, loss, names, own_scale=panel in apart)
-    shown = [name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…" for name in names]
+    shown = [name_in_picture(name, _LONGEST_NAME) for name in names]
     grid[0, 0].set_yticks(range(len(names)), shown, fontsize=9 if few else 7, parse_math=False)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
     return figure
@@ -350,7 +351,8 @@ class _Panel(NamedTuple):
         values = dict(self.settings)
         how, others = setting_labels(values, list(values))
         named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in self.names]
-        return [", ".join(named), *([" ".join(how)] if how else []), *others]
+        parts = [", ".join(named), *([" ".join(how)] if how else []), *others]
+        return [name_in_picture(part) for part in parts]
 
 
 class _Panels(NamedTuple):
@@ -393,7 +395,7 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
         values = zip(settings, key[len(columns) :], strict=True)
         panel = _Panel(key[: len(columns)], tuple((name, value) for name, value in values if pd.notna(value)))
         panels[panel] = rows
-    return _Panels(panels, ", ".join(cells[column].iloc[0] for column in fixed), which)
+    return _Panels(panels, ", ".join(name_in_picture(cells[column].iloc[0]) for column in fixed), which)
 
 
 def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, str]:
@@ -656,7 +658,7 @@ def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre
     reach = _reach(lines, name, centre)
     for index, (panel, line) in enumerate(lines.items()):
         counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
-        label = f"{panel.inline}, n {counts}"
+        label = name_in_legend(f"{panel.inline}, n {counts}")
         drawn = line[(2 * line["chance"] <= line["n"]) & ((line[name] - centre).abs() <= reach)]
         values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
         if line["control"].all():

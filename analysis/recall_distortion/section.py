@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis import cells
 from analysis.formats import number, rounded, values_with_intervals
-from analysis.page import Block, Picture, Section, pictures
+from analysis.page import Block, Caption, Picture, Section, pictures
 from analysis.recall_distortion import claims, comparisons, figures, tables
 from analysis.runs import frames, schema
 from analysis.settings import CELL
@@ -185,7 +185,7 @@ def _about_tests(tests: pd.DataFrame) -> str:
 def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
     for index, table in ours.items():
         if len(table):
-            yield f"**Table {index}.** {table.attrs['title']}"
+            yield Caption(f"Table {index}.", table.attrs["title"])
             yield table
 
 

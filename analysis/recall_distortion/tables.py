@@ -96,6 +96,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
         .pivot(index="row", columns="column", values="p")
         .reindex(index=found["row"].drop_duplicates(), columns=named["column"].drop_duplicates())
         .fillna(NOT_AVAILABLE)
+        .rename(columns={header: f"{header} "})  # a model may have the name of the header
         .rename_axis(index=header, columns=None)
         .reset_index()
     )

@@ -1,23 +1,21 @@
-"""Addresses of tracking stores: probe a server before its use, and show an address without its password."""
+"""Addresses of tracking stores: probe a server before its use."""
 
+import configparser
 import re
 from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import retries
 from analysis.runs.errors import StudyError, first_line
+from analysis.runs.masking import MASK, without_password
 
 PROBE_SECONDS = 5  # to connect, and as long again to answer
-
-
-def without_password(uri: str) -> str:
-    """Return a tracking URI in which `***` stands for the password."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+_ONE_PASSWORD = re.compile(r"[\w+]+://([^:/?]*(:[^@]*)?@)?[^@?]*(\?.*)?", re.S)  # as SQLAlchemy divides a URL
 
 
 def probe(uri: str) -> None:
@@ -31,12 +29,15 @@ def probe(uri: str) -> None:
     Raises
     ------
     StudyError
-        If the server does not answer within 10 s, or answers with an error.
+        If the server does not answer within 10 s, or answers with an error; if a password is written such that its
+        parts would be taken for a host or a path.
     """
-    scheme = urlsplit(uri).scheme
+    scheme = uri.partition(":")[0].lower()
     if scheme in ("http", "https"):
+        _check_http(uri)
         _probe_http(uri)
     elif scheme.startswith(("postgresql", "mysql")):
+        _check_database(uri)
         _probe_database(uri)
 
 
@@ -44,6 +45,37 @@ def missing_driver(uri: str, error: ModuleNotFoundError) -> StudyError:
     """Return the error for a database whose Python driver is not installed."""
     return StudyError(
         f"{without_password(uri)} needs {error.name}; install it with pip (for Postgres: the extra 'postgres')"
+    )
+
+
+def _check_http(uri: str) -> None:
+    """Refuse a URI in which `/`, `?` or `#` cuts a password in two: errors would name the second part as a path."""
+    try:
+        parts = urlsplit(uri)
+        is_readable = parts.port != 0 and bool(parts.hostname) and "@" not in "".join(parts[2:])
+    except ValueError:
+        is_readable = False
+    if not is_readable:
+        raise _unreadable(uri)
+
+
+def _check_database(uri: str) -> None:
+    """Refuse a URL in which `@` cuts a password in two: errors would name the second part as a host."""
+    try:
+        make_url(uri)
+        is_readable = uri == without_password(uri) or bool(_ONE_PASSWORD.fullmatch(uri))
+    except (SQLAlchemyError, ValueError):
+        is_readable = False
+    if not is_readable:
+        raise _unreadable(uri)
+
+
+def _unreadable(uri: str) -> StudyError:
+    if "@" not in uri:
+        return StudyError(f"{without_password(uri)} cannot be read as a URI; check the tracking URI")
+    return StudyError(
+        f"{uri.partition(':')[0]}://{MASK} cannot be read as a URI; write %40 for an @ in the password or behind it, "
+        "%2F for /, %3F for ?, %23 for #"
     )
 
 
@@ -58,6 +90,11 @@ def _probe_http(uri: str) -> None:
             timeout=PROBE_SECONDS,
             raise_on_status=False,
         )
+    except configparser.Error as error:
+        # The error would quote a line of the file, which may hold the password.
+        raise StudyError(
+            "~/.mlflow/credentials cannot be read: begin it with the line [mlflow], and write %% for % in the password"
+        ) from error
     except MlflowException as error:
         raise StudyError(f"{shown} does not answer; start the tracking server or check the URI") from error
     if answer.status_code >= 500:

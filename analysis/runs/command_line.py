@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from analysis.runs.errors import StudyError, first_line
+from analysis.runs.masking import without_secrets
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -15,6 +16,9 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = without_secrets(error.message)  # type: ignore[misc]  # it may quote what was typed
+            raise
         except StudyError as error:
             if error.option:
                 raise click.BadParameter(str(error), ctx, param_hint=error.option) from error

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+from analysis.runs.masking import without_secrets
+from analysis.runs.printable import printable
+
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
     """Return a hint for an unknown name: the nearest of the known names, else `otherwise`, else all known names."""
@@ -11,9 +14,12 @@ def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, at most 500 characters; its type if the message is empty."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:500] if lines else type(error).__name__
+    """Return the first line of an error's message without secrets, at most 500 characters.
+
+    An error that has no message is named by its type.
+    """
+    lines = without_secrets(str(error)).strip().splitlines()
+    return printable(lines[0][:500]) if lines else type(error).__name__
 
 
 class StudyError(Exception):
@@ -21,12 +27,16 @@ class StudyError(Exception):
 
     Parameters
     ----------
-    message : str
-        One line that says what is wrong, where, and what to do.
+    *lines : str
+        One line that says what is wrong, where, and what to do; further lines if several things are wrong.
+        Secrets in it are masked.
     option : str, optional
         The option whose value is wrong, as typed (`--ratio`). It makes the error a usage error with exit code 2.
     """
 
-    def __init__(self, message: str, *, option: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, *lines: str, option: str | None = None) -> None:
+        super().__init__(*(printable(without_secrets(line)) for line in lines))
         self.option = option
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.args)

@@ -1,11 +1,16 @@
-"""Files of a report or an audit, written aside and then moved, so that a folder never holds half a report."""
+"""Files that are written aside and then moved, so that no folder holds half a report, and the errors of a full disk."""
 
+import errno
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis.runs.errors import StudyError
+
+# A full disk, a spent quota, and the largest size of a file (ulimit -f).
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -20,17 +25,53 @@ def aside(output: Path) -> Iterator[Path]:
     Raises
     ------
     StudyError
-        If the folder cannot be made or written to.
+        If the folder cannot be made or written to. It then has no new file, unless the moving itself fails.
     """
+    is_new = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output, prefix=".") as scratch:
             yield Path(scratch)
-            for path in written(Path(scratch)):
+            paths = written(Path(scratch))
+            for path in paths:
+                sync(Path(scratch) / path)
+            for path in paths:
                 (output / path).parent.mkdir(parents=True, exist_ok=True)
                 (Path(scratch) / path).replace(output / path)
     except OSError as error:
-        raise StudyError(f"{output}: {error.strerror or error}", option="--output") from error
+        if is_new:
+            with suppress(OSError):  # it holds files
+                output.rmdir()
+        option = None if error.errno in _NO_ROOM else "--output"
+        raise StudyError(fault(error, output), option=option) from error
+
+
+def sync(path: Path) -> None:
+    """Have the disk take all of a file or folder, so that a name that it is given later never stands for less.
+
+    Raises
+    ------
+    OSError
+        If the disk does not take it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fault(error: OSError, where: Path) -> str:
+    """Return one line on a file that cannot be written: where, why, and what to do if there is no room.
+
+    Parameters
+    ----------
+    error : OSError
+    where : Path
+        Named if the error names no file.
+    """
+    advice = "; make room and start the command again" if error.errno in _NO_ROOM else ""
+    return f"{error.filename or where}: {error.strerror or error}{advice}"
 
 
 def written(folder: Path) -> list[Path]:

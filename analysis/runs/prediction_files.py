@@ -1,18 +1,24 @@
 """Files of predictions that anyone can write: .npz with arrays `label` and `predicted`, or CSV with such columns."""
 
+import array
 import csv
 import glob
+import io
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from analysis.runs import archives, schema
+from analysis.runs import archives, csv_text, schema
 from analysis.runs.errors import StudyError
+from analysis.runs.input_files import SizeLimit, opened
+from analysis.runs.printable import LONGEST_NAME, shortened
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
+_LARGEST_TABLE = 2**26
 # Longer numbers stay text: 18 digits fit int64.
 _WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
 
@@ -30,7 +36,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     Raises
     ------
     StudyError
-        If a file does not exist or is named twice.
+        If a file does not exist or is given twice, under one name or several.
     """
     paths: list[Path] = []
     for pattern in patterns:
@@ -38,17 +44,22 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
         if not found:
             raise StudyError(f"{pattern}: no such file", option=option)
         paths += map(Path, found)
-    if twice := next((path for path in paths if paths.count(path) > 1), None):
-        raise StudyError(f"{twice} is given twice, and a file stands for a seed", option=option)
+    known: dict[Path, Path] = {}
+    for path in paths:
+        if (other := known.setdefault(Path(os.path.realpath(path)), path)) is not path:
+            also = f", as {other} too," if other != path else ""
+            raise StudyError(f"{path} is given twice{also} and a file stands for a seed", option=option)
     return paths
 
 
-def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+def read(paths: Sequence[Path], limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:
     """Read the predictions of several networks for the same images.
 
     Parameters
     ----------
     paths : sequence of Path
+    limit : SizeLimit
+        Most memory that the classes in a file may take.
 
     Returns
     -------
@@ -60,16 +71,19 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     StudyError
-        If a file is damaged, or does not hold the images of the first one in the same order.
+        If a file is damaged or too large, or does not hold the images of the first one in the same order.
     """
-    columns = [_read(path) for path in paths]
-    for path, read in zip(paths, columns, strict=True):
-        if read.shape != columns[0].shape:
+    names, places = zip(*(_read(path, limit) for path in paths), strict=True)
+    for path, place in zip(paths, places, strict=True):
+        if place.shape != places[0].shape:
             raise StudyError(
-                f"{path} has {read.shape[1]:,} images and {paths[0]} has {columns[0].shape[1]:,}: "
+                f"{path} has {place.shape[1]:,} images and {paths[0]} has {places[0].shape[1]:,}: "
                 "give predictions for the same images"
             )
-    labels, predicted = np.swapaxes(_as_numbers(np.stack(columns)), 0, 1)
+    known = np.unique(np.concatenate(names))
+    classes = _as_numbers(known)
+    columns = [classes[np.searchsorted(known, own)][place] for own, place in zip(names, places, strict=True)]
+    labels, predicted = np.swapaxes(columns, 0, 1)
     for path, label in zip(paths, labels, strict=True):
         if (differing := np.flatnonzero(label != labels[0])).size:
             names = [file_labels[differing[0]] for file_labels in (label, labels[0])]
@@ -86,68 +100,101 @@ def read(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
 def _class_names(path: Path) -> np.ndarray:
     """Return the names of the classes in the order of their index; none if there is no such table."""
     try:
-        table = pd.read_csv(path, dtype={"class": str}, keep_default_na=False)
+        with opened(path) as file:
+            table = csv_text.read(io.BytesIO(file.read(_LARGEST_TABLE)), dtype={"class": str}, keep_default_na=False)
         classes = table.set_index("index")["class"].sort_index()
-    except (OSError, ValueError, KeyError):
+    except (StudyError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return np.array([])
     return classes.to_numpy(str) if classes.index.equals(pd.RangeIndex(len(classes))) else np.array([])
 
 
-def _read(path: Path) -> np.ndarray:
-    """Return label and predicted class of each image as text, (2, images)."""
-    columns = _read_npz(path) if path.suffix == ".npz" else _read_csv(path)
-    if not columns.size:
+def _read(path: Path, limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:
+    """Return the names of the classes, and which of them is each image's label and predicted class, (2, images)."""
+    names, place = _read_npz(path, limit) if path.suffix == ".npz" else _read_csv(path, limit)
+    if not place.size:
         raise StudyError(f"{path}: no image in it")
-    if (empty := np.flatnonzero((columns == "").any(0))).size:
+    if long := next((name for name in names if len(name) > LONGEST_NAME), None):
+        raise StudyError(f"{path}: a class has {len(long):,} characters, and the most is {LONGEST_NAME}")
+    if any("\0" in name for name in names):  # NumPy would cut a name at its end, and make one class of two
+        raise StudyError(f"{path}: a class has a NUL character in its name")
+    texts = np.array(names, dtype=str)
+    if (empty := np.flatnonzero((texts == "")[place].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
-    return columns
+    limit.check(path, place.size * texts.dtype.itemsize)
+    return texts, place
 
 
-def _read_npz(path: Path) -> np.ndarray:
-    arrays = list(archives.read(path, _NAMES).values())
-    shapes = [array.shape for array in arrays]
+def _read_npz(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
+    """Return what `_read` does."""
+    arrays = archives.read(path, _NAMES, limit=limit)
+    shapes = [array.shape for array in arrays.values()]
     if shapes[0] != shapes[1] or len(shapes[0]) != 1:
         raise StudyError(f"{path}: label has shape {shapes[0]}, predicted {shapes[1]}: give a class for each image")
-    for place, (name, array) in enumerate(zip(_NAMES, arrays, strict=True)):
-        if array.dtype.kind == "f":
-            exact = (array == np.trunc(array)) & (np.abs(array) < 2 / np.finfo(array.dtype).eps)
-            if not exact.all():
-                raise StudyError(
-                    f"{path}: {name} holds {array[~exact][0]}: give a class for each image, as text or whole numbers "
-                    "(large ones of an integer type)"
-                )
-            arrays[place] = array.astype(np.int64)
-    return np.array([array.astype(str) for array in arrays])
+    columns = [np.unique(_classes(path, name, array), return_inverse=True) for name, array in arrays.items()]
+    names, place = np.unique(np.concatenate([texts.astype(str) for texts, _ in columns]), return_inverse=True)
+    count = len(columns[0][0])
+    return names.tolist(), np.stack([place[:count][columns[0][1]], place[count:][columns[1][1]]])
 
 
-def _read_csv(path: Path) -> np.ndarray:
-    rows = []
+def _classes(path: Path, name: str, given: np.ndarray) -> np.ndarray:
+    """Return an array of classes as text, whole numbers or truth values."""
+    if given.dtype.kind == "f":
+        largest = min(2 / np.finfo(given.dtype).eps, 2.0**63)
+        with np.errstate(invalid="ignore"):
+            exact = (given == np.trunc(given)) & (np.abs(given) < largest)
+        if not exact.all():
+            raise StudyError(
+                f"{path}: {name} holds {given[~exact][0]}: give a class for each image, as text or whole numbers "
+                "(large ones of an integer type)"
+            )
+        return given.astype(np.int64)
+    if given.dtype.kind not in "biuUS":
+        raise StudyError(f"{path}: {name} holds {given.dtype}: give a class for each image, as text or whole numbers")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            if missing := [name for name in _NAMES if name not in header]:
-                raise StudyError(
-                    f"{path}: no column {' and no column '.join(missing)}; the first line should be {','.join(_NAMES)} "
-                    f"and is {','.join(header)[:60]!r}"
-                )
-            columns = [header.index(name) for name in _NAMES]
-            for row in reader:
-                if row and len(row) != len(header):
-                    raise StudyError(
-                        f"{path}, line {reader.line_num:,}: {len(row)} values for {len(header)} columns; quote a class "
-                        "that has a comma in its name"
-                    )
-                if row:
-                    rows.append([row[column].strip() for column in columns])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"{path}: cannot be read as CSV ({error})") from error
-    return np.array(rows, dtype=str).reshape(-1, 2).T
+        return np.char.decode(given, "utf-8") if given.dtype.kind == "S" else given
+    except UnicodeError as error:
+        raise StudyError(f"{path}: {name} is no text in UTF-8 ({error})") from error
 
 
-def _as_numbers(columns: np.ndarray) -> np.ndarray:
+def _read_csv(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
+    """Return what `_read` does."""
+    with opened(path) as file:
+        limit.check(path, os.fstat(file.fileno()).st_size)
+        try:
+            return _read_lines(path, io.TextIOWrapper(file, "utf-8-sig", newline=""))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise StudyError(f"{path}: cannot be read as CSV ({error})") from error
+
+
+def _read_lines(path: Path, lines: Iterable[str]) -> tuple[list[str], np.ndarray]:
+    reader = csv.reader(lines, strict=True)
+    first = next(reader, [])
+    header = [name.strip() for name in first]
+    if missing := [name for name in _NAMES if name not in header]:
+        raise StudyError(
+            f"{path}: no column {' and no column '.join(missing)}; the first line should be {','.join(_NAMES)} "
+            f"and is {shortened(','.join(header)[:60])}"
+        )
+    if twice := [name for name in _NAMES if header.count(name) > 1]:
+        raise StudyError(f"{path}: two columns have the name {twice[0]}; rename one of them")
+    columns = [header.index(name) for name in _NAMES]
+    known: dict[str, int] = {}
+    place = array.array("q")
+    for row in reader:
+        if row and len(row) != len(header):
+            raise StudyError(
+                f"{path}, line {reader.line_num:,}: {len(row)} values for {len(header)} columns; quote a class "
+                "that has a comma in its name"
+            )
+        if row == first:
+            raise StudyError(f"{path}, line {reader.line_num:,}: the first line again; a file holds one table")
+        if row:
+            place.extend([known.setdefault(row[column].strip(), len(known)) for column in columns])
+    return list(known), np.frombuffer(place, np.int64).reshape(-1, 2).T
+
+
+def _as_numbers(names: np.ndarray) -> np.ndarray:
     """Return text as integers if all of it is whole numbers. (As floats, two large numbers could become one class.)"""
-    texts, place = np.unique(columns, return_inverse=True)
-    if not all(map(_WHOLE.fullmatch, texts)):
-        return columns
-    return np.array([int(text.partition(".")[0]) for text in texts])[place].reshape(columns.shape)
+    if not all(map(_WHOLE.fullmatch, names)):
+        return names
+    return np.array([int(name.partition(".")[0]) for name in names])

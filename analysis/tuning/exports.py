@@ -5,9 +5,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-import pandas as pd
-
-from analysis.runs import files, pull, schema
+from analysis.runs import csv_text, files, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.tuning.results import SCHEDULE_PARAMS, Tuning
 
@@ -75,7 +73,7 @@ def _pulled(experiment: str | None, tracking_uri: str | None = None) -> list[dic
 
 def _tuning(contents: Mapping[str, bytes]) -> Tuning:
     summary = json.loads(contents[schema.TUNING_SUMMARY])
-    frames = {name: pd.read_csv(io.BytesIO(contents[name])) for name in _FILES[1:]}
+    frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in _FILES[1:]}
     for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
         # Before these params existed, every trial was one shot and without distillation.
         for name in set(SCHEDULE_PARAMS) - set(frame):

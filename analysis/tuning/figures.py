@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
 from analysis.drawing import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
+from analysis.runs.picture_text import name_in_picture
 from analysis.tuning.results import LAMBDA, Tuning
 
 _WON = "#009e73"
@@ -150,7 +151,7 @@ def importance(shares: Mapping[str, float], name: str) -> Figure:
     bars = axes.barh(list(shares)[::-1], list(shares.values())[::-1], color=BELOW)
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set(xlim=(0, 1.1), xlabel="share (PED-ANOVA)")
-    axes.set_title(f"Importance of each parameter: {name}", fontsize=11, parse_math=False)
+    axes.set_title(f"Importance of each parameter: {name_in_picture(name)}", fontsize=11, parse_math=False)
     return figure
 
 

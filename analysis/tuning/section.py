@@ -1,6 +1,6 @@
 """The report's section on a search of epsilon."""
 
-from analysis.page import Section, pictures
+from analysis.page import Items, Section, pictures
 from analysis.study import AnalyzedStudy
 from analysis.tuning import figures
 from analysis.tuning.results import Tuning
@@ -18,5 +18,5 @@ def section(study: AnalyzedStudy, number: int) -> Section:
     tuning: Tuning = study.tunings[number - 1]
     winner, images, *compared = tuning.sentences
     drawn = pictures({f"tuning_{number}_{name}": figure for name, figure in figures.figures(tuning).items()})
-    blocks = [_TUNING, winner, images, "\n".join(f"- {sentence}" for sentence in compared), tuning.table(), *drawn]
+    blocks = [_TUNING, winner, images, Items(compared), tuning.table(), *drawn]
     return Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import tempfile
+import unicodedata
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +15,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from analysis.runs import archives
 from analysis.runs.errors import StudyError, did_you_mean, first_line
+from analysis.runs.input_files import SizeLimit, opened
+from analysis.runs.printable import fault_of_name, shortened
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "fashion_mnist_mini.npz"
 DOWNLOADABLE = ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "svhn", "cifar10", "cifar100")
 PARTS = ("train", "test")
+DEFAULT_MAX_GIB = SizeLimit().gib
+# Formats that Pillow decodes itself, whatever the file's name ends in. For others, such as EPS, it starts a program.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,9 @@ class Dataset:
         return content.hexdigest()[:32]
 
 
-def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Dataset:
+def load(
+    dataset: str, *, data_dir: Path, image_size: int | None = None, max_data_gib: float = DEFAULT_MAX_GIB
+) -> Dataset:
     """Read a data set into memory.
 
     Parameters
@@ -76,6 +85,8 @@ def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Data
         Folder of the named data sets.
     image_size : int, optional
         Height and width that the images are resized to.
+    max_data_gib : float
+        Most memory, in GiB, that the data set may take. A larger one is refused before it is read.
 
     Returns
     -------
@@ -84,15 +95,19 @@ def load(dataset: str, *, data_dir: Path, image_size: int | None = None) -> Data
     Raises
     ------
     StudyError
-        If no such data set exists, or if it is truncated, mislabelled or incomplete.
+        If no such data set exists, or if it is truncated, mislabelled, incomplete or too large.
     """
     path = _located(dataset, data_dir)
     if path is None:
         path = _named(dataset, data_dir)
         _download(dataset, path)
+    name = dataset_name(dataset)
+    if fault := fault_of_name(name):
+        raise StudyError(f"{dataset}: the name of the data set {fault}: rename the file or folder", option="--dataset")
+    limit = SizeLimit(max_data_gib, "--max-data-gib")
     if path.is_dir():
-        return _from_folder(path, image_size)
-    return _from_npz(path, name=dataset_name(dataset), image_size=image_size)
+        return _from_folder(path, name, image_size, limit)
+    return _from_npz(path, name, image_size, limit)
 
 
 def is_here(dataset: str, *, data_dir: Path) -> bool:
@@ -192,13 +207,14 @@ def _unknown(dataset: str, data_dir: Path) -> StudyError:
     return StudyError(f"{dataset!r} is no data set: {hint}", option="--dataset")
 
 
-def _from_npz(path: Path, *, name: str, image_size: int | None) -> Dataset:
+def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -> Dataset:
     required = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
-    arrays = archives.read(path, required, optional=["class_names"])
-    images, labels = {}, {}
-    for part in PARTS:
-        images[part] = _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images", image_size)
-        labels[part] = _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels")
+    arrays = archives.read(path, required, optional=["class_names"], limit=limit)
+    images = {part: _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images") for part in PARTS}
+    labels = {part: _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels") for part in PARTS}
+    if image_size:
+        limit.check(path, sum(array[..., 0, 0].size for array in images.values()) * image_size**2)
+        images = {part: _resized_images(array, f"{path}: {part}_images", image_size) for part, array in images.items()}
     if "class_names" in arrays:
         classes = _class_names(arrays["class_names"], str(path))
     else:
@@ -213,10 +229,14 @@ def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
         raise StudyError(
             f"{where}: class_names are {names.dtype} of shape {names.shape}; they must be text of shape [classes]"
         )
-    return tuple(str(name) for name in (np.char.decode(names) if names.dtype.kind == "S" else names))
+    try:
+        return tuple(str(name) for name in (np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names))
+    except ValueError as error:
+        raise StudyError(f"{where}: class_names are no text in UTF-8 ({first_line(error)})") from error
 
 
-def _npz_images(images: np.ndarray, where: str, image_size: int | None) -> np.ndarray:
+def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
+    """Return uint8 images, [N, C, H, W]."""
     if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
         bad = np.count_nonzero(~np.isfinite(images))
         raise StudyError(f"{where} hold {bad:,} NaN or infinite pixels; they must be uint8, 0 to 255")
@@ -224,39 +244,65 @@ def _npz_images(images: np.ndarray, where: str, image_size: int | None) -> np.nd
         raise StudyError(f"{where} are {images.dtype}; they must be uint8, 0 to 255")
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or 0 in images.shape[1:]:
+    if images.ndim != 4 or 0 in images.shape:
         raise StudyError(f"{where} have shape {images.shape}; they must have shape [N, H, W, C] or [N, H, W]")
-    if image_size:
-        if images.shape[-1] not in (1, 3):
-            raise StudyError(f"{where} have {images.shape[-1]} channels; --image-size can resize images of 1 or 3")
-        pictures = (Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image) for image in images)
-        return _stacked(_resized(picture, image_size) for picture in pictures)
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarray:
+    if images.shape[1] not in (1, 3):
+        raise StudyError(f"{where} have {images.shape[1]} channels; --image-size can resize images of 1 or 3")
+    pictures = (Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)) for image in images)
+    return _stacked(_resized(picture, image_size) for picture in pictures)
 
 
 def _npz_labels(labels: np.ndarray, where: str) -> np.ndarray:
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
         raise StudyError(f"{where} are {labels.dtype} of shape {labels.shape}; they must be whole numbers of shape [N]")
+    if (beyond := labels > np.iinfo(np.int64).max).any():
+        raise StudyError(f"{where} holds {labels[beyond][0]}, which is no index of a class")
     return labels.astype(np.int64)
 
 
-def _from_folder(folder: Path, image_size: int | None) -> Dataset:
+def _from_folder(folder: Path, name: str, image_size: int | None, limit: SizeLimit) -> Dataset:
+    classes = _classes_of_folder(folder)
+    files = {
+        part: [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
+        for part in PARTS
+    }
+    paths = [path for part in PARTS for path, _ in files[part]]
+    if image_size:
+        limit.check(folder, len(paths) * image_size**2)
+    pictures = (_read_picture(path, image_size, limit) for path in paths)
+    stacked = _stacked(_within(limit, folder, _equally_sized(pictures, paths)))
+    train = len(files["train"])
+    images = {"train": stacked[:train], "test": stacked[train:]}
+    labels = {part: np.array([index for _, index in files[part]], dtype=np.int64) for part in PARTS}
+    return _checked(name, classes, images, labels, str(folder))
+
+
+def _classes_of_folder(folder: Path) -> tuple[str, ...]:
     names = {part: sorted(path.name for path in _class_folders(folder / part)) for part in PARTS}
     classes = tuple(dict.fromkeys(sorted([*names["train"], *names["test"]])))
-    images, labels = {}, {}
     for part in PARTS:
         if gone := sorted(set(classes) - set(names[part])):
             raise StudyError(
-                f"{folder / part}: there is no folder for class {', '.join(gone)}, which the other part has"
+                f"{folder / part}: there is no folder for class {_some(gone)}, which the other part has"
+                + _spelt_otherwise(gone, names[part])
             )
-        files = [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
-        pictures = (_read_picture(path, image_size) for path, _ in files)
-        images[part] = _stacked(_equally_sized(pictures, [path for path, _ in files]))
-        labels[part] = np.array([index for _, index in files], dtype=np.int64)
-    channels = max(part.shape[1] for part in images.values())
-    # If only one part has coloured images, the grey images of the other part become RGB.
-    images = {part: np.repeat(array, channels // array.shape[1], axis=1) for part, array in images.items()}
-    return _checked(dataset_name(str(folder)), classes, images, labels, str(folder))
+    _check_class_names(str(folder), classes)
+    return classes
+
+
+def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
+    """Return a hint if a class that is gone from a part is there with other capitals, or with other accents' bytes."""
+    alike = {_letters(name): name for name in names}
+    there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
+    return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
+
+
+def _letters(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _class_folders(part: Path) -> list[Path]:
@@ -274,16 +320,27 @@ def _pictures(folder: Path) -> list[Path]:
     return files
 
 
-def _read_picture(path: Path, image_size: int | None) -> Image.Image:
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise StudyError(f"{path}: this is not a complete image ({error})") from error
-    if picture.mode.startswith(("I", "F")):
-        raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
-    picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
-    return _resized(picture, image_size) if image_size else picture
+def _read_picture(path: Path, image_size: int | None, limit: SizeLimit) -> Image.Image:
+    with opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as of a palette's transparency, which is dropped
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=FORMATS) as picture:
+                limit.check(path, 3 * picture.width * picture.height)
+                turned = ImageOps.exif_transpose(picture)
+        except UnidentifiedImageError as error:
+            raise StudyError(f"{path}: this is no image; it must be PNG or JPEG") from error
+        except StudyError:
+            raise
+        # On bytes of any kind, the decoders raise errors of more than a dozen types.
+        except Exception as error:
+            raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
+    if turned.mode.startswith(("I", "F")):
+        raise StudyError(f"{path}: its pixels have mode {turned.mode}; images must have 8 bits a channel")
+    if 0 in turned.size:
+        raise StudyError(f"{path}: the image has {turned.width}x{turned.height} pixels")
+    turned = turned.convert("L" if turned.mode in ("1", "L", "LA") else "RGB")
+    return _resized(turned, image_size) if image_size else turned
 
 
 def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator[Image.Image]:
@@ -295,6 +352,16 @@ def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterat
                 f"{path} has {picture.width}x{picture.height} pixels and {files[0]} has {size[0]}x{size[1]}: "
                 "resize them with --image-size"
             )
+        yield picture
+
+
+def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
+    """Yield pictures as long as all of them together, with the channels of the most colourful, are within the limit."""
+    pixels = channels = 0
+    for picture in pictures:
+        pixels += picture.width * picture.height
+        channels = max(channels, len(picture.getbands()))
+        limit.check(folder, pixels * channels)
         yield picture
 
 
@@ -319,14 +386,26 @@ def _checked(
 ) -> Dataset:
     if len(classes) < 2:
         raise StudyError(f"{source} has {len(classes)} classes; a classifier needs at least 2")
-    if len(set(classes)) < len(classes):
-        raise StudyError(f"{source}: two classes have the same name; rename one of them")
+    _check_class_names(source, classes)
     if images["train"].shape[1:] != images["test"].shape[1:]:
         shapes = " and ".join(str(images[part].shape[1:]) for part in PARTS)
         raise StudyError(f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size")
     for part in PARTS:
         _check_labels(f"{source}: {part}", len(images[part]), labels[part], classes)
     return Dataset(name, classes, images["train"], labels["train"], images["test"], labels["test"], source)
+
+
+def _check_class_names(source: str, classes: tuple[str, ...]) -> None:
+    for name in classes:
+        if fault := fault_of_name(name):
+            raise StudyError(f"{source}: the class name {shortened(name)} {fault}; rename the class")
+    if len({unicodedata.normalize("NFC", name) for name in classes}) < len(classes):
+        raise StudyError(f"{source}: two classes have the same name; rename one of them")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def _check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
@@ -342,8 +421,7 @@ def _check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str
     support = np.bincount(labels, minlength=len(classes))
     if not support.all():
         missing = [classes[index] for index in np.flatnonzero(support == 0)]
-        more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
-        raise StudyError(f"{where} data have no image of class {', '.join(missing[:5])}{more}")
+        raise StudyError(f"{where} data have no image of class {_some(missing)}")
     if where.endswith("train") and support.min() < 2:
         raise StudyError(
             f"{where} data have 1 image of class {classes[int(support.argmin())]}; it needs 2, one to train on and one "

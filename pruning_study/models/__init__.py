@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import os
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from analysis.runs.errors import StudyError
+from analysis.runs.printable import shortened
 from pruning_study import imports
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
 # The import path of the function that makes each model.
 MODELS = {
@@ -36,13 +39,42 @@ def check_name(name: str) -> None:
     imports.check_name(name, MODELS, kind="model", option=OPTION)
 
 
+def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str], *, option: str | None = None) -> None:
+    """Check that a model that a file or a run names is in `MODELS`, without importing anything.
+
+    Whoever wrote the file or the run could name any code of this machine. Only the user may name code that is run.
+
+    Parameters
+    ----------
+    name : str
+    named_by : str
+        The file or the run, as the subject of a sentence.
+    how_to_allow : callable
+        Returns what the user types to name the model of that import path.
+    option : str, optional
+        As `StudyError` takes it.
+
+    Raises
+    ------
+    StudyError
+        If the name is not in `MODELS`.
+    """
+    if name not in MODELS:
+        import_path = name if re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name, re.ASCII) else "package.module:factory"
+        raise StudyError(
+            f"{named_by} names the model {shortened(name)}, which is not of this project, and code that a run names is "
+            f"not imported: if you trust that code, type {how_to_allow(import_path)}",
+            option=option,
+        )
+
+
 def factory(name: str) -> Callable[..., nn.Module]:
     """Return the function that makes a model.
 
     Parameters
     ----------
     name : str
-        A name of `MODELS`, or `package.module:factory` for the user's own function.
+        A name of `MODELS`, or `package.module:factory` for the user's own function, whose module is imported.
 
     Raises
     ------
@@ -50,7 +82,10 @@ def factory(name: str) -> Callable[..., nn.Module]:
         If the name is unknown, or the function cannot be imported.
     """
     check_name(name)
-    return imports.import_callable(MODELS.get(name, name), option=OPTION)
+    if name not in MODELS:
+        return imports.import_callable(name, option=OPTION)
+    module, _, function = MODELS[name].partition(":")
+    return cast("Callable[..., nn.Module]", getattr(importlib.import_module(module), function))
 
 
 def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
@@ -72,12 +107,9 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     import torch
 
     make = factory(name)
-    arguments: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
     shape = (2, in_channels, *image_size)
     try:
-        if "image_size" in inspect.signature(make).parameters:
-            arguments["image_size"] = image_size
-        model = make(**arguments)
+        model = _call(make, num_classes, in_channels, image_size)
         with torch.no_grad():
             logits = model.eval()(torch.zeros(shape))
     except StudyError:
@@ -88,6 +120,33 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
     if getattr(logits, "shape", None) != (2, num_classes):
         raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option=OPTION)
     return model
+
+
+def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the state dict of a model of `MODELS` with tensors that take no memory, whatever the sizes.
+
+    Parameters
+    ----------
+    name, num_classes, in_channels, image_size
+        As `build` takes them.
+
+    Raises
+    ------
+    StudyError
+        If the model does not take images of that size.
+    """
+    import torch
+
+    make = factory(name)
+    with torch.device("meta"):
+        return _call(make, num_classes, in_channels, image_size).state_dict()
+
+
+def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+    arguments: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
+    if "image_size" in inspect.signature(make).parameters:
+        arguments["image_size"] = image_size
+    return make(**arguments)
 
 
 def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.memory_format:

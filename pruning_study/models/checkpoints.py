@@ -1,19 +1,36 @@
 """Read and write checkpoints, which are safetensors files."""
 
 import json
+import logging
+import math
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from analysis.runs.errors import StudyError
+from analysis.runs import schema
+from analysis.runs.errors import StudyError, first_line
+from analysis.runs.printable import shortened
 from pruning_study import models
 from pruning_study.data.examples import Normalization, in_layout
 
+log = logging.getLogger(__name__)
+
 Metadata = dict[str, str]
+
+# In bytes. The header of ResNet-110 has 60,000; safetensors allows 100 million and takes gigabytes to read them.
+LONGEST_HEADER = 4 * 2**20
+# Numbers in an image that a checkpoint or a run may claim; no memory is taken for a larger one.
+LARGEST_IMAGE = 2**22
+# A weights file may hold these in place of the model's own type of numbers.
+FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 
 
 class Classifier(nn.Module):
@@ -56,16 +73,33 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = 
     path : Path
     tensors : mapping of state-dict names to Tensors
     metadata : dict of str, optional
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written, as on a full disk. Nothing of it is left then.
     """
     # safetensors refuses tensors that share memory or have another memory layout.
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    save_file(plain, path, metadata)
+    try:
+        save_file(plain, path, metadata)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if not number:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
+def load(path: Path, where: str | None = None) -> tuple[dict[str, Tensor], Metadata]:
     """Return a file's tensors by name, and its metadata.
+
+    Parameters
+    ----------
+    path : Path
+    where : str, optional
+        Name of the file in errors; the path by default.
 
     Raises
     ------
@@ -73,10 +107,21 @@ def load(path: Path) -> tuple[dict[str, Tensor], Metadata]:
         If the file is missing, truncated or not a safetensors file.
     """
     try:
+        _check_header(path)
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise StudyError(f"{path}: not a complete safetensors file ({error})") from error
+    except (OSError, SafetensorError, ValueError, RuntimeError, MemoryError) as error:
+        raise StudyError(f"{where or path}: not a complete safetensors file ({first_line(error)})") from error
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what safetensors would wait for, or would read at the cost of gigabytes."""
+    if not path.is_file():
+        raise OSError("it is a folder or a device" if path.exists() else "no such file")
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"its header claims {length:,} bytes, and the most is {LONGEST_HEADER:,}")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
@@ -85,19 +130,47 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) ->
     Raises
     ------
     StudyError
-        If names or shapes are not the model's, or a weight is NaN or infinite.
+        If names, shapes or types of numbers are not the model's, or a weight is NaN or infinite.
     """
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    state = model.state_dict()
+    check_fit(weights, state, where)
+    weights = {name: tensor.to(state[name].dtype) for name, tensor in weights.items()}
+    if name := not_finite(weights):
+        raise StudyError(f"{where}: {name} holds NaN or infinite weights")
+    model.load_state_dict(weights)
+
+
+def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+    """Check that tensors have the names, the shapes and the types of numbers of a model's tensors.
+
+    Parameters
+    ----------
+    given, wanted : mapping of state-dict names to Tensors
+        Numbers of 16, 32 and 64 bits with a fraction are of one type.
+    where : str
+        The file of the given tensors, which errors name.
+
+    Raises
+    ------
+    StudyError
+        If a tensor is missing, is one too many, or has another shape or type.
+    """
     for name in sorted(wanted.keys() | given.keys()):
-        if wanted.get(name) != given.get(name):
+        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (given, wanted)]
+        if shapes[0] != shapes[1]:
+            has, needs = map(shortened, shapes)
             raise StudyError(
-                f"{where}: {name} has shape {given.get(name, 'none: it is missing')}, where the model has "
-                f"{wanted.get(name, 'no such weight')}"
+                f"{where}: {shortened(name)[1:-1]} has shape {has if name in given else 'none: it is missing'}, where "
+                f"the model has {needs if name in wanted else 'no such weight'}"
             )
-        if not torch.isfinite(weights[name]).all():
-            raise StudyError(f"{where}: {name} holds NaN or infinite weights")
-    model.load_state_dict(dict(weights))
+        types = {given[name].dtype, wanted[name].dtype}
+        if len(types) > 1 and not types <= FLOATS:
+            raise StudyError(f"{where}: {name} has numbers of {given[name].dtype}, not of {wanted[name].dtype}")
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of the first tensor that holds a NaN or infinite number; None if all numbers are finite."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
 
 
 def describe(
@@ -124,9 +197,9 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
     if "mean" not in metadata and "std" not in metadata:
         return None
     try:
-        mean, std = ([float(value) for value in json.loads(metadata[key])] for key in ("mean", "std"))
-        sound = len(mean) == len(std) == channels and min(std) > 0 and all(abs(x) < 1e9 for x in mean + std)
-    except (KeyError, ValueError, TypeError):
+        mean, std = (list(map(float, _json(metadata[key]))) for key in ("mean", "std"))
+        sound = len(mean) == len(std) == channels and min(std) >= 1e-9 and all(abs(x) < 1e9 for x in mean + std)
+    except (KeyError, ValueError, TypeError, OverflowError):
         sound = False
     if not sound:
         raise StudyError(
@@ -135,23 +208,92 @@ def normalization(metadata: Metadata, where: str, channels: int) -> Normalizatio
     return Normalization(mean, std)
 
 
-def classifier(path: Path) -> Classifier:
-    """Return the model of a checkpoint that this project wrote, in eval mode.
+def own_normalization(metadata: Metadata, where: str, channels: int) -> Normalization:
+    """Return the normalisation in a run's checkpoint; errors as in `normalization`, and if there is none."""
+    own = normalization(metadata, where, channels)
+    if own is None:
+        raise StudyError(f"{where}: its metadata name no mean and std, by which the images were normalised")
+    return own
+
+
+def classifier(
+    path: Path, run_id: str, model: str | None = None, params: Mapping[str, str] = MappingProxyType({})
+) -> Classifier:
+    """Return the model of a run's checkpoint, in eval mode.
+
+    Parameters
+    ----------
+    path : Path
+    run_id : str
+        The run, which errors name.
+    model : str, optional
+        Import path of the model, where the user names it. By default the checkpoint names a model of `models.MODELS`.
+    params : mapping of str
+        The run's params. If they have a digest of the model's source, and the source is another one now, a warning
+        says so.
 
     Raises
     ------
     StudyError
-        If the file is not such a checkpoint, or its model cannot be made.
+        If the file is not a checkpoint of this project, names a model that is not of this project, or holds weights
+        that are not of the model.
     """
-    weights, metadata = load(path)
+    where = f"run {run_id}: {path.name}"
+    weights, metadata = load(path, where)
+    name = model or metadata.get("model", "")
+    if missing := [key for key in ("classes", "image_shape") if key not in metadata]:
+        raise StudyError(f"{where} is no checkpoint of this project: its metadata do not name {', '.join(missing)}")
+    if not model:
+        models.check_built_in(name, where, lambda path: f'load_model("{run_id}", model="{path}")')
+    classes = _classes(metadata, where)
+    channels, height, width = check_image_shape(_json(metadata["image_shape"]), where)
+    sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
+    own = own_normalization(metadata, where, channels)
+    if name in models.MODELS:
+        # First without memory, since the file could claim sizes whose model is far larger than its weights.
+        check_fit(weights, models.shapes(name, **sizes), where)
+    network = models.build(name, **sizes)
+    load_weights(network, weights, where)
+    digests = params.get(schema.MODEL_DIGEST), models.source_digest(name)
+    if all(digests) and digests[0] != digests[1]:
+        log.warning("the source of %s has changed since run %s: its predictions may have too", name, run_id)
+    loaded = Classifier(network, own, classes).eval()
+    with torch.no_grad():
+        if not torch.isfinite(loaded(torch.zeros(1, channels, height, width))).all():
+            raise StudyError(f"{where}: its weights give NaN or infinite logits for a black image")
+    return loaded
+
+
+def check_image_shape(shape: object, where: str, *, option: str | None = None) -> tuple[int, int, int]:
+    """Return a shape that a file or a run names, as channels, height and width.
+
+    Raises
+    ------
+    StudyError
+        If it is not a list of three whole numbers above 0, or the image is larger than `LARGEST_IMAGE`.
+    """
+    sides = shape if isinstance(shape, list) else []
+    numbers = [side for side in sides if type(side) is int and 0 < side <= LARGEST_IMAGE]
+    if not len(numbers) == len(sides) == 3 or math.prod(numbers) > LARGEST_IMAGE:
+        raise StudyError(
+            f"{where} names the image shape {shortened(shape)}, not channels, height and width above 0 of at most "
+            f"{LARGEST_IMAGE:,} numbers together",
+            option=option,
+        )
+    channels, height, width = numbers
+    return channels, height, width
+
+
+def _classes(metadata: Metadata, where: str) -> tuple[str, ...]:
+    classes = _json(metadata["classes"])
+    if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
+        raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two texts or more")
+    return tuple(classes)
+
+
+def _json(value: str) -> Any:
+    """Return what a text says in JSON; None if it is not JSON."""
     try:
-        channels, height, width = json.loads(metadata["image_shape"])
-        classes = tuple(json.loads(metadata["classes"]))
-        name = metadata["model"]
-    except (KeyError, ValueError) as error:
-        raise StudyError(f"{path}: its metadata do not name a model, its classes and its image shape") from error
-    network = models.build(name, num_classes=len(classes), in_channels=channels, image_size=(height, width))
-    load_weights(network, weights, str(path))
-    own = normalization(metadata, str(path), channels)
-    assert own is not None
-    return Classifier(network, own, classes).eval()
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None

@@ -5,12 +5,13 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
-from analysis.runs.errors import first_line
+from analysis.runs import files
+from analysis.runs.errors import StudyError, first_line
+from pruning_study import private_folders
 from pruning_study.native.errors import NativeError
 
 FOLDER = Path(__file__).parent
@@ -20,10 +21,11 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-
 COMPILERS = ("c++", "g++", "clang++")
 TIMEOUT = 300  # seconds; compiling usually takes three
 CPU = Path("/proc/cpuinfo")
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def library(network: str, source: Path = SOURCE) -> Path:
-    """Return the library of a network from the cache, where it is compiled if it is missing.
+def library(network: str, source: Path = SOURCE, *, unloadable: int | None = None) -> Path:
+    """Return the library of a network from the cache, where it is compiled if it is missing or damaged.
 
     If several processes ask for one library at once, one of them compiles and the others wait.
 
@@ -33,6 +35,8 @@ def library(network: str, source: Path = SOURCE) -> Path:
         C++ type of the network.
     source : Path
         C++ file that is compiled for this type.
+    unloadable : int, optional
+        Inode of a library that does not load. If it is still the one in the cache, the library is compiled anew.
 
     Returns
     -------
@@ -42,30 +46,58 @@ def library(network: str, source: Path = SOURCE) -> Path:
     ------
     NativeError
         If the CPU has no vector unit that the headers support, if no compiler is found or the compiler fails, or if the
-        cache cannot be written.
+        cache cannot be written or is not this user's alone.
     """
     cpu = _cpu()
     compiler = _compiler()
     content = [network, cpu, _version(compiler), *compiler, *FLAGS]
     content += [path.read_text() for path in (source, *sorted(FOLDER.glob("*.hpp")))]
-    path = _cache() / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
+    name = f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_suffix(".lock")):
-                if not path.exists():
+        path = private_folders.cache() / name
+        if not _is_whole(path, unloadable):
+            lock = path.with_suffix(".lock")
+            private_folders.check_file(lock, content=False)
+            with FileLock(lock, mode=0o600):
+                if not _is_whole(path, unloadable):
                     _compile([*compiler, f"-DNETWORK={network}"], source, path)
+    except StudyError as error:
+        raise NativeError(str(error)) from error
     except OSError as error:
         raise NativeError(f"{path.parent} cannot hold its library: {error.strerror or error}") from error
     return path
 
 
+def _is_whole(path: Path, unloadable: int | None) -> bool:
+    """Return whether a library is as it was compiled, by the digest behind it.
+
+    Loading half a library can end the process. The loader does not read what stands behind a library.
+    """
+    try:
+        private_folders.check_file(path)
+        content = path.read_bytes()
+        written_by_us = content[-DIGEST_BYTES:] == hashlib.sha256(content[:-DIGEST_BYTES]).digest()
+        return written_by_us and path.stat().st_ino != unloadable
+    except (OSError, StudyError):
+        return False
+
+
 def _compile(compiler: list[str], source: Path, path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        aside = Path(scratch) / path.name
-        flags = max(index for index, word in enumerate(compiler) if not word.startswith("-")) + 1
+    """Compile a library aside, and give it its name when all of it is on the disk."""
+    aside = path.with_suffix(".part")
+    aside.unlink(missing_ok=True)  # a killed process left it
+    flags = max(index for index, word in enumerate(compiler) if not word.startswith("-")) + 1
+    try:
         _run([*compiler[:flags], *FLAGS, *compiler[flags:], f"-I{FOLDER}", "-o", str(aside), str(source)])
+        digest = hashlib.sha256(aside.read_bytes()).digest()
+        aside.chmod(0o600)
+        with aside.open("ab") as file:
+            file.write(digest)
+        files.sync(aside)
         aside.replace(path)
+        files.sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _compiler() -> list[str]:
@@ -109,11 +141,3 @@ def _cpu() -> str:
     if not ("avx512f" in flags or {"avx2", "fma"} <= set(flags)):
         raise NativeError("it needs a CPU with AVX-512 or AVX2")
     return f"{known.get('model name')} {known.get('model')} {' '.join(sorted(flags))}"
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(home) if home else Path.home() / ".cache") / "pruning-study"
-    except RuntimeError as error:  # no home
-        raise NativeError(f"there is no cache folder: {error}") from error

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from _ctypes import dlclose
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from analysis.runs.errors import first_line
 from pruning_study.data.examples import Examples
 from pruning_study.native import compiler
 from pruning_study.native.errors import NativeError
@@ -59,13 +61,19 @@ def _library_or_reason(network: str, *environment: str | None) -> ctypes.CDLL | 
     Reasons are cached too: a study asks at every run, and a compiler may take seconds to fail.
     """
     try:
-        return _open(compiler.library(network))
-    except NativeError as reason:
+        path = compiler.library(network)
+        inode = path.stat().st_ino
+        try:
+            return _open(path)
+        except NativeError:
+            return _open(compiler.library(network, unloadable=inode))
+    except (NativeError, FileNotFoundError) as reason:
         return str(reason)
 
 
 def _open(path: Path) -> ctypes.CDLL:
     # CDLL, unlike PyDLL, releases the interpreter's lock during calls.
+    library = None
     try:
         library = ctypes.CDLL(str(path))
         library.train.argtypes = [POINTER] * 7 + [COUNT] + [NUMBER] * 3 + [POINTER] + [NUMBER] * 2
@@ -75,7 +83,9 @@ def _open(path: Path) -> ctypes.CDLL:
         library.gradient.argtypes = [POINTER, POINTER, POINTER, COUNT, POINTER]
         library.gradient.restype = None
     except (OSError, AttributeError) as error:
-        raise NativeError(f"{path} does not load (delete it, and it is made anew): {error}") from error
+        if library:  # else the next library of this name would be this one again
+            dlclose(library._handle)
+        raise NativeError(f"{path} does not load, even compiled anew: {first_line(error)}") from error
     return library
 
 

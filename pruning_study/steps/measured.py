@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from analysis.runs import schema
+from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.statistics import class_metrics
 from pruning_study.models import checkpoints
@@ -95,8 +95,8 @@ def write_evaluation(
     )
     predictions.save(run.folder / schema.PREDICTIONS)
     val_predictions.save(run.folder / schema.VAL_PREDICTIONS)
-    per_class_table(predictions, classes).to_csv(run.folder / schema.PER_CLASS, index=False)
-    confusion_table(predictions, classes).to_csv(run.folder / schema.CONFUSION)
+    csv_text.write(per_class_table(predictions, classes), run.folder / schema.PER_CLASS)
+    csv_text.write(confusion_table(predictions, classes), run.folder / schema.CONFUSION, index=True)
     metrics = {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: test_loss}
     for name, recall, support in zip(schema.metric_names(classes), counts.recall, counts.support, strict=True):
         metrics |= {schema.RECALL + name: float(recall), schema.SUPPORT + name: float(support)}

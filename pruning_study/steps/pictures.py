@@ -6,10 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.runs.picture_text import name_in_picture
+
 BEFORE, AFTER, LOST, GAINED = "#767676", "#0072b2", "#d55e00", "#009e73"
 LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
 MOST_NAMED = 4
 DPI = 120
+_LONGEST_NAME, _LONGEST_TITLE = 40, 120
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
@@ -31,9 +34,10 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046)
     size = 9 if annotated else max(1400 / (14 * count), 3)
-    axes.set_xticks(range(count), table.columns, rotation=45 if annotated else 90, ha="right", fontsize=size)
-    axes.set_yticks(range(count), table.index, fontsize=size)
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
+    names = [name_in_picture(name, _LONGEST_NAME) for name in table.columns]
+    axes.set_xticks(range(count), names, rotation=45 if annotated else 90, ha="right", fontsize=size)
+    axes.set_yticks(range(count), names, fontsize=size)
+    axes.set(xlabel="predicted class", ylabel="true class", title=name_in_picture(title, _LONGEST_TITLE))
     for row, column in np.argwhere(shares >= 0.005) if annotated else ():
         color = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=color, fontsize=8)
@@ -57,7 +61,7 @@ def recall_change(
     count = len(before)
     figure = Figure((12, max(5.5, 0.16 * count + 1.5)), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    figure.suptitle(title)
+    figure.suptitle(name_in_picture(title, _LONGEST_TITLE))
     _recalls(left, before, after, accuracy)
     _balances(right, before, after, accuracy, alpha)
     return figure
@@ -76,7 +80,8 @@ def _recalls(axes: Axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tu
         axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {name}, {value:.3f}")
     size = 9 if len(order) <= 30 else 6
     labels = [
-        f"{name}  {100 * change[index]:+.1f}" for index, name in zip(order, before["class"].iloc[order], strict=True)
+        f"{name_in_picture(name, _LONGEST_NAME)}  {100 * change[index]:+.1f}"
+        for index, name in zip(order, before["class"].iloc[order], strict=True)
     ]
     axes.set_yticks(places, labels, fontsize=size)
     axes.set(xlabel="recall", title="What each class lost, in points")
@@ -100,7 +105,8 @@ def _balances(
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
     for index in np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]:
         place = (start[index], end[index])
-        axes.annotate(before["class"].iloc[index], place, xytext=(6, -3), textcoords="offset points", fontsize=8)
+        name = name_in_picture(before["class"].iloc[index], _LONGEST_NAME)
+        axes.annotate(name, place, xytext=(6, -3), textcoords="offset points", fontsize=8)
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),

@@ -18,16 +18,15 @@ from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.steps import pictures, selection
-from pruning_study.steps.identity import ARTIFACTS, config_hash
+from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import (
-    final_metrics,
     fit_setting,
     log_fit,
     per_class_table,
     run_tags,
     write_evaluation,
 )
-from pruning_study.steps.runs import DenseRun, FinishedRun, LoadedRun
+from pruning_study.steps.runs import DenseRun, FinishedRun, LoadedRun, finished
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.distillation import Distillation
@@ -67,10 +66,10 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
             # Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
             if setting.config.dense_run_id and _parent_run_id(run) != parent.run_id:
                 continue
-            if missing := store.missing(run.info.run_id, ARTIFACTS[schema.PRUNED]):
-                log.warning("pruned run %s lacks %s and is made again", run.info.run_id, ", ".join(missing))
-                continue
-            return FinishedRun(run.info.run_id, own_hash, found=True, metrics=final_metrics(run.data.metrics))
+            try:
+                return finished(store, run, setting, own_hash)
+            except StudyError as error:
+                log.warning("pruned run %s cannot be used and is made again: %s", run.info.run_id, error)
         return _prune(store, job_run_id, setting.normalized_as(parent.normalization), parent, ratio, params, own_hash)
 
 

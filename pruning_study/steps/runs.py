@@ -1,23 +1,31 @@
 """Finished runs, and the loading of one so that another step can start from it."""
 
 import copy
-from collections.abc import Mapping
+import logging
+import re
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from mlflow.entities import Run
 from torch import Tensor, nn
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
+from analysis.runs.printable import shortened
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
+from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
+from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.steps.measured import final_metrics
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
+
+# Largest difference between two accuracies that are equal but for rounding
+SAME_ACCURACY = 1e-6
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,29 @@ class LoadedRun(FinishedRun):
     dense: DenseRun
 
 
+def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str) -> FinishedRun:
+    """Return a pruned run that was found, without loading it.
+
+    Parameters
+    ----------
+    store : Store
+    run : mlflow.entities.Run
+    setting : TrainSetting
+    config_hash : str
+
+    Raises
+    ------
+    StudyError
+        If the run lacks an artifact or a metric.
+    """
+    if missing := store.missing(run.info.run_id, ARTIFACTS[schema.PRUNED]):
+        raise StudyError(f"it lacks {', '.join(missing)}")
+    metrics = _metrics(run, setting)
+    if not metrics.get(schema.REALIZED_RATIO, 0) >= 1:
+        raise StudyError(f"it has no metric {schema.REALIZED_RATIO} of 1 or more")
+    return FinishedRun(run.info.run_id, config_hash, found=True, metrics=metrics)
+
+
 def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
     """Load a dense or pruned run as the parent of another step. Nothing that is given is changed.
 
@@ -100,61 +131,131 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
         If an artifact is missing, does not load, or does not fit the setting's model or data.
     """
     run_id = run.info.run_id
-    kind = run.data.tags.get(schema.KIND, schema.DENSE)
-    former = schema.FORMERLY[schema.ITERATION]
-    _check_data_and_model(run, setting)
-    with store.artifact(run_id, schema.CHECKPOINT) as path:
-        weights, metadata = checkpoints.load(path)
-        normalization = checkpoints.normalization(metadata, str(path), setting.data.image_shape[0])
-    model = copy.deepcopy(setting.model)
-    checkpoints.load_weights(model, weights, f"{kind} run {run_id}")
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    tensors = _tensors(store, run_id, schema.GRADIENT if kind == schema.DENSE else schema.MASK, shapes, setting.device)
-    root = run if kind == schema.DENSE else store.get(run.data.tags[schema.DENSE_RUN_ID])
+    is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE
+    _check_fits(run, setting)
+    model, normalization = _model(store, run_id, setting)
+    root = run if is_dense else _root(store, run, setting)
     return LoadedRun(
         run_id=run_id,
         config_hash=run.data.tags.get(schema.CONFIG_HASH, run_id),
         found=True,
-        metrics=final_metrics(run.data.metrics),
+        metrics=_metrics(run, setting),
         model=model.to(setting.device),
-        normalization=normalization or setting.normalization,
-        masks={} if kind == schema.DENSE else tensors,
-        gradient=tensors if kind == schema.DENSE else None,
-        iteration=0 if kind == schema.DENSE else int(run.data.params.get(schema.ITERATION, former)),
+        normalization=normalization,
+        masks={} if is_dense else _masks(store, run_id, model),
+        gradient=_gradient(store, run_id, model) if is_dense else None,
+        iteration=0 if is_dense else _iteration(run),
         dense=_dense_run(store, root, setting),
     )
 
 
-def _check_data_and_model(run: Run, setting: TrainSetting) -> None:
+def _check_fits(run: Run, setting: TrainSetting) -> None:
     run_id = run.info.run_id
     if run.data.params.get(schema.DATASET_DIGEST) != setting.data.digest:
         raise StudyError(
             f"{setting.data.source} does not hold the images of run {run_id}: give --dataset, --data-dir and "
             "--image-size as for that run"
         )
+    for param in (schema.MODEL, schema.SEED):
+        here = setting.params[param]
+        if run.data.params.get(param, here) != here:
+            raise StudyError(f"run {run_id} has the {param} {shortened(run.data.params[param])}, not {here}")
     if run.data.params.get(schema.MODEL_DIGEST) != setting.params.get(schema.MODEL_DIGEST):
         raise StudyError(f"the source of {setting.config.model} has changed since run {run_id}")
 
 
-def _tensors(store: Store, run_id: str, name: str, shapes: Mapping[str, torch.Size], device: str) -> dict[str, Tensor]:
-    """Read the gradient of every parameter, or the masks of some."""
-    with store.artifact(run_id, name) as path:
-        tensors, _ = checkpoints.load(path)
-    whole = name != schema.GRADIENT or tensors.keys() == shapes.keys()
-    if not whole or any(shapes.get(key) != tensor.shape for key, tensor in tensors.items()):
-        raise StudyError(f"run {run_id}: {name} does not fit this model")
-    return {key: tensor.to(device) for key, tensor in tensors.items()}
+def _root(store: Store, run: Run, setting: TrainSetting) -> Run:
+    """Return the dense run that a pruned run names."""
+    run_id = run.data.tags.get(schema.DENSE_RUN_ID)
+    if not run_id:
+        raise StudyError(f"pruned run {run.info.run_id} names no dense run")
+    root = store.get(run_id)
+    if root.data.tags.get(schema.KIND) != schema.DENSE:
+        raise StudyError(f"run {run_id}, which run {run.info.run_id} names as its dense run, is not one")
+    _check_fits(root, setting)
+    return root
+
+
+def _iteration(run: Run) -> int:
+    iteration = run.data.params.get(schema.ITERATION, schema.FORMERLY[schema.ITERATION])
+    if not re.fullmatch("[1-9][0-9]{0,5}", iteration):
+        raise StudyError(f"run {run.info.run_id}: its param {schema.ITERATION} is {shortened(iteration)}")
+    return int(iteration)
+
+
+def _metrics(run: Run, setting: TrainSetting) -> dict[str, float]:
+    metrics = final_metrics(run.data.metrics)
+    for name in (schema.TEST_ACCURACY, *(schema.RECALL + name for name in schema.metric_names(setting.data.classes))):
+        if name not in metrics or metrics[name] < 0 or metrics[name] > 1:
+            raise StudyError(f"run {run.info.run_id} has no metric {name} between 0 and 1")
+    return metrics
+
+
+def _model(store: Store, run_id: str, setting: TrainSetting) -> tuple[nn.Module, Normalization]:
+    where = f"run {run_id}: {schema.CHECKPOINT}"
+    model = copy.deepcopy(setting.model)
+    with store.artifact(run_id, schema.CHECKPOINT) as path:
+        weights, metadata = checkpoints.load(path, where)
+        checkpoints.load_weights(model, weights, where)
+    return model, checkpoints.own_normalization(metadata, where, setting.data.image_shape[0])
+
+
+def _gradient(store: Store, run_id: str, model: nn.Module) -> dict[str, Tensor] | None:
+    """Read the gradient of every parameter; None if it holds a NaN or infinite number and has to be computed anew."""
+    where = f"run {run_id}: {schema.GRADIENT}"
+    parameters = dict(model.named_parameters())
+    with store.artifact(run_id, schema.GRADIENT) as path:
+        gradient, _ = checkpoints.load(path, where)
+    checkpoints.check_fit(gradient, parameters, where)
+    gradient = {name: tensor.to(parameters[name]) for name, tensor in gradient.items()}
+    if name := checkpoints.not_finite(gradient):
+        log.warning("%s: %s holds NaN or infinite numbers, so that the gradient is computed anew", where, name)
+        return None
+    return gradient
+
+
+def _masks(store: Store, run_id: str, model: nn.Module) -> Masks:
+    """Read the masks of a pruned run: those of all prunable weights, with or without the output layer's."""
+    where = f"run {run_id}: {schema.MASK}"
+    prunable = budget.prunable(model, output_layer=True)
+    with store.artifact(run_id, schema.MASK) as path:
+        masks, _ = checkpoints.load(path, where)
+    wanted = prunable if masks.keys() >= set(prunable) else budget.prunable(model)
+    weights = {name: model.get_parameter(name).detach() for name in wanted}
+    checkpoints.check_fit(masks, {name: weight.bool() for name, weight in weights.items()}, where)
+    masks = {name: mask.to(weights[name].device) for name, mask in masks.items()}
+    for name, mask in masks.items():
+        if left := int(weights[name][~mask].count_nonzero()):
+            raise StudyError(f"{where} prunes {left:,} weights of {name} that are not 0 in {schema.CHECKPOINT}")
+    return masks
 
 
 def _dense_run(store: Store, run: Run, setting: TrainSetting) -> DenseRun:
-    run_id = run.info.run_id
-    predictions = {}
-    for name, labels in (
-        (schema.PREDICTIONS, setting.data.test_labels),
-        (schema.VAL_PREDICTIONS, setting.data.train_labels[setting.validation_indices]),
-    ):
-        with store.artifact(run_id, name) as path:
-            predictions[name] = Predictions.load(path)
-        if not np.array_equal(predictions[name].label, labels):
-            raise StudyError(f"dense run {run_id}: {name} was made with other labels")
-    return DenseRun(run_id, dict(run.data.params), predictions[schema.PREDICTIONS], predictions[schema.VAL_PREDICTIONS])
+    test, val = (
+        _predictions(store, run.info.run_id, name, labels, len(setting.data.classes))
+        for name, labels in (
+            (schema.PREDICTIONS, setting.data.test_labels),
+            (schema.VAL_PREDICTIONS, setting.data.train_labels[setting.validation_indices]),
+        )
+    )
+    logged = run.data.metrics.get(schema.TEST_ACCURACY, np.nan)
+    if not abs(test.accuracy - logged) < SAME_ACCURACY:
+        raise StudyError(
+            f"dense run {run.info.run_id}: {schema.PREDICTIONS} has the accuracy {test.accuracy:g}, and the metric "
+            f"{schema.TEST_ACCURACY} is {logged:g}"
+        )
+    return DenseRun(run.info.run_id, dict(run.data.params), test, val)
+
+
+def _predictions(store: Store, run_id: str, name: str, labels: np.ndarray, classes: int) -> Predictions:
+    where = f"dense run {run_id}: {name}"
+    with store.artifact(run_id, name) as path:
+        try:
+            predictions = Predictions.load(path)
+        except StudyError as error:
+            raise StudyError(f"{where}: {error}") from error
+    if not np.array_equal(predictions.label, labels):
+        raise StudyError(f"{where} was made with other labels")
+    if not np.isin(predictions.predicted, np.arange(classes)).all():
+        raise StudyError(f"{where} predicts something that is not one of {classes} classes")
+    return predictions

@@ -3,8 +3,10 @@
 import copy
 import hashlib
 import json
-from dataclasses import fields, replace
+import re
+from dataclasses import Field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
+from analysis.runs.printable import shortened
 from pruning_study import models
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data import datasets
@@ -70,7 +73,12 @@ class TrainSetting:
         self.training = resolve_training(config)
         self.device = _device(config.device)
         models.set_threads(config.model)
-        self.data = data or datasets.load(config.dataset, data_dir=config.data_dir, image_size=config.image_size)
+        self.data = data or datasets.load(
+            config.dataset,
+            data_dir=config.data_dir,
+            image_size=config.image_size,
+            max_data_gib=config.max_data_gib,
+        )
         self.train_indices, self.validation_indices = datasets.split(
             self.data.train_labels, config.validation_fraction, config.seed
         )
@@ -278,31 +286,56 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
     Raises
     ------
     StudyError
-        If the run is not a finished dense run, or if an option contradicts it.
+        If the run is not a finished dense run, if an option contradicts it, or if its model is the user's own and the
+        options do not name it.
     """
-    run_id = dense.info.run_id
-    if dense.data.tags.get(schema.KIND) != schema.DENSE or dense.info.status != "FINISHED":
-        kind = dense.data.tags.get(schema.KIND, "unknown")
-        raise StudyError(
-            f"run {run_id} is not a finished dense run (kind {kind}, {dense.info.status})",
-            option="--dense-run-id",
-        )
+    where = f"dense run {dense.info.run_id}"
+    _check_dense(dense)
     if config.weights:
         raise StudyError("the dense run has its weights already", option="--weights")
     taken = {}
     for item in fields(TrainConfig):
         if item.name not in FOLLOWED or item.name not in dense.data.params:
             continue
-        given, there = getattr(config, item.name), item.metadata["check"](dense.data.params[item.name])
+        given, there = getattr(config, item.name), _followed(item, dense.data.params[item.name], where)
         said = datasets.dataset_name(given) if item.name == schema.DATASET else given
-        if given != item.default and said != there:
-            raise StudyError(f"{given} is not what dense run {run_id} has: {there}", option=option_name(item.name))
-        if given == item.default:
-            taken[item.name] = there
-    height, width = (int(side) for side in dense.data.params.get(schema.IMAGE_SHAPE, "0x0x1").split("x")[1:])
-    if config.image_size is None and height == width:
-        taken["image_size"] = height
+        if given != item.default:
+            if said != there:
+                raise StudyError(f"{given} is not what {where} has: {there}", option=option_name(item.name))
+            continue
+        if item.name == schema.MODEL:
+            models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)
+        if item.name == schema.DATASET and (Path(there).name != there or there == ".."):
+            raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="--dataset")
+        taken[item.name] = there
+    if schema.IMAGE_SHAPE in dense.data.params:
+        sides = dense.data.params[schema.IMAGE_SHAPE].split("x")
+        shape = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in sides]
+        _, height, width = checkpoints.check_image_shape(shape, where, option="--dense-run-id")
+        if config.image_size is None and height == width:
+            taken["image_size"] = height
     return replace(config, **taken)
+
+
+def _check_dense(run: Run) -> None:
+    run_id, kind = run.info.run_id, run.data.tags.get(schema.KIND, "unknown")
+    if kind != schema.DENSE or run.info.status != "FINISHED":
+        raise StudyError(
+            f"run {run_id} is not a finished dense run (kind {shortened(kind)[1:-1]}, {run.info.status})",
+            option="--dense-run-id",
+        )
+    if run.info.lifecycle_stage != "active":
+        raise StudyError(
+            f"dense run {run_id} is deleted: mlflow runs restore --run-id {run_id}", option="--dense-run-id"
+        )
+
+
+def _followed(item: Field[Any], param: str, where: str) -> Any:
+    """Return the value of an option that a dense run's param holds."""
+    try:
+        return item.metadata["check"](param)
+    except ValueError as error:
+        raise StudyError(f"{where}: its param {item.name}: {error}", option="--dense-run-id") from None
 
 
 def _device(name: str | None) -> str:

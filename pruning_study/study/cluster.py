@@ -13,8 +13,9 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from analysis.runs.address import without_password
+from analysis.runs import masked_output
 from analysis.runs.errors import StudyError, first_line
+from analysis.runs.masking import without_password
 from pruning_study.study.processes import Died
 
 # How often a step is tried again after its machine was lost.
@@ -42,8 +43,6 @@ class StoredArray:
 def connect(tracking_uri: str, *, gpus: float) -> None:
     """Connect to the cluster that is running: that of $RAY_ADDRESS, or this machine's.
 
-    Its processes get this one's `MLFLOW_*` variables.
-
     Parameters
     ----------
     tracking_uri : str
@@ -58,9 +57,8 @@ def connect(tracking_uri: str, *, gpus: float) -> None:
         file that lies on one of them.
     """
     _probe(os.environ.get("RAY_ADDRESS"))
-    variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
     try:
-        ray.init(address="auto", runtime_env={"env_vars": variables}, log_to_driver=True, logging_level=logging.WARNING)
+        ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _no_cluster(first_line(error)) from error
     nodes = [node for node in ray.nodes() if node["Alive"]]
@@ -98,6 +96,8 @@ def _no_cluster(reason: str) -> StudyError:
 class Cluster:
     """The connected cluster, as a context manager. Leaving the `with` block interrupts running tasks.
 
+    Its processes get this one's `MLFLOW_*` variables.
+
     Parameters
     ----------
     do : callable
@@ -109,7 +109,9 @@ class Cluster:
 
     def __init__(self, do: Callable[[Any], Any], *, gpus: float) -> None:
         self._gpus = gpus
-        self._do = [ray.put(do)]
+        # Not in Ray's runtime environment, which Ray writes to its log with the passwords in it.
+        variables = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+        self._do: list[ray.ObjectRef] = [ray.put(variables), ray.put(do)]
         self._task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_do)
         self._running: dict[ray.ObjectRef, tuple[int, Any]] = {}
 
@@ -150,11 +152,13 @@ class Cluster:
 
 
 @cache
-def _kept(do: ray.ObjectRef) -> Callable[[Any], Any]:
+def _kept(variables: ray.ObjectRef, do: ray.ObjectRef) -> Callable[[Any], Any]:
     """Return this process's copy of the worker, which keeps models from one task to the next."""
+    os.environ.update(ray.get(variables))
+    masked_output.install()  # Ray keeps the lines of its processes in files, and shows them
     return ray.get(do)
 
 
 def _do(do: list[ray.ObjectRef], task: Any) -> Any:
     # Inside a list, because Ray would replace a bare reference by a new copy for each task.
-    return _kept(do[0])(task)
+    return _kept(*do)(task)

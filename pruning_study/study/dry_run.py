@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.runs import schema
+from analysis.runs.printable import printable
 from pruning_study.config import StudyConfig
 from pruning_study.study import plan
 from pruning_study.study.pace import Pace, duration, measured_pace, workload
@@ -43,7 +44,9 @@ def _grid_table(planned: Plan, found: Mapping[str, str], pace: Pace, workers: in
     table = [[*names, *_row(steps, found, pace, workers)] for names, steps in rows.items()]
     total = ["", "", "together", "", "", *_row(planned.steps, found, pace, workers)[2:]]
     unknown = {step.dataset for step in planned.steps if not step.config_hash}
-    notes = [f"{name} is not on this machine: its runs and their time are unknown" for name in sorted(unknown)]
+    notes = [
+        f"{printable(name)} is not on this machine: its runs and their time are unknown" for name in sorted(unknown)
+    ]
     ends = f"time: on {workers} workers, from a short measurement"
     return "\n".join([text_table(header, table, [total], names=4), ends, *notes])
 

@@ -1,8 +1,10 @@
 """Read the file of a study: a grid of pruned runs, and a list of everything that is wrong in the file."""
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import Any
 
 import yaml
 
-from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.errors import StudyError, did_you_mean, first_line
+from analysis.runs.input_files import opened
+from analysis.runs.printable import LONGEST_NAME, fault_of_name, shortened
 from pruning_study import models
 from pruning_study.config import PruneConfig, StudyConfig, checked
-from pruning_study.options import LARGEST, option_name
+from pruning_study.options import LARGEST, option_name, utf8_text
 from pruning_study.pruning import pruners
 
 # Keys of a grid, and the option of `prune` whose values each key lists.
@@ -32,7 +36,12 @@ FILE_KEYS = ("name", *GRID_KEYS, "grids")
 # Options of the command `study`, and two that have no meaning for a grid.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id"}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
+MOST_BYTES = 2**18
+MOST_KEYS = 10_000
 MOST_SEEDS = 100_000
+MOST_VALUES = 200_000
+MOST_RUNS = 1_000_000
+MOST_LISTED = 100
 # Options without a meaning for a pruner that prunes nothing.
 PRUNING_OPTIONS = ("ratio", "scope", "schedule", "ramp", "ramp_steps", "regrow")
 
@@ -82,8 +91,9 @@ class Grid:
         """Raise one StudyError for all faults of the file, and for `more` that were found later."""
         faults = list(dict.fromkeys([*self.faults, *more]))
         if faults:
-            listed = faults if len(faults) == 1 else [f"{len(faults)} things are wrong", *faults]
-            raise StudyError(f"{self.path}: " + "\n  ".join(listed), option="FILE")
+            first, *rest = faults if len(faults) == 1 else [f"{len(faults):,} things are wrong", *faults]
+            left = [f"and {len(rest) - MOST_LISTED:,} more"] if len(rest) > MOST_LISTED else []
+            raise StudyError(f"{self.path}: {first}", *rest[:MOST_LISTED], *left, option="FILE")
 
 
 def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
@@ -108,40 +118,104 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
         the grid's `faults`.
     """
     content = _content(path)
+    _check_sizes(path, content)
     faults: list[str] = []
     name = content.pop("name", path.stem)
-    if not isinstance(name, str) or not name.strip():
-        faults.append(f"name: {name!r} is not a text")
+    if fault := fault_of_name(name) if isinstance(name, str) else "is not a text":
+        faults.append(f"name: {shortened(name)} {fault}")
+        name = path.stem
     cells = [cell for prefixes, grid in _grids(content, faults) for cell in _cells(grid, prefixes, given or {}, faults)]
     unique = {cell.config: cell for cell in reversed(cells)}
-    return Grid(path, str(name), tuple(cell for cell in cells if unique[cell.config] is cell), tuple(faults))
+    return Grid(path, name, tuple(cell for cell in cells if unique[cell.config] is cell), tuple(faults))
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads YAML's plain values; a key that is given twice is an error."""
+    """Reads YAML's plain values. A key that is given twice is an error, and so is a number in disguise."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.keys = 0
+        self.merged: set[yaml.MappingNode] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge the mappings that `<<` names into a mapping, as long as the file has no more than MOST_KEYS."""
+        if node not in self.merged:
+            _check_unique(node)
+            self.merged.add(node)
+        super().flatten_mapping(node)
+        self.keys += len(node.value)
+        if self.keys > MOST_KEYS:
+            raise _fault(node, f"more than {MOST_KEYS:,} keys")
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping with all that it holds."""
+        return super().construct_mapping(node, deep=True)
+
+    def plain_number(self, node: yaml.ScalarNode) -> Any:
+        """Return a number; YAML would read 010 as 8, and 1:30 as 90."""
+        text = self.construct_scalar(node)
+        if ":" in text or re.match(r"[-+]?0[0-9_]", text):
+            raise _fault(node, f"{text} is another number in YAML: write a plain number, or quote a name")
+        whole = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [key.value for key, _ in node.value]
-    if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise yaml.constructor.ConstructorError(None, None, f"{twice} is given twice", node.start_mark)
-    return loader.construct_mapping(node, deep=True)
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _Loader.construct_mapping)
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.plain_number)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+def _check_unique(node: yaml.MappingNode) -> None:
+    counts = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise _fault(node, f"{twice[:LONGEST_NAME]} is given twice")
+
+
+def _fault(node: yaml.Node, fault: str) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, fault, node.start_mark)
 
 
 def _content(path: Path) -> dict[Any, Any]:
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)
-    except OSError as error:
-        raise StudyError(f"{path}: {error.strerror}", option="FILE") from error
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        utf8_text(str(path))
+        with opened(path) as file:
+            text = file.read(MOST_BYTES + 1)
+    except (StudyError, ValueError) as error:
+        raise StudyError(str(error), option="FILE") from error
+    if len(text) > MOST_BYTES:
+        raise StudyError(f"{path} is larger than {MOST_BYTES:,} bytes: no study has so long a file", option="FILE")
+    try:
+        content = yaml.load(text.decode("utf-8-sig"), _Loader)
+    # PyYAML lets errors of Python's own through, of more types than its documentation names.
+    except Exception as error:
         reason = re.sub(r"\s*\n\s*", " ", str(error))[:500]
-        raise StudyError(f"{path} is not a YAML file ({reason})", option="FILE") from error
+        raise StudyError(f"{path} is not a YAML file ({reason or first_line(error)})", option="FILE") from error
     if not isinstance(content, dict) or not content:
         raise StudyError(f"{path} holds no grid: it takes the keys {', '.join(GRID_KEYS)}", option="FILE")
     return content
+
+
+def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
+    """Check the number of values and of their combinations, before any of them is looked at.
+
+    A few lines of YAML that name one list a thousand times would otherwise become more runs than fit into memory.
+    """
+    given = content.get("grids")
+    grids = [grid for grid in given if isinstance(grid, dict)] if isinstance(given, list) else []
+    values = sum(
+        len(value) for grid in (content, *grids) for value in (grid, *grid.values()) if isinstance(value, list | dict)
+    )
+    runs = sum(math.prod(_size((content | grid).get(key)) for key in LISTS) for grid in grids or [{}])
+    for count, most, what in ((values, MOST_VALUES, "values"), (runs, MOST_RUNS, "runs")):
+        if count > most:
+            raise StudyError(f"{path} has {count:,} {what}, and the most is {most:,}: split the study", option="FILE")
+
+
+def _size(values: Any) -> int:
+    if isinstance(values, str):
+        with suppress(ValueError):
+            return len(_range(values))
+    return len(values) if isinstance(values, list) else 1
 
 
 def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
@@ -159,10 +233,16 @@ def _grids(content: dict[Any, Any], faults: list[str]) -> Iterator[tuple[dict[st
 def _known(grid: dict[Any, Any], prefix: str, faults: list[str]) -> dict[str, Any]:
     for key in grid:
         if key not in GRID_KEYS:
+            shown = _shown(key)
             faults.append(
-                f"{prefix}{key}: there is no such key: {did_you_mean(str(key), GRID_KEYS if prefix else FILE_KEYS)}"
+                f"{prefix}{shown}: there is no such key: {did_you_mean(shown, GRID_KEYS if prefix else FILE_KEYS)}"
             )
     return {key: value for key, value in grid.items() if key in GRID_KEYS}
+
+
+def _shown(value: Any) -> str:
+    """Return a key or a value without the quotes of a text."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_NAME else shortened(value)
 
 
 def _cells(
@@ -182,17 +262,19 @@ def _cells(
 
 def _overrides(overrides: Any, place: str, faults: list[str]) -> dict[str, Any]:
     if not isinstance(overrides, dict):
-        faults.append(f"{place}: {overrides!r} does not map options of prune to values, as {{epochs: 10}} does")
+        faults.append(
+            f"{place}: {shortened(overrides)} does not map options of prune to values, as {{epochs: 10}} does"
+        )
         return {}
     good = {}
     for name, value in overrides.items():
-        with _noting(f"{place}.{name}", faults):
+        with _noting(f"{place}.{_shown(name)}", faults):
             if name in LISTS.values():
                 raise ValueError("it has a list of its own: " + next(key for key in LISTS if LISTS[key] == name))
             if name in NO_OVERRIDES:
                 raise ValueError("it does not belong in the file")
             if name not in OVERRIDES:
-                raise ValueError(f"prune has no such option: {did_you_mean(str(name), OVERRIDES)}")
+                raise ValueError(f"prune has no such option: {did_you_mean(_shown(name), OVERRIDES)}")
             good[name] = _checked(name, value)
     return good
 
@@ -205,21 +287,23 @@ def _values(key: str, values: Any, place: str, faults: list[str]) -> dict[Any, s
             return dict.fromkeys(_range(values), place)
         if not isinstance(values, list) or not values:
             raise ValueError(
-                f"{values!r} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else "")
+                f"{shortened(values)} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else "")
             )
         for index, given in enumerate(values):
             with _noting(f"{place}[{index}]", faults):
                 value = _checked(LISTS[key], given)
                 if value in good:
-                    raise ValueError(f"{given} is listed twice")
+                    raise ValueError(f"{_shown(given)} is listed twice")
                 good[value] = f"{place}[{index}]"
     return good
 
 
-def _checked(name: str, value: Any) -> Any:
-    if not isinstance(value, str | int | float) or (name == "ratio" and isinstance(value, str)):
-        raise ValueError(f"{value!r} is not a " + ("number" if name == "ratio" else "single value"))
-    value = checked(name, value)
+def _checked(name: str, given: Any) -> Any:
+    if not isinstance(given, str | int | float) or (name == "ratio" and isinstance(given, str)):
+        raise ValueError(f"{shortened(given)} is not a " + ("number" if name == "ratio" else "single value"))
+    value = checked(name, given)
+    if isinstance(given, bool) and not isinstance(value, bool):
+        raise ValueError("YAML reads no, off, yes and on as true or false: quote the name")
     if name == "model":
         models.check_name(value)
     return value
@@ -228,7 +312,7 @@ def _checked(name: str, value: Any) -> Any:
 def _range(text: str) -> range:
     found = re.fullmatch(r"\s*(\d{1,10})\s*-\s*(\d{1,10})\s*", text)
     if not found:
-        raise ValueError(f"{text!r} is neither a range such as 0-29 nor a list")
+        raise ValueError(f"{shortened(text)} is neither a range such as 0-29 nor a list")
     first, last = map(int, found.groups())
     if first > last or last > LARGEST:
         raise ValueError(f"{text}: write the smaller seed first, and none above {LARGEST}")

@@ -74,7 +74,8 @@ def source(config: TrainConfig) -> Source:
 
 def read(file: Path, config: StudyConfig) -> Grid:
     """Read a study's file, with the options of the command for all its cells."""
-    given = {"device": config.device, "engine": config.engine, "data_dir": config.data_dir}
+    taken = ("device", "engine", "data_dir", "max_data_gib")
+    given = {name: getattr(config, name) for name in taken}
     return grid.read(file, given | ({"protocol": config.protocol} if config.protocol else {}))
 
 
@@ -190,7 +191,9 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
         data_dir = cell.config.data_dir
         try:
             if download or datasets.is_here(dataset, data_dir=data_dir):
-                data[dataset, image_size] = datasets.load(dataset, data_dir=data_dir, image_size=image_size)
+                data[dataset, image_size] = datasets.load(
+                    dataset, data_dir=data_dir, image_size=image_size, max_data_gib=cell.config.max_data_gib
+                )
         except StudyError as error:
             faults.append(cell.place(StudyError(str(error), option="--dataset")))
     return data

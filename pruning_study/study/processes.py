@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from joblib import cpu_count
 
+from analysis.runs.masking import without_secrets
 from pruning_study.tracking.interrupts import interrupt_once
 
 # The server that the workers are forked from has imported all they need, and holds no thread, connection or
@@ -184,5 +185,5 @@ class _Lines(io.TextIOBase):
         *lines, self._rest = (self._rest + text).split("\n")
         with suppress(OSError):
             for line in lines:
-                self._pipe.send(("said", line))
+                self._pipe.send(("said", without_secrets(line)))
         return len(text)

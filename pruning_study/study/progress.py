@@ -8,6 +8,7 @@ from typing import Self
 from tqdm import tqdm
 
 from analysis.runs import schema
+from analysis.runs.printable import printable
 from pruning_study.study.pace import Pace, duration, workload
 from pruning_study.study.plan import Step
 from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome, Queue
@@ -47,7 +48,7 @@ class Progress:
 
     def doing(self, worker: int, step: Step | None) -> None:
         """Show what a worker does now."""
-        self._doing[worker] = step.name if step else "idle"
+        self._doing[worker] = printable(step.name) if step else "idle"
         self._line.set_description_str(" | ".join(self._doing.values()))
 
     def ended(self, step: Step, outcome: Outcome) -> None:
@@ -68,7 +69,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Write a line that stays, above the bar."""
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(printable(line), file=sys.stderr)
 
 
 def _how(outcome: Outcome) -> str:

@@ -1,6 +1,6 @@
 """Run a study: each step of its grid is found in the tracking store, or made by a worker."""
 
-import shutil
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -13,8 +13,10 @@ import click
 import numpy as np
 import pandas as pd
 
-from analysis.runs import schema
+from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
+from analysis.runs.masking import without_secrets
+from analysis.runs.printable import printable
 from pruning_study.config import StudyConfig
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
@@ -86,11 +88,11 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
     with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
-        shutil.copy(file, job.folder)
+        (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())
         job.flush()
         queue = make(store, job, planned, config)
         experiment = store.client.get_experiment(store.experiment_id).name
-        click.echo(f"\nthe report: pruning-analysis report --experiment '{experiment}'")
+        click.echo(f"\nthe report: pruning-analysis report --experiment {shlex.quote(printable(experiment))}")
         if failed := queue.counts[FAILED]:
             job.flush()
             raise StudyError(f"{failed:,} of {len(queue.steps):,} runs failed; run the study again to retry them")
@@ -183,7 +185,7 @@ def _finish(job: Writer, queue: Queue, seconds: float) -> str:
         ended = {"state": outcome.state, "run_id": outcome.run_id, "error": outcome.error}
         rows.append({"kind": step.kind, "run": step.name, **ended, schema.CONFIG_HASH: key})
     frame = pd.DataFrame(rows)
-    frame.to_csv(job.folder / schema.STUDY_RUNS, index=False)
+    csv_text.write(frame, job.folder / schema.STUDY_RUNS)
     job.metrics({**_counts(queue), schema.DURATION: seconds}, step=len(rows))
     states = [MADE, FOUND, FAILED, NOT_MADE]
     counts = pd.crosstab(frame["kind"], frame["state"], margins=True, margins_name="together").reindex(
@@ -191,7 +193,7 @@ def _finish(job: Writer, queue: Queue, seconds: float) -> str:
     )
     table = [[str(kind), *map(str, row)] for kind, row in zip(counts.index, counts.to_numpy(), strict=True)]
     failed = frame[frame["state"] == FAILED]
-    lines = [f"failed: {row['run']}: {row['error']}" for row in failed.head(MOST_ERRORS).to_dict("records")]
+    lines = [printable(f"failed: {row['run']}: {row['error']}") for row in failed.head(MOST_ERRORS).to_dict("records")]
     if len(failed) > MOST_ERRORS:
         lines.append(f"and {len(failed) - MOST_ERRORS:,} more, in {schema.STUDY_RUNS} of run {job.run_id}")
     return "\n".join(["", text_table(["runs", *states], table[:-1], table[-1:]), f"in {duration(seconds)}", *lines])

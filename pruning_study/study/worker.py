@@ -2,7 +2,6 @@
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -10,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from analysis.runs import retries, schema
+from analysis.runs import masked_output, retries, schema
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.config import PruneConfig
 from pruning_study.data.datasets import Dataset
@@ -85,10 +84,10 @@ class Worker:
         start = time.perf_counter()
         try:
             run = self._run(step)
-        except StudyError as error:
+        except (StudyError, OSError) as error:
             return Outcome(FAILED, error=first_line(error), seconds=time.perf_counter() - start)
         except Exception as error:
-            traceback.print_exc()
+            masked_output.print_traceback(error)
             reason = f"{type(error).__name__}: {first_line(error)}"
             return Outcome(FAILED, error=reason, seconds=time.perf_counter() - start)
         state = FOUND if run.found else MADE

@@ -68,8 +68,8 @@ def existing(experiment: str | None = None) -> Store | None:
 
 
 @contextmanager
-def checkpoint(run_id: str) -> Iterator[Path]:
-    """Yield the checkpoint of a run of the current store, or of the only result of a job.
+def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Yield the checkpoint of a run of the current store, or of the only result of a job, and the run's params.
 
     Raises
     ------
@@ -81,14 +81,15 @@ def checkpoint(run_id: str) -> Iterator[Path]:
         raise StudyError(f"{uri}: no such file; load_model reads the current tracking store")
     with reach.one_line_errors(uri):
         store = Store(reach.client(uri), uri, DEFAULT_EXPERIMENT_ID)
-    tags = store.get(run_id).data.tags
+    run = store.get(run_id)
+    tags = run.data.tags
     if tags.get(schema.KIND) == schema.JOB:
         results = (tags.get(schema.PRUNED_RUN_IDS) or tags.get(schema.DENSE_RUN_ID) or "").split(",")
         if len(results) > 1 or not results[0]:
             raise StudyError(f"run {run_id} is a job with several results or none: name one of {', '.join(results)}")
-        run_id = results[0]
-    with store.artifact(run_id, schema.CHECKPOINT) as path:
-        yield path
+        run = store.get(results[0])
+    with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
+        yield path, run.data.params
 
 
 def end_job(status: str, reason: str) -> None:

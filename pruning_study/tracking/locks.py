@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 import socket
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,21 +12,40 @@ from pathlib import Path
 import sqlalchemy
 from filelock import FileLock, Timeout
 
+from analysis.runs.address import without_password
+from analysis.runs.errors import StudyError
+from pruning_study import private_folders
+
+INSTEAD_OF_STORE = (
+    "run the command as the owner, or use a store of your own (MLFLOW_TRACKING_URI); users who share runs need an "
+    "MLflow server"
+)
+
 log = logging.getLogger(__name__)
 
 
 def folder(tracking_uri: str) -> Path:
-    """Return the folder of a tracking store's locks: beside a sqlite file, else a temporary folder of this user.
+    """Return the folder of a tracking store's locks, which is made if it is missing.
+
+    It lies beside a sqlite file, else in this user's cache. Machines may share the cache, so its path depends on the
+    name of the machine. It does not depend on the password in the URI, which could be guessed from it.
 
     Parameters
     ----------
     tracking_uri : str
+
+    Raises
+    ------
+    StudyError
+        If another user owns the folder or can write it, or if it cannot be made.
     """
     database = sqlalchemy.make_url(tracking_uri).database if tracking_uri.startswith("sqlite") else None
     if database:
-        return Path(f"{database}.locks")
-    digest = hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"pruning-study-locks-{os.getuid()}" / digest
+        # Whoever can write the folder of the store can replace the store itself: nothing is gained by checking it.
+        path = Path(f"{Path(database).resolve()}.locks")
+        return private_folders.private(path, INSTEAD_OF_STORE, trusted=path.parent)
+    digest = hashlib.sha256(f"{socket.gethostname()} {without_password(tracking_uri)}".encode()).hexdigest()[:16]
+    return private_folders.cache(f"locks/{digest}")
 
 
 def owner(tracking_uri: str) -> str:
@@ -36,15 +54,20 @@ def owner(tracking_uri: str) -> str:
     Parameters
     ----------
     tracking_uri : str
+
+    Raises
+    ------
+    StudyError
+        If `folder` refuses the folder, or if another user made the mark.
     """
     mark = folder(tracking_uri) / "mark"
-    if not mark.is_file():
-        mark.parent.mkdir(parents=True, exist_ok=True)
+    if not os.path.lexists(mark):
         made = mark.with_suffix(f".{uuid.uuid4().hex}")
         made.write_text(made.suffix[1:9])
         with suppress(FileExistsError):  # another process was quicker
             os.link(made, mark)
         made.unlink()
+    private_folders.check_file(mark, content=False)
     return f"{socket.gethostname()} {mark.read_text()}"
 
 
@@ -58,14 +81,16 @@ def held(path: Path, *, waiting: str) -> Iterator[None]:
         The file of the lock. It exists while a process holds the lock, and after a process died holding it.
     waiting : str
         The warning to log if another process holds the lock.
+
+    Raises
+    ------
+    StudyError
+        If another user made the file, or if it cannot be locked.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = _lock(path)
+    if not _acquired(lock, timeout=0):
         log.warning(waiting)
-        lock.acquire()
+        _acquired(lock, timeout=-1)
     with _releasing(lock, path):
         yield
 
@@ -78,16 +103,37 @@ def held_if_free(path: Path) -> Iterator[bool]:
     ----------
     path : Path
         The file of the lock.
+
+    Raises
+    ------
+    StudyError
+        If another user made the file, or if it cannot be locked.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = _lock(path)
+    if not _acquired(lock, timeout=0):
         yield False
         return
     with _releasing(lock, path):
         yield True
+
+
+def _lock(path: Path) -> FileLock:
+    private_folders.check_file(path, content=False)
+    # Whoever can open the file can hold its lock.
+    return FileLock(path, mode=0o600)
+
+
+def _acquired(lock: FileLock, timeout: float) -> bool:
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise StudyError(
+            f"{lock.lock_file} cannot be locked ({error.strerror or error}): use a store on another disk or, if the "
+            "store is a server, set XDG_CACHE_HOME"
+        ) from error
+    return True
 
 
 @contextmanager

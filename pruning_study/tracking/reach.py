@@ -1,6 +1,9 @@
 """Reach a tracking store within seconds, and report its errors in one line."""
 
+import glob
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import address, retries
+from analysis.runs import address, files, retries
 from analysis.runs.errors import StudyError, first_line
 
 STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
@@ -68,12 +71,25 @@ def _make_sqlite(uri: str) -> None:
     # writer do not wait for one another.
     with FileLock(f"{path}.lock"):
         try:
-            if path.is_file():
+            if path.is_file() and path.stat().st_size:
                 _execute(path, "PRAGMA schema_version")
+            else:
+                _make_tables(path)
             MlflowClient(uri).search_experiments(max_results=1)
             _execute(path, "PRAGMA journal_mode=WAL")
         except sqlite3.Error as error:
             raise MlflowException(str(error)) from error
+
+
+def _make_tables(path: Path) -> None:
+    """Make a store aside, because MLflow cannot use a file for which a full disk or a kill has left half the tables."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}.making-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.making-") as folder:
+        made = Path(folder) / path.name
+        MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
+        files.sync(made)
+        made.replace(path)
 
 
 def _execute(path: Path, statement: str) -> None:

@@ -8,29 +8,63 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from analysis.runs.errors import StudyError
 from pruning_study.tracking import locks
 
 PREFIX = "pruning-study-scratch-"
+KEPT = "run.json"  # a folder with this file holds a run that its store did not take: only `send` removes it
 
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a new folder, which exists while the block runs."""
+    """Yield a new folder, which exists while the block runs, and afterwards if it has come to hold the file `KEPT`."""
     path = Path(tempfile.gettempdir()) / f"{PREFIX}{uuid.uuid4().hex}"
     # The lock is held before the folder exists, so that the folder never seems to belong to a dead process.
     with locks.held(path.with_suffix(".lock"), waiting=f"{path}: another process checks whether it is in use"):
-        path.mkdir(mode=0o700)
+        ensure(path)
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def ensure(path: Path) -> None:
+    """Make a folder that only this user can read, unless it exists.
+
+    Raises
+    ------
+    StudyError
+        If it exists and belongs to another user, who has made it after a cleaner of temporary files removed ours.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_own(path):
+        raise StudyError(f"{path} belongs to another user: set TMPDIR to a folder of your own, and start again")
 
 
 def remove_dead() -> None:
     """Remove the folders of this user whose process died."""
     for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
         with suppress(FileNotFoundError):  # the process has ended meanwhile
-            if lock.lstat().st_uid == os.getuid():
+            if _is_own(lock):
                 with locks.held_if_free(lock) as free:
                     if free:
-                        shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                        _remove(lock.with_suffix(""))
+
+
+def kept() -> list[Path]:
+    """Return the folders of this user that hold a run that its store did not take."""
+    return sorted(
+        path
+        for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}{'[0-9a-f]' * 32}")
+        if _is_own(path) and path.is_dir() and (path / KEPT).is_file()
+    )
+
+
+def _is_own(path: Path) -> bool:
+    # A link is no folder of ours, wherever it leads.
+    return path.lstat().st_uid == os.getuid() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    if not (path / KEPT).exists():
+        shutil.rmtree(path, ignore_errors=True)

@@ -4,8 +4,10 @@ import logging
 import shutil
 from pathlib import Path
 
+import mlflow
 from mlflow.entities import Metric
 
+from analysis.runs import schema
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.tracking import reach, unsent
 from pruning_study.tracking.store import Store
@@ -34,29 +36,33 @@ def send(folder: Path) -> str:
     StudyError
         If the folder holds no such run, or the store still does not take it.
     """
-    run = unsent.read(folder)
-    with reach.one_line_errors(run.tracking_uri):
-        client = reach.client(run.tracking_uri)
-        writer = Writer(client, run.tracking_uri, run.run_id, folder / unsent.ARTIFACTS)
-        writer.tags(run.tags)
-        writer.restore([Metric(*values) for values in run.metrics])
-        writer.send()
-        writer.forget_error()
-        if run.job_run_id:
-            job = client.get_run(run.job_run_id)
-            store = Store(client, run.tracking_uri, job.info.experiment_id)
-            store.end_if_dead(job, "FAILED", f"the store did not take run {run.run_id} when it ended")
-    shutil.rmtree(folder)
+    with unsent.opened(folder) as run:
+        uri = _uri(run.tracking_uri, folder)
+        with reach.one_line_errors(uri):
+            client = reach.client(uri)
+            writer = Writer(client, uri, run.run_id, folder)
+            writer.tags(run.tags)
+            writer.restore([Metric(*values) for values in run.metrics])
+            writer.send()
+            writer.forget_error()
+            sent = client.get_run(run.run_id)
+            store = Store(client, uri, sent.info.experiment_id)
+            if schema.CONFIG_HASH in sent.data.tags:
+                store.saved_training(sent.data.tags[schema.CONFIG_HASH]).unlink(missing_ok=True)
+            if run.job_run_id:
+                job = client.get_run(run.job_run_id)
+                store.end_if_dead(job, "FAILED", f"the store did not take run {run.run_id} when it ended")
+        shutil.rmtree(folder)
     return run.run_id
 
 
 def send_kept(uri: str) -> list[str]:
-    """Send the runs in `unsent/` of the current folder that belong to a store.
+    """Send the kept runs of a store: those in `unsent/` of the current folder, and those in temporary folders.
 
     Parameters
     ----------
     uri : str
-        The tracking URI of the store.
+        The current tracking URI.
 
     Returns
     -------
@@ -66,8 +72,22 @@ def send_kept(uri: str) -> list[str]:
     sent = []
     for folder in unsent.kept():
         try:
-            if unsent.read(folder).tracking_uri == uri:
+            if _is_same(unsent.read(folder).tracking_uri, uri):
                 sent.append(send(folder))
         except (StudyError, OSError) as error:
             log.warning("%s: not sent (%s); delete the folder if you do not want the run", folder, first_line(error))
     return sent
+
+
+def _uri(recorded: str, folder: Path) -> str:
+    """Return the URI of a kept run's store, whose password only the current tracking URI may hold."""
+    current = mlflow.get_tracking_uri()
+    if _is_same(recorded, current):
+        return current
+    if "***" in recorded:
+        raise StudyError(f"{folder}: the run belongs to {recorded}: set MLFLOW_TRACKING_URI to it, with the password")
+    return recorded
+
+
+def _is_same(recorded: str, current: str) -> bool:
+    return unsent.address(recorded) == unsent.address(current)

@@ -1,16 +1,27 @@
-"""Keep a run in files if the tracking store did not take it, and read it back."""
+"""Keep a run in files if the tracking store did not take it, and read it back.
 
+The folder of such a run holds its artifacts and, in `run.json`, the rest of it. It is the scratch folder in which the
+run was made: keeping a run copies nothing, and takes no room on a full disk.
+"""
+
+import fcntl
 import json
-import shutil
-import tempfile
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from analysis.runs import files
+from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
+from pruning_study.tracking import scratch
 
 FOLDER = Path("unsent")
 ARTIFACTS = "artifacts"
-RECORD = "run.json"
+RECORD = scratch.KEPT
+RESERVED = "run.part"
+RESERVED_BYTES = 2**20  # the record of a run with 1,000 classes takes half of it
 
 
 @dataclass(frozen=True)
@@ -20,11 +31,14 @@ class UnsentRun:
     Parameters
     ----------
     tracking_uri : str
+        With `***` in place of a password. A record of a former version holds the password.
     run_id : str
     job_run_id : str or None
         The job that made the run.
     tags : dict of str
     metrics : list of (name, value, time in milliseconds, step)
+    sizes : dict of int
+        Artifact -> number of bytes. It is empty in a record of a former version.
     """
 
     tracking_uri: str
@@ -32,37 +46,82 @@ class UnsentRun:
     job_run_id: str | None
     tags: dict[str, str]
     metrics: list[tuple[str, float, int, int]]
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        texts = [self.tracking_uri, self.run_id, *self.tags, *self.tags.values(), *self.sizes]
+        numbers = [number for _, *values in self.metrics for number in values]
+        texts += [name for name, *_ in self.metrics]
+        if not all(isinstance(text, str) for text in [*texts, self.job_run_id or ""]):
+            raise TypeError("a name or a tag is no text")
+        if not all(isinstance(number, int | float) for number in [*numbers, *self.sizes.values()]):
+            raise TypeError("a metric or a size is no number")
+        if any(len(metric) != 4 for metric in self.metrics):
+            raise TypeError("a metric has name, value, time and step")
 
 
-def keep(run: UnsentRun, artifacts: Path) -> Path:
-    """Keep a run in `unsent/` of the current folder, or in a temporary folder if that one cannot be written.
+@contextmanager
+def reserved(folder: Path) -> Iterator[None]:
+    """Hold the room that a run's record may need while the run is made, since the run's own files may fill the disk.
+
+    Until the block ends, `opened` refuses the folder.
+
+    Raises
+    ------
+    OSError
+        If there is no room.
+    """
+    with (folder / RESERVED).open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(bytes(RESERVED_BYTES))
+        file.flush()
+        yield
+
+
+def keep(run: UnsentRun, folder: Path) -> Path:
+    """Keep a run: write its record into its folder, and move the folder to `unsent/` of the current folder.
+
+    The folder stays where it is if it cannot be moved, as between two disks or where the current folder cannot be
+    written.
 
     Parameters
     ----------
     run : UnsentRun
-    artifacts : Path
-        The folder of the run's artifacts, which is copied.
+    folder : Path
+        The run's scratch folder.
 
     Returns
     -------
     Path
-        The folder that holds the run.
+        The folder that holds the run now.
+
+    Raises
+    ------
+    OSError
+        If the record cannot be written, or if the disk has lost an artifact; the run is then not kept.
     """
-    kept = FOLDER.absolute() / run.run_id
-    try:
-        shutil.copytree(artifacts, kept / ARTIFACTS)
-    except OSError:
-        kept = Path(tempfile.mkdtemp(prefix=f"unsent-{run.run_id}-"))
-        shutil.copytree(artifacts, kept / ARTIFACTS)
-    part = kept / "run.part"
-    part.touch(mode=0o600)  # the URI may hold a password
-    part.write_text(json.dumps(asdict(run), indent=1))
-    part.replace(kept / RECORD)
-    return kept
+    record = {**asdict(run), "sizes": _sizes(folder)}
+    # The reserved file is written over and then cut, so that the record lies in the reserved room.
+    with os.fdopen(os.open(folder / RESERVED, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+        file.write(json.dumps(record).encode())
+        file.truncate()
+    for path in (*(folder / ARTIFACTS / name for name in record["sizes"]), folder / RESERVED):
+        files.sync(path)
+    (folder / RESERVED).replace(folder / RECORD)
+    files.sync(folder)
+    return _moved(folder, run.run_id)
+
+
+def address(uri: str) -> str:
+    """Return a tracking URI as a record names it: without its password, and the same in every current folder."""
+    scheme, separator, path = uri.partition(":///")
+    if scheme.startswith("sqlite") and path:
+        uri = f"{scheme}{separator}{Path(path).absolute()}"
+    return without_password(uri)
 
 
 def read(folder: Path) -> UnsentRun:
-    """Read a run that `keep` wrote.
+    """Read the record of a run that `keep` kept.
 
     Raises
     ------
@@ -70,12 +129,51 @@ def read(folder: Path) -> UnsentRun:
         If the folder holds no such run.
     """
     try:
-        run = UnsentRun(**json.loads((folder / RECORD).read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        return UnsentRun(**json.loads((folder / RECORD).read_text()))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StudyError(f"{folder}: no unsent run in this folder ({first_line(error)})") from error
-    return run
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[UnsentRun]:
+    """Read a run, and keep other processes from sending it while the block runs.
+
+    Raises
+    ------
+    StudyError
+        If the folder holds no run, if an artifact is missing or cut off, or if another process has the run open.
+    """
+    run = read(folder)
+    with (folder / RECORD).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StudyError(f"{folder}: another process is ending or sending this run") from error
+        there = _sizes(folder)
+        if damaged := ", ".join(name for name, size in run.sizes.items() if there.get(name) != size):
+            raise StudyError(f"{folder}: {damaged} missing or cut off: delete the folder, and make the run again")
+        yield run
 
 
 def kept() -> list[Path]:
-    """Return the folders below `unsent/` of the current folder that hold a run."""
-    return sorted(record.parent for record in FOLDER.glob(f"*/{RECORD}"))
+    """Return the folders that hold a run: below `unsent/` of the current folder, and this user's temporary ones."""
+    return [*sorted(record.parent for record in FOLDER.glob(f"*/{RECORD}")), *scratch.kept()]
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {str(path): (folder / ARTIFACTS / path).stat().st_size for path in files.written(folder / ARTIFACTS)}
+
+
+def _moved(folder: Path, run_id: str) -> Path:
+    """Rename a folder that is safe where it is, if this is possible, to a place where a user will look."""
+    try:
+        place = FOLDER.absolute()  # fails where the current folder has been deleted
+        place.mkdir(exist_ok=True)
+    except OSError:
+        return folder
+    try:
+        return folder.rename(place / run_id)
+    except OSError:
+        with suppress(OSError):  # it is not empty
+            place.rmdir()
+        return folder

@@ -1,18 +1,20 @@
 """Collect what one run should hold, and send it to MLflow."""
 
 import logging
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 
-from analysis.runs import schema
+from analysis.runs import files, schema
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.tracking import reach, unsent
+from analysis.runs.masking import without_secrets
+from pruning_study.tracking import reach, scratch, unsent
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ class Writer:
     uri : str
     run_id : str
     folder : Path
-        Files in this folder become the run's artifacts.
+        A folder of the run's own, as `scratch.folder` or `unsent.keep` gives it. Files in `artifacts` below it become
+        the run's artifacts.
     job_run_id : str, optional
         The job that made the run.
     """
@@ -38,7 +41,8 @@ class Writer:
         self, client: MlflowClient, uri: str, run_id: str, folder: Path, *, job_run_id: str | None = None
     ) -> None:
         self.run_id = run_id
-        self.folder = folder
+        self.folder = folder / unsent.ARTIFACTS
+        self._scratch = folder
         self._client = client
         self._uri = uri
         self._job_run_id = job_run_id
@@ -58,8 +62,15 @@ class Writer:
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Add metrics; NaN is left out, because an undefined metric has no value."""
+        self.ensure_folder()
         now = int(time.time() * 1000)
         self._metrics += [Metric(key, value, now, step) for key, value in values.items() if value == value]
+
+    def ensure_folder(self) -> None:
+        """Make the run's folder, or make it anew: a cleaner of temporary files may remove it during a long training."""
+        if not self.folder.is_dir():
+            scratch.ensure(self._scratch)
+            self.folder.mkdir(exist_ok=True)
 
     def restore(self, metrics: Iterable[Metric]) -> None:
         """Add metrics with their own time and step."""
@@ -67,6 +78,7 @@ class Writer:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Add tags."""
+        self.ensure_folder()
         self._tags.update(values)
 
     def flush(self) -> None:
@@ -91,10 +103,8 @@ class Writer:
         try:
             self.send()
         except reach.STORE_ERRORS as error:
-            kept = unsent.keep(self._unsent(), self.folder)
             raise StudyError(
-                f"{without_password(self._uri)} did not take run {self.run_id} ({first_line(error)}): it is kept in "
-                f"{kept}; send it with: pruning-study send {kept}"
+                f"{without_password(self._uri)} did not take run {self.run_id} ({first_line(error)}): {self._keep()}"
             ) from error
 
     def send(self) -> None:
@@ -103,14 +113,17 @@ class Writer:
         self._client.set_terminated(self.run_id, "FINISHED")
 
     def abort(self, status: str, reason: str) -> None:
-        """End the run as FAILED or KILLED, with the metrics so far; an error of the store is only logged."""
+        """End the run as FAILED or KILLED, with the metrics so far.
+
+        A run that the store does not end stays RUNNING. The next command ends it, so that this is only logged, as info.
+        """
         try:
             reach.ensure(self._uri)
             self._send_metrics()
-            self._client.set_tag(self.run_id, schema.ERROR, reason)
+            self._client.set_tag(self.run_id, schema.ERROR, without_secrets(reason))
             self._client.set_terminated(self.run_id, status)
         except (*reach.STORE_ERRORS, StudyError) as error:
-            log.warning("run %s is left RUNNING: %s", self.run_id, first_line(error))
+            log.info("run %s is left RUNNING: %s", self.run_id, first_line(error))
 
     def forget_error(self) -> None:
         """Delete the tag with which an earlier `abort` gave its reason."""
@@ -121,26 +134,46 @@ class Writer:
         self._send_metrics()
         if self._tags:
             self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in self._tags.items()])
-        if any(self.folder.iterdir()):
-            self._client.log_artifacts(self.run_id, str(self.folder))
+        # File by file, because MLflow writes a single file aside and then moves it, but copies a folder in place.
+        for path in sorted(self.folder.iterdir()):
+            self._client.log_artifact(self.run_id, str(path))
 
     def _send_metrics(self) -> None:
         while self._metrics:
             self._client.log_batch(self.run_id, metrics=self._metrics[:METRICS_PER_BATCH])
             self._metrics = self._metrics[METRICS_PER_BATCH:]
 
-    def _unsent(self) -> unsent.UnsentRun:
+    def _keep(self) -> str:
+        """Keep the run in files, and return where it is and what to do, in words."""
         metrics = [(metric.key, metric.value, metric.timestamp, metric.step) for metric in self._metrics]
-        return unsent.UnsentRun(self._uri, self.run_id, self._job_run_id, self._tags, metrics)
+        run = unsent.UnsentRun(unsent.address(self._uri), self.run_id, self._job_run_id, self._tags, metrics)
+        try:
+            kept = unsent.keep(run, self._scratch)
+        except OSError as error:
+            return f"it cannot be kept either, {files.fault(error, self._scratch)}"
+        return f"it is kept in {kept}; send it with: pruning-study send {shlex.quote(str(kept))}"
 
 
 @contextmanager
 def ending(writer: Writer) -> Iterator[Writer]:
-    """End the run with the block: as FINISHED, as KILLED after an interrupt, as FAILED after any other error."""
-    try:
-        yield writer
-        writer.finish()
-    except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt)
-        writer.abort("KILLED" if killed else "FAILED", "interrupted" if killed else first_line(error))
-        raise
+    """End the run with the block: as FINISHED, as KILLED after an interrupt, as FAILED after any other error.
+
+    Raises
+    ------
+    StudyError
+        In place of an OSError, such as that of a full disk: the line names the file and says what to do.
+    """
+    with ExitStack() as room:
+        try:
+            writer.ensure_folder()
+            room.enter_context(unsent.reserved(writer.folder.parent))
+            yield writer
+            writer.finish()
+        except OSError as error:
+            reason = files.fault(error, writer.folder)
+            writer.abort("FAILED", reason)
+            raise StudyError(reason) from error
+        except BaseException as error:
+            killed = isinstance(error, KeyboardInterrupt)
+            writer.abort("KILLED" if killed else "FAILED", "interrupted" if killed else first_line(error))
+            raise

@@ -56,10 +56,14 @@ class Predictions:
         Raises
         ------
         StudyError
-            If the file is damaged, or its arrays differ in length.
+            If the file is damaged, or its arrays are of other types or shapes, or differ in length.
         """
         arrays = archives.read(path, [field.name for field in fields(cls)])
-        if len({len(array) for array in arrays.values()}) > 1:
+        for name, array in arrays.items():
+            kinds, dimensions = ("f" if name == "confidence" else "iu"), (2 if name == "top5" else 1)
+            if array.dtype.kind not in kinds or array.ndim != dimensions:
+                raise StudyError(f"{path}: {name} is {array.dtype} of shape {array.shape}, which no run writes")
+        if len({array.shape[:1] for array in arrays.values()}) > 1:
             raise StudyError(f"{path}: its arrays differ in length")
         return cls(**arrays)
 

@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import math
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from analysis.runs import files
 from analysis.runs.errors import StudyError, first_line
+from pruning_study import private_folders
 from pruning_study.models import checkpoints
 
 log = logging.getLogger(__name__)
+
+ASIDE = ".saving"  # suffix of the folder in which a training's file is written
 
 
 @dataclass
@@ -122,7 +127,7 @@ def zeros(model: nn.Module) -> dict[str, Tensor]:
 def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order: torch.Generator) -> None:
     """Write a training to a file, in place of the file that was there.
 
-    The file is written aside and then renamed, so that a kill leaves either the old file or the new one.
+    The file is written aside and then renamed, so that a kill or a full disk leaves either the old file or the new one.
 
     Parameters
     ----------
@@ -153,11 +158,16 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
         "best_loss": state.best_loss,
         "best_epoch": state.best_epoch,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
-    checkpoints.save(part, tensors, {"made_by": made_by, "progress": json.dumps(numbers)})
-    part.replace(path)
+    # A folder, because safetensors itself writes to a file of another name first, which a kill would leave behind.
+    aside = path.with_suffix(ASIDE)
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        checkpoints.save(aside / path.name, tensors, {"made_by": made_by, "progress": json.dumps(numbers)})
+        files.sync(aside / path.name)
+        (aside / path.name).replace(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
@@ -179,8 +189,8 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
     Raises
     ------
     StudyError
-        If the file is damaged, belongs to another model, or was saved by another maker. Model and generators are then
-        unchanged.
+        If the file is damaged, belongs to another user or another model, or was saved by another maker. Model and
+        generators are then unchanged.
     """
     try:
         return _load(path, made_by, model, order)
@@ -189,6 +199,7 @@ def load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> 
 
 
 def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) -> TrainingState:
+    private_folders.check_file(path)
     tensors, metadata = checkpoints.load(path)
     if metadata.get("made_by") != made_by:
         raise StudyError(f"{path} was saved by {metadata.get('made_by')}, and this training is by {made_by}")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from optuna import Trial
 
-from analysis.runs import schema
+from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
 from analysis.statistics import intensification
@@ -24,7 +24,7 @@ from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.text_tables import text_table
-from pruning_study.tracking import connect, locks
+from pruning_study.tracking import connect, locks, sending
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
@@ -76,6 +76,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
         Later: if alpha needs more validation images, if training diverges, or if the store does not take a run.
     """
     store = connect.connect(config.experiment)
+    sending.send_kept(store.uri)
     settings = _settings(config)
     space = _space(config, settings[0], store.experiment_id)
     search = Search(store, config.study_name or _default_name(config, settings[0], space), space)
@@ -283,9 +284,9 @@ def _tested(
 
 
 def _log(parent: Writer, search: Search, result: Tuning) -> None:
-    result.trials.to_csv(parent.folder / schema.TRIALS, index=False)
-    result.finalists.to_csv(parent.folder / schema.FINALISTS, index=False)
-    result.comparisons.to_csv(parent.folder / schema.COMPARISONS, index=False)
+    csv_text.write(result.trials, parent.folder / schema.TRIALS)
+    csv_text.write(result.finalists, parent.folder / schema.FINALISTS)
+    csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
     summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
     (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1))
     drawn = tuning_figures.figures(result)

@@ -2,15 +2,19 @@
 
 import base64
 import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from analysis import page
-from analysis.page import Picture, Report, Section
+from analysis.page import Caption, Items, Picture, Report, Section
 from analysis.runs.errors import StudyError
+from tests.analysis.runs.test_markdown_text import parsed
 
 TABLE = pd.DataFrame({"class": ["a", "<i>b</i>"], "alpha": [1.5, 2.25]})
 
@@ -49,23 +53,27 @@ def test_a_page_reads_top_down(tmp_path):
 
 def test_markup_is_shown_and_not_obeyed(tmp_path):
     bad = "<script>alert('&')</script>"
-    section = Section(bad, [bad, f"**{bad}**", f"- {bad}", pd.DataFrame({bad: [bad]}), Picture("name", figure(bad))])
+    section = Section(
+        bad, [bad, Caption(bad, bad), Items([bad]), pd.DataFrame({bad: [bad]}), Picture("name", figure(bad))]
+    )
     html = written(report(section, title=bad, verdict=bad, to_know=[bad]), tmp_path)[1]
     assert "<script" not in html
     # Title and heading of the page, verdict, what to know, contents and heading of the section; its five blocks, of
-    # which the table has two.
-    assert html.count("&lt;script&gt;alert(") == 12
+    # which the caption and the table have two each.
+    assert html.count("&lt;script&gt;alert(") == 13
 
 
-def test_strong_words_and_lists(tmp_path):
-    _, html = written(report(Section("s", ["**Table 1.** It & more", "- one\n- **two**"])), tmp_path)
+def test_captions_and_lists(tmp_path):
+    blocks = [Caption("Table 1.", "It & more"), Items(["one", "**two**"])]
+    markdown, html = written(report(Section("s", blocks)), tmp_path)
+    assert "\n\n**Table 1.** It & more\n\n- one\n- \\*\\*two\\*\\*\n" in markdown
     assert "<p><strong>Table 1.</strong> It &amp; more</p>" in html
     assert re.findall("<li>(.*)</li>", body(html)) == ["one", "**two**"]
 
 
 def test_a_table(tmp_path):
     markdown, html = written(report(Section("s", [TABLE])), tmp_path)
-    assert "| class | alpha |\n| --- | --- |\n| a | 1.5 |\n| <i>b</i> | 2.25 |" in markdown
+    assert "| class | alpha |\n| --- | --- |\n| a | 1.5 |\n| &lt;i>b&lt;/i> | 2.25 |" in markdown
     assert re.findall(r"<th>(.*)</th>", html) == ["class", "alpha"]
     assert re.findall(r"<td>(.*)</td>", html) == ["a", "1.50", "&lt;i&gt;b&lt;/i&gt;", "2.25"]
     assert '<div class="table">' in html
@@ -109,3 +117,91 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(StudyError, match="file") as caught:
         page.write(report(), tmp_path / "file")
     assert caught.value.option == "--output"
+
+
+class Elements(HTMLParser):
+    """The elements of a page with the names of their attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, [name for name, _ in attributes]))
+
+    def handle_comment(self, data):
+        self.found.append(("comment", []))
+
+    def handle_pi(self, data):
+        self.found.append(("instruction", []))
+
+
+PIECES = [
+    *"ab\"'<>/&;#*_`![]()|\\\n\r\x00\x1b=- \u202e",
+    "<script>",
+    "</title>",
+    "</style>",
+    "-->",
+    "<!--",
+    "<?x",
+    "]]>",
+]
+PIECES += ["{{ 7 * 7 }}", "{% raw %}", "&lt;", "javascript:", "onerror=x", "](http://a.b)", "![", "**", "- "]
+TEXTS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join)
+
+
+def named(*names):
+    """A page on which names of unknown origin stand in every place."""
+    tables = [pd.DataFrame({name: [name, "x"], "alpha": [1.5, 2.5]}) for name in names]
+    captions = [Caption("Table 1.", name) for name in names]
+    sections = [Section(f"Of {name}", ["Words."]) for name in names]
+    blocks = [*(f"Of {name}." for name in names), *captions, Items(names), *tables]
+    return report(*sections, Section("s", blocks), title=f"Title {names[0]}", verdict=f"On {names[0]}.")
+
+
+def elements(*names):
+    made = named(*names)
+    return Elements(page._html(made, {})).found, parsed(page._markdown(made))[0]
+
+
+@pytest.mark.attack
+def test_a_name_with_any_markup_in_a_report__adds_no_element_link_or_picture_to_the_page():
+    plain = elements(*["plain"] * 20)
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(TEXTS, min_size=20, max_size=20))
+    def check(names):
+        assert elements(*names) == plain
+
+    check()
+
+
+@pytest.mark.attack
+def test_a_page_that_would_load_a_script_or_a_picture_from_elsewhere__is_forbidden_to_by_its_own_policy(tmp_path):
+    _, html = written(report(Section("s", ["Words."])), tmp_path)
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', html)[1].split("; ")
+    assert {"default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'"} <= set(policy)
+    assert not any("script" in rule or "http" in rule or "*" in rule for rule in policy)
+    assert html.index("Content-Security-Policy") < html.index("<title>")
+
+
+@pytest.mark.attack
+def test_a_template_expression_in_a_class_name__is_shown_and_not_evaluated(tmp_path):
+    markdown, html = written(named("{{ 7 * 7 }}"), tmp_path)
+    assert "49" not in markdown + html
+    assert html.count("{{ 7 * 7 }}") == 10
+
+
+@pytest.mark.attack
+def test_a_formula_in_a_table_of_a_report__gets_a_quote_in_its_csv_file(tmp_path):
+    written(
+        report(Section("s", [], tables={"cells.csv": pd.DataFrame({"dataset": ["=1+1"], "alpha": [-0.5]})})), tmp_path
+    )
+    assert (tmp_path / "cells.csv").read_text() == "dataset,alpha\n'=1+1,-0.5\n"
+
+
+@pytest.mark.attack
+def test_a_name_with_a_line_break_in_a_report__begins_no_line_of_its_own(tmp_path):
+    markdown, _ = written(report(Section("s", ["of a\n\n# Results\n- [x] good"])), tmp_path)
+    assert "\n\nof a\\\\n\\\\n# Results\\\\n- [x] good\n" in markdown

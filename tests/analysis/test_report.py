@@ -51,7 +51,7 @@ def test_it_reads_top_down(made):
     titles = [section.title for section in made.sections]
     assert titles[:3] == ["Accuracy against distortion", "What each class lost", "Methods compared"]
     assert titles[-1] == "What was left out, and what to know"
-    assert "3 pruned runs left out" in made.sections[-1].blocks[0]
+    assert "3 pruned runs left out" in made.sections[-1].blocks[0].sentences[0]
 
 
 def test_files(written):

@@ -556,7 +556,7 @@ class TestOwnModel:
         first, second = runs("pruned")
         assert first.data.metrics["test_loss"] == second.data.metrics["test_loss"]
         assert {"recall/$x$", "recall/_x_"} & first.data.metrics.keys() == {"recall/_x_"}
-        model = pruning_study.load_model(first.info.run_id)
+        model = pruning_study.load_model(first.info.run_id, model="my_net:Net")
         images = torch.from_numpy(tiny["test_images"].transpose(0, 3, 1, 2).copy())
         with np.load(artifact(first, "predictions.npz")) as arrays:
             assert model(images).argmax(1).tolist() == arrays["predicted"].tolist()

@@ -11,22 +11,6 @@ from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port
 
 
-@pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
-        ("postgresql+psycopg://me:s:e@host:5432/db", "postgresql+psycopg://me:***@host:5432/db"),
-        ("https://me:secret@host:5000/path", "https://me:***@host:5000/path"),
-        ("https://:secret@host", "https://:***@host"),
-        ("http://host:5000/@home", "http://host:5000/@home"),
-        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
-        ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
-    ],
-)
-def test_a_password_is_not_shown(uri, shown):
-    assert address.without_password(uri) == shown
-
-
 @pytest.mark.parametrize("scheme", ["http", "https", "postgresql", "postgresql+psycopg"])
 class TestProbe:
     def test_a_closed_port_is_an_error_at_once(self, scheme):
@@ -89,3 +73,44 @@ def test_a_sqlite_file_is_not_probed(tmp_path):
 def test_a_database_without_its_driver_is_an_error_that_names_it():
     with pytest.raises(StudyError, match=r"mysql://me:\*\*\*@host/db needs MySQLdb"):
         address.probe("mysql://me:secret@host/db")
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:s3c/ret@127.0.0.1:9",
+        "http://me:12/ret@127.0.0.1:9",
+        "http://me:s3c?ret@127.0.0.1:9",
+        "http://me:s3c#ret@127.0.0.1:9",
+        "http://s3c/ret@127.0.0.1:9",
+        "http://me:s3c\u2100ret@127.0.0.1:9",
+        "postgresql://me:s3c@ret@127.0.0.1:9/db",
+        "postgresql://me:s3c@ret/x@127.0.0.1:9/db",
+        "postgresql://me@127.0.0.1:ret/db",
+    ],
+)
+def test_a_uri_that_cuts_its_password_in_two__is_refused_before_any_request_and_without_either_half(uri):
+    with pytest.raises(StudyError, match=r"^(http|postgresql)://\*\*\* cannot be read as a URI; write %40") as error:
+        address.probe(uri)
+    assert "s3c" not in str(error.value)
+    assert "ret" not in str(error.value)
+
+
+def test_a_user_name_with_an_at_sign_is_not_refused():
+    for uri in (f"postgresql://me@there:secret@127.0.0.1:{free_port()}/db", f"postgresql://127.0.0.1:{free_port()}"):
+        with pytest.raises(StudyError, match="Connection refused"):
+            address.probe(uri)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "content", ["mlflow_tracking_password = s3cret", "[mlflow]\nmlflow_tracking_password = %s3cret", "[mlflow]\ns3cret"]
+)
+def test_a_credentials_file_that_cannot_be_read__is_named_without_a_word_of_it(content, tmp_path, monkeypatch):
+    (tmp_path / ".mlflow").mkdir()
+    (tmp_path / ".mlflow" / "credentials").write_text(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with answering(200) as uri, pytest.raises(StudyError, match=r"\.mlflow/credentials cannot be read") as error:
+        address.probe(uri)
+    assert "s3cret" not in str(error.value)

@@ -1,5 +1,7 @@
 """Runs that a step starts from: what loading one takes, and what it leaves alone."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -84,8 +86,9 @@ def test_the_control_keeps_what_its_parent_has_left(store, tiny_npz):
     assert all(torch.equal(mask, once.masks[name]) for name, mask in masks.items())
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(("name", "keyword"), [("checkpoint", "conv1"), ("gradient", r"gradient\.safetensors")])
-def test_an_artifact_of_another_model_is_named(store, tiny_npz, name, keyword):
+def test_an_artifact_of_another_model__is_named(store, tiny_npz, name, keyword):
     setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), epochs=1))
     run = store.get(dense.train(store, "0", setting).run_id)
     checkpoints.save(artifact(run, f"{name}.safetensors"), {"conv1.weight": torch.zeros(2)})
@@ -93,7 +96,8 @@ def test_an_artifact_of_another_model_is_named(store, tiny_npz, name, keyword):
         runs.load(store, run, setting)
 
 
-def test_other_data_are_named(store, tiny_npz, tiny, tmp_path):
+@pytest.mark.attack
+def test_a_run_of_other_images__is_refused(store, tiny_npz, tiny, tmp_path):
     setting = TrainSetting(TrainConfig(dataset=str(tiny_npz), epochs=1))
     run = store.get(dense.train(store, "0", setting).run_id)
     other = tmp_path / "other.npz"
@@ -131,3 +135,168 @@ def test_a_parent_with_a_pruned_output_layer_needs_the_same_option(store, tiny_n
     with pytest.raises(StudyError, match="output layer") as error:
         pruned.prune(store, "0", without, once, 8.0)
     assert error.value.option == "--prune-output-layer"
+
+
+@pytest.fixture
+def dense_run(store, tiny_npz):
+    """Return the setting and the run of a trained network."""
+    setting = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="4", pruner="gp", **OPTIONS))
+    return setting, store.get(dense.train(store, "0", setting).run_id)
+
+
+@pytest.fixture
+def pruned_run(store, dense_run):
+    """Return the setting and the run of a pruned network."""
+    setting, run = dense_run
+    made = pruned.prune(store, "0", setting, runs.load(store, run, setting), 4.0)
+    return setting, store.get(made.run_id)
+
+
+def refused(store, run, setting):
+    """Return the message with which a run is refused."""
+    with pytest.raises(StudyError) as error:
+        runs.load(store, store.get(run.info.run_id), setting)
+    assert str(error.value).isprintable()
+    assert run.info.run_id in str(error.value)
+    return str(error.value)
+
+
+@contextmanager
+def changed(run, name, function):
+    """Rewrite the tensors of a run's artifact while the block runs, and keep its metadata."""
+    path = artifact(run, name)
+    before = path.read_bytes()
+    tensors, metadata = checkpoints.load(path)
+    tensors = {key: tensor.clone() for key, tensor in tensors.items()}
+    function(tensors)
+    checkpoints.save(path, tensors, metadata or None)
+    yield
+    path.write_bytes(before)
+
+
+@pytest.mark.attack
+def test_a_stored_gradient_with_a_nan__is_computed_anew_and_prunes_the_same_weights(store, dense_run, caplog):
+    setting, run = dense_run
+    masks = pruned.pruning_masks(setting, runs.load(store, run, setting), 4.0)
+    with changed(run, "gradient.safetensors", lambda tensors: tensors["fc1.weight"][3].fill_(float("nan"))):
+        again = pruned.pruning_masks(setting, runs.load(store, run, setting), 4.0)
+    assert all(torch.equal(masks[name], again[name]) for name in masks)
+    (line,) = [record.getMessage() for record in caplog.records if "gradient" in record.getMessage()]
+    assert line == (
+        f"run {run.info.run_id}: gradient.safetensors: fc1.weight holds NaN or infinite numbers, so that the gradient "
+        "is computed anew"
+    )
+
+
+@pytest.mark.attack
+def test_a_stored_gradient_that_is_not_of_the_model__is_refused(store, dense_run):
+    setting, run = dense_run
+    for fault, message in (
+        (lambda tensors: tensors.pop("fc1.bias"), "fc1.bias has shape none"),
+        (lambda tensors: tensors.update(more=torch.zeros(1)), "no such weight"),
+        (lambda tensors: tensors.update({"fc1.bias": torch.zeros(120).long()}), "numbers of torch.int64"),
+    ):
+        with changed(run, "gradient.safetensors", fault):
+            assert message in refused(store, run, setting)
+
+
+@pytest.mark.attack
+def test_masks_that_are_not_those_of_the_checkpoint__are_refused(store, pruned_run):
+    setting, run = pruned_run
+    for fault, message in (
+        (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].float()}), "numbers of torch.float32, not of"),
+        (lambda masks: masks.update({"fc1.weight": masks["fc1.weight"].t()}), "(400, 120), where the model has (120, "),
+        (lambda masks: masks.update({"fc1.bias": torch.ones(120, dtype=torch.bool)}), "no such weight"),
+        (lambda masks: masks.pop("conv1.weight"), "conv1.weight has shape none: it is missing"),
+        (lambda masks: masks.clear(), "it is missing"),
+        (lambda masks: masks["fc1.weight"].fill_(False), "weights of fc1.weight that are not 0"),
+    ):
+        with changed(run, "mask.safetensors", fault):
+            assert message in refused(store, run, setting)
+    runs.load(store, run, setting)
+
+
+@pytest.mark.attack
+def test_a_pruned_checkpoint_whose_pruned_weights_are_not_0__is_refused_with_their_number(store, pruned_run):
+    setting, run = pruned_run
+    masks, _ = checkpoints.load(artifact(run, "mask.safetensors"))
+    places = tuple((~masks["fc2.weight"]).nonzero()[:3].t())
+    with changed(
+        run, "checkpoint.safetensors", lambda weights: weights["fc2.weight"].index_put_(places, torch.ones(3))
+    ):
+        assert "mask.safetensors prunes 3 weights of fc2.weight that are not 0" in refused(store, run, setting)
+
+
+@pytest.mark.attack
+def test_a_run_whose_checkpoint_names_no_normalisation__is_refused(store, dense_run):
+    setting, run = dense_run
+    weights, _ = checkpoints.load(artifact(run, "checkpoint.safetensors"))
+    checkpoints.save(
+        artifact(run, "checkpoint.safetensors"), {name: weight.clone() for name, weight in weights.items()}
+    )
+    assert "name no mean and std" in refused(store, run, setting)
+
+
+@pytest.mark.attack
+def test_predictions_of_a_dense_run_that_are_not_of_its_images__are_refused(store, dense_run):
+    setting, run = dense_run
+    path = artifact(run, "predictions.npz")
+    with np.load(path) as file:
+        arrays = dict(file)
+    label, predicted = arrays["label"], arrays["predicted"]
+    for change, message in (
+        ({"label": label[::-1]}, "other labels"),
+        ({name: array[:-1] for name, array in arrays.items()}, "other labels"),
+        ({"predicted": predicted[:-1]}, "differ in length"),
+        ({"predicted": predicted[0]}, "which no run writes"),
+        ({"label": label.astype(float)}, "which no run writes"),
+        ({"predicted": predicted + 0.5}, "which no run writes"),
+        ({"predicted": predicted[:, None]}, "which no run writes"),
+        ({"predicted": predicted + 10}, "not one of 10 classes"),
+        ({"predicted": predicted - 10}, "not one of 10 classes"),
+        ({"predicted": (label + 1) % 10}, "has the accuracy 0, and the metric test_accuracy is"),
+    ):
+        np.savez(path, **{**arrays, **change})
+        assert message in refused(store, run, setting)
+
+
+@pytest.mark.attack
+def test_a_run_with_a_metric_that_cannot_be__is_refused(store, dense_run):
+    setting, run = dense_run
+    for name, value in (("recall/Bag", 7.0), ("recall/Bag", -1.0), ("test_accuracy", 1.5)):
+        store.client.log_metric(run.info.run_id, name, value)
+        assert f"no metric {name} between 0 and 1" in refused(store, run, setting)
+
+
+@pytest.mark.attack
+def test_a_pruned_run_that_names_a_foreign_dense_run__is_refused(store, pruned_run, tiny_npz):
+    setting, run = pruned_run
+    other = PruneSetting(PruneConfig(dataset=str(tiny_npz), seed=1, ratio="4", **OPTIONS))
+    foreign = dense.train(store, "0", other).run_id
+    for named, message in (
+        (foreign, "has the seed '1', not 0"),
+        (run.info.run_id, "is not one"),
+        ("0" * 32, "no run"),
+        ("", "names no dense run"),
+    ):
+        store.client.set_tag(run.info.run_id, "dense_run_id", named)
+        with pytest.raises(StudyError, match=message):
+            runs.load(store, store.get(run.info.run_id), setting)
+
+
+@pytest.mark.attack
+def test_a_run_of_another_model_with_the_same_shapes__is_refused(store, dense_run):
+    setting, run = dense_run
+    run.data.params["model"] = "os:system"
+    with pytest.raises(StudyError, match="has the model 'os:system', not lenet5"):
+        runs.load(store, run, setting)
+
+
+@pytest.mark.attack
+def test_a_pruned_run_that_was_found_and_whose_metrics_cannot_be__is_made_again(store, pruned_run, caplog):
+    setting, run = pruned_run
+    parent = dense.train(store, "0", setting)
+    assert pruned.prune(store, "0", setting, parent, 4.0).run_id == run.info.run_id
+    store.client.log_metric(run.info.run_id, "realized_ratio", 0.25)
+    assert pruned.prune(store, "0", setting, parent, 4.0).run_id != run.info.run_id
+    assert "is made again: it has no metric realized_ratio of 1 or more" in caplog.text

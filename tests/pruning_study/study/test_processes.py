@@ -89,6 +89,15 @@ def test_one_that_dies_is_replaced(task, reason):
         assert first != second
 
 
+@pytest.mark.attack
+def test_a_worker_process_that_writes_a_uri_with_a_password_to_stderr__is_shown_with_three_stars():
+    said = []
+    with Processes(1, act, said.append) as workers:
+        workers.give(0, ("say", "cannot reach http://me:s3c@ret@host"))
+        done(workers, 1)
+    assert said == ["cannot reach http://me:***@host"]
+
+
 def test_what_a_worker_writes_to_stderr_comes_line_by_line():
     said = []
     with Processes(1, act, said.append) as workers:

@@ -90,7 +90,7 @@ class TestCheckpoint:
             (run.folder / "checkpoint.safetensors").write_text("hello")
             job.tags({"dense_run_id": run.run_id})
         for run_id in (run.run_id, job.run_id):
-            with connect.checkpoint(run_id) as path:
+            with connect.checkpoint(run_id) as (path, _):
                 assert path.read_text() == "hello"
             assert not path.exists()
 

@@ -1,3 +1,4 @@
+import hashlib
 import logging
 
 import pytest
@@ -5,9 +6,10 @@ import torch
 from torch import nn
 
 from pruning_study import models
-from pruning_study.native import compiler
+from pruning_study.native import compiler, stack
 from pruning_study.steps import engine
 from pruning_study.training import engines
+from tests.pruning_study.native import made_up_compiler
 
 SHAPE = (1, 28, 28)
 
@@ -48,6 +50,7 @@ def test_a_model_that_is_no_stack_gets_torch(caplog):
     assert "ResNet is no nn.Sequential" in caplog.text
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     ("cxx", "reason"),
     [
@@ -58,7 +61,9 @@ def test_a_model_that_is_no_stack_gets_torch(caplog):
         ("true", "does not load"),
     ],
 )
-def test_a_broken_compiler_gives_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path, cxx, reason):
+def test_a_compiler_that_is_missing_or_broken__gives_one_line_and_torch_trains(
+    lenet5, caplog, monkeypatch, tmp_path, cxx, reason
+):
     monkeypatch.setenv("CXX", cxx)
     if cxx == "true":  # says that it compiled, and wrote nothing
         reason = f"{tmp_path / 'pruning-study'} cannot hold its library: No such file or directory"
@@ -68,8 +73,11 @@ def test_a_broken_compiler_gives_one_line_and_torch(lenet5, caplog, monkeypatch,
     assert "\n" not in caplog.messages[0]
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(("ends", "runs"), [("exit 1", 1), ("exit 0", 2)])
-def test_a_broken_compiler_is_run_for_the_first_setting_only(lenet5, caplog, monkeypatch, tmp_path, ends, runs):
+def test_a_broken_compiler_and_many_runs__is_started_for_the_first_run_only(
+    lenet5, caplog, monkeypatch, tmp_path, ends, runs
+):
     script, log = tmp_path / "compiler", tmp_path / "log"
     script.write_text(f"#!/bin/sh\necho run >> {log}\n{ends}\n")
     script.chmod(0o755)
@@ -81,7 +89,8 @@ def test_a_broken_compiler_is_run_for_the_first_setting_only(lenet5, caplog, mon
     assert len(caplog.messages) == 2
 
 
-def test_no_compiler_gives_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
+@pytest.mark.attack
+def test_a_machine_without_a_compiler__gives_one_line_and_torch_trains(lenet5, caplog, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     assert choose(lenet5, "native") is engines.TORCH
@@ -89,12 +98,14 @@ def test_no_compiler_gives_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_p
     assert "no C++ compiler (Debian: g++)" in caplog.text
 
 
-def test_an_unwritable_cache_gives_one_line_and_torch(lenet5, caplog, monkeypatch, tmp_path):
+@pytest.mark.attack
+def test_a_cache_that_cannot_be_written__gives_one_line_and_torch_trains(lenet5, caplog, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("CXX", "echo")
     assert choose(lenet5) is engines.TORCH
-    assert "cannot hold its library: Not a directory" in caplog.text
+    assert f"{tmp_path / 'file'} is no folder: set XDG_CACHE_HOME" in caplog.text
+    assert len(caplog.messages) == 1
 
 
 def test_another_cpu_has_another_library_and_one_without_avx2_has_none(lenet5, caplog, monkeypatch, tmp_path):
@@ -112,12 +123,66 @@ def test_another_cpu_has_another_library_and_one_without_avx2_has_none(lenet5, c
     assert "it needs a CPU with AVX-512 or AVX2" in caplog.text
 
 
-def test_a_library_that_does_not_load_gives_one_line_and_torch(lenet5, caplog, monkeypatch):
-    monkeypatch.setattr(compiler, "_compile", lambda command, source, path: path.write_bytes(b"half"))
-    monkeypatch.setenv("CXX", "echo")
-    assert choose(lenet5) is engines.TORCH
-    assert "does not load (delete it" in caplog.text
+@pytest.mark.attack
+def test_a_compiler_whose_library_does_not_load__is_tried_twice_and_then_torch_trains_with_one_warning(
+    lenet5, caplog, monkeypatch, tmp_path
+):
+    command, log = made_up_compiler.write(tmp_path)
+    monkeypatch.setenv("CXX", command)
+    assert choose(lenet5) is choose(lenet5) is engines.TORCH
+    assert "does not load, even compiled anew" in caplog.text
     assert len(caplog.messages) == 1
+    assert len(log.read_text().splitlines()) == 2
+
+
+@pytest.fixture
+def linear():
+    """A model whose library is compiled quickly."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
+
+
+def sealed(content):
+    """Return the bytes of a library as they stand in the cache."""
+    return content + hashlib.sha256(content).digest()
+
+
+@pytest.mark.compiler
+@pytest.mark.attack
+@pytest.mark.parametrize("fault", ["half", "machine", "function"])
+def test_a_library_in_the_cache_that_is_cut_off_or_for_another_processor_or_lacks_a_function__is_compiled_anew(
+    linear, caplog, tmp_path, fault
+):
+    path = compiler.library(stack.read(linear, SHAPE).network)
+    whole = path.read_bytes()
+    if fault == "half":  # mapped as far as it goes, and read beyond
+        path.write_bytes(whole[: len(whole) // 2])
+    elif fault == "machine":
+        plain = whole[: -compiler.DIGEST_BYTES]
+        path.write_bytes(sealed(plain[:18] + b"\xf3\0" + plain[20:]))  # RISC-V
+    else:
+        (tmp_path / "other.cpp").write_text('extern "C" int other() { return 1; }')
+        compiler.library("Network<>", tmp_path / "other.cpp").replace(path)
+    assert choose(linear).name == "native"
+    assert not caplog.messages
+    content = path.read_bytes()
+    assert content == sealed(content[: -compiler.DIGEST_BYTES])
+    assert len(content) == len(whole)
+
+
+@pytest.mark.compiler
+@pytest.mark.attack
+def test_code_that_another_user_planted_in_a_cache_open_to_all__is_not_run(linear, caplog, tmp_path):
+    (tmp_path / "planted.cpp").write_text(f"""
+#include <fstream>
+__attribute__((constructor)) static void run() {{ std::ofstream("{tmp_path}/run") << "it runs"; }}
+""")
+    path = compiler.library(stack.read(linear, SHAPE).network)
+    planted = compiler.library("Network<>", tmp_path / "planted.cpp")
+    planted.replace(path)
+    path.parent.chmod(0o777)
+    assert choose(linear) is engines.TORCH
+    assert "can be written by other users: run `chmod go-w" in caplog.text
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.compiler
@@ -150,7 +215,8 @@ def test_the_native_engines_identity_is_its_librarys(lenet5, monkeypatch):
 
 
 @pytest.mark.compiler
-def test_a_stack_that_computes_something_else_than_the_model_gets_torch(caplog):
+@pytest.mark.attack
+def test_a_model_whose_stack_of_layers_is_not_what_it_computes__is_trained_by_torch(caplog):
     class Liar(nn.Module):
         def __init__(self):
             super().__init__()

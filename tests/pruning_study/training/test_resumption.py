@@ -1,5 +1,7 @@
 import copy
 import math
+import os
+import stat
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from analysis.runs.errors import StudyError
 from pruning_study.models import checkpoints
 from pruning_study.training.resumption import TrainingFile, TrainingState, load, save, zeros
+from tests import another_user
 
 MAKER = "torch on cpu from 0123"
 
@@ -111,8 +114,9 @@ class TestFile:
 class TestTrainingFile:
     def test_half_written_does_not_hide_the_whole_one(self, saved, caplog):
         """A kill in the middle of a saving leaves the last whole file, which the next saving replaces."""
-        aside = saved.with_suffix(".part")
-        aside.write_bytes(saved.read_bytes()[:500])
+        aside = saved.with_suffix(".saving")
+        aside.mkdir()
+        (aside / saved.name).write_bytes(saved.read_bytes()[:500])
         model, file = network(0.0), TrainingFile(saved, MAKER, 0)
         with torch.random.fork_rng(), caplog.at_level("INFO"):
             state = file.resume(model, torch.Generator())
@@ -141,6 +145,56 @@ class TestTrainingFile:
         file.save_if_due(TrainingState(), network(1.0), torch.Generator())
         assert file.resume(network(1.0), torch.Generator()) is None
         assert not caplog.messages
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("planted", ["file", "link"])
+def test_a_saved_training_that_another_user_planted__is_not_resumed_from(saved, caplog, planted):
+    content = saved.read_bytes()
+    if planted == "link":
+        saved.rename(saved.with_name("elsewhere"))
+        saved.symlink_to("elsewhere")
+    else:
+        another_user.file(saved, content)
+    model = network(0.0)
+    assert TrainingFile(saved, MAKER, 0).resume(model, torch.Generator()) is None
+    torch.testing.assert_close(model.state_dict(), network(0.0).state_dict(), rtol=0, atol=0)
+    (line,) = caplog.messages
+    assert line.startswith(f"the training starts anew: {saved} ")
+    assert line.endswith(": delete it")
+
+
+@pytest.mark.attack
+def test_a_saved_training_that_others_can_write__is_not_resumed_from(saved, caplog):
+    saved.chmod(0o666)
+    assert TrainingFile(saved, MAKER, 0).resume(network(0.0), torch.Generator()) is None
+    assert "can be written by other users" in caplog.text
+
+
+@pytest.mark.attack
+def test_a_symbolic_link_in_place_of_the_file_of_a_training__is_replaced_and_not_written_through(path, tmp_path):
+    thesis = tmp_path / "thesis"
+    thesis.write_text("months of work")
+    path.parent.mkdir()
+    path.symlink_to(thesis)
+    model = network(5.0)
+    save(path, MAKER, some_state(model), model, torch.Generator())
+    assert thesis.read_text() == "months of work"
+    assert not path.is_symlink()
+    with torch.random.fork_rng():
+        assert len(load(path, MAKER, model, torch.Generator()).history) == 2
+
+
+@pytest.mark.attack
+def test_a_umask_that_lets_everybody_write__leaves_a_saved_training_that_only_its_user_can_write(path):
+    umask, model = os.umask(0), network(5.0)
+    try:
+        save(path, MAKER, some_state(model), model, torch.Generator())
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) & 0o022 == 0
+    with torch.random.fork_rng():
+        assert len(load(path, MAKER, model, torch.Generator()).history) == 2
 
 
 def test_the_first_of_equally_low_losses_is_kept_as_a_copy():

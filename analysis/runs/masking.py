@@ -1,0 +1,162 @@
+"""Put `***` in the place of the passwords, tokens and keys that a text holds."""
+
+import os
+import re
+from collections.abc import Iterator
+from urllib.parse import quote, unquote
+
+MASK = "***"
+SHORTEST_KNOWN = 6  # a shorter secret of the environment may be part of an ordinary word
+
+Span = tuple[int, int]
+
+_NAME = (
+    r"(?:pass(?:word|wd|phrase|file)|pwd|secret|token|credentials?|signature|jwt|sslkey\w*"
+    r"|(?:api|access|account|auth|private|secret|shared|storage|subscription)[_-]?key)"
+)
+# Where a URL is taken for a path, one of its slashes is lost.
+_SCHEME = re.compile(r"((?:https?|postgres\w*|mysql|mariadb|mssql)(?:\+\w+)?):/+|([a-z][a-z0-9+.-]{0,30})://", re.I)
+_NAME_ALONE = re.compile(r"/*[\w.-]{2,}:(?=[^/].*@)", re.S)  # me:password@host, where the scheme was forgotten
+_WEB = re.compile(r"(?:.*\+)?(?:https?|wss?)", re.I)
+_AUTHORITY = re.compile(r"[^/?#]*")
+_PORT = re.compile(r":\d{1,5}")
+_IPV6 = re.compile(r"\[[^\]@]*\](?::\d{0,5})?")
+_WORD = re.compile(r"\S*")
+_UP_TO_NEXT_AT = re.compile(r"[^\n@]*@\S*")
+_WITHOUT_PASSWORD = ("", "x-oauth-basic")  # GitHub takes a token in the place of the name
+_QUERY = re.compile(rf"[?&;#](?:[\w.%-]{{0,40}}?{_NAME}|key|sig|auth|pass|pw)=", re.I)
+_VALUE = re.compile(r"[^&]*")
+_VALUE_IN_TEXT = re.compile(r"[^\s&]*")
+_ASSIGNMENT = re.compile(
+    rf"{_NAME}(?:['\"]\s*:\s*|=|['\"]\]?\s*=\s*)"  # 'password': 'x', token=x, environ["TOKEN"] = 'x'
+    r"|(?:pass(?:word|wd|phrase)|secret)\s*=\s*"  # password = x
+    r"|(?:[_-](?:password|secret|token|key)|\bauthorization):\s*(?:(?:basic|bearer|token)\s+)?",  # X-Api-Key: x
+    re.I,
+)
+_QUOTED = re.compile(r"(?<=')(?:[^'\\\n]|\\.)*(?=')|(?<=\")(?:[^\"\\\n]|\\.)*(?=\")|")
+_CREDENTIALS = re.compile(r"\b(?:Basic|Bearer)\s+(?=[^\s'\"]*[\d=])([^\s'\"]{6,})")
+_ENDING = "'\")]}>,.;:"
+_VARIABLE = re.compile(
+    r"(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(?:API|ACCESS|ACCOUNT|PRIVATE|STORAGE)_?KEY)$", re.I
+)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text in which `***` stands for every secret.
+
+    A secret is what follows the name in `scheme://name:password@host`, a token in `https://token@host`, the value of a
+    setting that is called password, token, key or the like, in a URL's query or elsewhere, the credentials of an HTTP
+    header, and each password and token of the environment, wherever it stands.
+
+    Where the end of a password is in doubt, because `@` follows it twice, the text is masked up to the last `@` of the
+    word.
+
+    Parameters
+    ----------
+    text : str
+    """
+    spans = [*_in_urls(text), *_in_queries(text), *_assigned(text), *_known(text)]
+    spans += [match.span(1) for match in _CREDENTIALS.finditer(text)]
+    return _masked(text, spans)
+
+
+def without_password(uri: str) -> str:
+    """Return the URI of a tracking store in which `***` stands for every secret.
+
+    Parameters
+    ----------
+    uri : str
+        Nothing else may stand beside the URI: a space or a quotation mark counts as a part of it.
+    """
+    return _masked(uri, _in_uri(uri))
+
+
+def _in_uri(uri: str) -> list[Span]:
+    spans = [(name.end(), _VALUE.match(uri, name.end()).end()) for name in _QUERY.finditer(uri)]  # type: ignore[union-attr]
+    if scheme := _SCHEME.search(uri):
+        userinfo = _userinfo(scheme[1] or scheme[2], uri[scheme.end() :])
+        spans += [(scheme.end() + start, scheme.end() + end) for start, end in userinfo]
+    elif name := _NAME_ALONE.match(uri):
+        spans.append((name.end(), uri.rindex("@")))
+    return spans
+
+
+def _in_urls(text: str) -> Iterator[Span]:
+    for scheme in _SCHEME.finditer(text):
+        start = scheme.end()
+        word = _WORD.match(text, start)[0]  # type: ignore[index]
+        if "@" not in word and _ends_inside_password(word):
+            longer = _UP_TO_NEXT_AT.match(text, start)
+            word = longer[0] if longer else word
+        yield from ((start + first, start + last) for first, last in _userinfo(scheme[1] or scheme[2], word))
+
+
+def _ends_inside_password(word: str) -> bool:
+    """Return whether a space in a password may be what ends a word: no port follows the colon."""
+    password = _AUTHORITY.match(word)[0].partition(":")[2].rstrip(_ENDING)  # type: ignore[index]
+    return bool(password) and not password.isdecimal() and not password.startswith(MASK)
+
+
+def _userinfo(scheme: str, rest: str) -> list[Span]:
+    """Return where the secrets are in what follows `scheme://`: the password, or a token in the place of the name."""
+    end = rest.rfind("@")
+    authority = _AUTHORITY.match(rest)[0]  # type: ignore[index]
+    if end < 0 or _IPV6.fullmatch(authority):
+        return []
+    is_web = bool(_WEB.fullmatch(scheme))
+    name, colon, password = rest[:end].partition(":")
+    is_alone = "@" in authority[: len(name) + 1]
+    if is_alone and is_web:
+        return [(0, end)]
+    after = authority[len(name) :]
+    # Databases take a password with a slash, so that what looks like a port may be the beginning of one.
+    if not colon or not after or (_PORT.fullmatch(after) and (is_web or is_alone)):
+        return []
+    spans = [(len(name) + 1, end)]
+    return [(0, len(name)), *spans] if is_web and password in _WITHOUT_PASSWORD else spans
+
+
+def _in_queries(text: str) -> Iterator[Span]:
+    for name in _QUERY.finditer(text):
+        yield name.end(), _end(text, name.end(), _VALUE_IN_TEXT)
+
+
+def _assigned(text: str) -> Iterator[Span]:
+    queries = {name.end() for name in _QUERY.finditer(text)}
+    for name in _ASSIGNMENT.finditer(text):
+        start = name.end()
+        if start not in queries:
+            start += text[start : start + 1] in ("'", '"')
+            yield start, max(_end(text, start, _WORD), _end(text, start, _QUOTED))
+
+
+def _end(text: str, start: int, value: re.Pattern) -> int:
+    """Return where a value ends, without the punctuation that follows it."""
+    return start + len(value.match(text, start)[0].rstrip(_ENDING))  # type: ignore[index]
+
+
+def _known(text: str) -> Iterator[Span]:
+    """Yield where secrets of the environment stand, as they are there, with percent escapes and without."""
+    for secret in _of_environment():
+        plain = unquote(secret)
+        for form in {secret, plain, quote(plain, safe="")}:
+            before, after = (r"(?<!\w)" if form[0].isalnum() else ""), (r"(?!\w)" if form[-1].isalnum() else "")
+            yield from (match.span() for match in re.finditer(before + re.escape(form) + after, text))
+
+
+def _of_environment() -> Iterator[str]:
+    for name, value in os.environ.items():
+        if "://" in value:
+            found = [value[start:end] for start, end in _in_uri(value)]
+        else:
+            found = [value.strip()] if _VARIABLE.search(name) else []
+        yield from (secret for secret in found if len(secret) >= SHORTEST_KNOWN)
+
+
+def _masked(text: str, spans: list[Span]) -> str:
+    parts, done = [], 0
+    for start, end in sorted(span for span in spans if span[0] < span[1]):
+        if done <= start:
+            parts += [text[done:start], MASK]
+        done = max(done, end)
+    return "".join([*parts, text[done:]])

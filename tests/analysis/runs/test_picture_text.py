@@ -1,0 +1,51 @@
+"""Names in pictures: cut if long, escapes for control characters, no warning for letters that the font lacks."""
+
+import io
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+from matplotlib.figure import Figure
+
+from analysis.runs.picture_text import name_in_legend, name_in_picture
+
+NAMES = ["$\\frac{", "$x$", "\x1b[31m", "a\x00b", "\ufffe", "<script>", "]]>", "&x;", "a\nb", "\u202eabc", "x" * 5000]
+
+
+def drawn(name):
+    figure = Figure((3, 3))
+    axes = figure.subplots()
+    axes.set_yticks([0], [name_in_picture(name)], parse_math=False)
+    axes.set_title(name_in_picture(name), parse_math=False)
+    content = io.BytesIO()
+    figure.savefig(content, format="svg")
+    return content.getvalue()
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_name_with_formulas_or_control_characters_in_a_picture__leaves_a_file_that_is_valid_xml(name):
+    assert ET.fromstring(drawn(name)).tag.endswith("svg")
+
+
+@pytest.mark.attack
+def test_a_name_in_letters_that_the_font_lacks__is_drawn_without_a_warning():
+    program = f"from {__name__} import drawn; drawn('猫')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+@pytest.mark.attack
+def test_a_name_of_thousands_of_letters_in_a_picture__is_cut():
+    assert name_in_picture("x" * 5000) == "x" * 59 + "…"
+    assert name_in_picture("x" * 60) == "x" * 60
+
+
+@pytest.mark.attack
+def test_a_pruner_whose_name_begins_with_an_underscore__is_still_in_the_legend():
+    figure = Figure((3, 3))
+    axes = figure.subplots()
+    axes.plot([0], [0], label=name_in_legend("_mine:score"))
+    assert [text.get_text() for text in axes.legend().get_texts()] == [" _mine:score"]
+    assert name_in_legend("mp") == "mp"
