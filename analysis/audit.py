@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from analysis.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.formats import decimals, markdown_table, p_value, with_interval
@@ -18,39 +17,52 @@ from analysis.runs.input_files import SizeLimit
 from analysis.runs.markdown_text import markdown_line
 from analysis.runs.picture_text import name_in_picture
 from analysis.runs.printable import printable
-from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, exact_mcnemar, wilson_interval
+from analysis.statistics import class_losses
+from analysis.statistics.hypothesis_tests import (
+    LEVEL,
+    MARGIN,
+    change_interval,
+    corrected,
+    exact_mcnemar,
+    wilson_interval,
+)
 from analysis.statistics.intensification import (
     alpha,
-    alpha_new_from_predictions,
     at_chance,
+    raw_slope,
     recall_balance,
     spread_ratio,
     unbalanced,
     weighted_alpha,
 )
-from analysis.statistics.resampling import RESAMPLES, Interval, bootstrap_interval, draws, image_draws, mean_interval
+from analysis.statistics.new_images import alpha_new_from_predictions, pooled_slope, slope_parts
+from analysis.statistics.resampling import Interval, mean_interval
 
 MOST_DRAWN = 100
 MOST_SHOWN = 25
 
 
 class Slopes(NamedTuple):
-    """Alpha of the pairs of a network before and after; NaN where it is undefined or not asked for.
+    """Slopes of the pairs of a network before and after; NaN where they are undefined or not asked for.
 
     Attributes
     ----------
     n : int
-        Pairs whose alpha is defined. All else is about these pairs.
+        Pairs whose alpha is defined and in which no network guesses. All else is about these pairs.
     at_chance : int
-        Pairs in which a network guesses, so that alpha may be any number.
+        Pairs that are left out because a network guesses.
     alpha, low, high : float
-        Mean of alpha, and its interval over seeds.
+        Mean of alpha, and its interval over networks.
+    raw_slope, raw_slope_low, raw_slope_high : float
+        Mean of `raw_slope`, and its interval over networks.
     weighted : float
         Mean of `weighted_alpha`, if classes differ in size.
     spread_ratio : float
         Mean of `spread_ratio`.
-    new : Interval, optional
-        alpha_new: alpha for new images and, with several pairs, new networks.
+    new, raw_new : Interval, optional
+        Alpha and raw slope for new images and, with several pairs, new networks.
+    unchanged : bool
+        Whether an equivalence test shows the raw slope on new images to be within `MARGIN` of 1.
     """
 
     n: int
@@ -58,9 +70,14 @@ class Slopes(NamedTuple):
     alpha: float = np.nan
     low: float = np.nan
     high: float = np.nan
+    raw_slope: float = np.nan
+    raw_slope_low: float = np.nan
+    raw_slope_high: float = np.nan
     weighted: float = np.nan
     spread_ratio: float = np.nan
     new: Interval | None = None
+    raw_new: Interval | None = None
+    unchanged: bool = False
 
 
 class Audit(NamedTuple):
@@ -126,8 +143,8 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray) -
     """Compare predictions before and after pruning.
 
     With one network before and one after, recalls have Wilson's intervals, their changes Tango's, and p is McNemar's
-    exact one. With several networks, intervals come from a two-way bootstrap of the seeds and of the images of each
-    class, the same images for all networks, and p from a t-test with the variance of seeds and of images.
+    exact one. With several networks, intervals and p are over networks and images (`two_way.half_width`). They cover at
+    least as often as stated, for any number of networks.
 
     Parameters
     ----------
@@ -190,22 +207,26 @@ def _class_table(names: np.ndarray, index: np.ndarray, before: np.ndarray, after
 
 def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
     """Return the measured columns of `_class_table`, in the order of the classes."""
-    share = np.bincount(index) / len(index)
-    recalls = [_recalls(index, right).mean(0) for right in (before, after)]
-    change = recalls[1] - recalls[0]
-    drawn = _bootstrap(index, before, after)
-    changes = drawn[1] - drawn[0]
-    excess = changes - (changes @ share)[:, np.newaxis]
+    support = np.bincount(index)
+    changes = class_losses.from_predictions(index, before, after, paired=len(before) == len(after))
+    each_class = np.eye(len(support))
+    change = class_losses.estimates(changes, each_class)
+    recalls = [
+        class_losses.estimates(class_losses.from_answers(index, [right.astype(float)]), each_class)
+        for right in (before, after)
+    ]
+    excess = class_losses.estimates(changes, class_losses.excess_weights(support / len(index)))
     if len(before) == len(after) == 1:
         *bounds, p = _bounds_of_one_network(index, before[0], after[0])
     else:
-        bounds = [bootstrap_interval(values, 1 - LEVEL) for values in (*drawn, changes)]
-        p = _t_test_p(index, before, after)
+        bounds = [np.array([found["low"], found["high"]]) for found in (*recalls, change)]
+        bounds[2] = _widened(bounds[2], index, before, after)
+        p = _at_least_exact(change["p"], index, before, after)
     return {
-        **_columns("recall_before", recalls[0], bounds[0]),
-        **_columns("recall_after", recalls[1], bounds[1]),
-        **_columns("change", change, bounds[2]),
-        **_columns("excess", change - change @ share, bootstrap_interval(excess, 1 - LEVEL)),
+        **_columns("recall_before", recalls[0]["value"], bounds[0]),
+        **_columns("recall_after", recalls[1]["value"], bounds[1]),
+        **_columns("change", change["value"], bounds[2]),
+        **_columns("excess", excess["value"], np.array([excess["low"], excess["high"]])),
         "p": p,
     }
 
@@ -226,57 +247,26 @@ def _columns(name: str, value: np.ndarray, bounds: np.ndarray) -> dict[str, np.n
     return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
 
 
-def _t_test_p(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return the two-sided p, (classes,), of the change of mean recall, with seeds and images varying (Satterthwaite).
+def _at_least_exact(p: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return p, at least that of an exact test in which all changed images of a class change in the same direction."""
+    return np.fmax(p, np.minimum(2.0 ** (1 - _changed_images(index, before, after)), 1))
 
-    A class's variance between seeds is raised to the mean over all classes if it is smaller, because two or three
-    networks often agree by chance. p is at least that of an exact test in which all changed images change in the same
-    direction.
-    """
-    support, changes = np.bincount(index), after.mean(0) - before.mean(0)
-    change = np.bincount(index, changes) / support
-    sides = [_recalls(index, right) for right in (before, after)]
-    if len(before) == len(after):
-        sides = [sides[1] - sides[0]]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = (np.bincount(index, changes**2) / support - change**2) / (support - 1)
-        spent = variance**2 / (support - 1)
-        for recalls in (side for side in sides if len(side) > 1):
-            own = recalls.var(0, ddof=1) / len(recalls)
-            seed_variance = np.maximum(own, own.mean())
-            variance = variance + seed_variance
-            spent = spent + seed_variance**2 / np.where(own < own.mean(), recalls.size - len(own), len(recalls) - 1)
-        p = 2 * stats.t.sf(np.abs(change) / np.sqrt(variance), variance**2 / spent)
-    changed_images = np.bincount(index, changes != 0)
-    return np.fmax(p, np.minimum(2.0 ** (1 - changed_images), 1))
+
+def _widened(bounds: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return bounds of change, (2, classes), with Tango's for one network where no image of a class changed."""
+    unchanged = _changed_images(index, before, after) == 0
+    for place in np.flatnonzero(unchanged):
+        bounds[:, place] = change_interval(0, 0, int(np.sum(index == place)))
+    return bounds
+
+
+def _changed_images(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    return np.bincount(index, before.mean(0) != after.mean(0))
 
 
 def _recalls(index: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Return the recall of each class, (seeds, classes), from whether each image is right, (seeds, images)."""
     return np.array([np.bincount(index, network) for network in right]) / np.bincount(index)
-
-
-def _bootstrap(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return mean recalls before and after, (2, RESAMPLES, classes), of resampled networks and images.
-
-    Seeds, and the images of each class, are drawn with replacement: the same images for all networks, and the same
-    seeds before and after if they are pairs.
-    """
-    rng = np.random.default_rng(0)
-    support = np.bincount(index)
-    sides = [[right[:, index == c].T.astype(np.float32) for c in range(len(support))] for right in (before, after)]
-    recalls = []
-    for weights in image_draws(rng, support, RESAMPLES):
-        seeds = [draws(rng, len(weights[0]), len(right)) for right in (before, after)]
-        if len(before) == len(after):
-            seeds[1] = seeds[0]
-        recalls.append(
-            [
-                np.stack([(w @ z * drawn).sum(1) / z.size for w, z in zip(weights, side, strict=True)], axis=-1)
-                for side, drawn in zip(sides, seeds, strict=True)
-            ]
-        )
-    return np.concatenate(recalls, axis=1)
 
 
 def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list[str]) -> Slopes:
@@ -286,13 +276,18 @@ def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: lis
     if len(before) != len(after):
         notes.append("Alpha is n/a: it is of a network before and the same network after.")
         return Slopes(0)
-    kept = np.isfinite(alpha(*_balances(index, before, after)))
-    if not kept.all():
+    support = np.bincount(index)
+    defined = np.isfinite(alpha(*_balances(index, before, after)))
+    if not defined.all():
         notes.append(
-            f"Alpha is n/a for {(~kept).sum()} of {len(kept)} pairs of networks: all classes are equally right before, "
-            "or nothing is right."
+            f"Alpha is n/a for {(~defined).sum()} of {len(defined)} pairs of networks: all classes are equally right "
+            "before, or nothing is right."
         )
-    return _mean_slopes(index, before[kept], after[kept]) if kept.any() else Slopes(0)
+    guesses = at_chance([right.mean(1) for right in (before, after)], len(support), support).any(axis=0) & defined
+    kept = defined & ~guesses
+    if not kept.any():
+        return Slopes(0, at_chance=int(guesses.sum()))
+    return _mean_slopes(index, before[kept], after[kept])._replace(at_chance=int(guesses.sum()))
 
 
 def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
@@ -300,16 +295,25 @@ def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
     b, b_t = _balances(index, before, after)
     alphas = alpha(b, b_t)
     low, high = mean_interval(alphas, 1 - LEVEL)
-    guesses = at_chance([right.mean(1) for right in (before, after)], len(support)).any(axis=0)
+    recalls = _recalls(index, before), _recalls(index, after)
+    raw_slopes = raw_slope(*recalls, before.mean(1), after.mean(1))
+    raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
+    raw_new = pooled_slope(slope_parts(index, before, after, raw=True))
+    # Two one-sided tests at LEVEL are an interval at 1 - 2 LEVEL.
+    narrower = raw_new.interval(1 - 2 * LEVEL)
     return Slopes(
         n=len(alphas),
-        at_chance=int(guesses.sum()),
         alpha=float(alphas.mean()),
         low=low,
         high=high,
+        raw_slope=float(raw_slopes.mean()),
+        raw_slope_low=raw_low,
+        raw_slope_high=raw_high,
         weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
         spread_ratio=float(spread_ratio(b, b_t).mean()),
         new=alpha_new_from_predictions(index, before, after, confidence=1 - LEVEL),
+        raw_new=raw_new.interval(1 - LEVEL),
+        unchanged=bool(narrower.identified and narrower.low > 1 - MARGIN and narrower.high < 1 + MARGIN),
     )
 
 
@@ -339,25 +343,36 @@ def _losses(classes: pd.DataFrame) -> str:
 
 
 def _meaning(slopes: Slopes) -> str:
-    if slopes.new is None:
+    """Say what happened to the differences between classes, by the raw slope, and what alpha is."""
+    if slopes.at_chance and not slopes.n:
+        return "nothing can be said of the differences between classes, since every network guesses"
+    if slopes.new is None or slopes.raw_new is None:
         return "alpha is n/a"
-    if slopes.at_chance:
-        who = "the network guesses" if slopes.n == 1 else f"{slopes.at_chance} of {slopes.n} networks guess"
-        return f"alpha is meaningless, since {who} (accuracy below 1.5 / classes)"
-    alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, decimals(2))}"
+    write = decimals(2)
+    alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, write)}"
     if np.isfinite(slopes.weighted):
         alphas += f", {slopes.weighted:.2f} with classes weighted by their images"
-    if not slopes.new.identified:
-        return f"{alphas}, and on new images it could be anything: the classes differ too little for so few images"
-    new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, decimals(2))
-    return f"{alphas}, and on new images {new}: the differences between classes {_direction(slopes, slopes.new)}"
+    if not slopes.raw_new.identified:
+        return (
+            f"{alphas}, and nothing can be said of new images: the classes differ too little for so few images and "
+            "networks"
+        )
+    raw = with_interval(slopes.raw_new.estimate, slopes.raw_new.low, slopes.raw_new.high, write)
+    new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
+    left_out = f"; {slopes.at_chance} pairs with a network that guesses are left out" if slopes.at_chance else ""
+    return (
+        f"the differences between classes {_direction(slopes, slopes.raw_new)} (raw slope on new images {raw}); "
+        f"{alphas}, and on new images {new}{left_out}"
+    )
 
 
-def _direction(slopes: Slopes, new: Interval) -> str:
-    if new.low > 1:
+def _direction(slopes: Slopes, raw: Interval) -> str:
+    if slopes.unchanged:
+        return f"are the same within {MARGIN:g}"
+    if raw.low > 1:
         return "grew"
-    if new.high < 1:
-        return "shrank" if slopes.alpha < 1 and slopes.spread_ratio < 1 else "moved to other classes"
+    if raw.high < 1:
+        return "shrank" if slopes.spread_ratio < 1 else "moved to other classes"
     return "may be as they were"
 
 
@@ -448,10 +463,11 @@ def _markdown(result: Audit) -> str:
 _READING = (
     "Change is recall after minus recall before; excess is what remains of it when the change of accuracy is taken "
     "off. Intervals are of 95 %, each class for itself. A class lost recall where its change is below 0 and its p, "
-    "corrected for all classes (Holm), at most .05. Of one network before and after: intervals of recall by Wilson, "
-    "of its change by Tango, p by McNemar's exact test. Of several networks: intervals by a bootstrap of networks "
-    "and images, p by a t-test that has the variance of both. Alpha above 1: the differences between classes grew by "
-    "more than the accuracy explains; its own interval is over networks, on these images. Where classes differ in size "
-    "by more than 1 %, alpha with classes weighted by their images stands beside it. Where a network guesses, alpha is "
-    "any number."
+    "corrected for all classes (Holm), at most .05. For one network before and after, intervals of recall are "
+    "Wilson's, those of its change Tango's, and p is that of McNemar's exact test. For several networks, intervals and "
+    "p are over networks and images; they cover at least as often as stated. The raw slope says what became of the "
+    "differences between recalls: above 1 they grew, below 1 they shrank. Alpha is the raw slope times accuracy before "
+    "over accuracy after, so that it rises whenever accuracy falls. The interval beside alpha is over networks, on "
+    "these images. Where classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside "
+    "it. Pairs in which a network guesses are left out of every slope."
 )

@@ -76,7 +76,26 @@ def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray, *
     >>> changes.groups[0].tolist(), changes.images.tolist()
     ([[-0.5, 0.0]], [0.25, 0.0])
     """
-    answers = [after.astype(float) - before] if paired else [-before.astype(float), after.astype(float)]
+    return from_answers(
+        label, [after.astype(float) - before] if paired else [-before.astype(float), after.astype(float)]
+    )
+
+
+def from_answers(label: np.ndarray, answers: Sequence[np.ndarray]) -> Changes:
+    """Return the sum of the means of independent groups of networks.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0; every class has an image.
+    answers : sequence of (networks, images)
+        Any number for each image and network, such as 1 where it is right.
+
+    Examples
+    --------
+    >>> from_answers(np.array([0, 0, 1]), [np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])]).groups[0].tolist()
+    [[0.5, 1.0], [1.0, 1.0]]
+    """
     support = np.bincount(label)
     groups = [_class_means(label, group, support) for group in answers]
     mean = sum(group.mean(0) for group in answers)
@@ -138,7 +157,7 @@ def estimates(changes: Changes, weights: np.ndarray, level: float = two_way.LEVE
 
 def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
     """Return the mean of each class's images, (rows, classes), of values (rows, images)."""
-    return np.array([np.bincount(label, row, len(support)) for row in values]) / support
+    return np.asarray([np.bincount(label, row, len(support)) / support for row in values])
 
 
 def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:

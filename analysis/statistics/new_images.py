@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.statistics import two_way
 from analysis.statistics.arithmetic import quotient
-from analysis.statistics.intensification import recall_balance, square
+from analysis.statistics.intensification import square
 from analysis.statistics.resampling import Interval, jackknife_interval, pseudo_values
 
 
@@ -63,7 +63,9 @@ def alpha_new(
     return jackknife_interval(total.tolist(), total[:2, np.newaxis] - sums[:2], confidence)
 
 
-def new_image_sums(before: np.ndarray, after: np.ndarray, both_right: np.ndarray, support: np.ndarray) -> np.ndarray:
+def new_image_sums(
+    before: np.ndarray, after: np.ndarray, both_right: np.ndarray, support: np.ndarray, *, raw: bool = False
+) -> np.ndarray:
     """Return the numerator and the denominator of `alpha_new` and the sum of squares, of every seed.
 
     Numerator and denominator have the expectations that they would have over new images.
@@ -74,11 +76,12 @@ def new_image_sums(before: np.ndarray, after: np.ndarray, both_right: np.ndarray
         As for `alpha_new`.
     support : (classes,)
         Number of test images of each class.
+    raw : bool
+        Whether the balances are not divided by the accuracies, as for `raw_slope`.
 
     Returns
     -------
     (3, seeds)
-        In normalised balances.
 
     Examples
     --------
@@ -89,10 +92,19 @@ def new_image_sums(before: np.ndarray, after: np.ndarray, both_right: np.ndarray
     >>> (sums[:, 0] * [0.75 * 0.5, 0.75**2, 0.75**2]).round(4).tolist()  # 1/8 - 1/48, 1/8 - 1/24, 1/8
     [0.1042, 0.0833, 0.125]
     """
-    spare = np.asarray(support) - 1.0
-    shared_noise = quotient(both_right - before * after, spare)
-    own_noise = quotient(before * (1 - before), spare)
-    return np.array(_split_sums(before, after, shared_noise, own_noise, support))
+    share, spare = support / np.sum(support), np.asarray(support) - 1.0
+    accuracies = before @ share, after @ share
+    scale, scale_after = np.ones((2, len(before))) if raw else accuracies
+    b, b_t = (
+        quotient(recall - accuracy[:, np.newaxis], divisor[:, np.newaxis])
+        for recall, accuracy, divisor in zip((before, after), accuracies, (scale, scale_after), strict=True)
+    )
+    weight = _noise_weights(share)
+    shared_noise = quotient(both_right - before * after, spare) @ weight
+    own_noise = quotient(before * (1 - before), spare) @ weight
+    squares = square(b).sum(-1)
+    numerator = (b * b_t).sum(-1) - quotient(shared_noise, scale * scale_after)
+    return np.array([numerator, squares - quotient(own_noise, scale**2), squares])
 
 
 def alpha_new_from_predictions(
@@ -230,7 +242,9 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     )
 
 
-def slope_parts(label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray) -> SlopeParts:
+def slope_parts(
+    label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, raw: bool = False
+) -> SlopeParts:
     """Return the parts of `alpha_new` from predictions, with how far each image moves them.
 
     Numerator and denominator depend on the images through three means for each class: the shares of images that are
@@ -243,6 +257,8 @@ def slope_parts(label: np.ndarray, right_before: np.ndarray, right_after: np.nda
         Class of each test image.
     right_before, right_after : (networks, images), bool
         Whether each network is right about each image.
+    raw : bool
+        Whether the balances are not divided by the accuracies, as for `raw_slope`.
 
     Returns
     -------
@@ -260,8 +276,8 @@ def slope_parts(label: np.ndarray, right_before: np.ndarray, right_after: np.nda
     before, after, both = (
         _class_shares(right, index, support) for right in (right_before, right_after, right_before & right_after)
     )
-    sums = new_image_sums(before, after, both, support)
-    tables = _moves_by_state(before, after, both, sums, support)
+    sums = new_image_sums(before, after, both, support, raw=raw)
+    tables = _moves_by_state(before, after, both, None if raw else sums, support)
     networks = np.arange(len(before))[:, np.newaxis]
     state = right_before + 2 * right_after.astype(np.int8)
     return SlopeParts(sums, np.array([table[networks, index, state] for table in tables]))
@@ -273,25 +289,29 @@ def _class_shares(right: np.ndarray, index: np.ndarray, support: np.ndarray) -> 
 
 
 def _moves_by_state(
-    before: np.ndarray, after: np.ndarray, both: np.ndarray, sums: np.ndarray, support: np.ndarray
+    before: np.ndarray, after: np.ndarray, both: np.ndarray, sums: np.ndarray | None, support: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how far an image of each class moves numerator and denominator, each (networks, classes, states).
 
-    The states are: wrong before and after, right before alone, right after alone, right before and after.
+    The states are: wrong before and after, right before alone, right after alone, right before and after. `sums`, as
+    `new_image_sums` returns them, are needed where balances are divided by accuracies, which each image moves too.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]
-    numerator, denominator = sums[0][:, np.newaxis], sums[1][:, np.newaxis]
     noise = quotient(_noise_weights(share), support - 1.0)
     balance, balance_after = before - accuracy, after - accuracy_after
     # Each class's recall moves its own balance, and through the accuracy those of all classes.
     centred, centred_after = (b - share * b.sum(1, keepdims=True) for b in (balance, balance_after))
-    product = accuracy * accuracy_after
-    by_before = quotient(centred_after + noise * after, product) - quotient(numerator * share, accuracy)
-    by_after = quotient(centred + noise * before, product) - quotient(numerator * share, accuracy_after)
-    by_both = -quotient(noise, product)
-    squares_by_before = quotient(2 * centred - noise * (1 - 2 * before), accuracy**2)
-    squares_by_before -= quotient(2 * denominator * share, accuracy)
+    by_before, by_after = centred_after + noise * after, centred + noise * before
+    by_both = np.broadcast_to(-noise, before.shape)
+    squares_by_before = 2 * centred - noise * (1 - 2 * before)
+    if sums is not None:
+        product = accuracy * accuracy_after
+        numerator, denominator = sums[0][:, np.newaxis] * share, sums[1][:, np.newaxis] * share
+        by_before = quotient(by_before, product) - quotient(numerator, accuracy)
+        by_after = quotient(by_after, product) - quotient(numerator, accuracy_after)
+        by_both = quotient(by_both, product)
+        squares_by_before = quotient(squares_by_before, accuracy**2) - quotient(2 * denominator, accuracy)
     # The sum of these squares over a class is the variance of a mean over its images.
     scale = quotient(1.0, np.sqrt(support * (support - 1.0)))[:, np.newaxis]
     is_before, is_after = np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
@@ -303,24 +323,6 @@ def _moves_by_state(
         + by_both[..., np.newaxis] * from_both
     )
     return numerator_moves * scale, squares_by_before[..., np.newaxis] * from_before * scale
-
-
-def _split_sums(
-    before: np.ndarray,
-    after: np.ndarray,
-    shared_noise: np.ndarray,
-    own_noise: np.ndarray,
-    support: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return numerator, denominator and sum of squares of `alpha_new`, each (...), in normalised balances."""
-    share = support / np.sum(support)
-    accuracy_before, accuracy_after = before @ share, after @ share
-    b, b_t = recall_balance(before, accuracy_before), recall_balance(after, accuracy_after)
-    weight = _noise_weights(share)
-    squares = square(b).sum(-1)
-    numerator = (b * b_t).sum(-1) - quotient(shared_noise @ weight, accuracy_before * accuracy_after)
-    denominator = squares - quotient(own_noise @ weight, accuracy_before**2)
-    return numerator, denominator, squares
 
 
 def _noise_weights(share: np.ndarray) -> np.ndarray:

@@ -127,17 +127,19 @@ def test_a_class_of_one_image_leaves_alpha_new_undefined():
     assert np.isnan(from_recalls(label, right[0], right[0]).estimate)
 
 
+@pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("support", [(40, 40, 40), (60, 20, 30)])
-def test_an_image_moves_the_parts_by_their_derivative(support):
+def test_an_image_moves_the_parts_by_their_derivative(support, raw):
     label, before, after = predictions(support)
-    parts = slope_parts(label, before[np.newaxis], after[np.newaxis])
+    parts = slope_parts(label, before[np.newaxis], after[np.newaxis], raw=raw)
     shares = [recalls(label, right)[np.newaxis] for right in (before, after, before & after)]
     for image in (0, 7, support[0] + 3, len(label) - 1):
         own = np.arange(3) == label[image]
         step = 1e-6
         right = [x[image] for x in (before, after, before & after)]
         moved = [share + step * own * (x - share) for share, x in zip(shares, right, strict=True)]
-        slope = (new_image_sums(*moved, np.array(support)) - new_image_sums(*shares, np.array(support)))[:2, 0] / step
+        sums = (new_image_sums(*recalls_of, np.array(support), raw=raw)[:2, 0] for recalls_of in (moved, shares))
+        slope = np.subtract(*sums) / step
         images = support[label[image]]
         assert parts.moves[:, 0, image] * np.sqrt(images * (images - 1)) == pytest.approx(slope, abs=1e-5)
 
@@ -178,3 +180,21 @@ def test_recalls_alone_give_an_interval_over_networks_alone():
     # Mean 2, standard error 1 / sqrt(3), t for two degrees of freedom 4.3027.
     assert (interval.low, interval.high) == pytest.approx((2 - 4.3026527 / 3**0.5, 2 + 4.3026527 / 3**0.5))
     assert interval.resampled == "seeds"
+
+
+def test_the_raw_slope_of_one_network_is_alpha_new_times_the_accuracies_ratio():
+    label, before, after = predictions((60, 20, 30))
+    raw = pooled_slope(slope_parts(label, before[np.newaxis], after[np.newaxis], raw=True))
+    new = alpha_new_from_predictions(label, before[np.newaxis], after[np.newaxis])
+    assert raw.estimate == pytest.approx(new.estimate * after.mean() / before.mean())
+
+
+def test_a_loss_of_all_classes_alike_leaves_the_raw_slope_at_one():
+    # Ten classes of 1,000 images with recalls .75 to .95; every network loses 100 images of each class.
+    label = np.repeat(np.arange(10), 1000)
+    place = np.tile(np.arange(1000), 10)
+    right = np.linspace(750, 950, 10)[label]
+    before, after = (place < right)[np.newaxis], (place < right - 100)[np.newaxis]
+    interval = pooled_slope(slope_parts(label, before, after, raw=True)).interval(0.95)
+    assert interval.low < 1 < interval.high
+    assert alpha_new_from_predictions(label, before, after).estimate == pytest.approx(0.85 / 0.75, abs=0.01)
