@@ -466,8 +466,8 @@ _READING = (
     "corrected for all classes (Holm), at most .05. For one network before and after, intervals of recall are "
     "Wilson's, those of its change Tango's, and p is that of McNemar's exact test. For several networks, intervals and "
     "p are over networks and images; they cover at least as often as stated. The raw slope says what became of the "
-    "differences between recalls: above 1 they grew, below 1 they shrank. Alpha is the raw slope times accuracy before "
-    "over accuracy after, so that it rises whenever accuracy falls. The interval beside alpha is over networks, on "
-    "these images. Where classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside "
-    "it. Pairs in which a network guesses are left out of every slope."
+    "differences between recalls: above 1 they grew, below 1 they shrank. Alpha is the raw slope times accuracy "
+    "before over accuracy after, so that it rises whenever accuracy falls. The interval beside alpha is over networks, "
+    "on these images. Where classes differ in size by more than 1 %, alpha with classes weighted by their images "
+    "stands beside it. Pairs in which a network guesses are left out of every slope."
 )
