@@ -84,7 +84,7 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     before, after, support, both_right = (
         runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
     )
-    accuracies = [runs[name].to_numpy(float) for name in (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER)]
+    accuracies = runs[frames.ACCURACY_BEFORE].to_numpy(float), runs[frames.ACCURACY_AFTER].to_numpy(float)
     return RunArrays(
         runs[[name for name in runs.columns if not name.startswith(BY_CLASS)]],
         shown,
@@ -92,7 +92,8 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
         after,
         support,
         both_right,
-        *accuracies,
+        accuracy_before=accuracies[0],
+        accuracy_after=accuracies[1],
         at_chance=_guesses(before, support, accuracies),
         notes=notes,
     )
@@ -133,17 +134,19 @@ class Predicted(NamedTuple):
 
 def predicted(runs: pd.DataFrame, predictions: ReadPredictions) -> Predicted | None:
     """Return the predictions of a cell's networks; None unless all networks predicted the same images."""
-    pairs = list(zip(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], strict=True))
-    found = predictions(list(dict.fromkeys(run_id for pair in pairs for run_id in pair)))
-    if any(run_id not in found for pair in pairs for run_id in pair):
+    return predicted_by(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], predictions)
+
+
+def predicted_by(before: Sequence[str], after: Sequence[str], predictions: ReadPredictions) -> Predicted | None:
+    """Return the predictions of pairs of runs; None unless all of them predicted the same images."""
+    found = predictions(list(dict.fromkeys([*before, *after])))
+    if any(run_id not in found for run_id in (*before, *after)):
         return None
     labels = [run[schema.LABEL] for run in found.values()]
     if not all(np.array_equal(label, labels[0]) for label in labels):
         return None
-    before, after = (
-        np.stack([found[run_id][schema.PREDICTED] for run_id in side]) for side in zip(*pairs, strict=True)
-    )
-    return Predicted(np.asarray(labels[0]), before, after)
+    sides = (np.stack([found[run_id][schema.PREDICTED] for run_id in side]) for side in (before, after))
+    return Predicted(np.asarray(labels[0]), *sides)
 
 
 def _class_names(runs: pd.DataFrame) -> list[str]:

@@ -101,7 +101,7 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
     study = run_arrays(runs)
     ratios = study.runs.groupby(_family_columns(study.runs), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
     shared = control_columns(study.runs)
-    none = _control_rows(study.runs, shared)
+    none = control_rows(study.runs)
     rows_of_cells = study.cells()
     summaries = [
         _summary(study, rows, none[rows], 1 - (1 - confidence) / ratios[rows[0]], predictions) for rows in rows_of_cells
@@ -148,6 +148,20 @@ def _notes_on_controls(runs: pd.DataFrame, shared: list[str], none: np.ndarray) 
         )
 
 
+def control_rows(runs: pd.DataFrame) -> np.ndarray:
+    """Return the row of each run's control: (runs,).
+
+    The control is the run of `none` of the same dense network with the same values of the columns that
+    `control_columns` returns. -1 where there is none, and for the runs of `none` themselves.
+    """
+    keys = control_columns(runs)
+    numbered = runs[keys].assign(network=networks(runs).factorize()[0])
+    is_control = runs[schema.PRUNER] == CONTROL
+    none = numbered[is_control].drop_duplicates()
+    found = numbered.merge(none.assign(row=none.index), on=[*keys, "network"], how="left")["row"]
+    return found.mask(is_control, -1).fillna(-1).to_numpy(int)
+
+
 def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
     """Return alpha beside the mean of the intensification ratios, for every cell (supplement, Section G).
 
@@ -184,19 +198,6 @@ def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summaries: Seq
     """Return a table of the cells' summaries, after the columns that identify each cell."""
     which = study.runs.iloc[[rows[0] for rows in rows_of_cells]][[*CELL, *study.shown]]
     return pd.concat([which.reset_index(drop=True), pd.DataFrame(summaries)], axis=1)
-
-
-def _control_rows(runs: pd.DataFrame, keys: list[str]) -> np.ndarray:
-    """Return the row of each run's control: (runs,).
-
-    The control is the run of `none` of the same dense network with the same values of `keys`, as `control_columns`
-    returns them. -1 where there is none, and for the runs of `none` themselves.
-    """
-    numbered = runs[keys].assign(network=networks(runs).factorize()[0])
-    is_control = runs[schema.PRUNER] == CONTROL
-    none = numbered[is_control].drop_duplicates()
-    found = numbered.merge(none.assign(row=none.index), on=[*keys, "network"], how="left")["row"]
-    return found.mask(is_control, -1).fillna(-1).to_numpy(int)
 
 
 def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:

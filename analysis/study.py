@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import cells
+from analysis import cells, classes
 from analysis.runs import schema
 from analysis.runs.frames import ReadPredictions
 from analysis.settings import shown_settings
@@ -63,6 +63,11 @@ class AnalyzedStudy:
     def cells(self) -> pd.DataFrame:
         """One row per cell, as `cells.cells` returns it."""
         return cells.cells(self.runs, self.predictions, confidence=self.confidence)
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """One row per cell and class, as `classes.classes` returns it."""
+        return classes.classes(self.runs, self.predictions)
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:

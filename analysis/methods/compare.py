@@ -165,8 +165,8 @@ class _Cell(NamedTuple):
     at_chance : (networks,), bool
     parts : SlopeParts, optional
         Parts of alpha_new.
-    images : (images,), optional
-        Labels of the test images, if predictions are known.
+    images : (images,)
+        Labels of the test images; empty unless predictions are known.
     """
 
     key: CellKey
@@ -175,7 +175,7 @@ class _Cell(NamedTuple):
     outcomes: dict[str, np.ndarray]
     at_chance: np.ndarray
     parts: SlopeParts | None
-    images: np.ndarray | None
+    images: np.ndarray
 
     def at(self, networks: pd.Index) -> "_Cell":
         """Return the cell with these of its networks alone, in this order."""
@@ -234,7 +234,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: ReadPredictions | Non
         },
         at_chance=study.at_chance[rows],
         parts=parts,
-        images=found.label if found else None,
+        images=found.label if found else np.empty(0),
     )
 
 
@@ -351,15 +351,16 @@ def _pooled(method: _Cell, baseline: _Cell, family: int) -> tuple[list[float], R
         return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}
     first, second = slopes
     result = paired(first.pseudo_values, second.pseudo_values, family=family)
-    same_images = method.images is not None and np.array_equal(method.images, baseline.images)
-    moves = first.moves - second.moves if same_images else None
+    moves = None
+    if first.moves is not None and second.moves is not None and np.array_equal(method.images, baseline.images):
+        moves = first.moves - second.moves
     variances = two_way.variances(first.pseudo_values - second.pseudo_values, moves)
     difference = first.estimate - second.estimate
     tested = _tested(difference, variances, family) if variances.total > 0 else {}
     return [first.estimate, second.estimate], {
         **result,
         **tested,
-        "resampled": "seeds and images" if same_images else "seeds",
+        "resampled": "seeds" if moves is None else "seeds and images",
     }
 
 
