@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import cells, classes
 from analysis.runs import schema
+from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.settings import shown_settings
 from analysis.statistics.hypothesis_tests import Variance
@@ -25,7 +26,7 @@ class AnalyzedStudy:
     runs : DataFrame
         As `pull.runs` returns it.
     predictions : callable, optional
-        As `cells.cells` takes it.
+        As `cells.cells` takes it. Predictions that contradict their runs are not used.
     tunings : sequence of tuning.results.Tuning
         Searches of epsilon.
     confidence : float
@@ -43,6 +44,10 @@ class AnalyzedStudy:
     confidence: float = 0.95
     variance: Variance = "welch"
     primaries: Sequence[Any] = ()
+
+    def __post_init__(self) -> None:
+        if self.predictions:
+            object.__setattr__(self, "predictions", CheckedPredictions(self.runs, self.predictions))
 
     @property
     def datasets(self) -> list[str]:
@@ -62,7 +67,10 @@ class AnalyzedStudy:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row per cell, as `cells.cells` returns it."""
-        return cells.cells(self.runs, self.predictions, confidence=self.confidence)
+        frame = cells.cells(self.runs, self.predictions, confidence=self.confidence)
+        if isinstance(self.predictions, CheckedPredictions):
+            frame.attrs["notes"] += self.predictions.notes
+        return frame
 
     @cached_property
     def classes(self) -> pd.DataFrame:

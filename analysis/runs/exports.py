@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import archives, files, frames, schema
+from analysis.runs import archives, checks, csv_text, files, frames, schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.frames import RUN_ID
+from analysis.runs.input_files import GIB, SizeLimit
 from analysis.runs.pull import Study
 
 CONTENTS = "study.json"
@@ -32,6 +33,13 @@ _MEASURED = (
     *frames.BY_CLASS,
     *(schema.DENSE_RUN_ID, RUN_ID),
 )
+_NUMBERS = (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO, *frames.BY_CLASS)
+_IN_EVERY_FRAME = (schema.DATASET, schema.MODEL, schema.SEED, frames.ACCURACY_BEFORE, schema.DENSE_RUN_ID)
+_NEEDED = {
+    RUNS: (*_IN_EVERY_FRAME, schema.PRUNER, schema.RATIO, frames.ACCURACY_AFTER, RUN_ID),
+    DENSE_RUNS: _IN_EVERY_FRAME,
+}
+_LARGEST = SizeLimit(4)
 
 
 def write(study: Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
@@ -96,10 +104,16 @@ def read(folders: Sequence[Path]) -> tuple[Study, frames.ReadPredictions]:
     Raises
     ------
     StudyError
-        A file is missing, damaged or of another export, or two folders have different runs of the same params.
+        A file is missing, damaged or of another export; two folders have different runs of the same params, or say
+        different things of the same run; no run can be compared with its dense run.
     """
     parts = [_read(folder) for folder in folders]
-    known = {run_id: arrays for _, predicted in parts for run_id, arrays in predicted.items()}
+    known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for _, predicted in parts:
+        for run_id in known.keys() & predicted.keys():
+            if not all(map(np.array_equal, known[run_id], predicted[run_id])):
+                raise _disagreement(run_id, f"in what is in {schema.PREDICTIONS}")
+        known |= predicted
 
     def predictions(run_ids: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
         return {
@@ -108,7 +122,17 @@ def read(folders: Sequence[Path]) -> tuple[Study, frames.ReadPredictions]:
             if run_id in known
         }
 
-    return Study(*(_joined(frames) for frames in zip(*(study for study, _ in parts), strict=True))), predictions
+    runs, dense_runs = (_joined(frames) for frames in zip(*(study for study, _ in parts), strict=True))
+    return _checked(runs, dense_runs), predictions
+
+
+def _checked(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Study:
+    left_out = list(runs.attrs["left_out"])
+    runs = checks.sound_pairs(runs, dense_runs, left_out)
+    if runs.empty:
+        raise StudyError(f"no pruned run can be compared with its dense run ({'; '.join(left_out)})", option="--frames")
+    runs.attrs = {"left_out": list(dict.fromkeys([*left_out, *checks.notes(runs, dense_runs)]))}
+    return Study(runs, dense_runs)
 
 
 def below(folder: Path) -> list[Path]:
@@ -140,31 +164,48 @@ def select_dataset(study: Study, dataset: str) -> Study:
 
 
 def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    kept = frame[frame[schema.DATASET] == dataset].dropna(axis=1, how="all").reset_index(drop=True)
-    kept.attrs = frame.attrs
-    return kept
+    return frames.rows(frame, frame[schema.DATASET] == dataset)
 
 
 def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Join frames into the one that `pull.study` would give, except that classes stand in the order of the folders."""
-    if len(parts) == 1:
-        return parts[0]
-    joined = frames.with_former_values(pd.concat(parts, ignore_index=True))
-    leading = [name for name in frames.BARE if name in joined]
-    params = [*leading, *sorted(name for name in frames.params(joined) if name not in leading)]
-    measured = sorted((name for name in joined if name not in params), key=_place)
-    run_id = measured[-1]
-    joined = joined[[*params, *measured]].drop_duplicates(run_id).sort_values([*leading, run_id], ignore_index=True)
-    # The frame is in memory column by column, and pandas would warn of every column that is added.
-    joined = joined.copy()
+    joined = frames.with_canonical_values(parts[0])
+    if len(parts) > 1:
+        joined = _concatenated(parts)
+    run_id = joined.columns[-1]
     same = joined.loc[joined.duplicated(frames.identity(joined), keep=False), run_id].tolist()
     if same:
         raise StudyError(
             f"runs {same[0]} and {same[1]} have the same settings and seed, and only one can count: leave a folder out",
             option="--frames",
         )
-    joined.attrs = {"left_out": list(dict.fromkeys(said for part in parts for said in part.attrs.get("left_out", [])))}
+    said = [line for part in parts for line in part.attrs["left_out"]]
+    joined.attrs = {"left_out": list(dict.fromkeys(said))}
     return joined
+
+
+def _concatenated(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    joined = frames.with_canonical_values(frames.with_former_values(pd.concat(parts, ignore_index=True)))
+    leading = [name for name in frames.BARE if name in joined]
+    params = [*leading, *sorted(name for name in frames.params(joined) if name not in leading)]
+    measured = sorted((name for name in joined if name not in params), key=_place)
+    run_id = measured[-1]
+    known = joined[[*params, *measured]].drop_duplicates()
+    if (twice := known[run_id].duplicated()).any():
+        run = known.loc[twice, run_id].iloc[0]
+        one, other = (row for _, row in known[known[run_id] == run].iloc[:2].iterrows())
+        differ = [
+            frames.param(name) for name in known if one[name] != other[name] and not (one.isna() & other.isna())[name]
+        ]
+        raise _disagreement(run, checks.some(differ))
+    # The frame is in memory column by column, and pandas would warn of every column that is added.
+    return known.sort_values([*leading, run_id], ignore_index=True).copy()
+
+
+def _disagreement(run_id: str, what: str) -> StudyError:
+    return StudyError(
+        f"two folders have run {run_id}, and differ in {what}: leave one out, or export both again", option="--frames"
+    )
 
 
 def _place(column: str) -> int:
@@ -173,13 +214,18 @@ def _place(column: str) -> int:
     return next((place for place, name in enumerate(_MEASURED, start=1) if name in (column, group)), 0)
 
 
-# Frames as CSV: a missing text is empty, and the value "" is a backslash.
+# Frames as CSV: a missing text is empty, the value "" is a backslash, and a backslash stands before a formula.
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
     texts = frame[_texts(frame.dtypes)]
-    escaped = {name: text.mask((text == "") | text.str.startswith("\\"), "\\" + text) for name, text in texts.items()}
+    escaped = {name: text.mask(_needs_escape(text), "\\" + text) for name, text in texts.items()}
     return gzip.compress(frame.assign(**escaped).to_csv(index=False, lineterminator="\n").encode(), mtime=0)
+
+
+def _needs_escape(text: pd.Series) -> pd.Series:
+    formulas = [isinstance(value, str) and csv_text.is_formula(value) for value in text]
+    return (text == "") | text.str.startswith("\\") | pd.Series(formulas, text.index, dtype=bool)
 
 
 def _description(frame: pd.DataFrame) -> dict[str, Any]:
@@ -188,14 +234,33 @@ def _description(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.DataFrame:
     dtypes = described["dtypes"]
-    text = io.BytesIO(gzip.decompress(content))
+    with gzip.open(io.BytesIO(content)) as file:
+        text = io.BytesIO(file.read(int(_LARGEST.gib * GIB) + 1))
+    _LARGEST.check("a table of runs", len(text.getbuffer()))
     # Only an empty value is missing, and a text may hold a carriage return.
     frame = pd.read_csv(text, dtype=dtypes, keep_default_na=False, na_values=[""], lineterminator="\n")
     texts = {name: frame[name].str.removeprefix("\\") for name in _texts(dtypes)}
     frame = frame.assign(**texts)[list(dtypes)]
     if version == 1:
         frame = frame.rename(columns=lambda name: name if _place(name) else frames.column(name))
-    frame.attrs = described["attrs"]
+    frame.attrs = {"left_out": [str(said) for said in described["attrs"].get("left_out", [])]}
+    return frame
+
+
+def _checked_types(frame: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
+    """Raise a ValueError if a frame lacks a column, or if a column holds other values than `pull.study` gives it."""
+    for name in needed:
+        if name not in frame:
+            raise ValueError(f"no column {name}")
+    if incomplete := [name for name in needed if frame[name].isna().any()]:
+        raise ValueError(f"a value of {incomplete[0]} is missing")
+    for name in frame:
+        is_number = name in (schema.RATIO, schema.SEED) or name.startswith(_NUMBERS)
+        is_text = name in frames.params(frame) or name in (schema.DENSE_RUN_ID, RUN_ID)
+        if (is_number or is_text) and is_number != pd.api.types.is_numeric_dtype(frame[name]):
+            raise ValueError(f"{name} holds {frame[name].dtype}")
+    if not pd.api.types.is_integer_dtype(frame[schema.SEED]):
+        raise ValueError(f"{schema.SEED} holds {frame[schema.SEED].dtype}")
     return frame
 
 
@@ -273,8 +338,11 @@ def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]
         version = described["format"]
         if version not in range(1, _FORMAT + 1):
             raise StudyError(f"{path}: has format {version}, and this version reads up to {_FORMAT}: export again")
-        contents = {name: _content(folder / name, digest) for name, digest in described["sha256"].items()}
-        runs, dense_runs = (_frame(contents[name], described["frames"][name], version) for name in (RUNS, DENSE_RUNS))
+        contents = {name: _content(folder, name, digest) for name, digest in described["sha256"].items()}
+        runs, dense_runs = (
+            _checked_types(_frame(contents[name], described["frames"][name], version), needed)
+            for name, needed in _NEEDED.items()
+        )
         predicted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name in contents.keys() - {RUNS, DENSE_RUNS}:
             predicted |= _predicted(folder / name)
@@ -283,7 +351,10 @@ def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]
     return Study(runs, dense_runs), predicted
 
 
-def _content(path: Path, digest: str) -> bytes:
+def _content(folder: Path, name: str, digest: str) -> bytes:
+    path = folder / name
+    if path.parent != folder:
+        raise ValueError(f"{name} is not in the folder")
     if not path.is_file():
         raise StudyError(f"{path}: missing, and {CONTENTS} names it; restore it or export the study again")
     content = path.read_bytes()

@@ -43,3 +43,25 @@ def identity(columns: Iterable[str]) -> list[str]:
 def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:
     """Fill a param that only some pruned runs have with what the others, made before it existed, did."""
     return runs.fillna({column(name): value for name, value in schema.FORMERLY.items() if column(name) in runs})
+
+
+def with_canonical_values(runs: pd.DataFrame) -> pd.DataFrame:
+    """Write the values of each param in one way: `.1` and `1e-1` become `0.1` where the schema knows of a number."""
+    changed = {}
+    for name in params(runs):
+        if schema.role(param(name)).value != "text" and not pd.api.types.is_numeric_dtype(runs[name]):
+            values = runs[name].dropna().unique()
+            other = {value: text for value in values if (text := schema.canonical(param(name), value)) != value}
+            if other:
+                changed[name] = runs[name].replace(other)
+    return runs.assign(**changed)
+
+
+def rows(frame: pd.DataFrame, kept: np.ndarray | pd.Series) -> pd.DataFrame:
+    """Return some rows of a frame with its attributes, without the columns that none of them has a value in."""
+    if np.all(kept):
+        return frame
+    part = frame[np.asarray(kept)].reset_index(drop=True)
+    part = part.dropna(axis=1, how="all") if len(part) else part
+    part.attrs = frame.attrs
+    return part

@@ -16,9 +16,10 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
-from analysis.runs import archives, frames, schema
+from analysis.runs import archives, checks, frames, schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, PARAM, RECALL_AFTER, RECALL_BEFORE, RUN_ID
+from analysis.runs.masking import without_secrets
 from analysis.runs.retries import download_artifacts, list_artifacts
 from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 
@@ -92,24 +93,28 @@ def study(
         elsewhere = set(pruned[schema.DENSE_RUN_ID].dropna()) - set(dense[RUN_ID])
         found = _read(store.runs(sorted(elsewhere)))
         dense = pd.concat([dense, found[found["kind"] == schema.DENSE]])
-    dense, pruned = _ignoring(ignore_params, dense, pruned)
+    dense, pruned = map(frames.with_canonical_values, _ignoring(ignore_params, dense, pruned))
 
     left_out: list[str] = []
     dense = _finished(dense, left_out)
-    sound_dense = _sound(dense, _DENSE_PARAMS, left_out)
+    sound_dense = _unpruned(_sound(dense, _DENSE_PARAMS, left_out), left_out)
     dense_left_out = left_out.copy()
     pruned = frames.with_former_values(_sound(_finished(pruned, left_out), _PAIR_PARAMS, left_out))
-    pruned = _newest(_paired(pruned, sound_dense, set(dense[RUN_ID]), left_out), left_out)
-    if pruned.empty:
+    pruned = _paired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
+    pairs = _pairs_frame(pruned, sound_dense)
+    pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
+    newest = _newest(pruned[pruned[RUN_ID].isin(pairs[RUN_ID])], left_out)
+    if newest.empty:
         reasons = "; ".join(left_out) or "no run is tagged as one"
         raise StudyError(
             f"experiment {name!r} has no pruned run to compare with its dense run ({reasons}); "
             f"experiments in this store: {others}"
         )
-    return Study(
-        _pairs_frame(pruned, sound_dense, left_out),
-        _dense_frame(_newest(sound_dense, dense_left_out), dense_left_out),
-    )
+    pairs = frames.rows(pairs, pairs[RUN_ID].isin(newest[RUN_ID]))
+    dense_runs = _dense_frame(_newest(sound_dense, dense_left_out))
+    pairs.attrs["left_out"] = [*left_out, *checks.notes(pairs, dense_runs)]
+    dense_runs.attrs["left_out"] = dense_left_out
+    return Study(pairs, dense_runs)
 
 
 def experiment_id(experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
@@ -234,7 +239,7 @@ def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.
     sound = _without(sound, sound[recalls].isna().all(axis=1), f"no metric {schema.RECALL}<class>", left_out)
     for is_wrong, meaning in _FAULTS:
         wrong = is_wrong(sound[[_ACCURACY, *recalls]])
-        metrics = _some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
+        metrics = checks.some(wrong.columns[wrong.any()].str.removeprefix(_METRIC))
         sound = _without(sound, wrong.any(axis=1), f"{meaning} in {metrics}", left_out)
     return _without(sound, sound[_ACCURACY] == 0, f"{schema.TEST_ACCURACY} is 0", left_out)
 
@@ -248,6 +253,20 @@ _FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     (lambda shares: shares.abs() >= NO_NUMBER, "no number"),
     (lambda shares: (shares < 0) | (shares > 1), "a value outside [0, 1]"),
 ]
+
+
+def _unpruned(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    """Keep the dense runs that say nothing of a pruning of their own."""
+    pruner, ratio, realized = (
+        dense.reindex(columns=[column])[column]
+        for column in (PARAM + schema.PRUNER, PARAM + schema.RATIO, _METRIC + schema.REALIZED_RATIO)
+    )
+    ratio = pd.to_numeric(ratio, errors="coerce")
+    named = dense[schema.DENSE_RUN_ID]
+    wrong = pruner.notna() & (pruner != schema.CONTROL)
+    wrong |= (ratio > 1) | (realized > 1) | (named.notna() & (named != dense[RUN_ID]))
+    reason = f"pruned by its {schema.PRUNER}, {schema.RATIO}, {schema.REALIZED_RATIO} or {schema.DENSE_RUN_ID}"
+    return _without(dense, wrong, reason, left_out)
 
 
 def _without_untested_classes(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
@@ -298,7 +317,21 @@ def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str],
     before, after = (_metrics(rows, schema.SUPPORT, classes) for rows in (_dense_of(pruned, dense), pruned))
     with np.errstate(invalid="ignore"):
         differ = (np.abs(before - after) > 0).any(axis=1)
-    return _without(pruned, differ, "the supports are not those of the dense run", left_out)
+    pruned = _without(pruned, differ, "the supports are not those of the dense run", left_out)
+    replaced = pruned[schema.DENSE_RUN_ID].isin(_replaced(dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID])]))
+    reason = "a newer dense run has the settings and seed of theirs, and other recalls"
+    return _without(pruned, replaced, reason, left_out)
+
+
+def _replaced(dense: pd.DataFrame) -> list[str]:
+    """Return the runs that a newer run with the same settings and seed contradicts."""
+    dense = dense.sort_values(["ended", RUN_ID])
+    network = dense.groupby(frames.identity(dense), dropna=False).ngroup().to_numpy()
+    if len(np.unique(network)) == len(dense):
+        return []
+    newest = pd.Series(range(len(dense)), network).groupby(level=0).last()[network]
+    values = dense[[_ACCURACY, *_columns(dense, schema.RECALL)]].fillna(-1).to_numpy(float)
+    return dense.loc[(values != values[newest]).any(axis=1), RUN_ID].tolist()
 
 
 def _newest(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
@@ -311,25 +344,18 @@ def _without(found: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) 
     wrong = np.asarray(wrong, dtype=bool)
     if not wrong.any():
         return found
-    lost = found[wrong]
-    left_out.append(f"{_counted(lost)} left out, {reason}: {_some(sorted(lost['run_id']))}")
+    checks.tell(found[wrong], reason, left_out, found["kind"].iloc[0])
     return found[~wrong]
 
 
 def _counted(found: pd.DataFrame) -> str:
-    return f"{len(found):,} {found['kind'].iloc[0]} run{'s' if len(found) > 1 else ''}"
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return checks.counted(len(found), found["kind"].iloc[0])
 
 
 # The frames that are returned.
 
 
-def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
     before = _dense_of(pruned, dense)
     classes = _classes(pruned, before)
     support = _metrics(pruned, schema.SUPPORT, classes)
@@ -345,10 +371,10 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame, left_out: list[str])
         schema.DENSE_RUN_ID: pruned[schema.DENSE_RUN_ID].array,
         RUN_ID: pruned[RUN_ID].array,
     }
-    return _frame(pruned, _PAIR_PARAMS, measured, left_out)
+    return _frame(pruned, _PAIR_PARAMS, measured)
 
 
-def _dense_frame(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+def _dense_frame(dense: pd.DataFrame) -> pd.DataFrame:
     classes = _classes(dense)
     measured = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy(),
@@ -356,17 +382,16 @@ def _dense_frame(dense: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
         **_by_class(schema.SUPPORT, classes, _metrics(dense, schema.SUPPORT, classes)),
         schema.DENSE_RUN_ID: dense[RUN_ID].array,
     }
-    return _frame(dense, _DENSE_PARAMS, measured, left_out)
+    return _frame(dense, _DENSE_PARAMS, measured)
 
 
-def _frame(found: pd.DataFrame, leading: list[str], measured: dict[str, Any], left_out: list[str]) -> pd.DataFrame:
+def _frame(found: pd.DataFrame, leading: list[str], measured: dict[str, Any]) -> pd.DataFrame:
     others = sorted(column for column in _columns(found, "", PARAM) if frames.param(column) not in leading)
     params = {name: found[PARAM + name].array for name in leading} | {column: found[column].array for column in others}
     frame = pd.DataFrame(params | measured)
-    frame = frame.astype({schema.SEED: np.int64}).dropna(axis=1, how="all")
-    frame = frame.sort_values([*leading, list(measured)[-1]], ignore_index=True)
-    frame.attrs["left_out"] = left_out
-    return frame
+    frame = frame.astype({schema.SEED: np.int64})
+    frame = frame.dropna(axis=1, how="all") if len(frame) else frame
+    return frame.sort_values([*leading, list(measured)[-1]], ignore_index=True)
 
 
 def _dense_of(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
@@ -407,9 +432,19 @@ def _read(pages: Iterable[Page]) -> pd.DataFrame:
 def _wide(page: Page) -> pa.Table:
     """A row for each run, a column for each param and metric."""
     columns = {name: page.runs[name] for name in page.runs.column_names}
-    for prefix, values in ((PARAM, page.params), (_METRIC, page.metrics)):
+    for prefix, values in ((PARAM, _masked(page.params)), (_METRIC, page.metrics)):
         columns |= {prefix + name: column for name, column in _columns_of(values, page.runs[RUN_ID]).items()}
     return pa.table(columns)
+
+
+def _masked(params: pa.Table) -> pa.Table:
+    """Mask secrets, such as a password in a URL, because params go into frames and reports that are published."""
+    values = params["value"].combine_chunks().dictionary_encode()
+    texts = values.dictionary.to_pylist()
+    shown = [without_secrets(text) if "@" in text or "=" in text else text for text in texts]
+    if shown == texts:
+        return params
+    return params.set_column(2, "value", pa.array(shown).take(values.indices))
 
 
 def _columns_of(values: pa.Table, run_ids: pa.ChunkedArray) -> dict[str, pa.Array]:
@@ -429,7 +464,7 @@ def _find(experiments: list[tuple[str, str, str]], name: str | None) -> tuple[st
     """Id and name of the experiment that is meant, and the names of all that are not deleted."""
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     wanted = os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
-    names = _some(sorted(f"{other!r}" for _, other, stage in experiments if stage == "active"), most=20)
+    names = checks.some(sorted(f"{other!r}" for _, other, stage in experiments if stage == "active"), most=20)
     for experiment_id, found, stage in experiments:
         if found == name or (name is None and experiment_id == wanted):
             if stage != "active":

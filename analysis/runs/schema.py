@@ -3,6 +3,7 @@
 No other module spells these names.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +24,13 @@ ENGINE = "engine"
 DEVICE = "device"
 HOST = "host"
 LOCK = "lock"
+CREATION_ID = "creation_id"  # no two runs have the same: it finds a run whose store lost the answer
 ERROR = "error"
 NORMALIZATION_MEAN = "normalization_mean"
 NORMALIZATION_STD = "normalization_std"
+
+# The value of the param `pruner` of a control, which is fine-tuned without pruning.
+CONTROL = "none"
 
 # Values of the tag `kind`; only DENSE, PRUNED and later QUANTIZED runs are data.
 DENSE = "dense"
@@ -89,6 +94,8 @@ class ParamRole:
         has this value.
     detail_of : str, optional
         The param that this one is a detail of, as `ramp` is of `schedule`.
+    value : {"text", "integer", "float", "boolean"}
+        What the param's text says. Two spellings of one value, such as `.1` and `0.1`, are the same setting.
     concerns : {"network", "pruner", "pruning"}
         `network`: the param matters whether or not a network is pruned, as the epochs do. `pruner`: it belongs to some
         pruners only, as epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned
@@ -99,24 +106,32 @@ class ParamRole:
     formerly: str | None = None
     detail_of: str | None = None
     concerns: Literal["network", "pruner", "pruning"] = "network"
+    value: Literal["text", "integer", "float", "boolean"] = "text"
 
 
 # A param that is not here is a setting of every network.
 PARAM_ROLES = {
     **dict.fromkeys((DATASET, DATASET_DIGEST, IMAGE_SHAPE, MODEL, MODEL_DIGEST), ParamRole()),
-    **dict.fromkeys((RECIPE, PROTOCOL, VALIDATION_FRACTION), ParamRole()),
-    **dict.fromkeys((EPOCHS, LEARNING_RATE, BATCH_SIZE, MOMENTUM, WEIGHT_DECAY), ParamRole()),
-    **dict.fromkeys((AUGMENTATION, FINE_TUNE_EPOCHS, FINE_TUNE_LEARNING_RATE), ParamRole()),
-    **dict.fromkeys((PRUNER, PRUNER_DIGEST, EPSILON), ParamRole(concerns="pruner")),
-    **dict.fromkeys((GRADIENT_OBJECTIVE, GRADIENT_BATCHES, GRADIENT_MODE), ParamRole(concerns="pruner")),
-    **dict.fromkeys((RATIO, PRUNE_OUTPUT_LAYER), ParamRole(concerns="pruning")),
+    **dict.fromkeys((RECIPE, PROTOCOL, AUGMENTATION), ParamRole()),
+    **dict.fromkeys((EPOCHS, BATCH_SIZE, FINE_TUNE_EPOCHS), ParamRole(value="integer")),
+    **dict.fromkeys((VALIDATION_FRACTION, LEARNING_RATE, MOMENTUM), ParamRole(value="float")),
+    **dict.fromkeys((WEIGHT_DECAY, FINE_TUNE_LEARNING_RATE), ParamRole(value="float")),
+    **dict.fromkeys((PRUNER, PRUNER_DIGEST), ParamRole(concerns="pruner")),
+    EPSILON: ParamRole(concerns="pruner", value="float"),
+    GRADIENT_BATCHES: ParamRole(concerns="pruner", value="integer"),
+    **dict.fromkeys((GRADIENT_OBJECTIVE, GRADIENT_MODE), ParamRole(concerns="pruner")),
+    RATIO: ParamRole(concerns="pruning", value="float"),
+    PRUNE_OUTPUT_LAYER: ParamRole(concerns="pruning", value="boolean"),
     SCHEDULE: ParamRole(formerly="one-shot", concerns="pruning"),
-    **dict.fromkeys((RAMP, RAMP_STEPS, REGROW), ParamRole(detail_of=SCHEDULE, concerns="pruning")),
-    DISTILL: ParamRole(formerly="0.0"),
-    TEMPERATURE: ParamRole(detail_of=DISTILL),
+    RAMP: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="float"),
+    RAMP_STEPS: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="integer"),
+    REGROW: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="boolean"),
+    DISTILL: ParamRole(formerly="0.0", value="float"),
+    TEMPERATURE: ParamRole(detail_of=DISTILL, value="float"),
     SCOPE: ParamRole(formerly="global", concerns="pruning"),
-    ITERATION: ParamRole(formerly="1"),
-    **dict.fromkeys((SEED, WEIGHTS_DIGEST), ParamRole("seed")),
+    ITERATION: ParamRole(formerly="1", value="integer"),
+    SEED: ParamRole("seed", value="integer"),
+    WEIGHTS_DIGEST: ParamRole("seed"),
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
 }
 # What every pruned run did before the param existed, by param.
@@ -225,6 +240,25 @@ def metric_names(classes: Sequence[str]) -> list[str]:
             name = f"{name}_{index}"
         names.append(name)
     return names
+
+
+def canonical(param: str, value: str) -> str:
+    """Return a param's value as `text` would write it: `1e-1` is `0.1`, `True` is `true`; any other text stays."""
+    stripped = value.strip()
+    match role(param).value:
+        case "boolean" if stripped.lower() in ("true", "false"):
+            return stripped.lower()
+        case "integer" | "float" as kind:
+            try:
+                number = float(stripped)
+            except ValueError:
+                return value
+            if not math.isfinite(number) or "_" in stripped:
+                return value
+            if kind == "float":
+                return text(number)
+            return text(int(number)) if number.is_integer() else value
+    return value
 
 
 def _metric_name(name: str) -> str:

@@ -325,22 +325,26 @@ def _read_picture(path: Path, image_size: int | None, limit: SizeLimit) -> Image
         warnings.simplefilter("ignore")  # such as of a palette's transparency, which is dropped
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(file, formats=FORMATS) as picture:
-                limit.check(path, 3 * picture.width * picture.height)
-                turned = ImageOps.exif_transpose(picture)
-        except UnidentifiedImageError as error:
-            raise StudyError(f"{path}: this is no image; it must be PNG or JPEG") from error
+            with Image.open(file, formats=FORMATS) as opened_picture:
+                limit.check(path, 3 * opened_picture.width * opened_picture.height)
+                return _as_uint8(path, ImageOps.exif_transpose(opened_picture), image_size)
         except StudyError:
             raise
+        except UnidentifiedImageError as error:
+            raise StudyError(f"{path}: this is no image; it must be PNG or JPEG") from error
         # On bytes of any kind, the decoders raise errors of more than a dozen types.
         except Exception as error:
             raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
-    if turned.mode.startswith(("I", "F")):
-        raise StudyError(f"{path}: its pixels have mode {turned.mode}; images must have 8 bits a channel")
-    if 0 in turned.size:
-        raise StudyError(f"{path}: the image has {turned.width}x{turned.height} pixels")
-    turned = turned.convert("L" if turned.mode in ("1", "L", "LA") else "RGB")
-    return _resized(turned, image_size) if image_size else turned
+
+
+def _as_uint8(path: Path, picture: Image.Image, image_size: int | None) -> Image.Image:
+    """Return a picture as grey or RGB with 8 bits a channel, resized if it should be."""
+    if picture.mode.startswith(("I", "F")):
+        raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
+    if 0 in picture.size:
+        raise StudyError(f"{path}: the image has {picture.width}x{picture.height} pixels")
+    picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+    return _resized(picture, image_size) if image_size else picture
 
 
 def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator[Image.Image]:

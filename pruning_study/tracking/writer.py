@@ -150,7 +150,7 @@ class Writer:
         try:
             kept = unsent.keep(run, self._scratch)
         except OSError as error:
-            return f"it cannot be kept either, {files.fault(error, self._scratch)}"
+            return f"it cannot be kept either ({first_line(error)}); make room and start the command again"
         return f"it is kept in {kept}; send it with: pruning-study send {shlex.quote(str(kept))}"
 
 

@@ -133,8 +133,11 @@ def test_values_that_a_csv_does_not_tell_apart(study, tmp_path):
     """Text that reads as missing, as a number or as an escape; floats of 17 digits; names with separators."""
     texts = ["", "nan", "NA", "none", "null", '"', "\\", "\\a", " x ", "a,b", "1.0", "007", "true", "é", "a\nb", "a\rb"]
     numbers = [0.1 + 0.2, 1e-320, -0.0, np.inf, 1 / 3 * 1e-17, np.nan]
-    strange = pd.DataFrame({"dataset": ["d"] * 17, "text": [*texts, None], "a, b/\n": 1.0, "seed": range(17)})
-    strange["number"] = (numbers * 3)[:17]
+    settings = {"dataset": "d", "model": "net", "pruner": "mp", "ratio": 2.0}
+    shares = dict.fromkeys(["accuracy_before", "accuracy_after", "recall_before/a", "recall_after/a"], 0.5)
+    strange = pd.DataFrame(
+        {**settings, "text": [*texts, None], "a, b/\n": 1.0, "seed": range(17), **shares, "number": (numbers * 3)[:17]}
+    )
     strange["dense_run_id"] = strange["run_id"] = [str(place) for place in range(17)]
     strange.attrs = {"left_out": ["a “b”"]}
     exports.write(pull.Study(strange, study.dense_runs), lambda run_ids: {}, tmp_path)

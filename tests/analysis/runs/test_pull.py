@@ -83,7 +83,9 @@ def fill(uri: str) -> SimpleNamespace:
     ids.job = writer.log(study, "job", {}, {})
     ids.older = writer.pruned(study, ids.dense_0, 0)
     ids.nested = writer.pruned(study, ids.dense_0, 0, **{"mlflow.parentRunId": ids.job})
-    ids.relogged = writer.pruned(study, ids.dense_1, 1, params={"pruner": "up", "epsilon": "0.0005"})
+    ids.relogged = writer.pruned(
+        study, ids.dense_1, 1, params={"pruner": "up", "epsilon": "0.0005"}, metrics={f"recall/{CAT}": 0.5}
+    )
     for step, accuracy in ((5, 0.625), (3, 0.875)):
         client.log_metric(ids.relogged, "test_accuracy", accuracy, step=step, timestamp=9_000_000 - step)
     ids.foreign = writer.pruned(
@@ -113,7 +115,8 @@ def fill(uri: str) -> SimpleNamespace:
     )
     ids.dense_wrong = writer.dense(study, 18, metrics={"test_accuracy": float("nan")})
     ids.of_wrong = writer.pruned(study, ids.dense_wrong, 18)
-    ids.odd_optional = writer.pruned(study, ids.dense_0, 19, metrics=WITHOUT_RANGE)
+    ids.dense_19 = writer.dense(study, 19)
+    ids.odd_optional = writer.pruned(study, ids.dense_19, 19, metrics=WITHOUT_RANGE)
     ids.dense_again = writer.dense(study, 1)
     client.delete_experiment(gone)
 
@@ -156,13 +159,13 @@ def test_one_row_per_pair_with_what_both_runs_logged(store, study):
     mp = {**common, "pruner": "mp", "ratio": 2.0}
     rows = [
         mp | {"seed": 0, "dense_run_id": ids.dense_0, "run_id": ids.nested},
-        mp | {"seed": 19, "dense_run_id": ids.dense_0, "run_id": ids.odd_optional, f"both_right/{CAT}": np.nan},
+        mp | {"seed": 19, "dense_run_id": ids.dense_19, "run_id": ids.odd_optional, f"both_right/{CAT}": np.nan},
         mp
         | {"seed": 2, "dense_run_id": ids.dense_2, "run_id": ids.foreign, "ratio": 10.0}
         | {"realized_ratio": 9.5, "params.run_id": "of another kind"},
         mp
         | {"seed": 1, "dense_run_id": ids.dense_1, "run_id": ids.relogged}
-        | {"pruner": "up", "params.epsilon": "0.0005", "accuracy_after": 0.625},
+        | {"pruner": "up", "params.epsilon": "0.0005", "accuracy_after": 0.625, f"recall_after/{CAT}": 0.5},
     ]
     assert_frame_equal(study.runs, pd.DataFrame(rows), check_like=True)
     columns = list(study.runs.columns)
@@ -173,11 +176,11 @@ def test_one_row_per_pair_with_what_both_runs_logged(store, study):
 def test_dense_runs_are_the_experiments_own_and_those_its_pruned_runs_name(store, study):
     ids = store.ids
     dense = study.dense_runs
-    assert dense["dense_run_id"].tolist() == [ids.dense_0, ids.dense_again, ids.dense_2]
-    assert dense["seed"].tolist() == [0, 1, 2]
+    assert dense["dense_run_id"].tolist() == [ids.dense_0, ids.dense_again, ids.dense_2, ids.dense_19]
+    assert dense["seed"].tolist() == [0, 1, 2, 19]
     assert (
         dense[[f"recall_before/{CAT}", "accuracy_before", f"support/{SHIRT}"]].to_numpy().tolist()
-        == [[0.5, 0.75, 8.0]] * 3
+        == [[0.5, 0.75, 8.0]] * 4
     )
     assert dense.attrs["left_out"] == [
         f"1 dense run left out, deleted: {ids.dense_gone}",
@@ -241,6 +244,15 @@ def test_no_param_is_taken_for_a_column_of_the_analysis(writer):
     for frame in pull.study("taken", tracking_uri=writer.uri):
         assert frame[[f"params.{name}" for name in names]].iloc[0].tolist() == [f"my {name}" for name in names]
         assert frame["recall_before/cat"].tolist() == [0.5]
+
+
+@pytest.mark.attack
+def test_a_url_with_a_password_in_a_param_of_a_run__is_masked_in_the_frames_that_reports_are_made_of(writer):
+    experiment = writer.client.create_experiment("secret param")
+    pair(writer, experiment, 0, data="https://me:s3c@ret@host/a?sig=s3c&x=1", optimizer="sgd(lr=0.1)", note="a@b=c")
+    for frame in pull.study("secret param", tracking_uri=writer.uri):
+        shown = frame[["params.data", "params.optimizer", "params.note"]].iloc[0].tolist()
+        assert shown == ["https://me:***@host/a?sig=***&x=1", "sgd(lr=0.1)", "a@b=c"]
 
 
 def test_runs_of_one_cell_and_network_are_duplicates_whatever_follows_from_their_settings(writer):

@@ -1,10 +1,12 @@
 """A study on a Ray cluster of two nodes of this machine, before a server on Postgres."""
 
+import logging
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -84,3 +86,24 @@ def test_no_cluster_is_one_line(tmp_path, tiny_npz, store_uri, monkeypatch, run_
     result = run_command("study", tmp_path / "study.yaml", "--executor", "ray")
     assert result.exit_code == 2
     assert "--executor: no Ray cluster answers" in result.output
+
+
+@pytest.mark.attack
+def test_a_password_in_the_tracking_uri_of_a_study_on_a_cluster__is_in_no_file_that_ray_writes(nodes, monkeypatch):
+    from pruning_study.study import cluster
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9")
+
+    def warn(task):
+        logging.getLogger("mlflow").warning("cannot reach %s", os.environ["MLFLOW_TRACKING_URI"])
+        return task
+
+    cluster.connect("http://127.0.0.1:9", gpus=0)
+    with cluster.Cluster(warn, gpus=0) as workers:
+        workers.give(0, "task")
+        while not list(workers.results()):
+            pass
+        folder = Path(nodes[0].head_node.get_session_dir_path())
+    logs = {path.name: path.read_bytes() for path in (folder / "logs").rglob("*") if path.is_file()}
+    assert any(b"cannot reach http://me:***@127.0.0.1:9" in content for content in logs.values())
+    assert [name for name, content in logs.items() if b"s3cret" in content] == []

@@ -1,10 +1,14 @@
+import os
 import re
+from pathlib import Path
 
 import pytest
 
 from analysis.runs.errors import StudyError
 from pruning_study.config import PruneConfig
 from pruning_study.study import grid
+from tests.damage import read_damaged
+from tests.memory_limit import memory_limit
 
 
 @pytest.fixture
@@ -192,3 +196,123 @@ def test_a_file_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(StudyError, match="is not a YAML file"):
         grid.read(tmp_path / "binary.yaml")
+
+
+LAUGHS = "a0: &a0 [lol]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12))
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAUGHS + "seeds: *a11", r"seeds\[0\]: \[\[\[\.\.\.\], "),
+        (LAUGHS + "name: *a11", "is not a text"),
+        (LAUGHS + "overrides: {epochs: *a11}", "is not a single value"),
+        (LAUGHS + "overrides: *a11", "options of prune"),
+        (MERGES, "more than 10,000 keys"),
+        ("a: &g {seeds: 0-99999}\ngrids: [" + "*g, " * 1000 + "]", "100,000,000 runs, and the most is 1,000,000"),
+        ("a: &r [" + "2, " * 9000 + "]\ngrids: [" + "{ratios: *r}, " * 99 + "]", "values, and the most is 200,000"),
+        ("{seeds: 0-99999, ratios: [" + ", ".join(map(str, range(2, 99))) + "]}", "9,700,000 runs"),
+        ("seeds: 0-99999999999", "neither a range"),
+        ("seeds: [" + "[" * 100_000, "is not a YAML file"),
+        ("#" * 2**20, "larger than 262,144 bytes"),
+    ],
+)
+def test_a_study_file_of_a_few_lines_that_stands_for_billions_of_values__is_refused_at_once(faults, text, message):
+    with memory_limit(100):
+        said = faults(text)
+    assert re.search(message, said)
+    assert max(map(len, said.splitlines())) < 700
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seeds: [010]", "010 is another number in YAML"),
+        ("seeds: [1:30]", "1:30 is another number in YAML"),
+        ("overrides: {learning_rate: 1:30.5}", "1:30.5 is another number in YAML"),
+        ("datasets: [no]", r"datasets\[0\]: YAML reads no, off, yes and on as true or false: quote the name"),
+        ("models: [on]", r"models\[0\]: YAML reads no"),
+        ("overrides: {weights: off}", "overrides.weights: YAML reads no"),
+        ("datasets: [2020-01-01]", "is not a single value"),
+        ("datasets: [!!binary aGk=]", "is not a single value"),
+        ("seeds: [1.0]", "'1.0' is not a whole number"),
+        ("ratios: [.nan, .inf]", "nan is not a finite number"),
+        ("seeds: [" + "9" * 5000 + "]", "4300 digits"),
+        ("seeds: [0x" + "f" * 9000 + "]", "4300 digits"),
+        ("overrides: {epochs: 1, epochs: 2}", "epochs is given twice"),
+        ("grids: [{seeds: [1], seeds: [2]}]", "seeds is given twice"),
+        ("seeds: 0-1\n---\nseeds: 0-2", "is not a YAML file"),
+    ],
+)
+def test_a_value_that_yaml_reads_as_another_or_that_stands_twice__is_refused(faults, text, message):
+    assert re.search(message, faults(text))
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r'name: "a\e[2J"', r"name: 'a\x1b[2J' has a control character"),
+        (r'"a\e[2J\n": 1', r"a\x1b[2J\n: there is no such key"),
+        (r'models: ["\e[2J"]', r"models[0]: '\x1b[2J' is not a model"),
+        (r'datasets: ["\uD800"]', r"datasets[0]: '\ud800' is no text in UTF-8"),
+        (r'datasets: ["a\0.npz"]', r"datasets[0]: 'a\x00.npz' is no text in UTF-8"),
+        (r'overrides: {"\u202e": 1}', r"overrides.\u202e: prune has no such option"),
+        ("name: " + "x" * 300, "has 300 characters"),
+    ],
+)
+def test_a_study_file_with_characters_that_command_the_terminal__is_shown_with_escapes(faults, text, shown):
+    said = faults(text)
+    assert shown in said
+    assert all(line.isprintable() for line in said.splitlines())
+
+
+@pytest.mark.attack
+def test_a_pipe_or_a_device_as_a_study_file__is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero")):
+        with pytest.raises(StudyError, match="a pipe or a device") as caught:
+            grid.read(path)
+        assert caught.value.option == "FILE"
+
+
+def test_a_mapping_that_merges_another_may_be_merged_itself(read):
+    found = read(
+        "grids: [&a {seeds: 0-1, ratios: [2]}, &b {<<: *a, ratios: [4]}, {<<: *b, ratios: [8]}, "
+        "{<<: [*b, *a], seeds: [9]}]"
+    )
+    assert [(c.config.ratio[0], c.config.seed) for c in found.cells] == [
+        (2, 0), (2, 1), (4, 0), (4, 1), (8, 0), (8, 1), (4, 9)
+    ]  # fmt: skip
+
+
+@pytest.mark.attack
+def test_2000_study_files_with_seeded_random_damage__are_read_or_refused_line_by_line(tmp_path):
+    sound = [
+        b"name: mine\ndatasets: [mnist]\nmodels: [lenet5]\nratios: [2, 4]\nseeds: 0-3\noverrides: {epochs: 2}\n",
+        b"grids:\n  - &one\n    pruners: [mp, up]\n    seeds: [1]\n  - <<: *one\n    distill: [0.5]\n",
+    ]
+    parts = [bytes([byte]) for byte in b"&*!%@`|>?:-#{}[]'\"\t\n\0\x1b\xff,"]
+    parts += [
+        b"<<: *one",
+        b"*one",
+        b"&one",
+        b"!!python/name:os.system",
+        b"!!int",
+        b"!!set",
+        b".nan",
+        b"0x1F",
+        b"~",
+        b"[" * 99,
+    ]
+
+    def read(path):
+        try:
+            grid.read(path).check()
+        except StudyError as error:
+            raise StudyError(max(str(error).splitlines(), key=len)) from error
+
+    assert 20 < read_damaged(read, tmp_path / "study.yaml", sound, parts, 2000) < 1000

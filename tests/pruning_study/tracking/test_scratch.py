@@ -3,9 +3,11 @@ import stat
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
+from analysis.runs.errors import StudyError
 from pruning_study.tracking import scratch
 from tests import another_user
 

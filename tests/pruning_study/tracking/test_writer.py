@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,30 @@ def test_a_run_ends_with_its_block(store, run, raised, status, reason):
         raise raised
     read = store.get(run.run_id)
     assert (read.info.status, read.data.tags["error"]) == (status, reason)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_spent_quota_or_a_full_disk_while_a_run_is_made__is_one_line_that_says_to_make_room(store, run, number):
+    with pytest.raises(StudyError) as error, writer.ending(run):
+        raise OSError(number, os.strerror(number), "a.csv")
+    assert str(error.value) == f"a.csv: {os.strerror(number)}; make room and start the command again"
+    assert store.get(run.run_id).data.tags["error"] == str(error.value)
+
+
+@pytest.mark.attack
+def test_no_room_for_the_record_when_a_run_begins__is_one_line_before_any_work(store, run):
+    (run.folder.parent / "run.part").mkdir()
+    with pytest.raises(StudyError, match=r"run\.part: Is a directory$"), writer.ending(run):
+        pytest.fail("the work has begun")
+    assert store.get(run.run_id).info.status == "FAILED"
+
+
+@pytest.mark.attack
+def test_a_run_that_neither_the_store_nor_the_disk_takes__is_one_line_that_says_what_to_do(store, run, monkeypatch):
+    (run.folder / "a.txt").write_text("hello")
+    monkeypatch.setattr(store.client, "log_artifact", broken)
+    (run.folder.parent / "run.part").mkdir()
+    with pytest.raises(StudyError, match=r"no room.*kept either.*make room and start the command again$"):
+        run.finish()
+    assert not (run.folder.parent / "run.json").exists()

@@ -1,0 +1,155 @@
+"""Predictions that are held against the recalls of their runs, and not used where the two contradict each other."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import checks, frames, schema
+from analysis.runs.frames import BY_CLASS, RECALL_BEFORE, RUN_ID, ReadPredictions
+
+# Recalls that were rounded to three digits contradict the predictions by no more.
+_ROUNDING = 0.002
+_OTHER_LABELS = "the labels of their test images are not those of other runs of the data set"
+_OTHER_RECALLS = "they contradict the recalls that the runs have logged"
+_OTHER_ORDER = f"they contradict {schema.BOTH_RIGHT}<class>, as predictions in another order of the images do"
+_OTHER_NAMES = "the names of their classes stand for other labels than in most runs"
+
+
+class _DataSet(NamedTuple):
+    """What is known of a data set from the predictions that were read.
+
+    Attributes
+    ----------
+    label : (images,)
+    images : (labels,)
+        Images of each label.
+    unlike : (labels that have images, classes)
+        Number of networks whose share of right images with a label is not their recall of a class.
+    """
+
+    label: np.ndarray
+    images: np.ndarray
+    unlike: np.ndarray
+
+    def right(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return which images a network has right, (images,)."""
+        return arrays[schema.PREDICTED] == self.label
+
+    def shares(self, right: np.ndarray) -> np.ndarray:
+        """Return the share of the images of each label that are right; `right` is (images,)."""
+        counts = np.bincount(self.label[right], minlength=len(self.images))
+        return (counts / np.maximum(self.images, 1))[self.images > 0]
+
+
+class CheckedPredictions:
+    """Read predictions, without those that contradict their runs or the other predictions of the data set.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    predictions : callable
+        As `frames.ReadPredictions` describes it.
+    """
+
+    def __init__(self, runs: pd.DataFrame, predictions: ReadPredictions) -> None:
+        self._predictions = predictions
+        columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
+        number = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup()
+        names = [name.removeprefix(RECALL_BEFORE) for name in runs if name.startswith(RECALL_BEFORE)]
+        before, after, _, both = (
+            runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
+        )
+        dense, pruned = runs[schema.DENSE_RUN_ID], runs[RUN_ID]
+        self._data_set = dict(zip([*dense, *pruned], [*number, *number], strict=True))
+        self._recall = dict(zip([*dense, *pruned], [*before, *after], strict=True))
+        self._pairs = dict(zip(pruned, zip(dense, both, strict=True), strict=True))
+        self._known: dict[int, _DataSet] = {}
+        self._accepted: set[str] = set()
+        self._refused: dict[str, set[str]] = defaultdict(set)
+
+    def __call__(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[str, np.ndarray]]:
+        found = dict(self._predictions(run_ids))
+        own = defaultdict(list)
+        for run_id in found:
+            if run_id in self._data_set:
+                own[self._data_set[run_id]].append(run_id)
+        for data_set, members in own.items():
+            refused = self._check(data_set, {run_id: found[run_id] for run_id in members})
+            found = {run_id: arrays for run_id, arrays in found.items() if run_id not in refused}
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on the predictions that were read and not used."""
+        return [
+            f"{schema.PREDICTIONS} of {len(run_ids):,} run{'s' if len(run_ids) > 1 else ''} not used, {reason}: "
+            f"{checks.some(sorted(run_ids))}"
+            for reason, run_ids in self._refused.items()
+        ]
+
+    def _check(self, data_set: int, found: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
+        """Return the runs of one data set whose predictions are not to be used."""
+        known = self._known.setdefault(data_set, _data_set(found))
+        new = [run_id for run_id in found if run_id not in self._accepted]
+        recall = {run_id: _given(self._recall[run_id]) for run_id in new}
+        same = [run_id for run_id in new if np.array_equal(found[run_id][schema.LABEL], known.label)]
+        share = {run_id: known.shares(known.right(found[run_id])) for run_id in same}
+        sound = [run_id for run_id in same if not _differ(share[run_id], recall[run_id])]
+        for run_id in sound:
+            known.unlike[...] += np.abs(share[run_id][:, np.newaxis] - recall[run_id]) > _ROUNDING
+        stands_for = known.unlike.argmin(axis=1)
+        named = [run_id for run_id in sound if _near(share[run_id], recall[run_id][stands_for])]
+        known_dense = self._accepted.union(named)
+        fits = [
+            run_id
+            for run_id in named
+            if self._dense_run(run_id) not in known_dense.intersection(found) or self._fits(run_id, found, known)
+        ]
+        self._accepted.update(fits)
+        for reason, before, after in (
+            (_OTHER_LABELS, new, same),
+            (_OTHER_RECALLS, same, sound),
+            (_OTHER_NAMES, sound, named),
+            (_OTHER_ORDER, named, fits),
+        ):
+            if lost := set(before) - set(after):
+                self._refused[reason] |= lost
+        return set(new) - set(fits)
+
+    def _dense_run(self, run_id: str) -> str:
+        return self._pairs[run_id][0] if run_id in self._pairs else ""
+
+    def _fits(self, run_id: str, found: Mapping[str, Mapping[str, np.ndarray]], known: _DataSet) -> bool:
+        """Return whether a pruned run and its dense run are right for the same images as often as the run says."""
+        dense, both_right = self._pairs[run_id]
+        both_right = _given(both_right)
+        right = known.right(found[run_id]) & known.right(found[dense])
+        return not len(both_right) or not _differ(known.shares(right), both_right)
+
+
+def _data_set(found: Mapping[str, Mapping[str, np.ndarray]]) -> _DataSet:
+    """Return a data set with the labels that most of these runs have."""
+    labels = {run_id: arrays[schema.LABEL].tobytes() for run_id, arrays in found.items()}
+    (most, _), *_ = Counter(labels.values()).most_common(1)
+    first = next(run_id for run_id, label in labels.items() if label == most)
+    label = found[first][schema.LABEL]
+    images = np.bincount(label)
+    tested = np.count_nonzero(images)
+    return _DataSet(label, images, np.zeros((tested, tested), dtype=int))
+
+
+def _given(values: np.ndarray) -> np.ndarray:
+    return values[~np.isnan(values)]
+
+
+def _near(values: np.ndarray, others: np.ndarray) -> bool:
+    return bool((np.abs(values - others) <= _ROUNDING).all())
+
+
+def _differ(shares: np.ndarray, recall: np.ndarray) -> bool:
+    """Return whether shares are not recalls, whatever class each label stands for."""
+    return len(shares) != len(recall) or not _near(np.sort(shares), np.sort(recall))

@@ -1,0 +1,299 @@
+"""Leave out the pairs of runs that do not belong together, or whose numbers contradict each other.
+
+`pull` and `exports` apply the same checks to what they have read, so that no estimate rests on a foreign run.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, BY_CLASS, RECALL_AFTER, RECALL_BEFORE, RUN_ID
+
+# What a pruned run and its dense run have in common. Both may lack a param; if one alone has it, nobody knows whether
+# they agree.
+_SHARED = (
+    *(schema.DATASET, schema.DATASET_DIGEST, schema.IMAGE_SHAPE),
+    *(schema.MODEL, schema.MODEL_DIGEST, schema.WEIGHTS_DIGEST, schema.SEED),
+)
+# In these they agree if both have them.
+_SHARED_IF_GIVEN = (
+    *(schema.PROTOCOL, schema.VALIDATION_FRACTION, schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD),
+)
+# These keep as many weights as the ratio says. Others may keep more, as `up-signed` and protocol `released` do.
+_EXACT = ("mp", "gp", "up", "rp", "up-sum")
+_RELEASED = "released"
+# The ratios that a pruner reaches differ from those asked for by the weights of a layer that are rounded.
+_RATIO_TOLERANCE = 1.25
+# More than any network can be pruned: a millionth of its parameters is left.
+_LARGEST_RATIO = 1e6
+# Shares that were rounded to two digits contradict each other by no more.
+_ROUNDING = 0.015
+# Two networks agree in all recalls by chance in one of so many studies.
+_COINCIDENCE = 1e-9
+# A param with more values than this is no setting that somebody has typed.
+_MOST_SPELLINGS = 1_000
+_LOOK_ALIKE = str.maketrans("аеорсухіјѕԁһԛԝοανρτικ", "aeopcyxijsdhqwoavptik")  # Cyrillic and Greek letters
+
+
+def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    """Leave out the pairs that cannot be right.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row per pair, as `pull.Study` describes them.
+    dense_runs : DataFrame
+        Dense runs; a pair whose dense run is not among them is compared with the other pairs of that dense run.
+    left_out : list of str
+        Gets a sentence for each reason, with the runs that were left out for it.
+
+    Returns
+    -------
+    DataFrame
+    """
+    lost = np.zeros(len(runs), dtype=bool)
+    for wrong, reason in _faults(runs, dense_runs):
+        tell(runs[wrong & ~lost], reason, left_out)
+        lost |= wrong
+    runs = frames.rows(runs, ~lost)
+    others = _other_test_images(runs)
+    tell(runs[others], "most runs of the data set have other test images or classes", left_out)
+    return frames.rows(runs, ~others)
+
+
+def tell(lost: pd.DataFrame, reason: str, left_out: list[str], kind: str = schema.PRUNED) -> None:
+    """Add a sentence on runs that were left out, unless there are none."""
+    if len(lost):
+        left_out.append(f"{counted(len(lost), kind)} left out, {reason}: {some(sorted(lost[RUN_ID]))}")
+
+
+def counted(number: int, kind: str) -> str:
+    """Return a number of runs of a kind, in words."""
+    return f"{number:,} {kind} run{'s' if number > 1 else ''}"
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# What a pair says of itself and of its dense run.
+
+
+def _faults(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield which pairs have a fault, and which fault it is."""
+    yield from _ratios(runs)
+    shares = [ACCURACY_BEFORE, ACCURACY_AFTER, *_columns(runs, RECALL_BEFORE, RECALL_AFTER, schema.BOTH_RIGHT)]
+    values = runs[shares].to_numpy(float)
+    yield ((values < 0) | (values > 1)).any(axis=1), "a value outside [0, 1]"
+    yield ~(values[:, :2] > 0).all(axis=1), f"{schema.TEST_ACCURACY} is 0 or no number"
+    yield from _other_networks(runs, dense_runs)
+    before, after, support, both_right = _by_class(runs)
+    yield np.isnan(before).all(axis=1), f"no metric {schema.RECALL}<class>"
+    yield (np.isnan(before) != np.isnan(after)).any(axis=1), "the classes are not those of the dense run"
+    yield ((support < 0) | np.isinf(support)).any(axis=1), f"{schema.SUPPORT}<class> is no number of images"
+    for accuracy, recall, whose in ((ACCURACY_AFTER, after, ""), (ACCURACY_BEFORE, before, " of the dense run")):
+        contradicts = _contradicts(runs[accuracy].to_numpy(float), recall, support)
+        yield contradicts, f"{schema.TEST_ACCURACY}{whose} contradicts the recalls and the supports"
+    impossible = (both_right > np.minimum(before, after) + _ROUNDING) | (both_right < before + after - 1 - _ROUNDING)
+    yield impossible.any(axis=1), f"{schema.BOTH_RIGHT}<class> contradicts the recalls before and after"
+
+
+def _ratios(runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
+    ratio, pruner = runs[schema.RATIO], runs[schema.PRUNER]
+    is_control = pruner == schema.CONTROL
+    yield ~(ratio >= 1), "ratio is below 1, and it is parameters before / parameters after pruning"
+    yield ratio > _LARGEST_RATIO, f"ratio is above {_LARGEST_RATIO:,.0f}"
+    yield is_control & (ratio != 1), f"{schema.CONTROL} prunes nothing, and its ratio is not 1"
+    if schema.REALIZED_RATIO in runs:
+        realized = runs[schema.REALIZED_RATIO]
+        # A control that follows on a pruning has the weights that are left.
+        follows = _param(runs, schema.ITERATION).fillna("1") != "1"
+        is_exact = is_control | (pruner.isin(_EXACT) & (_param(runs, schema.PROTOCOL) != _RELEASED))
+        too_many = (realized > ratio * _RATIO_TOLERANCE) & ~(is_control & follows)
+        too_few = (realized * _RATIO_TOLERANCE < ratio) & is_exact
+        yield too_many | too_few | (realized * _RATIO_TOLERANCE < 1), f"{schema.REALIZED_RATIO} contradicts the ratio"
+
+
+def _other_networks(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[tuple[np.ndarray, str]]:
+    """Yield which pairs do not fit the dense run that they name."""
+    shared = [frames.column(name) for name in (*_SHARED, *_SHARED_IF_GIVEN)]
+    measured = _columns(runs, ACCURACY_BEFORE, RECALL_BEFORE)
+    columns = [name for name in (*shared, *measured, schema.DENSE_RUN_ID) if name in dense_runs or name in runs]
+    unknown = runs[~runs[schema.DENSE_RUN_ID].isin(dense_runs[schema.DENSE_RUN_ID])]
+    dense = dense_runs.reindex(columns=columns)
+    if len(unknown):
+        dense = pd.concat([dense, unknown.reindex(columns=columns)])
+    dense = dense.drop_duplicates(schema.DENSE_RUN_ID)
+    dense = dense.iloc[pd.Index(dense[schema.DENSE_RUN_ID]).get_indexer(runs[schema.DENSE_RUN_ID])]
+    dense.index = runs.index
+    for name, column in zip((*_SHARED, *_SHARED_IF_GIVEN), shared, strict=True):
+        if column in columns:
+            own, others = (frame.reindex(columns=[column])[column] for frame in (runs, dense))
+            differ = (own != others) & ~(own.isna() & others.isna())
+            if name in _SHARED_IF_GIVEN:
+                # Who reads the runs of protocol `released` has to know it.
+                differ &= (own.notna() & others.notna()) | (own.isna() & (others == _RELEASED))
+            yield differ.to_numpy(bool), f"the {name} is not that of the dense run"
+    differences = np.abs(runs[measured].to_numpy(float) - dense[measured].to_numpy(float))
+    yield (differences > 0).any(axis=1), "accuracy or recalls before pruning are not those of the dense run"
+
+
+def _contradicts(accuracy: np.ndarray, recall: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return where an accuracy, (runs,), is not the mean of recalls, (runs, classes), by their supports.
+
+    Where a support is not known, an accuracy has to lie between the least recall and the greatest.
+    """
+    tested = ~np.isnan(recall)
+    images = np.where(tested, support, 0)
+    total = images.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(tested, recall * images, 0).sum(axis=1) / total
+    least, greatest = (np.where(tested, recall, other).T for other in (np.inf, -np.inf))
+    least, greatest = least.min(axis=0, initial=np.inf), greatest.max(axis=0, initial=-np.inf)
+    known = total > 0
+    off = np.abs(np.where(known, mean, accuracy) - accuracy)
+    return (off > _ROUNDING) | (accuracy < least - _ROUNDING) | (accuracy > greatest + _ROUNDING)
+
+
+def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
+    """Return which runs were tested on other classes, or on other numbers of images, than most of their data set.
+
+    A data set is a name, a digest, and all params that the schema does not know: they may choose a part of it.
+    """
+    before, _, support, _ = _by_class(runs)
+    tested = np.where(np.isnan(before), -1, support)
+    unlike = ~((tested == tested[:1]) | (np.isnan(tested) & np.isnan(tested[:1]))).all(axis=1)
+    if not unlike.any():
+        return unlike
+    columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
+    columns += [name for name in frames.params(runs) if frames.param(name) not in schema.PARAM_ROLES]
+    data_set = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup().to_numpy()
+    images = pd.DataFrame(tested).groupby(list(range(tested.shape[1])), dropna=False).ngroup().to_numpy()
+    together = pd.DataFrame({"data_set": data_set, "images": images})
+    counts = together.value_counts(sort=False).reset_index()
+    # Of as many runs each, those whose run comes first count.
+    counts["first"] = counts.merge(together.drop_duplicates().reset_index(names="first"))["first"]
+    most = counts.sort_values(["count", "first"], ascending=[False, True]).drop_duplicates("data_set")
+    return images != most.set_index("data_set")["images"].reindex(data_set).to_numpy()
+
+
+# What makes a reader think twice, and leaves nothing out.
+
+
+def notes(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> list[str]:
+    """Return sentences on what looks like a mistake in the runs of a study.
+
+    Parameters
+    ----------
+    runs, dense_runs : DataFrame
+        As `sound_pairs` takes them.
+    """
+    return [*_spellings(runs), *_copies(runs, dense_runs), *_unchanged(runs)]
+
+
+def _spellings(runs: pd.DataFrame) -> Iterator[str]:
+    """Yield values of settings that a reader takes for the same."""
+    for column in frames.identity(runs):
+        texts = runs[column].dropna().unique() if column not in (schema.RATIO, schema.SEED) else []
+        if 1 < len(texts) <= _MOST_SPELLINGS:
+            alike: dict[Any, list[str]] = {}
+            for value in texts:
+                alike.setdefault(_as_read(value), []).append(repr(value))
+            for values in alike.values():
+                if len(values) > 1:
+                    yield f"{frames.param(column)} has values that look alike and count as different: {some(values)}"
+    for pruner in runs[schema.PRUNER].unique():
+        if pruner != schema.CONTROL and _as_read(pruner) == schema.CONTROL:
+            yield f"the pruner {pruner!r} counts as one that prunes: the control is called {schema.CONTROL!r}"
+
+
+def _as_read(value: str) -> Any:
+    """Return what a reader sees of a text: a number, or words without case, invisible characters and look-alikes."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = np.nan
+    if np.isfinite(number):
+        return number
+    plain = unicodedata.normalize("NFKC", value).casefold()
+    visible = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
+    return " ".join(visible.translate(_LOOK_ALIKE).split())
+
+
+def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
+    """Yield networks of different seeds that agree more than two networks do by chance."""
+    settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
+    dense = dense_runs.rename(columns={schema.DENSE_RUN_ID: RUN_ID})
+    yield from _agreeing(dense, ACCURACY_BEFORE, RECALL_BEFORE, [], schema.DENSE)
+    yield from _agreeing(runs, ACCURACY_AFTER, RECALL_AFTER, settings, schema.PRUNED)
+
+
+def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str], kind: str) -> Iterator[str]:
+    recalls = _columns(found, group)
+    values = found[[accuracy, *recalls]].fillna(-1).to_numpy(float)
+    # One number for each row tells nearly all rows apart, and is compared sooner than all columns.
+    number = np.round(values @ np.random.default_rng(0).random(values.shape[1]), 12)
+    alike = found[pd.Series(number, found.index).duplicated(keep=False)]
+    images = alike.reindex(columns=[schema.SUPPORT + name.removeprefix(group) for name in recalls])
+    alike = alike[_coincidence(alike[recalls].to_numpy(float), images.to_numpy(float)) < _COINCIDENCE]
+    if alike.empty:
+        return
+    for _, same in alike.groupby([*within, accuracy, *recalls], dropna=False):
+        seeds = sorted(same[schema.SEED].unique())
+        if len(seeds) > 1:
+            yield (
+                f"{counted(len(same), kind)} of seeds {some(map(str, seeds))} have the same recalls in every class, as "
+                f"copies of one network have: {some(sorted(same[RUN_ID]))}"
+            )
+
+
+def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return, (runs,), the chance at most that another network has the same recalls, (runs, classes).
+
+    Networks of two seeds differ in half as many images, by the root of the variance, as the binomial law allows. A
+    class of unknown size counts as 100 images.
+    """
+    deviation = np.sqrt(np.where(np.isnan(images), 100, images) * recall * (1 - recall)) / 2
+    with np.errstate(divide="ignore"):
+        same = np.minimum(1, 1 / (2 * np.sqrt(np.pi) * deviation))
+    return np.nanprod(same, axis=1)
+
+
+def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
+    """Yield a note if pruned networks have the recalls of their dense networks."""
+    before, after, support, _ = _by_class(runs)
+    same = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
+    same &= (runs[schema.PRUNER] != schema.CONTROL).to_numpy()
+    same[same] = _coincidence(before[same], support[same]) < _COINCIDENCE
+    if same.any():
+        yield (
+            f"{counted(int(same.sum()), schema.PRUNED)} have the recalls of their dense runs in every class, as if "
+            f"nothing was pruned: {some(sorted(runs.loc[same, RUN_ID]))}"
+        )
+
+
+# Columns.
+
+
+def _columns(frame: pd.DataFrame, *prefixes: str) -> list[str]:
+    return [column for column in frame if column.startswith(prefixes)]
+
+
+def _param(frame: pd.DataFrame, name: str) -> pd.Series:
+    column = frames.column(name)
+    return frame[column] if column in frame else pd.Series(None, frame.index, dtype=object)
+
+
+def _by_class(runs: pd.DataFrame) -> list[np.ndarray]:
+    """Return recall before and after, support and share right both times, (runs, classes), NaN for what is missing."""
+    names = [column.removeprefix(RECALL_BEFORE) for column in _columns(runs, RECALL_BEFORE)]
+    names += [column.removeprefix(RECALL_AFTER) for column in _columns(runs, RECALL_AFTER)]
+    names = list(dict.fromkeys(names))
+    return [runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS]
