@@ -179,6 +179,8 @@ class _Cell(NamedTuple):
 
     def at(self, networks: pd.Index) -> "_Cell":
         """Return the cell with these of its networks alone, in this order."""
+        if networks.equals(self.networks):
+            return self
         rows = self.networks.get_indexer(networks)
         return self._replace(
             networks=networks,

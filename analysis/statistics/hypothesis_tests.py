@@ -5,6 +5,8 @@ Algorithm". NaN stands for a value that cannot be computed, `TOO_FEW` for a perm
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
 from typing import Literal, Protocol
 
 import numpy as np
@@ -69,7 +71,7 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
         stats.ttest_rel(*pairs).confidence_interval(1 - LEVEL),
         alternative,
         family,
-        p_permutation=_permutation_p(pairs, "samples", alternative),
+        p_permutation=_sign_flip_p(change, alternative),
         effect_size=change.mean() / change.std(ddof=1),
         p_equivalence=ttost_paired(*pairs, -MARGIN, MARGIN)[0],
         n=n,
@@ -163,7 +165,7 @@ def independent(
         stats.ttest_ind(first, second, equal_var=equal).confidence_interval(1 - LEVEL),
         alternative,
         family,
-        p_permutation=_permutation_p([first, second], "independent", alternative),
+        p_permutation=_permutation_p([first, second], alternative),
         effect_size=effectsize_smd(*described)[0],
         p_equivalence=ttost_ind(first, second, -MARGIN, MARGIN, usevar="pooled" if equal else "unequal")[0],
         n=n,
@@ -355,28 +357,43 @@ def _constant(values: np.ndarray) -> bool:
     return bool(np.ptp(values) < 1e-9)
 
 
-def _permutation_p(
-    samples: Sequence[np.ndarray] | np.ndarray,
-    kind: Literal["samples", "independent"],
-    alternative: Alternative,
-) -> float | str:
+def _sign_flip_p(change: np.ndarray, alternative: Alternative) -> float | str:
+    """Return the p of the mean under random signs of the pairs' differences, over all signs if they are few."""
+    if len(change) < _SEEDS_TO_PERMUTE:
+        return TOO_FEW
+    signs = _signs(len(change))
+    drawn = len(signs) == _PERMUTATIONS
+    null, rounding = signs @ change, 1e-13 * np.abs(change).sum()
+    tails = {
+        "less": np.count_nonzero(null <= change.sum() + rounding),
+        "greater": np.count_nonzero(null >= change.sum() - rounding),
+    }
+    shares = {tail: (count + drawn) / (len(signs) + drawn) for tail, count in tails.items()}
+    return float(min(2 * min(shares.values()), 1.0) if alternative == "two-sided" else shares[alternative])
+
+
+@lru_cache(maxsize=8)
+def _signs(n: int) -> np.ndarray:
+    """Return all sign vectors of n differences, or many random ones: (vectors, n)."""
+    if 2**n <= _PERMUTATIONS:
+        return np.array(list(product((1.0, -1.0), repeat=n)))
+    pairs = np.random.default_rng(0).permuted(np.tile([1.0, -1.0], (_PERMUTATIONS, n, 1)), axis=-1)
+    return np.ascontiguousarray(pairs[..., 0])
+
+
+def _permutation_p(samples: Sequence[np.ndarray], alternative: Alternative) -> float | str:
     if min(map(len, samples)) < _SEEDS_TO_PERMUTE:
         return TOO_FEW
-    statistic = _mean_difference if kind == "samples" else _welch_statistic
     test = stats.permutation_test(
         samples,
-        statistic,
-        permutation_type=kind,
+        _welch_statistic,
+        permutation_type="independent",
         n_resamples=_PERMUTATIONS,
         alternative=alternative,
         vectorized=True,
         rng=np.random.default_rng(0),
     )
     return float(test.pvalue)
-
-
-def _mean_difference(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:
-    return np.asarray((first - second).mean(axis))
 
 
 def _welch_statistic(first: np.ndarray, second: np.ndarray, axis: int) -> np.ndarray:

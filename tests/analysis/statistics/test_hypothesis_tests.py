@@ -70,6 +70,23 @@ def test_sign_flips_are_counted_exactly():
     assert paired(FIRST, SECOND, alternative="less")["p_permutation"] == pytest.approx(1 / 2**9)
 
 
+@pytest.mark.parametrize("alternative", ["two-sided", "less", "greater"])
+@pytest.mark.parametrize("n", [6, 13, 14, 30])
+def test_the_permutation_test_of_pairs_is_that_of_scipy(n, alternative):
+    rng = np.random.default_rng(n)
+    first, second = rng.normal(size=n).round(2), rng.normal(0.3, size=n).round(2)
+    expected = stats.permutation_test(
+        (first, second),
+        lambda a, b, axis: (a - b).mean(axis),
+        permutation_type="samples",
+        n_resamples=9999,
+        alternative=alternative,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    assert paired(first, second, alternative=alternative)["p_permutation"] == pytest.approx(expected.pvalue)
+
+
 def test_the_permutation_test_of_separated_samples_counts_the_two_orders():
     low, high = np.arange(6.0), np.arange(6.0) + 100
     # 12! / (6! 6!) = 924 splits, of which the data and their mirror are the most extreme.
