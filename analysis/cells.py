@@ -89,8 +89,8 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
           as an epsilon that was tuned at each ratio.
         - alpha_new_resampled: what the interval of alpha_new resamples.
         - n_at_chance: the number of runs with a network that guesses. They are out of all other numbers of the row.
-        - n_none: the number of networks that have a run of `none`. Over these: alpha_minus_none and
-          raw_slope_minus_none, the mean differences, and alpha_on_none, the mean slope of the balance after pruning on
+        - n_none: the number of networks that have a run of `none`. Over these: accuracy_minus_none, alpha_minus_none
+          and raw_slope_minus_none, the mean differences, and alpha_on_none, the mean slope of the balance after pruning on
           that of `none`, all with intervals; largest_excess_none, the largest excess loss of `none`.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
@@ -103,10 +103,10 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
     shared = control_columns(study.runs)
     none = control_rows(study.runs)
     rows_of_cells = study.cells()
-    summaries = [
+    summarized = [
         _summary(study, rows, none[rows], 1 - (1 - confidence) / ratios[rows[0]], predictions) for rows in rows_of_cells
     ]
-    frame = _named(study, rows_of_cells, summaries)
+    frame = _named(study, rows_of_cells, summarized)
     leading = [*CELL_COLUMNS, *study.shown]
     frame = frame[[*leading, *(name for name in frame.columns if name not in leading)]]
     if schema.REALIZED_RATIO in study.runs:
@@ -172,10 +172,10 @@ def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
     """
     study = run_arrays(runs)
     defined = [pair for pair in (study.counted(rows) for rows in study.cells()) if len(pair[0])]
-    summaries = [
+    summarized = [
         {"n": len(rows)} | summaries.ratio_summary(*study.balances(rows, classes)) for rows, classes in defined
     ]
-    return _named(study, [rows for rows, _ in defined], summaries)
+    return _named(study, [rows for rows, _ in defined], summarized)
 
 
 def other_slopes(found: Predicted) -> dict[str, np.ndarray]:
@@ -194,10 +194,10 @@ def _metric(name: str, label: np.ndarray, guesses: np.ndarray, classes: int) -> 
     return np.array([getattr(class_metrics.class_metrics(label, guess, classes), name) for guess in guesses])
 
 
-def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summaries: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summarized: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return a table of the cells' summaries, after the columns that identify each cell."""
     which = study.runs.iloc[[rows[0] for rows in rows_of_cells]][[*CELL, *study.shown]]
-    return pd.concat([which.reset_index(drop=True), pd.DataFrame(summaries)], axis=1)
+    return pd.concat([which.reset_index(drop=True), pd.DataFrame(summarized)], axis=1)
 
 
 def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
@@ -252,6 +252,7 @@ def _against_none(
     largest = intensification.excess_loss(*of_none).max(-1)
     return (
         {"n_none": int(np.isfinite(minus).sum())}
+        | _mean("accuracy_minus_none", study.accuracy_after[rows] - study.accuracy_after[none], confidence)
         | _mean("alpha_minus_none", minus, confidence)
         | _mean("raw_slope_minus_none", raw_minus, confidence)
         | _mean("alpha_on_none", on, confidence)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import intensification
+from analysis.statistics import intensification, new_images
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import recall_balance
 from pruning_study.training.evaluation import Predictions, both_right
@@ -102,7 +102,7 @@ def distortion(recalls: Recalls) -> float:
 
 def alpha_new(recalls: Recalls) -> float:
     """Return the slope that new images would show, pooled over the seeds."""
-    return intensification.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
+    return new_images.alpha_new(recalls.before, recalls.after, recalls.both_right, recalls.support).estimate
 
 
 def correlation(recalls: Recalls) -> float:

@@ -14,8 +14,8 @@ from optuna import Trial
 from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
-from analysis.statistics import intensification
 from analysis.statistics.intensification import at_chance
+from analysis.statistics.new_images import alpha_new
 from analysis.tuning import figures as tuning_figures
 from analysis.tuning.results import WINNER, Tuning, comparisons
 from pruning_study.config import CUBIC, TuneConfig
@@ -145,7 +145,7 @@ def _check_alpha(networks: Sequence[Network]) -> None:
     """Check that the dense models' recalls differ between classes by more than the noise of few images."""
     before = [network.before for network in networks]
     recalls = objectives.measure_recalls(before, before, len(networks[0].setting.data.classes))
-    reliability = intensification.alpha_new(recalls.before, recalls.before, recalls.before, recalls.support).reliability
+    reliability = alpha_new(recalls.before, recalls.before, recalls.before, recalls.support).reliability
     if not reliability > 0:
         raise StudyError(
             "there are too few validation images to tell the classes' recalls apart, so that alpha has no estimate: "
