@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def row(data_set: DataSet, seeds: int) -> str:
-    """Return one row of the table: coverages and median widths, and the share of studies whose slopes are identified."""
+    """Return one row of the table: coverages, median widths, and the share of studies with identified slopes."""
     count = int(np.clip(ANSWERS / (seeds * data_set.classes * data_set.images), FEWEST_STUDIES, MOST_STUDIES))
     made = joblib.Parallel(n_jobs=-1, backend="multiprocessing")(
         joblib.delayed(study)(data_set, seeds, number) for number in range(count)
@@ -57,7 +57,7 @@ def row(data_set: DataSet, seeds: int) -> str:
 
 
 def study(data_set: DataSet, seeds: int, number: int) -> tuple[list[list[float]], bool]:
-    """Return estimate, half-widths at `LEVELS` and p of the slope and of both differences; whether all are identified."""
+    """Return estimate, half-widths at `LEVELS` and p of the slope and both differences; whether all are identified."""
     rng = np.random.default_rng([number, seeds])
     label = np.repeat(np.arange(data_set.classes), data_set.images)
     before, *after = answers(rng, data_set, label, seeds)
