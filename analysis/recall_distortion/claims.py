@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterator
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis import cells
 from analysis.arrays import predicted, run_arrays
@@ -29,7 +30,7 @@ from analysis.runs import schema
 from analysis.runs.frames import ReadPredictions
 from analysis.settings import CELL, main_setting, shown_settings
 from analysis.statistics import intensification, resampling
-from analysis.statistics.hypothesis_tests import MARGIN
+from analysis.statistics.hypothesis_tests import LEVEL, MARGIN, corrected
 
 CLAIM_COLUMNS = [
     "claim",
@@ -44,6 +45,8 @@ CLAIM_COLUMNS = [
     "estimate",
     "low",
     "high",
+    "p_for",
+    "p_against",
     "n",
     "n_at_chance",
     "holds",
@@ -73,12 +76,13 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd
     DataFrame, one row per comparison, by claim and place
         `CLAIM_COLUMNS`, among them:
 
-        - estimate, low, high: the estimate over n networks, or over n pairs of them, with its interval. An alpha has
-          the interval of `cells.cells`, a difference has its 95 % interval.
+        - estimate, low, high: the estimate over n networks, or over n pairs of them, with its two-sided interval. An
+          alpha has the interval of `cells.cells`, a difference has its 95 % interval. Networks that guess are left out.
         - claimed: where the estimate should lie.
-        - holds: `yes` if the whole interval lies there. `no` if it lies on the other side; or, for a claim that
-          something differs, if it lies within the margin. `at chance` if most networks guess, since alpha then means
-          nothing. `?` otherwise.
+        - p_for, p_against: p that the true value lies there, and p that it does not. They are one-sided where the claim
+          has a direction. That something differs has a two-sided p for it, and that of an equivalence test against it.
+          If every comparison must hold, each of the two is corrected over the comparisons at the place by Holm.
+        - holds: `yes` if p_for is at most .05, `no` if p_against is, `at chance` if most networks guess, `?` otherwise.
         - verdict: of all comparisons of the claim at the place, except those at chance. `holds` if every comparison
           holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
           tendency, needs more than half of them instead. `not tried` if there is no comparison; place is then empty.
@@ -101,8 +105,7 @@ def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Place,
     for place in _places(runs, None):
         for claim in CLAIMS:
             if claim.slug in slugs:
-                for check in claim.checks(place) if claim.checks else ():
-                    yield place, check, _holds(check)
+                yield from ((place, each.check, each.holds) for each in _judged(claim, (place,)))
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
@@ -157,16 +160,16 @@ def _rows(number: int, claim: Claim, places: list[Place]) -> list[dict[str, Any]
 
 _NOTHING = {
     **dict.fromkeys(("place", "where", "quantity", "claimed", "holds"), ""),
-    **dict.fromkeys(("estimate", "low", "high"), np.nan),
+    **dict.fromkeys(("estimate", "low", "high", "p_for", "p_against"), np.nan),
     **dict.fromkeys(("n", "n_at_chance"), 0),
     "verdict": UNTRIED,
 }
 
 
 def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
-    checks = list(claim.checks(*places)) if claim.checks else []
-    holds = [_holds(check) for check in checks]
-    for check, answer in zip(checks, holds, strict=True):
+    judged = _judged(claim, places)
+    verdict = _verdict([each.holds for each in judged], every=claim.every)
+    for check, p_for, p_against, holds in judged:
         yield {
             "place": " and ".join(place.name for place in places),
             "where": check.where,
@@ -175,26 +178,65 @@ def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]
             "estimate": check.row["difference"],
             "low": check.row["difference_low"],
             "high": check.row["difference_high"],
+            "p_for": p_for,
+            "p_against": p_against,
             "n": check.row["n"],
             "n_at_chance": check.n_at_chance,
-            "holds": answer,
-            "verdict": _verdict(holds, every=claim.every),
+            "holds": holds,
+            "verdict": verdict,
         }
 
 
-def _holds(check: Check) -> str:
-    if check.at_chance:
-        return AT_CHANCE
-    low, high = float(check.row["difference_low"]), float(check.row["difference_high"])
-    yes, no = {
-        BELOW: (high < 0, low > 0),
-        ABOVE: (low > 0, high < 0),
-        NOT_BELOW: (low > -MARGIN, high < -MARGIN),
-        NOT_ABOVE: (high < MARGIN, low > MARGIN),
-        DIFFERS: (high < 0 or low > 0, low > -MARGIN and high < MARGIN),
-        ALIKE: (low > -SUBSTANTIAL and high < SUBSTANTIAL, low > SUBSTANTIAL or high < -SUBSTANTIAL),
+class _Judged(NamedTuple):
+    """A check, p that it holds and p that it does not, and which of both is shown."""
+
+    check: Check
+    p_for: float
+    p_against: float
+    holds: str
+
+
+def _judged(claim: Claim, places: tuple[Place, ...]) -> list[_Judged]:
+    """Judge the checks of a claim; if all of them must hold, their p are corrected together."""
+    checks = list(claim.checks(*places)) if claim.checks else []
+    p = np.array([_p_values(check) for check in checks]).reshape(-1, 2)
+    if claim.every:
+        read = np.array([not check.at_chance for check in checks], dtype=bool)
+        p[read] = np.column_stack([corrected(side, int(read.sum()))[1] for side in p[read].T])
+    return [
+        _Judged(check, p_for, p_against, AT_CHANCE if check.at_chance else _answer(p_for, p_against))
+        for check, (p_for, p_against) in zip(checks, p.tolist(), strict=True)
+    ]
+
+
+def _answer(p_for: float, p_against: float) -> str:
+    return YES if p_for <= LEVEL else NO if p_against <= LEVEL else UNKNOWN
+
+
+def _p_values(check: Check) -> tuple[float, float]:
+    """Return p that the true value lies where the claim has it, and p that it does not."""
+    value, error, dof = (float(check.row[name]) for name in ("difference", "error", "dof"))
+
+    def below(bound: float) -> float:
+        return float(stats.t.cdf((value - bound) / error, dof))
+
+    def above(bound: float) -> float:
+        return float(stats.t.sf((value - bound) / error, dof))
+
+    def within(margin: float) -> float:
+        return max(above(-margin), below(margin))
+
+    def beyond(margin: float) -> float:
+        return min(2 * min(below(-margin), above(margin)), 1.0)
+
+    return {
+        BELOW: (below(0), above(0)),
+        ABOVE: (above(0), below(0)),
+        NOT_BELOW: (above(-MARGIN), below(-MARGIN)),
+        NOT_ABOVE: (below(MARGIN), above(MARGIN)),
+        DIFFERS: (beyond(0), within(MARGIN)),
+        ALIKE: (within(SUBSTANTIAL), beyond(SUBSTANTIAL)),
     }[check.claimed]
-    return YES if yes else NO if no else UNKNOWN
 
 
 def _verdict(holds: list[str], *, every: bool) -> str:
@@ -227,7 +269,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> 
         As `cells.alphas` returns it, with variances of recall, and further slopes: mean ratio, of weak and of strong
         classes, of precision and F1 under magnitude pruning, and pseudo-values, whose mean is the slope of all networks
         of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
-        (`far`). Slopes and spread ratio are missing for a network at chance.
+        (`far`). Alpha, spread ratio and further slopes are missing for a network at chance.
     """
     study = run_arrays(runs)
     frame = cells.alphas(runs)

@@ -36,6 +36,7 @@ TEST_COLUMNS = [
     "detectable_difference",
     "p_equivalence",
     "n",
+    "n_at_chance",
 ]
 
 
@@ -101,7 +102,7 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
     Parameters
     ----------
     alphas : DataFrame
-        As `cells.alphas` returns it. Networks at chance stay in.
+        As `cells.alphas` returns it. Networks at chance are left out.
     variance : {"welch", "pooled"}
         Of the independent tests, Tables 5-7.
     as_printed : bool
@@ -113,15 +114,19 @@ def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printe
         `TEST_COLUMNS`. dataset is as logged; column and row are the labels of print, column with what else the
         table fixes in brackets: `t=2 (ResNet-56)`. The difference is the first of the row minus the second. The rows
         of a column are corrected together, at least as many as in print, and so is all of Table 9; the pairs of
-        Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a family of their own. What cannot be tested
-        is NaN. `attrs["notes"]` says what was left out and how many networks are at chance. `attrs["headers"]` has,
-        for every row, the column and what the table fixes apart; `attrs["row_headers"]` has the header of the rows of
-        a table where it is not that of print.
+        Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a family of their own. n counts the pairs of
+        networks, or the networks of both cells, and n_at_chance those that are left out because a network guesses.
+        What cannot be tested is NaN. `attrs["notes"]` says what was left out. `attrs["headers"]` has, for every row,
+        the column and what the table fixes apart; `attrs["row_headers"]` has the header of the rows of a table where
+        it is not that of print.
     """
     kept = main_setting(alphas, further_settings(alphas))
     notes = list(kept.attrs.get("notes", []))
     if guessing := int(kept["at_chance"].sum()):
-        notes.append(f"{guessing:,} of {len(kept):,} pruned networks tested are at chance, their alpha is any number")
+        notes.append(
+            f"{guessing:,} of {len(kept):,} pruned networks are left out of the paper's tests and tables, because they "
+            "or their dense networks guess"
+        )
     frame = _tested(kept, _planned(kept, as_printed), variance, DESIGNS)
     frame.attrs |= {"notes": notes, "variance": variance}
     return frame
@@ -181,22 +186,33 @@ def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:
 def _tested(
     alphas: pd.DataFrame, planned: Sequence[_Test], variance: Variance, designs: dict[int, Design]
 ) -> pd.DataFrame:
-    samples = {CellKey(*cell): rows["alpha"].set_axis(networks(rows)) for cell, rows in alphas.groupby(CELL)}
+    samples = {CellKey(*cell): _Sample.of(rows) for cell, rows in alphas.groupby(CELL)}
+    nothing = _Sample.of(alphas.iloc[:0])
     family = pd.Series([_family(test) for test in planned], dtype=object)
     sizes = family.map(family.value_counts())
     rows = []
     for test, made in zip(planned, sizes, strict=True):
         design = designs[test.table]
         size = made if test.further else max(made, design.family)
-        first, second = (samples.get(cell, pd.Series(dtype=float)) for cell in (test.first, test.second))
+        first, second = (samples.get(cell, nothing) for cell in (test.first, test.second))
         if design.paired:
-            first, second = (sample.loc[first.index.intersection(second.index)] for sample in (first, second))
-            result = paired(first, second, alternative=design.alternative, family=size)
+            shared = first.sound.index.intersection(second.sound.index)
+            result = paired(
+                first.sound.loc[shared], second.sound.loc[shared], alternative=design.alternative, family=size
+            )
+            left_out = len(first.all.intersection(second.all)) - len(shared)
         else:
-            result = independent(first, second, alternative=design.alternative, family=size, variance=variance)
-        dataset = " vs ".join(dict.fromkeys([test.first.dataset, test.second.dataset]))
-        column = f"{test.column} ({test.fixed})"
-        rows.append({"table": test.table, "dataset": dataset, "column": column, "row": test.row} | result)
+            result = independent(
+                first.sound, second.sound, alternative=design.alternative, family=size, variance=variance
+            )
+            left_out = sum(len(sample.all) - len(sample.sound) for sample in (first, second))
+        named = {
+            "table": test.table,
+            "dataset": " vs ".join(dict.fromkeys([test.first.dataset, test.second.dataset])),
+            "column": f"{test.column} ({test.fixed})",
+            "row": test.row,
+        }
+        rows.append({**named, **result, "n_at_chance": left_out})
     frame = pd.DataFrame(rows, columns=TEST_COLUMNS).astype({"p_bonferroni": float, "p_holm": float})
     for (table, _, further), members in family.groupby(family, sort=False).groups.items():
         size = len(members) if further else designs[table].family
@@ -204,6 +220,18 @@ def _tested(
     frame.attrs["headers"] = [(test.column, test.fixed) for test in planned]
     frame.attrs["row_headers"] = {test.table: test.rows for test in planned if test.rows}
     return frame
+
+
+class _Sample(NamedTuple):
+    """Alpha of those networks of a cell that do not guess, by network, and all networks of the cell."""
+
+    sound: pd.Series
+    all: pd.Index
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> "_Sample":
+        alpha = rows["alpha"].set_axis(networks(rows))
+        return cls(alpha[~rows["at_chance"].to_numpy(bool)], alpha.index)
 
 
 def _family(test: _Test) -> tuple:

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.cells import OTHER_METRICS
 from analysis.published import label, original, standing_for_up
 from analysis.recall_distortion.comparisons import HARDER, resnet_size, usual_model
 from analysis.runs import schema
 from analysis.settings import CONTROL, networks
-from analysis.statistics import resampling
-from analysis.statistics.hypothesis_tests import MARGIN, Row, independent, paired
+from analysis.statistics.hypothesis_tests import LEVEL, MARGIN, Row
 
 BELOW, ABOVE, DIFFERS = "below 0", "above 0", "not 0"
 NOT_BELOW, NOT_ABOVE = f"above -{MARGIN:g}", f"below {MARGIN:g}"
@@ -28,6 +28,8 @@ ALPHA, ACCURACY, SPREAD, VARIANCE, LOG_RATIO = "alpha", "accuracy", "spread rati
 MP, GP, RP = "mp", "gp", "rp"
 # "Low pruning rates (t <= 4)": poster, Section 5.
 _LOW, _HIGH = 4.0, 10.0
+# Values that differ by no more than rounding have a standard error below this.
+_ROUNDING = 1e-10
 
 
 class Arm(NamedTuple):
@@ -46,7 +48,7 @@ class Check(NamedTuple):
         One arm, or two arms of which the second is subtracted from the first.
     quantity : str
     row : dict
-        As `hypothesis_tests.paired` returns it: difference with its interval, n. NaN where most networks guess.
+        As `estimate` returns it. NaN where most networks guess.
     claimed : str
         Range in which the difference lies according to the claim.
     n_at_chance : int
@@ -113,7 +115,7 @@ class Place:
     ----------
     dataset, model : str
     measured : DataFrame, a row per network
-        pruner, ratio, seed, at_chance, and columns of which those about slopes are NaN for a network at chance.
+        pruner, ratio, seed, at_chance, and what was measured.
     """
 
     def __init__(self, dataset: str, model: str, measured: pd.DataFrame):
@@ -151,16 +153,17 @@ class Place:
         return [arm for arm in arms if not self.guesses(arm)][-1:]
 
     def values(self, arm: Arm, column: str) -> pd.Series:
-        """Return a column of an arm by network."""
-        return self._arms[arm][column]
+        """Return a column of an arm by network, missing for networks that guess."""
+        rows = self._arms[arm]
+        return rows[column].mask(rows["at_chance"])
 
     def n_at_chance(self, arm: Arm) -> int:
         """Return how many networks guess."""
-        return int(self.values(arm, "at_chance").sum())
+        return int(self._arms[arm]["at_chance"].sum())
 
     def guesses(self, arm: Arm) -> bool:
         """Return whether most networks guess."""
-        return bool(self.values(arm, "at_chance").mean() > 0.5)
+        return bool(self._arms[arm]["at_chance"].mean() > 0.5)
 
     def up(self) -> str:
         """Return what stands for UP: the released code's formula if the study has no other."""
@@ -170,17 +173,70 @@ class Place:
 # What is compared.
 
 
-def _compared(place: Place, first: Arm, second: Arm, column: str) -> Row:
-    """Return the difference of two arms over the networks that both have."""
-    return paired(*place.values(first, column).align(place.values(second, column), join="inner"))
+def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float = LEVEL) -> Row:
+    """Return the mean of a sample, or what remains of it without the mean of an independent one, with its interval.
+
+    Parameters
+    ----------
+    first, second : Series
+        NaN are left out.
+    level : float
+        1 minus the confidence of the interval.
+
+    Returns
+    -------
+    dict
+        `difference` with its interval `difference_low`, `difference_high`; its standard `error` and the degrees of
+        freedom `dof` (Welch's for two samples); `n`, the number of values. All but the difference and `n` are NaN where
+        the values of a sample are fewer than two, or where all are the same.
+
+    Examples
+    --------
+    The mean is 2, its standard error 1, and t for one degree of freedom at 5 % is 12.706:
+
+    >>> row = estimate(pd.Series([1.0, 3.0]))
+    >>> row["difference"], row["error"], row["dof"], round(row["difference_high"], 3)
+    (2.0, 1.0, 1.0, 14.706)
+    """
+    samples = [sample.dropna().to_numpy(float) for sample in (first, second) if sample is not None]
+    means = [sample.mean() if len(sample) else np.nan for sample in samples]
+    difference = float(means[0] - sum(means[1:]))
+    error, dof = _standard_error(samples)
+    half = float(stats.t.isf(level / 2, dof)) * error
+    return {
+        "difference": difference,
+        "difference_low": difference - half,
+        "difference_high": difference + half,
+        "error": error,
+        "dof": dof,
+        "n": sum(map(len, samples)),
+    }
 
 
-def _slopes(place: Place, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA) -> Check:
+def _standard_error(samples: list[np.ndarray]) -> tuple[float, float]:
+    """Return the standard error of the difference of means, and its degrees of freedom by Welch."""
+    if min(map(len, samples)) < 2:
+        return np.nan, np.nan
+    variances = np.array([sample.var(ddof=1) / len(sample) for sample in samples])
+    error = float(np.sqrt(variances.sum()))
+    if error < _ROUNDING:
+        return np.nan, np.nan
+    return error, float(variances.sum() ** 2 / (variances**2 / [len(sample) - 1 for sample in samples]).sum())
+
+
+_NOTHING = estimate(pd.Series(dtype=float))
+
+
+def _differences(
+    place: Place, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA
+) -> Check:
+    """Return a check of the difference of two arms over the networks that both have."""
     guessing = place.guesses(first) or place.guesses(second)
+    of_first, of_second = place.values(first, column).align(place.values(second, column), join="inner")
     return Check(
         (first, second),
         quantity,
-        paired([], []) if guessing else _compared(place, first, second, column),
+        _NOTHING if guessing else estimate(of_first - of_second),
         claimed,
         max(place.n_at_chance(first), place.n_at_chance(second)),
         guessing,
@@ -188,29 +244,30 @@ def _slopes(place: Place, first: Arm, second: Arm, claimed: str, column: str = A
 
 
 def _accuracies(place: Place, first: Arm, second: Arm, claimed: str) -> Check:
-    row = _compared(place, first, second, "accuracy_after")
-    return Check((first, second), ACCURACY, row, claimed, part="accuracy")
+    return _differences(place, first, second, claimed, "accuracy_after", ACCURACY)._replace(part="accuracy")
 
 
 def _slope(place: Place, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
     """Return an arm's mean slope minus a value, with the interval that the cell has beside its mark."""
-    known = place.values(arm, column).dropna() - value
-    low, high = resampling.mean_interval(known, 1 - 0.05 / len(place.ratios(arm.pruner)))
-    row: Row = {"difference": known.mean(), "difference_low": low, "difference_high": high, "n": len(known)}
+    row = estimate(place.values(arm, column) - value, level=LEVEL / len(place.ratios(arm.pruner)))
     return _arm_check(place, arm, row, claimed)
 
 
+def _change(place: Place, arm: Arm, first: str, second: str) -> Row:
+    """Return the difference of two columns of an arm."""
+    return estimate(place.values(arm, first) - place.values(arm, second))
+
+
 def _arm_check(place: Place, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
-    """Return a check of an arm's slopes, which mean nothing where most networks guess."""
+    """Return a check of an arm, which means nothing where most networks guess."""
     guessing = place.guesses(arm)
-    found = paired([], []) if guessing else row
-    return Check((arm,), quantity, found, claimed, place.n_at_chance(arm), guessing, part)
+    return Check((arm,), quantity, _NOTHING if guessing else row, claimed, place.n_at_chance(arm), guessing, part)
 
 
 def _pruned_more(place: Place) -> Iterator[Check]:
     for pruner in (MP, GP, place.up()):
         for less, more in pairwise(place.arms(pruner)):
-            yield _slopes(place, more, less, NOT_BELOW)
+            yield _differences(place, more, less, NOT_BELOW)
 
 
 def _low_ratios(place: Place) -> Iterator[Check]:
@@ -235,8 +292,8 @@ def _weak_and_strong(place: Place) -> Iterator[Check]:
 def _corrective(place: Place) -> Iterator[Check]:
     for arm in place.arms(MP, at_most=_LOW):
         for control in place.arms(CONTROL):
-            yield _slopes(place, arm, control, BELOW)
-            yield _slopes(place, arm, control, BELOW, "spread_ratio", SPREAD)
+            yield _differences(place, arm, control, BELOW)
+            yield _differences(place, arm, control, BELOW, "spread_ratio", SPREAD)
 
 
 def _random_against(value: float) -> Callable[[Place], Iterator[Check]]:
@@ -251,7 +308,7 @@ def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
     def checks(place: Place) -> Iterator[Check]:
         for pruner in (MP, GP, place.up()):
             for pair in place.shared(RP, pruner):
-                yield _slopes(place, *pair, claimed)
+                yield _differences(place, *pair, claimed)
 
     return checks
 
@@ -259,7 +316,7 @@ def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
 def _up_minus(other: str, column: str = ALPHA) -> Callable[[Place], Iterator[Check]]:
     def checks(place: Place) -> Iterator[Check]:
         for pair in place.shared(place.up(), other):
-            yield _slopes(place, *pair, BELOW, column)
+            yield _differences(place, *pair, BELOW, column)
 
     return checks
 
@@ -272,7 +329,7 @@ def _up_positive(place: Place) -> Iterator[Check]:
 def _pruners_differ(place: Place) -> Iterator[Check]:
     for first, second in combinations((MP, GP, place.up()), 2):
         for pair in place.shared(first, second, at_least=_HIGH):
-            yield _slopes(place, *pair, DIFFERS)
+            yield _differences(place, *pair, DIFFERS)
 
 
 def _up_more_accurate(place: Place) -> Iterator[Check]:
@@ -298,25 +355,24 @@ def _heavy_pruning(place: Place) -> Iterator[Check]:
 
 
 def _gained(place: Place, arm: Arm, claimed: str) -> Check:
-    after, before = (place.values(arm, f"accuracy_{when}") for when in ("after", "before"))
-    return Check((arm,), ACCURACY, paired(after, before), claimed, part="accuracy")
+    row = _change(place, arm, "accuracy_after", "accuracy_before")
+    return _arm_check(place, arm, row, claimed, ACCURACY, part="accuracy")
 
 
 def _variance_grows(place: Place) -> Iterator[Check]:
     for arm in place.arms(MP):
-        after, before = (place.values(arm, f"variance_{when}") for when in ("after", "before"))
-        yield Check((arm,), VARIANCE, paired(after, before), ABOVE)
+        yield _arm_check(place, arm, _change(place, arm, "variance_after", "variance_before"), ABOVE, VARIANCE)
 
 
 def _linear(place: Place) -> Iterator[Check]:
     for arm in place.arms(MP):
-        yield _arm_check(place, arm, paired(place.values(arm, "near"), place.values(arm, "far")), ALIKE)
+        yield _arm_check(place, arm, _change(place, arm, "near", "far"), ALIKE)
 
 
 def _mean_ratio_is_volatile(place: Place) -> Iterator[Check]:
     for arm in place.arms(MP):
         ratio, slope = (_log_deviations(place.values(arm, name)) for name in ("mean_ratio", ALPHA))
-        yield _arm_check(place, arm, paired(ratio, slope), ABOVE, LOG_RATIO)
+        yield _arm_check(place, arm, estimate(ratio - slope), ABOVE, LOG_RATIO)
 
 
 def _log_deviations(values: pd.Series) -> pd.Series:
@@ -330,7 +386,7 @@ def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
         for metric in OTHER_METRICS:
             if place.values(arm, f"alpha_{metric}").notna().any():
                 recall, other = ((place.values(arm, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
-                yield _arm_check(place, arm, paired(recall, other), ABOVE, part=f"recall minus {metric}")
+                yield _arm_check(place, arm, estimate(recall - other), ABOVE, part=f"recall minus {metric}")
 
 
 def _harder_data(first: Place, second: Place) -> Iterator[Check]:
@@ -357,7 +413,7 @@ def _between(more: Place, less: Place, pruner: str) -> Iterator[Check]:
     for arm in more.arms(pruner):
         if arm in less.arms(pruner):
             guessing = more.guesses(arm) or less.guesses(arm)
-            row = independent([], []) if guessing else independent(more.values(arm, ALPHA), less.values(arm, ALPHA))
+            row = _NOTHING if guessing else estimate(more.values(arm, ALPHA), less.values(arm, ALPHA))
             yield Check((arm,), ALPHA, row, ABOVE, more.n_at_chance(arm) + less.n_at_chance(arm), guessing)
 
 

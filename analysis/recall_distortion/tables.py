@@ -1,12 +1,13 @@
 """The tables of the recall distortion paper with a study's values, alone and beside the published ones."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.arrays import recalls
+from analysis.arrays import run_arrays
 from analysis.formats import NOT_AVAILABLE, p_value
 from analysis.published import label, rank, standing_for_up, table
 from analysis.recall_distortion.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
@@ -14,6 +15,8 @@ from analysis.runs import schema
 from analysis.settings import further_settings, main_setting, shown_settings
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.statistics.intensification import recall_balance
+
+AT_CHANCE = "at chance"
 
 _GROUP = [schema.DATASET, schema.MODEL, schema.PRUNER]
 
@@ -29,14 +32,15 @@ def paper_table(
         1-9 p-values, Bonferroni-corrected; 10 accuracy before pruning; 11 mean recall variance over the classes
         (ddof 0); 12, 13 accuracy and alpha of the pruners `lth`, `chip` on CIFAR-10 with ResNet-56.
     runs, alphas, tests : DataFrame
-        As `pull.runs`, `cells.alphas` and `comparisons.paper_tests` return them.
+        As `pull.runs`, `cells.alphas` and `comparisons.paper_tests` return them. Networks at chance are left out.
     as_printed : bool
         Whether `up-signed` is called UP if it stands for UP.
 
     Returns
     -------
     DataFrame
-        It has no rows if the study has nothing of the table. `attrs["title"]` says what it shows.
+        It has no rows if the study has nothing of the table. A value is `at chance` if too few of its networks do not
+        guess, and `n/a` if the study lacks it otherwise. `attrs["title"]` says what the table shows.
     """
     if number in DESIGNS:
         return _p_values(number, tests)
@@ -61,7 +65,8 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     DataFrame, one row per cell of a table
         table, row, column, published, ours (text, at the precision of print), ours_unpaired (Tables 8 and 9 with
         independent tests, since in print not all pruners shared their dense networks; empty for other tables),
-        difference (ours minus published, where `<0.001` counts as .001). `attrs["notes"]` says what stands for what.
+        difference (ours minus published, where `<0.001` counts as .001). `attrs["notes"]` says what stands for what,
+        and which published values have no counterpart because networks guess.
     """
     notes = []
     if standing_for_up(set(runs[schema.PRUNER])) == "up-signed":
@@ -78,11 +83,22 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     frame = pd.concat(frames, ignore_index=True)
     frame["ours_unpaired"] = frame["ours_unpaired"].fillna("")
     frame["difference"] = _numbers(frame["ours"]) - _numbers(frame["published"])
+    lacking = frame[(frame["ours"] == AT_CHANCE) & _numbers(frame["published"]).notna()]
     frame = frame[frame["difference"].notna()].reset_index(drop=True)
     if frame.empty:
         notes.append("no cell in common with print")
-    frame.attrs = {"notes": [*notes, *ours.attrs["notes"]]}
+    frame.attrs = {"notes": [*notes, *ours.attrs["notes"], *_notes_on_lacking(lacking)]}
     return frame
+
+
+def _notes_on_lacking(lacking: pd.DataFrame) -> Iterator[str]:
+    """Yield a note on published values whose cells this study has, but with too few networks that do not guess."""
+    if len(lacking):
+        by_table = lacking.groupby("table")[["row", "column"]].apply(
+            lambda cells: cells.agg(", ".join, axis=1).tolist()
+        )
+        cells = "; ".join(f"Table {table}: {' / '.join(names)}" for table, names in by_table.items())
+        yield f"published values without a counterpart, since too few networks here do not guess: {cells}"
 
 
 def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
@@ -92,7 +108,7 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     named = pd.DataFrame(headers, index=found.index, columns=["column", "fixed"])
     header = tests.attrs["row_headers"].get(number, design.rows)
     frame = (
-        named.assign(row=found["row"], p=found["p_bonferroni"].map(p_value))
+        named.assign(row=found["row"], p=found["p_bonferroni"].map(p_value).mask(_hindered(found), AT_CHANCE))
         .pivot(index="row", columns="column", values="p")
         .reindex(index=found["row"].drop_duplicates(), columns=named["column"].drop_duplicates())
         .fillna(NOT_AVAILABLE)
@@ -107,15 +123,26 @@ def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def _hindered(tests: pd.DataFrame) -> pd.Series:
+    """Return which tests cannot be made because networks guess."""
+    return tests["p"].isna() & (tests["n_at_chance"] > 0)
+
+
 def _accuracy(alphas: pd.DataFrame, as_printed: bool) -> pd.DataFrame:
     names = labels(alphas, as_printed=as_printed)
-    dense = alphas.drop_duplicates([*_GROUP, "dense_run_id"])
-    means = _in_order(dense.groupby(_GROUP)["accuracy_before"].mean())
+    dense = alphas[~alphas["at_chance"]].drop_duplicates([*_GROUP, "dense_run_id"])
+    means = dense.groupby(_GROUP)["accuracy_before"].mean()
+    means = _in_order(means.reindex(pd.MultiIndex.from_frame(alphas[_GROUP].drop_duplicates())))
     columns = ["Model", "Dataset", "Pruning Algorithm", "Accuracy"]
-    rows = [(names[m], names[d], names[p], f"{mean:.3f}") for (d, m, p), mean in means.items()]
+    rows = [(names[m], names[d], names[p], _text(mean, 3)) for (d, m, p), mean in means.items()]
     frame = pd.DataFrame(rows, columns=columns)
     frame.attrs = {"title": "Mean accuracy before pruning"}
     return frame
+
+
+def _text(mean: float, decimals: int) -> str:
+    """Return the mean over a cell's networks; it is NaN if all of them guess."""
+    return AT_CHANCE if np.isnan(mean) else f"{mean:.{decimals}f}"
 
 
 def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: bool = False) -> pd.DataFrame:
@@ -130,21 +157,29 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
         and not that of recall.
     as_printed : bool
         As for `paper_table`.
+
+    Returns
+    -------
+    DataFrame
+        Networks at chance are left out.
     """
-    _, before, after = recalls(runs)
+    study = run_arrays(runs)
+    before, after = study.before, study.after
     if balances:
-        before, after = recall_balance(before, runs["accuracy_before"]), recall_balance(after, runs["accuracy_after"])
-    variances = runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
-        before=np.nanvar(before, axis=1), after=np.nanvar(after, axis=1)
+        before, after = recall_balance(before, study.accuracy_before), recall_balance(after, study.accuracy_after)
+    variances = study.runs[[*_GROUP, schema.RATIO, "dense_run_id"]].assign(
+        before=np.nanvar(before, axis=1), after=np.where(study.at_chance, np.nan, np.nanvar(after, axis=1))
     )
-    means = variances.groupby([*_GROUP, schema.RATIO])["after"].mean().unstack()
-    means = means.rename(columns=lambda ratio: f"Ratio {ratio:g}").rename_axis(columns=None)
-    dense = variances.drop_duplicates([*_GROUP, "dense_run_id"])
-    means.insert(0, "Before", dense.groupby(_GROUP)["before"].mean())
-    means = _in_order(means)
-    frame = means.map(lambda mean: NOT_AVAILABLE if np.isnan(mean) else f"{mean:.4f}").reset_index(drop=True)
+    means = variances.groupby([*_GROUP, schema.RATIO])["after"].mean()
+    texts = means.map(partial(_text, decimals=4)).unstack(fill_value=NOT_AVAILABLE)
+    texts = texts.rename(columns=lambda ratio: f"Ratio {ratio:g}").rename_axis(columns=None)
+    dense = variances[~study.at_chance].drop_duplicates([*_GROUP, "dense_run_id"])
+    before_pruning = dense.groupby(_GROUP)["before"].mean().reindex(texts.index)
+    texts.insert(0, "Before", before_pruning.map(partial(_text, decimals=4)))
+    texts = _in_order(texts)
+    frame = texts.reset_index(drop=True)
     names = labels(runs, as_printed=as_printed)
-    frame.insert(0, "Model", [f"{names[d]} @ {names[m]} -> {names[p]}" for d, m, p in means.index])
+    frame.insert(0, "Model", [f"{names[d]} @ {names[m]} -> {names[p]}" for d, m, p in texts.index])
     what = "normalised recall balance" if balances else "recall"
     frame.attrs = {"title": f"Mean over networks of the variance of {what} over the classes (ddof 0)"}
     return frame
@@ -159,11 +194,12 @@ def _by_ratio(alphas: pd.DataFrame, pruner: str) -> pd.DataFrame:
     names = labels(alphas)
     ours = alphas[alphas[schema.PRUNER] == pruner]
     ours = ours[(ours[schema.DATASET].map(names) == "CIFAR-10") & (ours[schema.MODEL].map(names) == "ResNet-56")]
-    means = ours.groupby(schema.RATIO)[["accuracy_after", "alpha"]].mean()
-    rows = [(f"{ratio:.2f}", f"{accuracy:.3f}", f"{alpha:.3f}") for ratio, accuracy, alpha in means.itertuples()]
+    sound = ours[~ours["at_chance"]]
+    means = sound.groupby(schema.RATIO)[["accuracy_after", "alpha"]].mean().reindex(sorted(ours[schema.RATIO].unique()))
+    rows = [(f"{ratio:.2f}", _text(accuracy, 3), _text(alpha, 3)) for ratio, accuracy, alpha in means.itertuples()]
     if rows:
-        dense = ours.drop_duplicates("dense_run_id")["accuracy_before"].mean()
-        rows.insert(0, ("1.00", f"{dense:.3f}", NOT_AVAILABLE))
+        dense = sound.drop_duplicates("dense_run_id")["accuracy_before"].mean()
+        rows.insert(0, ("1.00", _text(dense, 3), NOT_AVAILABLE))
     frame = pd.DataFrame(rows, columns=["Pruning ratio", "Accuracy", "Intensification"])
     frame.attrs = {"title": f"Mean accuracy and alpha of {label(pruner)}, cifar10, ResNet-56"}
     return frame

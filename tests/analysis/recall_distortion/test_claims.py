@@ -3,10 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.recall_distortion import claims
 from analysis.recall_distortion.claims import CLAIM_COLUMNS, FAILS, HOLDS, UNCLEAR, UNTRIED
-from analysis.recall_distortion.sentences import ABOVE, ALIKE, BELOW, CLAIMS, DIFFERS
+from analysis.recall_distortion.sentences import (
+    ABOVE,
+    ALIKE,
+    BELOW,
+    CLAIMS,
+    DIFFERS,
+    NOT_ABOVE,
+    NOT_BELOW,
+    Check,
+    Claim,
+    estimate,
+)
 from analysis.statistics.resampling import mean_interval
 from tests import made_up_runs
 
@@ -99,6 +111,90 @@ def test_a_tendency_needs_more_than_half_and_always_needs_all(ups, most, always)
     assert (verdict(frame, UP_MP), verdict(frame, ALWAYS)) == (most, always)
 
 
+def test_p_are_those_of_one_sided_t_tests():
+    first, second = 0.96 + OTHER_NOISE, 1.0 + NOISE
+    (row,) = of(held(*mp_and_up(0.96, ratios=[10])), UP_MP).to_dict("records")
+    expected = [stats.ttest_rel(first, second, alternative=side).pvalue for side in ("less", "greater")]
+    assert [row["p_for"], row["p_against"]] == pytest.approx(expected)
+    # In two-sided tests it would be .137, which one-sided is .068.
+    assert expected[0] == pytest.approx(0.068, abs=1e-3)
+    assert row["holds"] == "?"
+    (row,) = of(held(*mp_and_up(0.95, ratios=[10])), UP_MP).to_dict("records")
+    assert (row["high"] > 0, row["holds"]) == (True, "yes")
+
+
+def test_p_between_data_sets_are_those_of_welchs_test():
+    easy, hard = (cell("mp", 10, 1.0 + NOISE.mean(), dataset=name) for name in ("mnist", "cifar10"))
+    hard = cell("mp", 10, 1.02, dataset="cifar10", noise=np.array([-0.1, 0, 0.1]))
+    (row,) = of(held(easy, hard), HARDER).to_dict("records")
+    samples = 1.02 + np.array([-0.1, 0, 0.1]), 1.0 + NOISE
+    test = stats.ttest_ind(*samples, equal_var=False, alternative="greater")
+    two_sided = stats.ttest_ind(*samples, equal_var=False).confidence_interval()
+    assert row["p_for"] == pytest.approx(test.pvalue)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(two_sided))
+    assert row["n"] == 9
+
+
+@pytest.mark.parametrize(
+    ("claimed", "p_for", "p_against"),
+    [
+        # Estimate .1, standard error .1, nine degrees of freedom: t are (.1 - bound) / .1.
+        (BELOW, stats.t.cdf(1, 9), stats.t.sf(1, 9)),
+        (ABOVE, stats.t.sf(1, 9), stats.t.cdf(1, 9)),
+        (NOT_BELOW, stats.t.sf(1.5, 9), stats.t.cdf(1.5, 9)),
+        (NOT_ABOVE, stats.t.cdf(0.5, 9), stats.t.sf(0.5, 9)),
+        (DIFFERS, 2 * stats.t.sf(1, 9), stats.t.cdf(0.5, 9)),
+        (ALIKE, stats.t.cdf(-1.5, 9), 2 * stats.t.sf(3.5, 9)),
+    ],
+)
+def test_p_of_every_kind_of_claim(claimed, p_for, p_against):
+    check = Check((), "alpha", {"difference": 0.1, "error": 0.1, "dof": 9, "n": 10}, claimed)
+    if claimed == ALIKE:
+        # Beyond .25 on the nearer side: p of .1 - .25 is above a half.
+        p_against = 1.0
+    assert claims._p_values(check) == pytest.approx((p_for, p_against))
+
+
+def test_one_uncorrected_no_refutes_nothing_where_every_comparison_is_claimed():
+    # A difference of .047 has a one-sided p of .045: alone it refutes, among three it does not.
+    against = [cell("mp", 10, 1.0), cell("up", 10, 1.047, noise=OTHER_NOISE)]
+    alone = of(held(*against), ALWAYS).iloc[0]
+    assert alone["p_against"] == pytest.approx(0.045, abs=2e-3)
+    assert (alone["holds"], alone["verdict"]) == ("no", FAILS)
+    three = of(held(*against, *mp_and_up(0.5, 0.5, ratios=[2, 20])), ALWAYS)
+    row = three[three["where"] == "up minus mp, t=10"].iloc[0]
+    assert row["p_against"] == pytest.approx(3 * alone["p_against"])
+    assert (row["holds"], row["verdict"]) == ("?", UNCLEAR)
+    # The same comparison of a tendency is not corrected.
+    assert of(held(*against, *mp_and_up(0.5, 0.5, ratios=[2, 20])), UP_MP)["holds"].tolist() == ["yes", "no", "yes"]
+
+
+def test_every_comparison_is_corrected_by_holm_and_those_at_chance_do_not_count():
+    ups = (0.5, 0.9, 0.951)
+    cells = mp_and_up(*ups)
+    alone = [of(held(*mp_and_up(up, ratios=[2])), ALWAYS)["p_for"].iloc[0] for up in ups]
+    assert of(held(*cells), ALWAYS)["p_for"].tolist() == pytest.approx([3 * alone[0], 2 * alone[1], alone[2]])
+    guessing = [cell(pruner, 50, 1.0, accuracy_after=0.5) for pruner in ("mp", "up")]
+    found = of(held(*cells, *guessing), ALWAYS)
+    assert found["p_for"].tolist()[:3] == pytest.approx([3 * alone[0], 2 * alone[1], alone[2]])
+    assert np.isnan(found["p_for"].iloc[3])
+
+
+def test_a_true_sentence_about_every_ratio_is_seldom_refuted():
+    """Six ratios at which UP and MP are alike: uncorrected, a quarter of studies would have a `no`."""
+    rng = np.random.default_rng(0)
+    refuted = 0
+    for _ in range(200):
+        checks = [
+            Check((), "alpha", estimate(pd.Series(rng.standard_normal(8))), BELOW, part=str(ratio))
+            for ratio in range(6)
+        ]
+        claim = Claim("always", "", "", "", lambda place, checks=checks: checks)
+        refuted += any(judged.holds == "no" for judged in claims._judged(claim, (None,)))
+    # .05 and three standard errors of 200 studies.
+    assert refuted / 200 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
 def test_networks_are_paired_by_their_seed():
     mp, up = mp_and_up(0.8, ratios=[10])
     (row,) = of(held(mp, up[up["seed"] >= 2]), UP_MP).to_dict("records")
@@ -157,8 +253,8 @@ def test_random_pruning_may_be_below_1_and_yet_not_negative():
     assert verdict(held(cell("up", 2, 0.2), cell("up", 4, -0.2)), POSITIVE) == UNCLEAR
 
 
-def test_slopes_of_networks_at_chance_are_not_read_and_their_accuracies_are():
-    # Two classes: chance is below .75.
+def test_networks_at_chance_are_not_read():
+    # Two classes without supports: chance is below .75.
     guessing = cell("mp", 50, 9.0, accuracy_after=0.5 + OTHER_NOISE / 10)
     frame = held(
         cell("mp", 2, 0.5), cell("mp", 10, 1.5, noise=OTHER_NOISE), guessing, cell("gp", 50, 1.0, accuracy_after=0.8)
@@ -169,7 +265,9 @@ def test_slopes_of_networks_at_chance_are_not_read_and_their_accuracies_are():
     assert np.isnan(steps["estimate"][1])
     assert (steps["n"][1], steps["n_at_chance"][1], steps["verdict"][1]) == (0, 6, HOLDS)
     assert of(frame, HIGH)["where"].tolist() == ["mp, t=10", "gp, t=50"]
-    assert of(frame, MAGNITUDE)["estimate"].tolist() == pytest.approx([-0.3])
+    accuracies = of(frame, MAGNITUDE)
+    assert (accuracies["holds"].tolist(), accuracies["n_at_chance"].tolist()) == (["at chance"], [6])
+    assert of(frame, VARIANCE)["holds"].tolist()[-1] == "at chance"
     # The half width of the interval of OTHER_NOISE - NOISE: 2.5706 x .0551 / sqrt(6) = .058.
     told = shown(frame, HIGHER)["mnist, lenet5"]
     assert told == "holds: 1 of 1, 1 at chance; alpha +1.00 (+0.94 to +1.06)"
@@ -191,7 +289,8 @@ def test_a_seed_that_is_there_twice_counts_once():
 
 
 def test_that_pruners_differ_is_refuted_within_the_margin_only():
-    near = held(*mp_and_up(1.0, ratios=[10]))
+    # Their differences have the standard error .045: an equivalence test at +-.05 cannot tell.
+    near = held(cell("mp", 10, 1.0, noise=2 * NOISE), cell("up", 10, 1.0, noise=2 * OTHER_NOISE))
     far = held(*mp_and_up(1.2, ratios=[10]))
     close = [cell("mp", 10, 1.0, noise=NOISE / 10), cell("up", 10, 1.0, noise=OTHER_NOISE / 10)]
     assert [verdict(frame, DIFFER) for frame in (near, far, held(*close))] == [UNCLEAR, HOLDS, FAILS]

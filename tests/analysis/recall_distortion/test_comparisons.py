@@ -192,12 +192,32 @@ def test_a_header_is_there_in_parts_too():
     assert len(frame.attrs["headers"]) == len(frame)
 
 
-def test_networks_at_chance_stay_in_and_are_counted():
-    made = study(cifar("resnet56", "mp", 2, LOW), cifar("resnet56", "mp", 10, HIGH))
-    frame = alphas(made).assign(at_chance=[True, False, False] * 2)
+def test_networks_at_chance_are_left_out_of_pairs_and_counted():
+    made = study(cifar("resnet56", "mp", 2, [*LOW, 9.0, 9.0]), cifar("resnet56", "mp", 10, [*HIGH, 0.0, 0.0]))
+    # The fourth network guesses at ratio 2, the fifth at ratio 10.
+    frame = alphas(made).assign(at_chance=[*[False] * 3, True, False, *[False] * 4, True])
     found = paper_tests(frame)
-    assert rows_of(found, 1)["n"].tolist() == [3]
-    assert "2 of 6 pruned networks" in found.attrs["notes"][0]
+    row = rows_of(found, 1).iloc[0]
+    assert row[["n", "n_at_chance"]].tolist() == [3, 2]
+    assert row["p"] == pytest.approx(P_LOW_BELOW_HIGH)
+    assert "2 of 10 pruned networks are left out" in found.attrs["notes"][0]
+
+
+def test_networks_at_chance_are_left_out_of_independent_samples_and_counted():
+    made = study(cifar("resnet20", "mp", 4, [*LOW, 9.0]), cifar("resnet32", "mp", 4, HIGH))
+    frame = alphas(made)
+    row = rows_of(paper_tests(frame.assign(at_chance=[*[False] * 3, True, *[False] * 3])), 5).iloc[0]
+    assert row[["n", "n_at_chance"]].tolist() == [6, 1]
+    assert row["p"] == pytest.approx(stats.ttest_ind(LOW, HIGH, equal_var=False, alternative="greater").pvalue)
+
+
+def test_where_all_guess_there_is_no_test_but_its_row_which_counts_in_its_family():
+    made = study(*(cifar("resnet56", "mp", ratio, values) for ratio, values in ((2, LOW), (10, HIGH), (50, LOW))))
+    frame = alphas(made).assign(at_chance=[*[False] * 6, *[True] * 3])
+    found = rows_of(paper_tests(frame), 1).set_index("row")
+    assert np.isnan(found.loc["10 vs 50", "p"])
+    assert found["n_at_chance"].tolist() == [0, 3]
+    assert found.loc["2 vs 10", "p_bonferroni"] == pytest.approx(4 * P_LOW_BELOW_HIGH)
 
 
 def test_one_setting_is_tested_and_the_others_are_named():

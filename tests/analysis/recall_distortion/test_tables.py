@@ -96,8 +96,8 @@ def test_tables_that_a_study_has_nothing_of_are_empty(number):
 
 def test_accuracy_before_is_of_dense_networks_each_counted_once():
     made = study(runs("mnist", "lenet5", "mp", 2, [1, 1]), runs("mnist", "lenet5", "mp", 4, [1]))
-    made.loc[made["seed"] == 0, "accuracy_before"] = 0.7
-    assert tables(made)(10).to_numpy().tolist() == [["LeNet", "MNIST", "MP", "0.750"]]
+    made.loc[made["seed"] == 0, "accuracy_before"] = 0.9
+    assert tables(made)(10).to_numpy().tolist() == [["LeNet", "MNIST", "MP", "0.850"]]
 
 
 def test_recall_variance_by_hand():
@@ -178,3 +178,34 @@ def test_lottery_tickets():
     _, of = compared(runs("cifar10", "resnet56", "lth", 1.25, [1.1, 1.3]))
     assert of.loc[(12, "1.25", "Intensification"), ["published", "ours"]].tolist() == ["1.010", "1.200"]
     assert of.loc[(12, "1.00", "Accuracy"), "ours"] == "0.800"
+
+
+def test_a_published_value_whose_networks_guess_here_has_no_counterpart_and_is_named():
+    guessing = runs("cifar10", "resnet56", "mp", 10, HIGH).assign(accuracy_after=0.5)
+    both = runs("cifar10", "resnet56", "mp", 2, LOW), runs("cifar10", "resnet56", "mp", 4, HIGH)
+    frame, of = compared(*both, guessing)
+    assert (1, "2 vs 4", "ResNet-56") in of.index
+    assert (1, "4 vs 10", "ResNet-56") not in of.index
+    assert (11, "CIFAR-10 @ ResNet-56 -> MP", "Ratio 10") not in of.index
+    left_out, lacking = frame.attrs["notes"]
+    assert left_out.startswith("3 of 9 pruned networks are left out of the paper's tests and tables")
+    assert "Table 1: 4 vs 10, ResNet-56; Table 3" in lacking
+    assert "Table 11: CIFAR-10 @ ResNet-56 -> MP, Ratio 10" in lacking
+    assert "2 vs 4" not in lacking
+    # Cells that this study never had are not named.
+    assert "Ratio 20" not in lacking
+
+
+def test_networks_at_chance_are_out_of_the_tables_of_means():
+    made = study(runs("mnist", "lenet5", "mp", 2, [2.0, 1.0]), runs("mnist", "lenet5", "gp", 2, [1.0]))
+    made.loc[(made["pruner"] == "mp") & (made["seed"] == 0), ["accuracy_before", "accuracy_after"]] = [0.9, 0.5]
+    made.loc[made["pruner"] == "gp", "accuracy_after"] = 0.5
+    table = tables(made)
+    assert table(10).to_numpy().tolist() == [["LeNet", "MNIST", "MP", "0.800"], ["LeNet", "MNIST", "GP", "at chance"]]
+    assert table(11).to_numpy().tolist() == [
+        ["MNIST @ LeNet -> MP", "0.0100", "0.0100"],
+        ["MNIST @ LeNet -> GP", "at chance", "at chance"],
+    ]
+    tickets = study(runs("cifar10", "resnet56", "lth", 2, [1.0, 3.0]), runs("cifar10", "resnet56", "lth", 4, [1.0]))
+    tickets.loc[(tickets["seed"] == 1) | (tickets["ratio"] == 4), "accuracy_after"] = 0.5
+    assert tables(tickets)(12)["Intensification"].tolist() == ["n/a", "1.000", "at chance"]
