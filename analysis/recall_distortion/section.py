@@ -59,11 +59,10 @@ _RATIOS = (
 _CLAIMS = (
     "A comparison agrees with a sentence where a test at .05 shows that the true value lies where the sentence has it, "
     "and disagrees where a test shows that it does not. The tests are one-sided where the sentence has a direction. Of "
-    "several comparisons, most often one a ratio, all must agree, and one that disagrees refutes the sentence; the p of "
-    "such comparisons are corrected together (Holm). Where the sentence speaks of most or of a tendency, more than half "
-    "must agree, or disagree. Then the table says how many agree, the least and the greatest estimate, and in brackets "
-    "from where to where their two-sided intervals reach. Networks that guess are left out. claims.csv has every "
-    "comparison."
+    "several comparisons, most often one a ratio, all must agree, and one that disagrees refutes the sentence; their p "
+    "are corrected together (Holm). Where the sentence speaks of most or of a tendency, more than half must agree, or "
+    "disagree. Then the table says how many agree, the least and the greatest estimate, and in brackets from where to "
+    "where their two-sided intervals reach. Networks that guess are left out. claims.csv has every comparison."
 )
 _COMPARED = "For the cells that both have; the difference is ours minus published."
 _METRICS = (
