@@ -155,7 +155,7 @@ def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str 
 
     From such a folder `report --frames` needs no tracking server.
     """
-    from analysis.runs import exports, pull
+    from analysis.runs import exports, primaries, pull
     from analysis.tuning import exports as tuning_exports
 
     study = pull.study(experiment, ignore_params=ignore_params)
@@ -163,6 +163,7 @@ def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str 
         study = exports.select_dataset(study, dataset)
     written = exports.write(study, pull.predictions, output)
     written += tuning_exports.export(experiment, study.runs["run_id"], output)
+    written += primaries.export(experiment, output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
         f"{len(study.runs):,} pruned and {len(study.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
@@ -225,13 +226,16 @@ def report(
     if folders and ignore_params:
         raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
     from analysis import page, report
-    from analysis.runs import exports
+    from analysis.runs import exports, primaries
     from analysis.tuning import exports as tuning_exports
 
     if folders:
         study, predictions = exports.read(folders)
         tunings = tuning_exports.read(folders)
-        result = report.from_runs(study.runs, predictions, tunings, confidence=confidence, variance=variance)
+        planned = primaries.read(folders)
+        result = report.from_runs(
+            study.runs, predictions, tunings, confidence=confidence, variance=variance, primaries=planned
+        )
     else:
         result = report.report(experiment, ignore_params=ignore_params, confidence=confidence, variance=variance)
     written = page.write(result, output)

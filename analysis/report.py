@@ -11,13 +11,14 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits
 
-from analysis.methods import compare as methods
 from analysis.methods import section as compared_methods
 from analysis.page import Items, Report, Section
 from analysis.recall_distortion import section as recall_distortion
+from analysis.runs import primaries as planned
 from analysis.runs import pull, retries, schema
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.frames import ReadPredictions
+from analysis.runs.primaries import Primary
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import AnalyzedStudy, notes
 from analysis.tuning import exports as tuning_exports
@@ -75,6 +76,7 @@ def report(
         pulled.runs,
         partial(pull.predictions, tracking_uri=tracking_uri),
         tuning_exports.pulled(experiment, tracking_uri=tracking_uri),
+        primaries=planned.pulled(experiment, tracking_uri=tracking_uri),
         confidence=confidence,
         variance=variance,
     )
@@ -90,7 +92,7 @@ def from_runs(
     *,
     confidence: float = 0.95,
     variance: Variance = "welch",
-    primaries: Sequence[methods.Primary] = (methods.PRIMARY,),
+    primaries: Sequence[Primary] = (),
 ) -> Report:
     """Analyse runs.
 

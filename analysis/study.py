@@ -11,6 +11,7 @@ from analysis import cells, classes
 from analysis.runs import schema
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
+from analysis.runs.primaries import Primary
 from analysis.settings import shown_settings
 from analysis.statistics.hypothesis_tests import Variance
 
@@ -33,7 +34,7 @@ class AnalyzedStudy:
         Joint confidence of the intervals of one data set, model and pruner over its ratios.
     variance : {"welch", "pooled"}
         Variance of the tests between independent groups of networks.
-    primaries : sequence of methods.compare.Primary
+    primaries : sequence of Primary
         The comparisons that the study was made for.
     """
 
@@ -43,7 +44,7 @@ class AnalyzedStudy:
     _: KW_ONLY
     confidence: float = 0.95
     variance: Variance = "welch"
-    primaries: Sequence[Any] = ()
+    primaries: Sequence[Primary] = ()
 
     def __post_init__(self) -> None:
         if self.predictions:

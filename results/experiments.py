@@ -10,6 +10,7 @@ import pandas as pd
 from analysis import cells, formats, published, settings
 from analysis.arrays import run_arrays
 from analysis.methods import compare as methods
+from analysis.methods import tables
 from analysis.recall_distortion import claims
 from analysis.recall_distortion.tables import recall_variance
 from analysis.runs import schema
@@ -67,7 +68,7 @@ def at_equal_weights(results: Path) -> pd.DataFrame:
     compared = pd.concat(
         _up_minus(up, others[others[schema.PRUNER].eq(name)], predictions).assign(minus=name) for name in ("mp", "gp")
     )
-    columns = [schema.DATASET, "minus", schema.RATIO, "one weight in", "n", *methods.TITLES.values()]
+    columns = [schema.DATASET, "minus", schema.RATIO, "one weight in", "n", *tables.TITLES.values()]
     return compared[columns].rename(columns={schema.DATASET: "data set", schema.RATIO: "UP asked for"})
 
 
@@ -80,7 +81,7 @@ def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: ReadPrediction
     kept[1] = kept[1].rename({ratio: asked for asked, ratio in _RATIOS.items()}, level=schema.RATIO)
     first, second = (means.map("{:.1f}".format) for means in kept)
     left = (first + " / " + second).rename(index="{:g}".format, level=schema.RATIO)
-    return methods.shown(compared).join(left.rename("one weight in"), on=[schema.DATASET, schema.RATIO])
+    return tables.shown(compared).join(left.rename("one weight in"), on=[schema.DATASET, schema.RATIO])
 
 
 def random_pruning(studies: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

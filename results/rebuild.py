@@ -7,8 +7,7 @@ import click
 import front_page
 
 from analysis import page, report
-from analysis.methods import compare as methods
-from analysis.runs import exports, files
+from analysis.runs import exports, files, primaries
 from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
 
@@ -16,17 +15,6 @@ RESULTS = Path(__file__).parent
 # A PNG stays small with any number of networks. SVGs and the page of SVGs do not, and are left to
 # `pruning-analysis report --frames`.
 KEPT = {".csv", ".md", ".png"}
-TUNED = tuple(methods.Primary(methods.EPSILON, "up", 10.0, (name,)) for name in (methods.ACCURACY, methods.ALPHA_NEW))
-# The primary comparisons by study, as README.md names them. Other studies have that of gradual/README.md.
-PRIMARIES = {
-    "lenet5": (
-        methods.Primary(methods.PRUNER, "up", 10.0, (methods.ALPHA,)),
-        methods.Primary(methods.AGAINST_CONTROL, "mp", 2.0, (methods.ALPHA,)),
-    ),
-    "lenet5-up": TUNED,
-    "lenet5-up-confirmation": TUNED,
-}
-SCHEDULES = (methods.PRIMARY._replace(dataset="fashion-mnist"),)
 
 
 @click.command()
@@ -59,7 +47,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     folders = exports.below(study / "frames")
     read, predictions = exports.read(folders)
     tunings = tuning_exports.read(folders)
-    made = report.from_runs(read.runs, predictions, tunings, primaries=PRIMARIES.get(study.name, SCHEDULES))
+    made = report.from_runs(read.runs, predictions, tunings, primaries=primaries.read(folders))
     with files.aside(output) as folder:
         for path in page.write(made, folder):
             if path.suffix not in KEPT:

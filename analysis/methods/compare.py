@@ -1,32 +1,45 @@
 """Methods compared on the same dense networks: what a pruner, its epsilon, a schedule or distillation changes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice, product
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from analysis import settings
 from analysis.arrays import Predicted, RunArrays, common_support, predicted, run_arrays
-from analysis.formats import decimals, with_interval
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
+from analysis.runs.primaries import (
+    ACCURACY,
+    ALPHA,
+    ALPHA_NEW,
+    EXCESS,
+    LOSS,
+    OUTCOMES,
+    RAW_SLOPE,
+    WEAKEST,
+    Direction,
+    Method,
+    Primary,
+)
 from analysis.settings import CELL, CellKey
 from analysis.statistics import equal_accuracy, intensification, two_way
 from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, paired
-from analysis.statistics.new_images import SlopeParts, new_image_sums, pooled_slope, slope_parts
+from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_sums, pooled_slope, slope_parts
 
-ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"
-ALPHA_NEW, ALPHA, RAW_SLOPE = "alpha_new", "alpha", "raw_slope"
-OUTCOMES = (ACCURACY, WEAKEST, LOSS, EXCESS, ALPHA_NEW, ALPHA, RAW_SLOPE)
-# They say nearly the same as alpha_new, and each has families of tests of its own.
-NEAR_DUPLICATES = (ALPHA, RAW_SLOPE)
+# They say nearly the same. In a family of tests only the first of them counts; each other has a family of its own.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE)
-# Kinds of comparison.
-SCHEDULE, DISTILLATION, PRUNER, EPSILON, AGAINST_CONTROL = "schedule", "distillation", "pruner", "epsilon", "control"
+# The slopes that depend on the accuracy, and are compared at equal accuracy.
+OVER_ACCURACY = (ALPHA_NEW, ALPHA)
+# Kinds of comparison. A primary comparison that is of none of the other kinds is `OTHER`.
+SCHEDULE, DISTILLATION, PRUNER, EPSILON = "schedule", "distillation", "pruner", "epsilon"
+AGAINST_CONTROL, OTHER = "control", "other"
 METHOD_COLUMNS = [
     schema.DATASET,
     schema.MODEL,
@@ -43,6 +56,7 @@ METHOD_COLUMNS = [
     "difference_high",
     "statistic",
     "dof",
+    "alternative",
     "p",
     "p_holm",
     "p_permutation",
@@ -57,48 +71,20 @@ METHOD_COLUMNS = [
 ]
 
 
-class Primary(NamedTuple):
-    """A comparison that a study was made for.
-
-    Attributes
-    ----------
-    comparison : str
-        Kind of comparison: `SCHEDULE`, `DISTILLATION`, `PRUNER`, `EPSILON` or `AGAINST_CONTROL`, the control.
-    pruner : str
-        Pruner of the method.
-    ratio : float
-    outcomes : tuple of str
-    dataset : str, optional
-        By default every data set. Their tests are then corrected together.
-    schedule, distill : str
-        Schedule and distillation of the method; by default the papers'.
-    """
-
-    comparison: str
-    pruner: str
-    ratio: float
-    outcomes: tuple[str, ...]
-    dataset: str | None = None
-    schedule: str = schema.FORMERLY[schema.SCHEDULE]
-    distill: str = schema.FORMERLY[schema.DISTILL]
-
-
-PRIMARY = Primary(SCHEDULE, "mp", 20.0, (ALPHA_NEW, ACCURACY, WEAKEST), schedule="cubic")
-
-
 def compare(
     runs: pd.DataFrame,
     predictions: ReadPredictions | None = None,
     *,
     baseline: str = "mp",
     baseline_ratios: Mapping[float, float] = MappingProxyType({}),
-    primaries: Sequence[Primary] = (PRIMARY,),
+    primaries: Sequence[Primary] = (),
 ) -> pd.DataFrame:
     """Compare every method with its baseline, network by network (`methods.csv`).
 
     A schedule is compared with one shot, a distillation with none, a pruner with a baseline pruner, an epsilon with
     the papers', 5e-4. Everything else (data set, model, ratio and so on) is the same, and so are the dense networks.
-    Each method is also compared with its control, the same fine-tuning without pruning.
+    Each method is also compared with its control, the same fine-tuning without pruning. Primary comparisons may be of
+    any two methods.
 
     Parameters
     ----------
@@ -111,8 +97,8 @@ def compare(
     baseline_ratios : mapping of float to float
         The baseline pruner's ratio that a ratio of the other pruners is compared with; by default the same ratio.
     primaries : sequence of Primary
-        Each is a family of tests, corrected together; all other comparisons with the control are another family, and
-        all remaining ones are the last.
+        The primary comparisons. Each is a family of tests, corrected together; all other comparisons with the control
+        are another family, and all remaining ones are the last.
 
     Returns
     -------
@@ -123,15 +109,18 @@ def compare(
           recall fell; largest_excess, the most that a class's recall fell beyond the accuracy; alpha_new, of all
           networks of the cell together; alpha and raw_slope, of each network.
         - of_method, of_baseline: means over the networks; pooled for alpha_new.
-        - difference: of_method minus of_baseline, with its 95 % interval and two-sided p. p_holm is corrected within
-          its family; alpha and raw_slope, near-duplicates of alpha_new, have families of their own. p_permutation
-          flips the signs of the seeds' differences.
+        - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless the
+          alternative says in which direction a primary comparison was predicted. p_holm is corrected within its family,
+          which has as many tests as were planned. Of alpha_new, alpha and raw_slope, which say nearly the same, only
+          the first in a family counts; each other has a family of its own. p_permutation flips the signs of the seeds'
+          differences.
         - effect_size: d_z.
         - detectable_difference: at 80 % power and level .05 / family.
         - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline where it is as accurate as the
-          method, interpolated over the baseline's ratios, with its 95 % interval over networks. NaN if the baseline is
-          as accurate at none of its ratios, or with fewer than two ratios.
+          method, interpolated over the baseline's ratios and its control, which is ratio 1, with its 95 % interval over
+          networks. NaN if the baseline is as accurate at none of its ratios, or with fewer than two ratios.
         - n: the number of pairs. A pair with a network at chance is left out; n_at_chance counts such pairs.
+        - dof: of the variance over networks.
         - resampled: `seeds and images`, or `seeds`.
 
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
@@ -139,23 +128,57 @@ def compare(
     """
     study = run_arrays(runs)
     cells = [_cell(study, rows, predictions) for rows in study.cells()]
-    planned = list(product(_pairs(study.runs, cells, baseline, baseline_ratios), OUTCOMES))
-    family = pd.Series([_family(pair, outcome, primaries) for pair, outcome in planned], dtype=object)
-    sizes = family.map(family.value_counts())
-    rows = [
-        _row(pair, outcome, isinstance(of, Primary), size)
-        for (pair, outcome), of, size in zip(planned, family, sizes, strict=True)
-    ]
+    curves = _Curves(cells, _of_pruning(study.runs))
+    pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
+    primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
+    known = {pair.keys for pair in pairs}
+    further = {keys: pair for found in primary_pairs for keys, pair in found.items() if keys not in known}
+    pairs += further.values()
+    members: dict[_Family, list[int]] = {}
+    families = [_family(pair, outcome, primaries, primary_pairs) for pair, outcome in product(pairs, OUTCOMES)]
+    for place, family in enumerate(families):
+        members.setdefault(family, []).append(place)
+    sizes = {family: max(len(places), family.planned) for family, places in members.items()}
+    each = iter(families)
+    rows = [row for pair in pairs for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])]
     frame = pd.DataFrame(rows, columns=METHOD_COLUMNS).astype({"p_holm": float})
-    for members in family.groupby(family, sort=False).groups.values():
-        frame.loc[members, "p_holm"] = corrected(frame.loc[members, "p"], len(members))[1]
+    for family, places in members.items():
+        frame.loc[places, "p_holm"] = corrected(frame.loc[places, "p"], sizes[family])[1]
     return frame
 
 
-class _Cell(NamedTuple):
-    """A cell and its networks, in the order of their seeds.
+class _Family(NamedTuple):
+    """Tests that are corrected together.
 
     Attributes
+    ----------
+    name : str
+        `primary`, or what the comparisons have in common.
+    place : int
+        Which of the primary comparisons it is.
+    slope : str
+        The slope that has this family of its own; empty for any other family.
+    planned : int
+        Number of tests that were planned; 0 if nobody said.
+    direction : {"two-sided", "less", "greater"}
+    """
+
+    name: str
+    place: int = 0
+    slope: str = ""
+    planned: int = 0
+    direction: Direction = "two-sided"
+
+    @property
+    def is_primary(self) -> bool:
+        return self.name == "primary"
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """A cell and its networks, in the order of their seeds.
+
+    Parameters
     ----------
     key : CellKey
     label : str
@@ -182,7 +205,8 @@ class _Cell(NamedTuple):
         if networks.equals(self.networks):
             return self
         rows = self.networks.get_indexer(networks)
-        return self._replace(
+        return replace(
+            self,
             networks=networks,
             outcomes={name: values[rows] for name, values in self.outcomes.items()},
             at_chance=self.at_chance[rows],
@@ -194,6 +218,11 @@ class _Cell(NamedTuple):
         """The networks that do not guess."""
         return self.networks[~self.at_chance]
 
+    @cached_property
+    def pooled(self) -> PooledSlope | None:
+        """alpha_new of the networks together; None if the parts are unknown, or with fewer than two networks."""
+        return pooled_slope(self.parts) if self.parts and len(self.networks) > 1 else None
+
     def curve(self, outcome: str) -> Curve:
         """Return accuracy and slope of the networks as a curve of one ratio."""
         accuracy = self.outcomes[ACCURACY][np.newaxis]
@@ -203,11 +232,46 @@ class _Cell(NamedTuple):
         return Curve(accuracy, self.outcomes[outcome][np.newaxis], np.ones_like(accuracy))
 
 
+_Keys: TypeAlias = tuple[CellKey, CellKey]
+
+
 class _Pair(NamedTuple):
     comparison: str
     method: _Cell
     baseline: _Cell
-    curve: Sequence[_Cell]  # the baseline at all its ratios
+    curve: Sequence[_Cell]  # the baseline at all its ratios, and its control
+
+    @property
+    def keys(self) -> _Keys:
+        return self.method.key, self.baseline.key
+
+
+class _Curves:
+    """Finds the cells that differ from a cell in nothing but the ratio.
+
+    Parameters
+    ----------
+    cells : sequence of _Cell
+    of_pruning : set of str
+        Settings in which a pruned network may differ from its control.
+    """
+
+    def __init__(self, cells: Sequence[_Cell], of_pruning: set[str]) -> None:
+        self._of_pruning = of_pruning
+        self._cells: dict[CellKey, list[_Cell]] = {}
+        self._controls: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        for cell in cells:
+            self._cells.setdefault(cell.key._replace(ratio=1.0), []).append(cell)
+            if cell.key.pruner == settings.CONTROL:
+                self._controls.setdefault(cell.key.without(of_pruning), []).append(cell)
+
+    def of(self, cell: _Cell) -> list[_Cell]:
+        """Return the cells of all ratios, this one's included, and the control, which is ratio 1."""
+        found = self._cells[cell.key._replace(ratio=1.0)]
+        if cell.key.pruner == settings.CONTROL:
+            return found
+        control = _nearest(cell.key, self._controls.get(cell.key.without(self._of_pruning), []))
+        return [*found, control] if control else found
 
 
 def _cell(study: RunArrays, rows: np.ndarray, predictions: ReadPredictions | None) -> _Cell:
@@ -249,18 +313,20 @@ def _parts(study: RunArrays, part: tuple[np.ndarray, ...], found: Predicted | No
 
 
 def _pairs(
-    runs: pd.DataFrame, cells: Sequence[_Cell], baseline: str, baseline_ratios: Mapping[float, float]
+    runs: pd.DataFrame,
+    cells: Sequence[_Cell],
+    curves: _Curves,
+    baseline: str,
+    baseline_ratios: Mapping[float, float],
 ) -> Iterator[_Pair]:
-    every = {*CELL, *map(frames.param, settings.further_settings(runs))}
     pruners = {schema.PRUNER, *map(frames.param, settings.pruner_settings(runs, lacked_by=baseline))}
-    unpruned = every - set(map(frames.param, settings.control_columns(runs)))
     former = schema.FORMERLY
     for comparison, param, value, varying in (
         (SCHEDULE, schema.SCHEDULE, former[schema.SCHEDULE], {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}),
         (DISTILLATION, schema.DISTILL, former[schema.DISTILL], {schema.DISTILL, *schema.details(schema.DISTILL)}),
         (PRUNER, schema.PRUNER, baseline, pruners),
         (EPSILON, schema.EPSILON, str(schema.PAPERS_EPSILON), {schema.EPSILON}),
-        (AGAINST_CONTROL, schema.PRUNER, settings.CONTROL, unpruned),
+        (AGAINST_CONTROL, schema.PRUNER, settings.CONTROL, _of_pruning(runs)),
     ):
         baselines: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
         for cell in cells:
@@ -273,13 +339,13 @@ def _pairs(
             against = _nearest(key, baselines.get(key.without(varying), []))
             is_control = param == schema.PRUNER and key.pruner == settings.CONTROL
             if against and cell.key.params.get(param) != value and not is_control:
-                yield _Pair(comparison, cell, against, _at_all_ratios(against, baselines))
+                yield _Pair(comparison, cell, against, curves.of(against))
 
 
-def _at_all_ratios(baseline: _Cell, baselines: Mapping[Any, Sequence[_Cell]]) -> list[_Cell]:
-    """Return the cells that differ from a baseline in nothing but the ratio, itself included."""
-    key = baseline.key._replace(ratio=1.0)
-    return [cell for cells in baselines.values() for cell in cells if cell.key._replace(ratio=1.0) == key]
+def _of_pruning(runs: pd.DataFrame) -> set[str]:
+    """Return the settings in which a pruned network may differ from its control."""
+    every = {*CELL, *map(frames.param, settings.further_settings(runs))}
+    return every - set(map(frames.param, settings.control_columns(runs)))
 
 
 def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
@@ -288,77 +354,104 @@ def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
     return baselines[shared.index(max(shared))] if shared.count(max(shared, default=0)) == 1 else None
 
 
-def _family(pair: _Pair, outcome: str, primaries: Sequence[Primary]) -> Primary | str:
+def _primary_pairs(primary: Primary, cells: Sequence[_Cell], curves: _Curves) -> dict[_Keys, _Pair]:
+    """Return the pairs that a primary comparison names, by the keys of their cells."""
+    places: dict[tuple[str, str], list[_Cell]] = {}
+    for cell in cells:
+        if not primary.datasets or cell.key.dataset in primary.datasets:
+            places.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
+    found = {}
+    for group in places.values():
+        at_ratio = [cell for cell in group if cell.key.ratio == primary.ratio]
+        controls = [cell for cell in group if cell.key.pruner == settings.CONTROL and cell not in at_ratio]
+        baselines = _named(primary.baseline, [*at_ratio, *controls])
+        for method in _named(primary.method, at_ratio):
+            against = _nearest(method.key, [cell for cell in baselines if cell is not method])
+            if against:
+                found[method.key, against.key] = _Pair(OTHER, method, against, curves.of(against))
+    return found
+
+
+def _named(label: str, cells: Sequence[_Cell]) -> list[_Cell]:
+    return [cells[place] for place in Method.from_label(label).among([cell.key.params for cell in cells])]
+
+
+def _family(
+    pair: _Pair, outcome: str, primaries: Sequence[Primary], primary_pairs: Sequence[Mapping[_Keys, _Pair]]
+) -> _Family:
     """Return the family of a test: a primary comparison, the comparisons with the control, or the rest."""
-    params = pair.method.key.params
-    how = {name: params.get(name, former) for name, former in schema.FORMERLY.items()}
-    for primary in primaries:
-        if (
-            (pair.comparison, params[schema.PRUNER], params[schema.RATIO]) == primary[:3]
-            and how == schema.FORMERLY | {schema.SCHEDULE: primary.schedule, schema.DISTILL: primary.distill}
-            and outcome in primary.outcomes
-            and primary.dataset in (None, params[schema.DATASET])
-        ):
-            return primary
+    for place, (primary, found) in enumerate(zip(primaries, primary_pairs, strict=True)):
+        if outcome in primary.outcomes and pair.keys in found:
+            slope = _further_slope(outcome, primary.outcomes)
+            together = [name for name in primary.outcomes if _further_slope(name, primary.outcomes) == slope]
+            return _Family("primary", place, slope, len(together) * len(primary.datasets), primary.direction)
     rest = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
-    return f"{rest}, {outcome}" if outcome in NEAR_DUPLICATES else rest
+    return _Family(rest, slope=_further_slope(outcome, OUTCOMES))
 
 
-def _row(pair: _Pair, outcome: str, primary: bool, family: int) -> dict[str, Any]:
+def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
+    """Return an outcome that says nearly the same as another one before it; the empty text for any other outcome."""
+    slopes = [slope for slope in SLOPES if slope in outcomes]
+    return outcome if outcome in slopes[1:] else ""
+
+
+def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each outcome, given its family and the family's size."""
     shared = pair.method.networks.intersection(pair.baseline.networks)
     sound = shared.intersection(pair.method.sound).intersection(pair.baseline.sound)
     method, baseline = pair.method.at(sound), pair.baseline.at(sound)
-    if outcome == ALPHA_NEW:
-        means, result = _pooled(method, baseline, family)
-    else:
-        values = np.array([cell.outcomes[outcome] for cell in (method, baseline)])
-        both = np.isfinite(values).all(0)
-        means = [outcomes[both].mean() if both.any() else np.nan for outcomes in values]
-        result = {**paired(*values, family=family), "resampled": "seeds"}
-    return {
-        **{name: method.key.params[name] for name in (schema.DATASET, schema.MODEL, schema.RATIO)},
-        "comparison": pair.comparison,
-        "method": method.label,
-        "baseline": baseline.label,
-        "outcome": outcome,
-        "primary": primary,
-        "of_method": means[0],
-        "of_baseline": means[1],
-        **result,
-        **_at_equal_accuracy(method, pair.curve, outcome),
-        "n_at_chance": len(shared) - len(sound),
-    }
+    curve = [cell.at(sound) for cell in pair.curve if sound.isin(cell.sound).all()]
+    for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
+        if outcome == ALPHA_NEW:
+            means, result = _pooled(method, baseline, size, family.direction)
+        else:
+            values = np.array([cell.outcomes[outcome] for cell in (method, baseline)])
+            both = np.isfinite(values).all(0)
+            means = [outcomes[both].mean() if both.any() else np.nan for outcomes in values]
+            result = {**paired(*values, family=size, alternative=family.direction), "resampled": "seeds"}
+        yield {
+            **{name: method.key.params[name] for name in (schema.DATASET, schema.MODEL, schema.RATIO)},
+            "comparison": pair.comparison,
+            "method": method.label,
+            "baseline": baseline.label,
+            "outcome": outcome,
+            "primary": family.is_primary,
+            "of_method": means[0],
+            "of_baseline": means[1],
+            "alternative": family.direction,
+            **result,
+            **_at_equal_accuracy(method, curve, outcome),
+            "n_at_chance": len(shared) - len(sound),
+        }
 
 
 def _at_equal_accuracy(method: _Cell, curve: Sequence[_Cell], outcome: str) -> dict[str, float]:
-    """Return the difference in a slope from a baseline's curve, over the ratios that have all the method's networks."""
+    """Return the difference in a slope from a baseline's curve over the ratios."""
     names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
-    whole = [cell.at(method.networks) for cell in curve if method.networks.isin(cell.sound).all()]
-    if outcome not in (ALPHA, ALPHA_NEW) or len(whole) < 2 or not len(method.networks):
+    if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
         return dict.fromkeys(names, np.nan)
-    parts = zip(*(cell.curve(outcome) for cell in whole), strict=True)
+    parts = zip(*(cell.curve(outcome) for cell in curve), strict=True)
     baseline = Curve(*(np.concatenate(part) for part in parts))
     return dict(zip(names, equal_accuracy.difference(method.curve(outcome), baseline, 1 - LEVEL), strict=True))
 
 
-def _pooled(method: _Cell, baseline: _Cell, family: int) -> tuple[list[float], Row]:
+def _pooled(method: _Cell, baseline: _Cell, family: int, direction: Direction) -> tuple[list[float], Row]:
     """Return alpha_new of either cell, and the test of their difference, over the same networks.
 
     The difference of two ratios of sums is a mean over seeds only to first order, so that its jackknife pseudo-values
     are tested.
     """
-    n = len(method.networks)
-    slopes = [pooled_slope(cell.parts) for cell in (method, baseline) if cell.parts and n > 1]
-    if len(slopes) < 2 or not all(slope.identified() for slope in slopes):
+    first, second = method.pooled, baseline.pooled
+    if not (first and second and first.identified() and second.identified()):
+        n = len(method.networks)
         return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}
-    first, second = slopes
-    result = paired(first.pseudo_values, second.pseudo_values, family=family)
+    result = paired(first.pseudo_values, second.pseudo_values, family=family, alternative=direction)
     moves = None
     if first.moves is not None and second.moves is not None and np.array_equal(method.images, baseline.images):
         moves = first.moves - second.moves
     variances = two_way.variances(first.pseudo_values - second.pseudo_values, moves)
     difference = first.estimate - second.estimate
-    tested = _tested(difference, variances, family) if variances.total > 0 else {}
+    tested = _tested(difference, variances, family, direction) if variances.total > 0 else {}
     return [first.estimate, second.estimate], {
         **result,
         **tested,
@@ -366,62 +459,17 @@ def _pooled(method: _Cell, baseline: _Cell, family: int) -> tuple[list[float], R
     }
 
 
-def _tested(difference: float, variances: two_way.Variances, family: int) -> Row:
+def _tested(difference: float, variances: two_way.Variances, family: int, direction: Direction) -> Row:
     half = two_way.half_width(variances)
+    p, level = two_way.p_value(variances, difference), LEVEL / family
+    if direction != "two-sided":
+        as_predicted = (difference < 0) == (direction == "less")
+        p, level = p / 2 if as_predicted else 1 - p / 2, 2 * level
     return {
         "difference": difference,
         "difference_low": difference - half,
         "difference_high": difference + half,
         "statistic": difference / variances.total**0.5,
-        "p": two_way.p_value(variances, difference),
-        "detectable_difference": two_way.detectable(variances, LEVEL / family),
+        "p": p,
+        "detectable_difference": two_way.detectable(variances, level),
     }
-
-
-def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each comparison with a column for each outcome, as text: difference (interval).
-
-    A `*` says that Holm's p is below .05.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        As `compare` returns it, or all rows of some of its comparisons.
-    """
-    rows = []
-    for _, outcomes in frame.groupby(frame.groupby("outcome").cumcount(), sort=False):
-        row = outcomes.iloc[0][[schema.DATASET, schema.MODEL, schema.RATIO, "method", "baseline"]].to_dict()
-        row[schema.RATIO] = f"{row[schema.RATIO]:g}"
-        row |= {"primary": "yes" if outcomes["primary"].any() else "", "n": str(outcomes["n"].max())}
-        row |= {TITLES[result["outcome"]]: _text(result) for result in outcomes.to_dict("records")}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-TITLES = {
-    ACCURACY: "accuracy, points",
-    WEAKEST: "weakest recall, points",
-    LOSS: "largest loss, points",
-    EXCESS: "largest excess loss, points",
-    ALPHA_NEW: "alpha (new)",
-    ALPHA: "alpha",
-    RAW_SLOPE: "raw slope",
-}
-
-
-def scale(outcome: str) -> float:
-    """Return the factor by which an outcome is shown: shares are shown in points."""
-    return 1.0 if outcome in SLOPES else 100.0
-
-
-def _text(row: Mapping[str, Any]) -> str:
-    if np.isnan(row["difference"]):
-        return f"n/a ({row['n_at_chance']} at chance)" if row["n_at_chance"] else "n/a"
-    write = decimals(2 if scale(row["outcome"]) == 1 else 1, sign=True)
-    value, low, high = (
-        scale(row["outcome"]) * row[name] for name in ("difference", "difference_low", "difference_high")
-    )
-    text = write(value) if np.isnan(row["p"]) else with_interval(value, low, high, write)
-    significant = " *" if row["p_holm"] < LEVEL else ""
-    left_out = f", n {row['n']}" if row["n_at_chance"] else ""
-    return f"{text}{significant}{left_out}"

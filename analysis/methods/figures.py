@@ -1,7 +1,7 @@
 """Figures of methods compared: every difference with its interval."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,19 +10,29 @@ from matplotlib.figure import Figure
 
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.methods import compare as methods
+from analysis.methods.tables import AT_EQUAL_ACCURACY, EQUAL_ACCURACY, TITLES, at_chance, scale
 from analysis.runs import schema
 from analysis.runs.picture_text import name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
 
-_PANEL_WIDTH, _ROW_HEIGHT = 2.15, 0.3  # inches
+_PANEL_WIDTH, _ROW_HEIGHT = 2.4, 0.3  # inches
 _HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
 _COMPARED = {
     methods.SCHEDULE: "gradual pruning minus one shot",
     methods.DISTILLATION: "distillation minus none",
-    methods.PRUNER: "pruners minus magnitude pruning",
+    methods.PRUNER: "each pruner minus the baseline pruner",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
     methods.AGAINST_CONTROL: "pruning minus the same fine-tuning without it",
+    methods.OTHER: "one method minus another",
 }
+# The outcomes that every figure shows; those of primary comparisons are added.
+_SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW)
+
+
+class _Panel(NamedTuple):
+    outcome: str
+    column: str  # of the difference
+    title: str
 
 
 def figures(frame: pd.DataFrame) -> dict[str, Figure]:
@@ -41,63 +51,77 @@ def figures(frame: pd.DataFrame) -> dict[str, Figure]:
 
 
 def forest(frame: pd.DataFrame) -> Figure:
-    """Draw differences with their intervals: a column of panels for each outcome, a row for each ratio.
+    """Draw differences with their intervals: a column of panels for each outcome, a row of panels for each ratio.
 
     Parameters
     ----------
     frame : DataFrame
         Rows of `methods.compare` of one data set, model and kind of comparison.
     """
+    panels = _panels(frame)
     by_ratio = [(ratio, dict(list(rows.groupby("outcome")))) for ratio, rows in frame.groupby(schema.RATIO)]
     counts = [len(rows[methods.ALPHA]) + 1.5 for _, rows in by_ratio]
     first = frame.iloc[0]
     figure, grid = page(
-        (len(by_ratio), len(methods.OUTCOMES)),
-        (_PANEL_WIDTH * len(methods.OUTCOMES) + 2.4, _ROW_HEIGHT * sum(counts) + 1.7),
+        (len(by_ratio), len(panels)),
+        (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * sum(counts) + 1.7),
         f"What differs, {_COMPARED[first['comparison']]}: {first[schema.DATASET]}, {first[schema.MODEL]}",
         "Differences on the same dense networks with their 95 % intervals, each panel on a scale of its own. Blue: "
-        "better, more accuracy and recall, a smaller loss, a smaller alpha; orange: worse; grey: the interval holds 0. "
-        "Filled: p below .05 by Holm's correction; diamond: the primary comparison, corrected by itself. Largest loss: "
-        "the most that a class's recall fell. Alpha (new): on new images. At chance: pairs with such a network, which "
-        "have no alpha.",
+        "better (more accuracy or recall, a smaller loss, slope or alpha); orange: worse; grey: the interval holds 0. "
+        "Filled: p below .05 by Holm's correction; diamond: primary comparison.",
         sharey="row",
         height_ratios=counts,
     )
     for row, (ratio, by_outcome) in zip(grid, by_ratio, strict=True):
-        for axes, outcome in zip(row, methods.OUTCOMES, strict=True):
-            rows = by_outcome[outcome]
+        for axes, panel in zip(row, panels, strict=True):
             axes.axvline(0, color="black", linewidth=0.8)
-            for place, result in enumerate(rows.to_dict("records")):
-                _draw(axes, place, result, outcome)
+            for place, result in enumerate(by_outcome[panel.outcome].to_dict("records")):
+                _draw(axes, place, result, panel)
             axes.grid(axis="x", alpha=0.3)
             axes.tick_params(axis="x", labelsize=8)
             axes.margins(x=0.08)
-            if rows["difference"].isna().all():
+            if not axes.collections:
                 axes.set_xticks([])
-        names = [
-            f"{name_in_picture(a)} − {name_in_picture(b)}"
-            for a, b in zip(rows["method"], rows["baseline"], strict=True)
-        ]
+        names = _names(by_outcome[methods.ALPHA])
         row[0].set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
         row[0].set_ylim(len(names) - 0.4, -0.6)
         row[0].set_ylabel(f"ratio {ratio:g}", fontsize=10)
-    for axes, outcome in zip(grid[0], methods.OUTCOMES, strict=True):
-        axes.set_title(methods.TITLES[outcome], fontsize=10)
+    for axes, panel in zip(grid[0], panels, strict=True):
+        axes.set_title(panel.title, fontsize=10)
     return figure
 
 
-def _draw(axes: Axes, place: int, row: Mapping[str, Any], outcome: str) -> None:
-    value, low, high = (
-        methods.scale(outcome) * row[name] for name in ("difference", "difference_low", "difference_high")
-    )
-    if np.isnan(value):
-        left_out = f"n/a, {row['n_at_chance']} at chance" if row["n_at_chance"] else "n/a"
-        said = axes.text(0.03, place, left_out, va="center", fontsize=7.5, color=NEUTRAL)
-        said.set(transform=axes.get_yaxis_transform(), bbox=PAPER)
+def _panels(frame: pd.DataFrame) -> list[_Panel]:
+    primary = set(frame.loc[frame["primary"], "outcome"])
+    outcomes = [outcome for outcome in methods.OUTCOMES if outcome in _SHOWN or outcome in primary]
+    panels = [_Panel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
+    if frame[EQUAL_ACCURACY].notna().any():
+        panels.append(_Panel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
+    return panels
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    """Return the methods; the title names what they are compared with, unless it differs."""
+    methods_named, baselines = (rows[name].map(name_in_picture) for name in ("method", "baseline"))
+    if rows["comparison"].iloc[0] == methods.OTHER:
+        return list(methods_named + " − " + baselines)
+    return list(methods_named)
+
+
+def _draw(axes: Axes, place: int, row: Mapping[str, Any], panel: _Panel) -> None:
+    columns = (panel.column, f"{panel.column}_low", f"{panel.column}_high")
+    value, low, high = (scale(panel.outcome) * row[name] for name in columns)
+    is_tested = panel.column != EQUAL_ACCURACY
+    if np.isnan(value) or at_chance(row):
+        missing = "n/a" if is_tested else "not comparable"
+        if at_chance(row):
+            missing = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
+        said = axes.text(0.03, place, missing, va="center", fontsize=7.5)
+        said.set(color=NEUTRAL, transform=axes.get_yaxis_transform(), bbox=PAPER)
         return
     color = NEUTRAL
     if low > 0 or high < 0:
-        color = BELOW if (value > 0) == (outcome in _HIGHER_IS_BETTER) else ABOVE
+        color = BELOW if (value > 0) == (panel.outcome in _HIGHER_IS_BETTER) else ABOVE
     if np.isfinite(low):
         axes.hlines(place, low, high, color=color, linewidth=1.6)
     axes.plot(
@@ -105,7 +129,7 @@ def _draw(axes: Axes, place: int, row: Mapping[str, Any], outcome: str) -> None:
         place,
         "D" if row["primary"] else "o",
         color=color,
-        markerfacecolor=color if row["p_holm"] < LEVEL else "white",
+        markerfacecolor=color if is_tested and row["p_holm"] < LEVEL else "white",
         markersize=5,
         zorder=3,
     )

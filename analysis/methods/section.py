@@ -5,21 +5,22 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.methods import compare as methods
-from analysis.methods import figures
+from analysis.methods import figures, tables
 from analysis.page import Block, Section, pictures
 from analysis.study import AnalyzedStudy
 
-_METHODS = (
-    "Each method against its baseline on the same dense networks, the difference of the first minus the second with "
-    "its 95 % interval: a schedule against one shot, fine-tuning by the dense network's soft predictions against the "
-    "labels alone, a pruner against magnitude pruning, an epsilon against the paper's, 5e-4, all against none; all "
-    "else is the same. * says that p is below .05 by Holm's correction: a primary comparison, which the study was "
-    "made for, has a level of its own, the others against none share one, and all the rest do. The weakest recall is "
-    "the lowest of a network's classes, the largest loss the most that a class's recall fell. Pairs with a network at "
-    "chance have no alpha; n is then less. methods.csv has p, effect sizes and the smallest difference that would "
-    "have been detected."
+_PRIMARY = (
+    "The study was made for these primary comparisons of a method with a baseline on the same dense networks. Each row "
+    "has the difference with its 95 % interval. Each comparison is corrected by itself."
 )
-_CONTROL = "Against none, the control: what pruning did beyond the fine-tuning that comes with it."
+_BY_RATIO = (
+    "All else but the named method is the same. Higher and lower name the pruning ratios at which the method has a "
+    "higher or lower value than its baseline, with p below .05 by Holm's correction; a dash says that no difference is "
+    "shown. The excess loss is what a class lost beyond the loss of accuracy, here of the class that lost most. At "
+    "equal accuracy, alpha is compared with the baseline's at the ratio at which both are as accurate, by its 95 % "
+    "interval. If the baseline has no such ratio, they are not comparable. At chance names the "
+    "ratios at which most networks guess."
+)
 
 
 def section(study: AnalyzedStudy) -> Section | None:
@@ -32,10 +33,11 @@ def section(study: AnalyzedStudy) -> Section | None:
 
 
 def _blocks(compared: pd.DataFrame) -> Iterator[Block]:
-    yield _METHODS
-    controls = compared["comparison"] == methods.AGAINST_CONTROL
-    if not controls.all():
-        yield methods.shown(compared[~controls])
-    if controls.any():
-        yield _CONTROL
-        yield methods.shown(compared[controls])
+    if compared["primary"].any():
+        yield _PRIMARY
+        yield tables.primary(compared)
+    table, left_out = tables.by_ratio(compared)
+    yield _BY_RATIO
+    yield table
+    more = f"{left_out:,} more comparisons, and " if left_out else ""
+    yield f"methods.csv has {more}the numbers of all."

@@ -168,9 +168,14 @@ def predictions(
 
 
 def artifacts(
-    kind: str, names: Sequence[str], experiment: str | None = None, *, tracking_uri: str | None = None
+    kind: str,
+    names: Sequence[str],
+    experiment: str | None = None,
+    *,
+    tracking_uri: str | None = None,
+    finished: bool = True,
 ) -> dict[str, dict[str, bytes]]:
-    """Read artifacts of an experiment's finished runs of a kind.
+    """Read artifacts of an experiment's runs of a kind.
 
     Parameters
     ----------
@@ -179,6 +184,8 @@ def artifacts(
     names : sequence of str
     experiment, tracking_uri : str, optional
         As `runs` takes them.
+    finished : bool
+        Whether only finished runs count.
 
     Returns
     -------
@@ -192,7 +199,7 @@ def artifacts(
     """
     found = {}
     with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
-        run_ids = store.finished(_find(store.experiments(), experiment)[0], kind)
+        run_ids = store.of_kind(_find(store.experiments(), experiment)[0], kind, finished=finished)
         for run_id, where in store.artifact_folders(run_ids).items():
             paths = {name: _artifact(where, name, folder, tracking_uri) for name in names}
             contents = {name: path.read_bytes() for name, path in paths.items() if path}

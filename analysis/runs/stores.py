@@ -80,8 +80,8 @@ class Reader(Protocol):
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
         """Return the artifact URI of each named run that exists."""
 
-    def finished(self, experiment_id: str, kind: str) -> list[str]:
-        """Return the ids of the finished runs of a kind, the oldest first."""
+    def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
+        """Return the ids of the runs of a kind, the oldest first: of the finished ones, or of all."""
 
     def tagged(self, experiment_id: str, tag: str) -> pa.Table:
         """Return run_id, value and folder (the artifact URI) of the finished runs that have a tag, the oldest first."""
@@ -219,11 +219,12 @@ class TableReader:
             folders |= {row["run_uuid"]: row["artifact_uri"] for row in found.to_pylist()}
         return folders
 
-    def finished(self, experiment_id: str, kind: str) -> list[str]:
+    def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
+        state = f" AND status = '{FINISHED}'" if finished else ""
         found = self._read(
             "SELECT run_uuid FROM tags JOIN runs USING (run_uuid)"
             f" WHERE key = '{schema.KIND}' AND value = {_quoted(kind)} AND experiment_id = {int(experiment_id)}"
-            f" AND lifecycle_stage = 'active' AND status = '{FINISHED}' ORDER BY start_time"
+            f" AND lifecycle_stage = 'active'{state} ORDER BY start_time"
         )
         return found["run_uuid"].to_pylist()
 
@@ -296,12 +297,12 @@ class ApiReader:
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
         return {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
 
-    def finished(self, experiment_id: str, kind: str) -> list[str]:
-        query = f"tags.{schema.KIND} = '{kind}' AND attributes.status = '{FINISHED}'"
+    def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
+        state = f" AND attributes.status = '{FINISHED}'" if finished else ""
         pages = _pages(
             self._client.search_runs,
             experiment_ids=[experiment_id],
-            filter_string=query,
+            filter_string=f"tags.{schema.KIND} = '{kind}'{state}",
             order_by=["attributes.start_time ASC"],
         )
         return [run.info.run_id for page in pages for run in page]

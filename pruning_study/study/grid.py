@@ -14,11 +14,13 @@ import yaml
 
 from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.input_files import opened
+from analysis.runs.primaries import Primary
 from analysis.runs.printable import LONGEST_NAME, fault_of_name, shortened
 from pruning_study import models
 from pruning_study.config import PruneConfig, StudyConfig, checked
 from pruning_study.options import LARGEST, option_name, utf8_text
 from pruning_study.pruning import pruners
+from pruning_study.study.planned import planned_primaries
 
 # Keys of a grid, and the option of `prune` whose values each key lists.
 LISTS = {
@@ -32,7 +34,7 @@ LISTS = {
     "seeds": "seed",
 }
 GRID_KEYS = (*LISTS, "overrides")
-FILE_KEYS = ("name", *GRID_KEYS, "grids")
+FILE_KEYS = ("name", *GRID_KEYS, "grids", "primary")
 # Options of the command `study`, and two that have no meaning for a grid.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id"}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
@@ -78,6 +80,8 @@ class Grid:
         The name that the file gives, or the file's stem.
     cells : tuple of GridCell
         The runs whose options are all valid.
+    primaries : tuple of Primary
+        The comparisons that the study is made for.
     faults : tuple of str
         One line for each thing that is wrong in the file.
     """
@@ -85,6 +89,7 @@ class Grid:
     path: Path
     name: str
     cells: tuple[GridCell, ...]
+    primaries: tuple[Primary, ...]
     faults: tuple[str, ...]
 
     def check(self, more: Sequence[str] = ()) -> None:
@@ -103,7 +108,8 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     (a list, or a range such as `0-29`) and `overrides` (further options of `prune`). The study has every combination of
     the lists' values. A key that is left out has `prune`'s default. The key `grids` lists several such grids; the keys
     beside it are their defaults. A pruner that prunes nothing, such as `none`, ignores `PRUNING_OPTIONS`: the study has
-    it once for each seed and value of `distill`.
+    it once for each seed and value of `distill`. The key `primary` lists the comparisons that the study is made for
+    (`planned.planned_primaries`).
 
     Parameters
     ----------
@@ -124,9 +130,12 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     if fault := fault_of_name(name) if isinstance(name, str) else "is not a text":
         faults.append(f"name: {shortened(name)} {fault}")
         name = path.stem
+    planned = content.pop("primary", [])
     cells = [cell for prefixes, grid in _grids(content, faults) for cell in _cells(grid, prefixes, given or {}, faults)]
     unique = {cell.config: cell for cell in reversed(cells)}
-    return Grid(path, name, tuple(cell for cell in cells if unique[cell.config] is cell), tuple(faults))
+    cells = [cell for cell in cells if unique[cell.config] is cell]
+    primaries = planned_primaries(planned, [cell.config for cell in cells], faults)
+    return Grid(path, name, tuple(cells), tuple(primaries), tuple(faults))
 
 
 class _Loader(yaml.SafeLoader):

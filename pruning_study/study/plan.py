@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
+from analysis.runs.primaries import Primary
 from analysis.runs.schema import text
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig
 from pruning_study.data import datasets
@@ -60,11 +61,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a study, in an order in which a parent comes before its children, and their data sets."""
+    """The steps of a study, in an order in which a parent comes before its children, and what belongs to them."""
 
     name: str
     steps: tuple[Step, ...]
     data: Mapping[Source, Dataset]
+    primaries: tuple[Primary, ...] = ()
 
 
 def source(config: TrainConfig) -> Source:
@@ -117,7 +119,7 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
         except StudyError as error:
             faults.append(cell.place(error))
     grid_read.check(faults)
-    return Plan(grid_read.name, tuple(made.values()), data)
+    return Plan(grid_read.name, tuple(made.values()), data, grid_read.primaries)
 
 
 def dense_step(config: PruneConfig, setting: PruneSetting) -> Step:

@@ -16,6 +16,7 @@ import pandas as pd
 from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.masking import without_secrets
+from analysis.runs.primaries import described
 from analysis.runs.printable import printable
 from pruning_study.config import StudyConfig
 from pruning_study.study import plan
@@ -89,6 +90,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
     sending.send_kept(store.uri)
     with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
         (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())
+        (job.folder / schema.PRIMARY).write_text(described(planned.primaries, planned.name), encoding="utf-8")
         job.flush()
         queue = make(store, job, planned, config)
         experiment = store.client.get_experiment(store.experiment_id).name

@@ -127,10 +127,10 @@ def test_artifact_folders_are_those_of_the_runs_that_exist(opened):
 
 def test_finished_runs_of_a_kind_come_in_the_order_of_their_start(opened):
     reader, made = opened
-    assert reader.finished(made.study, "dense") == [made.first, made.second]
-    assert reader.finished(made.study, "pruned") == [made.pruned]
-    assert reader.finished(made.study, "job") == [made.job]
-    assert reader.finished(made.study, "study") == []
+    assert reader.of_kind(made.study, "dense") == [made.first, made.second]
+    assert reader.of_kind(made.study, "pruned") == [made.pruned]
+    assert reader.of_kind(made.study, "job") == [made.job]
+    assert reader.of_kind(made.study, "study") == []
 
 
 def test_tagged_runs_are_the_finished_ones_that_have_the_tag(opened):

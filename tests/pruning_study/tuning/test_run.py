@@ -159,8 +159,8 @@ class TestASearch:
         client = MlflowClient()
         with stores.open_store(None) as tables:
             for reader in (tables, stores.ApiReader(client)):
-                assert reader.finished(parent.info.experiment_id, "tuning") == [parent.info.run_id]
-                assert reader.finished(parent.info.experiment_id, "report") == []
+                assert reader.of_kind(parent.info.experiment_id, "tuning") == [parent.info.run_id]
+                assert reader.of_kind(parent.info.experiment_id, "report") == []
 
     def test_pictures(self, output):
         (parent,) = runs("tuning")

@@ -1,0 +1,212 @@
+"""Primary comparisons: what a study was made to compare, as its file says and as its runs and exports keep it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from analysis.runs import files, pull, schema
+from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.printable import shortened
+
+# Outcomes of a comparison.
+ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"
+ALPHA_NEW, ALPHA, RAW_SLOPE = "alpha_new", "alpha", "raw_slope"
+OUTCOMES = (ACCURACY, WEAKEST, LOSS, EXCESS, ALPHA_NEW, ALPHA, RAW_SLOPE)
+
+Direction = Literal["two-sided", "less", "greater"]
+DIRECTIONS: tuple[Direction, ...] = ("two-sided", "less", "greater")
+_CELL = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO)
+
+
+class Primary(NamedTuple):
+    """A comparison that a study was made for. Its tests are corrected together, and for no other test.
+
+    Attributes
+    ----------
+    method, baseline : str
+        As `methods.csv` writes them: a pruner, its schedule if it is not one-shot, and other settings with their
+        values, such as `mp cubic distill 0.5` or `up epsilon 1e-3`. For a setting that is not named the papers' value
+        counts, if the study has it; if the papers have none, as for epsilon, any value counts.
+    ratio : float
+        Pruning ratio of the method.
+    outcomes : tuple of str
+        Some of `OUTCOMES`.
+    datasets : tuple of str
+        Names of the data sets; an empty tuple stands for every data set.
+    direction : {"two-sided", "less", "greater"}
+        How the method was predicted to differ from the baseline; with a prediction p is one-sided.
+    """
+
+    method: str
+    baseline: str
+    ratio: float
+    outcomes: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
+    direction: Direction = "two-sided"
+
+
+class Method(NamedTuple):
+    """A pruner and those of its settings that a label names."""
+
+    pruner: str
+    settings: Mapping[str, str]
+
+    @classmethod
+    def from_label(cls, label: str) -> "Method":
+        """Read a label such as `mp cubic distill 0.5` or `up (epsilon 0.001)`.
+
+        Parameters
+        ----------
+        label : str
+
+        Raises
+        ------
+        ValueError
+            If the label names no pruner, or a setting without a value or twice.
+
+        Examples
+        --------
+        >>> Method.from_label("mp cubic distill .5")
+        Method(pruner='mp', settings={'schedule': 'cubic', 'distill': '0.5'})
+        """
+        words = iter(label.translate(str.maketrans("(),", "   ")).split())
+        pruner = next(words, None)
+        if pruner is None:
+            raise ValueError("no method: write a pruner, and its settings behind it, as in mp cubic or up epsilon 1e-3")
+        settings: dict[str, str] = {}
+        for word in words:
+            name, value = (word, next(words, None)) if word in _NAMED else (schema.SCHEDULE, word)
+            if value is None:
+                raise ValueError(
+                    f"{shortened(label)}: {name} has no value; write it behind the name, as in up epsilon 1e-3"
+                )
+            if name in settings:
+                raise ValueError(f"{shortened(label)}: {name} is given twice; leave one out")
+            settings[name] = schema.canonical(name, value)
+        return cls(pruner, settings)
+
+    def among(self, cells: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Return the places of those cells, given as params by name, that the label stands for."""
+        found = [place for place, params in enumerate(cells) if self._names(params)]
+        for name, former in schema.FORMERLY.items():
+            as_printed = [place for place in found if cells[place].get(name, former) == former]
+            if name not in self.settings and as_printed:
+                found = as_printed
+        return found
+
+    def _names(self, params: Mapping[str, Any]) -> bool:
+        return params[schema.PRUNER] == self.pruner and all(
+            value in _spellings(name, params.get(name, schema.FORMERLY.get(name)))
+            for name, value in self.settings.items()
+        )
+
+
+_NAMED = [name for name, declared in schema.PARAM_ROLES.items() if declared.role == "setting" and name not in _CELL]
+
+
+def _spellings(name: str, value: str | None) -> set[str | None]:
+    """Return a param's value, and the short form of a number with many digits that labels show."""
+    spellings = {value}
+    with suppress(ValueError):
+        if value is not None and schema.role(name).value == "float":
+            spellings.add(schema.canonical(name, f"{float(value):.4g}"))
+    return spellings
+
+
+def described(primaries: Iterable[Primary], study: str | None = None) -> str:
+    """Return primary comparisons as JSON, for a study's run and for an export.
+
+    Parameters
+    ----------
+    primaries : iterable of Primary
+    study : str, optional
+        Name of the study.
+    """
+    listed = [primary._asdict() for primary in primaries]
+    named = {} if study is None else {"study": study}
+    return json.dumps({**named, "primary": listed}, indent=1, ensure_ascii=False) + "\n"
+
+
+def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Primary]:
+    """Return the primary comparisons of an experiment's studies; of a study that was run again the newest count.
+
+    Parameters and errors are those of `pull.runs`. A study counts from its start, whatever became of its runs.
+    """
+    found = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
+    newest: dict[str, list[Primary]] = {}
+    for run_id, contents in found.items():
+        study, primaries = _read(contents[schema.PRIMARY], f"{schema.PRIMARY} of run {run_id}")
+        newest[study] = primaries
+    return _different(newest.values())
+
+
+def export(experiment: str | None, folder: Path) -> list[Path]:
+    """Write the primary comparisons of an experiment to a folder.
+
+    Returns
+    -------
+    list of Path
+        The files written, relative to `folder`.
+    """
+    primaries = pulled(experiment)
+    with files.aside(folder) as scratch:
+        (scratch / schema.PRIMARY).write_text(described(primaries), encoding="utf-8")
+        return files.written(scratch)
+
+
+def read(folders: Iterable[Path]) -> list[Primary]:
+    """Return the primary comparisons of exports; one that was made before they existed has none.
+
+    Raises
+    ------
+    StudyError
+        If their file is not what `export` writes.
+    """
+    paths = [path for folder in folders if (path := folder / schema.PRIMARY).is_file()]
+    return _different(_read(path.read_bytes(), str(path))[1] for path in paths)
+
+
+def _different(studies: Iterable[Iterable[Primary]]) -> list[Primary]:
+    return list(dict.fromkeys(primary for primaries in studies for primary in primaries))
+
+
+def _read(content: bytes, where: str) -> tuple[str, list[Primary]]:
+    """Return the name of the study, empty in an export, and its primary comparisons."""
+    try:
+        told = json.loads(content)
+        return str(told.get("study", "")), [_primary(**one) for one in told["primary"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StudyError(
+            f"{where}: no list of primary comparisons ({error!r}); run or export the study again"
+        ) from error
+
+
+def _primary(
+    method: str,
+    baseline: str,
+    ratio: float,
+    outcomes: Sequence[str],
+    datasets: Sequence[str] = (),
+    direction: Direction = "two-sided",
+) -> Primary:
+    return checked(
+        Primary(str(method), str(baseline), float(ratio), tuple(outcomes), tuple(map(str, datasets)), direction)
+    )
+
+
+def checked(primary: Primary) -> Primary:
+    """Return a primary comparison whose method, baseline, outcomes and direction can be understood.
+
+    Raises
+    ------
+    ValueError
+        If they cannot.
+    """
+    Method.from_label(primary.method)
+    Method.from_label(primary.baseline)
+    for given, known in (*((name, OUTCOMES) for name in primary.outcomes), (primary.direction, DIRECTIONS)):
+        if given not in known:
+            raise ValueError(f"{given}: {did_you_mean(str(given), known)}")
+    return primary

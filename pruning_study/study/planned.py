@@ -1,0 +1,162 @@
+"""Read the primary comparisons of a study's file, and check that the grid holds what they name."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.primaries import DIRECTIONS, OUTCOMES, Method, Primary
+from analysis.runs.printable import printable, shortened
+from pruning_study.config import PruneConfig
+from pruning_study.data import datasets
+from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
+
+KEYS = ("method", "baseline", "ratio", "outcomes", "datasets", "direction")
+NEEDED = ("method", "baseline", "ratio", "outcomes")
+MOST = 100
+
+Params = Mapping[str, Any]
+
+
+class _FaultError(Exception):
+    """What is wrong with the value of a key, whose place is behind that of the comparison."""
+
+    def __init__(self, key: str, fault: str) -> None:
+        super().__init__(fault)
+        self.key = key
+
+
+def planned_primaries(given: Any, configs: Iterable[PruneConfig], faults: list[str]) -> list[Primary]:
+    """Return the primary comparisons that a file gives, without those that are wrong.
+
+    Parameters
+    ----------
+    given : list of mappings, as read
+        Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
+        `datasets` (by default all of the grid) and `direction` (`less` or `greater`).
+    configs : iterable of PruneConfig
+        The cells of the grid.
+    faults : list of str
+        A line is added for each comparison that is wrong.
+    """
+    if not isinstance(given, list) or len(given) > MOST:
+        faults.append(f"primary: it takes a list of at most {MOST} comparisons, each with keys and values")
+        return []
+    grid = _params(configs) if given else []
+    primaries = []
+    for place, told in enumerate(given):
+        try:
+            primary = _primary(told, list(dict.fromkeys(params[schema.DATASET] for params in grid)))
+            for dataset in primary.datasets:
+                _check_held(primary, [params for params in grid if params[schema.DATASET] == dataset], dataset)
+            primaries.append(primary)
+        except _FaultError as fault:
+            faults.append(f"primary[{place}]{fault.key}: {fault}")
+    return primaries
+
+
+def _params(configs: Iterable[PruneConfig]) -> list[Params]:
+    """Return the params that the runs of a grid will have, as far as they follow from the options."""
+
+    @cache
+    def resolved(config: PruneConfig) -> Params:
+        training = resolve_training(config)
+        pruning = resolve_pruning(config, training)
+        described = {schema.DATASET: datasets.dataset_name(config.dataset)}
+        return training_params(config, training, described) | pruning_params(config, pruning, 1.0, iteration=1)
+
+    found = {}
+    for config in configs:
+        # Seed and ratio change no other param.
+        setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio
+        try:
+            found[setting, ratio] = {**resolved(setting), schema.RATIO: ratio}
+        except StudyError:  # the plan says what is wrong with such a cell
+            continue
+    return list(found.values())
+
+
+def _primary(told: Any, known: Sequence[str]) -> Primary:
+    if not isinstance(told, dict):
+        raise _FaultError("", f"{shortened(told)} is no comparison: it takes the keys {', '.join(KEYS)}")
+    for key in told:
+        if key not in KEYS:
+            raise _FaultError(f".{printable(str(key))[:100]}", f"there is no such key: {did_you_mean(str(key), KEYS)}")
+    for key in NEEDED:
+        if key not in told:
+            raise _FaultError(f".{key}", "is missing, and every primary comparison has it")
+    direction = told.get("direction", DIRECTIONS[0])
+    if direction not in DIRECTIONS:
+        raise _FaultError(".direction", f"{shortened(direction)}: it takes {', '.join(DIRECTIONS)}")
+    return Primary(
+        method=_label(".method", told["method"]),
+        baseline=_label(".baseline", told["baseline"]),
+        ratio=_number(".ratio", told["ratio"]),
+        outcomes=_names(".outcomes", told["outcomes"], OUTCOMES),
+        datasets=_names(".datasets", _logged(told["datasets"]), known) if "datasets" in told else tuple(known),
+        direction=direction,
+    )
+
+
+def _label(key: str, label: Any) -> str:
+    try:
+        Method.from_label(label)
+    except (ValueError, AttributeError) as error:
+        raise _FaultError(key, str(error) if isinstance(label, str) else f"{shortened(label)} is not a text") from error
+    return printable(label)
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    raise _FaultError(key, f"{shortened(value)} is not a number")
+
+
+def _logged(names: Any) -> Any:
+    """Return names of data sets as runs log them; what is no name stays."""
+    if not isinstance(names, list):
+        return names
+    return [datasets.dataset_name(name) if isinstance(name, str) and name.isprintable() else name for name in names]
+
+
+def _names(key: str, values: Any, known: Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(values, list) or not values:
+        raise _FaultError(key, f"{shortened(values)} is not a list of names")
+    for place, value in enumerate(values):
+        if value not in known:
+            raise _FaultError(f"{key}[{place}]", f"{shortened(value)}: {did_you_mean(str(value)[:100], known)}")
+        if value in values[:place]:
+            raise _FaultError(f"{key}[{place}]", f"{value} is listed twice")
+    return tuple(values)
+
+
+def _check_held(primary: Primary, cells: Sequence[Params], dataset: str) -> None:
+    """Check that the grid's cells of a data set hold the method and the baseline of a comparison."""
+    ratios = sorted({params[schema.RATIO] for params in cells})
+    if primary.ratio not in ratios:
+        known = ", ".join(f"{ratio:g}" for ratio in ratios)
+        raise _FaultError(".ratio", f"the grid has no ratio {primary.ratio:g} on {dataset}; it has {known}")
+    at_ratio = [params for params in cells if params[schema.RATIO] == primary.ratio]
+    elsewhere = [params for params in cells if params[schema.RATIO] != primary.ratio]
+    controls = [params for params in elsewhere if params[schema.PRUNER] == schema.CONTROL]
+    methods = _held(".method", primary.method, at_ratio, f"at ratio {primary.ratio:g} on {dataset}")
+    baselines = _held(".baseline", primary.baseline, [*at_ratio, *controls], f"at ratio {primary.ratio:g} on {dataset}")
+    if not any(
+        method is not baseline and method[schema.MODEL] == baseline[schema.MODEL]
+        for method in methods
+        for baseline in baselines
+    ):
+        raise _FaultError(".baseline", f"{shortened(primary.baseline)} is the method itself; name another one")
+
+
+def _held(key: str, label: str, cells: Sequence[Params], where: str) -> list[Params]:
+    places = Method.from_label(label).among(cells)
+    if not places:
+        known = ", ".join(dict.fromkeys(params[schema.PRUNER] for params in cells))
+        raise _FaultError(key, f"the grid has no {shortened(label)} {where}; its pruners there are {known}")
+    return [cells[place] for place in places]
