@@ -123,18 +123,32 @@ def audit(
     help="Largest alpha to accept on new images. Alpha is a factor: how much larger the classes' differences in "
     "recall, relative to the accuracy, are after pruning. 1 is no change.",
 )
+@click.option(
+    "--max-class-loss",
+    type=float,
+    help="Largest loss of a class to accept beyond that of the accuracy: with 0.05 no class may lose five points of "
+    "recall more than the accuracy loses.  [default: no limit]",
+)
 def recommend(
-    experiment: str | None, ignore_params: tuple[str, ...], max_accuracy_loss: float, max_alpha: float
+    experiment: str | None,
+    ignore_params: tuple[str, ...],
+    max_accuracy_loss: float,
+    max_alpha: float,
+    max_class_loss: float | None,
 ) -> None:
     """Name the largest safe pruning ratio.
 
-    It is the largest ratio of parameters before to parameters after pruning at which a pruner surely stays within both
+    It is the largest ratio of parameters before to parameters after pruning at which a pruner surely stays within all
     limits. Validation images choose the ratio and the pruner, test images report on the choice.
     """
     from analysis import recommend
 
     found = recommend.recommend(
-        experiment, max_accuracy_loss=max_accuracy_loss, max_alpha=max_alpha, ignore_params=ignore_params
+        experiment,
+        max_accuracy_loss=max_accuracy_loss,
+        max_alpha=max_alpha,
+        max_class_loss=max_class_loss,
+        ignore_params=ignore_params,
     )
     click.echo("\n\n".join(map(recommend.summary, found)))
 
@@ -199,6 +213,16 @@ def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str 
 )
 @_VARIANCE
 @click.option(
+    "--paper",
+    is_flag=False,
+    flag_value="true",
+    type=click.BOOL,
+    default=False,
+    metavar="TRUE|FALSE",
+    help="Add what concerns the recall distortion paper: its tables, figures and sentences, and precision and F1. The "
+    "option without a value means true.  [default: false]",
+)
+@click.option(
     "--no-log",
     is_flag=False,
     # A flag takes a value too, since an MLproject can only pass `--no-log {no_log}`.
@@ -215,6 +239,7 @@ def report(
     output: Path,
     confidence: float,
     variance: Literal["welch", "pooled"],
+    paper: bool,
     no_log: bool,
 ) -> None:
     """Write the report of an experiment: a page, tables and figures.
@@ -234,12 +259,20 @@ def report(
         tunings = tuning_exports.read(folders)
         planned = primaries.read(folders)
         result = report.from_runs(
-            study.runs, predictions, tunings, confidence=confidence, variance=variance, primaries=planned
+            study.runs,
+            predictions,
+            tunings,
+            confidence=confidence,
+            variance=variance,
+            primaries=planned,
+            paper=paper,
         )
     else:
-        result = report.report(experiment, ignore_params=ignore_params, confidence=confidence, variance=variance)
+        result = report.report(
+            experiment, ignore_params=ignore_params, confidence=confidence, variance=variance, paper=paper
+        )
     written = page.write(result, output)
-    click.echo(printable(result.verdict))
+    click.echo("\n\n".join(map(printable, result.verdict)))
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
     if not (no_log or folders):
         click.echo(f"run {report.log(written, output, experiment, None)}")

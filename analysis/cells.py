@@ -90,8 +90,8 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
         - alpha_new_resampled: what the interval of alpha_new resamples.
         - n_at_chance: the number of runs with a network that guesses. They are out of all other numbers of the row.
         - n_none: the number of networks that have a run of `none`. Over these: accuracy_minus_none, alpha_minus_none
-          and raw_slope_minus_none, the mean differences, and alpha_on_none, the mean slope of the balance after pruning on
-          that of `none`, all with intervals; largest_excess_none, the largest excess loss of `none`.
+          and raw_slope_minus_none, the mean differences, and alpha_on_none, the mean slope of the balance after
+          pruning on that of `none`, all with intervals; largest_excess_none, the largest excess loss of `none`.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
         - realized_ratio: the mean over the runs, if `runs` has it.

@@ -76,15 +76,15 @@ class Report:
     Parameters
     ----------
     title : str
-    verdict : str
-        Two sentences.
+    verdict : list of str
+        A line of few sentences for each data set and model.
     to_know : list of str
         What a reader has to know before any number, in fixed sentences of this project, in Markdown.
     sections : list of Section
     """
 
     title: str
-    verdict: str
+    verdict: list[str]
     to_know: list[str]
     sections: list[Section]
 
@@ -158,7 +158,8 @@ def _svg(figure: Figure) -> bytes:
 
 
 def _markdown(report: Report) -> str:
-    parts = [f"# {markdown_line(report.title)}", f"**{markdown_line(report.verdict)}**", *report.to_know]
+    verdict = (f"**{markdown_line(line)}**" for line in report.verdict)
+    parts = [f"# {markdown_line(report.title)}", *verdict, *report.to_know]
     for section in report.shown:
         parts += [f"## {markdown_line(section.title)}", *map(_markdown_block, section.blocks)]
     return "\n\n".join(parts) + "\n"
@@ -220,4 +221,4 @@ def _printable(value: Any) -> Any:
 
 def _title(figure: Figure) -> str:
     titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes), "figure"]
-    return next(title for title in titles if title).replace("\n", " ")
+    return next(title for title in titles if title).strip().replace("\n", " ")

@@ -11,6 +11,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits
 
+from analysis.first_screen import section as first_screen
 from analysis.methods import section as compared_methods
 from analysis.page import Items, Report, Section
 from analysis.recall_distortion import section as recall_distortion
@@ -28,12 +29,17 @@ from analysis.verdict import to_know, verdict
 
 SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
 
-# In the order of the page. A section on each search of epsilon follows, and then what was left out.
+# In the order of the page. Sections on the searches of epsilon follow, then the paper's, then what was left out.
 SECTIONS: tuple[SectionFunction, ...] = (
-    recall_distortion.tradeoff,
-    recall_distortion.class_losses,
+    first_screen.accuracy,
+    first_screen.class_losses,
+    first_screen.slopes,
     compared_methods.section,
-    recall_distortion.every_cell,
+    first_screen.files,
+)
+# Only where a report is asked for the paper.
+PAPER_SECTIONS: tuple[SectionFunction, ...] = (
+    recall_distortion.tradeoff,
     recall_distortion.metrics,
     recall_distortion.boxplots,
     recall_distortion.intervals,
@@ -52,6 +58,7 @@ def report(
     ignore_params: Sequence[str] = (),
     confidence: float = 0.95,
     variance: Variance = "welch",
+    paper: bool = False,
 ) -> Report:
     """Analyse an experiment.
 
@@ -63,6 +70,8 @@ def report(
         Joint confidence of the intervals of one data set, model and pruner over its ratios.
     variance : {"welch", "pooled"}
         Variance of the tests between independent groups of networks.
+    paper : bool
+        As for `from_runs`.
 
     Raises
     ------
@@ -79,6 +88,7 @@ def report(
         primaries=planned.pulled(experiment, tracking_uri=tracking_uri),
         confidence=confidence,
         variance=variance,
+        paper=paper,
     )
 
 
@@ -93,6 +103,7 @@ def from_runs(
     confidence: float = 0.95,
     variance: Variance = "welch",
     primaries: Sequence[Primary] = (),
+    paper: bool = False,
 ) -> Report:
     """Analyse runs.
 
@@ -100,10 +111,13 @@ def from_runs(
     ----------
     runs, predictions, tunings, confidence, variance, primaries
         As `AnalyzedStudy` takes them.
+    paper : bool
+        Whether the report has the sections on the recall distortion paper too: its tables, figures and sentences, and
+        the slopes of precision and F1.
     """
     study = AnalyzedStudy(runs, predictions, tunings, confidence=confidence, variance=variance, primaries=primaries)
     searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(tunings))]
-    made = (section(study) for section in (*SECTIONS, *searches))
+    made = (section(study) for section in (*SECTIONS, *searches, *(PAPER_SECTIONS if paper else ())))
     sections = [section for section in made if section]
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",

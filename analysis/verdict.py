@@ -1,12 +1,31 @@
-"""A study in two sentences: what pruning cost, and what it did to the differences between classes."""
+"""A study in a few sentences for each data set and model: what pruning costs, and which classes pay for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from analysis.runs import frames, schema
-from analysis.settings import CELL, CONTROL, main_setting
+from analysis.settings import CELL, CONTROL, method_label
+from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.study import AnalyzedStudy
+
+SMALL_LOSS = 0.01
+PLACE = [schema.DATASET, schema.MODEL]
+MEANINGS = {
+    "mp": "magnitude pruning",
+    "gp": "gradient pruning",
+    "up": "undecayed pruning",
+    "up-signed": "undecayed pruning as released",
+    "up-sum": "undecayed pruning as on the poster",
+    "rp": "random pruning",
+}
+_NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
+_BEYOND_CONTROL = (
+    f"Losses and changes are those beyond {CONTROL}, the same fine-tuning without pruning. Brackets hold intervals."
+)
+_ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
 # A param, one of its values, and what a reader has to know of runs with it.
 _TO_KNOW = (
@@ -24,17 +43,23 @@ _TO_KNOW = (
 )
 
 
-def verdict(study: AnalyzedStudy) -> str:
-    """Return two sentences on the data set and model with most pruned networks, in the setting with most of them."""
-    main = _main_runs(study.runs, study.shown)
-    if main.empty:
-        return (
+def verdict(study: AnalyzedStudy) -> list[str]:
+    """Return a line for each data set and model, and a line on how to read them.
+
+    A line rests on the numbers beyond the control: the accuracy, the excess loss of each class with Holm's correction,
+    the raw slope and alpha. Networks that guess are in none of them. It leads with `leading_ratio`. The safest choice
+    is, among the cells that lose at most `SMALL_LOSS` of accuracy, the largest ratio at which no class loses more than
+    the accuracy by Holm's p, and the raw slope has not clearly grown; of several methods, it is the one with the
+    highest accuracy.
+    """
+    pruned = study.cells[study.cells[schema.PRUNER] != CONTROL]
+    if pruned.empty:
+        return [
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
-        )
-    columns = [*CELL, *study.shown]
-    cells = study.cells.merge(main[columns].drop_duplicates(), on=columns)
-    return f"{_cost(main, telling_ratio(cells))} {_distortion(cells)}"
+        ]
+    lines = [" ".join(_sentences(cells, study)) for _, cells in places(pruned)]
+    return [*lines, " ".join(_reading(pruned))]
 
 
 def to_know(runs: pd.DataFrame) -> list[str]:
@@ -46,74 +71,177 @@ def to_know(runs: pd.DataFrame) -> list[str]:
     ]
 
 
-def telling_ratio(cells: pd.DataFrame) -> float:
-    """Return the largest ratio at which most networks are above chance, or the largest of all if there is none."""
-    totals = cells.groupby(schema.RATIO)[["n", "n_at_chance"]].sum()
-    alive = totals[totals["n_at_chance"] < totals["n"] / 2]
-    return float((alive if len(alive) else totals).index.max())
+def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Return every data set and model, in the order of the frame, with its rows."""
+    return [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
 
 
-def _main_runs(runs: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """Return the pruned runs that the verdict is about; none if nothing was pruned."""
-    pruned = main_setting(runs[runs[schema.PRUNER] != CONTROL], shown)
-    if pruned.empty:
-        return pruned
-    place = [schema.DATASET, schema.MODEL]
-    most = pruned.groupby(place).size().idxmax()
-    return pruned[(pruned[place] == list(most)).all(axis=1)]
+def leading_ratio(cells: pd.DataFrame) -> float:
+    """Return the ratio that a verdict leads with, one at which people would ship a pruned network.
+
+    It is the largest ratio at which some method loses at most `SMALL_LOSS` of accuracy beyond the control; without a
+    control, beyond the dense networks. If there is none, it is the smallest ratio. Methods most of whose networks guess
+    do not count.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows of pruned networks of one data set and model, as `cells.cells` returns them.
+    """
+    sound = cells[mostly_sound(cells)]
+    small = sound.loc[accuracy_loss(sound) <= SMALL_LOSS, schema.RATIO]
+    return float(small.max() if len(small) else (sound if len(sound) else cells)[schema.RATIO].min())
 
 
-def _cost(main: pd.DataFrame, ratio: float) -> str:
-    """Say what the pruner that keeps most accuracy costs, and which class loses most by it."""
-    by_pruner = main[main[schema.RATIO] == ratio].groupby(schema.PRUNER)
-    means = by_pruner[[frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER]].mean()
-    best = means[frames.ACCURACY_AFTER].idxmax()
-    before, after = means.loc[best]
-    runs = by_pruner.get_group(best)
-    change = _mean_change(runs)
-    networks = "one network" if len(runs) == 1 else f"mean of {len(runs)} networks"
-    first = runs.iloc[0]
-    cost, loss = _points(after - before, "costs"), _points(change.min(), "loses")
+def by_accuracy(cells: pd.DataFrame, ratio: float) -> pd.DataFrame:
+    """Return the cells at a ratio whose networks mostly do not guess, the most accurate first.
+
+    Cells that lose at most `SMALL_LOSS` of accuracy stand before the others.
+    """
+    there = cells[mostly_sound(cells) & (cells[schema.RATIO] == ratio)]
+    order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > SMALL_LOSS])
+    return there.iloc[order]
+
+
+def mostly_sound(cells: pd.DataFrame) -> pd.Series:
+    """Return whether fewer than half of each cell's networks guess."""
+    return cells["n"] > cells["n_at_chance"]
+
+
+def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
+    """Return what each cell loses of accuracy beyond the control, or beyond the dense networks if it has no control."""
+    return (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
+
+
+def class_rows(study: AnalyzedStudy, cell: pd.Series) -> pd.DataFrame:
+    """Return the rows of `study.classes` that are of a cell."""
+    classes = study.classes
+    columns = [*CELL, *study.shown]
+    same = [classes[name].isna() if pd.isna(cell[name]) else classes[name] == cell[name] for name in columns]
+    return classes[np.logical_and.reduce(same)]
+
+
+def beyond(cell: pd.Series) -> str:
+    """Return the ending of the columns of `study.classes` that compare a cell with its control, if it has one."""
+    return "_beyond_control" if cell["n_none"] else ""
+
+
+def _sentences(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+    if not mostly_sound(cells).any():
+        dataset, model = cells.iloc[0][PLACE]
+        yield f"On {dataset} with {model}, most pruned networks guess at every ratio."
+        return
+    best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
+    yield _cost(best, study)
+    yield _payers(class_rows(study, best), best)
+    if best["n_none"]:
+        yield _differences(best)
+        yield _safest(cells, best, study)
+    else:
+        yield _NO_CONTROL
+
+
+def _cost(cell: pd.Series, study: AnalyzedStudy) -> str:
+    loss = 100 * float(accuracy_loss(cell.to_frame().T.infer_objects()).iloc[0])
+    ends = -100 * cell["accuracy_minus_none_high"], -100 * cell["accuracy_minus_none_low"]
+    low, high = ends if loss >= 0 else (-ends[1], -ends[0])
+    networks = "one network" if cell["n"] == 1 else f"{cell['n']} networks"
+    guessing = f", {cell['n_at_chance']} more guess" if cell["n_at_chance"] else ""
     return (
-        f"On {first[schema.DATASET]} with {first[schema.MODEL]}, at ratio {ratio:g} the pruner that keeps most "
-        f"accuracy, {best}, {cost} of it ({networks}), and the class {change.idxmin()} {loss}."
+        f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing}), {_name(cell, study)} at ratio "
+        f"{cell[schema.RATIO]:g} {'costs' if loss >= 0 else 'gains'} {abs(loss):.1f} points{_brackets(low, high)} of "
+        "accuracy."
     )
 
 
-def _points(change: float, lost: str) -> str:
-    points = round(100 * change, 1)
-    return f"{lost if points <= 0 else 'gains'} {abs(points):.1f} points"
+def _payers(rows: pd.DataFrame, cell: pd.Series) -> str:
+    """Say which classes lose more than the accuracy, the one that loses most first."""
+    excess = f"excess{beyond(cell)}"
+    paying = rows[_pays(rows, excess)].sort_values(excess, ascending=False)
+    if rows[excess].isna().all():
+        return "What single classes lose beyond that is unknown."
+    if paying.empty:
+        return f"No class clearly loses more{_known(rows, excess)}{_largest(cell)}."
+    points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
+    names = list(paying["class"])
+    second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
+    others = f", {len(names) - 2} others less" if len(names) > 2 else ""
+    return f"{names[0]} loses {points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more{second}{others}."
 
 
-def _mean_change(runs: pd.DataFrame) -> pd.Series:
-    """Return the mean change of recall of each class."""
-    before, after = (
-        runs.filter(regex=f"^{prefix}").rename(columns=lambda name, prefix=prefix: name.removeprefix(prefix))
-        for prefix in (frames.RECALL_BEFORE, frames.RECALL_AFTER)
-    )
-    return (after - before).mean().dropna()
+def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
+    return (rows[f"{excess}_p_holm"] < LEVEL) & (rows[excess] > 0)
 
 
-def _distortion(cells: pd.DataFrame) -> str:
-    by_pruner = cells.groupby(schema.PRUNER, sort=False)
-    phrases = (f"{pruner}: {'; '.join(_phrases(rows))}" for pruner, rows in by_pruner)
-    return f"Differences between classes, by pruner and ratio - {' | '.join(phrases)}."
+def _known(rows: pd.DataFrame, excess: str) -> str:
+    half = 50 * (rows[f"{excess}_high"] - rows[f"{excess}_low"]).median()
+    return f" (each known to {half:.1f} points)" if np.isfinite(half) else ""
 
 
-def _phrases(cells: pd.DataFrame) -> Iterator[str]:
-    """Yield the phrases that hold for cells of one pruner; each ratio is in the first that does."""
-    mark = cells["mark"]
-    left = pd.Series(True, index=cells.index)
-    for phrase, holds in (
-        ("alpha undefined at", cells["alpha_mean"].isna()),
-        ("networks at chance, alpha meaningless, at", cells["n_at_chance"] >= cells["n"] / 2),
-        ("too few networks for an interval at", mark == ""),
-        ("intensified at", mark == ">"),
-        ("de-intensified at", (mark == "<") & (cells["spread_ratio"] < 1)),
-        ("alpha below 1 without less spread at", mark == "<"),
-        ("neither, surely, at", mark == "?"),
-    ):
-        ratios = cells.loc[holds & left, schema.RATIO]
-        left &= ~holds
-        if len(ratios):
-            yield f"{phrase} {', '.join(f'{ratio:g}' for ratio in ratios)}"
+def _largest(cell: pd.Series) -> str:
+    if not cell["n_none"]:
+        return ""
+    own, none = 100 * cell["largest_excess"], 100 * cell["largest_excess_none"]
+    return f"; a network's worst loses {own:.1f}, {none:.1f} without pruning"
+
+
+def _differences(cell: pd.Series) -> str:
+    """Say what the raw slope says of the differences between classes, and whether the accuracy explains alpha."""
+    change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
+    said = "Differences between classes"
+    relative = cell["alpha_minus_none_low"] > 0
+    if equivalent(cell):
+        return f"{said} stay the same within {f'{MARGIN:g}'.removeprefix('0')}."
+    if low > 0:
+        explained = ", more than the accuracy explains" if relative else ""
+        return f"{said} grow by {change:.0f} %{_brackets(low, high, 0)}{explained}."
+    if high < 0:
+        return f"{said} shrink by {-change:.0f} %{_brackets(-high, -low, 0)}."
+    if relative:
+        return f"{said} grow clearly only relative to the lower accuracy."
+    if np.isfinite(low):
+        return f"{said} may change by {low:+.0f} to {high:+.0f} %."
+    return f"{said} {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
+
+
+def equivalent(cell: pd.Series) -> bool:
+    """Return whether the raw slope is the control's within the margin, by two one-sided tests over networks."""
+    dof = cell["n_none"] - 1
+    if dof < 1:
+        return False
+    half = (cell["raw_slope_minus_none_high"] - cell["raw_slope_minus_none_low"]) / 2
+    error = half / stats.t.isf((1 - cell["confidence"]) / 2, dof)
+    return bool(abs(cell["raw_slope_minus_none"]) + stats.t.isf(LEVEL, dof) * error < MARGIN)
+
+
+def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
+    small = cells[mostly_sound(cells) & (accuracy_loss(cells) <= SMALL_LOSS)]
+    safe = [cell for _, cell in small.iterrows() if _is_safe(cell, study)]
+    if not safe:
+        least = cells[mostly_sound(cells)].sort_values("largest_excess").iloc[0]
+        return f"No choice is safe; {_name(least, study)} at {least[schema.RATIO]:g} shifts least."
+    found = max(safe, key=lambda cell: (cell[schema.RATIO], cell["accuracy_after"]))
+    if found.name == best.name:
+        return "This choice is also the safest."
+    return f"The safest choice is {_name(found, study)} at {found[schema.RATIO]:g}."
+
+
+def _is_safe(cell: pd.Series, study: AnalyzedStudy) -> bool:
+    paying = _pays(class_rows(study, cell), f"excess{beyond(cell)}").any()
+    return not paying and (equivalent(cell) or not cell["raw_slope_minus_none_low"] > 0)
+
+
+def _reading(pruned: pd.DataFrame) -> Iterator[str]:
+    if (pruned["n_none"] > 0).any():
+        yield _BEYOND_CONTROL
+    yield _ONE_NETWORK if (pruned["n"] + pruned["n_at_chance"] == 1).all() else "Networks that guess are left out."
+    if named := [f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned[schema.PRUNER])]:
+        yield f"{'; '.join(named)}."
+
+
+def _name(cell: pd.Series, study: AnalyzedStudy) -> str:
+    return method_label(cell, study.shown)
+
+
+def _brackets(low: float, high: float, digits: int = 1) -> str:
+    return f" ({low:.{digits}f} to {high:.{digits}f})" if np.isfinite([low, high]).all() else ""

@@ -24,8 +24,6 @@ from analysis.runs import schema
 from analysis.runs.picture_text import name_in_legend, name_in_picture
 from analysis.settings import CELL, CONTROL, main_setting, setting_labels
 from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
-from analysis.statistics.resampling import mean_interval
-from analysis.verdict import telling_ratio
 
 By = Literal["pruner", "model", "dataset", "model under up"]
 GROUPINGS: tuple[By, ...] = get_args(By)
@@ -48,36 +46,6 @@ _LONGEST_NAME = 28
 _AXIS_WIDTH = 0.9  # inches
 _LETTER_WIDTH = 0.06  # inches, in a legend
 _LETTERS_OF_A_LINE = 8  # width of a legend's line and of the space beside it, in letters
-
-
-def recall_changes(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str] = ()) -> dict[str, Figure]:
-    """Draw the change of recall of each class, a figure for each data set.
-
-    Parameters
-    ----------
-    cells, runs, settings
-        As for the single figures.
-
-    Returns
-    -------
-    dict, file name without ending -> Figure
-        recall_change, recall_change_2, ..., at the largest ratio at which most of the networks shown are above chance.
-    """
-    drawn = (
-        _at_telling_ratio(rows, runs[runs[schema.DATASET] == dataset], settings) for dataset, rows in _by_dataset(cells)
-    )
-    return {
-        "recall_change" if number == 1 else f"recall_change_{number}": figure
-        for number, figure in enumerate(filter(None, drawn), start=1)
-    }
-
-
-def _at_telling_ratio(cells: pd.DataFrame, runs: pd.DataFrame, settings: Sequence[str]) -> Figure | None:
-    panels = _panels(_with_control(cells, cells[schema.PRUNER] != CONTROL), "pruner", settings)
-    if not panels.cells:
-        return None
-    shown = panels.all_cells
-    return recall_change(runs, telling_ratio(shown[shown[schema.PRUNER] != CONTROL]), settings)
 
 
 def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
@@ -252,66 +220,7 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     return figure
 
 
-def recall_change(runs: pd.DataFrame, ratio: float, settings: Sequence[str] = ()) -> Figure | None:
-    """Draw the mean change of each class's recall under each pruner at one ratio, the class that lost most on top.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        As for `scatter_matrix`, of one data set.
-    ratio : float
-        The control `none` stands beside it.
-    settings : sequence of str
-
-    Returns
-    -------
-    Figure ; None if nothing was pruned at this ratio. Bars are t-based 95 % intervals over seeds. Only the hundred
-    classes that lost most are drawn. Pruners most of whose networks are at chance, and random pruning beside others,
-    would hide the others: they have a scale of their own, and do not count for the order if others do.
-    """
-    at_ratio = (runs[schema.PRUNER] != CONTROL) & np.isclose(runs[schema.RATIO], ratio)
-    cells, runs = _cells(_with_control(runs, at_ratio), settings)
-    panels = _panels(cells, "pruner", settings)
-    if not panels.cells:
-        return None
-    losses = {panel: _loss(runs[runs["cell"].isin(rows["cell"])]) for panel, rows in panels.cells.items()}
-    others = set(_without_random(panels.all_cells)["cell"])
-    apart = {panel for panel, rows in panels.cells.items() if losses[panel].guesses or others.isdisjoint(rows["cell"])}
-    pruned = [panel for panel, rows in panels.cells.items() if CONTROL not in set(rows[schema.PRUNER])]
-    sorting = [panel for panel in pruned if panel not in apart] or pruned
-    order = pd.concat([losses[panel].changes["mean"] for panel in sorting], axis=1).mean(axis=1).sort_values()
-    names = list(order.index[:_MOST_CLASSES])
-    which = "every class" if len(names) == len(order) else f"the {len(names)} of {len(order):,} classes that lost most"
-    few = len(names) <= 30
-    figure, grid = page(
-        (1, len(losses)),
-        (max(min(2.4 * len(losses) + 1.5, _PAGE_WIDTH), 6.5), (0.3 if few else 0.16) * len(names) + 2.2),
-        f"Change of recall of {which} at ratio {ratio:g}: {panels.title}",
-        "Points of 100; bars: 95 % intervals over seeds, orange below 0, blue above, grey where they hold it; dotted: "
-        f"change of accuracy. Sorted by the mean over {'; '.join(panel.inline for panel in sorting)}. "
-        f"{_OWN_SCALE if apart else ''}",
-        sharey=True,
-    )
-    together = [loss.changes.loc[names] for panel, loss in losses.items() if panel not in apart]
-    drawn = pd.concat(together or [order.to_frame()])
-    ends = min(drawn.min(axis=None), 0.0), max(drawn.max(axis=None), 0.0)
-    pad = 0.05 * (ends[1] - ends[0]) or 1.0
-    for axes, (panel, loss) in zip(grid[0], losses.items(), strict=True):
-        if panel not in apart:
-            axes.set_xlim(ends[0] - pad, ends[1] + pad)
-        _draw_loss(axes, panel, loss, names, own_scale=panel in apart)
-    shown = [name_in_picture(name, _LONGEST_NAME) for name in names]
-    grid[0, 0].set_yticks(range(len(names)), shown, fontsize=9 if few else 7, parse_math=False)
-    grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
-    return figure
-
-
 # Which cells stand in which panel.
-
-
-def _with_control(rows: pd.DataFrame, pruned: pd.Series) -> pd.DataFrame:
-    """Return some of the rows of pruned networks, and the control of their models."""
-    return rows[pruned | (rows[schema.PRUNER] == CONTROL) & rows[schema.MODEL].isin(rows.loc[pruned, schema.MODEL])]
 
 
 def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -438,31 +347,6 @@ def _points(runs: pd.DataFrame) -> pd.DataFrame:
     each = np.repeat(np.arange(len(runs)), before.shape[1])
     network = runs[[schema.DATASET, "cell", "accuracy_after"]].assign(chance=_guesses(runs)).iloc[each]
     return network.assign(before=before.ravel(), after=after.ravel()).dropna(subset=["before", "after"])
-
-
-class _Loss(NamedTuple):
-    """The cost of one pruner: mean, low, high of every class's change and the change of accuracy, in points."""
-
-    changes: pd.DataFrame
-    accuracy_change: float
-    networks: int
-    at_chance: int
-
-    @property
-    def guesses(self) -> bool:
-        return 2 * self.at_chance > self.networks
-
-
-def _loss(runs: pd.DataFrame) -> _Loss:
-    names, before, after = recalls(runs)
-    change = pd.DataFrame(100 * (after - before), columns=names).dropna(axis=1)
-    low, high = zip(*(mean_interval(values) for _, values in change.items()), strict=True)
-    return _Loss(
-        pd.DataFrame({"mean": change.mean(), "low": low, "high": high}),
-        100 * (runs["accuracy_after"] - runs["accuracy_before"]).mean(),
-        len(runs),
-        int(_guesses(runs).sum()),
-    )
 
 
 def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
@@ -683,21 +567,6 @@ def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float
         errors = line[f"{name}_error"].fillna(0)
         ends += [end for side in (-errors, errors) for end in _sound(line[name] + side, line["chance"] > 0)]
     return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
-
-
-def _draw_loss(axes: Axes, panel: _Panel, loss: _Loss, names: Sequence[str], *, own_scale: bool) -> None:
-    changes = loss.changes.loc[names]
-    places = np.arange(len(changes))
-    colors = [ABOVE if row.high < 0 else BELOW if row.low > 0 else NEUTRAL for row in changes.itertuples()]
-    axes.hlines(places, changes["low"], changes["high"], colors=colors, linewidth=1.5)
-    axes.scatter(changes["mean"], places, color=colors, s=14, zorder=3)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.axvline(loss.accuracy_change, color=NEUTRAL, linestyle=":", linewidth=1.5)
-    chance = f", {loss.at_chance} at chance" if loss.at_chance else ""
-    axes.set_title(f"{panel.label}\nn {loss.networks}{chance}", fontsize=10, parse_math=False)
-    axes.set_xlabel("recall, points" + (", own scale" if own_scale else ""), fontsize=9)
-    axes.tick_params(axis="x", labelsize=8)
-    axes.grid(alpha=0.3)
 
 
 def _crosses(chance: pd.Series) -> str:

@@ -6,49 +6,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import cells
-from analysis.formats import number, rounded, values_with_intervals
+from analysis.formats import rounded, values_with_intervals
 from analysis.page import Block, Caption, Picture, Section, pictures
 from analysis.recall_distortion import claims, comparisons, figures, tables
-from analysis.runs import frames, schema
+from analysis.runs import frames
 from analysis.settings import CELL
-from analysis.statistics.intensification import unbalanced
 from analysis.study import AnalyzedStudy, notes
 
 _TABLES = range(1, 14)
 _OURS = range(1, 12)  # Tables 12 and 13 are on the pruners `lth` and `chip`, which this project lacks
-_SHOWN = {
-    "n": "networks",
-    "n_at_chance": "at chance",
-    "accuracy_before": "accuracy before",
-    "accuracy_after": "after",
-    "alpha_mean": "alpha",
-    "alpha_median": "median",
-    "alpha_weighted": "weighted alpha",
-    "correlation": "correlation",
-    "spread_ratio": "spread ratio",
-    "worst_class_change": "worst class",
-    "realized_ratio": "realised ratio",
-}
 
 _TRADEOFF = (
     "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
     "the classes' recall balance (recall minus accuracy, over accuracy) after pruning on that before: above 1 the weak "
     "classes fell further behind than the accuracy explains."
-)
-_PER_CLASS = "Mean change of recall of each class, the worst first."
-_CELLS = (
-    "A cell is a data set, model, pruner and ratio; every network is trained from its own seed. The mark says whether "
-    "the interval of alpha lies below 1 (<), above 1 (>) or on both sides (?). A slope below 1 means less spread only "
-    "where the spread ratio is below 1 too; else other classes than before are weak. A network at chance has a "
-    "meaningless alpha, hence the median. The worst class is the lowest recall after minus the lowest before. Where "
-    "classes differ in size read the weighted alpha."
-)
-_SLOPES = (
-    "Three slopes for three questions: alpha, this test set and these networks; alpha (new), new images of the same "
-    "kind; alpha (shared), the part of the balance that all networks have in common. The controls: alpha of the same "
-    "fine-tuning without pruning taken off (minus none), the slope on its balance (on none), and the slope between "
-    "dense networks of different seeds (other seed), the floor that no memory of the network gives. Not identified: "
-    "the test set is too small to tell the classes apart; reliability is the share of their differences not due to it."
 )
 _BOXES = "Each box is one cell, each point one network; the mark at the ratio is that of the interval of the mean."
 _SCATTER = "Each point is one class of one network; the line is the pooled slope."
@@ -76,21 +47,6 @@ def tradeoff(study: AnalyzedStudy) -> Section:
     """Return the section on accuracy against distortion (Figure 13)."""
     drawn = pictures({"figure_13": figures.tradeoff(study.alphas, study.shown)})
     return Section("Accuracy against distortion", [_TRADEOFF, *drawn])
-
-
-def class_losses(study: AnalyzedStudy) -> Section:
-    """Return the section on the change of recall of each class."""
-    drawn = pictures(figures.recall_changes(study.cells, study.runs, study.shown))
-    return Section("What each class lost", [_PER_CLASS, *drawn])
-
-
-def every_cell(study: AnalyzedStudy) -> Section:
-    """Return the section with all slopes of every cell."""
-    return Section(
-        "Every cell",
-        [_CELLS, _cell_table(study), _SLOPES, _slope_table(study)],
-        tables={"alpha.csv": study.alphas, "cells.csv": study.cells},
-    )
 
 
 def metrics(study: AnalyzedStudy) -> Section:
@@ -190,40 +146,6 @@ def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
             yield table
 
 
-def _cell_table(study: AnalyzedStudy) -> pd.DataFrame:
-    frame = study.cells
-    left_out = set() if _has_unbalanced_classes(study.runs) else {"alpha_weighted"}
-    columns = [name for name in _SHOWN if name in frame and name not in left_out]
-    shown = _named(frame, study, *columns)
-    shown["alpha_mean"] = values_with_intervals(frame, "alpha_mean", "ci")
-    shown.insert(list(shown.columns).index("alpha_mean") + 1, "mark", frame["mark"].to_numpy())
-    return shown.rename(columns=_SHOWN)
-
-
-def _has_unbalanced_classes(runs: pd.DataFrame) -> bool:
-    supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
-    return bool(supports.size and unbalanced(supports).any())
-
-
 def _named(frame: pd.DataFrame, study: AnalyzedStudy, *columns: str) -> pd.DataFrame:
     """Return what names each cell, and further columns, as text."""
     return rounded(frame[[*CELL, *study.shown, *columns]]).rename(columns=frames.param)
-
-
-def _slope_table(study: AnalyzedStudy) -> pd.DataFrame:
-    frame = study.cells
-    shown = _named(frame, study)
-    shown["alpha"] = values_with_intervals(frame, "alpha_mean", "ci")
-    shown["alpha (new)"] = _where_identified(frame, "alpha_new")
-    shown["reliability"] = frame["reliability"].map(number)
-    shown["alpha (shared)"] = _where_identified(frame, "alpha_shared")
-    shown["minus none"] = values_with_intervals(frame, "alpha_minus_none", "alpha_minus_none")
-    shown["on none"] = values_with_intervals(frame, "alpha_on_none", "alpha_on_none")
-    shown["other seed"] = frame["alpha_other_seed"].map(number)
-    return shown
-
-
-def _where_identified(frame: pd.DataFrame, name: str) -> pd.Series:
-    values = values_with_intervals(frame, name, name)
-    unsure = frame[name].notna() & ~frame[f"{name}_identified"].astype(bool)
-    return values.where(~unsure.to_numpy(), "not identified")

@@ -1,0 +1,1 @@
+"""The first screen of a report: accuracy, classes and slopes, and what each file of the report holds."""
