@@ -137,16 +137,31 @@ def write(report: Report, output: Path) -> list[Path]:
         If the folder cannot be made or written to.
     """
     with files.aside(output) as folder:
-        (folder / "figures").mkdir()
-        for name, table in report.tables.items():
-            csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
+        _write_parts(report, folder)
         drawings = {name: _svg(figure) for name, figure in report.figures.items()}
-        for name, figure in report.figures.items():
-            (folder / "figures" / f"{name}.svg").write_bytes(drawings[name])
-            figure.savefig(folder / "figures" / f"{name}.png")
-        (folder / "report.md").write_text(_markdown(report), encoding="utf-8")
+        for name, drawing in drawings.items():
+            (folder / "figures" / f"{name}.svg").write_bytes(drawing)
         (folder / "report.html").write_text(_html(report, drawings), encoding="utf-8")
         return files.written(folder)
+
+
+def write_markdown(report: Report, output: Path) -> list[Path]:
+    """Write report.md, the tables as CSV and the figures as PNG, as `write` does, without its other files.
+
+    Parameters, returned value and errors are those of `write`.
+    """
+    with files.aside(output) as folder:
+        _write_parts(report, folder)
+        return files.written(folder)
+
+
+def _write_parts(report: Report, folder: Path) -> None:
+    (folder / "figures").mkdir()
+    for name, table in report.tables.items():
+        csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
+    for name, figure in report.figures.items():
+        figure.savefig(folder / "figures" / f"{name}.png")
+    (folder / "report.md").write_text(_markdown(report), encoding="utf-8")
 
 
 def _svg(figure: Figure) -> bytes:
