@@ -1,15 +1,16 @@
-"""How far a model can be pruned: the largest ratio that surely stays within limits of accuracy loss and alpha."""
+"""How far a model can be pruned: the largest ratio that surely stays within limits of what pruning may cost."""
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.cells import cells
+from analysis import validation
+from analysis.cells import alphas, cells
 from analysis.formats import decimals, with_interval
 from analysis.runs import frames, pull, schema
 from analysis.runs.errors import StudyError
@@ -17,18 +18,24 @@ from analysis.runs.frames import ReadPredictions
 from analysis.runs.printable import printable
 from analysis.settings import CONTROL, control_columns, method_label, shown_settings
 from analysis.statistics.hypothesis_tests import LEVEL
-from analysis.statistics.intensification import alpha, alpha_new, recall_balance
 from analysis.statistics.resampling import mean_interval
+from analysis.validation import Measured
 from analysis.verdict import to_know
 
-_CRITERIA = 2
+# Recalls that were rounded to three digits differ by less.
+_SAME_RECALL = 0.001
 
 
 class Limits(NamedTuple):
-    """The most that accuracy may fall, and the most that alpha on new images may be."""
+    """The most that accuracy may fall, alpha on new images may be, and a class may lose beyond the accuracy."""
 
     accuracy_loss: float
     alpha: float
+    class_loss: float | None = None
+
+    def __str__(self) -> str:
+        limits = f"accuracy loss {self.accuracy_loss:g}, alpha {self.alpha:g}"
+        return limits if self.class_loss is None else f"{limits}, class loss {self.class_loss:g}"
 
 
 class Recommendation(NamedTuple):
@@ -40,9 +47,8 @@ class Recommendation(NamedTuple):
         One sentence or two.
     tried : DataFrame
         A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
-        distillation and its other settings. Columns: pruner, settings, ratio; n (seeds), loss, loss_high, alpha,
-        alpha_new, alpha_new_high, all on validation images, `_high` for the corrected one-sided bounds; fails, which
-        limit is exceeded and by how much, empty if none is.
+        distillation and its other settings. Columns: pruner, settings, ratio, and what `judged` returns, all on
+        validation images, `_high` for one-sided bounds that are corrected for the number of methods.
     notes : list of str
         Sentences on what was left out.
     """
@@ -52,33 +58,12 @@ class Recommendation(NamedTuple):
     notes: list[str]
 
 
-class ValidationRecalls(NamedTuple):
-    """Recalls of a cell's networks on validation images, which may be other images for each seed.
-
-    Attributes
-    ----------
-    before, after : (seeds, classes)
-        Recall before and after pruning.
-    both_right : (seeds, classes)
-        Share of the images that are right before and after.
-    support : (classes,)
-        Images of each class, the mean over seeds.
-    accuracy_before, accuracy_after : (seeds,)
-    """
-
-    before: np.ndarray
-    after: np.ndarray
-    both_right: np.ndarray
-    support: np.ndarray
-    accuracy_before: np.ndarray
-    accuracy_after: np.ndarray
-
-
 def recommend(
     experiment: str | None = None,
     *,
     max_accuracy_loss: float = 0.01,
     max_alpha: float = 1.0,
+    max_class_loss: float | None = None,
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
 ) -> list[Recommendation]:
@@ -92,6 +77,9 @@ def recommend(
         Limit of accuracy before minus accuracy after.
     max_alpha : float, > 0
         Limit of alpha_new. (On few images alpha itself falls with every prediction that changes.)
+    max_class_loss : float, in [0, 1], optional
+        Limit of what each class's recall may fall beyond the fall of the accuracy. Alpha alone does not limit it: a
+        loss that moves to other classes lowers alpha.
 
     Returns
     -------
@@ -107,26 +95,34 @@ def recommend(
         raise StudyError(f"{max_accuracy_loss} should be at least 0 and below 1", option="--max-accuracy-loss")
     if not 0 < max_alpha < math.inf:
         raise StudyError(f"{max_alpha} should be a number above 0", option="--max-alpha")
+    if max_class_loss is not None and not 0 <= max_class_loss <= 1:
+        raise StudyError(f"{max_class_loss} should be between 0 and 1", option="--max-class-loss")
     runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     if (runs[schema.PRUNER] == CONTROL).all():
         raise StudyError(f"the only pruner in this experiment is {CONTROL}: prune at some ratios first")
-    predictions = partial(pull.predictions, artifact=schema.VAL_PREDICTIONS, tracking_uri=tracking_uri)
-    limits, shown = Limits(max_accuracy_loss, max_alpha), shown_settings(runs)
+    on_test = partial(pull.predictions, tracking_uri=tracking_uri)
+    on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
+    limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
     return [
-        _recommendation(rows, shown, limits, predictions, notes=[*runs.attrs["left_out"]])
+        _recommendation(rows, shown, limits, on_validation, class_names(rows, on_test), [*runs.attrs["left_out"]])
         for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
         if (rows[schema.PRUNER] != CONTROL).any()
     ]
 
 
 def _recommendation(
-    runs: pd.DataFrame, shown: Sequence[str], limits: Limits, predictions: ReadPredictions, notes: list[str]
+    runs: pd.DataFrame,
+    shown: Sequence[str],
+    limits: Limits,
+    predictions: ReadPredictions,
+    names: Mapping[int, str],
+    notes: list[str],
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
-    tried = _tried(runs, shown, limits, predictions, notes)
+    tried = _tried(runs, shown, limits, predictions, names, notes)
     passed = tried[tried["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
     if passed.empty:
-        sentences = _failures(tried, shown)
+        sentences = _nothing_passes(tried, shown, limits)
     else:
         chosen = runs[runs[frames.RUN_ID].isin(passed.iloc[0]["run_ids"])]
         how = command(chosen.iloc[0])
@@ -136,16 +132,21 @@ def _recommendation(
 
 
 def _tried(
-    runs: pd.DataFrame, shown: Sequence[str], limits: Limits, predictions: ReadPredictions, notes: list[str]
+    runs: pd.DataFrame,
+    shown: Sequence[str],
+    limits: Limits,
+    predictions: ReadPredictions,
+    names: Mapping[int, str],
+    notes: list[str],
 ) -> pd.DataFrame:
     """Return `Recommendation.tried` and the ids of the runs: every method, ratio by ratio up to its first failure."""
     columns = [schema.PRUNER, *shown]
     methods = runs[runs[schema.PRUNER] != CONTROL].groupby(columns, dropna=False)
-    level = LEVEL / (methods.ngroups * _CRITERIA)
+    level = LEVEL / methods.ngroups
     rows: list[dict[str, Any]] = []
     for _, method in methods:
         for _, cell in method.groupby(schema.RATIO):
-            judgement = judged(validation(cell, predictions, notes), limits, level)
+            judgement = judged(validation.measure(validation.answers(cell, predictions, notes), level), limits, names)
             settings = cell.iloc[0][[*columns, schema.RATIO]].to_dict()
             rows.append({**settings, **judgement, "run_ids": list(cell[frames.RUN_ID])})
             if judgement["fails"]:
@@ -153,113 +154,98 @@ def _tried(
     return pd.DataFrame(rows)
 
 
-def validation(runs: pd.DataFrame, predictions: ReadPredictions, notes: list[str]) -> ValidationRecalls:
-    """Return the recalls of a cell's networks on their validation images.
+def judged(measured: Measured, limits: Limits, names: Mapping[int, str]) -> dict[str, Any]:
+    """Hold a cell against the limits.
+
+    Each bound has the whole level: a cell that is beyond one limit at least passes only if that one bound is too low
+    (intersection-union test).
 
     Parameters
     ----------
-    runs : DataFrame
-        Runs of one cell, as `pull.runs` returns them.
-    predictions : callable
-        Takes run ids and returns what the runs predicted for validation images.
-    notes : list of str
-        Gets a sentence on runs that are left out.
-
-    Raises
-    ------
-    StudyError
-        If no run has validation predictions of the same images as its dense run.
-    """
-    pairs = _prediction_pairs(runs, predictions)
-    if not pairs:
-        raise StudyError(
-            f"{schema.VAL_PREDICTIONS} of the same images is in none of the runs "
-            f"{', '.join(runs[frames.RUN_ID][:3])} and their dense runs: log it with each, since test images must not "
-            "choose"
-        )
-    if left := len(runs) - len(pairs):
-        pruner, ratio = runs[[schema.PRUNER, schema.RATIO]].iloc[0]
-        notes.append(
-            f"{left} of {len(runs)} runs of {pruner} at ratio {ratio:g} left out, without {schema.VAL_PREDICTIONS} of "
-            "the images of their dense run."
-        )
-    classes = 1 + max(int(dense[schema.LABEL].max()) for dense, _ in pairs)
-    counts = np.array([_counts(*pair, classes) for pair in pairs])
-    counts = counts[:, :, (counts[:, -1] > 0).all(0)]
-    (before, after, both_right), support = np.swapaxes(counts[:, :3], 0, 1), counts[:, 3]
-    images = support.sum(1)
-    return ValidationRecalls(
-        before / support,
-        after / support,
-        both_right / support,
-        support.mean(0),
-        before.sum(1) / images,
-        after.sum(1) / images,
-    )
-
-
-def _prediction_pairs(
-    runs: pd.DataFrame, predictions: ReadPredictions
-) -> list[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]:
-    """Return the predictions of each dense run and its pruned run, if both predicted the same images."""
-    ids = list(zip(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], strict=True))
-    found = predictions(list(dict.fromkeys(run_id for pair in ids for run_id in pair)))
-    pairs = [(found[dense], found[pruned]) for dense, pruned in ids if dense in found and pruned in found]
-    return [(dense, pruned) for dense, pruned in pairs if np.array_equal(dense[schema.LABEL], pruned[schema.LABEL])]
-
-
-def _counts(dense: Mapping[str, np.ndarray], pruned: Mapping[str, np.ndarray], classes: int) -> list[np.ndarray]:
-    """Count the images of each class, (4, classes): right before, right after, right both times, and all."""
-    label = dense[schema.LABEL]
-    before, after = (run[schema.PREDICTED] == label for run in (dense, pruned))
-    return [np.bincount(label[which], minlength=classes) for which in (before, after, before & after, slice(None))]
-
-
-def judged(measured: ValidationRecalls, limits: Limits, level: float) -> dict[str, Any]:
-    """Hold a cell against the limits, with one-sided bounds over seeds.
-
-    The images differ between seeds, so that an interval over seeds is for new images too.
-
-    Parameters
-    ----------
-    measured : ValidationRecalls
+    measured : Measured
     limits : Limits
-    level : float
-        Chance that a bound is too low.
+    names : mapping of int to str
+        Names of classes, by label.
 
     Returns
     -------
     dict
-        n, loss, loss_high, alpha, alpha_new, alpha_new_high, and fails, empty if both bounds are within the limits.
+        n, loss, loss_high, alpha, raw_slope, alpha_new, alpha_new_high, largest_excess, largest_excess_high,
+        largest_excess_class, and fails, empty if all bounds are within the limits.
     """
-    loss = measured.accuracy_before - measured.accuracy_after
-    loss_high = mean_interval(loss, 1 - 2 * level)[1]
-    new = alpha_new(measured.before, measured.after, measured.both_right, measured.support, confidence=1 - 2 * level)
-    alphas = alpha(
-        recall_balance(measured.before, measured.accuracy_before),
-        recall_balance(measured.after, measured.accuracy_after),
-    )
-    fails = [
-        _exceeds("accuracy loss", loss_high, limits.accuracy_loss),
-        _exceeds("alpha", new.high if new.identified else np.nan, limits.alpha),
-    ]
-    if len(loss) < 2:
-        fails = ["one seed says nothing for sure, make more"]
+    largest = measured.largest_excess
     return {
-        "n": len(loss),
-        "loss": float(loss.mean()),
-        "loss_high": loss_high,
-        "alpha": float(alphas.mean()),
-        "alpha_new": new.estimate,
-        "alpha_new_high": new.high,
-        "fails": " and ".join(filter(None, fails)),
+        "n": measured.n,
+        "loss": measured.loss.value,
+        "loss_high": measured.loss.high,
+        "alpha": measured.alpha,
+        "raw_slope": measured.raw_slope,
+        "alpha_new": measured.alpha_new.value,
+        "alpha_new_high": measured.alpha_new.high,
+        "largest_excess": largest.value,
+        "largest_excess_high": largest.high,
+        "largest_excess_class": next(
+            (_named(label, names) for label, excess in measured.excess.items() if excess.value == largest.value), ""
+        ),
+        "fails": " and ".join(_failures(measured, limits, names)),
     }
 
 
-def _exceeds(name: str, high: float, limit: float) -> str:
+def _failures(measured: Measured, limits: Limits, names: Mapping[int, str]) -> Iterator[str]:
+    """Yield why a cell cannot be recommended."""
+    if measured.n_at_chance:
+        yield f"{measured.n_at_chance} of {measured.n + measured.n_at_chance} pruned networks guess"
+    elif measured.n < 2:
+        yield "one seed says nothing for sure, make more" if measured.n else "all dense networks guess"
+    else:
+        yield from _exceeds("the accuracy loss", measured.loss.high, limits.accuracy_loss)
+        yield from _exceeds("alpha", measured.alpha_new.high, limits.alpha)
+        if limits.class_loss is not None:
+            labels, bounds = list(measured.excess), [excess.high for excess in measured.excess.values()]
+            worst = int(np.argmax(bounds))
+            beyond = f"the loss of class {_named(labels[worst], names)} beyond that of the accuracy"
+            yield from _exceeds(beyond, bounds[worst], limits.class_loss)
+
+
+def _exceeds(name: str, high: float, limit: float) -> Iterator[str]:
     if np.isnan(high):
-        return f"{name} is not known from so few images or seeds"
-    return f"{name} may be {high:.3f}, {high - limit:.3f} above {limit:g}" if high > limit else ""
+        yield f"{name} is not known from so few images or seeds"
+    elif high > limit:
+        yield f"{name} may be {high:.3f}, which is {high - limit:.3f} above the limit {limit:g}"
+
+
+def _named(label: int, names: Mapping[int, str]) -> str:
+    return names.get(label, str(label))
+
+
+def class_names(runs: pd.DataFrame, predictions: ReadPredictions) -> dict[int, str]:
+    """Return the names of classes by label.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Runs of one data set and model, as `pull.runs` returns them.
+    predictions : callable
+        Takes run ids and returns what the runs predicted for test images.
+
+    Returns
+    -------
+    dict
+        A label is missing if the share of its test images that are right is not the logged recall of one class, and of
+        no other, in all dense runs.
+    """
+    dense = runs.drop_duplicates(schema.DENSE_RUN_ID).set_index(schema.DENSE_RUN_ID)
+    logged = dense.filter(regex=f"^{frames.RECALL_BEFORE}").dropna(axis=1, how="all")
+    found = predictions(list(dense.index))
+    alike: dict[int, np.ndarray] = {}
+    for run_id, run in found.items():
+        right = run[schema.PREDICTED] == run[schema.LABEL]
+        for label in np.unique(run[schema.LABEL]).tolist():
+            share = right[run[schema.LABEL] == label].mean()
+            near = np.abs(logged.loc[run_id].to_numpy(float) - share) < _SAME_RECALL
+            alike[label] = alike.get(label, np.ones_like(near)) & near
+    names = logged.columns.str.removeprefix(frames.RECALL_BEFORE)
+    return {label: str(names[near][0]) for label, near in alike.items() if near.sum() == 1}
 
 
 def command(run: Mapping[str, Any]) -> str:
@@ -283,42 +269,51 @@ def command(run: Mapping[str, Any]) -> str:
     given = {name: value for name, value in values.items() if pd.notna(value) and value != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"
     options = " ".join(
-        ["prune", *(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())]
+        ["prune", *(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items())]
     )
     before = int(run.get(frames.column(schema.ITERATION), schema.FORMERLY[schema.ITERATION])) - 1
     return f"{options} (of a network that was pruned {before} times before)" if before else options
 
 
-def _failures(tried: pd.DataFrame, shown: Sequence[str]) -> str:
+def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -> str:
     reasons = (
-        f"{method_label(row, shown)} at ratio {row[schema.RATIO]:g}: {row['fails']}" for row in tried.to_dict("records")
+        f"With {method_label(row, shown)} at ratio {row[schema.RATIO]:g}, {row['fails']}."
+        for row in tried.to_dict("records")
     )
-    return f"no ratio surely keeps within both limits. {'; '.join(reasons)}."
+    return f"no ratio surely keeps within the limits ({limits}). {' '.join(reasons)}"
 
 
 def _on_validation_images(row: pd.Series, shown: Sequence[str], how: str) -> str:
+    high = row["largest_excess_high"]
+    bound = f"no class more than {high:.3f}" if np.isfinite(high) else "there are too few images for a bound"
     return (
         f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g} ({how}). On validation images of "
         f"{row['n']} seeds, which chose it, accuracy falls by {row['loss']:.3f} (at most {row['loss_high']:.3f}) and "
-        f"alpha on new images is {row['alpha_new']:.2f} (at most {row['alpha_new_high']:.2f})."
+        f"alpha on new images is {row['alpha_new']:.2f} (at most {row['alpha_new_high']:.2f}). Class "
+        f"{row['largest_excess_class']} loses most beyond the accuracy, {row['largest_excess']:.3f} ({bound})."
     )
 
 
 def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Return the results of the chosen runs on test images. Test images had no part in the choice."""
+    slopes = alphas(chosen)
+    sound = chosen[chosen[frames.RUN_ID].isin(slopes.loc[~slopes["at_chance"], frames.RUN_ID])]
+    if sound.empty:
+        return "On test images all these networks guess."
     cell = cells(chosen).iloc[0]
-    slopes = f"alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
+    alpha = f"alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
     if np.isfinite(cell["alpha_new"]):
         new = with_interval(cell["alpha_new"], cell["alpha_new_low"], cell["alpha_new_high"], decimals(2))
-        slopes += f", on new images {new}"
-    loss = _mean_with_interval(chosen[frames.ACCURACY_BEFORE] - chosen[frames.ACCURACY_AFTER])
-    pairs = chosen.merge(_controls(chosen, runs), on=schema.DENSE_RUN_ID, suffixes=("", "_none"))
+        alpha += f", on new images {new}"
+    raw = with_interval(cell["raw_slope_mean"], cell["raw_slope_low"], cell["raw_slope_high"], decimals(2))
+    loss = _mean_with_interval(sound[frames.ACCURACY_BEFORE] - sound[frames.ACCURACY_AFTER])
+    pairs = sound.merge(_controls(sound, runs), on=schema.DENSE_RUN_ID, suffixes=("", "_none"))
     if pairs.empty:
         control = f"there is no control {CONTROL} to compare with"
     else:
         below = _mean_with_interval(pairs[f"{frames.ACCURACY_AFTER}_none"] - pairs[frames.ACCURACY_AFTER])
         control = f"{below} below {CONTROL}'s"
-    return f"On test images accuracy falls by {loss}, {control}; {slopes}."
+    return f"On test images accuracy falls by {loss}, {control}; {alpha}, and the raw slope is {raw}."
 
 
 def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -65,6 +65,8 @@ def test_audit_prints_the_verdict_and_the_worst_class_first(files):
         (["recommend", "--max-accuracy-loss", "nan"], 2, "--max-accuracy-loss: nan"),
         (["recommend", "--max-alpha", "0"], 2, "--max-alpha: 0.0"),
         (["recommend", "--max-alpha", "inf"], 2, "--max-alpha: inf"),
+        (["recommend", "--max-class-loss", "-0.1"], 2, "--max-class-loss: -0.1"),
+        (["recommend", "--max-class-loss", "nan"], 2, "--max-class-loss: nan"),
         (["report", "--frames", "a", "--experiment", "b"], 2, "--experiment"),
         (["report", "--frames", "a", "--ignore-param", "b"], 2, "--ignore-param"),
     ],
