@@ -24,10 +24,10 @@ WIDENINGS = (1.15, 1.15, 1.25)
 LEVELS = (0.05, 0.001, 0.00025)
 SEEDS = (2, 3, 4, 5, 8, 30)
 SIZES = tuple(product((10, 100), (100, 1000)))
-# Answers, of an image by a network, that are simulated in each row; a row has at least 300 and at most 2,000 studies.
-ANSWERS = 100_000_000
+# Answers, of an image by a network, that are simulated in each row; a row has at least 200 and at most 2,000 studies.
+ANSWERS = 30_000_000
 NETWORKS_FOR_TARGET = 4000
-MOST_STUDIES, FEWEST_STUDIES = 2000, 300
+MOST_STUDIES, FEWEST_STUDIES = 2000, 200
 
 
 def main() -> None:
