@@ -137,6 +137,8 @@ OTHER_METRICS = [
     schema.REALIZED_RATIO,
     schema.ALPHA,
     schema.VAL_ALPHA,
+    schema.RAW_SLOPE,
+    schema.VAL_RAW_SLOPE,
     schema.BEST_EPOCH,
     schema.DURATION,
 ]

@@ -8,14 +8,15 @@ import pandas as pd
 
 from analysis.runs import csv_text, schema
 from analysis.runs.address import without_password
-from analysis.statistics.intensification import at_chance
+from analysis.statistics.class_metrics import class_metrics
+from analysis.statistics.intensification import at_chance, raw_slope
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import MODELS
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps import runs
-from pruning_study.steps.runs import FinishedRun
+from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import sending
@@ -102,8 +103,8 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
     )
 
 
-def summary(dense: FinishedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:
-    """Return a row per ratio: accuracies, realised ratio, alpha, recall of each class before and after."""
+def summary(dense: LoadedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:
+    """Return a row per ratio: accuracies, realised ratio, alpha, raw slope, recall of each class before and after."""
     names = schema.metric_names(classes)
     rows = []
     for ratio, run in pruned.items():
@@ -113,6 +114,7 @@ def summary(dense: FinishedRun, pruned: PrunedRuns, classes: Sequence[str]) -> p
             "accuracy_before": dense.metrics[schema.TEST_ACCURACY],
             "accuracy_after": run.metrics[schema.TEST_ACCURACY],
             schema.ALPHA: run.metrics.get(schema.ALPHA, np.nan),
+            schema.RAW_SLOPE: _raw_slope(dense, run, names),
             "run_id": run.run_id,
         }
         row |= {f"recall_before/{name}": dense.metrics[schema.RECALL + name] for name in names}
@@ -142,7 +144,7 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
     )
 
 
-def _prune_table(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
+def _prune_table(dense: LoadedRun, pruned: PrunedRuns, data: Dataset) -> str:
     names = schema.metric_names(data.classes)
     before = np.array([dense.metrics[schema.RECALL + name] for name in names])
     after = np.array([[run.metrics[schema.RECALL + name] for run in pruned.values()] for name in names])
@@ -167,15 +169,22 @@ def _prune_table(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
                 "1",
                 *_interleaved([f"{run.metrics[schema.REALIZED_RATIO]:.2f}" for run in pruned.values()], blanks),
             ],
-            ["alpha", "", *_interleaved([_alpha(run) for run in pruned.values()], blanks)],
+            ["alpha", "", *_interleaved([_slope(run.metrics.get(schema.ALPHA)) for run in pruned.values()], blanks)],
+            [
+                "raw slope",
+                "",
+                *_interleaved([_slope(_raw_slope(dense, run, names)) for run in pruned.values()], blanks),
+            ],
         ],
-    ) + _at_chance(dense, pruned, len(data.classes))
+    ) + _at_chance(dense, pruned, data)
 
 
-def _at_chance(dense: FinishedRun, pruned: PrunedRuns, classes: int) -> str:
+def _at_chance(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
     """Return a line that names the networks that guess, whose alpha means nothing."""
     networks = {"the dense network": dense.metrics, **{f"t={ratio:g}": run.metrics for ratio, run in pruned.items()}}
-    guessing = [name for name, metrics in networks.items() if at_chance(metrics[schema.TEST_ACCURACY], classes)]
+    accuracies = [metrics[schema.TEST_ACCURACY] for metrics in networks.values()]
+    guesses = at_chance(accuracies, len(data.classes), np.bincount(data.test_labels))
+    guessing = [name for name, at_random in zip(networks, guesses, strict=True) if at_random]
     return f"\nat chance, alpha means nothing: {', '.join(guessing)}" if guessing else ""
 
 
@@ -187,8 +196,18 @@ def _interleaved(first: Sequence[str], second: Sequence[str]) -> list[str]:
     return [text for pair in zip(first, second, strict=True) for text in pair]
 
 
-def _alpha(run: FinishedRun) -> str:
-    return f"{run.metrics[schema.ALPHA]:.3f}" if schema.ALPHA in run.metrics else "undefined"
+def _slope(value: float | None) -> str:
+    return "undefined" if value is None or np.isnan(value) else f"{value:.3f}"
+
+
+def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:
+    """Return the raw slope from the dense network, computed anew for runs that were made before it was logged."""
+    if schema.RAW_SLOPE in run.metrics:
+        return run.metrics[schema.RAW_SLOPE]
+    before = parent.dense.predictions
+    recall = class_metrics(before.label, before.predicted, len(names)).recall
+    after = [run.metrics[schema.RECALL + name] for name in names]
+    return float(raw_slope(recall, after, before.accuracy, run.metrics[schema.TEST_ACCURACY]))
 
 
 def _shortened(rows: list[list[str]]) -> list[list[str]]:

@@ -234,22 +234,20 @@ def _realized_ratio(setting: PruneSetting, masks: Masks) -> float:
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return alpha on test and validation images if defined, and the share of each class that is right both times."""
+    """Return slopes on test and validation images if defined, and the share of each class that is right both times."""
     shares = both_right(dense.predictions, predictions, len(classes))
-    slopes = {
-        schema.ALPHA: _alpha(dense.predictions, predictions, len(classes)),
-        schema.VAL_ALPHA: _alpha(dense.val_predictions, val_predictions, len(classes)),
-    }
+    on_test = _slopes(dense.predictions, predictions, len(classes))
+    on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
+    names = (schema.ALPHA, schema.RAW_SLOPE, schema.VAL_ALPHA, schema.VAL_RAW_SLOPE)
+    slopes = dict(zip(names, (*on_test, *on_validation), strict=True))
     return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
         schema.BOTH_RIGHT + name: float(share) for name, share in zip(schema.metric_names(classes), shares, strict=True)
     }
 
 
-def _alpha(before: Predictions, after: Predictions, classes: int) -> float:
-    balances = (
-        intensification.recall_balance(
-            class_metrics.class_metrics(part.label, part.predicted, classes).recall, part.accuracy
-        )
-        for part in (before, after)
-    )
-    return float(intensification.alpha(*balances))
+def _slopes(before: Predictions, after: Predictions, classes: int) -> tuple[float, float]:
+    """Return alpha and the raw slope."""
+    recalls = [class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)]
+    balances = map(intensification.recall_balance, recalls, (before.accuracy, after.accuracy))
+    raw_slope = intensification.raw_slope(recalls[0], recalls[1], before.accuracy, after.accuracy)
+    return float(intensification.alpha(*balances)), float(raw_slope)

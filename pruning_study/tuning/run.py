@@ -268,17 +268,18 @@ def _tested(
     store: Store, job_run_id: str, network: Network, points: Mapping[str, Point], *, new: bool
 ) -> Iterator[dict[str, float | str | bool]]:
     """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
+    data = network.setting.data
     for role, point in points.items():
         run = pruned.prune(store, job_run_id, network.setting.at(**point.options), network.dense, point.ratio)
-        accuracy = run.metrics[schema.TEST_ACCURACY]
+        accuracies = [metrics[schema.TEST_ACCURACY] for metrics in (network.dense.metrics, run.metrics)]
         yield {
             "role": role,
             **asdict(point),
             schema.SEED: network.setting.config.seed,
             "new": new,
-            "accuracy": accuracy,
+            "accuracy": accuracies[1],
             "alpha": run.metrics.get(schema.ALPHA, np.nan),
-            "at_chance": bool(at_chance(accuracy, len(network.setting.data.classes))),
+            "at_chance": bool(at_chance(accuracies, len(data.classes), np.bincount(data.test_labels)).any()),
             "run_id": run.run_id,
         }
 

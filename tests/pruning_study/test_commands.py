@@ -3,6 +3,7 @@
 import importlib
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -102,6 +103,9 @@ class TestPrune:
         balance = [np.array(part) / np.mean(part) - 1 for part in recall]
         alpha = (balance[0] * balance[1]).sum() / (balance[0] ** 2).sum()
         assert pruned.data.metrics["alpha"] == pytest.approx(alpha)
+        balance = [np.array(part) - np.mean(part) for part in recall]
+        raw_slope = (balance[0] * balance[1]).sum() / (balance[0] ** 2).sum()
+        assert pruned.data.metrics["raw_slope"] == pytest.approx(raw_slope)
 
     def test_artifacts_of_the_schema(self, prune):
         prune("--ratio", 10)
@@ -130,6 +134,7 @@ class TestPrune:
         assert summary["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
         assert summary["accuracy_before"].tolist() == [runs("dense")[0].data.metrics["test_accuracy"]] * 2
         assert summary["accuracy_after"].tolist() == [run.data.metrics["test_accuracy"] for run in runs("pruned")]
+        assert summary["raw_slope"].tolist() == [run.data.metrics["raw_slope"] for run in runs("pruned")]
         assert "test_accuracy" not in runs("job")[0].data.metrics
 
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -313,7 +318,7 @@ class TestRecomputed:
     def test_validation_predictions_and_val_alpha(self, computed, tiny):
         _, dense, pruned = computed
         _, validation = datasets.split(tiny["train_labels"], 0.1, 2)
-        balances = []
+        balances, accuracies = [], []
         for run in (dense, pruned):
             with np.load(artifact(run, "val_predictions.npz")) as arrays:
                 label, predicted = arrays["label"], arrays["predicted"]
@@ -321,9 +326,12 @@ class TestRecomputed:
             logits = self.network(run)(self.images(dense, tiny, "train")[validation])
             assert predicted.tolist() == logits.argmax(1).tolist()
             recall = np.array([(predicted[label == c] == c).mean() for c in range(10)])
-            balances.append(recall / (label == predicted).mean() - 1)
+            accuracies.append((label == predicted).mean())
+            balances.append(recall / accuracies[-1] - 1)
         alpha = (balances[0] * balances[1]).sum() / np.square(balances[0]).sum()
         assert pruned.data.metrics["val_alpha"] == pytest.approx(alpha)
+        ratio = accuracies[1] / accuracies[0]
+        assert pruned.data.metrics["val_raw_slope"] == pytest.approx(alpha * ratio)
 
     def test_logged_settings(self, computed):
         _, dense, pruned = computed
@@ -346,9 +354,26 @@ class TestRecomputed:
         assert line.split() == ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
         (line,) = [line for line in output.splitlines() if line.startswith("alpha ")]
         assert line.split() == ["alpha", f"{pruned.data.metrics['alpha']:.3f}"]
+        (line,) = [line for line in output.splitlines() if line.startswith("raw slope ")]
+        assert line.split() == ["raw", "slope", f"{pruned.data.metrics['raw_slope']:.3f}"]
 
 
 class TestFound:
+    def test_a_run_made_before_the_raw_slope_was_logged_is_found_and_shown_with_it(self, prune, session_store):
+        prune("--ratio", "2,10")
+        first, second = runs("pruned")
+        raw_slopes = [run.data.metrics["raw_slope"] for run in (first, second)]
+        with sqlite3.connect(session_store.removeprefix("sqlite:///")) as store:
+            for table in ("metrics", "latest_metrics"):
+                store.execute(f"DELETE FROM {table} WHERE key = 'raw_slope' AND run_uuid = ?", [first.info.run_id])
+        assert "raw_slope" not in runs("pruned")[0].data.metrics
+        output = prune("--ratio", "2,10")
+        assert len(runs("pruned")) == 2
+        (line,) = [line for line in output.splitlines() if line.startswith("raw slope ")]
+        assert line.split()[2:] == [f"{slope:.3f}" for slope in raw_slopes]
+        job = next(run for run in runs("job") if "found_run_id" in run.data.tags)
+        assert pd.read_csv(artifact(job, "summary.csv"))["raw_slope"].tolist() == pytest.approx(raw_slopes)
+
     def test_another_pruner_trains_no_dense_model(self, prune):
         prune("--pruner", "mp")
         prune("--pruner", "gp")
