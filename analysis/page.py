@@ -110,7 +110,8 @@ def pictures(figures: Mapping[str, Figure | None]) -> list[Picture]:
     drawn = [Picture(name, figure) for name, figure in figures.items() if figure is not None]
     for picture in drawn:
         # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
-        picture.figure.draw_without_rendering()
+        if engine := picture.figure.get_layout_engine():
+            engine.execute(picture.figure)
         picture.figure.set_layout_engine("none")
     return drawn
 

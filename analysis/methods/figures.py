@@ -22,7 +22,6 @@ _COMPARED = {
     methods.DISTILLATION: "distillation minus none",
     methods.PRUNER: "each pruner minus the baseline pruner",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
-    methods.AGAINST_CONTROL: "pruning minus the same fine-tuning without it",
     methods.OTHER: "one method minus another",
 }
 # The outcomes that every figure shows; those of primary comparisons are added.
@@ -38,6 +37,8 @@ class _Panel(NamedTuple):
 def figures(frame: pd.DataFrame) -> dict[str, Figure]:
     """Draw a forest plot for each data set, model and kind of comparison, by file name without ending.
 
+    Comparisons with the control are left out: the first screen of a report draws them.
+
     Parameters
     ----------
     frame : DataFrame
@@ -47,6 +48,7 @@ def figures(frame: pd.DataFrame) -> dict[str, Figure]:
         f"methods_{number}_{comparison}": forest(rows)
         for number, (_, group) in enumerate(frame.groupby([schema.DATASET, schema.MODEL]), start=1)
         for comparison, rows in group.groupby("comparison", sort=False)
+        if comparison != methods.AGAINST_CONTROL
     }
 
 

@@ -93,7 +93,9 @@ class CheckedPredictions:
 
     def _check(self, data_set: int, found: Mapping[str, Mapping[str, np.ndarray]]) -> set[str]:
         """Return the runs of one data set whose predictions are not to be used."""
-        known = self._known.setdefault(data_set, _data_set(found))
+        if data_set not in self._known:
+            self._known[data_set] = _data_set(found)
+        known = self._known[data_set]
         new = [run_id for run_id in found if run_id not in self._accepted]
         recall = {run_id: _given(self._recall[run_id]) for run_id in new}
         same = [run_id for run_id in new if np.array_equal(found[run_id][schema.LABEL], known.label)]

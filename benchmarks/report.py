@@ -1,0 +1,73 @@
+"""Where the time of a report goes, by section.
+
+    python benchmarks/report.py [--paper] [FOLDER]
+
+reads folders that `pruning-analysis export` has written, by default those of `results/lenet5`, makes the report and
+prints CPU seconds. Frames that several sections share are worked out before the sections.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from threadpoolctl import threadpool_limits
+
+LENET5 = Path(__file__).parent.parent / "results" / "lenet5" / "frames"
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=LENET5)
+@click.option("--paper", is_flag=True, help="Make the sections on the paper too.")
+def main(folder: Path, paper: bool) -> None:
+    """Make the report of the folders in FOLDER and print a table."""
+    start, total = time.perf_counter(), 0.0
+    with threadpool_limits(limits=1, user_api="blas"):
+        for name, seconds in measured(folder, paper=paper):
+            print(f"{name:20}{seconds:8.1f}", flush=True)
+            total += seconds
+    print(f"{'all':20}{total:8.1f}   in {time.perf_counter() - start:.1f} s")
+
+
+def measured(folder: Path, *, paper: bool) -> Iterator[tuple[str, float]]:
+    """Yield the name of each step and its CPU seconds."""
+    seconds, _ = timed(import_all)
+    yield "imports", seconds
+    from analysis import page, report
+    from analysis.runs import exports
+    from analysis.study import AnalyzedStudy
+    from analysis.verdict import verdict
+
+    seconds, (read, predictions) = timed(lambda: exports.read(exports.below(folder)))
+    yield "reading", seconds
+    study = AnalyzedStudy(read.runs, predictions)
+    for name in ("alphas", "cells", "classes"):
+        yield name, timed(lambda name=name: getattr(study, name))[0]
+    seconds, said = timed(lambda: verdict(study))
+    yield "verdict", seconds
+    sections = []
+    for section in (*report.SECTIONS, *(report.PAPER_SECTIONS if paper else ())):
+        seconds, made = timed(lambda section=section: section(study))
+        sections += [made] if made else []
+        yield section.__name__, seconds
+    with tempfile.TemporaryDirectory() as output:
+        yield "writing", timed(lambda: page.write(page.Report("", said, [], sections), Path(output)))[0]
+
+
+def import_all() -> None:
+    """Import what a report imports."""
+    import analysis.page
+    import analysis.report  # noqa: F401
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    """Return the CPU seconds of a call, and its value."""
+    start = time.process_time()
+    value = call()
+    return time.process_time() - start, value
+
+
+if __name__ == "__main__":
+    main()
