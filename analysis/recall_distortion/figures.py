@@ -1,10 +1,11 @@
-"""Figures 1-13 and the change of each class's recall; each a function of frames that returns a Figure.
+"""Figures 1-13, each a function of frames that returns a Figure.
 
 Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
 Algorithm". A figure with nothing to show is None. One that fixes a data set, model or pruner takes the paper's
 (cifar10, resnet56, mp) if the study has it, else the one with most runs, and its title names it. `settings` are the
 columns of further settings, such as epsilon, as `shown_settings` returns them; they become part of the labels. If all
-of them would take more than eight panels, those of `main_setting` are drawn, and the title says so.
+of them would take more than eight panels, those of `main_setting` are drawn, and the title says so. Networks at chance
+are marked, and are in no box, mean or slope.
 """
 
 from collections.abc import Sequence
@@ -36,13 +37,10 @@ _TRADEOFF_RATIOS = {2.0, 4.0, 6.0, 8.0, 10.0}
 
 _PAGE_WIDTH = 12.0  # inches
 _SLOT_WIDTH = 0.46  # inches for a ratio
-_MOST_CLASSES = 100
 _MOST_PANELS = 8
 _MOST_TRADEOFFS = 4
 _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
-_OWN_SCALE = "Own scale: most networks are at chance, or pruned at random, and would hide the others."
-_LONGEST_NAME = 28
 _AXIS_WIDTH = 0.9  # inches
 _LETTER_WIDTH = 0.06  # inches, in a legend
 _LETTERS_OF_A_LINE = 8  # width of a legend's line and of the space beside it, in letters
@@ -75,8 +73,8 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     networks = networks[np.isfinite(networks["alpha"])]
     limits = axis_limits(_sound(networks["alpha"], networks["at_chance"]), 1)
     note = (
-        "Box: quartiles and median of all networks; dots: the networks. Mark at a ratio: the interval of the mean "
-        f"alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
+        "Box: quartiles and median of networks above chance; dots: the networks. Mark at a ratio: the interval of the "
+        f"mean alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
         f"{_beyond(_outside(networks['alpha'], limits), 'network')}"
     )
     figure, axes_of = _strip(panels.cells, f"Alpha of every network, by {_WORDS[by]}: {panels.title}", note, limits)
@@ -151,8 +149,8 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
         (len(ratios), len(panels.cells)),
         (max(min(2.4 * len(panels.cells), _PAGE_WIDTH), 6.5), 2.2 * len(ratios) + 1.4),
         f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
-        "A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of all points "
-        "of the panel; dashed: no change; A: mean accuracy after pruning. "
+        "A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the points "
+        "of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
         f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
     )
     figure.supylabel("recall balance after", fontsize=10)
@@ -215,8 +213,9 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
         sharex="col",
     )
+    named_methods: list[str] = []
     for column, title, (lines, dense) in zip(grid.T, titles, columns, strict=True):
-        _draw_tradeoff(column, lines, dense, title, width)
+        named_methods = _draw_tradeoff(column, lines, dense, title, width, named_methods)
     return figure
 
 
@@ -335,8 +334,19 @@ def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, 
 
 
 def _guesses(runs: pd.DataFrame) -> np.ndarray:
-    classes = np.isfinite(recalls(runs)[2]).sum(1)
-    return np.array([at_chance(a, c) for a, c in zip(runs["accuracy_after"], classes, strict=True)], dtype=bool)
+    """Return whether either network of each run guesses."""
+    names, before, _ = recalls(runs)
+    support = runs.reindex(columns=[schema.SUPPORT + name for name in names]).to_numpy(float)
+    has = np.isfinite(before)
+    images = np.where(has, np.nan_to_num(support, nan=-1), 0)
+    guesses = np.zeros(len(runs), dtype=bool)
+    kinds, kind = np.unique(np.hstack([has, images]), axis=0, return_inverse=True)
+    for number, row in enumerate(kinds):
+        counts = row[len(names) :][row[: len(names)].astype(bool)]
+        for accuracy in (runs["accuracy_before"].to_numpy(), runs["accuracy_after"].to_numpy()):
+            same = kind == number
+            guesses[same] |= at_chance(accuracy[same], len(counts), counts if counts.min() >= 0 else None)
+    return guesses
 
 
 def _points(runs: pd.DataFrame) -> pd.DataFrame:
@@ -366,19 +376,20 @@ def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_Panel, pd.Dat
 
 
 def _line(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and standard error of accuracy and alpha at each ratio; n; how many guess.
+    """Return mean and standard error of accuracy and alpha at each ratio, of networks above chance; n; how many guess.
 
     A pruner that was not run at ratio 1 has the dense networks there.
     """
-    by_ratio = networks.groupby(schema.RATIO)
+    guess = networks["at_chance"].astype(bool)
+    by_ratio = networks[~guess].groupby(schema.RATIO)
     line = pd.DataFrame(
         {
             "accuracy": by_ratio["accuracy_after"].mean(),
             "accuracy_error": by_ratio["accuracy_after"].sem(),
             "alpha": by_ratio["alpha"].mean(),
             "alpha_error": by_ratio["alpha"].sem(),
-            "n": by_ratio.size(),
-            "chance": by_ratio["at_chance"].sum(),
+            "n": networks.groupby(schema.RATIO).size(),
+            "chance": guess.groupby(networks[schema.RATIO]).sum(),
         }
     )
     control = (networks[schema.PRUNER] == CONTROL).all()
@@ -445,9 +456,9 @@ def _tick(cell: Any) -> str:
 
 
 def _draw_box(axes: Axes, place: int, networks: pd.DataFrame) -> None:
-    style = {"color": NEUTRAL, "linestyle": ":" if networks["at_chance"].mean() > 0.5 else "-"}
+    style = {"color": NEUTRAL}
     axes.boxplot(
-        networks["alpha"],
+        networks.loc[~networks["at_chance"].astype(bool), "alpha"],
         positions=[place],
         widths=0.75,
         showfliers=False,
@@ -491,13 +502,16 @@ def _draw_points(
     # As a picture within the SVG, which tens of thousands of points would swell to many megabytes.
     axes.scatter(before[~chance], after[~chance], s=size, color=BELOW, alpha=0.5, linewidth=0, rasterized=True)
     axes.scatter(before[chance], after[chance], s=size, color=ABOVE, marker="x", linewidth=0.7, rasterized=True)
-    ends, slope = np.array(limits[0]), float(alpha(before, after))
+    ends, slope, r_squared = np.array(limits[0]), np.nan, np.nan
+    if not chance.all():
+        sound = before[~chance], after[~chance]
+        slope, r_squared = float(alpha(*sound)), float(correlation(*sound)) ** 2
     axes.plot(ends, ends, color=NEUTRAL, linestyle="--", linewidth=1)
     axes.plot(ends, slope * ends, color="black", linewidth=1.5)
-    r_squared = float(correlation(before, after)) ** 2
+    accuracy = points.loc[~points["chance"], "accuracy_after"].mean()
     text = (
         f"alpha {_number(slope)}   r² {_number(r_squared)}\n"
-        f"A {points['accuracy_after'].mean():.3f}   n {networks} x {len(before) / networks:g}"
+        f"A {_number(accuracy, 3)}   n {networks} x {len(before) / networks:g}"
     )
     if outside := _outside(points["after"], limits[1]):
         text += f"\n{outside} outside"
@@ -509,8 +523,14 @@ def _draw_points(
 
 
 def _draw_tradeoff(
-    column: np.ndarray, lines: dict[_Panel, pd.DataFrame], dense: float, title: str, width: float
-) -> None:
+    column: np.ndarray,
+    lines: dict[_Panel, pd.DataFrame],
+    dense: float,
+    title: str,
+    width: float,
+    named: Sequence[str],
+) -> list[str]:
+    """Draw a column, with a legend unless it would name the same as the column before; return what it names."""
     upper, lower = column
     _draw_lines(upper, lines, "accuracy", dense)
     _draw_lines(lower, lines, "alpha", 1.0)
@@ -523,12 +543,22 @@ def _draw_tradeoff(
     lower.set_xlabel("pruning ratio")
     handles, labels = upper.get_legend_handles_labels()
     columns = _legend_columns(labels, width)
+    if labels == named:
+        handles = []
     legend = upper.legend(
-        handles, labels, title=title, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize=8, frameon=False
+        handles,
+        labels[: len(handles)],
+        title=title,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
     )
     legend.set_alignment("left")
     for text in (*legend.get_texts(), legend.get_title()):
         text.set_parse_math(False)
+    return list(labels)
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:
@@ -543,7 +573,7 @@ def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre
     for index, (panel, line) in enumerate(lines.items()):
         counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
         label = name_in_legend(f"{panel.inline}, n {counts}")
-        drawn = line[(2 * line["chance"] <= line["n"]) & ((line[name] - centre).abs() <= reach)]
+        drawn = line[2 * line["chance"] <= line["n"]]
         values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
         if line["control"].all():
             for value, error in zip(values, errors, strict=True):
@@ -560,12 +590,12 @@ def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre
 
 
 def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float:
-    """Return how far the axis extends from its centre, to include every mean without a network at chance."""
+    """Return how far the axis extends from its centre, to include every mean that is drawn."""
     ends = [centre]
     for line in lines.values():
         line = line[2 * line["chance"] <= line["n"]]
         errors = line[f"{name}_error"].fillna(0)
-        ends += [end for side in (-errors, errors) for end in _sound(line[name] + side, line["chance"] > 0)]
+        ends += [end for side in (-errors, errors) for end in line[name] + side]
     return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
 
 
@@ -583,8 +613,8 @@ def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
         if counts := [f"{row.Index:g} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
             at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
-    return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are, or far off." if at else ""
+    return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are." if at else ""
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "n/a"
+def _number(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else "n/a"
