@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from analysis import published
+from analysis.runs import exports, primaries
 from analysis.tuning import exports as tuning_exports
 from pruning_study.study import grid
 
@@ -126,3 +127,15 @@ def test_the_quick_study_needs_no_data():
     found.check()
     assert {cell.config.dataset for cell in found.cells} == {"fashion-mnist-mini"}
     assert CONTROL in {cell.config.pruner for cell in found.cells}
+
+
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [(name, name) for name in ("lenet5", "lenet5-up", "lenet5-up-confirmation", "gradual")]
+    + [("gradual", "gradual-confirmation")],
+)
+def test_the_frames_of_the_results_have_the_primary_comparisons_of_their_study(study, name):
+    planned = grid.read(STUDIES / f"{study}.yaml").primaries
+    folders = exports.below(RESULTS / name / "frames")
+    assert planned
+    assert [primaries.read([folder]) for folder in folders] == [list(planned)] * len(folders)

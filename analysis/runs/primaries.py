@@ -192,7 +192,7 @@ def _primary(
     direction: Direction = "two-sided",
 ) -> Primary:
     return checked(
-        Primary(str(method), str(baseline), float(ratio), tuple(outcomes), tuple(map(str, datasets)), direction)
+        Primary(method, baseline, float(ratio), tuple(outcomes), tuple(map(str, datasets)), direction)
     )
 
 

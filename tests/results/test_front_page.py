@@ -11,7 +11,9 @@ import rebuild
 
 from analysis.methods import compare as methods
 from analysis.recall_distortion import claims
+from analysis.runs import exports, primaries
 from analysis.runs.errors import StudyError
+from analysis.runs.primaries import described
 from tests import made_up_runs
 
 MARKS = [
@@ -51,6 +53,11 @@ def released():
     yield made_up_runs.runs("mnist", "lenet5", "none", 1, NONE).assign(realized_ratio=1.0)
 
 
+def planned(study):
+    """The primary comparisons of a published study."""
+    return primaries.read(exports.below(rebuild.RESULTS / study / "frames"))
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
@@ -58,6 +65,7 @@ def results(tmp_path_factory):
     for dataset in ("mnist", "fashion-mnist", "cifar10-jpeg"):
         of_dataset = made_up_runs.study(*map(made_up_runs.with_images, lenet5(dataset)))
         made_up_runs.export(folder / "lenet5", of_dataset.assign(realized_ratio=of_dataset["ratio"]))
+        (folder / "lenet5" / "frames" / dataset / "primary.json").write_text(described(planned("lenet5")))
     rebuild.rebuild(folder / "lenet5", folder / "lenet5")
     for name in ("lenet5-up", "lenet5-up-confirmation", "gradual", "resnet20-short"):
         (folder / name).mkdir()
@@ -68,7 +76,7 @@ def results(tmp_path_factory):
     for name, gained in (("lenet5-up", 0), ("lenet5-up-confirmation", np.array([0.01, 0.02, 0.03]))):
         taken, tuned = (made_up_runs.runs("mnist", "lenet5", "up", 10, UP, epsilon=e) for e in ("0.0005", "0.1"))
         tuned["accuracy_after"] += gained
-        compared = methods.compare(made_up_runs.study(taken, tuned), primaries=rebuild.PRIMARIES[name])
+        compared = methods.compare(made_up_runs.study(taken, tuned), primaries=planned(name))
         compared.to_csv(folder / name / "methods.csv", na_rep="n/a")
     schedules = [
         made_up_runs.with_images(made_up_runs.runs(dataset, "lenet5", "mp", ratio, of, schedule=schedule))
@@ -76,7 +84,8 @@ def results(tmp_path_factory):
         for ratio in (10, 20)
         for schedule, of in (("one-shot", UP), ("cubic", MP))
     ]
-    methods.compare(made_up_runs.study(*schedules)).to_csv(folder / "gradual" / "methods.csv", na_rep="n/a")
+    compared = methods.compare(made_up_runs.study(*schedules), primaries=planned("gradual"))
+    compared.to_csv(folder / "gradual" / "methods.csv", na_rep="n/a")
     of_resnet = made_up_runs.runs("cifar10-jpeg", "resnet20", "mp", 2, MP)
     claims.claims(of_resnet).to_csv(folder / "resnet20-short" / "claims.csv", na_rep="n/a")
     of_control = made_up_runs.runs("cifar10-jpeg", "resnet20", "none", 1, NONE)

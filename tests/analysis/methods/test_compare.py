@@ -6,13 +6,18 @@ import pytest
 from scipy import stats
 
 from analysis.methods import compare as methods
-from analysis.methods.compare import METHOD_COLUMNS, OUTCOMES, PRIMARY, Primary
+from analysis.methods import tables
+from analysis.methods.compare import METHOD_COLUMNS, OUTCOMES
+from analysis.runs.primaries import Primary
+from analysis.statistics import two_way
+from analysis.statistics.new_images import pooled_slope, slope_parts
 from tests import made_up_runs
 
 ONE_SHOT = {"schedule": "one-shot"}
 CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
 PLAIN = {"distill": "0.0"}
 DISTILLED = {"distill": "0.5", "temperature": "2.0"}
+PRIMARY = Primary("mp cubic", "mp", 20.0, ("alpha_new", "accuracy", "weakest_recall"))
 
 
 def toy(pruner, ratio, alphas, *params, **more):
@@ -94,7 +99,7 @@ def test_each_epsilon_is_compared_with_the_papers():
         toy("up", 10, [1.1, 1.5], {"epsilon": "0.1"}),
         toy("up-sum", 10, [1.1, 1.5], {"epsilon": "0.0005"}),
     )
-    frame = methods.compare(made, primaries=[Primary("epsilon", "up", 20.0, ("alpha",))])
+    frame = methods.compare(made, primaries=[Primary("up", "up epsilon 5e-4", 20.0, ("alpha",))])
     assert pairs(frame) == {("epsilon", 20.0, "up (epsilon 0.1)", "up (epsilon 0.0005)")}
     alpha = one(frame, "alpha")
     assert (alpha["n"], alpha["primary"]) == (2, True)
@@ -109,6 +114,7 @@ def test_any_pruner_may_be_the_baseline_at_ratios_of_its_own():
         toy("gp", 12, [1.1, 1.3, 1.5], accuracy_after=[0.75, 0.76, 0.77]),
         toy("mp", 20, [1.1, 1.3, 1.5]),
     )
+    made = made_up_runs.with_images(made)
     against_gp = methods.compare(made, baseline="gp")
     assert pairs(against_gp) == {("pruner", 20.0, "mp", "gp"), ("pruner", 20.0, "up", "gp")}
     # .10, .11 and .09
@@ -137,7 +143,7 @@ def test_methods_with_the_same_label_are_shown_apart():
         toy("up", 20, [1.1, 1.5], {"epsilon": "0.07158712345678901"}),
         toy("mp", 20, [1.1, 1.3]),
     )
-    shown = methods.shown(methods.compare(made))
+    shown = tables.shown(methods.compare(made))
     assert shown["method"].tolist() == ["up (epsilon 0.07159)"] * 2
     assert shown["alpha"].nunique() == 2
 
@@ -156,7 +162,7 @@ def test_differences_by_hand():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6], CUBIC, accuracy_after=[0.75, 0.76, 0.77])
     # In another order, and with a seed that the other lacks.
     one_shot = toy("mp", 20, [1.5, 1.3, 1.9, 9.0], ONE_SHOT, accuracy_after=[0.70, 0.72, 0.74, 0.1])[::-1]
-    frame = methods.compare(made_up_runs.study(gradual, one_shot))
+    frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
     accuracy = one(frame, "accuracy")
     assert accuracy["n"] == 3
     assert [accuracy["of_method"], accuracy["of_baseline"]] == pytest.approx([0.76, 0.72])
@@ -200,33 +206,113 @@ def test_classes_that_cannot_be_told_apart_have_no_alpha_of_new_images():
     assert np.isfinite(one(methods.compare(made_up_runs.with_images(made)), "alpha")["difference"])
 
 
-def test_pairs_with_a_network_at_chance_have_no_alpha():
+def test_networks_at_chance_are_out_of_every_outcome():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6, 1.0], CUBIC)
-    one_shot = toy("mp", 20, [9.0, 1.3, 1.9, 1.1], ONE_SHOT, accuracy_after=[0.7, 0.8, 0.8, 0.8])
+    # 100 of 200 images is what anyone gets who always names the same class.
+    one_shot = toy("mp", 20, [9.0, 1.3, 1.9, 1.1], ONE_SHOT, accuracy_after=[0.5, 0.7, 0.8, 0.75])
     frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
-    for outcome in ("alpha", "alpha_new"):
-        row = one(frame, outcome)
-        assert (row["n"], row["n_at_chance"]) == (3, 1)
-    assert one(frame, "alpha")["difference"] == pytest.approx(-0.6 / 3)
-    assert one(frame, "accuracy")["n"] == 4
+    assert set(frame["n"]) == {3}
+    assert set(frame["n_at_chance"]) == {1}
+    # (.8 - .7, .8 - .8, .8 - .75) / 3
+    assert one(frame, "accuracy")["difference"] == pytest.approx(0.15 / 3)
+    assert one(frame, "weakest_recall")["of_baseline"] == pytest.approx(0.8 - 0.1 * 4.3 / 3)
 
 
-def test_the_primary_comparison_has_a_level_of_its_own():
+def test_largest_excess_and_raw_slope_by_hand():
+    # The accuracy falls by .1. One recall falls from .9 to .8 + .1 alpha, the other from .7 to .8 - .1 alpha.
+    gradual = toy("mp", 20, [0.5, 1.5, 2.0], CUBIC, accuracy_after=0.7)
+    one_shot = toy("mp", 20, [1.0, 1.0, 1.0], ONE_SHOT, accuracy_after=0.8)
+    frame = methods.compare(made_up_runs.with_images(made_up_runs.study(gradual, one_shot)))
+    excess, slope = one(frame, "largest_excess"), one(frame, "raw_slope")
+    # The worst classes lose .05 - .1, .05 - .1 and .1 - .1.
+    assert excess["of_method"] == pytest.approx((-0.05 - 0.05 + 0.0) / 3)
+    assert excess["of_baseline"] == pytest.approx(0, abs=1e-12)
+    # Balances are (.1, -.1) before, and (.1 + .1 alpha, .1 - .1 alpha) after.
+    assert slope["of_method"] == pytest.approx(4 / 3)
+    assert slope["of_baseline"] == pytest.approx(1)
+    # Divided by accuracies it is 4/3 * .8 / .7.
+    assert one(frame, "alpha")["of_method"] == pytest.approx(4 / 3 * 0.8 / 0.7)
+
+
+def at_accuracies(pruner, *points, networks=4, **params):
+    """Cells of networks that are all alike: a ratio, an accuracy, and the alpha at it."""
+    for ratio, accuracy, slope in points:
+        raw = slope * accuracy / 0.8
+        made = made_up_runs.runs("toy", "net", pruner, ratio, [raw] * networks, **params)
+        made["accuracy_after"] = accuracy
+        made[["recall_after/a", "recall_after/b"]] += accuracy - 0.8
+        yield made
+
+
+def with_images(*cells):
+    return made_up_runs.with_images(made_up_runs.study(*cells))
+
+
+def test_at_equal_accuracy_by_hand():
+    baseline = list(at_accuracies("mp", (10, 0.78, 1.1), (20, 0.70, 1.5)))
+    method = list(at_accuracies("up", (10, 0.76, 1.25), (20, 0.72, 1.3), (50, 0.66, 1.9)))
+    frame = methods.compare(with_images(*baseline, *method))
+    # At .76, a quarter of the way from .78 to .70, the baseline has 1.2; at .72 it has 1.4.
+    at_10, at_20 = (one(frame, "alpha", ratio=ratio) for ratio in (10.0, 20.0))
+    assert [at_10["at_equal_accuracy"], at_20["at_equal_accuracy"]] == pytest.approx([0.05, -0.1])
+    # Networks that are alike leave no doubt.
+    assert [at_10["at_equal_accuracy_low"], at_10["at_equal_accuracy_high"]] == pytest.approx([0.05, 0.05])
+    assert at_10["difference"] == pytest.approx(0.15)
+    assert np.isnan(one(frame, "raw_slope", ratio=10.0)["at_equal_accuracy"])
+
+
+def test_a_method_outside_the_range_of_its_baseline_is_not_comparable():
+    baseline = list(at_accuracies("mp", (10, 0.78, 1.1), (20, 0.70, 1.5)))
+    for accuracy in (0.79, 0.69):
+        frame = methods.compare(with_images(*baseline, *at_accuracies("up", (20, accuracy, 1.3))))
+        row = one(frame, "alpha")
+        assert np.isnan([row["at_equal_accuracy"], row["at_equal_accuracy_low"]]).all()
+        assert row["difference"] == pytest.approx(-0.2)
+
+
+def test_one_ratio_of_the_baseline_is_no_curve():
+    made = with_images(*at_accuracies("mp", (10, 0.75, 1.1)), *at_accuracies("up", (10, 0.75, 1.3)))
+    assert np.isnan(one(methods.compare(made), "alpha")["at_equal_accuracy"])
+
+
+def test_the_control_is_the_baseline_at_ratio_1():
+    control = at_accuracies("none", (1, 0.80, 1.0))
+    made = with_images(*control, *at_accuracies("mp", (10, 0.76, 1.4)), *at_accuracies("up", (10, 0.77, 1.35)))
+    frame = methods.compare(made)
+    # Three quarters of the way from the control to magnitude pruning: 1.3.
+    row = one(frame, "alpha", comparison="pruner")
+    assert row["at_equal_accuracy"] == pytest.approx(0.05)
+    assert np.isnan(one(frame, "alpha", comparison="control", method="up")["at_equal_accuracy"])
+
+
+def test_a_ratio_at_which_a_network_guesses_is_no_part_of_the_curve():
+    cells = [*at_accuracies("mp", (10, 0.78, 1.1), (20, 0.74, 1.2)), *at_accuracies("mp", (50, 0.70, 1.0))]
+    cells[-1].loc[0, "accuracy_after"] = 0.5
+    made = with_images(*cells, *at_accuracies("up", (20, 0.72, 1.3)))
+    assert np.isnan(one(methods.compare(made), "alpha")["at_equal_accuracy"])
+    made.loc[8, "accuracy_after"] = 0.70
+    assert np.isfinite(one(methods.compare(made), "alpha")["at_equal_accuracy"])
+
+
+def noisy(made):
+    """Runs with images, whose accuracies and recalls differ by chance."""
     rng = np.random.default_rng(0)
-    made = made_up_runs.with_images(grid(alphas=np.zeros(6)))
     made["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(made))
     for name, sign in (("a", 1), ("b", -1)):
         made[f"recall_after/{name}"] = 0.8 + sign * rng.normal(0.12, 0.02, len(made))
-    frame = methods.compare(made_up_runs.with_images(made))
+    return made_up_runs.with_images(made)
+
+
+def test_the_primary_comparison_has_a_level_of_its_own():
+    made = noisy(grid(alphas=np.zeros(6)))
+    frame = methods.compare(made, primaries=[PRIMARY])
     primary = frame[frame["primary"]]
     assert set(primary["outcome"]) == {"alpha_new", "accuracy", "weakest_recall"}
     assert pairs(primary) == {("schedule", 20.0, "mp cubic", "mp")}
     smallest = primary.loc[primary["p"].idxmin()]
     assert smallest["p_holm"] == pytest.approx(min(3 * smallest["p"], 1))
-    others = frame[~frame["primary"] & (frame["comparison"] != "control")]
-    assert others["p_holm"].min() == pytest.approx(min(len(others) * others["p"].min(), 1))
-    # Level .05 / 3 against .05 / 3 alone of one outcome.
-    alone = methods.compare(made_up_runs.with_images(made), primaries=[PRIMARY._replace(outcomes=("accuracy",))])
+    # Level .05 / 3 against .05 / 1 of one outcome.
+    alone = methods.compare(made, primaries=[PRIMARY._replace(outcomes=("accuracy",))])
     assert alone["primary"].sum() == 1
     assert (
         one(alone[alone["primary"]], "accuracy")["detectable_difference"]
@@ -234,12 +320,73 @@ def test_the_primary_comparison_has_a_level_of_its_own():
     )
 
 
+def test_slopes_that_say_nearly_the_same_share_no_family():
+    frame = methods.compare(noisy(grid(alphas=np.zeros(6), ratios=[20])))
+    assert not frame["primary"].any()
+    for is_control in (True, False):
+        rest = frame[(frame["comparison"] == "control") == is_control]
+        slopes = rest["outcome"].isin(["alpha", "raw_slope"])
+        for members in (rest[~slopes], rest[rest["outcome"] == "alpha"], rest[rest["outcome"] == "raw_slope"]):
+            assert members["p_holm"].min() == pytest.approx(min(len(members) * members["p"].min(), 1))
+
+
+def test_slopes_share_no_family_of_a_primary_comparison_either():
+    made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
+    frame = methods.compare(made, primaries=[PRIMARY._replace(outcomes=("accuracy", "alpha", "alpha_new"))])
+    primary = frame[frame["primary"]]
+    alpha, rest = one(primary, "alpha"), primary[primary["outcome"] != "alpha"]
+    assert alpha["p_holm"] == alpha["p"]
+    assert rest["p_holm"].min() == pytest.approx(min(2 * rest["p"].min(), 1))
+
+
+def test_a_family_has_as_many_tests_as_were_planned():
+    made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
+    planned = PRIMARY._replace(outcomes=("accuracy",), datasets=("toy", "of another folder"))
+    (row,) = methods.compare(made, primaries=[planned]).query("primary").to_dict("records")
+    assert row["p_holm"] == pytest.approx(min(2 * row["p"], 1))
+
+
+@pytest.mark.parametrize("outcome", ["accuracy", "alpha", "alpha_new"])
+def test_a_difference_that_was_predicted_has_a_one_sided_p(outcome):
+    made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
+    two, less, greater = (
+        one(methods.compare(made, primaries=[PRIMARY._replace(outcomes=(outcome,), direction=direction)]), outcome,
+            primary=True)
+        for direction in ("two-sided", "less", "greater")
+    )  # fmt: skip
+    assert (two["alternative"], less["alternative"], greater["alternative"]) == ("two-sided", "less", "greater")
+    predicted, other = (less, greater) if two["difference"] < 0 else (greater, less)
+    assert predicted["p"] == pytest.approx(two["p"] / 2)
+    assert other["p"] == pytest.approx(1 - two["p"] / 2)
+    assert less["difference_low"] == greater["difference_low"] == two["difference_low"]
+    assert predicted["detectable_difference"] < two["detectable_difference"]
+
+
+def test_a_primary_comparison_may_be_of_any_two_methods():
+    made = made_up_runs.study(
+        toy("mp", 20, [1.1, 1.3, 1.5]),
+        toy("gp", 20, [1.3, 1.4, 1.8], ONE_SHOT),
+        toy("up", 20, [1.2, 1.3, 1.4], CUBIC),
+    )
+    frame = methods.compare(made, primaries=[Primary("up cubic", "gp", 20.0, ("alpha",))])
+    (row,) = frame[frame["primary"]].to_dict("records")
+    assert (row["comparison"], row["method"], row["baseline"]) == ("other", "up cubic", "gp")
+    assert row["difference"] == pytest.approx(-0.2)
+
+
 @pytest.mark.parametrize(
-    "other", [{"dataset": "other"}, {"pruner": "rp"}, {"ratio": 50.0}, {"comparison": "pruner"}, {"distill": "0.9"}]
+    "other",
+    [
+        {"datasets": ("other",)},
+        {"method": "rp cubic"},
+        {"ratio": 50.0},
+        {"baseline": "rp"},
+        {"method": "mp cubic distill 0.9"},
+    ],
 )
-def test_a_study_may_have_no_primary_comparison(other):
+def test_a_study_may_not_have_the_primary_comparison(other):
     assert not methods.compare(grid(), primaries=[PRIMARY._replace(**other)])["primary"].any()
-    assert not methods.compare(grid(), primaries=[])["primary"].any()
+    assert not methods.compare(grid())["primary"].any()
 
 
 def test_several_primary_comparisons_and_those_with_the_control_are_families_each():
@@ -250,7 +397,7 @@ def test_several_primary_comparisons_and_those_with_the_control_are_families_eac
     made = made_up_runs.study(*cells, toy("none", 1, 1 + 0.1 * rng.standard_normal(6)))
     both = made_up_runs.study(made, made.assign(dataset="other", dense_run_id=made["dense_run_id"] + "o"))
     both["accuracy_after"] = 0.8 + 0.01 * rng.standard_normal(len(both))
-    of_up, of_control = Primary("pruner", "up", 10.0, ("alpha",)), Primary("control", "mp", 2.0, ("alpha",))
+    of_up, of_control = Primary("up", "mp", 10.0, ("alpha",)), Primary("mp", "none", 2.0, ("alpha",))
     frame = methods.compare(both, primaries=[of_up, of_control])
     primary = frame[frame["primary"]]
     assert primary[["dataset", "method", "baseline"]].to_numpy().tolist() == [
@@ -260,18 +407,8 @@ def test_several_primary_comparisons_and_those_with_the_control_are_families_eac
         assert members["p_holm"].min() == pytest.approx(min(2 * members["p"].min(), 1))
     for is_control in (True, False):
         rest = frame[~frame["primary"] & ((frame["comparison"] == "control") == is_control)]
+        rest = rest[~rest["outcome"].isin(["alpha", "raw_slope"])]
         assert rest["p_holm"].min() == pytest.approx(min(len(rest) * rest["p"].min(), 1))
-
-
-def test_variances_of_images_by_hand():
-    slopes, denominators = np.array([1.0, 1.0]), np.array([2.0, 2.0])
-    still = np.stack([np.zeros((2, 2)), np.zeros((2, 2))])
-    # What both networks share: numerators 2 and -2 over 2, with variance 2.
-    shared = np.stack([np.array([[2.0, 2.0], [-2.0, -2.0]]), np.zeros((2, 2))])
-    assert methods._image_variances([shared, still], slopes, denominators) == pytest.approx((2, 0))
-    # What is each one's own: the mean stays, either has variance 2, (2 + 2) / (2 x 1).
-    own = np.stack([np.array([[2.0, -2.0], [-2.0, 2.0]]), np.zeros((2, 2))])
-    assert methods._image_variances([own, still], slopes, denominators) == pytest.approx((0, 2))
 
 
 LABEL = np.repeat([0, 1], 100)
@@ -307,8 +444,26 @@ def test_predictions_make_the_interval_one_for_new_images_too():
     assert [row["difference"], row["effect_size"]] == pytest.approx([alone["difference"], alone["effect_size"]])
     # Networks that agree by chance do not make it narrower than the images allow.
     assert row["difference_low"] < alone["difference_low"]
-    assert row["dof"] > alone["dof"] == pytest.approx(7)
-    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(row["statistic"]), row["dof"]))
+    # p is the level at which the interval touches 0, here that of Student's t without images.
+    assert row["p"] > alone["p"] == pytest.approx(2 * stats.t.sf(abs(alone["statistic"]), 7))
+
+
+def test_images_that_move_both_methods_alike_do_not_count():
+    made = made_up_runs.study(toy("mp", 20, np.ones(4), CUBIC), toy("mp", 20, np.ones(4), ONE_SHOT))
+    made, predictions = answered(made)
+    row = one(methods.compare(made, predictions), "alpha_new")
+    slopes = []
+    for schedule in ("cubic", "one-shot"):
+        sides = made.loc[made["params.schedule"] == schedule, ["dense_run_id", "run_id"]].to_numpy().T
+        right = (np.array([predictions([run])[run]["predicted"] == LABEL for run in side]) for side in sides)
+        slopes.append(pooled_slope(slope_parts(LABEL, *right)))
+    gradual, one_shot = slopes
+    together = two_way.variances(gradual.pseudo_values - one_shot.pseudo_values, gradual.moves - one_shot.moves)
+    apart = gradual.variances.images + one_shot.variances.images
+    assert together.images < 0.8 * apart
+    assert row["difference"] == pytest.approx(gradual.estimate - one_shot.estimate)
+    assert row["difference_high"] - row["difference"] == pytest.approx(two_way.half_width(together))
+    assert row["p"] == pytest.approx(two_way.p_value(together, row["difference"]))
 
 
 def test_images_in_another_order_are_not_drawn_together():
@@ -332,7 +487,8 @@ def test_images_in_another_order_are_not_drawn_together():
 def test_what_is_shown_has_a_row_for_each_comparison():
     gradual = toy("mp", 20, [1.2, 1.1, 1.6], CUBIC, accuracy_after=[0.85, 0.86, 0.87])
     one_shot = toy("mp", 20, [1.5, 1.3, 1.9], ONE_SHOT, accuracy_after=[0.80, 0.82, 0.84])
-    (row,) = methods.shown(methods.compare(made_up_runs.study(gradual, one_shot))).to_dict("records")
+    compared = methods.compare(made_up_runs.study(gradual, one_shot), primaries=[PRIMARY])
+    (row,) = tables.shown(compared).to_dict("records")
     assert (row["ratio"], row["method"], row["baseline"], row["n"]) == ("20", "mp cubic", "mp", "3")
     # By Holm's correction of three, one of which is missing: .0153 x 3 of the weakest recall, and so of the accuracy.
     assert row["primary"] == "yes"

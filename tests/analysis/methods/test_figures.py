@@ -12,7 +12,7 @@ def row(outcome, difference, low, high, *, ratio=20.0, p_holm=0.5, primary=False
     told = dict.fromkeys(METHOD_COLUMNS, np.nan) | {"dataset": "mnist", "model": "lenet5", "ratio": ratio}
     told |= {"comparison": "schedule", "method": method, "baseline": "mp", "outcome": outcome, "primary": primary}
     told |= {"difference": difference, "difference_low": low, "difference_high": high, "p_holm": p_holm}
-    return told | {"n_at_chance": at_chance}
+    return told | {"n": 30 - at_chance, "n_at_chance": at_chance}
 
 
 def panel(figure, outcome):
@@ -36,25 +36,46 @@ def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
     frame = pd.DataFrame(
         [
             row("accuracy", 0.02, 0.01, 0.03, p_holm=0.04, primary=True),
-            row("weakest_recall", -0.02, -0.05, 0.01),
-            row("largest_loss", 0.02, 0.01, 0.03, p_holm=0.06),
+            row("weakest_recall", -0.02, -0.05, 0.01, primary=True),
+            row("largest_excess", 0.02, 0.01, 0.03, p_holm=0.06),
             row("alpha_new", -0.2, -0.3, -0.1, p_holm=0.01),
-            row("alpha", np.nan, np.nan, np.nan, at_chance=7),
+            row("raw_slope", np.nan, np.nan, np.nan),
+            row("alpha", 0.1, 0.0, 0.2),
         ]
     )
     figure = methods_figures.forest(frame)
     for title, color, ends, mark in (
         ("accuracy", BELOW, (1, 3), (2, "D", True)),
-        ("weakest", NEUTRAL, (-5, 1), (-2, "o", False)),
-        ("largest", ABOVE, (1, 3), (2, "o", False)),
+        ("weakest", NEUTRAL, (-5, 1), (-2, "D", False)),
+        ("largest excess", ABOVE, (1, 3), (2, "o", False)),
         ("alpha (new)", BELOW, (-0.3, -0.1), (-0.2, "o", True)),
     ):
         ((found, *reach),), ((value, *shape),) = drawn(panel(figure, title))
         assert found == pytest.approx(to_rgb(color))
         assert reach == pytest.approx(ends)
         assert (value, *shape) == (pytest.approx(mark[0]), *mark[1:])
-    (text,) = figure.axes[-1].texts
-    assert text.get_text() == "n/a, 7 at chance"
+    (text,) = panel(figure, "raw slope").texts
+    assert text.get_text() == "n/a"
+
+
+def test_what_most_networks_guess_is_said_and_not_drawn():
+    rows = [row(outcome, 0.1, 0, 0.2, at_chance=29) for outcome in OUTCOMES]
+    rows += [row(outcome, 0.1, 0, 0.2, at_chance=1, method="up cubic") for outcome in OUTCOMES]
+    accuracy = panel(methods_figures.forest(pd.DataFrame(rows)), "accuracy")
+    assert [text.get_text() for text in accuracy.texts] == ["29 of 30 at chance"]
+    assert len(drawn(accuracy)[0]) == 1
+
+
+def test_at_equal_accuracy_has_a_panel_of_its_own_with_words_where_there_is_no_such_ratio():
+    equal = {"at_equal_accuracy": -0.1, "at_equal_accuracy_low": -0.3, "at_equal_accuracy_high": 0.1}
+    rows = [row(outcome, 0.1, 0.05, 0.2) | equal for outcome in OUTCOMES]
+    rows += [row(outcome, 0.1, 0.05, 0.2, method="up cubic") for outcome in OUTCOMES]
+    at_equal = methods_figures.forest(pd.DataFrame(rows)).axes[-1]
+    assert at_equal.get_title() == "alpha (new)\nat equal accuracy"
+    (interval,), (mark,) = drawn(at_equal)
+    assert interval[1:] == pytest.approx((-0.3, 0.1))
+    assert mark == (pytest.approx(-0.1), "o", False)
+    assert [text.get_text() for text in at_equal.texts] == ["not comparable"]
 
 
 def test_a_figure_for_each_model_and_comparison_with_a_row_for_each_ratio():
@@ -65,5 +86,5 @@ def test_a_figure_for_each_model_and_comparison_with_a_row_for_each_ratio():
     assert list(found) == ["methods_1_pruner", "methods_2_schedule"]
     left = [axes for axes in found["methods_2_schedule"].axes if axes.get_ylabel()]
     assert [axes.get_ylabel() for axes in left] == ["ratio 10", "ratio 20"]
-    assert [label.get_text() for label in left[0].get_yticklabels()] == ["mp cubic − mp", "mp cubic (ramp 0.2) − mp"]
+    assert [label.get_text() for label in left[0].get_yticklabels()] == ["mp cubic", "mp cubic (ramp 0.2)"]
     assert found["methods_2_schedule"].get_suptitle() == "What differs, gradual pruning minus one shot: mnist, lenet5"

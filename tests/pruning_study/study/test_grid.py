@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from analysis.runs.errors import StudyError
+from analysis.runs.primaries import Primary
 from pruning_study.config import PruneConfig
 from pruning_study.study import grid
 from tests.damage import read_damaged
@@ -294,6 +295,7 @@ def test_2000_study_files_with_seeded_random_damage__are_read_or_refused_line_by
     sound = [
         b"name: mine\ndatasets: [mnist]\nmodels: [lenet5]\nratios: [2, 4]\nseeds: 0-3\noverrides: {epochs: 2}\n",
         b"grids:\n  - &one\n    pruners: [mp, up]\n    seeds: [1]\n  - <<: *one\n    distill: [0.5]\n",
+        f"pruners: [mp, up]\nratios: [10]\nprimary:\n  - {{{UP}}}\n".encode(),
     ]
     parts = [bytes([byte]) for byte in b"&*!%@`|>?:-#{}[]'\"\t\n\0\x1b\xff,"]
     parts += [
@@ -316,3 +318,76 @@ def test_2000_study_files_with_seeded_random_damage__are_read_or_refused_line_by
             raise StudyError(max(str(error).splitlines(), key=len)) from error
 
     assert 20 < read_damaged(read, tmp_path / "study.yaml", sound, parts, 2000) < 1000
+
+
+PLANNED = "{{datasets: [mnist, a_b], pruners: [mp, up, none], ratios: [2, 10], seeds: 0-1, primary: [{}]}}"
+UP = "method: up, baseline: mp, ratio: 10, outcomes: [alpha]"
+
+
+def test_primary_comparisons_are_of_all_data_sets_unless_they_say_so(read):
+    found = read(PLANNED.format(f"{{{UP}}}, {{{UP}, datasets: [a_b], direction: less}}"))
+    assert found.faults == ()
+    assert found.primaries == (
+        Primary("up", "mp", 10.0, ("alpha",), ("mnist", "a-b")),
+        Primary("up", "mp", 10.0, ("alpha",), ("a-b",), "less"),
+    )
+    assert read("seeds: 0-1").primaries == ()
+
+
+@pytest.mark.parametrize(
+    ("primary", "accepted"),
+    [
+        ("method: mp, baseline: none, ratio: 2, outcomes: [largest_excess]", True),
+        ("method: up epsilon 5e-4, baseline: mp, ratio: 2, outcomes: [alpha]", True),  # LeNet5 has no weight decay
+        ("method: up epsilon 1e-3, baseline: mp, ratio: 2, outcomes: [alpha]", False),
+        ("method: mp one-shot, baseline: none, ratio: 2, outcomes: [alpha]", True),
+        ("method: mp cubic, baseline: mp, ratio: 2, outcomes: [alpha]", False),
+    ],
+)
+def test_settings_of_a_primary_comparison_are_those_that_the_runs_will_have(read, primary, accepted):
+    assert (read(PLANNED.format(f"{{{primary}}}")).faults == ()) == accepted
+
+
+@pytest.mark.parametrize(
+    ("primary", "fault"),
+    [
+        (UP.replace("up", "gp"), ".method: the grid has no 'gp' at ratio 10 on mnist; its pruners there are mp, up"),
+        (UP.replace("mp", "gp"), ".baseline: the grid has no 'gp' at ratio 10 on mnist; its pruners there are mp, "),
+        (UP.replace("mp", "up"), ".baseline: 'up' is the method itself; name another one"),
+        (UP.replace("10", "20"), ".ratio: the grid has no ratio 20 on mnist; it has 1, 2, 10"),
+        (UP.replace("10", "ten"), ".ratio: 'ten' is not a number"),
+        (UP.replace("10", "1" + 400 * "0"), ".ratio: 1"),
+        (UP.replace("alpha", "alphs"), ".outcomes[0]: 'alphs': did you mean alpha?"),
+        (UP.replace("alpha", "alpha, alpha"), ".outcomes[1]: alpha is listed twice"),
+        (UP.replace("[alpha]", "alpha"), ".outcomes: 'alpha' is not a list of names"),
+        (UP.replace("[alpha]", "[[alpha]]"), ".outcomes[0]: ['alpha']: did you mean alpha?"),
+        (UP.replace("up", "up epsilon"), ".method: 'up epsilon': epsilon has no value; "),
+        (UP.replace("up", "3"), ".method: 3 is not a text"),
+        (f"{UP}, datasets: [cifar10]", ".datasets[0]: 'cifar10': it takes mnist, a-b"),
+        (f"{UP}, direction: down", ".direction: 'down': it takes two-sided, less, greater"),
+        (f"{UP}, model: lenet5", ".model: there is no such key: it takes method, baseline, "),
+        ("method: up", ".baseline: is missing, and every primary comparison has it"),
+    ],
+)  # fmt: skip
+def test_a_primary_comparison_that_is_wrong_is_one_line(read, primary, fault):
+    (found,) = read(PLANNED.format(f"{{{primary}}}")).faults
+    assert found.startswith(f"primary[0]{fault}")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize("given", ["5", "{method: up}", "[" + ", ".join(101 * ["{}"]) + "]"])
+def test_what_is_no_list_of_primary_comparisons(read, given):
+    (found,) = read(f"{{pruners: [mp, up], primary: {given}}}").faults
+    assert found == "primary: it takes a list of at most 100 comparisons, each with keys and values"
+
+
+def test_a_primary_comparison_is_no_text(read):
+    (found,) = read("{pruners: [mp, up], primary: [up]}").faults
+    assert found.startswith("primary[0]: 'up' is no comparison: it takes the keys method, baseline, ")
+
+
+def test_what_the_released_code_means_by_up_is_named_as_its_runs_are(read):
+    text = "{{pruners: [mp, up], overrides: {{protocol: released}}, primary: [{}]}}"
+    (found,) = read(text.format(f"{{{UP}}}")).faults
+    assert found.endswith("its pruners there are mp, up-signed")
+    assert len(read(text.format("{" + UP.replace("up", "up-signed") + "}")).primaries) == 1

@@ -16,8 +16,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
-from analysis.runs import pull
+from analysis.runs import primaries, pull
 from analysis.runs.errors import StudyError
+from analysis.runs.primaries import Primary
 from pruning_study.study.processes import Processes
 from pruning_study.tracking import connect
 from tests.mlflow_server import breaking_off, free_port, server
@@ -41,7 +42,8 @@ def write(tmp_path, tiny_npz):
 @pytest.fixture
 def small(write):
     return write(
-        "pruners: [mp, none]\nratios: [10]\nseeds: 0-1\noverrides: {epochs: 2, fine_tune_epochs: 1, batch_size: 32}"
+        "pruners: [mp, none]\nratios: [10]\nseeds: 0-1\noverrides: {epochs: 2, fine_tune_epochs: 1, batch_size: 32}\n"
+        "primary: [{method: mp, baseline: none, ratio: 10, outcomes: [alpha]}]"
     )
 
 
@@ -107,11 +109,12 @@ class TestStudy:
 
     def test_is_a_run_with_its_file_its_counts_and_its_list(self, study, small, request):
         output = study(small, "--workers", 1)
-        assert f"pruning-analysis report --experiment '{request.node.name}'" in output
+        assert f"pruning-analysis report --experiment {request.node.name}\n" in output
         (run,) = runs("study")
         assert run.info.run_name == "study: study"
         assert run.data.params["workers"] == "1"
         assert artifact(run, "study.yaml").read_text() == small.read_text()
+        assert primaries.pulled(request.node.name) == [Primary("mp", "none", 10.0, ("alpha",), ("tiny",))]
         assert run.data.metrics.items() >= {"runs_made": 6, "runs_found": 0, "runs_failed": 0, "runs_left": 0}.items()
         listed = pd.read_csv(artifact(run, "runs.csv"))
         assert set(listed["run_id"]) == {made.info.run_id for kind in ("dense", "pruned") for made in runs(kind)}

@@ -1,0 +1,101 @@
+"""Primary comparisons: labels and the cells that they stand for, and files that are kept."""
+
+import json
+
+import mlflow
+import pytest
+
+from analysis.runs import primaries, schema
+from analysis.runs.errors import StudyError
+from analysis.runs.primaries import Method, Primary
+
+CELLS = [
+    {"pruner": "mp", "schedule": "one-shot", "distill": "0.0"},
+    {"pruner": "mp", "schedule": "cubic", "distill": "0.0"},
+    {"pruner": "mp", "schedule": "cubic", "distill": "0.5"},
+    {"pruner": "up", "epsilon": "0.0005"},
+    {"pruner": "up", "epsilon": "0.07158707475562237"},
+    {"pruner": "gp", "schedule": "cubic"},
+]
+ONE = Primary("mp cubic", "mp", 20.0, ("alpha_new", "accuracy"), ("mnist",))
+TWO = Primary("up", "up epsilon 5e-4", 10.0, ("accuracy",), direction="greater")
+
+
+@pytest.mark.parametrize(
+    ("label", "places"),
+    [
+        ("mp", [0]),
+        ("mp cubic", [1]),
+        ("mp distill 0.5", [2]),
+        ("mp cubic distill .50", [2]),
+        ("up", [3, 4]),
+        ("up epsilon 5e-4", [3]),
+        ("up (epsilon 0.07159)", [4]),
+        ("up epsilon 0.07158707475562237", [4]),
+        ("up epsilon 0.0716", []),
+        ("gp", [5]),  # the study has no other
+        ("rp", []),
+    ],
+)
+def test_a_label_stands_for_cells(label, places):
+    assert Method.from_label(label).among(CELLS) == places
+
+
+@pytest.mark.parametrize("label", ["", " ( ) ", "up epsilon", "mp cubic cubic", "mp distill 0.5 distill 1"])
+def test_a_label_that_says_nothing(label):
+    with pytest.raises(ValueError, match=r"no method|no value|given twice"):
+        Method.from_label(label)
+
+
+def test_what_is_written_to_folders_is_read_once(tmp_path):
+    for name, kept in (("a", [ONE]), ("b", [ONE, TWO])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / schema.PRIMARY).write_text(primaries.described(kept))
+    (tmp_path / "old").mkdir()
+    assert primaries.read(sorted(tmp_path.iterdir())) == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: told.pop("primary"),
+        lambda told: told["primary"][0].pop("ratio"),
+        lambda told: told["primary"][0].update(outcomes=["alphas"]),
+        lambda told: told["primary"][0].update(outcomes="alpha"),
+        lambda told: told["primary"][0].update(direction="down"),
+        lambda told: told["primary"][0].update(method="up epsilon"),
+        lambda told: told["primary"][0].update(method=3),
+        lambda told: told["primary"][0].update(ratio="many"),
+        lambda told: told["primary"][0].update(more=1),
+        lambda told: told.update(primary=3),
+    ],
+)
+def test_a_file_that_nobody_wrote(tmp_path, change):
+    told = json.loads(primaries.described([ONE]))
+    change(told)
+    (tmp_path / schema.PRIMARY).write_text(json.dumps(told))
+    with pytest.raises(StudyError, match="no list of primary comparisons"):
+        primaries.read([tmp_path])
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"[]", b"[" * 100_000])
+def test_a_file_of_something_else(tmp_path, content):
+    (tmp_path / schema.PRIMARY).write_bytes(content)
+    with pytest.raises(StudyError, match="no list of primary comparisons"):
+        primaries.read([tmp_path])
+
+
+def test_the_newest_run_of_each_study_counts_whatever_became_of_it(session_store, tmp_path, monkeypatch):
+    uri, client = session_store, mlflow.MlflowClient(session_store)
+    experiment = client.create_experiment("of studies", artifact_location=(tmp_path / "artifacts").as_uri())
+    assert primaries.pulled("of studies", tracking_uri=uri) == []
+    for minute, (name, kept, state) in enumerate(
+        [("one", [TWO], "FINISHED"), ("other", [TWO], "FINISHED"), ("one", [ONE], "FAILED"), ("empty", [], "FINISHED")]
+    ):
+        run = client.create_run(experiment, start_time=60_000 * (1 + minute), tags={"kind": "study"}).info.run_id
+        client.log_text(run, primaries.described(kept, name), schema.PRIMARY)
+        client.set_terminated(run, state)
+    assert primaries.pulled("of studies", tracking_uri=uri) == [ONE, TWO]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert list(map(str, primaries.export("of studies", tmp_path / "exported"))) == [schema.PRIMARY]
+    assert primaries.read([tmp_path / "exported"]) == [ONE, TWO]
