@@ -57,8 +57,8 @@ class Slopes(NamedTuple):
         Mean of `raw_slope`, and its interval over networks.
     weighted : float
         Mean of `weighted_alpha`, if classes differ in size.
-    spread_ratio : float
-        Mean of `spread_ratio`.
+    spread_ratio, raw_spread_ratio : float
+        Means of `spread_ratio`, of balances that are divided by the accuracy and of those that are not.
     new, raw_new : Interval, optional
         Alpha and raw slope for new images and, with several pairs, new networks.
     unchanged : bool
@@ -75,6 +75,7 @@ class Slopes(NamedTuple):
     raw_slope_high: float = np.nan
     weighted: float = np.nan
     spread_ratio: float = np.nan
+    raw_spread_ratio: float = np.nan
     new: Interval | None = None
     raw_new: Interval | None = None
     unchanged: bool = False
@@ -219,14 +220,22 @@ def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[
     if len(before) == len(after) == 1:
         *bounds, p = _bounds_of_one_network(index, before[0], after[0])
     else:
-        bounds = [np.array([found["low"], found["high"]]) for found in (*recalls, change)]
-        bounds[2] = _widened(bounds[2], index, before, after)
+        bounds = [
+            np.clip([found["low"], found["high"]], least, 1)
+            for found, least in zip((*recalls, change), (0, 0, -1), strict=True)
+        ]
+        for side, right in zip(bounds, (before, after), strict=False):
+            _widen_recall(side, index, right)
+        _widen_change(bounds[2], index, before, after)
         p = _at_least_exact(change["p"], index, before, after)
+    excess_bounds = np.array([excess["low"], excess["high"]])
+    # Without any variance, as where no image changed at all, the excess is known as well as the change.
+    known = bounds[2] - change["value"] + excess["value"]
     return {
         **_columns("recall_before", recalls[0]["value"], bounds[0]),
         **_columns("recall_after", recalls[1]["value"], bounds[1]),
         **_columns("change", change["value"], bounds[2]),
-        **_columns("excess", excess["value"], np.array([excess["low"], excess["high"]])),
+        **_columns("excess", excess["value"], np.where(np.isnan(excess_bounds), known, excess_bounds)),
         "p": p,
     }
 
@@ -252,12 +261,19 @@ def _at_least_exact(p: np.ndarray, index: np.ndarray, before: np.ndarray, after:
     return np.fmax(p, np.minimum(2.0 ** (1 - _changed_images(index, before, after)), 1))
 
 
-def _widened(bounds: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return bounds of change, (2, classes), with Tango's for one network where no image of a class changed."""
+def _widen_recall(bounds: np.ndarray, index: np.ndarray, right: np.ndarray) -> None:
+    """Put Wilson's interval of one network into bounds, (2, classes), where all networks answer all images alike."""
+    support = np.bincount(index)
+    answers = np.bincount(index, right.mean(0))
+    alike = (answers == 0) | (answers == support)
+    bounds[:, alike] = np.array(wilson_interval(answers, support))[:, alike]
+
+
+def _widen_change(bounds: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
+    """Put Tango's interval of one network into bounds, (2, classes), where no image of a class changed."""
     unchanged = _changed_images(index, before, after) == 0
     for place in np.flatnonzero(unchanged):
         bounds[:, place] = change_interval(0, 0, int(np.sum(index == place)))
-    return bounds
 
 
 def _changed_images(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -297,6 +313,7 @@ def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
     low, high = mean_interval(alphas, 1 - LEVEL)
     recalls = _recalls(index, before), _recalls(index, after)
     raw_slopes = raw_slope(*recalls, before.mean(1), after.mean(1))
+    accuracies = [right.mean(1, keepdims=True) for right in (before, after)]
     raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
     raw_new = pooled_slope(slope_parts(index, before, after, raw=True))
     # Two one-sided tests at LEVEL are an interval at 1 - 2 LEVEL.
@@ -311,6 +328,7 @@ def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
         raw_slope_high=raw_high,
         weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
         spread_ratio=float(spread_ratio(b, b_t).mean()),
+        raw_spread_ratio=float(spread_ratio(b * accuracies[0], b_t * accuracies[1]).mean()),
         new=alpha_new_from_predictions(index, before, after, confidence=1 - LEVEL),
         raw_new=raw_new.interval(1 - LEVEL),
         unchanged=bool(narrower.identified and narrower.low > 1 - MARGIN and narrower.high < 1 + MARGIN),
@@ -359,10 +377,10 @@ def _meaning(slopes: Slopes) -> str:
         )
     raw = with_interval(slopes.raw_new.estimate, slopes.raw_new.low, slopes.raw_new.high, write)
     new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
-    left_out = f"; {slopes.at_chance} pairs with a network that guesses are left out" if slopes.at_chance else ""
+    left_out = f"; left out, since a network guesses: {slopes.at_chance} of {slopes.at_chance + slopes.n} pairs"
     return (
         f"the differences between classes {_direction(slopes, slopes.raw_new)} (raw slope on new images {raw}); "
-        f"{alphas}, and on new images {new}{left_out}"
+        f"{alphas}, and on new images {new}{left_out if slopes.at_chance else ''}"
     )
 
 
@@ -372,7 +390,7 @@ def _direction(slopes: Slopes, raw: Interval) -> str:
     if raw.low > 1:
         return "grew"
     if raw.high < 1:
-        return "shrank" if slopes.spread_ratio < 1 else "moved to other classes"
+        return "shrank" if slopes.raw_spread_ratio < 1 else "moved to other classes"
     return "may be as they were"
 
 

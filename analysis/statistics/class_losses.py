@@ -161,6 +161,11 @@ def _class_means(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> 
 
 
 def _image_variances(label: np.ndarray, values: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return the variance of each class's mean over its images, (rows, classes), of values (rows, images)."""
-    mean_square = _class_means(label, np.square(values), support) - np.square(_class_means(label, values, support))
-    return np.asarray(quotient(np.maximum(mean_square, 0), support - 1.0))
+    """Return the variance of each class's mean over its images, (rows, classes), of values (rows, images).
+
+    That of a class with a single image cannot be estimated. The square of its value stands for it, which is no less on
+    average.
+    """
+    mean_square, mean = (_class_means(label, power, support) for power in (np.square(values), values))
+    estimated = quotient(np.maximum(mean_square - np.square(mean), 0), support - 1.0)
+    return np.asarray(np.where(support > 1, estimated, mean_square))

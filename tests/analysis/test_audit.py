@@ -24,6 +24,10 @@ def predicted(*right: int | slice) -> np.ndarray:
 
 # Class a: 10 right before, 2 after. Class b: images 10-14 right before, 11-15 after: one lost, one won.
 BEFORE, AFTER = predicted(slice(0, 15)), predicted(slice(0, 2), slice(11, 16))
+# Of 20 images of two classes, 15 right answers may be guesses: slopes need more images.
+MANY, MANY_BEFORE, MANY_AFTER = (
+    np.repeat(values, 10) for values in (LABEL, BEFORE, predicted(slice(0, 4), slice(11, 19)))
+)
 
 
 def of_class(result: audit.Audit, name: str) -> pd.Series:
@@ -41,27 +45,36 @@ def test_two_classes_by_hand():
     assert [b["p"], b["p_holm"]] == [1, 1]
     assert (a["damaged"], b["damaged"], result.damaged) == (True, False, True)
     assert list(result.classes["class"]) == ["a", "b"]
-    # Balances 1/3, -1/3 before and -3/7, 3/7 after.
-    assert result.slopes.alpha == pytest.approx(-9 / 7)
-    assert result.slopes.spread_ratio == pytest.approx(9 / 7)
     assert re.search(r"1 of 2 classes .*a -0\.800 \(.*accuracy .*0\.750 to 0\.350", result.verdict)
+
+
+def test_slopes_by_hand():
+    slopes = audit.from_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis]).slopes
+    # Recalls 1, .5 before and .4, .8 after; accuracies .75 and .6: balances 1/4, -1/4 and -.2, .2.
+    assert (slopes.n, slopes.at_chance) == (1, 0)
+    assert [slopes.raw_slope, slopes.alpha] == pytest.approx([-0.8, -0.8 * 0.75 / 0.6])
+    assert [slopes.raw_spread_ratio, slopes.spread_ratio] == pytest.approx([0.8, 1])
 
 
 def test_intervals_of_one_network():
     result = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
     square = stats.norm.isf(0.025) ** 2
     a = of_class(result, "a")
-    # Wilson's of 10 in 10; Tango's without a change.
+    # Wilson's of 10 in 10; Tango's without a change, which is that of the excess where no image at all changed.
     assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([10 / (10 + square), 1])
-    assert [a["change_low"], a["change_high"]] == pytest.approx([-square / (10 + square), square / (10 + square)])
-    assert [a["excess_low"], a["excess_high"]] == [0, 0]
+    tango = [-square / (10 + square), square / (10 + square)]
+    assert [a["change_low"], a["change_high"]] == pytest.approx(tango)
+    assert [a["excess_low"], a["excess_high"]] == pytest.approx(tango)
 
 
-def test_identical_networks_have_alpha_1_and_no_damage():
-    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
-    assert [result.slopes.alpha, result.slopes.new.estimate] == pytest.approx([1, 1])
+def test_identical_networks_have_slopes_of_1_and_no_damage():
+    result = audit.from_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_BEFORE[np.newaxis])
+    slopes = result.slopes
+    assert [slopes.alpha, slopes.raw_slope, slopes.new.estimate, slopes.raw_new.estimate] == pytest.approx([1] * 4)
     assert not result.damaged
-    assert re.search(r"none of 2 classes .*20 images .*not excluded: 0\.278", result.verdict)
+    # Tango's end without a change: z^2 / (100 + z^2).
+    assert re.search(r"none of 2 classes .*200 images .*not excluded: 0\.037", result.verdict)
+    assert "the differences between classes are the same within 0.05" in result.verdict
 
 
 def test_copies_of_a_network_are_no_further_evidence():
@@ -69,15 +82,37 @@ def test_copies_of_a_network_are_no_further_evidence():
     before, after = predicted(slice(0, 9), slice(10, 15)), predicted(slice(4, 10), slice(10, 15))
     result = audit.from_predictions(LABEL, np.repeat([before], 5, axis=0), np.repeat([after], 5, axis=0))
     a = of_class(result, "a")
-    # The seeds do not vary, so that what is left is the t-test over the ten images.
-    assert a["p"] == pytest.approx(stats.ttest_1samp([-1] * 4 + [0] * 5 + [1], 0).pvalue)
-    # Right before: nine in ten; the bootstrap's quantiles are the binomial's.
-    assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([0.7, 1])
+    # The seeds do not vary, so that what is left are the ten images.
+    error = np.std([-1] * 4 + [0] * 5 + [1], ddof=1) / 10**0.5
+    assert a["p"] == pytest.approx(2 * stats.norm.sf(0.3 / error))
+    assert [a["change_low"], a["change_high"]] == pytest.approx([-0.3 - 1.959964 * error, -0.3 + 1.959964 * error])
+    # Right before: nine in ten, of variance .09 / 9. A recall is at most 1.
+    assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([0.9 - 1.959964 * 0.1, 1])
+
+
+def test_networks_that_lose_images_of_their_own_have_the_paired_t_test():
+    # Networks lose 5, 10 and 30 of 100 images of class a, no two of them the same: what images vary is in the networks.
+    before = np.repeat([np.where(MANY == "a", "a", np.where(np.arange(200) < 150, "b", "a"))], 3, axis=0)
+    after = before.copy()
+    for network, lost in enumerate((slice(0, 5), slice(5, 15), slice(15, 45))):
+        after[network, lost] = "b"
+    a = of_class(audit.from_predictions(MANY, before, after), "a")
+    test = stats.ttest_rel([0.95, 0.9, 0.7], [1, 1, 1])
+    assert a["p"] == pytest.approx(test.pvalue)
+    # A change is at least -1; here Student's t of two degrees of freedom goes beyond 0.
+    assert [a["change_low"], a["change_high"]] == pytest.approx(list(test.confidence_interval()))
 
 
 def test_few_changed_images_have_no_smaller_p_than_an_exact_test():
     before, after = np.repeat([BEFORE], 5, axis=0), np.repeat([AFTER], 5, axis=0)
     assert of_class(audit.from_predictions(LABEL, before, after), "a")["p"] == 2 / 2**8
+
+
+def touches(p, distance, over_networks, dof, images, in_both):
+    """Whether the interval at level p, of these variances, just reaches as far as `distance`."""
+    t, z = stats.t.isf(p / 2, dof), stats.norm.isf(p / 2)
+    half = max(t**2 * over_networks + z**2 * max(images - in_both, 0), z**2 * images) ** 0.5
+    return half == pytest.approx(distance, rel=1e-6)
 
 
 def test_variance_of_seeds_and_of_images_add_up():
@@ -86,17 +121,33 @@ def test_variance_of_seeds_and_of_images_add_up():
     after = np.array([[0, 0, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1]])
     row = of_class(audit.from_predictions(label, *(np.where(right, "a", "b") for right in (before, after))), "a")
     of_seeds = np.var([-3, -2, -4], ddof=1) / 6**2 / 3
-    of_images = np.var([-3, -2, -1, -1, -3, 1], ddof=1) / 3**2 / 6
-    dof = (of_seeds + of_images) ** 2 / (of_seeds**2 / 2 + of_images**2 / 5)
-    assert row["p"] == pytest.approx(2 * stats.t.sf(0.5 / np.sqrt(of_seeds + of_images), dof))
+    changes = after - before
+    mean = np.array([-3, -2, -1, -1, -3, 1]) / 3
+    assert changes.mean(0).tolist() == pytest.approx(mean.tolist())
+    in_both = np.var(changes - mean, axis=1, ddof=1).sum() / 6 / (3 * 2)
+    assert touches(row["p"], 0.5, of_seeds, 2, np.var(mean, ddof=1) / 6, in_both)
 
 
-def test_pairs_are_drawn_as_pairs_and_on_the_same_images():
+def test_pairs_are_taken_as_pairs_and_on_the_same_images():
     # One network knows class a, the other does not; neither changes.
     networks = np.array([predicted(slice(0, 15)), predicted(slice(8, 15))])
     a = of_class(audit.from_predictions(LABEL, networks, networks), "a")
-    assert [a["change_low"], a["change_high"], a["excess_low"], a["excess_high"], a["p"]] == [0, 0, 0, 0, 1]
-    assert a["recall_before_high"] - a["recall_before_low"] > 0.5
+    # Tango's for one network without a change, since networks that all stay as they are tell nothing of others.
+    square = stats.norm.isf(0.025) ** 2
+    tango = [-square / (10 + square), square / (10 + square)]
+    assert a[["change_low", "change_high", "excess_low", "excess_high"]].tolist() == pytest.approx(tango * 2)
+    assert a["p"] == 1
+    # Recalls 1 and .2: Student's t of one degree of freedom leaves all that a recall can be.
+    assert [a["recall_before_low"], a["recall_before_high"]] == [0, 1]
+
+
+def test_networks_that_all_answer_alike_have_the_interval_of_one():
+    both = np.repeat([predicted(slice(0, 10))], 2, axis=0)
+    classes = audit.from_predictions(LABEL, both, both).classes.set_index("class")
+    square = stats.norm.isf(0.025) ** 2
+    ends = classes[["recall_before_low", "recall_before_high"]]
+    assert ends.loc["a"].tolist() == pytest.approx([10 / (10 + square), 1])
+    assert ends.loc["b"].tolist() == pytest.approx([0, square / (10 + square)])
 
 
 def test_p_are_corrected_by_holm():
@@ -114,15 +165,36 @@ def test_one_image_is_no_proof_however_many_seeds_agree():
     assert of_class(audit.from_predictions(label, before, after), "a")["p"] == 1
 
 
-def test_seeds_vary_in_every_class_at_least_as_the_classes_do_on_average():
-    # Class b loses the same three of ten images in both seeds and wins one; class a loses three and none.
-    before = np.repeat([predicted(slice(0, 19))], 2, axis=0)
-    after = np.array([predicted(slice(3, 10), slice(13, 20)), predicted(slice(0, 10), slice(13, 20))])
-    result = audit.from_predictions(LABEL, before, after)
-    of_seeds = np.var([0.3, 0], ddof=1) / 2 / 2
-    of_images = np.var([-1] * 3 + [0] * 6 + [1], ddof=1) / 10
-    dof = (of_seeds + of_images) ** 2 / (of_seeds**2 / 2 + of_images**2 / 9)
-    assert of_class(result, "b")["p"] == pytest.approx(2 * stats.t.sf(0.2 / np.sqrt(of_seeds + of_images), dof))
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_class_of_one_image_leaves_the_intervals_of_the_others(seeds):
+    label = np.append(MANY, "c")
+    before, after = (np.append(values, "c") for values in (MANY_BEFORE, MANY_AFTER))
+    classes = audit.from_predictions(
+        label, np.repeat([before], seeds, axis=0), np.repeat([after], seeds, axis=0)
+    ).classes
+    assert classes.notna().all(axis=None)
+    c = classes.set_index("class").loc["c"]
+    assert (c["change"], c["p"]) == (0, 1)
+
+
+@pytest.mark.parametrize("networks", [2, 4])
+def test_intervals_cover_however_few_the_networks(networks):
+    """Images differ in how hard they are, networks in how good they are; class b loses a tenth."""
+    rng = np.random.default_rng(networks)
+    label = np.repeat(["a", "b", "c"], 80)
+    lost = np.repeat([0.02, 0.1, 0.04], 80)
+    covered = np.zeros((2, 3))
+    for _ in range(100):
+        hard = rng.beta(8, 2, 240) * 0.85 + 0.1
+        skill = rng.normal(0, 0.02, (networks, 1)) + np.repeat(rng.normal(0, 0.03, (networks, 3)), 80, axis=1)
+        before = rng.random((networks, 240)) < np.clip(hard, 0, 1)
+        after = rng.random((networks, 240)) < np.clip(hard - lost + skill, 0, 1)
+        found = audit.from_predictions(label, *(np.where(right, label, "z") for right in (before, after)))
+        classes = found.classes.set_index("class").loc[["a", "b", "c"]]
+        for place, (name, true) in enumerate((("change", -lost[::80]), ("excess", lost.mean() - lost[::80]))):
+            covered[place] += (classes[f"{name}_low"] < true) & (true < classes[f"{name}_high"])
+    # .95 less three standard errors of 100 draws.
+    assert (covered / 100 > 0.95 - 3 * (0.05 * 0.95 / 100) ** 0.5).all()
 
 
 def test_the_change_has_the_interval_published_for_it():
@@ -158,28 +230,27 @@ def test_one_network_after_several_before_is_independent_of_them():
     # The seeds before count with their own variance, the one after with none.
     of_seeds = np.var([1, 0.8, 0.6], ddof=1) / 3
     of_images = np.var([0] * 2 + [-1] * 4 + [-2 / 3] * 2 + [-1 / 3] * 2, ddof=1) / 10
-    dof = (of_seeds + of_images) ** 2 / (of_seeds**2 / 2 + of_images**2 / 9)
-    p = 2 * stats.t.sf(0.6 / np.sqrt(of_seeds + of_images), dof)
-    assert of_class(result, "a")["p"] == pytest.approx(p)
+    right = np.arange(10) < np.array([[10], [8], [6]])
+    in_both = np.var(right - right.mean(0), axis=1, ddof=1).sum() / 10 / (3 * 2)
+    assert touches(of_class(result, "a")["p"], 0.6, of_seeds, 2, of_images, in_both)
 
 
 def test_one_network_before_belongs_to_all_after():
-    result = audit.from_predictions(LABEL, np.array([BEFORE]), np.array([AFTER, AFTER]))
+    result = audit.from_predictions(MANY, np.array([MANY_BEFORE]), np.array([MANY_AFTER, MANY_AFTER]))
     assert result.slopes.n == 2
-    assert result.slopes.alpha == pytest.approx(-9 / 7)
+    assert result.slopes.alpha == pytest.approx(-1)
     (note,) = result.notes
     assert re.search("1 before, 2 after.*all", note)
 
 
 def test_alpha_is_weighted_where_classes_differ_in_size():
-    label = np.repeat(["a", "b"], [4, 12])
-    right = np.zeros((2, 16), dtype=bool)
-    right[:, :4], right[:, 4:10] = True, True
-    right[1, :2] = False
-    before, after = np.where(right, label, np.where(label == "a", "b", "a"))
+    label = np.repeat(["a", "b"], [400, 600])
+    place = np.append(np.arange(400), np.arange(600))
+    before, after = (np.where(place < np.repeat(right, [400, 600]), label, "c") for right in ([400, 400], [360, 400]))
+    # A = .8, recalls 1, 2/3: b = 1/4, -1/6. A = .76, recalls .9, 2/3: b = 7/38, -7/57.
     slopes = audit.from_predictions(label, before[np.newaxis], after[np.newaxis]).slopes
-    # A = 10/16, recalls 1, 1/2: b = 3/5, -1/5. A = 1/2, recalls 1/2, 1/2: balanced.
-    assert slopes.weighted == pytest.approx(0)
+    slope = (0.4 / 4 * 7 / 38 + 0.6 / 6 * 7 / 57) / (0.4 / 16 + 0.6 / 36)
+    assert slopes.weighted == pytest.approx(slope)
     before_only = audit.from_predictions(label, before[np.newaxis], before[np.newaxis]).slopes
     assert before_only.weighted == pytest.approx(1)
 
@@ -200,22 +271,77 @@ def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_pa
 
 
 def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weights():
-    verdict = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis]).verdict
+    verdict = audit.from_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_BEFORE[np.newaxis]).verdict
     assert re.search(r"alpha is 1\.00, .*new images", verdict)
     assert "weighted" not in verdict
 
 
-def test_alpha_of_a_network_that_guesses_is_meaningless():
+def test_ten_classes_that_lose_ten_points_each_differ_as_before():
+    """Alpha is above 1 because the accuracy fell; the differences between recalls are what they were."""
+    for images, said in ((1000, "may be as they were"), (10_000, "are the same within 0.05")):
+        label = np.repeat(np.arange(10), images)
+        place = np.tile(np.arange(images), 10)
+        right = images * np.arange(800, 980, 19) // 1000
+        before, after = (
+            np.where(place < np.repeat(count, images), label, -1)[np.newaxis] for count in (right, right - images // 10)
+        )
+        result = audit.from_predictions(label, before, after)
+        assert result.slopes.alpha == pytest.approx(0.8855 / 0.7855)
+        assert result.slopes.raw_slope == pytest.approx(1)
+        assert f"the differences between classes {said} (raw slope on new images 1.00" in result.verdict
+        assert "alpha is 1.13" in result.verdict
+        assert "grew" not in result.verdict
+
+
+def moved(before, after):
+    """The verdict on three classes of 2,000 images with these recalls."""
+    label = np.repeat(["a", "b", "c"], 2000)
+    place = np.tile(np.arange(2000), 3) / 2000
+    sides = (np.where(place < np.repeat(recall, 2000), label, "z")[np.newaxis] for recall in (before, after))
+    return audit.from_predictions(label, *sides).verdict
+
+
+def test_what_became_of_the_differences_is_said_of_recalls_and_not_of_alpha():
+    assert "the differences between classes grew" in moved((0.9, 0.8, 0.7), (0.9, 0.7, 0.5))
+    # Half the differences are left, and half the accuracy: alpha stays 1, the differences shrank.
+    shrunk = moved((0.9, 0.8, 0.7), (0.45, 0.4, 0.35))
+    assert "the differences between classes shrank (raw slope on new images 0.50" in shrunk
+    assert "alpha is 1.00" in shrunk
+    # .8 of the differences and .6 of the accuracy: relative to the accuracy they grew, in recall they shrank.
+    assert "the differences between classes shrank" in moved((0.9, 0.8, 0.7), (0.56, 0.48, 0.40))
+    assert "the differences between classes moved to other classes" in moved((0.9, 0.8, 0.7), (0.6, 0.9, 0.7))
+
+
+def test_a_network_that_guesses_has_no_slopes():
     label = np.repeat(np.arange(10), 10)
     before = np.where(np.arange(100) % 10 < label, label, (label + 1) % 10)
     alive, guesses = np.where(np.arange(100) % 10 < 5, label, -1), np.full(100, 3)
-    verdict = audit.from_predictions(label, before[np.newaxis], guesses[np.newaxis]).verdict
-    assert re.search(r"0\.450 to 0\.100; alpha is meaningless.*guesses", verdict)
-    verdict = audit.from_predictions(label, guesses[np.newaxis], before[np.newaxis]).verdict
-    assert "alpha is meaningless" in verdict
+    for sides in ((before, guesses), (guesses, before)):
+        result = audit.from_predictions(label, *(side[np.newaxis] for side in sides))
+        assert (result.slopes.n, result.slopes.at_chance) == (0, 1)
+        assert "nothing can be said of the differences between classes, since every network guesses" in result.verdict
+        assert "alpha" not in result.verdict
     two = audit.from_predictions(label, np.array([before, before]), np.array([before, guesses]))
-    assert "1 of 2 networks guess" in two.verdict
+    assert (two.slopes.n, two.slopes.at_chance, two.slopes.alpha) == (1, 1, pytest.approx(1))
+    assert "left out, since a network guesses: 1 of 2 pairs" in two.verdict
     assert "alpha is 0.00" in audit.from_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
+
+
+def test_chance_is_a_binomial_bound_on_the_largest_class():
+    # Of 100 images 71 right answers may be guesses of the class with 60, and 72 may not.
+    label = np.repeat(["a", "b"], [60, 40])
+    for right, n in ((71, 0), (72, 1)):
+        network = np.where(np.arange(100) < right, label, "c")[np.newaxis]
+        assert audit.from_predictions(label, network, network).slopes.n == n
+
+
+def test_an_audit_of_networks_that_all_guess_says_what_classes_lost(tmp_path):
+    guesses = np.full((2, 200), "a"), np.full((2, 200), "b")
+    result = audit.from_predictions(MANY, *guesses)
+    assert (result.slopes.n, result.slopes.at_chance) == (0, 2)
+    assert of_class(result, "a")["damaged"]
+    audit.write(result, tmp_path)
+    assert "every network guesses" in (tmp_path / "audit.md").read_text()
 
 
 def test_classes_all_alike_have_no_alpha():
@@ -313,9 +439,9 @@ def test_whole_floats_of_an_npz_are_integers(tmp_path):
 
 
 def test_a_glob_is_sorted_by_name_and_pairs_with_the_files_given(tmp_path):
-    for name, values in (("d2", AFTER), ("d1", BEFORE)):
-        csv_of(tmp_path / f"{name}.csv", LABEL, values)
-    others = [csv_of(tmp_path / f"p{name}.csv", LABEL, values) for name, values in ((9, BEFORE), (1, AFTER))]
+    for name, values in (("d2", MANY_AFTER), ("d1", MANY_BEFORE)):
+        csv_of(tmp_path / f"{name}.csv", MANY, values)
+    others = [csv_of(tmp_path / f"p{name}.csv", MANY, values) for name, values in ((9, MANY_BEFORE), (1, MANY_AFTER))]
     result = audit.audit([str(tmp_path / "d*.csv")], others)
     assert result.slopes.alpha == pytest.approx(1)
     assert result.notes[0].startswith(f"Before: {tmp_path / 'd1.csv'}, {tmp_path / 'd2.csv'}. After: {others[0]}")
@@ -388,6 +514,9 @@ def test_a_file_is_given_once(tmp_path):
 
 def test_files_are_written_and_nothing_else(tmp_path):
     result = audit.from_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    columns = ["recall_before", "recall_after", "change", "excess"]
+    ends = [f"{name}{end}" for name in columns for end in ("", "_low", "_high")]
+    assert result.classes.columns.tolist() == ["class", "support", *ends, "p", "p_holm", "damaged"]
     for _ in range(2):
         audit.write(result, tmp_path / "deep" / "out")
     assert sorted(path.name for path in (tmp_path / "deep" / "out").iterdir()) == ["audit.csv", "audit.md", "audit.png"]
