@@ -1,9 +1,10 @@
 """One row per cell and class: what each class lost, how much of it beyond the accuracy, and beyond the control."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
 from analysis.arrays import Predicted, RunArrays, common_support, predicted_by, run_arrays
 from analysis.cells import control_rows
@@ -13,6 +14,9 @@ from analysis.settings import CELL, CONTROL
 from analysis.statistics import class_losses
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
+
+# Recalls that were rounded to three digits differ by less, before and after together.
+_SAME_RECALL = 0.004
 
 
 def classes(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd.DataFrame:
@@ -62,11 +66,41 @@ def _cell(
         "n": len(kept),
         "recall_before": before.mean(0) if len(kept) else np.nan,
         "recall_after": after.mean(0) if len(kept) else np.nan,
-        **_losses("", _changes(study, kept, None, has, predictions), support),
+        **_losses("", study, kept, None, has, predictions),
         "n_none": len(paired),
-        **_losses("_beyond_control", _changes(study, paired, none[paired], has, predictions), support),
+        **_losses("_beyond_control", study, paired, none[paired], has, predictions),
     }
     return pd.DataFrame(columns)
+
+
+def _losses(
+    ending: str,
+    study: RunArrays,
+    rows: np.ndarray,
+    none: np.ndarray | None,
+    has: np.ndarray,
+    predictions: ReadPredictions | None,
+) -> dict[str, Any]:
+    """Return loss and excess of each class, with intervals and p; NaN where there is no network."""
+    found: dict[str, Any] = {}
+    changes = _changes(study, rows, none, has, predictions) if len(rows) else (None, None)
+    for name, change in zip(("loss", "excess"), changes, strict=True):
+        titles = [f"{name}{ending}{end}" for end in ("", "_low", "_high", "_p")]
+        if change is None:
+            found |= dict.fromkeys([*titles, f"{name}{ending}_p_holm"], np.nan)
+            continue
+        # A loss is a change with its sign turned.
+        estimates = class_losses.estimates(change.changes, -change.weights, LEVEL)
+        found |= dict(zip(titles, estimates.values(), strict=True))
+        found[f"{name}{ending}_p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
+    return found
+
+
+class _Weighted(NamedTuple):
+    """Changes of recall, and the weights, (classes, classes), of the sums that are told."""
+
+    changes: Changes
+    weights: np.ndarray
 
 
 def _changes(
@@ -75,37 +109,48 @@ def _changes(
     none: np.ndarray | None,
     has: np.ndarray,
     predictions: ReadPredictions | None,
-) -> Changes | None:
-    """Return the changes of recall from the dense networks, or from the runs of the control, to the pruned networks."""
-    if not len(rows):
-        return None
+) -> tuple[_Weighted, _Weighted]:
+    """Return the changes of recall, and those beyond the accuracy, to the pruned networks.
+
+    They are from the dense networks, or from the runs of the control.
+    """
+    recall, accuracy = (study.before, study.accuracy_before) if none is None else (study.after, study.accuracy_after)
+    from_rows = rows if none is None else none
+    recalls = recall[np.ix_(from_rows, has)], study.after[np.ix_(rows, has)]
     run_ids = study.runs[RUN_ID].iloc
     before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if none is None else run_ids[none]
     found = predicted_by(list(before_ids), list(run_ids[rows]), predictions) if predictions else None
-    if found:
-        return class_losses.from_predictions(*_right(found))
-    before = study.before[np.ix_(rows, has)] if none is None else study.after[np.ix_(none, has)]
-    return class_losses.from_recalls(before, study.after[np.ix_(rows, has)])
+    each_class = np.eye(int(has.sum()))
+    if found and (label := _label_by_column(found, recalls)) is not None:
+        changes = class_losses.from_predictions(label, found.before == found.label, found.after == found.label)
+        share = np.bincount(label) / len(label)
+        return _Weighted(changes, each_class), _Weighted(changes, class_losses.excess_weights(share))
+    balances = (
+        recalls[0] - accuracy[from_rows, np.newaxis],
+        recalls[1] - study.accuracy_after[rows, np.newaxis],
+    )
+    return (
+        _Weighted(class_losses.from_recalls(*recalls), each_class),
+        _Weighted(class_losses.from_recalls(*balances), each_class),
+    )
 
 
-def _right(found: Predicted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the class of each image, counted from 0 without gaps, and whether each network is right about it."""
-    label = np.unique(found.label, return_inverse=True)[1]
-    return label, found.before == found.label, found.after == found.label
+def _label_by_column(found: Predicted, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+    """Return which column of recalls each image's class has, (images,).
 
-
-def _losses(ending: str, changes: Changes | None, support: np.ndarray | None) -> dict[str, Any]:
-    """Return loss and excess of each class, with intervals and p; NaN where no network or no support is known."""
-    found: dict[str, Any] = {}
-    for name in ("loss", "excess"):
-        titles = [f"{name}{ending}{end}" for end in ("", "_low", "_high", "_p")]
-        if changes is None or support is None:
-            found |= dict.fromkeys([*titles, f"{name}{ending}_p_holm"], np.nan)
-            continue
-        share = support / support.sum()
-        weights = np.eye(len(share)) if name == "loss" else class_losses.excess_weights(share)
-        # A loss is a change with its sign turned.
-        estimates = class_losses.estimates(changes, -weights, LEVEL)
-        found |= dict(zip(titles, estimates.values(), strict=True))
-        found[f"{name}{ending}_p_holm"] = corrected(estimates["p"], len(share))[1]
-    return found
+    Predictions know classes by their labels, and runs by their names, whose order may be another. A label has the
+    column with its recalls. None if labels and columns do not match.
+    """
+    labels, place, support = np.unique(found.label, return_inverse=True, return_counts=True)
+    if len(labels) != recalls[0].shape[1]:
+        return None
+    shares = [
+        np.array([np.bincount(place, right, len(labels)) for right in side == found.label]) / support
+        for side in (found.before, found.after)
+    ]
+    distance = sum(
+        np.abs(share[:, :, np.newaxis] - recall[:, np.newaxis]).max(0)
+        for share, recall in zip(shares, recalls, strict=True)
+    )
+    of_label, column = linear_sum_assignment(distance)
+    return column[place] if (distance[of_label, column] < _SAME_RECALL).all() else None

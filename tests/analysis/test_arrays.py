@@ -38,6 +38,25 @@ def test_a_cell_keeps_the_runs_with_the_classes_of_most():
     assert arrays.notes[0].startswith("1 runs left out")
 
 
+def test_runs_that_count_have_a_defined_alpha_and_networks_that_do_not_guess():
+    made = toy("mp", 2, [1, 1, 1, 1])
+    made.loc[1, "accuracy_after"] = 0.5
+    made.loc[2, "accuracy_before"] = 0.5
+    made.loc[3, ["recall_before/a", "recall_before/b"]] = 0.8
+    arrays = run_arrays(made)
+    assert arrays.at_chance.tolist() == [False, True, True, False]
+    rows, classes = arrays.counted(np.arange(4))
+    assert (rows.tolist(), classes.tolist()) == ([0], [True, True])
+
+
+def test_measured_are_recalls_and_accuracies_of_some_rows_and_classes():
+    arrays = run_arrays(study(toy("mp", 2, [1.5]), runs("other", "net", "mp", 2, [0.5], classes="cd")))
+    before, after, *accuracies = arrays.measured(np.array([0]), np.array([True, False, False, False]))
+    assert before.round(6).tolist() == [[0.9]]
+    assert after.round(6).tolist() == [[0.95]]
+    assert [side.tolist() for side in accuracies] == [[0.8], [0.8]]
+
+
 def test_supports_are_common_if_all_runs_agree():
     assert common_support(np.array([[5.0, 4.0], [5.0, 4.0]])).tolist() == [5, 4]
     assert common_support(np.array([[5.0, 4.0], [5.0, 3.0]])) is None

@@ -21,10 +21,47 @@ def test_alphas_are_computed_from_the_recalls():
     assert frame["run_id"].tolist() == ["toy net mp 2 0 ", "toy net mp 2 1 ", "toy net mp 2 2 "]
 
 
-def test_a_network_below_one_and_a_half_over_classes_is_at_chance():
+def test_the_raw_slope_is_alpha_without_the_accuracies():
+    # Recalls .9 and .7 before, .7 and .5 after: both lose .2, and alpha is 4/3 (design, the paper's worked example).
+    made = toy("mp", 2, [1.0]).assign(accuracy_after=0.6, **{"recall_after/a": 0.7, "recall_after/b": 0.5})
+    made = with_supports(made, 5000)
+    row = alphas(made).iloc[0]
+    assert (row["raw_slope"], row["alpha"]) == (pytest.approx(1), pytest.approx(4 / 3))
+
+
+def with_supports(made, *supports):
+    first, second = supports * (2 // len(supports))
+    return made.assign(**{"support/a": float(first), "support/b": float(second)})
+
+
+def test_without_supports_a_network_below_one_and_a_half_over_classes_is_at_chance():
     made = toy("mp", 2, [1, 1])
     made["accuracy_after"] = [0.74, 0.76]
     assert alphas(made)["at_chance"].tolist() == [True, False]
+
+
+def test_the_worked_example_guesses_only_without_supports():
+    made = toy("mp", 2, [1.0, 1.0]).assign(accuracy_after=0.6, **{"recall_after/a": 0.7, "recall_after/b": 0.5})
+    assert alphas(made)["at_chance"].tolist() == [True, True]
+    assert cells(made)[["n", "n_at_chance"]].to_numpy().tolist() == [[0, 2]]
+    known = with_supports(made, 500)
+    assert alphas(known)["at_chance"].tolist() == [False, False]
+    cell = cells(known).iloc[0]
+    assert (cell["n"], cell["n_at_chance"], cell["alpha_mean"]) == (2, 0, pytest.approx(4 / 3))
+
+
+def test_chance_is_the_share_of_the_largest_class_by_a_binomial_bound():
+    # Of 100 images of which 60 are of one class, 71 may be right by guessing and 72 may not.
+    made = with_supports(toy("mp", 2, [1, 1, 1]), 60, 40).assign(accuracy_after=[0.71, 0.72, 0.72])
+    made.loc[2, "accuracy_before"] = 0.71
+    assert alphas(made)["at_chance"].tolist() == [True, False, True]
+
+
+def test_supports_of_data_sets_are_told_apart():
+    made = study(
+        with_supports(toy("mp", 2, [1]), 60, 40), runs("other", "net", "mp", 2, [1], classes="cd"), toy("gp", 2, [1])
+    ).assign(accuracy_after=[0.72, 0.72, 0.72])
+    assert alphas(made)["at_chance"].tolist() == [False, True, True]
 
 
 def test_data_sets_have_classes_of_their_own():
@@ -118,6 +155,64 @@ def test_columns_and_hand_worked_numbers_of_a_cell():
     # All networks have the same balance before: another seed's is as good, and the shared slope is the mean.
     assert cell[["alpha_other_seed", "alpha_shared"]].tolist() == pytest.approx([1, 1.2])
     assert cell[["accuracy_before", "accuracy_after"]].tolist() == pytest.approx([0.8, 0.8])
+
+
+def test_the_raw_slope_and_the_largest_excess_of_a_cell_by_hand():
+    made = toy("mp", 2, [1.1, 1.2, 1.3])
+    # Accuracies .8 and .78: both recalls are .02 lower, and the balances are .1 alpha as before.
+    lower = {name: made[name] - 0.02 for name in ("accuracy_after", "recall_after/a", "recall_after/b")}
+    none = toy("none", 1, [1.0, 1.1, 1.05])
+    frame = cells(study(made.assign(**lower), none)).set_index("pruner")
+    cell = frame.loc["mp"]
+    half = 4.302653 * 0.1 / 3**0.5
+    names = ["raw_slope_mean", "raw_slope_low", "raw_slope_high"]
+    assert cell[names].tolist() == pytest.approx([1.2, 1.2 - half, 1.2 + half], abs=1e-6)
+    assert cell["alpha_mean"] == pytest.approx(1.2 * 0.8 / 0.78)
+    # Minus the control's: .1, .1, .25.
+    differences = np.array([0.1, 0.1, 0.25])
+    half_of_differences = 4.302653 * differences.std(ddof=1) / 3**0.5
+    names = ["raw_slope_minus_none", "raw_slope_minus_none_low", "raw_slope_minus_none_high"]
+    expected = [0.15, 0.15 - half_of_differences, 0.15 + half_of_differences]
+    assert cell[names].tolist() == pytest.approx(expected, abs=1e-6)
+    # The weak class loses .02 + .1 (alpha - 1), the accuracy .02.
+    names = ["largest_excess", "largest_excess_low", "largest_excess_high"]
+    assert cell[names].tolist() == pytest.approx([0.02, 0.02 - half / 10, 0.02 + half / 10], abs=1e-6)
+    assert cell["largest_excess_none"] == pytest.approx(0.1 * (0 + 0.1 + 0.05) / 3)
+
+
+def test_the_largest_excess_is_above_0_whichever_class_it_is_of():
+    # The strong class loses in one network, the weak one in the other.
+    cell = cells(toy("mp", 2, [0.8, 1.4])).iloc[0]
+    assert cell["largest_excess"] == pytest.approx((0.02 + 0.04) / 2)
+
+
+def test_networks_that_guess_are_out_of_all_numbers_of_a_cell():
+    made = toy("mp", 2, [1.1, 1.2, 1.3, 9.0, 9.0])
+    none = toy("none", 1, [1.0, 1.0, 9.0, 1.0, 1.0])
+    made.loc[3, "accuracy_after"] = none.loc[2, "accuracy_after"] = 0.5
+    made.loc[4, "accuracy_before"] = none.loc[4, "accuracy_before"] = 0.5
+    cell = cells(study(made, none)).set_index("pruner").loc["mp"]
+    alone = cells(made[:3]).iloc[0]
+    assert (cell["n"], cell["n_at_chance"], cell["n_none"]) == (3, 2, 2)
+    same = [
+        "alpha_mean",
+        "ci_low",
+        "raw_slope_mean",
+        "largest_excess",
+        "accuracy_before",
+        "accuracy_after",
+        "alpha_shared",
+    ]
+    assert cell[same].tolist() == pytest.approx(alone[same].tolist())
+    # Of the third network the control guesses.
+    assert cell["alpha_minus_none"] == pytest.approx(0.15)
+    assert cell["largest_excess_none"] == pytest.approx(0)
+
+
+def test_a_cell_whose_networks_all_guess_has_a_row_without_numbers():
+    cell = cells(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5)).iloc[0]
+    assert (cell["n"], cell["n_at_chance"], cell["mark"]) == (0, 2, "")
+    assert np.isnan([cell[name] for name in ("alpha_mean", "raw_slope_mean", "largest_excess", "accuracy_after")]).all()
 
 
 def test_intervals_share_five_percent_among_the_ratios_of_a_pruner():
