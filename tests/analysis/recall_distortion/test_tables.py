@@ -178,3 +178,11 @@ def test_lottery_tickets():
     _, of = compared(runs("cifar10", "resnet56", "lth", 1.25, [1.1, 1.3]))
     assert of.loc[(12, "1.25", "Intensification"), ["published", "ours"]].tolist() == ["1.010", "1.200"]
     assert of.loc[(12, "1.00", "Accuracy"), "ours"] == "0.800"
+
+
+@pytest.mark.attack
+def test_a_model_named_as_the_header_of_a_table__has_a_column_of_its_own():
+    models = ("Ratios", "resnet56")
+    made = study(*(runs("cifar10", model, "mp", t, [1.0, 1.1, 1.3]) for model in models for t in (2, 4)))
+    table = paper_table(1, runs=made, alphas=alphas(made), tests=paper_tests(alphas(made)))
+    assert [name.strip() for name in table] == ["Ratios", "ResNet-56", "Ratios"]

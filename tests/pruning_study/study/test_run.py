@@ -107,7 +107,7 @@ class TestStudy:
 
     def test_is_a_run_with_its_file_its_counts_and_its_list(self, study, small, request):
         output = study(small, "--workers", 1)
-        assert f"pruning-analysis report --experiment '{request.node.name}'" in output
+        assert f"pruning-analysis report --experiment {request.node.name}" in output
         (run,) = runs("study")
         assert run.info.run_name == "study: study"
         assert run.data.params["workers"] == "1"
@@ -428,7 +428,7 @@ def test_many_runs_at_once_never_find_the_store_locked(store_uri):
 def test_what_an_earlier_study_could_not_send_is_sent_first(study, small, store_uri, monkeypatch):
     store = connect.connect()
     with monkeypatch.context() as patch:
-        patch.setattr(store.client, "log_artifacts", lambda *arguments: (_ for _ in ()).throw(OSError("no room")))
+        patch.setattr(store.client, "log_artifact", lambda *arguments: (_ for _ in ()).throw(OSError("no room")))
         with pytest.raises(StudyError, match="pruning-study send"), store.job("a job", {}) as job:
             (job.folder / "a.txt").write_text("hello")
     assert Path("unsent").is_dir()
