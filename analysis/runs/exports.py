@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import archives, checks, csv_text, files, frames, schema
-from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.frames import RUN_ID
 from analysis.runs.input_files import GIB, SizeLimit
 from analysis.runs.pull import Study
@@ -346,8 +345,12 @@ def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]
         predicted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name in contents.keys() - {RUNS, DENSE_RUNS}:
             predicted |= _predicted(folder / name)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zlib.error) as error:
-        raise StudyError(f"{path}: not what pruning-analysis export writes ({error!r}); export again") from error
+    except StudyError:
+        raise
+    # On bytes of any kind, pandas, gzip and the JSON decoder raise errors of more than a dozen types.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise StudyError(f"{path}: not what pruning-analysis export writes ({reason}); export again") from error
     return Study(runs, dense_runs), predicted
 
 
