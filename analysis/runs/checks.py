@@ -208,7 +208,8 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
                 alike.setdefault(_as_read(value), []).append(repr(value))
             for values in alike.values():
                 if len(values) > 1:
-                    yield f"{frames.param(column)} has values that look alike and count as different: {some(values)}"
+                    said = f"{frames.param(column)} has values that look alike and count as different"
+                    yield f"{said}: {some(sorted(values), most=10)}"
     for pruner in runs[schema.PRUNER].unique():
         if pruner != schema.CONTROL and _as_read(pruner) == schema.CONTROL:
             yield f"the pruner {pruner!r} counts as one that prunes: the control is called {schema.CONTROL!r}"
@@ -274,7 +275,7 @@ def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
     same[same] = _coincidence(before[same], support[same]) < _COINCIDENCE
     if same.any():
         yield (
-            f"{counted(int(same.sum()), schema.PRUNED)} have the recalls of their dense runs in every class, as if "
+            f"{counted(int(same.sum()), schema.PRUNED)} with the recalls of their dense runs in every class, as if "
             f"nothing was pruned: {some(sorted(runs.loc[same, RUN_ID]))}"
         )
 

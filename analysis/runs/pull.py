@@ -318,6 +318,9 @@ def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str],
     with np.errstate(invalid="ignore"):
         differ = (np.abs(before - after) > 0).any(axis=1)
     pruned = _without(pruned, differ, "the supports are not those of the dense run", left_out)
+    before, after = (rows["normalization"].to_numpy(str) for rows in (_dense_of(pruned, dense), pruned))
+    differ = (before != "") & (after != "") & (before != after)
+    pruned = _without(pruned, differ, "the normalization is not that of the dense run", left_out)
     replaced = pruned[schema.DENSE_RUN_ID].isin(_replaced(dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID])]))
     reason = "a newer dense run has the settings and seed of theirs, and other recalls"
     return _without(pruned, replaced, reason, left_out)
