@@ -283,7 +283,7 @@ def command(run: Mapping[str, Any]) -> str:
     given = {name: value for name, value in values.items() if pd.notna(value) and value != "none"}
     given[schema.RATIO] = f"{run[schema.RATIO]:g}"
     options = " ".join(
-        ["prune", *(f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())]
+        ["prune", *(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items())]
     )
     before = int(run.get(frames.column(schema.ITERATION), schema.FORMERLY[schema.ITERATION])) - 1
     return f"{options} (of a network that was pruned {before} times before)" if before else options
