@@ -175,7 +175,7 @@ def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
     columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
     columns += [name for name in frames.params(runs) if frames.param(name) not in schema.PARAM_ROLES]
     data_set = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup().to_numpy()
-    images = pd.DataFrame(tested).groupby(list(range(tested.shape[1])), dropna=False).ngroup().to_numpy()
+    images = np.unique(_one_number(np.nan_to_num(tested, nan=-2)), return_inverse=True)[1]
     together = pd.DataFrame({"data_set": data_set, "images": images})
     counts = together.value_counts(sort=False).reset_index()
     # Of as many runs each, those whose run comes first count.
@@ -239,9 +239,7 @@ def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
 def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str], kind: str) -> Iterator[str]:
     recalls = _columns(found, group)
     values = found[[accuracy, *recalls]].fillna(-1).to_numpy(float)
-    # One number for each row tells nearly all rows apart, and is compared sooner than all columns.
-    number = np.round(values @ np.random.default_rng(0).random(values.shape[1]), 12)
-    alike = found[pd.Series(number, found.index).duplicated(keep=False)]
+    alike = found[pd.Series(_one_number(values), found.index).duplicated(keep=False)]
     images = alike.reindex(columns=[schema.SUPPORT + name.removeprefix(group) for name in recalls])
     alike = alike[_coincidence(alike[recalls].to_numpy(float), images.to_numpy(float)) < _COINCIDENCE]
     if alike.empty:
@@ -253,6 +251,11 @@ def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str],
                 f"{counted(len(same), kind)} of seeds {some(map(str, seeds))} have the same recalls in every class, as "
                 f"copies of one network have: {some(sorted(same[RUN_ID]))}"
             )
+
+
+def _one_number(values: np.ndarray) -> np.ndarray:
+    """Return a number for each row, the same for equal rows, which is compared sooner than all columns are."""
+    return (values * np.random.default_rng(0).random(values.shape[1])).sum(axis=1)
 
 
 def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 _METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
+# Statistics take memory for every class up to the greatest.
+MOST_CLASSES = 1_000_000
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
 
 logger = logging.getLogger(__name__)
@@ -500,6 +502,8 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             arrays[name] = array = array.astype(np.int64, copy=False)
             if array.min() < 0:
                 raise StudyError(f"{name} holds {array.min()}, where classes from 0 are needed")
+            if array.max() >= MOST_CLASSES:
+                raise StudyError(f"{name} holds {array.max()}, where classes below {MOST_CLASSES:,} are needed")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{len(array):,} {name}" for name, array in arrays.items())
         raise StudyError(f"arrays differ in length ({lengths})")
