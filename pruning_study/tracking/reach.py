@@ -5,20 +5,18 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import address, files, retries
-from analysis.runs.errors import StudyError, first_line
+from analysis.runs import address, files, retries, sqlite_files
+from analysis.runs.errors import StudyError
+from analysis.runs.store_errors import STORE_ERRORS, explained
 
-STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
+BUSY_SECONDS = 30  # how long to wait for another process that holds a sqlite file
 
 
 def client(uri: str) -> MlflowClient:
@@ -37,9 +35,10 @@ def ensure(uri: str) -> None:
     Raises
     ------
     StudyError
-        If the server does not answer within 10 s; MLflow itself would try for minutes.
-    MlflowException, OSError
-        If the sqlite file cannot be made or is not a store.
+        If the server does not answer within 10 s; MLflow itself would try for minutes. If the sqlite file is damaged or
+        is no store.
+    MlflowException, OSError, sqlite3.Error
+        If the sqlite file cannot be made or read.
     """
     if uri.startswith("sqlite"):
         _make_sqlite(uri)
@@ -58,7 +57,7 @@ def one_line_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
-        raise StudyError(f"{address.without_password(uri)}: {first_line(error)}") from error
+        raise StudyError(explained(uri, error)) from error
 
 
 def _path(uri: str) -> Path:
@@ -67,18 +66,19 @@ def _path(uri: str) -> Path:
 
 def _make_sqlite(uri: str) -> None:
     path = _path(uri)
+    if path.name in ("", ":memory:") or path.is_dir():
+        raise StudyError(f"{address.without_password(uri)} names no file; check the tracking URI")
     # Two processes that make the same store at once break it for good, hence the lock. In WAL mode readers and a
     # writer do not wait for one another.
     with FileLock(f"{path}.lock"):
-        try:
-            if path.is_file() and path.stat().st_size:
-                _execute(path, "PRAGMA schema_version")
-            else:
-                _make_tables(path)
-            MlflowClient(uri).search_experiments(max_results=1)
-            _execute(path, "PRAGMA journal_mode=WAL")
-        except sqlite3.Error as error:
-            raise MlflowException(str(error)) from error
+        if path.is_file() and path.stat().st_size:
+            with _opened(path) as connection:
+                sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
+        else:
+            _make_tables(path)
+        MlflowClient(uri).search_experiments(max_results=1)
+        with _opened(path) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _make_tables(path: Path) -> None:
@@ -92,9 +92,5 @@ def _make_tables(path: Path) -> None:
         made.replace(path)
 
 
-def _execute(path: Path, statement: str) -> None:
-    connection = sqlite3.connect(path, timeout=30)
-    try:
-        connection.execute(statement)
-    finally:
-        connection.close()
+def _opened(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(path, timeout=BUSY_SECONDS))

@@ -30,8 +30,11 @@ class TestSqlite:
 
     def test_a_file_of_another_kind_is_an_error_and_stays_as_it_is(self, tmp_path):
         (tmp_path / "a.db").write_text("no database at all")
-        with pytest.raises(MlflowException, match="not a database"):
-            reach.ensure(f"sqlite:///{tmp_path}/a.db")
+        with (
+            pytest.raises(StudyError, match="not a database; check"),
+            reach.one_line_errors(store := f"sqlite:///{tmp_path}/a.db"),
+        ):
+            reach.ensure(store)
         assert (tmp_path / "a.db").read_text() == "no database at all"
 
     def test_is_missing_until_it_is_made(self, tmp_path):
