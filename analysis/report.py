@@ -153,6 +153,7 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
         client.set_terminated(run_id)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         raise StudyError(
-            f"the report is in {output}, but the tracking store did not take it ({first_line(error)}); --no-log leaves it out"
+            f"the report is in {output}, but the tracking store did not take it ({first_line(error)}); --no-log leaves "
+            "it out"
         ) from error
     return run_id
