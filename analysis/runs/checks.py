@@ -168,20 +168,26 @@ def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
     A data set is a name, a digest, and all params that the schema does not know: they may choose a part of it.
     """
     before, _, support, _ = _by_class(runs)
-    tested = np.where(np.isnan(before), -1, support)
-    unlike = ~((tested == tested[:1]) | (np.isnan(tested) & np.isnan(tested[:1]))).all(axis=1)
-    if not unlike.any():
+    tested = ~np.isnan(before)
+    images = np.where(tested, support, -1)
+    unlike = np.zeros(len(runs), dtype=bool)
+    if not len(runs) or (images == images[0]).all():
         return unlike
     columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
     columns += [name for name in frames.params(runs) if frames.param(name) not in schema.PARAM_ROLES]
     data_set = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup().to_numpy()
-    images = np.unique(_one_number(np.nan_to_num(tested, nan=-2)), return_inverse=True)[1]
-    together = pd.DataFrame({"data_set": data_set, "images": images})
-    counts = together.value_counts(sort=False).reset_index()
-    # Of as many runs each, those whose run comes first count.
-    counts["first"] = counts.merge(together.drop_duplicates().reset_index(names="first"))["first"]
-    most = counts.sort_values(["count", "first"], ascending=[False, True]).drop_duplicates("data_set")
-    return images != most.set_index("data_set")["images"].reindex(data_set).to_numpy()
+    known = ~np.isnan(images).any(axis=1)
+    unlike[known] = _unlike_most(_one_number(images[known]), data_set[known])
+    return unlike | _unlike_most(_one_number(tested), data_set)
+
+
+def _unlike_most(values: np.ndarray, data_set: np.ndarray) -> np.ndarray:
+    """Return which runs have another value than most runs of their data set; of as many, the first run's counts."""
+    together = pd.DataFrame({"data_set": data_set, "value": values})
+    counts = together.reset_index(names="first").groupby(["data_set", "value"], as_index=False)["first"]
+    counts = counts.agg(["count", "min"]).sort_values(["count", "min"], ascending=[False, True])
+    most = counts.drop_duplicates("data_set").set_index("data_set")["value"]
+    return values != most.reindex(data_set).to_numpy()
 
 
 # What makes a reader think twice, and leaves nothing out.

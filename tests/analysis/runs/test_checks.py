@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
+from pandas.testing import assert_frame_equal
 
 from analysis.__main__ import cli
-from analysis.runs import exports, pull
+from analysis.runs import exports, pull, sqlite_files
 from analysis.runs.errors import StudyError
 
 CLASSES = ("bird", "cat", "dog")
@@ -25,6 +26,7 @@ IMAGES = (100, 200, 300)
 # Right images of each class, of the dense and of the pruned networks.
 BEFORE, AFTER, AGAIN = (90, 150, 270), (70, 120, 255), (88, 160, 261)
 COMMON = {"dataset": "pets", "dataset_digest": "d1", "model": "net", "recipe": "plain"}
+MP = {"pruner": "mp", "ratio": "2"}
 NOTHING: Mapping = {}
 NO_NUMBER = sys.float_info.max  # as MLflow stores infinity
 
@@ -132,6 +134,11 @@ def fill(made: Experiment) -> None:
     made.seed -= 1
     ids["trained again"] = made.pruned(again, {"pruner": "none", "ratio": "1.0"})
     ids["of pruned"] = made.pruned(ids["sound"], {"seed": 1, "ratio": "4"})
+    lacking = [without_supports(measured(right)) for right in (BEFORE, AFTER)]
+    params = COMMON | {"seed": made.seed + 1}
+    dense = made.log("dense", params, lacking[0])
+    ids["no supports"] = made.log("pruned", params | MP, lacking[1], {"dense_run_id": dense})
+    made.seed += 1
     part = {"part": "first half"}
     half = [measured([count // 2 for count in right], (50, 100, 150)) for right in (BEFORE, AFTER)]
     ids["part"] = made.pruned(made.dense(part, half[0]), part, half[1])
@@ -164,9 +171,8 @@ def fill(made: Experiment) -> None:
     params = {"dataset": "unknown sizes", "model": "net", "seed": made.seed}
     dense = made.log("dense", params, without_supports(measured(BEFORE)))
     metrics = without_supports(measured(AFTER))
-    more = params | {"pruner": "mp", "ratio": "2"}
-    ids["in range"] = made.log("pruned", more, metrics, {"dense_run_id": dense})
-    more = params | {"pruner": "gp", "ratio": "2"}
+    ids["in range"] = made.log("pruned", params | MP, metrics, {"dense_run_id": dense})
+    more = params | MP | {"pruner": "gp"}
     ids["out of range"] = made.log("pruned", more, metrics | {"test_accuracy": 0.95}, {"dense_run_id": dense})
 
 
@@ -320,6 +326,11 @@ def test_a_seed_that_was_tested_on_other_images_than_the_other_seeds__is_left_ou
 
 
 @pytest.mark.attack
+def test_runs_that_do_not_say_how_many_images_they_were_tested_on__are_kept_beside_those_that_do(foreign):
+    assert_kept(foreign, "no supports")
+
+
+@pytest.mark.attack
 def test_two_parts_of_a_data_set_that_an_unknown_param_tells_apart__may_have_other_test_images(foreign):
     assert_kept(foreign, "part")
 
@@ -402,7 +413,15 @@ def test_a_pruned_run_that_names_a_pruned_run_as_its_dense_run__is_left_out(fore
     assert_left_out(foreign, "of pruned", "the dense run is gone or not finished")
 
 
-# Every command, and both ways of reading.
+# Every command, and every way of reading.
+
+
+@pytest.mark.attack
+def test_foreign_runs_that_are_read_through_the_api_of_mlflow__are_left_out_alike(foreign, monkeypatch):
+    monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
+    for frame, expected in zip(foreign.study(), foreign.pulled, strict=True):
+        assert_frame_equal(frame, expected)
+        assert frame.attrs == expected.attrs
 
 
 @pytest.fixture(scope="module")
