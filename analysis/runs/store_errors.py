@@ -21,6 +21,8 @@ STORE_ERRORS = (
 )
 
 LONGEST_PAGE = 200
+# SQLAlchemy puts this line in front of the store's own reason.
+_AUTOFLUSH = re.compile(r"\(raised as a result of Query-invoked autoflush;[^)]*\)\s*")
 
 _DAMAGED = re.compile(r"malformed|of another type|decode", re.I)
 _HINTS = {
@@ -32,7 +34,7 @@ _HINTS = {
     "restore a backup of it",
     r"status 401|status 403|unauthenticated|permission_denied|password authentication": "check the user's name, and "
     "the password or token",
-    r"certificate|ssl": "check the URI's https, and MLFLOW_TRACKING_SERVER_CERT_PATH",
+    r"certificate|\bssl": "check the URI's https, and MLFLOW_TRACKING_SERVER_CERT_PATH",
     r"status 429|status 5\d\d": "look at the tracking server's log, or try again later",
     r"no answer of MLflow": "check the tracking URI",
 }
@@ -80,7 +82,8 @@ def reason(error: Exception) -> str:
         return first_line(Exception(f"the server does not answer: {_innermost(unanswered[1])}"))
     if isinstance(error, pa.ArrowException | ParseError):
         return f"a value is of another type than it should be: {first_line(error)}"
-    return re.sub(r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to [a-z ]+: )?(?:\(\w+(?:\.\w+)+\) )?", "", first_line(error))
+    text = _AUTOFLUSH.sub("", text, count=1)
+    return re.sub(r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to [a-z ]+: )?(?:\(\w+(?:\.\w+)+\) )?", "", first_line(Exception(text)))
 
 
 def _innermost(chain: str) -> str:

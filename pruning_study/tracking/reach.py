@@ -4,6 +4,7 @@ import glob
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from analysis.runs.errors import StudyError
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 BUSY_SECONDS = 30  # how long to wait for another process that holds a sqlite file
+SETTLED_SECONDS = 3  # a file that was written to more recently may be a store that is being made
 
 
 def client(uri: str) -> MlflowClient:
@@ -72,13 +74,25 @@ def _make_sqlite(uri: str) -> None:
     # writer do not wait for one another.
     with FileLock(f"{path}.lock"):
         if path.is_file() and path.stat().st_size:
-            with _opened(path) as connection:
-                sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
+            _check(uri, path)
         else:
             _make_tables(path)
         MlflowClient(uri).search_experiments(max_results=1)
         with _opened(path) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _check(uri: str, path: Path) -> None:
+    while True:
+        try:
+            with _opened(path) as connection:
+                sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
+            return
+        except StudyError:
+            # Another program, such as `mlflow ui`, may be making the store: it writes one table after the other.
+            if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
+                raise
+            time.sleep(0.1)
 
 
 def _make_tables(path: Path) -> None:
@@ -89,7 +103,8 @@ def _make_tables(path: Path) -> None:
         made = Path(folder) / path.name
         MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
         files.sync(made)
-        made.replace(path)
+        if not path.exists() or not path.stat().st_size:  # another program may have made one meanwhile
+            made.replace(path)
 
 
 def _opened(path: Path) -> closing[sqlite3.Connection]:

@@ -238,6 +238,7 @@ def test_a_server_that_closes_every_connection__it_is_said():
         assert said_by_probe(f"http://{host}").startswith("does not answer (")
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -248,7 +249,18 @@ def test_a_server_that_closes_every_connection__it_is_said():
         (MlflowException('(psycopg.errors.UndefinedTable) relation "runs" does not exist\nLINE 1'), 'relation "runs"'),
         (OSError(5, "Input/output error", "/data/mlflow.db"), "[Errno 5] Input/output error: '/data/mlflow.db'"),
         (MlflowException("disk I/O error"), "disk I/O error; look at the disk that holds the store"),
+        (
+            MlflowException(
+                "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block if this "
+                "flush is occurring prematurely)\n(sqlite3.OperationalError) database is locked\n[SQL: INSERT]"
+            ),
+            "database is locked; another process holds the database",
+        ),
+        (MlflowException("the data can be moved losslessly"), "the data can be moved losslessly"),
     ],
 )
-def test_the_reason_is_the_stores_own(error, said):
-    assert explained("postgresql://me:secret@host/db", error).startswith(f"postgresql://me:***@host/db: {said}")
+def test_an_error_of_a_database_or_a_disk__its_reason_is_said_and_what_to_do(error, said):
+    line = explained("postgresql://me:secret@host/db", error)
+    assert line.startswith(f"postgresql://me:***@host/db: {said}")
+    assert "certificate" not in line.lower()
+    assert "autoflush" not in line

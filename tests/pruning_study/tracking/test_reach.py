@@ -37,6 +37,17 @@ class TestSqlite:
             reach.ensure(store)
         assert (tmp_path / "a.db").read_text() == "no database at all"
 
+    @pytest.mark.attack
+    def test_another_program_makes_the_store_at_the_same_moment__its_store_is_waited_for_and_used(self, tmp_path):
+        uri = f"sqlite:///{tmp_path}/new.db"
+        code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).create_experiment('theirs')"
+        process = subprocess.Popen([sys.executable, "-c", code, uri])
+        while not (tmp_path / "new.db").exists() or not (tmp_path / "new.db").stat().st_size:
+            time.sleep(0.001)
+        client = reach.client(uri)
+        assert process.wait() == 0
+        assert client.get_experiment_by_name("theirs")
+
     def test_is_missing_until_it_is_made(self, tmp_path):
         assert reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
         assert not reach.is_missing_file("http://127.0.0.1:1")
