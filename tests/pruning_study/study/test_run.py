@@ -386,7 +386,10 @@ def net(num_classes, in_channels):
 """
 
 
-def test_a_full_disk_fails_what_it_has_no_room_for(study, write, tmp_path, monkeypatch):
+@pytest.mark.attack
+def test_a_disk_without_room_for_some_runs_of_a_study__fails_these_alone_and_the_next_start_makes_them(
+    study, write, tmp_path, monkeypatch
+):
     """No file of a worker may grow above 8 MB, as this model's checkpoint of 12.7 MB would."""
     (tmp_path / "large.py").write_text(LARGE)
     (tmp_path / "full").touch()
