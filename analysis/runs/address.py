@@ -41,7 +41,7 @@ def probe(uri: str) -> None:
     if scheme in ("http", "https"):
         _check_http(uri)
         _probe_http(uri)
-    elif scheme.startswith(("postgresql", "mysql")):
+    elif scheme.startswith(("postgresql", "mysql", "mssql")):
         _check_database(uri)
         _probe_database(uri)
 
@@ -130,8 +130,9 @@ def _within_limit(ask: Callable[[], Response]) -> Response:
 
 
 def _probe_database(uri: str) -> None:
+    limit = "timeout" if uri.lower().startswith("mssql") else "connect_timeout"
     try:
-        engine = create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
+        engine = create_engine(uri, connect_args={limit: PROBE_SECONDS})
         try:
             engine.connect().close()
         finally:

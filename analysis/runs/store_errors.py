@@ -83,7 +83,9 @@ def reason(error: Exception) -> str:
     if isinstance(error, pa.ArrowException | ParseError):
         return f"a value is of another type than it should be: {first_line(error)}"
     text = _AUTOFLUSH.sub("", text, count=1)
-    return re.sub(r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to [a-z ]+: )?(?:\(\w+(?:\.\w+)+\) )?", "", first_line(Exception(text)))
+    return re.sub(
+        r"^(?:[A-Z_]+: )?(?:\[\w+\] )?(?:Failed to [a-z ]+: )?(?:\(\w+(?:\.\w+)+\) )?", "", first_line(Exception(text))
+    )
 
 
 def _innermost(chain: str) -> str:
