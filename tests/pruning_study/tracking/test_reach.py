@@ -1,8 +1,13 @@
+import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import requests
@@ -13,6 +18,25 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 from analysis.runs.errors import StudyError
 from pruning_study.tracking import reach
 from tests.mlflow_server import free_port
+
+
+def said_by_an_ordinary_user(uri):
+    """Return the error that a user who is not root gets on the way to an experiment of a store."""
+    ours, theirs = os.pipe()
+    if not (child := os.fork()):
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with suppress(BaseException):
+            try:
+                with reach.one_line_errors(uri):
+                    reach.client(uri).create_experiment("theirs")
+            except StudyError as error:
+                os.write(theirs, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(theirs)
+    with os.fdopen(ours) as said:
+        return said.read()
 
 
 class TestSqlite:
@@ -47,6 +71,28 @@ class TestSqlite:
         client = reach.client(uri)
         assert process.wait() == 0
         assert client.get_experiment_by_name("theirs")
+
+    @pytest.mark.attack
+    @pytest.mark.parametrize(
+        ("file_mode", "folder_mode", "reason"),
+        [
+            (0o000, 0o777, "unable to open database file"),
+            (0o444, 0o777, "attempt to write a readonly database"),
+            (0o666, 0o555, "Permission denied"),
+        ],
+    )
+    def test_a_store_that_its_user_may_not_read_or_write__one_line_names_the_rights(
+        self, tmp_path, file_mode, folder_mode, reason
+    ):
+        reach.ensure(f"sqlite:///{tmp_path}/store.db")
+        with tempfile.TemporaryDirectory() as folder:  # which all users can reach
+            path = shutil.copy(tmp_path / "store.db", folder)
+            Path(path).chmod(file_mode)
+            Path(folder).chmod(folder_mode)
+            said = said_by_an_ordinary_user(f"sqlite:///{path}")
+            Path(folder).chmod(0o700)
+        assert reason in said
+        assert said.endswith("; make the file and its folder readable and writable")
 
     def test_is_missing_until_it_is_made(self, tmp_path):
         assert reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
