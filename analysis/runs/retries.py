@@ -31,6 +31,10 @@ R = TypeVar("R")
 # server. Those lines hold the password of the tracking URI, and so cannot be asked for.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+# By default MLflow waits two minutes for each answer and asks eight times, so that a server which hangs would keep a
+# command silent for twenty minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("alembic").setLevel(logging.WARNING)
 # These tell of errors, with tracebacks and once for each attempt, that MLflow raises as well.

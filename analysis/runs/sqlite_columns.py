@@ -7,6 +7,7 @@ of the package.
 """
 
 import json
+import os
 import sqlite3
 import struct
 import subprocess
@@ -109,4 +110,7 @@ def main(path: str, busy_milliseconds: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (BrokenPipeError, KeyboardInterrupt):  # the command that asked was interrupted
+        os._exit(1)
