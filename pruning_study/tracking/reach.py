@@ -46,6 +46,8 @@ def ensure(uri: str) -> None:
         _make_sqlite(uri)
     else:
         address.probe(uri)
+        if uri.startswith(("postgresql", "mysql", "mssql")):
+            _check_database(uri)
 
 
 def is_missing_file(uri: str) -> bool:
@@ -80,6 +82,15 @@ def _make_sqlite(uri: str) -> None:
         MlflowClient(uri).search_experiments(max_results=1)
         with _opened(path) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _check_database(uri: str) -> None:
+    """Refuse another MLflow's database, which the installed one would change without a question."""
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        if sqlalchemy.inspect(connection).has_table("alembic_version"):
+            version = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
+            sqlite_files.check_version(uri, version)
 
 
 def _check(uri: str, path: Path) -> None:

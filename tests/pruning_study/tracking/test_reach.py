@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
@@ -18,6 +19,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 from analysis.runs.errors import StudyError
 from pruning_study.tracking import reach
 from tests.mlflow_server import free_port
+from tests.postgres_server import postgres
 
 
 def said_by_an_ordinary_user(uri):
@@ -99,6 +101,21 @@ class TestSqlite:
         assert not reach.is_missing_file("http://127.0.0.1:1")
         reach.ensure(f"sqlite:///{tmp_path}/new.db")
         assert not reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
+
+
+@pytest.mark.postgres
+@pytest.mark.attack
+def test_a_shared_database_of_an_older_mlflow__it_is_not_upgraded_without_a_question():
+    with postgres() as uri:
+        reach.client(uri).search_experiments()
+        engine = sqlalchemy.create_engine(uri)
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = 'c48cb773bb87'"))
+            connection.execute(sqlalchemy.text("DROP TABLE issues CASCADE"))
+        with pytest.raises(StudyError, match=r"\(schema version c48cb773bb87\).*mlflow db upgrade"):
+            reach.client(uri)
+        assert not sqlalchemy.inspect(engine).has_table("issues")
+        engine.dispose()
 
 
 class TestServer:
