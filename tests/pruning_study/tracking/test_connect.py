@@ -113,7 +113,6 @@ class TestCheckpoint:
         for run_id in (run.run_id, job.run_id):
             with connect.checkpoint(run_id) as (path, _):
                 assert path.read_text() == "hello"
-            assert not path.exists()
 
     @pytest.mark.parametrize("tags", [{}, {"dense_run_id": "a", "pruned_run_ids": "b,c"}])
     def test_of_a_job_with_several_results_or_none_is_an_error(self, store, tags):
