@@ -119,6 +119,8 @@ class Store:
         with scratch.folder() as folder:
             try:
                 where = self.client.get_run(run_id).info.artifact_uri
+                if not where:  # it would stand for the current folder
+                    raise FileNotFoundError("the store does not say where its artifacts are")
                 if is_local_uri(where, is_tracking_or_registry_uri=False):
                     path = (Path(local_file_uri_to_path(where)) / name).resolve(strict=True)
                 else:

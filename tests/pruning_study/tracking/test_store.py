@@ -1,9 +1,10 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,17 @@ class TestRun:
             read = store.get(job.run_id)
             assert (read.info.run_name, read.data.tags["kind"], read.info.status) == (name, "job", "FINISHED")
             assert read.data.params == {}
+
+
+@pytest.mark.attack
+def test_a_run_whose_artifacts_lie_nowhere__no_file_of_the_current_folder_is_taken_for_one(store_uri, tmp_path):
+    store = connect.connect()
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+    with closing(sqlite3.connect(store_uri.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = '' WHERE run_uuid = ?", [run_id])
+    (tmp_path / "mask.safetensors").write_text("mine")
+    with pytest.raises(StudyError, match=f"{run_id} has no artifact"), store.artifact(run_id, "mask.safetensors"):
+        pass
 
 
 class TestLostAnswers:
