@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pandas as pd
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
 from threadpoolctl import threadpool_limits
 
 from analysis.first_screen import section as first_screen
@@ -17,9 +15,10 @@ from analysis.page import Items, Report, Section
 from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import primaries as planned
 from analysis.runs import pull, retries, schema
-from analysis.runs.errors import StudyError, first_line
+from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
+from analysis.runs.store_errors import STORE_ERRORS, reason
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import AnalyzedStudy, notes
 from analysis.tuning import exports as tuning_exports
@@ -167,9 +166,9 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
         for path in written:
             client.log_artifact(run_id, str(output / path), str(path.parent) if path.parent.name else None)
         client.set_terminated(run_id)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except STORE_ERRORS as error:
         raise StudyError(
-            f"the report is in {output}, but the tracking store did not take it ({first_line(error)}); --no-log leaves "
+            f"the report is in {output}, but the tracking store did not take it ({reason(error)}); --no-log leaves "
             "it out"
         ) from error
     return run_id

@@ -117,8 +117,8 @@ class TrainConfig:
     max_data_gib: float = option(
         "16",
         within(0, math.inf),
-        "Most memory, in GiB, that the images and labels of a data set may take. A larger data set is refused before it "
-        "is read.",
+        "Most memory, in GiB, that the images and labels of a data set may take. A larger data set is refused before "
+        "it is read.",
     )
     experiment: str | None = option(
         AUTO,

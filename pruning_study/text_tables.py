@@ -19,9 +19,10 @@ def text_table(
     names : int
         Number of columns on the left that hold words; the others hold numbers and are aligned on the right.
     """
-    header, *lines = ([printable(cell) for cell in row] for row in (header, *rows, *totals))
-    if totals:
-        lines.insert(len(rows), SEPARATING_LINE)
+    (header,), shown, shown_totals = (
+        [[printable(cell) for cell in row] for row in part] for part in ([header], rows, totals)
+    )
+    lines = [*shown, SEPARATING_LINE, *shown_totals] if totals else shown
     align = ["left"] * names + ["right"] * (len(header) - names)
     table = tabulate(lines, header, tablefmt="simple", colalign=align, disable_numparse=True)
     return "\n".join(line.rstrip() for line in table.splitlines())

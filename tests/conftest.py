@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click.testing
@@ -13,6 +13,7 @@ import torch
 from pruning_study.__main__ import cli
 from pruning_study.data.datasets import EMBEDDED
 from pruning_study.tracking.interrupts import SIGNALS
+from tests.mlflow_server import free_port, server
 
 # The tests run in as many processes as the machine has cores.
 torch.set_num_threads(1)
@@ -61,6 +62,13 @@ def store_uri(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
     return session_store
+
+
+@pytest.fixture(scope="session")
+def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Run an MLflow server that the tests of one process share, and yield its port."""
+    with server(tmp_path_factory.mktemp("server"), port := free_port()):
+        yield port
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real MLflow server, and a proxy before it whose answers break off."""
+"""A real MLflow server, and proxies before it that lose answers."""
 
 import os
 import socket
@@ -70,6 +70,65 @@ def breaking_off(port):
             self.send_header("Content-Length", str(len(answer.content)))
             self.end_headers()
             self.wfile.write(answer.content[:end])
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        threading.Thread(target=proxy.serve_forever).start()
+        try:
+            yield proxy.server_port, asked
+        finally:
+            proxy.shutdown()
+
+
+@contextmanager
+def losing(port, faults):
+    """Run a proxy for the server at a port that loses answers; yield the proxy's port and a counter of the requests.
+
+    Parameters
+    ----------
+    port : int
+    faults : dict
+        What happens to the first requests to a path, the last part of which is the key: `unanswered` (the server does
+        what it is asked, and the connection is closed), `half` an answer, `unended` (half an answer of unknown length),
+        `empty`, `unheard` (the connection is closed before the server is asked), `late` (unheard, but done just before
+        the next request to the path), or `fine`. A string stands for all requests.
+    """
+    asked, late, counting = Counter(), {}, threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            name = self.path.partition("?")[0].rpartition("/")[2]
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+            def forward():
+                return requests.request(
+                    self.command, f"http://127.0.0.1:{port}{self.path}", data=body, headers=self.headers, timeout=60
+                )
+
+            with counting:
+                asked[name] += 1
+                planned = faults.get(name, [])
+                fault = planned if isinstance(planned, str) else (planned.pop(0) if planned else "fine")
+                if name in late:
+                    late.pop(name)()
+                if fault == "late":
+                    late[name] = forward
+            if fault in ("unheard", "late"):
+                return
+            answer = forward()
+            if fault == "unanswered":
+                return
+            shown = {"fine": answer.content, "empty": b""}.get(fault, answer.content[: len(answer.content) // 2])
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+            if fault != "unended":
+                self.send_header("Content-Length", str(len(answer.content if fault == "half" else shown)))
+            self.end_headers()
+            self.wfile.write(shown)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 

@@ -2,17 +2,22 @@
 
 import configparser
 import re
+from collections.abc import Callable
+from queue import Empty, Queue
+from threading import Thread
 from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from requests import Response
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.runs import retries
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.masking import MASK, without_password
+from analysis.runs.store_errors import reason
 
 PROBE_SECONDS = 5  # to connect, and as long again to answer
 _ONE_PASSWORD = re.compile(r"[\w+]+://([^:/?]*(:[^@]*)?@)?[^@?]*(\?.*)?", re.S)  # as SQLAlchemy divides a URL
@@ -36,7 +41,7 @@ def probe(uri: str) -> None:
     if scheme in ("http", "https"):
         _check_http(uri)
         _probe_http(uri)
-    elif scheme.startswith(("postgresql", "mysql")):
+    elif scheme.startswith(("postgresql", "mysql", "mssql")):
         _check_database(uri)
         _probe_database(uri)
 
@@ -82,13 +87,15 @@ def _unreadable(uri: str) -> StudyError:
 def _probe_http(uri: str) -> None:
     shown = without_password(uri)
     try:
-        answer = retries.repeating(http_request)(
-            get_default_host_creds(uri),
-            "/health",
-            "GET",
-            max_retries=0,
-            timeout=PROBE_SECONDS,
-            raise_on_status=False,
+        answer = _within_limit(
+            lambda: retries.repeating(http_request)(
+                get_default_host_creds(uri),
+                "/health",
+                "GET",
+                max_retries=0,
+                timeout=PROBE_SECONDS,
+                raise_on_status=False,
+            )
         )
     except configparser.Error as error:
         # The error would quote a line of the file, which may hold the password.
@@ -96,14 +103,36 @@ def _probe_http(uri: str) -> None:
             "~/.mlflow/credentials cannot be read: begin it with the line [mlflow], and write %% for % in the password"
         ) from error
     except MlflowException as error:
-        raise StudyError(f"{shown} does not answer; start the tracking server or check the URI") from error
+        why = reason(error).removeprefix("the server does not answer: ")
+        raise StudyError(f"{shown} does not answer ({why}); start the tracking server or check the URI") from error
     if answer.status_code >= 500:
         raise StudyError(f"{shown} answers with status {answer.status_code}; look at the tracking server's log")
 
 
-def _probe_database(uri: str) -> None:
+def _within_limit(ask: Callable[[], Response]) -> Response:
+    """Return the answer; the time limit of a request starts anew with every byte that a slow server sends."""
+    answers: Queue[Response | Exception] = Queue()
+
+    def put() -> None:
+        try:
+            answers.put(ask())
+        except Exception as error:
+            answers.put(error)
+
+    Thread(target=put, daemon=True).start()
     try:
-        engine = create_engine(uri, connect_args={"connect_timeout": PROBE_SECONDS})
+        answer = answers.get(timeout=2 * PROBE_SECONDS)
+    except Empty as error:
+        raise MlflowException(f"no whole answer within {2 * PROBE_SECONDS} s") from error
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _probe_database(uri: str) -> None:
+    limit = "timeout" if uri.lower().startswith("mssql") else "connect_timeout"
+    try:
+        engine = create_engine(uri, connect_args={limit: PROBE_SECONDS})
         try:
             engine.connect().close()
         finally:

@@ -168,20 +168,26 @@ def _other_test_images(runs: pd.DataFrame) -> np.ndarray:
     A data set is a name, a digest, and all params that the schema does not know: they may choose a part of it.
     """
     before, _, support, _ = _by_class(runs)
-    tested = np.where(np.isnan(before), -1, support)
-    unlike = ~((tested == tested[:1]) | (np.isnan(tested) & np.isnan(tested[:1]))).all(axis=1)
-    if not unlike.any():
+    tested = ~np.isnan(before)
+    images = np.where(tested, support, -1)
+    unlike = np.zeros(len(runs), dtype=bool)
+    if not len(runs) or (images == images[0]).all():
         return unlike
     columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
     columns += [name for name in frames.params(runs) if frames.param(name) not in schema.PARAM_ROLES]
     data_set = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup().to_numpy()
-    images = pd.DataFrame(tested).groupby(list(range(tested.shape[1])), dropna=False).ngroup().to_numpy()
-    together = pd.DataFrame({"data_set": data_set, "images": images})
-    counts = together.value_counts(sort=False).reset_index()
-    # Of as many runs each, those whose run comes first count.
-    counts["first"] = counts.merge(together.drop_duplicates().reset_index(names="first"))["first"]
-    most = counts.sort_values(["count", "first"], ascending=[False, True]).drop_duplicates("data_set")
-    return images != most.set_index("data_set")["images"].reindex(data_set).to_numpy()
+    known = ~np.isnan(images).any(axis=1)
+    unlike[known] = _unlike_most(_one_number(images[known]), data_set[known])
+    return unlike | _unlike_most(_one_number(tested), data_set)
+
+
+def _unlike_most(values: np.ndarray, data_set: np.ndarray) -> np.ndarray:
+    """Return which runs have another value than most runs of their data set; of as many, the first run's counts."""
+    together = pd.DataFrame({"data_set": data_set, "value": values})
+    counts = together.reset_index(names="first").groupby(["data_set", "value"], as_index=False)["first"]
+    counts = counts.agg(["count", "min"]).sort_values(["count", "min"], ascending=[False, True])
+    most = counts.drop_duplicates("data_set").set_index("data_set")["value"]
+    return values != most.reindex(data_set).to_numpy()
 
 
 # What makes a reader think twice, and leaves nothing out.
@@ -208,7 +214,8 @@ def _spellings(runs: pd.DataFrame) -> Iterator[str]:
                 alike.setdefault(_as_read(value), []).append(repr(value))
             for values in alike.values():
                 if len(values) > 1:
-                    yield f"{frames.param(column)} has values that look alike and count as different: {some(values)}"
+                    said = f"{frames.param(column)} has values that look alike and count as different"
+                    yield f"{said}: {some(sorted(values), most=10)}"
     for pruner in runs[schema.PRUNER].unique():
         if pruner != schema.CONTROL and _as_read(pruner) == schema.CONTROL:
             yield f"the pruner {pruner!r} counts as one that prunes: the control is called {schema.CONTROL!r}"
@@ -238,9 +245,7 @@ def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
 def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str], kind: str) -> Iterator[str]:
     recalls = _columns(found, group)
     values = found[[accuracy, *recalls]].fillna(-1).to_numpy(float)
-    # One number for each row tells nearly all rows apart, and is compared sooner than all columns.
-    number = np.round(values @ np.random.default_rng(0).random(values.shape[1]), 12)
-    alike = found[pd.Series(number, found.index).duplicated(keep=False)]
+    alike = found[pd.Series(_one_number(values), found.index).duplicated(keep=False)]
     images = alike.reindex(columns=[schema.SUPPORT + name.removeprefix(group) for name in recalls])
     alike = alike[_coincidence(alike[recalls].to_numpy(float), images.to_numpy(float)) < _COINCIDENCE]
     if alike.empty:
@@ -252,6 +257,11 @@ def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str],
                 f"{counted(len(same), kind)} of seeds {some(map(str, seeds))} have the same recalls in every class, as "
                 f"copies of one network have: {some(sorted(same[RUN_ID]))}"
             )
+
+
+def _one_number(values: np.ndarray) -> np.ndarray:
+    """Return a number for each row, the same for equal rows, which is compared sooner than all columns are."""
+    return (values * np.random.default_rng(0).random(values.shape[1])).sum(axis=1)
 
 
 def _coincidence(recall: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -274,7 +284,7 @@ def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
     same[same] = _coincidence(before[same], support[same]) < _COINCIDENCE
     if same.any():
         yield (
-            f"{counted(int(same.sum()), schema.PRUNED)} have the recalls of their dense runs in every class, as if "
+            f"{counted(int(same.sum()), schema.PRUNED)} with the recalls of their dense runs in every class, as if "
             f"nothing was pruned: {some(sorted(runs.loc[same, RUN_ID]))}"
         )
 

@@ -6,6 +6,7 @@ import click
 
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.masking import without_secrets
+from analysis.runs.printable import printable
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
@@ -17,7 +18,8 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = without_secrets(error.message)  # type: ignore[misc]  # it may quote what was typed
+            text = printable(without_secrets(error.message))  # it may quote what was typed
+            error.message = text  # type: ignore[misc]
             raise
         except StudyError as error:
             if error.option:

@@ -56,7 +56,7 @@ def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
     """Read a frame that `write` has written, with options of `pandas.read_csv`."""
     frame = pd.read_csv(file, **how).rename(columns=unquoted)
     texts = {
-        name: column.map(unquoted, na_action="ignore")
+        name: column.map(lambda value: unquoted(value) if isinstance(value, str) else value)
         for name, column in frame.items()
         if not (is_numeric_dtype(column) or is_bool_dtype(column))
     }

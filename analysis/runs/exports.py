@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import archives, checks, csv_text, files, frames, schema
-from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs import archives, checks, csv_text, files, frames, pull, schema
+from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.frames import RUN_ID
 from analysis.runs.input_files import GIB, SizeLimit
-from analysis.runs.pull import Study
 
 CONTENTS = "study.json"
 RUNS, DENSE_RUNS = "runs.csv.gz", "dense_runs.csv.gz"
@@ -42,7 +40,7 @@ _NEEDED = {
 _LARGEST = SizeLimit(4)
 
 
-def write(study: Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
+def write(study: pull.Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
     """Write a study and the predictions of its networks.
 
     The same study gives the same bytes. `runs.csv.gz` and `dense_runs.csv.gz` are the frames, with exact floats and
@@ -86,7 +84,7 @@ def write(study: Study, predictions: frames.ReadPredictions, folder: Path) -> li
         return files.written(scratch)
 
 
-def read(folders: Sequence[Path]) -> tuple[Study, frames.ReadPredictions]:
+def read(folders: Sequence[Path]) -> tuple[pull.Study, frames.ReadPredictions]:
     """Read folders that `write`, of this version or an older one, has written.
 
     Several folders are read as if one experiment held all their runs.
@@ -126,13 +124,13 @@ def read(folders: Sequence[Path]) -> tuple[Study, frames.ReadPredictions]:
     return _checked(runs, dense_runs), predictions
 
 
-def _checked(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Study:
+def _checked(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> pull.Study:
     left_out = list(runs.attrs["left_out"])
     runs = checks.sound_pairs(runs, dense_runs, left_out)
     if runs.empty:
         raise StudyError(f"no pruned run can be compared with its dense run ({'; '.join(left_out)})", option="--frames")
     runs.attrs = {"left_out": list(dict.fromkeys([*left_out, *checks.notes(runs, dense_runs)]))}
-    return Study(runs, dense_runs)
+    return pull.Study(runs, dense_runs)
 
 
 def below(folder: Path) -> list[Path]:
@@ -149,7 +147,7 @@ def below(folder: Path) -> list[Path]:
     return folders
 
 
-def select_dataset(study: Study, dataset: str) -> Study:
+def select_dataset(study: pull.Study, dataset: str) -> pull.Study:
     """Return the runs of one data set, with the notes on the study.
 
     Raises
@@ -160,7 +158,7 @@ def select_dataset(study: Study, dataset: str) -> Study:
     names = list(dict.fromkeys(study.runs[schema.DATASET]))
     if dataset not in names:
         raise StudyError(f"no pruned run of {dataset!r}, {did_you_mean(dataset, names)}", option="--dataset")
-    return Study(*(_select_dataset(frame, dataset) for frame in study))
+    return pull.Study(*(_select_dataset(frame, dataset) for frame in study))
 
 
 def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -271,7 +269,7 @@ def _texts(dtypes: Mapping[str, Any] | pd.Series) -> list[str]:
 # Predictions for all test images by all networks of a data set.
 
 
-def _by_data_set(study: Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
+def _by_data_set(study: pull.Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
     """Yield the arrays of each file, data sets in the order of their digests."""
     data_sets: dict[str, str] = {}
     for frame in study:
@@ -318,6 +316,11 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
 def _predicted(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the labels and the predictions of each run, by run id."""
     run_ids, label, by_label = archives.read(path, _ARRAYS).values()
+    if (label.size, run_ids.size) != by_label.shape or not label.size or (label.ndim, run_ids.ndim) != (1, 1):
+        raise ValueError(f"{path.name} has predictions of shape {by_label.shape}")
+    for array in (label, by_label):
+        if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= pull.MOST_CLASSES:
+            raise ValueError(f"{path.name} holds other values than classes from 0")
     predicted = np.empty(by_label.shape[::-1], by_label.dtype)
     predicted[:, np.argsort(label, kind="stable")] = by_label.T
     label = label.astype(np.int64)
@@ -327,7 +330,7 @@ def _predicted(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 # One folder.
 
 
-def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]]:
+def _read(folder: Path) -> tuple[pull.Study, dict[str, tuple[np.ndarray, np.ndarray]]]:
     path = folder / CONTENTS
     if not path.is_file():
         raise StudyError(
@@ -346,9 +349,13 @@ def _read(folder: Path) -> tuple[Study, dict[str, tuple[np.ndarray, np.ndarray]]
         predicted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for name in contents.keys() - {RUNS, DENSE_RUNS}:
             predicted |= _predicted(folder / name)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zlib.error) as error:
-        raise StudyError(f"{path}: not what pruning-analysis export writes ({error!r}); export again") from error
-    return Study(runs, dense_runs), predicted
+    except StudyError:
+        raise
+    # On bytes of any kind, pandas, gzip and the JSON decoder raise errors of more than a dozen types.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise StudyError(f"{path}: not what pruning-analysis export writes ({reason}); export again") from error
+    return pull.Study(runs, dense_runs), predicted
 
 
 def _content(folder: Path, name: str, digest: str) -> bytes:

@@ -24,7 +24,9 @@ _IPV6 = re.compile(r"\[[^\]@]*\](?::\d{0,5})?")
 _WORD = re.compile(r"\S*")
 _UP_TO_NEXT_AT = re.compile(r"[^\n@]*@\S*")
 _WITHOUT_PASSWORD = ("", "x-oauth-basic")  # GitHub takes a token in the place of the name
-_QUERY = re.compile(rf"[?&;#](?:[\w.%-]{{0,40}}?{_NAME}|key|sig|auth|pass|pw)=", re.I)
+_SETTING = re.compile(r"[?&;#]([\w.%+-]{1,80})=")
+# SQLAlchemy takes a whole connection string, password and all, as the value of odbc_connect.
+_SECRET_SETTING = re.compile(rf".*{_NAME}|key|sig|sas|code|auth|pass|pw|odbc_connect", re.I)
 _VALUE = re.compile(r"[^&]*")
 _VALUE_IN_TEXT = re.compile(r"[^\s&]*")
 _ASSIGNMENT = re.compile(
@@ -72,7 +74,7 @@ def without_password(uri: str) -> str:
 
 
 def _in_uri(uri: str) -> list[Span]:
-    spans = [(name.end(), _VALUE.match(uri, name.end()).end()) for name in _QUERY.finditer(uri)]  # type: ignore[union-attr]
+    spans = [(start, _VALUE.match(uri, start).end()) for start in _settings(uri)]  # type: ignore[union-attr]
     if scheme := _SCHEME.search(uri):
         userinfo = _userinfo(scheme[1] or scheme[2], uri[scheme.end() :])
         spans += [(scheme.end() + start, scheme.end() + end) for start, end in userinfo]
@@ -117,12 +119,19 @@ def _userinfo(scheme: str, rest: str) -> list[Span]:
 
 
 def _in_queries(text: str) -> Iterator[Span]:
-    for name in _QUERY.finditer(text):
-        yield name.end(), _end(text, name.end(), _VALUE_IN_TEXT)
+    for start in _settings(text):
+        yield start, _end(text, start, _VALUE_IN_TEXT)
+
+
+def _settings(text: str) -> Iterator[int]:
+    """Yield where the values of a URL's secret settings begin. A name may have percent escapes, as `%70assword` has."""
+    for name in _SETTING.finditer(text):
+        if _SECRET_SETTING.fullmatch(unquote(name[1])):
+            yield name.end()
 
 
 def _assigned(text: str) -> Iterator[Span]:
-    queries = {name.end() for name in _QUERY.finditer(text)}
+    queries = set(_settings(text))
     for name in _ASSIGNMENT.finditer(text):
         start = name.end()
         if start not in queries:

@@ -139,7 +139,7 @@ def _read_npz(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
 def _classes(path: Path, name: str, given: np.ndarray) -> np.ndarray:
     """Return an array of classes as text, whole numbers or truth values."""
     if given.dtype.kind == "f":
-        largest = min(2 / np.finfo(given.dtype).eps, 2.0**63)
+        largest = min(2 / float(np.finfo(given.dtype).eps), 2.0**63)
         with np.errstate(invalid="ignore"):
             exact = (given == np.trunc(given)) & (np.abs(given) < largest)
         if not exact.all():
@@ -161,7 +161,8 @@ def _read_csv(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
     with opened(path) as file:
         limit.check(path, os.fstat(file.fileno()).st_size)
         try:
-            return _read_lines(path, io.TextIOWrapper(file, "utf-8-sig", newline=""))
+            with io.TextIOWrapper(file, "utf-8-sig", newline="") as lines:
+                return _read_lines(path, lines)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise StudyError(f"{path}: cannot be read as CSV ({error})") from error
 

@@ -26,6 +26,8 @@ from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 _METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
+# Statistics take memory for every class up to the greatest.
+MOST_CLASSES = 1_000_000
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
 
 logger = logging.getLogger(__name__)
@@ -103,14 +105,14 @@ def study(
     pruned = _paired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
     pairs = _pairs_frame(pruned, sound_dense)
     pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
-    newest = _newest(pruned[pruned[RUN_ID].isin(pairs[RUN_ID])], left_out)
+    newest = _newest(_those_of(pruned, pairs), left_out)
     if newest.empty:
         reasons = "; ".join(left_out) or "no run is tagged as one"
         raise StudyError(
             f"experiment {name!r} has no pruned run to compare with its dense run ({reasons}); "
             f"experiments in this store: {others}"
         )
-    pairs = frames.rows(pairs, pairs[RUN_ID].isin(newest[RUN_ID]))
+    pairs = _those_of(pairs, newest)
     dense_runs = _dense_frame(_newest(sound_dense, dense_left_out))
     pairs.attrs["left_out"] = [*left_out, *checks.notes(pairs, dense_runs)]
     dense_runs.attrs["left_out"] = dense_left_out
@@ -317,15 +319,20 @@ def _paired(pruned: pd.DataFrame, dense: pd.DataFrame, finished_dense: set[str],
     pruned = _without(pruned, ~pruned[schema.DENSE_RUN_ID].isin(dense[RUN_ID]), "the dense run is left out", left_out)
 
     classes = _classes(pruned, dense)
-    before, after = (_metrics(rows, schema.RECALL, classes) for rows in (_dense_of(pruned, dense), pruned))
-    differ = (np.isnan(before) != np.isnan(after)).any(axis=1)
+    before, after = _metrics(dense, schema.RECALL, classes), _metrics(pruned, schema.RECALL, classes)
+    differ = (np.isnan(before)[_dense_rows(pruned, dense)] != np.isnan(after)).any(axis=1)
     pruned = _without(pruned, differ, "the classes are not those of the dense run", left_out)
 
-    before, after = (_metrics(rows, schema.SUPPORT, classes) for rows in (_dense_of(pruned, dense), pruned))
+    before, after = _metrics(dense, schema.SUPPORT, classes), _metrics(pruned, schema.SUPPORT, classes)
     with np.errstate(invalid="ignore"):
-        differ = (np.abs(before - after) > 0).any(axis=1)
+        differ = (np.abs(before[_dense_rows(pruned, dense)] - after) > 0).any(axis=1)
     pruned = _without(pruned, differ, "the supports are not those of the dense run", left_out)
-    replaced = pruned[schema.DENSE_RUN_ID].isin(_replaced(dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID])]))
+    before = dense["normalization"].to_numpy(str)[_dense_rows(pruned, dense)]
+    after = pruned["normalization"].to_numpy(str)
+    differ = (before != "") & (after != "") & (before != after)
+    pruned = _without(pruned, differ, "the normalization is not that of the dense run", left_out)
+    named = dense[dense[RUN_ID].isin(pruned[schema.DENSE_RUN_ID].unique())]
+    replaced = pruned[schema.DENSE_RUN_ID].isin(_replaced(named))
     reason = "a newer dense run has the settings and seed of theirs, and other recalls"
     return _without(pruned, replaced, reason, left_out)
 
@@ -347,6 +354,13 @@ def _newest(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     return _without(found, older, "a newer run has the same settings and seed", left_out)
 
 
+def _those_of(found: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of a frame that are in another one, which has no others."""
+    if len(found) == len(kept):
+        return found
+    return frames.rows(found, found[RUN_ID].isin(kept[RUN_ID].tolist()))
+
+
 def _without(found: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) -> pd.DataFrame:
     wrong = np.asarray(wrong, dtype=bool)
     if not wrong.any():
@@ -363,15 +377,15 @@ def _counted(found: pd.DataFrame) -> str:
 
 
 def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
-    before = _dense_of(pruned, dense)
-    classes = _classes(pruned, before)
+    classes = _classes(pruned, dense)
+    before = _dense_rows(pruned, dense)
     support = _metrics(pruned, schema.SUPPORT, classes)
-    support = np.where(np.isnan(support), _metrics(before, schema.SUPPORT, classes), support)
+    support = np.where(np.isnan(support), _metrics(dense, schema.SUPPORT, classes)[before], support)
     measured = {
-        ACCURACY_BEFORE: before[_ACCURACY].to_numpy(),
+        ACCURACY_BEFORE: dense[_ACCURACY].to_numpy()[before],
         ACCURACY_AFTER: pruned[_ACCURACY].to_numpy(),
         schema.REALIZED_RATIO: _metrics(pruned, "", [schema.REALIZED_RATIO])[:, 0],
-        **_by_class(RECALL_BEFORE, classes, _metrics(before, schema.RECALL, classes)),
+        **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)[before]),
         **_by_class(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, support),
         **_by_class(schema.BOTH_RIGHT, classes, _metrics(pruned, schema.BOTH_RIGHT, classes)),
@@ -401,8 +415,9 @@ def _frame(found: pd.DataFrame, leading: list[str], measured: dict[str, Any]) ->
     return frame.sort_values([*leading, list(measured)[-1]], ignore_index=True)
 
 
-def _dense_of(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
-    return dense.set_index(RUN_ID, drop=False).loc[pruned[schema.DENSE_RUN_ID]]
+def _dense_rows(pruned: pd.DataFrame, dense: pd.DataFrame) -> np.ndarray:
+    """Return the row of each pruned run's dense run, (pruned runs,)."""
+    return pd.Index(dense[RUN_ID]).get_indexer(pruned[schema.DENSE_RUN_ID])
 
 
 def _classes(*frames: pd.DataFrame) -> list[str]:
@@ -504,6 +519,8 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             arrays[name] = array = array.astype(np.int64, copy=False)
             if array.min() < 0:
                 raise StudyError(f"{name} holds {array.min()}, where classes from 0 are needed")
+            if array.max() >= MOST_CLASSES:
+                raise StudyError(f"{name} holds {array.max()}, where classes below {MOST_CLASSES:,} are needed")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{len(array):,} {name}" for name, array in arrays.items())
         raise StudyError(f"arrays differ in length ({lengths})")

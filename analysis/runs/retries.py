@@ -1,26 +1,52 @@
-"""Repeat reads from a tracking server whose answers break off; writes are sent once."""
+"""A client of a tracking store that repeats what may be repeated, if the answer breaks off."""
 
-from collections.abc import Callable
+import logging
+import os
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 import mlflow.artifacts
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from analysis.runs import creation
+from analysis.runs.store_errors import STORE_ERRORS
 
 ATTEMPTS = 4  # a method of the client may send several requests, and the answer to each may break off
-BROKEN_OFF = "Connection broken"  # urllib3's words; MLflow keeps nothing else of a download that fails
+# What urllib3 says of an answer that is cut off, and MLflow of one whose end cannot be told.
+BROKEN_OFF = ("Connection broken", "not in a valid JSON format")
 READS = ("get_", "search_", "list_", "download_")
+# Each of these leaves the same behind, whether it is done once or twice.
+SAME_TWICE = (
+    *("set_tag", "set_terminated", "update_run", "delete_run"),
+    *("log_batch", "log_inputs", "log_artifact", "log_artifacts"),
+)
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# MLflow would draw a progress bar for each artifact that it reads, and print two lines for each run that ends on a
+# server. Those lines hold the password of the tracking URI, and so cannot be asked for.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+# By default MLflow waits two minutes for each answer and asks eight times, so that a server which hangs would keep a
+# command silent for twenty minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)
+# These tell of errors, with tracebacks and once for each attempt, that MLflow raises as well.
+for _name in ("mlflow.store", "mlflow.utils.rest_utils", "mlflow.exceptions", "sqlalchemy.pool", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
 
 def client(uri: str | None) -> MlflowClient:
-    """Return a client of a tracking store that repeats reads whose answers break off.
+    """Return a client of a tracking store that repeats requests whose answers break off.
 
-    A method that writes is called once: the server may have done what it was asked before its answer broke off, so
-    that a repeated request to create a run would create a second one. MLflow itself repeats every request to which no
-    answer has begun, also a write.
+    Only those requests are repeated that do the same twice as once. A run is created by one request, and looked up if
+    the answer is lost. MLflow itself repeats every request to which no answer has begun.
 
     Parameters
     ----------
@@ -30,30 +56,48 @@ def client(uri: str | None) -> MlflowClient:
     return cast(MlflowClient, _Client(MlflowClient(uri)))
 
 
-def repeating(read: Callable[P, R]) -> Callable[P, R]:
-    """Return `read` in a form that tries up to four times while the server's answer breaks off.
+def repeating(call: Callable[P, R]) -> Callable[P, R]:
+    """Return `call` in a form that tries up to four times while the server's answer breaks off.
 
     Parameters
     ----------
-    read : callable
-        A function that changes nothing on the server.
+    call : callable
+        A function that does the same to the server twice as once.
     """
 
-    @wraps(read)
+    @wraps(call)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> R:
         for _ in range(ATTEMPTS - 1):
             try:
-                return read(*args, **kwargs)
+                return call(*args, **kwargs)
             except MlflowException as error:
-                if BROKEN_OFF not in str(error):
+                if not any(words in str(error) for words in BROKEN_OFF):
                     raise
-        return read(*args, **kwargs)
+        return call(*args, **kwargs)
 
     return repeated
 
 
-list_artifacts = repeating(mlflow.artifacts.list_artifacts)
-download_artifacts = repeating(mlflow.artifacts.download_artifacts)
+def _as_store_errors(call: Callable[P, R]) -> Callable[P, R]:
+    """Return `call` in a form that raises no errors but those of a store.
+
+    An answer of a wrong shape, or a kind of artifact folder that MLflow has no library for, can raise any error.
+    """
+
+    @wraps(call)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return call(*args, **kwargs)
+        except STORE_ERRORS:
+            raise
+        except Exception as error:
+            raise MlflowException(f"{type(error).__name__}: {error}") from error
+
+    return called
+
+
+list_artifacts = repeating(_as_store_errors(mlflow.artifacts.list_artifacts))
+download_artifacts = repeating(_as_store_errors(mlflow.artifacts.download_artifacts))
 
 
 class _Client:
@@ -62,4 +106,21 @@ class _Client:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._client, name)
-        return repeating(value) if name.startswith(READS) else value
+        if callable(value):
+            value = _as_store_errors(value)
+        return repeating(value) if name.startswith(READS) or name in SAME_TWICE else value
+
+    def create_run(
+        self, experiment_id: str, *, run_name: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> Run:
+        return creation.create_run(
+            cast(MlflowClient, self), self._client.create_run, experiment_id, run_name, tags or {}
+        )
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Delete a tag; it is no error if the tag is gone, because an earlier request may have deleted it."""
+        try:
+            repeating(self._client.delete_tag)(run_id, key)
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise

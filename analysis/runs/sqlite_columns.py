@@ -7,6 +7,7 @@ of the package.
 """
 
 import json
+import os
 import sqlite3
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-_BUSY_MILLISECONDS = 30_000
+BUSY_MILLISECONDS = 30_000
 _HEADER = struct.Struct("?q")  # whether the statement succeeded, and how many bytes follow
 
 
@@ -72,6 +73,7 @@ def reader(path: Path) -> Iterator[Reader]:
             "-P",
             str(Path(__file__)),
             str(path),
+            str(BUSY_MILLISECONDS),
         ],  # -P: no file beside this one is imported in place of a library
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -83,7 +85,7 @@ def reader(path: Path) -> Iterator[Reader]:
             process.kill()
 
 
-def main(path: str) -> None:
+def main(path: str, busy_milliseconds: str) -> None:
     """Answer the statements on standard input, one a line, with Arrow streams or errors on standard output."""
     import adbc_driver_manager.dbapi as adbc
     import adbc_driver_sqlite.dbapi
@@ -93,14 +95,14 @@ def main(path: str) -> None:
         try:
             connection = connection or adbc_driver_sqlite.dbapi.connect(f"file:{quote(path)}?mode=ro", autocommit=True)
             with connection.cursor() as cursor:
-                cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+                cursor.execute(f"PRAGMA busy_timeout = {busy_milliseconds}")
                 cursor.execute(json.loads(line))
                 table = cursor.fetch_arrow_table()
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, table.schema) as stream:
                 stream.write_table(table)
             good, answer = True, sink.getvalue().to_pybytes()
-        except adbc.Error as error:
+        except Exception as error:  # the process that asked reports it
             kind = "ProgrammingError" if isinstance(error, adbc.ProgrammingError) else "OperationalError"
             good, answer = False, json.dumps([kind, str(error)]).encode()
         sys.stdout.buffer.write(_HEADER.pack(good, len(answer)) + answer)
@@ -108,4 +110,7 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(*sys.argv[1:])
+    except (BrokenPipeError, KeyboardInterrupt):  # the command that asked was interrupted
+        os._exit(1)

@@ -5,7 +5,6 @@ Both readers return the same pages.
 
 import logging
 import math
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,21 +16,18 @@ import adbc_driver_manager.dbapi as adbc
 import mlflow
 import pyarrow as pa
 import pyarrow.compute as pc
-import requests
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
-from mlflow.store.db.utils import _get_latest_schema_revision
 from mlflow.store.entities import PagedList
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import retries, schema, sqlite_columns
+from analysis.runs import retries, schema, sqlite_columns, sqlite_files
 from analysis.runs.address import missing_driver, probe, without_password
-from analysis.runs.errors import StudyError, first_line
+from analysis.runs.errors import StudyError
+from analysis.runs.store_errors import STORE_ERRORS, explained
 
-KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
 FINISHED = "FINISHED"
 NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has it for NaN as well
 METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
@@ -46,8 +42,8 @@ class Page(NamedTuple):
     Attributes
     ----------
     runs : Table
-        Columns run_id, kind, state, ended and dense_run_id. The state is the run's status, or `deleted`; a run that
-        names no dense run has the dense_run_id "".
+        Columns run_id, kind, state, ended, dense_run_id and normalization, the mean and the deviation that images are
+        normalised by. The state is the run's status, or `deleted`. A missing dense_run_id or normalization is "".
     params, metrics : Table
         Columns run_id, name and value; the value of a param is text. Only the metrics in `METRICS` are read.
     """
@@ -57,8 +53,11 @@ class Page(NamedTuple):
     metrics: pa.Table
 
 
+_NORMALIZATION = (schema.NORMALIZATION_MEAN, schema.NORMALIZATION_STD)
 _TEXT, _LONG, _DOUBLE = pa.string(), pa.int64(), pa.float64()
-_RUNS = pa.schema({"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG, "dense_run_id": _TEXT})
+_RUNS = pa.schema(
+    {"run_id": _TEXT, "kind": _TEXT, "state": _TEXT, "ended": _LONG, "dense_run_id": _TEXT, "normalization": _TEXT}
+)
 _PARAMS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
 _METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
 _TAGGED = pa.schema({"run_id": _TEXT, "value": _TEXT, "folder": _TEXT})
@@ -106,8 +105,8 @@ def open_store(tracking_uri: str | None) -> Iterator[Reader]:
     with ExitStack() as resources:
         try:
             yield _connect(uri, shown, resources)
-        except (adbc.Error, sqlite3.Error, SQLAlchemyError, MlflowException, requests.RequestException) as error:
-            raise StudyError(f"{shown}: {first_line(error)}; check the tracking URI") from error
+        except (*STORE_ERRORS, pa.ArrowException) as error:
+            raise StudyError(explained(uri, error, otherwise="check the tracking URI")) from error
 
 
 def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
@@ -117,14 +116,9 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
     if scheme == "sqlite" or scheme.startswith("postgresql"):
         tables = TableReader(resources.enter_context(_reading(uri, shown)))
         version = tables.schema_version()
-        if version in KNOWN_SCHEMAS:
+        if version in sqlite_files.KNOWN_SCHEMAS:
             return tables
-        # MLflow's client would migrate a store of another schema, and make a store of any other file.
-        if version != _get_latest_schema_revision():
-            raise StudyError(
-                f"{shown} is no store of MLflow {mlflow.__version__} (schema version {version}); "
-                "if an older MLflow made it, back it up and run `mlflow db upgrade`"
-            )
+        sqlite_files.check_version(uri, version)
         logger.warning("%s: schema version %s is unknown; it is read through MLflow's slower API", shown, version)
     elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
         raise StudyError(f"{shown}: no such folder; check the tracking URI")
@@ -136,9 +130,12 @@ def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
     """Yield a function that returns the rows of a SELECT; no transaction stays open between two calls."""
     url = make_url(uri)
     if url.get_backend_name() == "sqlite":
-        if not url.database or not Path(url.database).is_file():
-            raise StudyError(f"{shown}: no such file; check the tracking URI, or make a run first")
-        with sqlite_columns.reader(Path(url.database)) as reader:
+        path = Path(url.database or "")
+        if not url.database or not path.is_file():
+            kind = "a folder and no database" if url.database and path.is_dir() else "no such file"
+            raise StudyError(f"{shown}: {kind}; check the tracking URI, or make a run first")
+        with sqlite_columns.reader(path) as reader:
+            sqlite_files.check(uri, path, lambda query: [tuple(row.values()) for row in reader.read(query).to_pylist()])
             yield reader.read
         return
     try:
@@ -160,11 +157,14 @@ def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
 # without a sort.
 _LISTING = f"""
     SELECT kind.run_uuid, kind.value,
-        CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END,
-        COALESCE(end_time, start_time, 0), COALESCE(dense.value, '')
+        COALESCE(CASE lifecycle_stage WHEN 'active' THEN status ELSE lifecycle_stage END, 'UNKNOWN'),
+        COALESCE(end_time, start_time, 0), COALESCE(dense.value, ''),
+        COALESCE(mean.value, '') || COALESCE(std.value, '')
     FROM tags kind
     JOIN runs ON runs.run_uuid = kind.run_uuid
     LEFT JOIN tags dense ON dense.run_uuid = kind.run_uuid AND dense.key = '{schema.DENSE_RUN_ID}'
+    LEFT JOIN tags mean ON mean.run_uuid = kind.run_uuid AND mean.key = '{schema.NORMALIZATION_MEAN}'
+    LEFT JOIN tags std ON std.run_uuid = kind.run_uuid AND std.key = '{schema.NORMALIZATION_STD}'
     WHERE kind.key = '{schema.KIND}' AND kind.value IN ('{schema.DENSE}', '{schema.PRUNED}') AND
 """
 _WANTED = " OR ".join(f"key LIKE '{name}%'" for name in METRICS)
@@ -188,8 +188,12 @@ class TableReader:
         """Return the version of the tables, or None if they are not MLflow's."""
         try:
             return self._read("SELECT version_num FROM alembic_version")[0][0].as_py()
-        except (adbc.ProgrammingError, sqlite3.ProgrammingError, IndexError):
+        except IndexError:
             return None
+        except adbc.ProgrammingError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
 
     def experiments(self) -> list[tuple[str, str, str]]:
         found = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments")
@@ -215,7 +219,9 @@ class TableReader:
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
         folders: dict[str, str] = {}
         for chunk in _chunks(run_ids):
-            found = self._read(f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)}")
+            found = self._read(
+                f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)} AND artifact_uri <> ''"
+            )
             folders |= {row["run_uuid"]: row["artifact_uri"] for row in found.to_pylist()}
         return folders
 
@@ -232,6 +238,7 @@ class TableReader:
         return self._read(
             "SELECT run_uuid, value, artifact_uri FROM tags JOIN runs USING (run_uuid)"
             f" WHERE key = {_quoted(tag)} AND experiment_id = {int(experiment_id)}"
+            " AND value <> '' AND artifact_uri <> ''"
             f" AND lifecycle_stage = 'active' AND status = '{FINISHED}' ORDER BY start_time",
             _TAGGED,
         )
@@ -250,7 +257,13 @@ class TableReader:
 
     def _read(self, statement: str, columns: pa.Schema | None = None) -> pa.Table:
         found = self._rows(statement)
-        return found.rename_columns(columns.names).cast(columns) if columns else found
+        if columns:
+            found = found.rename_columns(columns.names).cast(columns)
+        # Text that is no UTF-8 would be found only where a row is used; and no column that is read may hold NULL.
+        found.validate(full=True)
+        if empty := [name for name in found.column_names if found[name].null_count]:
+            raise pa.ArrowInvalid(f"NULL as {', '.join(empty)}")
+        return found
 
 
 def _quoted(value: str) -> str:
@@ -274,7 +287,12 @@ class ApiReader:
 
     def experiments(self) -> list[tuple[str, str, str]]:
         pages = _pages(self._client.search_experiments, view_type=ViewType.ALL)
-        return [(each.experiment_id, each.name, each.lifecycle_stage) for page in pages for each in page]
+        found = [(each.experiment_id, each.name, each.lifecycle_stage) for page in pages for each in page if each.name]
+        if not found:  # MLflow's store always has one, called Default
+            raise MlflowException(
+                "the store names no experiment: it is no store of MLflow, or its user may read nothing"
+            )
+        return found
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
         for kind in (schema.DENSE, schema.PRUNED):
@@ -291,11 +309,11 @@ class ApiReader:
 
     def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
         for chunk in _chunks(run_ids):
-            found = [run for run_id in chunk if (run := self._run(run_id)) and schema.KIND in run.data.tags]
-            yield _api_page(found)
+            yield _api_page([run for run_id in chunk if (run := self._run(run_id))])
 
     def artifact_folders(self, run_ids: Sequence[str]) -> dict[str, str]:
-        return {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
+        found = {run_id: run.info.artifact_uri for run_id in run_ids if (run := self._run(run_id))}
+        return {run_id: folder for run_id, folder in found.items() if folder}
 
     def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
         state = f" AND attributes.status = '{FINISHED}'" if finished else ""
@@ -315,7 +333,13 @@ class ApiReader:
             order_by=["attributes.start_time ASC"],
         )
         return _table(
-            [(run.info.run_id, run.data.tags[tag], run.info.artifact_uri) for page in pages for run in page], _TAGGED
+            [
+                (run.info.run_id, run.data.tags[tag], run.info.artifact_uri)
+                for page in pages
+                for run in page
+                if tag in run.data.tags and run.info.artifact_uri
+            ],
+            _TAGGED,
         )
 
     def _run(self, run_id: str) -> Run | None:
@@ -335,7 +359,8 @@ def _pages(search: Callable[..., PagedList], **query: Any) -> Iterator[PagedList
         yield page
 
 
-def _api_page(runs: Sequence[Run]) -> Page:
+def _api_page(found: Sequence[Run]) -> Page:
+    runs = [run for run in found if schema.KIND in run.data.tags]
     finished = [run for run in runs if _state(run) == FINISHED]
     return Page(
         _table(
@@ -346,6 +371,7 @@ def _api_page(runs: Sequence[Run]) -> Page:
                     _state(run),
                     run.info.end_time or run.info.start_time or 0,
                     run.data.tags.get(schema.DENSE_RUN_ID, ""),
+                    "".join(run.data.tags.get(name, "") for name in _NORMALIZATION),
                 )
                 for run in runs
             ],

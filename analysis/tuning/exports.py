@@ -5,17 +5,27 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
 from analysis.runs import csv_text, files, pull, schema
-from analysis.runs.errors import StudyError
+from analysis.runs.errors import StudyError, first_line
 from analysis.tuning.results import SCHEDULE_PARAMS, Tuning
 
 _FOLDER = "tuning"
 _FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
+# Field of `Tuning` -> its key in the summary; and for each table the columns of truth values, and those of numbers.
+_TEXTS = {"name": schema.STUDY_NAME, "objective": schema.OBJECTIVE, "reason": "reason"}
+_TRUTHS = (("complete", "eligible", "front", "winner"), ("new", "at_chance"), ("primary", "new"))
+_NUMBERS = (
+    ("number", "epsilon", "ratio", *SCHEDULE_PARAMS, "accuracy", "distortion"),
+    ("epsilon", "ratio", *SCHEDULE_PARAMS, "seed", "accuracy", "alpha"),
+    ("difference", "difference_low", "difference_high", "p", "p_holm", "n"),
+)
 
 
 def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
     """Return the finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
-    return [_tuning(contents) for contents in _pulled(experiment, tracking_uri)]
+    return [tuning for _, tuning in _pulled(experiment, tracking_uri)]
 
 
 def export(experiment: str | None, run_ids: Collection[str], folder: Path) -> list[Path]:
@@ -34,9 +44,7 @@ def export(experiment: str | None, run_ids: Collection[str], folder: Path) -> li
     list of Path
         The files written, relative to `folder`.
     """
-    searches = [
-        contents for contents in _pulled(experiment) if _tuning(contents).finalists["run_id"].isin(run_ids).any()
-    ]
+    searches = [contents for contents, tuning in _pulled(experiment) if tuning.finalists["run_id"].isin(run_ids).any()]
     with files.aside(folder) as scratch:
         for number, contents in enumerate(searches, start=1):
             (scratch / _FOLDER / str(number)).mkdir(parents=True)
@@ -62,28 +70,48 @@ def read(folders: Iterable[Path]) -> list[Tuning]:
 
 def _exported(folder: Path) -> Tuning:
     try:
-        return _tuning({name: (folder / name).read_bytes() for name in _FILES})
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"{folder}: not what pruning-analysis export writes ({error!r}); export again") from error
+        contents = {name: (folder / name).read_bytes() for name in _FILES}
+    except OSError as error:
+        raise StudyError(f"{folder}: not what pruning-analysis export writes ({error}); export again") from error
+    return _tuning(contents, str(folder), "export again")
 
 
-def _pulled(experiment: str | None, tracking_uri: str | None = None) -> list[dict[str, bytes]]:
-    return list(pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri).values())
+def _pulled(experiment: str | None, tracking_uri: str | None = None) -> list[tuple[dict[str, bytes], Tuning]]:
+    """Return each search of an experiment as its files and as what they say."""
+    found = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
+    return [(contents, _tuning(contents, f"run {run_id}", "delete the run")) for run_id, contents in found.items()]
 
 
-def _tuning(contents: Mapping[str, bytes]) -> Tuning:
+def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
+    """Return what the files of a search say, or raise a StudyError that names `where` and the remedy."""
+    try:
+        tuning = _parsed(contents)
+        tuning.table()  # each finalist needs its trial, and the search a winner
+    # On bytes of any kind, pandas and the JSON decoder raise errors of more than a dozen types.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise StudyError(f"{where}: not what a search writes ({reason}); {remedy}") from error
+    return tuning
+
+
+def _parsed(contents: Mapping[str, bytes]) -> Tuning:
     summary = json.loads(contents[schema.TUNING_SUMMARY])
+    texts = {key: summary[name] for key, name in _TEXTS.items()}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise TypeError(f"{', '.join(_TEXTS.values())} should be texts")
     frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in _FILES[1:]}
     for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
         # Before these params existed, every trial was one shot and without distillation.
         for name in set(SCHEDULE_PARAMS) - set(frame):
             frame[name] = 0.0
+    for (file, frame), truths, numbers in zip(frames.items(), _TRUTHS, _NUMBERS, strict=True):
+        for name in (*truths, *numbers):
+            if not is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]) != (name in truths):
+                raise TypeError(f"{file} has {frame[name].dtype} as {name}")
     trials = frames[schema.TRIALS]
     return Tuning(
-        name=summary[schema.STUDY_NAME],
-        objective=summary[schema.OBJECTIVE],
-        reason=summary["reason"],
-        trials=trials.assign(anchor=trials["anchor"].fillna("")),
+        **texts,
+        trials=trials.assign(anchor=trials["anchor"].fillna("").astype(str)),
         finalists=frames[schema.FINALISTS],
         comparisons=frames[schema.COMPARISONS],
     )

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
+from analysis.runs.store_errors import explained
 from pruning_study.tracking import reach, scratch
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -44,7 +46,7 @@ def connect(experiment: str | None = None) -> Store:
             return Store(client, uri, _job_experiment_id(client, uri, job_run_id, experiment), job_run_id)
         return Store(client, uri, _experiment_id(client, experiment))
     except reach.STORE_ERRORS as error:
-        raise StudyError(f"{without_password(uri)}: the tracking store cannot be used ({first_line(error)})") from error
+        raise StudyError(explained(uri, error, saying="the tracking store cannot be used")) from error
 
 
 def existing(experiment: str | None = None) -> Store | None:
@@ -134,14 +136,20 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if not name:
         return os.environ.get("MLFLOW_EXPERIMENT_ID") or _experiment_id(client, "Default")
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return client.create_experiment(name)
-        except MlflowException:  # another process was quicker
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
+    found = client.get_experiment_by_name(name) or _created(client, name)
+    if found is None or not found.experiment_id:
+        raise MlflowException("the server's answer is no answer of MLflow: it names no experiment")
     if found.lifecycle_stage != "active":
         raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="--experiment")
     return found.experiment_id
+
+
+def _created(client: MlflowClient, name: str) -> Experiment | None:
+    try:
+        client.create_experiment(name)
+    except MlflowException:  # another process was quicker, or the answer was lost
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return found
+    return client.get_experiment_by_name(name)

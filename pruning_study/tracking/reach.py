@@ -4,21 +4,21 @@ import glob
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs import address, files, retries
-from analysis.runs.errors import StudyError, first_line
+from analysis.runs import address, files, retries, sqlite_files
+from analysis.runs.errors import StudyError
+from analysis.runs.store_errors import STORE_ERRORS, explained
 
-STORE_ERRORS = (MlflowException, SQLAlchemyError, RequestException, OSError)
+BUSY_SECONDS = 30  # how long to wait for another process that holds a sqlite file
+SETTLED_SECONDS = 3  # a file that was written to more recently may be a store that is being made
 
 
 def client(uri: str) -> MlflowClient:
@@ -37,14 +37,17 @@ def ensure(uri: str) -> None:
     Raises
     ------
     StudyError
-        If the server does not answer within 10 s; MLflow itself would try for minutes.
-    MlflowException, OSError
-        If the sqlite file cannot be made or is not a store.
+        If the server does not answer within 10 s; MLflow itself would try for minutes. If the sqlite file is damaged or
+        is no store.
+    MlflowException, OSError, sqlite3.Error
+        If the sqlite file cannot be made or read.
     """
     if uri.startswith("sqlite"):
         _make_sqlite(uri)
     else:
         address.probe(uri)
+        if uri.startswith(("postgresql", "mysql", "mssql")):
+            _check_database(uri)
 
 
 def is_missing_file(uri: str) -> bool:
@@ -58,7 +61,7 @@ def one_line_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS as error:
-        raise StudyError(f"{address.without_password(uri)}: {first_line(error)}") from error
+        raise StudyError(explained(uri, error)) from error
 
 
 def _path(uri: str) -> Path:
@@ -67,18 +70,40 @@ def _path(uri: str) -> Path:
 
 def _make_sqlite(uri: str) -> None:
     path = _path(uri)
+    if path.name in ("", ":memory:") or path.is_dir():
+        raise StudyError(f"{address.without_password(uri)} names no file; check the tracking URI")
     # Two processes that make the same store at once break it for good, hence the lock. In WAL mode readers and a
     # writer do not wait for one another.
     with FileLock(f"{path}.lock"):
+        if path.is_file() and path.stat().st_size:
+            _check(uri, path)
+        else:
+            _make_tables(path)
+        MlflowClient(uri).search_experiments(max_results=1)
+        with _opened(path) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _check_database(uri: str) -> None:
+    """Refuse another MLflow's database, which the installed one would change without a question."""
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        if sqlalchemy.inspect(connection).has_table("alembic_version"):
+            version = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
+            sqlite_files.check_version(uri, version)
+
+
+def _check(uri: str, path: Path) -> None:
+    while True:
         try:
-            if path.is_file() and path.stat().st_size:
-                _execute(path, "PRAGMA schema_version")
-            else:
-                _make_tables(path)
-            MlflowClient(uri).search_experiments(max_results=1)
-            _execute(path, "PRAGMA journal_mode=WAL")
-        except sqlite3.Error as error:
-            raise MlflowException(str(error)) from error
+            with _opened(path) as connection:
+                sqlite_files.check(uri, path, lambda query: connection.execute(query).fetchall())
+            return
+        except StudyError:
+            # Another program, such as `mlflow ui`, may be making the store: it writes one table after the other.
+            if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
+                raise
+            time.sleep(0.1)
 
 
 def _make_tables(path: Path) -> None:
@@ -89,12 +114,9 @@ def _make_tables(path: Path) -> None:
         made = Path(folder) / path.name
         MlflowClient(f"sqlite:///{made}").search_experiments(max_results=1)
         files.sync(made)
-        made.replace(path)
+        if not path.exists() or not path.stat().st_size:  # another program may have made one meanwhile
+            made.replace(path)
 
 
-def _execute(path: Path, statement: str) -> None:
-    connection = sqlite3.connect(path, timeout=30)
-    try:
-        connection.execute(statement)
-    finally:
-        connection.close()
+def _opened(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(path, timeout=BUSY_SECONDS))

@@ -1,7 +1,7 @@
 """Runs of one experiment in a tracking store: find them, make them, and end those whose process died."""
 
-import logging
 import os
+import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,19 +22,14 @@ from mlflow.utils.uri import is_local_uri
 from analysis.runs import retries, schema, stores
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
+from analysis.runs.markdown_text import markdown_line
+from analysis.runs.masking import without_secrets
 from pruning_study.tracking import locks, scratch
 from pruning_study.tracking.interrupts import uninterrupted
 from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors
 from pruning_study.tracking.writer import Writer, ending
 
 LISTINGS_AT_ONCE = 16
-
-# MLflow would draw a progress bar for each artifact that it reads, and print two lines for each run that ends on a
-# server.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-logging.getLogger("mlflow").setLevel(logging.WARNING)
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 class Store:
@@ -114,7 +109,7 @@ class Store:
 
     @contextmanager
     def artifact(self, run_id: str, name: str) -> Iterator[Path]:
-        """Yield a local copy of a run's artifact, which is removed after the block.
+        """Yield a run's artifact on this machine: the file itself, or a copy of it that is removed after the block.
 
         Raises
         ------
@@ -123,7 +118,13 @@ class Store:
         """
         with scratch.folder() as folder:
             try:
-                path = Path(self.client.download_artifacts(run_id, name, str(folder)))
+                where = self.client.get_run(run_id).info.artifact_uri
+                if not where:  # it would stand for the current folder
+                    raise FileNotFoundError("the store does not say where its artifacts are")
+                if is_local_uri(where, is_tracking_or_registry_uri=False):
+                    path = (Path(local_file_uri_to_path(where)) / name).resolve(strict=True)
+                else:
+                    path = Path(self.client.download_artifacts(run_id, name, str(folder)))
             except STORE_ERRORS as error:
                 raise StudyError(f"run {run_id} has no artifact {name} ({first_line(error)})") from error
             yield path
@@ -204,7 +205,7 @@ class Store:
             Whether MLflow's UI shows the run below the job.
         """
         parent = {MLFLOW_PARENT_RUN_ID: job_run_id} if child else {}
-        tags = {**tags, **parent, schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: note}
+        tags = {**tags, **parent, schema.HOST: locks.owner(self.uri), MLFLOW_RUN_NOTE: markdown_line(note)}
         with self._started(name, tags, job_run_id) as writer:
             self._log_params(writer.run_id, params)
             self._log_dataset(writer.run_id, dataset)
@@ -230,10 +231,10 @@ class Store:
             The ids of the ended runs.
         """
         scratch.remove_dead()
-        for part in locks.folder(self.uri).glob("*.part"):
-            with locks.held_if_free(part.with_suffix(".lock")) as free:
+        for aside in locks.folder(self.uri).glob("*.saving"):
+            with locks.held_if_free(aside.with_suffix(".lock")) as free:
                 if free:
-                    part.unlink(missing_ok=True)
+                    shutil.rmtree(aside, ignore_errors=True)
         running = self._search("attributes.status = 'RUNNING'")
         return [run.info.run_id for run in running if self.end_if_dead(run, "KILLED", "its process died")]
 
@@ -345,7 +346,7 @@ class Store:
 
 @cache
 def _context_tags() -> dict[str, str]:
-    return context.resolve_tags()
+    return {name: without_secrets(value) for name, value in context.resolve_tags().items()}
 
 
 def _names_in_folder(folder: str) -> set[str]:

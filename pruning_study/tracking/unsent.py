@@ -21,7 +21,7 @@ FOLDER = Path("unsent")
 ARTIFACTS = "artifacts"
 RECORD = scratch.KEPT
 RESERVED = "run.part"
-RESERVED_BYTES = 2**20  # the record of a run with 1,000 classes takes half of it
+RESERVED_BYTES = 2**19  # the record of a run with 1,000 classes takes half of it
 
 
 @dataclass(frozen=True)

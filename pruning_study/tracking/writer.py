@@ -10,7 +10,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 
-from analysis.runs import files, schema
+from analysis.runs import files, schema, store_errors
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.masking import without_secrets
@@ -58,7 +58,7 @@ class Writer:
             try:
                 self._send_metrics()
             except reach.STORE_ERRORS as error:
-                log.warning("%s: %s; the run goes on", without_password(self._uri), first_line(error))
+                log.warning("%s: %s; the run goes on", without_password(self._uri), store_errors.reason(error))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Add metrics; NaN is left out, because an undefined metric has no value."""
@@ -104,7 +104,8 @@ class Writer:
             self.send()
         except reach.STORE_ERRORS as error:
             raise StudyError(
-                f"{without_password(self._uri)} did not take run {self.run_id} ({first_line(error)}): {self._keep()}"
+                f"{without_password(self._uri)} did not take run {self.run_id} ({store_errors.reason(error)}): "
+                f"{self._keep()}"
             ) from error
 
     def send(self) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,7 +23,7 @@ from optuna.distributions import FloatDistribution
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -188,7 +189,7 @@ class Search:
         self.config_hash = hashlib.sha256(f"{store.experiment_id} {name}".encode()).hexdigest()
         self._store = store
         with self._alone(), _readable(self.journal):
-            storage = JournalStorage(JournalFileBackend(str(self.journal)))
+            storage = JournalStorage(_Journal(self.journal))
             self._study = optuna.create_study(
                 storage=storage,
                 study_name=name,
@@ -383,6 +384,24 @@ class Search:
 def _contains(within: FloatDistribution, value: float) -> bool:
     on_a_step = within.step is None or round(value / within.step, 9).is_integer()
     return within.low <= value <= within.high and on_a_step
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, in which a full disk or a kill may leave half a line that would spoil the next one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._alone = path, JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), lock_obj=self._alone)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._alone.acquire()
+        try:
+            with self._path.open("rb+") as file:
+                if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
+                    file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+        finally:
+            self._alone.release()
+        super().append_logs(logs)
 
 
 @contextmanager

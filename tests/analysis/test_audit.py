@@ -1,15 +1,20 @@
 """Audit: hand-worked classes, published tests, several seeds, and every file that cannot be audited."""
 
+import csv
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
+from wcwidth import wcswidth
 
 from analysis import audit
 from analysis.runs.errors import StudyError
+from tests.analysis.runs.test_markdown_text import parsed
 
 LABEL = np.repeat(["a", "b"], 10)
 
@@ -542,3 +547,57 @@ def test_a_class_name_is_never_read_as_a_formula(tmp_path):
     audit.write(result, tmp_path)
     ticks = audit.figure(result).axes[0].get_yticklabels()
     assert {tick.get_text(): tick.get_parse_math() for tick in ticks} == {"$5 $_{": False, "$x$": False}
+
+
+PIECES = [
+    *"ab\"'<>/&;#*_`![]()|\\=+-@.~$:\x1b\t\u202e猫\u0301",
+    "<script>",
+    "](http://a.b)",
+    "![x](",
+    "1. ",
+    "http://a.b",
+    "**",
+    "\n",
+]
+NAMES = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(lambda pieces: "".join(pieces).strip())
+
+
+def audit_of(names, folder):
+    """An audit of CSV files, in which each class has two images of which the second is lost."""
+    rows = [name for name in names for _ in range(2)]
+    wrong = [names[0] if place % 2 else name for place, name in enumerate(rows)]
+    for file, predicted in (("before.csv", rows), ("after.csv", wrong)):
+        with (folder / file).open("w", newline="", encoding="utf-8") as opened:
+            csv.writer(opened).writerows([("label", "predicted"), *zip(rows, predicted, strict=True)])
+    return audit.audit([str(folder / "before.csv")], [str(folder / "after.csv")])
+
+
+@pytest.mark.attack
+def test_class_names_with_any_markup_in_an_audit__add_no_element_to_its_page_and_no_line_to_the_terminal(tmp_path):
+    plain = audit_of(["a", "b", "c", "d"], tmp_path)
+    elements, lines = parsed(audit._markdown(plain))[0], audit.summary(plain).count("\n")
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(NAMES.filter(bool), min_size=4, max_size=4, unique=True))
+    def check(names):
+        result = audit_of(names, tmp_path)
+        assert set(result.classes["class"]) == set(names)
+        assert parsed(audit._markdown(result))[0] == elements
+        assert audit.summary(result).count("\n") == lines
+        assert audit.summary(result).replace("\n", "").isprintable()
+
+    check()
+
+
+@pytest.mark.attack
+def test_a_class_named_as_a_formula_in_an_audit__gets_a_quote_in_its_table(tmp_path):
+    audit.write(audit_of(["=1+1", "'=x", "-1", "a"], tmp_path), tmp_path / "out")
+    with (tmp_path / "out" / "audit.csv").open(newline="") as file:
+        assert {row["class"] for row in csv.DictReader(file)} == {"'=1+1", "''=x", "-1", "a"}
+
+
+@pytest.mark.attack
+def test_wide_letters_in_a_class_name__leave_the_columns_of_an_audit_aligned(tmp_path):
+    lines = audit.summary(audit_of(["猫猫", "cats"], tmp_path)).splitlines()
+    rows = [line for line in lines if line.endswith(("1.000", "1.000     "))]
+    assert len({wcswidth(row.rstrip()) for row in rows}) == 1

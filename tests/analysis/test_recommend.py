@@ -353,3 +353,17 @@ def test_what_is_not_known_fails():
         "alpha is not known from so few images or seeds and the loss of class cat beyond that of the accuracy is not "
         "known from so few images or seeds"
     )
+
+
+@pytest.mark.attack
+def test_a_shell_command_in_the_param_of_a_foreign_run__is_quoted_in_the_command_that_is_recommended():
+    run = {"pruner": "mp; rm -rf ~", "ratio": 2.0, "params.epsilon": "$(reboot)"}
+    assert recommend.command(run) == "prune --pruner 'mp; rm -rf ~' --ratio 2 --epsilon '$(reboot)'"
+
+
+@pytest.mark.attack
+def test_terminal_escapes_in_a_recommendation__are_shown(known):
+    tried = known.tried.assign(pruner="\x1b[2J\n")
+    shown = recommend.summary(known._replace(verdict="a\x1b[2J\nb", tried=tried, notes=["c\u202e"]))
+    assert shown.replace("\n", "").isprintable()
+    assert shown.splitlines()[0] == "a\\x1b[2J\\nb"

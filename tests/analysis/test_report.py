@@ -1,7 +1,9 @@
+import csv
 import os
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from analysis.__main__ import cli
 from analysis.recall_distortion.comparisons import TEST_COLUMNS
 from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS
 from tests import made_up_runs, made_up_tuning
+from tests.analysis.runs.test_markdown_text import parsed
+from tests.analysis.test_page import Elements
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
 
@@ -218,6 +222,7 @@ def test_the_page_opens_in_a_browser(written, tmp_path):
         "[i.length,i.filter(x=>x.naturalWidth>0).length,document.body.scrollWidth<=innerWidth].join()})</script></body>"
     )
     html = (written[0] / "report.html").read_text().replace("</body>", probe)
+    html = html.replace("default-src 'none'", "default-src 'none'; script-src 'unsafe-inline'")
     (tmp_path / "page.html").write_text(html)
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     assert browser, "this test needs Debian's package chromium"
@@ -234,3 +239,31 @@ def test_the_page_opens_in_a_browser(written, tmp_path):
     assert int(images) >= 5
     assert images == drawn
     assert fits == "true"
+
+
+def of_names(dataset, model, pruner, classes, setting, value):
+    """The report of two networks of a pruner in two settings and of its control, all with these names."""
+    cells = [
+        made_up_runs.runs(dataset, model, name, t, [1.1, 1.2], classes=classes, **{setting: chosen})
+        for name, t, chosen in ((pruner, 2, value), (pruner, 2, "plain"), ("none", 1, value))
+    ]
+    study = made_up_runs.study(*cells)
+    study.attrs["left_out"] = [f"class {classes[0]} left out of 1 pruned run, no test image"]
+    return report.from_runs(study)
+
+
+@pytest.mark.attack
+def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(tmp_path):
+    plain = of_names("set", "net", "mine", ["a", "b"], "note", "x")
+    classes = ["=<img src=x onerror=y>\x1b", "$\\frac{ ![](http://a.b/c.png) *b*"]
+    made = of_names("../a|<b>", "`net`</title><script>", "_mine:[x](javascript:y)", classes, "<i>n|o</i>", "@*x*\n# y")
+    assert (made.figures.keys(), made.tables.keys()) == (plain.figures.keys(), plain.tables.keys())
+    page.write(made, tmp_path)
+    no_pictures = dict.fromkeys(plain.figures, b"")
+    assert Elements((tmp_path / "report.html").read_text()).found == Elements(page._html(plain, no_pictures)).found
+    assert parsed((tmp_path / "report.md").read_text())[0] == parsed(page._markdown(plain))[0]
+    assert all(ET.parse(path) for path in tmp_path.rglob("*.svg"))
+    legend = made.figures["figure_13"].axes[0].get_legend().get_texts()
+    assert any(text.get_text().startswith(" _mine:[x](javascript:y)") for text in legend)
+    with (tmp_path / "cells.csv").open(newline="") as file:
+        assert {row["params.<i>n|o</i>"] for row in csv.DictReader(file)} == {"'@*x*\n# y", "plain"}

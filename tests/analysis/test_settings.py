@@ -10,6 +10,7 @@ from analysis.runs import frames, schema
 from analysis.settings import (
     CellKey,
     control_columns,
+    ignore_options,
     main_setting,
     method_label,
     networks,
@@ -237,3 +238,8 @@ def test_a_second_pruning_has_a_control_of_its_own():
     for both in (study(made, more), study(more, made)):
         summaries = cells.cells(both).set_index("pruner")
         assert summaries.loc["mp", "alpha_minus_none"] == pytest.approx(0.3)
+
+
+@pytest.mark.attack
+def test_a_shell_command_as_the_name_of_a_param__is_quoted_in_the_option_that_ignores_it():
+    assert ignore_options(["out", "x; rm -rf ~"]) == "--ignore-param out --ignore-param 'x; rm -rf ~'"

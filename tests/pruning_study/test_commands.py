@@ -1,5 +1,6 @@
 """The commands from end to end, in this process, on small real data."""
 
+import csv
 import importlib
 import json
 import signal
@@ -18,6 +19,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 import pruning_study
+from analysis import audit
 from pruning_study import models
 from pruning_study.data import datasets
 from pruning_study.pruning.pruners import PRUNERS
@@ -720,3 +722,25 @@ def test_help_answers_without_torch_or_mlflow():
 
 def test_version(run_command):
     assert run_command("--version").output.strip().endswith(pruning_study.__version__)
+
+
+@pytest.mark.attack
+def test_class_names_that_are_formulas_markup_and_links__are_the_same_in_all_files_of_a_run(
+    run_command, tiny, store_uri, tmp_path
+):
+    classes = ["=1+1", "'=1+1", "@a", "|b`", "<script>", "[x](http://a.b)", "$\\frac{", "a,b", "-1", "猫"]
+    path = tmp_path / "=*x*_[a](b)-.npz"
+    np.savez(path, **(tiny | {"class_names": np.array(classes)}))
+    options = ("--dataset", path, *QUICK, "--ratio", "2,4")
+    result = run_command("prune", *options)
+    assert result.exit_code == 0, result.output
+    assert all(name in result.output for name in classes)
+
+    (dense,), pruned = runs("dense"), runs("pruned")[0]
+    with artifact(pruned, "per_class.csv").open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == ["'=1+1", "''=1+1", "'@a", *classes[3:]]
+    with artifact(pruned, "confusion.csv").open(newline="") as file:
+        assert next(csv.reader(file)) == ["class", "'=1+1", "''=1+1", "'@a", *classes[3:]]
+    after = audit.audit([str(artifact(dense, "predictions.npz"))], [str(artifact(pruned, "predictions.npz"))])
+    assert set(after.classes["class"]) == set(classes)
+    assert dense.data.tags["mlflow.note.content"] == r"lenet5 trained on =\*x\*-[a\](b)-"

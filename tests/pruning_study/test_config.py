@@ -189,3 +189,39 @@ def test_options_of_the_other_executor_are_usage_errors(given, option):
     with pytest.raises(StudyError) as error:
         StudyConfig(**given)
     assert error.value.option == option
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--dataset", "a\udcff"], r"'a\udcff' is no text in UTF-8"),
+        (["--data-dir", "\udcff"], r"'\udcff' is no text in UTF-8"),
+        (["--weights", "\udcff"], r"'\udcff' is no text in UTF-8"),
+        (["--experiment", "\x1b[2J\udcff"], r"'\x1b[2J\udcff' is no text in UTF-8"),
+        (["--recipe", "\x1b[2J"], r"'\x1b[2J': it takes"),
+        (["--seed", "9" * 9000], "is not a whole number"),
+        (["--learning-rate", "9" * 9000], "is not a finite number"),
+        (["--max-data-gib", "nan"], "nan is not a finite number"),
+        (["--max-data-gib", "0"], "0 should be above 0"),
+        (["--ratio", ",".join(["2"] * 30_000)], "2 is given twice"),
+    ],
+)
+def test_an_option_that_is_no_utf_8_endless_or_commands_the_terminal__is_a_usage_error_of_one_line(
+    run_command, arguments, shown
+):
+    result = run_command("prune", *arguments)
+    *usage, error = result.output.splitlines()
+    assert result.exit_code == 2
+    assert len(usage) == 3
+    assert shown in error
+    assert error.isprintable()
+    assert len(error) < 400
+
+
+def test_the_limit_of_memory_is_no_param_of_a_run():
+    from pruning_study.steps.settings import TrainSetting
+
+    small, usual = (TrainSetting(TrainConfig(max_data_gib=gib)).params for gib in ("0.5", "16"))
+    assert small == usual
+    assert not [name for name in usual if "gib" in name]

@@ -95,3 +95,15 @@ def test_labels():
 def test_rank_is_by_size_then_by_name_with_numbers_as_numbers():
     models = ["vgg16", "resnet110", "net10", "resnet20", "lenet5", "net9"]
     assert sorted(models, key=published.rank) == ["lenet5", "resnet20", "resnet110", "net9", "net10", "vgg16"]
+
+
+@pytest.mark.attack
+def test_a_model_with_thousands_of_digits_in_its_name__has_its_place_in_the_order():
+    names = ["resnet" + "9" * 5000, "resnet9000", "resnet010", "resnet9"]
+    assert sorted(names, key=published.rank) == names[::-1]
+
+
+@pytest.mark.attack
+def test_a_name_with_ten_thousand_digits__has_a_rank():
+    names = ["net" + "9" * 10_000, "net" + "1" * 10_000, "net2"]
+    assert sorted(names, key=published.rank) == [names[2], names[1], names[0]]

@@ -209,3 +209,11 @@ def test_networks_at_chance_are_out_of_the_tables_of_means():
     tickets = study(runs("cifar10", "resnet56", "lth", 2, [1.0, 3.0]), runs("cifar10", "resnet56", "lth", 4, [1.0]))
     tickets.loc[(tickets["seed"] == 1) | (tickets["ratio"] == 4), "accuracy_after"] = 0.5
     assert tables(tickets)(12)["Intensification"].tolist() == ["n/a", "1.000", "at chance"]
+
+
+@pytest.mark.attack
+def test_a_model_named_as_the_header_of_a_table__has_a_column_of_its_own():
+    models = ("Ratios", "resnet56")
+    made = study(*(runs("cifar10", model, "mp", t, [1.0, 1.1, 1.3]) for model in models for t in (2, 4)))
+    table = paper_table(1, runs=made, alphas=alphas(made), tests=paper_tests(alphas(made)))
+    assert [name.strip() for name in table] == ["Ratios", "ResNet-56", "Ratios"]

@@ -1,3 +1,4 @@
+import re
 import socket
 import threading
 import time
@@ -70,9 +71,18 @@ def test_a_sqlite_file_is_not_probed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_database_without_its_driver_is_an_error_that_names_it():
-    with pytest.raises(StudyError, match=r"mysql://me:\*\*\*@host/db needs MySQLdb"):
-        address.probe("mysql://me:secret@host/db")
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("mysql://me:secret@host/db", "mysql://me:***@host/db needs MySQLdb"),
+        ("mssql+pyodbc://me:secret@host/db", "mssql+pyodbc://me:***@host/db needs pyodbc"),
+        ("mssql+pyodbc:///?odbc_connect=PWD%3Dsecret", "mssql+pyodbc:///?odbc_connect=*** needs pyodbc"),
+    ],
+)
+def test_a_database_without_its_driver__is_an_error_that_names_the_driver(uri, said):
+    with pytest.raises(StudyError, match=re.escape(said)):
+        address.probe(uri)
 
 
 @pytest.mark.attack

@@ -18,6 +18,7 @@ from pandas.testing import assert_frame_equal
 from analysis.__main__ import cli
 from analysis.runs import exports, pull
 from analysis.runs.errors import StudyError
+from analysis.runs.input_files import SizeLimit
 
 EXPERIMENT = "two data sets"
 # Of ten images, five of each class; which of them the seed's dense network has wrong, and its pruned ones too.
@@ -186,7 +187,8 @@ def test_runs_without_predictions_stay_without(store, study, tmp_path):
     assert exports.read([tmp_path / "none"])[1](list(study.runs["run_id"])) == {}
 
 
-def test_other_labels_in_one_data_set(store, study, tmp_path):
+@pytest.mark.attack
+def test_other_test_labels_in_one_run_of_a_data_set__stop_its_export(store, study, tmp_path):
     odd = study.runs.query("dataset == 'pets'")["run_id"].iloc[0]
 
     def predictions(run_ids):
@@ -233,9 +235,10 @@ def test_a_folder_twice_counts_once_and_other_runs_of_the_same_params_do_not_cou
     assert error.value.option == "--frames"
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("name", ["runs.csv.gz", "dense_runs.csv.gz", "predictions_2.npz"])
 @pytest.mark.parametrize("fault", ["gone", "truncated", "of another export"])
-def test_a_file_that_is_missing_or_damaged_is_named(own, name, fault):
+def test_a_file_of_an_export_that_is_missing_or_truncated_or_of_another_export__is_named(own, name, fault):
     path = own / name
     content = path.read_bytes()
     path.unlink()
@@ -248,6 +251,7 @@ def test_a_file_that_is_missing_or_damaged_is_named(own, name, fault):
     assert str(error.value).startswith(f"{path}: {expected}")
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "change",
     [
@@ -259,7 +263,7 @@ def test_a_file_that_is_missing_or_damaged_is_named(own, name, fault):
         lambda described: described["sha256"].pop("dense_runs.csv.gz"),
     ],
 )
-def test_contents_that_nobody_wrote(own, change):
+def test_a_description_of_an_export_that_lacks_a_part__ends_in_one_line(own, change):
     described = json.loads((own / "study.json").read_text())
     change(described)
     (own / "study.json").write_text(json.dumps(described))
@@ -267,7 +271,38 @@ def test_contents_that_nobody_wrote(own, change):
         exports.read([own])
 
 
-def test_a_folder_of_something_else(own, tmp_path):
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": -LABEL},
+        {"label": LABEL + 2**40},
+        {"label": LABEL[:0]},
+        {"label": LABEL[:-1]},
+        {"label": LABEL / 2},
+        {"predicted": np.zeros((2, 2, 2), int)},
+        {"run_id": np.array("one")},
+    ],
+)
+def test_predictions_of_an_export_that_are_no_classes_of_its_images__end_in_one_line(own, change):
+    with np.load(own / "predictions_1.npz") as arrays:
+        np.savez(own / "predictions_1.npz", **(dict(arrays) | change))
+    described = json.loads((own / "study.json").read_text())
+    described["sha256"]["predictions_1.npz"] = hashlib.sha256((own / "predictions_1.npz").read_bytes()).hexdigest()
+    (own / "study.json").write_text(json.dumps(described))
+    with pytest.raises(StudyError, match="not what pruning-analysis export writes"):
+        exports.read([own])
+
+
+@pytest.mark.attack
+def test_a_table_of_an_export_that_unpacks_to_more_than_the_limit__is_refused(own, monkeypatch):
+    monkeypatch.setattr(exports, "_LARGEST", SizeLimit(1e-6))
+    with pytest.raises(StudyError, match=r"a table of runs: .* GiB of memory are needed, and the limit is 1e-06 GiB"):
+        exports.read([own])
+
+
+@pytest.mark.attack
+def test_a_folder_of_something_else_in_place_of_an_export__is_refused(own, tmp_path):
     (own / "study.json").write_text('{"format": 3}')
     with pytest.raises(StudyError, match="format 3"):
         exports.read([own])

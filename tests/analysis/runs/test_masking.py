@@ -73,7 +73,8 @@ def test_a_token_in_the_place_of_the_user_name__is_masked(userinfo):
     "name",
     [
         *("password", "token", "access_token", "api_key", "client_secret", "access_key", "sslkey", "sslpassword"),
-        *("passfile", "sig", "auth", "X-Amz-Signature", "X-Amz-Security-Token"),
+        *("passfile", "sig", "auth", "X-Amz-Signature", "X-Amz-Security-Token", "code", "odbc_connect"),
+        *("%70assword", "pass%77ord", "access%5Ftoken"),
     ],
 )
 def test_a_secret_in_the_query_of_a_url__is_masked_and_the_rest_of_the_query_is_left(name):

@@ -1,7 +1,9 @@
 import pickle
 
+import click.testing
 import pytest
 
+from analysis.__main__ import cli
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.printable import fault_of_name, printable, shortened
 
@@ -45,3 +47,17 @@ def test_a_list_that_is_nested_thirty_times_tenfold__is_shown_in_200_characters(
     assert shown.startswith("[[[...], ")
     assert shortened(1 << 90_000) == "a very long int"
     assert len(shortened("\x1b" * 10_000)) < 210
+
+
+@pytest.mark.attack
+def test_an_argument_that_commands_the_terminal__is_shown_with_escapes():
+    for arguments in (
+        ["compare", "\x1b[2Jextra"],
+        ["\x1b[2Jaudit"],
+        ["audit", "--\x1b[2J"],
+        ["report", "--confidence", "\x1b[2J"],
+    ):
+        result = click.testing.CliRunner().invoke(cli, arguments, color=True)
+        assert result.exit_code == 2
+        assert r"\x1b[2J" in result.stderr.splitlines()[-1]
+        assert result.stderr.replace("\n", "").isprintable()

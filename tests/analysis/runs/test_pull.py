@@ -23,7 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
-from analysis.runs import address, pull, stores
+from analysis.runs import address, pull, sqlite_files, stores
 from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port
 from tests.postgres_server import postgres
@@ -189,7 +189,8 @@ def test_dense_runs_are_the_experiments_own_and_those_its_pruned_runs_name(store
     ]
 
 
-def test_what_was_left_out_is_counted_in_words(store, study):
+@pytest.mark.attack
+def test_runs_that_failed_or_were_deleted_or_hold_impossible_numbers__are_left_out_and_counted(store, study):
     ids = store.ids
     orphans = ", ".join(sorted([ids.orphan, ids.strange]))
     no_numbers = ", ".join(sorted([ids.no_number, ids.infinite]))
@@ -216,7 +217,8 @@ def test_what_was_left_out_is_counted_in_words(store, study):
     ]
 
 
-def test_a_class_without_test_images_is_left_out_of_its_runs(store):
+@pytest.mark.attack
+def test_a_class_without_a_test_image__is_left_out_of_its_runs(store):
     study = pull.study("birds", tracking_uri=store.uri)
     assert not [column for frame in study for column in frame.columns if "bird" in column]
     assert "realized_ratio" not in study.runs
@@ -237,7 +239,8 @@ def pair(writer: Writer, experiment: str, seed: int, **params: str) -> str:
     return writer.pruned(experiment, dense, seed, params=params)
 
 
-def test_no_param_is_taken_for_a_column_of_the_analysis(writer):
+@pytest.mark.attack
+def test_a_param_with_the_name_of_a_column_of_the_analysis__is_not_taken_for_it(writer):
     experiment = writer.client.create_experiment("taken")
     names = ["alpha", "n", "cell", "run_id", "recall_before/cat", "support/cat", "params.alpha"]
     pair(writer, experiment, 0, **{name: f"my {name}" for name in names})
@@ -255,7 +258,8 @@ def test_a_url_with_a_password_in_a_param_of_a_run__is_masked_in_the_frames_that
         assert shown == ["https://me:***@host/a?sig=***&x=1", "sgd(lr=0.1)", "a@b=c"]
 
 
-def test_runs_of_one_cell_and_network_are_duplicates_whatever_follows_from_their_settings(writer):
+@pytest.mark.attack
+def test_a_run_that_was_made_twice__counts_once_and_the_older_one_is_named(writer):
     experiment = writer.client.create_experiment("again")
     older = pair(writer, experiment, 0, phases="2x0.1", weights_digest="a")
     newer = pair(writer, experiment, 0, phases="1x0.1 1x0.1", weights_digest="a")
@@ -299,7 +303,7 @@ def test_pages_of_any_size_give_the_same_frames(store, study, monkeypatch):
 
 
 def test_mlflows_api_stands_in_for_unknown_schemas_and_gives_the_same_frames(store, study, monkeypatch, caplog):
-    monkeypatch.setattr(stores, "KNOWN_SCHEMAS", set())
+    monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
     monkeypatch.setattr(stores, "RUNS_PER_PAGE", 5)
     assert_same_study(pull.study("study", tracking_uri=store.uri), study)
     (line,) = [record.getMessage() for record in caplog.records if record.name == stores.__name__]
@@ -359,7 +363,7 @@ def test_postgres_gives_the_same_frames_as_mlflows_api(monkeypatch):
         assert straight.runs["run_id"].tolist() == [ids.nested, ids.odd_optional, ids.foreign, ids.relogged]
         monkeypatch.setattr(stores, "RUNS_PER_PAGE", 3)
         assert_same_study(pull.study("study", tracking_uri=uri), straight)
-        monkeypatch.setattr(stores, "KNOWN_SCHEMAS", set())
+        monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
         assert_same_study(pull.study("study", tracking_uri=uri), straight)
     with pytest.raises(StudyError, match=r"^postgresql://postgres:\*\*\*@127.0.0.1:\d+/postgres: .*refused.*; check"):
         pull.runs(tracking_uri=uri.replace("postgres@", "postgres:secret@"))
@@ -412,7 +416,7 @@ def test_a_sqlite_file_that_is_not_there_is_an_error_and_not_made(tmp_path):
 def test_a_file_that_is_no_store_is_an_error_and_left_as_it_is(tmp_path, content):
     path = tmp_path / "mlflow.db"
     path.write_bytes(content)
-    with pytest.raises(StudyError, match=r"is no store of MLflow|file is not a database"):
+    with pytest.raises(StudyError, match=r"is no store of MLflow|file is not a database|the database is empty"):
         pull.runs(tracking_uri=f"sqlite:///{path}")
     assert path.read_bytes() == content
 
@@ -430,7 +434,7 @@ def test_a_store_of_another_mlflow_is_an_error_and_not_migrated(store, tmp_path)
 
 def test_a_server_that_is_not_there_is_found_at_once():
     start = time.monotonic()
-    with pytest.raises(StudyError, match=r"^http://me:\*\*\*@127.0.0.1:\d+ does not answer; start the tracking server"):
+    with pytest.raises(StudyError, match=r"^http://me:\*\*\*@127.0.0.1:\d+ does not answer.*; start the tracking"):
         pull.runs(tracking_uri=f"http://me:secret@127.0.0.1:{free_port()}")
     assert time.monotonic() - start < 5
 
@@ -468,6 +472,7 @@ def predicting(store, folder) -> SimpleNamespace:
         ("lacking", {"label": [0, 1, 1]}),
         ("pickled", {"label": np.array([None]), "predicted": [1]}),
         ("negative", {"label": [0, 1], "predicted": [0, -1]}),
+        ("many", {"label": [0, 10**12], "predicted": [0, 1]}),
         ("words", {"label": ["cat", "dog"], "predicted": [0, 1]}),
         ("shares", {"label": [0, 1], "predicted": [0.5, 1.0]}),
         ("scores", {"label": [0, 1], "predicted": [[0, 1], [1, 0]]}),
@@ -495,6 +500,7 @@ def test_predictions_are_read_where_they_lie(store, predicting):
     assert {name: array.tolist() for name, array in asked[predicting.good].items()} == {"confidence": [0.5, 0.75, 1.0]}
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     ("which", "reason"),
     [
@@ -503,6 +509,7 @@ def test_predictions_are_read_where_they_lie(store, predicting):
         ("pickled", r".*predictions.npz: not a complete .npz file .*pickle"),
         ("truncated", r".*predictions.npz: not a complete .npz file"),
         ("negative", r"predicted holds -1, where classes from 0 are needed"),
+        ("many", r"label holds 1000000000000, where classes below 1,000,000 are needed"),
         ("words", r"label holds <U3, where integers are needed"),
         ("shares", r"predicted holds float64, where integers are needed"),
         ("scores", r"predicted has shape \(2, 2\), where 1 dimension"),
@@ -510,7 +517,7 @@ def test_predictions_are_read_where_they_lie(store, predicting):
         ("empty", r"label has shape \(0,\), where 1 dimension"),
     ],
 )
-def test_predictions_that_cannot_be_used_are_left_out_and_said(store, predicting, caplog, which, reason):
+def test_predictions_that_cannot_be_used__are_left_out_with_a_line_each(store, predicting, caplog, which, reason):
     bad = getattr(predicting, which)
     found = pull.predictions([bad, predicting.good], tracking_uri=store.uri)
     assert_predicted(found, {predicting.good: [0, 0, 1]})

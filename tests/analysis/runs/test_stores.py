@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from analysis.runs import stores
+from analysis.runs import sqlite_files, stores
 from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
@@ -27,7 +27,7 @@ def opened(request, tmp_path_factory):
             uri = resources.enter_context(postgres())
         made = fill(uri)
         if request.param == "sqlite through the API":
-            patch.setattr(stores, "KNOWN_SCHEMAS", set())
+            patch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
         if request.param == "server":
             resources.enter_context(server(folder, port := free_port(), uri))
             uri = f"http://127.0.0.1:{port}"
@@ -91,11 +91,11 @@ def test_pages_hold_each_dense_and_pruned_run_of_the_experiment_once(opened):
     assert max(len(page.runs) for page in pages) == 2
     assert rows(pages, "runs") == sorted(
         [
-            (made.first, "dense", "FINISHED", 1001, ""),
-            (made.pruned, "pruned", "FINISHED", 2001, made.first),
-            (made.failed, "pruned", "FAILED", 3001, made.first),
-            (made.deleted, "pruned", "deleted", 4001, ""),
-            (made.second, "dense", "FINISHED", 8001, ""),
+            (made.first, "dense", "FINISHED", 1001, "", ""),
+            (made.pruned, "pruned", "FINISHED", 2001, made.first, ""),
+            (made.failed, "pruned", "FAILED", 3001, made.first, ""),
+            (made.deleted, "pruned", "deleted", 4001, "", ""),
+            (made.second, "dense", "FINISHED", 8001, "", ""),
         ]
     )
 
@@ -167,7 +167,7 @@ class TestSchema:
             pass
 
     def test_the_installed_mlflows_is_read_through_the_api_where_it_is_unknown(self, empty_store, monkeypatch, caplog):
-        monkeypatch.setattr(stores, "KNOWN_SCHEMAS", {"0123456789ab"})
+        monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", {"0123456789ab"})
         with stores.open_store(f"sqlite:///{empty_store}") as reader:
             assert isinstance(reader, stores.ApiReader)
             assert [name for _, name, _ in reader.experiments()] == ["Default"]

@@ -1,4 +1,5 @@
 import io
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -60,3 +61,21 @@ class TestRecallChange:
 
     def test_a_name_with_dollar_signs_is_drawn(self):
         recall_change().savefig(io.BytesIO())
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", ["$\\frac{", "$x$", "a\x00b", "\ufffe", "_a", "x" * 5000, "猫", "<b>"], ids=ascii)
+def test_a_class_or_title_with_formulas_or_control_characters__leaves_the_pictures_of_a_run_whole(name):
+    names = [name, "b", "c"]
+    table = pd.DataFrame(3 * np.eye(3, dtype=int), names, names)
+    before, after = (
+        pd.DataFrame({"class": names, "recall": recalls}) for recalls in ([0.9, 0.8, 0.7], [0.7, 0.8, 0.9])
+    )
+    drawn = (
+        pictures.confusion(table, name),
+        pictures.recall_change(before, after, accuracy=(0.8, 0.8), alpha=-1.0, title=name),
+    )
+    for figure in drawn:
+        content = io.BytesIO()
+        figure.savefig(content, format="svg")
+        assert ET.fromstring(content.getvalue()).tag.endswith("svg")

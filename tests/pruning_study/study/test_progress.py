@@ -48,3 +48,16 @@ def test_away_from_a_terminal_each_run_is_one_line(capsys):
         "[2/3] fashion-mnist-mini lenet5 dense seed 0: made in 4.0 s, accuracy 0.500; 2 s left",
         "[3/3] fashion-mnist-mini lenet5 mp t=10 seed 0: failed, no luck; 2 s left",
     ]
+
+
+@pytest.mark.attack
+def test_terminal_escapes_in_the_error_of_a_run__are_shown_in_its_line_of_progress(capsys):
+    step = Step("dense", LENET, "", "a", images=100)
+    failed = Outcome("failed", error="class \x1b[2J\nall 100 runs: made")
+    queue = Queue([step], {})
+    with Progress(queue) as progress:
+        progress.doing(0, step)
+        queue.end(step, failed)
+        progress.ended(step, failed)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "failed, class \\x1b[2J\\nall 100 runs: made" in line

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import pytest
 from mlflow import MlflowClient
@@ -7,6 +9,7 @@ import pruning_study
 from analysis.runs import address
 from analysis.runs.errors import StudyError
 from pruning_study.tracking import connect
+from tests.mlflow_server import losing
 from tests.stored_runs import dense_run
 
 
@@ -39,6 +42,24 @@ class TestExperiment:
         )
         assert connect.connect("raced").experiment_id == made.experiment_id
         assert answers == []
+
+    @pytest.mark.attack
+    def test_three_processes_make_a_store_and_an_experiment_at_once__all_get_the_same(self, tmp_path):
+        code = "from pruning_study.tracking.connect import connect; print(connect('raced').experiment_id)"
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+        command = [sys.executable, "-c", code]
+        processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
+        assert {process.communicate()[0] for process in processes} == {b"1\n"}
+
+    @pytest.mark.attack
+    @pytest.mark.parametrize("fault", ["unanswered", "half", "empty"])
+    def test_the_answer_to_the_creation_of_an_experiment_is_lost__the_experiment_is_found_by_its_name(
+        self, store_uri, monkeypatch, server_port, fault
+    ):
+        with losing(server_port, {"create": [fault]}) as (proxy, _):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy}")
+            store = connect.connect(f"lost {fault}")
+            assert store.client.get_experiment(store.experiment_id).name == f"lost {fault}"
 
     def test_that_is_deleted_is_a_usage_error(self, store_uri):
         store = connect.connect("gone")
@@ -92,7 +113,6 @@ class TestCheckpoint:
         for run_id in (run.run_id, job.run_id):
             with connect.checkpoint(run_id) as (path, _):
                 assert path.read_text() == "hello"
-            assert not path.exists()
 
     @pytest.mark.parametrize("tags", [{}, {"dense_run_id": "a", "pruned_run_ids": "b,c"}])
     def test_of_a_job_with_several_results_or_none_is_an_error(self, store, tags):

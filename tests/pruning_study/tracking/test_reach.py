@@ -1,11 +1,17 @@
+import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import requests
+import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
@@ -13,6 +19,26 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 from analysis.runs.errors import StudyError
 from pruning_study.tracking import reach
 from tests.mlflow_server import free_port
+from tests.postgres_server import postgres
+
+
+def said_by_an_ordinary_user(uri):
+    """Return the error that a user who is not root gets on the way to an experiment of a store."""
+    ours, theirs = os.pipe()
+    if not (child := os.fork()):
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with suppress(BaseException):
+            try:
+                with reach.one_line_errors(uri):
+                    reach.client(uri).create_experiment("theirs")
+            except StudyError as error:
+                os.write(theirs, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(theirs)
+    with os.fdopen(ours) as said:
+        return said.read()
 
 
 class TestSqlite:
@@ -30,15 +56,66 @@ class TestSqlite:
 
     def test_a_file_of_another_kind_is_an_error_and_stays_as_it_is(self, tmp_path):
         (tmp_path / "a.db").write_text("no database at all")
-        with pytest.raises(MlflowException, match="not a database"):
-            reach.ensure(f"sqlite:///{tmp_path}/a.db")
+        with (
+            pytest.raises(StudyError, match="not a database; check"),
+            reach.one_line_errors(store := f"sqlite:///{tmp_path}/a.db"),
+        ):
+            reach.ensure(store)
         assert (tmp_path / "a.db").read_text() == "no database at all"
+
+    @pytest.mark.attack
+    def test_another_program_makes_the_store_at_the_same_moment__its_store_is_waited_for_and_used(self, tmp_path):
+        uri = f"sqlite:///{tmp_path}/new.db"
+        code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).create_experiment('theirs')"
+        process = subprocess.Popen([sys.executable, "-c", code, uri])
+        while not (tmp_path / "new.db").exists() or not (tmp_path / "new.db").stat().st_size:
+            time.sleep(0.001)
+        client = reach.client(uri)
+        assert process.wait() == 0
+        assert client.get_experiment_by_name("theirs")
+
+    @pytest.mark.attack
+    @pytest.mark.parametrize(
+        ("file_mode", "folder_mode", "reason"),
+        [
+            (0o000, 0o777, "unable to open database file"),
+            (0o444, 0o777, "attempt to write a readonly database"),
+            (0o666, 0o555, "Permission denied"),
+        ],
+    )
+    def test_a_store_that_its_user_may_not_read_or_write__one_line_names_the_rights(
+        self, tmp_path, file_mode, folder_mode, reason
+    ):
+        reach.ensure(f"sqlite:///{tmp_path}/store.db")
+        with tempfile.TemporaryDirectory() as folder:  # which all users can reach
+            path = shutil.copy(tmp_path / "store.db", folder)
+            Path(path).chmod(file_mode)
+            Path(folder).chmod(folder_mode)
+            said = said_by_an_ordinary_user(f"sqlite:///{path}")
+            Path(folder).chmod(0o700)
+        assert reason in said
+        assert said.endswith("; make the file and its folder readable and writable")
 
     def test_is_missing_until_it_is_made(self, tmp_path):
         assert reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
         assert not reach.is_missing_file("http://127.0.0.1:1")
         reach.ensure(f"sqlite:///{tmp_path}/new.db")
         assert not reach.is_missing_file(f"sqlite:///{tmp_path}/new.db")
+
+
+@pytest.mark.postgres
+@pytest.mark.attack
+def test_a_shared_database_of_an_older_mlflow__it_is_not_upgraded_without_a_question():
+    with postgres() as uri:
+        reach.client(uri).search_experiments()
+        engine = sqlalchemy.create_engine(uri)
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("UPDATE alembic_version SET version_num = 'c48cb773bb87'"))
+            connection.execute(sqlalchemy.text("DROP TABLE issues CASCADE"))
+        with pytest.raises(StudyError, match=r"\(schema version c48cb773bb87\).*mlflow db upgrade"):
+            reach.client(uri)
+        assert not sqlalchemy.inspect(engine).has_table("issues")
+        engine.dispose()
 
 
 class TestServer:

@@ -1,9 +1,10 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from analysis.runs.errors import StudyError
 from pruning_study.tracking import connect, writer
-from tests.mlflow_server import breaking_off, free_port, server
+from tests.mlflow_server import free_port, losing, server
 from tests.postgres_server import postgres
 from tests.stored_runs import dense_run
 
@@ -110,23 +111,31 @@ class TestRun:
             assert read.data.params == {}
 
 
-class TestBrokenOff:
-    """The server does what it is asked, but its answer breaks off."""
+@pytest.mark.attack
+def test_a_run_whose_artifacts_lie_nowhere__no_file_of_the_current_folder_is_taken_for_one(store_uri, tmp_path):
+    store = connect.connect()
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+    with closing(sqlite3.connect(store_uri.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri = '' WHERE run_uuid = ?", [run_id])
+    (tmp_path / "mask.safetensors").write_text("mine")
+    with pytest.raises(StudyError, match=f"{run_id} has no artifact"), store.artifact(run_id, "mask.safetensors"):
+        pass
 
-    def test_a_run_is_made_once_and_ended_later_since_nobody_knows_it(self, store_uri, tmp_path, monkeypatch):
-        with server(tmp_path, port := free_port()), breaking_off(port) as (broken, asked):
-            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{broken}")
-            store = connect.connect()
-            with (
-                store.job("a job", {}) as job,
-                pytest.raises(StudyError, match="Connection broken"),
-                dense_run(store, job, config_hash="abc"),
-            ):
-                pytest.fail("the run should not begin")
-            assert asked["POST", "/api/2.0/mlflow/runs/create"] == 2
-            (lost,) = store.end_dead()
-            assert store.get(lost).info.status == "KILLED"
-            assert len(store.client.search_runs([store.experiment_id])) == 2
+
+class TestLostAnswers:
+    @pytest.mark.attack
+    @pytest.mark.parametrize("fault", ["unanswered", "half", "unheard", "late"])
+    def test_every_second_creation_of_a_run_is_not_answered__a_command_makes_each_run_once_and_ends_it(
+        self, store_uri, tmp_path, monkeypatch, fault, server_port
+    ):
+        with losing(server_port, {"create": ["fine", fault, "fine", fault, "fine", fault]}) as (proxy, _):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy}")
+            store = connect.connect(f"lost {fault}")
+            with store.job("a job", {}) as job, dense_run(store, job, config_hash="abc"):
+                pass
+            found = store.client.search_runs([store.experiment_id])
+            assert sorted(run.data.tags["kind"] for run in found) == ["dense", "job"]
+            assert {run.info.status for run in found} == {"FINISHED"}
 
     @pytest.mark.parametrize(
         ("error", "status", "calls"),
@@ -225,19 +234,19 @@ import sys, time
 from pruning_study.tracking.connect import connect
 store = connect()
 with store.making("abc"):
-    store.saved_training("abc").with_suffix(".part").touch()
+    store.saved_training("abc").with_suffix(".saving").mkdir()
     print("written", flush=True)
     time.sleep(60)
 """
         store = connect.connect()
-        part = store.saved_training("abc").with_suffix(".part")
+        aside = store.saved_training("abc").with_suffix(".saving")
         process = subprocess.Popen([sys.executable, "-c", writes], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "written\n"
         if dead:
             process.kill()
             process.wait()
         store.end_dead()
-        assert part.exists() == (not dead)
+        assert aside.exists() == (not dead)
         process.kill()
         process.wait()
 

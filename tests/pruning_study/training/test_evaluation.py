@@ -53,3 +53,24 @@ def test_goes_through_a_file(tmp_path):
     loaded = Predictions.load(tmp_path / "predictions.npz")
     for name in ("label", "predicted", "top5", "confidence"):
         assert np.array_equal(getattr(loaded, name), getattr(predictions, name))
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("label", np.array(1)),
+        ("label", np.array([[0], [1]])),
+        ("predicted", np.array(["cat", "dog"])),
+        ("predicted", np.array([0.5, 1])),
+        ("top5", np.array([0, 1])),
+        ("top5", np.array([[1.5], [0]])),
+        ("confidence", np.array([1, 0])),
+        ("confidence", np.array(["2020-01-01"] * 2, "M8[D]")),
+    ],
+)
+def test_predictions_of_a_run_with_arrays_of_another_kind__are_refused(tmp_path, name, array):
+    arrays = {"label": [0, 1], "predicted": [0, 1], "top5": [[0], [1]], "confidence": [0.5, 0.5]}
+    np.savez(tmp_path / "a.npz", **{**arrays, name: array})
+    with pytest.raises(StudyError, match=rf"a\.npz: {name} is .*, which no run writes"):
+        Predictions.load(tmp_path / "a.npz")

@@ -319,6 +319,16 @@ def test_a_damaged_journal_is_named(store, request):
         journal.write_bytes(sound)
 
 
+@pytest.mark.attack
+def test_a_line_that_a_full_disk_cut_off_in_the_journal_of_searches__is_dropped_and_the_search_goes_on(store, request):
+    journal = Search(store, request.node.name, space()).journal
+    sound = journal.read_bytes()
+    journal.write_bytes(sound + sound.splitlines()[-1][:-5])
+    Search(store, f"{request.node.name} again", space())
+    assert journal.read_bytes().startswith(sound + b'{"')
+    Search(store, request.node.name, space())
+
+
 def test_the_journal_lies_beside_the_store(store, store_uri):
     assert store.journal.name == "mlflow.db.optuna"
     assert str(store.journal.parent) in store_uri

@@ -1,0 +1,118 @@
+"""Create a run exactly once, also where the store's answer is lost."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from google.protobuf.json_format import ParseError
+from mlflow import MlflowClient
+from mlflow.entities import Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.protos.service_pb2 import CreateRun
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.mlflow_tags import MLFLOW_USER
+from mlflow.utils.proto_json_utils import message_to_json, parse_dict
+from mlflow.utils.rest_utils import http_request, verify_rest_response
+from sqlalchemy.exc import SQLAlchemyError
+
+from analysis.runs import schema
+
+ATTEMPTS = 4
+_PATH = "/api/2.0/mlflow/runs/create"
+_TRY_LATER = (408, 429)  # and every status of a server's own fault, from 500
+
+
+def create_run(
+    client: MlflowClient, once: Callable[..., Run], experiment_id: str, run_name: str | None, tags: Mapping[str, str]
+) -> Run:
+    """Create a run.
+
+    Each request is sent once. If no answer says what became of it, the run is looked up by its tag `creation_id`, which
+    no other run has. If the run is not there, the request is sent again.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        A client that repeats reads.
+    once : callable
+        The method `create_run` of MLflow's own client, for a store that is no server.
+    experiment_id : str
+    run_name : str or None
+    tags : mapping of str
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    MlflowException, SQLAlchemyError
+        The store's own error, if it refuses the run or if every request fails.
+    """
+    creation_id = uuid.uuid4().hex
+    tags = {**tags, schema.CREATION_ID: creation_id}
+    if client.tracking_uri.startswith(("http:", "https:")):
+        once = partial(_sent_once, client.tracking_uri)
+    lost: Exception
+    # A sqlite file answers in this process: what it has refused is not there, and it has waited for locks already.
+    for attempt in range(1 if client.tracking_uri.startswith("sqlite") else ATTEMPTS):
+        made = None
+        try:
+            made = once(experiment_id, run_name=run_name, tags=tags)
+            if attempt == 0:
+                return made
+        except (MlflowException, SQLAlchemyError) as error:
+            if not _is_in_doubt(error):
+                raise
+            lost = error
+        if found := _first(client, experiment_id, creation_id) or made:
+            return found
+    raise lost
+
+
+def _sent_once(uri: str, experiment_id: str, *, run_name: str | None, tags: Mapping[str, str]) -> Run:
+    """Create a run on a server by one request; MLflow's client would repeat the request if no answer begins."""
+    request = CreateRun(
+        experiment_id=experiment_id,
+        user_id=tags.get(MLFLOW_USER, "unknown"),
+        start_time=int(time.time() * 1000),
+        run_name=run_name,
+        tags=[RunTag(key, value).to_proto() for key, value in tags.items()],
+    )
+    answer = http_request(
+        get_default_host_creds(uri),
+        _PATH,
+        "POST",
+        json=json.loads(message_to_json(request)),
+        max_retries=0,
+        raise_on_status=False,
+    )
+    response = CreateRun.Response()
+    try:
+        parse_dict(verify_rest_response(answer, _PATH).json(), response)
+    except ParseError as error:
+        raise MlflowException(f"the answer to a request to create a run describes no run ({error})") from error
+    if not response.run.info.run_id:
+        raise MlflowException("the answer to a request to create a run names no run")
+    return Run.from_proto(response.run)
+
+
+def _is_in_doubt(error: Exception) -> bool:
+    """Return whether the store may have made the run all the same, or may make it if asked again."""
+    if not isinstance(error, MlflowException):
+        return True
+    status = error.get_http_status_code()
+    return status >= 500 or status in _TRY_LATER
+
+
+def _first(client: MlflowClient, experiment_id: str, creation_id: str) -> Run | None:
+    """Return the run that has the creation id. If a late request has made a second one, the second is deleted."""
+    query = f"tags.{schema.CREATION_ID} = '{creation_id}'"
+    answer = client.search_runs([experiment_id], query, order_by=["attributes.start_time ASC"])
+    found = [run for run in answer if run.data.tags.get(schema.CREATION_ID) == creation_id]
+    for surplus in found[1:]:
+        client.set_terminated(surplus.info.run_id, "KILLED")
+        client.delete_run(surplus.info.run_id)
+    return found[0] if found else None

@@ -1,0 +1,73 @@
+"""Refuse an SQLite file that is damaged, or that is no store of this MLflow, before MLflow writes to it."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mlflow
+from mlflow.store.db.base_sql_model import Base
+from mlflow.store.db.utils import _get_latest_schema_revision
+
+from analysis.runs.errors import StudyError
+from analysis.runs.masking import without_password
+from analysis.runs.store_errors import damaged
+
+KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17
+
+Rows = Callable[[str], Sequence[tuple]]
+
+
+def check(uri: str, path: Path, rows: Rows) -> None:
+    """Check a file that is not empty.
+
+    Parameters
+    ----------
+    uri : str
+        The tracking URI.
+    path : Path
+        The file.
+    rows : callable
+        Returns the rows of a SELECT from the file.
+
+    Raises
+    ------
+    StudyError
+        If the end of the file is missing; if the file is no store, or another MLflow's; if a table is missing, or is no
+        table but a query, which may take for ever.
+    """
+    # The file is not opened here: closing it would free the locks that SQLite holds for this process.
+    ((page_size,),) = rows("SELECT page_size FROM pragma_page_size")
+    beside = [path.with_name(path.name + ending) for ending in ("-wal", "-journal")]
+    if not any(file.exists() and file.stat().st_size for file in beside) and path.stat().st_size % page_size:
+        raise StudyError(damaged(uri, "the end of the file is missing"))
+    found = {name.lower(): kind for name, kind in rows("SELECT name, type FROM sqlite_master WHERE type <> 'index'")}
+    if not found:
+        raise StudyError(
+            f"{without_password(uri)}: the database is empty; check the tracking URI, or delete the file and make a run"
+        )
+    check_version(uri, _version(found, rows))
+    missing = sorted(set(Base.metadata.tables) - found.keys())
+    if missing:
+        raise StudyError(damaged(uri, f"no such table: {', '.join(missing[:3])}"))
+    names = ", ".join(f"'{name}'" for name in Base.metadata.tables)
+    computed = rows(
+        "SELECT name FROM sqlite_master part"
+        f" WHERE lower(name) IN ({names}) AND (type <> 'table' OR sql LIKE 'CREATE VIRTUAL%'"
+        "   OR EXISTS (SELECT 1 FROM pragma_table_xinfo(part.name) WHERE hidden = 2))"  # 2: worked out when it is read
+    )
+    if computed:
+        raise StudyError(damaged(uri, f"{computed[0][0]} holds no plain data"))
+
+
+def check_version(uri: str, version: str | None) -> None:
+    """Raise a StudyError if a store's schema version is not that of the installed MLflow."""
+    # MLflow's client would migrate a store of another schema, and make a store of any other file.
+    if version not in KNOWN_SCHEMAS and version != _get_latest_schema_revision():
+        raise StudyError(
+            f"{without_password(uri)} is no store of MLflow {mlflow.__version__} (schema version {version}); "
+            "if an older MLflow made it, back it up and run `mlflow db upgrade`"
+        )
+
+
+def _version(found: dict[str, str], rows: Rows) -> str | None:
+    versions = rows("SELECT version_num FROM alembic_version") if found.get("alembic_version") == "table" else []
+    return versions[0][0] if versions else None

@@ -1,0 +1,576 @@
+"""Foreign runs: what does not belong to a study, or contradicts itself, is left out and named, however it is read."""
+
+import gzip
+import hashlib
+import json
+import re
+import shutil
+import sqlite3
+import sys
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from mlflow import MlflowClient
+from pandas.testing import assert_frame_equal
+
+from analysis.__main__ import cli
+from analysis.runs import exports, pull, sqlite_files
+from analysis.runs.errors import StudyError
+
+CLASSES = ("bird", "cat", "dog")
+IMAGES = (100, 200, 300)
+# Right images of each class, of the dense and of the pruned networks.
+BEFORE, AFTER, AGAIN = (90, 150, 270), (70, 120, 255), (88, 160, 261)
+COMMON = {"dataset": "pets", "dataset_digest": "d1", "model": "net", "recipe": "plain"}
+MP = {"pruner": "mp", "ratio": "2"}
+NOTHING: Mapping = {}
+NO_NUMBER = sys.float_info.max  # as MLflow stores infinity
+
+
+def measured(right: Sequence[int], images: Sequence[int] = IMAGES) -> dict[str, float]:
+    metrics = {"test_accuracy": sum(right) / sum(images)}
+    for name, count, number in zip(CLASSES, right, images, strict=True):
+        metrics |= {f"recall/{name}": count / number, f"support/{name}": number}
+    return metrics
+
+
+def without_supports(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not name.startswith("support/")}
+
+
+# Recalls of thirty classes. Three could be the same by coincidence.
+WIDE = {"test_accuracy": 0.705}
+for number in range(30):
+    WIDE |= {f"recall/{number}": 0.56 + number / 100, f"support/{number}": 100}
+
+
+class Experiment:
+    """An experiment that is filled run by run, straight in the tables; each run ends a second after the one before."""
+
+    def __init__(self, uri: str, name: str) -> None:
+        self.name, self.uri = name, uri
+        self.id = MlflowClient(uri).create_experiment(name)
+        self.store = sqlite3.connect(uri.removeprefix("sqlite:///"))
+        self.store.execute("PRAGMA synchronous = OFF")
+        self.seed = 0
+        self.ids: dict[str, str] = {}
+        self.ended = 1_000
+
+    def log(self, kind: str, params: Mapping, metrics: Mapping, tags: Mapping = NOTHING, stage: str = "active") -> str:
+        run_id = uuid.uuid4().hex
+        self.ended += 1_000
+        self.store.execute(
+            "INSERT INTO runs (run_uuid, name, source_type, source_name, user_id, status, start_time, end_time,"
+            " lifecycle_stage, artifact_uri, experiment_id)"
+            " VALUES (?, 'run', 'LOCAL', '', '', 'FINISHED', 0, ?, ?, 'none', ?)",
+            (run_id, self.ended, stage, self.id),
+        )
+        for table, values in (("tags", {"kind": kind, **tags}), ("params", params)):
+            rows = [(run_id, name, str(value)) for name, value in values.items() if value is not None]
+            self.store.executemany(f"INSERT INTO {table} (run_uuid, key, value) VALUES (?, ?, ?)", rows)
+        self.store.executemany(
+            "INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, 1, 0, 0)",
+            [(run_id, *metric) for metric in metrics.items()],
+        )
+        return run_id
+
+    def dense(self, params: Mapping = NOTHING, metrics: Mapping = NOTHING, tags: Mapping = NOTHING) -> str:
+        """Log a dense run of the next seed."""
+        self.seed += 1
+        return self.log("dense", COMMON | {"seed": self.seed} | dict(params), measured(BEFORE) | dict(metrics), tags)
+
+    def pruned(self, dense: str, params: Mapping = NOTHING, metrics: Mapping = NOTHING, tags: Mapping = NOTHING) -> str:
+        """Log a pruned run of the same seed as the last dense run."""
+        settings = COMMON | {"seed": self.seed, "pruner": "mp", "ratio": "2.0"} | dict(params)
+        metrics = measured(AFTER) | {"both_right/bird": 0.7} | dict(metrics)
+        return self.log("pruned", settings, metrics, {"dense_run_id": dense, **tags})
+
+    def pair(self, params: Mapping = NOTHING, metrics: Mapping = NOTHING) -> str:
+        return self.pruned(self.dense(), params, metrics)
+
+    def study(self) -> pull.Study:
+        self.store.commit()
+        return pull.study(self.name, tracking_uri=self.uri)
+
+
+def fill(made: Experiment) -> None:
+    """Log sound runs, and one run of every foreign kind, each of a seed of its own."""
+    ids = made.ids
+    ids["sound"] = made.pair()
+    ids["newer foreign"] = made.pruned(made.dense({"seed": 1, "model": "other"}), {"seed": 1})
+    ids["data set"] = made.pair({"dataset": "fish"})
+    ids["digest"] = made.pair({"dataset_digest": "d2"})
+    ids["one digest"] = made.pair({"dataset_digest": None})
+    ids["model"] = made.pair({"model": "other"})
+    ids["seed"] = made.pair({"seed": 1_000})
+    ids["protocol"] = made.pruned(made.dense({"protocol": "released"}))
+    dense = made.dense({"validation_fraction": "0.1"})
+    ids["validation"] = made.pruned(dense, {"validation_fraction": "0.2"})
+    normalized = [{"normalization_mean": "[0.5]", "normalization_std": std} for std in ("[0.25]", "[0.5]")]
+    ids["normalization"] = made.pruned(made.dense(tags=normalized[0]), tags=normalized[1])
+    for ratio in RATIOS:
+        ids[f"ratio {ratio}"] = made.pair({"ratio": ratio})
+    for realized in (1.0, 5.0, 15.0):
+        ids[f"realized {realized}"] = made.pair({"ratio": "10"}, {"realized_ratio": realized})
+    for how in NOT_EXACT:
+        ids[f"not exact {how}"] = made.pair({"ratio": "10", **how}, {"realized_ratio": 5.0})
+    ids["control"] = made.pair({"pruner": "none", "ratio": "10"})
+    ids["edited dense"] = made.pruned(made.dense(metrics={"test_accuracy": 0.7}))
+    ids["accuracy"] = made.pair(metrics={"test_accuracy": 0.9})
+    images = (100, 100, 300)
+    swapped = measured((94, 38, 190), images) | {"both_right/bird": 0.93, "both_right/cat": 0.37}
+    ids["swapped"] = made.pruned(made.dense(metrics=measured((40, 95, 200), images)), metrics=swapped)
+    images = (100, 200, 299)
+    ids["images"] = made.pruned(made.dense(metrics=measured(BEFORE, images)), metrics=measured(AFTER, images))
+    for place, claims in enumerate(PRUNED_CLAIMS):
+        ids[f"no dense {place}"] = made.dense(**claims)
+        made.pruned(ids[f"no dense {place}"])
+    ids["trained before"] = made.pair()
+    again = made.dense({"seed": made.seed}, measured(AGAIN))
+    made.seed -= 1
+    ids["trained again"] = made.pruned(again, {"pruner": "none", "ratio": "1.0"})
+    ids["of pruned"] = made.pruned(ids["sound"], {"seed": 1, "ratio": "4"})
+    lacking = [without_supports(measured(right)) for right in (BEFORE, AFTER)]
+    params = COMMON | {"seed": made.seed + 1}
+    dense = made.log("dense", params, lacking[0])
+    ids["no supports"] = made.log("pruned", params | MP, lacking[1], {"dense_run_id": dense})
+    made.seed += 1
+    part = {"part": "first half"}
+    half = [measured([count // 2 for count in right], (50, 100, 150)) for right in (BEFORE, AFTER)]
+    ids["part"] = made.pruned(made.dense(part, half[0]), part, half[1])
+    without = {"dataset_digest": None}
+    ids["no digest"] = made.pruned(made.dense(without), without)
+    ids["engines"] = made.pruned(
+        made.dense(metrics={"test_loss": NO_NUMBER}, tags={"engine": "native"}),
+        metrics={"train_loss": NO_NUMBER},
+        tags={"engine": "torch"},
+    )
+    dense = made.dense()
+    parent = made.log("pruned", COMMON | {"seed": made.seed}, measured(AFTER), {"dense_run_id": dense}, "deleted")
+    ids["grandchild"] = made.pruned(dense, {"ratio": "4", "iteration": "2"}, tags={"parent_run_id": parent})
+    for place, spelled in enumerate(SPELLINGS):
+        ids[f"spelled {place}"] = made.pair(spelled)
+    for version in ("1.1", "1.10"):
+        ids[f"version {version}"] = made.pair({"version": version})
+    ids["None"] = made.pair({"pruner": "None", "ratio": "1"})
+    for name in LOOK_ALIKE:
+        ids[f"look-alike {name}"] = made.pruned(made.dense({"dataset": name}), {"dataset": name})
+    wide = {"dataset": "wide", "dataset_digest": None, "model": "net"}
+    for place in (0, 1):
+        made.seed += 1
+        params = wide | {"seed": made.seed}
+        dense = made.log("dense", params, WIDE)
+        ids[f"copy {place}"] = made.log(
+            "pruned", params | {"pruner": "mp", "ratio": "2"}, WIDE, {"dense_run_id": dense}
+        )
+    made.seed += 1
+    params = {"dataset": "unknown sizes", "model": "net", "seed": made.seed}
+    dense = made.log("dense", params, without_supports(measured(BEFORE)))
+    metrics = without_supports(measured(AFTER))
+    ids["in range"] = made.log("pruned", params | MP, metrics, {"dense_run_id": dense})
+    more = params | MP | {"pruner": "gp"}
+    ids["out of range"] = made.log("pruned", more, metrics | {"test_accuracy": 0.95}, {"dense_run_id": dense})
+
+
+RATIOS = ("0.5", "0.0", "-2", "1e7", "1e308", "inf", "-inf", "nan", "two", "True", "1_0", "")
+NOT_EXACT = ({"pruner": "up-signed"}, {"protocol": "released"}, {"pruner": "mine:score"})
+PRUNED_CLAIMS: tuple[dict[str, Mapping], ...] = (
+    {"params": {"pruner": "mp", "ratio": "10"}},
+    {"metrics": {"realized_ratio": 10.0}},
+    {"tags": {"dense_run_id": "another run"}},
+)
+SPELLINGS = (
+    {"epsilon": "5e-4", "distill": "0", "iteration": "1.0", "prune_output_layer": "True", "epochs": "3e1"},
+    {"epsilon": ".0005", "distill": "0.0", "iteration": "1", "prune_output_layer": "true", "epochs": "30"},
+)
+# Capitals, a space at the end, a Cyrillic e, a space of no width, and wide letters.
+LOOK_ALIKE = ("Pets", "pets ", "p\u0435ts", "pe\u200bts", "\uff50\uff45\uff54\uff53")
+
+
+@pytest.fixture(scope="module")
+def foreign(session_store: str) -> Experiment:
+    made = Experiment(session_store, "sound and foreign runs")
+    fill(made)
+    made.pulled = made.study()
+    return made
+
+
+def assert_left_out(foreign: Experiment, name: str, reason: str) -> None:
+    """Assert that a run is not in the study, and that one line names it and says why."""
+    run_id = foreign.ids[name]
+    runs = foreign.pulled.runs
+    assert run_id not in set(runs["run_id"])
+    (line,) = [line for line in runs.attrs["left_out"] if run_id in line]
+    assert reason in line
+
+
+def assert_kept(foreign: Experiment, *names: str) -> None:
+    """Assert that runs are in the study, and that no line speaks of them."""
+    runs = foreign.pulled.runs
+    for run_id in (foreign.ids[name] for name in names):
+        assert run_id in set(runs["run_id"])
+        assert not any(run_id in line for line in runs.attrs["left_out"])
+
+
+def test_sound_runs_are_kept_without_a_word(foreign):
+    assert_kept(foreign, "sound")
+
+
+@pytest.mark.attack
+def test_a_pruned_run_of_another_data_set_than_its_dense_run__is_left_out_and_named(foreign):
+    assert_left_out(foreign, "data set", "the dataset is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_a_data_set_of_the_same_name_with_other_content_than_that_of_the_dense_run__leaves_the_run_out(foreign):
+    assert_left_out(foreign, "digest", "the dataset_digest is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_a_digest_that_only_one_of_a_pruned_and_its_dense_run_has__leaves_the_pruned_run_out(foreign):
+    assert_left_out(foreign, "one digest", "the dataset_digest is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_a_digest_that_both_a_pruned_and_its_dense_run_lack__is_no_mismatch(foreign):
+    assert_kept(foreign, "no digest")
+
+
+@pytest.mark.attack
+def test_a_pruned_run_of_another_model_than_its_dense_run__is_left_out_and_named(foreign):
+    assert_left_out(foreign, "model", "the model is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_a_foreign_run_that_is_newer_than_the_sound_run_of_its_seed__does_not_take_its_place(foreign):
+    assert_left_out(foreign, "newer foreign", "the model is not that of the dense run")
+    assert_kept(foreign, "sound")
+
+
+@pytest.mark.attack
+def test_a_pruned_run_of_another_seed_than_its_dense_run__is_left_out_and_named(foreign):
+    assert_left_out(foreign, "seed", "the seed is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_a_dense_run_chosen_by_the_test_loss_under_a_run_that_hides_the_protocol__leaves_that_run_out(foreign):
+    assert_left_out(foreign, "protocol", "the protocol is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_another_share_of_validation_images_than_in_the_dense_run__leaves_the_run_out(foreign):
+    assert_left_out(foreign, "validation", "the validation_fraction is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_images_normalized_in_another_way_than_for_the_dense_run__leave_the_run_out(foreign):
+    assert_left_out(foreign, "normalization", "the normalization is not that of the dense run")
+
+
+@pytest.mark.attack
+def test_a_ratio_below_one_or_absurd_or_infinite_or_no_number__leaves_the_run_out(foreign):
+    runs = foreign.pulled.runs
+    assert set(runs["ratio"]) == {1.0, 2.0, 4.0, 10.0}
+    lines = [line.partition(":")[0] for line in runs.attrs["left_out"]]
+    assert "3 pruned runs left out, ratio is below 1, and it is parameters before / parameters after pruning" in lines
+    assert "2 pruned runs left out, ratio is above 1,000,000" in lines
+    assert "7 pruned runs left out, ratio is no number" in lines
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("realized", [1.0, 5.0, 15.0])
+def test_a_realized_ratio_that_contradicts_the_ratio__leaves_the_run_out(foreign, realized):
+    assert_left_out(foreign, f"realized {realized}", "realized_ratio contradicts the ratio")
+
+
+@pytest.mark.attack
+def test_fewer_pruned_weights_than_asked_by_a_pruner_that_is_not_exact__are_no_contradiction(foreign):
+    assert_kept(foreign, *(f"not exact {how}" for how in NOT_EXACT))
+
+
+@pytest.mark.attack
+def test_a_control_without_pruning_that_claims_a_ratio_of_ten__is_left_out(foreign):
+    assert_left_out(foreign, "control", "none prunes nothing, and its ratio is not 1")
+
+
+@pytest.mark.attack
+def test_an_accuracy_of_the_dense_run_that_was_changed_after_the_pruning__leaves_its_pruned_runs_out(foreign):
+    reason = "test_accuracy of the dense run contradicts the recalls and the supports"
+    assert_left_out(foreign, "edited dense", reason)
+
+
+@pytest.mark.attack
+def test_an_accuracy_that_contradicts_the_recalls_and_supports__leaves_the_run_out(foreign):
+    assert_left_out(foreign, "accuracy", "test_accuracy contradicts the recalls and the supports")
+
+
+@pytest.mark.attack
+def test_an_accuracy_outside_of_the_recalls_of_classes_of_unknown_size__leaves_the_run_out(foreign):
+    assert_left_out(foreign, "out of range", "test_accuracy contradicts the recalls and the supports")
+    assert_kept(foreign, "in range")
+
+
+@pytest.mark.attack
+def test_names_of_classes_that_are_swapped_between_a_dense_run_and_its_pruned_run__leave_the_run_out(foreign):
+    """Bird and cat have as many images here: of 100 birds 40 were right, of 100 cats 95."""
+    assert_left_out(foreign, "swapped", "both_right/<class> contradicts the recalls before and after")
+
+
+@pytest.mark.attack
+def test_a_seed_that_was_tested_on_other_images_than_the_other_seeds__is_left_out(foreign):
+    assert_left_out(foreign, "images", "most runs of the data set have other test images or classes")
+
+
+@pytest.mark.attack
+def test_runs_that_do_not_say_how_many_images_they_were_tested_on__are_kept_beside_those_that_do(foreign):
+    assert_kept(foreign, "no supports")
+
+
+@pytest.mark.attack
+def test_two_parts_of_a_data_set_that_an_unknown_param_tells_apart__may_have_other_test_images(foreign):
+    assert_kept(foreign, "part")
+
+
+@pytest.mark.attack
+def test_a_run_that_calls_itself_dense_and_was_pruned__is_no_baseline(foreign):
+    wrong = {foreign.ids[f"no dense {place}"] for place in range(len(PRUNED_CLAIMS))}
+    for frame in foreign.pulled:
+        assert not wrong & set(frame["dense_run_id"])
+    (line,) = [line for line in foreign.pulled.runs.attrs["left_out"] if " dense runs left out" in line]
+    assert line.startswith("3 dense runs left out, pruned by its pruner, ratio, realized_ratio or dense_run_id: ")
+
+
+@pytest.mark.attack
+def test_a_dense_run_trained_again_with_another_result__no_longer_counts_with_its_pruned_runs(foreign):
+    """The control would be of the newer network, and the pruned run of the older one."""
+    assert_left_out(
+        foreign, "trained before", "a newer dense run has the settings and seed of theirs, and other recalls"
+    )
+    assert_kept(foreign, "trained again")
+
+
+@pytest.mark.attack
+def test_a_network_that_was_copied_to_another_seed__is_noted(foreign):
+    notes = foreign.pulled.runs.attrs["left_out"]
+    seeds = f"{foreign.seed - 2}, {foreign.seed - 1}"
+    said = f"of seeds {seeds} have the same recalls in every class, as copies of one network have: "
+    assert any(note.startswith(f"2 dense runs {said}") for note in notes)
+    run_ids = sorted(foreign.ids[f"copy {place}"] for place in (0, 1))
+    assert f"2 pruned runs {said}{', '.join(run_ids)}" in notes
+
+
+@pytest.mark.attack
+def test_a_pruned_run_with_the_very_recalls_of_its_dense_run__is_noted(foreign):
+    notes = foreign.pulled.runs.attrs["left_out"]
+    said = "2 pruned runs with the recalls of their dense runs in every class, as if nothing was pruned: "
+    assert said + ", ".join(sorted(foreign.ids[f"copy {place}"] for place in (0, 1))) in notes
+
+
+@pytest.mark.attack
+def test_data_sets_whose_names_look_alike__are_noted(foreign):
+    names = ", ".join(sorted(map(repr, ["pets", *LOOK_ALIKE])))
+    note = f"dataset has values that look alike and count as different: {names}"
+    assert note in foreign.pulled.runs.attrs["left_out"]
+
+
+@pytest.mark.attack
+def test_a_control_whose_name_is_spelled_in_capitals__is_noted(foreign):
+    note = "the pruner 'None' counts as one that prunes: the control is called 'none'"
+    assert note in foreign.pulled.runs.attrs["left_out"]
+
+
+@pytest.mark.attack
+def test_one_value_of_a_setting_in_two_spellings__is_one_setting(foreign):
+    run_ids = [foreign.ids[f"spelled {place}"] for place in range(len(SPELLINGS))]
+    runs = foreign.pulled.runs
+    values = runs.loc[runs["run_id"].isin(run_ids), [f"params.{name}" for name in SPELLINGS[0]]]
+    assert values.to_numpy().tolist() == [["0.0005", "0.0", "1", "true", "30"]] * 2
+
+
+@pytest.mark.attack
+def test_two_spellings_of_a_number_in_a_param_of_unknown_meaning__are_noted(foreign):
+    """It may be a version, of which 1.1 and 1.10 are two."""
+    note = "version has values that look alike and count as different: '1.1', '1.10'"
+    assert note in foreign.pulled.runs.attrs["left_out"]
+
+
+@pytest.mark.attack
+def test_runs_of_several_engines_and_with_losses_that_are_no_number__are_compared_all_the_same(foreign):
+    assert_kept(foreign, "engines")
+
+
+@pytest.mark.attack
+def test_a_deleted_parent_between_a_pruned_run_and_its_dense_run__changes_nothing(foreign):
+    assert_kept(foreign, "grandchild")
+
+
+@pytest.mark.attack
+def test_a_pruned_run_that_names_a_pruned_run_as_its_dense_run__is_left_out(foreign):
+    assert_left_out(foreign, "of pruned", "the dense run is gone or not finished")
+
+
+# Every command, and every way of reading.
+
+
+@pytest.mark.attack
+def test_foreign_runs_that_are_read_through_the_api_of_mlflow__are_left_out_alike(foreign, monkeypatch):
+    monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", set())
+    for frame, expected in zip(foreign.study(), foreign.pulled, strict=True):
+        assert_frame_equal(frame, expected)
+        assert frame.attrs == expected.attrs
+
+
+@pytest.fixture(scope="module")
+def three_seeds(session_store: str) -> Experiment:
+    """Three sound runs and a foreign one, the oldest."""
+    made = Experiment(session_store, "three sound seeds")
+    made.ids["foreign"] = made.pair({"model": "other"})
+    for _ in range(3):
+        made.pair(metrics={"realized_ratio": 2.0})
+    return made
+
+
+@pytest.fixture(scope="module")
+def written(three_seeds: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frames")
+    exports.write(three_seeds.study(), lambda run_ids: {}, folder)
+    return folder
+
+
+@pytest.fixture
+def exported(written: Path, tmp_path: Path) -> Path:
+    """A folder with an export of the three seeds, which a test may damage."""
+    return Path(shutil.copytree(written, tmp_path / "frames"))
+
+
+@pytest.mark.attack
+def test_a_foreign_run__is_named_by_every_command_and_in_every_export(three_seeds, exported, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", three_seeds.uri)
+    said = f"1 pruned run left out, the model is not that of the dense run: {three_seeds.ids['foreign']}"
+    compared = CliRunner().invoke(cli, ["compare", "--experiment", three_seeds.name])
+    assert compared.exit_code == 0, compared.output
+    assert compared.stderr.count(said) == 1
+    assert exports.read([exported])[0].runs.attrs["left_out"] == [said]
+
+
+def edit(folder: Path, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Change a table of an export, and its digest with it, as who wants to deceive would do."""
+    frame = pd.read_csv(folder / name, dtype=str, keep_default_na=False)
+    content = gzip.compress(change(frame).to_csv(index=False).encode())
+    (folder / name).write_bytes(content)
+    described = json.loads((folder / "study.json").read_text())
+    described["sha256"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "study.json").write_text(json.dumps(described))
+
+
+@pytest.mark.attack
+def test_a_table_of_an_export_that_was_edited_without_its_digest__is_refused(exported):
+    path = exported / "runs.csv.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"pets", b"fish")))
+    with pytest.raises(StudyError, match=r"runs\.csv\.gz: damaged, or of another export"):
+        exports.read([exported])
+
+
+def swapped(frame: pd.DataFrame) -> pd.DataFrame:
+    names = {f"recall_after/{one}": f"recall_after/{other}" for one, other in (("cat", "dog"), ("dog", "cat"))}
+    return frame.rename(columns=names)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda frame: frame.assign(ratio="0.5"), "ratio is below 1"),
+        (lambda frame: frame.assign(ratio="1e9"), "ratio is above 1,000,000"),
+        (lambda frame: frame.assign(seed="7"), "the seed is not that of the dense run"),
+        (lambda frame: frame.assign(accuracy_before="0.9"), "accuracy or recalls before pruning are not those"),
+        (lambda frame: frame.assign(accuracy_after="1.9"), "a value outside [0, 1]"),
+        (lambda frame: frame.assign(accuracy_after="0"), "test_accuracy is 0 or no number"),
+        (swapped, "contradicts the recalls"),
+        (lambda frame: frame.assign(realized_ratio="50"), "realized_ratio contradicts the ratio"),
+        (lambda frame: frame.assign(**{"support/cat": "-1"}), "support/<class> is no number of images"),
+        (lambda frame: frame.assign(**{"recall_after/cat": ""}), "the classes are not those of the dense run"),
+    ],
+)
+def test_an_export_that_was_edited_with_its_digest__is_checked_like_a_store(exported, change, reason):
+    def change_first(frame: pd.DataFrame) -> pd.DataFrame:
+        return pd.concat([change(frame.iloc[:1])[frame.columns], frame.iloc[1:]])
+
+    first = exports.read([exported])[0].runs["run_id"].iloc[0]
+    edit(exported, "runs.csv.gz", change_first)
+    runs = exports.read([exported])[0].runs
+    assert len(runs) == 2
+    (line,) = [line for line in runs.attrs["left_out"] if first in line]
+    assert reason in line
+
+
+@pytest.mark.attack
+def test_a_dense_run_that_was_edited_in_an_export__leaves_its_pruned_run_out(exported):
+    edit(exported, "dense_runs.csv.gz", lambda frame: frame.assign(model="other"))
+    with pytest.raises(StudyError, match="3 pruned runs left out, the model is not that of the dense run"):
+        exports.read([exported])
+
+
+@pytest.mark.attack
+def test_a_run_that_was_copied_within_an_export__is_refused(exported):
+    edit(exported, "runs.csv.gz", lambda frame: pd.concat([frame, frame.iloc[:1].assign(run_id="copy")]))
+    with pytest.raises(StudyError, match="have the same settings and seed, and only one can count"):
+        exports.read([exported])
+
+
+@pytest.mark.attack
+def test_two_exports_that_say_different_things_of_one_run__are_refused(exported, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in exported.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    study = exports.read([exported])[0]
+    assert len(exports.read([exported, other])[0].runs) == 3
+    edit(other, "runs.csv.gz", lambda frame: frame.assign(accuracy_after=["0.7412", *frame["accuracy_after"][1:]]))
+    message = f"two folders have run {study.runs['run_id'][0]}, and differ in accuracy_after: leave one out"
+    with pytest.raises(StudyError, match=re.escape(message)):
+        exports.read([exported, other])
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.drop(columns="ratio"),
+        lambda frame: frame.assign(ratio="two"),
+        lambda frame: frame.assign(seed="1.5"),
+        lambda frame: frame.assign(run_id=""),
+        lambda frame: frame.iloc[:0],
+    ],
+)
+def test_an_export_without_what_every_run_has__ends_in_one_line(exported, change):
+    edit(exported, "runs.csv.gz", change)
+    result = CliRunner().invoke(cli, ["report", "--frames", str(exported), "--output", str(exported / "report")])
+    assert result.exit_code in (1, 2)
+    assert len(re.findall("^Error: ", result.output, re.MULTILINE)) == 1
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.attack
+def test_a_table_of_an_export_whose_types_were_changed__ends_in_one_line(exported):
+    described = json.loads((exported / "study.json").read_text())
+    described["frames"]["runs.csv.gz"]["dtypes"]["ratio"] = "str"
+    (exported / "study.json").write_text(json.dumps(described))
+    with pytest.raises(StudyError, match="not what pruning-analysis export writes"):
+        exports.read([exported])
+
+
+@pytest.mark.attack
+def test_an_export_that_lists_a_file_of_another_folder__is_refused(exported, tmp_path):
+    secret = tmp_path / "secret.npz"
+    secret.write_bytes(b"secret")
+    described = json.loads((exported / "study.json").read_text())
+    for name in ("../secret.npz", str(secret)):
+        changed = described | {"sha256": described["sha256"] | {name: hashlib.sha256(b"secret").hexdigest()}}
+        (exported / "study.json").write_text(json.dumps(changed))
+        with pytest.raises(StudyError, match="is not in the folder"):
+            exports.read([exported])
