@@ -18,9 +18,9 @@ _BY_RATIO = (
     "higher or lower value than its baseline, with p below .05 by Holm's correction; a dash says that no difference is "
     "shown. The excess loss is what a class lost beyond the loss of accuracy, here of the class that lost most. At "
     "equal accuracy, alpha is compared with the baseline's at the ratio at which both are as accurate, by its 95 % "
-    "interval. If the baseline has no such ratio, they are not comparable. At chance names the "
-    "ratios at which most networks guess."
+    "interval. If the baseline has no such ratio, they are not comparable."
 )
+_AT_CHANCE = " At chance names the ratios at which most networks guess."
 
 
 def section(study: AnalyzedStudy) -> Section | None:
@@ -37,7 +37,7 @@ def _blocks(compared: pd.DataFrame) -> Iterator[Block]:
         yield _PRIMARY
         yield tables.primary(compared)
     table, left_out = tables.by_ratio(compared)
-    yield _BY_RATIO
+    yield _BY_RATIO + (_AT_CHANCE if "at chance" in table else "")
     yield table
     more = f"{left_out:,} more comparisons, and " if left_out else ""
     yield f"methods.csv has {more}the numbers of all."

@@ -1,5 +1,7 @@
 """Methods compared: which pairs, differences worked by hand, families, and what cannot be compared."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from scipy import stats
 from analysis.methods import compare as methods
 from analysis.methods import tables
 from analysis.methods.compare import METHOD_COLUMNS, OUTCOMES
+from analysis.runs import exports
 from analysis.runs.primaries import Primary
 from analysis.statistics import two_way
 from analysis.statistics.new_images import pooled_slope, slope_parts
@@ -515,3 +518,27 @@ def test_where_no_baseline_is_nearer_than_another_nothing_is_compared():
     )
     compared = methods.compare(made, baseline="up")
     assert "pruner" not in set(compared["comparison"])
+
+
+RESULTS = Path(__file__).parents[3] / "results"
+
+
+@pytest.mark.parametrize(
+    ("study", "dataset", "of", "difference", "at_equal_accuracy"),
+    [
+        ("gradual", "fashion-mnist", ("schedule", "mp cubic", 20.0), -0.041, (0.007, -0.018, 0.032)),
+        ("gradual", "cifar10-jpeg", ("distillation", "mp distill 0.5", 10.0), 0.114, (0.118, 0.078, 0.155)),
+        ("lenet5", "fashion-mnist", ("pruner", "up", 10.0), 0.062, (0.028, 0.006, 0.052)),
+    ],
+)
+def test_at_equal_accuracy_beside_what_a_review_found_by_drawing_networks(
+    study, dataset, of, difference, at_equal_accuracy
+):
+    found, _ = exports.read([RESULTS / study / "frames" / dataset])
+    made = found.runs[found.runs["pruner"].isin(["mp", "none", of[1].split()[0]])].reset_index(drop=True)
+    row = one(methods.compare(made), "alpha_new", **dict(zip(("comparison", "method", "ratio"), of, strict=True)))
+    assert row["difference"] == pytest.approx(difference, abs=0.002)
+    assert row["at_equal_accuracy"] == pytest.approx(at_equal_accuracy[0], abs=0.001)
+    # The review's ends are quantiles of drawn networks, ours are the jackknife's.
+    ends = [row["at_equal_accuracy_low"], row["at_equal_accuracy_high"]]
+    assert ends == pytest.approx(at_equal_accuracy[1:], abs=0.005)
