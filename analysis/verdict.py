@@ -110,7 +110,8 @@ def mostly_sound(cells: pd.DataFrame) -> pd.Series:
 
 def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
     """Return what each cell loses of accuracy beyond the control, or beyond the dense networks if it has no control."""
-    return (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
+    loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
+    return loss.round(9)  # one point is one point
 
 
 def class_rows(study: AnalyzedStudy, cell: pd.Series) -> pd.DataFrame:
@@ -142,7 +143,7 @@ def _sentences(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
 
 
 def _cost(cell: pd.Series, study: AnalyzedStudy) -> str:
-    loss = 100 * float(accuracy_loss(cell.to_frame().T.infer_objects()).iloc[0])
+    loss = 100 * accuracy_loss(cell.to_frame().T.infer_objects()).iloc[0]
     ends = -100 * cell["accuracy_minus_none_high"], -100 * cell["accuracy_minus_none_low"]
     low, high = ends if loss >= 0 else (-ends[1], -ends[0])
     networks = "one network" if cell["n"] == 1 else f"{cell['n']} networks"
@@ -158,8 +159,8 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> str:
     """Say which classes lose more than the accuracy, the one that loses most first."""
     excess = f"excess{beyond(cell)}"
     paying = rows[_pays(rows, excess)].sort_values(excess, ascending=False)
-    if rows[excess].isna().all():
-        return "What single classes lose beyond that is unknown."
+    if rows[f"{excess}_p"].isna().all():
+        return "Whether single classes lose more than that is unknown."
     if paying.empty:
         return f"No class clearly loses more{_known(rows, excess)}{_largest(cell)}."
     points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
@@ -175,14 +176,14 @@ def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
 
 def _known(rows: pd.DataFrame, excess: str) -> str:
     half = 50 * (rows[f"{excess}_high"] - rows[f"{excess}_low"]).median()
-    return f" (each known to {half:.1f} points)" if np.isfinite(half) else ""
+    return f" (known to {half:.1f} points)" if np.isfinite(half) else ""
 
 
 def _largest(cell: pd.Series) -> str:
     if not cell["n_none"]:
         return ""
     own, none = 100 * cell["largest_excess"], 100 * cell["largest_excess_none"]
-    return f"; a network's worst loses {own:.1f}, {none:.1f} without pruning"
+    return f"; a network's worst loses {own:.1f} (unpruned {none:.1f})"
 
 
 def _differences(cell: pd.Series) -> str:
@@ -193,10 +194,10 @@ def _differences(cell: pd.Series) -> str:
     if equivalent(cell):
         return f"{said} stay the same within {f'{MARGIN:g}'.removeprefix('0')}."
     if low > 0:
-        explained = ", more than the accuracy explains" if relative else ""
-        return f"{said} grow by {change:.0f} %{_brackets(low, high, 0)}{explained}."
+        explained = ", more than accuracy explains" if relative else ""
+        return f"{said} grow {change:.0f} %{_brackets(low, high, 0)}{explained}."
     if high < 0:
-        return f"{said} shrink by {-change:.0f} %{_brackets(-high, -low, 0)}."
+        return f"{said} shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
     if relative:
         return f"{said} grow clearly only relative to the lower accuracy."
     if np.isfinite(low):
@@ -219,6 +220,8 @@ def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
     safe = [cell for _, cell in small.iterrows() if _is_safe(cell, study)]
     if not safe:
         least = cells[mostly_sound(cells)].sort_values("largest_excess").iloc[0]
+        if least.name == best.name:
+            return "No choice is safe; this one shifts least."
         return f"No choice is safe; {_name(least, study)} at {least[schema.RATIO]:g} shifts least."
     found = max(safe, key=lambda cell: (cell[schema.RATIO], cell["accuracy_after"]))
     if found.name == best.name:

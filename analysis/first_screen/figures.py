@@ -32,7 +32,7 @@ _PLACES_A_FIGURE = 4
 _MOST_METHODS = 6
 _PANEL = 4.2  # inches
 _LETTER = 0.085  # inches, in a legend
-_TITLE = 0.3  # inches
+_TITLE = 0.22  # inches
 _LONGEST_NAME = 28
 _READING = (
     "Grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. A line that leaves its "
@@ -66,7 +66,7 @@ def slopes(study: AnalyzedStudy) -> list[Figure]:
     return [_against_ratio(group, _SLOPES, study, title, note) for group in _groups(study.cells)]
 
 
-def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure | None:
+def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     """Draw what each class loses beyond the control, a panel for each of the first methods, the worst class on top.
 
     Parameters
@@ -74,17 +74,10 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure | None:
     study : AnalyzedStudy
     cells : DataFrame
         Of one data set, model and ratio, as `verdict.by_accuracy` returns them.
-
-    Returns
-    -------
-    Figure ; None if no loss is known, because it is not known how many images each class has.
     """
     random = cells[schema.PRUNER] == "rp"
     shown = cells if random.all() else cells[~random]
     drawn = [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown.head(_MOST_METHODS).iterrows()]
-    drawn = [(cell, rows) for cell, rows in drawn if rows[f"loss{beyond(cell)}"].notna().any()]
-    if not drawn:
-        return None
     losses = pd.concat([rows[f"loss{beyond(cell)}"] for cell, rows in drawn], axis=1)
     order = losses.mean(axis=1).sort_values(ascending=False, kind="stable").index
     names = list(order[:MOST_CLASSES])

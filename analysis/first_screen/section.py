@@ -19,7 +19,6 @@ _CLASSES = (
     "The ratio of the verdict, and its method. Loss: recall without pruning minus recall with it, in points; excess: "
     "the part beyond the loss of accuracy; * marks p below .05 by Holm's correction over the classes."
 )
-_NO_SUPPORT = "No loss has an interval: the runs do not say how many test images each class has."
 _SLOPES = (
     "Do weak classes fall further behind? The raw slope is that of the classes' distances from the accuracy after "
     "pruning on those before: 1 is no change, above 1 the differences between classes grow. Alpha divides both "
@@ -51,13 +50,11 @@ def class_losses(study: AnalyzedStudy) -> Section | None:
     leading = [(place, cells) for place, cells in leading if len(cells)]
     if not leading:
         return None
-    blocks: list[Block] = []
+    blocks: list[Block] = [_CLASSES]
     for index, (place, cells) in enumerate(leading):
-        if figure := figures.class_losses(study, cells):
-            blocks += [*pictures({_name("class_losses", index): figure}), *_worst(place, cells.iloc[0], study)]
-    return Section(
-        "What each class loses", [_CLASSES, *blocks] if blocks else [_NO_SUPPORT], tables={"classes.csv": study.classes}
-    )
+        drawn = {_name("class_losses", index): figures.class_losses(study, cells)}
+        blocks += [*pictures(drawn), *_worst(place, cells.iloc[0], study)]
+    return Section("What each class loses", blocks, tables={"classes.csv": study.classes})
 
 
 def slopes(study: AnalyzedStudy) -> Section:

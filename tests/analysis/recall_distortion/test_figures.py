@@ -410,7 +410,7 @@ def test_a_network_at_chance_is_in_no_box_and_no_slope():
     assert "A 0.800" in texts(axes)[0]
     alphas = networks([1.0, 1.2, 9.0], chance=(2,))
     box = figures.boxplots(alphas, described(alphas, "?"), "pruner").axes[0].lines
-    assert max(line.get_ydata().max() for line in box) == pytest.approx(1.2)
+    assert max(np.max(line.get_ydata()) for line in box) == pytest.approx(1.2)
 
 
 def test_the_tradeoff_leaves_out_and_names_what_is_at_chance():
