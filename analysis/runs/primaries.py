@@ -191,9 +191,7 @@ def _primary(
     datasets: Sequence[str] = (),
     direction: Direction = "two-sided",
 ) -> Primary:
-    return checked(
-        Primary(method, baseline, float(ratio), tuple(outcomes), tuple(map(str, datasets)), direction)
-    )
+    return checked(Primary(method, baseline, float(ratio), tuple(outcomes), tuple(map(str, datasets)), direction))
 
 
 def checked(primary: Primary) -> Primary:
