@@ -7,15 +7,22 @@ import pandas as pd
 
 from analysis import published
 from analysis.formats import NOT_AVAILABLE
-from analysis.recall_distortion.tables import recall_variance
+from analysis.recall_distortion.tables import AT_CHANCE, recall_variance
 
 
 def compared(results: Path) -> pd.DataFrame:
-    """Return every cell of the paper's tables that we have by its text, and by its released code where that has it."""
+    """Return every cell of the paper's tables that we have by its text, or by its released code.
+
+    The released code's runs are of cells that we have by the text too, so that a cell is missing there only if its
+    networks guess.
+    """
     text, released = (
         folders.table(results, name, "comparison.csv", dtype=str) for name in (folders.TEXT, folders.RELEASED)
     )
-    return text.merge(released, on=["table", "row", "column"], how="left", suffixes=("", "_released"))
+    cell = ["table", "row", "column", "published"]
+    found = pd.concat([text, released])[cell].drop_duplicates()
+    found = found.merge(text, on=cell, how="left").merge(released, on=cell, how="left", suffixes=("", "_released"))
+    return found.assign(ours=found["ours"].fillna(AT_CHANCE))
 
 
 def table(compared: pd.DataFrame, number: int) -> pd.DataFrame:

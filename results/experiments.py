@@ -38,8 +38,8 @@ def _means(results: Path, study: str) -> pd.Series:
     up = published.standing_for_up(set(networks[schema.PRUNER]))
     told = {
         (dataset, "up" if pruner == up else pruner, ratio): {
-            "accuracy": f"{rows['accuracy_after'].mean():.3f}",
-            "alpha": _alpha(rows),
+            "accuracy": _told(rows, "accuracy_after", 3),
+            "alpha": _told(rows, "alpha", 2),
             "one weight in": f"{rows[schema.REALIZED_RATIO].mean():.1f}",
         }
         for (dataset, pruner, ratio), rows in networks.groupby([schema.DATASET, schema.PRUNER, schema.RATIO])
@@ -48,10 +48,10 @@ def _means(results: Path, study: str) -> pd.Series:
     return means.rename_axis(columns="mean").stack()
 
 
-def _alpha(networks: pd.DataFrame) -> str:
+def _told(networks: pd.DataFrame, name: str, digits: int) -> str:
     """Return the mean of the networks above chance, unless most guess, and how many guess."""
     at_chance = networks["at_chance"]
-    told = [f"{networks.loc[~at_chance, 'alpha'].mean():.2f}"] if at_chance.mean() <= 0.5 else []
+    told = [f"{networks.loc[~at_chance, name].mean():.{digits}f}"] if at_chance.mean() <= 0.5 else []
     return ", ".join([*told, *_guessing(networks)])
 
 
@@ -108,17 +108,21 @@ _RANDOM = ("mp", "rp")
 
 
 def _by_ratio(runs: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return accuracy and alpha of all networks, those that guess included."""
+    """Return accuracy and slopes of the networks that do not guess, and of how many networks alpha is below 0."""
     by_ratio = cells.alphas(runs).groupby(schema.RATIO)
     told = {
-        "accuracy": by_ratio["accuracy_after"].mean().map("{:.3f}".format),
-        "alpha": by_ratio.apply(_alpha_of_all),
+        "accuracy": by_ratio.apply(_told, "accuracy_after", 3),
+        "alpha": by_ratio.apply(_mean_above_chance, "alpha"),
+        "raw slope": by_ratio.apply(_mean_above_chance, "raw_slope"),
+        "alpha below 0": by_ratio["alpha"].apply(lambda slopes: f"{(slopes < 0).sum()} of {len(slopes)}"),
     }
     return {what: texts.rename("Ratio {:g}".format) for what, texts in told.items()}
 
 
-def _alpha_of_all(networks: pd.DataFrame) -> str:
-    return ", ".join([_mean(networks["alpha"]), *_guessing(networks)])
+def _mean_above_chance(networks: pd.DataFrame, name: str) -> str:
+    sound = networks.loc[~networks["at_chance"], name]
+    told = [_mean(sound)] if 2 * len(sound) >= len(networks) else []
+    return ", ".join([*told, *_guessing(networks)])
 
 
 def _mean(slopes: pd.Series) -> str:

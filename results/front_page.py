@@ -66,10 +66,13 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
     )
     tested = [folders.table(results, name, "claims.csv") for name in (folders.TEXT, folders.RESNET)]
     compared = beside_print.compared(results)
+    with_up = {folders.TEXT: (lenet5, ""), folders.RESNET: (resnet, ""), folders.RELEASED: (released, ", released")}
     return {
-        "answers": answers.questions(results, lenet5, predictions),
-        "up": answers.up_minus_others({"": pd.concat([lenet5, resnet], ignore_index=True), ", released": released}),
-        "classes": answers.classes(pd.concat([lenet5, resnet], ignore_index=True)),
+        "answers": answers.questions(results),
+        "lightest": answers.lightest(lenet5, predictions),
+        "alpha and accuracy": answers.alpha_and_accuracy(results, folders.TEXT, folders.RESNET),
+        "up": answers.up_minus_others(results, with_up),
+        "classes": answers.classes(results, folders.TEXT, folders.RESNET),
         "released": experiments.beside_released(results),
         "equal weights": experiments.at_equal_weights(results),
         **{f"table {number}": beside_print.table(compared, number) for number in (3, 10)},

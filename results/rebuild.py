@@ -1,20 +1,21 @@
 """Make the tables, figures and pages of this folder from the frames of its studies, without tracking store or GPU."""
 
+import os
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
 import front_page
 
 from analysis import page, report
-from analysis.runs import exports, files, primaries
+from analysis.runs import exports, primaries
 from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
 
 RESULTS = Path(__file__).parent
-# A PNG stays small with any number of networks. SVGs and the page of SVGs do not, and are left to
-# `pruning-analysis report --frames`.
-KEPT = {".csv", ".md", ".png"}
 
 
 @click.command()
@@ -22,9 +23,7 @@ KEPT = {".csv", ".md", ".png"}
 def main(studies: tuple[Path, ...]) -> None:
     """Make all files beside `frames/` again in STUDIES, by default in every study, and then the tables of README.md."""
     try:
-        for study in studies or found(RESULTS):
-            start = time.perf_counter()
-            click.echo(f"{study}: {len(rebuild(study, study))} files, {time.perf_counter() - start:.0f} s")
+        rebuild_all(studies or found(RESULTS))
         if not studies:
             front_page.write(RESULTS)
     except StudyError as error:
@@ -36,8 +35,37 @@ def found(results: Path) -> list[Path]:
     return sorted(path.parent for path in results.rglob("frames") if path.is_dir())
 
 
+def rebuild_all(studies: Sequence[Path]) -> None:
+    """Rebuild studies, as many at a time as there are processor cores, those with the largest frames first.
+
+    Raises
+    ------
+    StudyError
+        Frames of a study cannot be read.
+    """
+    if len(studies) == 1:  # a new process takes seconds to start
+        click.echo(_timed(studies[0]))
+        return
+    largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("frames/*/*")))
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        started = [pool.submit(_timed, study) for study in largest_first]
+        try:
+            for done in as_completed(started):
+                click.echo(done.result())
+        except StudyError:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _timed(study: Path) -> str:
+    start = time.perf_counter()
+    return f"{study}: {len(rebuild(study, study))} files, {time.perf_counter() - start:.0f} s"
+
+
 def rebuild(study: Path, output: Path) -> list[Path]:
     """Write the report of all folders in a study's `frames/` that `pruning-analysis export` wrote.
+
+    SVGs and the page of SVGs grow with the number of networks, and are left to `pruning-analysis report --frames`.
 
     Returns
     -------
@@ -47,12 +75,8 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     folders = exports.below(study / "frames")
     read, predictions = exports.read(folders)
     tunings = tuning_exports.read(folders)
-    made = report.from_runs(read.runs, predictions, tunings, primaries=primaries.read(folders))
-    with files.aside(output) as folder:
-        for path in page.write(made, folder):
-            if path.suffix not in KEPT:
-                (folder / path).unlink()
-        return files.written(folder)
+    made = report.from_runs(read.runs, predictions, tunings, primaries=primaries.read(folders), paper=True)
+    return page.write_markdown(made, output)
 
 
 if __name__ == "__main__":
