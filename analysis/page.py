@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import jinja2
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis.formats import NOT_AVAILABLE, markdown_table
@@ -161,8 +162,8 @@ def _write_parts(report: Report, folder: Path) -> None:
     for name, table in report.tables.items():
         csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
     for name, figure in report.figures.items():
-        figure.savefig(folder / "figures" / f"{name}.png")
-    (folder / "report.md").write_text(_markdown(report), encoding="utf-8")
+        FigureCanvasAgg(figure).print_png(folder / "figures" / f"{name}.png")  # savefig would draw everything twice
+    (folder / "report.md").write_text(markdown(report), encoding="utf-8")
 
 
 def _svg(figure: Figure) -> bytes:
@@ -173,7 +174,8 @@ def _svg(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def _markdown(report: Report) -> str:
+def markdown(report: Report) -> str:
+    """Return the page as Markdown, whose pictures are the PNG files that `write` writes."""
     verdict = (f"**{markdown_line(line)}**" for line in report.verdict)
     parts = [f"# {markdown_line(report.title)}", *verdict, *report.to_know]
     for section in report.shown:

@@ -138,7 +138,8 @@ class _Method(NamedTuple):
 
 
 def _groups(cells: pd.DataFrame) -> Iterator[list[tuple[tuple[str, str], pd.DataFrame]]]:
-    found = sorted(places(cells), key=lambda place: rank(place[0][0]))
+    found = [(place, rows) for place, rows in places(cells) if mostly_sound(rows).any()]
+    found.sort(key=lambda place: rank(place[0][0]))
     for start in range(0, len(found), _PLACES_A_FIGURE):
         yield found[start : start + _PLACES_A_FIGURE]
 
@@ -146,9 +147,9 @@ def _groups(cells: pd.DataFrame) -> Iterator[list[tuple[tuple[str, str], pd.Data
 def _with_accuracy_intervals(study: AnalyzedStudy) -> pd.DataFrame:
     sound = study.alphas[~study.alphas["at_chance"].astype(bool)]
     by_cell = sound.groupby([*CELL, *study.shown], dropna=False)["accuracy_after"]
-    ends = by_cell.agg(lambda values: mean_interval(values)).rename("ends").reset_index()
-    ends[["accuracy_low", "accuracy_high"]] = ends.pop("ends").tolist()
-    return study.cells.merge(ends, on=[*CELL, *study.shown], how="left")
+    intervals = [(*key, *mean_interval(values)) for key, values in by_cell]
+    frame = pd.DataFrame(intervals, columns=[*CELL, *study.shown, "accuracy_low", "accuracy_high"])
+    return study.cells.merge(frame, on=[*CELL, *study.shown], how="left") if intervals else study.cells
 
 
 def _against_ratio(

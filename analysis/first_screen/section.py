@@ -31,7 +31,7 @@ _FILES = (
     "show), alpha_shared (what all networks have in common), each with its interval, and the same beyond the control.",
     "classes.csv has the losses of every class at every ratio, alpha.csv a row per network.",
     "Every network is trained from its own seed. The intervals of one method hold together over its ratios.",
-    "Test images chose the ratio and the method of the verdict. `recommend` chooses by validation images.",
+    "Test images chose the ratio and the method of the verdict. The command recommend chooses by validation images.",
 )
 
 
@@ -40,7 +40,7 @@ def accuracy(study: AnalyzedStudy) -> Section:
     cells = study.cells
     blocks: list[Block] = [_ACCURACY, *_numbered("accuracy", figures.accuracies(study))]
     for place, rows in places(cells):
-        blocks += [Caption(_place(place), ""), _by_ratio(rows, study)]
+        blocks += [Caption(_place(place), "Accuracy at each ratio."), _by_ratio(rows, study)]
     return Section("Accuracy", blocks)
 
 
@@ -90,7 +90,6 @@ def _numbered(start: str, drawn: list[Figure]) -> list[Picture]:
 
 def _by_ratio(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
     """Return the accuracy of each method, a column for each ratio."""
-    dense = cells["accuracy_before"].mean()
     texts = pd.DataFrame(
         {
             "method": [method_label(cell, study.shown) for _, cell in cells.iterrows()],
@@ -100,7 +99,7 @@ def _by_ratio(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
     )
     table = texts.pivot(index="method", columns="ratio", values="accuracy").reindex(texts["method"].unique()).fillna("")
     table = table.rename(columns=lambda ratio: f"{ratio:g}").rename_axis(columns=None)
-    table.insert(0, "dense", decimals(3)(dense))
+    table.insert(0, "dense", decimals(3)(cells["accuracy_before"].mean()))
     return table.reset_index()
 
 

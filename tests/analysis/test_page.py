@@ -26,8 +26,8 @@ def figure(title="A title"):
     return drawn
 
 
-def report(*sections, title="Title", verdict="Verdict.", to_know=()):
-    return Report(title, verdict, list(to_know), list(sections))
+def report(*sections, title="Title", verdict=("Verdict.",), to_know=()):
+    return Report(title, list(verdict), list(to_know), list(sections))
 
 
 def written(made, folder):
@@ -56,7 +56,7 @@ def test_markup_is_shown_and_not_obeyed(tmp_path):
     section = Section(
         bad, [bad, Caption(bad, bad), Items([bad]), pd.DataFrame({bad: [bad]}), Picture("name", figure(bad))]
     )
-    html = written(report(section, title=bad, verdict=bad, to_know=[bad]), tmp_path)[1]
+    html = written(report(section, title=bad, verdict=[bad], to_know=[bad]), tmp_path)[1]
     assert "<script" not in html
     # Title and heading of the page, verdict, what to know, contents and heading of the section; its five blocks, of
     # which the caption and the table have two each.
@@ -157,12 +157,12 @@ def named(*names):
     captions = [Caption("Table 1.", name) for name in names]
     sections = [Section(f"Of {name}", ["Words."]) for name in names]
     blocks = [*(f"Of {name}." for name in names), *captions, Items(names), *tables]
-    return report(*sections, Section("s", blocks), title=f"Title {names[0]}", verdict=f"On {names[0]}.")
+    return report(*sections, Section("s", blocks), title=f"Title {names[0]}", verdict=[f"On {names[0]}."])
 
 
 def elements(*names):
     made = named(*names)
-    return Elements(page._html(made, {})).found, parsed(page._markdown(made))[0]
+    return Elements(page._html(made, {})).found, parsed(page.markdown(made))[0]
 
 
 @pytest.mark.attack

@@ -16,12 +16,14 @@ from mlflow import MlflowClient
 from analysis import page, report
 from analysis.__main__ import cli
 from analysis.recall_distortion.comparisons import TEST_COLUMNS
+from analysis.runs import exports
 from analysis.settings import ALPHA_COLUMNS, CELL_COLUMNS
 from tests import made_up_runs, made_up_tuning
 from tests.analysis.runs.test_markdown_text import parsed
 from tests.analysis.test_page import Elements
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
+PUBLISHED = Path(__file__).parents[2] / "results"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def made():
     runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alpha + SPREAD) for pruner, t, alpha in cells]
     study = made_up_runs.study(*runs)
     study.attrs["left_out"] = ["3 pruned runs left out, failed: x, y, z"]
-    return report.from_runs(study)
+    return report.from_runs(study, paper=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +53,54 @@ def test_the_tables_have_the_names_and_columns_that_others_rely_on(made):
     assert cells.loc[("mp", 2.0), "mark"] == "<"
 
 
+FIRST_SCREEN = ["Accuracy", "What each class loses", "Differences between classes", "Methods compared", "Every number"]
+
+
 def test_it_reads_top_down(made):
     titles = [section.title for section in made.sections]
-    assert titles[:3] == ["Accuracy against distortion", "What each class lost", "Methods compared"]
+    assert titles[:5] == FIRST_SCREEN
     assert titles[-1] == "What was left out, and what to know"
     assert "3 pruned runs left out" in made.sections[-1].blocks[0].sentences[0]
+
+
+def test_the_first_screen_leads_and_the_paper_comes_on_request(made, written, tmp_path):
+    _, files = written
+    plain, text = reported(("mp", 2, 1 + SPREAD), ("up", 2, 1 - SPREAD), ("none", 1, 1 - SPREAD), folder=tmp_path)
+    assert [section.title for section in plain.shown][:-1] == FIRST_SCREEN
+    places = [text.index(f"]({name}") for name in ("figures/accuracy", "figures/class_losses", "figures/slopes")]
+    assert places == sorted(places)
+    assert text.index("On mnist with lenet5") < places[0]
+    assert {"alpha.csv", "cells.csv", "classes.csv", "methods.csv"} == plain.tables.keys()
+    assert "figures/figure_13.png" in map(str, files)
+    assert "The paper's sentences, held against this study" in [section.title for section in made.shown]
+
+
+def words(*args, **options):
+    return len(page.markdown(report.from_runs(*args, **options)).split())
+
+
+def test_one_data_set_and_model_take_few_words():
+    read, predictions = exports.read([PUBLISHED / "lenet5" / "frames" / "fashion-mnist"])
+    assert words(read.runs, predictions) <= 1_500
+
+
+def test_many_cells_of_several_data_sets_take_few_words():
+    how = [
+        {"schedule": schedule, "distill": distill} for schedule in ("one-shot", "cubic") for distill in ("0.0", "0.5")
+    ]
+    cells = [
+        made_up_runs.with_images(made_up_runs.runs(name, "lenet5", pruner, ratio, 1 + SPREAD * place, **params))
+        for place, name in enumerate(("mnist", "cifar10"))
+        for ratio in (10, 20)
+        for pruner in ("mp", "gp", "up")
+        for params in how
+    ]
+    cells += [
+        made_up_runs.with_images(made_up_runs.runs(name, "lenet5", "none", 1, 1 - SPREAD, **params))
+        for name in ("mnist", "cifar10")
+        for params in how
+    ]
+    assert words(made_up_runs.study(*cells)) <= 6_000
 
 
 def test_files(written):
@@ -122,11 +167,11 @@ def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
         for t in (10, 20)
         for alpha, params in ((1.5, one_shot), (1.2, cubic))
     ]
-    report_of_both = report.from_runs(made_up_runs.study(*runs))
+    report_of_both = report.from_runs(made_up_runs.study(*runs), paper=True)
     files = {str(path) for path in page.write(report_of_both, tmp_path)}
     assert {"methods.csv", "figures/methods_1_schedule.svg"} <= files
     section = (tmp_path / "report.md").read_text().split("## Methods compared")[1]
-    assert "| mnist | lenet5 | 20 | mp cubic | mp | yes | 8 |" in section
+    assert "mp cubic − mp" in section
     assert "![methods_1_schedule](figures/methods_1_schedule.png)" in section
     # The paper's tables are of one shot alone: alpha 1.5.
     tests = report_of_both.tables["tests.csv"]
@@ -136,39 +181,18 @@ def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
     assert "methods.csv" not in report.from_runs(apart).tables
 
 
-def test_classes_of_each_data_set_are_shown_at_the_largest_ratio_at_which_its_networks_do_not_guess(tmp_path):
-    runs = made_up_runs.study(
-        *(
-            made_up_runs.runs(dataset, "lenet5", "mp", t, 1.5 + SPREAD)
-            for dataset in ("fashion-mnist", "mnist")
-            for t in (2, 4)
-        )
-    )
-    runs.loc[runs["dataset"].eq("fashion-mnist") & runs["ratio"].eq(4), "accuracy_after"] = 0.5
-    made = report.from_runs(runs)
-    page.write(made, tmp_path)
-    names = ["recall_change", "recall_change_2"]
-    titles = [made.figures[name].get_suptitle().replace("\n", " ") for name in names]
-    assert [title.partition(" at ")[2] for title in titles] == [
-        "ratio 4: mnist, lenet5",
-        "ratio 2: fashion-mnist, lenet5",
-    ]
-    section = (tmp_path / "report.md").read_text().split("## What each class lost")[1].split("\n## ")[0]
-    assert re.findall(r"figures/(.*)\.png", section) == names
-
-
 def test_the_released_protocol_is_marked_before_any_number(tmp_path):
     _, page = reported(("up-signed", 2, 1 + SPREAD), ("mp", 2, 1 + SPREAD), folder=tmp_path, protocol="released")
-    before = page[: page.index("## Accuracy against distortion")]
+    before = page[: page.index("## Accuracy")]
     assert "`released`" in before
     assert "`up-signed`" in before
 
 
 def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha(tmp_path):
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
-    runs = runs.assign(**{"support/a": 900.0, "support/b": 100.0})
+    runs = runs.assign(**{"support/a": 600.0, "support/b": 400.0})
     page.write(report.from_runs(runs), tmp_path)
-    assert "weighted alpha" in (tmp_path / "report.md").read_text().split("Every cell")[1]
+    assert "| weighted alpha |" in (tmp_path / "report.md").read_text()
     balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
     page.write(report.from_runs(balanced), tmp_path)
     assert "| weighted alpha |" not in (tmp_path / "report.md").read_text()
@@ -179,8 +203,7 @@ def test_a_setting_that_tells_cells_apart_has_a_column(tmp_path):
     made = report.from_runs(made_up_runs.study(*runs))
     assert made.tables["cells.csv"]["params.epsilon"].tolist() == ["0.1", "0.2"]
     page.write(made, tmp_path)
-    every_cell = (tmp_path / "report.md").read_text().split("## Every cell")[1]
-    assert "| dataset | model | pruner | ratio | epsilon |" in every_cell
+    assert "| up (epsilon 0.2) |" in (tmp_path / "report.md").read_text()
 
 
 class TestCommand:
@@ -191,14 +214,14 @@ class TestCommand:
             assert result.exit_code == 0
         result = CliRunner().invoke(cli, ["report", "--output", str(tmp_path / "out")])
         assert result.exit_code == 0, result.output
-        assert "On tiny with lenet5, at ratio 10" in result.output
+        assert "On tiny with lenet5" in result.output
         client = MlflowClient()
         experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
         (run,) = client.search_runs([experiment.experiment_id], "tags.kind = 'report'")
         assert run.info.status == "FINISHED"
         assert "report.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
         cells = pd.read_csv(tmp_path / "out" / "cells.csv")
-        assert cells["n"].tolist() == [2, 2]
+        assert (cells["n"] + cells["n_at_chance"]).tolist() == [2, 2]
         assert CliRunner().invoke(cli, ["report", "--no-log"]).exit_code == 0
         assert Path("report/report.html").is_file()
 
@@ -249,7 +272,7 @@ def of_names(dataset, model, pruner, classes, setting, value):
     ]
     study = made_up_runs.study(*cells)
     study.attrs["left_out"] = [f"class {classes[0]} left out of 1 pruned run, no test image"]
-    return report.from_runs(study)
+    return report.from_runs(study, paper=True)
 
 
 @pytest.mark.attack
@@ -261,7 +284,7 @@ def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(t
     page.write(made, tmp_path)
     no_pictures = dict.fromkeys(plain.figures, b"")
     assert Elements((tmp_path / "report.html").read_text()).found == Elements(page._html(plain, no_pictures)).found
-    assert parsed((tmp_path / "report.md").read_text())[0] == parsed(page._markdown(plain))[0]
+    assert parsed((tmp_path / "report.md").read_text())[0] == parsed(page.markdown(plain))[0]
     assert all(ET.parse(path) for path in tmp_path.rglob("*.svg"))
     legend = made.figures["figure_13"].axes[0].get_legend().get_texts()
     assert any(text.get_text().startswith(" _mine:[x](javascript:y)") for text in legend)
