@@ -237,7 +237,10 @@ def _is_safe(cell: pd.Series, study: AnalyzedStudy) -> bool:
 def _reading(pruned: pd.DataFrame) -> Iterator[str]:
     if (pruned["n_none"] > 0).any():
         yield _BEYOND_CONTROL
-    yield _ONE_NETWORK if (pruned["n"] + pruned["n_at_chance"] == 1).all() else "Networks that guess are left out."
+    if (pruned["n"] + pruned["n_at_chance"] == 1).all():
+        yield _ONE_NETWORK
+    if pruned["n_at_chance"].any():
+        yield "Networks that guess are left out."
     if named := [f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned[schema.PRUNER])]:
         yield f"{'; '.join(named)}."
 
