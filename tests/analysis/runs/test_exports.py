@@ -330,9 +330,11 @@ class TestCommands:
             result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", name)
             assert result.exit_code == 0, result.output
         assert f"4 pruned and 2 dense runs in {tmp_path / 'digits'}, " in result.output
-        assert self.run("report", "--experiment", EXPERIMENT, "--no-log", "--output", "of store").exit_code == 0
+        assert (
+            self.run("report", "--experiment", EXPERIMENT, "--paper", "--no-log", "--output", "of store").exit_code == 0
+        )
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
-        result = self.run("report", "--frames", "digits", "--frames", "pets", "--output", "of files")
+        result = self.run("report", "--frames", "digits", "--frames", "pets", "--paper", "--output", "of files")
         assert result.exit_code == 0, result.output
         assert not (tmp_path / "gone.db").exists()
         tables = sorted((tmp_path / "of store").glob("*.csv"))
