@@ -106,6 +106,6 @@ def test_a_study_is_one_run_with_its_runs_below_it(mlflow_run, folder, tiny_npz)
     assert {run.data.tags["mlflow.parentRunId"] for run in made if run.data.tags["kind"] == "pruned"} == {
         study.info.run_id
     }
-    assert {"grid.yaml", "runs.csv"} == {item.path for item in client.list_artifacts(study.info.run_id)}
+    assert {"grid.yaml", "primary.json", "runs.csv"} == {item.path for item in client.list_artifacts(study.info.run_id)}
 
     assert "4 runs: 4 found, 0 to make" in mlflow_run(*arguments).stdout
