@@ -100,6 +100,7 @@ def test_a_url_with_a_password_that_is_typed_as_an_option__is_masked_in_the_mess
 
 
 @pytest.mark.attack
+@pytest.mark.postgres
 def test_the_uri_of_a_database_with_a_password_in_its_query__is_masked_in_the_lines_of_both_commands(
     store_uri, tiny_npz, run_command, monkeypatch
 ):

@@ -107,6 +107,7 @@ def test_a_uri_that_cuts_its_password_in_two__is_refused_before_any_request_and_
     assert "ret" not in str(error.value)
 
 
+@pytest.mark.postgres
 def test_a_user_name_with_an_at_sign_is_not_refused():
     for uri in (f"postgresql://me@there:secret@127.0.0.1:{free_port()}/db", f"postgresql://127.0.0.1:{free_port()}"):
         with pytest.raises(StudyError, match="Connection refused"):
