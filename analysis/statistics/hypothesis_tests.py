@@ -85,44 +85,6 @@ def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "t
     }
 
 
-def from_standard_error(difference: float, error: float, dof: float, *, family: int = 1) -> Row:
-    """Return a difference whose standard error is known with its interval and two-sided p.
-
-    Parameters
-    ----------
-    difference, error : float
-        The difference and its standard error.
-    dof : float
-        Degrees of freedom of the t distribution of their quotient.
-    family : int
-        As for `paired`.
-
-    Returns
-    -------
-    dict
-        `difference`, `difference_low`, `difference_high`, `statistic`, `dof`, `p`, `detectable_difference`, as `paired`
-        returns them.
-
-    Examples
-    --------
-    The t quantile for one degree of freedom is 12.706:
-
-    >>> row = from_standard_error(-2.0, error=1.0, dof=1)
-    >>> round(row["difference_low"], 3), round(row["difference_high"], 3), row["statistic"]
-    (-14.706, 10.706, -2.0)
-    """
-    half = float(stats.t.isf(LEVEL / 2, dof)) * error
-    return {
-        "difference": difference,
-        "difference_low": difference - half,
-        "difference_high": difference + half,
-        "statistic": difference / error,
-        "dof": dof,
-        "p": float(2 * stats.t.sf(abs(difference) / error, dof)),
-        "detectable_difference": float(error * detectable_in_errors(dof, LEVEL / family, "two-sided")),
-    }
-
-
 def independent(
     first: ArrayLike,
     second: ArrayLike,

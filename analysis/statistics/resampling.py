@@ -1,16 +1,12 @@
-"""Intervals over seeds and images: of means by t, of ratios of sums by the jackknife and the bootstrap."""
+"""Intervals over seeds: of means by t, of ratios of sums by the jackknife."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.statistics.arithmetic import quotient
-
-RESAMPLES = 2000
-# A hundred bootstrap samples at a time keep a class of ten thousand images within tens of megabytes.
-_CHUNK = 100
 
 
 class Interval(NamedTuple):
@@ -179,87 +175,3 @@ def ratio_interval(
         identified=bool(denominator[0] > 0),
         resampled=resampled,
     )
-
-
-def bootstrap_interval(drawn: np.ndarray, confidence: float) -> np.ndarray:
-    """Return the quantiles that hold the given share of the bootstrap samples between them.
-
-    Samples with a NaN are left out: if one image of a small class is drawn again and again, the class has no pair of
-    different images, and a sum over such pairs has no value.
-
-    Parameters
-    ----------
-    drawn : (samples, ...)
-        The statistic of each bootstrap sample.
-    confidence : float
-        Share of the samples between the two quantiles.
-
-    Returns
-    -------
-    (2, ...)
-        Low and high; NaN where no sample is defined.
-
-    Examples
-    --------
-    >>> bootstrap_interval(np.arange(101.0), confidence=0.9).round(6).tolist()
-    [5.0, 95.0]
-    """
-    defined = drawn[np.isfinite(drawn.reshape(len(drawn), -1)).all(1)]
-    if not len(defined):
-        return np.full((2, *drawn.shape[1:]), np.nan)
-    return np.asarray(np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0))
-
-
-def draws(rng: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """Draw `size` of `size` items with replacement, again and again.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of the random numbers.
-    resamples : int
-        Number of bootstrap samples.
-    size : int
-        Number of items.
-
-    Returns
-    -------
-    (resamples, size), integers
-        How often each item is drawn in each sample.
-
-    Examples
-    --------
-    >>> draws(np.random.default_rng(0), resamples=3, size=5).sum(1).tolist()
-    [5, 5, 5]
-    """
-    first = np.arange(resamples)[:, np.newaxis] * size
-    drawn = (first + rng.integers(size, size=(resamples, size))).ravel()
-    return np.bincount(drawn, minlength=resamples * size).reshape(resamples, size)
-
-
-def image_draws(rng: np.random.Generator, support: np.ndarray, resamples: int) -> Iterator[list[np.ndarray]]:
-    """Draw images within each class with replacement, some bootstrap samples at a time.
-
-    Parameters
-    ----------
-    rng : Generator
-        Source of the random numbers.
-    support : (classes,)
-        Number of images of each class.
-    resamples : int
-        Number of bootstrap samples altogether.
-
-    Yields
-    ------
-    (samples, images), float32, for every class
-        How often each image is drawn in each sample.
-
-    Examples
-    --------
-    >>> chunks = image_draws(np.random.default_rng(0), np.array([2, 3]), resamples=150)
-    >>> [[drawn.shape for drawn in classes] for classes in chunks]
-    [[(100, 2), (100, 3)], [(50, 2), (50, 3)]]
-    """
-    for start in range(0, resamples, _CHUNK):
-        samples = min(_CHUNK, resamples - start)
-        yield [draws(rng, samples, images).astype(np.float32) for images in support]

@@ -9,7 +9,6 @@ from analysis.statistics.hypothesis_tests import (
     change_interval,
     corrected,
     exact_mcnemar,
-    from_standard_error,
     independent,
     paired,
     wilson_interval,
@@ -232,10 +231,3 @@ def test_corrections_are_those_of_statsmodels(seed):
     p[3] = p[5]
     for given, method in zip(corrected(p, 7), ("bonferroni", "holm"), strict=True):
         np.testing.assert_allclose(given, multipletests(p, method=method)[1])
-
-
-def test_an_estimate_with_the_error_of_a_paired_difference_says_what_the_paired_test_does():
-    change = np.subtract(FIRST, SECOND)
-    row = from_standard_error(change.mean(), change.std(ddof=1) / 10**0.5, 9, family=4)
-    full = paired(FIRST, SECOND, family=4)
-    assert {name: full[name] for name in row} == pytest.approx(row)

@@ -2,9 +2,6 @@ import numpy as np
 import pytest
 
 from analysis.statistics.resampling import (
-    bootstrap_interval,
-    draws,
-    image_draws,
     jackknife_interval,
     mark,
     mean_interval,
@@ -60,25 +57,3 @@ def test_a_ratio_with_the_denominator_zero_is_undefined():
     interval = ratio_interval([3.0, 0.0, 0.0], (np.nan, np.nan), (-1.0, 1.0), "seeds")
     assert np.isnan([interval.estimate, interval.reliability]).all()
     assert not interval.identified
-
-
-def test_the_bootstrap_interval_leaves_out_undefined_samples():
-    drawn = np.array([[0.0, 10.0], [1.0, 11.0], [np.nan, 99.0], [2.0, 12.0]])
-    assert bootstrap_interval(drawn, confidence=1.0).tolist() == [[0, 10], [2, 12]]
-    assert np.isnan(bootstrap_interval(np.full((3, 2), np.nan), confidence=0.9)).all()
-
-
-def test_draws_have_the_moments_of_drawing_with_replacement():
-    drawn = draws(np.random.default_rng(0), resamples=20_000, size=4)
-    assert (drawn.sum(1) == 4).all()
-    # Each count is binomial with 4 draws and probability 1/4.
-    assert drawn.mean(0) == pytest.approx([1] * 4, abs=0.03)
-    assert drawn.var(0) == pytest.approx([0.75] * 4, abs=0.03)
-
-
-def test_images_are_drawn_within_their_class_and_all_samples_come():
-    chunks = list(image_draws(np.random.default_rng(0), np.array([2, 5]), resamples=250))
-    for column, images in enumerate((2, 5)):
-        drawn = np.concatenate([chunk[column] for chunk in chunks])
-        assert drawn.shape == (250, images)
-        assert (drawn.sum(1) == images).all()
