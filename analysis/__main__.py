@@ -1,13 +1,16 @@
 """The command line of the analysis: it reads options, writes files and prints a verdict."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import click
 
 from analysis.runs import masked_output
 from analysis.runs.command_line import SETTINGS, CommandGroup
 from analysis.runs.printable import printable
+
+FC = TypeVar("FC", bound=Callable[..., Any])
 
 _EXPERIMENT = click.option(
     "--experiment",
@@ -34,6 +37,19 @@ _VARIANCE = click.option(
     help="Variance in t-tests between different models or data sets: each has its own (welch), or all share one "
     "(pooled).",
 )
+
+
+def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
+    """Return a flag that takes a value too, since an MLproject can only pass `--no-log {no_log}`."""
+    return click.option(
+        name,
+        is_flag=False,
+        flag_value="true",
+        type=click.BOOL,
+        default=False,
+        metavar="TRUE|FALSE",
+        help=f"{help} The option without a value means true.  [default: false]",
+    )
 
 
 @click.group(cls=CommandGroup, context_settings=SETTINGS)
@@ -212,26 +228,11 @@ def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str 
     "it.",
 )
 @_VARIANCE
-@click.option(
+@_true_or_false(
     "--paper",
-    is_flag=False,
-    flag_value="true",
-    type=click.BOOL,
-    default=False,
-    metavar="TRUE|FALSE",
-    help="Add what concerns the recall distortion paper: its tables, figures and sentences, and precision and F1. The "
-    "option without a value means true.  [default: false]",
+    "Add what concerns the recall distortion paper: its tables, figures and sentences, and precision and F1.",
 )
-@click.option(
-    "--no-log",
-    is_flag=False,
-    # A flag takes a value too, since an MLproject can only pass `--no-log {no_log}`.
-    flag_value="true",
-    type=click.BOOL,
-    default=False,
-    metavar="TRUE|FALSE",
-    help="Do not send the report's files to MLflow. The option without a value means true.  [default: false]",
-)
+@_true_or_false("--no-log", "Do not send the report's files to MLflow.")
 def report(
     experiment: str | None,
     ignore_params: tuple[str, ...],
