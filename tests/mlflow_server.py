@@ -76,12 +76,8 @@ def breaking_off(port):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
-        threading.Thread(target=proxy.serve_forever).start()
-        try:
-            yield proxy.server_port, asked
-        finally:
-            proxy.shutdown()
+    with _running(Handler) as proxy_port:
+        yield proxy_port, asked
 
 
 @contextmanager
@@ -135,9 +131,16 @@ def losing(port, faults):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
-        threading.Thread(target=proxy.serve_forever).start()
+    with _running(Handler) as proxy_port:
+        yield proxy_port, asked
+
+
+@contextmanager
+def _running(handler):
+    """Run a server in a thread while the block runs; yield its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
         try:
-            yield proxy.server_port, asked
+            yield server.server_port
         finally:
-            proxy.shutdown()
+            server.shutdown()
