@@ -12,7 +12,7 @@ from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import at_chance, raw_slope
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
-from pruning_study.models import MODELS
+from pruning_study.models import is_built_in
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps import runs
@@ -223,7 +223,7 @@ def _how_found(what: str, run: FinishedRun) -> str:
 
 
 def _what_next(store: Store, run_id: str, model: str) -> list[str]:
-    own_model = "" if model in MODELS else f', model="{model}"'
+    own_model = "" if is_built_in(model) else f', model="{model}"'
     return [
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',

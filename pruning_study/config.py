@@ -60,16 +60,21 @@ class TrainConfig:
     model: str = option(
         "lenet5",
         nonempty_text,
-        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, or package.module:factory for a function "
-        "of your own that makes one.",
+        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, torchvision:NAME, timm:NAME, or "
+        "package.module:factory for a function of your own that makes one. It is called with num_classes and "
+        "in_channels, and with image_size=(height, width) if it has a parameter of that name.",
     )
     weights: Path | None = option(
-        AUTO, path, "File of trained weights (.safetensors) to use in place of training. Auto: train the network."
+        AUTO,
+        path,
+        "File of weights (.safetensors) of the network, trained on these classes, to use in place of training. Auto: "
+        "train the network.",
     )
     recipe: str | None = option(
         AUTO,
         choice(RECIPES),
-        f"Set of training hyperparameters: {' or '.join(RECIPES)}. Auto: resnet-cifar for the ResNets, else lenet5.",
+        f"Set of training hyperparameters: {' or '.join(RECIPES)}. Auto: resnet-cifar for resnet20 to resnet110, "
+        "else lenet5.",
     )
     protocol: str = option(
         "paper",

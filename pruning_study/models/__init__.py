@@ -8,9 +8,10 @@ import inspect
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from analysis.runs.errors import StudyError
+from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.printable import shortened
 from pruning_study import imports
 
@@ -23,24 +24,45 @@ MODELS = {
     "lenet5": "pruning_study.models.lenet:lenet5",
     **{f"resnet{depth}": f"pruning_study.models.resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
 }
+# Their networks are written `torchvision:NAME` and `timm:NAME`.
+LIBRARIES = ("torchvision", "timm")
 
 
 OPTION = "--model"
 
 
+def is_built_in(name: str) -> bool:
+    """Return whether a name is one of `MODELS` or a network of a library, so that no code of the user's is imported."""
+    return name in MODELS or _is_of_library(name)
+
+
+def _is_of_library(name: str) -> bool:
+    library, colon, _ = name.partition(":")
+    return bool(colon) and library in LIBRARIES
+
+
 def check_name(name: str) -> None:
-    """Check that a name may be a model's, without importing anything.
+    """Check that a name may be a model's, without importing any code of the user's.
 
     Raises
     ------
     StudyError
-        If the name is neither in `MODELS` nor an import path.
+        If the name is neither in `MODELS` nor that of a library's network nor an import path.
     """
-    imports.check_name(name, MODELS, kind="model", option=OPTION)
+    if ":" in name or name in MODELS:
+        return
+    from pruning_study.models import libraries
+
+    if name in libraries.torchvision_names():
+        hint = f"did you mean torchvision:{name}{', or resnet20' if name.startswith('resnet') else ''}?"
+    else:
+        known = f"it takes {', '.join(MODELS)}, torchvision:NAME, timm:NAME, or package.module:factory"
+        hint = did_you_mean(name, MODELS, known)
+    raise StudyError(f"{shortened(name)} is not a model: {hint}", option=OPTION)
 
 
 def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str], *, option: str | None = None) -> None:
-    """Check that a model that a file or a run names is in `MODELS`, without importing anything.
+    """Check that a model that a file or a run names is built in, without importing anything.
 
     Whoever wrote the file or the run could name any code of this machine. Only the user may name code that is run.
 
@@ -57,9 +79,9 @@ def check_built_in(name: str, named_by: str, how_to_allow: Callable[[str], str],
     Raises
     ------
     StudyError
-        If the name is not in `MODELS`.
+        If `is_built_in` says no.
     """
-    if name not in MODELS:
+    if not is_built_in(name):
         import_path = name if re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name, re.ASCII) else "package.module:factory"
         raise StudyError(
             f"{named_by} names the model {shortened(name)}, which is not of this project, and code that a run names is "
@@ -74,7 +96,8 @@ def factory(name: str) -> Callable[..., nn.Module]:
     Parameters
     ----------
     name : str
-        A name of `MODELS`, or `package.module:factory` for the user's own function, whose module is imported.
+        A name of `MODELS`, `torchvision:NAME` or `timm:NAME` for a network of those libraries, or
+        `package.module:factory` for the user's own function, whose module is imported.
 
     Raises
     ------
@@ -82,6 +105,10 @@ def factory(name: str) -> Callable[..., nn.Module]:
         If the name is unknown, or the function cannot be imported.
     """
     check_name(name)
+    if _is_of_library(name):
+        from pruning_study.models import libraries
+
+        return partial(libraries.network, name)
     if name not in MODELS:
         return imports.import_callable(name, option=OPTION)
     module, _, function = MODELS[name].partition(":")
@@ -116,14 +143,15 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}", option=OPTION) from error
+        hint = "; --image-size makes images larger" if _is_of_library(name) else ""
+        raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}{hint}", option=OPTION) from error
     if getattr(logits, "shape", None) != (2, num_classes):
         raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option=OPTION)
     return model
 
 
 def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return the state dict of a model of `MODELS` with tensors that take no memory, whatever the sizes.
+    """Return the state dict of a model that is built in, with tensors that take no memory, whatever the sizes.
 
     Parameters
     ----------
@@ -137,6 +165,10 @@ def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[i
     """
     import torch
 
+    if _is_of_library(name):
+        from pruning_study.models import libraries
+
+        return libraries.shapes(name, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
     make = factory(name)
     with torch.device("meta"):
         return _call(make, num_classes, in_channels, image_size).state_dict()
@@ -188,5 +220,5 @@ def set_threads(name: str) -> None:
 
 
 def source_digest(name: str) -> str | None:
-    """Return a digest of the source file of a user's own model; None for the models of `MODELS`."""
-    return None if name in MODELS else imports.source_digest(factory(name))
+    """Return a digest of the source file of a user's own model; None for the models that are built in."""
+    return None if is_built_in(name) else imports.source_digest(factory(name))

@@ -31,6 +31,11 @@ LONGEST_HEADER = 4 * 2**20
 LARGEST_IMAGE = 2**22
 # A weights file may hold these in place of the model's own type of numbers.
 FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+OPTION = "--weights"
+# What `torch.save` writes starts with one of these: an archive, or a pickle of older versions.
+PICKLES = (b"PK\x03\x04", b"\x80\x02")
+# DataParallel and torch.compile wrap a model, and put these in front of the names of its weights.
+WRAPPERS = ("module.", "_orig_mod.")
 
 
 class Classifier(nn.Module):
@@ -114,6 +119,55 @@ def load(path: Path, where: str | None = None) -> tuple[dict[str, Tensor], Metad
         raise StudyError(f"{where or path}: not a complete safetensors file ({first_line(error)})") from error
 
 
+def load_given(path: Path) -> tuple[dict[str, Tensor], Metadata]:
+    """Return the tensors of a user's own weights file by name, and its metadata.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StudyError
+        As `load`. If the file is one of `torch.save`, the error says how to convert it.
+    """
+    if not path.exists():
+        raise StudyError(f"{path}: no such file exists", option=OPTION)
+    if path.is_file() and _is_pickle(path):
+        target = path.with_suffix(".safetensors").name
+        raise StudyError(
+            f"{path} is a file of torch.save, and reading one may run code; convert its state dict once, in Python:",
+            "  import torch; from safetensors.torch import save_file; "
+            f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=True)",
+            f"  save_file({{name: tensor.clone().contiguous() for name, tensor in state.items()}}, {target!r})",
+            option=OPTION,
+        )
+    return load(path)
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith(PICKLES)
+
+
+def without_wrapper(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> Mapping[str, Tensor]:
+    """Return weights without what a wrapper such as DataParallel put in front of all their names, and log that.
+
+    Parameters
+    ----------
+    weights : mapping of names to Tensors
+    model : nn.Module
+        Where a module of its own has the wrapper's name, nothing is taken off.
+    where : str
+        The file, which the line names.
+    """
+    for wrapper in WRAPPERS:
+        if weights and all(name.startswith(wrapper) for name in weights) and not hasattr(model, wrapper[:-1]):
+            log.warning("%s: all names start with %s, as a wrapped model has them; it is left out", where, wrapper)
+            weights = {name.removeprefix(wrapper): tensor for name, tensor in weights.items()}
+    return weights
+
+
 def _check_header(path: Path) -> None:
     """Refuse what safetensors would wait for, or would read at the cost of gigabytes."""
     if not path.is_file():
@@ -124,8 +178,8 @@ def _check_header(path: Path) -> None:
         raise ValueError(f"its header claims {length:,} bytes, and the most is {LONGEST_HEADER:,}")
 
 
-def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
-    """Put weights into a model.
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str, num_classes: int | None = None) -> None:
+    """Put weights into a model; an error says what to do if they are for another number than `num_classes` of classes.
 
     Raises
     ------
@@ -133,14 +187,16 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) ->
         If names, shapes or types of numbers are not the model's, or a weight is NaN or infinite.
     """
     state = model.state_dict()
-    check_fit(weights, state, where)
+    check_fit(weights, state, where, num_classes)
     weights = {name: tensor.to(state[name].dtype) for name, tensor in weights.items()}
     if name := not_finite(weights):
         raise StudyError(f"{where}: {name} holds NaN or infinite weights")
     model.load_state_dict(weights)
 
 
-def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str) -> None:
+def check_fit(
+    given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: str, num_classes: int | None = None
+) -> None:
     """Check that tensors have the names, the shapes and the types of numbers of a model's tensors.
 
     Parameters
@@ -149,6 +205,8 @@ def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: 
         Numbers of 16, 32 and 64 bits with a fraction are of one type.
     where : str
         The file of the given tensors, which errors name.
+    num_classes : int, optional
+        Classes of the data. If it is given, errors say what to do about weights for other data.
 
     Raises
     ------
@@ -162,10 +220,25 @@ def check_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: 
             raise StudyError(
                 f"{where}: {shortened(name)[1:-1]} has shape {has if name in given else 'none: it is missing'}, where "
                 f"the model has {needs if name in wanted else 'no such weight'}"
+                + (_made_for(shapes[0], shapes[1], num_classes) if num_classes else "")
             )
         types = {given[name].dtype, wanted[name].dtype}
         if len(types) > 1 and not types <= FLOATS:
             raise StudyError(f"{where}: {name} has numbers of {given[name].dtype}, not of {wanted[name].dtype}")
+
+
+def _made_for(has: tuple[int, ...] | None, needs: tuple[int, ...] | None, num_classes: int) -> str:
+    """Return what to do about a weight that would fit data of other classes or channels."""
+    if not has or not needs:
+        return ""
+    if needs == (num_classes, *has[1:]):
+        return (
+            f": it is for {has[0]:,} classes, and the data have {num_classes:,}; replace the last layer by one for "
+            f"{num_classes:,}, train that network on the data, and give its weights"
+        )
+    if len(has) == 4 and needs == (has[0], needs[1], *has[2:]):
+        return f": it is for images of {has[1]:,} channels; save the data's images with as many channels"
+    return ""
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -227,7 +300,7 @@ def classifier(
     run_id : str
         The run, which errors name.
     model : str, optional
-        Import path of the model, where the user names it. By default the checkpoint names a model of `models.MODELS`.
+        Import path of the model, where the user names it. By default the checkpoint names a model that is built in.
     params : mapping of str
         The run's params. If they have a digest of the model's source, and the source is another one now, a warning
         says so.
@@ -249,7 +322,7 @@ def classifier(
     channels, height, width = check_image_shape(_json(metadata["image_shape"]), where)
     sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
     own = own_normalization(metadata, where, channels)
-    if name in models.MODELS:
+    if models.is_built_in(name):
         # First without memory, since the file could claim sizes whose model is far larger than its weights.
         check_fit(weights, models.shapes(name, **sizes), where)
     network = models.build(name, **sizes)

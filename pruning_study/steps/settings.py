@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -82,7 +83,7 @@ class TrainSetting:
         self.train_indices, self.validation_indices = datasets.split(
             self.data.train_labels, config.validation_fraction, config.seed
         )
-        weights, metadata = checkpoints.load(config.weights) if config.weights else ({}, {})
+        weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
         self.model = self._initial_model(weights)
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
         self.memory_format = models.memory_format(self.model, self.data.image_shape)
@@ -100,7 +101,7 @@ class TrainSetting:
             augmentation=self.training.hyperparameters.augmentation,
         )
 
-    def _initial_model(self, weights: dict[str, Tensor]) -> nn.Module:
+    def _initial_model(self, weights: Mapping[str, Tensor]) -> nn.Module:
         channels, height, width = self.data.image_shape
         with seeded(self.config.seed, "initial weights", torch.device("cpu")):
             model = models.build(
@@ -109,8 +110,9 @@ class TrainSetting:
                 in_channels=channels,
                 image_size=(height, width),
             )
-        if self.config.weights:
-            checkpoints.load_weights(model, weights, str(self.config.weights))
+        if path := self.config.weights:
+            weights = checkpoints.without_wrapper(weights, model, str(path))
+            checkpoints.load_weights(model, weights, str(path), len(self.data.classes))
         return model
 
     @cached_property

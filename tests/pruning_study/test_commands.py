@@ -530,7 +530,7 @@ class TestWeights:
     def test_that_do_not_fit_are_one_line(self, prune, tmp_path):
         save_file({"conv1.weight": torch.zeros(2)}, tmp_path / "bad.safetensors")
         assert "bad.safetensors: conv1.bias has shape" in prune("--weights", tmp_path / "bad.safetensors", code=1)
-        assert "gone.safetensors" in prune("--weights", "gone.safetensors", code=1)
+        assert "gone.safetensors: no such file exists" in prune("--weights", "gone.safetensors", code=2)
         save_file({}, tmp_path / "empty.safetensors")
         assert "it is missing" in prune("--weights", tmp_path / "empty.safetensors", code=1)
         assert runs() == []
@@ -539,6 +539,25 @@ class TestWeights:
         save_file({name: 1e20 * tensor for name, tensor in load_file(weights).items()}, weights)
         assert "is NaN or infinite" in prune("--weights", weights, code=1)
         assert sorted(run.data.tags["kind"] for run in runs(status="FAILED")) == ["dense", "job"]
+
+
+def test_a_network_of_torchvision_is_taken_with_its_weights_pruned_and_loaded(prune, tiny, tmp_path):
+    torch.manual_seed(1)
+    network = models.build("torchvision:squeezenet1_1", num_classes=10, in_channels=1, image_size=(28, 28))
+    save_file(
+        {f"module.{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "mine.safetensors"
+    )
+    options = ("--model", "torchvision:squeezenet1_1", "--weights", tmp_path / "mine.safetensors")
+    output = prune(*options, "--fine-tune-epochs", 0, "--ratio", 2)
+    dense = runs("dense")[0]
+    assert f'load_model("{runs("pruned")[0].info.run_id}")' in output
+    assert dense.data.params["model"] == "torchvision:squeezenet1_1"
+    assert "model_digest" not in dense.data.params
+    images = torch.from_numpy(tiny["test_images"].transpose(0, 3, 1, 2).copy())
+    loaded = pruning_study.load_model(dense.info.run_id)
+    with np.load(artifact(dense, "predictions.npz")) as arrays:
+        assert loaded(images).argmax(1).tolist() == arrays["predicted"].tolist()
+    assert all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in loaded.network.state_dict().items())
 
 
 OWN_MODEL = """

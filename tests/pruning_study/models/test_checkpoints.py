@@ -71,6 +71,58 @@ def test_a_missing_file_is_named(tmp_path):
         checkpoints.load(tmp_path / "gone.safetensors")
 
 
+class TestGiven:
+    """The user's own weights file."""
+
+    def test_that_is_not_there_is_a_usage_error(self, tmp_path):
+        with pytest.raises(StudyError, match=r"gone\.safetensors: no such file exists") as error:
+            checkpoints.load_given(tmp_path / "gone.safetensors")
+        assert error.value.option == "--weights"
+
+    @pytest.mark.parametrize("new", [True, False])
+    def test_of_torch_save__is_not_read_and_two_lines_convert_it(self, lenet5, tmp_path, monkeypatch, new):
+        path = tmp_path / "it's.pth"
+        torch.save(lenet5.state_dict(), path, _use_new_zipfile_serialization=new)
+        with pytest.raises(StudyError, match=r"is a file of torch\.save") as error:
+            checkpoints.load_given(path)
+        _, *lines = str(error.value).splitlines()
+        assert len(lines) == 2
+        monkeypatch.chdir(tmp_path)
+        exec("\n".join(line.strip() for line in lines), {})
+        weights, _ = checkpoints.load_given(tmp_path / "it's.safetensors")
+        checkpoints.load_weights(lenet5, weights, "converted")
+        assert all(torch.equal(weights[name], tensor) for name, tensor in lenet5.state_dict().items())
+
+    @pytest.mark.parametrize("wrapper", ["module.", "_orig_mod."])
+    def test_of_a_wrapped_model_fits_the_model(self, lenet5, wrapper, caplog):
+        wrapped = {wrapper + name: tensor for name, tensor in lenet5.state_dict().items()}
+        assert checkpoints.without_wrapper(wrapped, lenet5, "mine").keys() == lenet5.state_dict().keys()
+        assert f"mine: all names start with {wrapper}" in caplog.text
+
+    def test_of_a_model_that_has_such_a_module_itself_is_left_as_it_is(self, caplog):
+        model = nn.Module()
+        model.module = nn.Linear(2, 2)
+        assert checkpoints.without_wrapper(model.state_dict(), model, "mine").keys() == model.state_dict().keys()
+        assert not caplog.text
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                {"num_classes": 1000},
+                "fc3.bias has shape .* it is for 1,000 classes, and the data have 10; replace the last",
+            ),
+            ({"in_channels": 3}, "conv1.weight has shape .* it is for images of 3 channels; save the data's images"),
+            ({"image_size": (32, 32)}, r"fc1.weight has shape \(120, 576\), where the model has \(120, 400\)$"),
+        ],
+    )
+    def test_for_other_classes_or_channels_says_what_to_do(self, lenet5, arguments, message):
+        sizes = {"num_classes": 10, "in_channels": 1, "image_size": (28, 28), **arguments}
+        weights = models.build("lenet5", **sizes).state_dict()
+        with pytest.raises(StudyError, match=message):
+            checkpoints.load_weights(lenet5, weights, "mine", 10)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,0 +1,131 @@
+"""Networks of torchvision and timm by name. Nothing is downloaded: their weights are random, or come from a file."""
+
+import importlib
+import re
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from analysis.runs.errors import StudyError, did_you_mean
+
+OPTION = "--model"
+# In training these two return the logits of further classifiers too, unless they are told not to have them.
+WITH_FURTHER_CLASSIFIERS = ("googlenet", "inception_v3")
+
+
+def network(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+    """Return a network of a library, with initial weights from torch's global random generator.
+
+    Parameters
+    ----------
+    name : str
+        `torchvision:NAME` or `timm:NAME`.
+    num_classes : int
+        Outputs of the network's own last layer.
+    in_channels : int
+        Channels of an image. A network of torchvision is made for 3; for another number its first convolution is
+        replaced by one of the same kind with that many input channels. timm's networks do the like themselves.
+    image_size : (height, width)
+        Given to the networks that are made for one size, such as vision transformers.
+
+    Raises
+    ------
+    StudyError
+        If the library is not installed, or has no such network for the classification of images.
+    """
+    library, _, model = name.partition(":")
+    if library == "timm":
+        return _timm(name, model, num_classes, in_channels, image_size)
+    return _of_channels(_torchvision(name, model, num_classes, image_size), in_channels)
+
+
+def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the state dict of a network of a library with tensors that take no memory, whatever the sizes.
+
+    Parameters
+    ----------
+    name, num_classes, in_channels, image_size
+        As `network` takes them, with the same errors.
+    """
+    try:
+        with torch.device("meta"):
+            sizes: dict[str, Any] = {"in_channels": in_channels, "image_size": image_size}
+            return network(name, num_classes=num_classes, **sizes).state_dict()
+    except NotImplementedError:  # torchvision's RegNets compute with numbers that such tensors do not have
+        model: Any = network(name, num_classes=2, in_channels=3, image_size=image_size)
+        with torch.device("meta"):
+            model.fc = nn.Linear(model.fc.in_features, num_classes)
+            return _of_channels(model, in_channels).state_dict()
+
+
+def torchvision_names() -> list[str]:
+    """Return the names of torchvision's networks for the classification of images."""
+    models = _torchvision_models()
+    names: list[str] = models.list_models(module=models)
+    return names
+
+
+def _torchvision_models() -> Any:
+    return importlib.import_module("pruning_study.data.torchvision_import").torchvision.models
+
+
+def _torchvision(name: str, model: str, num_classes: int, image_size: tuple[int, int]) -> nn.Module:
+    _check_known(name, model, torchvision_names())
+    arguments: dict[str, Any] = {"weights": None, "num_classes": num_classes}
+    if model in WITH_FURTHER_CLASSIFIERS:
+        arguments |= {"aux_logits": False, "init_weights": False}
+    if model.startswith("vit_"):
+        if image_size[0] != image_size[1]:
+            raise StudyError(f"{name} takes square images: make them so with --image-size", option=OPTION)
+        arguments["image_size"] = image_size[0]
+    if model.startswith("maxvit"):
+        arguments["input_size"] = image_size
+    made: nn.Module = _torchvision_models().get_model(model, **arguments)
+    return made
+
+
+def _of_channels(model: nn.Module, in_channels: int) -> nn.Module:
+    """Replace the first convolution if images do not have 3 channels."""
+    place, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    if in_channels != first.in_channels:
+        sizes: dict[str, Any] = {
+            key: getattr(first, key) for key in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        }
+        model.set_submodule(
+            place, nn.Conv2d(in_channels, first.out_channels, bias=first.bias is not None, **sizes), strict=True
+        )
+    return model
+
+
+def _timm(name: str, model: str, num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
+    _torchvision_models()  # timm imports torchvision, which needs help with that beside a CPU-only torch
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError as error:
+        raise StudyError(
+            f"{name} needs the package timm: pip install 'pruning-study[timm]', or pip install -e '.[timm]' in a copy "
+            "of the project",
+            option=OPTION,
+        ) from error
+    # timm takes names too that make it download a model.
+    if not re.fullmatch(r"\w+", model, re.ASCII) or not timm.is_model(model):
+        _check_known(name, model, timm.list_models())
+    of_one_size = timm.get_pretrained_cfg(model).fixed_input_size
+    sizes = {"img_size": image_size} if of_one_size else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that timm is going to change
+        made: nn.Module = timm.create_model(
+            model, pretrained=False, num_classes=num_classes, in_chans=in_channels, **sizes
+        )
+    return made
+
+
+def _check_known(name: str, model: str, names: list[str]) -> None:
+    library = name.partition(":")[0]
+    if model not in names:
+        hint = did_you_mean(model, names, f"{len(names):,} names are there, such as {', '.join(names[:3])}")
+        raise StudyError(
+            f"{library} has no network {model[:100]!r} for the classification of images: {hint}", option=OPTION
+        )
