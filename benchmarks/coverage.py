@@ -1,81 +1,138 @@
-"""Coverage of the intervals of alpha_new, and of the difference of two methods, in the world of slopes.py.
+"""Coverage of the intervals of alpha_new, and of the difference of two methods, in the worlds of slopes.py.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/coverage.py
 
 Three methods prune the same dense networks, each with accidents of its own. The second spreads the classes as widely as
-the first, the third more widely. Takes fifteen minutes on two cores. docs/simulation.md shows and discusses the
-results.
+the first, the third more widely. Takes ten minutes on one core. docs/simulation.md shows and discusses the results.
+
+Images of a class that have the same state, which says which networks are right, move a network's part alike. Sums and
+moves therefore come from the number of images in each state.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
 from itertools import product
+from typing import NamedTuple
 
-import joblib
 import numpy as np
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm
-from slopes import ACCIDENT, ACCIDENT_KEPT, DATA_SETS, EASE, SAME_ANSWER, DataSet
+from slopes import ACCIDENT, ACCIDENT_KEPT, DATA_SETS, EASE, DataSet
 
 from analysis.statistics import two_way
 from analysis.statistics.intensification import recall_balance
-from analysis.statistics.new_images import PooledSlope, pooled_slope, slope_parts
+from analysis.statistics.new_images import (
+    SlopeParts,
+    moves_by_state,
+    new_image_sums,
+    pair_covariances,
+    pooled_slope,
+)
 
 WIDENINGS = (1.15, 1.15, 1.25)
 LEVELS = (0.05, 0.001, 0.00025)
-SEEDS = (2, 3, 4, 5, 8, 30)
-SIZES = tuple(product((10, 100), (100, 1000)))
-# Answers, of an image by a network, that are simulated in each row; a row has at least 200 and at most 2,000 studies.
-ANSWERS = 30_000_000
+ROWS = (
+    *product(("Fashion-MNIST",), ((10, 100), (10, 1000), (100, 100), (100, 1000)), (2, 3, 4, 5, 8, 30)),
+    *product(("CIFAR-10",), ((10, 100), (10, 1000), (100, 10), (100, 100)), (2, 5, 30)),
+    *product(("MNIST",), ((10, 1000), (100, 100)), (2, 5, 30)),
+)
+# Answers, of an image by a network, that are simulated in each row; a row has at least 1,000 and at most 5,000 studies.
+ANSWERS = 100_000_000
+FEWEST_STUDIES, MOST_STUDIES = 1000, 5000
 NETWORKS_FOR_TARGET = 4000
-MOST_STUDIES, FEWEST_STUDIES = 2000, 200
+
+# The state of an image for a network has a bit for each pruning, `none` first, that says whether the network is right.
+PRUNINGS = 1 + len(WIDENINGS)
+STATES = 2**PRUNINGS
+BITS = (np.arange(STATES) >> np.arange(PRUNINGS)[:, np.newaxis]) & 1
+
+
+class Study(NamedTuple):
+    """Results for the slope of the first method, and for the differences of the other methods from it."""
+
+    estimates: list[float]
+    half_widths: list[list[float]]
+    identified: bool
 
 
 def main() -> None:
-    titles = ("alpha_new", "same methods", "other methods")
-    print(f"{'':42}" + "".join(f"{title:<32}" for title in titles))
-    columns = "".join(f"{'95 %':>7}{'99.9 %':>8}{'99.975':>8}{'width':>6}   " for _ in titles)
-    print(f"{'data set':<14}{'classes':>7}{'images':>7}{'seeds':>6}{'known':>6}  " + columns + " p < .05  studies")
-    for world, (classes, images), seeds in product(DATA_SETS[1:2], SIZES, SEEDS):
-        print(row(DataSet(world.name, classes, images, world.recall, world.spread), seeds), flush=True)
+    print(f"{'':42}{'alpha_new':<34}{'same methods':<34}other methods")
+    coverages = f"{'95 %':>8}{'99.9 %':>8}{'99.975':>8}{'width':>7}   "
+    print(
+        f"{'data set':<14}{'classes':>7}{'images':>7}{'seeds':>6}{'known':>6}{2 * coverages}{'95 %':>5} p < .05  studies"
+    )
+    worlds = {world.name: world for world in DATA_SETS}
+    for name, (classes, images), seeds in ROWS:
+        print(row(replace(worlds[name], classes=classes, images=images), seeds), flush=True)
 
 
 def row(data_set: DataSet, seeds: int) -> str:
     """Return one row of the table: coverages, median widths, and the share of studies with identified slopes."""
     count = int(np.clip(ANSWERS / (seeds * data_set.classes * data_set.images), FEWEST_STUDIES, MOST_STUDIES))
-    made = joblib.Parallel(n_jobs=-1, backend="multiprocessing")(
-        joblib.delayed(study)(data_set, seeds, number) for number in range(count)
+    rng = np.random.Generator(np.random.SFC64(seeds))
+    studies = [study(rng, data_set, seeds) for _ in range(count)]
+    estimates, halves, identified = (np.array(results) for results in zip(*studies, strict=True))
+    covered = (np.abs(estimates - targets(data_set))[..., np.newaxis] <= halves).mean(0)
+    widths = np.median(halves[..., 0], axis=0) / (norm.isf(LEVELS[0] / 2) * estimates.std(axis=0, ddof=1))
+    found = (np.abs(estimates[:, -1]) > halves[:, -1, 0]).mean()
+    text = f"{data_set.name:<14}{data_set.classes:7}{data_set.images:7}{seeds:6}{identified.mean():6.2f}"
+    for shares, width in zip(covered[:-1], widths[:-1], strict=True):
+        text += f"{shares[0]:8.3f}{shares[1]:8.4f}{shares[2]:8.4f}{width:7.2f}   "
+    return text + f"{covered[-1, 0]:5.3f}{found:8.2f}{count:9}"
+
+
+def study(rng: np.random.Generator, data_set: DataSet, seeds: int) -> Study:
+    """Simulate a study; return estimates, half-widths at `LEVELS`, and whether the slopes are identified."""
+    classes, images = data_set.classes, data_set.images
+    label, support = np.repeat(np.arange(classes), images), np.full(classes, images)
+    states = answers(rng, data_set, seeds)
+    place = states + STATES * (np.arange(seeds)[:, np.newaxis] * classes + label)
+    counts = np.bincount(place.ravel(), minlength=seeds * classes * STATES).reshape(seeds, classes, STATES)
+
+    right = np.stack([states >> 1 & 1, states & 1]).astype(np.float32)
+    pairs = pair_covariances(right / right.mean(-1, keepdims=True), label, support)
+    slopes, tables = [], []
+    for bits in BITS[1:]:
+        shares = [counts @ of_state / images for of_state in (BITS[0], bits, BITS[0] & bits)]
+        sums = new_image_sums(*shares, support)
+        slope = pooled_slope(SlopeParts(sums, pairs=pairs))
+        numerators, denominators = (x[..., BITS[0] + 2 * bits] for x in moves_by_state(*shares, sums, support))
+        slopes.append(slope)
+        tables.append((numerators - slope.estimate * denominators) / slope.denominator)
+
+    def moves(table: np.ndarray) -> np.ndarray:
+        return table.astype(np.float32).ravel()[place]
+
+    first, *others = slopes
+    variances = [two_way.variances(first.pseudo_values, moves(tables[0]), first.pairs)]
+    for slope, table in zip(others, tables[1:], strict=True):
+        variances.append(two_way.variances(slope.pseudo_values - first.pseudo_values, moves(table - tables[0])))
+    known = first._replace(denominator_variances=two_way.variances(sums[1], moves(denominators), pairs[1, :, 1]))
+    return Study(
+        [first.estimate, *(slope.estimate - first.estimate for slope in others)],
+        [[two_way.half_width(each, level) for level in LEVELS] for each in variances],
+        known.identified(),
     )
-    known = np.mean([identified for _, identified in made])
-    text = f"{data_set.name:<14}{data_set.classes:7}{data_set.images:7}{seeds:6}{known:6.2f}  "
-    by_slope = np.moveaxis(np.array([results for results, _ in made]), 1, 0)
-    for target, results in zip(targets(data_set), by_slope, strict=True):
-        estimate, half = results[:, 0], results[:, 1:-1]
-        covered = (np.abs(estimate - target)[:, np.newaxis] <= half).mean(0)
-        exact = norm.isf(LEVELS[0] / 2) * estimate.std(ddof=1)
-        text += f"{covered[0]:7.3f}{covered[1]:8.4f}{covered[2]:8.4f}{np.median(half[:, 0]) / exact:6.2f}   "
-    return text + f"{(by_slope[-1, :, -1] < LEVELS[0]).mean():8.2f}  {count:7}"
 
 
-def study(data_set: DataSet, seeds: int, number: int) -> tuple[list[list[float]], bool]:
-    """Return estimate, half-widths at `LEVELS` and p of the slope and both differences; whether all are identified."""
-    rng = np.random.default_rng([number, seeds])
-    label = np.repeat(np.arange(data_set.classes), data_set.images)
-    before, *after = answers(rng, data_set, label, seeds)
-    first, *others = (pooled_slope(slope_parts(label, before, right)) for right in after)
-    results = [
-        result(first.estimate, first.variances, 1.0),
-        *(result(other.estimate - first.estimate, of_difference(other, first), 0.0) for other in others),
-    ]
-    return results, all(slope.identified() for slope in (first, *others))
+def answers(rng: np.random.Generator, data_set: DataSet, seeds: int) -> np.ndarray:
+    """Return the state of each image for each network, (seeds, images); images are in the order of their classes."""
+    ease = rng.multinomial(data_set.images, np.full(len(EASE), 1 / len(EASE)), size=data_set.classes)
+    shape = seeds, ease.sum()
+    repeated = np.frombuffer(rng.bytes(seeds * shape[1]), np.uint8).reshape(shape)
+    first = uniform(rng, shape)
+    states = np.zeros(shape, dtype=np.uint8)
+    for place, skill in enumerate(skills(rng, data_set, seeds)):
+        chance = np.rint(2**16 * ndtr(skill[..., np.newaxis] + EASE)).clip(max=2**16 - 1).astype(np.uint16)
+        draw = np.where(repeated >> place & 1, first, uniform(rng, shape)) if place else first
+        states |= (draw < np.repeat(chance.reshape(seeds, -1), ease.ravel(), axis=1)).view(np.uint8) << place
+    return states
 
 
-def of_difference(one: PooledSlope, other: PooledSlope) -> two_way.Variances:
-    return two_way.variances(one.pseudo_values - other.pseudo_values, one.moves - other.moves)
-
-
-def result(estimate: float, variances: two_way.Variances, null: float) -> list[float]:
-    halves = [two_way.half_width(variances, level) for level in LEVELS]
-    return [estimate, *halves, two_way.p_value(variances, estimate - null)]
+def uniform(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Return integers of 16 bits."""
+    return np.frombuffer(rng.bytes(2 * shape[0] * shape[1]), np.uint16).reshape(shape)
 
 
 def skills(rng: np.random.Generator, data_set: DataSet, seeds: int) -> Iterator[np.ndarray]:
@@ -89,22 +146,15 @@ def skills(rng: np.random.Generator, data_set: DataSet, seeds: int) -> Iterator[
         yield data_set.skill_kept * centre + widening * by_class + kept
 
 
-def answers(rng: np.random.Generator, data_set: DataSet, label: np.ndarray, seeds: int) -> Iterator[np.ndarray]:
-    """Yield whether each network is right about each image, (seeds, images), before pruning and after each method."""
-    ease = rng.integers(len(EASE), size=label.size)
-    first = rng.random((seeds, label.size), dtype=np.float32)
-    for place, skill in enumerate(skills(rng, data_set, seeds)):
-        chance = ndtr(skill[..., np.newaxis] + EASE).astype(np.float32)[:, label, ease]
-        again, repeat = (rng.random(first.shape, dtype=np.float32) for _ in range(2))
-        yield (np.where(repeat < SAME_ANSWER, first, again) if place else first) < chance
-
-
+@lru_cache
 def targets(data_set: DataSet) -> tuple[float, float, float]:
     """Return the slope of the first method, and both differences, of infinitely many networks and images."""
     rng = np.random.default_rng(0)
+    skill_levels = np.linspace(-15, 15, 30_001)
+    recall_at = ndtr(skill_levels[:, np.newaxis] + EASE).mean(-1)
     products = []
     for _ in range(20):
-        recalls = [ndtr(skill[..., np.newaxis] + EASE).mean(-1) for skill in skills(rng, data_set, NETWORKS_FOR_TARGET)]
+        recalls = [np.interp(skill, skill_levels, recall_at) for skill in skills(rng, data_set, NETWORKS_FOR_TARGET)]
         before, *after = (recall_balance(recall, recall.mean(-1)) for recall in recalls)
         products.append([(before * balance).sum() for balance in (before, *after)])
     square, *slopes = np.sum(products, axis=0)

@@ -149,14 +149,21 @@ class SlopeParts(NamedTuple):
     moves : (2, networks, images), optional
         How far each image moves numerator and denominator. The squares of a network's row sum to the variance over
         images.
+    pairs : (2, networks, 2, networks), optional
+        The part of the covariances over images that the products of the moves count twice (`pair_covariances`).
     """
 
     sums: np.ndarray
     moves: np.ndarray | None = None
+    pairs: np.ndarray | None = None
 
     def of(self, networks: np.ndarray) -> "SlopeParts":
         """Return the parts of some networks."""
-        return SlopeParts(self.sums[:, networks], None if self.moves is None else self.moves[:, networks])
+        return SlopeParts(
+            self.sums[:, networks],
+            None if self.moves is None else self.moves[:, networks],
+            None if self.pairs is None else self.pairs[:, networks][..., networks],
+        )
 
 
 class PooledSlope(NamedTuple):
@@ -170,6 +177,8 @@ class PooledSlope(NamedTuple):
         Jackknife pseudo-values of the estimate.
     moves : (networks, images), optional
         How far each image moves the part that each network has in the estimate, times the number of networks.
+    pairs : (networks, networks), optional
+        The part of the covariances of these moves that their products count twice.
     denominator : float
         Mean over the networks.
     denominator_variances : two_way.Variances
@@ -180,13 +189,14 @@ class PooledSlope(NamedTuple):
     reliability: float
     pseudo_values: np.ndarray
     moves: np.ndarray | None
+    pairs: np.ndarray | None
     denominator: float
     denominator_variances: two_way.Variances
 
     @property
     def variances(self) -> two_way.Variances:
         """Variances of the estimate over networks and, if predictions are known, over images."""
-        return two_way.variances(self.pseudo_values, self.moves)
+        return two_way.variances(self.pseudo_values, self.moves, self.pairs)
 
     def identified(self, level: float = two_way.LEVEL) -> bool:
         """Return whether the interval of the denominator lies above 0; if not, the slope may be anything."""
@@ -228,17 +238,20 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     numerators, denominators, squares = parts.sums
     slope = float(quotient(numerators.sum(), denominators.sum()))
     mean = float(denominators.mean())
-    moves = denominator_moves = None
+    by_part = quotient([1, -slope], mean)
+    moves = pairs = denominator_moves = denominator_pairs = None
     if parts.moves is not None:
-        numerator_moves, denominator_moves = parts.moves
-        moves = quotient(numerator_moves - slope * denominator_moves, mean)
+        moves, denominator_moves = np.tensordot(by_part, parts.moves, 1), parts.moves[1]
+    if parts.pairs is not None:
+        pairs, denominator_pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part), parts.pairs[1, :, 1]
     return PooledSlope(
         slope,
         reliability=float(quotient(mean, squares.mean())),
         pseudo_values=pseudo_values(numerators, denominators) if len(numerators) > 1 else np.array([slope]),
         moves=moves,
+        pairs=pairs,
         denominator=mean,
-        denominator_variances=two_way.variances(denominators, denominator_moves),
+        denominator_variances=two_way.variances(denominators, denominator_moves, denominator_pairs),
     )
 
 
@@ -248,8 +261,7 @@ def slope_parts(
     """Return the parts of `alpha_new` from predictions, with how far each image moves them.
 
     Numerator and denominator depend on the images through three means for each class: the shares of images that are
-    right before, after, and both. An image moves a part by the derivatives with respect to these means, as in the
-    infinitesimal jackknife (Efron 1982).
+    right before, after, and both. An image moves a part by as much as the part changes if the image is left out.
 
     Parameters
     ----------
@@ -277,10 +289,14 @@ def slope_parts(
         _class_shares(right, index, support) for right in (right_before, right_after, right_before & right_after)
     )
     sums = new_image_sums(before, after, both, support, raw=raw)
-    tables = _moves_by_state(before, after, both, None if raw else sums, support)
+    tables = moves_by_state(before, after, both, None if raw else sums, support)
     networks = np.arange(len(before))[:, np.newaxis]
     state = right_before + 2 * right_after.astype(np.int8)
-    return SlopeParts(sums, np.array([table[networks, index, state] for table in tables]))
+    moves = np.array([table[networks, index, state] for table in tables])
+    answers = np.array([right_after, right_before], dtype=float)
+    if not raw:
+        answers = quotient(answers, answers.mean(-1, keepdims=True))
+    return SlopeParts(sums, moves, pair_covariances(answers, index, support))
 
 
 def _class_shares(right: np.ndarray, index: np.ndarray, support: np.ndarray) -> np.ndarray:
@@ -288,17 +304,19 @@ def _class_shares(right: np.ndarray, index: np.ndarray, support: np.ndarray) -> 
     return np.asarray([np.bincount(index, network, len(support)) / support for network in right])
 
 
-def _moves_by_state(
+def moves_by_state(
     before: np.ndarray, after: np.ndarray, both: np.ndarray, sums: np.ndarray | None, support: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how far an image of each class moves numerator and denominator, each (networks, classes, states).
 
     The states are: wrong before and after, right before alone, right after alone, right before and after. `sums`, as
     `new_image_sums` returns them, are needed where balances are divided by accuracies, which each image moves too.
+    Without them a move is what leaving the image out changes, times the support less 1.
     """
     share = support / support.sum()
     accuracy, accuracy_after = (before @ share)[:, np.newaxis], (after @ share)[:, np.newaxis]
-    noise = quotient(_noise_weights(share), support - 1.0)
+    # In a class of two images all products with this weight are 0.
+    noise = 2 * _noise_weights(share) / np.maximum(support - 2.0, 1.0)
     balance, balance_after = before - accuracy, after - accuracy_after
     # Each class's recall moves its own balance, and through the accuracy those of all classes.
     centred, centred_after = (b - share * b.sum(1, keepdims=True) for b in (balance, balance_after))
@@ -323,6 +341,38 @@ def _moves_by_state(
         + by_both[..., np.newaxis] * from_both
     )
     return numerator_moves * scale, squares_by_before[..., np.newaxis] * from_before * scale
+
+
+def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return the covariances over images of the part that pairs of images have in numerators and denominators.
+
+    Numerators and denominators are sums of products of the answers to two images. If the recalls of the class are
+    subtracted from the answers, the products of two images of the same class are the part of these pairs. The jackknife
+    counts its variance twice, once for each image (Efron and Stein 1981, Annals of Statistics 9). Pairs from different
+    classes are left out: their share is 1 / classes.
+
+    Parameters
+    ----------
+    answers : (2, networks, images)
+        Whether each network is right after pruning (for the numerators) and before pruning (for the denominators),
+        divided by the accuracy if the balances are.
+    index, support : (images,), (classes,)
+        Class of each image, and number of images of each class.
+
+    Returns
+    -------
+    (2, networks, 2, networks)
+    """
+    by_class = np.split(answers[..., np.argsort(index, kind="stable")], np.cumsum(support)[:-1], axis=-1)
+    weights = 2 * quotient(_noise_weights(support / support.sum()), support * (support - 1.0)) ** 2
+    covariances = np.zeros(answers.shape[:2] * 2)
+    for right, weight in zip(by_class, weights, strict=True):
+        centred = right - right.mean(-1, keepdims=True)
+        products = np.tensordot(centred, centred, (2, 2))
+        all_pairs = (products[1, :, np.newaxis, 1] * products + products[1] * products[:, :, 1:]) / 2
+        itself = centred * centred[1]  # an image with itself is no pair
+        covariances += weight * (all_pairs - np.tensordot(itself, itself, (2, 2)))
+    return covariances
 
 
 def _noise_weights(share: np.ndarray) -> np.ndarray:

@@ -43,7 +43,9 @@ class Variances(NamedTuple):
         return max(self.images - self.in_both, 0.0) if self.networks else self.images
 
 
-def variances(values: np.ndarray, deviations: np.ndarray | None = None) -> Variances:
+def variances(
+    values: np.ndarray, deviations: np.ndarray | None = None, counted_twice: np.ndarray | None = None
+) -> Variances:
     """Estimate the variances of a mean over networks.
 
     Parameters
@@ -53,6 +55,8 @@ def variances(values: np.ndarray, deviations: np.ndarray | None = None) -> Varia
     deviations : (networks, images), optional
         How far each image moves each network's statistic. The squares of a network's row sum to its variance over
         images.
+    counted_twice : (networks, networks), optional
+        The part of the networks' covariances over images that the products of the deviations count twice.
 
     Returns
     -------
@@ -72,9 +76,12 @@ def variances(values: np.ndarray, deviations: np.ndarray | None = None) -> Varia
     groups = ((float(np.var(values, ddof=1) / n), n - 1),) if n > 1 else ()
     if deviations is None:
         return Variances(groups)
+    twice = np.zeros((n, n)) if counted_twice is None else counted_twice
     mean = deviations.mean(0)
-    in_both = np.square(deviations - mean).sum() / (n * (n - 1)) if n > 1 else 0.0
-    return Variances(groups, float(np.square(mean).sum()), float(in_both))
+    # The part that is counted twice is a part of the variance: less than it is impossible.
+    images = np.maximum(np.square(mean).sum() - twice.mean(), twice.mean())
+    own_answers = np.square(deviations - mean).sum() / n - (twice.trace() / n - twice.mean())
+    return Variances(groups, float(images), float(own_answers / (n - 1)) if n > 1 else 0.0)
 
 
 def half_width(variances: Variances, level: float = LEVEL) -> float:

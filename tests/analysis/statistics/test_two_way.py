@@ -34,6 +34,19 @@ def test_networks_that_agree_by_chance_do_not_hide_the_images():
     assert found.total == 1.0
 
 
+def test_what_is_counted_twice_counts_once():
+    # The first image moves both networks by 2, the second by 1 and -1. The products of these moves sum to (5, 3, 3, 5).
+    # Without what they count twice, (2, 1, 1, 2), it is (3, 2, 2, 3). The mean of these is the variance of the mean of
+    # two networks: 2.5. Each network's own answers have the variance 3 - 2, half of which is in the mean.
+    found = variances(np.array([1.0, 2.0]), np.array([[2.0, 1.0], [2.0, -1.0]]), np.array([[2.0, 1.0], [1.0, 2.0]]))
+    assert (found.images, found.in_both) == pytest.approx((2.5, 0.5))
+
+
+def test_the_variance_is_at_least_the_part_that_is_counted_twice():
+    found = variances(np.array([1.0]), np.array([[0.1]]), np.array([[4.0]]))
+    assert found.images == 4
+
+
 def test_two_independent_groups_have_a_t_quantile_each():
     found = Variances([(1.0, 1), (2.0, 3)])
     assert half_width(found) ** 2 == pytest.approx(stats.t.isf(0.025, 1) ** 2 + 2 * stats.t.isf(0.025, 3) ** 2)
