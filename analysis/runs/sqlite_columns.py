@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -83,6 +83,9 @@ def reader(path: Path) -> Iterator[Reader]:
             yield Reader(process)
         finally:
             process.kill()
+            assert process.stdin
+            with suppress(BrokenPipeError):  # the statement that the process did not read any more
+                process.stdin.close()
 
 
 def main(path: str, busy_milliseconds: str) -> None:
