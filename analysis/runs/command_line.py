@@ -25,5 +25,7 @@ class CommandGroup(click.Group):
             if error.option:
                 raise click.BadParameter(str(error), ctx, param_hint=error.option) from error
             raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error.name} is not installed: pip install 'pruning-study[train]'") from error
         except OSError as error:
             raise click.ClickException(first_line(error)) from error

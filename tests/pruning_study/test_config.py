@@ -1,3 +1,4 @@
+import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -54,11 +55,12 @@ def test_mlproject_has_the_options_and_defaults_of_the_report():
     assert entry.command.split() == ["python", "-m", "analysis", "report", *expected]
 
 
-def test_conda_has_the_pins_of_pyproject():
-    pins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+def test_conda_pins_the_upper_ends_of_the_ranges_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ranges = project["dependencies"] + project["optional-dependencies"]["train"]
     conda = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
-    assert conda[-1]["pip"] == pins
-    assert all("==" in pin for pin in pins)
+    pins = [re.fullmatch(r"([\w\[\]-]+)>=([\d.]+),<=([\d.]+)", dependency).groups() for dependency in ranges]
+    assert conda[-1]["pip"] == [f"{name}=={newest}" for name, _, newest in pins]
 
 
 def test_defaults():
