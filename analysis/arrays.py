@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.runs import frames, schema
-from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, ReadPredictions
+from analysis.runs import frames
+from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE
 from analysis.settings import cell_columns, ignore_options, most_frequent, shown_settings, splitting_params
 from analysis.statistics import intensification
 
@@ -122,31 +122,6 @@ def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
 def common_support(support: np.ndarray) -> np.ndarray | None:
     """Return the test images of each class, (classes,), if every run has the same."""
     return support[0] if len(support) and (support == support[0]).all() else None
-
-
-class Predicted(NamedTuple):
-    """The predictions of a cell's networks for the same images."""
-
-    label: np.ndarray  # (images,)
-    before: np.ndarray  # (networks, images)
-    after: np.ndarray
-
-
-def predicted(runs: pd.DataFrame, predictions: ReadPredictions) -> Predicted | None:
-    """Return the predictions of a cell's networks; None unless all networks predicted the same images."""
-    return predicted_by(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID], predictions)
-
-
-def predicted_by(before: Sequence[str], after: Sequence[str], predictions: ReadPredictions) -> Predicted | None:
-    """Return the predictions of pairs of runs; None unless all of them predicted the same images."""
-    found = predictions(list(dict.fromkeys([*before, *after])))
-    if any(run_id not in found for run_id in (*before, *after)):
-        return None
-    labels = [run[schema.LABEL] for run in found.values()]
-    if not all(np.array_equal(label, labels[0]) for label in labels):
-        return None
-    sides = (np.stack([found[run_id][schema.PREDICTED] for run_id in side]) for side in (before, after))
-    return Predicted(np.asarray(labels[0]), *sides)
 
 
 def _class_names(runs: pd.DataFrame) -> list[str]:

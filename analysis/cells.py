@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.arrays import Predicted, RunArrays, common_support, predicted, run_arrays
+from analysis.arrays import RunArrays, common_support, run_arrays
+from analysis.predictions import OTHER_METRICS, Pairs, Predictions
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.settings import (
@@ -25,9 +26,7 @@ from analysis.settings import (
     networks,
     pruner_settings,
 )
-from analysis.statistics import class_metrics, intensification, new_images, resampling, summaries
-
-OTHER_METRICS = ("precision", "f1")
+from analysis.statistics import intensification, resampling, summaries
 
 
 def alphas(runs: pd.DataFrame) -> pd.DataFrame:
@@ -66,14 +65,16 @@ def alphas(runs: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, confidence: float = 0.95) -> pd.DataFrame:
+def cells(
+    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None, *, confidence: float = 0.95
+) -> pd.DataFrame:
     """Return all slopes of every cell, and the numbers needed to judge them (`cells.csv`).
 
     Parameters
     ----------
     runs : DataFrame
         As `analysis.runs.pull.runs` returns it.
-    predictions : callable, optional
+    predictions : callable or Predictions, optional
         Takes run ids and returns what they predicted, as `analysis.runs.pull.predictions` does; called once a cell.
         With it the interval of alpha_new is for new seeds and new images, and the slopes of precision and F1 are there.
     confidence : float
@@ -98,13 +99,13 @@ def cells(runs: pd.DataFrame, predictions: ReadPredictions | None = None, *, con
 
         alpha_shared and alpha_other_seed are NaN in a cell that has a dense network twice.
     """
-    study = run_arrays(runs)
+    study, known = run_arrays(runs), Predictions.shared(predictions)
     ratios = study.runs.groupby(_family_columns(study.runs), dropna=False)[schema.RATIO].transform("nunique").to_numpy()
     shared = control_columns(study.runs)
     none = control_rows(study.runs)
     rows_of_cells = study.cells()
     summarized = [
-        _summary(study, rows, none[rows], 1 - (1 - confidence) / ratios[rows[0]], predictions) for rows in rows_of_cells
+        _summary(study, rows, none[rows], 1 - (1 - confidence) / ratios[rows[0]], known) for rows in rows_of_cells
     ]
     frame = _named(study, rows_of_cells, summarized)
     leading = [*CELL_COLUMNS, *study.shown]
@@ -178,22 +179,6 @@ def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
     return _named(study, [rows for rows, _ in defined], summarized)
 
 
-def other_slopes(found: Predicted) -> dict[str, np.ndarray]:
-    """Return the slopes of precision and F1, each (networks,) (Section 4: is recall more expressive than they are?)."""
-    classes = int(max(array.max() for array in found)) + 1
-    tested = np.bincount(found.label, minlength=classes) > 0
-    slopes = {}
-    for name in OTHER_METRICS:
-        before, after = (_metric(name, found.label, side, classes)[:, tested] for side in found[1:])
-        slopes[name] = intensification.alpha(intensification.mean_balance(before), intensification.mean_balance(after))
-    return slopes
-
-
-def _metric(name: str, label: np.ndarray, guesses: np.ndarray, classes: int) -> np.ndarray:
-    """Return precision or F1 of every class, (networks, classes)."""
-    return np.array([getattr(class_metrics.class_metrics(label, guess, classes), name) for guess in guesses])
-
-
 def _named(study: RunArrays, rows_of_cells: Sequence[np.ndarray], summarized: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return a table of the cells' summaries, after the columns that identify each cell."""
     which = study.runs.iloc[[rows[0] for rows in rows_of_cells]][[*CELL, *study.shown]]
@@ -205,7 +190,7 @@ def _has_dense_twice(study: RunArrays, rows: np.ndarray) -> bool:
 
 
 def _summary(
-    study: RunArrays, rows: np.ndarray, none: np.ndarray, confidence: float, predictions: ReadPredictions | None
+    study: RunArrays, rows: np.ndarray, none: np.ndarray, confidence: float, predictions: Predictions | None
 ) -> dict[str, Any]:
     kept, classes = study.counted(rows)
     part = np.ix_(kept, classes)
@@ -216,7 +201,7 @@ def _summary(
         both_right=None if np.isnan(both_right).any() else both_right,
         confidence=confidence,
     )
-    found = predicted(study.runs.iloc[kept], predictions) if predictions and len(kept) else None
+    found = predictions.of_runs(study.runs.iloc[kept]) if predictions and len(kept) else None
     return (
         summary
         | {"n_at_chance": int(study.at_chance[rows].sum())}
@@ -266,9 +251,8 @@ def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
     return {name: float(values.mean()) if len(values) else np.nan, f"{name}_low": low, f"{name}_high": high}
 
 
-def _new_image_slopes(found: Predicted, confidence: float) -> dict[str, Any]:
-    label, before, after = found
-    new = new_images.alpha_new_from_predictions(label, before == label, after == label, confidence=confidence)
+def _new_image_slopes(found: Pairs, confidence: float) -> dict[str, Any]:
+    new = found.pooled.interval(confidence)
     return {
         "alpha_new": new.estimate,
         "alpha_new_low": new.low,
@@ -279,6 +263,6 @@ def _new_image_slopes(found: Predicted, confidence: float) -> dict[str, Any]:
     }
 
 
-def _other_metrics(found: Predicted | None, confidence: float) -> dict[str, float]:
-    slopes = other_slopes(found) if found else dict.fromkeys(OTHER_METRICS, np.empty(0))
+def _other_metrics(found: Pairs | None, confidence: float) -> dict[str, float]:
+    slopes = found.other_slopes if found else dict.fromkeys(OTHER_METRICS, np.empty(0))
     return {key: value for name in slopes for key, value in _mean(f"alpha_{name}", slopes[name], confidence).items()}

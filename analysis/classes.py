@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from analysis.arrays import Predicted, RunArrays, common_support, predicted_by, run_arrays
+from analysis.arrays import RunArrays, common_support, run_arrays
 from analysis.cells import control_rows
+from analysis.predictions import Pairs, Predictions
 from analysis.runs import schema
 from analysis.runs.frames import RECALL_BEFORE, RUN_ID, ReadPredictions
 from analysis.settings import CELL, CONTROL
@@ -19,14 +20,14 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected
 _SAME_RECALL = 0.004
 
 
-def classes(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd.DataFrame:
+def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
     """Return what every class lost in every cell of a pruned network (`classes.csv`).
 
     Parameters
     ----------
     runs : DataFrame
         As `analysis.runs.pull.runs` returns it.
-    predictions : callable, optional
+    predictions : callable or Predictions, optional
         As for `cells.cells`. With it intervals are over networks and images, else over networks alone.
 
     Returns
@@ -43,16 +44,16 @@ def classes(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> p
 
         Networks that guess are left out. A value that cannot be computed is NaN.
     """
-    study = run_arrays(runs)
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
     names = np.array([name.removeprefix(RECALL_BEFORE) for name in runs.columns if name.startswith(RECALL_BEFORE)])
     none = control_rows(study.runs)
     pruned = study.runs[schema.PRUNER] != CONTROL
-    cells = [_cell(study, rows, none, names, predictions) for rows in study.cells() if pruned.iloc[rows[0]]]
+    cells = [_cell(study, rows, none, names, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
     return pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
 
 
 def _cell(
-    study: RunArrays, rows: np.ndarray, none: np.ndarray, names: np.ndarray, predictions: ReadPredictions | None
+    study: RunArrays, rows: np.ndarray, none: np.ndarray, names: np.ndarray, predictions: Predictions | None
 ) -> pd.DataFrame:
     kept, has = study.counted(rows)
     paired = kept[none[kept] >= 0]
@@ -79,7 +80,7 @@ def _losses(
     rows: np.ndarray,
     none: np.ndarray | None,
     has: np.ndarray,
-    predictions: ReadPredictions | None,
+    predictions: Predictions | None,
 ) -> dict[str, Any]:
     """Return loss and excess of each class, with intervals and p; NaN where there is no network."""
     found: dict[str, Any] = {}
@@ -108,7 +109,7 @@ def _changes(
     rows: np.ndarray,
     none: np.ndarray | None,
     has: np.ndarray,
-    predictions: ReadPredictions | None,
+    predictions: Predictions | None,
 ) -> tuple[_Weighted, _Weighted]:
     """Return the changes of recall, and those beyond the accuracy, to the pruned networks.
 
@@ -119,10 +120,10 @@ def _changes(
     recalls = recall[np.ix_(from_rows, has)], study.after[np.ix_(rows, has)]
     run_ids = study.runs[RUN_ID].iloc
     before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if none is None else run_ids[none]
-    found = predicted_by(list(before_ids), list(run_ids[rows]), predictions) if predictions else None
+    found = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
     each_class = np.eye(int(has.sum()))
     if found and (label := _label_by_column(found, recalls)) is not None:
-        changes = class_losses.from_predictions(label, found.before == found.label, found.after == found.label)
+        changes = class_losses.from_predictions(label, *found.right)
         share = np.bincount(label) / len(label)
         return _Weighted(changes, each_class), _Weighted(changes, class_losses.excess_weights(share))
     balances = (
@@ -135,22 +136,18 @@ def _changes(
     )
 
 
-def _label_by_column(found: Predicted, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+def _label_by_column(found: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
     """Return which column of recalls each image's class has, (images,).
 
     Predictions know classes by their labels, and runs by their names, whose order may be another. A label has the
     column with its recalls. None if labels and columns do not match.
     """
-    labels, place, support = np.unique(found.label, return_inverse=True, return_counts=True)
-    if len(labels) != recalls[0].shape[1]:
+    shares = found.recall
+    if shares[0].shape != recalls[0].shape:
         return None
-    shares = [
-        np.array([np.bincount(place, right, len(labels)) for right in side == found.label]) / support
-        for side in (found.before, found.after)
-    ]
     distance = sum(
         np.abs(share[:, :, np.newaxis] - recall[:, np.newaxis]).max(0)
         for share, recall in zip(shares, recalls, strict=True)
     )
     of_label, column = linear_sum_assignment(distance)
-    return column[place] if (distance[of_label, column] < _SAME_RECALL).all() else None
+    return column[found.images.place] if (distance[of_label, column] < _SAME_RECALL).all() else None

@@ -1,18 +1,17 @@
 """A report's sections as HTML and Markdown, with its tables and figures as files."""
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import jinja2
-import matplotlib as mpl
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from analysis import figure_files
+from analysis.figure_files import PNG, SVG
 from analysis.formats import NOT_AVAILABLE, markdown_table
 from analysis.runs import csv_text, files
 from analysis.runs.markdown_text import markdown_line
@@ -108,13 +107,7 @@ class Report:
 
 def pictures(figures: Mapping[str, Figure | None]) -> list[Picture]:
     """Return the figures that there are, by file name without ending, as blocks of a section."""
-    drawn = [Picture(name, figure) for name, figure in figures.items() if figure is not None]
-    for picture in drawn:
-        # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
-        if engine := picture.figure.get_layout_engine():
-            engine.execute(picture.figure)
-        picture.figure.set_layout_engine("none")
-    return drawn
+    return [Picture(name, figure) for name, figure in figures.items() if figure is not None]
 
 
 def write(report: Report, output: Path) -> list[Path]:
@@ -139,39 +132,33 @@ def write(report: Report, output: Path) -> list[Path]:
         If the folder cannot be made or written to.
     """
     with files.aside(output) as folder:
-        _write_parts(report, folder)
-        drawings = {name: _svg(figure) for name, figure in report.figures.items()}
-        for name, drawing in drawings.items():
-            (folder / "figures" / f"{name}.svg").write_bytes(drawing)
+        _write_parts(report, folder, [PNG, SVG])
+        drawings = {name: (folder / "figures" / f"{name}{SVG}").read_bytes() for name in report.figures}
         (folder / "report.html").write_text(_html(report, drawings), encoding="utf-8")
         return files.written(folder)
 
 
-def write_markdown(report: Report, output: Path) -> list[Path]:
+def write_markdown(report: Report, output: Path, *, processes: int | None = None) -> list[Path]:
     """Write report.md, the tables as CSV and the figures as PNG, as `write` does, without its other files.
 
-    Parameters, returned value and errors are those of `write`.
+    Parameters
+    ----------
+    report, output
+        As for `write`, and so are the returned value and the errors.
+    processes : int, optional
+        How many figures are drawn at a time, by default as many as there are processor cores.
     """
     with files.aside(output) as folder:
-        _write_parts(report, folder)
+        _write_parts(report, folder, [PNG], processes)
         return files.written(folder)
 
 
-def _write_parts(report: Report, folder: Path) -> None:
+def _write_parts(report: Report, folder: Path, endings: Sequence[str], processes: int | None = None) -> None:
     (folder / "figures").mkdir()
     for name, table in report.tables.items():
         csv_text.write(table, folder / name, missing=NOT_AVAILABLE)
-    for name, figure in report.figures.items():
-        FigureCanvasAgg(figure).print_png(folder / "figures" / f"{name}.png")  # savefig would draw everything twice
+    figure_files.write(report.figures, folder / "figures", endings, processes=processes)
     (folder / "report.md").write_text(markdown(report), encoding="utf-8")
-
-
-def _svg(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    # No date, ids that do not change: the same study gives the same file. Text stays text, so that it can be searched.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
-        figure.savefig(content, format="svg", metadata={"Date": None})
-    return content.getvalue()
 
 
 def markdown(report: Report) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import cells, classes
+from analysis.predictions import Predictions
 from analysis.runs import schema
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
@@ -46,10 +47,6 @@ class AnalyzedStudy:
     variance: Variance = "welch"
     primaries: Sequence[Primary] = ()
 
-    def __post_init__(self) -> None:
-        if self.predictions:
-            object.__setattr__(self, "predictions", CheckedPredictions(self.runs, self.predictions))
-
     @property
     def datasets(self) -> list[str]:
         """Names of the data sets, in the order of the runs."""
@@ -61,6 +58,15 @@ class AnalyzedStudy:
         return shown_settings(self.runs)
 
     @cached_property
+    def _checked(self) -> CheckedPredictions | None:
+        return CheckedPredictions(self.runs, self.predictions) if self.predictions else None
+
+    @cached_property
+    def predicted(self) -> Predictions | None:
+        """What the networks predicted, without what contradicts their runs."""
+        return Predictions.shared(self._checked)
+
+    @cached_property
     def alphas(self) -> pd.DataFrame:
         """One row per run, as `cells.alphas` returns it."""
         return cells.alphas(self.runs)
@@ -68,15 +74,14 @@ class AnalyzedStudy:
     @cached_property
     def cells(self) -> pd.DataFrame:
         """One row per cell, as `cells.cells` returns it."""
-        frame = cells.cells(self.runs, self.predictions, confidence=self.confidence)
-        if isinstance(self.predictions, CheckedPredictions):
-            frame.attrs["notes"] += self.predictions.notes
+        frame = cells.cells(self.runs, self.predicted, confidence=self.confidence)
+        frame.attrs["notes"] += self._checked.notes if self._checked else []
         return frame
 
     @cached_property
     def classes(self) -> pd.DataFrame:
         """One row per cell and class, as `classes.classes` returns it."""
-        return classes.classes(self.runs, self.predictions)
+        return classes.classes(self.runs, self.predicted)
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:

@@ -76,7 +76,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     read, predictions = exports.read(folders)
     tunings = tuning_exports.read(folders)
     made = report.from_runs(read.runs, predictions, tunings, primaries=primaries.read(folders), paper=True)
-    return page.write_markdown(made, output)
+    return page.write_markdown(made, output, processes=1)  # each core has a study of its own
 
 
 if __name__ == "__main__":

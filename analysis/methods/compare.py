@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice, product
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import settings
-from analysis.arrays import Predicted, RunArrays, common_support, predicted, run_arrays
+from analysis.arrays import RunArrays, common_support, run_arrays
+from analysis.predictions import Images, Predictions
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import (
@@ -31,7 +31,7 @@ from analysis.settings import CELL, CellKey
 from analysis.statistics import equal_accuracy, intensification, two_way
 from analysis.statistics.equal_accuracy import Curve
 from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, paired
-from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_sums, pooled_slope, slope_parts
+from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_sums, pooled_slope
 
 # They say nearly the same. In a family of tests only the first of them counts; each other has a family of its own.
 SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE)
@@ -73,7 +73,7 @@ METHOD_COLUMNS = [
 
 def compare(
     runs: pd.DataFrame,
-    predictions: ReadPredictions | None = None,
+    predictions: ReadPredictions | Predictions | None = None,
     *,
     baseline: str = "mp",
     baseline_ratios: Mapping[float, float] = MappingProxyType({}),
@@ -90,7 +90,7 @@ def compare(
     ----------
     runs : DataFrame
         As `analysis.runs.pull.runs` returns it.
-    predictions : callable, optional
+    predictions : callable or Predictions, optional
         As for `cells.cells`. With it the interval and p of alpha_new are for new images too.
     baseline : str
         The pruner with which the other pruners are compared; by default magnitude pruning.
@@ -126,8 +126,8 @@ def compare(
         A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
         the classes of the dense networks.
     """
-    study = run_arrays(runs)
-    cells = [_cell(study, rows, predictions) for rows in study.cells()]
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    cells = [_cell(study, rows, shared) for rows in study.cells()]
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
     primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
@@ -186,10 +186,12 @@ class _Cell:
     networks : Index
     outcomes : dict of (networks,)
     at_chance : (networks,), bool
+    images : Images, optional
+        The test images, if predictions are known.
     parts : SlopeParts, optional
         Parts of alpha_new.
-    images : (images,)
-        Labels of the test images; empty unless predictions are known.
+    pooled : PooledSlope, optional
+        alpha_new of the networks together, if the parts are known and there are at least two networks.
     """
 
     key: CellKey
@@ -197,20 +199,23 @@ class _Cell:
     networks: pd.Index
     outcomes: dict[str, np.ndarray]
     at_chance: np.ndarray
+    images: Images | None
     parts: SlopeParts | None
-    images: np.ndarray
+    pooled: PooledSlope | None
 
     def at(self, networks: pd.Index) -> "_Cell":
         """Return the cell with these of its networks alone, in this order."""
         if networks.equals(self.networks):
             return self
         rows = self.networks.get_indexer(networks)
+        parts = self.parts.of(rows) if self.parts else None
         return replace(
             self,
             networks=networks,
             outcomes={name: values[rows] for name, values in self.outcomes.items()},
             at_chance=self.at_chance[rows],
-            parts=self.parts.of(rows) if self.parts else None,
+            parts=parts,
+            pooled=pooled_slope(parts) if parts and len(rows) > 1 else None,
         )
 
     @property
@@ -218,18 +223,14 @@ class _Cell:
         """The networks that do not guess."""
         return self.networks[~self.at_chance]
 
-    @cached_property
-    def pooled(self) -> PooledSlope | None:
-        """alpha_new of the networks together; None if the parts are unknown, or with fewer than two networks."""
-        return pooled_slope(self.parts) if self.parts and len(self.networks) > 1 else None
-
-    def curve(self, outcome: str) -> Curve:
-        """Return accuracy and slope of the networks as a curve of one ratio."""
-        accuracy = self.outcomes[ACCURACY][np.newaxis]
+    def curve(self, outcome: str, networks: pd.Index) -> Curve:
+        """Return accuracy and slope of these of the networks as a curve of one ratio."""
+        rows = self.networks.get_indexer(networks)
+        accuracy = self.outcomes[ACCURACY][np.newaxis, rows]
         if outcome == ALPHA_NEW:
-            sums = self.parts.sums if self.parts else np.full((2, len(self.networks)), np.nan)
+            sums = self.parts.sums[:, rows] if self.parts else np.full((2, len(rows)), np.nan)
             return Curve(accuracy, sums[:1], sums[1:2])
-        return Curve(accuracy, self.outcomes[outcome][np.newaxis], np.ones_like(accuracy))
+        return Curve(accuracy, self.outcomes[outcome][np.newaxis, rows], np.ones_like(accuracy))
 
 
 _Keys: TypeAlias = tuple[CellKey, CellKey]
@@ -274,18 +275,16 @@ class _Curves:
         return [*found, control] if control else found
 
 
-def _cell(study: RunArrays, rows: np.ndarray, predictions: ReadPredictions | None) -> _Cell:
+def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> _Cell:
     index = settings.networks(study.runs.iloc[rows])
     first = np.flatnonzero(~index.duplicated())
     first = first[index[first].argsort()]
     rows = rows[first]
     classes = ~np.isnan(study.before[rows[0]])
-    part = np.ix_(rows, classes)
-    before, after = study.before[part], study.after[part]
     run = study.runs.iloc[rows[0]]
-    found = predicted(study.runs.iloc[rows], predictions) if predictions else None
-    parts = _parts(study, part, found)
-    measured = study.measured(rows, classes)
+    measured = before, after, *_ = study.measured(rows, classes)
+    found = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
+    parts = found.slope_parts if found else _parts(study, rows, classes)
     return _Cell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
         label=settings.method_label(run, study.shown),
@@ -299,17 +298,19 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: ReadPredictions | Non
             RAW_SLOPE: intensification.raw_slope(*measured),
         },
         at_chance=study.at_chance[rows],
+        images=found.images if found else None,
         parts=parts,
-        images=found.label if found else np.empty(0),
+        pooled=(found.pooled if found else pooled_slope(parts)) if parts and len(rows) > 1 else None,
     )
 
 
-def _parts(study: RunArrays, part: tuple[np.ndarray, ...], found: Predicted | None) -> SlopeParts | None:
-    if found:
-        return slope_parts(found.label, found.before == found.label, found.after == found.label)
-    before, after, both_right = (values[part] for values in (study.before, study.after, study.both_right))
+def _parts(study: RunArrays, rows: np.ndarray, classes: np.ndarray) -> SlopeParts | None:
+    """Return the parts of alpha_new from recalls alone."""
+    part = np.ix_(rows, classes)
     support = common_support(study.support[part])
-    return None if support is None else SlopeParts(new_image_sums(before, after, both_right, support))
+    if support is None:
+        return None
+    return SlopeParts(new_image_sums(study.before[part], study.after[part], study.both_right[part], support))
 
 
 def _pairs(
@@ -400,7 +401,7 @@ def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict
     shared = pair.method.networks.intersection(pair.baseline.networks)
     sound = shared.intersection(pair.method.sound).intersection(pair.baseline.sound)
     method, baseline = pair.method.at(sound), pair.baseline.at(sound)
-    curve = [cell.at(sound) for cell in pair.curve if sound.isin(cell.sound).all()]
+    curve = [cell for cell in pair.curve if sound.isin(cell.sound).all()]
     for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
         if outcome == ALPHA_NEW:
             means, result = _pooled(method, baseline, size, family.direction)
@@ -430,9 +431,9 @@ def _at_equal_accuracy(method: _Cell, curve: Sequence[_Cell], outcome: str) -> d
     names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
     if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
         return dict.fromkeys(names, np.nan)
-    parts = zip(*(cell.curve(outcome) for cell in curve), strict=True)
-    baseline = Curve(*(np.concatenate(part) for part in parts))
-    return dict(zip(names, equal_accuracy.difference(method.curve(outcome), baseline, 1 - LEVEL), strict=True))
+    own, *others = (cell.curve(outcome, method.networks) for cell in (method, *curve))
+    baseline = Curve(*map(np.concatenate, zip(*others, strict=True)))
+    return dict(zip(names, equal_accuracy.difference(own, baseline, 1 - LEVEL), strict=True))
 
 
 def _pooled(method: _Cell, baseline: _Cell, family: int, direction: Direction) -> tuple[list[float], Row]:
@@ -447,7 +448,7 @@ def _pooled(method: _Cell, baseline: _Cell, family: int, direction: Direction) -
         return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}
     result = paired(first.pseudo_values, second.pseudo_values, family=family, alternative=direction)
     moves = None
-    if first.moves is not None and second.moves is not None and np.array_equal(method.images, baseline.images):
+    if first.moves is not None and second.moves is not None and method.images is baseline.images:
         moves = first.moves - second.moves
     variances = two_way.variances(first.pseudo_values - second.pseudo_values, moves)
     difference = first.estimate - second.estimate

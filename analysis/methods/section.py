@@ -25,7 +25,7 @@ _AT_CHANCE = " At chance names the ratios at which most networks guess."
 
 def section(study: AnalyzedStudy) -> Section | None:
     """Return the section that compares methods with their baselines, if the study has any to compare."""
-    compared = methods.compare(study.runs, study.predictions, primaries=study.primaries)
+    compared = methods.compare(study.runs, study.predicted, primaries=study.primaries)
     if compared.empty:
         return None
     blocks = [*_blocks(compared), *pictures(figures.figures(compared))]

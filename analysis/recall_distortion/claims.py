@@ -9,8 +9,9 @@ import pandas as pd
 from scipy import stats
 
 from analysis import cells
-from analysis.arrays import predicted, run_arrays
+from analysis.arrays import run_arrays
 from analysis.formats import decimals, with_interval
+from analysis.predictions import OTHER_METRICS, Predictions
 from analysis.published import rank
 from analysis.recall_distortion.sentences import (
     ABOVE,
@@ -57,17 +58,17 @@ YES, NO, UNKNOWN, AT_CHANCE = "yes", "no", "?", "at chance"
 
 # Pooled slopes: each is a sum over all classes and networks of a cell, divided by another such sum.
 _POOLED = ("pooled", "near", "far")
-_SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in cells.OTHER_METRICS))
+_SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in OTHER_METRICS))
 
 
-def claims(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd.DataFrame:
+def claims(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
     """Hold every claim against a study (`claims.csv`).
 
     Parameters
     ----------
     runs : DataFrame
         As `analysis.runs.pull.runs` returns it. Of several settings of a cell the papers' counts (`main_setting`).
-    predictions : callable, optional
+    predictions : callable or Predictions, optional
         As `cells.cells` takes it. It is asked for the predictions under magnitude pruning, since one claim is about
         their precision and F1.
 
@@ -249,13 +250,13 @@ def _verdict(holds: list[str], *, every: bool) -> str:
 # Measurements of each network.
 
 
-def _places(runs: pd.DataFrame, predictions: ReadPredictions | None) -> list[Place]:
+def _places(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None) -> list[Place]:
     by_place = measured(main_setting(runs, shown_settings(runs)), predictions).groupby(CELL[:2])
     places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
     return sorted(places, key=lambda place: (rank(place.model), rank(place.dataset)))
 
 
-def measured(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> pd.DataFrame:
+def measured(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
     """Return what the claims are about, one row per network.
 
     Parameters
@@ -271,7 +272,7 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> 
         of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
         (`far`). Alpha, spread ratio and further slopes are missing for a network at chance.
     """
-    study = run_arrays(runs)
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
     frame = cells.alphas(runs)
     at_chance = frame["at_chance"].to_numpy(bool)
     by_cell = []
@@ -279,9 +280,9 @@ def measured(runs: pd.DataFrame, predictions: ReadPredictions | None = None) -> 
         sound = rows[~at_chance[rows]]
         if len(sound):
             slopes = _slopes(*study.balances(sound, ~np.isnan(study.before[rows[0]])))
-            if predictions and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
-                found = predicted(study.runs.iloc[sound], predictions)
-                slopes |= {f"alpha_{name}": slope for name, slope in cells.other_slopes(found).items()} if found else {}
+            if shared and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
+                found = shared.of_runs(study.runs.iloc[sound])
+                slopes |= {f"alpha_{name}": slope for name, slope in found.other_slopes.items()} if found else {}
             by_cell.append(pd.DataFrame(slopes, index=sound))
     every_slope = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *by_cell]).reindex(frame.index)
     return frame.assign(

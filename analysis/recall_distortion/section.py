@@ -96,7 +96,7 @@ def paper_tables(study: AnalyzedStudy) -> Section:
 
 def paper_claims(study: AnalyzedStudy) -> Section:
     """Return the section that holds the paper's sentences against the study."""
-    found = claims.claims(study.runs, study.predictions)
+    found = claims.claims(study.runs, study.predicted)
     tried = (found["verdict"] != claims.UNTRIED).any()
     return Section(
         "The paper's sentences, held against this study",

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from analysis.cells import OTHER_METRICS
+from analysis.predictions import OTHER_METRICS
 from analysis.published import label, original, standing_for_up
 from analysis.recall_distortion.comparisons import HARDER, resnet_size, usual_model
 from analysis.runs import schema

@@ -1,8 +1,8 @@
-"""Runs as arrays: cells, classes, and predictions that belong together."""
+"""Runs as arrays: cells and classes."""
 
 import numpy as np
 
-from analysis.arrays import common_support, predicted, recalls, run_arrays
+from analysis.arrays import common_support, recalls, run_arrays
 from tests.made_up_runs import runs, study
 
 
@@ -61,18 +61,3 @@ def test_supports_are_common_if_all_runs_agree():
     assert common_support(np.array([[5.0, 4.0], [5.0, 4.0]])).tolist() == [5, 4]
     assert common_support(np.array([[5.0, 4.0], [5.0, 3.0]])) is None
     assert common_support(np.array([[np.nan, 4.0]])) is None
-
-
-def test_predictions_need_all_networks_and_the_same_images():
-    made = toy("mp", 2, [1, 1])
-    label = np.array([0, 1])
-    found = {run: {"label": label, "predicted": np.array([0, place])} for place, run in enumerate(made["run_id"])}
-    found |= {run: {"label": label, "predicted": label} for run in made["dense_run_id"]}
-    told = predicted(made, lambda run_ids: {run: found[run] for run in run_ids})
-    assert told.label.tolist() == [0, 1]
-    assert told.before.tolist() == [[0, 1], [0, 1]]
-    assert told.after.tolist() == [[0, 0], [0, 1]]
-    last = made["run_id"][1]
-    assert predicted(made, lambda run_ids: {run: found[run] for run in run_ids if run != last}) is None
-    found[last] = {"label": label[::-1], "predicted": label}
-    assert predicted(made, lambda run_ids: {run: found[run] for run in run_ids}) is None

@@ -1,0 +1,85 @@
+"""Figures as PNG and SVG files, drawn by as many processes as there are processor cores."""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from multiprocessing import connection, get_context
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+PNG, SVG = ".png", ".svg"
+
+
+def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *, processes: int | None = None) -> None:
+    """Write every figure as a file of each kind.
+
+    Parameters
+    ----------
+    figures : mapping of str to Figure
+        Figures by the name of their files, without ending.
+    folder : Path
+    endings : sequence of str
+        Some of `PNG` and `SVG`.
+    processes : int, optional
+        How many figures are drawn at a time, by default as many as there are processor cores. They are drawn one after
+        the other where a fork may not be safe: outside Linux, and in a program with threads.
+
+    Raises
+    ------
+    OSError
+        A file cannot be written.
+    """
+    can_fork = sys.platform == "linux" and threading.active_count() == 1
+    at_once = min(processes or os.cpu_count() or 1, len(figures)) if can_fork else 1
+    by_size = dict(sorted(figures.items(), key=lambda item: len(item[1].axes), reverse=True))
+    drawn = _drawn_by_processes(by_size, folder, endings, at_once) if at_once > 1 else []
+    # A figure whose process failed is drawn here, where its error is seen.
+    for name in by_size:
+        if name not in drawn:
+            _write(figures[name], folder / name, endings)
+
+
+def _drawn_by_processes(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], at_once: int) -> list[str]:
+    """Draw each figure in a process of its own, and return the names of those that were drawn."""
+    fork = get_context("fork").Process
+    processes = {
+        name: fork(target=_write_quietly, args=(figure, folder / name, endings), daemon=True)
+        for name, figure in figures.items()
+    }
+    running: list[ForkProcess] = []
+    for process in processes.values():
+        if len(running) == at_once:
+            connection.wait([each.sentinel for each in running])
+            running = [each for each in running if each.is_alive()]
+        process.start()
+        running.append(process)
+    for process in running:
+        process.join()
+    return [name for name, process in processes.items() if process.exitcode == 0]
+
+
+def _write_quietly(figure: Figure, path: Path, endings: Sequence[str]) -> None:
+    try:
+        _write(figure, path, endings)
+    except BaseException:
+        sys.exit(1)  # without a traceback
+
+
+def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
+    # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    # No date, ids that do not change: the same study gives the same file. Text stays text, so that it can be searched.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+        # `savefig` would draw everything twice.
+        if PNG in endings:
+            FigureCanvasAgg(figure).print_png(path.with_name(path.name + PNG))
+        if SVG in endings:
+            FigureCanvasSVG(figure).print_svg(path.with_name(path.name + SVG), metadata={"Date": None})

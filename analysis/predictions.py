@@ -1,0 +1,147 @@
+"""What the networks of a study predicted: read once, and what follows from it for pairs of networks worked out once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.runs.frames import ReadPredictions
+from analysis.statistics import intensification
+from analysis.statistics.class_metrics import class_metrics
+from analysis.statistics.new_images import PooledSlope, SlopeParts, pooled_slope, slope_parts
+
+OTHER_METRICS = ("precision", "f1")
+
+
+class Predictions:
+    """The predictions of a study's networks.
+
+    Parameters
+    ----------
+    read : callable
+        Takes run ids and returns what the runs predicted, as `analysis.runs.pull.predictions` does. It is called once
+        for the networks of a cell.
+    """
+
+    def __init__(self, read: ReadPredictions) -> None:
+        self._read = read
+        self._networks: dict[str, Network | None] = {}
+        self._images: dict[bytes, Images] = {}
+        self._pairs: dict[tuple[tuple[str, ...], tuple[str, ...]], Pairs | None] = {}
+
+    @classmethod
+    def shared(cls, predictions: "ReadPredictions | Predictions | None") -> "Predictions | None":
+        """Return predictions, if there are any, so that what is read is kept."""
+        return predictions if predictions is None or isinstance(predictions, Predictions) else cls(predictions)
+
+    def of_runs(self, runs: pd.DataFrame) -> "Pairs | None":
+        """Return the predictions of runs and of their dense runs, as `of_pairs` does."""
+        return self.of_pairs(runs[schema.DENSE_RUN_ID], runs[frames.RUN_ID])
+
+    def of_pairs(self, before: Iterable[str], after: Iterable[str]) -> "Pairs | None":
+        """Return the predictions of pairs of runs; None unless all of them predicted the same images."""
+        ids = tuple(before), tuple(after)
+        if ids not in self._pairs:
+            self._pairs[ids] = self._paired(*ids)
+        return self._pairs[ids]
+
+    def _paired(self, before: Sequence[str], after: Sequence[str]) -> "Pairs | None":
+        run_ids = list(dict.fromkeys([*before, *after]))
+        if any(run_id not in self._networks for run_id in run_ids):
+            found = self._read(run_ids)  # a pruned run is checked beside its dense run
+            for run_id in run_ids:
+                if run_id not in self._networks:
+                    self._networks[run_id] = self._network(found[run_id]) if run_id in found else None
+        sides = [[self._networks[run_id] for run_id in side] for side in (before, after)]
+        known = [[network for network in side if network] for side in sides]
+        if sides != known or len({id(network.images) for side in known for network in side}) != 1:
+            return None
+        return Pairs(known[0][0].images, *known)
+
+    def _network(self, arrays: Mapping[str, np.ndarray]) -> "Network":
+        label, predicted = np.asarray(arrays[schema.LABEL]), arrays[schema.PREDICTED]
+        key = label.tobytes()
+        if key not in self._images:
+            self._images[key] = Images(label, np.unique(label, return_inverse=True)[1])
+        metrics = class_metrics(label, predicted, int(max(label.max(), predicted.max())) + 1)
+        tested = metrics.support > 0
+        by_label = (values[tested] for values in (metrics.recall, metrics.precision, metrics.f1))
+        return Network(self._images[key], predicted == label, *by_label)
+
+
+class Images(NamedTuple):
+    """The test images of a data set, with labels that maybe leave numbers out.
+
+    Attributes
+    ----------
+    label : (images,)
+    place : (images,)
+        The same with the labels that there are counted from 0.
+    """
+
+    label: np.ndarray
+    place: np.ndarray
+
+
+class Network(NamedTuple):
+    """The predictions of a network.
+
+    Attributes
+    ----------
+    images : Images
+    right : (images,), bool
+    recall, precision, f1 : (labels,)
+        Of the labels that have images.
+    """
+
+    images: Images
+    right: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    f1: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The predictions of pairs of networks, before and after, for the same images."""
+
+    images: Images
+    before: Sequence[Network]
+    after: Sequence[Network]
+
+    @property
+    def right(self) -> tuple[np.ndarray, np.ndarray]:
+        """Whether each network is right about each image, before and after, each (networks, images)."""
+        before, after = (np.stack([network.right for network in side]) for side in (self.before, self.after))
+        return before, after
+
+    @property
+    def recall(self) -> tuple[np.ndarray, np.ndarray]:
+        """Recalls before and after, each (networks, labels)."""
+        return self._metric("recall")
+
+    @property
+    def other_slopes(self) -> dict[str, np.ndarray]:
+        """Slopes of precision and F1, each (networks,) (Section 4: is recall more expressive than they are?)."""
+        balances = {name: map(intensification.mean_balance, self._metric(name)) for name in OTHER_METRICS}
+        return {name: intensification.alpha(*both) for name, both in balances.items()}
+
+    @cached_property
+    def slope_parts(self) -> SlopeParts:
+        """Parts of alpha_new of every pair."""
+        return slope_parts(self.images.label, *self.right)
+
+    @cached_property
+    def pooled(self) -> PooledSlope:
+        """alpha_new of all pairs together."""
+        return pooled_slope(self.slope_parts)
+
+    def _metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        sides = ([getattr(network, name) for network in side] for side in (self.before, self.after))
+        # In this order in memory, sums over labels are rounded as in published results.
+        before, after = (np.column_stack(values).T for values in sides)
+        return before, after
