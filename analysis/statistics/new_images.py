@@ -178,7 +178,7 @@ class PooledSlope(NamedTuple):
     moves : (networks, images), optional
         How far each image moves the part that each network has in the estimate, times the number of networks.
     pairs : (networks, networks), optional
-        The part of the covariances of these moves that their products count twice.
+        The part of the covariances of these moves that their products count twice. None for one network.
     denominator : float
         Mean over the networks.
     denominator_variances : two_way.Variances
@@ -239,11 +239,12 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
     slope = float(quotient(numerators.sum(), denominators.sum()))
     mean = float(denominators.mean())
     by_part = quotient([1, -slope], mean)
-    moves = pairs = denominator_moves = denominator_pairs = None
+    moves = pairs = denominator_moves = None
     if parts.moves is not None:
         moves, denominator_moves = np.tensordot(by_part, parts.moves, 1), parts.moves[1]
-    if parts.pairs is not None:
-        pairs, denominator_pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part), parts.pairs[1, :, 1]
+    # With one network the interval has a normal quantile alone, and would be too narrow far in the tails of a ratio.
+    if parts.pairs is not None and len(numerators) > 1:
+        pairs = np.einsum("a,ambk,b", by_part, parts.pairs, by_part)
     return PooledSlope(
         slope,
         reliability=float(quotient(mean, squares.mean())),
@@ -251,7 +252,7 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
         moves=moves,
         pairs=pairs,
         denominator=mean,
-        denominator_variances=two_way.variances(denominators, denominator_moves, denominator_pairs),
+        denominator_variances=two_way.variances(denominators, denominator_moves),
     )
 
 

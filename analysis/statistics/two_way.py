@@ -80,8 +80,9 @@ def variances(
     mean = deviations.mean(0)
     # The part that is counted twice is a part of the variance: less than it is impossible.
     images = np.maximum(np.square(mean).sum() - twice.mean(), twice.mean())
-    own_answers = np.square(deviations - mean).sum() / n - (twice.trace() / n - twice.mean())
-    return Variances(groups, float(images), float(own_answers / (n - 1)) if n > 1 else 0.0)
+    own = deviations - mean
+    in_both = (np.vdot(own, own) / n - (twice.trace() / n - twice.mean())) / (n - 1) if n > 1 else 0.0
+    return Variances(groups, float(images), float(in_both))
 
 
 def half_width(variances: Variances, level: float = LEVEL) -> float:

@@ -12,6 +12,7 @@ from analysis.statistics.new_images import (
     pooled_slope,
     slope_parts,
 )
+from analysis.statistics.two_way import variances
 
 # alpha_new: classes of different size, a network that changes its mind on some of the images.
 
@@ -212,8 +213,20 @@ def test_one_network_has_the_interval_over_images_alone():
     label, before, after = predictions((400, 400, 400))
     slope = pooled_slope(slope_parts(label, before[np.newaxis], after[np.newaxis]))
     interval = slope.interval(0.95)
-    variance = np.square(slope.moves[0]).sum() - slope.pairs[0, 0]
-    assert interval.high - interval.estimate == pytest.approx(1.959964 * np.sqrt(variance))
+    assert interval.high - interval.estimate == pytest.approx(1.959964 * np.sqrt(np.square(slope.moves[0]).sum()))
+
+
+def test_pairs_narrow_the_interval_of_several_networks():
+    label, before, after = predictions((40, 40, 40))
+    three = [np.array([x, np.roll(x, 1), np.roll(x, 2)]) for x in (before, after)]
+    slope = pooled_slope(slope_parts(label, *three))
+    by_part = np.array([1, -slope.estimate]) / slope.denominator
+    expected = sum(
+        by_part[a] * by_part[b] * slope_parts(label, *three).pairs[a, :, b] for a in range(2) for b in range(2)
+    )
+    assert slope.pairs == pytest.approx(expected)
+    assert slope.variances == variances(slope.pseudo_values, slope.moves, expected)
+    assert slope.variances.images < variances(slope.pseudo_values, slope.moves).images
 
 
 def test_parts_of_some_networks_are_the_parts_computed_from_them():
