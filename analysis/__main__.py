@@ -63,15 +63,31 @@ def cli() -> None:
     "--before",
     required=True,
     multiple=True,
-    metavar="FILE",
-    help="Predictions of the model before pruning, a path or a glob in quotes. Repeat the option for several seeds.",
+    metavar="SOURCE",
+    help="Predictions of the model before pruning. Repeat the option for several seeds.",
 )
 @click.option(
     "--after",
     required=True,
     multiple=True,
-    metavar="FILE",
+    metavar="SOURCE",
     help="Predictions of the pruned model for the same images, given in the same way.",
+)
+@click.option(
+    "--control",
+    multiple=True,
+    metavar="SOURCE",
+    callback=lambda ctx, param, value: tuple(source for source in value if source != "auto"),
+    help="Predictions of the model before after the same retraining without pruning, as many as after. The losses are "
+    "then those beyond the control. If nothing was retrained, the control is what --before has.  [default: none]",
+)
+@click.option(
+    "--groups",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    callback=lambda ctx, param, value: None if value == Path("auto") else value,
+    help="Audit groups of test images in place of classes. The first column of FILE.csv is index, the place of a test "
+    "image from 0; each further column names the group of the image.  [default: classes]",
 )
 @click.option(
     "--output",
@@ -85,38 +101,40 @@ def cli() -> None:
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Most memory, in GiB, that the classes in one FILE may take. A larger file is refused.",
+    help="Most memory, in GiB, that the classes in one file may take. A larger file is refused.",
 )
-@click.option(
+@_true_or_false(
     "--fail-on-damage",
-    is_flag=True,
-    help="Exit with code 3 if pruning cost any class recall, for use in scripts. By default the exit code is 0.",
+    "Exit with code 3 if a class lost recall beyond doubt, for use in scripts. Without a control and with one network "
+    "before or after, only a loss that is surely above 0.2 counts, since retraining alone moves classes.",
 )
 @click.pass_context
 def audit(
     ctx: click.Context,
     before: tuple[str, ...],
     after: tuple[str, ...],
+    control: tuple[str, ...],
+    groups: Path | None,
     output: Path,
     max_data_gib: float,
     fail_on_damage: bool,
 ) -> None:
     """Find the classes that pruning cost recall.
 
-    Predictions are all that is needed, and no tracking server. A FILE is a CSV file with the columns label and
-    predicted, or an .npz file with arrays of these names, an entry for each test image. Classes are words or whole
-    numbers.
+    Predictions are all that is needed. A SOURCE is a file, a glob in quotes, a folder of files, or the id of a run in
+    the tracking store. A file is CSV with the columns label and predicted, or .npz with arrays of these names, an entry
+    for each test image. Classes are words or whole numbers.
 
-    With several seeds, files before and after are paired in the order given, those of a glob by name. A single file
-    before is compared with all files after.
+    With several seeds, networks before, after and in the control are paired in the order given, those of a glob or a
+    folder by name. A single network before is compared with all networks after.
     """
-    from analysis import audit
+    from analysis import audit, audit_result
 
-    result = audit.audit(before, after, max_data_gib=max_data_gib)
-    audit.write(result, output)
-    click.echo(audit.summary(result))
+    result = audit.audit(before, after, control, groups=groups, max_data_gib=max_data_gib)
+    audit_result.write(result, output)
+    click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: audit.md, audit.csv, audit.png")
-    if fail_on_damage and result.damaged:
+    if fail_on_damage and result.fails:
         ctx.exit(3)
 
 

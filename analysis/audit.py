@@ -1,491 +1,233 @@
-"""Which classes pruning cost, from predictions alone: no tracking server and no training is needed."""
+"""Which classes compression cost, from predictions alone: no tracking server and no training is needed."""
 
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-from analysis.drawing import ABOVE, BELOW, DPI, NEUTRAL
-from analysis.formats import decimals, markdown_table, p_value, with_interval
-from analysis.runs import csv_text, files, prediction_files
+from analysis.audit_result import Audit, some
+from analysis.runs import prediction_files, prediction_sources
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
-from analysis.runs.markdown_text import markdown_line
-from analysis.runs.picture_text import name_in_picture
-from analysis.runs.printable import printable
-from analysis.statistics import class_losses
-from analysis.statistics.hypothesis_tests import (
-    LEVEL,
-    MARGIN,
-    change_interval,
-    corrected,
-    exact_mcnemar,
-    wilson_interval,
-)
-from analysis.statistics.intensification import (
-    alpha,
-    at_chance,
-    raw_slope,
-    recall_balance,
-    spread_ratio,
-    unbalanced,
-    weighted_alpha,
-)
-from analysis.statistics.new_images import alpha_new_from_predictions, pooled_slope, slope_parts
-from analysis.statistics.resampling import Interval, mean_interval
+from analysis.statistics import groups as image_groups
+from analysis.statistics.class_table import class_table, with_losses
+from analysis.statistics.pair_slopes import slopes
 
-MOST_DRAWN = 100
-MOST_SHOWN = 25
+Groups = Mapping[str, np.ndarray]
 
 
-class Slopes(NamedTuple):
-    """Slopes of the pairs of a network before and after; NaN where they are undefined or not asked for.
-
-    Attributes
-    ----------
-    n : int
-        Pairs whose alpha is defined and in which no network guesses. All else is about these pairs.
-    at_chance : int
-        Pairs that are left out because a network guesses.
-    alpha, low, high : float
-        Mean of alpha, and its interval over networks.
-    raw_slope, raw_slope_low, raw_slope_high : float
-        Mean of `raw_slope`, and its interval over networks.
-    weighted : float
-        Mean of `weighted_alpha`, if classes differ in size.
-    spread_ratio, raw_spread_ratio : float
-        Means of `spread_ratio`, of balances that are divided by the accuracy and of those that are not.
-    new, raw_new : Interval, optional
-        Alpha and raw slope for new images and, with several pairs, new networks.
-    unchanged : bool
-        Whether an equivalence test shows the raw slope on new images to be within `MARGIN` of 1.
-    """
-
-    n: int
-    at_chance: int = 0
-    alpha: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-    raw_slope: float = np.nan
-    raw_slope_low: float = np.nan
-    raw_slope_high: float = np.nan
-    weighted: float = np.nan
-    spread_ratio: float = np.nan
-    raw_spread_ratio: float = np.nan
-    new: Interval | None = None
-    raw_new: Interval | None = None
-    unchanged: bool = False
-
-
-class Audit(NamedTuple):
-    """What pruning did to each class.
-
-    Attributes
-    ----------
-    classes : DataFrame, the class that lost most first
-        class, support; recall_before, recall_after, change, and excess (change of recall minus change of accuracy),
-        each with the ends of its interval (`_low`, `_high`); p, p_holm, damaged.
-    accuracy_before, accuracy_after : float
-    slopes : Slopes
-    notes : list of str
-        Sentences on what was compared, what was left out and what cannot be said.
-    """
-
-    classes: pd.DataFrame
-    accuracy_before: float
-    accuracy_after: float
-    slopes: Slopes
-    notes: list[str]
-
-    @property
-    def damaged(self) -> bool:
-        """Whether pruning cost any class recall."""
-        return bool(self.classes["damaged"].any())
-
-    @property
-    def verdict(self) -> str:
-        """What pruning cost, in one sentence."""
-        return (
-            f"{_losses(self.classes)}; accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}; "
-            f"{_meaning(self.slopes)}."
-        )
-
-
-def audit(before: Sequence[str], after: Sequence[str], *, max_data_gib: float = 1.0) -> Audit:
-    """Compare files of predictions before and after pruning.
+def audit(
+    before: Sequence[str],
+    after: Sequence[str],
+    control: Sequence[str] = (),
+    *,
+    groups: Path | None = None,
+    max_data_gib: float = 1.0,
+) -> Audit:
+    """Compare stored predictions before and after compression.
 
     Parameters
     ----------
-    before, after : sequence of str
-        Paths or globs, a file for each seed: .npz with arrays `label` and `predicted`, or CSV with columns of these
-        names. Equal numbers of files before and after are paired in the order given; a glob's files are sorted by name.
+    before, after, control : sequence of str
+        Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
+        and `predicted`, or CSV with columns of these names. Networks are paired in the order given; those of a glob or
+        a folder by name.
+    groups : Path, optional
+        File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
     max_data_gib : float
         Most memory, in GiB, that the classes in one file may take.
 
     Raises
     ------
     StudyError
-        If a file is missing, given twice, damaged or too large, or does not hold the same images as the first one; and
-        as `from_predictions` says.
+        If predictions are missing, given twice, damaged or too large, or are not of the same images as the first; and
+        as `audit_predictions` says.
     """
-    files = prediction_files.find(before, "--before"), prediction_files.find(after, "--after")
     limit = SizeLimit(max_data_gib, "--max-data-gib")
-    label, predicted = prediction_files.read([*files[0], *files[1]], limit)
-    result = from_predictions(label, predicted[: len(files[0])], predicted[len(files[0]) :])
-    names = [_some(map(str, side)) for side in files]
-    return result._replace(notes=[f"Before: {names[0]}. After: {names[1]}.", *result.notes])
+    sides = {"before": before, "after": after, "control": control}
+    with tempfile.TemporaryDirectory() as downloads:
+        found = {side: prediction_sources.find(given, f"--{side}", Path(downloads)) for side, given in sides.items()}
+        label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
+    ends = np.cumsum([len(side) for side in found.values()])
+    networks = dict(zip(sides, np.split(predicted, ends[:-1]), strict=True))
+    result = audit_predictions(
+        label,
+        networks["before"],
+        networks["after"],
+        networks["control"] if control else None,
+        image_groups.read(groups, len(label)) if groups else None,
+    )
+    said = [f"{side.capitalize()}: {some(called.values())}." for side, called in found.items() if called]
+    return result._replace(notes=[" ".join(said), *result.notes])
 
 
-def from_predictions(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Audit:
-    """Compare predictions before and after pruning.
+def audit_predictions(
+    label: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    control: ArrayLike | None = None,
+    groups: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    class_names: Sequence[str] | Mapping[Any, str] | None = None,
+) -> Audit:
+    """Find the classes that lost recall when a classifier was compressed.
 
     With one network before and one after, recalls have Wilson's intervals, their changes Tango's, and p is McNemar's
-    exact one. With several networks, intervals and p are over networks and images (`two_way.half_width`). They cover at
-    least as often as stated, for any number of networks.
+    exact one; with a control, p also allows for how far retraining alone shifts classes
+    (`retraining.beyond_control`). With several networks, intervals and p are over networks and images
+    (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
 
     Parameters
     ----------
     label : (images,), text or integers
         True class of each image.
-    before, after : (seeds, images)
+    before, after : (images,) or (networks, images)
         Predicted classes. Equal numbers of networks before and after are taken as pairs. A single network before is
         compared with all after. With other numbers the networks are independent, and alpha is undefined.
+    control : (images,) or (networks, images), optional
+        Predictions of the networks before after the same retraining without compression, as many as `after`. Losses
+        are then those beyond the control. Where compression retrains nothing, as quantization, it is `before`.
+    groups : (images,) text, or mapping of str to (images,) text, optional
+        The group of each image, or several groupings by name; an empty text stands for no group. The audit is then of
+        groups, whose recall is their accuracy.
+    class_names : sequence or mapping, optional
+        Names of the labels, by number or by label.
 
     Returns
     -------
     Audit
+        `.table` has a row for each class, the worst first, `.damaged` names the classes that lost beyond doubt, and
+        `.verdict` says it in a sentence. Without a control and with one network on a side, the networks differ in
+        these classes, and the cause is not known: retraining alone moves classes.
 
     Raises
     ------
     StudyError
-        If none of the predictions before, or none after, is one of the labels' classes.
+        If the arrays do not fit each other, or if none of the predictions of a side is one of the labels' classes.
+
+    Examples
+    --------
+    Class 1 has ten images, of which nine are lost. The networks were not retrained, so the control is the network
+    before:
+
+    >>> import numpy as np
+    >>> label = np.repeat([0, 1], 10)
+    >>> after = np.where(np.arange(20) < 11, label, 0)
+    >>> result = audit_predictions(label, before=label, after=after, control=label, class_names=["cat", "dog"])
+    >>> result.damaged, result.table["change"].tolist()
+    (['dog'], [-0.9, 0.0])
     """
-    names, index = np.unique(label, return_inverse=True)
-    notes = _notes_on_predictions(names, before, after)
-    right = before == label, after == label
-    slopes = _slopes(index, *right, notes)
-    return Audit(_class_table(names, index, *right), float(right[0].mean()), float(right[1].mean()), slopes, notes)
+    label = _classes("label", label)
+    if label.ndim != 1 or not label.size:
+        raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
+    sides = {"before": before, "after": after} | ({} if control is None else {"control": control})
+    networks = {side: _networks(side, given, label) for side, given in sides.items()}
+    names, place = np.unique(label, return_inverse=True)
+    notes = _notes(names, networks)
+    right = {side: predicted == label for side, predicted in networks.items()}
+    accuracies = {side: float(answers.mean()) for side, answers in right.items()}
+    tables = (
+        [class_table(_named(names, class_names), place, **right)]
+        if groups is None
+        else _group_tables(_groupings(groups, len(label)), right)
+    )
+    return Audit(
+        table=with_losses(pd.concat(tables, ignore_index=True)),
+        accuracy_before=accuracies["before"],
+        accuracy_after=accuracies["after"],
+        slopes=slopes(place, right["before"], right["after"], notes),
+        notes=notes,
+        basis=_basis(networks),
+        accuracy_control=accuracies.get("control"),
+    )
 
 
-def _notes_on_predictions(names: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[str]:
-    untested = np.setdiff1d(np.append(before, after), names)
-    for predicted in (before, after):
+def _basis(networks: Mapping[str, np.ndarray]) -> Literal["control", "networks", "pair"]:
+    if "control" in networks:
+        return "control"
+    return "networks" if min(map(len, networks.values())) > 1 else "pair"
+
+
+def _networks(side: str, given: ArrayLike, label: np.ndarray) -> np.ndarray:
+    """Return the predictions of a side, (networks, images)."""
+    predicted = np.atleast_2d(_classes(side, given))
+    if predicted.ndim != 2 or predicted.shape[1] != len(label) or not len(predicted):
+        raise StudyError(
+            f"{side} has shape {np.shape(given)} for {len(label):,} labels: give a class for each image, (images,) or "
+            "(networks, images)"
+        )
+    return predicted
+
+
+def _classes(name: str, given: ArrayLike) -> np.ndarray:
+    """Return classes as text or integers."""
+    values = np.asarray(given)
+    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
+        values = values.astype(str)
+    if values.dtype.kind == "f" and values.size and np.array_equal(values, np.trunc(values)):
+        values = values.astype(np.int64)
+    if values.size and values.dtype.kind not in "biuU":
+        raise StudyError(f"{name} holds {values.dtype}: give a class for each image, as text or whole numbers")
+    return values
+
+
+def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
+    """Return sentences on the networks; raise a StudyError if they cannot be compared."""
+    untested = np.setdiff1d(np.concatenate([predicted.ravel() for predicted in networks.values()]), names)
+    for predicted in networks.values():
         if not np.isin(predicted, names).any():
             raise StudyError(
-                f"no prediction is a class of the labels (labels: {_some(map(str, names))}; predicted: "
-                f"{_some(map(str, untested))}): write labels and predictions alike"
+                f"no prediction is a class of the labels (labels: {some(map(str, names))}; predicted: "
+                f"{some(map(str, untested))}): write labels and predictions alike"
             )
+    before, after, *control = map(len, networks.values())
+    if control and control[0] != after:
+        raise StudyError(
+            f"{control[0]} networks in the control and {after} after: give as many, in the same order",
+            option="--control",
+        )
     notes = []
     if len(untested):
-        notes.append(f"Predicted but without a test image, so never right: {_some(map(str, untested))}.")
-    if len(before) != len(after):
-        kind = "the one before is taken for that of all after" if len(before) == 1 else "taken as independent"
-        notes.append(f"Networks: {len(before)} before, {len(after)} after; {kind}.")
+        notes.append(f"Predicted but without a test image, so never right: {some(map(str, untested))}.")
+    if before != after:
+        kind = "the one before is taken for that of all after" if before == 1 else "taken as independent"
+        notes.append(f"Networks: {before} before, {after} after; {kind}.")
     return notes
 
 
-def _class_table(names: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
-    """Return `Audit.classes`.
-
-    Parameters
-    ----------
-    names : (classes,)
-    index : (images,), integers
-        Class of each image.
-    before, after : (seeds, images), bool
-        Whether each network is right about each image.
-    """
-    classes = pd.DataFrame({"class": list(map(str, names)), "support": np.bincount(index)})
-    classes = classes.assign(**_measured(index, before, after))
-    classes["p_holm"] = corrected(classes["p"], len(classes))[1]
-    classes["damaged"] = (classes["p_holm"] <= LEVEL) & (classes["change"] < 0)
-    return classes.sort_values(["change", "p"], kind="stable", ignore_index=True)
+def _named(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, str] | None) -> np.ndarray:
+    if class_names is None:
+        return names
+    known = dict(class_names) if isinstance(class_names, Mapping) else dict(enumerate(class_names))
+    if missing := [name for name in names.tolist() if name not in known]:
+        raise StudyError(f"class_names has {len(known):,} names and none for label {missing[0]}: name every class")
+    return np.array([known[name] for name in names.tolist()])
 
 
-def _measured(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the measured columns of `_class_table`, in the order of the classes."""
-    support = np.bincount(index)
-    changes = class_losses.from_predictions(index, before, after, paired=len(before) == len(after))
-    each_class = np.eye(len(support))
-    change = class_losses.estimates(changes, each_class)
-    recalls = [
-        class_losses.estimates(class_losses.from_answers(index, [right.astype(float)]), each_class)
-        for right in (before, after)
-    ]
-    excess = class_losses.estimates(changes, class_losses.excess_weights(support / len(index)))
-    if len(before) == len(after) == 1:
-        *bounds, p = _bounds_of_one_network(index, before[0], after[0])
-    else:
-        bounds = [
-            np.clip([found["low"], found["high"]], least, 1)
-            for found, least in zip((*recalls, change), (0, 0, -1), strict=True)
-        ]
-        for side, right in zip(bounds, (before, after), strict=False):
-            _widen_recall(side, index, right)
-        _widen_change(bounds[2], index, before, after)
-        p = _at_least_exact(change["p"], index, before, after)
-    excess_bounds = np.array([excess["low"], excess["high"]])
-    # Without any variance, as where no image changed at all, the excess is known as well as the change.
-    known = bounds[2] - change["value"] + excess["value"]
-    return {
-        **_columns("recall_before", recalls[0]["value"], bounds[0]),
-        **_columns("recall_after", recalls[1]["value"], bounds[1]),
-        **_columns("change", change["value"], bounds[2]),
-        **_columns("excess", excess["value"], np.where(np.isnan(excess_bounds), known, excess_bounds)),
-        "p": p,
-    }
+def _groupings(groups: Any, images: int) -> Groups:
+    given = groups if isinstance(groups, Mapping | pd.DataFrame) else {"group": groups}
+    found = {str(name): np.asarray(group).astype(str) for name, group in given.items()}
+    for name, group in found.items():
+        if group.shape != (images,):
+            raise StudyError(f"groups: {name} has shape {group.shape} for {images:,} images: give (images,)")
+        if not (group != "").any():
+            raise StudyError(f"groups: {name} names no group: fill it in or leave it out")
+    if not found:
+        raise StudyError("groups: no grouping in it: give the group of each image")
+    return found
 
 
-def _bounds_of_one_network(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
-    """Return the bounds, (2, classes), of recall before, recall after and their change, and p, (classes,)."""
-    sides = before, after, before & ~after, after & ~before
-    counts = np.array([np.bincount(index, side) for side in (*sides, np.ones(len(index)))]).astype(int)
-    *right, lost, won, support = counts
-    return [
-        *(np.array(wilson_interval(images, support)) for images in right),
-        np.array([change_interval(*images) for images in counts[2:].T.tolist()]).T,
-        np.array([exact_mcnemar(*images) for images in zip(lost.tolist(), won.tolist(), strict=True)]),
-    ]
-
-
-def _columns(name: str, value: np.ndarray, bounds: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
-
-
-def _at_least_exact(p: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Return p, at least that of an exact test in which all changed images of a class change in the same direction."""
-    return np.fmax(p, np.minimum(2.0 ** (1 - _changed_images(index, before, after)), 1))
-
-
-def _widen_recall(bounds: np.ndarray, index: np.ndarray, right: np.ndarray) -> None:
-    """Put Wilson's interval of one network into bounds, (2, classes), where all networks answer all images alike."""
-    support = np.bincount(index)
-    answers = np.bincount(index, right.mean(0))
-    alike = (answers == 0) | (answers == support)
-    bounds[:, alike] = np.array(wilson_interval(answers, support))[:, alike]
-
-
-def _widen_change(bounds: np.ndarray, index: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
-    """Put Tango's interval of one network into bounds, (2, classes), where no image of a class changed."""
-    unchanged = _changed_images(index, before, after) == 0
-    for place in np.flatnonzero(unchanged):
-        bounds[:, place] = change_interval(0, 0, int(np.sum(index == place)))
-
-
-def _changed_images(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    return np.bincount(index, before.mean(0) != after.mean(0))
-
-
-def _recalls(index: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the recall of each class, (seeds, classes), from whether each image is right, (seeds, images)."""
-    return np.array([np.bincount(index, network) for network in right]) / np.bincount(index)
-
-
-def _slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list[str]) -> Slopes:
-    """Return alpha of the pairs of networks; `notes` gets a sentence on those that have none."""
-    if len(before) == 1:
-        before = np.repeat(before, len(after), axis=0)
-    if len(before) != len(after):
-        notes.append("Alpha is n/a: it is of a network before and the same network after.")
-        return Slopes(0)
-    support = np.bincount(index)
-    defined = np.isfinite(alpha(*_balances(index, before, after)))
-    if not defined.all():
-        notes.append(
-            f"Alpha is n/a for {(~defined).sum()} of {len(defined)} pairs of networks: all classes are equally right "
-            "before, or nothing is right."
-        )
-    guesses = at_chance([right.mean(1) for right in (before, after)], len(support), support).any(axis=0) & defined
-    kept = defined & ~guesses
-    if not kept.any():
-        return Slopes(0, at_chance=int(guesses.sum()))
-    return _mean_slopes(index, before[kept], after[kept])._replace(at_chance=int(guesses.sum()))
-
-
-def _mean_slopes(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
-    support = np.bincount(index)
-    b, b_t = _balances(index, before, after)
-    alphas = alpha(b, b_t)
-    low, high = mean_interval(alphas, 1 - LEVEL)
-    recalls = _recalls(index, before), _recalls(index, after)
-    raw_slopes = raw_slope(*recalls, before.mean(1), after.mean(1))
-    accuracies = [right.mean(1, keepdims=True) for right in (before, after)]
-    raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
-    raw_new = pooled_slope(slope_parts(index, before, after, raw=True))
-    # Two one-sided tests at LEVEL are an interval at 1 - 2 LEVEL.
-    narrower = raw_new.interval(1 - 2 * LEVEL)
-    return Slopes(
-        n=len(alphas),
-        alpha=float(alphas.mean()),
-        low=low,
-        high=high,
-        raw_slope=float(raw_slopes.mean()),
-        raw_slope_low=raw_low,
-        raw_slope_high=raw_high,
-        weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
-        spread_ratio=float(spread_ratio(b, b_t).mean()),
-        raw_spread_ratio=float(spread_ratio(b * accuracies[0], b_t * accuracies[1]).mean()),
-        new=alpha_new_from_predictions(index, before, after, confidence=1 - LEVEL),
-        raw_new=raw_new.interval(1 - LEVEL),
-        unchanged=bool(narrower.identified and narrower.low > 1 - MARGIN and narrower.high < 1 + MARGIN),
-    )
-
-
-def _balances(index: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:
-    return [recall_balance(_recalls(index, right), right.mean(1)) for right in (before, after)]
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-# Output: words and files.
-
-
-def _losses(classes: pd.DataFrame) -> str:
-    lost = classes[classes["damaged"]]
-    if lost.empty:
-        worst = classes.loc[classes["change_low"].idxmin()]
-        return (
-            f"Pruning cost none of {len(classes)} classes recall that {classes['support'].sum():,} images can show "
-            f"(not excluded: {max(-worst['change_low'], 0):.3f} of {worst['class']})"
-        )
-    named = _some(f"{row['class']} {_with_interval(row, 'change')}" for _, row in lost.iterrows())
-    return f"Pruning cost {len(lost)} of {len(classes)} classes recall: {named}"
-
-
-def _meaning(slopes: Slopes) -> str:
-    """Say what happened to the differences between classes, by the raw slope, and what alpha is."""
-    if slopes.at_chance and not slopes.n:
-        return "nothing can be said of the differences between classes, since every network guesses"
-    if slopes.new is None or slopes.raw_new is None:
-        return "alpha is n/a"
-    write = decimals(2)
-    alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, write)}"
-    if np.isfinite(slopes.weighted):
-        alphas += f", {slopes.weighted:.2f} with classes weighted by their images"
-    if not slopes.raw_new.identified:
-        return (
-            f"{alphas}, and nothing can be said of new images: the classes differ too little for so few images and "
-            "networks"
-        )
-    raw = with_interval(slopes.raw_new.estimate, slopes.raw_new.low, slopes.raw_new.high, write)
-    new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
-    left_out = f"; left out, since a network guesses: {slopes.at_chance} of {slopes.at_chance + slopes.n} pairs"
-    return (
-        f"the differences between classes {_direction(slopes, slopes.raw_new)} (raw slope on new images {raw}); "
-        f"{alphas}, and on new images {new}{left_out if slopes.at_chance else ''}"
-    )
-
-
-def _direction(slopes: Slopes, raw: Interval) -> str:
-    if slopes.unchanged:
-        return f"are the same within {MARGIN:g}"
-    if raw.low > 1:
-        return "grew"
-    if raw.high < 1:
-        return "shrank" if slopes.raw_spread_ratio < 1 else "moved to other classes"
-    return "may be as they were"
-
-
-def _with_interval(row: pd.Series, name: str) -> str:
-    write = decimals(3, sign=not name.startswith("recall"))
-    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write)
-
-
-def shown(result: Audit) -> pd.DataFrame:
-    """Return the classes as text, a column for each quantity with its interval."""
-    classes = result.classes
-    intervals = {"before": "recall_before", "after": "recall_after", "change": "change", "excess": "excess"}
-    cells = {title: [_with_interval(row, name) for _, row in classes.iterrows()] for title, name in intervals.items()}
-    return pd.DataFrame(
-        {
-            "class": classes["class"],
-            "images": classes["support"],
-            **cells,
-            "p (Holm)": classes["p_holm"].map(p_value),
-            "lost": np.where(classes["damaged"], "yes", ""),
-        }
-    )
-
-
-def summary(result: Audit) -> str:
-    """Return the verdict, the classes that lost most, and the notes, for a terminal."""
-    table = shown(result)
-    table["class"] = table["class"].map(printable)
-    left = len(table) - MOST_SHOWN
-    more = [f"and {left:,} more classes in audit.csv"] if left > 0 else []
-    with pd.option_context("display.unicode.east_asian_width", True):
-        text = table.head(MOST_SHOWN).to_string(index=False)
-    return "\n".join([printable(result.verdict), "", text, *more, "", *map(printable, result.notes)])
-
-
-def figure(result: Audit) -> Figure:
-    """Draw the change of recall of each class with its interval, of at most `MOST_DRAWN` classes."""
-    classes = result.classes.head(MOST_DRAWN)
-    picture = Figure((8, max(3, 0.17 * len(classes) + 1.8)), dpi=DPI, layout="constrained")
-    axes = picture.subplots()
-    _draw_changes(axes, classes[~classes["damaged"]], fmt="o", color=BELOW, label="no loss shown")
-    lost = classes[classes["damaged"]]
-    _draw_changes(axes, lost, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
-    axes.axvline(0, color="black", linewidth=1)
-    accuracy = result.accuracy_after - result.accuracy_before
-    axes.axvline(accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
-    names = classes["class"].map(name_in_picture)
-    axes.set_yticks(range(len(classes)), names, fontsize=9 if len(classes) <= 30 else 6, parse_math=False)
-    axes.set_ylim(len(classes) - 0.5, -0.5)
-    which = "each class" if len(result.classes) <= MOST_DRAWN else f"the worst {MOST_DRAWN} classes"
-    images = f"{result.classes['support'].sum():,} images"
-    axes.set(xlabel="recall after minus recall before, with 95 % interval", title=f"What {which} lost, {images}")
-    axes.grid(axis="x", alpha=0.3)
-    picture.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    return picture
-
-
-def _draw_changes(axes: Axes, classes: pd.DataFrame, **look: Any) -> None:
-    if len(classes):
-        errors = np.abs(classes[["change_low", "change_high"]].to_numpy().T - classes["change"].to_numpy())
-        axes.errorbar(classes["change"], classes.index, xerr=errors, markersize=4, **look)
-
-
-def write(result: Audit, output: Path) -> None:
-    """Write audit.csv, audit.md and audit.png into a folder.
-
-    All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
-
-    Raises
-    ------
-    StudyError
-        If the folder cannot be made or written to.
-    """
-    with files.aside(output) as folder:
-        csv_text.write(result.classes, folder / "audit.csv")
-        (folder / "audit.md").write_text(_markdown(result), encoding="utf-8")
-        figure(result).savefig(folder / "audit.png")
-
-
-def _markdown(result: Audit) -> str:
-    picture = "![Change of recall of each class](audit.png)"
-    table = markdown_table(shown(result))
-    notes = map(markdown_line, result.notes)
-    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", picture, table, *notes, _READING]
-    return "\n\n".join(parts) + "\n"
-
-
-_READING = (
-    "Change is recall after minus recall before; excess is what remains of it when the change of accuracy is taken "
-    "off. Intervals are of 95 %, each class for itself. A class lost recall where its change is below 0 and its p, "
-    "corrected for all classes (Holm), at most .05. For one network before and after, intervals of recall are "
-    "Wilson's, those of its change Tango's, and p is that of McNemar's exact test. For several networks, intervals and "
-    "p are over networks and images; they cover at least as often as stated. The raw slope says what became of the "
-    "differences between recalls: above 1 they grew, below 1 they shrank. Alpha is the raw slope times accuracy "
-    "before over accuracy after, so that it rises whenever accuracy falls. The interval beside alpha is over networks, "
-    "on these images. Where classes differ in size by more than 1 %, alpha with classes weighted by their images "
-    "stands beside it. Pairs in which a network guesses are left out of every slope."
-)
+def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray]) -> list[pd.DataFrame]:
+    """Return a table for each grouping, of the images that are in one of its groups."""
+    tables = []
+    for name, group in groupings.items():
+        names, images, place = image_groups.members(group)
+        table = class_table(names, place, **{side: answers[:, images] for side, answers in right.items()})
+        table = table.rename(columns={"class": "group"})
+        if len(groupings) > 1:
+            table.insert(0, "grouping", name)
+        tables.append(table)
+    return tables

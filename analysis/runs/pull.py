@@ -169,6 +169,30 @@ def predictions(
     return found
 
 
+def files_of(run_id: str, names: Sequence[str], downloads: Path, *, tracking_uri: str | None = None) -> dict[str, Path]:
+    """Return artifacts of a run as files on this machine, those that exist, by name.
+
+    Parameters
+    ----------
+    run_id : str
+    names : sequence of str
+    downloads : Path
+        Folder that artifacts on a server are loaded into; it is created if it does not exist.
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Raises
+    ------
+    StudyError
+        The store cannot be read.
+    """
+    with open_store(tracking_uri) as store:
+        folders = store.artifact_folders([run_id])
+        downloads.mkdir(parents=True, exist_ok=True)
+        found = {name: _artifact(folders[run_id], name, str(downloads), tracking_uri) for name in names if folders}
+    return {name: path for name, path in found.items() if path}
+
+
 def artifacts(
     kind: str,
     names: Sequence[str],

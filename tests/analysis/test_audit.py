@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from wcwidth import wcswidth
 
-from analysis import audit
+from analysis import audit, audit_result
+from analysis.audit_result import Audit
 from analysis.runs.errors import StudyError
+from analysis.statistics.pair_slopes import Slopes
 from tests.analysis.runs.test_markdown_text import parsed
 
 LABEL = np.repeat(["a", "b"], 10)
@@ -35,12 +37,12 @@ MANY, MANY_BEFORE, MANY_AFTER = (
 )
 
 
-def of_class(result: audit.Audit, name: str) -> pd.Series:
-    return result.classes.set_index("class").loc[name]
+def of_class(result: Audit, name: str) -> pd.Series:
+    return result.table.set_index("class").loc[name]
 
 
 def test_two_classes_by_hand():
-    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
     a, b = of_class(result, "a"), of_class(result, "b")
     assert (result.accuracy_before, result.accuracy_after) == (0.75, 0.35)
     assert a[["recall_before", "recall_after", "change", "excess"]].tolist() == pytest.approx([1, 0.2, -0.8, -0.4])
@@ -48,13 +50,13 @@ def test_two_classes_by_hand():
     # Eight images lost and none won, one and one; Holm doubles the smaller.
     assert [a["p"], a["p_holm"]] == pytest.approx([2 / 2**8, 4 / 2**8])
     assert [b["p"], b["p_holm"]] == [1, 1]
-    assert (a["damaged"], b["damaged"], result.damaged) == (True, False, True)
-    assert list(result.classes["class"]) == ["a", "b"]
+    assert (a["damaged"], b["damaged"], result.damaged) == (True, False, ["a"])
+    assert list(result.table["class"]) == ["a", "b"]
     assert re.search(r"1 of 2 classes .*a -0\.800 \(.*accuracy .*0\.750 to 0\.350", result.verdict)
 
 
 def test_slopes_by_hand():
-    slopes = audit.from_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis]).slopes
+    slopes = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis]).slopes
     # Recalls 1, .5 before and .4, .8 after; accuracies .75 and .6: balances 1/4, -1/4 and -.2, .2.
     assert (slopes.n, slopes.at_chance) == (1, 0)
     assert [slopes.raw_slope, slopes.alpha] == pytest.approx([-0.8, -0.8 * 0.75 / 0.6])
@@ -62,7 +64,7 @@ def test_slopes_by_hand():
 
 
 def test_intervals_of_one_network():
-    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
+    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
     square = stats.norm.isf(0.025) ** 2
     a = of_class(result, "a")
     # Wilson's of 10 in 10; Tango's without a change, which is that of the excess where no image at all changed.
@@ -73,7 +75,7 @@ def test_intervals_of_one_network():
 
 
 def test_identical_networks_have_slopes_of_1_and_no_damage():
-    result = audit.from_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_BEFORE[np.newaxis])
+    result = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_BEFORE[np.newaxis])
     slopes = result.slopes
     assert [slopes.alpha, slopes.raw_slope, slopes.new.estimate, slopes.raw_new.estimate] == pytest.approx([1] * 4)
     assert not result.damaged
@@ -85,7 +87,7 @@ def test_identical_networks_have_slopes_of_1_and_no_damage():
 def test_copies_of_a_network_are_no_further_evidence():
     # Of class a four images are lost and one is won, in every seed.
     before, after = predicted(slice(0, 9), slice(10, 15)), predicted(slice(4, 10), slice(10, 15))
-    result = audit.from_predictions(LABEL, np.repeat([before], 5, axis=0), np.repeat([after], 5, axis=0))
+    result = audit.audit_predictions(LABEL, np.repeat([before], 5, axis=0), np.repeat([after], 5, axis=0))
     a = of_class(result, "a")
     # The seeds do not vary, so that what is left are the ten images.
     error = np.std([-1] * 4 + [0] * 5 + [1], ddof=1) / 10**0.5
@@ -101,7 +103,7 @@ def test_networks_that_lose_images_of_their_own_have_the_paired_t_test():
     after = before.copy()
     for network, lost in enumerate((slice(0, 5), slice(5, 15), slice(15, 45))):
         after[network, lost] = "b"
-    a = of_class(audit.from_predictions(MANY, before, after), "a")
+    a = of_class(audit.audit_predictions(MANY, before, after), "a")
     test = stats.ttest_rel([0.95, 0.9, 0.7], [1, 1, 1])
     assert a["p"] == pytest.approx(test.pvalue)
     # A change is at least -1; here Student's t of two degrees of freedom goes beyond 0.
@@ -110,7 +112,7 @@ def test_networks_that_lose_images_of_their_own_have_the_paired_t_test():
 
 def test_few_changed_images_have_no_smaller_p_than_an_exact_test():
     before, after = np.repeat([BEFORE], 5, axis=0), np.repeat([AFTER], 5, axis=0)
-    assert of_class(audit.from_predictions(LABEL, before, after), "a")["p"] == 2 / 2**8
+    assert of_class(audit.audit_predictions(LABEL, before, after), "a")["p"] == 2 / 2**8
 
 
 def touches(p, distance, over_networks, dof, images, in_both):
@@ -124,7 +126,7 @@ def test_variance_of_seeds_and_of_images_add_up():
     label = np.repeat("a", 6)
     before = np.repeat([[1, 1, 1, 1, 1, 0]], 3, axis=0)
     after = np.array([[0, 0, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 1]])
-    row = of_class(audit.from_predictions(label, *(np.where(right, "a", "b") for right in (before, after))), "a")
+    row = of_class(audit.audit_predictions(label, *(np.where(right, "a", "b") for right in (before, after))), "a")
     of_seeds = np.var([-3, -2, -4], ddof=1) / 6**2 / 3
     changes = after - before
     mean = np.array([-3, -2, -1, -1, -3, 1]) / 3
@@ -136,7 +138,7 @@ def test_variance_of_seeds_and_of_images_add_up():
 def test_pairs_are_taken_as_pairs_and_on_the_same_images():
     # One network knows class a, the other does not; neither changes.
     networks = np.array([predicted(slice(0, 15)), predicted(slice(8, 15))])
-    a = of_class(audit.from_predictions(LABEL, networks, networks), "a")
+    a = of_class(audit.audit_predictions(LABEL, networks, networks), "a")
     # Tango's for one network without a change, since networks that all stay as they are tell nothing of others.
     square = stats.norm.isf(0.025) ** 2
     tango = [-square / (10 + square), square / (10 + square)]
@@ -148,7 +150,7 @@ def test_pairs_are_taken_as_pairs_and_on_the_same_images():
 
 def test_networks_that_all_answer_alike_have_the_interval_of_one():
     both = np.repeat([predicted(slice(0, 10))], 2, axis=0)
-    classes = audit.from_predictions(LABEL, both, both).classes.set_index("class")
+    classes = audit.audit_predictions(LABEL, both, both).table.set_index("class")
     square = stats.norm.isf(0.025) ** 2
     ends = classes[["recall_before_low", "recall_before_high"]]
     assert ends.loc["a"].tolist() == pytest.approx([10 / (10 + square), 1])
@@ -159,7 +161,7 @@ def test_p_are_corrected_by_holm():
     label = np.repeat(["a", "b", "c"], 20)
     place = np.arange(60) % 20
     after = np.where(place < np.repeat([10, 9, 8], 20), "d", label)
-    classes = audit.from_predictions(label, label[np.newaxis], after[np.newaxis]).classes
+    classes = audit.audit_predictions(label, label[np.newaxis], after[np.newaxis]).table
     assert classes["p_holm"].tolist() == pytest.approx([3 * 2 / 2**10, 2 * 2 / 2**9, 2 / 2**8])
 
 
@@ -167,16 +169,16 @@ def test_one_image_is_no_proof_however_many_seeds_agree():
     label = np.array(["a", "b", "b", "b"])
     before = np.repeat([label], 8, axis=0)
     after = np.where(label == "a", "b", before)
-    assert of_class(audit.from_predictions(label, before, after), "a")["p"] == 1
+    assert of_class(audit.audit_predictions(label, before, after), "a")["p"] == 1
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_class_of_one_image_leaves_the_intervals_of_the_others(seeds):
     label = np.append(MANY, "c")
     before, after = (np.append(values, "c") for values in (MANY_BEFORE, MANY_AFTER))
-    classes = audit.from_predictions(
+    classes = audit.audit_predictions(
         label, np.repeat([before], seeds, axis=0), np.repeat([after], seeds, axis=0)
-    ).classes
+    ).table
     assert classes.notna().all(axis=None)
     c = classes.set_index("class").loc["c"]
     assert (c["change"], c["p"]) == (0, 1)
@@ -194,8 +196,8 @@ def test_intervals_cover_however_few_the_networks(networks):
         skill = rng.normal(0, 0.02, (networks, 1)) + np.repeat(rng.normal(0, 0.03, (networks, 3)), 80, axis=1)
         before = rng.random((networks, 240)) < np.clip(hard, 0, 1)
         after = rng.random((networks, 240)) < np.clip(hard - lost + skill, 0, 1)
-        found = audit.from_predictions(label, *(np.where(right, label, "z") for right in (before, after)))
-        classes = found.classes.set_index("class").loc[["a", "b", "c"]]
+        found = audit.audit_predictions(label, *(np.where(right, label, "z") for right in (before, after)))
+        classes = found.table.set_index("class").loc[["a", "b", "c"]]
         for place, (name, true) in enumerate((("change", -lost[::80]), ("excess", lost.mean() - lost[::80]))):
             covered[place] += (classes[f"{name}_low"] < true) & (true < classes[f"{name}_high"])
     # .95 less three standard errors of 100 draws.
@@ -207,16 +209,16 @@ def test_the_change_has_the_interval_published_for_it():
     label = np.repeat(["a", "b"], 21)
     before, after = label.copy(), label.copy()
     before[:7], after[7] = "b", "b"
-    a = of_class(audit.from_predictions(label, before[np.newaxis], after[np.newaxis]), "a")
+    a = of_class(audit.audit_predictions(label, before[np.newaxis], after[np.newaxis]), "a")
     assert [a["change_low"], a["change_high"]] == pytest.approx([0.026, 0.517], abs=5e-4)
 
 
 def test_unequal_counts_are_independent_networks_without_alpha():
     before = np.array([BEFORE, predicted(slice(0, 14))])
     after = np.array([AFTER, AFTER, predicted(slice(0, 3))])
-    result = audit.from_predictions(LABEL, before, after)
-    turned = audit.from_predictions(LABEL, before, after[::-1])
-    np.testing.assert_allclose(result.classes["p"], turned.classes["p"])
+    result = audit.audit_predictions(LABEL, before, after)
+    turned = audit.audit_predictions(LABEL, before, after[::-1])
+    np.testing.assert_allclose(result.table["p"], turned.table["p"])
     assert of_class(result, "a")["change"] == pytest.approx(7 / 30 - 1)
     assert result.slopes.n == 0
     assert "alpha is n/a" in result.verdict
@@ -229,8 +231,8 @@ def test_one_network_after_several_before_is_independent_of_them():
     # Right about class a: 10, 8 and 6 of 10 before, 2 after; about b the same five always.
     before = np.array([predicted(slice(0, right), slice(10, 15)) for right in (10, 8, 6)])
     after = predicted(slice(0, 2), slice(10, 15))
-    result = audit.from_predictions(LABEL, before, after[np.newaxis])
-    assert result.slopes == audit.Slopes(0)
+    result = audit.audit_predictions(LABEL, before, after[np.newaxis])
+    assert result.slopes == Slopes(0)
     assert re.search("3 before, 1 after.*independent", result.notes[0])
     # The seeds before count with their own variance, the one after with none.
     of_seeds = np.var([1, 0.8, 0.6], ddof=1) / 3
@@ -241,7 +243,7 @@ def test_one_network_after_several_before_is_independent_of_them():
 
 
 def test_one_network_before_belongs_to_all_after():
-    result = audit.from_predictions(MANY, np.array([MANY_BEFORE]), np.array([MANY_AFTER, MANY_AFTER]))
+    result = audit.audit_predictions(MANY, np.array([MANY_BEFORE]), np.array([MANY_AFTER, MANY_AFTER]))
     assert result.slopes.n == 2
     assert result.slopes.alpha == pytest.approx(-1)
     (note,) = result.notes
@@ -253,10 +255,10 @@ def test_alpha_is_weighted_where_classes_differ_in_size():
     place = np.append(np.arange(400), np.arange(600))
     before, after = (np.where(place < np.repeat(right, [400, 600]), label, "c") for right in ([400, 400], [360, 400]))
     # A = .8, recalls 1, 2/3: b = 1/4, -1/6. A = .76, recalls .9, 2/3: b = 7/38, -7/57.
-    slopes = audit.from_predictions(label, before[np.newaxis], after[np.newaxis]).slopes
+    slopes = audit.audit_predictions(label, before[np.newaxis], after[np.newaxis]).slopes
     slope = (0.4 / 4 * 7 / 38 + 0.6 / 6 * 7 / 57) / (0.4 / 16 + 0.6 / 36)
     assert slopes.weighted == pytest.approx(slope)
-    before_only = audit.from_predictions(label, before[np.newaxis], before[np.newaxis]).slopes
+    before_only = audit.audit_predictions(label, before[np.newaxis], before[np.newaxis]).slopes
     assert before_only.weighted == pytest.approx(1)
 
 
@@ -267,16 +269,16 @@ def test_alpha_weighted_and_the_interval_over_networks_stand_beside_alpha(tmp_pa
         np.where(place < np.repeat(right, [20, 20, 40]), label, "d") for right in ([20, 16, 28], [12, 20, 32])
     )
     # A = 4/5; b = 1/4, 0, -1/8. After, the same: both slopes 1; and -1/4, 1/4, 0: alpha -4/5, weighted -2/3.
-    result = audit.from_predictions(label, np.array([first, first]), np.array([first, second]))
+    result = audit.audit_predictions(label, np.array([first, first]), np.array([first, second]))
     # Student's t of one degree of freedom, 12.71, times the standard error .9.
     said = r"alpha is 0\.10 \(-11\.34 to 11\.54\), 0\.17 .*weighted.* new images"
-    audit.write(result, tmp_path)
-    assert re.search(said, audit.summary(result))
+    audit_result.write(result, tmp_path)
+    assert re.search(said, audit_result.summary(result))
     assert re.search(said, (tmp_path / "audit.md").read_text())
 
 
 def test_one_network_has_no_interval_over_networks_and_classes_of_a_size_no_weights():
-    verdict = audit.from_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_BEFORE[np.newaxis]).verdict
+    verdict = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_BEFORE[np.newaxis]).verdict
     assert re.search(r"alpha is 1\.00, .*new images", verdict)
     assert "weighted" not in verdict
 
@@ -290,7 +292,7 @@ def test_ten_classes_that_lose_ten_points_each_differ_as_before():
         before, after = (
             np.where(place < np.repeat(count, images), label, -1)[np.newaxis] for count in (right, right - images // 10)
         )
-        result = audit.from_predictions(label, before, after)
+        result = audit.audit_predictions(label, before, after)
         assert result.slopes.alpha == pytest.approx(0.8855 / 0.7855)
         assert result.slopes.raw_slope == pytest.approx(1)
         assert f"the differences between classes {said} (raw slope on new images 1.00" in result.verdict
@@ -303,7 +305,7 @@ def moved(before, after):
     label = np.repeat(["a", "b", "c"], 2000)
     place = np.tile(np.arange(2000), 3) / 2000
     sides = (np.where(place < np.repeat(recall, 2000), label, "z")[np.newaxis] for recall in (before, after))
-    return audit.from_predictions(label, *sides).verdict
+    return audit.audit_predictions(label, *sides).verdict
 
 
 def test_what_became_of_the_differences_is_said_of_recalls_and_not_of_alpha():
@@ -322,14 +324,14 @@ def test_a_network_that_guesses_has_no_slopes():
     before = np.where(np.arange(100) % 10 < label, label, (label + 1) % 10)
     alive, guesses = np.where(np.arange(100) % 10 < 5, label, -1), np.full(100, 3)
     for sides in ((before, guesses), (guesses, before)):
-        result = audit.from_predictions(label, *(side[np.newaxis] for side in sides))
+        result = audit.audit_predictions(label, *(side[np.newaxis] for side in sides))
         assert (result.slopes.n, result.slopes.at_chance) == (0, 1)
         assert "nothing can be said of the differences between classes, since every network guesses" in result.verdict
         assert "alpha" not in result.verdict
-    two = audit.from_predictions(label, np.array([before, before]), np.array([before, guesses]))
+    two = audit.audit_predictions(label, np.array([before, before]), np.array([before, guesses]))
     assert (two.slopes.n, two.slopes.at_chance, two.slopes.alpha) == (1, 1, pytest.approx(1))
     assert "left out, since a network guesses: 1 of 2 pairs" in two.verdict
-    assert "alpha is 0.00" in audit.from_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
+    assert "alpha is 0.00" in audit.audit_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
 
 
 def test_chance_is_a_binomial_bound_on_the_largest_class():
@@ -337,57 +339,57 @@ def test_chance_is_a_binomial_bound_on_the_largest_class():
     label = np.repeat(["a", "b"], [60, 40])
     for right, n in ((71, 0), (72, 1)):
         network = np.where(np.arange(100) < right, label, "c")[np.newaxis]
-        assert audit.from_predictions(label, network, network).slopes.n == n
+        assert audit.audit_predictions(label, network, network).slopes.n == n
 
 
 def test_an_audit_of_networks_that_all_guess_says_what_classes_lost(tmp_path):
     guesses = np.full((2, 200), "a"), np.full((2, 200), "b")
-    result = audit.from_predictions(MANY, *guesses)
+    result = audit.audit_predictions(MANY, *guesses)
     assert (result.slopes.n, result.slopes.at_chance) == (0, 2)
     assert of_class(result, "a")["damaged"]
-    audit.write(result, tmp_path)
+    audit_result.write(result, tmp_path)
     assert "every network guesses" in (tmp_path / "audit.md").read_text()
 
 
 def test_classes_all_alike_have_no_alpha():
-    result = audit.from_predictions(LABEL, LABEL[np.newaxis], AFTER[np.newaxis])
+    result = audit.audit_predictions(LABEL, LABEL[np.newaxis], AFTER[np.newaxis])
     assert "alpha is n/a" in result.verdict
     assert "n/a for 1 of 1 pairs" in result.notes[-1]
 
 
 def test_nothing_right_after_has_no_alpha():
     wrong = np.where(LABEL == "a", "b", "a")
-    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], wrong[np.newaxis])
+    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], wrong[np.newaxis])
     assert result.slopes.n == 0
-    assert result.classes.notna().all(axis=None)
+    assert result.table.notna().all(axis=None)
 
 
 def test_a_class_without_an_image_is_named():
     after = np.where(AFTER == LABEL, AFTER, "c")
-    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], after[np.newaxis])
-    assert list(result.classes["class"]) == ["a", "b"]
+    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], after[np.newaxis])
+    assert list(result.table["class"]) == ["a", "b"]
     (note,) = result.notes
     assert re.search(r"without a test image.*\bc\b", note)
 
 
 def test_a_class_never_predicted_has_recall_0():
-    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], np.full((1, 20), "b"))
+    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], np.full((1, 20), "b"))
     assert of_class(result, "a")["recall_after"] == 0
     assert of_class(result, "b")["recall_after"] == 1
 
 
 def test_labels_and_predictions_must_be_of_the_same_names():
     with pytest.raises(StudyError, match=r"labels: a, b; predicted: 0"):
-        audit.from_predictions(LABEL, BEFORE[np.newaxis], np.full((1, 20), "0"))
+        audit.audit_predictions(LABEL, BEFORE[np.newaxis], np.full((1, 20), "0"))
 
 
 def test_renaming_classes_changes_nothing():
     names = {"a": "zebra", "b": "ant"}
     renamed = [np.vectorize(names.get)(values) for values in (LABEL, BEFORE, AFTER)]
-    one = audit.from_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
-    other = audit.from_predictions(renamed[0], renamed[1][np.newaxis], renamed[2][np.newaxis])
+    one = audit.audit_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    other = audit.audit_predictions(renamed[0], renamed[1][np.newaxis], renamed[2][np.newaxis])
     exact = ["support", "change", "change_low", "p_holm", "excess"]
-    np.testing.assert_allclose(one.classes[exact].astype(float), other.classes[exact].astype(float))
+    np.testing.assert_allclose(one.table[exact].astype(float), other.table[exact].astype(float))
 
 
 def csv_of(path: Path, label, predicted_) -> str:
@@ -401,8 +403,8 @@ def test_csv_and_npz_of_the_same_numbers_are_the_same(tmp_path):
     np.savez(tmp_path / "after.npz", label=label, predicted=np.where(label == 3, 2, right))
     result = audit.audit([before], [str(tmp_path / "after.npz")])
     # Numbers are sorted as such: 10 after 9; class 3 alone lost, and is worst.
-    assert list(result.classes["class"]) == ["3", "0", "1", "2", "4", "5", "6", "7", "8", "9", "10", "11"]
-    assert result.classes["change"].tolist() == [-1] + [0] * 11
+    assert list(result.table["class"]) == ["3", "0", "1", "2", "4", "5", "6", "7", "8", "9", "10", "11"]
+    assert result.table["change"].tolist() == [-1] + [0] * 11
 
 
 @pytest.mark.parametrize(
@@ -421,7 +423,7 @@ def test_csv_and_npz_of_the_same_numbers_are_the_same(tmp_path):
 )
 def test_only_whole_numbers_are_numbers_and_none_become_one_class(tmp_path, names, classes):
     path = csv_of(tmp_path / "a.csv", names, names)
-    assert list(audit.audit([path], [csv_of(tmp_path / "b.csv", names, names)]).classes["class"]) == classes
+    assert list(audit.audit([path], [csv_of(tmp_path / "b.csv", names, names)]).table["class"]) == classes
 
 
 def test_classes_of_a_runs_predictions_have_the_names_of_its_table(tmp_path):
@@ -429,18 +431,18 @@ def test_classes_of_a_runs_predictions_have_the_names_of_its_table(tmp_path):
         (tmp_path / name).mkdir()
         np.savez(tmp_path / name / "predictions.npz", label=np.array([0, 1, 1]), predicted=np.array(predicted))
     files = [str(tmp_path / name / "predictions.npz") for name in ("before", "after")]
-    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["1", "0"]
+    assert audit.audit(files[:1], files[1:]).table["class"].tolist() == ["1", "0"]
     (tmp_path / "before" / "per_class.csv").write_text("class,index,recall\nnone,1,1\nT-shirt/top,0,1\n")
-    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["none", "T-shirt/top"]
+    assert audit.audit(files[:1], files[1:]).table["class"].tolist() == ["none", "T-shirt/top"]
     (tmp_path / "before" / "per_class.csv").write_text("class,index\ncat,0\n")
-    assert audit.audit(files[:1], files[1:]).classes["class"].tolist() == ["1", "0"]
+    assert audit.audit(files[:1], files[1:]).table["class"].tolist() == ["1", "0"]
 
 
 def test_whole_floats_of_an_npz_are_integers(tmp_path):
     for name, kind in (("before", np.float32), ("after", np.int64)):
         np.savez(tmp_path / f"{name}.npz", label=np.array([9, 10, 1e6], kind), predicted=np.array([9, 10, 1e6], kind))
     result = audit.audit([str(tmp_path / "before.npz")], [str(tmp_path / "after.npz")])
-    assert list(result.classes["class"]) == ["9", "10", "1000000"]
+    assert list(result.table["class"]) == ["9", "10", "1000000"]
 
 
 def test_a_glob_is_sorted_by_name_and_pairs_with_the_files_given(tmp_path):
@@ -456,8 +458,8 @@ def test_names_with_commas_byte_order_mark_and_further_columns(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('\ufeffimage, predicted ,label\n1,"top, short","top, short"\n\n2,NA,NA\n', encoding="utf-8")
     result = audit.audit([str(path)], [csv_of(tmp_path / "b.csv", ["top, short", "NA"], ["NA", "NA"])])
-    assert list(result.classes["class"]) == ["top, short", "NA"]
-    assert result.classes["recall_after"].tolist() == [0, 1]
+    assert list(result.table["class"]) == ["top, short", "NA"]
+    assert result.table["recall_after"].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -518,15 +520,15 @@ def test_a_file_is_given_once(tmp_path):
 
 
 def test_files_are_written_and_nothing_else(tmp_path):
-    result = audit.from_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
     columns = ["recall_before", "recall_after", "change", "excess"]
     ends = [f"{name}{end}" for name in columns for end in ("", "_low", "_high")]
-    assert result.classes.columns.tolist() == ["class", "support", *ends, "p", "p_holm", "damaged"]
+    assert result.table.columns.tolist() == ["class", "support", *ends, "p", "p_holm", "damaged"]
     for _ in range(2):
-        audit.write(result, tmp_path / "deep" / "out")
+        audit_result.write(result, tmp_path / "deep" / "out")
     assert sorted(path.name for path in (tmp_path / "deep" / "out").iterdir()) == ["audit.csv", "audit.md", "audit.png"]
     written = pd.read_csv(tmp_path / "deep" / "out" / "audit.csv")
-    pd.testing.assert_frame_equal(written, result.classes)
+    pd.testing.assert_frame_equal(written, result.table)
     markdown = (tmp_path / "deep" / "out" / "audit.md").read_text()
     assert f"**{result.verdict}**" in markdown
     assert "| a | 10 | 1.000 (0.722 to 1.000) | 0.200 (" in markdown
@@ -534,18 +536,18 @@ def test_files_are_written_and_nothing_else(tmp_path):
 
 def test_the_terminal_gets_25_classes_and_the_figure_100():
     label = np.repeat([f"class {index:03}" for index in range(120)], 2)
-    result = audit.from_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
-    lines = audit.summary(result).splitlines()
+    result = audit.audit_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
+    lines = audit_result.summary(result).splitlines()
     assert sum("class " in line for line in lines[2:]) == 26
     assert "and 95 more classes in audit.csv" in lines
-    assert len(audit.figure(result).axes[0].get_yticklabels()) == 100
+    assert len(audit_result.figure(result).axes[0].get_yticklabels()) == 100
 
 
 def test_a_class_name_is_never_read_as_a_formula(tmp_path):
     label = np.repeat(["$5 $_{", "$x$"], 10)
-    result = audit.from_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
-    audit.write(result, tmp_path)
-    ticks = audit.figure(result).axes[0].get_yticklabels()
+    result = audit.audit_predictions(label, label[np.newaxis], np.roll(label, 1)[np.newaxis])
+    audit_result.write(result, tmp_path)
+    ticks = audit_result.figure(result).axes[0].get_yticklabels()
     assert {tick.get_text(): tick.get_parse_math() for tick in ticks} == {"$5 $_{": False, "$x$": False}
 
 
@@ -575,29 +577,192 @@ def audit_of(names, folder):
 @pytest.mark.attack
 def test_class_names_with_any_markup_in_an_audit__add_no_element_to_its_page_and_no_line_to_the_terminal(tmp_path):
     plain = audit_of(["a", "b", "c", "d"], tmp_path)
-    elements, lines = parsed(audit._markdown(plain))[0], audit.summary(plain).count("\n")
+    elements, lines = parsed(audit_result.markdown(plain))[0], audit_result.summary(plain).count("\n")
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(NAMES.filter(bool), min_size=4, max_size=4, unique=True))
     def check(names):
         result = audit_of(names, tmp_path)
-        assert set(result.classes["class"]) == set(names)
-        assert parsed(audit._markdown(result))[0] == elements
-        assert audit.summary(result).count("\n") == lines
-        assert audit.summary(result).replace("\n", "").isprintable()
+        assert set(result.table["class"]) == set(names)
+        assert parsed(audit_result.markdown(result))[0] == elements
+        assert audit_result.summary(result).count("\n") == lines
+        assert audit_result.summary(result).replace("\n", "").isprintable()
 
     check()
 
 
 @pytest.mark.attack
 def test_a_class_named_as_a_formula_in_an_audit__gets_a_quote_in_its_table(tmp_path):
-    audit.write(audit_of(["=1+1", "'=x", "-1", "a"], tmp_path), tmp_path / "out")
+    audit_result.write(audit_of(["=1+1", "'=x", "-1", "a"], tmp_path), tmp_path / "out")
     with (tmp_path / "out" / "audit.csv").open(newline="") as file:
         assert {row["class"] for row in csv.DictReader(file)} == {"'=1+1", "''=x", "-1", "a"}
 
 
 @pytest.mark.attack
 def test_wide_letters_in_a_class_name__leave_the_columns_of_an_audit_aligned(tmp_path):
-    lines = audit.summary(audit_of(["猫猫", "cats"], tmp_path)).splitlines()
+    lines = audit_result.summary(audit_of(["猫猫", "cats"], tmp_path)).splitlines()
     rows = [line for line in lines if line.endswith(("1.000", "1.000     "))]
     assert len({wcswidth(row.rstrip()) for row in rows}) == 1
+
+
+# A control, groups, names, and what plain arrays may be.
+
+
+def shirts(lost, won=0):
+    """Labels of ten classes of 100 images, 80 of each right, and predictions that lose and win images of class 9."""
+    label = np.repeat(np.arange(10), 100)
+    right = np.arange(1000) % 100 < 80
+    right[900 : 900 + lost] = False
+    right[980 : 980 + won] = True
+    return label, np.where(right, label, (label + 1) % 10)
+
+
+def test_a_loss_that_the_control_has_too_is_not_damage():
+    label, before = shirts(0)
+    _, retrained = shirts(20)
+    result = audit.audit_predictions(label, before, retrained, control=retrained)
+    assert (result.damaged, result.fails) == ([], False)
+    assert result.table["beyond_control"].tolist() == [0] * 10
+    assert result.table["change"].min() == pytest.approx(-0.2)
+    assert "Pruning cost none of 10 classes recall beyond the control that 1,000 images can show" in result.verdict
+
+
+def test_a_loss_beyond_the_control_is_damage():
+    label, before = shirts(0)
+    _, control = shirts(2, won=3)
+    _, after = shirts(40)
+    result = audit.audit_predictions(label, before, after, control=control)
+    assert (result.damaged, result.fails) == (["9"], True)
+    worst = result.table.iloc[0]
+    assert worst[["recall_before", "recall_after", "recall_control"]].tolist() == pytest.approx([0.8, 0.4, 0.81])
+    assert worst["beyond_control"] == pytest.approx(-0.41)
+    assert result.verdict.startswith("Pruning cost 1 of 10 classes recall beyond the control: 9 -0.410 (")
+    assert "and to 0.801 in the control" in result.verdict
+
+
+def test_networks_of_a_control_are_compared_one_by_one_with_those_after():
+    networks = [[shirts(lost)[1] for lost in side] for side in ((0, 0, 0), (15, 25, 20), (5, 15, 10))]
+    label = shirts(0)[0]
+    worst = audit.audit_predictions(label, *networks).table.iloc[0]
+    # Each network loses ten images more than its control: no variance over networks is left, only that of images.
+    assert worst["beyond_control"] == pytest.approx(-0.1)
+    alone = audit.audit_predictions(label, networks[2], networks[1]).table.iloc[0]
+    assert worst[["beyond_control", "beyond_control_low", "p"]].tolist() == pytest.approx(
+        alone[["change", "change_low", "p"]].tolist()
+    )
+
+
+def test_without_a_control_one_network_a_side_differs_and_fails_for_a_gross_loss_alone():
+    label, before = shirts(0)
+    for lost, fails in ((0, False), (15, False), (60, True)):
+        result = audit.audit_predictions(label, before, shirts(lost)[1])
+        assert result.damaged == (["9"] if lost else [])
+        assert result.fails == fails
+        assert result.verdict.startswith("The networks d")
+        assert "cost" not in result.verdict
+        assert "Retraining alone also moves classes" in audit_result.summary(result)
+
+
+def test_several_networks_a_side_need_no_control():
+    label, before = shirts(0)
+    after = [shirts(lost)[1] for lost in (48, 50, 52)]
+    result = audit.audit_predictions(label, [before] * 3, after)
+    assert (result.damaged, result.fails) == (["9"], True)
+    assert result.verdict.startswith("Pruning and its retraining cost 1 of 10 classes recall: 9 -0.500 (")
+    assert not result.caution
+    assert audit.audit_predictions(label, before, after).basis == "pair"
+
+
+def test_classes_have_the_names_that_are_given():
+    label, before = shirts(0)
+    names = [f"class {number}" for number in range(10)]
+    for known in (names, dict(enumerate(names))):
+        result = audit.audit_predictions(
+            list(label), pd.Series(before), shirts(40)[1].astype(float), before, None, known
+        )
+        assert result.damaged == ["class 9"]
+    with pytest.raises(StudyError, match="class_names has 9 names and none for label 9"):
+        audit.audit_predictions(label, before, before, class_names=names[:9])
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [
+        ({"before": [0, 1]}, r"before has shape \(2,\) for 4 labels"),
+        ({"after": [[[0, 1, 0, 1]]]}, r"after has shape \(1, 1, 4\) for 4 labels"),
+        ({"control": [[0, 1, 0, 1]] * 2}, "2 networks in the control and 1 after"),
+        ({"after": [0.5, 1, 0, 1]}, "after holds float64"),
+        ({"label": [None, 1, 0, 1]}, "label holds object"),
+        ({"label": []}, r"label has shape \(0,\)"),
+        ({"after": ["a", "b", "a", "b"]}, "no prediction is a class of the labels"),
+        ({"groups": ["x", "y"]}, r"groups: group has shape \(2,\) for 4 images"),
+        ({"groups": {"light": [""] * 4}}, "groups: light names no group"),
+        ({"groups": {}}, "groups: no grouping"),
+    ],
+)
+def test_arrays_that_cannot_be_audited(sides, message):
+    with pytest.raises(StudyError, match=message):
+        audit.audit_predictions(**({name: [0, 1, 0, 1] for name in ("label", "before", "after")} | sides))
+
+
+def test_groups_in_place_of_classes_have_the_accuracy_of_their_images():
+    label, before = shirts(0)
+    after = shirts(60)[1]
+    light = np.where(label == 9, "night", "day")
+    result = audit.audit_predictions(label, before, after, before, groups=light)
+    assert result.table[["group", "support"]].to_numpy().tolist() == [["night", 100], ["day", 900]]
+    assert result.table["recall_after"].tolist() == pytest.approx([0.2, 0.8])
+    assert result.damaged == ["night"]
+    assert "1 of 2 groups" in result.verdict
+    assert "alpha" not in result.verdict
+
+
+def test_several_groupings_are_corrected_together_and_an_image_may_be_in_no_group():
+    label, before = shirts(0)
+    both = {"light": np.where(label == 9, "night", ""), "parity": np.where(label % 2, "odd", "even")}
+    result = audit.audit_predictions(label, before, shirts(20)[1], before, groups=both)
+    assert audit_result.names(result.table).tolist() == ["light: night", "parity: odd", "parity: even"]
+    assert result.table["support"].tolist() == [100, 500, 500]
+    # Twenty images lost and none won, of both groups that hold them; Holm multiplies by 3, then by 2.
+    assert result.table["p_holm"].tolist() == pytest.approx([3 * 2 / 2**20, 3 * 2 / 2**20, 1])
+    assert "light: night" in audit_result.markdown(result)
+
+
+def test_a_notebook_shows_the_table_and_the_picture_and_no_markup_of_names():
+    label, before = shirts(0)
+    result = audit.audit_predictions(label, before, shirts(60)[1], class_names=["<script>", *"bcdefghi", "<b>shirt"])
+    shown = result._repr_html_()
+    assert "<table" in shown
+    assert 'src="data:image/png;base64,' in shown
+    assert "&lt;b&gt;shirt" in shown
+    assert "<script>" not in shown
+
+
+def test_a_folder_stands_for_the_networks_in_it(tmp_path):
+    label, before = shirts(0)
+    for side, losses in (("before", (0, 0)), ("after", (40, 50))):
+        for seed, lost in enumerate(losses):
+            (tmp_path / side / f"seed{seed}").mkdir(parents=True)
+            np.savez(tmp_path / side / f"seed{seed}" / "predictions.npz", label=label, predicted=shirts(lost)[1])
+    np.savez(tmp_path / "after" / "seed2.npz", label=label, predicted=before)
+    result = audit.audit([str(tmp_path / "before")], [str(tmp_path / "after")])
+    assert result.accuracy_after == pytest.approx(0.8 - 0.09 / 3)
+    one = audit.audit([str(tmp_path / "before" / "seed0")], [str(tmp_path / "after" / "seed1")])
+    assert one.table["change"].min() == pytest.approx(-0.5)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StudyError, match="empty: no predictions in this folder"):
+        audit.audit([str(tmp_path / "empty")], [str(tmp_path / "after")])
+    with pytest.raises(StudyError, match="given twice"):
+        audit.audit([str(tmp_path / "before"), str(tmp_path / "before" / "seed0")], [str(tmp_path / "after")])
+
+
+def test_groups_of_a_file(tmp_path):
+    label, before = shirts(0)
+    for name, predicted_ in (("before", before), ("after", shirts(60)[1])):
+        np.savez(tmp_path / f"{name}.npz", label=label, predicted=predicted_)
+    rows = "\n".join(f"{image},{'night' if image >= 900 else 'day'}" for image in range(0, 1000, 2))
+    (tmp_path / "groups.csv").write_text(f"index,light\n{rows}\n")
+    files = [str(tmp_path / "before.npz")], [str(tmp_path / "after.npz")]
+    result = audit.audit(*files, files[0], groups=tmp_path / "groups.csv")
+    assert result.damaged == ["night"]
+    assert result.table["support"].tolist() == [50, 450]

@@ -41,7 +41,7 @@ def test_damage_fails_only_where_asked(files, after, options, exit_code):
 
 def test_audit_prints_the_verdict_and_the_worst_class_first(files):
     lines = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", "elsewhere").output.splitlines()
-    assert lines[0].startswith("Pruning cost 1 of 2 classes recall: shirt -0.800 (-0.9")
+    assert lines[0].startswith("The networks differ: recall is lower in 1 of 2 classes after than before: shirt -0.8")
     assert lines[2].split()[:4] == ["class", "images", "before", "after"]
     assert [line.split()[0] for line in lines[3:5]] == ["shirt", "coat"]
     assert Path("elsewhere/audit.md").is_file()

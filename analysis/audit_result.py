@@ -1,0 +1,324 @@
+"""The result of an audit: a table of classes or groups, its verdict in words, and its picture."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.drawing import ABOVE, BELOW, DPI, NEUTRAL
+from analysis.formats import decimals, markdown_table, p_value, with_interval
+from analysis.runs import csv_text, files
+from analysis.runs.markdown_text import markdown_line
+from analysis.runs.picture_text import name_in_picture
+from analysis.runs.printable import printable
+from analysis.statistics.class_table import LOSS
+from analysis.statistics.hypothesis_tests import MARGIN
+from analysis.statistics.pair_slopes import Slopes
+from analysis.statistics.resampling import Interval
+
+MOST_DRAWN = 100
+MOST_SHOWN = 25
+# Retraining alone moved a class by up to 26 points between two networks; benchmarks/false_alarms.py measures the rule.
+GROSS_LOSS = 0.2
+
+
+class Audit(NamedTuple):
+    """What compression did to each class, or to each group of images.
+
+    Attributes
+    ----------
+    table : DataFrame, the class that lost most first
+        class (or group, after grouping where there are several), support; recall_before, recall_after, change, and
+        excess (change of recall minus change of accuracy), each with the ends of its interval (`_low`, `_high`); with a
+        control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
+    accuracy_before, accuracy_after : float
+    slopes : Slopes
+    notes : list of str
+        Sentences on what was compared, what was left out and what cannot be said.
+    basis : {"control", "networks", "pair"}
+        What losses are held against: the control; several networks a side; or nothing but the images, in which case
+        the networks differ and the cause is unknown.
+    accuracy_control : float, optional
+    """
+
+    table: pd.DataFrame
+    accuracy_before: float
+    accuracy_after: float
+    slopes: Slopes
+    notes: list[str]
+    basis: Literal["control", "networks", "pair"] = "pair"
+    accuracy_control: float | None = None
+
+    @property
+    def damaged(self) -> list[str]:
+        """Names of the classes, or groups, that lost recall beyond doubt, the worst first."""
+        return list(names(self.table[self.table["damaged"]]))
+
+    @property
+    def fails(self) -> bool:
+        """Whether `--fail-on-damage` fails.
+
+        Without a control and with one network a side a loss fails only if it is surely above `GROSS_LOSS`, because
+        retraining alone moves classes.
+        """
+        lost = self.table[self.table["damaged"]]
+        return bool((lost["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(lost))
+
+    @property
+    def verdict(self) -> str:
+        """What happened to the classes, in one sentence."""
+        accuracies = f"accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}"
+        if self.accuracy_control is not None:
+            accuracies += f", and to {self.accuracy_control:.3f} in the control"
+        meaning = f"; {_meaning(self.slopes)}" if _kind(self.table) == "classes" else ""
+        return f"{_losses(self)}; {accuracies}{meaning}."
+
+    @property
+    def caution(self) -> str:
+        """What the verdict does not say, in a sentence or two, or nothing."""
+        if self.basis != "pair":
+            return ""
+        return (
+            "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
+            "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
+            "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
+            f"surely above {GROSS_LOSS:g}."
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the verdict, the table and the picture, for a notebook."""
+        picture = io.BytesIO()
+        figure(self).savefig(picture, format="png")
+        data = base64.b64encode(picture.getvalue()).decode()
+        return (
+            f"<p>{html.escape(printable(self.verdict))}</p><p>{self.caution}</p>{_printable_table(self).to_html(index=False)}"
+            f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
+        )
+
+
+def names(table: pd.DataFrame) -> pd.Series:
+    """Return the name of each row: its class or its group, after the grouping where there are several."""
+    if "grouping" in table:
+        return table["grouping"] + ": " + table["group"]
+    return table[table.columns[0]]
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """Return names between commas, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# Words.
+
+
+def _kind(table: pd.DataFrame) -> str:
+    return "groups" if "group" in table else "classes"
+
+
+def _images(table: pd.DataFrame) -> int:
+    """Return the number of images; every grouping may have all of them."""
+    by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
+    return max(int(support.sum()) for _, support in by_grouping)
+
+
+def _losses(result: Audit) -> str:
+    table = result.table
+    column = LOSS if LOSS in table else "change"
+    lost = table[table["damaged"]]
+    images = f"{_images(table):,} images"
+    of_all = f"of {len(table)} {_kind(table)}"
+    beyond = " beyond the control" if result.basis == "control" else ""
+    if lost.empty:
+        worst = table.loc[[table[f"{column}_low"].idxmin()]]
+        left = f"not excluded: {max(-worst[f'{column}_low'].item(), 0):.3f} of {names(worst).item()}"
+        if result.basis == "pair":
+            return f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show ({left})"
+        return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({left})"
+    each = zip(names(lost), (_with_interval(row, column) for _, row in lost.iterrows()), strict=True)
+    named = some(f"{name} {loss}" for name, loss in each)
+    if result.basis == "pair":
+        return f"The networks differ: recall is lower in {len(lost)} {of_all} after than before: {named}"
+    return f"{_CAUSE[result.basis]} {len(lost)} {of_all} recall{beyond}: {named}"
+
+
+_CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
+
+
+def _meaning(slopes: Slopes) -> str:
+    """Say what happened to the differences between classes, by the raw slope, and what alpha is."""
+    if slopes.at_chance and not slopes.n:
+        return "nothing can be said of the differences between classes, since every network guesses"
+    if slopes.new is None or slopes.raw_new is None:
+        return "alpha is n/a"
+    write = decimals(2)
+    alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, write)}"
+    if np.isfinite(slopes.weighted):
+        alphas += f", {slopes.weighted:.2f} with classes weighted by their images"
+    if not slopes.raw_new.identified:
+        return (
+            f"{alphas}, and nothing can be said of new images: the classes differ too little for so few images and "
+            "networks"
+        )
+    raw = with_interval(slopes.raw_new.estimate, slopes.raw_new.low, slopes.raw_new.high, write)
+    new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
+    left_out = f"; left out, since a network guesses: {slopes.at_chance} of {slopes.at_chance + slopes.n} pairs"
+    return (
+        f"the differences between classes {_direction(slopes, slopes.raw_new)} (raw slope on new images {raw}); "
+        f"{alphas}, and on new images {new}{left_out if slopes.at_chance else ''}"
+    )
+
+
+def _direction(slopes: Slopes, raw: Interval) -> str:
+    if slopes.unchanged:
+        return f"are the same within {MARGIN:g}"
+    if raw.low > 1:
+        return "grew"
+    if raw.high < 1:
+        return "shrank" if slopes.raw_spread_ratio < 1 else "moved to other classes"
+    return "may be as they were"
+
+
+def _with_interval(row: pd.Series, name: str) -> str:
+    write = decimals(3, sign=not name.startswith("recall"))
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write)
+
+
+# Tables.
+
+_SHOWN = {
+    "before": "recall_before",
+    "after": "recall_after",
+    "control": "recall_control",
+    "change": "change",
+    "beyond control": LOSS,
+    "excess": "excess",
+}
+
+
+def shown(result: Audit) -> pd.DataFrame:
+    """Return the classes as text, a column for each quantity with its interval."""
+    table = result.table
+    cells = {
+        title: [_with_interval(row, name) for _, row in table.iterrows()]
+        for title, name in _SHOWN.items()
+        if name in table
+    }
+    return pd.DataFrame(
+        {
+            "group" if "group" in table else "class": names(table),
+            "images": table["support"],
+            **cells,
+            "p (Holm)": table["p_holm"].map(p_value),
+            "lost": np.where(table["damaged"], "yes", ""),
+        }
+    )
+
+
+def _printable_table(result: Audit) -> pd.DataFrame:
+    table = shown(result)
+    return table.assign(**{table.columns[0]: table.iloc[:, 0].map(printable)})
+
+
+def summary(result: Audit) -> str:
+    """Return the verdict, the classes that lost most, and the notes, for a terminal."""
+    table = _printable_table(result)
+    left = len(table) - MOST_SHOWN
+    more = [f"and {left:,} more {_kind(result.table)} in audit.csv"] if left > 0 else []
+    with pd.option_context("display.unicode.east_asian_width", True):
+        text = table.head(MOST_SHOWN).to_string(index=False)
+    notes = [printable(note) for note in (result.caution, *result.notes) if note]
+    return "\n".join([printable(result.verdict), "", text, *more, "", *notes])
+
+
+# Pictures and files.
+
+
+def figure(result: Audit) -> Figure:
+    """Draw the loss of each class with its interval, of at most `MOST_DRAWN` classes."""
+    table, column = result.table.head(MOST_DRAWN), LOSS if LOSS in result.table else "change"
+    picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
+    axes = picture.subplots()
+    _draw_changes(axes, table[~table["damaged"]], column, fmt="o", color=BELOW, label="no loss shown")
+    lost = table[table["damaged"]]
+    _draw_changes(axes, lost, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
+    axes.axvline(0, color="black", linewidth=1)
+    start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
+    accuracy = result.accuracy_after - start
+    axes.axvline(accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
+    axes.set_yticks(
+        range(len(table)), names(table).map(name_in_picture), fontsize=9 if len(table) <= 30 else 6, parse_math=False
+    )
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    kind = _kind(result.table)
+    which = "each " + {"classes": "class", "groups": "group"}[kind]
+    which = which if len(result.table) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {kind}"
+    versus = "the control's recall" if column == LOSS else "recall before"
+    axes.set(
+        xlabel=f"recall after minus {versus}, with 95 % interval",
+        title=f"Change of recall of {which}, {_images(result.table):,} images",
+    )
+    axes.grid(axis="x", alpha=0.3)
+    picture.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return picture
+
+
+def _draw_changes(axes: Axes, table: pd.DataFrame, column: str, **look: Any) -> None:
+    if len(table):
+        errors = np.abs(table[[f"{column}_low", f"{column}_high"]].to_numpy().T - table[column].to_numpy())
+        axes.errorbar(table[column], table.index, xerr=errors, markersize=4, **look)
+
+
+def write(result: Audit, output: Path) -> None:
+    """Write audit.csv, audit.md and audit.png into a folder.
+
+    All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
+
+    Raises
+    ------
+    StudyError
+        If the folder cannot be made or written to.
+    """
+    with files.aside(output) as folder:
+        csv_text.write(result.table, folder / "audit.csv")
+        (folder / "audit.md").write_text(markdown(result), encoding="utf-8")
+        figure(result).savefig(folder / "audit.png")
+
+
+def markdown(result: Audit) -> str:
+    """Return the verdict, the table, the notes and how to read them, as Markdown."""
+    picture = "![Change of recall of each class](audit.png)"
+    notes = map(markdown_line, result.notes)
+    parts = [
+        "# Audit",
+        f"**{markdown_line(result.verdict)}**",
+        picture,
+        markdown_table(shown(result)),
+        *notes,
+        _READING,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_READING = (
+    "Change is recall after minus recall before; excess is what remains of it when the change of accuracy is taken "
+    "off. The control was retrained in the same way without being pruned; beyond control is recall after minus recall "
+    "of the control. Intervals are of 95 %, each class for itself. A class lost recall where its change (with a "
+    "control, its change beyond the control) is below 0 and its p, corrected for all classes (Holm), at most .05. For "
+    "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
+    "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
+    "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
+    "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they "
+    "shrank. Alpha is the raw slope times accuracy before over accuracy after, so that it rises whenever accuracy "
+    "falls. The interval beside alpha is over networks, on these images. Where classes differ in size by more than "
+    "1 %, alpha with classes weighted by their images stands beside it. Pairs in which a network guesses are left out "
+    "of every slope."
+)

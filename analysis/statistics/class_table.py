@@ -1,0 +1,137 @@
+"""What single classes lost: recalls, their changes with intervals, and which classes lost beyond doubt."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics import class_losses, retraining
+from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
+
+# Column of the losses that retraining does not explain.
+LOSS = "beyond_control"
+
+
+def class_table(
+    names: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Return a row for each class.
+
+    Parameters
+    ----------
+    names : (classes,)
+    label : (images,), integers
+        Class of each image, from 0.
+    before, after : (networks, images), bool
+        Whether each network is right about each image. Equal numbers are pairs; other numbers are independent networks.
+    control : (networks, images), bool, optional
+        The same of networks that were retrained without being compressed, as many as `after`, in the same order.
+
+    Returns
+    -------
+    DataFrame
+        class, support; recall_before, recall_after, change (of recall) and excess (change of recall minus change of
+        accuracy), each with the ends of its 95 % interval (`_low`, `_high`); with a control also recall_control and
+        beyond_control (recall after minus recall of the control). p is of `beyond_control`, or of `change` without a
+        control.
+
+    Examples
+    --------
+    >>> label = np.repeat([0, 1], 10)
+    >>> right = np.ones((1, 20), bool)
+    >>> table = class_table(np.array(["a", "b"]), label, right, right & (label == 0))
+    >>> table["change"].tolist(), table["p"].round(3).tolist()
+    ([0.0, -1.0], [1.0, 0.002])
+    """
+    table = pd.DataFrame({"class": list(map(str, names)), "support": np.bincount(label)})
+    table = table.assign(**_measured(label, before, after))
+    if control is None:
+        return table
+    table = table.assign(
+        **_columns("recall_control", *_recall(label, control)), **_beyond_control(label, before, after, control)
+    )
+    return table[[*table.columns.drop("p"), "p"]]
+
+
+def with_losses(table: pd.DataFrame) -> pd.DataFrame:
+    """Mark the classes that lost recall beyond doubt.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `class_table` returns it, or several below each other.
+
+    Returns
+    -------
+    DataFrame, the class that lost most first
+        With p_holm, p corrected for all rows, and damaged: whether p_holm is at most .05 and recall was lost.
+
+    Examples
+    --------
+    >>> found = with_losses(pd.DataFrame({"change": [0.2, -0.3, -0.1], "p": [0.01, 0.01, 0.04]}))
+    >>> found["p_holm"].tolist(), found["damaged"].tolist()
+    ([0.03, 0.04, 0.03], [True, True, False])
+    """
+    lost = table[LOSS if LOSS in table else "change"]
+    p_holm = corrected(table["p"], len(table))[1]
+    table = table.assign(p_holm=p_holm, damaged=(p_holm <= LEVEL) & (lost < 0))
+    return table.sort_values([lost.name, "p"], kind="stable", ignore_index=True)
+
+
+def _measured(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns that need no control."""
+    change, bounds, p = _change(label, before, after)
+    support = np.bincount(label)
+    excess = class_losses.estimates(_changes(label, before, after), class_losses.excess_weights(support / len(label)))
+    excess_bounds = np.array([excess["low"], excess["high"]])
+    # Without any variance, as where no image changed at all, the excess is known as well as the change.
+    known = bounds - change + excess["value"]
+    return {
+        **_columns("recall_before", *_recall(label, before)),
+        **_columns("recall_after", *_recall(label, after)),
+        **_columns("change", change, bounds),
+        **_columns("excess", excess["value"], np.where(np.isnan(excess_bounds), known, excess_bounds)),
+        "p": p,
+    }
+
+
+def _beyond_control(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return `beyond_control`, its ends and p."""
+    if len(after) == 1:
+        alone = retraining.changed(label, before[0], control[0])
+        value, bounds, p = retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]))
+    else:
+        value, bounds, p = _change(label, control, after)
+    return {**_columns(LOSS, value, bounds), "p": p}
+
+
+def _change(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the change of recall, its bounds, (2, classes), and p."""
+    if len(before) == len(after) == 1:
+        return retraining.change(retraining.changed(label, before[0], after[0]))
+    found = class_losses.estimates(_changes(label, before, after), np.eye(len(np.bincount(label))))
+    bounds = np.clip([found["low"], found["high"]], -1, 1)
+    changed = np.bincount(label, before.mean(0) != after.mean(0))
+    for place in np.flatnonzero(changed == 0):
+        bounds[:, place] = change_interval(0, 0, int(np.sum(label == place)))
+    # No p is below that of an exact test in which all changed images of a class change in the same direction.
+    return found["value"], bounds, np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1))
+
+
+def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> class_losses.Changes:
+    return class_losses.from_predictions(label, before, after, paired=len(before) == len(after))
+
+
+def _recall(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return recalls and their bounds, (2, classes): Wilson's of one network, or of networks that all answer alike."""
+    support = np.bincount(label)
+    found = class_losses.estimates(class_losses.from_answers(label, [right.astype(float)]), np.eye(len(support)))
+    bounds = np.clip([found["low"], found["high"]], 0, 1)
+    answers = np.bincount(label, right.mean(0))
+    alike = (answers == 0) | (answers == support) | (len(right) == 1)
+    bounds[:, alike] = np.array(wilson_interval(answers, support))[:, alike]
+    return found["value"], bounds
+
+
+def _columns(name: str, value: np.ndarray, bounds: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}

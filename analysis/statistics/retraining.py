@@ -1,0 +1,178 @@
+"""Losses of single networks, held against what retraining alone does to the classes.
+
+Two networks that differ by retraining alone differ in their classes by more than chance: an image that one of them
+loses is often lost with others of its class. A test of the images, such as McNemar's, knows nothing of that. How far
+classes shift is estimated from the control, which was retrained without being compressed, over all classes together.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.statistics import two_way
+from analysis.statistics.arithmetic import quotient
+from analysis.statistics.hypothesis_tests import LEVEL, change_interval, exact_mcnemar
+
+# Variance of the shift between the control and another network, in variances of the control's own shift. Two
+# retrainings make it 2; the rest allows for classes that shift further than others. benchmarks/false_alarms.py measures
+# the rule.
+_VARIANCES = 6
+
+
+class Changed(NamedTuple):
+    """Images whose answers differ between two networks.
+
+    Attributes
+    ----------
+    lost, won, support : (classes,), integers
+        Images that the first network alone has right, that the second alone has right, and all images.
+    """
+
+    lost: np.ndarray
+    won: np.ndarray
+    support: np.ndarray
+
+    @property
+    def images(self) -> np.ndarray:
+        """All images whose answers differ, (classes,)."""
+        return np.asarray(self.lost + self.won)
+
+
+class Shift(NamedTuple):
+    """How far classes shift by retraining alone.
+
+    Attributes
+    ----------
+    variance : float
+        Variance of (lost - won) / (lost + won) over classes, beyond that of coins that are thrown for each image.
+    dof : int
+        Classes that it is estimated from; 0 if retraining changed no image.
+    """
+
+    variance: float
+    dof: int
+
+
+def changed(label: np.ndarray, first: np.ndarray, second: np.ndarray) -> Changed:
+    """Count the images of each class whose answers differ.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0.
+    first, second : (images,), bool
+        Whether each network is right.
+
+    Examples
+    --------
+    >>> first, second = np.array([True, True, False, True]), np.array([False, True, True, True])
+    >>> found = changed(np.array([0, 0, 0, 1]), first, second)
+    >>> found.lost.tolist(), found.won.tolist(), found.support.tolist()
+    ([1, 0], [1, 0], [3, 1])
+    """
+    support = np.bincount(label)
+    lost, won = (np.bincount(label[which], minlength=len(support)) for which in (first & ~second, second & ~first))
+    return Changed(lost, won, support)
+
+
+def shift(alone: Changed) -> Shift:
+    """Estimate how far classes shift by retraining alone.
+
+    Parameters
+    ----------
+    alone : Changed
+        Between a network and the same network retrained.
+
+    Examples
+    --------
+    With coins, 100 changed images give (lost - won)^2 = 100 on average. Here it is 400, so 300 are beyond chance:
+
+    >>> shift(Changed(np.array([60, 40]), np.array([40, 60]), np.array([1000, 1000])))
+    Shift(variance=0.03, dof=2)
+    """
+    images = alone.images.astype(float)
+    beyond = np.square(alone.lost - alone.won) - images
+    variance = float(quotient(beyond.sum(), np.square(images).sum())) if images.any() else 0.0
+    return Shift(max(variance, 0.0), len(images) if images.any() else 0)
+
+
+def change(counts: Changed, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each class's change of recall between two networks, on new images of the same kind.
+
+    Parameters
+    ----------
+    counts : Changed
+    level : float
+        1 minus the confidence of each interval.
+
+    Returns
+    -------
+    value : (classes,)
+    bounds : (2, classes)
+        Tango's interval.
+    p : (classes,)
+        McNemar's exact p.
+
+    Examples
+    --------
+    >>> value, bounds, p = change(Changed(np.array([8]), np.array([16]), np.array([86])))
+    >>> value.round(3).tolist(), bounds.round(3).tolist()
+    ([0.093], [[-0.02], [0.207]])
+    """
+    each = np.array(counts).T.tolist()
+    bounds = np.array([change_interval(lost, won, images, 1 - level) for lost, won, images in each]).T
+    p = np.array([exact_mcnemar(lost, won) for lost, won, _ in each])
+    return (counts.won - counts.lost) / counts.support, bounds, p
+
+
+def beyond_control(
+    alone: Changed, against_control: Changed, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each class's change of recall from the control to a compressed network, beyond what retraining explains.
+
+    Parameters
+    ----------
+    alone : Changed
+        Between the network before and the control.
+    against_control : Changed
+        Between the control and the compressed network.
+    level : float
+        1 minus the confidence of each interval.
+
+    Returns
+    -------
+    value : (classes,)
+    bounds : (2, classes)
+    p : (classes,)
+        As `change` returns them if the control is the network before, as where nothing was retrained.
+
+    Examples
+    --------
+    Thirty of forty changed images are lost. Coins make that rare; retraining that shifts classes as far does not:
+
+    >>> after = Changed(np.array([30, 20]), np.array([10, 20]), np.array([1000, 1000]))
+    >>> same = Changed(np.array([0, 0]), np.array([0, 0]), np.array([1000, 1000]))
+    >>> beyond_control(same, after)[2].round(4).tolist()
+    [0.0022, 1.0]
+    >>> shifted = Changed(np.array([30, 10]), np.array([10, 30]), np.array([1000, 1000]))
+    >>> beyond_control(shifted, after)[2].round(2).tolist()
+    [0.71, 1.0]
+    """
+    value, bounds, p = change(against_control, level)
+    of_retraining = shift(alone)
+    if not of_retraining.dof:
+        return value, bounds, p
+    # What retraining changes goes both ways. Losses without gains are no sign of retraining.
+    both_ways = 2 * np.minimum(against_control.lost, against_control.won)
+    retrained = np.maximum(alone.images, both_ways)
+    squares = np.square(against_control.support)
+    of_images = np.maximum(against_control.images, 1) / squares
+    of_shift = _VARIANCES * of_retraining.variance * np.square(retrained) / squares
+    variances = [
+        two_way.Variances([(float(shifted), of_retraining.dof)], float(images))
+        for shifted, images in zip(of_shift, of_images, strict=True)
+    ]
+    half = np.array([two_way.half_width(each, level) for each in variances])
+    wider = np.array([np.fmin(bounds[0], value - half), np.fmax(bounds[1], value + half)]).clip(-1, 1)
+    beyond = [two_way.p_value(each, distance) for each, distance in zip(variances, value, strict=True)]
+    return value, wider, np.maximum(p, beyond)
