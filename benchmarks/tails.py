@@ -1,14 +1,19 @@
-"""Size of the two-way test at small levels, with ten million studies a row. Takes a minute.
+"""Size of the two-way test at small levels, and of its part over networks. Takes two minutes.
 
-    python benchmarks/tails.py
+    OPENBLAS_NUM_THREADS=1 python benchmarks/tails.py
 
-docs/simulation.md shows and discusses the results.
+The first table is about a normal statistic whose variance over images is known. The second is about alpha_new in the
+Fashion-MNIST-like world of slopes.py, on infinitely many images. docs/simulation.md shows and discusses the results.
 """
 
 import numpy as np
+from coverage import targets, true_products
 from scipy import stats
+from slopes import DATA_SETS
 
 STUDIES = 10_000_000
+BLOCK = 10_000
+BLOCKS = 20  # of studies without noise of images
 LEVELS = (0.05, 0.01, 0.001, 0.05 / 200)
 SEEDS = (2, 3, 4, 5, 8, 30)
 IMAGES = (0, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)  # variance over images / variance over seeds, both of the mean
@@ -24,6 +29,11 @@ def main() -> None:
                 for level, size in zip(LEVELS, sizes(rng, seeds, images), strict=True)
             )
             print(f"{seeds:5}  {images:6g}  " + "  ".join(told), flush=True)
+    print("\nseeds  statistic   " + "  ".join(f"at {level:g}" for level in LEVELS))
+    for seeds in SEEDS:
+        for statistic, of_levels in zip(("alpha_new", "difference"), ratio_sizes(rng, seeds), strict=True):
+            told = (f"{size:{len(f'at {level:g}')}.2f}" for level, size in zip(LEVELS, of_levels, strict=True))
+            print(f"{seeds:5}  {statistic:<10}  " + "  ".join(told), flush=True)
 
 
 def sizes(rng: np.random.Generator, seeds: int, images: float) -> list[float]:
@@ -35,6 +45,25 @@ def sizes(rng: np.random.Generator, seeds: int, images: float) -> list[float]:
         / level
         for level in LEVELS
     ]
+
+
+def ratio_sizes(rng: np.random.Generator, seeds: int) -> np.ndarray:
+    """Return the share of studies that reject the true slope, and the true difference, as multiples of the levels."""
+    data_set = DATA_SETS[1]
+    critical = stats.t(seeds - 1).isf(np.array(LEVELS) / 2)
+    rejected = np.zeros((2, len(LEVELS)))
+    for _ in range(BLOCKS):
+        products = true_products(rng, data_set, BLOCK * seeds).reshape(3, BLOCK, seeds)
+        whole = products.sum(-1, keepdims=True)
+        without_one = whole - products
+        slopes = whole[1:, :, 0] / whole[0, :, 0]
+        pseudo = seeds * slopes[..., np.newaxis] - (seeds - 1) * without_one[1:] / without_one[0]
+        for values in (slopes, pseudo):
+            values[1] -= values[0]
+        error = np.abs(slopes - np.array(targets(data_set))[:, np.newaxis])
+        ratio = error / (pseudo.std(-1, ddof=1) / np.sqrt(seeds))
+        rejected += (ratio[..., np.newaxis] > critical).mean(1)
+    return rejected / BLOCKS / LEVELS
 
 
 def _square(distribution: stats.rv_continuous, level: float) -> float:
