@@ -12,6 +12,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REPEAT = signal.SIGALRM
 REPEAT_SECONDS = 0.01  # longer than a finalizer usually takes
 
+_interrupted = False
+
 
 class _Interrupt(KeyboardInterrupt):
     """The interrupt that a signal raises."""
@@ -22,13 +24,27 @@ def interrupt_once() -> None:
 
     A signal that the caller has set to be ignored, as `nohup` does with SIGHUP, stays ignored.
     """
+    global _interrupted
+    _interrupted = False
     sys.unraisablehook = _repeat_lost_interrupt
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
 
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if a signal has come.
+
+    Work that takes long calls this now and then, because a library in which the signal came may have swallowed the
+    interrupt.
+    """
+    if _interrupted:
+        raise _Interrupt
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
     # `mlflow run` passes Ctrl-C on as a second signal, which must not interrupt the tidying up.
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

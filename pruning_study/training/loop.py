@@ -20,6 +20,7 @@ from analysis.runs.errors import StudyError, first_line
 from pruning_study.data.examples import Examples, flip_crop, generator, seeded, shuffled
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
+from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.evaluation import loss_and_accuracy
@@ -218,6 +219,7 @@ def _train(model: nn.Module, training: Training, epoch: Epoch, state: TrainingSt
     with _one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)
         for index in range(parts):
+            raise_if_interrupted()
             _follow_ramp(model, training.ramp, state, step=(epoch.number - 1) * parts + index)
             part = batches[len(batches) * index // parts : len(batches) * (index + 1) // parts]
             loss = training.engine.train_epoch(

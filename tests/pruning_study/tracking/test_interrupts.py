@@ -86,6 +86,23 @@ signal.setitimer = slow_setitimer
     assert output_after(signal.SIGTERM, code + WAIT, when="Finalized()") == "interrupted"
 
 
+def test_an_interrupt_that_a_library_swallows_is_raised_when_it_is_asked_for():
+    code = """
+try:
+    interrupts.raise_if_interrupted()
+    try:
+        ready()
+        time.sleep(1)
+    except KeyboardInterrupt:
+        print("swallowed")
+    interrupts.raise_if_interrupted()
+    print("undisturbed")
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    assert output_after(signal.SIGTERM, code).splitlines() == ["swallowed", "interrupted"]
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_signal_waits_for_the_end_of_an_uninterrupted_block(times):
     code = """
