@@ -38,8 +38,8 @@ from training_loop import (
 )
 
 from analysis.runs import schema
-from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
+from pruning_study.data.labels import split
 
 
 @click.command()
@@ -128,7 +128,7 @@ def plain_script(
     dense_accuracies, pruned_accuracies = [], []
     for seed in seeds:
         torch.manual_seed(seed)
-        indices = datasets.split(data.train_labels, 0.1, seed)
+        indices = split(data.train_labels, 0.1, seed)
         pictures = PictureDataset(data, augmented=False)
         train, validation = (
             DataLoader(Subset(pictures, part.tolist()), 128, shuffle=shuffle, num_workers=WORKERS)

@@ -100,7 +100,16 @@ class TrainConfig:
         AUTO, within(0, math.inf, low_too=True), "Weight decay (L2 penalty) of the optimizer. Auto: the recipe's value."
     )
     validation_fraction: float = option(
-        "0.1", within(0, 1), "Share of the training images that is held out to choose the best epoch, between 0 and 1."
+        "0.1",
+        within(0, 1),
+        "Share of the training images that is held out to choose the best epoch, between 0 and 1. A folder with images "
+        "in val needs none.",
+    )
+    test_fraction: float | None = option(
+        AUTO,
+        within(0, 1),
+        "Share of each class's images that is held out for testing, for a folder that holds only classes and no train "
+        "and test. All seeds test on the same images. Auto: 0.2.",
     )
     device: str | None = option(
         AUTO, choice(("cpu", "cuda")), "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu."
@@ -326,6 +335,7 @@ class TuneConfig:
     momentum: float | None = same_option(TrainConfig, "momentum")
     weight_decay: float | None = same_option(TrainConfig, "weight_decay")
     validation_fraction: float = same_option(TrainConfig, "validation_fraction")
+    test_fraction: float | None = same_option(TrainConfig, "test_fraction")
     gradient_objective: str | None = same_option(PruneConfig, "gradient_objective")
     gradient_batches: int | None = same_option(PruneConfig, "gradient_batches")
     gradient_mode: str | None = same_option(PruneConfig, "gradient_mode")

@@ -59,6 +59,7 @@ MOMENTUM = "momentum"
 WEIGHT_DECAY = "weight_decay"
 AUGMENTATION = "augmentation"
 VALIDATION_FRACTION = "validation_fraction"
+TEST_FRACTION = "test_fraction"
 PRUNER = "pruner"
 PRUNER_DIGEST = "pruner_digest"
 RATIO = "ratio"
@@ -116,6 +117,7 @@ PARAM_ROLES = {
     **dict.fromkeys((EPOCHS, BATCH_SIZE, FINE_TUNE_EPOCHS), ParamRole(value="integer")),
     **dict.fromkeys((VALIDATION_FRACTION, LEARNING_RATE, MOMENTUM), ParamRole(value="float")),
     **dict.fromkeys((WEIGHT_DECAY, FINE_TUNE_LEARNING_RATE), ParamRole(value="float")),
+    TEST_FRACTION: ParamRole(formerly="none", value="float"),
     **dict.fromkeys((PRUNER, PRUNER_DIGEST), ParamRole(concerns="pruner")),
     EPSILON: ParamRole(concerns="pruner", value="float"),
     GRADIENT_BATCHES: ParamRole(concerns="pruner", value="integer"),

@@ -3,28 +3,28 @@
 import hashlib
 import os
 import tempfile
-import unicodedata
-import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from analysis.runs import archives
 from analysis.runs.errors import StudyError, did_you_mean, first_line
-from analysis.runs.input_files import SizeLimit, opened
-from analysis.runs.printable import fault_of_name, shortened
+from analysis.runs.input_files import SizeLimit
+from analysis.runs.printable import fault_of_name
+from pruning_study.data import folders
+from pruning_study.data.labels import check_class_names, check_labels
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "fashion_mnist_mini.npz"
 DOWNLOADABLE = ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "svhn", "cifar10", "cifar100")
 PARTS = ("train", "test")
 DEFAULT_MAX_GIB = SizeLimit().gib
-# Formats that Pillow decodes itself, whatever the file's name ends in. For others, such as EPS, it starts a program.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+# Bytes of images that are copied or counted at once.
+PORTION = 2**24
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class Dataset:
     train_labels, test_labels : int64 [N]
     source : str
         File or folder that the images were read from.
+    validation_indices : int64 [n], optional
+        The training images that the data set itself holds out for validation.
+    test_fraction : float, optional
+        Share of each class that was held out for testing when the data set was read, if it has no test images itself.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     source: str
+    validation_indices: np.ndarray | None = None
+    test_fraction: float | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -61,14 +67,22 @@ class Dataset:
         """Digest of images, labels and class names in their order, 32 hexadecimal digits."""
         content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            content.update(np.ascontiguousarray(array).data)
+            for part in _portions(array):
+                content.update(np.ascontiguousarray(part).data)
+        if self.validation_indices is not None:
+            content.update(np.ascontiguousarray(self.validation_indices).data)
         return content.hexdigest()[:32]
 
 
 def load(
-    dataset: str, *, data_dir: Path, image_size: int | None = None, max_data_gib: float = DEFAULT_MAX_GIB
+    dataset: str,
+    *,
+    data_dir: Path,
+    image_size: int | None = None,
+    max_data_gib: float = DEFAULT_MAX_GIB,
+    test_fraction: float | None = None,
 ) -> Dataset:
-    """Read a data set into memory.
+    """Read a data set into memory. A folder of more than a gibibyte is mapped instead.
 
     Parameters
     ----------
@@ -80,13 +94,18 @@ def load(
         - the name of a data set that torchvision can download into such a file;
         - the path of an .npz file with the arrays train_images, test_images (uint8, [N, H, W, C] or [N, H, W]),
           train_labels, test_labels (whole numbers, [N]) and optionally class_names (text, [classes]);
-        - the path of a folder with images train/<class>/*.png|jpg and test/<class>/*.png|jpg.
+        - the path of a folder with images train/<class>/*.png|jpg, test/<class>/*.png|jpg and, if its images for
+          validation are chosen already, val/<class>/*.png|jpg;
+        - the path of a folder with images <class>/*.png|jpg, of which some are held out for testing.
     data_dir : Path
-        Folder of the named data sets.
+        Folder of the named data sets, and of the file that a large folder of images is decoded into.
     image_size : int, optional
         Height and width that the images are resized to.
     max_data_gib : float
         Most memory, in GiB, that the data set may take. A larger one is refused before it is read.
+    test_fraction : float, optional
+        Share of each class that is held out for testing, by default .2. Every call holds out the same images. Only for
+        a data set without test images of its own.
 
     Returns
     -------
@@ -106,7 +125,9 @@ def load(
         raise StudyError(f"{dataset}: the name of the data set {fault}: rename the file or folder", option="--dataset")
     limit = SizeLimit(max_data_gib, "--max-data-gib")
     if path.is_dir():
-        return _from_folder(path, name, image_size, limit)
+        return _from_folder(path, name, image_size, limit, test_fraction, data_dir)
+    if test_fraction is not None:
+        raise StudyError(f"{dataset} has test images of its own", option="--test-fraction")
     return _from_npz(path, name, image_size, limit)
 
 
@@ -121,53 +142,40 @@ def dataset_name(dataset: str) -> str:
     return (path.stem if path.suffix == ".npz" else path.resolve().name).replace("_", "-")
 
 
-def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split the training data by class, at random, into images to train on and images for validation.
-
-    Parameters
-    ----------
-    labels : int64 [N]
-        Labels with at least two images of each class.
-    fraction : float in (0, 1)
-        Share of each class that goes into validation: at least one image, and never all of them.
-    seed : int
-
-    Returns
-    -------
-    train, validation : int64 arrays
-        Indices of the images, ascending.
-    """
-    generator = np.random.default_rng(seed)
-    chosen = []
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
-        chosen.append(generator.permutation(members)[:count])
-    validation = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(labels)), validation), validation
-
-
-def normalization(images: np.ndarray) -> tuple[list[float], list[float]]:
+def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tuple[list[float], list[float]]:
     """Return the mean and the standard deviation of each channel, with pixels scaled to [0, 1].
 
     Parameters
     ----------
     images : uint8 [N, C, H, W]
+    indices : int64 [n], optional
+        The images that count; by default all.
 
     Returns
     -------
     means, deviations : list of float
         The deviation of a constant channel is given as 1.
     """
+    indices = np.arange(len(images)) if indices is None else indices
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    # bincount makes eight bytes of each pixel.
+    for part in _portions(indices, images[:1].nbytes * 8 // images.shape[1]):
+        for channel, count in enumerate(counts):
+            count += np.bincount(images[part, channel].ravel(), minlength=256)
     values = np.arange(256) / 255
     means, deviations = [], []
-    for channel in range(images.shape[1]):
-        # bincount makes eight bytes of each pixel, so it gets 1,000 images at a time.
-        parts = (images[start : start + 1000, channel].ravel() for start in range(0, len(images), 1000))
-        share = sum(np.bincount(part, minlength=256) for part in parts) / images[:, channel].size
+    for count in counts:
+        share = count / count.sum()
         means.append(float(share @ values))
         deviations.append(float(np.sqrt(share @ np.square(values - means[-1]))) or 1.0)
     return means, deviations
+
+
+def _portions(array: np.ndarray, size: int | None = None) -> Iterator[np.ndarray]:
+    """Yield consecutive parts of an array, so that what each entry needs, in bytes, is `PORTION` for a part."""
+    size = size or array[:1].nbytes
+    count = max(1, PORTION // max(size, 1))
+    return (array[start : start + count] for start in range(0, len(array), count))
 
 
 def _located(dataset: str, data_dir: Path) -> Path | None:
@@ -246,14 +254,15 @@ def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape:
         raise StudyError(f"{where} have shape {images.shape}; they must have shape [N, H, W, C] or [N, H, W]")
-    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return images.transpose(0, 3, 1, 2)
 
 
 def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarray:
     if images.shape[1] not in (1, 3):
         raise StudyError(f"{where} have {images.shape[1]} channels; --image-size can resize images of 1 or 3")
     pictures = (Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)) for image in images)
-    return _stacked(_resized(picture, image_size) for picture in pictures)
+    small = (np.atleast_3d(np.asarray(folders.resized(picture, image_size))) for picture in pictures)
+    return folders.stacked(small, len(images)).transpose(0, 3, 1, 2)
 
 
 def _npz_labels(labels: np.ndarray, where: str) -> np.ndarray:
@@ -264,121 +273,17 @@ def _npz_labels(labels: np.ndarray, where: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _from_folder(folder: Path, name: str, image_size: int | None, limit: SizeLimit) -> Dataset:
-    classes = _classes_of_folder(folder)
-    files = {
-        part: [(path, index) for index, name in enumerate(classes) for path in _pictures(folder / part / name)]
-        for part in PARTS
-    }
-    paths = [path for part in PARTS for path, _ in files[part]]
-    if image_size:
-        limit.check(folder, len(paths) * image_size**2)
-    pictures = (_read_picture(path, image_size, limit) for path in paths)
-    stacked = _stacked(_within(limit, folder, _equally_sized(pictures, paths)))
-    train = len(files["train"])
-    images = {"train": stacked[:train], "test": stacked[train:]}
-    labels = {part: np.array([index for _, index in files[part]], dtype=np.int64) for part in PARTS}
-    return _checked(name, classes, images, labels, str(folder))
-
-
-def _classes_of_folder(folder: Path) -> tuple[str, ...]:
-    names = {part: sorted(path.name for path in _class_folders(folder / part)) for part in PARTS}
-    classes = tuple(dict.fromkeys(sorted([*names["train"], *names["test"]])))
-    for part in PARTS:
-        if gone := sorted(set(classes) - set(names[part])):
-            raise StudyError(
-                f"{folder / part}: there is no folder for class {_some(gone)}, which the other part has"
-                + _spelt_otherwise(gone, names[part])
-            )
-    _check_class_names(str(folder), classes)
-    return classes
-
-
-def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
-    """Return a hint if a class that is gone from a part is there with other capitals, or with other accents' bytes."""
-    alike = {_letters(name): name for name in names}
-    there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
-    return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
-
-
-def _letters(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _class_folders(part: Path) -> list[Path]:
-    if not part.is_dir():
-        raise StudyError(
-            f"{part}: no such folder exists; a data set folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
-        )
-    return [path for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    if not files:
-        raise StudyError(f"{folder}: the folder has no .png or .jpg in it; add images of the class, or remove it")
-    return files
-
-
-def _read_picture(path: Path, image_size: int | None, limit: SizeLimit) -> Image.Image:
-    with opened(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as of a palette's transparency, which is dropped
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            with Image.open(file, formats=FORMATS) as opened_picture:
-                limit.check(path, 3 * opened_picture.width * opened_picture.height)
-                return _as_uint8(path, ImageOps.exif_transpose(opened_picture), image_size)
-        except StudyError:
-            raise
-        except UnidentifiedImageError as error:
-            raise StudyError(f"{path}: this is no image; it must be PNG or JPEG") from error
-        # On bytes of any kind, the decoders raise errors of more than a dozen types.
-        except Exception as error:
-            raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
-
-
-def _as_uint8(path: Path, picture: Image.Image, image_size: int | None) -> Image.Image:
-    """Return a picture as grey or RGB with 8 bits a channel, resized if it should be."""
-    if picture.mode.startswith(("I", "F")):
-        raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
-    if 0 in picture.size:
-        raise StudyError(f"{path}: the image has {picture.width}x{picture.height} pixels")
-    picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
-    return _resized(picture, image_size) if image_size else picture
-
-
-def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator[Image.Image]:
-    size = None
-    for picture, path in zip(pictures, files, strict=True):
-        size = size or picture.size
-        if picture.size != size:
-            raise StudyError(
-                f"{path} has {picture.width}x{picture.height} pixels and {files[0]} has {size[0]}x{size[1]}: "
-                "resize them with --image-size"
-            )
-        yield picture
-
-
-def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    """Yield pictures as long as all of them together, with the channels of the most colourful, are within the limit."""
-    pixels = channels = 0
-    for picture in pictures:
-        pixels += picture.width * picture.height
-        channels = max(channels, len(picture.getbands()))
-        limit.check(folder, pixels * channels)
-        yield picture
-
-
-def _resized(picture: Image.Image, image_size: int) -> Image.Image:
-    return picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
-
-
-def _stacked(pictures: Iterator[Image.Image]) -> np.ndarray:
-    """Return uint8 [N, C, H, W], with one channel if all pictures are grey and three otherwise."""
-    arrays = [np.atleast_3d(np.asarray(picture)) for picture in pictures]
-    channels = max(array.shape[-1] for array in arrays)
-    stacked = np.stack([np.broadcast_to(array, (*array.shape[:2], channels)) for array in arrays])
-    return np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))
+def _from_folder(
+    path: Path, name: str, image_size: int | None, limit: SizeLimit, test_fraction: float | None, data_dir: Path
+) -> Dataset:
+    decoded = data_dir / "decoded" / name
+    content = folders.read(path, image_size, limit, test_fraction=test_fraction, decoded=decoded)
+    data = _checked(name, content.classes, content.images, content.labels, str(path))
+    validation = None
+    if content.validation is not None:
+        count = len(data.train_labels)
+        validation = np.arange(count - content.validation, count)
+    return replace(data, validation_indices=validation, test_fraction=content.test_fraction)
 
 
 def _checked(
@@ -390,47 +295,13 @@ def _checked(
 ) -> Dataset:
     if len(classes) < 2:
         raise StudyError(f"{source} has {len(classes)} classes; a classifier needs at least 2")
-    _check_class_names(source, classes)
+    check_class_names(source, classes)
     if images["train"].shape[1:] != images["test"].shape[1:]:
         shapes = " and ".join(str(images[part].shape[1:]) for part in PARTS)
         raise StudyError(f"{source}: training and test images differ in shape, {shapes}: resize them with --image-size")
     for part in PARTS:
-        _check_labels(f"{source}: {part}", len(images[part]), labels[part], classes)
+        check_labels(f"{source}: {part}", len(images[part]), labels[part], classes)
     return Dataset(name, classes, images["train"], labels["train"], images["test"], labels["test"], source)
-
-
-def _check_class_names(source: str, classes: tuple[str, ...]) -> None:
-    for name in classes:
-        if fault := fault_of_name(name):
-            raise StudyError(f"{source}: the class name {shortened(name)} {fault}; rename the class")
-    if len({unicodedata.normalize("NFC", name) for name in classes}) < len(classes):
-        raise StudyError(f"{source}: two classes have the same name; rename one of them")
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
-
-
-def _check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
-    if len(labels) != count:
-        raise StudyError(f"{where}_labels has {len(labels):,} entries for {count:,} images")
-    outside = (labels < 0) | (labels >= len(classes))
-    if outside.any():
-        first = int(np.argmax(outside))
-        raise StudyError(
-            f"{where}_labels holds {labels[first]} at index {first}, outside the {len(classes)} classes (0 to "
-            f"{len(classes) - 1})"
-        )
-    support = np.bincount(labels, minlength=len(classes))
-    if not support.all():
-        missing = [classes[index] for index in np.flatnonzero(support == 0)]
-        raise StudyError(f"{where} data have no image of class {_some(missing)}")
-    if where.endswith("train") and support.min() < 2:
-        raise StudyError(
-            f"{where} data have 1 image of class {classes[int(support.argmin())]}; it needs 2, one to train on and one "
-            "for validation"
-        )
 
 
 def _download(name: str, target: Path) -> None:

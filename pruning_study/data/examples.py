@@ -1,5 +1,7 @@
 """Normalised images and labels on the device, their random batches, and augmentation."""
 
+import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -10,26 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PADDING = 4
-
-
-class Examples(NamedTuple):
-    """Normalised images, as a model takes them, and their labels.
-
-    Parameters
-    ----------
-    images : float32 Tensor [N, C, H, W]
-    labels : int64 Tensor [N]
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def batch(self, indices: Tensor) -> "Examples":
-        """Return the examples at the indices, int64 [n]."""
-        return Examples(self.images.index_select(0, indices), self.labels.index_select(0, indices))
-
-    def __len__(self) -> int:
-        return len(self.labels)
+# Images of at most so many numbers each, and so many bytes together as float32, are normalised once and kept. Others
+# are normalised whenever they are taken, since as float32 they need four times the memory.
+SMALL_IMAGE = 64 * 64 * 3
+MOST_BYTES = 2**32
+# Bytes of consecutive images that are normalised at once.
+PORTION = 2**24
 
 
 class Normalization(NamedTuple):
@@ -53,12 +41,94 @@ class Normalization(NamedTuple):
         return -torch.tensor(self.mean) / torch.tensor(self.std)
 
 
+class PackedImages:
+    """Images [N, C, H, W] of which the bytes are in memory, or in a mapped file. They are normalised when taken.
+
+    Parameters
+    ----------
+    pixels : uint8 Tensor [M, C, H, W]
+    places : int64 Tensor [N], on the device of `pixels`
+        Which of the pixels are these images.
+    normalization : Normalization
+    device : str
+        Where normalised images go.
+    memory_format : torch.memory_format
+        Memory layout of normalised images.
+    """
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        places: Tensor,
+        normalization: Normalization,
+        device: str,
+        memory_format: torch.memory_format,
+    ) -> None:
+        self._pixels, self._places = pixels, places
+        self._normalization, self._device, self._memory_format = normalization, device, memory_format
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, chosen: slice) -> "PackedImages":
+        places = self._places[chosen]
+        return PackedImages(self._pixels, places, self._normalization, self._device, self._memory_format)
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of a normalised image."""
+        return 4 * math.prod(self._pixels.shape[1:])
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Return the normalised images at the indices, int64 [n]."""
+        places = self._places[indices.to(self._places.device)]
+        return self._normalization(
+            in_layout(self._pixels.index_select(0, places).to(self._device), self._memory_format)
+        )
+
+
+Images = Tensor | PackedImages
+
+
+class Examples(NamedTuple):
+    """Normalised images, as a model takes them, and their labels.
+
+    Parameters
+    ----------
+    images : float32 Tensor [N, C, H, W], or PackedImages
+    labels : int64 Tensor [N]
+    """
+
+    images: Images
+    labels: Tensor
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normalised images and the labels at the indices, int64 [n]."""
+        images = self.images
+        taken = images.take(indices) if isinstance(images, PackedImages) else images.index_select(0, indices)
+        return taken, self.labels.index_select(0, indices)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def parts(images: Images, size: int) -> Iterator[Tensor]:
+    """Yield normalised images in their order, `size` of them at a time, or fewer if they are large and packed."""
+    if isinstance(images, Tensor):
+        yield from torch.split(images, size)
+        return
+    size = max(1, min(size, PORTION // images.image_bytes))
+    for start in range(0, len(images), size):
+        yield images.take(torch.arange(start, min(start + size, len(images))))
+
+
 def to_device(
     images: np.ndarray,
     labels: np.ndarray,
     normalization: Normalization,
     device: str,
     memory_format: torch.memory_format = torch.channels_last,
+    indices: np.ndarray | None = None,
 ) -> Examples:
     """Return normalised examples on a device.
 
@@ -70,15 +140,36 @@ def to_device(
     device : str
     memory_format : torch.memory_format
         Memory layout of the images.
+    indices : int64 [n], optional
+        The images to take; by default all.
 
     Returns
     -------
     Examples
+        With `PackedImages` if the images are large, or very many.
     """
+    chosen = np.arange(len(images)) if indices is None else indices
     # Arrays that a cluster shares are read-only, and torch has no read-only tensors.
-    images, labels = np.require(images, requirements="W"), np.require(labels, requirements=["C", "W"])
-    normalised = normalization(in_layout(torch.from_numpy(images).to(device), memory_format))
-    return Examples(normalised, torch.from_numpy(labels).to(device))
+    labels_there = torch.from_numpy(np.require(labels[chosen], requirements=["C", "W"])).to(device)
+    values = math.prod(images.shape[1:])
+    if values > SMALL_IMAGE or 4 * values * len(chosen) > MOST_BYTES:
+        pixels, places = _pixels(images, torch.from_numpy(chosen), device)
+        return Examples(PackedImages(pixels, places, normalization, device, memory_format), labels_there)
+    images = np.require(images if indices is None else images[indices], requirements="W")
+    return Examples(normalization(in_layout(torch.from_numpy(images).to(device), memory_format)), labels_there)
+
+
+def _pixels(images: np.ndarray, places: Tensor, device: str) -> tuple[Tensor, Tensor]:
+    """Return bytes, and the places of the images among them. A GPU gets a copy of its own, unless they are mapped."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the array may be read-only, and nothing writes to it
+        pixels = torch.from_numpy(images)
+    if torch.device(device).type == "cpu" or isinstance(images, np.memmap):
+        return pixels, places
+    copied = torch.empty((len(places), *pixels.shape[1:]), dtype=torch.uint8, device=device)
+    for there, here in zip(copied.split(1000), places.split(1000), strict=True):
+        there.copy_(pixels.index_select(0, here))
+    return copied, torch.arange(len(places), device=device)
 
 
 def in_layout(images: Tensor, memory_format: torch.memory_format) -> Tensor:
@@ -128,12 +219,6 @@ def shuffled(examples: Examples, batch_size: int, random: torch.Generator) -> li
 def number_of_batches(count: int, batch_size: int) -> int:
     """Return how many batches `shuffled` makes of `count` examples."""
     return max(1, count // batch_size + (count % batch_size > 1))
-
-
-def shuffled_batches(examples: Examples, batch_size: int, random: torch.Generator) -> Iterator[Examples]:
-    """Yield all examples once, in the order and the batches of `shuffled`."""
-    for batch in shuffled(examples, batch_size, random):
-        yield examples.batch(batch)
 
 
 def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:

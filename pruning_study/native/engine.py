@@ -3,15 +3,16 @@
 import ctypes
 import os
 from _ctypes import dlclose
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from analysis.runs.errors import first_line
-from pruning_study.data.examples import Examples
+from pruning_study.data.examples import Examples, Images, PackedImages, parts
 from pruning_study.native import compiler
 from pruning_study.native.errors import NativeError
 from pruning_study.native.stack import ImageShape, Stack, read
@@ -19,6 +20,8 @@ from pruning_study.training.distillation import Distillation
 from pruning_study.training.optimizer import Optimizer
 
 CLOSE = 1e-4
+# Bytes of packed images that are normalised at once, to be handed to the library.
+PORTION = 2**26
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
 
@@ -124,7 +127,7 @@ class Native:
         """Train as `Engine.train_epoch` says; images cannot be augmented."""
         if augment:
             raise ValueError("the native engine does not augment images")
-        images, labels = self._checked_images(train.images), self._checked_labels(train)
+        labels = self._checked_labels(train)
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
         if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
             raise ValueError("batches should be indices, int64 on the cpu, and none of them empty")
@@ -135,35 +138,50 @@ class Native:
         mask = self._flat(_factors(model, masks)) if masks else None
         teacher = self._teacher_probabilities(distillation, train) if distillation else torch.empty(0)
         weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
-        loss = self._library.train(
-            *(weights.data_ptr(), velocity.data_ptr(), mask.data_ptr() if mask is not None else None),
-            *(images.data_ptr(), labels.data_ptr(), order.data_ptr(), sizes.data_ptr(), len(sizes)),
-            *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
-            *(teacher.data_ptr(), weight, temperature),
-        )
+        loss = entropy = 0.0
+        for portion in _portions(train, labels, order, sizes):
+            images = self._checked_images(portion.images)
+            wanted = teacher if portion.places is None or not distillation else teacher[portion.places]
+            loss += self._library.train(
+                *(weights.data_ptr(), velocity.data_ptr(), mask.data_ptr() if mask is not None else None),
+                *(images.data_ptr(), portion.labels.data_ptr(), portion.order.data_ptr()),
+                *(portion.sizes.data_ptr(), len(portion.sizes)),
+                *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
+                *(wanted.data_ptr(), weight, temperature),
+            )
+            # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
+            entropy += torch.special.entr(wanted[portion.order]).sum().item() if distillation else 0.0
         self._copy(weights, dict(model.named_parameters()))
         self._copy(velocity, optimizer.velocity)
-        # The library adds the teacher's part as a cross-entropy, which is the divergence plus the teacher's entropy.
-        entropy = torch.special.entr(teacher[order]).sum().item() if distillation else 0.0
         return (loss - weight * temperature**2 * entropy) / len(order)
 
-    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+    def logits(self, model: nn.Module, images: Images) -> Tensor:
         """Return the logits as `Engine.logits` says."""
-        images = self._checked_images(images)
         weights = self._flat(dict(model.named_parameters()))
         scores = torch.empty(len(images), self._stack.classes)
-        self._library.logits(weights.data_ptr(), images.data_ptr(), len(images), scores.data_ptr())
+        start = 0
+        for part in parts(images, max(1, len(images))):
+            checked, there = self._checked_images(part), scores[start : start + len(part)]
+            self._library.logits(weights.data_ptr(), checked.data_ptr(), len(checked), there.data_ptr())
+            start += len(part)
         return scores
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
         """Return what `gradients.data_gradient` returns."""
-        images, labels = self._checked_images(train.images), self._checked_labels(train)
+        labels = self._checked_labels(train)
         parameters = dict(model.named_parameters())
         weights = self._flat(parameters)
-        flat = torch.empty_like(weights)
-        self._library.gradient(weights.data_ptr(), images.data_ptr(), labels.data_ptr(), len(labels), flat.data_ptr())
+        flats, start = [], 0
+        for part in parts(train.images, len(labels)):
+            images, its_labels = self._checked_images(part), labels[start : start + len(part)]
+            flat = torch.empty_like(weights)
+            self._library.gradient(
+                weights.data_ptr(), images.data_ptr(), its_labels.data_ptr(), len(images), flat.data_ptr()
+            )
+            flats.append(flat.mul_(len(part) / len(labels)))
+            start += len(part)
         gradient = {name: torch.empty_like(parameter) for name, parameter in parameters.items()}
-        self._copy(flat, gradient)
+        self._copy(flats[0] if len(flats) == 1 else torch.stack(flats).sum(0), gradient)
         return gradient
 
     def _checked_images(self, images: Tensor) -> Tensor:
@@ -209,6 +227,39 @@ class Native:
                 shapes.items(), flat.split([shape.numel() for shape in shapes.values()]), strict=True
             ):
                 tensors[name].copy_(part.view(shape))
+
+
+class _Portion(NamedTuple):
+    """Examples that the library is given at once: the batches that they belong to, as places among them.
+
+    Parameters
+    ----------
+    images, labels : Tensor
+    order : int64 Tensor
+        Places of the batches' images, one batch after the other.
+    sizes : int64 Tensor
+        Number of images of each batch.
+    places : int64 Tensor, optional
+        Where the examples are in the training set; None if they are all of it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    order: Tensor
+    sizes: Tensor
+    places: Tensor | None
+
+
+def _portions(train: Examples, labels: Tensor, order: Tensor, sizes: Tensor) -> Iterator[_Portion]:
+    """Yield the whole training set, or if its images are packed, those of some batches at a time."""
+    if not isinstance(train.images, PackedImages):
+        yield _Portion(train.images, labels, order, sizes, None)
+        return
+    at_once = max(1, PORTION // (train.images.image_bytes * int(sizes.max())))
+    chosen = sizes.split(at_once)
+    for some, places in zip(chosen, order.split([int(part.sum()) for part in chosen]), strict=True):
+        images, its_labels = train.batch(places)
+        yield _Portion(images, its_labels, torch.arange(len(places)), some, places)
 
 
 def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

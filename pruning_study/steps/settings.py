@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.printable import shortened
+from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.config import PruneConfig, TrainConfig
-from pruning_study.data import datasets
+from pruning_study.data import datasets, labels
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, seeded, to_device
 from pruning_study.models import checkpoints
@@ -50,6 +51,7 @@ FOLLOWED = {
     schema.MOMENTUM,
     schema.WEIGHT_DECAY,
     schema.VALIDATION_FRACTION,
+    schema.TEST_FRACTION,
 }
 _EXAMPLES = ("train", "validation", "test")
 
@@ -79,16 +81,24 @@ class TrainSetting:
             data_dir=config.data_dir,
             image_size=config.image_size,
             max_data_gib=config.max_data_gib,
+            test_fraction=config.test_fraction,
         )
-        self.train_indices, self.validation_indices = datasets.split(
-            self.data.train_labels, config.validation_fraction, config.seed
-        )
+        self.train_indices, self.validation_indices = self._split()
         weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
         self.model = self._initial_model(weights)
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
         self.memory_format = models.memory_format(self.model, self.data.image_shape)
         self.model.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         self._other_normalization: Self | None = None
+
+    def _split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the indices of the images to train on, and of those for validation."""
+        data, fraction = self.data, self.config.validation_fraction
+        if data.validation_indices is None:
+            return labels.split(data.train_labels, fraction, self.config.seed)
+        if fraction != TrainConfig.validation_fraction:
+            raise StudyError(f"{data.source} has images for validation, in val", option="--validation-fraction")
+        return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 
     @cached_property
     def engine(self) -> Engine:
@@ -119,7 +129,7 @@ class TrainSetting:
     def normalization(self) -> Normalization:
         """The normalisation that the weights file names, otherwise that of the training split."""
         return self._named_normalization or Normalization(
-            *datasets.normalization(self.data.train_images[self.train_indices])
+            *datasets.normalization(self.data.train_images, self.train_indices)
         )
 
     def normalized_as(self, normalization: Normalization) -> Self:
@@ -150,11 +160,11 @@ class TrainSetting:
 
     @cached_property
     def test(self) -> Examples:
-        return self._examples(self.data.test_images, self.data.test_labels, slice(None))
+        return self._examples(self.data.test_images, self.data.test_labels)
 
-    def _examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray | slice) -> Examples:
+    def _examples(self, images: np.ndarray, labels: np.ndarray, chosen: np.ndarray | None = None) -> Examples:
         layout = self.engine.layout or self.memory_format
-        return to_device(images[chosen], labels[chosen], self.normalization, self.device, layout)
+        return to_device(images, labels, self.normalization, self.device, layout, chosen)
 
     @cached_property
     def params(self) -> dict[str, str]:
@@ -165,11 +175,16 @@ class TrainSetting:
             schema.DATASET_DIGEST: self.data.digest,
             schema.IMAGE_SHAPE: "x".join(str(side) for side in self.data.image_shape),
         }
+        if self.data.test_fraction is not None:
+            described[schema.TEST_FRACTION] = text(self.data.test_fraction)
         if digest := models.source_digest(config.model):
             described[schema.MODEL_DIGEST] = digest
         if config.weights:
             described[schema.WEIGHTS_DIGEST] = hashlib.sha256(config.weights.read_bytes()).hexdigest()[:32]
-        return training_params(config, self.training, described)
+        params = training_params(config, self.training, described)
+        if self.data.validation_indices is not None:
+            del params[schema.VALIDATION_FRACTION]
+        return params
 
     @property
     def name(self) -> str:

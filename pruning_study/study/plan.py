@@ -18,7 +18,7 @@ from pruning_study.study import grid
 from pruning_study.study.grid import Grid, GridCell
 from pruning_study.tracking.store import Store
 
-Source = tuple[str, int | None]  # data set as given, image size
+Source = tuple[str, int | None, float | None]  # data set as given, image size, test fraction
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Plan:
 
 def source(config: TrainConfig) -> Source:
     """Return the key of a config's data; configs with equal keys use the same data."""
-    return config.dataset, config.image_size
+    return config.dataset, config.image_size, config.test_fraction
 
 
 def read(file: Path, config: StudyConfig) -> Grid:
@@ -189,12 +189,17 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
     for cell in cells:
         first.setdefault(source(cell.config), cell)
     data = {}
-    for (dataset, image_size), cell in first.items():
+    for key, cell in first.items():
+        dataset, image_size, test_fraction = key
         data_dir = cell.config.data_dir
         try:
             if download or datasets.is_here(dataset, data_dir=data_dir):
-                data[dataset, image_size] = datasets.load(
-                    dataset, data_dir=data_dir, image_size=image_size, max_data_gib=cell.config.max_data_gib
+                data[key] = datasets.load(
+                    dataset,
+                    data_dir=data_dir,
+                    image_size=image_size,
+                    max_data_gib=cell.config.max_data_gib,
+                    test_fraction=test_fraction,
                 )
         except StudyError as error:
             faults.append(cell.place(StudyError(str(error), option="--dataset")))

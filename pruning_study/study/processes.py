@@ -17,6 +17,7 @@ import numpy as np
 from joblib import cpu_count
 
 from analysis.runs.masking import without_secrets
+from pruning_study.data.mapped import MappedArray
 from pruning_study.tracking.interrupts import interrupt_once
 
 # The server that the workers are forked from has imported all they need, and holds no thread, connection or
@@ -51,16 +52,21 @@ class SharedMemory:
     Parameters
     ----------
     array : np.ndarray
-        It is copied.
+        It is copied, unless it is mapped: then each worker maps the file.
     """
 
     def __init__(self, array: np.ndarray) -> None:
+        self._mapped = MappedArray(array) if isinstance(array, np.memmap) else None
+        if self._mapped:
+            return
         self._memory = CONTEXT.RawArray(ctypes.c_uint8, max(array.nbytes, 1))
         self._dtype, self._shape, self._bytes = array.dtype, array.shape, array.nbytes
         self.numpy()[...] = array
 
     def numpy(self) -> np.ndarray:
         """Return the array itself, not a copy."""
+        if self._mapped:
+            return self._mapped.numpy()
         return np.frombuffer(memoryview(self._memory), np.uint8, self._bytes).view(self._dtype).reshape(self._shape)
 
 

@@ -3,8 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import fields, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -47,12 +47,14 @@ class SharedDataset:
     """
 
     def __init__(self, data: Dataset, share: Callable[[np.ndarray], SharedArray]) -> None:
-        self._named = (data.name, data.classes, data.source)
+        self._rest: dict[str, Any] = {
+            item.name: getattr(data, item.name) for item in fields(data) if item.name not in ARRAYS
+        }
         self._arrays = {name: share(getattr(data, name)) for name in ARRAYS}
 
     def dataset(self) -> Dataset:
-        name, classes, where = self._named
-        return Dataset(name, classes, **{key: array.numpy() for key, array in self._arrays.items()}, source=where)
+        arrays: dict[str, Any] = {name: array.numpy() for name, array in self._arrays.items()}
+        return Dataset(**self._rest, **arrays)
 
 
 class Worker:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruning_study.data.examples import Examples
+from pruning_study.data.examples import Examples, Images, parts
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.optimizer import Optimizer
@@ -67,7 +67,7 @@ class Engine(Protocol):
             Mean training loss over the images.
         """
 
-    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+    def logits(self, model: nn.Module, images: Images) -> Tensor:
         """Return the logits [N, classes] in eval mode; the model's own mode is left as it was."""
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
@@ -120,14 +120,14 @@ class Torch:
             total += loss.detach() * len(labels)
         return total.item() / sum(len(batch) for batch in batches)
 
-    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+    def logits(self, model: nn.Module, images: Images) -> Tensor:
         """Return the logits as `Engine.logits` says."""
         training = model.training
         model.eval()
         with torch.inference_mode():
-            parts = [model(part) for part in torch.split(images, BATCH_SIZE)]
+            scores = [model(part) for part in parts(images, BATCH_SIZE)]
         model.train(training)
-        return torch.cat(parts)
+        return torch.cat(scores)
 
     def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
         """Return what `gradients.data_gradient` returns."""

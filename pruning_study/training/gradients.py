@@ -1,14 +1,13 @@
 """Gradient of the loss on the training data at a model's weights."""
 
 import copy
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruning_study.data.examples import Examples, flip_crop, generator, seeded, shuffled_batches
+from pruning_study.data.examples import Examples, flip_crop, generator, parts, seeded, shuffled
 
 BATCH_SIZE = 128
 
@@ -27,8 +26,14 @@ def data_gradient(model: nn.Module, train: Examples) -> dict[str, Tensor]:
     -------
     dict of state-dict names to Tensors, for every parameter
     """
-    batches = zip(torch.split(train.images, BATCH_SIZE), torch.split(train.labels, BATCH_SIZE), strict=True)
-    return _mean_gradient(model, batches, len(train), training=False)
+    return _mean_gradient(model, _in_order(train), len(train), training=False)
+
+
+def _in_order(train: Examples) -> Iterator[tuple[Tensor, Tensor]]:
+    start = 0
+    for images in parts(train.images, BATCH_SIZE):
+        yield images, train.labels[start : start + len(images)]
+        start += len(images)
 
 
 def sampled_gradient(
@@ -64,12 +69,12 @@ def sampled_gradient(
     dict of state-dict names to Tensors, for every parameter
     """
     random = generator(seed, "gradient")
-    chosen = list(islice(shuffled_batches(train, batch_size, random), batches))
-    total = sum(len(batch) for batch in chosen)
+    chosen = shuffled(train, batch_size, random)[:batches]
+    taken = (train.batch(batch) for batch in chosen)
     if mode == "train" and augmentation == "flip-crop":
-        chosen = [Examples(flip_crop(images, black, random), labels) for images, labels in chosen]
+        taken = ((flip_crop(images, black, random), labels) for images, labels in taken)
     with seeded(seed, "gradient layers", train.labels.device):
-        return _mean_gradient(model, chosen, total, training=mode == "train")
+        return _mean_gradient(model, taken, sum(map(len, chosen)), training=mode == "train")
 
 
 def _mean_gradient(

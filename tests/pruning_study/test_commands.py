@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 import pruning_study
 from analysis import audit
 from pruning_study import models
-from pruning_study.data import datasets
+from pruning_study.data import labels
 from pruning_study.pruning.pruners import PRUNERS
 from tests.stored_runs import artifact, runs
 
@@ -297,7 +297,7 @@ class TestRecomputed:
     def test_gradient_score_and_mask(self, computed, tiny):
         _, dense, pruned = computed
         model = self.network(dense)
-        train, _ = datasets.split(tiny["train_labels"], 0.1, 2)
+        train, _ = labels.split(tiny["train_labels"], 0.1, 2)
         images = self.images(dense, tiny, "train")[train]
         F.cross_entropy(model(images), torch.tensor(tiny["train_labels"][train])).backward()
         gradient = load_file(artifact(dense, "gradient.safetensors"))
@@ -312,14 +312,14 @@ class TestRecomputed:
         assert pruned.data.params["epsilon"] == repr(self.DECAY)
 
     def test_normalisation_is_that_of_the_training_split(self, computed, tiny):
-        train, _ = datasets.split(tiny["train_labels"], 0.1, 2)
+        train, _ = labels.split(tiny["train_labels"], 0.1, 2)
         pixels = tiny["train_images"][train] / 255
         assert json.loads(computed[1].data.tags["normalization_mean"]) == pytest.approx([pixels.mean()])
         assert json.loads(computed[1].data.tags["normalization_std"]) == pytest.approx([pixels.std()])
 
     def test_validation_predictions_and_val_alpha(self, computed, tiny):
         _, dense, pruned = computed
-        _, validation = datasets.split(tiny["train_labels"], 0.1, 2)
+        _, validation = labels.split(tiny["train_labels"], 0.1, 2)
         balances, accuracies = [], []
         for run in (dense, pruned):
             with np.load(artifact(run, "val_predictions.npz")) as arrays:
@@ -761,5 +761,5 @@ def test_class_names_that_are_formulas_markup_and_links__are_the_same_in_all_fil
     with artifact(pruned, "confusion.csv").open(newline="") as file:
         assert next(csv.reader(file)) == ["class", "'=1+1", "''=1+1", "'@a", *classes[3:]]
     after = audit.audit([str(artifact(dense, "predictions.npz"))], [str(artifact(pruned, "predictions.npz"))])
-    assert set(after.classes["class"]) == set(classes)
+    assert set(after.table["class"]) == set(classes)
     assert dense.data.tags["mlflow.note.content"] == r"lenet5 trained on =\*x\*-[a\](b)-"

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from analysis.runs.errors import StudyError
-from pruning_study.data import datasets
+from pruning_study.data import datasets, labels
 from pruning_study.data.torchvision_import import torchvision
 
 
@@ -271,16 +271,16 @@ class TestSplit:
     labels = np.repeat([0, 1, 2], [100, 40, 10])
 
     def test_is_stratified_and_complete(self):
-        train, validation = datasets.split(self.labels, 0.1, seed=3)
+        train, validation = labels.split(self.labels, 0.1, seed=3)
         assert np.bincount(self.labels[validation]).tolist() == [10, 4, 1]
         assert sorted([*train, *validation]) == list(range(150))
 
     def test_is_seeded(self):
-        first, again, other = (datasets.split(self.labels, 0.1, seed)[1].tolist() for seed in (3, 3, 4))
+        first, again, other = (labels.split(self.labels, 0.1, seed)[1].tolist() for seed in (3, 3, 4))
         assert first == again != other
 
     def test_keeps_one_of_each_class_on_both_sides(self):
-        train, validation = datasets.split(np.array([0, 0, 1, 1]), 0.01, seed=0)
+        train, validation = labels.split(np.array([0, 0, 1, 1]), 0.01, seed=0)
         assert np.bincount([0, 0, 1, 1], minlength=2).tolist() == [2, 2]
         assert len(train) == len(validation) == 2
 

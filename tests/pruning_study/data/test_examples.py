@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 import torch
 
+from pruning_study.data import examples as examples_module
 from pruning_study.data.examples import (
     Examples,
     Normalization,
+    PackedImages,
     flip_crop,
     generator,
     number_of_batches,
+    parts,
     shuffled,
-    shuffled_batches,
     to_device,
 )
 
@@ -56,6 +58,45 @@ def test_normalising_a_data_set_takes_little_more_memory_than_it():
     assert peak() - before < 1.5 * examples.images.nbytes
 
 
+class TestPacked:
+    """Large images: they are normalised when they are taken, to the same bits."""
+
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (9, 65, 65, 3), np.uint8).transpose(0, 3, 1, 2)
+    labels = np.arange(9)
+    normalization = Normalization([0.4, 0.5, 0.6], [0.2, 0.3, 0.1])
+
+    @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+    def test_a_batch_is_what_it_would_be_if_all_were_normalised(self, monkeypatch, memory_format):
+        places = np.array([8, 1, 5, 2, 0])
+        arguments = (self.images, self.labels, self.normalization, "cpu", memory_format, places)
+        packed = to_device(*arguments)
+        assert isinstance(packed.images, PackedImages)
+        monkeypatch.setattr(examples_module, "SMALL_IMAGE", 65 * 65 * 3)
+        whole = to_device(*arguments)
+        assert isinstance(whole.images, torch.Tensor)
+        assert packed.labels.tolist() == whole.labels.tolist() == [8, 1, 5, 2, 0]
+        batch = torch.tensor([4, 0, 3])
+        (images, labels), (wanted, wanted_labels) = packed.batch(batch), whole.batch(batch)
+        assert torch.equal(images, wanted)
+        assert labels.tolist() == wanted_labels.tolist() == [0, 8, 2]
+        assert torch.equal(torch.cat(list(parts(packed.images, 2))), whole.images)
+        assert torch.equal(torch.cat(list(parts(packed.images[1:3], 9))), whole.images[1:3])
+
+    def test_images_are_large_or_very_many(self, monkeypatch):
+        small = np.zeros((9, 3, 64, 64), np.uint8)
+        assert isinstance(to_device(small, self.labels, self.normalization, "cpu").images, torch.Tensor)
+        monkeypatch.setattr(examples_module, "MOST_BYTES", 9 * 3 * 64 * 64 * 4 - 1)
+        assert isinstance(to_device(small, self.labels, self.normalization, "cpu").images, PackedImages)
+
+    def test_arrays_that_cannot_be_written_are_taken_without_a_copy_or_a_warning(self, recwarn):
+        images = np.ascontiguousarray(self.images)
+        images.flags.writeable = False
+        packed = to_device(images, self.labels, self.normalization, "cpu")
+        assert packed.images._pixels.data_ptr() == images.ctypes.data
+        assert not recwarn.list
+
+
 def test_streams_are_seeded_and_independent():
     def draw(seed, stream):
         return torch.rand(4, generator=generator(seed, stream)).tolist()
@@ -64,19 +105,18 @@ def test_streams_are_seeded_and_independent():
     assert len({tuple(draw(seed, stream)) for seed in (0, 1, 2**70) for stream in ("dense", "gradient")}) == 6
 
 
-class TestShuffledBatches:
+class TestShuffled:
     def batches(self, count, size, seed=0):
         examples = Examples(torch.arange(count).view(-1, 1, 1, 1).float(), torch.arange(count))
-        return list(shuffled_batches(examples, size, torch.Generator().manual_seed(seed)))
+        return shuffled(examples, size, torch.Generator().manual_seed(seed))
 
     def test_are_all_examples_once(self):
         batches = self.batches(10, 4)
         assert [len(batch) for batch in batches] == [4, 4, 2]
-        assert sorted(torch.cat([batch.labels for batch in batches]).tolist()) == list(range(10))
-        assert all(torch.equal(batch.images.flatten().long(), batch.labels) for batch in batches)
+        assert sorted(torch.cat(batches).tolist()) == list(range(10))
 
     def test_are_in_a_seeded_order(self):
-        orders = [torch.cat([batch.labels for batch in self.batches(50, 8, seed)]).tolist() for seed in (1, 1, 2)]
+        orders = [torch.cat(self.batches(50, 8, seed)).tolist() for seed in (1, 1, 2)]
         assert orders[0] == orders[1] != orders[2]
 
     def test_never_end_in_a_single_image(self):

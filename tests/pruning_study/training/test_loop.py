@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.runs.errors import StudyError
-from pruning_study.data.examples import Examples, generator, shuffled_batches
+from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.models import checkpoints
 from pruning_study.training import loop
 from pruning_study.training.evaluation import loss_and_accuracy
@@ -44,7 +44,7 @@ def test_is_sgd_with_nesterov_momentum_and_weight_decay_written_out():
     run(model, plan)
     velocity = [torch.zeros_like(p) for p in reference.parameters()]
     reference.train()
-    for images, labels in shuffled_batches(TRAIN, 16, generator(0, "dense")):
+    for images, labels in map(TRAIN.batch, shuffled(TRAIN, 16, generator(0, "dense"))):
         grads = torch.autograd.grad(F.cross_entropy(reference(images), labels), list(reference.parameters()))
         with torch.no_grad():
             for p, g, v in zip(reference.parameters(), grads, velocity, strict=True):

@@ -1,0 +1,306 @@
+"""Read a folder of images. Many images are decoded once, into a file that is then mapped into memory."""
+
+import hashlib
+import logging
+import os
+import tempfile
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from numpy.lib import format as npy
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from analysis.runs.errors import StudyError, first_line
+from analysis.runs.input_files import SizeLimit, opened
+from pruning_study.data.labels import check_class_names, some, split
+
+DEFAULT_TEST_FRACTION = 0.2
+# Every run splits a folder alike, so that all runs have the same test images.
+SPLIT_SEED = 0
+# Images that take more bytes together are mapped.
+MAPPED_FROM = 2**30
+# Formats that Pillow decodes itself, whatever the file's name ends in. For others, such as EPS, it starts a program.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+HOLDS = "a data set folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
+
+log = logging.getLogger(__name__)
+
+
+class Folder(NamedTuple):
+    """The content of a folder of images.
+
+    Parameters
+    ----------
+    classes : tuple of str
+    images : dict of uint8 [N, C, H, W]
+        Of the parts `train` and `test`. The images for validation are the last ones of `train`.
+    labels : dict of int64 [N]
+    validation : int or None
+        Number of images in the folder's own part `val`; None if it has none.
+    test_fraction : float or None
+        Share of each class that was held out for testing; None if the folder has a part `test`.
+    """
+
+    classes: tuple[str, ...]
+    images: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+    validation: int | None
+    test_fraction: float | None
+
+
+class _Files(NamedTuple):
+    """Paths and class indices of some images."""
+
+    paths: list[Path]
+    labels: np.ndarray
+
+    def at(self, indices: np.ndarray) -> "_Files":
+        return _Files([self.paths[index] for index in indices], self.labels[indices])
+
+
+def read(
+    folder: Path, image_size: int | None, limit: SizeLimit, *, test_fraction: float | None, decoded: Path
+) -> Folder:
+    """Read a folder of images.
+
+    Parameters
+    ----------
+    folder : Path
+        It holds `train/<class>/*.png|jpg`, `test/<class>/...` and perhaps `val/<class>/...`, or only `<class>/...`.
+    image_size : int, optional
+        Height and width that the images are resized to.
+    limit : SizeLimit
+    test_fraction : float, optional
+        Share of each class that is held out for testing, where the folder has only classes; by default .2.
+    decoded : Path
+        Start of the name of the file that more than a gibibyte of images is decoded into.
+
+    Raises
+    ------
+    StudyError
+        If classes differ between the parts, if a file is no image, or if the images are too many or differ in size.
+    """
+    named = [part for part in ("train", "val", "test") if (folder / part).is_dir()]
+    if not {"train", "test"} & set(named) and folder.is_dir() and _class_folders(folder):
+        classes = tuple(sorted(path.name for path in _class_folders(folder)))
+        check_class_names(str(folder), classes)
+        fraction = DEFAULT_TEST_FRACTION if test_fraction is None else test_fraction
+        files = _files(folder, classes)
+        train, test = map(files.at, split(files.labels, fraction, SPLIT_SEED))
+        validation = None
+    else:
+        fraction = None
+        if test_fraction is not None:
+            raise StudyError(f"{folder} has test images of its own, in {folder / 'test'}", option="--test-fraction")
+        parts = ("train", "val", "test") if "val" in named else ("train", "test")
+        classes = _classes_of(folder, parts)
+        train, *own, test = (_files(folder / part, classes) for part in parts)
+        validation = len(own[0].paths) if own else None
+        if own:
+            train = _Files(train.paths + own[0].paths, np.concatenate([train.labels, own[0].labels]))
+    images = _decoded(folder, train.paths + test.paths, image_size, limit, decoded)
+    count = len(train.paths)
+    return Folder(
+        classes,
+        {"train": images[:count], "test": images[count:]},
+        {"train": train.labels, "test": test.labels},
+        validation,
+        fraction,
+    )
+
+
+def _classes_of(folder: Path, parts: tuple[str, ...]) -> tuple[str, ...]:
+    for wrong in ("valid", "validation"):
+        if (folder / wrong).is_dir():
+            raise StudyError(f"{folder / wrong}: give the folder of the images for validation the name val")
+    names = {}
+    for part in parts:
+        if not (folder / part).is_dir():
+            hint = "; val holds images for validation, so rename it if they are for testing" if "val" in parts else ""
+            raise StudyError(f"{folder / part}: no such folder exists; {HOLDS}{hint}")
+        names[part] = sorted(path.name for path in _class_folders(folder / part))
+    classes = tuple(sorted(set().union(*names.values())))
+    for part in parts:
+        if gone := sorted(set(classes) - set(names[part])):
+            other = "the other part" if len(parts) == 2 else "another part"
+            raise StudyError(
+                f"{folder / part}: there is no folder for class {some(gone)}, which {other} has"
+                + _spelt_otherwise(gone, names[part])
+            )
+    check_class_names(str(folder), classes)
+    return classes
+
+
+def _spelt_otherwise(gone: list[str], names: list[str]) -> str:
+    """Return a hint if a class that is gone from a part is there with other capitals, or with other accents' bytes."""
+    alike = {_letters(name): name for name in names}
+    there = next((alike[_letters(name)] for name in gone if _letters(name) in alike), None)
+    return f"; it has {there!a}: give the folder the same name in both parts" if there else ""
+
+
+def _letters(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _class_folders(part: Path) -> list[Path]:
+    return [path for path in part.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _files(part: Path, classes: tuple[str, ...]) -> _Files:
+    found = [(path, index) for index, name in enumerate(classes) for path in _pictures(part / name)]
+    return _Files([path for path, _ in found], np.array([index for _, index in found], dtype=np.int64))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    if not files:
+        raise StudyError(f"{folder}: the folder has no .png or .jpg in it; add images of the class, or remove it")
+    return files
+
+
+def _decoded(folder: Path, paths: list[Path], image_size: int | None, limit: SizeLimit, decoded: Path) -> np.ndarray:
+    """Return the images, uint8 [N, C, H, W], in memory or mapped."""
+    if image_size:
+        limit.check(folder, len(paths) * image_size**2)
+
+    def pictures() -> Iterator[np.ndarray]:
+        read = _equally_sized((_read_picture(path, image_size, limit) for path in paths), paths)
+        return (np.atleast_3d(np.asarray(picture)) for picture in _within(limit, folder, read))
+
+    first = next(pictures())
+    if len(paths) * first.nbytes > MAPPED_FROM:
+        images = _mapped(pictures, paths, first.shape, _file(decoded, paths, image_size), limit)
+    else:
+        images = stacked(pictures(), len(paths))
+    return images.transpose(0, 3, 1, 2)
+
+
+def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Return pictures [H, W, 1 or 3] as one array [count, H, W, C], with one channel if all of them are grey."""
+    images: np.ndarray | None = None
+    for index, pixels in enumerate(pictures):
+        if images is None:
+            images = np.empty((count, *pixels.shape), np.uint8)
+        if pixels.shape[-1] > images.shape[-1]:
+            coloured = np.empty((count, *pixels.shape), np.uint8)
+            coloured[:index] = images[:index]
+            images = coloured
+        images[index] = pixels
+    assert images is not None
+    return images
+
+
+def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
+    """Return the file that these images are decoded into; another one if an image changes."""
+    content = hashlib.sha256(f"{PIL.__version__} {image_size}".encode())
+    for path in paths:
+        state = path.stat()
+        content.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return decoded.with_name(f"{decoded.name}-{content.hexdigest()[:16]}.npy")
+
+
+class _ColouredError(Exception):
+    """A coloured picture is among pictures that were taken to be grey."""
+
+
+def _mapped(
+    pictures: Callable[[], Iterator[np.ndarray]],
+    paths: list[Path],
+    shape: tuple[int, ...],
+    file: Path,
+    limit: SizeLimit,
+) -> np.ndarray:
+    if not file.is_file():
+        log.warning("%s images are decoded once, into %s; delete it when you are done", f"{len(paths):,}", file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _write(file, pictures(), (len(paths), *shape))
+            except _ColouredError:
+                _write(file, pictures(), (len(paths), *shape[:2], 3))
+        except OSError as error:
+            raise StudyError(
+                f"{file}: the decoded images cannot be written ({first_line(error)}): name a folder for them",
+                option="--data-dir",
+            ) from error
+    try:
+        images: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise StudyError(f"{file}: these are no decoded images ({first_line(error)}): delete the file") from error
+    if images.dtype != np.uint8 or images.shape[:3] != (len(paths), *shape[:2]) or images.ndim != 4:
+        raise StudyError(f"{file}: these are other images than those of the folder: delete the file")
+    limit.check(file, images.nbytes)
+    return images
+
+
+def _write(file: Path, pictures: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
+    try:
+        with os.fdopen(descriptor, "wb") as part:
+            npy.write_array_header_1_0(part, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for pixels in pictures:
+                if pixels.shape[-1] > shape[-1]:
+                    raise _ColouredError
+                part.write(np.broadcast_to(pixels, shape[1:]).tobytes())
+        Path(name).rename(file)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _read_picture(path: Path, image_size: int | None, limit: SizeLimit) -> Image.Image:
+    with opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as of a palette's transparency, which is dropped
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=FORMATS) as opened_picture:
+                limit.check(path, 3 * opened_picture.width * opened_picture.height)
+                return _as_uint8(path, ImageOps.exif_transpose(opened_picture), image_size)
+        except StudyError:
+            raise
+        except UnidentifiedImageError as error:
+            raise StudyError(f"{path}: this is no image; it must be PNG or JPEG") from error
+        # On bytes of any kind, the decoders raise errors of more than a dozen types.
+        except Exception as error:
+            raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
+
+
+def _as_uint8(path: Path, picture: Image.Image, image_size: int | None) -> Image.Image:
+    """Return a picture as grey or RGB with 8 bits a channel, resized if it should be."""
+    if picture.mode.startswith(("I", "F")):
+        raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
+    if 0 in picture.size:
+        raise StudyError(f"{path}: the image has {picture.width}x{picture.height} pixels")
+    picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+    return resized(picture, image_size) if image_size else picture
+
+
+def resized(picture: Image.Image, image_size: int) -> Image.Image:
+    """Return a picture of `image_size` pixels each way."""
+    return picture.resize((image_size, image_size), Image.Resampling.BILINEAR)
+
+
+def _equally_sized(pictures: Iterator[Image.Image], files: list[Path]) -> Iterator[Image.Image]:
+    size = None
+    for picture, path in zip(pictures, files, strict=True):
+        size = size or picture.size
+        if picture.size != size:
+            raise StudyError(
+                f"{path} has {picture.width}x{picture.height} pixels and {files[0]} has {size[0]}x{size[1]}: "
+                "resize them with --image-size"
+            )
+        yield picture
+
+
+def _within(limit: SizeLimit, folder: Path, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
+    """Yield pictures as long as all of them together, with the channels of the most colourful, are within the limit."""
+    pixels = channels = 0
+    for picture in pictures:
+        pixels += picture.width * picture.height
+        channels = max(channels, len(picture.getbands()))
+        limit.check(folder, pixels * channels)
+        yield picture

@@ -1,0 +1,80 @@
+"""Class names and labels: what is wrong with them, and how they are split at random."""
+
+import unicodedata
+
+import numpy as np
+
+from analysis.runs.errors import StudyError
+from analysis.runs.printable import fault_of_name, shortened
+
+
+def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Split images by class, at random, into a larger part and a part that is held out.
+
+    Parameters
+    ----------
+    labels : int64 [N]
+        Labels with at least two images of each class.
+    fraction : float in (0, 1)
+        Share of each class that is held out: at least one image, and never all of them.
+    seed : int
+
+    Returns
+    -------
+    kept, held_out : int64 arrays
+        Indices of the images, ascending.
+    """
+    generator = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        chosen.append(generator.permutation(members)[:count])
+    held_out = np.sort(np.concatenate(chosen))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def check_class_names(source: str, classes: tuple[str, ...]) -> None:
+    """Check that each name can be a class's, and that no two are the same; `source` is what errors name."""
+    for name in classes:
+        if fault := fault_of_name(name):
+            raise StudyError(f"{source}: the class name {shortened(name)} {fault}; rename the class")
+    if len({unicodedata.normalize("NFC", name) for name in classes}) < len(classes):
+        raise StudyError(f"{source}: two classes have the same name; rename one of them")
+
+
+def check_labels(where: str, count: int, labels: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Check that labels are those of `count` images, and that every class has images.
+
+    Parameters
+    ----------
+    where : str
+        Source and part, such as `pets.npz: train`. Training data need two images of each class.
+    count : int
+    labels : int64 [N]
+    classes : tuple of str
+    """
+    if len(labels) != count:
+        raise StudyError(f"{where}_labels has {len(labels):,} entries for {count:,} images")
+    outside = (labels < 0) | (labels >= len(classes))
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise StudyError(
+            f"{where}_labels holds {labels[first]} at index {first}, outside the {len(classes)} classes (0 to "
+            f"{len(classes) - 1})"
+        )
+    support = np.bincount(labels, minlength=len(classes))
+    if not support.all():
+        missing = [classes[index] for index in np.flatnonzero(support == 0)]
+        raise StudyError(f"{where} data have no image of class {some(missing)}")
+    if where.endswith("train") and support.min() < 2:
+        raise StudyError(
+            f"{where} data have 1 image of class {classes[int(support.argmin())]}; it needs 2, one to train on and one "
+            "for validation"
+        )
+
+
+def some(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -1,0 +1,192 @@
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis.runs.errors import StudyError
+from pruning_study.config import TrainConfig
+from pruning_study.data import datasets, folders
+from pruning_study.steps.settings import TrainSetting
+from pruning_study.study.processes import SharedMemory
+from pruning_study.study.worker import SharedDataset
+
+
+def load(folder, **arguments):
+    return datasets.load(str(folder), data_dir=folder.parent / "data", **arguments)
+
+
+def write(folder, counts, *, colour=False):
+    """Write pictures of 12x12 pixels, all different: `counts` of them for each class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for label, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir()
+        for index in range(count):
+            pixels = np.random.default_rng([len(str(folder)), label, index]).integers(0, 256, (12, 12, 3), np.uint8)
+            Image.fromarray(pixels if colour else pixels[..., 0]).save(folder / name / f"{index:03}.png")
+
+
+class TestValidation:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for part, count in (("train", 6), ("val", 3), ("test", 2)):
+            write(tmp_path / "pets" / part, {"cat": count, "dog": count})
+        return tmp_path / "pets"
+
+    def setting(self, folder, **options):
+        return TrainSetting(TrainConfig(dataset=str(folder), engine="torch", **options))
+
+    def test_images_are_those_of_the_folder_val_for_every_seed(self, folder):
+        wanted = [np.asarray(Image.open(path)) for path in sorted(folder.glob("val/*/*.png"))]
+        for seed in (0, 1):
+            setting = self.setting(folder, seed=seed)
+            assert setting.data.train_images[setting.validation_indices, 0].tolist() == np.array(wanted).tolist()
+            assert setting.data.train_labels[setting.validation_indices].tolist() == [0, 0, 0, 1, 1, 1]
+            assert setting.train_indices.tolist() == list(range(12))
+        assert "validation_fraction" not in setting.params
+
+    def test_a_fraction_beside_them_is_a_usage_error(self, folder):
+        with pytest.raises(StudyError, match="has images for validation, in val") as error:
+            self.setting(folder, validation_fraction=0.2)
+        assert error.value.option == "--validation-fraction"
+
+    def test_which_images_they_are_is_part_of_the_digest(self, folder):
+        before = load(folder).digest
+        for path in (folder / "val").iterdir():
+            for image in path.iterdir():
+                image.rename(folder / "train" / path.name / f"9{image.name}")
+            path.rmdir()
+        (folder / "val").rmdir()
+        assert load(folder).digest != before
+
+    def test_workers_of_a_study_have_them_too(self, folder):
+        data = load(folder)
+        there = SharedDataset(data, SharedMemory).dataset()
+        assert there.validation_indices.tolist() == data.validation_indices.tolist()
+        assert there.digest == data.digest
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda folder: (folder / "val").rename(folder / "valid"), "pets/valid: give the folder .* the name val"),
+            (
+                lambda folder: (folder / "val" / "dog").rename(folder / "val" / "dogs"),
+                "no folder for class dogs, which another part has",
+            ),
+        ],
+    )
+    def test_that_cannot_be_used_is_one_line(self, folder, change, message):
+        change(folder)
+        with pytest.raises(StudyError, match=message):
+            load(folder)
+
+    def test_without_test_images_says_that_val_is_not_for_testing(self, folder):
+        for path in sorted((folder / "test").rglob("*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+        (folder / "test").rmdir()
+        with pytest.raises(StudyError, match=r"pets/test: no such folder exists; .* val holds images for validation"):
+            load(folder)
+
+
+class TestOneFolderOfClasses:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        write(tmp_path / "pets", {"cat": 20, "dog": 10, "val": 5})
+        return tmp_path / "pets"
+
+    def test_a_fifth_of_each_class_is_held_out_for_testing(self, folder):
+        data = load(folder)
+        assert data.classes == ("cat", "dog", "val")
+        assert np.bincount(data.test_labels).tolist() == [4, 2, 1]
+        assert np.bincount(data.train_labels).tolist() == [16, 8, 4]
+        assert np.bincount(load(folder, test_fraction=0.5).test_labels).tolist() == [10, 5, 2]
+
+    def test_every_image_is_in_one_part(self, folder):
+        data = load(folder)
+        images = {tuple(image.flatten()) for image in (*data.train_images, *data.test_images)}
+        assert images == {tuple(np.asarray(Image.open(path)).flatten()) for path in folder.glob("*/*.png")}
+
+    def test_all_seeds_test_on_the_same_images_and_validate_on_others(self, folder):
+        first, second = (TrainSetting(TrainConfig(dataset=str(folder), seed=seed)) for seed in (0, 1))
+        assert first.data.digest == second.data.digest
+        assert first.validation_indices.tolist() != second.validation_indices.tolist()
+
+    def test_the_fraction_is_a_param_of_such_data_alone(self, folder, tiny_npz):
+        assert TrainSetting(TrainConfig(dataset=str(folder))).params["test_fraction"] == "0.2"
+        assert "test_fraction" not in TrainSetting(TrainConfig(dataset=str(tiny_npz))).params
+
+    def test_data_with_test_images_take_no_fraction(self, folder, tiny_npz):
+        for part in ("train", "test"):
+            write(folder.parent / "parts" / part, {"cat": 2, "dog": 2})
+        for dataset in (folder.parent / "parts", tiny_npz, Path("fashion-mnist-mini")):
+            with pytest.raises(StudyError, match="has test images of its own") as error:
+                datasets.load(str(dataset), data_dir=folder, test_fraction=0.2)
+            assert error.value.option == "--test-fraction"
+
+    def test_a_class_with_two_images_is_too_small(self, folder):
+        write(folder, {"emu": 2})
+        with pytest.raises(StudyError, match="train data have 1 image of class emu"):
+            load(folder)
+
+
+class TestMapped:
+    """What more than a gibibyte does, with a lower limit."""
+
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(folders, "MAPPED_FROM", 1000)
+        for part in ("train", "test"):
+            write(tmp_path / "pets" / part, {"cat": 4, "dog": 4})
+        return tmp_path / "pets"
+
+    def test_images_are_those_that_are_read_into_memory(self, folder, monkeypatch):
+        mapped = load(folder)
+        monkeypatch.setattr(folders, "MAPPED_FROM", 2**30)
+        read = load(folder)
+        assert isinstance(mapped.train_images, np.memmap)
+        assert not isinstance(read.train_images, np.memmap)
+        assert np.array_equal(mapped.train_images, read.train_images)
+        assert mapped.digest == read.digest
+
+    def test_images_are_decoded_once_and_again_when_one_changes(self, folder, caplog):
+        caplog.set_level(logging.WARNING)
+        first, again = load(folder), load(folder)
+        assert len(caplog.messages) == 1
+        assert re.fullmatch(r"16 images are decoded once, into .*data/decoded/pets-\w+\.npy; .*", caplog.messages[0])
+        Image.new("L", (12, 12)).save(folder / "train" / "cat" / "000.png")
+        changed = load(folder)
+        assert len(caplog.messages) == 2
+        assert first.digest == again.digest != changed.digest
+        assert not changed.train_images[0].any()
+
+    def test_a_coloured_picture_after_grey_ones_makes_all_of_them_rgb(self, folder):
+        Image.new("RGB", (12, 12), (9, 8, 7)).save(folder / "test" / "dog" / "z.png")
+        data = load(folder)
+        assert data.image_shape == (3, 12, 12)
+        assert data.test_images[-1, :, 0, 0].tolist() == [9, 8, 7]
+        assert np.array_equal(data.train_images[:, 0], data.train_images[:, 2])
+
+    def test_workers_map_the_same_file(self, folder):
+        data = load(folder)
+        there = SharedDataset(data, SharedMemory).dataset()
+        assert isinstance(there.test_images, np.memmap)
+        assert there.digest == data.digest
+
+    def test_a_file_that_is_cut_off_or_of_other_images_is_named(self, folder):
+        load(folder)
+        (file,) = (folder.parent / "data" / "decoded").iterdir()
+        content = file.read_bytes()
+        file.write_bytes(content[:500])
+        with pytest.raises(StudyError, match=r"pets-\w+\.npy: these are no decoded images .*: delete the file"):
+            load(folder)
+        np.save(file, np.zeros((3, 12, 12, 1), np.uint8))
+        with pytest.raises(StudyError, match="other images than those of the folder"):
+            load(folder)
+
+    def test_a_folder_that_cannot_be_written_is_one_line(self, folder):
+        (folder.parent / "data").write_text("in the way")
+        with pytest.raises(StudyError, match="the decoded images cannot be written") as error:
+            load(folder)
+        assert error.value.option == "--data-dir"
