@@ -32,7 +32,11 @@ class Normalization(NamedTuple):
         pixels = images.to(torch.float32, copy=True)
         if images.dtype == torch.uint8:
             pixels.div_(255)
-        mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in self)
+        return self.normalised(pixels)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Normalise float32 pixels in [0, 1] in place, and return them."""
+        mean, std = (torch.tensor(values, device=pixels.device).view(1, -1, 1, 1) for values in self)
         return pixels.sub_(mean).div_(std)
 
     @property
@@ -82,8 +86,9 @@ class PackedImages:
     def take(self, indices: Tensor) -> Tensor:
         """Return the normalised images at the indices, int64 [n]."""
         places = self._places[indices.to(self._places.device)]
-        return self._normalization(
-            in_layout(self._pixels.index_select(0, places).to(self._device), self._memory_format)
+        pixels = self._pixels.index_select(0, places).to(self._device)
+        return self._normalization.normalised(
+            torch.empty_like(pixels, dtype=torch.float32, memory_format=self._memory_format).copy_(pixels).div_(255)
         )
 
 

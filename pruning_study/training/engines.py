@@ -118,6 +118,7 @@ class Torch:
             sgd.zero_grad()
             # The loss stays on the device: reading it here would make the device wait at every step.
             total += loss.detach() * len(labels)
+            del images, scores, loss  # else they would take memory while the next batch is normalised
         return total.item() / sum(len(batch) for batch in batches)
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:

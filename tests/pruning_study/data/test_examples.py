@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from pruning_study.data import datasets
 from pruning_study.data import examples as examples_module
 from pruning_study.data.examples import (
     Examples,
@@ -17,6 +18,7 @@ from pruning_study.data.examples import (
     shuffled,
     to_device,
 )
+from pruning_study.data.labels import split
 
 
 def test_normalization_of_known_pixels():
@@ -95,6 +97,35 @@ class TestPacked:
         packed = to_device(images, self.labels, self.normalization, "cpu")
         assert packed.images._pixels.data_ptr() == images.ctypes.data
         assert not recwarn.list
+
+
+def test_large_images_need_their_bytes_once_in_memory(tmp_path):
+    """From the file to the last batch of an epoch, a data set takes at most 1.3 times the bytes of its images."""
+
+    def peak():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+
+    file, count = tmp_path / "large.npz", 1200
+    images = np.full((count, 160, 160, 3), 7, np.uint8)
+    size, labels = images.nbytes, np.arange(count) % 2
+    np.savez(
+        file, train_images=images[100:], train_labels=labels[100:], test_images=images[:100], test_labels=labels[:100]
+    )
+    del images
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what the process has now
+    before = peak()
+    data = datasets.load(str(file), data_dir=tmp_path)
+    assert len(data.digest) == 32
+    chosen, held_out = split(data.train_labels, 0.1, 0)
+    normalization = Normalization(*datasets.normalization(data.train_images, chosen))
+    train, validation = (
+        to_device(data.train_images, data.train_labels, normalization, "cpu", indices=indices)
+        for indices in (chosen, held_out)
+    )
+    seen = sum(len(train.batch(batch)[0]) for batch in shuffled(train, 32, torch.Generator()))
+    seen += sum(map(len, parts(validation.images, 128)))
+    assert seen == count - 100
+    assert peak() - before < 1.3 * size
 
 
 def test_streams_are_seeded_and_independent():
