@@ -1,1 +1,219 @@
 """From tracking server to statistics: what pruning did to each class."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
+
+    from analysis.audit_result import Audit
+    from analysis.recommend import Recommendations
+    from analysis.written_report import WrittenReport
+
+
+def audit_predictions(
+    label: "ArrayLike",
+    before: "ArrayLike",
+    after: "ArrayLike",
+    control: "ArrayLike | None" = None,
+    groups: "ArrayLike | Mapping[str, ArrayLike] | None" = None,
+    class_names: Sequence[str] | Mapping[Any, str] | None = None,
+) -> "Audit":
+    """Find the classes that lost recall when a classifier was compressed.
+
+    Parameters
+    ----------
+    label : (images,), text or integers
+        True class of each image.
+    before, after : (images,) or (networks, images)
+        Predicted classes before and after compression. Equal numbers of networks are taken as pairs.
+    control : (images,) or (networks, images), optional
+        Predictions of the networks before after the same retraining without compression, as many as `after`. Losses
+        are then those beyond the control. Where compression retrains nothing, as quantization, the control is `before`.
+    groups : (images,) text, or mapping of str to (images,) text, optional
+        The group of each image, or several groupings by name; an empty text stands for no group. The audit is then of
+        groups in place of classes.
+    class_names : sequence or mapping, optional
+        Names of the labels, by number or by label.
+
+    Returns
+    -------
+    Audit
+        `.table` has a row for each class, `.damaged` the names of the classes that lost beyond doubt, and `.verdict`
+        a sentence. A notebook shows the table and the picture. Without a control and with one network on a side the
+        cause of a loss is not known, since retraining alone moves classes.
+
+    Raises
+    ------
+    StudyError
+        If the arrays do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis import audit_predictions
+    >>> label = np.repeat([0, 1, 2], 50)
+    >>> quantized = np.where(np.arange(150) < 130, label, 0)  # twenty images of the last class are lost
+    >>> names = ["bag", "hat", "shoe"]
+    >>> result = audit_predictions(label, before=label, after=quantized, control=label, class_names=names)
+    >>> result.damaged
+    ['shoe']
+    >>> result.table["recall_after"].tolist()
+    [0.6, 1.0, 1.0]
+    """
+    from analysis import audit
+
+    return audit.audit_predictions(label, before, after, control, groups, class_names)
+
+
+def pull_runs(
+    experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
+) -> "pd.DataFrame":
+    """Pull the pairs of a dense and a pruned run of an experiment.
+
+    Parameters
+    ----------
+    experiment : str, optional
+        Name of the experiment; by default MLflow's current one.
+    tracking_uri : str, optional
+        By default MLflow's current one.
+    ignore_params : sequence of str
+        Params that say nothing about the experiment, such as an output path.
+
+    Returns
+    -------
+    DataFrame, one row per pair
+        dataset, model, pruner, ratio, seed, every other param as `params.<name>`, accuracy_before, accuracy_after,
+        recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>, dense_run_id, run_id.
+        `attrs["left_out"]` says in sentences which runs were left out and why.
+
+    Raises
+    ------
+    StudyError
+        If the store cannot be read, or if the experiment is unknown or without a single pair.
+
+    Examples
+    --------
+    >>> from analysis import pull_runs
+    >>> runs = pull_runs("small")
+    >>> runs.groupby("pruner")["accuracy_after"].count().to_dict()
+    {'mp': 1, 'none': 1}
+    """
+    from analysis.runs import pull
+
+    return pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+
+
+def write_report(
+    experiment: str | None = None,
+    output: str | Path = "report",
+    *,
+    tracking_uri: str | None = None,
+    ignore_params: Sequence[str] = (),
+    confidence: float = 0.95,
+    variance: Literal["welch", "pooled"] = "welch",
+    paper: bool = False,
+    log: bool = False,
+) -> "WrittenReport":
+    """Write the report of an experiment: a page, tables and figures.
+
+    Parameters
+    ----------
+    experiment, tracking_uri, ignore_params
+        As for `pull_runs`.
+    output : str or Path
+        Folder that the report is written to.
+    confidence : float, above 0 and below 1
+        Joint confidence of the intervals of alpha of one model and pruner over its ratios.
+    variance : {"welch", "pooled"}
+        Variance in t-tests between different models or data sets.
+    paper : bool
+        Whether the report has what concerns the recall distortion paper.
+    log : bool
+        Whether the files are also sent to MLflow, as a run of kind `report`.
+
+    Returns
+    -------
+    WrittenReport
+        `.verdict`, the report's first sentences; `.folder` and `.files`. A notebook shows the verdict and a link.
+
+    Raises
+    ------
+    StudyError
+        If the experiment cannot be read, or the folder not be written to.
+
+    Examples
+    --------
+    >>> from analysis import write_report
+    >>> written = write_report("small", output="report")
+    >>> (written.folder / "report.html").is_file()
+    True
+    """
+    from analysis import written_report
+
+    return written_report.write(
+        experiment,
+        Path(output),
+        tracking_uri=tracking_uri,
+        ignore_params=ignore_params,
+        confidence=confidence,
+        variance=variance,
+        paper=paper,
+        log=log,
+    )
+
+
+def recommend_ratio(
+    experiment: str | None = None,
+    *,
+    max_accuracy_loss: float = 0.01,
+    max_alpha: float = 1.0,
+    max_class_loss: float | None = None,
+    tracking_uri: str | None = None,
+    ignore_params: Sequence[str] = (),
+) -> "Recommendations":
+    """Name the largest pruning ratio that stays within limits, of each model on each data set of an experiment.
+
+    Parameters
+    ----------
+    experiment, tracking_uri, ignore_params
+        As for `pull_runs`.
+    max_accuracy_loss : float, in [0, 1)
+        Largest loss of accuracy to accept.
+    max_alpha : float, > 0
+        Largest alpha to accept on new images.
+    max_class_loss : float, in [0, 1], optional
+        Largest loss of a class to accept beyond that of the accuracy.
+
+    Returns
+    -------
+    Recommendations
+        A list, for each data set and model: `.verdict`, `.tried` (a row for each method and ratio), `.notes`. A
+        notebook shows verdicts and tables.
+
+    Raises
+    ------
+    StudyError
+        If a limit is out of range, or the experiment has no runs to choose from.
+
+    Examples
+    --------
+    >>> from analysis import recommend_ratio
+    >>> (recommendation,) = recommend_ratio("small", max_accuracy_loss=0.02)
+    >>> recommendation.tried[["pruner", "ratio"]].to_numpy().tolist()
+    [['mp', 10.0]]
+    """
+    from analysis import recommend
+
+    return recommend.Recommendations(
+        recommend.recommend(
+            experiment,
+            max_accuracy_loss=max_accuracy_loss,
+            max_alpha=max_alpha,
+            max_class_loss=max_class_loss,
+            tracking_uri=tracking_uri,
+            ignore_params=ignore_params,
+        )
+    )

@@ -1,5 +1,6 @@
 """How far a model can be pruned: the largest ratio that surely stays within limits of what pruning may cost."""
 
+import html
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +57,18 @@ class Recommendation(NamedTuple):
     verdict: str
     tried: pd.DataFrame
     notes: list[str]
+
+    def _repr_html_(self) -> str:
+        """Return the verdict, what was tried, and the notes, for a notebook."""
+        verdict, *notes = (f"<p>{html.escape(printable(said))}</p>" for said in (self.verdict, *self.notes))
+        return f"{verdict}{_printable_tried(self).to_html(index=False)}{''.join(notes)}"
+
+
+class Recommendations(list[Recommendation]):
+    """Recommendations for each data set and model, which a notebook shows below each other."""
+
+    def _repr_html_(self) -> str:
+        return "".join(recommendation._repr_html_() for recommendation in self)
 
 
 def recommend(
@@ -331,9 +344,13 @@ def _mean_with_interval(values: pd.Series) -> str:
 
 def summary(recommendation: Recommendation) -> str:
     """Return the verdict, what was tried on validation images, and the notes, for a terminal."""
-    tried = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
-    tried = tried.map(lambda value: printable(value) if isinstance(value, str) else value)
+    tried = _printable_tried(recommendation)
     with pd.option_context("display.unicode.east_asian_width", True):
         table = tried.to_string(index=False, float_format="{:.4g}".format)
     verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
     return "\n".join([verdict, "", "On validation images, which choose:", table, *notes])
+
+
+def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:
+    tried = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
+    return tried.map(lambda value: printable(value) if isinstance(value, str) else value)

@@ -1,15 +1,122 @@
 """Trains and prunes image classifiers, and logs to MLflow what pruning did to each class."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pruning_study.models.checkpoints import Classifier
+    from pruning_study.results import Pruning, Training
 
 __version__ = "0.1.0"
 
 
+def train(**options: Any) -> "Training":
+    """Train a network, or find the run that did.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study train`, with underscores: `dataset`, `model`, `seed`, `epochs`, `batch_size`, ...
+        What is left out has the command's default; None stands for auto.
+
+    Returns
+    -------
+    Training
+        `.run_id`, `.accuracy`, and `.table`, the recall of each class. A notebook shows the table and the picture.
+
+    Raises
+    ------
+    StudyError
+        If an option is unknown or does not take its value, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import train
+    >>> trained = train(seed=0, epochs=1)
+    >>> list(trained.table)
+    ['class', 'recall']
+    """
+    from pruning_study import results
+
+    return results.train(options)
+
+
+def prune(**options: Any) -> "Pruning":
+    """Prune a network and fine-tune it. The network is trained first, unless a run with its options exists.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study prune`, with underscores: those of `train`, `pruner`, `ratio` (a number or
+        several), `dense_run_id`, `fine_tune_epochs`, `schedule`, ... What is left out has the command's default; None
+        stands for auto.
+
+    Returns
+    -------
+    Pruning
+        `.table`, what each class lost at each ratio; `.summary`, a row for each ratio; `.run_ids`. A notebook shows the
+        tables and the pictures.
+
+    Raises
+    ------
+    StudyError
+        If an option is unknown or does not take its value, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import prune
+    >>> pruned = prune(pruner="up", ratio=[2, 10], seed=0, epochs=1, fine_tune_epochs=1)
+    >>> list(pruned.run_ids), list(pruned.table)
+    ([2.0, 10.0], ['ratio', 'class', 'recall_before', 'recall_after', 'change'])
+    """
+    from pruning_study import results
+
+    return results.prune(options)
+
+
+def run_study(file: str | Path, **options: Any) -> "pd.DataFrame":
+    """Make all runs of a grid on all cores, except those that exist.
+
+    A script that calls it should do so below `if __name__ == "__main__":`, since the work is done by further processes
+    of Python.
+
+    Parameters
+    ----------
+    file : str or Path
+        YAML file that lists the values of the options, such as `studies/quick.yaml`.
+    **options
+        The options of `pruning-study study`, with underscores: `workers`, `experiment`, `data_dir`, ...
+
+    Returns
+    -------
+    DataFrame
+        A row for each run: kind, run (its name), state, run_id, error, config_hash.
+
+    Raises
+    ------
+    StudyError
+        If something is wrong in the file, before anything is run; if steps failed, once the others have ended.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from pruning_study import run_study
+    >>> rows = ["pruners: [none, mp]", "ratios: [10]", "seeds: 0", "overrides: {epochs: 1, fine_tune_epochs: 1}"]
+    >>> _ = Path("small.yaml").write_text("\\n".join(rows))
+    >>> runs = run_study("small.yaml", workers=1, experiment="small")  # doctest: +ELLIPSIS
+    3 runs: ...
+    >>> runs["kind"].value_counts().to_dict()
+    {'pruned': 2, 'dense': 1}
+    """
+    from pruning_study import results
+
+    return results.run_study(file, options)
+
+
 def load_model(run_id: str, *, model: str | None = None) -> "Classifier":
-    """The trained or pruned model of a run, ready to predict.
+    """Return the trained or pruned model of a run, ready to predict.
 
     Parameters
     ----------
@@ -32,7 +139,11 @@ def load_model(run_id: str, *, model: str | None = None) -> "Classifier":
 
     Examples
     --------
-    >>> load_model("RUN_ID", model="my_package.my_models:my_net")  # doctest: +SKIP
+    >>> import torch
+    >>> from pruning_study import load_model, train
+    >>> classifier = load_model(train(seed=0, epochs=1).run_id)
+    >>> classifier(torch.zeros(1, 1, 28, 28)).shape
+    torch.Size([1, 10])
     """
     from pruning_study.models import checkpoints
     from pruning_study.tracking import connect

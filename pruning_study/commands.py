@@ -1,7 +1,8 @@
-"""Each command: make a run of kind `job`, find or make the runs that it needs, and return the lines to print."""
+"""Each command: make a run of kind `job`, find or make the runs that it needs, and say what to print."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,28 +30,26 @@ LONGEST_TABLE = 25
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
 
 
+class Trained(NamedTuple):
+    """A dense run, its store, and the setting that it was made with."""
+
+    store: Store
+    setting: TrainSetting
+    dense: LoadedRun
+
+
+class Pruned(NamedTuple):
+    """A dense run and the runs that were pruned from it, their store, and the setting that they were made with."""
+
+    store: Store
+    setting: PruneSetting
+    dense: LoadedRun
+    pruned: PrunedRuns
+
+
 def train(config: TrainConfig, options: Mapping[str, str]) -> str:
-    """Train a dense model, or find it, in a job of its own.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    options : mapping of str
-        The options as typed, for the job's params.
-
-    Returns
-    -------
-    str
-        The lines to print.
-    """
-    store = connect(config.experiment)
-    sending.send_kept(store.uri)
-    setting = TrainSetting(config)
-    with store.job(f"train: {setting.name}", options) as job:
-        dense = dense_step.train(store, job.run_id, setting)
-        job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found_tag([dense]))
-        job.metrics(dense.metrics)
-        _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
+    """Train a dense model, or find it, and return the lines to print; parameters as of `make_dense`."""
+    store, setting, dense = make_dense(config, options)
     return "\n".join(
         [
             "",
@@ -62,7 +61,42 @@ def train(config: TrainConfig, options: Mapping[str, str]) -> str:
     )
 
 
+def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
+    """Train a dense model, or find it, in a job of its own.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    options : mapping of str
+        The options as typed, for the job's params.
+    """
+    store = connect(config.experiment)
+    sending.send_kept(store.uri)
+    setting = TrainSetting(config)
+    with store.job(f"train: {setting.name}", options) as job:
+        dense = dense_step.train(store, job.run_id, setting)
+        job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found_tag([dense]))
+        job.metrics(dense.metrics)
+        _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
+    return Trained(store, setting, dense)
+
+
 def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
+    """Prune a dense model and return the lines to print; parameters as of `make_pruned`."""
+    store, setting, dense, pruned = make_pruned(config, options)
+    return "\n".join(
+        [
+            "",
+            _prune_table(dense, pruned, setting.data),
+            "",
+            _how_found("dense run", dense),
+            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
+            *_what_next(store, list(pruned.values())[-1].run_id, setting.config.model),
+        ]
+    )
+
+
+def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
     """Prune a dense model at one ratio or several, in a job of its own. Runs that exist are found, not made again.
 
     Parameters
@@ -70,11 +104,6 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
     config : PruneConfig
     options : mapping of str
         The options as typed, for the job's params.
-
-    Returns
-    -------
-    str
-        The lines to print.
     """
     store = connect(config.experiment)
     sending.send_kept(store.uri)
@@ -91,16 +120,7 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
         else:
             csv_text.write(summary(dense, pruned, setting.data.classes), job.folder / schema.SUMMARY)
-    return "\n".join(
-        [
-            "",
-            _prune_table(dense, pruned, setting.data),
-            "",
-            _how_found("dense run", dense),
-            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
-            *_what_next(store, run_ids[-1], setting.config.model),
-        ]
-    )
+    return Pruned(store, setting, dense, pruned)
 
 
 def summary(dense: LoadedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:

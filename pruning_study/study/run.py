@@ -70,7 +70,7 @@ class Executor:
     pool: Callable[[Worker, Callable[[str], None]], Pool]
 
 
-def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
+def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataFrame:
     """Make the runs of a study that are missing, and print how it went.
 
     Parameters
@@ -79,6 +79,11 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
     config : StudyConfig
     options : mapping of str
         The options as typed, for the params of the study's run.
+
+    Returns
+    -------
+    DataFrame
+        A row for each run: kind, run (its name), state, run_id, error, config_hash.
 
     Raises
     ------
@@ -98,6 +103,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> None:
         if failed := queue.counts[FAILED]:
             job.flush()
             raise StudyError(f"{failed:,} of {len(queue.steps):,} runs failed; run the study again to retry them")
+    return _frame(queue)
 
 
 def make(store: Store, job: Writer, planned: Plan, config: StudyConfig) -> Queue:
@@ -181,14 +187,9 @@ def _counts(queue: Queue) -> dict[str, float]:
 
 def _finish(job: Writer, queue: Queue, seconds: float) -> str:
     """Log which runs were made, found and failed, and return it as text."""
-    rows = []
-    for key, step in queue.steps.items():
-        outcome = queue.outcomes[key]
-        ended = {"state": outcome.state, "run_id": outcome.run_id, "error": outcome.error}
-        rows.append({"kind": step.kind, "run": step.name, **ended, schema.CONFIG_HASH: key})
-    frame = pd.DataFrame(rows)
+    frame = _frame(queue)
     csv_text.write(frame, job.folder / schema.STUDY_RUNS)
-    job.metrics({**_counts(queue), schema.DURATION: seconds}, step=len(rows))
+    job.metrics({**_counts(queue), schema.DURATION: seconds}, step=len(frame))
     states = [MADE, FOUND, FAILED, NOT_MADE]
     counts = pd.crosstab(frame["kind"], frame["state"], margins=True, margins_name="together").reindex(
         columns=states, fill_value=0
@@ -199,3 +200,12 @@ def _finish(job: Writer, queue: Queue, seconds: float) -> str:
     if len(failed) > MOST_ERRORS:
         lines.append(f"and {len(failed) - MOST_ERRORS:,} more, in {schema.STUDY_RUNS} of run {job.run_id}")
     return "\n".join(["", text_table(["runs", *states], table[:-1], table[-1:]), f"in {duration(seconds)}", *lines])
+
+
+def _frame(queue: Queue) -> pd.DataFrame:
+    rows = []
+    for key, step in queue.steps.items():
+        outcome = queue.outcomes[key]
+        ended = {"state": outcome.state, "run_id": outcome.run_id, "error": outcome.error}
+        rows.append({"kind": step.kind, "run": step.name, **ended, schema.CONFIG_HASH: key})
+    return pd.DataFrame(rows)
