@@ -14,11 +14,10 @@ from analysis.methods import section as compared_methods
 from analysis.page import Items, Report, Section
 from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import primaries as planned
-from analysis.runs import pull, retries, schema
+from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
-from analysis.runs.store_errors import STORE_ERRORS, reason
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import AnalyzedStudy, notes
 from analysis.tuning import exports as tuning_exports
@@ -77,6 +76,8 @@ def report(
     StudyError
         If `confidence` is out of range, or the experiment cannot be read, as `pull.runs` says.
     """
+    from analysis.runs import pull  # a report from files needs no MLflow, which takes seconds to import
+
     if not 0 < confidence < 1:
         raise StudyError(f"{confidence} should be above 0 and below 1", option="--confidence")
     pulled = pull.study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
@@ -155,6 +156,9 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
     StudyError
         If the store does not take the files.
     """
+    from analysis.runs import pull, retries
+    from analysis.runs.store_errors import STORE_ERRORS, reason
+
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the URL holds the password of the tracking URI
     client = retries.client(tracking_uri)
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.runs import archives, checks, csv_text, files, frames, pull, schema
+from analysis.runs import archives, checks, csv_text, files, frames, schema
 from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.frames import RUN_ID
 from analysis.runs.input_files import GIB, SizeLimit
@@ -40,7 +40,7 @@ _NEEDED = {
 _LARGEST = SizeLimit(4)
 
 
-def write(study: pull.Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
+def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path) -> list[Path]:
     """Write a study and the predictions of its networks.
 
     The same study gives the same bytes. `runs.csv.gz` and `dense_runs.csv.gz` are the frames, with exact floats and
@@ -84,7 +84,7 @@ def write(study: pull.Study, predictions: frames.ReadPredictions, folder: Path) 
         return files.written(scratch)
 
 
-def read(folders: Sequence[Path]) -> tuple[pull.Study, frames.ReadPredictions]:
+def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]:
     """Read folders that `write`, of this version or an older one, has written.
 
     Several folders are read as if one experiment held all their runs.
@@ -124,13 +124,13 @@ def read(folders: Sequence[Path]) -> tuple[pull.Study, frames.ReadPredictions]:
     return _checked(runs, dense_runs), predictions
 
 
-def _checked(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> pull.Study:
+def _checked(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> frames.Study:
     left_out = list(runs.attrs["left_out"])
     runs = checks.sound_pairs(runs, dense_runs, left_out)
     if runs.empty:
         raise StudyError(f"no pruned run can be compared with its dense run ({'; '.join(left_out)})", option="--frames")
     runs.attrs = {"left_out": list(dict.fromkeys([*left_out, *checks.notes(runs, dense_runs)]))}
-    return pull.Study(runs, dense_runs)
+    return frames.Study(runs, dense_runs)
 
 
 def below(folder: Path) -> list[Path]:
@@ -147,7 +147,7 @@ def below(folder: Path) -> list[Path]:
     return folders
 
 
-def select_dataset(study: pull.Study, dataset: str) -> pull.Study:
+def select_dataset(study: frames.Study, dataset: str) -> frames.Study:
     """Return the runs of one data set, with the notes on the study.
 
     Raises
@@ -158,7 +158,7 @@ def select_dataset(study: pull.Study, dataset: str) -> pull.Study:
     names = list(dict.fromkeys(study.runs[schema.DATASET]))
     if dataset not in names:
         raise StudyError(f"no pruned run of {dataset!r}, {did_you_mean(dataset, names)}", option="--dataset")
-    return pull.Study(*(_select_dataset(frame, dataset) for frame in study))
+    return frames.Study(*(_select_dataset(frame, dataset) for frame in study))
 
 
 def _select_dataset(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -269,7 +269,7 @@ def _texts(dtypes: Mapping[str, Any] | pd.Series) -> list[str]:
 # Predictions for all test images by all networks of a data set.
 
 
-def _by_data_set(study: pull.Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
+def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> Iterator[dict[str, np.ndarray]]:
     """Yield the arrays of each file, data sets in the order of their digests."""
     data_sets: dict[str, str] = {}
     for frame in study:
@@ -319,7 +319,7 @@ def _predicted(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if (label.size, run_ids.size) != by_label.shape or not label.size or (label.ndim, run_ids.ndim) != (1, 1):
         raise ValueError(f"{path.name} has predictions of shape {by_label.shape}")
     for array in (label, by_label):
-        if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= pull.MOST_CLASSES:
+        if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= frames.MOST_CLASSES:
             raise ValueError(f"{path.name} holds other values than classes from 0")
     predicted = np.empty(by_label.shape[::-1], by_label.dtype)
     predicted[:, np.argsort(label, kind="stable")] = by_label.T
@@ -330,7 +330,7 @@ def _predicted(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 # One folder.
 
 
-def _read(folder: Path) -> tuple[pull.Study, dict[str, tuple[np.ndarray, np.ndarray]]]:
+def _read(folder: Path) -> tuple[frames.Study, dict[str, tuple[np.ndarray, np.ndarray]]]:
     path = folder / CONTENTS
     if not path.is_file():
         raise StudyError(
@@ -355,7 +355,7 @@ def _read(folder: Path) -> tuple[pull.Study, dict[str, tuple[np.ndarray, np.ndar
     except Exception as error:
         reason = f"{type(error).__name__}: {first_line(error)[:200]}"
         raise StudyError(f"{path}: not what pruning-analysis export writes ({reason}); export again") from error
-    return pull.Study(runs, dense_runs), predicted
+    return frames.Study(runs, dense_runs), predicted
 
 
 def _content(folder: Path, name: str, digest: str) -> bytes:

@@ -1,6 +1,7 @@
 """The columns of the frames of runs that `pull` and `exports` return."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,28 @@ ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
 RECALL_BEFORE, RECALL_AFTER = "recall_before/", "recall_after/"
 BY_CLASS = (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
 RUN_ID = "run_id"
+# Statistics take memory for every class up to the greatest.
+MOST_CLASSES = 1_000_000
 
 # Run ids -> run id -> arrays `label` and `predicted`, without the runs that have none.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
+
+
+class Study(NamedTuple):
+    """The runs of one experiment; `attrs["left_out"]` of either frame says in sentences what it lacks and why.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        One row per (dense, pruned) pair, as `pull.runs` returns it.
+    dense_runs : DataFrame
+        One row per dense run of the experiment, and per dense run elsewhere that its pruned runs name:
+        dataset, model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>,
+        support/<class>, dense_run_id. If runs agree in every setting and seed, only the newest is there.
+    """
+
+    runs: pd.DataFrame
+    dense_runs: pd.DataFrame
 
 
 def column(param: str) -> str:

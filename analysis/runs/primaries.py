@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from analysis.runs import files, pull, schema
+from analysis.runs import files, schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.printable import shortened
 
@@ -134,6 +134,8 @@ def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) ->
 
     Parameters and errors are those of `pull.runs`. A study counts from its start, whatever became of its runs.
     """
+    from analysis.runs import pull  # files need no MLflow
+
     found = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
     newest: dict[str, list[Primary]] = {}
     for run_id, contents in found.items():

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,16 @@ from tqdm import tqdm
 
 from analysis.runs import archives, checks, frames, schema
 from analysis.runs.errors import StudyError, did_you_mean
-from analysis.runs.frames import ACCURACY_AFTER, ACCURACY_BEFORE, PARAM, RECALL_AFTER, RECALL_BEFORE, RUN_ID
+from analysis.runs.frames import (
+    ACCURACY_AFTER,
+    ACCURACY_BEFORE,
+    MOST_CLASSES,
+    PARAM,
+    RECALL_AFTER,
+    RECALL_BEFORE,
+    RUN_ID,
+    Study,
+)
 from analysis.runs.masking import without_secrets
 from analysis.runs.retries import download_artifacts, list_artifacts
 from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
@@ -26,28 +35,9 @@ from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 _METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
-# Statistics take memory for every class up to the greatest.
-MOST_CLASSES = 1_000_000
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
 
 logger = logging.getLogger(__name__)
-
-
-class Study(NamedTuple):
-    """The runs of one experiment; `attrs["left_out"]` of either frame says in sentences what it lacks and why.
-
-    Attributes
-    ----------
-    runs : DataFrame
-        One row per (dense, pruned) pair, as `runs` returns it.
-    dense_runs : DataFrame
-        One row per dense run of the experiment, and per dense run elsewhere that its pruned runs name:
-        dataset, model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>,
-        support/<class>, dense_run_id. If runs agree in every setting and seed, only the newest is there.
-    """
-
-    runs: pd.DataFrame
-    dense_runs: pd.DataFrame
 
 
 def runs(

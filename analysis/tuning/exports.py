@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from analysis.runs import csv_text, files, pull, schema
+from analysis.runs import csv_text, files, schema
 from analysis.runs.errors import StudyError, first_line
 from analysis.tuning.results import SCHEDULE_PARAMS, Tuning
 
@@ -78,6 +78,8 @@ def _exported(folder: Path) -> Tuning:
 
 def _pulled(experiment: str | None, tracking_uri: str | None = None) -> list[tuple[dict[str, bytes], Tuning]]:
     """Return each search of an experiment as its files and as what they say."""
+    from analysis.runs import pull  # files need no MLflow
+
     found = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
     return [(contents, _tuning(contents, f"run {run_id}", "delete the run")) for run_id, contents in found.items()]
 
