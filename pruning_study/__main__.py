@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from analysis.runs.masking import without_secrets
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
-from pruning_study.options import default_text, option_name
+from pruning_study.options import default_text, option_name, seeds
 from pruning_study.tracking.interrupts import interrupt_once
+
+# Options that take several values between commas
+SEVERAL = ("ratio", "seed", "seeds")
 
 
 class _Checked(click.ParamType):
@@ -29,7 +33,7 @@ class _Checked(click.ParamType):
         if self.item.metadata["auto"] and value == "auto":
             return value
         try:
-            self.item.metadata["check"](value)
+            self.item.metadata["typed"](value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return value
@@ -57,12 +61,23 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 class _Command(click.Command):
-    """A command that takes `--no-regrow` for `--regrow false`, and so on for every flag."""
+    """A command that takes `--no-regrow` for `--regrow false`, and so on for every flag.
+
+    Of an option that is given twice the last value counts, unless the option takes several values: then it is an error.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         flags = {option.opts[0] for option in self.params if option.type is click.BOOL}
         off = {f"--no-{flag.removeprefix('--')}": f"{flag}=false" for flag in flags}
-        return super().parse_args(ctx, [off.get(arg, arg) for arg in args])
+        args = [off.get(arg, arg) for arg in args]
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option, count in Counter(given).items():
+            if count > 1 and option.name in SEVERAL:
+                name = option.opts[0]
+                raise click.UsageError(
+                    f"{name} is given {count} times: write all values behind one {name}, as 2,10", ctx
+                )
+        return super().parse_args(ctx, args)
 
 
 class _Group(CommandGroup):
@@ -98,10 +113,11 @@ def cli() -> None:
 @_options(TrainConfig)
 def train(**typed: Any) -> None:
     """Train a network, or find the run that did."""
-    config = TrainConfig(**typed)
+    configs = [TrainConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     from pruning_study import commands
 
-    click.echo(commands.train(config, _as_typed(typed)))
+    for lines in commands.train_each(configs, _as_typed(typed)):
+        click.echo(lines)
 
 
 @cli.command()
@@ -111,10 +127,11 @@ def prune(**typed: Any) -> None:
 
     The network is trained first, unless a run with its options exists.
     """
-    config = PruneConfig(**typed)
+    configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     from pruning_study import commands
 
-    click.echo(commands.prune(config, _as_typed(typed)))
+    for lines in commands.prune_each(configs, _as_typed(typed)):
+        click.echo(lines)
 
 
 @cli.command()

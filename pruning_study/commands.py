@@ -1,6 +1,7 @@
 """Each command: make a run of kind `job`, find or make the runs that it needs, and say what to print."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 from analysis.runs import csv_text, schema
 from analysis.runs.address import without_password
+from analysis.runs.errors import StudyError
+from analysis.runs.schema import text
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import at_chance, raw_slope
 from pruning_study.config import PruneConfig, TrainConfig
@@ -28,6 +31,7 @@ from pruning_study.tracking.writer import Writer
 LONGEST_TABLE = 25
 
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
+Metrics = Mapping[str, float]
 
 
 class Trained(NamedTuple):
@@ -45,6 +49,45 @@ class Pruned(NamedTuple):
     setting: PruneSetting
     dense: LoadedRun
     pruned: PrunedRuns
+
+
+def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
+    """Train a network of each seed, in a job of its own, and yield the lines to print; otherwise as `prune_each`."""
+    for config in configs:
+        yield _heading(config, configs) + train(config, {**options, schema.SEED: text(config.seed)})
+        os.environ.pop("MLFLOW_RUN_ID", None)
+
+
+def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[str]:
+    """Prune a network of each seed, in a job of its own, and yield the lines to print.
+
+    Parameters
+    ----------
+    configs : sequence of PruneConfig
+        They differ in the seed.
+    options : mapping of str
+        The options as typed; each job's params have the seed of the job.
+
+    Yields
+    ------
+    str
+        The lines of each seed and, after those of several, the mean over them.
+    """
+    if len(configs) > 1 and configs[0].dense_run_id:
+        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="--seed")
+    made = []
+    for config in configs:
+        result = make_pruned(config, {**options, schema.SEED: text(config.seed)})
+        # The run that `mlflow run` made is the job of the first seed.
+        os.environ.pop("MLFLOW_RUN_ID", None)
+        yield _heading(config, configs) + _pruned_lines(result)
+        made.append((result.dense.metrics, {ratio: run.metrics for ratio, run in result.pruned.items()}))
+    if len(configs) > 1:
+        yield f"\nmean of {len(configs)} seeds\n\n" + _mean_table(made, result.setting.data.classes)
+
+
+def _heading(config: TrainConfig, configs: Sequence[TrainConfig]) -> str:
+    return f"\nseed {config.seed}\n" if len(configs) > 1 else ""
 
 
 def train(config: TrainConfig, options: Mapping[str, str]) -> str:
@@ -83,7 +126,11 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
 
 def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
     """Prune a dense model and return the lines to print; parameters as of `make_pruned`."""
-    store, setting, dense, pruned = make_pruned(config, options)
+    return _pruned_lines(make_pruned(config, options))
+
+
+def _pruned_lines(result: Pruned) -> str:
+    store, setting, dense, pruned = result
     return "\n".join(
         [
             "",
@@ -180,7 +227,7 @@ def _prune_table(dense: LoadedRun, pruned: PrunedRuns, data: Dataset) -> str:
     ratios = ["after" if len(pruned) == 1 else f"t={ratio:g}" for ratio in pruned]
     blanks = [""] * len(pruned)
     return text_table(
-        ["class", "before", *(text for ratio in ratios for text in (ratio, "change"))],
+        ["class", "before", *(head for ratio in ratios for head in (ratio, "change"))],
         rows,
         [
             ["accuracy", f"{accuracy:.3f}", *_after_and_change(accuracies, accuracies - accuracy)],
@@ -199,6 +246,23 @@ def _prune_table(dense: LoadedRun, pruned: PrunedRuns, data: Dataset) -> str:
     ) + _at_chance(dense, pruned, data)
 
 
+def _mean_table(made: Sequence[tuple[Metrics, Mapping[float, Metrics]]], classes: Sequence[str]) -> str:
+    """Return a table of means over seeds, like that of one; of each seed the metrics before and after are given."""
+    names = [*(schema.RECALL + name for name in schema.metric_names(classes)), schema.TEST_ACCURACY]
+    ratios = list(made[0][1])
+    before = np.mean([[dense[name] for name in names] for dense, _ in made], axis=0)
+    after = np.mean([[[pruned[ratio][name] for ratio in ratios] for name in names] for _, pruned in made], axis=0)
+    rows = [
+        [name, f"{start:.3f}", *_after_and_change(end, end - start)]
+        for name, start, end in zip([*classes, "accuracy"], before, after, strict=True)
+    ]
+    shown = ["after" if len(ratios) == 1 else f"t={ratio:g}" for ratio in ratios]
+    order = np.argsort((after[:-1, -1] - before[:-1]), kind="stable")
+    listed = [rows[index] for index in order] if len(classes) > LONGEST_TABLE else rows[:-1]
+    heads = ["class", "before", *(head for ratio in shown for head in (ratio, "change"))]
+    return text_table(heads, _shortened(listed), rows[-1:])
+
+
 def _at_chance(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
     """Return a line that names the networks that guess, whose alpha means nothing."""
     networks = {"the dense network": dense.metrics, **{f"t={ratio:g}": run.metrics for ratio, run in pruned.items()}}
@@ -213,7 +277,7 @@ def _after_and_change(after: np.ndarray, change: np.ndarray) -> list[str]:
 
 
 def _interleaved(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    return [text for pair in zip(first, second, strict=True) for text in pair]
+    return [part for pair in zip(first, second, strict=True) for part in pair]
 
 
 def _slope(value: float | None) -> str:

@@ -23,6 +23,7 @@ from pruning_study.options import (
     path,
     positive_range,
     same_option,
+    seeds,
     several,
     valid_name,
     within,
@@ -82,7 +83,11 @@ class TrainConfig:
         "Do as the text of the paper by Good et al. (2022) says (paper), or as its released code does (released).",
     )
     seed: int = option(
-        "0", integer(0), "Seed of the initial weights, the order of batches, the validation split and random pruning."
+        "0",
+        integer(0),
+        "Seed of the initial weights, the order of batches, the validation split and random pruning. Several seeds, "
+        "written 0-4 or 0,2,5, are one network after the other, each with a job of its own.",
+        typed=seeds,
     )
     epochs: int | None = option(AUTO, integer(1), "Epochs of training before pruning. Auto: the recipe's number.")
     batch_size: int | None = option(AUTO, integer(1), "Images in a batch. Auto: the recipe's number.")

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import field, fields
@@ -14,11 +15,12 @@ from analysis.runs.schema import text
 
 AUTO = "auto"
 LARGEST = 2**31 - 1
+MOST_SEEDS = 1000
 # Turns typed text into a value, and raises ValueError with what the option takes.
 Check = Callable[[str], Any]
 
 
-def option(default: Any, check: Check, help: str) -> Any:
+def option(default: Any, check: Check, help: str, typed: Check | None = None) -> Any:
     """Declare an option as a dataclass field.
 
     Parameters
@@ -29,9 +31,14 @@ def option(default: Any, check: Check, help: str) -> Any:
         Turns typed text into the value, and raises ValueError with what the option takes.
     help : str
         The text that `--help` shows.
+    typed : callable, optional
+        Check of what may be typed where a command takes several values, each of which passes `check`.
     """
     auto = default == AUTO
-    return field(default=None if auto else check(default), metadata={"check": check, "auto": auto, "help": help})
+    return field(
+        default=None if auto else check(default),
+        metadata={"check": check, "typed": typed or check, "auto": auto, "help": help},
+    )
 
 
 def same_option(config: type, name: str) -> Any:
@@ -175,6 +182,20 @@ def several(check: Check) -> Check:
         return values
 
     return checked
+
+
+def seeds(value: str) -> tuple[int, ...]:
+    """Return the seeds that are written as 3, as 0,2,5 or as 0-4."""
+    numbers: list[int] = []
+    for item in value.split(","):
+        found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item, re.ASCII)
+        first, last = (integer(0)(end) for end in found.groups()) if found else [integer(0)(item.strip())] * 2
+        if first > last or last - first >= MOST_SEEDS:
+            raise ValueError(f"{_start(item)}: write the smaller seed first, and at most {MOST_SEEDS:,} seeds")
+        numbers += range(first, last + 1)
+    if twice := [number for number, count in Counter(numbers).items() if count > 1]:
+        raise ValueError(f"{_start(value)}: {twice[0]} is given twice")
+    return tuple(numbers)
 
 
 def gpu_share(value: str) -> float:

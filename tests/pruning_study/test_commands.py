@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -497,6 +498,32 @@ class TestDenseRunId:
         result = run_command("prune", "--dense-run-id", runs("dense")[0].info.run_id, "--dataset", "fashion-mnist-mini")
         assert result.exit_code != 0
         assert "\n" not in result.output.split("Error: ")[1].strip()
+
+
+class TestSeeds:
+    def test_each_is_a_network_and_a_job_of_its_own_and_the_mean_stands_last(self, prune):
+        output = prune("--seed", "1,3-4", "--ratio", "2,4", "--epochs", 1)
+        assert re.findall(r"^seed (\d)$", output, re.MULTILINE) == ["1", "3", "4"]
+        for kind, count in (("dense", 3), ("job", 3), ("pruned", 6)):
+            made = runs(kind)
+            assert len(made) == count
+            assert {run.data.params["seed"] for run in made} == {"1", "3", "4"}
+        _, mean = output.split("mean of 3 seeds")
+        shirt = next(line.split() for line in mean.splitlines() if line.startswith("Shirt"))
+        before = np.mean([run.data.metrics["recall/Shirt"] for run in runs("dense")])
+        at_4 = [run for run in runs("pruned") if run.data.params["ratio"] == "4.0"]
+        after = np.mean([run.data.metrics["recall/Shirt"] for run in at_4])
+        assert (shirt[1], shirt[4], shirt[5]) == (f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}")
+        accuracy = np.mean([run.data.metrics["test_accuracy"] for run in runs("dense")])
+        assert f"{accuracy:.3f}" in mean.splitlines()[-1]
+
+    def test_one_is_what_it_was(self, prune):
+        output = prune("--seed", "2")
+        assert "mean of" not in output
+        assert not output.startswith("\nseed")
+
+    def test_a_dense_run_has_one(self, prune):
+        assert "a dense run has one seed" in prune("--seed", "0,1", "--dense-run-id", "x", code=2)
 
 
 class TestWeights:

@@ -12,7 +12,7 @@ from analysis.__main__ import report
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
-from pruning_study.options import default_text, option_name
+from pruning_study.options import default_text, option_name, seeds
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [("train", TrainConfig), ("prune", PruneConfig), ("main", PruneConfig), ("tune", TuneConfig)]
@@ -154,6 +154,38 @@ def test_bad_values_are_usage_errors_of_the_command_line(run_command, name, valu
     assert result.exit_code == 2
     assert f"Invalid value for '{option_name(name)}'" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"), [("3", (3,)), ("0-4", (0, 1, 2, 3, 4)), ("0,2, 5", (0, 2, 5)), ("7,1-2", (7, 1, 2))]
+)
+def test_seeds_are_numbers_and_ranges(typed, wanted):
+    assert seeds(typed) == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("4-0", "4-0: write the smaller seed first"),
+        ("0-1000", "at most 1,000 seeds"),
+        ("0-2,1", "0-2,1: 1 is given twice"),
+        ("-1", "-1 is below 0"),
+        ("1-", "'1-' is not a whole number"),
+        ("", "'' is not a whole number"),
+        (f"0-{2**31}", f"above {2**31 - 1}"),
+    ],
+)
+def test_what_are_no_seeds_is_one_line_of_the_command_line(run_command, typed, message):
+    result = run_command("prune", "--seed", typed)
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize("command", ["train", "prune"])
+def test_an_option_of_several_values_that_is_given_twice_is_an_error(run_command, command):
+    result = run_command(command, "--seed", "1", "--seed=2")
+    assert result.exit_code == 2
+    assert "--seed is given 2 times: write all values behind one --seed, as 2,10" in result.output
 
 
 def test_a_flag_may_have_a_value_or_none(run_command):
