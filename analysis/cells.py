@@ -90,9 +90,10 @@ def cells(
           as an epsilon that was tuned at each ratio.
         - alpha_new_resampled: what the interval of alpha_new resamples.
         - n_at_chance: the number of runs with a network that guesses. They are out of all other numbers of the row.
-        - n_none: the number of networks that have a run of `none`. Over these: accuracy_minus_none, alpha_minus_none
-          and raw_slope_minus_none, the mean differences, and alpha_on_none, the mean slope of the balance after
-          pruning on that of `none`, all with intervals; largest_excess_none, the largest excess loss of `none`.
+        - n_none: the number of networks that have a run of `none`. Over these: the mean differences from `none`, of
+          accuracy, alpha, raw slope, raw spread ratio and largest excess loss (`accuracy_minus_none`, ...), and
+          alpha_on_none, the mean slope of the balance after pruning on that of `none`, all with intervals;
+          largest_excess_none, the largest excess loss of `none`.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
         - realized_ratio: the mean over the runs, if `runs` has it.
@@ -231,18 +232,19 @@ def _against_none(
     before, after = study.balances(rows, classes)
     without_pruning = study.balances(none, classes)
     own, of_none = study.measured(rows, classes), study.measured(none, classes)
-    minus = intensification.alpha(before, after) - intensification.alpha(*without_pruning)
-    raw_minus = intensification.raw_slope(*own) - intensification.raw_slope(*of_none)
-    on = intensification.alpha(without_pruning[1], after)
-    largest = intensification.excess_loss(*of_none).max(-1)
-    return (
-        {"n_none": int(np.isfinite(minus).sum())}
-        | _mean("accuracy_minus_none", study.accuracy_after[rows] - study.accuracy_after[none], confidence)
-        | _mean("alpha_minus_none", minus, confidence)
-        | _mean("raw_slope_minus_none", raw_minus, confidence)
-        | _mean("alpha_on_none", on, confidence)
-        | {"largest_excess_none": float(largest.mean()) if len(largest) else np.nan}
-    )
+    largest, largest_of_none = (intensification.excess_loss(*measured).max(-1) for measured in (own, of_none))
+    differences = {
+        "accuracy": study.accuracy_after[rows] - study.accuracy_after[none],
+        "alpha": intensification.alpha(before, after) - intensification.alpha(*without_pruning),
+        "raw_slope": intensification.raw_slope(*own) - intensification.raw_slope(*of_none),
+        "raw_spread_ratio": intensification.raw_spread_ratio(*own) - intensification.raw_spread_ratio(*of_none),
+        "largest_excess": largest - largest_of_none,
+    }
+    row: dict[str, Any] = {"n_none": int(np.isfinite(differences["alpha"]).sum())}
+    for name, values in differences.items():
+        row |= _mean(f"{name}_minus_none", values, confidence)
+    row |= _mean("alpha_on_none", intensification.alpha(without_pruning[1], after), confidence)
+    return row | {"largest_excess_none": float(largest_of_none.mean()) if len(rows) else np.nan}
 
 
 def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:

@@ -40,7 +40,7 @@ def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | Non
         - loss: recall before minus recall after;
         - excess: the loss minus that of the accuracy;
         - loss_beyond_control, excess_beyond_control: the same with the control `none` in place of the dense network.
-          n_none counts the networks that have a control.
+          n_none counts the networks that have a control; recall_control is the recall of their controls.
 
         Networks that guess are left out. A value that cannot be computed is NaN.
     """
@@ -69,6 +69,7 @@ def _cell(
         "recall_after": after.mean(0) if len(kept) else np.nan,
         **_losses("", study, kept, None, has, predictions),
         "n_none": len(paired),
+        "recall_control": study.after[np.ix_(none[paired], has)].mean(0) if len(paired) else np.nan,
         **_losses("_beyond_control", study, paired, none[paired], has, predictions),
     }
     return pd.DataFrame(columns)

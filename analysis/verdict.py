@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from analysis.published import rank
 from analysis.runs import frames, schema
 from analysis.settings import CELL, CONTROL, method_label
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.study import AnalyzedStudy
 
 SMALL_LOSS = 0.01
+# Of a single class, beyond the accuracy: what a choice must rule out to be called safe.
+SAFE_EXCESS = 0.05
 PLACE = [schema.DATASET, schema.MODEL]
 MEANINGS = {
     "mp": "magnitude pruning",
@@ -23,7 +26,12 @@ MEANINGS = {
 }
 _NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
 _BEYOND_CONTROL = (
-    f"Losses and changes are those beyond {CONTROL}, the same fine-tuning without pruning. Brackets hold intervals."
+    f"Losses and changes are against the control {CONTROL}, the same fine-tuning without pruning; brackets hold 95 % "
+    "intervals. A gap is a class's recall minus the accuracy, and its change is in % of the gap before pruning."
+)
+_SAFE = (
+    f"Safe is what costs at most {100 * SMALL_LOSS:g} point of accuracy, shows no harm to classes, and rules out that a "
+    f"class loses {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
@@ -47,10 +55,10 @@ def verdict(study: AnalyzedStudy) -> list[str]:
     """Return a line for each data set and model, and a line on how to read them.
 
     A line rests on the numbers beyond the control: the accuracy, the excess loss of each class with Holm's correction,
-    the raw slope and alpha. Networks that guess are in none of them. It leads with `leading_ratio`. The safest choice
-    is, among the cells that lose at most `SMALL_LOSS` of accuracy, the largest ratio at which no class loses more than
-    the accuracy by Holm's p, and the raw slope has not clearly grown; of several methods, it is the one with the
-    highest accuracy.
+    the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. It leads
+    with `leading_ratio`. The safest choice is the largest ratio that is safe: at most `SMALL_LOSS` of accuracy is lost;
+    neither a class, nor the largest excess loss, nor the raw slope or spread is shown to be worse than without pruning;
+    and the interval of every class ends at most at `SAFE_EXCESS`. If several methods are safe there, it is the most accurate.
     """
     pruned = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if pruned.empty:
@@ -72,8 +80,9 @@ def to_know(runs: pd.DataFrame) -> list[str]:
 
 
 def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Return every data set and model, in the order of the frame, with its rows."""
-    return [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
+    """Return every data set and model with its rows; the data sets of print are first, in the order of print."""
+    found = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
+    return sorted(found, key=lambda place: rank(place[0][0]))
 
 
 def leading_ratio(cells: pd.DataFrame) -> float:
@@ -134,75 +143,79 @@ def _sentences(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
         return
     best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
     yield _cost(best, study)
-    yield _payers(class_rows(study, best), best)
+    yield from _payers(class_rows(study, best), best)
     if best["n_none"]:
-        yield _differences(best)
+        yield _gaps(best)
         yield _safest(cells, best, study)
     else:
         yield _NO_CONTROL
 
 
 def _cost(cell: pd.Series, study: AnalyzedStudy) -> str:
-    loss = 100 * accuracy_loss(cell.to_frame().T.infer_objects()).iloc[0]
-    ends = -100 * cell["accuracy_minus_none_high"], -100 * cell["accuracy_minus_none_low"]
-    low, high = ends if loss >= 0 else (-ends[1], -ends[0])
-    networks = "one network" if cell["n"] == 1 else f"{cell['n']} networks"
+    change = "accuracy_minus_none" if cell["n_none"] else "accuracy_change"
+    loss, low, high = (-100 * cell[f"{change}{end}"] for end in ("", "_high", "_low"))
+    if loss.round(9) < 0:
+        low, high = -high, -low
+    count = cell["n_none"] or cell["n"]
+    networks = "one network" if count == 1 else f"{count} networks"
     guessing = f", {cell['n_at_chance']} more guess" if cell["n_at_chance"] else ""
     return (
         f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing}), {_name(cell, study)} at ratio "
-        f"{cell[schema.RATIO]:g} {'costs' if loss >= 0 else 'gains'} {abs(loss):.1f} points{_brackets(low, high)} of "
-        "accuracy."
+        f"{cell[schema.RATIO]:g} {'gains' if loss.round(9) < 0 else 'costs'} {abs(loss):.1f} points of accuracy"
+        f"{_brackets(low, high)}."
     )
 
 
-def _payers(rows: pd.DataFrame, cell: pd.Series) -> str:
+def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     """Say which classes lose more than the accuracy, the one that loses most first."""
     excess = f"excess{beyond(cell)}"
     paying = rows[_pays(rows, excess)].sort_values(excess, ascending=False)
     if rows[f"{excess}_p"].isna().all():
-        return "Whether single classes lose more than that is unknown."
-    if paying.empty:
-        return f"No class clearly loses more{_known(rows, excess)}{_largest(cell)}."
-    points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
-    names = list(paying["class"])
-    second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
-    others = f", {len(names) - 2} others less" if len(names) > 2 else ""
-    return f"{names[0]} loses {points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more{second}{others}."
+        yield "Whether single classes lose more than that is unknown."
+    elif paying.empty:
+        yield f"No class is shown to lose more{_up_to(rows[f'{excess}_high'].max())}."
+        if _worst_class_pays(cell):
+            points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
+            more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
+            yield f"But a network's worst class, not always the same one, loses {more}."
+    else:
+        points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
+        names = list(paying["class"])
+        second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
+        others = f", {len(names) - 2} others less" if len(names) > 2 else ""
+        yield f"{names[0]} loses {points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more{second}{others}."
 
 
 def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
     return (rows[f"{excess}_p_holm"] < LEVEL) & (rows[excess] > 0)
 
 
-def _known(rows: pd.DataFrame, excess: str) -> str:
-    half = 50 * (rows[f"{excess}_high"] - rows[f"{excess}_low"]).median()
-    return f" (known to {half:.1f} points)" if np.isfinite(half) else ""
+def _up_to(high: float) -> str:
+    return f"; a single class may lose up to {100 * high:.1f} points more" if np.isfinite(high) else ""
 
 
-def _largest(cell: pd.Series) -> str:
-    if not cell["n_none"]:
-        return ""
-    own, none = 100 * cell["largest_excess"], 100 * cell["largest_excess_none"]
-    return f"; a network's worst loses {own:.1f} (unpruned {none:.1f})"
+def _worst_class_pays(cell: pd.Series) -> bool:
+    return bool(cell["largest_excess_minus_none_low"] > 0)
 
 
-def _differences(cell: pd.Series) -> str:
-    """Say what the raw slope says of the differences between classes, and whether the accuracy explains alpha."""
+def _gaps(cell: pd.Series) -> str:
+    """Say whether weak classes fall further behind, by the raw slope, and whether gaps grow between other classes."""
     change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
-    said = "Differences between classes"
-    relative = cell["alpha_minus_none_low"] > 0
-    if equivalent(cell):
-        return f"{said} stay the same within {f'{MARGIN:g}'.removeprefix('0')}."
+    spread, spread_low, spread_high = (100 * cell[f"raw_spread_ratio_minus_none{end}"] for end in ("", "_low", "_high"))
     if low > 0:
-        explained = ", more than accuracy explains" if relative else ""
-        return f"{said} grow {change:.0f} %{_brackets(low, high, 0)}{explained}."
-    if high < 0:
-        return f"{said} shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
-    if relative:
-        return f"{said} grow clearly only relative to the lower accuracy."
+        explained = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
+        return f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{explained}."
+    if spread_low > 0:
+        return f"Gaps grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}, not only those of weak classes."
+    if high < 0 and spread_high < 0:
+        return f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
+    if equivalent(cell):
+        return f"Weak classes fall no further behind: gaps stay within {100 * MARGIN:g} %."
+    if cell["alpha_minus_none_low"] > 0:
+        return "Gaps grow only relative to the lower accuracy."
     if np.isfinite(low):
-        return f"{said} may change by {low:+.0f} to {high:+.0f} %."
-    return f"{said} {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
+        return f"Whether gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
+    return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
 
 
 def equivalent(cell: pd.Series) -> bool:
@@ -217,26 +230,26 @@ def equivalent(cell: pd.Series) -> bool:
 
 def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
     small = cells[mostly_sound(cells) & (accuracy_loss(cells) <= SMALL_LOSS)]
-    safe = [cell for _, cell in small.iterrows() if _is_safe(cell, study)]
+    safe = [cell for _, cell in small.iterrows() if _is_safe(cell, class_rows(study, cell))]
     if not safe:
-        least = cells[mostly_sound(cells)].sort_values("largest_excess").iloc[0]
-        if least.name == best.name:
-            return "No choice is safe; this one shifts least."
-        return f"No choice is safe; {_name(least, study)} at {least[schema.RATIO]:g} shifts least."
+        return "No choice is shown to be safe."
     found = max(safe, key=lambda cell: (cell[schema.RATIO], cell["accuracy_after"]))
     if found.name == best.name:
-        return "This choice is also the safest."
-    return f"The safest choice is {_name(found, study)} at {found[schema.RATIO]:g}."
+        return "This choice is safe."
+    return f"The safest choice is {_name(found, study)} at ratio {found[schema.RATIO]:g}."
 
 
-def _is_safe(cell: pd.Series, study: AnalyzedStudy) -> bool:
-    paying = _pays(class_rows(study, cell), f"excess{beyond(cell)}").any()
-    return not paying and (equivalent(cell) or not cell["raw_slope_minus_none_low"] > 0)
+def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
+    excess = f"excess{beyond(cell)}"
+    grown = cell["raw_slope_minus_none_low"] > 0 or cell["raw_spread_ratio_minus_none_low"] > 0
+    harm = _pays(rows, excess).any() or _worst_class_pays(cell) or grown
+    return not harm and bool((rows[f"{excess}_high"] <= SAFE_EXCESS).all())
 
 
 def _reading(pruned: pd.DataFrame) -> Iterator[str]:
     if (pruned["n_none"] > 0).any():
         yield _BEYOND_CONTROL
+        yield _SAFE
     if (pruned["n"] + pruned["n_at_chance"] == 1).all():
         yield _ONE_NETWORK
     if pruned["n_at_chance"].any():
@@ -250,4 +263,7 @@ def _name(cell: pd.Series, study: AnalyzedStudy) -> str:
 
 
 def _brackets(low: float, high: float, digits: int = 1) -> str:
-    return f" ({low:.{digits}f} to {high:.{digits}f})" if np.isfinite([low, high]).all() else ""
+    if not np.isfinite([low, high]).all():
+        return ""
+    low, high = round(low, digits) + 0.0, round(high, digits) + 0.0  # no -0.0
+    return f" ({low:.{digits}f} to {high:.{digits}f})"

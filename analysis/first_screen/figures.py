@@ -67,7 +67,9 @@ def slopes(study: AnalyzedStudy) -> list[Figure]:
 
 
 def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
-    """Draw what each class loses beyond the control, a panel for each of the first methods, the worst class on top.
+    """Draw what each class loses beyond the control, a panel for each of the first methods.
+
+    The class that loses most by the first method is on top.
 
     Parameters
     ----------
@@ -78,8 +80,7 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     random = cells[schema.PRUNER] == "rp"
     shown = cells if random.all() else cells[~random]
     drawn = [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown.head(_MOST_METHODS).iterrows()]
-    losses = pd.concat([rows[f"loss{beyond(cell)}"] for cell, rows in drawn], axis=1)
-    order = losses.mean(axis=1).sort_values(ascending=False, kind="stable").index
+    order = drawn[0][1][f"loss{beyond(drawn[0][0])}"].sort_values(ascending=False, kind="stable").index
     names = list(order[:MOST_CLASSES])
     first = cells.iloc[0]
     which = f"the worst {len(names)} of {len(order):,} classes lose" if len(names) < len(order) else "each class loses"
@@ -99,6 +100,7 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     for axes, (cell, rows) in zip(grid[0], drawn, strict=True):
         _draw_losses(axes, rows.loc[names], beyond(cell))
         axes.set_title(_wrapped(name_in_picture(method_label(cell, study.shown))), fontsize=9, parse_math=False)
+        axes.set_xlabel("loss, points", fontsize=9)
     labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
     grid[0, 0].set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
     grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
@@ -139,7 +141,6 @@ class _Method(NamedTuple):
 
 def _groups(cells: pd.DataFrame) -> Iterator[list[tuple[tuple[str, str], pd.DataFrame]]]:
     found = [(place, rows) for place, rows in places(cells) if mostly_sound(rows).any()]
-    found.sort(key=lambda place: rank(place[0][0]))
     for start in range(0, len(found), _PLACES_A_FIGURE):
         yield found[start : start + _PLACES_A_FIGURE]
 
@@ -235,7 +236,7 @@ def _styles(methods: Sequence[_Method]) -> tuple[dict[_Method, dict[str, Any]], 
             )
             for place, name in enumerate(settings)
         ]
-    return styles, [*handles, *(_handle(f"{method.label} (not pruned)", **styles[method]) for method in controls)]
+    return styles, [*handles, *(_handle(f"{method.label} (control)", **styles[method]) for method in controls)]
 
 
 def _handle(label: str, **style: Any) -> Line2D:

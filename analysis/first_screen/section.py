@@ -16,22 +16,23 @@ from analysis.verdict import beyond, by_accuracy, class_rows, leading_ratio, pla
 _MOST_CLASSES = 10
 _ACCURACY = "Mean accuracy on test images by pruning ratio, which is parameters before over parameters after pruning."
 _CLASSES = (
-    "The ratio of the verdict, and its method. Loss: recall without pruning minus recall with it, in points; excess: "
-    "the part beyond the loss of accuracy; * marks p below .05 by Holm's correction over the classes."
+    "By the method and ratio of the verdict. Control is the recall after the same fine-tuning without pruning. Loss is "
+    "the control's recall, or without a control that of the dense networks, minus the recall after pruning, in points. "
+    "Excess is the loss minus that of the accuracy. A star marks p below .05 by Holm's correction over the classes."
 )
 _SLOPES = (
-    "Do weak classes fall further behind? The raw slope is that of the classes' distances from the accuracy after "
-    "pruning on those before: 1 is no change, above 1 the differences between classes grow. Alpha divides both "
-    "distances by the accuracy, so that it also rises whenever accuracy falls; read them together. Below, at the ratio "
-    "of the verdict, minus none is the change beyond the control; spread, correlation: the two factors of alpha; "
-    "largest excess: a network's class that loses most beyond the accuracy, in points, beside that of the control."
+    "The raw slope is that of the gaps after pruning on the gaps before: 1 means no change, above 1 weak classes fall "
+    "further behind. It is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha "
+    "divides each gap by the accuracy, so it also rises whenever accuracy falls. Minus none is the difference from the "
+    "control. Largest excess is the excess loss of a network's worst class, in points, and then the control's. The "
+    "tables are at the ratio of the verdict; the intervals of one method hold together over its ratios."
 )
 _FILES = (
     "cells.csv has a row per method and ratio: alpha, raw slope, alpha_new (what new images of the same kind would "
     "show), alpha_shared (what all networks have in common), each with its interval, and the same beyond the control.",
     "classes.csv has the losses of every class at every ratio, alpha.csv a row per network.",
-    "Every network is trained from its own seed. The intervals of one method hold together over its ratios.",
-    "Test images chose the ratio and the method of the verdict. The command recommend chooses by validation images.",
+    "The verdict's ratio and method are chosen by test images, which flatters them; the command recommend chooses by "
+    "validation images.",
 )
 
 
@@ -119,8 +120,9 @@ def _worst(place: tuple[str, str], cell: pd.Series, study: AnalyzedStudy) -> lis
     table = pd.DataFrame(
         {
             "class": list(worst["class"]),
-            "before": list(worst["recall_before"].map(decimals(3))),
-            "after": list(worst["recall_after"].map(decimals(3))),
+            "dense": list(worst["recall_before"].map(decimals(3))),
+            **({"control": list(worst["recall_control"].map(decimals(3)))} if ending else {}),
+            "pruned": list(worst["recall_after"].map(decimals(3))),
             "loss": [_points(row, f"loss{ending}") for _, row in worst.iterrows()],
             "excess": [
                 _points(row, f"excess{ending}") + (" *" if row[f"excess{ending}_p_holm"] < LEVEL else "")
@@ -144,7 +146,7 @@ def _slope_table(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
         "minus none": values_with_intervals(cells, "raw_slope_minus_none", "raw_slope_minus_none"),
         "alpha": values_with_intervals(cells, "alpha_mean", "ci"),
         "alpha minus none": values_with_intervals(cells, "alpha_minus_none", "alpha_minus_none"),
-        "spread": cells["spread_ratio"].map(number),
+        "raw spread": cells["raw_spread_ratio"].map(number),
         "correlation": cells["correlation"].map(number),
         "largest excess": [
             f"{decimals(1)(100 * own)}, {decimals(1)(100 * none)}"

@@ -234,7 +234,9 @@ def raw_slope(
     """Return the slope of the recall balance after pruning on that before, neither divided by its accuracy.
 
     `alpha` is `raw_slope` times accuracy before over accuracy after, so that it rises whenever accuracy falls. The raw
-    slope says whether the differences between recalls themselves grew (above 1) or shrank (below 1).
+    slope says whether classes that were weak before fell further behind (above 1) or caught up (below 1). It is the
+    product of `correlation` and `raw_spread_ratio`: if other classes are weak after pruning than before, it is below 1
+    although the differences between recalls may have grown.
 
     Parameters
     ----------
@@ -256,6 +258,34 @@ def raw_slope(
     1.0
     """
     return alpha(_difference(recall_before, accuracy_before), _difference(recall_after, accuracy_after))
+
+
+def raw_spread_ratio(
+    recall_before: ArrayLike, recall_after: ArrayLike, accuracy_before: ArrayLike, accuracy_after: ArrayLike
+) -> np.ndarray:
+    """Return the `spread_ratio` of balances that are not divided by the accuracies.
+
+    Parameters
+    ----------
+    recall_before, recall_after : (..., classes)
+        Recall of each class.
+    accuracy_before, accuracy_after : (...)
+        Accuracy of the same networks.
+
+    Returns
+    -------
+    (...)
+        Above 1 where the differences between recalls grew, be it between the same classes or others. NaN where every
+        class has the accuracy as its recall before pruning.
+
+    Examples
+    --------
+    The two classes change places. Their difference is the same as before, although the raw slope is -1:
+
+    >>> round(float(raw_spread_ratio([0.9, 0.7], [0.5, 0.7], accuracy_before=0.8, accuracy_after=0.6)), 6)
+    1.0
+    """
+    return spread_ratio(_difference(recall_before, accuracy_before), _difference(recall_after, accuracy_after))
 
 
 def excess_loss(

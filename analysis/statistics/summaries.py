@@ -10,6 +10,7 @@ from analysis.statistics.intensification import (
     excess_loss,
     intensification_ratios,
     raw_slope,
+    raw_spread_ratio,
     recall_balance,
     spread_ratio,
     weighted_alpha,
@@ -47,8 +48,8 @@ def cell_summary(
     Returns
     -------
     dict
-        `n` counts the seeds. `correlation`, `spread_ratio`, `worst_class_change`, `alpha_weighted` and
-        `largest_excess` are means over them.
+        `n` counts the seeds. `correlation`, `spread_ratio`, `raw_spread_ratio`, `worst_class_change`,
+        `alpha_weighted`, `largest_excess` and `accuracy_change` are means over them.
 
     Examples
     --------
@@ -72,6 +73,8 @@ def cell_summary(
     shared = alpha_shared(before, after, confidence=confidence)
     largest = excess_loss(*measured).max(-1)
     largest_low, largest_high = mean_interval(largest, confidence)
+    change = accuracy_after - accuracy_before
+    change_low, change_high = mean_interval(change, confidence)
     return {
         "n": len(slopes),
         "alpha_mean": mean(slopes),
@@ -98,9 +101,13 @@ def cell_summary(
         "alpha_shared_identified": shared.identified,
         "correlation": mean(correlation(before, after)),
         "spread_ratio": mean(spread_ratio(before, after)),
+        "raw_spread_ratio": mean(raw_spread_ratio(*measured)),
         "worst_class_change": mean(worst_class_change(recall_before, recall_after)),
         "accuracy_before": mean(accuracy_before),
         "accuracy_after": mean(accuracy_after),
+        "accuracy_change": mean(change),
+        "accuracy_change_low": change_low,
+        "accuracy_change_high": change_high,
     }
 
 

@@ -61,8 +61,8 @@ def test_every_data_set_has_a_picture_of_its_classes():
     made = section.class_losses(study(*cells))
     titles = {name: figure.get_suptitle().replace("\n", " ") for name, figure in figures(made).items()}
     assert titles == {
-        "class_losses": "What each class loses at ratio 10: cifar10, lenet5",
-        "class_losses_2": "What each class loses at ratio 10: mnist, lenet5",
+        "class_losses": "What each class loses at ratio 10: mnist, lenet5",
+        "class_losses_2": "What each class loses at ratio 10: cifar10, lenet5",
     }
 
 
@@ -99,7 +99,7 @@ def test_few_methods_are_named_once_for_all_panels():
     cells = [runs(pruner, dataset=name) for name in ("mnist", "cifar10") for pruner in ("mp", "gp")]
     (figure,) = figures(section.accuracy(study(*cells, none(), none(dataset="cifar10")))).values()
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["mp", "gp", "none (not pruned)"]
+    assert [text.get_text() for text in legend.get_texts()] == ["mp", "gp", "none (control)"]
     assert [axes.get_title() for axes in figure.axes] == ["mnist, lenet5", "cifar10, lenet5"]
     assert all(axes.get_legend() is None for axes in figure.axes)
 
