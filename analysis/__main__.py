@@ -39,6 +39,17 @@ _VARIANCE = click.option(
 )
 
 
+class _OrAuto(click.ParamType):
+    """A type whose options also take `auto` for nothing, since an MLproject passes every option on."""
+
+    def __init__(self, kind: click.ParamType) -> None:
+        self.kind = kind
+        self.name = kind.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "auto" else self.kind.convert(value, param, ctx)
+
+
 def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
     """Return a flag that takes a value too, since an MLproject can only pass `--no-log {no_log}`."""
     return click.option(
@@ -83,9 +94,8 @@ def cli() -> None:
 )
 @click.option(
     "--groups",
-    type=click.Path(path_type=Path),
+    type=_OrAuto(click.Path(path_type=Path)),
     metavar="FILE.csv",
-    callback=lambda ctx, param, value: None if value == Path("auto") else value,
     help="Audit groups of test images in place of classes. The first column of FILE.csv is index, the place of a test "
     "image from 0; each further column names the group of the image.  [default: classes]",
 )
@@ -159,7 +169,7 @@ def audit(
 )
 @click.option(
     "--max-class-loss",
-    type=float,
+    type=_OrAuto(click.FLOAT),
     help="Largest loss of a class to accept beyond that of the accuracy: with 0.05 no class may lose five points of "
     "recall more than the accuracy loses.  [default: no limit]",
 )

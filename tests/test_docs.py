@@ -1,0 +1,21 @@
+"""The Python blocks of the worked page on audits run as they stand, one after the other."""
+
+import re
+from pathlib import Path
+
+import mlflow
+
+PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
+
+
+def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    names: dict = {}
+    for block in re.findall("```python\\n(.*?)```", PAGE.read_text(), re.DOTALL):
+        exec(compile(block, str(PAGE), "exec"), names)
+    # The first block's quantized model lost twenty shoes; the last block's network has ten classes.
+    assert len(names["result"].table) == 10
+    assert names["result"].basis == "control"
+    (run,) = mlflow.search_runs(output_format="list")
+    assert run.data.metrics["damaged_classes"] == 1
