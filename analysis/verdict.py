@@ -30,8 +30,8 @@ _BEYOND_CONTROL = (
     "intervals. A gap is a class's recall minus the accuracy, and its change is in % of the gap before pruning."
 )
 _SAFE = (
-    f"Safe is what costs at most {100 * SMALL_LOSS:g} point of accuracy, shows no harm to classes, and rules out that a "
-    f"class loses {100 * SAFE_EXCESS:g} points more than the accuracy."
+    f"Safe is what costs at most {100 * SMALL_LOSS:g} point of accuracy, shows no harm to classes, and rules out that "
+    f"a class loses {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
@@ -58,7 +58,7 @@ def verdict(study: AnalyzedStudy) -> list[str]:
     the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. It leads
     with `leading_ratio`. The safest choice is the largest ratio that is safe: at most `SMALL_LOSS` of accuracy is lost;
     neither a class, nor the largest excess loss, nor the raw slope or spread is shown to be worse than without pruning;
-    and the interval of every class ends at most at `SAFE_EXCESS`. If several methods are safe there, it is the most accurate.
+    and the interval of every class ends at most at `SAFE_EXCESS`. Of several methods it is the most accurate one.
     """
     pruned = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if pruned.empty:

@@ -22,10 +22,10 @@ _CLASSES = (
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before: 1 means no change, above 1 weak classes fall "
-    "further behind. It is raw spread (how much gaps grew) times correlation (whether the same classes are weak). Alpha "
-    "divides each gap by the accuracy, so it also rises whenever accuracy falls. Minus none is the difference from the "
-    "control. Largest excess is the excess loss of a network's worst class, in points, and then the control's. The "
-    "tables are at the ratio of the verdict; the intervals of one method hold together over its ratios."
+    "further behind. It is raw spread (how much gaps grew) times correlation (whether the same classes are weak). "
+    "Alpha divides each gap by the accuracy, so it also rises whenever accuracy falls. Minus none is the difference "
+    "from the control. Largest excess is the excess loss of a network's worst class, in points, and then the "
+    "control's. The tables are at the ratio of the verdict; the intervals of one method hold together over its ratios."
 )
 _FILES = (
     "cells.csv has a row per method and ratio: alpha, raw slope, alpha_new (what new images of the same kind would "

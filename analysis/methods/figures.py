@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.methods import compare as methods
@@ -20,7 +21,7 @@ _HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
 _COMPARED = {
     methods.SCHEDULE: "gradual pruning minus one shot",
     methods.DISTILLATION: "distillation minus none",
-    methods.PRUNER: "each pruner minus the baseline pruner",
+    methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
     methods.OTHER: "one method minus another",
 }
@@ -63,11 +64,12 @@ def forest(frame: pd.DataFrame) -> Figure:
     panels = _panels(frame)
     by_ratio = [(ratio, dict(list(rows.groupby("outcome")))) for ratio, rows in frame.groupby(schema.RATIO)]
     counts = [len(rows[methods.ALPHA]) + 1.5 for _, rows in by_ratio]
-    first = frame.iloc[0]
+    first, baselines = frame.iloc[0], frame["baseline"].unique()
+    compared = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
     figure, grid = page(
         (len(by_ratio), len(panels)),
         (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * sum(counts) + 1.7),
-        f"What differs, {_COMPARED[first['comparison']]}: {first[schema.DATASET]}, {first[schema.MODEL]}",
+        f"What differs, {compared}: {first[schema.DATASET]}, {first[schema.MODEL]}",
         "Differences on the same dense networks with their 95 % intervals, each panel on a scale of its own. Blue: "
         "better (more accuracy or recall, a smaller loss, slope or alpha); orange: worse; grey: the interval holds 0. "
         "Filled: p below .05 by Holm's correction; diamond: primary comparison.",
@@ -81,6 +83,7 @@ def forest(frame: pd.DataFrame) -> Figure:
                 _draw(axes, place, result, panel)
             axes.grid(axis="x", alpha=0.3)
             axes.tick_params(axis="x", labelsize=8)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.margins(x=0.08)
             if not axes.collections:
                 axes.set_xticks([])

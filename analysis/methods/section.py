@@ -10,8 +10,8 @@ from analysis.page import Block, Section, pictures
 from analysis.study import AnalyzedStudy
 
 _PRIMARY = (
-    "The study was made for these primary comparisons of a method with a baseline on the same dense networks. Each row "
-    "has the difference with its 95 % interval. Each comparison is corrected by itself."
+    "The study's file names these primary comparisons of a method with a baseline on the same dense networks. Each row "
+    "has the difference with its 95 % interval; p is corrected by Holm over the data sets of a comparison."
 )
 _BY_RATIO = (
     "All else but the named method is the same. Higher and lower name the pruning ratios at which the method has a "

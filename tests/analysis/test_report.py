@@ -277,7 +277,7 @@ def of_names(dataset, model, pruner, classes, setting, value):
 
 @pytest.mark.attack
 def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(tmp_path):
-    plain = of_names("set", "net", "mine", ["a", "b"], "note", "x")
+    plain = of_names("set", "net", "mine", ["a", "b"], "note", "@x")
     classes = ["=<img src=x onerror=y>\x1b", "$\\frac{ ![](http://a.b/c.png) *b*"]
     made = of_names("../a|<b>", "`net`</title><script>", "_mine:[x](javascript:y)", classes, "<i>n|o</i>", "@*x*\n# y")
     assert (made.figures.keys(), made.tables.keys()) == (plain.figures.keys(), plain.tables.keys())
