@@ -11,7 +11,8 @@ from torch import nn
 
 from analysis.runs.errors import StudyError
 from pruning_study import models
-from pruning_study.data.examples import Examples, generator, shuffled
+from pruning_study.data import examples as data_examples
+from pruning_study.data.examples import Examples, Normalization, PackedImages, generator, shuffled
 from pruning_study.native import engine as native
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH
@@ -433,6 +434,30 @@ def test_distillation_of_weight_0_changes_nothing(stack):
         loss = engine.train_epoch(own, train, whole(train), at_rest(own), {}, None, distillation)
         runs.append((loss, own.state_dict()))
     torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("distilled", [False, True])
+def test_packed_images_are_trained_on_portion_by_portion_with_the_same_result(monkeypatch, distilled):
+    """Three portions of two batches and of one, where all images at once are one portion."""
+    monkeypatch.setattr(native, "PORTION", 2 * 8 * 4 * 2 * 9 * 7)
+    monkeypatch.setattr(data_examples, "PORTION", 10 * 4 * 2 * 9 * 7)
+    model, (_, shape, classes) = make("no pools"), STACKS["no pools"]
+    engine = native.load(model, shape)
+    random = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (37, *shape), dtype=torch.uint8, generator=random)
+    normalization, labels = Normalization([0.4, 0.5], [0.2, 0.3]), torch.arange(37) % classes
+    packed = PackedImages(pixels, torch.arange(37), normalization, "cpu", torch.contiguous_format)
+    results = []
+    for images in (normalization(pixels), packed):
+        train, own = Examples(images, labels), copy.deepcopy(model)
+        teacher = Distillation(model, 0.5, 2.0, engine.logits(model, images)) if distilled else None
+        batches = shuffled(train, 8, generator(0, "test"))
+        loss = engine.train_epoch(own, train, batches, at_rest(own), {}, None, teacher)
+        results.append((loss, own.state_dict(), engine.logits(own, images), engine.gradient(own, train)))
+    assert results[1][0] == pytest.approx(results[0][0], rel=1e-6)
+    for one, other in zip(results[0][1:3], results[1][1:3], strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=0)
+    torch.testing.assert_close(results[1][3], results[0][3], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("fault", ["none", "shape", "type"])
