@@ -27,7 +27,11 @@ from analysis.runs.errors import StudyError
 BASELINE = "baseline_predictions"
 CONTROL = "control_predictions"
 _OTHERS = ("class_names", "groups", "metric_prefix")
-_ARTIFACTS: dict[str, type[Any]] = {"csv": CsvEvaluationArtifact, "png": ImageEvaluationArtifact, "md": TextEvaluationArtifact}
+_ARTIFACTS: dict[str, type[Any]] = {
+    "csv": CsvEvaluationArtifact,
+    "png": ImageEvaluationArtifact,
+    "md": TextEvaluationArtifact,
+}
 
 
 class PruningAudit(ModelEvaluator):

@@ -55,7 +55,6 @@ def test_no_public_function_has_the_name_of_a_module():
         (lambda: pruning_study.prune(rato=10), r"no option 'rato', did you mean ratio\?"),
         (lambda: pruning_study.prune(ratio=[10, 0.5]), "0.5 should be at least 1"),
         (lambda: pruning_study.train(seed=-1), "-1 is below 0"),
-        (lambda: pruning_study.train(model="lenet6"), "lenet6"),
         (lambda: pruning_study.run_study("gone.yaml"), "gone.yaml"),
         (lambda: pruning_study.run_study("gone.yaml", dry_run=True), "use the command line"),
         (lambda: analysis.pull_runs(tracking_uri="sqlite:///gone.db"), "gone.db: no such file"),
