@@ -296,7 +296,7 @@ def slope_parts(
     moves = np.array([table[networks, index, state] for table in tables])
     answers = np.array([right_after, right_before], dtype=float)
     if not raw:
-        answers = quotient(answers, answers.mean(-1, keepdims=True))
+        answers *= quotient(1.0, answers.mean(-1, keepdims=True))
     return SlopeParts(sums, moves, pair_covariances(answers, index, support))
 
 
