@@ -78,13 +78,26 @@ def test_at_equal_accuracy_has_a_panel_of_its_own_with_words_where_there_is_no_s
     assert [text.get_text() for text in at_equal.texts] == ["not comparable"]
 
 
-def test_a_figure_for_each_model_and_comparison_with_a_row_for_each_ratio():
+def test_a_value_far_outside_the_others_is_a_triangle_at_the_edge():
+    values = [0.01 * place for place in range(20)]
+    rows = [row(outcome, value, value, value) for outcome in OUTCOMES for value in [*values, -5.0]]
+    axes = panel(methods_figures.forest(pd.DataFrame(rows)), "raw slope")
+    _, marks = drawn(axes)
+    assert [mark for _, mark, _ in marks] == ["o"] * 20 + ["<"]
+    assert marks[-1][0] == axes.get_xlim()[0]
+    assert axes.get_xlim()[0] > -0.2
+
+
+def test_a_figure_for_each_model_and_comparison_with_a_heading_for_each_ratio():
     rows = [row(outcome, 0.1, 0, 0.2, ratio=ratio) for outcome in OUTCOMES for ratio in (20.0, 10.0)]
     rows += [row(outcome, 0.1, 0, 0.2, ratio=10.0, method="mp cubic (ramp 0.2)") for outcome in OUTCOMES]
     other = [{**row(outcome, 0.1, 0, 0.2), "dataset": "a", "comparison": "pruner"} for outcome in OUTCOMES]
     found = methods_figures.figures(pd.DataFrame(rows + other))
     assert list(found) == ["methods_1_pruner", "methods_2_schedule"]
-    left = [axes for axes in found["methods_2_schedule"].axes if axes.get_ylabel()]
-    assert [axes.get_ylabel() for axes in left] == ["ratio 10", "ratio 20"]
-    assert [label.get_text() for label in left[0].get_yticklabels()] == ["mp cubic", "mp cubic (ramp 0.2)"]
+    left = found["methods_2_schedule"].axes[0]
+    rows = sorted((label.get_position()[1], label.get_text()) for label in left.get_yticklabels())
+    assert [text for _, text in rows] == ["ratio 10", "mp cubic", "mp cubic (ramp 0.2)", "ratio 20", "mp cubic"]
+    # The two ratios of 10 and the one of 20 are drawn beside their names.
+    places = [line.get_ydata()[0] for line in left.lines if line.get_marker() != "None"]
+    assert places == [1, 2, 4]
     assert found["methods_2_schedule"].get_suptitle() == "What differs, gradual pruning minus one shot: mnist, lenet5"
