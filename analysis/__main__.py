@@ -21,6 +21,13 @@ _EXPERIMENT = click.option(
     help="Name of the MLflow experiment to read. With auto it is the one that MLFLOW_EXPERIMENT_NAME or "
     "MLFLOW_EXPERIMENT_ID names, else MLflow's Default.",
 )
+_STUDY = click.option(
+    "--study",
+    metavar="NAME",
+    default="auto",
+    callback=lambda ctx, param, value: None if value == "auto" else value,
+    help="Name of a study: read the experiment that holds its runs, in place of --experiment.  [default: none]",
+)
 _IGNORE_PARAM = click.option(
     "--ignore-param",
     "ignore_params",
@@ -61,6 +68,17 @@ def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
         metavar="TRUE|FALSE",
         help=f"{help} The option without a value means true.  [default: false]",
     )
+
+
+def _experiment(experiment: str | None, study: str | None) -> str | None:
+    """Return the experiment that the options --experiment and --study name together."""
+    if study is None:
+        return experiment
+    if experiment is not None:
+        raise click.UsageError("--study takes the place of --experiment: leave one of them out")
+    from analysis.runs import studies
+
+    return studies.experiment_of(study)
 
 
 @click.group(cls=CommandGroup, context_settings=SETTINGS)
@@ -150,6 +168,7 @@ def audit(
 
 @cli.command()
 @_EXPERIMENT
+@_STUDY
 @_IGNORE_PARAM
 @click.option(
     "--max-accuracy-loss",
@@ -175,6 +194,7 @@ def audit(
 )
 def recommend(
     experiment: str | None,
+    study: str | None,
     ignore_params: tuple[str, ...],
     max_accuracy_loss: float,
     max_alpha: float,
@@ -188,7 +208,7 @@ def recommend(
     from analysis import recommend
 
     found = recommend.recommend(
-        experiment,
+        _experiment(experiment, study),
         max_accuracy_loss=max_accuracy_loss,
         max_alpha=max_alpha,
         max_class_loss=max_class_loss,
@@ -199,6 +219,7 @@ def recommend(
 
 @cli.command()
 @_EXPERIMENT
+@_STUDY
 @_IGNORE_PARAM
 @click.option("--dataset", metavar="NAME", help="Write the runs of this data set only.  [default: all data sets]")
 @click.option(
@@ -208,7 +229,9 @@ def recommend(
     show_default=True,
     help="Folder that the files are written to.",
 )
-def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str | None, output: Path) -> None:
+def export(
+    experiment: str | None, study: str | None, ignore_params: tuple[str, ...], dataset: str | None, output: Path
+) -> None:
     """Write an experiment to a folder of small files.
 
     From such a folder `report --frames` needs no tracking server.
@@ -216,20 +239,22 @@ def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str 
     from analysis.runs import exports, primaries, pull
     from analysis.tuning import exports as tuning_exports
 
-    study = pull.study(experiment, ignore_params=ignore_params)
+    experiment = _experiment(experiment, study)
+    pulled = pull.study(experiment, ignore_params=ignore_params)
     if dataset is not None:
-        study = exports.select_dataset(study, dataset)
-    written = exports.write(study, pull.predictions, output)
-    written += tuning_exports.export(experiment, study.runs["run_id"], output)
+        pulled = exports.select_dataset(pulled, dataset)
+    written = exports.write(pulled, pull.predictions, output)
+    written += tuning_exports.export(experiment, pulled.runs["run_id"], output)
     written += primaries.export(experiment, output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
-        f"{len(study.runs):,} pruned and {len(study.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
+        f"{len(pulled.runs):,} pruned and {len(pulled.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
     )
 
 
 @cli.command()
 @_EXPERIMENT
+@_STUDY
 @_IGNORE_PARAM
 @click.option(
     "--frames",
@@ -263,6 +288,7 @@ def export(experiment: str | None, ignore_params: tuple[str, ...], dataset: str 
 @_true_or_false("--no-log", "Do not send the report's files to MLflow.")
 def report(
     experiment: str | None,
+    study: str | None,
     ignore_params: tuple[str, ...],
     folders: tuple[Path, ...],
     output: Path,
@@ -275,8 +301,9 @@ def report(
 
     The files are also sent to MLflow, as a run of kind `report`, unless the report is made from folders.
     """
-    if folders and experiment:
-        raise click.UsageError("--frames takes the place of --experiment: leave one of them out")
+    if folders and (experiment or study):
+        name = "--experiment" if experiment else "--study"
+        raise click.UsageError(f"--frames takes the place of {name}: leave one of them out")
     if folders and ignore_params:
         raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
     from analysis import page, report
@@ -284,11 +311,11 @@ def report(
     from analysis.tuning import exports as tuning_exports
 
     if folders:
-        study, predictions = exports.read(folders)
+        pulled, predictions = exports.read(folders)
         tunings = tuning_exports.read(folders)
         planned = primaries.read(folders)
         result = report.from_runs(
-            study.runs,
+            pulled.runs,
             predictions,
             tunings,
             confidence=confidence,
@@ -297,6 +324,7 @@ def report(
             paper=paper,
         )
     else:
+        experiment = _experiment(experiment, study)
         result = report.report(
             experiment, ignore_params=ignore_params, confidence=confidence, variance=variance, paper=paper
         )
@@ -309,9 +337,15 @@ def report(
 
 @cli.command()
 @_EXPERIMENT
+@_STUDY
 @_IGNORE_PARAM
 @_VARIANCE
-def compare(experiment: str | None, ignore_params: tuple[str, ...], variance: Literal["welch", "pooled"]) -> None:
+def compare(
+    experiment: str | None,
+    study: str | None,
+    ignore_params: tuple[str, ...],
+    variance: Literal["welch", "pooled"],
+) -> None:
     """Print published values beside those of an experiment.
 
     The output is CSV: the values of the paper's tables, those of the experiment, and their difference.
@@ -320,7 +354,7 @@ def compare(experiment: str | None, ignore_params: tuple[str, ...], variance: Li
     from analysis.recall_distortion import tables
     from analysis.runs import pull
 
-    runs = pull.runs(experiment, ignore_params=ignore_params)
+    runs = pull.runs(_experiment(experiment, study), ignore_params=ignore_params)
     frame = tables.compare(runs, cells.alphas(runs), variance=variance)
     click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
     for note in [*runs.attrs["left_out"], *frame.attrs["notes"]]:

@@ -281,7 +281,12 @@ class StudyConfig:
     engine: str | None = same_option(TrainConfig, "engine")
     data_dir: Path = same_option(TrainConfig, "data_dir")
     max_data_gib: float = same_option(TrainConfig, "max_data_gib")
-    experiment: str | None = same_option(TrainConfig, "experiment")
+    experiment: str | None = option(
+        AUTO,
+        nonempty_text,
+        "MLflow experiment that holds the runs. Auto: the experiment that MLflow's environment variables name, else "
+        "that of the key experiment in FILE, else an experiment with the name of the study.",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

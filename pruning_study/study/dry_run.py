@@ -28,8 +28,9 @@ def show(file: Path, config: StudyConfig) -> str:
     StudyError
         If something is wrong in the file, or if the store does not answer.
     """
-    planned = plan.plan(plan.read(file, config), download=False)
-    store = connect.existing(config.experiment)
+    grid_read = plan.read(file, config)
+    planned = plan.plan(grid_read, download=False)
+    store = connect.existing(plan.experiment(grid_read, config))
     found = plan.found(store, planned.steps) if store else {}
     left = [step for step in planned.steps if step.config_hash not in found]
     return _grid_table(planned, found, measured_pace(planned, left), worker_count(config.workers, len(left)))

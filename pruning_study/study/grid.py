@@ -34,7 +34,7 @@ LISTS = {
     "seeds": "seed",
 }
 GRID_KEYS = (*LISTS, "overrides")
-FILE_KEYS = ("name", *GRID_KEYS, "grids", "primary")
+FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
 # Options of the command `study`, and two that have no meaning for a grid.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id"}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
@@ -78,6 +78,8 @@ class Grid:
     path : Path
     name : str
         The name that the file gives, or the file's stem.
+    experiment : str
+        The experiment that the file gives, or the study's name.
     cells : tuple of GridCell
         The runs whose options are all valid.
     primaries : tuple of Primary
@@ -88,6 +90,7 @@ class Grid:
 
     path: Path
     name: str
+    experiment: str
     cells: tuple[GridCell, ...]
     primaries: tuple[Primary, ...]
     faults: tuple[str, ...]
@@ -104,9 +107,9 @@ class Grid:
 def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    The file has the keys `name`, `datasets`, `models`, `recipes`, `pruners`, `ratios`, `schedules`, `distill`, `seeds`
-    (a list, or a range such as `0-29`) and `overrides` (further options of `prune`). The study has every combination of
-    the lists' values. A key that is left out has `prune`'s default. The key `grids` lists several such grids; the keys
+    The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios`, `schedules`,
+    `distill`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options of `prune`). The study has
+    every combination of the lists' values. A key that is left out has `prune`'s default. The key `grids` lists several such grids; the keys
     beside it are their defaults. A pruner that prunes nothing, such as `none`, ignores `PRUNING_OPTIONS`: the study has
     it once for each seed and value of `distill`. The key `primary` lists the comparisons that the study is made for
     (`planned.planned_primaries`).
@@ -126,16 +129,23 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     content = _content(path)
     _check_sizes(path, content)
     faults: list[str] = []
-    name = content.pop("name", path.stem)
-    if fault := fault_of_name(name) if isinstance(name, str) else "is not a text":
-        faults.append(f"name: {shortened(name)} {fault}")
-        name = path.stem
+    name = _name(content, "name", path.stem, faults)
+    experiment = _name(content, "experiment", name, faults) if "experiment" in content else name
     planned = content.pop("primary", [])
     cells = [cell for prefixes, grid in _grids(content, faults) for cell in _cells(grid, prefixes, given or {}, faults)]
     unique = {cell.config: cell for cell in reversed(cells)}
     cells = [cell for cell in cells if unique[cell.config] is cell]
     primaries = planned_primaries(planned, [cell.config for cell in cells], faults)
-    return Grid(path, name, tuple(cells), tuple(primaries), tuple(faults))
+    return Grid(path, name, experiment, tuple(cells), tuple(primaries), tuple(faults))
+
+
+def _name(content: dict[Any, Any], key: str, default: str, faults: list[str]) -> str:
+    """Take a name out of a file's content; a faulty one is the default."""
+    name = content.pop(key, default)
+    if fault := fault_of_name(name) if isinstance(name, str) else "is not a text":
+        faults.append(f"{key}: {shortened(name)} {fault}")
+        return default
+    return name
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,5 +1,6 @@
 """The steps of a study, each known by the hash that its run has or will have."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -19,6 +20,8 @@ from pruning_study.study.grid import Grid, GridCell
 from pruning_study.tracking.store import Store
 
 Source = tuple[str, int | None, float | None]  # data set as given, image size, test fraction
+
+_NAMES_EXPERIMENT = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,14 @@ def read(file: Path, config: StudyConfig) -> Grid:
     taken = ("device", "engine", "data_dir", "max_data_gib")
     given = {name: getattr(config, name) for name in taken}
     return grid.read(file, given | ({"protocol": config.protocol} if config.protocol else {}))
+
+
+def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
+    """Return the experiment of a study's runs; None for the one that MLflow's environment variables name.
+
+    The option `--experiment` comes first, then the variables, which `mlflow run` sets too, then the study's file.
+    """
+    return config.experiment or (None if any(map(os.environ.get, _NAMES_EXPERIMENT)) else grid_read.experiment)
 
 
 def plan(grid_read: Grid, *, download: bool) -> Plan:

@@ -90,20 +90,27 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     StudyError
         If something is wrong in the file, before anything is run; if steps failed, once the others have ended.
     """
-    planned = plan.plan(plan.read(file, config), download=True)
-    store = connect.connect(config.experiment)
+    grid_read = plan.read(file, config)
+    planned = plan.plan(grid_read, download=True)
+    store = connect.connect(plan.experiment(grid_read, config))
     sending.send_kept(store.uri)
     with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
         (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())
         (job.folder / schema.PRIMARY).write_text(described(planned.primaries, planned.name), encoding="utf-8")
         job.flush()
         queue = make(store, job, planned, config)
-        experiment = store.client.get_experiment(store.experiment_id).name
-        click.echo(f"\nthe report: pruning-analysis report --experiment {shlex.quote(printable(experiment))}")
+        click.echo(f"\nthe report: pruning-analysis report {_where(store, planned)}")
         if failed := queue.counts[FAILED]:
             job.flush()
             raise StudyError(f"{failed:,} of {len(queue.steps):,} runs failed; run the study again to retry them")
     return _frame(queue)
+
+
+def _where(store: Store, planned: Plan) -> str:
+    """Return the option by which the analysis finds the study's runs."""
+    experiment = store.client.get_experiment(store.experiment_id).name
+    option = "--study" if experiment == planned.name else "--experiment"
+    return f"{option} {shlex.quote(printable(experiment))}"
 
 
 def make(store: Store, job: Writer, planned: Plan, config: StudyConfig) -> Queue:

@@ -71,6 +71,8 @@ def test_audit_prints_the_verdict_and_the_worst_class_first(files):
         (["recommend", "--max-class-loss", "nan"], 2, "--max-class-loss: nan"),
         (["report", "--frames", "a", "--experiment", "b"], 2, "--experiment"),
         (["report", "--frames", "a", "--ignore-param", "b"], 2, "--ignore-param"),
+        (["report", "--frames", "a", "--study", "b"], 2, "--frames takes the place of --study"),
+        (["export", "--experiment", "a", "--study", "b"], 2, "--study takes the place of --experiment"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(files, arguments, exit_code, message):

@@ -115,6 +115,12 @@ def test_the_name_is_the_files_unless_it_says_so(read):
     assert read("{name: mine, seeds: 0-1}").name == "mine"
 
 
+def test_the_experiment_is_named_as_the_study_unless_the_file_says_so(read):
+    assert read("seeds: 0-1").experiment == "study"
+    assert read("{name: mine, seeds: 0-1}").experiment == "mine"
+    assert read("{name: mine, experiment: ours, seeds: 0-1}").experiment == "ours"
+
+
 def test_an_error_found_later_names_the_key(read):
     cell = read("{seeds: 0-1, grids: [{ratios: [2]}, {ratios: [4, 100]}]}").cells[-1]
     assert cell.place(StudyError("too large", option="--ratio")) == "grids[1].ratios[1]: too large"
@@ -183,6 +189,7 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         ("grids: []", "grids: it takes a list of grids"),
         ("grids: [1]", "grids: it takes a list of grids"),
         ("{name: [a], seeds: 0-1}", "name: .* is not a text"),
+        ("{experiment: [a], seeds: 0-1}", "experiment: .* is not a text"),
     ],
 )
 def test_what_is_no_study(faults, text, message):

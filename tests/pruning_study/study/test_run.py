@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
-from analysis.runs import primaries, pull
+from analysis.runs import primaries, pull, studies
 from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
 from pruning_study.study.processes import Processes
@@ -120,6 +121,32 @@ class TestStudy:
         listed = pd.read_csv(artifact(run, "runs.csv"))
         assert set(listed["run_id"]) == {made.info.run_id for kind in ("dense", "pruned") for made in runs(kind)}
         assert listed["run"][0] == "tiny lenet5 dense seed 0"
+
+    def test_has_an_experiment_of_its_own_which_the_report_finds(self, study, small, monkeypatch, tmp_path):
+        monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/own.db")
+        assert "pruning-analysis report --study study" in study(small, "--workers", 1)
+        assert Counter(in_experiment("study")) == {
+            ("dense", "FINISHED"): 2,
+            ("pruned", "FINISHED"): 4,
+            ("study", "FINISHED"): 1,
+        }
+        assert in_experiment("Default") == []
+        mine, text = tmp_path / "mine.yaml", small.read_text()
+        mine.write_text(text)
+        output = study(mine, "--experiment", "study")
+        assert "6 runs: 6 found" in output
+        assert "pruning-analysis report --experiment study" in output
+        assert {studies.experiment_of(name) for name in ("mine", str(small))} == {"study"}
+        with pytest.raises(StudyError, match="there is no study main: did you mean mine"):
+            studies.experiment_of("main")
+
+        mine.write_text(f"experiment: other\nname: mine\n{text}")
+        assert "pruning-analysis report --experiment other" in study(mine, "--workers", 1)
+        with pytest.raises(
+            StudyError, match="the experiments other, study hold study mine: name one with --experiment"
+        ):
+            studies.experiment_of("mine")
 
     def test_the_number_of_workers_changes_no_number(self, study, small, monkeypatch):
         study(small, "--workers", 2)

@@ -1,0 +1,52 @@
+"""Find the experiment that holds the runs of a study."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from analysis.runs import pull, schema
+from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.stores import open_store
+
+_ENDINGS = (".yaml", ".yml")
+
+
+def experiment_of(study: str, *, tracking_uri: str | None = None) -> str:
+    """Return the name of the experiment that holds a study.
+
+    Parameters
+    ----------
+    study : str
+        Name of a study, or its file, which is known by its name alone.
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Raises
+    ------
+    StudyError
+        If no experiment holds the study, if several do and none has its name, or if the store cannot be read.
+    """
+    name = Path(study).stem if study.endswith(_ENDINGS) else study
+    with open_store(tracking_uri) as store:
+        active = sorted(experiment for _, experiment, stage in store.experiments() if stage == "active")
+    studies = {experiment: _studies(experiment, tracking_uri) for experiment in active}
+    holding = [experiment for experiment in active if name in studies[experiment]]
+    if len(holding) > 1 and name not in holding:
+        raise StudyError(
+            f"the experiments {', '.join(holding)} hold study {name}: name one with --experiment", option="--study"
+        )
+    if not holding:
+        known = sorted(set().union(*studies.values()))
+        hint = did_you_mean(name, known) if known else "this store holds none"
+        raise StudyError(f"there is no study {name}: {hint}", option="--study")
+    return name if name in holding else holding[0]
+
+
+def _studies(experiment: str, tracking_uri: str | None) -> set[str]:
+    """Return the names of an experiment's studies."""
+    found = pull.artifacts(schema.STUDY, [schema.PRIMARY], experiment, tracking_uri=tracking_uri, finished=False)
+    names = set()
+    for contents in found.values():
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            names.add(str(json.loads(contents[schema.PRIMARY])["study"]))
+    return names
