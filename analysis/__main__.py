@@ -133,8 +133,9 @@ def cli() -> None:
 )
 @_true_or_false(
     "--fail-on-damage",
-    "Exit with code 3 if a class lost recall beyond doubt, for use in scripts. Without a control and with one network "
-    "before or after, only a loss that is surely above 0.2 counts, since retraining alone moves classes.",
+    "Exit with code 3 if a class lost recall beyond doubt, or if a network guesses after compression alone, for use in "
+    "scripts. Without a control and with one network before or after, only a loss that is surely above 0.2 counts, "
+    "since retraining alone moves classes.",
 )
 @click.pass_context
 def audit(

@@ -15,7 +15,8 @@ from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import class_table, with_losses
-from analysis.statistics.pair_slopes import slopes
+from analysis.statistics.guessing import Guessing, without_guessing
+from analysis.statistics.pair_slopes import Slopes, slopes
 
 Groups = Mapping[str, np.ndarray]
 
@@ -80,6 +81,9 @@ def audit_predictions(
     (`retraining.beyond_control`). With several networks, intervals and p are over networks and images
     (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
 
+    A pair in which a network guesses is left out of all numbers and counted in `.guessing`. If no other pair is left,
+    the losses of all networks are shown.
+
     Parameters
     ----------
     label : (images,), text or integers
@@ -127,28 +131,52 @@ def audit_predictions(
     networks = {side: _networks(side, given, label) for side, given in sides.items()}
     names, place = np.unique(label, return_inverse=True)
     notes = _notes(names, networks)
-    right = {side: predicted == label for side, predicted in networks.items()}
+    paired = len(networks["before"]) in (1, len(networks["after"]))
+    guessing, right = without_guessing(
+        place, {side: predicted == label for side, predicted in networks.items()}, paired=paired
+    )
+    if guessing.found:
+        notes.append(_what_guesses(np.bincount(place)))
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     tables = (
-        [class_table(_named(names, class_names), place, **right)]
+        [class_table(_named(names, class_names), place, **right, paired=paired)]
         if groups is None
-        else _group_tables(_groupings(groups, len(label)), right)
+        else _group_tables(_groupings(groups, len(label)), right, paired)
     )
     return Audit(
         table=with_losses(pd.concat(tables, ignore_index=True)),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
-        slopes=slopes(place, right["before"], right["after"], notes),
+        slopes=_slopes(place, right, guessing, paired, notes),
         notes=notes,
-        basis=_basis(networks),
+        basis=_basis(right),
         accuracy_control=accuracies.get("control"),
+        guessing=guessing,
     )
 
 
-def _basis(networks: Mapping[str, np.ndarray]) -> Literal["control", "networks", "pair"]:
-    if "control" in networks:
+def _slopes(
+    place: np.ndarray, right: Mapping[str, np.ndarray], guessing: Guessing, paired: bool, notes: list[str]
+) -> Slopes:
+    if not paired:
+        notes.append("Alpha is n/a: it is of a network before and the same network after.")
+    if not paired or guessing.are_all_that_is_left:
+        return Slopes(0)
+    return slopes(place, right["before"], right["after"], notes)
+
+
+def _what_guesses(support: np.ndarray) -> str:
+    images = support.sum()
+    return (
+        "A network guesses if it is right no more often than chance allows someone who always names the largest class, "
+        f"which has {support.max() / images:.1%} of the {images:,} images."
+    )
+
+
+def _basis(right: Mapping[str, np.ndarray]) -> Literal["control", "networks", "pair"]:
+    if "control" in right:
         return "control"
-    return "networks" if min(map(len, networks.values())) > 1 else "pair"
+    return "networks" if min(map(len, right.values())) > 1 else "pair"
 
 
 def _networks(side: str, given: ArrayLike, label: np.ndarray) -> np.ndarray:
@@ -220,12 +248,13 @@ def _groupings(groups: Any, images: int) -> Groups:
     return found
 
 
-def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray]) -> list[pd.DataFrame]:
+def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:
     """Return a table for each grouping, of the images that are in one of its groups."""
     tables = []
     for name, group in groupings.items():
         names, images, place = image_groups.members(group)
-        table = class_table(names, place, **{side: answers[:, images] for side, answers in right.items()})
+        answers = {side: each[:, images] for side, each in right.items()}
+        table = class_table(names, place, **answers, paired=paired)
         table = table.rename(columns={"class": "group"})
         if len(groupings) > 1:
             table.insert(0, "grouping", name)

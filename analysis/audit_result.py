@@ -19,6 +19,7 @@ from analysis.runs.markdown_text import markdown_line
 from analysis.runs.picture_text import name_in_picture
 from analysis.runs.printable import printable
 from analysis.statistics.class_table import LOSS
+from analysis.statistics.guessing import Guessing
 from analysis.statistics.hypothesis_tests import MARGIN
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.resampling import Interval
@@ -46,6 +47,8 @@ class Audit(NamedTuple):
         What losses are held against: the control; several networks a side; or nothing but the images, in which case
         the networks differ and the cause is unknown.
     accuracy_control : float, optional
+    guessing : Guessing
+        Networks that guess.
     """
 
     table: pd.DataFrame
@@ -55,6 +58,7 @@ class Audit(NamedTuple):
     notes: list[str]
     basis: Literal["control", "networks", "pair"] = "pair"
     accuracy_control: float | None = None
+    guessing: Guessing = Guessing({})
 
     @property
     def damaged(self) -> list[str]:
@@ -65,20 +69,22 @@ class Audit(NamedTuple):
     def fails(self) -> bool:
         """Whether `--fail-on-damage` fails.
 
-        Without a control and with one network a side a loss fails only if it is surely above `GROSS_LOSS`, because
-        retraining alone moves classes.
+        A network that guesses after compression, and did not before, always fails. Without a control and with one
+        network a side a loss fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes.
         """
+        if self.guessing.collapsed:
+            return True
         lost = self.table[self.table["damaged"]]
         return bool((lost["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(lost))
 
     @property
     def verdict(self) -> str:
-        """What happened to the classes, in one sentence."""
+        """Which networks guess, if any, and what happened to the classes, in a sentence each."""
         accuracies = f"accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}"
         if self.accuracy_control is not None:
             accuracies += f", and to {self.accuracy_control:.3f} in the control"
-        meaning = f"; {_meaning(self.slopes)}" if _kind(self.table) == "classes" else ""
-        return f"{_losses(self)}; {accuracies}{meaning}."
+        meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" else ""
+        return f"{_guessing(self.guessing)}{_losses(self)}; {accuracies}{meaning}."
 
     @property
     def caution(self) -> str:
@@ -89,7 +95,7 @@ class Audit(NamedTuple):
             "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
             "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
             "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
-            f"surely above {GROSS_LOSS:g}."
+            f"surely above {GROSS_LOSS:g}, or for a network that guesses after compression alone."
         )
 
     def _repr_html_(self) -> str:
@@ -153,11 +159,32 @@ def _losses(result: Audit) -> str:
 _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
 
 
-def _meaning(slopes: Slopes) -> str:
-    """Say what happened to the differences between classes, by the raw slope, and what alpha is."""
-    if slopes.at_chance and not slopes.n:
-        return "nothing can be said of the differences between classes, since every network guesses"
-    if slopes.new is None or slopes.raw_new is None:
+_WHEN = {"after": "after compression", "before": "before compression", "control": "in the control"}
+
+
+def _guessing(guessing: Guessing) -> str:
+    """Say how many networks guess, and whether they are left out."""
+    found = [(*guessing.counts[side], when) for side, when in _WHEN.items() if guessing.counts.get(side, (0,))[0]]
+    if not found:
+        return ""
+    if max(networks for _, networks in guessing.counts.values()) == 1:
+        return f"The network guesses {' and '.join(when for *_, when in found)}; its losses are shown all the same. "
+    (guess, networks, when), *others = found
+    more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in others)
+    rest = (
+        "pairs in which a network guesses are left out"
+        if guessing.left_out
+        else "no pair is left without such a network, and the losses of all are shown"
+    )
+    return f"{guess} of {networks} networks guess{'es' if guess == 1 else ''} {when}{more}; {rest}. "
+
+
+def _meaning(result: Audit) -> str:
+    """Say what happened to the differences between classes, by raw slope and spread, and what alpha is."""
+    slopes = result.slopes
+    if result.guessing.are_all_that_is_left:
+        return "nothing can be said of the differences between classes"
+    if slopes.new is None or slopes.raw_new is None or slopes.spread_new is None:
         return "alpha is n/a"
     write = decimals(2)
     alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, write)}"
@@ -168,23 +195,29 @@ def _meaning(slopes: Slopes) -> str:
             f"{alphas}, and nothing can be said of new images: the classes differ too little for so few images and "
             "networks"
         )
-    raw = with_interval(slopes.raw_new.estimate, slopes.raw_new.low, slopes.raw_new.high, write)
     new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
-    left_out = f"; left out, since a network guesses: {slopes.at_chance} of {slopes.at_chance + slopes.n} pairs"
-    return (
-        f"the differences between classes {_direction(slopes, slopes.raw_new)} (raw slope on new images {raw}); "
-        f"{alphas}, and on new images {new}{left_out if slopes.at_chance else ''}"
-    )
+    direction = _direction(slopes.raw_new, slopes.spread_new, slopes.unchanged)
+    return f"the differences between classes {direction}; {alphas}, and on new images {new}"
 
 
-def _direction(slopes: Slopes, raw: Interval) -> str:
-    if slopes.unchanged:
-        return f"are the same within {MARGIN:g}"
+def _direction(raw: Interval, spread: Interval, unchanged: Interval | None) -> str:
+    """Say what became of the differences between classes on new images, with the numbers that show it."""
+    write = decimals(2)
+    slope = f"raw slope on new images {with_interval(raw.estimate, raw.low, raw.high, write)}"
+    both = f"{slope}, spread {with_interval(spread.estimate, spread.low, spread.high, write)}"
     if raw.low > 1:
-        return "grew"
+        return f"grew ({slope})"
+    if spread.low > 1:
+        where = "between other classes than before" if raw.high < 1 else "not only between the same classes"
+        return f"grew, {where} ({both})"
+    if raw.high < 1 and spread.high < 1:
+        return f"shrank ({slope})"
+    if unchanged is not None:
+        narrower = f"90 % interval {unchanged.low:.2f} to {unchanged.high:.2f}"
+        return f"are the same within {MARGIN:g} (raw slope on new images {raw.estimate:.2f}, {narrower})"
     if raw.high < 1:
-        return "shrank" if slopes.raw_spread_ratio < 1 else "moved to other classes"
-    return "may be as they were"
+        return f"moved to other classes ({both})"
+    return f"may be as they were ({slope})"
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
@@ -318,7 +351,8 @@ _READING = (
     "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
     "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they "
     "shrank. Alpha is the raw slope times accuracy before over accuracy after, so that it rises whenever accuracy "
-    "falls. The interval beside alpha is over networks, on these images. Where classes differ in size by more than "
-    "1 %, alpha with classes weighted by their images stands beside it. Pairs in which a network guesses are left out "
-    "of every slope."
+    "falls. The spread is the root mean square of recalls minus accuracy, after over before. The interval beside alpha "
+    "is over networks, on these images. Where classes differ in size by more than 1 %, alpha with classes weighted by "
+    "their images stands beside it. A network guesses if its accuracy is not above the share of the largest class by a "
+    "binomial bound at 1 %."
 )

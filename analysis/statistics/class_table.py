@@ -11,7 +11,13 @@ LOSS = "beyond_control"
 
 
 def class_table(
-    names: np.ndarray, label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None
+    names: np.ndarray,
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray | None = None,
+    *,
+    paired: bool = True,
 ) -> pd.DataFrame:
     """Return a row for each class.
 
@@ -21,9 +27,11 @@ def class_table(
     label : (images,), integers
         Class of each image, from 0.
     before, after : (networks, images), bool
-        Whether each network is right about each image. Equal numbers are pairs; other numbers are independent networks.
+        Whether each network is right about each image. Other than equal numbers are independent networks.
     control : (networks, images), bool, optional
         The same of networks that were retrained without being compressed, as many as `after`, in the same order.
+    paired : bool
+        Whether equal numbers of networks before and after are pairs.
 
     Returns
     -------
@@ -42,7 +50,7 @@ def class_table(
     ([0.0, -1.0], [1.0, 0.002])
     """
     table = pd.DataFrame({"class": list(map(str, names)), "support": np.bincount(label)})
-    table = table.assign(**_measured(label, before, after))
+    table = table.assign(**_measured(label, before, after, paired))
     if control is None:
         return table
     table = table.assign(
@@ -76,11 +84,12 @@ def with_losses(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values([lost.name, "p"], kind="stable", ignore_index=True)
 
 
-def _measured(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+def _measured(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> dict[str, np.ndarray]:
     """Return the columns that need no control."""
-    change, bounds, p = _change(label, before, after)
+    change, bounds, p = _change(label, before, after, paired)
     support = np.bincount(label)
-    excess = class_losses.estimates(_changes(label, before, after), class_losses.excess_weights(support / len(label)))
+    changes = _changes(label, before, after, paired)
+    excess = class_losses.estimates(changes, class_losses.excess_weights(support / len(label)))
     excess_bounds = np.array([excess["low"], excess["high"]])
     # Without any variance, as where no image changed at all, the excess is known as well as the change.
     known = bounds - change + excess["value"]
@@ -105,11 +114,13 @@ def _beyond_control(
     return {**_columns(LOSS, value, bounds), "p": p}
 
 
-def _change(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _change(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the change of recall, its bounds, (2, classes), and p."""
     if len(before) == len(after) == 1:
         return retraining.change(retraining.changed(label, before[0], after[0]))
-    found = class_losses.estimates(_changes(label, before, after), np.eye(len(np.bincount(label))))
+    found = class_losses.estimates(_changes(label, before, after, paired), np.eye(len(np.bincount(label))))
     bounds = np.clip([found["low"], found["high"]], -1, 1)
     changed = np.bincount(label, before.mean(0) != after.mean(0))
     for place in np.flatnonzero(changed == 0):
@@ -118,8 +129,8 @@ def _change(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[n
     return found["value"], bounds, np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1))
 
 
-def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> class_losses.Changes:
-    return class_losses.from_predictions(label, before, after, paired=len(before) == len(after))
+def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:
+    return class_losses.from_predictions(label, before, after, paired=paired and len(before) == len(after))
 
 
 def _recall(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

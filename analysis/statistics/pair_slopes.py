@@ -7,14 +7,14 @@ import numpy as np
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.intensification import (
     alpha,
-    at_chance,
     raw_slope,
+    raw_spread_ratio,
     recall_balance,
     spread_ratio,
     unbalanced,
     weighted_alpha,
 )
-from analysis.statistics.new_images import alpha_new_from_predictions, pooled_slope, slope_parts
+from analysis.statistics.new_images import SlopeParts, alpha_new_from_predictions, pooled_slope, slope_parts
 from analysis.statistics.resampling import Interval, mean_interval
 
 
@@ -24,9 +24,7 @@ class Slopes(NamedTuple):
     Attributes
     ----------
     n : int
-        Pairs whose alpha is defined and in which no network guesses. All else is about these pairs.
-    at_chance : int
-        Pairs that are left out because a network guesses.
+        Pairs whose alpha is defined. All else is about these pairs.
     alpha, low, high : float
         Mean of alpha, and its interval over networks.
     raw_slope, raw_slope_low, raw_slope_high : float
@@ -34,15 +32,17 @@ class Slopes(NamedTuple):
     weighted : float
         Mean of `weighted_alpha`, if classes differ in size.
     spread_ratio, raw_spread_ratio : float
-        Means of `spread_ratio`, of balances that are divided by the accuracy and of those that are not.
+        Means over the pairs.
     new, raw_new : Interval, optional
         Alpha and raw slope for new images and, with several pairs, new networks.
-    unchanged : bool
-        Whether an equivalence test shows the raw slope on new images to be within `MARGIN` of 1.
+    spread_new : Interval, optional
+        The same of `raw_spread_ratio`.
+    unchanged : Interval, optional
+        Interval of the raw slope on new images at 90 %, if it lies within `MARGIN` of 1 and that of the spread does
+        too: a test of equivalence.
     """
 
     n: int
-    at_chance: int = 0
     alpha: float = np.nan
     low: float = np.nan
     high: float = np.nan
@@ -54,7 +54,8 @@ class Slopes(NamedTuple):
     raw_spread_ratio: float = np.nan
     new: Interval | None = None
     raw_new: Interval | None = None
-    unchanged: bool = False
+    spread_new: Interval | None = None
+    unchanged: Interval | None = None
 
 
 def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list[str]) -> Slopes:
@@ -65,27 +66,19 @@ def slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray, notes: list
     label : (images,), integers
         Class of each image.
     before, after : (networks, images), bool
-        Whether each network is right. A single network before is paired with each one after.
+        Whether each network is right; none of them guesses. A single network before is paired with each one after.
     notes : list of str
         Gets a sentence on the pairs that have no slope.
     """
     if len(before) == 1:
         before = np.repeat(before, len(after), axis=0)
-    if len(before) != len(after):
-        notes.append("Alpha is n/a: it is of a network before and the same network after.")
-        return Slopes(0)
-    support = np.bincount(label)
     defined = np.isfinite(alpha(*_balances(label, before, after)))
     if not defined.all():
         notes.append(
-            f"Alpha is n/a for {(~defined).sum()} of {len(defined)} pairs of networks: all classes are equally right "
-            "before, or nothing is right."
+            f"Alpha is n/a for {(~defined).sum()} of {len(defined)} pairs of networks, because all classes are equally "
+            "right before compression."
         )
-    guesses = at_chance([right.mean(1) for right in (before, after)], len(support), support).any(axis=0) & defined
-    kept = defined & ~guesses
-    if not kept.any():
-        return Slopes(0, at_chance=int(guesses.sum()))
-    return _mean_slopes(label, before[kept], after[kept])._replace(at_chance=int(guesses.sum()))
+    return _mean_slopes(label, before[defined], after[defined]) if defined.any() else Slopes(0)
 
 
 def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Slopes:
@@ -93,13 +86,14 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
     b, b_t = _balances(label, before, after)
     alphas = alpha(b, b_t)
     low, high = mean_interval(alphas, 1 - LEVEL)
-    recalls = _recalls(label, before), _recalls(label, after)
-    raw_slopes = raw_slope(*recalls, before.mean(1), after.mean(1))
-    accuracies = [right.mean(1, keepdims=True) for right in (before, after)]
+    measured = _recalls(label, before), _recalls(label, after), before.mean(1), after.mean(1)
+    raw_slopes = raw_slope(*measured)
     raw_low, raw_high = mean_interval(raw_slopes, 1 - LEVEL)
     raw_new = pooled_slope(slope_parts(label, before, after, raw=True))
+    squares = pooled_slope(_squares(label, before, after))
     # Two one-sided tests at LEVEL are an interval at 1 - 2 LEVEL.
     narrower = raw_new.interval(1 - 2 * LEVEL)
+    unchanged = narrower.identified and _near_1(narrower) and _near_1(_root(squares.interval(1 - 2 * LEVEL)))
     return Slopes(
         n=len(alphas),
         alpha=float(alphas.mean()),
@@ -110,11 +104,31 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
         raw_slope_high=raw_high,
         weighted=float(weighted_alpha(b, b_t, support).mean()) if unbalanced(support) else np.nan,
         spread_ratio=float(spread_ratio(b, b_t).mean()),
-        raw_spread_ratio=float(spread_ratio(b * accuracies[0], b_t * accuracies[1]).mean()),
+        raw_spread_ratio=float(raw_spread_ratio(*measured).mean()),
         new=alpha_new_from_predictions(label, before, after, confidence=1 - LEVEL),
         raw_new=raw_new.interval(1 - LEVEL),
-        unchanged=bool(narrower.identified and narrower.low > 1 - MARGIN and narrower.high < 1 + MARGIN),
+        spread_new=_root(squares.interval(1 - LEVEL)),
+        unchanged=narrower if unchanged else None,
     )
+
+
+def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeParts:
+    """Return the sums of squares of the balances after and before, as numerators and denominators of a slope."""
+    of_before, of_after = (slope_parts(label, right, right, raw=True) for right in (before, after))
+    assert of_before.moves is not None
+    assert of_after.moves is not None
+    sums = np.array([of_after.sums[1], of_before.sums[1], of_before.sums[2]])
+    return SlopeParts(sums, np.array([of_after.moves[1], of_before.moves[1]]))
+
+
+def _root(squares: Interval) -> Interval:
+    """Return the square root of an estimate and its interval."""
+    estimate, low, high = np.sqrt(np.maximum(squares[:3], 0)).tolist()
+    return squares._replace(estimate=estimate, low=low, high=high)
+
+
+def _near_1(interval: Interval) -> bool:
+    return bool(interval.low > 1 - MARGIN and interval.high < 1 + MARGIN)
 
 
 def _balances(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> list[np.ndarray]:

@@ -58,7 +58,7 @@ def test_two_classes_by_hand():
 def test_slopes_by_hand():
     slopes = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis]).slopes
     # Recalls 1, .5 before and .4, .8 after; accuracies .75 and .6: balances 1/4, -1/4 and -.2, .2.
-    assert (slopes.n, slopes.at_chance) == (1, 0)
+    assert slopes.n == 1
     assert [slopes.raw_slope, slopes.alpha] == pytest.approx([-0.8, -0.8 * 0.75 / 0.6])
     assert [slopes.raw_spread_ratio, slopes.spread_ratio] == pytest.approx([0.8, 1])
 
@@ -214,12 +214,14 @@ def test_the_change_has_the_interval_published_for_it():
 
 
 def test_unequal_counts_are_independent_networks_without_alpha():
-    before = np.array([BEFORE, predicted(slice(0, 14))])
-    after = np.array([AFTER, AFTER, predicted(slice(0, 3))])
-    result = audit.audit_predictions(LABEL, before, after)
-    turned = audit.audit_predictions(LABEL, before, after[::-1])
+    before = np.repeat([BEFORE, predicted(slice(0, 14))], 10, axis=1)
+    after = np.repeat([AFTER, AFTER, predicted(slice(0, 3), slice(10, 20))], 10, axis=1)
+    before, after = (np.concatenate([side, np.repeat([MANY], len(side), axis=0)], axis=1) for side in (before, after))
+    label = np.append(MANY, MANY)
+    result = audit.audit_predictions(label, before, after)
+    turned = audit.audit_predictions(label, before, after[::-1])
     np.testing.assert_allclose(result.table["p"], turned.table["p"])
-    assert of_class(result, "a")["change"] == pytest.approx(7 / 30 - 1)
+    assert of_class(result, "a")["change"] == pytest.approx((7 / 30 - 1) / 2)
     assert result.slopes.n == 0
     assert "alpha is n/a" in result.verdict
     networks, alpha = result.notes
@@ -296,6 +298,7 @@ def test_ten_classes_that_lose_ten_points_each_differ_as_before():
         assert result.slopes.alpha == pytest.approx(0.8855 / 0.7855)
         assert result.slopes.raw_slope == pytest.approx(1)
         assert f"the differences between classes {said} (raw slope on new images 1.00" in result.verdict
+        assert (result.slopes.unchanged is None) == (images == 1000)
         assert "alpha is 1.13" in result.verdict
         assert "grew" not in result.verdict
 
@@ -316,22 +319,112 @@ def test_what_became_of_the_differences_is_said_of_recalls_and_not_of_alpha():
     assert "alpha is 1.00" in shrunk
     # .8 of the differences and .6 of the accuracy: relative to the accuracy they grew, in recall they shrank.
     assert "the differences between classes shrank" in moved((0.9, 0.8, 0.7), (0.56, 0.48, 0.40))
-    assert "the differences between classes moved to other classes" in moved((0.9, 0.8, 0.7), (0.6, 0.9, 0.7))
 
 
-def test_a_network_that_guesses_has_no_slopes():
-    label = np.repeat(np.arange(10), 10)
-    before = np.where(np.arange(100) % 10 < label, label, (label + 1) % 10)
-    alive, guesses = np.where(np.arange(100) % 10 < 5, label, -1), np.full(100, 3)
-    for sides in ((before, guesses), (guesses, before)):
-        result = audit.audit_predictions(label, *(side[np.newaxis] for side in sides))
-        assert (result.slopes.n, result.slopes.at_chance) == (0, 1)
-        assert "nothing can be said of the differences between classes, since every network guesses" in result.verdict
+def test_a_class_that_is_never_predicted_makes_differences_grow():
+    # The middle class is lost. Balances .1, 0, -.1 become .367, -.533, .167: the raw slope is .02 / .02, the spread
+    # (.448 / .02) ** .5.
+    lost = moved((0.9, 0.8, 0.7), (0.9, 0.0, 0.7))
+    assert re.search(
+        r"grew, not only between the same classes \(raw slope on new images 1\.00 .*, spread 4\.74 \(", lost
+    )
+    # The best class becomes the worst: -.133, .167, -.033 are (.0467 / .02) ** .5 times as large.
+    swapped = moved((0.9, 0.8, 0.7), (0.6, 0.9, 0.7))
+    assert re.search(r"grew, between other classes than before \(raw slope .* -0\.51 .*, spread 1\.53 \(", swapped)
+    # Classes change places: the slope is -1, the spread as before.
+    assert re.search(
+        r"moved to other classes \(raw slope .* -1\.0.*, spread 1\.00 ", moved((0.9, 0.8, 0.7), (0.7, 0.8, 0.9))
+    )
+
+
+def test_equivalence_is_said_with_the_interval_that_shows_it():
+    label = np.repeat(np.arange(10), 10_000)
+    place, right = np.tile(np.arange(10_000), 10), np.arange(8000, 9800, 190)
+    sides = [np.where(place < np.repeat(count, 10_000), label, -1) for count in (right, right - 1000)]
+    result = audit.audit_predictions(label, *sides)
+    full, narrower = result.slopes.raw_new, result.slopes.unchanged
+    # Both are normal, of one network: 1.645 and 1.96 standard errors.
+    ratio = (narrower.high - narrower.low) / (full.high - full.low)
+    assert ratio == pytest.approx(stats.norm.isf(0.05) / stats.norm.isf(0.025))
+    assert f"1.00, 90 % interval {narrower.low:.2f} to {narrower.high:.2f})" in result.verdict
+
+
+def ten_classes(*recalls):
+    """Predictions for ten classes of 100 images, a network for each list of ten recalls in images."""
+    label = np.repeat(np.arange(10), 100)
+    return np.array(
+        [np.where(np.arange(1000) % 100 < np.repeat(right, 100), label, (label + 1) % 10) for right in recalls]
+    )
+
+
+TEN = np.repeat(np.arange(10), 100)
+GOOD, WORSE, NAMES_ONE = [90, 80] * 5, [80, 70] * 5, [100, *[0] * 9]
+
+
+def test_a_network_that_guesses_is_left_out_of_losses_accuracies_and_slopes_alike():
+    before, after = ten_classes(GOOD, GOOD, GOOD), ten_classes(WORSE, NAMES_ONE, WORSE)
+    result = audit.audit_predictions(TEN, before, after)
+    without = audit.audit_predictions(TEN, before[:2], ten_classes(WORSE, WORSE))
+    assert result.table["change"].tolist() == pytest.approx([-0.1] * 10)
+    assert len(result.damaged) == 10
+    assert (result.accuracy_before, result.accuracy_after) == (pytest.approx(0.85), pytest.approx(0.75))
+    assert result.slopes.n == 2
+    assert result.slopes.raw_slope == pytest.approx(1)
+    pd.testing.assert_frame_equal(result.table, without.table)
+    assert result.verdict.startswith("1 of 3 networks guesses after compression; pairs in which a network guesses are")
+    assert result.verdict.count("guesses after") == 1
+    (note,) = result.notes
+    assert "the largest class, which has 10.0% of the 1,000 images" in note
+
+
+def test_a_network_that_guesses_after_compression_alone_fails():
+    good, guesses = ten_classes(GOOD), ten_classes(NAMES_ONE)
+    for before, after, control, fails in (
+        (good, guesses, None, True),
+        (good, guesses, good, True),
+        (guesses, good, None, False),
+        (guesses, guesses, None, False),
+        (np.repeat(good, 3, axis=0), np.concatenate([good, good, guesses]), None, True),
+        (np.concatenate([good, good, guesses]), np.repeat(good, 3, axis=0), None, False),
+        (good, np.concatenate([good, guesses]), None, True),
+        (np.repeat(good, 3, axis=0), np.concatenate([good, guesses]), None, True),
+    ):
+        result = audit.audit_predictions(TEN, before, after, control)
+        assert result.fails == fails
+        assert "guesses" in result.verdict
+
+
+def test_a_single_network_that_guesses_has_losses_and_no_slopes():
+    good, guesses = ten_classes(GOOD), ten_classes(NAMES_ONE)
+    for before, after, when, least in (
+        (good, guesses, "after compression", -0.9),
+        (guesses, good, "before compression", -0.1),
+        (guesses, guesses, "after compression and before compression", 0),
+    ):
+        result = audit.audit_predictions(TEN, before, after)
+        assert result.verdict.startswith(f"The network guesses {when}; its losses are shown all the same. The networks")
+        assert "nothing can be said of the differences between classes" in result.verdict
         assert "alpha" not in result.verdict
-    two = audit.audit_predictions(label, np.array([before, before]), np.array([before, guesses]))
-    assert (two.slopes.n, two.slopes.at_chance, two.slopes.alpha) == (1, 1, pytest.approx(1))
-    assert "left out, since a network guesses: 1 of 2 pairs" in two.verdict
-    assert "alpha is 0.00" in audit.audit_predictions(label, before[np.newaxis], alive[np.newaxis]).verdict
+        assert result.slopes == Slopes(0)
+        assert result.table["change"].min() == pytest.approx(least)
+
+
+def test_a_pair_whose_control_guesses_is_left_out():
+    networks = ten_classes(GOOD, WORSE, NAMES_ONE)
+    result = audit.audit_predictions(TEN, networks[[0, 0, 0]], networks[[1, 0, 1]], networks[[0, 2, 0]])
+    assert result.table["beyond_control"].tolist() == pytest.approx([-0.1] * 10)
+    assert result.verdict.startswith("1 of 3 networks guesses in the control; pairs")
+
+
+def test_independent_networks_of_which_equally_many_are_left_are_no_pairs():
+    # Recalls of class 0 before .9, .7; after .8, .6: as pairs nothing would vary.
+    good, low = [90, *[80] * 9], [70, *[80] * 9]
+    lower, lowest = [80, *[80] * 9], [60, *[80] * 9]
+    before, after = ten_classes(good, low, NAMES_ONE), ten_classes(lower, lowest)
+    row = of_class(audit.audit_predictions(TEN, before, after), "0")
+    assert row["change"] == pytest.approx(-0.1)
+    # Variances over networks .02 / 2 each, with one degree of freedom each; 12.706 of a t distribution.
+    assert row["change_low"] < -0.1 - 12.7 * 0.02**0.5 or row["change_low"] == -1
 
 
 def test_chance_is_a_binomial_bound_on_the_largest_class():
@@ -345,14 +438,15 @@ def test_chance_is_a_binomial_bound_on_the_largest_class():
 def test_an_audit_of_networks_that_all_guess_says_what_classes_lost(tmp_path):
     guesses = np.full((2, 200), "a"), np.full((2, 200), "b")
     result = audit.audit_predictions(MANY, *guesses)
-    assert (result.slopes.n, result.slopes.at_chance) == (0, 2)
+    assert result.slopes == Slopes(0)
     assert of_class(result, "a")["damaged"]
     audit_result.write(result, tmp_path)
-    assert "every network guesses" in (tmp_path / "audit.md").read_text()
+    text = (tmp_path / "audit.md").read_text()
+    assert "2 of 2 networks guess after compression, 2 of 2 before compression; no pair is left without" in text
 
 
 def test_classes_all_alike_have_no_alpha():
-    result = audit.audit_predictions(LABEL, LABEL[np.newaxis], AFTER[np.newaxis])
+    result = audit.audit_predictions(MANY, MANY[np.newaxis], MANY_AFTER[np.newaxis])
     assert "alpha is n/a" in result.verdict
     assert "n/a for 1 of 1 pairs" in result.notes[-1]
 
@@ -368,7 +462,7 @@ def test_a_class_without_an_image_is_named():
     after = np.where(AFTER == LABEL, AFTER, "c")
     result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], after[np.newaxis])
     assert list(result.table["class"]) == ["a", "b"]
-    (note,) = result.notes
+    note = result.notes[0]
     assert re.search(r"without a test image.*\bc\b", note)
 
 

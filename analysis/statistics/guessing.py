@@ -1,0 +1,97 @@
+"""Networks that guess, in comparisons of networks before and after compression."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.statistics.hypothesis_tests import exact_mcnemar
+from analysis.statistics.intensification import CHANCE_LEVEL, at_chance
+
+Sides = Mapping[str, np.ndarray]
+
+
+class Guessing(NamedTuple):
+    """How many networks guess.
+
+    Attributes
+    ----------
+    counts : dict, side -> (networks that guess, all networks)
+        The sides are before, after and, if there is one, control.
+    collapsed : int
+        Networks that guess after compression and did not before. Of two networks on either side of the bound the one
+        must also be more accurate than the other by McNemar's test at the level of that bound.
+    left_out : bool
+        Whether the pairs with a network that guesses are left out. They are not if no other pair is left.
+    """
+
+    counts: Mapping[str, tuple[int, int]]
+    collapsed: int = 0
+    left_out: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether any network guesses."""
+        return any(guess for guess, _ in self.counts.values())
+
+    @property
+    def are_all_that_is_left(self) -> bool:
+        """Whether the numbers are those of networks that guess."""
+        return self.found and not self.left_out
+
+
+def without_guessing(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[Guessing, dict[str, np.ndarray]]:
+    """Leave out the pairs in which a network guesses, unless that leaves none.
+
+    Parameters
+    ----------
+    label : (images,), integers
+        Class of each image, from 0.
+    right : mapping of str to (networks, images), bool
+        Whether each network of the sides before, after and perhaps control is right.
+    paired : bool
+        Whether the networks before are those after, in the same order; a single one before is that of all after.
+        Otherwise networks are left out one by one, those of the control with those after.
+
+    Returns
+    -------
+    Guessing
+    dict
+        `right` of the networks that are left.
+
+    Examples
+    --------
+    >>> label = np.repeat([0, 1], 50)
+    >>> knows, guesses = np.ones(100, bool), label == 0
+    >>> found, left = without_guessing(
+    ...     label, {"before": np.array([knows, knows]), "after": np.array([knows, guesses])}, paired=True
+    ... )
+    >>> found
+    Guessing(counts={'before': (0, 2), 'after': (1, 2)}, collapsed=1, left_out=True)
+    >>> [len(networks) for networks in left.values()]
+    [1, 1]
+    """
+    support = np.bincount(label)
+    guesses = {side: at_chance(answers.mean(1), len(support), support) for side, answers in right.items()}
+    counts = {side: (int(each.sum()), len(each)) for side, each in guesses.items()}
+    before, after = guesses["before"], guesses["after"]
+    one_by_one = paired and len(before) == len(after)
+    collapsed = sum(
+        _collapsed(right["before"][~before & (np.arange(len(before)) == place if one_by_one else True)], answers)
+        for place, answers in enumerate(right["after"])
+        if after[place]
+    )
+    after_out = after | guesses.get("control", after) | (before if paired else False)
+    kept = {side: answers[~after_out] for side, answers in right.items() if side != "before"}
+    kept = {"before": right["before"][~(after_out if one_by_one else before)], **kept}
+    left_out = any(guess for guess, _ in counts.values()) and all(map(len, kept.values()))
+    return Guessing(counts, collapsed, left_out), kept if left_out else dict(right)
+
+
+def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
+    """Return whether a network that guesses is surely less accurate than the worst of those that do not."""
+    if not len(before):
+        return False
+    worst = before[before.mean(1).argmin()]
+    lost, won = int((worst & ~after).sum()), int((after & ~worst).sum())
+    return lost > won and exact_mcnemar(lost, won) <= CHANCE_LEVEL
