@@ -171,11 +171,11 @@ class TestOwnPruner:
             select(changed(setting, pruner="my_scores:undefined"))
 
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "pruners.md"
 
 
-def test_the_readmes_pruner_is_found_logged_and_made_anew_once_edited(run_command, tiny_npz, store_uri, monkeypatch):
-    section = README.read_text().split("\n## Pruners\n")[1].split("\n## ")[0]
+def test_the_pages_pruner_is_found_logged_and_made_anew_once_edited(run_command, tiny_npz, store_uri, monkeypatch):
+    section = PAGE.read_text().split("\n## A pruner of your own\n")[1].split("\n## ")[0]
     score = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
     command = re.search(r"```console\npruning-study (.*?)\n```", section)[1].split()
     source = Path("my_package/my_scores.py")
