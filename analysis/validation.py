@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.linalg import block_diag
 
 from analysis.runs import frames, schema
@@ -137,7 +138,8 @@ def measure(networks: list[Answers], level: float) -> Measured:
     ----------
     networks : list of Answers
     level : float
-        Chance that a bound is too low. The bounds hold for any number of networks (`two_way.half_width`).
+        Chance that a bound is too low. The bounds hold for any number of networks (`two_way.half_width`). If no
+        prediction changed, those of the losses are by the rule of three, from the images of one network.
 
     Returns
     -------
@@ -152,8 +154,8 @@ def measure(networks: list[Answers], level: float) -> Measured:
     if not sound:
         return Measured(0, guessing, nothing, np.nan, np.nan, nothing, {})
     share = np.mean([network.support / len(network.label) for network in sound], axis=0)
-    (loss,) = _bounded_losses(_changes(sound, whole=True), np.ones((1, 1)), level)
-    excess = _bounded_losses(_changes(sound), class_losses.excess_weights(share), level)
+    (loss,) = _bounded_losses(_changes(sound, level, whole=True), np.ones((1, 1)), level)
+    excess = _bounded_losses(_changes(sound, level), class_losses.excess_weights(share), level)
     slope = _pooled_slope(sound)
     half = two_way.half_width(slope.variances, 2 * level) if slope.identified(2 * level) else np.nan
     alphas, raw_slopes = _slopes(sound)
@@ -187,9 +189,11 @@ def _slopes(networks: list[Answers]) -> tuple[np.ndarray, np.ndarray]:
     return intensification.alpha(*balances), intensification.raw_slope(*recalls, *accuracies)
 
 
-def _changes(networks: list[Answers], *, whole: bool = False) -> Changes:
+def _changes(networks: list[Answers], level: float, *, whole: bool = False) -> Changes:
     """Return the changes of recall of all networks, or those of their accuracies as the recall of one class."""
     label_of = np.zeros_like if whole else np.asarray
+    if all(np.array_equal(network.before, network.after) for network in networks):
+        return _no_change(len(networks), np.bincount(label_of(networks[0].label)), level)
     if shared := _of_the_same_images(networks):
         label, before, after = shared
         return class_losses.from_predictions(label_of(label), before, after)
@@ -198,6 +202,16 @@ def _changes(networks: list[Answers], *, whole: bool = False) -> Changes:
     ]
     images = np.sum([changes.images for changes in each], axis=0) / len(each) ** 2
     return Changes([np.vstack([changes.groups[0] for changes in each])], images, images)
+
+
+def _no_change(networks: int, support: np.ndarray, level: float) -> Changes:
+    """Return changes of 0, with variances that bound each class's loss by the rule of three.
+
+    No loss among n images rules out that 1 - level^(1 / n) of all images are lost, which is 3 / n at .05.
+    """
+    most = 1 - level ** (1 / support)
+    images = np.square(most / stats.norm.isf(level))
+    return Changes([np.zeros((networks, len(support)))], images, np.zeros(len(support)))
 
 
 def _pooled_slope(networks: list[Answers]) -> PooledSlope:

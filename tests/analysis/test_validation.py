@@ -87,6 +87,18 @@ def test_networks_that_lose_the_same_do_not_hide_that_their_images_vary():
     assert found.excess[0].high == pytest.approx(0.05 + stats.norm.isf(0.05) * of_class**0.5)
 
 
+@pytest.mark.parametrize("networks", [1, 3])
+def test_where_no_prediction_changed_losses_are_bounded_by_the_rule_of_three(networks):
+    label = np.repeat([0, 1], 500)
+    same = right(label, (0.9, 0.7))
+    found = validation.measure([Answers(label, same, same)] * networks, 0.05)
+    # (1 - x)^1000 = .05 at x = .002991.
+    assert (found.loss.value, found.loss.high) == (0, pytest.approx(0.002991, abs=1e-6))
+    # Of each class (1 - x)^500 = .05 at x = .005974; half of it for each of both classes, by their squares.
+    assert found.largest_excess.high == pytest.approx(0.005974 / 2**0.5, abs=1e-6)
+    assert (found.alpha_new.value, found.alpha_new.high) == (pytest.approx(1), pytest.approx(1))
+
+
 def test_networks_that_guess_are_left_out_and_those_pruned_to_it_counted():
     label = np.repeat([0, 1], 500)
     sound, guess = right(label, (0.9, 0.7)), right(label, (0.5, 0.53))
