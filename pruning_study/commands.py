@@ -17,9 +17,11 @@ from analysis.statistics.intensification import at_chance, raw_slope
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
+from pruning_study.pruning_table import LONGEST_TABLE, Ratio, pruning_table, shortened, what_is_shown
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps import runs
+from pruning_study.steps.class_changes import ClassChanges, class_changes
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.text_tables import text_table
@@ -27,11 +29,9 @@ from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
-
-LONGEST_TABLE = 25
+from pruning_study.training.evaluation import Predictions
 
 PrunedRuns = Mapping[float, FinishedRun]  # by ratio
-Metrics = Mapping[str, float]
 
 
 class Trained(NamedTuple):
@@ -43,12 +43,16 @@ class Trained(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """A dense run and the runs that were pruned from it, their store, and the setting that they were made with."""
+    """A dense run and the runs that were pruned from it, their store, and the setting that they were made with.
+
+    `predictions` are those of the pruned networks for the test images, by ratio.
+    """
 
     store: Store
     setting: PruneSetting
     dense: LoadedRun
     pruned: PrunedRuns
+    predictions: Mapping[float, Predictions]
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -81,9 +85,9 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> It
         # The run that `mlflow run` made is the job of the first seed.
         os.environ.pop("MLFLOW_RUN_ID", None)
         yield _heading(config, configs) + _pruned_lines(result)
-        made.append((result.dense.metrics, {ratio: run.metrics for ratio, run in result.pruned.items()}))
+        made.append(result)
     if len(configs) > 1:
-        yield f"\nmean of {len(configs)} seeds\n\n" + _mean_table(made, result.setting.data.classes)
+        yield f"\nmean of {len(configs)} seeds\n\n" + _mean_lines(made)
 
 
 def _heading(config: TrainConfig, configs: Sequence[TrainConfig]) -> str:
@@ -130,11 +134,14 @@ def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
 
 
 def _pruned_lines(result: Pruned) -> str:
-    store, setting, dense, pruned = result
+    store, setting, dense, pruned, _ = result
+    changes = _changes([result])
     return "\n".join(
         [
             "",
-            _prune_table(dense, pruned, setting.data),
+            pruning_table(_ratios(result, changes)) + _at_chance(dense, pruned, setting.data),
+            "",
+            what_is_shown(changes, prunes=setting.pruning.pruner.prunes),
             "",
             _how_found("dense run", dense),
             *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
@@ -167,7 +174,10 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
         else:
             csv_text.write(summary(dense, pruned, setting.data.classes), job.folder / schema.SUMMARY)
-    return Pruned(store, setting, dense, pruned)
+        predictions = {
+            ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
+        }
+    return Pruned(store, setting, dense, pruned, predictions)
 
 
 def summary(dense: LoadedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:
@@ -206,61 +216,47 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
     order = np.argsort(recalls)
     return text_table(
         ["class", "recall"],
-        _shortened([rows[index] for index in order] if len(rows) > LONGEST_TABLE else rows),
+        shortened([rows[index] for index in order] if len(rows) > LONGEST_TABLE else rows),
         [["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}"]],
     )
 
 
-def _prune_table(dense: LoadedRun, pruned: PrunedRuns, data: Dataset) -> str:
-    names = schema.metric_names(data.classes)
-    before = np.array([dense.metrics[schema.RECALL + name] for name in names])
-    after = np.array([[run.metrics[schema.RECALL + name] for run in pruned.values()] for name in names])
-    change = after - before[:, None]
-    rows = [
-        [name, f"{start:.3f}", *_after_and_change(end, loss)]
-        for name, start, end, loss in zip(data.classes, before, after, change, strict=True)
-    ]
-    if len(rows) > LONGEST_TABLE:
-        rows = _shortened([rows[index] for index in np.argsort(change[:, -1], kind="stable")])
-    accuracy = dense.metrics[schema.TEST_ACCURACY]
-    accuracies = np.array([run.metrics[schema.TEST_ACCURACY] for run in pruned.values()])
-    ratios = ["after" if len(pruned) == 1 else f"t={ratio:g}" for ratio in pruned]
-    blanks = [""] * len(pruned)
-    return text_table(
-        ["class", "before", *(head for ratio in ratios for head in (ratio, "change"))],
-        rows,
-        [
-            ["accuracy", f"{accuracy:.3f}", *_after_and_change(accuracies, accuracies - accuracy)],
-            [
-                "realised ratio",
-                "1",
-                *_interleaved([f"{run.metrics[schema.REALIZED_RATIO]:.2f}" for run in pruned.values()], blanks),
-            ],
-            ["alpha", "", *_interleaved([_slope(run.metrics.get(schema.ALPHA)) for run in pruned.values()], blanks)],
-            [
-                "raw slope",
-                "",
-                *_interleaved([_slope(_raw_slope(dense, run, names)) for run in pruned.values()], blanks),
-            ],
-        ],
-    ) + _at_chance(dense, pruned, data)
+def _changes(made: Sequence[Pruned]) -> dict[float, ClassChanges]:
+    """Compare the networks of several seeds with what was pruned from them, at each ratio."""
+    classes, before = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
+    return {
+        ratio: class_changes(classes, before, [result.predictions[ratio] for result in made])
+        for ratio in made[0].pruned
+    }
 
 
-def _mean_table(made: Sequence[tuple[Metrics, Mapping[float, Metrics]]], classes: Sequence[str]) -> str:
-    """Return a table of means over seeds, like that of one; of each seed the metrics before and after are given."""
-    names = [*(schema.RECALL + name for name in schema.metric_names(classes)), schema.TEST_ACCURACY]
-    ratios = list(made[0][1])
-    before = np.mean([[dense[name] for name in names] for dense, _ in made], axis=0)
-    after = np.mean([[[pruned[ratio][name] for ratio in ratios] for name in names] for _, pruned in made], axis=0)
-    rows = [
-        [name, f"{start:.3f}", *_after_and_change(end, end - start)]
-        for name, start, end in zip([*classes, "accuracy"], before, after, strict=True)
-    ]
-    shown = ["after" if len(ratios) == 1 else f"t={ratio:g}" for ratio in ratios]
-    order = np.argsort((after[:-1, -1] - before[:-1]), kind="stable")
-    listed = [rows[index] for index in order] if len(classes) > LONGEST_TABLE else rows[:-1]
-    heads = ["class", "before", *(head for ratio in shown for head in (ratio, "change"))]
-    return text_table(heads, _shortened(listed), rows[-1:])
+def _ratios(result: Pruned, changes: Mapping[float, ClassChanges]) -> dict[float, Ratio]:
+    names = schema.metric_names(result.setting.data.classes)
+    return {
+        ratio: Ratio(
+            changes[ratio],
+            run.metrics[schema.REALIZED_RATIO],
+            run.metrics.get(schema.ALPHA, np.nan),
+            _raw_slope(result.dense, run, names),
+        )
+        for ratio, run in result.pruned.items()
+    }
+
+
+def _mean_lines(made: Sequence[Pruned]) -> str:
+    """Return the table and the sentences of one seed, of means over several seeds."""
+    changes = _changes(made)
+    ratios = {
+        ratio: Ratio(
+            found,
+            float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in made])),
+            found.slopes.alpha,
+            found.slopes.raw_slope,
+        )
+        for ratio, found in changes.items()
+    }
+    shown = what_is_shown(changes, prunes=made[0].setting.pruning.pruner.prunes)
+    return f"{pruning_table(ratios)}\n\n{shown}"
 
 
 def _at_chance(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
@@ -272,18 +268,6 @@ def _at_chance(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
     return f"\nat chance, alpha means nothing: {', '.join(guessing)}" if guessing else ""
 
 
-def _after_and_change(after: np.ndarray, change: np.ndarray) -> list[str]:
-    return _interleaved([f"{value:.3f}" for value in after], [f"{value:+.3f}" for value in change])
-
-
-def _interleaved(first: Sequence[str], second: Sequence[str]) -> list[str]:
-    return [part for pair in zip(first, second, strict=True) for part in pair]
-
-
-def _slope(value: float | None) -> str:
-    return "undefined" if value is None or np.isnan(value) else f"{value:.3f}"
-
-
 def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:
     """Return the raw slope from the dense network, computed anew for runs that were made before it was logged."""
     if schema.RAW_SLOPE in run.metrics:
@@ -292,14 +276,6 @@ def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> flo
     recall = class_metrics(before.label, before.predicted, len(names)).recall
     after = [run.metrics[schema.RECALL + name] for name in names]
     return float(raw_slope(recall, after, before.accuracy, run.metrics[schema.TEST_ACCURACY]))
-
-
-def _shortened(rows: list[list[str]]) -> list[list[str]]:
-    left = len(rows) - LONGEST_TABLE
-    if left <= 0:
-        return rows
-    rest = [f"... and {left} more, in {schema.PER_CLASS}", *[""] * (len(rows[0]) - 1)]
-    return [*rows[:LONGEST_TABLE], rest]
 
 
 def _how_found(what: str, run: FinishedRun) -> str:

@@ -91,7 +91,7 @@ def train(options: Mapping[str, Any]) -> Training:
 def prune(options: Mapping[str, Any]) -> Pruning:
     """Return what `pruning_study.prune` does."""
     config, typed = _config(PruneConfig, options)
-    store, setting, dense, pruned = commands.make_pruned(config, typed)
+    store, setting, dense, pruned, _ = commands.make_pruned(config, typed)
     classes = setting.data.classes
     names = schema.metric_names(classes)
     before = np.array([dense.metrics[schema.RECALL + name] for name in names])

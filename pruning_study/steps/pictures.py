@@ -1,5 +1,7 @@
 """Pictures among the artifacts of a run. Each is a function of tables that returns a Figure."""
 
+import textwrap
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -7,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.runs.picture_text import name_in_picture
+from analysis.statistics.hypothesis_tests import LEVEL
+from pruning_study.steps.class_changes import ClassChanges
 
 BEFORE, AFTER, LOST, GAINED = "#767676", "#0072b2", "#d55e00", "#009e73"
 LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
@@ -45,74 +49,89 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
-def recall_change(
-    before: pd.DataFrame, after: pd.DataFrame, *, accuracy: tuple[float, float], alpha: float, title: str
-) -> Figure:
+def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
     """Draw the recall of each class before and after pruning, and the recall balances whose slope is alpha.
 
     Parameters
     ----------
-    before, after : DataFrame with columns class and recall, a row for each class
-    accuracy : (before, after)
+    changes : ClassChanges
+        Of one network.
     alpha : float
         NaN if it is undefined.
     title : str
     """
-    count = len(before)
-    figure = Figure((12, max(5.5, 0.16 * count + 1.5)), dpi=DPI, layout="constrained")
+    count = len(changes.table)
+    figure = Figure((12, max(5.8, 0.16 * count + 1.8)), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    figure.suptitle(name_in_picture(title, _LONGEST_TITLE))
-    _recalls(left, before, after, accuracy)
-    _balances(right, before, after, accuracy, alpha)
+    figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\none network, which cannot tell pruning from retraining")
+    _recalls(left, changes)
+    _balances(right, changes, alpha)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
-def _recalls(axes: Axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float]) -> None:
-    change = (after["recall"] - before["recall"]).to_numpy()
-    order = np.argsort(-change, kind="stable")
-    places = np.arange(len(order))
-    start, end = before["recall"].to_numpy()[order], after["recall"].to_numpy()[order]
-    colors = [LOST if value < 0 else GAINED for value in change[order]]
+def _recalls(axes: Axes, changes: ClassChanges) -> None:
+    table, places = changes.table.sort_values("change", ascending=False, kind="stable"), np.arange(len(changes.table))
+    start, end = table["recall_before"], table["recall_after"]
+    shown = (table["p_holm"] <= LEVEL).to_numpy()
+    colors = np.where(shown, np.where(table["change"] < 0, LOST, GAINED), BEFORE).tolist()
+    low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
+    axes.hlines(places, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")
     axes.hlines(places, start, end, colors=colors, linewidth=2)
     axes.scatter(start, places, color=BEFORE, s=22, zorder=3, label="recall before pruning")
-    axes.scatter(end, places, color=colors, marker="D", s=22, zorder=3, label="recall after, orange where lost")
-    for value, color, name in zip(accuracy, (BEFORE, AFTER), ("before", "after"), strict=True):
+    axes.scatter(
+        end, places, color=colors, marker="D", s=22, zorder=3, label="recall after, in colour if shown to differ"
+    )
+    for name, color in (("before", BEFORE), ("after", AFTER)):
+        value = changes.accuracy[f"recall_{name}"]
         axes.axvline(value, color=color, linestyle="--", linewidth=1, label=f"accuracy {name}, {value:.3f}")
-    size = 9 if len(order) <= 30 else 6
     labels = [
-        f"{name_in_picture(name, _LONGEST_NAME)}  {100 * change[index]:+.1f}"
-        for index, name in zip(order, before["class"].iloc[order], strict=True)
+        f"{name_in_picture(name, _LONGEST_NAME)}  {100 * change:+.1f}"
+        for name, change in zip(table["class"], table["change"], strict=True)
     ]
-    axes.set_yticks(places, labels, fontsize=size)
-    axes.set(xlabel="recall", title="What each class lost, in points")
-    axes.margins(y=0.02 if len(order) > 30 else 0.06)
-    axes.legend(loc="best", fontsize=8)
+    axes.set_yticks(places, labels, fontsize=9 if len(table) <= 30 else 6)
+    least, most = table["support"].min(), table["support"].max()
+    images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    axes.set_xlabel(f"recall, {images} test images a class")
+    axes.set_title(f"Change of each class in points\n{changes.losses()}", fontsize=10)
+    axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)
 
 
-def _balances(
-    axes: Axes, before: pd.DataFrame, after: pd.DataFrame, accuracy: tuple[float, float], alpha: float
-) -> None:
+def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
+    accuracies = [changes.accuracy[f"recall_{name}"] for name in ("before", "after")]
     start, end = (
-        (table["recall"].to_numpy() - mean) / mean if mean else np.zeros(len(table))
-        for table, mean in zip((before, after), accuracy, strict=True)
+        (changes.table[f"recall_{name}"].to_numpy() - mean) / mean if mean else np.zeros(len(changes.table))
+        for name, mean in zip(("before", "after"), accuracies, strict=True)
     )
     reach = 1.1 * max(np.abs(start).max(), np.abs(end).max(), 0.01)
     line = np.array([-reach, reach])
     axes.plot(line, line, color=BEFORE, linestyle="--", linewidth=1, label="no change of balance")
     if np.isfinite(alpha):
-        axes.plot(line, alpha * line, color=AFTER, linewidth=1.5, label=f"slope alpha = {alpha:.2f}")
+        style = "-" if changes.identified else ":"
+        axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes, alpha))
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
     for index in np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]:
         place = (start[index], end[index])
-        name = name_in_picture(before["class"].iloc[index], _LONGEST_NAME)
+        name = name_in_picture(changes.table["class"].iloc[index], _LONGEST_NAME)
         axes.annotate(name, place, xytext=(6, -3), textcoords="offset points", fontsize=8)
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),
         xlabel="recall balance before, (R - A) / A",
         ylabel="recall balance after",
-        title="Above slope 1 pruning intensifies" if np.isfinite(alpha) else "Alpha is undefined here",
     )
+    said = changes.differences() if np.isfinite(alpha) else "alpha is undefined here"
+    axes.set_title(textwrap.fill(said[0].upper() + said[1:], 48), fontsize=10)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
+
+
+def _slope_label(changes: ClassChanges, alpha: float) -> str:
+    new, raw = changes.slopes.new, changes.slopes.raw_new
+    if not changes.identified or new is None or raw is None:
+        return f"slope alpha = {alpha:.2f}, which may be noise"
+    return (
+        f"slope alpha = {alpha:.2f}\non new images {new.estimate:.2f} ({new.low:.2f} to {new.high:.2f})\n"
+        f"raw slope there {raw.estimate:.2f} ({raw.low:.2f} to {raw.high:.2f})"
+    )

@@ -18,11 +18,11 @@ from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.steps import pictures, selection
+from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import (
     fit_setting,
     log_fit,
-    per_class_table,
     run_tags,
     write_evaluation,
 )
@@ -106,13 +106,10 @@ def _prune(
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
         metrics |= _distortion(parent.dense, predictions, val_predictions, setting.data.classes)
-        pictures.recall_change(
-            per_class_table(parent.dense.predictions, setting.data.classes),
-            per_class_table(predictions, setting.data.classes),
-            accuracy=(parent.dense.predictions.accuracy, predictions.accuracy),
-            alpha=metrics.get(schema.ALPHA, np.nan),
-            title=name,
-        ).savefig(run.folder / schema.RECALL_PICTURE)
+        changes = class_changes(setting.data.classes, [parent.dense.predictions], [predictions])
+        pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
+            run.folder / schema.RECALL_PICTURE
+        )
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(

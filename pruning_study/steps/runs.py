@@ -105,10 +105,11 @@ def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str) ->
     Raises
     ------
     StudyError
-        If the run lacks an artifact or a metric.
+        If the run lacks an artifact or a metric, or if its predictions are damaged or of other images.
     """
     if missing := store.missing(run.info.run_id, ARTIFACTS[schema.PRUNED]):
         raise StudyError(f"it lacks {', '.join(missing)}")
+    test_predictions(store, run.info.run_id, setting)
     metrics = _metrics(run, setting)
     if not metrics.get(schema.REALIZED_RATIO, 0) >= 1:
         raise StudyError(f"it has no metric {schema.REALIZED_RATIO} of 1 or more")
@@ -147,6 +148,17 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
         iteration=0 if is_dense else _iteration(run),
         dense=_dense_run(store, root, setting),
     )
+
+
+def test_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predictions:
+    """Return a run's predictions for the test images.
+
+    Raises
+    ------
+    StudyError
+        If they are damaged, or of other images.
+    """
+    return _predictions(store, run_id, schema.PREDICTIONS, setting.data.test_labels, len(setting.data.classes))
 
 
 def _check_fits(run: Run, setting: TrainSetting) -> None:
@@ -248,7 +260,7 @@ def _dense_run(store: Store, run: Run, setting: TrainSetting) -> DenseRun:
 
 
 def _predictions(store: Store, run_id: str, name: str, labels: np.ndarray, classes: int) -> Predictions:
-    where = f"dense run {run_id}: {name}"
+    where = f"run {run_id}: {name}"
     with store.artifact(run_id, name) as path:
         try:
             predictions = Predictions.load(path)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import pruning_study
 from analysis import audit
+from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study import models
 from pruning_study.data import labels
 from pruning_study.pruning.pruners import PRUNERS
@@ -354,7 +355,14 @@ class TestRecomputed:
         output, dense, pruned = computed
         before, after = (run.data.metrics["recall/Shirt"] for run in (dense, pruned))
         (line,) = [line for line in output.splitlines() if line.startswith("Shirt ")]
-        assert line.split() == ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
+        shown = ["Shirt", f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"]
+        answers = []
+        for run in (dense, pruned):
+            with np.load(artifact(run, "predictions.npz")) as arrays:
+                answers.append(arrays["predicted"][arrays["label"] == 6] == 6)
+        lost, won = (answers[0] & ~answers[1]).sum(), (answers[1] & ~answers[0]).sum()
+        low, high = change_interval(lost, won, 20)
+        assert line.split() == [*shown, f"{low:+.3f}", "to", f"{high:+.3f}", "20"]
         (line,) = [line for line in output.splitlines() if line.startswith("alpha ")]
         assert line.split() == ["alpha", f"{pruned.data.metrics['alpha']:.3f}"]
         (line,) = [line for line in output.splitlines() if line.startswith("raw slope ")]

@@ -5,7 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study.steps import pictures
+from pruning_study.steps.class_changes import class_changes
+from pruning_study.training.evaluation import Predictions
 
 
 def confusion_table(classes):
@@ -27,19 +30,38 @@ class TestConfusion:
 
 
 NAMES = ["shirt", "bag", "$boot$"]
-BEFORE = pd.DataFrame({"class": NAMES, "recall": [0.9, 0.8, 0.7]})
-AFTER = pd.DataFrame({"class": NAMES, "recall": [0.7, 0.8, 0.9]})
 
 
-def recall_change(**changed):
-    options = {"accuracy": (0.8, 0.8), "alpha": -1.0, "title": "title"} | changed
-    return pictures.recall_change(BEFORE, AFTER, **options)
+def predictions(recalls, images):
+    """Return predictions of which the first of each class's images are right, a share of them."""
+    label = np.repeat(range(len(recalls)), images)
+    right = np.concatenate([np.arange(images) < recall * images for recall in recalls])
+    predicted = np.where(right, label, (label + 1) % len(recalls))
+    return Predictions(label, predicted, predicted[:, None], np.ones(len(label), np.float32))
+
+
+def recall_change(before=(0.9, 0.8, 0.7), after=(0.7, 0.8, 0.9), images=10, names=NAMES, **changed):
+    changes = class_changes(names, [predictions(before, images)], [predictions(after, images)])
+    return pictures.recall_change(changes, **({"alpha": -1.0, "title": "title"} | changed))
 
 
 class TestRecallChange:
     def test_classes_stand_in_the_order_of_their_change_in_points(self):
         axes = recall_change().axes[0]
         assert [label.get_text() for label in axes.get_yticklabels()] == ["$boot$  +20.0", "bag  +0.0", "shirt  -20.0"]
+        assert "no class is shown to have lost" in axes.get_title()
+        assert axes.get_xlabel() == "recall, 10 test images a class"
+
+    def test_a_loss_beyond_the_noise_of_the_images_is_said(self):
+        """Of 100 images 20 are lost and none is won: McNemar's exact p is 2^-19."""
+        axes = recall_change(after=(0.7, 0.8, 0.7), images=100).axes[0]
+        assert "1 of 3 classes lost more recall" in axes.get_title()
+
+    def test_the_bars_are_the_intervals_of_the_changes(self):
+        axes = recall_change().axes[0]
+        low, high = change_interval(lost=2, won=0, images=10)
+        (shirt,) = [segment for segment in axes.collections[0].get_segments() if segment[0][1] == 2]
+        assert shirt[:, 0] == pytest.approx([0.9 + low, min(0.9 + high, 1)])
 
     def test_balances_and_their_slope(self):
         """The balances are (R - .8) / .8: 1/8, 0 and -1/8, which change places."""
@@ -50,13 +72,27 @@ class TestRecallChange:
         slope = axes.lines[1]
         np.testing.assert_allclose(slope.get_ydata(), -np.array(slope.get_xdata()))
 
+    def test_a_slope_of_few_images_is_called_noise(self):
+        axes = recall_change().axes[1]
+        assert axes.lines[1].get_label() == "slope alpha = -1.00, which may be noise"
+        assert "too small for 30 test images" in axes.get_title().replace("\n", " ")
+
+    def test_a_slope_of_many_images_has_its_intervals(self):
+        """The balances 1/3, 0, -1/3 are as they were, so that both slopes are 1 on any images."""
+        axes = recall_change((0.8, 0.6, 0.4), (0.8, 0.6, 0.4), images=1000, alpha=1.0).axes[1]
+        assert axes.lines[1].get_label().splitlines() == [
+            "slope alpha = 1.00",
+            "on new images 1.00 (1.00 to 1.00)",
+            "raw slope there 1.00 (1.00 to 1.00)",
+        ]
+
     def test_an_undefined_alpha_has_no_line(self):
         axes = recall_change(alpha=np.nan).axes[1]
         assert len(axes.lines) == 1
         assert "undefined" in axes.get_title()
 
     def test_a_network_that_is_never_right_has_balances_of_0(self):
-        offsets = recall_change(accuracy=(0.8, 0.0), alpha=np.nan).axes[1].collections[0].get_offsets()
+        offsets = recall_change(after=(0, 0, 0), alpha=np.nan).axes[1].collections[0].get_offsets()
         assert offsets[:, 1].tolist() == [0, 0, 0]
 
     def test_a_name_with_dollar_signs_is_drawn(self):
@@ -68,14 +104,7 @@ class TestRecallChange:
 def test_a_class_or_title_with_formulas_or_control_characters__leaves_the_pictures_of_a_run_whole(name):
     names = [name, "b", "c"]
     table = pd.DataFrame(3 * np.eye(3, dtype=int), names, names)
-    before, after = (
-        pd.DataFrame({"class": names, "recall": recalls}) for recalls in ([0.9, 0.8, 0.7], [0.7, 0.8, 0.9])
-    )
-    drawn = (
-        pictures.confusion(table, name),
-        pictures.recall_change(before, after, accuracy=(0.8, 0.8), alpha=-1.0, title=name),
-    )
-    for figure in drawn:
+    for figure in (pictures.confusion(table, name), recall_change(names=names, title=name)):
         content = io.BytesIO()
         figure.savefig(content, format="svg")
         assert ET.fromstring(content.getvalue()).tag.endswith("svg")

@@ -1,0 +1,65 @@
+"""What the table and the sentences below it say of small made-up networks, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from analysis.statistics.hypothesis_tests import change_interval
+from pruning_study.pruning_table import ALONE, TOGETHER, UNPRUNED, Ratio, pruning_table, what_is_shown
+from pruning_study.steps.class_changes import class_changes
+from pruning_study.training.evaluation import Predictions
+
+CLASSES = ["cat", "dog"]
+
+
+def network(wrong, images=10):
+    """Return predictions for two classes; `wrong` are the places of wrong ones."""
+    label = np.repeat([0, 1], images)
+    predicted = label.copy()
+    predicted[list(wrong)] = 1 - predicted[list(wrong)]
+    return Predictions(label, predicted, predicted[:, None], np.ones(len(label), np.float32))
+
+
+def line(table, start):
+    (found,) = [line for line in table.splitlines() if line.startswith(start)]
+    return found.split()
+
+
+def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
+    """Accuracy .95 and .9, recalls (.9, 1) and (.8, 1): alpha is .95 / .9 * 2 = 2.11, and noise."""
+    changes = class_changes(CLASSES, [network([0])], [network([0, 1])])
+    assert changes.slopes.alpha == pytest.approx(0.95 / 0.9 * 2)
+    table = pruning_table({10.0: Ratio(changes, 9.98, changes.slopes.alpha, changes.slopes.raw_slope)})
+    low, high = change_interval(lost=1, won=0, images=10)
+    assert line(table, "cat") == ["cat", "0.900", "0.800", "-0.100", f"{low:+.3f}", "to", f"{high:+.3f}", "10"]
+    low, high = change_interval(lost=1, won=0, images=20)
+    assert line(table, "accuracy")[3:] == ["-0.050", f"{low:+.3f}", "to", f"{high:+.3f}", "20"]
+    assert line(table, "alpha") == ["alpha", "2.111"]
+    assert line(table, "new images: alpha") == ["new", "images:", "alpha", "not", "identified"]
+    said = what_is_shown({10.0: changes}, prunes=True)
+    assert said.startswith("t=10: no class is shown to have lost recall; the differences between classes are too small")
+    assert ALONE in said
+
+
+def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
+    """Of 100 cats 20 are lost and none is won; of 100 dogs 3 are lost and 2 won, which McNemar's test gives p = 1."""
+    before, after = network([100, 101], 100), network([*range(20), 102, 103, 104], 100)
+    changes = class_changes(CLASSES, [before], [after])
+    assert changes.lost == ["cat"]
+    assert "t=2: 1 of 2 classes lost more recall" in what_is_shown({2.0: changes}, prunes=True)
+    assert "(cat)" in what_is_shown({2.0: changes}, prunes=True)
+
+
+def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the_control_retraining_alone():
+    changes = class_changes(CLASSES, [network([0]), network([1])], [network([0, 1]), network([1, 2])])
+    assert changes.table["change"].tolist() == pytest.approx([-0.1, 0])
+    assert TOGETHER in what_is_shown({2.0: changes}, prunes=True)
+    assert UNPRUNED in what_is_shown({1.0: changes}, prunes=False)
+
+
+def test_classes_that_keep_their_differences_may_be_as_they_were():
+    """Recalls .5 and 1 stay, so that both slopes are exactly 1 on any images."""
+    half = network(range(0, 1000, 2), 1000)
+    changes = class_changes(CLASSES, [half], [half])
+    table = pruning_table({2.0: Ratio(changes, 2.0, 1.0, 1.0)})
+    assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
+    assert "the differences between classes may be as they were" in what_is_shown({2.0: changes}, prunes=True)
