@@ -17,74 +17,127 @@ from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.hypothesis_tests import LEVEL
 
+NOT_COMPARABLE = "not comparable"
+WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")
+
+_DIFFERENCE = "difference"
 _PAIR = [schema.DATASET, schema.MODEL, schema.RATIO, "method", "baseline"]
-_SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA, methods.ALPHA_NEW)
+_ACCURACY = {"accuracy, points": (methods.ACCURACY, _DIFFERENCE)}
+_ALPHA = {"alpha": (methods.ALPHA, _DIFFERENCE)}
+_ALPHA_NEW = {"alpha (new)": (methods.ALPHA_NEW, _DIFFERENCE)}
+# What an answer shows, by its title: an outcome, and the column of methods.csv with its value.
+_SHOWN = {
+    "1": _ACCURACY | _ALPHA | {"alpha at equal accuracy": (methods.ALPHA, tables.EQUAL_ACCURACY)},
+    "2": {
+        "alpha of MP": (methods.ALPHA, "of_method"),
+        "alpha of the control": (methods.ALPHA, "of_baseline"),
+        "difference": (methods.ALPHA, _DIFFERENCE),
+    },
+    "4": _ACCURACY | _ALPHA_NEW | {tables.AT_EQUAL_ACCURACY: (methods.ALPHA_NEW, tables.EQUAL_ACCURACY)},
+    "5": _ACCURACY | _ALPHA_NEW | {tables.AT_EQUAL_ACCURACY: (methods.ALPHA_NEW, tables.EQUAL_ACCURACY)},
+}
+_FURTHER = (methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA, methods.ALPHA_NEW)
+# The comparisons of question 5, by their methods.
+_LESS_DISTORTION = {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "up": "UP"}
 
 
-def questions(results: Path) -> pd.DataFrame:
-    """Return the comparisons that answer questions 1, 2, 4 and 5, a row each.
+class Estimate(NamedTuple):
+    """A value, the ends of its interval, NaN where there is none, and whether Holm's p is below .05."""
+
+    value: float
+    low: float
+    high: float
+    is_significant: bool = False
+
+
+class Answer(NamedTuple):
+    """The estimates of an answer, by what they are of and by their titles, and the value that means no change."""
+
+    rows: Mapping[str, Mapping[str, Estimate]]
+    no_effect: int
+
+
+def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
+    """Return the answers by the number of their question.
+
+    Parameters
+    ----------
+    results : Path
+        A folder of results.
+    lightest_cells : DataFrame
+        What question 3 is about, as `lightest_cells` returns it.
 
     Raises
     ------
     StudyError
         A table of a study is missing, or a question has no answer.
     """
-    rows = pd.DataFrame(_answers(results))
-    if unanswered := sorted(set("1245") - set(rows.get("question", []))):
+    told = {question: _differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()}
+    if unanswered := [question for question, answer in told.items() if not answer.rows]:
         raise StudyError(f"{results}: no study answers question {unanswered[0]} of README.md; rebuild all of them")
-    return rows
+    told["3"] = _of_noise(lightest_cells)
+    return dict(sorted(told.items()))
 
 
-def _answers(results: Path) -> Iterator[dict[str, str]]:
-    lenet5, epsilons, epsilons_again, gradual, gradual_again, resnet = (
-        folders.table(results, name, "methods.csv")
-        for name in (
-            folders.TEXT,
-            "lenet5-up",
-            "lenet5-up-confirmation",
-            "gradual",
-            "gradual-confirmation",
-            "resnet20-short-gradual",
-        )
-    )
-    yield from _differences("1", _with_primary(lenet5, methods.PRUNER))
-    yield from _differences("2", _with_primary(lenet5, methods.AGAINST_CONTROL))
-    yield from _differences("4", _with_primary(epsilons, methods.EPSILON))
-    yield from _differences("4, again", _with_primary(epsilons_again, methods.EPSILON))
-    against_mp = gradual["baseline"].eq("mp") & gradual["comparison"].ne(methods.AGAINST_CONTROL)
-    yield from _differences("5", gradual[against_mp & gradual["ratio"].eq(20) & gradual["dataset"].eq("fashion-mnist")])
-    yield from _differences("5, again", _with_primary(gradual_again, methods.SCHEDULE))
-    yield from _differences("5, ResNet-20", resnet[resnet["comparison"].eq(methods.SCHEDULE)])
-
-
-def _with_primary(table: pd.DataFrame, comparison: str) -> pd.DataFrame:
-    """Return all outcomes of the comparisons of a kind that have a primary outcome."""
-    of_kind = table[table["comparison"] == comparison]
-    return of_kind.merge(of_kind.loc[of_kind["primary"], _PAIR].drop_duplicates())
-
-
-def _differences(question: str, rows: pd.DataFrame) -> Iterator[dict[str, str]]:
-    for _, outcomes in rows.groupby(_PAIR, sort=False):
+def _differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapping[str, tuple[str, str]]) -> Answer:
+    by_name = dict(compared)
+    networks = {name: outcomes["n"].max() for name, outcomes in by_name.items()}
+    rows = {}
+    for name, outcomes in by_name.items():
         by_outcome = {row["outcome"]: row for row in outcomes.to_dict("records")}
-        first = outcomes.iloc[0]
-        yield {
-            "question": question,
-            "data set": first[schema.DATASET],
-            "compared": f"{first['method']} minus {first['baseline']}, ratio {first[schema.RATIO]:g}",
-            "n": str(outcomes["n"].max()),
-            **{tables.TITLES[name]: _difference(by_outcome[name], "difference") for name in _SHOWN},
-            tables.AT_EQUAL_ACCURACY: _difference(by_outcome[methods.ALPHA_NEW], tables.EQUAL_ACCURACY),
-            "primary": "; ".join(_tested(row) for row in by_outcome.values() if row["primary"]),
+        fewer = f", {networks[name]} networks" if networks[name] < max(networks.values()) else ""
+        rows[name + fewer] = {
+            title: _estimate(by_outcome[outcome], column) for title, (outcome, column) in shown.items()
         }
+    return Answer(rows, no_effect=0)
 
 
-def _difference(row: Mapping[str, Any], name: str) -> str:
-    value, low, high = (tables.scale(row["outcome"]) * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+def _estimate(row: Mapping[str, Any], column: str) -> Estimate:
+    scale = tables.scale(row["outcome"])
+    value, low, high = (scale * row.get(f"{column}{end}", np.nan) for end in ("", "_low", "_high"))
+    return Estimate(value, low, high, column == _DIFFERENCE and row["p_holm"] < LEVEL)
+
+
+def _of_noise(lightest_cells: pd.DataFrame) -> Answer:
+    by_dataset = lightest_cells.set_index(schema.DATASET).to_dict("index")
+    rows = {
+        dataset: {title: Estimate(*(cell[name] for name in columns)) for title, columns in _WITH_NOISE.items()}
+        | {"reliability": Estimate(cell["reliability"], np.nan, np.nan)}
+        for dataset, cell in by_dataset.items()
+    }
+    return Answer(rows, no_effect=1)
+
+
+def table(answer: Answer) -> pd.DataFrame:
+    """Return an answer as text, a row for each thing that its estimates are of."""
+    return pd.DataFrame(
+        {"": name} | {title: _text(title, of, sign=answer.no_effect == 0) for title, of in estimates.items()}
+        for name, estimates in answer.rows.items()
+    )
+
+
+def _text(title: str, estimate: Estimate, *, sign: bool = True) -> str:
+    value, low, high, is_significant = estimate
     if np.isnan(value):
-        return "not comparable" if name == tables.EQUAL_ACCURACY else formats.NOT_AVAILABLE
-    significant = " *" if name == "difference" and row["p_holm"] < LEVEL else ""
-    write = formats.decimals(3 if row["outcome"] in methods.SLOPES else 2, sign=True)
-    return (write(value) if np.isnan(low) else formats.with_interval(value, low, high, write)) + significant
+        return NOT_COMPARABLE if "equal accuracy" in title else formats.NOT_AVAILABLE
+    write = formats.decimals(2 if "points" in title else 3, sign=sign and title not in WITHOUT_INTERVAL)
+    return formats.with_interval(value, low, high, write) + (" *" if is_significant else "")
+
+
+def further(results: Path) -> pd.DataFrame:
+    """Return further outcomes of the comparisons of questions 1, 2, 4 and 5, and tests of the primary ones."""
+    told = []
+    for question in _SHOWN:
+        for name, outcomes in _comparisons(results, question):
+            rows = outcomes.to_dict("records")
+            by_outcome = {row["outcome"]: row for row in rows}
+            titles = {tables.TITLES[outcome]: by_outcome[outcome] for outcome in _FURTHER}
+            told.append(
+                {"question": question, "": name, "compared": f"{rows[0]['method']} minus {rows[0]['baseline']}"}
+                | {title: _text(title, _estimate(row, _DIFFERENCE)) for title, row in titles.items()}
+                | {"primary": "; ".join(_tested(row) for row in rows if row["primary"])}
+            )
+    return pd.DataFrame(told)
 
 
 def _tested(row: Mapping[str, Any]) -> str:
@@ -92,27 +145,72 @@ def _tested(row: Mapping[str, Any]) -> str:
     return f"{tables.TITLES[row['outcome']]}: p {formats.p_value(row['p_holm'])}, detectable {detectable}"
 
 
-def lightest(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
-    """Return the slopes of MP at ratio 2, which is analysed alone so that its intervals are at 95 %."""
-    chosen = runs[runs["pruner"].eq("mp") & runs["ratio"].eq(2)].reset_index(drop=True)
-    return pd.DataFrame(
-        {"data set": cell[schema.DATASET]}
-        | {title: _estimate(*(cell[name] for name in columns)) for title, columns in _LIGHTEST.items()}
-        | {"reliability": formats.three_decimals(cell["reliability"]), "n": str(cell["n"])}
-        for cell in cells.cells(chosen, predictions).to_dict("records")
-    )
+def _comparisons(results: Path, question: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield what a question is answered by: a name, and the rows of methods.csv of all outcomes."""
+    if question == "5":
+        yield from _of_less_distortion(results)
+        return
+    for study, kind, name in _OF_QUESTION[question]:
+        for dataset, outcomes in _with_primary(results, study, kind).groupby(schema.DATASET, sort=False):
+            yield name.format(dataset), outcomes
 
 
-# Columns of cells.csv: an estimate, and its interval.
-_LIGHTEST = {
-    "alpha": ("alpha_mean", "ci_low", "ci_high"),
-    "alpha (new)": ("alpha_new", "alpha_new_low", "alpha_new_high"),
-    "alpha_shared": ("alpha_shared", "alpha_shared_low", "alpha_shared_high"),
+_OF_QUESTION = {
+    "1": [("lenet5", methods.PRUNER, "{}")],
+    "2": [("lenet5", methods.AGAINST_CONTROL, "{}")],
+    "4": [
+        ("lenet5-up", methods.EPSILON, "{}"),
+        ("lenet5-up-confirmation", methods.EPSILON, "{}, further networks"),
+    ],
 }
 
 
-def _estimate(value: float, low: float, high: float) -> str:
-    return formats.with_interval(value, low, high, formats.three_decimals)
+def _of_less_distortion(results: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    gradual, resnet = (folders.table(results, name, "methods.csv") for name in ("gradual", "resnet20-short-gradual"))
+    of_ratio = gradual[
+        gradual["ratio"].eq(20) & gradual[schema.DATASET].eq("fashion-mnist") & gradual["baseline"].eq("mp")
+    ]
+    by_method = dict(list(of_ratio.groupby("method")))
+    for method, name in _LESS_DISTORTION.items():
+        if method in by_method:
+            yield f"{name}, fashion-mnist", by_method[method]
+    for dataset, outcomes in _with_primary(results, "gradual-confirmation", methods.SCHEDULE).groupby(schema.DATASET):
+        yield f"gradual MP, {dataset}, unseen networks", outcomes
+    for dataset, outcomes in resnet[resnet["comparison"].eq(methods.SCHEDULE)].groupby(schema.DATASET):
+        yield f"gradual MP, {dataset}, ResNet-20", outcomes
+
+
+def _with_primary(results: Path, study: str, comparison: str) -> pd.DataFrame:
+    """Return all outcomes of the comparisons of a kind that have a primary outcome."""
+    compared = folders.table(results, study, "methods.csv")
+    of_kind = compared[compared["comparison"] == comparison]
+    return of_kind.merge(of_kind.loc[of_kind["primary"], _PAIR].drop_duplicates())
+
+
+def lightest_cells(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
+    """Return the cells of MP at ratio 2, which are analysed alone so that their intervals are at 95 %."""
+    chosen = runs[runs["pruner"].eq("mp") & runs["ratio"].eq(2)].reset_index(drop=True)
+    return cells.cells(chosen, predictions)
+
+
+# Columns of cells.csv: an estimate, and its interval.
+_WITH_NOISE = {
+    "alpha": ("alpha_mean", "ci_low", "ci_high"),
+    "alpha (new)": ("alpha_new", "alpha_new_low", "alpha_new_high"),
+}
+
+
+def lightest(lightest_cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the slope of the classes that are weak in every network, as text."""
+    return pd.DataFrame(
+        {
+            "data set": cell[schema.DATASET],
+            "alpha_shared": formats.with_interval(
+                cell["alpha_shared"], cell["alpha_shared_low"], cell["alpha_shared_high"], formats.three_decimals
+            ),
+        }
+        for cell in lightest_cells.to_dict("records")
+    )
 
 
 def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
@@ -123,7 +221,7 @@ def alpha_and_accuracy(results: Path, *studies: str) -> pd.DataFrame:
         for cell in by_cell[by_cell[schema.PRUNER].eq("mp")].to_dict("records"):
             for what, columns in _OF_MP.items():
                 of_place = told.setdefault((f"{cell[schema.DATASET]}, {cell[schema.MODEL]}", what), {})
-                of_place[f"t={cell[schema.RATIO]:g}"] = _of_cell(cell, columns)
+                of_place[f"t={cell[schema.RATIO]:g}"] = _of_cell(what, cell, columns)
     wide = pd.DataFrame.from_dict(told, orient="index").fillna("").rename_axis(["place", "of mp"])
     return wide.reset_index()
 
@@ -134,19 +232,32 @@ _OF_MP = {
     "alpha": ("alpha_mean", "ci_low", "ci_high"),
     "raw slope": ("raw_slope_mean", "raw_slope_low", "raw_slope_high"),
     "raw slope minus the control's": ("raw_slope_minus_none", "raw_slope_minus_none_low", "raw_slope_minus_none_high"),
+    "size of the gaps, 1 before pruning": ("raw_spread_ratio",),
+    "size of the gaps minus the control's": (
+        "raw_spread_ratio_minus_none",
+        "raw_spread_ratio_minus_none_low",
+        "raw_spread_ratio_minus_none_high",
+    ),
     "largest excess loss, points": ("largest_excess",),
-    "the control's": ("largest_excess_none",),
+    "largest excess loss of the control, points": ("largest_excess_none",),
+    "largest excess loss minus the control's, points": (
+        "largest_excess_minus_none",
+        "largest_excess_minus_none_low",
+        "largest_excess_minus_none_high",
+    ),
 }
 
 
-def _of_cell(cell: Mapping[str, Any], columns: tuple[str, ...]) -> str:
+def _of_cell(what: str, cell: Mapping[str, Any], columns: tuple[str, ...]) -> str:
     if 2 * cell["n_at_chance"] > cell["n"] + cell["n_at_chance"]:
         return f"{cell['n_at_chance']} guess"
-    value, *ends = (cell[name] for name in columns)
+    scale, digits = (100, 1) if "points" in what else (1, 3 if what == "accuracy" else 2)
+    value, *ends = (scale * cell[name] for name in columns)
+    write = formats.decimals(digits)
     if not ends:
-        return f"{value:.3f}" if columns == _OF_MP["accuracy"] else f"{100 * value:.1f}"
+        return write(value)
     low, high = ends
-    return formats.with_interval(value, low, high, formats.decimals(2))
+    return formats.with_interval(value, low, high, write)
 
 
 def up_minus_others(results: Path, studies: Mapping[str, tuple[pd.DataFrame, str]]) -> pd.DataFrame:
@@ -190,7 +301,7 @@ def _alphas(runs: pd.DataFrame, more: str) -> Iterator[_Difference]:
 
 
 def _beside(results: Path, study: str, more: str) -> Iterator[_Difference]:
-    """Yield alpha at equal accuracy and the raw slope of UP minus those of MP."""
+    """Yield alpha at equal accuracy, the raw slope and the accuracy of UP minus those of MP."""
     compared = folders.table(results, study, "methods.csv")
     is_up = compared["method"].isin(["up", "up-signed"]) & compared["baseline"].eq("mp")
     for row in compared[is_up].to_dict("records"):
@@ -199,14 +310,18 @@ def _beside(results: Path, study: str, more: str) -> Iterator[_Difference]:
         for outcome, column, title in _BESIDE_ALPHA:
             if row["outcome"] == outcome:
                 what = f"{title}: {row['method']} minus mp"
-                shown = {**row, column: np.nan} if guess else row
-                otherwise = claims.AT_CHANCE if guess else "not comparable"
+                scaled = {
+                    f"{column}{end}": tables.scale(outcome) * row[f"{column}{end}"] for end in ("", "_low", "_high")
+                }
+                shown = row | scaled | ({column: np.nan} if guess else {})
+                otherwise = claims.AT_CHANCE if guess else NOT_COMPARABLE
                 yield _Difference(place, what, row[schema.RATIO], shown, column, otherwise)
 
 
 _BESIDE_ALPHA = (
     (methods.ALPHA, tables.EQUAL_ACCURACY, "alpha at equal accuracy"),
     (methods.RAW_SLOPE, "difference", "raw slope"),
+    (methods.ACCURACY, "difference", tables.TITLES[methods.ACCURACY]),
 )
 
 
@@ -242,3 +357,22 @@ def _excess(row: Mapping[str, Any]) -> str:
     value, low, high = (100 * row[f"excess_beyond_control{end}"] for end in ("", "_low", "_high"))
     significant = " *" if row["excess_beyond_control_p_holm"] < LEVEL else ""
     return formats.with_interval(value, low, high, formats.decimals(1, sign=True)) + significant
+
+
+def harmed(results: Path, *studies: str) -> pd.DataFrame:
+    """Return the classes that lose more than the accuracy by Holm's correction, with how much more, in points.
+
+    Cells that have fewer than half of the networks are left out: the others guess.
+    """
+    found = pd.concat([folders.table(results, study, "classes.csv") for study in studies], ignore_index=True)
+    is_harmed = found["excess_beyond_control"].gt(0) & found["excess_beyond_control_p_holm"].lt(LEVEL)
+    told = {}
+    most = found.groupby([schema.DATASET, schema.MODEL])["n"].transform("max")
+    chosen = found[is_harmed & (2 * found["n"]).ge(most)]
+    for (*place, ratio), rows in chosen.groupby([schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO]):
+        worst_first = rows.sort_values("excess_beyond_control", ascending=False).to_dict("records")
+        told[*place, ratio] = ", ".join(f"{row['class']} {_excess(row)}" for row in worst_first)
+    if not told:
+        return pd.DataFrame(columns=["data set", "model", "pruner"])
+    wide = pd.Series(told).unstack().fillna("").rename(columns="t={:g}".format)
+    return wide.rename_axis(["data set", "model", "pruner"]).reset_index()

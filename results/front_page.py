@@ -1,4 +1,4 @@
-"""The tables of README.md, made from the frames and the tables of the studies beside it."""
+"""The tables and pictures of README.md and of the pages beside it, made from the studies' frames and tables."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,32 +8,67 @@ import beside_print
 import experiments
 import folders
 import pandas as pd
+from forest import forest
+from matplotlib.figure import Figure
 
+from analysis import figure_files
 from analysis.formats import markdown_table
 from analysis.recall_distortion import claims
 from analysis.runs import files
 from analysis.runs.errors import StudyError
 
-PAGE = "README.md"
+# The pages, and the names of their tables.
+PAGES = {
+    "README.md": [f"answer {question}" for question in range(1, 6)],
+    "tables.md": ["further", "lightest", "alpha and accuracy", "up", "classes", "harmed", "released", "equal weights"],
+    "paper.md": [*(f"table {number}" for number in (3, 7, 10, 11)), "claims", "random", "origin"],
+}
+FIGURES = "figures"
 # The table of a name stands between these two lines.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
+_TITLES = {
+    "1": "UP minus MP at ratio 10",
+    "2": "Alpha of MP at ratio 2 minus alpha of the control",
+    "3": "MP at ratio 2",
+    "4": "UP with the tuned epsilon minus UP with epsilon 0.0005, at ratio 10",
+    "5": "Each way of pruning minus MP in one shot, at ratio 20",
+}
+_NOTE = "Means with 95 % intervals. Blue: the interval leaves out the black line"
+_NOTES = {0: _NOTE + ". Filled: p below .05 by Holm's correction.", 1: _NOTE + ", alpha 1."}
 
 
 def write(results: Path) -> None:
-    """Put the tables into the page of a folder of results, between its marks.
+    """Put the tables into the pages of a folder of results, between their marks, and the pictures beside them.
 
     Raises
     ------
     StudyError
-        A table of a study is missing, or the page has no place for a table.
+        A table of a study is missing, or a page has no place for a table.
     """
-    page = filled((results / PAGE).read_text(encoding="utf-8"), tables(results))
+    lightest = answers.lightest_cells(*folders.runs(results, folders.TEXT))
+    told = answers.answers(results, lightest)
+    made = tables(results, told, lightest)
+    pages = {
+        page: filled(page, (results / page).read_text(encoding="utf-8"), {name: made[name] for name in names})
+        for page, names in PAGES.items()
+    }
     with files.aside(results) as folder:
-        (folder / PAGE).write_text(page, encoding="utf-8")
+        for page, text in pages.items():
+            (folder / page).write_text(text, encoding="utf-8")
+        (folder / FIGURES).mkdir()
+        figure_files.write(pictures(told), folder / FIGURES, [figure_files.PNG], processes=1)
 
 
-def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
-    """Return the page with the tables between their marks.
+def pictures(told: Mapping[str, answers.Answer]) -> dict[str, Figure]:
+    """Return a picture of each answer, by the name of its file without ending."""
+    return {
+        f"answer_{question}": forest(answer, _TITLES[question], _NOTES[answer.no_effect])
+        for question, answer in told.items()
+    }
+
+
+def filled(name_of_page: str, page: str, made: Mapping[str, pd.DataFrame]) -> str:
+    """Return the text of a page with the tables between their marks.
 
     Raises
     ------
@@ -45,34 +80,46 @@ def filled(page: str, made: Mapping[str, pd.DataFrame]) -> str:
         before, opened, rest = page.partition(start)
         inside, closed, after = rest.partition(end)
         if not opened or not closed or "<!--" in inside:
-            raise StudyError(f"{PAGE}: no place for a table: write {start.strip()} and {end} there, a line each")
+            raise StudyError(
+                f"{name_of_page}: no place for a table: write {start.strip()} and {end} there, a line each"
+            )
         page = f"{before}{start}\n{markdown_table(table)}\n\n{end}{after}"
     return page
 
 
-def tables(results: Path) -> dict[str, pd.DataFrame]:
+def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the tables by the name of their place.
 
     They are the answers, what is beside print, the claims of the paper, and experiments on why ours differ from print.
 
+    Parameters
+    ----------
+    results : Path
+        A folder of results.
+    told : mapping of str to Answer
+        As `answers.answers` returns them.
+    lightest : DataFrame
+        As `answers.lightest_cells` returns it.
+
     Raises
     ------
     StudyError
-        A table of a study is missing, or a question has no answer.
+        A table of a study is missing.
     """
-    lenet5, predictions = folders.runs(results, folders.TEXT)
-    released, resnet, as_pruned = (
-        folders.runs(results, name)[0] for name in (folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
+    lenet5, released, resnet, as_pruned = (
+        folders.runs(results, name)[0] for name in (folders.TEXT, folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
     )
     tested = [folders.table(results, name, "claims.csv") for name in (folders.TEXT, folders.RESNET)]
     compared = beside_print.compared(results)
     with_up = {folders.TEXT: (lenet5, ""), folders.RESNET: (resnet, ""), folders.RELEASED: (released, ", released")}
     return {
-        "answers": answers.questions(results),
-        "lightest": answers.lightest(lenet5, predictions),
+        **{f"answer {question}": answers.table(answer) for question, answer in told.items()},
+        "further": answers.further(results),
+        "lightest": answers.lightest(lightest),
         "alpha and accuracy": answers.alpha_and_accuracy(results, folders.TEXT, folders.RESNET),
         "up": answers.up_minus_others(results, with_up),
         "classes": answers.classes(results, folders.TEXT, folders.RESNET),
+        "harmed": answers.harmed(results, folders.TEXT, folders.RESNET),
         "released": experiments.beside_released(results),
         "equal weights": experiments.at_equal_weights(results),
         **{f"table {number}": beside_print.table(compared, number) for number in (3, 10)},

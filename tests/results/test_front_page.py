@@ -1,10 +1,11 @@
-"""The tables of results/README.md: values known beforehand, and a page that keeps its words."""
+"""The tables and pictures of the pages of results/: values known beforehand, and pages that keep their words."""
 
 import shutil
 
 import answers
 import beside_print
 import experiments
+import folders
 import front_page
 import numpy as np
 import pandas as pd
@@ -19,19 +20,6 @@ from analysis.runs.errors import StudyError
 from analysis.runs.primaries import described
 from tests import made_up_runs
 
-MARKS = [
-    *(f"table {number}" for number in (3, 7, 10, 11)),
-    "answers",
-    "lightest",
-    "alpha and accuracy",
-    "up",
-    "classes",
-    "released",
-    "equal weights",
-    "claims",
-    "random",
-    "origin",
-]
 GRADUAL = ("gradual", "gradual-confirmation", "resnet20-short-gradual")
 NONE, MP, UP = np.array([[0.5, 0.6, 0.7], [0.6, 0.8, 1.0], [0.8, 0.9, 1.4]])
 
@@ -74,7 +62,8 @@ def planned(study):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    (folder / "README.md").write_text("\n".join(map(words, MARKS)))
+    for page, names in front_page.PAGES.items():
+        (folder / page).write_text("\n".join(map(words, names)))
     for dataset in ("mnist", "fashion-mnist", "cifar10-jpeg"):
         of_dataset = made_up_runs.study(*map(made_up_runs.with_images, lenet5(dataset)))
         made_up_runs.export(folder / "lenet5", of_dataset.assign(realized_ratio=of_dataset["ratio"]))
@@ -116,62 +105,109 @@ def random(ratio, alphas, accuracy):
 
 
 @pytest.fixture(scope="module")
-def tables(results):
-    return front_page.tables(results)
+def lightest(results):
+    return answers.lightest_cells(*folders.runs(results, "lenet5"))
 
 
-def answer(tables, question, dataset, compared=""):
-    rows = tables["answers"]
-    (row,) = rows[
-        rows["question"].eq(question) & rows["data set"].eq(dataset) & rows["compared"].str.startswith(compared)
-    ].to_dict("records")
+@pytest.fixture(scope="module")
+def told(results, lightest):
+    return answers.answers(results, lightest)
+
+
+@pytest.fixture(scope="module")
+def tables(results, told, lightest):
+    return front_page.tables(results, told, lightest)
+
+
+def row_of(table, name):
+    (row,) = table[table[""].eq(name)].to_dict("records")
     return row
 
 
 def test_an_answer_by_hand(tables):
     # .2, .1, .4: mean .23333, standard deviation .15275, t(.975, 2 dof) = 4.302653
-    row = answer(tables, "1", "mnist")
-    assert row["compared"] == "up minus mp, ratio 10"
-    assert row["alpha"] == "+0.233 (-0.146 to +0.613)"
+    row = row_of(tables["answer 1"], "mnist")
+    assert (row["accuracy, points"], row["alpha"]) == ("+0.00", "+0.233 (-0.146 to +0.613)")
+    row = row_of(tables["further"].query("question == '1'"), "mnist")
+    assert row["compared"] == "up minus mp"
     # Accuracies are equal, so that the raw slope is alpha.
-    assert (row["accuracy, points"], row["raw slope"]) == ("+0.00", row["alpha"])
-    assert row["n"] == "3"
+    assert row["raw slope"] == row["alpha"] == "+0.233 (-0.146 to +0.613)"
     # Three data sets alike: Holm's p is three times p, of t = 2.6458. Three pairs show 5.6675 standard deviations with
     # a power of 80 % at .05 / 3, by integrating over their variance.
     assert row["primary"] == "alpha: p 0.354, detectable 0.866"
 
 
 def test_alpha_at_the_lightest_ratio_has_its_own_interval(tables):
-    row = tables["lightest"].set_index("data set").loc["fashion-mnist"]
+    row = row_of(tables["answer 3"], "fashion-mnist")
     # .6, .8, 1: mean .8, standard deviation .2; no correction for the other ratios.
     assert row["alpha"] == "0.800 (0.303 to 1.297)"
     # B is .125 and -.125; v = .09 / 99 and .21 / 99, K(v) = (1 - 1/2) (.3 / 99) / .64.
     assert float(row["reliability"]) == pytest.approx(1 - 32 * 0.5 * 0.3 / 99 / 0.64, abs=5e-4)
 
 
-def test_every_question_is_answered(tables):
-    questions = tables["answers"]["question"].drop_duplicates().tolist()
-    assert questions == ["1", "2", "4", "4, again", "5", "5, again", "5, ResNet-20"]
-    assert answer(tables, "2", "cifar10-jpeg")["alpha"].startswith("+0.200 (")
+def test_light_pruning_stands_beside_the_control(tables):
+    # .6, .8, 1 beside .5, .6, .7: .1, .2, .3, of standard deviation .1; .1 / 3^.5 times 4.302653 is .248.
+    assert row_of(tables["answer 2"], "cifar10-jpeg") == {
+        "": "cifar10-jpeg",
+        "alpha of MP": "0.800",
+        "alpha of the control": "0.600",
+        "difference": "+0.200 (-0.048 to +0.448)",
+    }
+
+
+def test_the_tuned_epsilon_is_compared_twice(tables):
+    names = ["fashion-mnist", "mnist", "fashion-mnist, further networks", "mnist, further networks"]
+    rows = tables["answer 4"]
+    assert set(rows[""]) == set(names[1::2])
     # All networks here are as accurate as each other.
-    epsilon = answer(tables, "4", "mnist")
-    assert (epsilon["compared"], epsilon["accuracy, points"], epsilon["n"]) == (
-        "up (epsilon 0.1) minus up (epsilon 0.0005), ratio 10",
-        "+0.00",
-        "3",
-    )
+    assert row_of(rows, "mnist")["accuracy, points"] == "+0.00"
     # Asked again, it gains 1, 2 and 3 points: of standard deviation 1, t(.975, 2 dof) = 4.302653.
-    assert answer(tables, "4, again", "mnist")["accuracy, points"] == "+2.00 (-0.48 to +4.48)"
+    assert row_of(rows, "mnist, further networks")["accuracy, points"] == "+2.00 (-0.48 to +4.48)"
 
 
-def test_the_last_question_is_of_one_data_set_and_ratio(tables):
-    rows = tables["answers"].query("question == '5'")
-    assert rows[["data set", "compared"]].to_numpy().tolist() == [["fashion-mnist", "mp cubic minus mp, ratio 20"]]
+def test_the_last_question_is_of_one_ratio_and_confirmed(tables):
+    assert tables["answer 5"][""].tolist() == [
+        "gradual MP, fashion-mnist",
+        "gradual MP, fashion-mnist, unseen networks",
+        *(f"gradual MP, {dataset}, ResNet-20" for dataset in ("fashion-mnist", "mnist")),
+    ]
+    further = tables["further"].query("question == '5'")
+    assert further["compared"].unique().tolist() == ["mp cubic minus mp"]
+
+
+def test_fewer_networks_are_named():
+    outcomes = pd.DataFrame([{"outcome": "alpha", "n": 3, "difference": 1.0, "p_holm": 1.0}])
+    shown = {"alpha": ("alpha", "difference")}
+    found = answers._differences(iter([("mnist", outcomes), ("fashion", outcomes.assign(n=2))]), shown)
+    assert list(found.rows) == ["mnist", "fashion, 2 networks"]
+
+
+def test_an_answer_that_no_study_gives_is_named(results, lightest, tmp_path):
+    there = tmp_path / "results"
+    shutil.copytree(results, there, ignore=shutil.ignore_patterns("frames"))
+    compared = there / "lenet5-up" / "methods.csv"
+    compared.write_text(compared.read_text().splitlines()[0])
+    again = there / "lenet5-up-confirmation" / "methods.csv"
+    again.write_text(again.read_text().splitlines()[0])
+    with pytest.raises(StudyError, match=r"no study answers question 4 of README.md"):
+        answers.answers(there, lightest)
+
+
+def test_a_picture_shows_what_the_table_says(told):
+    drawn = front_page.pictures(told)
+    assert list(drawn) == [f"answer_{number}" for number in range(1, 6)]
+    assert [axes.get_title() for axes in drawn["answer_3"].axes] == ["alpha", "alpha (new)"]
+    # The control's alpha has no interval here, and no panel.
+    (differences,) = drawn["answer_2"].axes
+    assert [text.get_text() for text in differences.get_yticklabels()] == list(told["2"].rows)
+    points = [line.get_xdata()[0] for line in differences.lines if line.get_marker() == "o"]
+    assert points == pytest.approx([0.2, 0.2, 0.2])
 
 
 def test_what_cannot_be_compared_at_equal_accuracy_says_so():
-    row = dict.fromkeys(("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high"), np.nan)
-    assert answers._difference(row | {"outcome": "alpha_new"}, "at_equal_accuracy") == "not comparable"
+    missing = answers.Estimate(np.nan, np.nan, np.nan)
+    assert answers._text("alpha (new) at equal accuracy", missing) == "not comparable"
+    assert answers._text("alpha (new)", missing) == "n/a"
 
 
 def test_alpha_beside_the_raw_slope_by_hand(tables):
@@ -182,7 +218,13 @@ def test_alpha_beside_the_raw_slope_by_hand(tables):
     # Beyond the control's .5, .6, .7: .1, .2, .3, of standard error .057735.
     assert told["raw slope minus the control's"] == "0.20 (-0.31 to 0.71)"
     # The strong class loses .1 (1 - alpha), and the accuracy nothing.
-    assert (told["accuracy"], told["largest excess loss, points"], told["the control's"]) == ("0.800", "2.0", "4.0")
+    assert told["accuracy"] == "0.800"
+    # Of the control .5, .4 and .3 of ten points: 2, 1, 0 points less, of standard error .57735; t is 4.302653.
+    assert told["largest excess loss, points"] == "2.0"
+    assert told["largest excess loss of the control, points"] == "4.0"
+    # The gaps of two classes are as large as alpha says.
+    assert told["size of the gaps, 1 before pruning"] == "0.80"
+    assert told["size of the gaps minus the control's"] == "0.20 (-0.31 to 0.71)"
     assert by_place["t=4"]["cifar10-jpeg, resnet20"].eq("").all()
 
 
@@ -343,17 +385,20 @@ def test_claims_of_both_studies_have_columns(tables):
     assert len(tables["claims"]) == 27
 
 
-def test_the_page_keeps_its_words(results):
+def test_the_pages_keep_their_words(results):
     front_page.write(results)
-    once = (results / "README.md").read_text()
-    assert "what stood there" not in once
-    for place in MARKS:
-        assert f"Words before {place}.\n\n<!-- {place} -->\n\n| " in once
-    assert "<!-- answers -->\n\n| question | data set |" in once
-    assert "<!-- table 10 -->\n\n| printed / text / released | Accuracy |" in once
-    assert once.count("and behind.") == len(MARKS)
+    once = {page: (results / page).read_text() for page in front_page.PAGES}
+    for page, names in front_page.PAGES.items():
+        assert "what stood there" not in once[page]
+        for name in names:
+            assert f"Words before {name}.\n\n<!-- {name} -->\n\n| " in once[page]
+        assert once[page].count("and behind.") == len(names)
+    assert "<!-- table 10 -->\n\n| printed / text / released | Accuracy |" in once["paper.md"]
+    pictures = {path.name: path.read_bytes() for path in (results / "figures").iterdir()}
+    assert sorted(pictures) == [f"answer_{number}.png" for number in range(1, 6)]
     front_page.write(results)
-    assert (results / "README.md").read_text() == once
+    assert {page: (results / page).read_text() for page in front_page.PAGES} == once
+    assert {path.name: path.read_bytes() for path in (results / "figures").iterdir()} == pictures
 
 
 @pytest.mark.parametrize(
@@ -366,7 +411,7 @@ def test_the_page_keeps_its_words(results):
 )
 def test_a_place_that_the_page_lacks_is_named(page):
     with pytest.raises(StudyError, match=r"^README.md: no place for a table: write <!-- answers --> and <!-- end of"):
-        front_page.filled(page, {"answers": pd.DataFrame()})
+        front_page.filled("README.md", page, {"answers": pd.DataFrame()})
 
 
 @pytest.mark.parametrize(
@@ -384,3 +429,18 @@ def test_what_is_missing_is_named(results, tmp_path, missing, message):
     with pytest.raises(StudyError, match=message):
         front_page.write(there)
     assert (there / "README.md").read_text() == "mine"
+
+
+def test_classes_that_pay_are_named_where_most_networks_work(tmp_path):
+    row = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 10.0, "class": "5", "n": 30}
+    row |= {"excess_beyond_control": 0.05, "excess_beyond_control_low": 0.02, "excess_beyond_control_high": 0.08}
+    rows = [
+        row | {"excess_beyond_control_p_holm": 0.01},
+        row | {"class": "6", "excess_beyond_control_p_holm": 0.06},
+        row | {"ratio": 50.0, "n": 14, "excess_beyond_control_p_holm": 0.01},
+    ]
+    (tmp_path / "study").mkdir()
+    pd.DataFrame(rows).to_csv(tmp_path / "study" / "classes.csv")
+    assert answers.harmed(tmp_path, "study").to_dict("records") == [
+        {"data set": "mnist", "model": "lenet5", "pruner": "mp", "t=10": "5 +5.0 (+2.0 to +8.0) *"}
+    ]
