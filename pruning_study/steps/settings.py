@@ -188,7 +188,11 @@ class TrainSetting:
 
     @property
     def name(self) -> str:
-        return f"{self.data.name} {self.config.model} seed {self.config.seed}"
+        """Name of the dense run; like all names of runs it starts with what differs between runs."""
+        return self._named(schema.DENSE)
+
+    def _named(self, what: str) -> str:
+        return f"{what} s{self.config.seed} {self.config.model} {self.data.name}"
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:
@@ -289,7 +293,7 @@ class PruneSetting(TrainSetting):
     def pruned_name(self, *ratios: float, iteration: int = 1) -> str:
         shown = ",".join(f"{ratio:g}" for ratio in ratios)
         again = f" iteration {iteration}" if iteration > 1 else ""
-        return f"{self.data.name} {self.config.model} {self.method} t={shown}{again} seed {self.config.seed}"
+        return self._named(f"{self.method} t={shown}{again}")
 
 
 def following(config: PruneConfig, dense: Run) -> PruneConfig:

@@ -30,6 +30,7 @@ from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors
 from pruning_study.tracking.writer import Writer, ending
 
 LISTINGS_AT_ONCE = 16
+_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens if no port is given
 
 
 class Store:
@@ -52,9 +53,13 @@ class Store:
 
     @property
     def how_to_look(self) -> str:
-        """The command or address that shows the runs in MLflow's UI."""
+        """The command, if one is needed, and the address that show the experiment's runs in MLflow's UI."""
         shown = without_password(self.uri)
-        return f"open {shown}" if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {shown}"
+        # The UI would open another view without the workflow type.
+        page = f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
+        if self.uri.startswith("http"):
+            return f"open {shown.rstrip('/')}{page}"
+        return f"mlflow ui --backend-store-uri {shown}\n{'':16}then open {_UI}{page}"
 
     # Runs that exist
 
