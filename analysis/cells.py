@@ -123,8 +123,8 @@ def cells(
         )
     if without := int(frame["alpha_new"].isna().sum()):
         study.notes.append(
-            f"alpha_new is n/a in {without:,} of {len(frame):,} cells: it needs {schema.SUPPORT}<class> and "
-            f"{schema.BOTH_RIGHT}<class>, or predictions, of every run"
+            f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs lack the number of test images of "
+            "each class, or the share of them that is right before and after"
         )
     study.notes.extend(_notes_on_controls(study.runs, shared, none))
     frame.attrs = {"notes": study.notes}

@@ -30,8 +30,9 @@ _BEYOND_CONTROL = (
     "intervals. A gap is a class's recall minus the accuracy, and its change is in % of the gap before pruning."
 )
 _SAFE = (
-    f"Safe is what costs at most {100 * SMALL_LOSS:g} point of accuracy, shows no harm to classes, and rules out that "
-    f"a class loses {100 * SAFE_EXCESS:g} points more than the accuracy."
+    f"Safe is what costs at most {100 * SMALL_LOSS:g} point of accuracy, is not shown to be worse than the control for "
+    f"any class, for a network's worst class or for the gaps, and rules out that a class loses {100 * SAFE_EXCESS:g} "
+    "points more than the accuracy."
 )
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
@@ -56,7 +57,7 @@ def verdict(study: AnalyzedStudy) -> list[str]:
 
     A line rests on the numbers beyond the control: the accuracy, the excess loss of each class with Holm's correction,
     the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. It leads
-    with `leading_ratio`. The safest choice is the largest ratio that is safe: at most `SMALL_LOSS` of accuracy is lost;
+    with `leading_ratio`. The last sentence names the largest safe ratio: at most `SMALL_LOSS` of accuracy is lost;
     neither a class, nor the largest excess loss, nor the raw slope or spread is shown to be worse than without pruning;
     and the interval of every class ends at most at `SAFE_EXCESS`. Of several methods it is the most accurate one.
     """
@@ -177,7 +178,7 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         if _worst_class_pays(cell):
             points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
             more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
-            yield f"But a network's worst class, not always the same one, loses {more}."
+            yield f"But the class that loses most in a network, not always the same one, loses {more}."
     else:
         points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
         names = list(paying["class"])
@@ -206,11 +207,12 @@ def _gaps(cell: pd.Series) -> str:
         explained = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
         return f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{explained}."
     if spread_low > 0:
-        return f"Gaps grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}, not only those of weak classes."
+        grown = f"Gaps grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
+        return f"{grown}; that weak classes fall behind is not shown."
     if high < 0 and spread_high < 0:
         return f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
     if equivalent(cell):
-        return f"Weak classes fall no further behind: gaps stay within {100 * MARGIN:g} %."
+        return f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test."
     if cell["alpha_minus_none_low"] > 0:
         return "Gaps grow only relative to the lower accuracy."
     if np.isfinite(low):
@@ -235,8 +237,8 @@ def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
         return "No choice is shown to be safe."
     found = max(safe, key=lambda cell: (cell[schema.RATIO], cell["accuracy_after"]))
     if found.name == best.name:
-        return "This choice is safe."
-    return f"The safest choice is {_name(found, study)} at ratio {found[schema.RATIO]:g}."
+        return "This is safe, and no larger ratio is."
+    return f"The largest safe ratio is {found[schema.RATIO]:g}, by {_name(found, study)}."
 
 
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
@@ -253,7 +255,7 @@ def _reading(pruned: pd.DataFrame) -> Iterator[str]:
     if (pruned["n"] + pruned["n_at_chance"] == 1).all():
         yield _ONE_NETWORK
     if pruned["n_at_chance"].any():
-        yield "Networks that guess are left out."
+        yield "Networks that guess are left out of all numbers."
     if named := [f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned[schema.PRUNER])]:
         yield f"{'; '.join(named)}."
 

@@ -21,16 +21,16 @@ _CLASSES = (
     "Excess is the loss minus that of the accuracy. A star marks p below .05 by Holm's correction over the classes."
 )
 _SLOPES = (
-    "The raw slope is that of the gaps after pruning on the gaps before: 1 means no change, above 1 weak classes fall "
-    "further behind. It is raw spread (how much gaps grew) times correlation (whether the same classes are weak). "
-    "Alpha divides each gap by the accuracy, so it also rises whenever accuracy falls. Minus none is the difference "
-    "from the control. Largest excess is the excess loss of a network's worst class, in points, and then the "
-    "control's. The tables are at the ratio of the verdict; the intervals of one method hold together over its ratios."
+    "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
+    "Fine-tuning alone changes it, so read its minus none, the difference from the control. It is raw spread (how much "
+    "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
+    "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
+    "network, in points. The tables are at the ratio of the verdict; intervals are wide enough to hold for all ratios "
+    "of a method at once."
 )
 _FILES = (
-    "cells.csv has a row per method and ratio: alpha, raw slope, alpha_new (what new images of the same kind would "
-    "show), alpha_shared (what all networks have in common), each with its interval, and the same beyond the control.",
-    "classes.csv has the losses of every class at every ratio, alpha.csv a row per network.",
+    "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
+    "per network.",
     "The verdict's ratio and method are chosen by test images, which flatters them; the command recommend chooses by "
     "validation images.",
 )
@@ -147,11 +147,10 @@ def _slope_table(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
         "alpha": values_with_intervals(cells, "alpha_mean", "ci"),
         "alpha minus none": values_with_intervals(cells, "alpha_minus_none", "alpha_minus_none"),
         "raw spread": cells["raw_spread_ratio"].map(number),
+        "spread minus none": values_with_intervals(cells, "raw_spread_ratio_minus_none", "raw_spread_ratio_minus_none"),
         "correlation": cells["correlation"].map(number),
-        "largest excess": [
-            f"{decimals(1)(100 * own)}, {decimals(1)(100 * none)}"
-            for own, none in zip(cells["largest_excess"], cells["largest_excess_none"], strict=True)
-        ],
+        "largest excess": (100 * cells["largest_excess"]).map(decimals(1)),
+        "of the control": (100 * cells["largest_excess_none"]).map(decimals(1)),
     }
     if _has_unbalanced_classes(study.runs):
         columns["weighted alpha"] = cells["alpha_weighted"].map(number)

@@ -75,8 +75,9 @@ def forest(frame: pd.DataFrame) -> Figure:
         (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * (len(named) + len(starts)) + 1.7),
         f"What differs, {compared}: {first[schema.DATASET]}, {first[schema.MODEL]}",
         "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
-        "Blue: better (more accuracy or recall, a smaller loss, slope or alpha); orange: worse; grey: neither "
-        "is shown. Filled: p below .05 by Holm's correction; diamond: primary comparison.",
+        "Blue: better (more accuracy or recall, a smaller loss, slope or alpha; a smaller slope is no benefit where "
+        "accuracy is orange); orange: worse; grey: neither is shown. Filled: p below .05 by Holm's correction; "
+        "diamond: primary comparison.",
         sharey=True,
     )
     for axes, panel in zip(grid[0], panels, strict=True):

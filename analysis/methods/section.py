@@ -14,11 +14,11 @@ _PRIMARY = (
     "has the difference with its 95 % interval; p is corrected by Holm over the data sets of a comparison."
 )
 _BY_RATIO = (
-    "All else but the named method is the same. Higher and lower name the pruning ratios at which the method has a "
-    "higher or lower value than its baseline, with p below .05 by Holm's correction; a dash says that no difference is "
-    "shown. The excess loss is what a class lost beyond the loss of accuracy, here of the class that lost most. At "
-    "equal accuracy, alpha is compared with the baseline's at the ratio at which both are as accurate, by its 95 % "
-    "interval. If the baseline has no such ratio, they are not comparable."
+    "All else but the named method is the same. Higher and lower name the pruning ratios at which the method differs "
+    "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. The excess "
+    "loss is that of the class that lost most. At equal accuracy, alpha is compared with the baseline's at the ratio "
+    "at which both are as accurate; without such a ratio they are not comparable. Alpha (new) is alpha as new images "
+    "of the same kind would show it."
 )
 _AT_CHANCE = " At chance names the ratios at which most networks guess."
 

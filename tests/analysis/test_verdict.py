@@ -25,7 +25,7 @@ def judged(*cells):
     return verdict(AnalyzedStudy(made_up_runs.study(*cells)))
 
 
-def test_cost_classes_differences_and_the_safest_choice():
+def test_cost_classes_gaps_and_the_largest_safe_ratio():
     # Class b has recall .8 - .1 * 1.5 = .65, and .7 without pruning; the accuracy explains .01. The half-widths are
     # those of t: 2.365 times .495 points, the standard error of .1 * 2 * SPREAD; 2.841 times .0495, as two ratios hold
     # together.
@@ -35,7 +35,7 @@ def test_cost_classes_differences_and_the_safest_choice():
         "On mnist with lenet5 (8 networks), mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). "
         "b loses 4.0 points (2.8 to 5.2) more. "
         "Weak classes fall behind: gaps grow 50 % (36 to 64), more than accuracy explains. "
-        "The safest choice is mp at ratio 2."
+        "The largest safe ratio is 2, by mp."
     )
     assert "fine-tuning without pruning" in reading
     assert "mp is magnitude pruning" in reading
@@ -54,7 +54,7 @@ def lower(made, loss):
 @pytest.mark.parametrize(
     ("pruned", "said"),
     [
-        (runs(noise=SPREAD / 10), "Weak classes fall no further behind: gaps stay within 5 %"),
+        (runs(noise=SPREAD / 10), "Gaps of weak classes change by less than 5 %, by an equivalence test"),
         (runs(alpha=0.5), "Gaps shrink 50 % (38 to 62)"),
         # 6 * SPREAD has a half-width of .351.
         (runs(alpha=1.1, noise=5 * SPREAD), "Whether gaps grow or shrink is not known (-25 to +45 %)"),
@@ -62,11 +62,11 @@ def lower(made, loss):
         (lower(runs(), 0.16), "Gaps grow only relative to the lower accuracy"),
         # Half of the networks have the other class as the weak one. The half-width is 2.365 * .0700 / sqrt 8, of the
         # control alone.
-        (runs(alpha=0, noise=np.tile([1.5, -1.5], 4)), "Gaps grow 50 % (44 to 56), not only those of weak classes"),
+        (runs(alpha=0, noise=np.tile([1.5, -1.5], 4)), "Gaps grow 50 % (44 to 56); that weak classes fall behind is not shown"),
     ],
 )
 def test_what_is_said_of_gaps_rests_on_the_raw_slope_and_the_raw_spread(pruned, said):
-    control = runs("none", 1, noise=-SPREAD / 10) if "within" in said else none()
+    control = runs("none", 1, noise=-SPREAD / 10) if "equivalence" in said else none()
     assert said in sentences(pruned, control)
 
 
@@ -74,7 +74,7 @@ def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_
     said = sentences(runs(), none())
     # The half-width is that of a tenth of 2 * SPREAD.
     assert said[1] == "No class is shown to lose more; a single class may lose up to 1.2 points more"
-    assert said[-1] == "This choice is safe"
+    assert said[-1] == "This is safe, and no larger ratio is"
 
 
 def test_a_worst_class_that_is_another_one_in_each_network_is_told():
