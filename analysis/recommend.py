@@ -2,8 +2,7 @@
 
 import html
 import math
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import pandas as pd
 from analysis import validation
 from analysis.cells import alphas, cells
 from analysis.formats import decimals, with_interval
+from analysis.prune_command import prune_command
 from analysis.runs import frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
@@ -52,16 +52,21 @@ class Recommendation(NamedTuple):
         validation images, `_high` for one-sided bounds that are corrected for the number of methods.
     notes : list of str
         Sentences on what was left out.
+    command : str
+        The command line that makes the recommended networks, or finds them; empty if none can be recommended, or if
+        no single command makes them.
     """
 
     verdict: str
     tried: pd.DataFrame
     notes: list[str]
+    command: str = ""
 
     def _repr_html_(self) -> str:
         """Return the verdict, what was tried, and the notes, for a notebook."""
         verdict, *notes = (f"<p>{html.escape(printable(said))}</p>" for said in (self.verdict, *self.notes))
-        return f"{verdict}{_printable_tried(self).to_html(index=False)}{''.join(notes)}"
+        how = f"<pre>{html.escape(printable(self.command))}</pre>" if self.command else ""
+        return f"{verdict}{how}{_printable_tried(self).to_html(index=False)}{''.join(notes)}"
 
 
 class Recommendations(list[Recommendation]):
@@ -117,7 +122,15 @@ def recommend(
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
     limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
     return [
-        _recommendation(rows, shown, limits, on_validation, class_names(rows, on_test), [*runs.attrs["left_out"]])
+        _recommendation(
+            rows,
+            shown,
+            limits,
+            on_validation,
+            class_names(rows, on_test),
+            [*runs.attrs["left_out"]],
+            partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
+        )
         for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
         if (rows[schema.PRUNER] != CONTROL).any()
     ]
@@ -130,18 +143,22 @@ def _recommendation(
     predictions: ReadPredictions,
     names: Mapping[int, str],
     notes: list[str],
+    command_of: Callable[[pd.DataFrame], str],
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
+    command = ""
     tried = _tried(runs, shown, limits, predictions, names, notes)
     passed = tried[tried["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
     if passed.empty:
         sentences = _nothing_passes(tried, shown, limits)
     else:
         chosen = runs[runs[frames.RUN_ID].isin(passed.iloc[0]["run_ids"])]
-        how = command(chosen.iloc[0])
-        sentences = f"{_on_validation_images(passed.iloc[0], shown, how)} {_on_test_images(chosen, runs)}"
+        command = command_of(chosen)
+        if not command:
+            notes.append("No single command makes the recommended networks: they were pruned several times.")
+        sentences = f"{_on_validation_images(passed.iloc[0], shown)} {_on_test_images(chosen, runs)}"
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
-    return Recommendation(f"{name}: {sentences}", tried.drop(columns="run_ids"), [*notes, *to_know(runs)])
+    return Recommendation(f"{name}: {sentences}", tried.drop(columns="run_ids"), [*notes, *to_know(runs)], command)
 
 
 def _tried(
@@ -261,33 +278,6 @@ def class_names(runs: pd.DataFrame, predictions: ReadPredictions) -> dict[int, s
     return {label: str(names[near][0]) for label, near in alike.items() if near.sum() == 1}
 
 
-def command(run: Mapping[str, Any]) -> str:
-    """Return the options of `prune` that say how a run was pruned and fine-tuned.
-
-    Other options are those of its dense run.
-
-    Parameters
-    ----------
-    run : mapping
-        A row of a frame of runs.
-    """
-    names = [schema.PRUNER, schema.RATIO, schema.EPSILON, schema.GRADIENT_OBJECTIVE]
-    for name, former in schema.FORMERLY.items():
-        # No option asks for an iteration: it follows from the run that is pruned.
-        if name != schema.ITERATION and run.get(frames.column(name), former) != former:
-            names += [name, *schema.details(name)]
-    names += [schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE]
-    values = {name: run.get(frames.column(name)) for name in names}
-    # A pruner without a gradient has the objective `none`.
-    given = {name: value for name, value in values.items() if pd.notna(value) and value != "none"}
-    given[schema.RATIO] = f"{run[schema.RATIO]:g}"
-    options = " ".join(
-        ["prune", *(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items())]
-    )
-    before = int(run.get(frames.column(schema.ITERATION), schema.FORMERLY[schema.ITERATION])) - 1
-    return f"{options} (of a network that was pruned {before} times before)" if before else options
-
-
 def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -> str:
     reasons = (
         f"With {method_label(row, shown)} at ratio {row[schema.RATIO]:g}, {row['fails']}."
@@ -296,11 +286,11 @@ def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -
     return f"no ratio surely keeps within the limits ({limits}). {' '.join(reasons)}"
 
 
-def _on_validation_images(row: pd.Series, shown: Sequence[str], how: str) -> str:
+def _on_validation_images(row: pd.Series, shown: Sequence[str]) -> str:
     high = row["largest_excess_high"]
     bound = f"no class more than {high:.3f}" if np.isfinite(high) else "there are too few images for a bound"
     return (
-        f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g} ({how}). On validation images of "
+        f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g}. On validation images of "
         f"{row['n']} seeds, which chose it, accuracy falls by {row['loss']:.3f} (at most {row['loss_high']:.3f}) and "
         f"alpha on new images is {row['alpha_new']:.2f} (at most {row['alpha_new_high']:.2f}). Class "
         f"{row['largest_excess_class']} loses most beyond the accuracy, {row['largest_excess']:.3f} ({bound})."
@@ -343,12 +333,13 @@ def _mean_with_interval(values: pd.Series) -> str:
 
 
 def summary(recommendation: Recommendation) -> str:
-    """Return the verdict, what was tried on validation images, and the notes, for a terminal."""
+    """Return the verdict, its command, what was tried on validation images, and the notes, for a terminal."""
     tried = _printable_tried(recommendation)
     with pd.option_context("display.unicode.east_asian_width", True):
         table = tried.to_string(index=False, float_format="{:.4g}".format)
     verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
-    return "\n".join([verdict, "", "On validation images, which choose:", table, *notes])
+    how = [printable(recommendation.command)] if recommendation.command else []
+    return "\n".join([verdict, *how, "", "On validation images, which choose:", table, *notes])
 
 
 def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:

@@ -1,0 +1,184 @@
+"""The command line that makes the networks of a cell."""
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+from analysis.runs import frames, retries, schema
+from analysis.runs.store_errors import STORE_ERRORS
+
+IMAGE_SIZE = "image_size"
+EMBEDDED = "fashion-mnist-mini"
+# What `prune` does unless an option says otherwise; tests hold these to the options, the recipes and the data sets.
+DEFAULTS = {
+    schema.PROTOCOL: "paper",
+    schema.BATCH_SIZE: "128",
+    schema.MOMENTUM: "0.9",
+    schema.VALIDATION_FRACTION: "0.1",
+    schema.TEST_FRACTION: "none",
+    schema.PRUNE_OUTPUT_LAYER: "false",
+    schema.SCOPE: "global",
+    schema.SCHEDULE: "one-shot",
+    schema.RAMP: "0.5",
+    schema.RAMP_STEPS: "1",
+    schema.REGROW: "false",
+    schema.DISTILL: "0.0",
+    schema.TEMPERATURE: "2.0",
+}
+# What else it does by the protocol `paper`. Another protocol has further defaults of its own.
+PAPER = {schema.GRADIENT_OBJECTIVE: "regularized", schema.GRADIENT_MODE: "eval"}
+# Of each recipe, epochs and learning rates of the phases of training and of fine-tuning, and the weight decay.
+RECIPES = {
+    "lenet5": ("30x0.01", "15x0.01", "0.0"),
+    "resnet-cifar": ("10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", "10x0.1 5x0.01 5x0.001 5x0.0001", "0.0005"),
+}
+_PHASES = (
+    (schema.EPOCHS, schema.LEARNING_RATE),
+    (schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE),
+)
+SIDES = {
+    **dict.fromkeys((EMBEDDED, "mnist", "fashion-mnist", "kmnist", "qmnist", "emnist"), 28),
+    **dict.fromkeys(("svhn", "cifar10", "cifar100"), 32),
+}
+_RESNETS = tuple(f"resnet{depth}" for depth in (20, 32, 44, 56, 110))
+# Options of `prune` that runs log, in the order of the command.
+OPTIONS = (
+    schema.DATASET,
+    schema.MODEL,
+    schema.RECIPE,
+    schema.PROTOCOL,
+    schema.EPOCHS,
+    schema.BATCH_SIZE,
+    schema.LEARNING_RATE,
+    schema.MOMENTUM,
+    schema.WEIGHT_DECAY,
+    schema.VALIDATION_FRACTION,
+    schema.TEST_FRACTION,
+    schema.PRUNER,
+    schema.RATIO,
+    schema.SCOPE,
+    schema.EPSILON,
+    schema.GRADIENT_OBJECTIVE,
+    schema.GRADIENT_BATCHES,
+    schema.GRADIENT_MODE,
+    schema.FINE_TUNE_EPOCHS,
+    schema.FINE_TUNE_LEARNING_RATE,
+    schema.PRUNE_OUTPUT_LAYER,
+    schema.SCHEDULE,
+    schema.RAMP,
+    schema.RAMP_STEPS,
+    schema.REGROW,
+    schema.DISTILL,
+    schema.TEMPERATURE,
+)
+_ALWAYS = {schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO}
+# What runs log for a value that no option asks for.
+_NOTHING = {"none", "all"}
+
+
+def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
+    """Return the call of `pruning-study prune` that makes the runs of a cell, or finds them.
+
+    Parameters
+    ----------
+    cell : DataFrame
+        Runs that differ in the seed alone, as `pull.runs` returns them.
+    experiment : str, optional
+        The experiment that holds the runs; MLflow's current one needs no option.
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Returns
+    -------
+    str
+        It names each option whose value differs from the default. If the networks were given as files of weights, it
+        prunes the first of them. It is empty for networks that were pruned before: no single call makes them.
+    """
+    params = {frames.param(name): value for name, value in cell.iloc[0].items() if pd.notna(value)}
+    if int(params.get(schema.ITERATION, 1)) > 1:
+        return ""
+    given = _given(params)
+    if given.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):
+        given[schema.DATASET] = source
+    if schema.WEIGHTS_DIGEST in params:
+        given["dense_run_id"] = str(params[schema.DENSE_RUN_ID])
+    else:
+        given[schema.SEED] = _seeds(sorted({int(seed) for seed in cell[schema.SEED]}))
+    if experiment:
+        given["experiment"] = experiment
+    options = (f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())
+    return " ".join(["pruning-study prune", *options])
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options that differ from the defaults, as typed."""
+    own_recipe = "resnet-cifar" if params.get(schema.MODEL) in _RESNETS else "lenet5"
+    *recipe, decay = RECIPES.get(str(params.get(schema.RECIPE, own_recipe)), ("", "", "0.0"))
+    values = {name: _typed(name, params[name]) for name in OPTIONS if name in params}
+    defaults = {schema.RECIPE: own_recipe, schema.WEIGHT_DECAY: decay, **DEFAULTS}
+    if values.get(schema.PROTOCOL, "paper") == "paper":
+        own_decay = values.get(schema.WEIGHT_DECAY, decay)
+        defaults |= {**PAPER, schema.EPSILON: own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)}
+    else:
+        del defaults[schema.WEIGHT_DECAY]
+    if ":" in str(params.get(schema.PRUNER)):
+        del defaults[schema.SCOPE]  # a pruner from elsewhere may have another
+    for phases, (epochs, rate) in zip(recipe, _PHASES, strict=True):
+        if phases:
+            lengths, rates = zip(*(phase.split("x") for phase in phases.split()), strict=True)
+            defaults |= {epochs: str(sum(map(int, lengths))), rate: rates[0]}
+            if rate in values:
+                values[rate] = _first_rate(values[rate], lengths, rates, values.get(epochs, defaults[epochs]))
+    given = {
+        name: value
+        for name, value in values.items()
+        if name in _ALWAYS or (value != defaults.get(name) and value not in _NOTHING)
+    }
+    height, _, width = str(params.get(schema.IMAGE_SHAPE, "")).partition("x")[2].partition("x")
+    if height and height == width and str(SIDES.get(str(params[schema.DATASET]))) != height:
+        given[IMAGE_SIZE] = height
+    return given
+
+
+def _first_rate(logged: str, lengths: Sequence[str], rates: Sequence[str], epochs: str) -> str:
+    """Return the learning rate that the option gives to a recipe's first phase.
+
+    Runs log the learning rate of the first phase that is left when few epochs are shared among the phases.
+    """
+    with suppress(ValueError):
+        total = sum(map(int, lengths))
+        for end, rate in zip(accumulate(map(int, lengths)), rates, strict=True):
+            if math.floor(end * int(epochs) / total + 0.5) > 0:
+                return schema.text(float(f"{float(logged) * float(rates[0]) / float(rate):.12g}"))
+    return logged
+
+
+def _typed(name: str, value: Any) -> str:
+    return f"{value:g}" if name == schema.RATIO else schema.canonical(name, str(value))
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ",".join(map(str, seeds))
+
+
+def _source(run_id: str, tracking_uri: str | None) -> str:
+    """Return the file or folder that a run's data set was read from, empty if the data set is found by its name."""
+    folder = Path(os.environ.get("PRUNING_STUDY_DATA") or "data")
+    with suppress(*STORE_ERRORS, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
+        run = retries.client(tracking_uri or mlflow.get_tracking_uri()).get_run(run_id)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        uri = json.loads(inputs[0].dataset.source)["uri"]
+        if Path(uri).exists() and Path(uri).resolve().parent != folder.resolve():
+            return str(uri)
+    return ""

@@ -1,0 +1,161 @@
+"""The command that makes a cell: its options by hand, and that it asks for the very runs of the cell."""
+
+import shlex
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from analysis import prune_command as module
+from analysis import recommend
+from analysis.prune_command import prune_command
+from analysis.runs import frames, pull, schema
+from pruning_study.__main__ import cli
+from pruning_study.config import PruneConfig
+from pruning_study.data import datasets
+from pruning_study.models import MODELS
+from pruning_study.models import recipe as recipe_of
+from pruning_study.options import default_text, fields, seeds
+from pruning_study.protocols import PROTOCOLS
+from pruning_study.pruning.pruners import PRUNERS
+from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
+from pruning_study.training.recipes import RECIPES
+
+
+@pytest.fixture(autouse=True)
+def own_store(store_uri):
+    """No test reads another store."""
+
+
+def cell(params, seed_list=(0,)):
+    named = {frames.column(name): value for name, value in params.items()}
+    return pd.DataFrame([{**named, "seed": seed, "run_id": "0" * 32, "dense_run_id": "d" * 32} for seed in seed_list])
+
+
+def test_what_is_the_default_is_left_out():
+    run = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 4.0, "fine_tune_epochs": "15"}
+    start = "pruning-study prune --dataset mnist --model lenet5 --pruner mp --ratio 4"
+    assert prune_command(cell(run)) == f"{start} --seed 0"
+    given = {"fine_tune_epochs": "0", "fine_tune_learning_rate": np.nan, "image_shape": "1x32x32", "ramp": "0.5"}
+    assert prune_command(cell(run | given, (2, 1, 0)), "ours") == (
+        f"{start} --fine-tune-epochs 0 --image-size 32 --seed 0-2 --experiment ours"
+    )
+    assert prune_command(cell(run | {"schedule": "cubic", "ramp": "0.25", "gradient_batches": "all"}, (5, 1))) == (
+        f"{start} --schedule cubic --ramp 0.25 --seed 1,5"
+    )
+
+
+def test_networks_from_files_are_named_by_their_run_and_those_pruned_twice_have_no_command():
+    run = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 4.0, "weights_digest": "ab"}
+    assert prune_command(cell(run)).endswith(f"--ratio 4 --dense-run-id {'d' * 32}")
+    assert prune_command(cell({**run, "iteration": "2"})) == ""
+
+
+@pytest.mark.attack
+def test_a_shell_command_in_the_param_of_a_foreign_run__is_quoted_in_the_command_that_is_recommended():
+    run = {"pruner": "mp; rm -rf ~", "ratio": 2.0, "epsilon": "$(reboot)", "weight_decay": "`reboot`"}
+    command = prune_command(cell(run), "'; reboot")
+    assert shlex.split(command) == [
+        *("pruning-study", "prune", "--weight-decay", "`reboot`", "--pruner", "mp; rm -rf ~", "--ratio", "2"),
+        *("--epsilon", "$(reboot)", "--seed", "0", "--experiment", "'; reboot"),
+    ]
+
+
+def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
+    options = {item.name: default_text(item) for item in fields(PruneConfig)}
+    said = {name: options[name] for name in module.DEFAULTS if options[name] != "auto"}
+    of_training = {name: getattr(RECIPES["lenet5"].dense, name) for name in ("batch_size", "momentum")}
+    assert {
+        **said,
+        **{name: schema.text(value) for name, value in of_training.items()},
+        "scope": "global",
+        "test_fraction": "none",
+    } == module.DEFAULTS
+    assert {
+        name: (str(recipe.dense), str(recipe.fine_tuning), str(recipe.dense.weight_decay))
+        for name, recipe in RECIPES.items()
+    } == module.RECIPES
+    assert {(recipe.dense.batch_size, recipe.dense.momentum) for recipe in RECIPES.values()} == {(128, 0.9)}
+    assert {name: getattr(PROTOCOLS["paper"], name) for name in module.PAPER} == module.PAPER
+    assert {pruner.scope for pruner in PRUNERS.values()} == {"global"}
+    assert {name for name in MODELS if recipe_of(name) == "resnet-cifar"} == set(module._RESNETS)
+    assert set(module.SIDES) == {datasets.MINI, *datasets.DOWNLOADABLE}
+    assert set(module.OPTIONS) < {item.name for item in fields(PruneConfig)}
+
+
+def some(**choices):
+    return st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in choices.items()})
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    some(
+        model=["lenet5", "resnet20"],
+        recipe=["lenet5", "resnet-cifar"],
+        protocol=["paper", "released"],
+        epochs=[1, 3, 30, 60],
+        batch_size=[32, 128],
+        learning_rate=[0.01, 0.02],
+        momentum=[0, 0.9],
+        weight_decay=[0, 5e-4, 1e-3],
+        validation_fraction=[0.1, 0.2],
+    ),
+    some(
+        pruner=["mp", "gp", "up", "up-signed", "rp"],
+        ratio=[(2,), (10,), (2.5,)],
+        scope=["global", "layer"],
+        epsilon=[0, 5e-4, 1e-3],
+        gradient_objective=["regularized", "data"],
+        gradient_batches=[1, 7],
+        gradient_mode=["eval", "train"],
+        fine_tune_epochs=[1, 6, 15, 25],
+        fine_tune_learning_rate=[0.01, 0.1],
+        prune_output_layer=[True, False],
+        schedule=["one-shot", "cubic"],
+        ramp=[0, 0.25, 0.5],
+        ramp_steps=[1, 2],
+        regrow=[True, False],
+        distill=[0, 0.5, 1],
+        temperature=[2, 4],
+    ),
+)
+def test_the_command_asks_for_the_settings_of_the_run(training, pruning):
+    def params(config):
+        trained = resolve_training(config)
+        pruned = pruning_params(config, resolve_pruning(config, trained), config.ratio[0], 1)
+        return {**training_params(config, trained, {"dataset": config.dataset}), **pruned}
+
+    wanted = params(PruneConfig(**training, **pruning))
+    command = prune_command(cell({**wanted, "ratio": float(wanted["ratio"])}))
+    assert params(PruneConfig(**parsed(command))) == wanted
+
+
+def parsed(command):
+    program, name, *arguments = shlex.split(command)
+    assert program == "pruning-study"
+    return cli.commands[name].make_context(name, arguments).params
+
+
+def test_the_command_that_is_recommended_finds_the_cell(run_command, tmp_path, request):
+    file = shutil.copy(datasets.EMBEDDED, tmp_path / "shirts.npz")
+    typed = "--epochs 2 --fine-tune-epochs 1 --batch-size 32 --learning-rate 0.05 --validation-fraction 0.3"
+    distilled = (
+        "--seed 3,5 --pruner up --ratio 2 --epsilon 0.001 --distill 0.5 --temperature 3 --prune-output-layer true"
+    )
+    options = shlex.split(f"{typed} {distilled}")
+    assert run_command("prune", "--dataset", file, *options).exit_code == 0
+    (found,) = recommend.recommend(request.node.name, max_accuracy_loss=0.99, max_alpha=1e9)
+    lines = recommend.summary(found).splitlines()
+    (line,) = [line for line in lines if line.startswith("pruning-study prune")]
+    for option in ("--distill 0.5", "--temperature 3.0", "--epsilon 0.001", "--seed 3,5", f"--dataset {file}"):
+        assert option in line
+    before = pull.runs(request.node.name)
+    output = run_command(*shlex.split(line)[1:]).output
+    assert output.count("(found") == 4, output
+    assert list(pull.runs(request.node.name)["run_id"]) == list(before["run_id"])
+    assert seeds("3,5") == tuple(before["seed"])
+    assert len(MlflowClient().search_runs([pull.experiment_id(request.node.name)], "tags.kind = 'pruned'")) == 2
