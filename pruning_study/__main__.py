@@ -12,6 +12,7 @@ import click
 from analysis.runs import masked_output
 from analysis.runs.command_line import SETTINGS, CommandGroup
 from analysis.runs.masking import without_secrets
+from analysis.runs.printable import printable
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
@@ -114,6 +115,7 @@ def cli() -> None:
 def train(**typed: Any) -> None:
     """Train a network, or find the run that did."""
     configs = [TrainConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
+    _warn_of_idle_options(configs[0])
     from pruning_study import commands
 
     for lines in commands.train_each(configs, _as_typed(typed)):
@@ -128,6 +130,7 @@ def prune(**typed: Any) -> None:
     The network is trained first, unless a run with its options exists.
     """
     configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
+    _warn_of_idle_options(configs[0])
     from pruning_study import commands
 
     for lines in commands.prune_each(configs, _as_typed(typed)):
@@ -161,6 +164,7 @@ def study(file: Path, **typed: Any) -> None:
 def tune(**typed: Any) -> None:
     """Search the option --epsilon of undecayed pruning on validation images, and test the best value."""
     config = TuneConfig(**typed)
+    _warn_of_idle_options(config)
     from pruning_study.tuning import run as tuning
 
     click.echo(tuning.tune(config, _as_typed(typed)))
@@ -177,6 +181,13 @@ def send(folder: Path) -> None:
     from pruning_study.tracking import sending
 
     click.echo(f"sent run {sending.send(folder)}")
+
+
+def _warn_of_idle_options(config: TrainConfig | TuneConfig) -> None:
+    from pruning_study.idle_options import idle_options
+
+    for line in idle_options(config):
+        click.echo(f"Warning: {printable(line)}", err=True)
 
 
 def _as_typed(options: dict[str, Any]) -> dict[str, str]:

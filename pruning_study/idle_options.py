@@ -1,0 +1,64 @@
+"""Options that were given and change nothing, because of other options."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+
+from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig, TuneConfig
+from pruning_study.options import option_name
+from pruning_study.protocols import PROTOCOLS
+
+_GRADIENT = ("gradient_objective", "gradient_batches", "gradient_mode")
+_RAMP = ("ramp", "ramp_steps", "regrow")
+
+
+def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
+    """Return a sentence for each option that differs from its default and has no effect beside the others.
+
+    Parameters
+    ----------
+    config : TrainConfig, PruneConfig or TuneConfig
+
+    Raises
+    ------
+    StudyError
+        If the pruner cannot be imported.
+    """
+    if isinstance(config, TuneConfig):
+        # A search of the schedule sets the schedule and the distillation itself.
+        searched = {*_RAMP, "temperature"} if config.tune_schedule else set()
+        idle = {name: reason for name, reason in _of_pruning(config.pruning(config.seeds[0])) if name not in searched}
+    else:
+        idle = dict([*_of_training(config), *(_of_pruning(config) if isinstance(config, PruneConfig) else [])])
+    defaults = {item.name: item.default for item in fields(config)}
+    given = [name for name in idle if name in defaults and getattr(config, name) != defaults[name]]
+    return [f"{option_name(name)} has no effect {idle[name]}" for name in given]
+
+
+def _of_training(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Yield the names of options without effect on a training, each with the reason."""
+    if config.weights:
+        yield from _each(("epochs", "learning_rate"), "with --weights: the network is not trained")
+
+
+def _of_pruning(config: PruneConfig) -> Iterator[tuple[str, str]]:
+    """Yield the names of options without effect on pruning and fine-tuning, each with the reason."""
+    pruner = PROTOCOLS[config.protocol].pruner(config.pruner)
+    if not config.distill:
+        yield "temperature", "without --distill"
+    if config.fine_tune_epochs == 0:
+        yield "fine_tune_learning_rate", "with --fine-tune-epochs 0"
+    if config.schedule == ONE_SHOT:
+        yield from _each(_RAMP, "without --schedule cubic")
+    elif not config.ramp:
+        yield from _each(("ramp_steps", "regrow"), "with --ramp 0, which prunes at once")
+    if "epsilon" not in pruner.needs:
+        yield "epsilon", f"with --pruner {config.pruner}"
+    if "grad" not in pruner.needs:
+        yield from _each(_GRADIENT, f"with --pruner {config.pruner}, which needs no gradient")
+    if not pruner.prunes:
+        idle = ("scope", "prune_output_layer", "schedule", *_RAMP)
+        yield from _each(idle, f"with --pruner {config.pruner}, which prunes nothing")
+
+
+def _each(names: Iterable[str], reason: str) -> Iterator[tuple[str, str]]:
+    return ((name, reason) for name in names)
