@@ -19,8 +19,8 @@ class Guessing(NamedTuple):
     counts : dict, side -> (networks that guess, all networks)
         The sides are before, after and, if there is one, control.
     collapsed : int
-        Networks that guess after compression and did not before. Of two networks on either side of the bound the one
-        must also be more accurate than the other by McNemar's test at the level of that bound.
+        Networks that guess after compression, and neither did before nor do in the control. Of two networks on either
+        side of the bound the one must also be more accurate than the other by McNemar's test at the level of that bound.
     left_out : bool
         Whether the pairs with a network that guesses are left out. They are not if no other pair is left.
     """
@@ -79,7 +79,7 @@ def without_guessing(label: np.ndarray, right: Sides, *, paired: bool) -> tuple[
     collapsed = sum(
         _collapsed(right["before"][~before & (np.arange(len(before)) == place if one_by_one else True)], answers)
         for place, answers in enumerate(right["after"])
-        if after[place]
+        if after[place] and not ("control" in guesses and guesses["control"][place])
     )
     after_out = after | guesses.get("control", after) | (before if paired else False)
     kept = {side: answers[~after_out] for side, answers in right.items() if side != "before"}

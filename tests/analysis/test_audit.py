@@ -382,6 +382,7 @@ def test_a_network_that_guesses_after_compression_alone_fails():
     for before, after, control, fails in (
         (good, guesses, None, True),
         (good, guesses, good, True),
+        (good, guesses, guesses, False),
         (guesses, good, None, False),
         (guesses, guesses, None, False),
         (np.repeat(good, 3, axis=0), np.concatenate([good, good, guesses]), None, True),
