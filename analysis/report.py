@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -17,6 +17,7 @@ from analysis.runs import primaries as planned
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
+from analysis.runs.markdown_text import markdown_line
 from analysis.runs.primaries import Primary
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import AnalyzedStudy, notes
@@ -24,6 +25,9 @@ from analysis.tuning import exports as tuning_exports
 from analysis.tuning import section as tuning
 from analysis.tuning.results import Tuning
 from analysis.verdict import to_know, verdict
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
 
@@ -132,7 +136,14 @@ def _left_out(study: AnalyzedStudy, sections: Sequence[Section]) -> Section:
     return Section("What was left out, and what to know", [Items(list(dict.fromkeys(said)))] if said else [])
 
 
-def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_uri: str | None = None) -> str:
+def log(
+    written: Sequence[Path],
+    output: Path,
+    experiment: str | None,
+    tracking_uri: str | None = None,
+    *,
+    verdict: Sequence[str] = (),
+) -> str:
     """Send a report's files to the tracking store as a run of kind `report`.
 
     Under `mlflow run` it is the run that MLflow has made, else a new one.
@@ -145,6 +156,8 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
         The folder of the report.
     experiment, tracking_uri : str, optional
         As `pull.runs` takes them.
+    verdict : sequence of str
+        The report's first sentences. They become the note of the run, and of the newest study in its experiment.
 
     Returns
     -------
@@ -156,6 +169,8 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
     StudyError
         If the store does not take the files.
     """
+    from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
     from analysis.runs import pull, retries
     from analysis.runs.store_errors import STORE_ERRORS, reason
 
@@ -167,6 +182,8 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
             experiment_id = pull.experiment_id(experiment, tracking_uri=tracking_uri)
             run_id = client.create_run(experiment_id, run_name="report").info.run_id
         client.set_tag(run_id, schema.KIND, schema.REPORT)
+        for noted in [run_id, *_newest_study(client, run_id)] if verdict else ():
+            client.set_tag(noted, MLFLOW_RUN_NOTE, "\n".join(f"- {markdown_line(line)}" for line in verdict))
         for path in written:
             client.log_artifact(run_id, str(output / path), str(path.parent) if path.parent.name else None)
         client.set_terminated(run_id)
@@ -176,3 +193,11 @@ def log(written: Sequence[Path], output: Path, experiment: str | None, tracking_
             "it out"
         ) from error
     return run_id
+
+
+def _newest_study(client: "MlflowClient", run_id: str) -> list[str]:
+    """Return the id of the newest run of kind `study` in a run's experiment, in a list that may be empty."""
+    experiment_id = client.get_run(run_id).info.experiment_id
+    query = f"tags.{schema.KIND} = '{schema.STUDY}'"
+    found = client.search_runs([experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
+    return [run.info.run_id for run in found]

@@ -40,5 +40,5 @@ def write(
     """Return what `analysis.write_report` does."""
     made = report.report(experiment, tracking_uri=tracking_uri, **options)
     written = page.write(made, output)
-    run_id = report.log(written, output, experiment, tracking_uri) if log else None
+    run_id = report.log(written, output, experiment, tracking_uri, verdict=made.verdict) if log else None
     return WrittenReport(output, written, list(made.verdict), run_id)

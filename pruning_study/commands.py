@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.runs import csv_text, schema
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError
+from analysis.runs.markdown_text import markdown_line
 from analysis.runs.schema import text
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import at_chance, raw_slope
@@ -19,8 +20,8 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.pruning_table import LONGEST_TABLE, Ratio, pruning_table, shortened, what_is_shown
 from pruning_study.steps import dense as dense_step
+from pruning_study.steps import pictures, runs
 from pruning_study.steps import pruned as pruned_step
-from pruning_study.steps import runs
 from pruning_study.steps.class_changes import ClassChanges, class_changes
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
@@ -124,6 +125,8 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
         dense = dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found_tag([dense]))
         job.metrics(dense.metrics)
+        accuracy = dense.metrics[schema.TEST_ACCURACY]
+        job.note(f"Dense run {dense.run_id}: accuracy {accuracy:.3f}.")
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
     return Trained(store, setting, dense)
 
@@ -169,15 +172,27 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in config.ratio}
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | _found_tag(pruned.values()))
+        predictions = {
+            ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
+        }
+        result = Pruned(store, setting, dense, pruned, predictions)
+        job.note(_note(result))
         if len(run_ids) == 1:
             job.metrics(pruned[config.ratio[0]].metrics)
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
         else:
-            csv_text.write(summary(dense, pruned, setting.data.classes), job.folder / schema.SUMMARY)
-        predictions = {
-            ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
-        }
-    return Pruned(store, setting, dense, pruned, predictions)
+            table = summary(dense, pruned, setting.data.classes)
+            csv_text.write(table, job.folder / schema.SUMMARY)
+            job.table(table, schema.SUMMARY_TABLE)
+            picture = pictures.over_ratios(_changes([result]), setting.pruned_name(*pruned))
+            picture.savefig(job.folder / schema.SUMMARY_PICTURE)
+    return result
+
+
+def _note(result: Pruned) -> str:
+    """Return what the sentences of the table say, as a Markdown list."""
+    shown = what_is_shown(_changes([result]), prunes=result.setting.pruning.pruner.prunes)
+    return "\n".join(f"- {markdown_line(line)}" for line in shown.splitlines())
 
 
 def summary(dense: LoadedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Pictures among the artifacts of a run. Each is a function of tables that returns a Figure."""
 
 import textwrap
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.runs.picture_text import name_in_picture
+from analysis.runs.picture_text import name_in_legend, name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
 from pruning_study.steps.class_changes import ClassChanges
 
@@ -17,6 +18,28 @@ LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each ce
 MOST_NAMED = 4
 DPI = 120
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
+
+
+@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
+def pruned_confusion(after: pd.DataFrame, change: pd.DataFrame, title: str) -> Figure:
+    """Draw the confusion matrix of a pruned network, and beside it how it differs from that of the network before.
+
+    Parameters
+    ----------
+    after, change : DataFrame (classes, classes)
+        Numbers of images after, and after minus before; rows by true class, columns by predicted class.
+    title : str
+    """
+    side = min(4 + 0.4 * len(after), 14)
+    figure = Figure((2 * side + 2, side), dpi=DPI, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    figure.suptitle(name_in_picture(title, _LONGEST_TITLE))
+    _draw_matrix(left, after / after.to_numpy().sum(1, keepdims=True), "share of the true class", "Blues", (0, 1))
+    left.set_title("after pruning")
+    reach = max(int(change.abs().to_numpy().max()), 1)
+    _draw_matrix(right, change, "test images, after minus before", "PuOr_r", (-reach, reach))
+    right.set_title("change: where lost images went")
+    return figure
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
@@ -29,23 +52,32 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
         Numbers of images, rows by true class, columns by predicted class.
     title : str
     """
-    shares = table.to_numpy() / table.to_numpy().sum(1, keepdims=True)
-    count = len(table)
-    annotated = count <= LARGEST_ANNOTATED
-    side = min(4 + 0.4 * count, 14)
+    side = min(4 + 0.4 * len(table), 14)
     figure = Figure((side + 1, side), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046)
+    _draw_matrix(axes, table / table.to_numpy().sum(1, keepdims=True), "share of the true class", "Blues", (0, 1))
+    axes.set_title(name_in_picture(title, _LONGEST_TITLE))
+    return figure
+
+
+def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, limits: tuple[float, float]) -> None:
+    """Draw a matrix of classes, with a number in each cell if the classes are few; shares have two decimals."""
+    count, values = len(table), table.to_numpy()
+    annotated = count <= LARGEST_ANNOTATED
+    picture = axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1])
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.colorbar(picture, ax=axes, label=meaning, fraction=0.046)
     size = 9 if annotated else max(1400 / (14 * count), 3)
     names = [name_in_picture(name, _LONGEST_NAME) for name in table.columns]
     axes.set_xticks(range(count), names, rotation=45 if annotated else 90, ha="right", fontsize=size)
     axes.set_yticks(range(count), names, fontsize=size)
-    axes.set(xlabel="predicted class", ylabel="true class", title=name_in_picture(title, _LONGEST_TITLE))
-    for row, column in np.argwhere(shares >= 0.005) if annotated else ():
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=color, fontsize=8)
-    return figure
+    axes.set(xlabel="predicted class", ylabel="true class")
+    write = "{:+d}" if values.dtype.kind == "i" else "{:.2f}"
+    for row, column in np.argwhere(np.abs(values) >= 0.005) if annotated else ():
+        color = "white" if abs(values[row, column]) > 0.5 * limits[1] else "black"
+        text = write.format(values[row, column])
+        axes.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
@@ -122,7 +154,7 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
         ylabel="recall balance after",
     )
     said = changes.differences() if np.isfinite(alpha) else "alpha is undefined here"
-    axes.set_title(textwrap.fill(said[0].upper() + said[1:], 48), fontsize=10)
+    axes.set_title(textwrap.fill(said[0].upper() + said[1:], 56), fontsize=10)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
 
@@ -135,3 +167,35 @@ def _slope_label(changes: ClassChanges, alpha: float) -> str:
         f"slope alpha = {alpha:.2f}\non new images {new.estimate:.2f} ({new.low:.2f} to {new.high:.2f})\n"
         f"raw slope there {raw.estimate:.2f} ({raw.low:.2f} to {raw.high:.2f})"
     )
+
+
+@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
+def over_ratios(changes: Mapping[float, ClassChanges], title: str) -> Figure:
+    """Draw accuracy and the recall of each class against the ratio; the classes that were weakest are named.
+
+    Parameters
+    ----------
+    changes : mapping of float to ClassChanges
+        By ratio, all of the same networks before.
+    title : str
+    """
+    tables = [found.table for found in changes.values()]
+    places = range(1 + len(tables))
+    recalls = np.array([tables[0]["recall_before"], *(table["recall_after"] for table in tables)])
+    figure = Figure((8, 5), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    weakest = np.unique(recalls.argmin(axis=1))
+    for index, name in enumerate(tables[0]["class"]):
+        if index in weakest:
+            shown = name_in_picture(name, _LONGEST_NAME)
+            axes.plot(places, recalls[:, index], marker="D", markersize=4, label=name_in_legend(f"recall of {shown}"))
+        else:
+            axes.plot(places, recalls[:, index], color=BEFORE, alpha=0.3, linewidth=1)
+    first, *_ = changes.values()
+    accuracies = [first.accuracy["recall_before"], *(found.accuracy["recall_after"] for found in changes.values())]
+    axes.plot(places, accuracies, color="black", marker="o", linewidth=2, label="accuracy")
+    axes.set_xticks(places, ["before", *(f"t={ratio:g}" for ratio in changes)])
+    axes.set(xlabel="pruning ratio", ylabel="recall, accuracy", title=name_in_picture(title, _LONGEST_TITLE))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    return figure

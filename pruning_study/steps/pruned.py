@@ -11,7 +11,7 @@ import torch
 from mlflow.entities import Run
 from torch import nn
 
-from analysis.runs import schema
+from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.statistics import class_metrics, intensification
 from pruning_study.models import checkpoints
@@ -21,6 +21,7 @@ from pruning_study.steps import pictures, selection
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import (
+    confusion_table,
     fit_setting,
     log_fit,
     run_tags,
@@ -29,6 +30,7 @@ from pruning_study.steps.measured import (
 from pruning_study.steps.runs import DenseRun, FinishedRun, LoadedRun, finished
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
+from pruning_study.tracking.writer import Writer
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, both_right, predict
 from pruning_study.training.loop import Fit, OnEpoch, ignore
@@ -110,6 +112,7 @@ def _prune(
         pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
             run.folder / schema.RECALL_PICTURE
         )
+        _write_confusion(run, parent.dense.predictions, predictions, setting.data.classes, name)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(
@@ -124,6 +127,14 @@ def _prune(
         iteration=parent.iteration + 1,
         dense=parent.dense,
     )
+
+
+def _write_confusion(run: Writer, before: Predictions, after: Predictions, classes: tuple[str, ...], name: str) -> None:
+    """Write the picture of the confusion matrix, and how many images more than before each of its cells has."""
+    table = confusion_table(after, classes)
+    change = table - confusion_table(before, classes)
+    csv_text.write(change, run.folder / schema.CONFUSION_CHANGE, index=True)
+    pictures.pruned_confusion(table, change, name).savefig(run.folder / schema.CONFUSION_PICTURE)
 
 
 def trial(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Predictions:

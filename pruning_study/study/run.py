@@ -198,6 +198,7 @@ def _finish(job: Writer, queue: Queue, seconds: float) -> str:
     csv_text.write(frame, job.folder / schema.STUDY_RUNS)
     job.metrics({**_counts(queue), schema.DURATION: seconds}, step=len(frame))
     states = [MADE, FOUND, FAILED, NOT_MADE]
+    job.note(", ".join(f"{queue.counts[state]:,} runs {state}" for state in states) + ".")
     counts = pd.crosstab(frame["kind"], frame["state"], margins=True, margins_name="together").reindex(
         columns=states, fill_value=0
     )

@@ -1,5 +1,6 @@
 """Collect what one run should hold, and send it to MLflow."""
 
+import json
 import logging
 import shlex
 import time
@@ -7,8 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
 from analysis.runs import files, schema, store_errors
 from analysis.runs.address import without_password
@@ -80,6 +83,23 @@ class Writer:
         """Add tags."""
         self.ensure_folder()
         self._tags.update(values)
+
+    def note(self, text: str) -> None:
+        """Set the note, which MLflow's UI shows as the run's description, in Markdown."""
+        self.tags({MLFLOW_RUN_NOTE: text})
+
+    def table(self, table: pd.DataFrame, name: str) -> None:
+        """Add a table as `mlflow.log_table` does, so that MLflow's UI and `mlflow.load_table` show it.
+
+        Parameters
+        ----------
+        table : DataFrame
+        name : str
+            A file name that ends with `.json`.
+        """
+        self.ensure_folder()
+        table.to_json(self.folder / name, orient="split", index=False)
+        self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": name, "type": "table"}])})
 
     def flush(self) -> None:
         """Send everything so far.

@@ -212,13 +212,17 @@ class TestCommand:
         for pruner, seed in product(("mp", "none"), (0, 1)):
             result = run_command("prune", "--dataset", tiny_npz, "--pruner", pruner, "--seed", seed, *short)
             assert result.exit_code == 0
+        client = MlflowClient()
+        experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
+        study = client.create_run(experiment.experiment_id, tags={"kind": "study"})
         result = CliRunner().invoke(cli, ["report", "--output", str(tmp_path / "out")])
         assert result.exit_code == 0, result.output
         assert "On tiny with lenet5" in result.output
-        client = MlflowClient()
-        experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
         (run,) = client.search_runs([experiment.experiment_id], "tags.kind = 'report'")
         assert run.info.status == "FINISHED"
+        note = run.data.tags["mlflow.note.content"]
+        assert "On tiny with lenet5" in note
+        assert client.get_run(study.info.run_id).data.tags["mlflow.note.content"] == note
         assert "report.html" in {item.path for item in client.list_artifacts(run.info.run_id)}
         cells = pd.read_csv(tmp_path / "out" / "cells.csv")
         assert (cells["n"] + cells["n_at_chance"]).tolist() == [2, 2]

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,7 +127,12 @@ class TestPrune:
         ]
         shared = {"checkpoint.safetensors", "predictions.npz", "val_predictions.npz", "per_class.csv", "confusion.csv"}
         assert names[0] == shared | {"gradient.safetensors", "confusion.png"}
-        assert names[1] == shared | {"mask.safetensors", "recall_balance.png"}
+        assert names[1] == shared | {"mask.safetensors", "recall_balance.png", "confusion.png", "confusion_change.csv"}
+        before, after = (
+            pd.read_csv(artifact(runs(kind)[0], "confusion.csv"), index_col=0) for kind in ("dense", "pruned")
+        )
+        change = pd.read_csv(artifact(runs("pruned")[0], "confusion_change.csv"), index_col=0)
+        assert (change == after - before).all(axis=None)
         weights = load_file(artifact(runs("pruned")[0], "checkpoint.safetensors"))
         masks = load_file(artifact(runs("pruned")[0], "mask.safetensors"))
         assert sum(int(mask.sum()) for mask in masks.values()) == 4931
@@ -146,7 +152,13 @@ class TestPrune:
         assert summary["accuracy_before"].tolist() == [runs("dense")[0].data.metrics["test_accuracy"]] * 2
         assert summary["accuracy_after"].tolist() == [run.data.metrics["test_accuracy"] for run in runs("pruned")]
         assert summary["raw_slope"].tolist() == [run.data.metrics["raw_slope"] for run in runs("pruned")]
-        assert "test_accuracy" not in runs("job")[0].data.metrics
+        job = runs("job")[0]
+        assert "test_accuracy" not in job.data.metrics
+        assert mlflow.load_table("summary.json", [job.info.run_id])["run_id"].tolist() == summary["run_id"].tolist()
+        assert artifact(job, "summary.png").read_bytes().startswith(b"\x89PNG")
+        notes = job.data.tags["mlflow.note.content"].splitlines()
+        assert [note[:6] for note in notes[:2]] == ["- t=2:", "- t=10"]
+        assert "- One network cannot tell pruning from retraining" in job.data.tags["mlflow.note.content"]
 
     @pytest.mark.parametrize("pruner", PRUNERS)
     def test_every_pruner(self, prune, pruner):

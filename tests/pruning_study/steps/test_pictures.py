@@ -29,6 +29,16 @@ class TestConfusion:
         assert len(pictures.confusion(confusion_table(classes), "title").axes[0].texts) == numbers
 
 
+def test_the_change_of_confusion_says_where_lost_images_went():
+    before, after = confusion_table(3), confusion_table(3)
+    after.iloc[0] = [1, 1, 2]
+    figure = pictures.pruned_confusion(after, after - before, "title")
+    left, right = figure.axes[:2]
+    assert left.images[0].get_array().tolist()[0] == [0.25, 0.25, 0.5]
+    assert right.images[0].get_array().tolist() == [[-2, 0, 2], [0, 0, 0], [0, 0, 0]]
+    assert sorted(cell.get_text() for cell in right.texts) == ["+2", "-2"]
+
+
 NAMES = ["shirt", "bag", "$boot$"]
 
 
@@ -97,6 +107,20 @@ class TestRecallChange:
 
     def test_a_name_with_dollar_signs_is_drawn(self):
         recall_change().savefig(io.BytesIO())
+
+
+def test_recalls_over_ratios_name_the_classes_that_were_weakest():
+    before, recalls = predictions((0.9, 0.8, 0.7), 10), ((0.9, 0.8, 0.8), (0.5, 0.8, 0.8))
+    changes = {2.0 + at: class_changes(NAMES, [before], [predictions(after, 10)]) for at, after in enumerate(recalls)}
+    axes = pictures.over_ratios(changes, "title").axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines if not line.get_label().startswith("_")}
+    assert lines == {
+        "recall of shirt": pytest.approx([0.9, 0.9, 0.5]),
+        "recall of bag": pytest.approx([0.8, 0.8, 0.8]),
+        "recall of $boot$": pytest.approx([0.7, 0.8, 0.8]),
+        "accuracy": pytest.approx([0.8, 2.5 / 3, 0.7]),
+    }
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["before", "t=2", "t=3"]
 
 
 @pytest.mark.attack
