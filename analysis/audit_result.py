@@ -69,8 +69,9 @@ class Audit(NamedTuple):
     def fails(self) -> bool:
         """Whether `--fail-on-damage` fails.
 
-        A network that guesses after compression, and neither before nor in the control, always fails. Without a control and with one
-        network a side a loss fails only if it is surely above `GROSS_LOSS`, because retraining alone moves classes.
+        A network that guesses after compression, and neither before nor in the control, always fails. Without a
+        control and with one network a side a loss fails only if it is surely above `GROSS_LOSS`, because retraining
+        alone moves classes.
         """
         if self.guessing.collapsed:
             return True

@@ -19,8 +19,8 @@ class Guessing(NamedTuple):
     counts : dict, side -> (networks that guess, all networks)
         The sides are before, after and, if there is one, control.
     collapsed : int
-        Networks that guess after compression, and neither did before nor do in the control. Of two networks on either
-        side of the bound the one must also be more accurate than the other by McNemar's test at the level of that bound.
+        Networks that guess after compression, and neither did before nor do in the control. They are also less
+        accurate than before by McNemar's test, so that no network collapses by crossing the bound.
     left_out : bool
         Whether the pairs with a network that guesses are left out. They are not if no other pair is left.
     """
