@@ -19,7 +19,7 @@ from analysis.runs.errors import StudyError
 
 # The pages, and the names of their tables.
 PAGES = {
-    "README.md": [f"answer {question}" for question in range(1, 6)],
+    "README.md": [f"answer_{question}" for question in range(1, 6)],
     "tables.md": ["further", "lightest", "alpha and accuracy", "up", "classes", "harmed", "released", "equal weights"],
     "paper.md": [*(f"table {number}" for number in (3, 7, 10, 11)), "claims", "random", "origin"],
 }
@@ -113,7 +113,7 @@ def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataF
     compared = beside_print.compared(results)
     with_up = {folders.TEXT: (lenet5, ""), folders.RESNET: (resnet, ""), folders.RELEASED: (released, ", released")}
     return {
-        **{f"answer {question}": answers.table(answer) for question, answer in told.items()},
+        **{f"answer_{question}": answers.table(answer) for question, answer in told.items()},
         "further": answers.further(results),
         "lightest": answers.lightest(lightest),
         "alpha and accuracy": answers.alpha_and_accuracy(results, folders.TEXT, folders.RESNET),

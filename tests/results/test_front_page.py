@@ -126,7 +126,7 @@ def row_of(table, name):
 
 def test_an_answer_by_hand(tables):
     # .2, .1, .4: mean .23333, standard deviation .15275, t(.975, 2 dof) = 4.302653
-    row = row_of(tables["answer 1"], "mnist")
+    row = row_of(tables["answer_1"], "mnist")
     assert (row["accuracy, points"], row["alpha"]) == ("+0.00", "+0.233 (-0.146 to +0.613)")
     row = row_of(tables["further"].query("question == '1'"), "mnist")
     assert row["compared"] == "up minus mp"
@@ -138,7 +138,7 @@ def test_an_answer_by_hand(tables):
 
 
 def test_alpha_at_the_lightest_ratio_has_its_own_interval(tables):
-    row = row_of(tables["answer 3"], "fashion-mnist")
+    row = row_of(tables["answer_3"], "fashion-mnist")
     # .6, .8, 1: mean .8, standard deviation .2; no correction for the other ratios.
     assert row["alpha"] == "0.800 (0.303 to 1.297)"
     # B is .125 and -.125; v = .09 / 99 and .21 / 99, K(v) = (1 - 1/2) (.3 / 99) / .64.
@@ -147,7 +147,7 @@ def test_alpha_at_the_lightest_ratio_has_its_own_interval(tables):
 
 def test_light_pruning_stands_beside_the_control(tables):
     # .6, .8, 1 beside .5, .6, .7: .1, .2, .3, of standard deviation .1; .1 / 3^.5 times 4.302653 is .248.
-    assert row_of(tables["answer 2"], "cifar10-jpeg") == {
+    assert row_of(tables["answer_2"], "cifar10-jpeg") == {
         "": "cifar10-jpeg",
         "alpha of MP": "0.800",
         "alpha of the control": "0.600",
@@ -157,7 +157,7 @@ def test_light_pruning_stands_beside_the_control(tables):
 
 def test_the_tuned_epsilon_is_compared_twice(tables):
     names = ["fashion-mnist", "mnist", "fashion-mnist, further networks", "mnist, further networks"]
-    rows = tables["answer 4"]
+    rows = tables["answer_4"]
     assert set(rows[""]) == set(names[1::2])
     # All networks here are as accurate as each other.
     assert row_of(rows, "mnist")["accuracy, points"] == "+0.00"
@@ -166,7 +166,7 @@ def test_the_tuned_epsilon_is_compared_twice(tables):
 
 
 def test_the_last_question_is_of_one_ratio_and_confirmed(tables):
-    assert tables["answer 5"][""].tolist() == [
+    assert tables["answer_5"][""].tolist() == [
         "gradual MP, fashion-mnist",
         "gradual MP, fashion-mnist, unseen networks",
         *(f"gradual MP, {dataset}, ResNet-20" for dataset in ("fashion-mnist", "mnist")),
