@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from analysis.runs import masked_output
-from analysis.runs.command_line import SETTINGS, CommandGroup
+from analysis.runs.command_line import SETTINGS, CommandGroup, completion
 from analysis.runs.printable import printable
 
 FC = TypeVar("FC", bound=Callable[..., Any])
@@ -81,13 +81,18 @@ def _experiment(experiment: str | None, study: str | None) -> str | None:
     return studies.experiment_of(study)
 
 
-@click.group(cls=CommandGroup, context_settings=SETTINGS)
+@click.group(cls=CommandGroup, context_settings=SETTINGS, epilog=completion("pruning-analysis"))
 @click.version_option(package_name="pruning-study", prog_name="pruning-analysis")
 def cli() -> None:
     """Measure what pruning a classifier did to each of its classes."""
 
 
-@cli.command()
+@cli.command(
+    examples=(
+        "pruning-analysis audit --before before.csv --after pruned.csv",
+        'pruning-analysis audit --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
+    )
+)
 @click.option(
     "--before",
     required=True,
@@ -167,7 +172,12 @@ def audit(
         ctx.exit(3)
 
 
-@cli.command()
+@cli.command(
+    examples=(
+        "pruning-analysis recommend --study quick",
+        "pruning-analysis recommend --max-accuracy-loss 0.02 --max-class-loss 0.05",
+    )
+)
 @_EXPERIMENT
 @_STUDY
 @_IGNORE_PARAM
@@ -218,7 +228,7 @@ def recommend(
     click.echo("\n\n".join(map(recommend.summary, found)))
 
 
-@cli.command()
+@cli.command(examples=("pruning-analysis export --study quick --output frames",))
 @_EXPERIMENT
 @_STUDY
 @_IGNORE_PARAM
@@ -253,7 +263,12 @@ def export(
     )
 
 
-@cli.command()
+@cli.command(
+    examples=(
+        "pruning-analysis report --study quick",
+        "pruning-analysis report --frames frames --output report",
+    )
+)
 @_EXPERIMENT
 @_STUDY
 @_IGNORE_PARAM
@@ -333,10 +348,10 @@ def report(
     click.echo("\n\n".join(map(printable, result.verdict)))
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")
     if not (no_log or folders):
-        click.echo(f"run {report.log(written, output, experiment, None)}")
+        click.echo(f"run {report.log(written, output, experiment, None, verdict=result.verdict)}")
 
 
-@cli.command()
+@cli.command(examples=("pruning-analysis compare --study lenet5",))
 @_EXPERIMENT
 @_STUDY
 @_IGNORE_PARAM

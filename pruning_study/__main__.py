@@ -10,12 +10,13 @@ from typing import Any
 import click
 
 from analysis.runs import masked_output
-from analysis.runs.command_line import SETTINGS, CommandGroup
+from analysis.runs.command_line import SETTINGS, Command, CommandGroup, completion
 from analysis.runs.masking import without_secrets
 from analysis.runs.printable import printable
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.option_sections import EXAMPLES, SECTIONS
 from pruning_study.options import default_text, option_name, seeds
 from pruning_study.tracking.interrupts import interrupt_once
 
@@ -61,7 +62,7 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
     return decorate
 
 
-class _Command(click.Command):
+class _Command(Command):
     """A command that takes `--no-regrow` for `--regrow false`, and so on for every flag.
 
     Of an option that is given twice the last value counts, unless the option takes several values: then it is an error.
@@ -104,13 +105,13 @@ def _end_job(status: str, reason: str) -> None:
         connect.end_job(status, reason)
 
 
-@click.group(cls=_Group, context_settings=SETTINGS)
+@click.group(cls=_Group, context_settings=SETTINGS, epilog=completion("pruning-study"))
 @click.version_option(__version__, prog_name="pruning-study")
 def cli() -> None:
     """Train and prune image classifiers, and log to MLflow what pruning did to each class."""
 
 
-@cli.command()
+@cli.command(sections=SECTIONS, examples=EXAMPLES["train"])
 @_options(TrainConfig)
 def train(**typed: Any) -> None:
     """Train a network, or find the run that did."""
@@ -122,7 +123,7 @@ def train(**typed: Any) -> None:
         click.echo(lines)
 
 
-@cli.command()
+@cli.command(sections=SECTIONS, examples=EXAMPLES["prune"])
 @_options(PruneConfig)
 def prune(**typed: Any) -> None:
     """Prune a network, fine-tune it, and show what each class lost.
@@ -137,7 +138,7 @@ def prune(**typed: Any) -> None:
         click.echo(lines)
 
 
-@cli.command()
+@cli.command(sections=SECTIONS, examples=EXAMPLES["study"])
 @click.argument("file", type=click.Path(path_type=Path))
 @_options(StudyConfig)
 def study(file: Path, **typed: Any) -> None:
@@ -159,7 +160,7 @@ def study(file: Path, **typed: Any) -> None:
     study.run(file, config, _as_typed({"file": file, **typed}))
 
 
-@cli.command()
+@cli.command(sections=SECTIONS, examples=EXAMPLES["tune"])
 @_options(TuneConfig)
 def tune(**typed: Any) -> None:
     """Search the option --epsilon of undecayed pruning on validation images, and test the best value."""
@@ -170,7 +171,7 @@ def tune(**typed: Any) -> None:
     click.echo(tuning.tune(config, _as_typed(typed)))
 
 
-@cli.command()
+@cli.command(examples=EXAMPLES["send"])
 @click.argument("folder", type=click.Path(path_type=Path))
 def send(folder: Path) -> None:
     """Send a finished run that the tracking server could not take.

@@ -137,7 +137,7 @@ def test_the_command_asks_for_the_settings_of_the_run(training, pruning):
 def parsed(command):
     program, name, *arguments = shlex.split(command)
     assert program == "pruning-study"
-    return cli.commands[name].make_context(name, arguments).params
+    return cli.commands[name].make_context(name, arguments, parent=cli.make_context(program, [name])).params
 
 
 def test_the_command_that_is_recommended_finds_the_cell(run_command, tmp_path, request):

@@ -1,0 +1,46 @@
+"""The sections that `--help` shows options in, and examples of each command."""
+
+_DATA = (
+    *("dataset", "model", "weights", "recipe", "protocol", "data_dir", "image_size", "max_data_gib"),
+    *("validation_fraction", "test_fraction"),
+)
+_TRAINING = ("seed", "seeds", "epochs", "batch_size", "learning_rate", "momentum", "weight_decay")
+_PRUNING = (
+    *("pruner", "ratio", "scope", "epsilon", "prune_output_layer", "dense_run_id"),
+    *("gradient_objective", "gradient_batches", "gradient_mode"),
+)
+_FINE_TUNING = (
+    *("fine_tune_epochs", "fine_tune_learning_rate", "schedule", "ramp", "ramp_steps", "regrow"),
+    *("distill", "temperature"),
+)
+_SEARCH = ("objective", "epsilon_range", "tune_schedule", "n_trials", "timeout", "confirm_seeds", "study_name")
+_MACHINE = ("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "dry_run", "force")
+# A command shows the options that it has of each section.
+SECTIONS = {
+    "Search": _SEARCH,
+    "Pruning": _PRUNING,
+    "Fine-tuning and gradual pruning": _FINE_TUNING,
+    "Data and network": _DATA,
+    "Training": _TRAINING,
+    "Machine and runs": _MACHINE,
+}
+EXAMPLES = {
+    "train": (
+        "pruning-study train",
+        "pruning-study train --dataset cifar10 --model resnet20 --seed 0-4",
+    ),
+    "prune": (
+        "pruning-study prune --pruner up --ratio 2,10,50",
+        "pruning-study prune --ratio 20 --schedule cubic --distill 0.5",
+        "pruning-study prune --dataset photos/ --model torchvision:resnet18 --image-size 64 --ratio 4",
+    ),
+    "study": (
+        "pruning-study study studies/quick.yaml --dry-run",
+        "pruning-study study studies/quick.yaml",
+    ),
+    "tune": (
+        "pruning-study tune --ratio 10 --n-trials 20",
+        "pruning-study tune --objective both --tune-schedule --n-trials 40",
+    ),
+    "send": ("pruning-study send unsent-run",),
+}
