@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent
 @click.command()
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
-    """Make all files beside `frames/` again in STUDIES, by default in every study, and then the tables of README.md."""
+    """Make all files beside `frames/` again in STUDIES, by default in every study, and then the pages about all."""
     try:
         rebuild_all(studies or found(RESULTS))
         if not studies:
