@@ -1,12 +1,42 @@
 """Names of unknown origin, made fit for pictures."""
 
 import warnings
+from collections.abc import Iterable
+
+import matplotlib as mpl
+from matplotlib import font_manager
 
 from analysis.runs.printable import printable
 
 LONGEST_NAME = 60
 
-# A letter that the font lacks is drawn as a box; a line of warning for each such letter would help nobody.
+# Fonts with Chinese, Japanese and Korean letters, of which a system has one or another.
+_EAST_ASIAN = (
+    *(f"Noto Sans {kind}" for kind in ("CJK JP", "CJK SC", "CJK TC", "CJK KR", "JP", "SC", "TC", "KR")),
+    *("Source Han Sans", "Source Han Sans SC", "Source Han Sans JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("IPAexGothic", "IPAGothic", "TakaoGothic", "VL Gothic", "Droid Sans Fallback", "NanumGothic"),
+    *("Hiragino Sans", "Hiragino Sans GB", "PingFang SC", "PingFang HK", "Heiti TC", "Apple SD Gothic Neo"),
+    *("Microsoft YaHei", "SimHei", "Yu Gothic", "MS Gothic", "Malgun Gothic", "Arial Unicode MS", "Unifont"),
+)
+
+
+def with_east_asian(families: Iterable[str], installed: Iterable[str]) -> list[str]:
+    """Return families of fonts, followed by the installed ones that have Chinese, Japanese or Korean letters.
+
+    Parameters
+    ----------
+    families : iterable of str
+        Matplotlib takes each letter from the first of them that has it.
+    installed : iterable of str
+    """
+    families, known = list(families), set(installed)
+    return [*families, *(name for name in _EAST_ASIAN if name in known and name not in families)]
+
+
+mpl.rcParams["font.family"] = with_east_asian(
+    mpl.rcParams["font.family"], (font.name for font in font_manager.fontManager.ttflist)
+)
+# A letter that no font has is drawn as a box; a line of warning for each such letter would help nobody.
 warnings.filterwarnings("ignore", message="Glyph .* missing from font")
 
 

@@ -190,6 +190,9 @@ def ending(writer: Writer) -> Iterator[Writer]:
             room.enter_context(unsent.reserved(writer.folder.parent))
             yield writer
             writer.finish()
+        except BrokenPipeError:
+            writer.abort("KILLED", "whoever read the output of the command stopped reading it")
+            raise
         except OSError as error:
             reason = files.fault(error, writer.folder)
             writer.abort("FAILED", reason)

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.runs.picture_text import name_in_legend, name_in_picture
+from analysis.runs.picture_text import name_in_legend, name_in_picture, with_east_asian
 
 NAMES = ["$\\frac{", "$x$", "\x1b[31m", "a\x00b", "\ufffe", "<script>", "]]>", "&x;", "a\nb", "\u202eabc", "x" * 5000]
 
@@ -34,6 +34,13 @@ def test_a_name_in_letters_that_the_font_lacks__is_drawn_without_a_warning():
     program = f"from {__name__} import drawn; drawn('猫')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_fonts_with_east_asian_letters_are_taken_where_the_system_has_them__after_those_in_use():
+    installed = ["DejaVu Sans", "Noto Sans CJK JP", "SimHei", "Comic Sans MS"]
+    assert with_east_asian(["sans-serif"], installed) == ["sans-serif", "Noto Sans CJK JP", "SimHei"]
+    assert with_east_asian(["SimHei"], installed) == ["SimHei", "Noto Sans CJK JP"]
+    assert with_east_asian(["sans-serif"], ["DejaVu Sans"]) == ["sans-serif"]
 
 
 @pytest.mark.attack

@@ -157,3 +157,13 @@ def test_a_run_that_neither_the_store_nor_the_disk_takes__is_one_line_that_says_
     with pytest.raises(StudyError, match=r"no room.*kept either.*make room and start the command again$"):
         run.finish()
     assert not (run.folder.parent / "run.json").exists()
+
+
+def test_a_run_whose_output_nobody_reads_any_more_ends_as_killed(store, run):
+    with pytest.raises(BrokenPipeError), writer.ending(run):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    read = store.get(run.run_id)
+    assert (read.info.status, read.data.tags["error"]) == (
+        "KILLED",
+        "whoever read the output of the command stopped reading it",
+    )
