@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from analysis import validation
 from analysis.cells import alphas, cells
@@ -174,7 +175,7 @@ def _tried(
     methods = runs[runs[schema.PRUNER] != CONTROL].groupby(columns, dropna=False)
     level = LEVEL / methods.ngroups
     rows: list[dict[str, Any]] = []
-    for _, method in methods:
+    for _, method in tqdm(methods, desc="recommend", unit=" methods", leave=False, disable=None):
         for _, cell in method.groupby(schema.RATIO):
             judgement = judged(validation.measure(validation.answers(cell, predictions, notes), level), limits, names)
             settings = cell.iloc[0][[*columns, schema.RATIO]].to_dict()

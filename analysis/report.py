@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from analysis.first_screen import section as first_screen
 from analysis.methods import section as compared_methods
@@ -121,7 +122,8 @@ def from_runs(
     """
     study = AnalyzedStudy(runs, predictions, tunings, confidence=confidence, variance=variance, primaries=primaries)
     searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(tunings))]
-    made = (section(study) for section in (*SECTIONS, *searches, *(PAPER_SECTIONS if paper else ())))
+    to_make = [*SECTIONS, *searches, *(PAPER_SECTIONS if paper else ())]
+    made = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
     sections = [section for section in made if section]
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",

@@ -1,6 +1,7 @@
 """Recommend: bounds by hand, a store whose best ratio is known, and what cannot be recommended."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -351,6 +352,16 @@ def test_what_is_not_known_fails():
         "alpha is not known from so few images or seeds and the loss of class cat beyond that of the accuracy is not "
         "known from so few images or seeds"
     )
+
+
+def test_progress_is_shown_at_a_terminal_alone(store, monkeypatch, capsys):
+    recommend.recommend("known", tracking_uri=store.uri)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    recommend.recommend("known", tracking_uri=store.uri)
+    shown = capsys.readouterr()
+    assert "recommend: " in shown.err
+    assert shown.out == ""
 
 
 @pytest.mark.attack
