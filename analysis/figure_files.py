@@ -82,4 +82,6 @@ def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
         if PNG in endings:
             FigureCanvasAgg(figure).print_png(path.with_name(path.name + PNG))
         if SVG in endings:
+            dpi = figure.dpi
             FigureCanvasSVG(figure).print_svg(path.with_name(path.name + SVG), metadata={"Date": None})
+            figure.dpi = dpi  # `print_svg` has set another

@@ -56,7 +56,7 @@ def kept() -> list[Path]:
     return sorted(
         path
         for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}{'[0-9a-f]' * 32}")
-        if _is_own(path) and path.is_dir() and (path / KEPT).is_file()
+        if (path / KEPT).is_file() and path.is_dir() and _is_own(path)  # another process may remove an empty one
     )
 
 

@@ -48,3 +48,11 @@ def test_several_processes_write_the_same_files_and_raise_an_error_without_a_tra
 def test_only_the_kinds_asked_for_are_written(tmp_path, ending):
     figure_files.write(figures(), tmp_path, [ending], processes=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"f{number}{ending}" for number in range(3)]
+
+
+def test_figures_that_are_written_again_are_the_same_files(tmp_path):
+    drawn = figures()
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        figure_files.write(drawn, tmp_path / folder, [figure_files.PNG, figure_files.SVG], processes=1)
+    assert all((tmp_path / "second" / path.name).read_bytes() == path.read_bytes() for path in tmp_path.glob("first/*"))
