@@ -62,7 +62,10 @@ def lower(made, loss):
         (lower(runs(), 0.16), "Gaps grow only relative to the lower accuracy"),
         # Half of the networks have the other class as the weak one. The half-width is 2.365 * .0700 / sqrt 8, of the
         # control alone.
-        (runs(alpha=0, noise=np.tile([1.5, -1.5], 4)), "Gaps grow 50 % (44 to 56); that weak classes fall behind is not shown"),
+        (
+            runs(alpha=0, noise=np.tile([1.5, -1.5], 4)),
+            "Gaps grow 50 % (44 to 56); that weak classes fall behind is not shown",
+        ),
     ],
 )
 def test_what_is_said_of_gaps_rests_on_the_raw_slope_and_the_raw_spread(pruned, said):
