@@ -1,5 +1,6 @@
 """A disk without room at every moment of a command: one line, nothing half written, and nothing lost."""
 
+import gc
 import resource
 import shlex
 import shutil
@@ -35,6 +36,7 @@ class Disk:
         if not self.mounted:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
             return
+        gc.collect()  # a connection to a database that is closed later would make room
         with suppress(OSError), (self.folder / "ballast").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
