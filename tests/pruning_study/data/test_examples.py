@@ -105,7 +105,7 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
     def peak():
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
-    file, count = tmp_path / "large.npz", 1200
+    file, count = tmp_path / "large.npz", 3600
     images = np.full((count, 160, 160, 3), 7, np.uint8)
     size, labels = images.nbytes, np.arange(count) % 2
     np.savez(
