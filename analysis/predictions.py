@@ -70,7 +70,8 @@ class Predictions:
         metrics = class_metrics(label, predicted, int(max(label.max(), predicted.max())) + 1)
         tested = metrics.support > 0
         by_label = (values[tested] for values in (metrics.recall, metrics.precision, metrics.f1))
-        return Network(self._images[key], predicted == label, *by_label)
+        small = predicted.astype(np.min_scalar_type(predicted.max()))
+        return Network(self._images[key], small, predicted == label, *by_label)
 
 
 class Images(NamedTuple):
@@ -93,12 +94,14 @@ class Network(NamedTuple):
     Attributes
     ----------
     images : Images
+    predicted : (images,), integers
     right : (images,), bool
     recall, precision, f1 : (labels,)
         Of the labels that have images.
     """
 
     images: Images
+    predicted: np.ndarray
     right: np.ndarray
     recall: np.ndarray
     precision: np.ndarray
@@ -112,6 +115,17 @@ class Pairs:
     images: Images
     before: Sequence[Network]
     after: Sequence[Network]
+
+    @property
+    def predicted(self) -> tuple[np.ndarray, np.ndarray]:
+        """The class that each network predicts for each image, before and after, each (networks, images)."""
+        before, after = (np.stack([network.predicted for network in side]) for side in (self.before, self.after))
+        return before, after
+
+    @property
+    def dense(self) -> np.ndarray:
+        """What the networks before predict, each network once, (different networks, images)."""
+        return np.stack([network.predicted for network in {id(each): each for each in self.before}.values()])
 
     @property
     def right(self) -> tuple[np.ndarray, np.ndarray]:

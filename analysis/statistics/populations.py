@@ -1,0 +1,386 @@
+"""Two populations of networks, dense and compressed: what most of each predict, and which classes they differ in.
+
+Definitions are those of Hooker et al., "What Do Compressed Deep Neural Networks Forget?", Sections 2.2 and 2.3.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import special
+from statsmodels.stats.multitest import multipletests
+
+from analysis.statistics.hypothesis_tests import LEVEL, corrected
+
+Measure = Literal["difference", "ratio"]
+
+# Splits of a population into halves. The standard error of a mean over them is below that over the networks.
+SPLITS = 20
+
+
+class Modes(NamedTuple):
+    """What most networks of a population predict for each image.
+
+    Attributes
+    ----------
+    label : (..., images), integers
+        The modal label: the class that most networks predict, of several the highest.
+    share : (..., images)
+        Share of the networks that predict it.
+    tied : (..., images), bool
+        Whether another class has as many votes.
+    """
+
+    label: np.ndarray
+    share: np.ndarray
+    tied: np.ndarray
+
+
+def modes(predicted: np.ndarray) -> Modes:
+    """Return the modal label of each image (Section 2.3; ties go to the highest label, as in the released code).
+
+    Parameters
+    ----------
+    predicted : (..., networks, images), integers
+        The classes that networks predict, from 0.
+
+    Examples
+    --------
+    Two networks of three predict class 2 for the first image; for the second, each predicts another class:
+
+    >>> found = modes(np.array([[2, 0], [2, 1], [0, 2]]))
+    >>> found.label.tolist(), found.tied.tolist()
+    ([2, 2], [False, True])
+    """
+    ordered = np.moveaxis(np.sort(predicted, axis=-2), -2, 0)
+    label, votes = ordered[0], np.ones(ordered[0].shape, dtype=np.uint16)
+    tied, run = np.zeros(label.shape, dtype=bool), votes
+    for previous, current in pairwise(ordered):
+        run = np.where(current == previous, run + 1, 1).astype(np.uint16)
+        leads = run >= votes
+        tied = np.where(leads, run == votes, tied)
+        label = np.where(leads, current, label)
+        votes = np.maximum(votes, run)
+    return Modes(label, votes / len(ordered), tied)
+
+
+class Exemplars(NamedTuple):
+    """Pruning identified exemplars: the images whose modal label is another in the compressed population.
+
+    Attributes
+    ----------
+    dense, compressed : Modes
+        Of every image.
+    identified : (images,), bool
+        Whether the modal labels differ.
+    """
+
+    dense: Modes
+    compressed: Modes
+    identified: np.ndarray
+
+    @property
+    def ties(self) -> int:
+        """Number of images whose modal label is tied in either population."""
+        return int((self.dense.tied | self.compressed.tied).sum())
+
+
+def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
+    """Return the pruning identified exemplars of two populations (PIEs, Section 2.3).
+
+    Parameters
+    ----------
+    dense, compressed : (networks, images), integers
+        What the networks of each population predict. The populations may differ in size.
+
+    Examples
+    --------
+    >>> found = exemplars(np.array([[0, 1], [0, 1], [1, 1]]), np.array([[1, 1], [1, 1], [0, 0]]))
+    >>> found.identified.tolist()
+    [True, False]
+    """
+    before, after = modes(dense), modes(compressed)
+    return Exemplars(before, after, before.label != after.label)
+
+
+def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return how often a network of one population and one of another predict different classes.
+
+    Unlike a modal label, the share uses every vote.
+
+    Parameters
+    ----------
+    first, second : (networks, images), integers
+
+    Returns
+    -------
+    (images,)
+        Share of all pairs of a network of the first and one of the second.
+
+    Examples
+    --------
+    >>> disagreement(np.array([[0], [1]]), np.array([[0], [0]])).tolist()
+    [0.5]
+    """
+    contested = ~((first == first[0]).all(0) & (second == first[0]).all(0))
+    differ = np.zeros(first.shape[1])
+    others = second[:, contested]
+    differ[contested] = sum((others != row).mean(0) for row in first[:, contested]) / len(first)
+    return differ
+
+
+def disagreement_within(predicted: np.ndarray) -> np.ndarray:
+    """Return how often two different networks of one population predict different classes.
+
+    Parameters
+    ----------
+    predicted : (networks, images), integers
+
+    Returns
+    -------
+    (images,)
+        Share of all pairs of two networks; NaN with one network.
+
+    Examples
+    --------
+    >>> disagreement_within(np.array([[0], [0], [1]])).round(3).tolist()
+    [0.667]
+    """
+    n = len(predicted)
+    return disagreement(predicted, predicted) * n / (n - 1) if n > 1 else np.full(predicted.shape[1], np.nan)
+
+
+def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> float:
+    """Return the mean number of PIEs between half of one population and the other half of another.
+
+    Modal labels of few networks differ by chance. Given the dense population twice, this is the placebo: the number of
+    PIEs that no compression gives. Given the dense and the compressed population, it is the number to hold against the
+    placebo, because it compares as many networks.
+
+    Parameters
+    ----------
+    first, second : (networks, images), integers
+        Row i of both belongs to the same dense network.
+    splits : int
+        Number of random splits into halves; the same ones each time.
+
+    Returns
+    -------
+    float
+        NaN with fewer than four networks.
+
+    Examples
+    --------
+    The networks of either population agree, and those of the other predict another class for the second image:
+
+    >>> dense, compressed = np.array([[0, 1]] * 4), np.array([[0, 2]] * 4)
+    >>> exemplars_of_halves(dense, dense), exemplars_of_halves(dense, compressed)
+    (0.0, 1.0)
+    """
+    if len(first) < 4:
+        return np.nan
+    contested = ~((first == first[0]).all(0) & (second == first[0]).all(0))
+    one, other = halves(len(first), splits)
+    labels = modes(first[:, contested][one]).label, modes(second[:, contested][other]).label
+    return float((labels[0] != labels[1]).sum(-1).mean())
+
+
+def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
+    """Return random splits of networks into two halves of equal size, each (splits, networks // 2).
+
+    The splits are the same each time. Of an odd number of networks each split leaves one out.
+    """
+    order = np.random.default_rng(0).permuted(np.tile(np.arange(networks), (splits, 1)), axis=1)
+    half = networks // 2
+    return order[:, :half], order[:, half : 2 * half]
+
+
+def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:
+    """Return the accuracy on images that are no PIEs, if their vote shares were distributed as those of the PIEs.
+
+    At most one of two modal labels is right, so that dense networks are less often right on PIEs by construction.
+    Images on which as many dense networks agree are the fair comparison.
+
+    Parameters
+    ----------
+    right : (images,)
+        Share of the networks that are right about an image.
+    share : (images,)
+        Vote share of the dense modal label.
+    identified : (images,), bool
+        Whether an image is a PIE.
+
+    Returns
+    -------
+    float
+        Mean over PIEs; a PIE without another image of its vote share is left out. NaN if none is left.
+
+    Examples
+    --------
+    The PIE has the vote share .6, as one other image has:
+
+    >>> matched_share(np.array([0.4, 0.6, 1.0]), np.array([0.6, 0.6, 1.0]), np.array([True, False, False]))
+    0.6
+    """
+    _, place = np.unique(np.round(share, 9), return_inverse=True)
+    pies, others = np.bincount(place, identified), np.bincount(place, ~identified)
+    total = np.bincount(place, np.where(identified, 0, right))
+    weight = np.where(others > 0, pies, 0)
+    if not weight.sum():
+        return np.nan
+    return float((weight * total / np.maximum(others, 1)).sum() / weight.sum())
+
+
+class ClassSignificance(NamedTuple):
+    """A test per class of whether compression changed it otherwise than the accuracy.
+
+    Attributes
+    ----------
+    difference : (classes,)
+        Mean recall of the compressed networks minus that of the dense ones.
+    normalised_difference : (classes,)
+        The difference over the mean dense recall; NaN where that is 0.
+    shift : (classes,)
+        How much the compared quantity (recall minus accuracy, or recall over accuracy) grew.
+    statistic, dof, p : (classes,)
+        Welch's two-sided t-test; NaN if neither population varies.
+    p_holm, p_bh : (classes,)
+        The same corrected over the classes by Holm, and by Benjamini and Hochberg.
+    p_paired : (classes,)
+        Two-sided paired t-test; NaN if the populations are not pairs.
+    """
+
+    difference: np.ndarray
+    normalised_difference: np.ndarray
+    shift: np.ndarray
+    statistic: np.ndarray
+    dof: np.ndarray
+    p: np.ndarray
+    p_holm: np.ndarray
+    p_bh: np.ndarray
+    p_paired: np.ndarray
+
+    @property
+    def significant(self) -> np.ndarray:
+        """Whether the paper calls a class significant: p at most .05, not corrected; (classes,), bool."""
+        return self.p <= LEVEL
+
+
+def class_significance(
+    dense: np.ndarray,
+    compressed: np.ndarray,
+    dense_accuracy: np.ndarray,
+    compressed_accuracy: np.ndarray,
+    *,
+    paired: bool = False,
+    measure: Measure = "difference",
+) -> ClassSignificance:
+    """Test each class for a change of its recall that differs from the change of the accuracy (Section 2.2).
+
+    Parameters
+    ----------
+    dense, compressed : (networks, classes)
+        Recalls.
+    dense_accuracy, compressed_accuracy : (networks,)
+    paired : bool
+        Whether row i of both belongs to the same dense network.
+    measure : {"difference", "ratio"}
+        What is compared: recall minus accuracy, as in the text and the released code, or recall over accuracy, as
+        equations 1 and 2 have it.
+
+    Examples
+    --------
+    The first class falls by .2 in both networks and the accuracy by .1. A constant sample has no t-test:
+
+    >>> dense, compressed = np.array([[0.8, 0.8], [0.9, 0.9]]), np.array([[0.6, 0.8], [0.7, 0.9]])
+    >>> found = class_significance(dense, compressed, dense.mean(1), compressed.mean(1))
+    >>> found.shift.round(3).tolist(), found.difference.round(3).tolist()
+    ([-0.1, 0.1], [-0.2, 0.0])
+    """
+    shift: Callable[..., np.ndarray] = np.subtract if measure == "difference" else np.divide
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before, after = shift(dense, dense_accuracy[:, None]), shift(compressed, compressed_accuracy[:, None])
+        change = compressed.mean(0) - dense.mean(0)
+        normalised = np.where(dense.mean(0) > 0, change / dense.mean(0), np.nan)
+    statistic, dof, p = welch(before, after)
+    known = np.isfinite(p)
+    p_bh = np.full(len(p), np.nan)
+    if known.any():
+        p_bh[known] = multipletests(p[known], method="fdr_bh")[1]
+    return ClassSignificance(
+        change,
+        normalised,
+        after.mean(0) - before.mean(0),
+        statistic,
+        dof,
+        p,
+        corrected(p, len(p))[1],
+        p_bh,
+        _paired_p(before, after) if paired else np.full(len(p), np.nan),
+    )
+
+
+def welch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return statistic, degrees of freedom and two-sided p of Welch's t-test along the axis before the last.
+
+    Parameters
+    ----------
+    before, after : (..., networks, columns)
+
+    Returns
+    -------
+    statistic, dof, p : (..., columns)
+        The statistic is positive where `after` is larger. NaN with fewer than two networks on a side, or where both
+        sides are constant.
+    """
+    sizes = before.shape[-2], after.shape[-2]
+    if min(sizes) < 2:
+        missing = np.full(before.shape[:-2] + before.shape[-1:], np.nan)
+        return missing, missing, missing
+    parts = [_variance(side) / size for side, size in zip((before, after), sizes, strict=True)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        statistic = (after.mean(-2) - before.mean(-2)) / np.sqrt(parts[0] + parts[1])
+        dof = (parts[0] + parts[1]) ** 2 / sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
+        statistic = np.where(parts[0] + parts[1] > 0, statistic, np.nan)
+    return statistic, dof, np.asarray(2 * special.stdtr(dof, -np.abs(statistic)))
+
+
+def _variance(values: np.ndarray) -> np.ndarray:
+    """Return variances over networks; values that are equal but for rounding have none."""
+    spread = np.ptp(values, axis=-2)
+    rounding = 1e-12 * np.abs(values).max(axis=-2)
+    return np.where(spread > rounding, values.var(axis=-2, ddof=1), 0)
+
+
+def _paired_p(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    n, change = len(before), after - before
+    if n < 2:
+        return np.full(before.shape[1], np.nan)
+    error = np.sqrt(_variance(change) / n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        statistic = np.where(error > 0, change.mean(0) / error, np.nan)
+    return np.asarray(2 * special.stdtr(n - 1, -np.abs(statistic)))
+
+
+def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:
+    """Return how often each class is significant between two halves of one population, which nothing tells apart.
+
+    Parameters
+    ----------
+    recall : (networks, classes)
+    accuracy : (networks,)
+    splits : int
+        Number of random splits into halves; the same ones each time.
+
+    Returns
+    -------
+    (classes,)
+        Share of the splits with p at most .05; NaN with fewer than four networks.
+    """
+    if len(recall) < 4:
+        return np.full(recall.shape[1], np.nan)
+    shifted = recall - accuracy[:, np.newaxis]
+    first, second = halves(len(recall), splits)
+    _, _, p = welch(shifted[first], shifted[second])
+    return np.asarray(np.mean(p <= LEVEL, axis=0))

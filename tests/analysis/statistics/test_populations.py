@@ -1,0 +1,133 @@
+"""Modal labels, exemplars and class tests: by hand, against scipy and statsmodels, and against what chance gives."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from analysis.statistics import populations
+
+VOTES = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=st.integers(0, 3))
+
+
+@given(VOTES)
+def test_modes_are_scipys_with_ties_to_the_highest_label(predicted):
+    found = populations.modes(predicted)
+    # scipy gives the smallest of several modes.
+    mirrored = stats.mode(3 - predicted.astype(int), axis=0)
+    assert found.label.tolist() == (3 - mirrored.mode).tolist()
+    assert found.share == pytest.approx(mirrored.count / len(predicted))
+    for image, column in enumerate(predicted.T):
+        votes = np.bincount(column, minlength=4)
+        assert found.tied[image] == (np.count_nonzero(votes == votes.max()) > 1)
+
+
+def test_modes_of_several_populations_at_once_are_those_of_each():
+    predicted = np.random.default_rng(0).integers(0, 4, (3, 6, 20))
+    together = populations.modes(predicted)
+    for place, population in enumerate(predicted):
+        alone = populations.modes(population)
+        assert together.label[place].tolist() == alone.label.tolist()
+        assert together.tied[place].tolist() == alone.tied.tolist()
+
+
+def test_exemplars_by_hand():
+    # Votes for three images: 0 0 1 | 1 1 0 | 0 1 2, and after compression 0 0 0 | 0 0 1 | 2 2 2.
+    dense = np.array([[0, 1, 0], [0, 1, 1], [1, 0, 2]])
+    compressed = np.array([[0, 0, 2], [0, 0, 2], [0, 1, 2]])
+    found = populations.exemplars(dense, compressed)
+    assert found.dense.label.tolist() == [0, 1, 2]
+    assert found.compressed.label.tolist() == [0, 0, 2]
+    assert found.identified.tolist() == [False, True, False]
+    assert found.ties == 1
+    assert found.dense.share.tolist() == pytest.approx([2 / 3, 2 / 3, 1 / 3])
+
+
+@given(VOTES, st.integers(0, 2**32 - 1))
+def test_disagreement_counts_all_pairs(first, seed):
+    second = np.random.default_rng(seed).integers(0, 4, (3, first.shape[1])).astype(np.uint8)
+    pairs = [(a != b) for a, b in product(first, second)]
+    assert populations.disagreement(first, second) == pytest.approx(np.mean(pairs, axis=0))
+    if len(first) > 1:
+        own = [first[i] != first[j] for i, j in product(range(len(first)), repeat=2) if i != j]
+        assert populations.disagreement_within(first) == pytest.approx(np.mean(own, axis=0))
+
+
+def test_one_network_does_not_disagree_within():
+    assert np.isnan(populations.disagreement_within(np.zeros((1, 3), dtype=int))).all()
+
+
+def test_halves_give_as_many_exemplars_as_chance_says():
+    # Two networks a half; each votes 1 with probability p, and a tie goes to 1: a half has the mode 0 if both vote 0.
+    p, images = 0.3, 20_000
+    dense, other = (np.random.default_rng(seed).random((4, images)) < p for seed in (0, 1))
+    votes_zero = (1 - p) ** 2
+    expected = 2 * votes_zero * (1 - votes_zero) * images
+    for second in (dense, other):
+        found = populations.exemplars_of_halves(dense.astype(int), second.astype(int))
+        assert found == pytest.approx(expected, abs=4 * (expected / 2) ** 0.5)
+    assert np.isnan(populations.exemplars_of_halves(dense[:3].astype(int), dense[:3].astype(int)))
+
+
+@pytest.mark.parametrize("networks", [4, 7, 30])
+def test_halves_share_no_network_and_stay_the_same(networks):
+    first, second = populations.halves(networks)
+    assert first.shape == second.shape == (populations.SPLITS, networks // 2)
+    for one, other in zip(first, second, strict=True):
+        assert len({*one, *other}) == 2 * (networks // 2)
+    assert (populations.halves(networks)[0] == first).all()
+
+
+def test_matched_share_weights_other_images_as_the_exemplars():
+    right = np.array([0.0, 0.0, 0.0, 0.5, 0.7, 1.0, 0.2])
+    share = np.array([0.6, 0.6, 1.0, 0.6, 0.6, 1.0, 0.8])
+    identified = np.array([True, True, True, False, False, False, False])
+    # Two PIEs of share .6, whose others have the mean .6, and one of share 1, whose other has 1.
+    assert populations.matched_share(right, share, identified) == pytest.approx((2 * 0.6 + 1) / 3)
+    alone = np.array([True, False])
+    assert np.isnan(populations.matched_share(np.array([0.0, 1.0]), np.array([0.5, 1.0]), alone))
+
+
+@pytest.mark.parametrize("measure", ["difference", "ratio"])
+def test_class_tests_are_scipys(measure):
+    rng = np.random.default_rng(3)
+    dense, compressed = rng.uniform(0.7, 0.9, (6, 5)), rng.uniform(0.6, 0.9, (6, 5))
+    accuracies = dense.mean(1), compressed.mean(1)
+    found = populations.class_significance(dense, compressed, *accuracies, paired=True, measure=measure)
+    shift = np.subtract if measure == "difference" else np.divide
+    before, after = shift(dense, accuracies[0][:, None]), shift(compressed, accuracies[1][:, None])
+    expected = stats.ttest_ind(after, before, equal_var=False)
+    assert found.statistic == pytest.approx(expected.statistic)
+    assert found.dof == pytest.approx(expected.df)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.p_paired == pytest.approx(stats.ttest_rel(before, after).pvalue)
+    assert found.p_holm == pytest.approx(multipletests(expected.pvalue, method="holm")[1])
+    assert found.p_bh == pytest.approx(multipletests(expected.pvalue, method="fdr_bh")[1])
+    assert found.difference == pytest.approx(compressed.mean(0) - dense.mean(0))
+    assert found.normalised_difference == pytest.approx(compressed.mean(0) / dense.mean(0) - 1)
+    assert found.significant.tolist() == (expected.pvalue <= 0.05).tolist()
+
+
+def test_what_cannot_be_tested_is_nan():
+    recall, accuracy = np.array([[0.5, 0.7]]), np.array([0.6])
+    alone = populations.class_significance(recall, recall, accuracy, accuracy, paired=True)
+    assert np.isnan([alone.p, alone.p_holm, alone.p_bh, alone.p_paired]).all()
+    assert not alone.significant.any()
+    constant = np.tile(recall, (3, 1)), np.tile(accuracy, 3)
+    same = populations.class_significance(constant[0], constant[0], constant[1], constant[1])
+    assert np.isnan(same.p).all()
+    never = populations.class_significance(0 * constant[0], constant[0], constant[1], constant[1])
+    assert np.isnan(never.normalised_difference).all()
+
+
+def test_classes_of_halves_are_significant_at_the_level_of_the_test():
+    recall = np.random.default_rng(1).normal(0.8, 0.01, (30, 2000))
+    share = populations.placebo_significance(recall, np.zeros(30))
+    # Welch's t-test at .05: the classes are independent, the splits of one class are not.
+    assert share.mean() == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 2000) ** 0.5)
+    assert np.isnan(populations.placebo_significance(recall[:3], np.zeros(3))).all()
