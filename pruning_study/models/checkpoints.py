@@ -41,6 +41,9 @@ WRAPPERS = ("module.", "_orig_mod.")
 class Classifier(nn.Module):
     """A network that normalises its images itself.
 
+    `torch.export` takes it: what depends on the values of the images is checked before `forward`, and only if the call
+    is not traced.
+
     Parameters
     ----------
     network : nn.Module
@@ -53,6 +56,7 @@ class Classifier(nn.Module):
         self.network = network
         self.normalization = normalization
         self.classes = classes
+        self.register_forward_pre_hook(_check_images, with_kwargs=True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N, classes] of images [N, C, H, W], which are uint8 or floats in [0, 1].
@@ -62,12 +66,19 @@ class Classifier(nn.Module):
         StudyError
             If the images have another shape, type or range.
         """
-        channels = len(self.normalization.mean)
-        if images.ndim != 4 or images.shape[1] != channels:
-            raise StudyError(f"images have shape {tuple(images.shape)}: it takes [N, {channels}, height, width]")
-        if images.dtype != torch.uint8 and not (images.is_floating_point() and 0 <= images.min() <= images.max() <= 1):
-            raise StudyError("images should be uint8, or floats in [0, 1]")
         return self.network(in_layout(self.normalization(images), torch.contiguous_format))
+
+
+def _check_images(classifier: Classifier, arguments: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+    images = arguments[0] if arguments else named["images"]
+    channels = len(classifier.normalization.mean)
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise StudyError(f"images have shape {tuple(images.shape)}: it takes [N, {channels}, height, width]")
+    if images.dtype == torch.uint8:
+        return
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if not images.is_floating_point() or not (traced or 0 <= images.min() <= images.max() <= 1):
+        raise StudyError("images should be uint8, or floats in [0, 1]")
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Metadata | None = None) -> None:

@@ -48,6 +48,16 @@ def test_images_of_another_shape_type_or_range_are_refused(lenet5, images):
         checkpoints.Classifier(lenet5, Normalization([0.3], [0.4]), tuple("abcdefghij"))(images)
 
 
+def test_a_classifier_exports_for_any_number_of_images_and_still_checks_them():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    classifier = checkpoints.Classifier(network, Normalization([0.3], [0.4]), ("a", "b", "c")).eval()
+    images = torch.rand(5, 1, 4, 4)
+    program = torch.export.export(classifier, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.testing.assert_close(program.module()(images), network((images - 0.3) / 0.4))
+    with pytest.raises(StudyError, match=r"floats in \[0, 1\]"):
+        classifier(images=255 * images)
+
+
 def test_tied_and_channels_last_weights_are_saved(tmp_path):
     layer = nn.Conv2d(3, 3, 2).to(memory_format=torch.channels_last)
     checkpoints.save(tmp_path / "a.safetensors", {"a": layer.weight, "b": layer.weight})
