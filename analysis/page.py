@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,12 +14,13 @@ from matplotlib.figure import Figure
 from analysis import figure_files
 from analysis.figure_files import PNG, SVG
 from analysis.formats import NOT_AVAILABLE, markdown_table
-from analysis.runs import csv_text, files
+from analysis.runs import csv_text, files, schema
 from analysis.runs.markdown_text import markdown_line
 from analysis.runs.printable import printable
 
 # A table with a cell of more characters holds sentences, not values with intervals, and its cells wrap.
 _LONGEST_NUMBER = 60
+_PLACE = (schema.DATASET, schema.MODEL)
 
 
 @dataclass(frozen=True)
@@ -175,13 +177,34 @@ def _markdown_block(block: Block) -> str:
         case Picture(name, _):
             return f"![{name}](figures/{name}.png)"
         case pd.DataFrame():
-            return markdown_table(block)
+            return markdown_table(_with_heading_rows(block))
         case Caption(label, text):
             return f"**{markdown_line(label)}** {markdown_line(text)}"
         case Items(sentences):
             return "\n".join(f"- {markdown_line(sentence)}" for sentence in sentences)
         case _:
             return markdown_line(block)
+
+
+def _under_headings(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return a table in parts, each with the data set and model of its rows as heading.
+
+    Only the first columns become headings, and only where they would repeat themselves. Else the heading is empty.
+    """
+    place = list(takewhile(lambda name: name in _PLACE, table.columns))
+    if not place or not table.duplicated(place).any():
+        return [("", table)]
+    parts = table.groupby(place, sort=False, dropna=False)
+    return [(", ".join(map(str, names)), rows.drop(columns=place)) for names, rows in parts]
+
+
+def _with_heading_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which every heading is a row of its own, with empty cells after the first."""
+    parts = []
+    for heading, rows in _under_headings(table):
+        row = pd.DataFrame([[heading, *[""] * (rows.shape[1] - 1)]], columns=rows.columns)
+        parts += [row, rows] if heading else [rows]
+    return pd.concat(parts) if len(parts) > 1 else parts[0]
 
 
 def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
@@ -209,8 +232,9 @@ def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
             return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
-            table = block.map(_printable).rename(columns=_printable).to_html(index=False, border=0, escape=True)
-            return {"table": table, "is_prose": longest > _LONGEST_NUMBER}
+            parts = _under_headings(block)
+            rows = [(heading, part.astype(object).to_numpy().tolist()) for heading, part in parts]
+            return {"columns": list(parts[0][1].columns), "rows": rows, "is_prose": longest > _LONGEST_NUMBER}
         case Caption(label, text):
             return {"label": label, "text": text}
         case Items(sentences):

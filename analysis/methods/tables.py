@@ -95,7 +95,7 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
                 "at equal accuracy": _difference(row, EQUAL_ACCURACY) if row["outcome"] in OVER_ACCURACY else "",
             }
         )
-    return _varying(pd.DataFrame(rows))
+    return _without_single_place(pd.DataFrame(rows), frame)
 
 
 def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -130,16 +130,17 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     table = table.sort_values(["control", "words"], kind="stable").groupby(_PLACE, sort=False).head(_MOST_HERE)[:_MOST]
     table = table.sort_values(_PLACE, kind="stable", key=lambda column: column.factorize()[0])
     unsaid = [] if table["at chance"].any() else ["at chance"]
-    return _varying(table.drop(columns=["control", "words", *unsaid])), len(rows) - len(table)
+    table = _without_single_place(table.drop(columns=["control", "words", *unsaid]), frame)
+    return table, len(rows) - len(table)
 
 
 def _compared(row: Mapping[str, Any]) -> str:
     return f"{row['method']} − {row['baseline']}"
 
 
-def _varying(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the columns of data set and model where all rows have the same."""
-    return table.drop(columns=[name for name in _PLACE if name in table and table[name].nunique() == 1])
+def _without_single_place(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the columns of data set and model if all that was compared has the same."""
+    return table.drop(columns=[name for name in _PLACE if frame[name].nunique() == 1])
 
 
 def _by_holm(row: Mapping[str, Any]) -> str:

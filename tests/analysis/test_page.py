@@ -1,7 +1,11 @@
 """A page of known blocks: what is shown, what is escaped, what is written beside it."""
 
 import base64
+import html as markup
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
@@ -74,14 +78,39 @@ def test_captions_and_lists(tmp_path):
 def test_a_table(tmp_path):
     markdown, html = written(report(Section("s", [TABLE])), tmp_path)
     assert "| class | alpha |\n| --- | --- |\n| a | 1.5 |\n| &lt;i>b&lt;/i> | 2.25 |" in markdown
-    assert re.findall(r"<th>(.*)</th>", html) == ["class", "alpha"]
-    assert re.findall(r"<td>(.*)</td>", html) == ["a", "1.50", "&lt;i&gt;b&lt;/i&gt;", "2.25"]
-    assert '<div class="table">' in html
+    assert re.findall(r"<th>(.*?)</th>", html) == ["class", "alpha"]
+    cells = ["<div>a</div>", "1.5", "<div>&lt;i&gt;b&lt;/i&gt;</div>", "2.25"]
+    assert re.findall(r"<td>(.*?)</td>", html) == cells
+    assert '<div class="table" tabindex="0"><table>' in html
+
+
+PLACES = pd.DataFrame(
+    {"dataset": ["mnist", "mnist", "cifar10"], "model": ["net"] * 3, "method": ["mp", "gp", "mp"], "n": [30, 30, 5]}
+)
+
+
+def test_data_set_and_model_are_headings_above_their_rows(tmp_path):
+    markdown, html = written(report(Section("s", [PLACES])), tmp_path)
+    rows = ["| method | n |", "| --- | --- |", "| mnist, net |  |", "| mp | 30 |", "| gp | 30 |"]
+    assert "\n".join([*rows, "| cifar10, net |  |", "| mp | 5 |"]) in markdown
+    headings = '<tr><th colspan="2"><span>mnist, net</span></th></tr>|<tr><th colspan="2"><span>cifar10, net</span>'
+    assert [html.count(heading) for heading in headings.split("|")] == [1, 1]
+    assert re.findall(r"<thead><tr>(.*)</tr></thead>", html) == ["<th>method</th><th>n</th>"]
+
+
+@pytest.mark.parametrize("table", [PLACES[1:], PLACES[["method", "dataset", "n"]]])
+def test_data_set_and_model_stay_columns_where_no_row_repeats_them_or_they_are_not_first(tmp_path, table):
+    markdown, html = written(report(Section("s", [table])), tmp_path)
+    assert f"| {' | '.join(table.columns)} |" in markdown
+    assert "colspan" not in html
 
 
 @pytest.mark.parametrize(("letters", "name"), [(60, "table"), (61, "table prose")])
 def test_cells_with_sentences_wrap(tmp_path, letters, name):
-    assert f'<div class="{name}">' in written(report(Section("s", [pd.DataFrame({"a": ["x" * letters]})])), tmp_path)[1]
+    assert (
+        f'<div class="{name}" tabindex'
+        in written(report(Section("s", [pd.DataFrame({"a": ["x" * letters]})])), tmp_path)[1]
+    )
 
 
 def test_a_picture_is_in_the_page_and_beside_it(tmp_path):
@@ -117,6 +146,53 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(StudyError, match="file") as caught:
         page.write(report(), tmp_path / "file")
     assert caught.value.option == "--output"
+
+
+def measured(html, width, script, folder):
+    """What a script returns of a page, its document being `page`, in a frame of this width in a browser."""
+    outer = (
+        f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{markup.escape(html)}"></iframe>'
+        "<script>addEventListener('load',()=>{const page=document.querySelector('iframe').contentDocument;"
+        f"document.title=JSON.stringify((()=>{{{script}}})())}})</script>"
+    )
+    (folder / "outer.html").write_text(f"<!doctype html><title></title>{outer}", encoding="utf-8")
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert browser, "this test needs Debian's package chromium"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--hide-scrollbars"]
+    profile = f"--user-data-dir={folder / 'profile'}"
+    command = [browser, *flags, profile, "--dump-dom", (folder / "outer.html").as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(markup.unescape(re.search("<title>(.+?)</title>", result.stdout)[1]))
+
+
+@pytest.mark.chromium
+def test_a_page_of_400_pixels_has_all_its_width_in_boxes_that_scroll(tmp_path):
+    word = "x" * 90
+    wide = figure()
+    wide.set_size_inches(16, 3)
+    table = pd.DataFrame(
+        {"dataset": ["mnist"] * 40, "method": [f"mp {word}"] * 40, **{word[:n]: 1.5 for n in range(9, 25)}}
+    )
+    items = [word, Caption("Table 1.", word), Items([word]), table, Picture("wide", wide)]
+    html = written(report(Section(word, items), title=word, verdict=[word], to_know=[word]), tmp_path)[1]
+    script = """
+        const box = page.querySelector('.table'), cell = page.querySelectorAll('td')[0], image = page.images[0];
+        box.scrollTo(300, 200);
+        const own = box.getBoundingClientRect(), left = cell.getBoundingClientRect();
+        const head = page.querySelector('thead th').getBoundingClientRect(), small = image.clientWidth;
+        image.parentElement.focus();
+        return {page: page.scrollingElement.scrollWidth, box: own.width, table: box.scrollWidth,
+                scrolled: box.scrollLeft, left: left.left - own.left, top: head.top - own.top, frozen: left.width,
+                small, picture: image.parentElement.clientWidth, large: image.clientWidth};
+    """
+    found = measured(html, 400, script, tmp_path)
+    assert found["page"] == 400
+    assert found["box"] < 400 < found["table"]
+    assert (found["scrolled"], found["left"], found["top"]) == (300, 0, 0)
+    assert found["frozen"] < 200
+    # A picture fits its box, and has its own 16 inches of 96 pixels where it has the focus.
+    assert found["small"] == found["picture"] < 400
+    assert found["large"] == 16 * 96
 
 
 class Elements(HTMLParser):
