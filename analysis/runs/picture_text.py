@@ -1,10 +1,15 @@
 """Names of unknown origin, made fit for pictures."""
 
+import textwrap
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterable
+from functools import lru_cache
 
 import matplotlib as mpl
 from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from analysis.runs.printable import printable
 
@@ -49,3 +54,46 @@ def name_in_picture(name: str, longest: int = LONGEST_NAME) -> str:
 def name_in_legend(name: str) -> str:
     """Return a name with a space before an underscore, at which matplotlib would leave it out of the legend."""
     return f" {name}" if name.startswith("_") else name
+
+
+@lru_cache(4096)
+def width_in_picture(text: str, size: float) -> float:
+    """Return the width of a line of text in points.
+
+    Parameters
+    ----------
+    text : str
+    size : float
+        Of the font, in points.
+    """
+    width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(width)
+
+
+def fitted_name(name: str, width: float, size: float, *, lines: int = 1) -> str:
+    """Return a name as pictures show it, broken into lines and cut so that it is not too wide.
+
+    Parameters
+    ----------
+    name : str
+    width, size : float
+        Of each line and of the font, in points.
+    lines : int
+        Most lines.
+    """
+    left = name_in_picture(name)
+    found: list[str] = []
+    while left and len(found) < lines - 1:
+        count = _letters_that_fit(left, width, size)
+        first = left if count == len(left) else textwrap.wrap(left, count, break_long_words=False)[0][:count]
+        found.append(first)
+        left = left[len(first) :].lstrip()
+    if width_in_picture(left, size) > width:
+        left = left[: _letters_that_fit(left, width - width_in_picture("…", size), size)].rstrip() + "…"
+    return "\n".join([*found, left] if left else found)
+
+
+def _letters_that_fit(text: str, width: float, size: float) -> int:
+    """Return how many of the first letters fit, at least 1."""
+    fitting = bisect_right(range(1, len(text) + 1), width, key=lambda end: width_in_picture(text[:end], size))
+    return max(fitting, 1)

@@ -19,6 +19,7 @@ from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.steps import pictures, selection
 from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.flipped import flipped
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import (
     confusion_table,
@@ -112,6 +113,8 @@ def _prune(
         pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
             run.folder / schema.RECALL_PICTURE
         )
+        sheet = flipped(setting.data.test_images, parent.dense.predictions, predictions, changes, name)
+        sheet.savefig(run.folder / schema.FLIPPED_PICTURE)
         _write_confusion(run, parent.dense.predictions, predictions, setting.data.classes, name)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)

@@ -127,7 +127,8 @@ class TestPrune:
         ]
         shared = {"checkpoint.safetensors", "predictions.npz", "val_predictions.npz", "per_class.csv", "confusion.csv"}
         assert names[0] == shared | {"gradient.safetensors", "confusion.png"}
-        assert names[1] == shared | {"mask.safetensors", "recall_balance.png", "confusion.png", "confusion_change.csv"}
+        of_pruned = {"mask.safetensors", "recall_balance.png", "confusion.png", "confusion_change.csv", "flipped.png"}
+        assert names[1] == shared | of_pruned
         before, after = (
             pd.read_csv(artifact(runs(kind)[0], "confusion.csv"), index_col=0) for kind in ("dense", "pruned")
         )

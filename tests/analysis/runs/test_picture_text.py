@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.runs.picture_text import name_in_legend, name_in_picture, with_east_asian
+from analysis.runs.picture_text import fitted_name, name_in_legend, name_in_picture, width_in_picture, with_east_asian
 
 NAMES = ["$\\frac{", "$x$", "\x1b[31m", "a\x00b", "\ufffe", "<script>", "]]>", "&x;", "a\nb", "\u202eabc", "x" * 5000]
 
@@ -56,3 +56,25 @@ def test_a_pruner_whose_name_begins_with_an_underscore__is_still_in_the_legend()
     axes.plot([0], [0], label=name_in_legend("_mine:score"))
     assert [text.get_text() for text in axes.legend().get_texts()] == [" _mine:score"]
     assert name_in_legend("mp") == "mp"
+
+
+def test_the_width_of_a_text_is_that_of_its_letters():
+    # The letter m of DejaVu Sans is .974 of the font's size wide.
+    assert width_in_picture("m" * 100, 10) == pytest.approx(974, abs=5)
+    assert width_in_picture("m" * 100, 20) == pytest.approx(2 * 974, abs=10)
+
+
+def test_a_name_that_is_too_wide_is_broken_and_cut():
+    assert fitted_name("shirt", 100, 10) == "shirt"
+    assert fitted_name("mmmmmmmmmm", 50, 10) == "mmmm…"
+    assert fitted_name("mmmmmmmmmm", 60, 10, lines=2) == "mmmmmm\nmmmm"
+    assert fitted_name("mm mmmmmmmm", 50, 10, lines=2) == "mm\nmmmm…"
+    assert fitted_name("", 50, 10, lines=2) == ""
+
+
+@pytest.mark.parametrize("name", [*NAMES, "W" * 60, "猫" * 60], ids=ascii)
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_no_line_of_a_fitted_name_is_wider_than_asked(name):
+    lines = fitted_name(name, 70, 8, lines=2).split("\n")
+    assert len(lines) <= 2
+    assert max(width_in_picture(line, 8) for line in lines) <= 70

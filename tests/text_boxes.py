@@ -1,0 +1,46 @@
+"""Whether the words of a figure can be read: the boxes of its texts, as its renderer measures them."""
+
+from itertools import combinations
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+
+def hidden_texts(figure: Figure) -> list[str]:
+    """Say which texts of a figure overlap by more than a pixel, and which leave the figure."""
+    boxes = _boxes(figure)
+    overlapping = [
+        f"{first!r} and {second!r} overlap"
+        for (first, box), (second, other) in combinations(boxes, 2)
+        if (both := Bbox.intersection(box, other)) and min(both.width, both.height) > 1
+    ]
+    room = figure.bbox.padded(1)
+    return overlapping + [
+        f"{text!r} leaves" for text, box in boxes if Bbox.union([room, box]).extents.tolist() != room.extents.tolist()
+    ]
+
+
+def ink(figure: Figure) -> np.ndarray:
+    """Return the pixels of a figure, (height, width, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _boxes(figure: Figure) -> list[tuple[str, Bbox]]:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    beyond_the_ends = {
+        id(label)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for place, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+        if not min(axis.get_view_interval()) <= place <= max(axis.get_view_interval())
+    }
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and id(text) not in beyond_the_ends]
+    return [
+        (text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts if text.get_text().strip()
+    ]
