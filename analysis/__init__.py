@@ -181,22 +181,24 @@ def recommend_ratio(
     experiment, tracking_uri, ignore_params
         As for `pull_runs`.
     max_accuracy_loss : float, in [0, 1)
-        Largest loss of accuracy to accept.
+        Largest loss of accuracy to accept, accuracy before minus accuracy after.
     max_alpha : float, > 0
-        Largest alpha to accept on new images.
+        Largest alpha to accept on new images. (On few images alpha itself falls with every prediction that changes.)
     max_class_loss : float, in [0, 1], optional
-        Largest loss of a class to accept beyond that of the accuracy.
+        Largest loss of a class to accept beyond that of the accuracy. Alpha alone does not limit it: a loss that moves
+        to other classes lowers alpha.
 
     Returns
     -------
     Recommendations
-        A list, for each data set and model: `.verdict`, `.tried` (a row for each method and ratio), `.notes`. A
-        notebook shows verdicts and tables.
+        A list, for each data set and model: `.verdict`, `.command` (which makes the recommended networks), `.tried` (a
+        row for each method and ratio), `.notes`. A notebook shows verdicts and tables.
 
     Raises
     ------
     StudyError
-        If a limit is out of range, or the experiment has no runs to choose from.
+        If a limit is out of range, or the experiment cannot be read, has no pruner but `none`, or has no predictions
+        for validation images.
 
     Examples
     --------
@@ -207,13 +209,11 @@ def recommend_ratio(
     """
     from analysis import recommend
 
-    return recommend.Recommendations(
-        recommend.recommend(
-            experiment,
-            max_accuracy_loss=max_accuracy_loss,
-            max_alpha=max_alpha,
-            max_class_loss=max_class_loss,
-            tracking_uri=tracking_uri,
-            ignore_params=ignore_params,
-        )
+    return recommend.recommend(
+        experiment,
+        max_accuracy_loss=max_accuracy_loss,
+        max_alpha=max_alpha,
+        max_class_loss=max_class_loss,
+        tracking_uri=tracking_uri,
+        ignore_params=ignore_params,
     )

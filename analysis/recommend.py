@@ -85,30 +85,10 @@ def recommend(
     max_class_loss: float | None = None,
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
-) -> list[Recommendation]:
+) -> Recommendations:
     """Choose a pruner, its settings and a ratio on validation images, and report the choice on test images.
 
-    Parameters
-    ----------
-    experiment, tracking_uri, ignore_params
-        As `pull.runs` takes them.
-    max_accuracy_loss : float, in [0, 1)
-        Limit of accuracy before minus accuracy after.
-    max_alpha : float, > 0
-        Limit of alpha_new. (On few images alpha itself falls with every prediction that changes.)
-    max_class_loss : float, in [0, 1], optional
-        Limit of what each class's recall may fall beyond the fall of the accuracy. Alpha alone does not limit it: a
-        loss that moves to other classes lowers alpha.
-
-    Returns
-    -------
-    list of Recommendation, one for each data set and model
-
-    Raises
-    ------
-    StudyError
-        If a limit is out of range, or the experiment cannot be read, has no pruner but `none`, or has no validation
-        predictions.
+    Parameters, result and errors are those of `analysis.recommend_ratio`.
     """
     if not 0 <= max_accuracy_loss < 1:
         raise StudyError(f"{max_accuracy_loss} should be at least 0 and below 1", option="--max-accuracy-loss")
@@ -122,7 +102,7 @@ def recommend(
     on_test = partial(pull.predictions, tracking_uri=tracking_uri)
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
     limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
-    return [
+    return Recommendations(
         _recommendation(
             rows,
             shown,
@@ -134,7 +114,7 @@ def recommend(
         )
         for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
         if (rows[schema.PRUNER] != CONTROL).any()
-    ]
+    )
 
 
 def _recommendation(

@@ -18,13 +18,15 @@ def train(**options: Any) -> "Training":
     Parameters
     ----------
     **options
-        The options of `pruning-study train`, with underscores: `dataset`, `model`, `seed`, `epochs`, `batch_size`, ...
-        What is left out has the command's default; None stands for auto.
+        The options of `pruning-study train`, with underscores: `dataset`, `model`, `seed` (a number, several, or a
+        text such as `0-4`), `epochs`, `batch_size`, ... What is left out has the command's default; None stands for
+        auto.
 
     Returns
     -------
     Training
-        `.run_id`, `.accuracy`, and `.table`, the recall of each class. A notebook shows the table and the picture.
+        `.table`, the recall of each class with its interval; `.accuracy`; `.runs`, a row for each seed; `.run_id`, if
+        there is one seed. A notebook shows the tables and the picture.
 
     Raises
     ------
@@ -35,8 +37,8 @@ def train(**options: Any) -> "Training":
     --------
     >>> from pruning_study import train
     >>> trained = train(seed=0, epochs=1)
-    >>> list(trained.table)
-    ['class', 'recall']
+    >>> list(trained.table), len(trained.runs)
+    (['class', 'recall', 'recall_low', 'recall_high', 'support'], 1)
     """
     from pruning_study import results
 
@@ -56,8 +58,9 @@ def prune(**options: Any) -> "Pruning":
     Returns
     -------
     Pruning
-        `.table`, what each class lost at each ratio; `.summary`, a row for each ratio; `.run_ids`. A notebook shows the
-        tables and the pictures.
+        `.table`, what each class lost at each ratio, with intervals; `.summary`, accuracy, alpha and raw slope at each
+        ratio, with intervals; `.verdict`, what the intervals say; `.runs`, a row for each seed and ratio; `.run_ids`, a
+        run for each ratio, if there is one seed. A notebook shows the table, the verdict and the pictures.
 
     Raises
     ------
@@ -67,9 +70,15 @@ def prune(**options: Any) -> "Pruning":
     Examples
     --------
     >>> from pruning_study import prune
-    >>> pruned = prune(pruner="up", ratio=[2, 10], seed=0, epochs=1, fine_tune_epochs=1)
-    >>> list(pruned.run_ids), list(pruned.table)
-    ([2.0, 10.0], ['ratio', 'class', 'recall_before', 'recall_after', 'change'])
+    >>> pruned = prune(pruner="up", ratio=10, seed=0, epochs=1, fine_tune_epochs=1)
+    >>> list(pruned.table)  # doctest: +NORMALIZE_WHITESPACE
+    ['ratio', 'class', 'recall_before', 'recall_after', 'change', 'change_low', 'change_high', 'support', 'damaged']
+
+    Several seeds are several networks. Recalls are then means, and intervals are over networks and images:
+
+    >>> pruned = prune(pruner="up", ratio=10, seed="0-1", epochs=1, fine_tune_epochs=1)
+    >>> len(pruned.table), pruned.runs[["seed", "ratio"]].to_numpy().tolist()
+    (10, [[0.0, 10.0], [1.0, 10.0]])
     """
     from pruning_study import results
 

@@ -18,9 +18,9 @@ from analysis.statistics.intensification import at_chance, raw_slope
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
-from pruning_study.pruning_table import LONGEST_TABLE, Ratio, pruning_table, shortened, what_is_shown
+from pruning_study.pruning_table import LONGEST_TABLE, pruning_table, shortened, what_is_shown
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps import pictures, runs
+from pruning_study.steps import logged_model, pictures, runs
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import ClassChanges, class_changes
 from pruning_study.steps.runs import FinishedRun, LoadedRun
@@ -57,56 +57,86 @@ class Pruned(NamedTuple):
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
-    """Train a network of each seed, in a job of its own, and yield the lines to print; otherwise as `prune_each`."""
-    for config in configs:
-        yield _heading(config, configs) + train(config, {**options, schema.SEED: text(config.seed)})
-        os.environ.pop("MLFLOW_RUN_ID", None)
+    """Train a network of each seed and yield the lines to print; parameters as of `each_dense`."""
+    for result in each_dense(configs, options):
+        store, setting, dense = result
+        lines = ["", _train_table(dense, setting.data), "", _how_found("dense run", dense)]
+        yield _heading(result, configs) + "\n".join([*lines, *_what_next(store, dense.run_id, setting)])
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[str]:
-    """Prune a network of each seed, in a job of its own, and yield the lines to print.
+    """Prune a network of each seed and yield the lines to print: of each seed and, after several, their means.
 
-    Parameters
-    ----------
-    configs : sequence of PruneConfig
-        They differ in the seed.
-    options : mapping of str
-        The options as typed; each job's params have the seed of the job.
-
-    Yields
-    ------
-    str
-        The lines of each seed and, after those of several, the mean over them.
+    Parameters and errors are those of `each_pruned`.
     """
-    if len(configs) > 1 and configs[0].dense_run_id:
-        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="--seed")
     made = []
-    for config in configs:
-        result = make_pruned(config, {**options, schema.SEED: text(config.seed)})
-        # The run that `mlflow run` made is the job of the first seed.
-        os.environ.pop("MLFLOW_RUN_ID", None)
-        yield _heading(config, configs) + _pruned_lines(result)
+    for result in each_pruned(configs, options):
         made.append(result)
-    if len(configs) > 1:
-        yield f"\nmean of {len(configs)} seeds\n\n" + _mean_lines(made)
+        yield _heading(result, configs) + _pruned_lines(result)
+    if len(made) > 1:
+        yield f"\nmean of {len(made)} seeds\n\n" + "\n".join(_comparison(made))
 
 
-def _heading(config: TrainConfig, configs: Sequence[TrainConfig]) -> str:
-    return f"\nseed {config.seed}\n" if len(configs) > 1 else ""
+def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
+    return f"\nseed {result.setting.config.seed}\n" if len(configs) > 1 else ""
 
 
-def train(config: TrainConfig, options: Mapping[str, str]) -> str:
-    """Train a dense model, or find it, and return the lines to print; parameters as of `make_dense`."""
-    store, setting, dense = make_dense(config, options)
+def _pruned_lines(result: Pruned) -> str:
+    store, setting, dense, pruned, _ = result
     return "\n".join(
         [
             "",
-            _train_table(dense, setting.data),
+            *_comparison([result]),
             "",
             _how_found("dense run", dense),
-            *_what_next(store, dense.run_id, config.model),
+            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
+            *_what_next(store, list(pruned.values())[-1].run_id, setting),
         ]
     )
+
+
+def _comparison(made: Sequence[Pruned]) -> list[str]:
+    """Return the table of the classes, of means over the seeds, and the sentences below it."""
+    changes = changes_of_classes(made)
+    table = text_table(*pruning_table(changes, realized_ratios(made)))
+    return [table + _at_chance(made), "", verdict(made, changes)]
+
+
+def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
+    """Train a dense model of each seed, or find it, in a job of its own.
+
+    Parameters
+    ----------
+    configs : sequence of TrainConfig
+        They differ in the seed.
+    options : mapping of str
+        The options as typed; each job's params have the seed of the job.
+    """
+    for config in configs:
+        result = make_dense(config, {**options, schema.SEED: text(config.seed)})
+        _leave_the_run_of_mlflow_run()
+        yield result
+
+
+def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[Pruned]:
+    """Prune a dense model of each seed, in a job of its own; parameters as of `each_dense`.
+
+    Raises
+    ------
+    StudyError
+        If several seeds are asked for of one dense run.
+    """
+    if len(configs) > 1 and configs[0].dense_run_id:
+        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="--seed")
+    for config in configs:
+        result = make_pruned(config, {**options, schema.SEED: text(config.seed)})
+        _leave_the_run_of_mlflow_run()
+        yield result
+
+
+def _leave_the_run_of_mlflow_run() -> None:
+    """Make the run that `mlflow run` made the job of the first seed only."""
+    os.environ.pop("MLFLOW_RUN_ID", None)
 
 
 def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
@@ -118,6 +148,7 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     options : mapping of str
         The options as typed, for the job's params.
     """
+    logged_model.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     setting = TrainSetting(config)
@@ -128,29 +159,8 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
         accuracy = dense.metrics[schema.TEST_ACCURACY]
         job.note(f"Dense run {dense.run_id}: accuracy {accuracy:.3f}.")
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
+        logged_model.log_models(store, setting, [dense.run_id])
     return Trained(store, setting, dense)
-
-
-def prune(config: PruneConfig, options: Mapping[str, str]) -> str:
-    """Prune a dense model and return the lines to print; parameters as of `make_pruned`."""
-    return _pruned_lines(make_pruned(config, options))
-
-
-def _pruned_lines(result: Pruned) -> str:
-    store, setting, dense, pruned, _ = result
-    changes = _changes([result])
-    return "\n".join(
-        [
-            "",
-            pruning_table(_ratios(result, changes)) + _at_chance(dense, pruned, setting.data),
-            "",
-            what_is_shown(changes, prunes=setting.pruning.pruner.prunes),
-            "",
-            _how_found("dense run", dense),
-            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
-            *_what_next(store, list(pruned.values())[-1].run_id, setting.config.model),
-        ]
-    )
 
 
 def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
@@ -162,6 +172,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
     options : mapping of str
         The options as typed, for the job's params.
     """
+    logged_model.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
@@ -176,7 +187,8 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
             ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
         }
         result = Pruned(store, setting, dense, pruned, predictions)
-        job.note(_note(result))
+        changes = changes_of_classes([result])
+        job.note("\n".join(f"- {markdown_line(line)}" for line in verdict([result], changes).splitlines()))
         if len(run_ids) == 1:
             job.metrics(pruned[config.ratio[0]].metrics)
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
@@ -184,15 +196,9 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
             table = summary(dense, pruned, setting.data.classes)
             csv_text.write(table, job.folder / schema.SUMMARY)
             job.table(table, schema.SUMMARY_TABLE)
-            picture = pictures.over_ratios(_changes([result]), setting.pruned_name(*pruned))
-            picture.savefig(job.folder / schema.SUMMARY_PICTURE)
+            pictures.over_ratios(changes, setting.pruned_name(*pruned)).savefig(job.folder / schema.SUMMARY_PICTURE)
+        logged_model.log_models(store, setting, run_ids)
     return result
-
-
-def _note(result: Pruned) -> str:
-    """Return what the sentences of the table say, as a Markdown list."""
-    shown = what_is_shown(_changes([result]), prunes=result.setting.pruning.pruner.prunes)
-    return "\n".join(f"- {markdown_line(line)}" for line in shown.splitlines())
 
 
 def summary(dense: LoadedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:
@@ -236,7 +242,7 @@ def _train_table(dense: FinishedRun, data: Dataset) -> str:
     )
 
 
-def _changes(made: Sequence[Pruned]) -> dict[float, ClassChanges]:
+def changes_of_classes(made: Sequence[Pruned]) -> dict[float, ClassChanges]:
     """Compare the networks of several seeds with what was pruned from them, at each ratio."""
     classes, before = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
     return {
@@ -245,40 +251,31 @@ def _changes(made: Sequence[Pruned]) -> dict[float, ClassChanges]:
     }
 
 
-def _ratios(result: Pruned, changes: Mapping[float, ClassChanges]) -> dict[float, Ratio]:
-    names = schema.metric_names(result.setting.data.classes)
+def realized_ratios(made: Sequence[Pruned]) -> dict[float, float]:
+    """Return the mean of the realised ratios over the seeds, for each ratio."""
     return {
-        ratio: Ratio(
-            changes[ratio],
-            run.metrics[schema.REALIZED_RATIO],
-            run.metrics.get(schema.ALPHA, np.nan),
-            _raw_slope(result.dense, run, names),
-        )
-        for ratio, run in result.pruned.items()
+        ratio: float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in made]))
+        for ratio in made[0].pruned
     }
 
 
-def _mean_lines(made: Sequence[Pruned]) -> str:
-    """Return the table and the sentences of one seed, of means over several seeds."""
-    changes = _changes(made)
-    ratios = {
-        ratio: Ratio(
-            found,
-            float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in made])),
-            found.slopes.alpha,
-            found.slopes.raw_slope,
-        )
-        for ratio, found in changes.items()
-    }
-    shown = what_is_shown(changes, prunes=made[0].setting.pruning.pruner.prunes)
-    return f"{pruning_table(ratios)}\n\n{shown}"
+def verdict(made: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
+    """Return the sentences below the table of `prune`."""
+    return what_is_shown(changes, prunes=made[0].setting.pruning.pruner.prunes)
 
 
-def _at_chance(dense: FinishedRun, pruned: PrunedRuns, data: Dataset) -> str:
+def _at_chance(made: Sequence[Pruned]) -> str:
     """Return a line that names the networks that guess, whose alpha means nothing."""
-    networks = {"the dense network": dense.metrics, **{f"t={ratio:g}": run.metrics for ratio, run in pruned.items()}}
-    accuracies = [metrics[schema.TEST_ACCURACY] for metrics in networks.values()]
-    guesses = at_chance(accuracies, len(data.classes), np.bincount(data.test_labels))
+    data = made[0].setting.data
+    networks = {
+        f"{name} of seed {result.setting.config.seed}" if len(made) > 1 else name: run.metrics[schema.TEST_ACCURACY]
+        for result in made
+        for name, run in [
+            ("the dense network", result.dense),
+            *((f"t={ratio:g}", run) for ratio, run in result.pruned.items()),
+        ]
+    }
+    guesses = at_chance(list(networks.values()), len(data.classes), np.bincount(data.test_labels))
     guessing = [name for name, at_random in zip(networks, guesses, strict=True) if at_random]
     return f"\nat chance, alpha means nothing: {', '.join(guessing)}" if guessing else ""
 
@@ -297,11 +294,13 @@ def _how_found(what: str, run: FinishedRun) -> str:
     return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
 
 
-def _what_next(store: Store, run_id: str, model: str) -> list[str]:
+def _what_next(store: Store, run_id: str, setting: TrainSetting) -> list[str]:
+    model = setting.config.model
     own_model = "" if is_built_in(model) else f', model="{model}"'
     return [
         "",
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',
         f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
+        *logged_model.how_to_load(store, setting, run_id),
         f"the comparison: {store.how_to_look}",
     ]

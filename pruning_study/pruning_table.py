@@ -11,7 +11,6 @@ from analysis.runs.printable import printable
 from analysis.statistics.resampling import Interval
 from pruning_study.data.labels import some
 from pruning_study.steps.class_changes import ClassChanges
-from pruning_study.text_tables import text_table
 
 LONGEST_TABLE = 25
 ALONE = "One network cannot tell pruning from retraining: compare it with --pruner none, and use several --seed."
@@ -23,40 +22,42 @@ _READING = (
 )
 
 
-class Ratio(NamedTuple):
-    """What is printed about one ratio; alpha and the raw slope are NaN where they are undefined."""
+class Table(NamedTuple):
+    """Cells of a table: its header, a row for each class, and rows of totals below them."""
 
-    changes: ClassChanges
-    realized_ratio: float
-    alpha: float
-    raw_slope: float
+    header: list[str]
+    rows: list[list[str]]
+    totals: list[list[str]]
 
 
-def pruning_table(ratios: Mapping[float, Ratio]) -> str:
+def pruning_table(ratios: Mapping[float, ClassChanges], realized_ratios: Mapping[float, float]) -> Table:
     """Return a table of the recalls before and at each ratio, with the slopes below.
 
     Parameters
     ----------
-    ratios : mapping of float to Ratio
+    ratios : mapping of float to ClassChanges
         All of the same networks before. Of several networks recalls are means.
+    realized_ratios : mapping of float to float
+        Of the same ratios.
     """
-    first, *_ = all_changes = [ratio.changes for ratio in ratios.values()]
+    first, *_ = all_changes = list(ratios.values())
     rows = [_recall_row([changes.table.iloc[place] for changes in all_changes]) for place in range(len(first.table))]
     if len(rows) > LONGEST_TABLE:
         order = np.argsort(all_changes[-1].table["change"], kind="stable")
         rows = shortened([rows[index] for index in order])
     shown = [f"t={ratio:g}" for ratio in ratios] if len(ratios) > 1 else ["after"]
     intervals = [f"95 % at {ratio}" for ratio in shown] if len(ratios) > 1 else ["95 % interval"]
-    return text_table(
+    slopes = [changes.slopes for changes in all_changes]
+    return Table(
         ["class", "before", *(head for ratio in shown for head in (ratio, "change")), *intervals, "images"],
         rows,
         [
             _recall_row([changes.accuracy for changes in all_changes]),
-            _row("realised ratio", "1", ((f"{ratio.realized_ratio:.2f}", "") for ratio in ratios.values())),
-            _row("alpha", "", ((_number(ratio.alpha), "") for ratio in ratios.values())),
-            _row("raw slope", "", ((_number(ratio.raw_slope), "") for ratio in ratios.values())),
-            _row("new images: alpha", "", (_estimate(changes.slopes.new) for changes in all_changes)),
-            _row("new images: raw slope", "", (_estimate(changes.slopes.raw_new) for changes in all_changes)),
+            _row("realised ratio", "1", ((f"{realized_ratios[ratio]:.2f}", "") for ratio in ratios)),
+            _row("alpha", "", (_mean(each.alpha, each.low, each.high) for each in slopes)),
+            _row("raw slope", "", (_mean(each.raw_slope, each.raw_slope_low, each.raw_slope_high) for each in slopes)),
+            _row("new images: alpha", "", (_estimate(each.new) for each in slopes)),
+            _row("new images: raw slope", "", (_estimate(each.raw_new) for each in slopes)),
         ],
     )
 
@@ -107,11 +108,18 @@ def _row(name: str, before: str, values: Iterable[tuple[str, str]]) -> list[str]
     return [name, before, *parts, *(interval for _, interval in found), ""]
 
 
+def _mean(value: float, low: float, high: float) -> tuple[str, str]:
+    """Return a mean over networks and its interval, which one network does not have."""
+    if np.isnan(value):
+        return "undefined", ""
+    return f"{value:.3f}", "" if np.isnan(low) else _interval(low, high)
+
+
 def _estimate(found: Interval | None) -> tuple[str, str]:
     if found is None or not found.identified:
         return "", "not identified"
-    return f"{found.estimate:.3f}", f"{found.low:.3f} to {found.high:.3f}"
+    return f"{found.estimate:.3f}", _interval(found.low, found.high)
 
 
-def _number(value: float) -> str:
-    return "undefined" if np.isnan(value) else f"{value:.3f}"
+def _interval(low: float, high: float) -> str:
+    return f"{low:.3f} to {high:.3f}"

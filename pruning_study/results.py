@@ -2,114 +2,209 @@
 
 import base64
 import html
-from collections.abc import Mapping
-from dataclasses import fields
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.masking import without_secrets
 from analysis.runs.printable import printable
+from analysis.statistics.class_table import class_table
 from pruning_study import commands
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig
-from pruning_study.options import default_text
+from pruning_study.options import default_text, option_name, seeds
+from pruning_study.pruning_table import Table, pruning_table
+from pruning_study.steps import pictures
+from pruning_study.steps.class_changes import ClassChanges
+from pruning_study.steps.measured import confusion_table
 
 Config = TypeVar("Config", TrainConfig, PruneConfig, StudyConfig)
+SeededConfig = TypeVar("SeededConfig", TrainConfig, PruneConfig)
 
 
-class Training(NamedTuple):
-    """A trained network.
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A trained network, or several that differ in the seed.
 
     Attributes
     ----------
-    run_id : str
-        Its dense run.
-    accuracy : float
-        On the test images.
     table : DataFrame, the class with the lowest recall first
-        class, recall.
+        class, recall and its 95 % interval (recall_low, recall_high), support (test images). The interval is Wilson's
+        for one network; for several, recall is the mean and the interval is over networks and images.
+    runs : DataFrame
+        A row for each seed: seed, accuracy, run_id.
     picture : bytes
-        Confusion matrix, as PNG.
+        Confusion matrix, as PNG; the mean over the seeds.
     """
 
-    run_id: str
-    accuracy: float
     table: pd.DataFrame
+    runs: pd.DataFrame
     picture: bytes
+
+    @property
+    def run_id(self) -> str:
+        """The dense run, if there is one seed."""
+        return str(_of_one_seed(self.runs)["run_id"].iloc[0])
+
+    @property
+    def accuracy(self) -> float:
+        """On the test images, the mean over the seeds."""
+        return float(self.runs["accuracy"].mean())
 
     def _repr_html_(self) -> str:
         """Return the table and the picture, for a notebook."""
-        return _html(f"Dense run {self.run_id}, accuracy {self.accuracy:.3f}", self.table, [self.picture])
+        title = f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}"
+        cells = self.table.assign(recall=_with_interval(self.table, "recall")).drop(
+            columns=["recall_low", "recall_high"]
+        )
+        return _paragraph(title) + _html(cells) + _html(self.runs) + _images([self.picture], "Confusion matrix")
 
 
-class Pruning(NamedTuple):
-    """A network that was pruned, at one ratio or several.
+@dataclass(frozen=True, eq=False)
+class Pruning:
+    """A network that was pruned at one ratio or several, or several networks that differ in the seed.
 
     Attributes
     ----------
-    dense_run_id : str
-        The network before.
-    run_ids : dict of float to str
-        Pruned run of each ratio.
+    verdict : str
+        A line on each ratio, and lines on what the intervals say.
     table : DataFrame
         A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
-        change.
+        change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether the loss is
+        beyond the noise, corrected for the number of classes. The interval is paired. It is over the images for one
+        network; for several, recalls are means and the interval is over networks and images.
     summary : DataFrame
-        A row for each ratio: accuracies, realised ratio, alpha, raw slope, run_id.
+        A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
+        means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
+        the ends of their 95 % interval (`_low`, `_high`), NaN where there is none: alpha and raw_slope have one for
+        several seeds, alpha_new and raw_slope_new where the classes differ enough to speak of a slope.
+    runs : DataFrame
+        A row for each seed and ratio: seed, ratio, realized_ratio, accuracies, alpha, raw_slope, dense_run_id, run_id.
     pictures : dict of float to bytes
-        Recall balance before and after, as PNG, of each ratio.
+        Recall and recall balance before and after, as PNG, of each ratio.
+    shown : Table
+        The cells of the table that a notebook and the command line show.
     """
 
-    dense_run_id: str
-    run_ids: dict[float, str]
+    verdict: str
     table: pd.DataFrame
     summary: pd.DataFrame
+    runs: pd.DataFrame
     pictures: dict[float, bytes]
+    shown: Table
+
+    @property
+    def dense_run_id(self) -> str:
+        """The dense run, if there is one seed."""
+        return str(_of_one_seed(self.runs)["dense_run_id"].iloc[0])
+
+    @property
+    def run_ids(self) -> dict[float, str]:
+        """The pruned run of each ratio, if there is one seed."""
+        return _of_one_seed(self.runs).set_index("ratio")["run_id"].to_dict()
 
     def _repr_html_(self) -> str:
-        """Return the tables and the pictures, for a notebook."""
-        found = _html(f"Pruned from dense run {self.dense_run_id}", self.summary, [])
-        return found + _html("", self.table, list(self.pictures.values()))
+        """Return the table, the sentences below it and the pictures, for a notebook."""
+        header, rows, totals = self.shown
+        cells = pd.DataFrame([*rows, *totals], columns=header)
+        images = _images(self.pictures.values(), "Recall of each class before and after pruning")
+        return _paragraph(_networks(self.runs)) + _html(cells) + _paragraph(*self.verdict.splitlines()) + images
 
 
 def train(options: Mapping[str, Any]) -> Training:
     """Return what `pruning_study.train` does."""
-    config, typed = _config(TrainConfig, options)
-    store, setting, dense = commands.make_dense(config, typed)
-    classes = setting.data.classes
-    recall = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
-    table = pd.DataFrame({"class": classes, "recall": recall}).sort_values("recall", ignore_index=True)
-    with store.artifact(dense.run_id, schema.CONFUSION_PICTURE) as path:
-        picture = Path(path).read_bytes()
-    return Training(dense.run_id, dense.metrics[schema.TEST_ACCURACY], table, picture)
+    configs, typed = _configs(TrainConfig, options)
+    made = list(commands.each_dense(configs, typed))
+    classes, predictions = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
+    right = np.array([each.right for each in predictions])
+    found = class_table(np.array(classes, dtype=object), predictions[0].label, right, right)
+    found.columns = found.columns.str.replace("recall_before", "recall")
+    confusion = sum(confusion_table(each, classes) for each in predictions)
+    return Training(
+        found[["class", "recall", "recall_low", "recall_high", "support"]].sort_values("recall", ignore_index=True),
+        pd.DataFrame(
+            {
+                "seed": [result.setting.config.seed for result in made],
+                "accuracy": [each.accuracy for each in predictions],
+                "run_id": [result.dense.run_id for result in made],
+            }
+        ),
+        _png(pictures.confusion(confusion, _title(made[0].setting.name, made))),
+    )
 
 
 def prune(options: Mapping[str, Any]) -> Pruning:
     """Return what `pruning_study.prune` does."""
-    config, typed = _config(PruneConfig, options)
-    store, setting, dense, pruned, _ = commands.make_pruned(config, typed)
-    classes = setting.data.classes
-    names = schema.metric_names(classes)
-    before = np.array([dense.metrics[schema.RECALL + name] for name in names])
-    tables, pictures = [], {}
-    for ratio, run in pruned.items():
-        after = np.array([run.metrics[schema.RECALL + name] for name in names])
-        recalls = {"recall_before": before, "recall_after": after, "change": after - before}
-        tables.append(pd.DataFrame({"ratio": ratio, "class": classes, **recalls}).sort_values("change"))
-        with store.artifact(run.run_id, schema.RECALL_PICTURE) as path:
-            pictures[ratio] = Path(path).read_bytes()
-    summary = commands.summary(dense, pruned, classes)
+    configs, typed = _configs(PruneConfig, options)
+    made = list(commands.each_pruned(configs, typed))
+    changes, realized_ratios = commands.changes_of_classes(made), commands.realized_ratios(made)
+    name = made[0].setting.pruned_name
     return Pruning(
-        dense.run_id,
-        {ratio: run.run_id for ratio, run in pruned.items()},
-        pd.concat(tables, ignore_index=True),
-        summary[[name for name in summary if not name.startswith("recall_")]],
-        pictures,
+        verdict=commands.verdict(made, changes),
+        table=pd.concat([_class_rows(ratio, found) for ratio, found in changes.items()], ignore_index=True),
+        summary=pd.DataFrame([_summary(ratio, realized_ratios[ratio], found) for ratio, found in changes.items()]),
+        runs=pd.concat([_runs(result) for result in made], ignore_index=True),
+        pictures={
+            ratio: _png(pictures.recall_change(found, alpha=found.slopes.alpha, title=_title(name(ratio), made)))
+            for ratio, found in changes.items()
+        },
+        shown=pruning_table(changes, realized_ratios),
     )
+
+
+def _class_rows(ratio: float, changes: ClassChanges) -> pd.DataFrame:
+    columns = ["class", "recall_before", "recall_after", "change", "change_low", "change_high", "support", "damaged"]
+    rows = changes.table[columns].sort_values("change", kind="stable")
+    rows.insert(0, schema.RATIO, ratio)
+    return rows
+
+
+def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict[str, float]:
+    accuracy, slopes = changes.accuracy, changes.slopes
+    row = {
+        schema.RATIO: ratio,
+        schema.REALIZED_RATIO: realized_ratio,
+        "accuracy_before": accuracy["recall_before"],
+        "accuracy_after": accuracy["recall_after"],
+    }
+    nothing = (np.nan, np.nan, np.nan)
+    new, raw_new = (
+        found[:3] if found is not None and found.identified else nothing for found in (slopes.new, slopes.raw_new)
+    )
+    for column, values in {
+        "accuracy_change": [accuracy[f"change{end}"] for end in ("", "_low", "_high")],
+        schema.ALPHA: (slopes.alpha, slopes.low, slopes.high),
+        schema.RAW_SLOPE: (slopes.raw_slope, slopes.raw_slope_low, slopes.raw_slope_high),
+        "alpha_new": new,
+        "raw_slope_new": raw_new,
+    }.items():
+        row |= dict(zip((column, f"{column}_low", f"{column}_high"), values, strict=True))
+    return row
+
+
+def _runs(result: commands.Pruned) -> pd.DataFrame:
+    rows = commands.summary(result.dense, result.pruned, result.setting.data.classes)
+    rows = rows[[name for name in rows if not name.startswith("recall_")]]
+    rows.insert(0, schema.SEED, result.setting.config.seed)
+    rows.insert(len(rows.columns) - 1, schema.DENSE_RUN_ID, result.dense.run_id)
+    return rows
+
+
+def _title(name: str, made: Sequence[Any]) -> str:
+    return name if len(made) == 1 else f"{name} and {len(made) - 1} more"
+
+
+def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    if (count := runs[schema.SEED].nunique()) > 1:
+        raise StudyError(f"there are runs of {count} seeds: take the one that is meant from the table .runs")
+    return runs
 
 
 def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
@@ -120,6 +215,17 @@ def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
     if config.dry_run:
         raise StudyError("true makes no runs: use the command line, pruning-study study --dry-run", option="--dry-run")
     return run.run(Path(file), config, {"file": str(file), **typed})
+
+
+def _configs(config: type[SeededConfig], options: Mapping[str, Any]) -> tuple[list[SeededConfig], dict[str, str]]:
+    """Return the checked options for each seed, and all options as they would be typed."""
+    given = _plain(options.get(schema.SEED))
+    try:
+        numbers = (None,) if given is None else seeds(schema.text(given))
+    except ValueError as error:
+        raise StudyError(str(error), option=option_name(schema.SEED)) from None
+    found, typed = zip(*(_config(config, {**options, schema.SEED: number}) for number in numbers), strict=True)
+    return list(found), typed[0]
 
 
 def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, dict[str, str]]:
@@ -141,7 +247,34 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list | tuple | range) else value
 
 
-def _html(title: str, table: pd.DataFrame, pictures: list[bytes]) -> str:
+def _networks(runs: pd.DataFrame) -> str:
+    """Return which runs a result is of."""
+    if runs[schema.SEED].nunique() > 1:
+        return f"Mean of {runs[schema.SEED].nunique()} seeds"
+    dense = runs[schema.DENSE_RUN_ID if schema.DENSE_RUN_ID in runs else "run_id"].iloc[0]
+    return f"Dense run {dense}"
+
+
+def _with_interval(table: pd.DataFrame, name: str) -> list[str]:
+    columns = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+    return [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in columns]
+
+
+def _paragraph(*lines: str) -> str:
+    return f"<p>{'<br>'.join(html.escape(printable(line)) for line in lines)}</p>"
+
+
+def _html(table: pd.DataFrame) -> str:
     shown = table.map(lambda value: printable(value) if isinstance(value, str) else value)
-    images = (f'<img src="data:image/png;base64,{base64.b64encode(picture).decode()}">' for picture in pictures)
-    return f"<p>{html.escape(title)}</p>{shown.to_html(index=False, float_format='{:.3f}'.format)}{''.join(images)}"
+    return shown.to_html(index=False, float_format="{:.3f}".format)
+
+
+def _images(pictures: Iterable[bytes], alternative: str) -> str:
+    sources = (f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in pictures)
+    return "".join(f'<img alt="{alternative}" src="{source}">' for source in sources)
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

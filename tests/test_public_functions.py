@@ -9,6 +9,7 @@ import pytest
 
 import analysis
 import pruning_study
+from analysis import audit
 from analysis.runs.errors import StudyError
 
 # In this order the later ones find the runs of the earlier ones.
@@ -28,9 +29,47 @@ def test_the_examples_of_all_public_functions_run(tmp_path, monkeypatch):
         assert example.examples, function.__name__
         runner.run(example, out=failures.append)
     assert runner.failures == 0, "".join(failures)
-    notebook = pruning_study.prune(pruner="up", ratio=np.float64(2), seed=0, epochs=1, fine_tune_epochs=1)
-    assert notebook._repr_html_().count("data:image/png;base64,") == 1
-    assert notebook.summary["ratio"].tolist() == [2]
+    quick = {"pruner": "up", "ratio": np.float64(10), "epochs": 1, "fine_tune_epochs": 1}
+    one, *_ = each = [pruning_study.prune(seed=seed, **quick) for seed in (0, 1)]
+    assert one._repr_html_().count("data:image/png;base64,") == 1
+    assert one.summary["ratio"].tolist() == [10]
+    check_one_network(one)
+    check_several_seeds(pruning_study.prune(seed=np.arange(2), **quick), each)
+    trained = pruning_study.train(seed=[0, 1], epochs=1)
+    assert trained.runs["run_id"].tolist() == [result.dense_run_id for result in each]
+    assert trained.accuracy == pytest.approx(np.mean([result.summary["accuracy_before"] for result in each]))
+
+
+def check_one_network(pruned):
+    """The intervals of one network are those of the audit of its stored predictions."""
+    (change,) = pruned.table.loc[pruned.table["class"] == "Shirt", ["change_low", "change_high"]].to_numpy().tolist()
+    found = audit.audit([pruned.dense_run_id], [pruned.run_ids[10]])
+    expected = found.table[found.table["class"] == "Shirt"].iloc[0]
+    assert change == pytest.approx([expected["change_low"], expected["change_high"]])
+    row = pruned.summary.iloc[0]
+    slopes = found.slopes
+    for name in ("alpha", "raw_slope"):
+        assert row[name] == pytest.approx(getattr(slopes, name)) == pruned.runs[name].iloc[0]
+    assert row[["alpha_new", "alpha_new_low", "alpha_new_high"]].tolist() == pytest.approx(slopes.new[:3])
+    assert np.isnan(row["alpha_low"])
+
+
+def check_several_seeds(pruned, each):
+    """Recalls and slopes are means over the seeds, and alpha has the t-interval of two numbers."""
+    tables = [result.table.set_index("class") for result in each]
+    table = pruned.table.set_index("class")
+    for column in ("recall_before", "recall_after", "change"):
+        expected = sum(single[column] for single in tables) / 2
+        assert table[column].to_dict() == pytest.approx(expected.to_dict())
+    assert pruned.runs["run_id"].tolist() == [result.run_ids[10] for result in each]
+    alphas = [result.summary["alpha"].iloc[0] for result in each]
+    row = pruned.summary.iloc[0]
+    half_width = 12.7062047 * abs(alphas[0] - alphas[1]) / 2  # t of one degree of freedom, times sd / sqrt(2)
+    assert row["alpha"] == pytest.approx(np.mean(alphas))
+    assert row["alpha_high"] - row["alpha"] == pytest.approx(half_width)
+    for name in ("run_ids", "dense_run_id"):
+        with pytest.raises(StudyError, match="runs of 2 seeds"):
+            getattr(pruned, name)
 
 
 def test_both_packages_import_nothing_heavy():
@@ -54,7 +93,10 @@ def test_no_public_function_has_the_name_of_a_module():
     [
         (lambda: pruning_study.prune(rato=10), r"no option 'rato', did you mean ratio\?"),
         (lambda: pruning_study.prune(ratio=[10, 0.5]), "0.5 should be at least 1"),
-        (lambda: pruning_study.train(seed=-1), "-1 is below 0"),
+        (lambda: pruning_study.train(seed=-1), "-1 is"),
+        (lambda: pruning_study.prune(seed="4-0"), "write the smaller seed first"),
+        (lambda: pruning_study.prune(seed=[0, 0]), "0 is given twice"),
+        (lambda: pruning_study.prune(seed=[0, 1], dense_run_id="x"), "a dense run has one seed"),
         (lambda: pruning_study.run_study("gone.yaml"), "gone.yaml"),
         (lambda: pruning_study.run_study("gone.yaml", dry_run=True), "use the command line"),
         (lambda: analysis.pull_runs(tracking_uri="sqlite:///gone.db"), "gone.db: no such file"),

@@ -87,7 +87,7 @@ def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
     Parameters
     ----------
     changes : ClassChanges
-        Of one network.
+        Of several networks recalls are means.
     alpha : float
         NaN if it is undefined.
     title : str
@@ -95,7 +95,8 @@ def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
     count = len(changes.table)
     figure = Figure((12, max(5.8, 0.16 * count + 1.8)), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\none network, which cannot tell pruning from retraining")
+    networks = "one network, which" if changes.networks == 1 else f"means of {changes.networks} networks, which alone"
+    figure.suptitle(f"{name_in_picture(title, _LONGEST_TITLE)}\n{networks} cannot tell pruning from retraining")
     _recalls(left, changes)
     _balances(right, changes, alpha)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, fontsize=8, frameon=False)

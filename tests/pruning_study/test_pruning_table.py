@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from analysis.statistics.hypothesis_tests import change_interval
-from pruning_study.pruning_table import ALONE, TOGETHER, UNPRUNED, Ratio, pruning_table, what_is_shown
+from pruning_study.pruning_table import ALONE, TOGETHER, UNPRUNED, pruning_table, what_is_shown
 from pruning_study.steps.class_changes import class_changes
+from pruning_study.text_tables import text_table
 from pruning_study.training.evaluation import Predictions
 
 CLASSES = ["cat", "dog"]
@@ -28,7 +29,7 @@ def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
     """Accuracy .95 and .9, recalls (.9, 1) and (.8, 1): alpha is .95 / .9 * 2 = 2.11, and noise."""
     changes = class_changes(CLASSES, [network([0])], [network([0, 1])])
     assert changes.slopes.alpha == pytest.approx(0.95 / 0.9 * 2)
-    table = pruning_table({10.0: Ratio(changes, 9.98, changes.slopes.alpha, changes.slopes.raw_slope)})
+    table = text_table(*pruning_table({10.0: changes}, {10.0: 9.98}))
     low, high = change_interval(lost=1, won=0, images=10)
     assert line(table, "cat") == ["cat", "0.900", "0.800", "-0.100", f"{low:+.3f}", "to", f"{high:+.3f}", "10"]
     low, high = change_interval(lost=1, won=0, images=20)
@@ -56,10 +57,17 @@ def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the
     assert UNPRUNED in what_is_shown({1.0: changes}, prunes=False)
 
 
+def test_the_mean_slope_of_two_networks_has_the_t_interval_over_them():
+    """Raw slopes 2 and 3: recalls (.9, 1) become (.8, 1) and (.7, 1). The half-width is t(1 df) sd / sqrt(2) = 6.353."""
+    changes = class_changes(CLASSES, [network([0])] * 2, [network([0, 1]), network([0, 1, 2])])
+    table = text_table(*pruning_table({4.0: changes}, {4.0: 4.0}))
+    assert line(table, "raw slope") == ["raw", "slope", "2.500", "-3.853", "to", "8.853"]
+
+
 def test_classes_that_keep_their_differences_may_be_as_they_were():
     """Recalls .5 and 1 stay, so that both slopes are exactly 1 on any images."""
     half = network(range(0, 1000, 2), 1000)
     changes = class_changes(CLASSES, [half], [half])
-    table = pruning_table({2.0: Ratio(changes, 2.0, 1.0, 1.0)})
+    table = text_table(*pruning_table({2.0: changes}, {2.0: 2.0}))
     assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
     assert "the differences between classes may be as they were" in what_is_shown({2.0: changes}, prunes=True)
