@@ -7,6 +7,8 @@ import click
 import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
+from mlflow.utils.environment import _PythonEnv
+from packaging.specifiers import SpecifierSet
 
 from analysis.__main__ import report
 from analysis.runs.errors import StudyError
@@ -61,6 +63,17 @@ def test_conda_pins_the_upper_ends_of_the_ranges_of_pyproject():
     conda = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
     pins = [re.fullmatch(r"([\w\[\]-]+)>=([\d.]+),<=([\d.]+)", dependency).groups() for dependency in ranges]
     assert conda[-1]["pip"] == [f"{name}=={newest}" for name, _, newest in pins]
+
+
+def test_uv_makes_the_environment_of_conda_yaml_with_any_patch_version_of_python():
+    """This is how MLflow reads the file for `mlflow run --env-manager uv`."""
+    environment = _PythonEnv.from_conda_yaml(ROOT / "conda.yaml")
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert re.fullmatch(r"\d+\.\d+", environment.python)
+    assert all(SpecifierSet(required).contains(f"{environment.python}.{patch}") for patch in (0, 7, 99))
+    assert environment.build_dependencies == ["pip==24.0"]
+    assert all(re.fullmatch(r"[\w\[\]-]+==[\d.]+", pin) for pin in environment.dependencies)
+    assert {"mlflow==3.17.2", "torch==2.13.0"} <= set(environment.dependencies)
 
 
 def test_defaults():
