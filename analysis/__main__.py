@@ -12,6 +12,15 @@ from analysis.runs.printable import printable
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 
+# The sections that `--help` shows options in; a command shows the options that it has of each.
+SECTIONS = {
+    "Predictions": ("before", "after", "control", "groups", "max_data_gib"),
+    "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
+    "Limits": ("max_accuracy_loss", "max_alpha", "max_class_loss"),
+    "Statistics": ("confidence", "variance"),
+    "Results": ("output", "paper", "no_log", "fail_on_damage"),
+}
+
 _EXPERIMENT = click.option(
     "--experiment",
     metavar="NAME",
@@ -88,10 +97,11 @@ def cli() -> None:
 
 
 @cli.command(
+    sections=SECTIONS,
     examples=(
         "pruning-analysis audit --before before.csv --after pruned.csv",
         'pruning-analysis audit --before "dense/*.npz" --after "pruned/*.npz" --control "retrained/*.npz"',
-    )
+    ),
 )
 @click.option(
     "--before",
@@ -173,10 +183,11 @@ def audit(
 
 
 @cli.command(
+    sections=SECTIONS,
     examples=(
         "pruning-analysis recommend --study quick",
         "pruning-analysis recommend --max-accuracy-loss 0.02 --max-class-loss 0.05",
-    )
+    ),
 )
 @_EXPERIMENT
 @_STUDY
@@ -228,7 +239,7 @@ def recommend(
     click.echo("\n\n".join(map(recommend.summary, found)))
 
 
-@cli.command(examples=("pruning-analysis export --study quick --output frames",))
+@cli.command(sections=SECTIONS, examples=("pruning-analysis export --study quick --output frames",))
 @_EXPERIMENT
 @_STUDY
 @_IGNORE_PARAM
@@ -264,10 +275,11 @@ def export(
 
 
 @cli.command(
+    sections=SECTIONS,
     examples=(
         "pruning-analysis report --study quick",
         "pruning-analysis report --frames frames --output report",
-    )
+    ),
 )
 @_EXPERIMENT
 @_STUDY
@@ -351,7 +363,7 @@ def report(
         click.echo(f"run {report.log(written, output, experiment, None, verdict=result.verdict)}")
 
 
-@cli.command(examples=("pruning-analysis compare --study lenet5",))
+@cli.command(sections=SECTIONS, examples=("pruning-analysis compare --study lenet5",))
 @_EXPERIMENT
 @_STUDY
 @_IGNORE_PARAM

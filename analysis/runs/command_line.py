@@ -54,18 +54,30 @@ class Command(click.Command):
             formatter.write_dl(list(left.values()))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples, each in a line of its own."""
+        """Write the examples below the help."""
         super().format_epilog(ctx, formatter)
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+        _write_examples(formatter, self.examples)
+
+
+def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write each example in a line of its own, however long it is."""
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
 class CommandGroup(click.Group):
     """Group of commands that shows an error in one line: exit code 2 if an option is at fault, else 1."""
 
     command_class = Command
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first example of each command below the help."""
+        _write_examples(
+            formatter, [command.examples[0] for command in self.commands.values() if isinstance(command, Command)]
+        )
+        super().format_epilog(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -58,7 +58,7 @@ def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the
 
 
 def test_the_mean_slope_of_two_networks_has_the_t_interval_over_them():
-    """Raw slopes 2 and 3: recalls (.9, 1) become (.8, 1) and (.7, 1). The half-width is t(1 df) sd / sqrt(2) = 6.353."""
+    """Recalls (.9, 1) become (.8, 1) and (.7, 1): raw slopes 2 and 3. The half-width is 12.706 sd / sqrt(2) = 6.353."""
     changes = class_changes(CLASSES, [network([0])] * 2, [network([0, 1]), network([0, 1, 2])])
     table = text_table(*pruning_table({4.0: changes}, {4.0: 4.0}))
     assert line(table, "raw slope") == ["raw", "slope", "2.500", "-3.853", "to", "8.853"]
