@@ -7,55 +7,63 @@ from pathlib import Path
 from analysis.runs import schema
 from analysis.runs.printable import printable
 from pruning_study.config import StudyConfig
-from pruning_study.study import plan
-from pruning_study.study.pace import Pace, duration, measured_pace, workload
+from pruning_study.study import plan, probe, processes
+from pruning_study.study.pace import MeasuredCosts, duration, time_left, together, workload
 from pruning_study.study.plan import Plan, Step
 from pruning_study.study.processes import worker_count
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import connect
 
 
-def show(file: Path, config: StudyConfig) -> str:
+def show(file: Path, config: StudyConfig, since: float) -> str:
     """Return a study's grid as a table, and make nothing.
 
     Parameters
     ----------
     file : Path
     config : StudyConfig
+    since : float
+        `time.monotonic()` when the command was called.
 
     Raises
     ------
     StudyError
         If something is wrong in the file, or if the store does not answer.
     """
+    processes.start_server()  # as a study does
     grid_read = plan.read(file, config)
     planned = plan.plan(grid_read, download=False)
     store = connect.existing(plan.experiment(grid_read, config))
     found = plan.found(store, planned.steps) if store else {}
     left = [step for step in planned.steps if step.config_hash not in found]
-    return _grid_table(planned, found, measured_pace(planned, left), worker_count(config.workers, len(left)))
+    workers = worker_count(config.workers, len(left))
+    return _grid_table(planned, found, probe.measured_costs(planned, left, workers, since), workers)
 
 
-def _grid_table(planned: Plan, found: Mapping[str, str], pace: Pace, workers: int) -> str:
+def _grid_table(planned: Plan, found: Mapping[str, str], measured: MeasuredCosts, workers: int) -> str:
     """Return a table with a row for each data set, model and method."""
     rows: dict[tuple[str, str, str], list[Step]] = defaultdict(list)
     for step in planned.steps:
         rows[(*workload(step), "dense" if step.kind == schema.DENSE else step.config.method)].append(step)
     header = ["data set", "model", "method", "ratios", "seeds", "runs", "found", "to make", "time"]
-    table = [[*names, *_row(steps, found, pace, workers)] for names, steps in rows.items()]
-    total = ["", "", "together", "", "", *_row(planned.steps, found, pace, workers)[2:]]
+    table = [[*names, *_row(steps, found, measured, workers)] for names, steps in rows.items()]
+    left = [step for step in planned.steps if step.config_hash not in found]
+    seconds = time_left(left, measured.seconds, workers)
+    whole = None if seconds is None else measured.start + seconds
+    total = ["", "", "together", "", "", *_row(planned.steps, found, measured, workers)[2:-1], duration(whole)]
     unknown = {step.dataset for step in planned.steps if not step.config_hash}
     notes = [
         f"{printable(name)} is not on this machine: its runs and their time are unknown" for name in sorted(unknown)
     ]
-    ends = f"time: on {workers} workers, from a short measurement"
+    start = f"the last line includes {duration(measured.start)} for the start"
+    ends = f"time: on {workers} workers, from a short measurement; {start}"
     return "\n".join([text_table(header, table, [total], names=4), ends, *notes])
 
 
-def _row(steps: Sequence[Step], found: Mapping[str, str], pace: Pace, workers: int) -> list[str]:
+def _row(steps: Sequence[Step], found: Mapping[str, str], measured: MeasuredCosts, workers: int) -> list[str]:
     ratios = sorted({step.config.ratio[0] for step in steps if step.kind == schema.PRUNED})
     left = [step for step in steps if step.config_hash not in found]
-    seconds = pace.seconds(left)
+    seconds = together(left, measured.seconds)
     known = all(step.config_hash for step in steps)
     return [
         " ".join(f"{ratio:g}" for ratio in ratios),

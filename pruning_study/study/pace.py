@@ -1,50 +1,140 @@
-"""How fast workers train, and how long the rest of a study takes."""
+"""How long steps take, one by one and together on several workers."""
 
-import copy
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import replace
+import heapq
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-import torch
-
-from analysis.runs.errors import StudyError
-from pruning_study.data.examples import Examples
-from pruning_study.steps.settings import PruneSetting
-from pruning_study.study import plan
-from pruning_study.study.plan import Plan, Step
-from pruning_study.training.loop import Training, fit
-from pruning_study.training.recipes import Phase
+from analysis.runs import schema
+from pruning_study.study.plan import Step
 
 Workload = tuple[str, str]  # data set, model
+Key = tuple[object, ...]
+Seconds = Callable[[Step], float | None]
+
+
+class Costs(NamedTuple):
+    """Seconds that the parts of a step take with one data set and model, while the other workers are busy too.
+
+    Attributes
+    ----------
+    dense, pruned : float
+        Everything of a run but the images: pictures, files, the tracking store, and the choice of the weights.
+    trained : float
+        One image in training, or in a gradient.
+    predicted : float
+        One image in an evaluation.
+    """
+
+    dense: float
+    pruned: float
+    trained: float
+    predicted: float
+
+    def seconds(self, step: Step) -> float | None:
+        """Return how long a worker takes for a step; None if the step's images are unknown."""
+        if step.trained is None:
+            return None
+        run = self.dense if step.kind == schema.DENSE else self.pruned
+        return run + step.trained * self.trained + step.predicted * self.predicted
+
+
+class MeasuredCosts(NamedTuple):
+    """What a short measurement found.
+
+    Attributes
+    ----------
+    start : float
+        Seconds until the workers make their first step, and what that step takes longer than a later one.
+    costs : mapping of Costs
+        Data sets and models that could not be measured are missing.
+    """
+
+    start: float
+    costs: Mapping[Workload, Costs]
+
+    def seconds(self, step: Step) -> float | None:
+        """Return how long a worker takes for a step; None if that is unknown."""
+        costs = self.costs.get(workload(step))
+        return costs.seconds(step) if costs else None
 
 
 class Pace:
-    """Training images that one worker goes through in a second, by data set and model."""
+    """How long steps took that were made, and how long others will take."""
 
     def __init__(self) -> None:
-        self._images: dict[Workload, float] = defaultdict(float)
-        self._seconds: dict[Workload, float] = defaultdict(float)
+        self._units: dict[Key, int] = defaultdict(int)
+        self._seconds: dict[Key, float] = defaultdict(float)
 
-    def add(self, workload: Workload, images: float, seconds: float) -> None:
-        """Record that a worker took some seconds for some images."""
-        self._images[workload] += images
-        self._seconds[workload] += seconds
+    def add(self, step: Step, seconds: float) -> None:
+        """Record that a worker took some seconds for a step."""
+        for key, units in _units(step):
+            self._units[key] += units
+            self._seconds[key] += seconds
 
-    def seconds(self, steps: Iterable[Step]) -> float | None:
-        """Return how long one worker would take for some steps; None if the pace of one of them is unknown."""
-        total = 0.0
-        for step in steps:
-            images = self._images[workload(step)]
-            if step.images is None or not images:
-                return None
-            total += step.images * self._seconds[workload(step)] / images
-        return total
+    def seconds(self, step: Step) -> float | None:
+        """Return the mean of the steps that go through as many images.
+
+        Without such a step, each image counts as in the other steps of the data set and model; None if there are none.
+        """
+        for key, units in _units(step):
+            if self._units.get(key):
+                return units * self._seconds[key] / self._units[key]
+        return None
 
 
 def workload(step: Step) -> Workload:
-    """Return data set and model of a step; steps that agree in both have the same pace."""
+    """Return data set and model of a step; steps that agree in both cost the same for an image."""
     return step.dataset, step.config.model
+
+
+def _units(step: Step) -> list[tuple[Key, int]]:
+    """Return what the time of a step is compared by: first with steps that are alike, else image by image."""
+    alike = (*workload(step), step.kind, step.trained, step.predicted)
+    return [(alike, 1), (workload(step), (step.trained or 0) + step.predicted)]
+
+
+def together(steps: Iterable[Step], seconds: Seconds) -> float | None:
+    """Return how long one worker takes for some steps; None if that is unknown for one of them."""
+    each = [seconds(step) for step in steps]
+    known = [one for one in each if one is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | None:
+    """Return how long workers take for some steps, if each worker always has a step where one is ready.
+
+    A step is ready once the run that it starts from is made, and goes before those that start from nothing.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        A step whose parent is not among them is ready at once.
+    seconds : callable
+        How long a worker takes for a step; None if that is unknown.
+    workers : int
+
+    Returns
+    -------
+    float ; None if it is unknown for one of the steps.
+    """
+    left = {step.config_hash: seconds(step) for step in steps}
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for step in steps:
+        waiting[step.parent_hash if step.parent_hash in left else ""].append(step.config_hash)
+    ready = deque(waiting.pop("", []))
+    busy: list[tuple[float, str]] = []  # the time at which each worker ends, and its step
+    now = 0.0
+    while ready or busy:
+        while ready and len(busy) < workers:
+            key = ready.popleft()
+            took = left[key]
+            if took is None:
+                return None
+            heapq.heappush(busy, (now + took, key))
+        now, key = heapq.heappop(busy)
+        ready.extendleft(reversed(waiting.pop(key, [])))
+    return now
 
 
 def duration(seconds: float | None) -> str:
@@ -55,40 +145,3 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60:02} min"
-
-
-def measured_pace(planned: Plan, steps: Sequence[Step]) -> Pace:
-    """Measure the pace of each data set and model that is on this machine, by a second of training.
-
-    Parameters
-    ----------
-    planned : Plan
-    steps : sequence of Step
-        The steps that are to be made.
-    """
-    pace = Pace()
-    for step in {workload(step): step for step in steps if step.images}.values():
-        setting = PruneSetting(replace(step.config, ratio=(1.0,)), planned.data[plan.source(step.config)])
-        torch.set_num_threads(1)  # as workers have
-        batch = setting.training.hyperparameters.batch_size
-        with suppress(StudyError):  # a training that diverges has no pace
-            first = _images_per_second(setting, batch)
-            pace.add(workload(step), _images_per_second(setting, max(batch, int(first))), 1.0)
-    return pace
-
-
-def _images_per_second(setting: PruneSetting, images: int) -> float:
-    training = Training(
-        _first(setting.train, images),
-        _first(setting.validation, setting.training.hyperparameters.batch_size),
-        replace(setting.training.hyperparameters, phases=(Phase(1, setting.training.hyperparameters.learning_rate),)),
-        seed=0,
-        stream="measurement",
-        black=setting.normalization.black,
-        engine=setting.engine,
-    )
-    return fit(copy.deepcopy(setting.model).to(setting.device), training).images_per_second
-
-
-def _first(examples: Examples, count: int) -> Examples:
-    return Examples(examples.images[:count], examples.labels[:count])

@@ -39,8 +39,11 @@ class Step:
         Hash of the run itself; both hashes are empty where the data set is not on this machine.
     iteration : int
         Number of prunings since the dense run, this run's included.
-    images : int, optional
-        Training images that the step goes through in all its epochs together.
+    trained : int, optional
+        Images that the step trains on, in all its epochs together; an image of a gradient counts too. It is unknown
+        where the data set is not on this machine.
+    predicted : int
+        Images that the step predicts, in all its evaluations together.
     """
 
     kind: str
@@ -48,7 +51,8 @@ class Step:
     parent_hash: str = ""
     config_hash: str = ""
     iteration: int = 0
-    images: int | None = None
+    trained: int | None = None
+    predicted: int = 0
 
     @property
     def name(self) -> str:
@@ -142,9 +146,10 @@ def dense_step(config: PruneConfig, setting: PruneSetting) -> Step:
     setting : PruneSetting
         Its config differs from `config` at most in seed and ratio.
     """
-    images = 0 if config.weights else len(setting.train_indices) * setting.training.hyperparameters.epochs
     own_hash = config_hash(schema.DENSE, _training_params(config, setting))
-    return Step(schema.DENSE, config, config_hash=own_hash, images=images)
+    epochs = 0 if config.weights else setting.training.hyperparameters.epochs
+    trained = len(setting.train_indices) * (epochs + 1)  # the gradient takes as long as an epoch
+    return Step(schema.DENSE, config, config_hash=own_hash, trained=trained, predicted=_predicted(setting, epochs))
 
 
 def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Step:
@@ -172,12 +177,20 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     iteration = parent.iteration + 1
     params = setting.pruned_params(_training_params(config, setting), ratio, iteration=iteration)
     own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
+    fine_tuning = setting.pruning.fine_tuning
     # A gradient is computed at each step of the ramp, and takes as long as training on its images.
     gradients = ramp * setting.gradient_images if "grad" in setting.pruning.pruner.needs else 0
-    # Where nothing is trained, the time goes into predictions.
-    predicted = len(setting.validation_indices) + len(setting.data.test_labels)
-    images = len(setting.train_indices) * setting.pruning.fine_tuning.epochs + gradients or predicted
-    return Step(schema.PRUNED, config, parent.config_hash, own_hash, iteration, images)
+    trained = len(setting.train_indices) * fine_tuning.epochs + gradients
+    predicted = _predicted(setting, fine_tuning.epochs)
+    if config.distill:
+        # The teacher predicts the training images once, or in every epoch if they are augmented.
+        predicted += len(setting.train_indices) * (1 if fine_tuning.augmentation == "none" else fine_tuning.epochs)
+    return Step(schema.PRUNED, config, parent.config_hash, own_hash, iteration, trained, predicted)
+
+
+def _predicted(setting: PruneSetting, epochs: int) -> int:
+    """Return how many images a run predicts: those for validation after each epoch, and in the end all but training."""
+    return len(setting.validation_indices) * (epochs + 1) + len(setting.data.test_labels)
 
 
 def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from analysis.runs import schema
 from analysis.runs.printable import printable
-from pruning_study.study.pace import Pace, duration, workload
+from pruning_study.study.pace import Pace, duration, time_left
 from pruning_study.study.plan import Step
 from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome, Queue
 
@@ -53,12 +53,12 @@ class Progress:
 
     def ended(self, step: Step, outcome: Outcome) -> None:
         """Show that a step has ended, and how the study stands; the queue has the outcome already."""
-        if outcome.state == MADE and step.images:
-            self._pace.add(workload(step), step.images, outcome.seconds)
+        if outcome.state == MADE:
+            self._pace.add(step, outcome.seconds)
         if time.monotonic() - self._estimated > 1:
             self._estimated = time.monotonic()
-            seconds = self._pace.seconds(self._queue.left())
-            self._left = "" if seconds is None else f"{duration(seconds / len(self._doing))} left"
+            seconds = time_left(self._queue.left(), self._pace.seconds, len(self._doing))
+            self._left = "" if seconds is None else f"{duration(seconds)} left"
         counts = self._queue.counts
         self._bar.n = len(self._queue.outcomes)
         self._bar.set_description_str(

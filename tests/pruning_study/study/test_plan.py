@@ -54,12 +54,31 @@ def test_a_data_set_that_is_elsewhere_has_steps_without_a_hash(tmp_path):
     assert [(step.kind, step.config_hash) for step in steps] == [("dense", ""), ("pruned", ""), ("pruned", "")]
 
 
-def test_without_fine_tuning_the_images_predicted_count(tmp_path):
-    """Of 6,000 images 600 for validation, and 1,000 for testing."""
-    file = tmp_path / "study.yaml"
-    file.write_text("{pruners: [mp, gp], overrides: {fine_tune_epochs: 0}}")
-    made = plan.plan(grid.read(file), download=False).steps
-    assert [step.images for step in made if step.kind == "pruned"] == [1600, 1600]
+def images(tmp_path, text):
+    """Return images trained on and predicted, by kind and method."""
+    steps = read(tmp_path, text).steps
+    return {(step.kind, step.config.method): (step.trained, step.predicted) for step in steps}
+
+
+def test_images_of_training_gradient_and_evaluation(tmp_path):
+    """5,400 of 6,000 images are trained on; 600 are predicted after each epoch, and 1,600 in the end."""
+    assert images(tmp_path, "{pruners: [mp], overrides: {epochs: 10, fine_tune_epochs: 5}}") == {
+        ("dense", "mp"): (10 * 5400 + 5400, 11 * 600 + 1000),
+        ("pruned", "mp"): (5 * 5400, 6 * 600 + 1000),
+    }
+
+
+def test_without_fine_tuning_images_are_predicted_alone(tmp_path):
+    counted = images(tmp_path, "{pruners: [mp, gp], overrides: {fine_tune_epochs: 0}}")
+    assert {counted["pruned", "mp"], counted["pruned", "gp"]} == {(0, 1600)}
+
+
+@pytest.mark.parametrize(("recipe", "times"), [("lenet5", 1), ("resnet-cifar", 5)])
+def test_a_teacher_predicts_the_training_images_once_or_in_every_epoch_if_they_are_augmented(tmp_path, recipe, times):
+    overrides = "overrides: {fine_tune_epochs: 5}"
+    counted = images(tmp_path, f"{{pruners: [mp], recipes: [{recipe}], distill: [0, 0.5], {overrides}}}")
+    assert counted["pruned", "mp"] == (5 * 5400, 6 * 600 + 1000)
+    assert counted["pruned", "mp distill 0.5"] == (5 * 5400, 6 * 600 + 1000 + times * 5400)
 
 
 def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
@@ -75,12 +94,8 @@ def test_what_takes_fine_tuning_is_named_with_its_place_in_the_file(tmp_path):
 
 def test_gradients_of_a_ramp_count_as_images(tmp_path):
     """Of 5,400 images, 15 epochs, a ramp over 8 steps; two batches of 128 where the gradient is of these alone."""
-    file = tmp_path / "study.yaml"
-    images = {}
-    for overrides in ("{}", "{gradient_batches: 2}"):
-        file.write_text(f"{{pruners: [mp, gp], schedules: [one-shot, cubic], overrides: {overrides}}}")
-        for step in plan.plan(grid.read(file), download=False).steps:
-            images[overrides, step.kind, step.config.method] = step.images
-    assert images["{}", "pruned", "gp"] == images["{}", "pruned", "mp cubic"] == 15 * 5400
-    assert images["{}", "pruned", "gp cubic"] == (15 + 8) * 5400
-    assert images["{gradient_batches: 2}", "pruned", "gp cubic"] == 15 * 5400 + 8 * 256
+    schedules = "pruners: [mp, gp], schedules: [one-shot, cubic]"
+    whole, two = (images(tmp_path, f"{{{schedules}, overrides: {text}}}") for text in ("{}", "{gradient_batches: 2}"))
+    assert whole["pruned", "gp"][0] == whole["pruned", "mp cubic"][0] == 15 * 5400
+    assert whole["pruned", "gp cubic"][0] == (15 + 8) * 5400
+    assert two["pruned", "gp cubic"][0] == 15 * 5400 + 8 * 256
