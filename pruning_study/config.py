@@ -145,6 +145,12 @@ class TrainConfig:
         "MLflow experiment that holds the runs. Auto: MLflow's current experiment.",
     )
     force: bool = option("false", boolean, "Make the runs anew, even if finished runs with these options exist.")
+    log_model: bool = option(
+        "false",
+        boolean,
+        "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
+        "each ratio.",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -14,7 +14,7 @@ _FINE_TUNING = (
     *("distill", "temperature"),
 )
 _SEARCH = ("objective", "epsilon_range", "tune_schedule", "n_trials", "timeout", "confirm_seeds", "study_name")
-_MACHINE = ("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "dry_run", "force")
+_MACHINE = ("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "dry_run", "force", "log_model")
 # A command shows the options that it has of each section.
 SECTIONS = {
     "Search": _SEARCH,

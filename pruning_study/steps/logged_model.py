@@ -1,0 +1,116 @@
+"""The network of a finished run as an MLflow model in the format ONNX, which loads without pickle and without torch."""
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from mlflow.entities import Run
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from pruning_study.config import TrainConfig
+from pruning_study.models import checkpoints, onnx_export
+from pruning_study.steps.settings import TrainSetting
+from pruning_study.tracking import logged_models
+from pruning_study.tracking.store import Store
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+log = logging.getLogger(__name__)
+
+OPTION = "--log-model"
+EXAMPLES = 4  # test images that are stored with the model as its input example
+COMPARED = 32  # test images for which ONNX Runtime and torch are compared
+LINKED = (schema.TEST_ACCURACY, schema.TEST_LOSS, schema.ALPHA, schema.RAW_SLOPE, schema.REALIZED_RATIO)
+
+
+def check_installed(config: TrainConfig) -> None:
+    """Check that the packages that `--log-model` needs are there, if it is given.
+
+    Raises
+    ------
+    StudyError
+        If one is missing. The error says how to install it.
+    """
+    if config.log_model:
+        onnx_export.check_installed(option=OPTION)
+
+
+def log_models(store: Store, setting: TrainSetting, run_ids: Iterable[str]) -> None:
+    """Log the networks of finished runs if `--log-model` is given, except those that are logged already.
+
+    If a network cannot be written as ONNX, a warning says why. Its run is complete all the same.
+
+    Parameters
+    ----------
+    store : Store
+    setting : TrainSetting
+        Its data are those of the runs.
+    run_ids : iterable of str
+
+    Raises
+    ------
+    StudyError
+        If the store does not take a model.
+    """
+    for run_id in run_ids if setting.config.log_model else ():
+        _log_model(store, setting, run_id)
+
+
+def _log_model(store: Store, setting: TrainSetting, run_id: str) -> None:
+    run = store.get(run_id)
+    with store.making(run.data.tags[schema.CONFIG_HASH]):
+        if logged_models.find(store, run):
+            return
+        try:
+            model = _exported(store, setting, run_id)
+        except StudyError as error:
+            log.warning("run %s is complete, and its network is not logged as a model: %s", run_id, error)
+            return
+        kind, classes, weakest = run.data.tags[schema.KIND], setting.data.classes, _weakest_class(run, setting)
+        logged_models.log(
+            store,
+            run,
+            model,
+            signature=_signature(setting),
+            example=np.array(setting.data.test_images[:EXAMPLES]),
+            metadata={"classes": list(classes), schema.KIND: kind},
+            tags={schema.KIND: kind, "weakest_class": classes[weakest]},
+            metrics=[*LINKED, schema.RECALL + schema.metric_names(classes)[weakest]],
+            dataset=setting.mlflow_dataset,
+        )
+
+
+def how_to_load(store: Store, setting: TrainSetting, run_id: str) -> list[str]:
+    """Return the line to print that loads a run's model through MLflow; none if the options ask for no model."""
+    model = logged_models.find(store, store.get(run_id)) if setting.config.log_model else None
+    return [f'through MLflow: mlflow.pyfunc.load_model("models:/{model.model_id}")'] if model else []
+
+
+def _exported(store: Store, setting: TrainSetting, run_id: str) -> "ModelProto":
+    """Return the network of a run's checkpoint, its normalisation included, after a comparison with torch."""
+    with store.artifact(run_id, schema.CHECKPOINT) as path:
+        network = checkpoints.classifier(path, run_id, setting.config.model)
+    images = torch.from_numpy(np.array(setting.data.test_images[:COMPARED]))
+    model = onnx_export.to_onnx(network, images[:EXAMPLES], {"classes": json.dumps(network.classes)})
+    onnx_export.check_same(model, network, images)
+    return model
+
+
+def _signature(setting: TrainSetting) -> ModelSignature:
+    """Return what the model takes and gives: pixels as they are in an image file, and logits."""
+    pixels = TensorSpec(np.dtype("uint8"), (-1, *setting.data.image_shape))
+    logits = TensorSpec(np.dtype("float32"), (-1, len(setting.data.classes)), onnx_export.OUTPUT)
+    return ModelSignature(Schema([pixels]), Schema([logits]))
+
+
+def _weakest_class(run: Run, setting: TrainSetting) -> int:
+    """Return the index of the class with the lowest recall."""
+    names = schema.metric_names(setting.data.classes)
+    return int(np.argmin([run.data.metrics[schema.RECALL + name] for name in names]))
