@@ -800,6 +800,7 @@ def test_version(run_command):
 
 
 @pytest.mark.attack
+@pytest.mark.filterwarnings("ignore:Glyph")
 def test_class_names_that_are_formulas_markup_and_links__are_the_same_in_all_files_of_a_run(
     run_command, tiny, store_uri, tmp_path
 ):

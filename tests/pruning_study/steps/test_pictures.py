@@ -125,6 +125,7 @@ def test_recalls_over_ratios_name_the_classes_that_were_weakest():
 
 @pytest.mark.attack
 @pytest.mark.parametrize("name", ["$\\frac{", "$x$", "a\x00b", "\ufffe", "_a", "x" * 5000, "猫", "<b>"], ids=ascii)
+@pytest.mark.filterwarnings("ignore:Glyph")
 def test_a_class_or_title_with_formulas_or_control_characters__leaves_the_pictures_of_a_run_whole(name):
     names = [name, "b", "c"]
     table = pd.DataFrame(3 * np.eye(3, dtype=int), names, names)
