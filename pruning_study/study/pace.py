@@ -138,10 +138,12 @@ def time_left(steps: Sequence[Step], seconds: Seconds, workers: int) -> float | 
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as text: `2 h 05 min`, `3 min`, `12 s`; `unknown` for None."""
+    """Return a duration as text: `2 h 05 min`, `13 min`, `3 min 20 s`, `12 s`; `unknown` for None."""
     if seconds is None:
         return "unknown"
     if seconds < 100:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{round(seconds) // 60} min {round(seconds) % 60:02} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60:02} min"

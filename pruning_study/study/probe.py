@@ -48,7 +48,7 @@ def measured_costs(planned: Plan, steps: Sequence[Step], workers: int, since: fl
     since : float
         `time.monotonic()` when the command was called, from which the start is counted.
     """
-    configs = {workload(step): step.config for step in steps if step.trained is not None}
+    configs = {workload(step): step.config for step in reversed(steps) if step.trained is not None}
     if not configs:
         return MeasuredCosts(0.0, {})
     data = {source(config): SharedDataset(_sample(planned, config), SharedMemory) for config in configs.values()}

@@ -84,7 +84,16 @@ class TestPace:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "unknown"), (0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5900, "98 min"), (6060, "1 h 41 min")],
+    [
+        (None, "unknown"),
+        (0.4, "0 s"),
+        (99, "99 s"),
+        (100, "1 min 40 s"),
+        (184.6, "3 min 05 s"),
+        (629, "10 min"),
+        (5900, "98 min"),
+        (6060, "1 h 41 min"),
+    ],
 )
 def test_duration(seconds, text):
     assert duration(seconds) == text
