@@ -34,6 +34,7 @@ SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
 
 # In the order of the page. Sections on the searches of epsilon follow, then the paper's, then what was left out.
 SECTIONS: tuple[SectionFunction, ...] = (
+    compared_methods.settings,
     first_screen.accuracy,
     first_screen.class_losses,
     first_screen.slopes,

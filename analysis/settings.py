@@ -2,8 +2,11 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import combinations
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -50,7 +53,13 @@ CELL_COLUMNS = [
 ]
 
 _FINE_TUNE_EPOCHS = frames.column(schema.FINE_TUNE_EPOCHS)
+_LONGEST_LABEL = 20  # characters of a setting; a longer one has a letter
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
+
+# The params of a setting that are not as in the papers, by name, and the letters of settings.
+Setting: TypeAlias = tuple[tuple[str, str], ...]
+Letters: TypeAlias = Mapping[Setting, str]
+NO_LETTERS: Letters = MappingProxyType({})
 
 
 class CellKey(NamedTuple):
@@ -96,7 +105,8 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
     """Return the further settings that tables and labels of a study show, as columns.
 
     Cells follow from all settings. Shown are those that differ between cells of the same data set, model, pruner and
-    ratio. A param that the papers leave at one value, such as the schedule, is shown wherever it differs at all, and
+    ratio. A setting of the dense networks, such as the epochs, is shown wherever it differs within a data set and
+    model. A param that the papers leave at one value, such as the schedule, is shown wherever it differs at all, and
     its details are shown where one value of it has several.
     """
     return [
@@ -111,7 +121,13 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
     main = schema.role(param).detail_of or param
     if main in schema.FORMERLY:
         return main == param or frames.column(main) not in runs or _differs(runs, column, [frames.column(main)])
-    return _differs(runs, column, CELL[:2] if column == _FINE_TUNE_EPOCHS else CELL)
+    return _differs(runs, column, CELL[:2] if column == _FINE_TUNE_EPOCHS or _is_of_dense(param) else CELL)
+
+
+def _is_of_dense(param: str) -> bool:
+    """Return whether networks that differ in a param have no dense network in common, as far as the schema knows."""
+    is_known = param in schema.PARAM_ROLES and param != schema.FINE_TUNE_LEARNING_RATE
+    return is_known and schema.role(param).concerns == "network"
 
 
 def _differs(frame: pd.DataFrame, column: str, within: Sequence[str]) -> bool:
@@ -135,6 +151,22 @@ def networks(frame: pd.DataFrame) -> pd.Index:
     if columns == [schema.SEED]:
         return pd.Index(frame[schema.SEED])
     return pd.MultiIndex.from_frame(frame[columns].fillna(""))
+
+
+def share_dense_networks(networks: pd.DataFrame, groups: Sequence[str]) -> bool:
+    """Return whether any two groups of pruned networks have a dense network in common.
+
+    Where they have not, as with other epochs, a mean over both would stand for neither.
+
+    Parameters
+    ----------
+    networks : DataFrame
+        One row per pruned network, with dense_run_id.
+    groups : sequence of str
+        The columns that tell groups apart.
+    """
+    dense = [set(ids) for _, ids in networks.groupby(list(groups), dropna=False)[schema.DENSE_RUN_ID]]
+    return not any(one.isdisjoint(other) for one, other in combinations(dense, 2))
 
 
 def splitting_params(frame: pd.DataFrame) -> list[str]:
@@ -237,8 +269,8 @@ def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
     return frame.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].eq("0")
 
 
-def method_label(params: Mapping[str, Any], shown: Sequence[str]) -> str:
-    """Return the pruner and what is not as in the papers: `mp cubic distill 0.5 (epochs 5)`.
+def method_label(params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS) -> str:
+    """Return the pruner and its setting: `mp`, `mp cubic distill 0.5` or `mp A`.
 
     Parameters
     ----------
@@ -246,9 +278,63 @@ def method_label(params: Mapping[str, Any], shown: Sequence[str]) -> str:
         Values by column, such as a row of a frame.
     shown : sequence of str
         As `shown_settings` returns it.
+    letters : mapping, optional
+        As `setting_letters` returns it; without it no setting has a letter.
     """
+    return " ".join(filter(None, [params[schema.PRUNER], setting_label(params, shown, letters)]))
+
+
+def setting_label(params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS) -> str:
+    """Return the letter of a setting, or else what is not as in the papers: `A`, `cubic (epochs 5)` or nothing."""
     how, others = setting_labels(params, shown)
-    return " ".join([params[schema.PRUNER], *how]) + (f" ({', '.join(others)})" if others else "")
+    plain = " ".join([*how, *([f"({', '.join(others)})"] if others else [])])
+    return letters.get(_setting(params, shown), plain)
+
+
+def setting_letters(runs: pd.DataFrame) -> Letters:
+    """Return the letters of those settings of a study whose own label is too long for a table or a picture.
+
+    A label is too long if it has more than 20 characters, or if another setting has the same one. Settings are sorted
+    by their values, so that the order of the runs does not matter.
+
+    Returns
+    -------
+    dict of setting -> str
+        A, B, ..., Z, AA, AB, ...
+    """
+    shown = shown_settings(runs)
+    rows = runs[shown].drop_duplicates().to_dict("records") if shown else []
+    labels = {_setting(row, shown): setting_label(row, shown) for row in rows}
+    used = Counter(labels.values())
+    long = [setting for setting, label in labels.items() if len(label) > _LONGEST_LABEL or used[label] > 1]
+    return {setting: _letter(place) for place, setting in enumerate(sorted(long, key=_order))}
+
+
+def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
+    """Return a table of what the letters of a study stand for: a row for each, and a column for each param of them."""
+    shown = shown_settings(runs)
+    rows = runs[shown].drop_duplicates().fillna("").to_dict("records") if letters else []
+    named = {letters.get(_setting(row, shown)): row for row in reversed(rows)}
+    table = pd.DataFrame([named[letter] for letter in letters.values()], columns=shown, index=list(letters.values()))
+    table = table.loc[:, table.ne("").any()].map(_short).rename(columns=frames.param)
+    return table.rename_axis("letter").reset_index()
+
+
+def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
+    """Return the shown params that are not as in the papers, by name."""
+    values = {frames.param(column): params[column] for column in sorted(shown)}
+    given = {name: value for name, value in values.items() if pd.notna(value) and value != ""}
+    return tuple((name, value) for name, value in given.items() if schema.FORMERLY.get(name) != value)
+
+
+def _order(setting: Setting) -> list[tuple[str, float, str]]:
+    """Return what settings are sorted by: names, and values as numbers where they are numbers."""
+    numbers = ((name, pd.to_numeric(value, errors="coerce"), value) for name, value in setting)
+    return [(name, np.inf if pd.isna(number) else float(number), value) for name, number, value in numbers]
+
+
+def _letter(place: int) -> str:
+    return (_letter(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
 
 
 def setting_labels(params: Mapping[str, Any], shown: Sequence[str]) -> tuple[list[str], list[str]]:

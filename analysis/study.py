@@ -1,6 +1,6 @@
 """One study and what all sections of its report share: every frame is worked out once, when a section first asks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,15 @@ from analysis.runs import schema
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
-from analysis.settings import shown_settings
+from analysis.settings import (
+    CELL,
+    Letters,
+    method_label,
+    setting_label,
+    setting_letters,
+    share_dense_networks,
+    shown_settings,
+)
 from analysis.statistics.hypothesis_tests import Variance
 
 
@@ -56,6 +64,30 @@ class AnalyzedStudy:
     def shown(self) -> list[str]:
         """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
         return shown_settings(self.runs)
+
+    @cached_property
+    def letters(self) -> Letters:
+        """The letters of settings with a long label, as `settings.setting_letters` returns them."""
+        return setting_letters(self.runs)
+
+    def method(self, params: Mapping[str, Any]) -> str:
+        """Return what tables and pictures call a method: its pruner, and its setting or the letter of it."""
+        return method_label(params, self.shown, self.letters)
+
+    def setting(self, params: Mapping[str, Any]) -> str:
+        """Return what tables and pictures call a method's setting; the empty text if it is the papers'."""
+        return setting_label(params, self.shown, self.letters)
+
+    def share_dense_networks(self, rows: pd.DataFrame) -> bool:
+        """Return whether any two of some cells have a dense network in common, as `settings` says."""
+        columns = [*CELL, *self.shown]
+        return share_dense_networks(self.alphas.merge(rows[columns], on=columns), columns)
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """What tables and pictures call each method, by its label without letters."""
+        rows = self.runs[[schema.PRUNER, *self.shown]].drop_duplicates().to_dict("records")
+        return {method_label(row, self.shown): self.method(row) for row in rows}
 
     @cached_property
     def _checked(self) -> CheckedPredictions | None:

@@ -8,7 +8,7 @@ from scipy import stats
 
 from analysis.published import rank
 from analysis.runs import frames, schema
-from analysis.settings import CELL, CONTROL, method_label
+from analysis.settings import CELL, CONTROL
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.study import AnalyzedStudy
 
@@ -161,7 +161,7 @@ def _cost(cell: pd.Series, study: AnalyzedStudy) -> str:
     networks = "one network" if count == 1 else f"{count} networks"
     guessing = f", {cell['n_at_chance']} more guess" if cell["n_at_chance"] else ""
     return (
-        f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing}), {_name(cell, study)} at ratio "
+        f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing}), {study.method(cell)} at ratio "
         f"{cell[schema.RATIO]:g} {'gains' if loss.round(9) < 0 else 'costs'} {abs(loss):.1f} points of accuracy"
         f"{_brackets(low, high)}."
     )
@@ -238,7 +238,7 @@ def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
     found = max(safe, key=lambda cell: (cell[schema.RATIO], cell["accuracy_after"]))
     if found.name == best.name:
         return "This is safe, and no larger ratio is."
-    return f"The largest safe ratio is {found[schema.RATIO]:g}, by {_name(found, study)}."
+    return f"The largest safe ratio is {found[schema.RATIO]:g}, by {study.method(found)}."
 
 
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
@@ -258,10 +258,6 @@ def _reading(pruned: pd.DataFrame) -> Iterator[str]:
         yield "Networks that guess are left out of all numbers."
     if named := [f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned[schema.PRUNER])]:
         yield f"{'; '.join(named)}."
-
-
-def _name(cell: pd.Series, study: AnalyzedStudy) -> str:
-    return method_label(cell, study.shown)
 
 
 def _brackets(low: float, high: float, digits: int = 1) -> str:

@@ -1,4 +1,4 @@
-"""The report's section on methods compared."""
+"""The report's section on methods compared, and the key of the letters that stand for their settings."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.methods import compare as methods
 from analysis.methods import figures, tables
 from analysis.page import Block, Section, pictures
+from analysis.settings import letter_key
 from analysis.study import AnalyzedStudy
 
 _PRIMARY = (
@@ -20,7 +21,15 @@ _BY_RATIO = (
     "at which both are as accurate; without such a ratio they are not comparable. Alpha (new) is alpha as new images "
     "of the same kind would show it."
 )
+_LETTERS = "In tables and pictures a letter stands for these settings."
 _AT_CHANCE = " At chance names the ratios at which most networks guess."
+
+
+def settings(study: AnalyzedStudy) -> Section | None:
+    """Return the key of the letters, if any setting has one."""
+    if not study.letters:
+        return None
+    return Section("Settings", [_LETTERS, letter_key(study.runs, study.letters)])
 
 
 def section(study: AnalyzedStudy) -> Section | None:
@@ -28,7 +37,8 @@ def section(study: AnalyzedStudy) -> Section | None:
     compared = methods.compare(study.runs, study.predicted, primaries=study.primaries)
     if compared.empty:
         return None
-    blocks = [*_blocks(compared), *pictures(figures.figures(compared))]
+    named = compared.replace({"method": study.names, "baseline": study.names})
+    blocks = [*_blocks(named), *pictures(figures.figures(named))]
     return Section("Methods compared", blocks, tables={"methods.csv": compared})
 
 

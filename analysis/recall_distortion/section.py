@@ -9,7 +9,7 @@ from analysis import cells
 from analysis.formats import rounded, values_with_intervals
 from analysis.page import Block, Caption, Picture, Section, pictures
 from analysis.recall_distortion import claims, comparisons, figures, tables
-from analysis.runs import frames
+from analysis.runs import schema
 from analysis.settings import CELL
 from analysis.study import AnalyzedStudy, notes
 
@@ -110,9 +110,8 @@ def mean_ratios(study: AnalyzedStudy) -> Section | None:
     summaries = cells.ratio_summaries(study.runs)
     if summaries.empty:
         return None
-    return Section(
-        "Why alpha, and not the mean of the ratios", [_RATIOS, rounded(summaries.rename(columns=frames.param))]
-    )
+    numbers = rounded(summaries.drop(columns=[*CELL, *study.shown]))
+    return Section("Why alpha, and not the mean of the ratios", [_RATIOS, _named(summaries, study).join(numbers)])
 
 
 def published_values(study: AnalyzedStudy) -> Section:
@@ -146,6 +145,7 @@ def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
             yield table
 
 
-def _named(frame: pd.DataFrame, study: AnalyzedStudy, *columns: str) -> pd.DataFrame:
-    """Return what names each cell, and further columns, as text."""
-    return rounded(frame[[*CELL, *study.shown, *columns]]).rename(columns=frames.param)
+def _named(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    """Return what names each cell, as text."""
+    labels = [f"{study.method(cell)}, ratio {cell[schema.RATIO]:g}" for _, cell in frame.iterrows()]
+    return frame[[schema.DATASET, schema.MODEL]].assign(method=labels).reset_index(drop=True)

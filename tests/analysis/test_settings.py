@@ -11,10 +11,13 @@ from analysis.settings import (
     CellKey,
     control_columns,
     ignore_options,
+    letter_key,
     main_setting,
     method_label,
     networks,
     pruner_settings,
+    setting_letters,
+    share_dense_networks,
     shown_settings,
     splitting_params,
 )
@@ -99,9 +102,17 @@ def test_a_setting_that_goes_with_the_pruner_is_a_setting_but_is_not_shown():
 
 
 def test_shown_are_settings_that_differ_between_cells_of_the_same_four():
-    one, two = ({"weight_decay": "0.1", "epsilon": "0.1"}, {"weight_decay": "0.2", "epsilon": "0.2"})
-    assert shown(toy("up", 2, [1, 1.2], **one), toy("up", 2, [1, 1.2], **two)) == ["weight_decay", "epsilon"]
-    assert shown(toy("up", 2, [1, 1.2], **one), toy("up", 4, [1, 1.2], **two)) == []
+    one, two = ({"ramp": "0.1", "epsilon": "0.1"}, {"ramp": "0.2", "epsilon": "0.2"})
+    assert shown(toy("up", 2, [1, 1.2], **one), toy("up", 2, [1, 1.2], **two)) == ["ramp", "epsilon"]
+    assert shown(toy("up", 2, [1, 1.2], epsilon="0.1"), toy("up", 4, [1, 1.2], epsilon="0.2")) == []
+
+
+@pytest.mark.parametrize("param", ["epochs", "weight_decay", "protocol", "dataset_digest", "batch_size"])
+def test_shown_are_settings_of_the_dense_networks_wherever_they_differ_within_a_data_set_and_model(param):
+    """A line over the ratios would else join networks of epochs 5 at ratio 2 with networks of epochs 10 at ratio 4."""
+    one, two = toy("up", 2, [1, 1.2], **{param: "1"}), toy("mp", 4, [1, 1.2], **{param: "2"})
+    assert shown(one, two) == [param]
+    assert shown(one, two.assign(model="other")) == []
 
 
 def test_of_a_single_network_a_cell_every_param_that_differs_is_shown():
@@ -230,6 +241,64 @@ def test_a_label_says_what_is_not_as_in_the_papers():
     assert label("distill", "ramp", "schedule", **CUBIC, **DISTILLED) == "mp cubic distill 0.5 (ramp 0.5)"
     assert label("schedule", "epochs", "ramp", schedule=np.nan, epochs="5", ramp=None) == "mp (epochs 5)"
     assert label("scope", "epsilon", scope="layer", epsilon="0.07158707475562237") == "mp scope layer (epsilon 0.07159)"
+
+
+FIVE = [
+    {"epochs": epochs, "learning_rate": rate, "phases": f"{epochs}x{rate}"}
+    for epochs, rate in (("10", "0.01"), ("5", "0.1"), ("5", "0.05"), ("100", "0.1"), ("5", "0.01"))
+]
+
+
+def test_settings_with_long_labels_get_letters_sorted_by_their_values():
+    made = study(*(toy(pruner, 2, [1, 1.1], **params) for params in FIVE for pruner in ("mp", "up")))
+    for runs_in_any_order in (made, made[::-1]):
+        letters = setting_letters(runs_in_any_order)
+        key = letter_key(runs_in_any_order, letters)
+        assert set(key.columns) == {"letter", "epochs", "learning_rate"}
+        assert key[["letter", "epochs", "learning_rate"]].to_numpy().tolist() == [
+            ["A", "5", "0.01"],
+            ["B", "5", "0.05"],
+            ["C", "5", "0.1"],
+            ["D", "10", "0.01"],
+            ["E", "100", "0.1"],
+        ]
+        shown_here = shown_settings(runs_in_any_order)
+        named = {method_label(row, shown_here, letters) for row in runs_in_any_order.to_dict("records")}
+        assert named == {f"{pruner} {letter}" for pruner in ("mp", "up") for letter in "ABCDE"}
+
+
+def test_settings_with_short_labels_keep_them():
+    both = {"distill": "0.5", "schedule": "cubic"}
+    made = study(toy("mp", 2, [1], **ONE_SHOT, **PLAIN), toy("mp", 2, [1], **both))
+    assert setting_letters(made) == {}
+    assert letter_key(made, {}).empty
+    assert setting_letters(toy("mp", 2, [1, 1.1])) == {}
+
+
+def test_a_letter_stands_for_a_label_that_is_too_long_or_that_two_settings_have():
+    """`(epsilon 0.07159)` has 17 letters, `distill 0.5 (epsilon 0.07159)` has 29; digits behind the fourth are cut."""
+    epsilons = "0.071587001", "0.071587002"
+    one, two = (toy("up", 2, [1, 1.1], epsilon=epsilon, **PLAIN) for epsilon in epsilons)
+    assert list(setting_letters(study(one, two)).values()) == ["A", "B"]
+    assert setting_letters(study(one, toy("up", 2, [1], epsilon="0.1", **PLAIN))) == {}
+    longer = toy("up", 2, [1], epsilon="0.071587001", **DISTILLED)
+    made = study(one, longer, toy("up", 2, [1], epsilon="0.1", **PLAIN))
+    letters = setting_letters(made)
+    assert letters == {(("distill", "0.5"), ("epsilon", "0.071587001")): "A"}
+    assert letter_key(made, letters).to_dict("records") == [{"letter": "A", "distill": "0.5", "epsilon": "0.07159"}]
+
+
+def test_after_z_come_two_letters():
+    made = study(*(toy("mp", 2, [1], epochs=str(n), learning_rate="0.123456") for n in range(1, 30)))
+    made["params.learning_rate"] = made["params.learning_rate"].mask(made["params.epochs"] == "1", "0.1")
+    assert list(setting_letters(made).values())[24:] == ["Y", "Z", "AA", "AB", "AC"]
+
+
+def test_groups_share_dense_networks_where_any_two_of_them_do():
+    groups = pd.DataFrame({"method": ["a", "a", "b", "b", "c"], "dense_run_id": ["one", "two", "two", "three", "two"]})
+    assert share_dense_networks(groups, ["method"])
+    assert not share_dense_networks(groups.assign(dense_run_id=["one", "two", "two", "three", "three"]), ["method"])
+    assert share_dense_networks(groups[:2], ["method"])
 
 
 def test_a_second_pruning_has_a_control_of_its_own():
