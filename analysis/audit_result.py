@@ -104,10 +104,13 @@ class Audit(NamedTuple):
         picture = io.BytesIO()
         figure(self).savefig(picture, format="png")
         data = base64.b64encode(picture.getvalue()).decode()
-        return (
-            f"<p>{html.escape(printable(self.verdict))}</p><p>{self.caution}</p>{_printable_table(self).to_html(index=False)}"
-            f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
-        )
+        table = _printable_table(self)
+        # A narrow cell breaks before an interval and not within it.
+        titles = [title for title in _SHOWN if title in table]
+        table[titles] = table[titles].map(lambda cell: cell.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"))
+        said = "".join(f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, self.caution) if line)
+        drawn = f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
+        return f"{said}{table.to_html(index=False)}{drawn}"
 
 
 def names(table: pd.DataFrame) -> pd.Series:

@@ -66,8 +66,8 @@ class Recommendation(NamedTuple):
     def _repr_html_(self) -> str:
         """Return the verdict, what was tried, and the notes, for a notebook."""
         verdict, *notes = (f"<p>{html.escape(printable(said))}</p>" for said in (self.verdict, *self.notes))
-        how = f"<pre>{html.escape(printable(self.command))}</pre>" if self.command else ""
-        return f"{verdict}{how}{_printable_tried(self).to_html(index=False)}{''.join(notes)}"
+        how = f'<pre style="white-space: pre-wrap">{html.escape(printable(self.command))}</pre>' if self.command else ""
+        return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{''.join(notes)}"
 
 
 class Recommendations(list[Recommendation]):
@@ -264,17 +264,19 @@ def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -
         f"With {method_label(row, shown)} at ratio {row[schema.RATIO]:g}, {row['fails']}."
         for row in tried.to_dict("records")
     )
-    return f"no ratio surely keeps within the limits ({limits}). {' '.join(reasons)}"
+    confidence = f"{100 * (1 - LEVEL):g} % confidence"
+    return f"no ratio meets the limits ({limits}) with {confidence}. {' '.join(reasons)}"
 
 
 def _on_validation_images(row: pd.Series, shown: Sequence[str]) -> str:
     high = row["largest_excess_high"]
-    bound = f"no class more than {high:.3f}" if np.isfinite(high) else "there are too few images for a bound"
+    bound = f"no class more than {100 * high:.1f}" if np.isfinite(high) else "there are too few images for a bound"
     return (
-        f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g}. On validation images of "
-        f"{row['n']} seeds, which chose it, accuracy falls by {row['loss']:.3f} (at most {row['loss_high']:.3f}) and "
-        f"alpha on new images is {row['alpha_new']:.2f} (at most {row['alpha_new_high']:.2f}). Class "
-        f"{row['largest_excess_class']} loses most beyond the accuracy, {row['largest_excess']:.3f} ({bound})."
+        f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g}. Validation images of {row['n']} seeds "
+        f"chose it. On them accuracy {'falls' if row['loss'] > 0 else 'rises'} by {100 * abs(row['loss']):.1f} points "
+        f"(and falls by at most {100 * row['loss_high']:.1f}). Alpha on new images is {row['alpha_new']:.2f} (at most "
+        f"{row['alpha_new_high']:.2f}). Class {row['largest_excess_class']} loses most beyond the accuracy, "
+        f"{100 * row['largest_excess']:.1f} points ({bound})."
     )
 
 
@@ -285,19 +287,19 @@ def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
     if sound.empty:
         return "On test images all these networks guess."
     cell = cells(chosen).iloc[0]
-    alpha = f"alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
+    alpha = f"Alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
     if np.isfinite(cell["alpha_new"]):
         new = with_interval(cell["alpha_new"], cell["alpha_new_low"], cell["alpha_new_high"], decimals(2))
         alpha += f", on new images {new}"
     raw = with_interval(cell["raw_slope_mean"], cell["raw_slope_low"], cell["raw_slope_high"], decimals(2))
-    loss = _mean_with_interval(sound[frames.ACCURACY_BEFORE] - sound[frames.ACCURACY_AFTER])
+    change = _mean_in_points(sound[frames.ACCURACY_AFTER] - sound[frames.ACCURACY_BEFORE])
     pairs = sound.merge(_controls(sound, runs), on=schema.DENSE_RUN_ID, suffixes=("", "_none"))
     if pairs.empty:
-        control = f"there is no control {CONTROL} to compare with"
+        control = f"There is no control {CONTROL} to compare with."
     else:
-        below = _mean_with_interval(pairs[f"{frames.ACCURACY_AFTER}_none"] - pairs[frames.ACCURACY_AFTER])
-        control = f"{below} below {CONTROL}'s"
-    return f"On test images accuracy falls by {loss}, {control}; {alpha}, and the raw slope is {raw}."
+        beyond = _mean_in_points(pairs[frames.ACCURACY_AFTER] - pairs[f"{frames.ACCURACY_AFTER}_none"])
+        control = f"Compared with the control {CONTROL}, which is not pruned, it changes by {beyond} points."
+    return f"On test images accuracy changes by {change} points. {control} {alpha}. The raw slope is {raw}."
 
 
 def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -309,8 +311,8 @@ def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return controls.drop_duplicates(schema.DENSE_RUN_ID)
 
 
-def _mean_with_interval(values: pd.Series) -> str:
-    return with_interval(values.mean(), *mean_interval(values), decimals(3))
+def _mean_in_points(values: pd.Series) -> str:
+    return with_interval(*(100 * end for end in (values.mean(), *mean_interval(values))), decimals(1, sign=True))
 
 
 def summary(recommendation: Recommendation) -> str:
@@ -321,6 +323,30 @@ def summary(recommendation: Recommendation) -> str:
     verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
     how = [printable(recommendation.command)] if recommendation.command else []
     return "\n".join([verdict, *how, "", "On validation images, which choose:", table, *notes])
+
+
+# Titles of a notebook's table, and the columns that they show: a number with its upper bound, or a text.
+_IN_A_NOTEBOOK = {
+    "networks": ("n",),
+    "accuracy loss (at most)": ("loss", "loss_high"),
+    "alpha on new images (at most)": ("alpha_new", "alpha_new_high"),
+    "largest class loss beyond it (at most)": ("largest_excess", "largest_excess_high"),
+    "of class": ("largest_excess_class",),
+    "outside the limits": ("fails",),
+}
+
+
+def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
+    """Return what was tried in few columns, which a notebook has room for."""
+    tried = _printable_tried(recommendation)
+    settings = tried.loc[:, : schema.RATIO].assign(ratio=tried[schema.RATIO].map("{:g}".format))
+    cells = {
+        title: tried[names[0]]
+        if len(names) == 1
+        else [f"{value:.3f} ({high:.3f})" for value, high in zip(*(tried[name] for name in names), strict=True)]
+        for title, names in _IN_A_NOTEBOOK.items()
+    }
+    return settings.assign(**cells)
 
 
 def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:

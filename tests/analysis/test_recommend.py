@@ -133,7 +133,7 @@ def test_the_largest_ratio_that_is_reached_without_a_failure(known):
     # The same 4 images of 1,200 are lost in every seed, so that only images vary: 1.96 x sqrt(p (1 - p) / 1,199).
     lost = 4 / 1200
     high = lost + stats.norm.isf(0.025) * np.sqrt(lost * (1 - lost) / 1199)
-    assert f"0.003 (at most {high:.3f})" in known.verdict
+    assert f"accuracy falls by 0.3 points (and falls by at most {100 * high:.1f})" in known.verdict
     tried = [tuple(row) for row in known.tried[["pruner", "ratio"]].itertuples(index=False)]
     assert tried == [("mp", 2), ("mp", 10), ("up", 2), ("up", 10), ("up", 50)]
     assert list(known.tried["fails"] == "") == [True, False, True, True, False]
@@ -142,7 +142,8 @@ def test_the_largest_ratio_that_is_reached_without_a_failure(known):
 def test_the_choice_is_reported_on_test_images_beside_the_control(known):
     # 20 images of 1,200 more are wrong than before, 30 more than with `none`.
     on_test = known.verdict.partition("On test images")[2]
-    assert re.search(r"0\.017 \(0\.017 to 0\.017\), 0\.025 \(0\.025 to 0\.025\) .*none", on_test)
+    assert on_test.startswith(" accuracy changes by -1.7 (-1.7 to -1.7) points. Compared with the control none")
+    assert "it changes by -2.5 (-2.5 to -2.5) points." in on_test
 
 
 def test_one_sided_bounds_are_corrected_for_methods_and_not_for_limits(known):
@@ -231,7 +232,8 @@ def test_schedules_and_distillations_are_methods_of_their_own(store):
     )
     # 4 images of 1,200 are wrong that were right, 24 fewer than with the control that had the same teacher.
     on_test = found.verdict.partition("On test images")[2]
-    assert re.search(r"0\.003 \(0\.003 to 0\.003\), -0\.020 \(-0\.020 to -0\.020\) .*none", on_test)
+    assert on_test.startswith(" accuracy changes by -0.3 (-0.3 to -0.3) points. Compared with the control none")
+    assert "it changes by +2.0 (+2.0 to +2.0) points." in on_test
     tried = found.tried[["params.schedule", "params.distill", "ratio"]].itertuples(index=False, name=None)
     assert sorted(tried) == [
         ("cubic", "0.0", 10),
@@ -289,10 +291,11 @@ def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_los
     won = np.mean([(np.arange(400) >= start) & (np.arange(400) < start + 40) for start in (80, 90, 100, 110)], axis=0)
     variance = 4 / 9 * 0.1 * 0.9 / 399 + 1 / 9 * np.var(won, ddof=1) / 400
     high = 0.1 + stats.norm.isf(0.05) * np.sqrt(variance)
-    assert f"Class cat loses most beyond the accuracy, 0.100 (no class more than {high:.3f})" in free.verdict
+    said = f"Class cat loses most beyond the accuracy, 10.0 points (no class more than {100 * high:.1f})"
+    assert said in free.verdict
     (bound,) = recommend.recommend("moved", max_class_loss=0.05, **limits)
     assert bound.verdict == (
-        "net on pets: no ratio surely keeps within the limits (accuracy loss 0.02, alpha 1, class loss 0.05). "
+        "net on pets: no ratio meets the limits (accuracy loss 0.02, alpha 1, class loss 0.05) with 95 % confidence. "
         f"With mp at ratio 4, the loss of class cat beyond that of the accuracy may be {high:.3f}, which is "
         f"{high - 0.05:.3f} above the limit 0.05."
     )
