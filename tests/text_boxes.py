@@ -33,14 +33,26 @@ def ink(figure: Figure) -> np.ndarray:
 def _boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    beyond_the_ends = {
-        id(label)
+    ticks = [
+        (axis, tick)
         for axes in figure.axes
         for axis in (axes.xaxis, axes.yaxis)
-        for place, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
-        if not min(axis.get_view_interval()) <= place <= max(axis.get_view_interval())
+        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+    ]
+    beyond_the_ends = {
+        id(tick.label1)
+        for axis, tick in ticks
+        if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
     }
     texts = [text for text in figure.findobj(Text) if text.get_visible() and id(text) not in beyond_the_ends]
     return [
-        (text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts if text.get_text().strip()
+        (text.get_text().strip(), _without_blank_lines(text.get_text(), text.get_window_extent(canvas.get_renderer())))
+        for text in texts
+        if text.get_text().strip()
     ]
+
+
+def _without_blank_lines(text: str, box: Bbox) -> Bbox:
+    """Leave out blank lines at the end, which make room for something else."""
+    share = len(text.rstrip("\n").split("\n")) / len(text.split("\n"))
+    return Bbox([[box.x0, box.y1 - share * box.height], [box.x1, box.y1]])
