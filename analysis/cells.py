@@ -26,7 +26,7 @@ from analysis.settings import (
     networks,
     pruner_settings,
 )
-from analysis.statistics import intensification, resampling, summaries
+from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
 
 
 def alphas(runs: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +93,8 @@ def cells(
         - n_none: the number of networks that have a run of `none`. Over these: the mean differences from `none`, of
           accuracy, alpha, raw slope, raw spread ratio and largest excess loss (`accuracy_minus_none`, ...), and
           alpha_on_none, the mean slope of the balance after pruning on that of `none`, all with intervals;
-          largest_excess_none, the largest excess loss of `none`.
+          largest_excess_none, the largest excess loss of `none`; raw_slope_equivalence_p, of a test that the raw
+          slope differs from that of `none` by less than .05.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
         - realized_ratio: the mean over the runs, if `runs` has it.
@@ -233,16 +234,18 @@ def _against_none(
     without_pruning = study.balances(none, classes)
     own, of_none = study.measured(rows, classes), study.measured(none, classes)
     largest, largest_of_none = (intensification.excess_loss(*measured).max(-1) for measured in (own, of_none))
+    raw_slopes = intensification.raw_slope(*own), intensification.raw_slope(*of_none)
     differences = {
         "accuracy": study.accuracy_after[rows] - study.accuracy_after[none],
         "alpha": intensification.alpha(before, after) - intensification.alpha(*without_pruning),
-        "raw_slope": intensification.raw_slope(*own) - intensification.raw_slope(*of_none),
+        "raw_slope": raw_slopes[0] - raw_slopes[1],
         "raw_spread_ratio": intensification.raw_spread_ratio(*own) - intensification.raw_spread_ratio(*of_none),
         "largest_excess": largest - largest_of_none,
     }
     row: dict[str, Any] = {"n_none": int(np.isfinite(differences["alpha"]).sum())}
     for name, values in differences.items():
         row |= _mean(f"{name}_minus_none", values, confidence)
+    row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
     row |= _mean("alpha_on_none", intensification.alpha(without_pruning[1], after), confidence)
     return row | {"largest_excess_none": float(largest_of_none.mean()) if len(rows) else np.nan}
 

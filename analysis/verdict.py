@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from analysis.published import rank
 from analysis.runs import frames, schema
@@ -211,23 +210,13 @@ def _gaps(cell: pd.Series) -> str:
         return f"{grown}; that weak classes fall behind is not shown."
     if high < 0 and spread_high < 0:
         return f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
-    if equivalent(cell):
+    if cell["raw_slope_equivalence_p"] < LEVEL:
         return f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test."
     if cell["alpha_minus_none_low"] > 0:
         return "Gaps grow only relative to the lower accuracy."
     if np.isfinite(low):
         return f"Whether gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
     return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
-
-
-def equivalent(cell: pd.Series) -> bool:
-    """Return whether the raw slope is the control's within the margin, by two one-sided tests over networks."""
-    dof = cell["n_none"] - 1
-    if dof < 1:
-        return False
-    half = (cell["raw_slope_minus_none_high"] - cell["raw_slope_minus_none_low"]) / 2
-    error = half / stats.t.isf((1 - cell["confidence"]) / 2, dof)
-    return bool(abs(cell["raw_slope_minus_none"]) + stats.t.isf(LEVEL, dof) * error < MARGIN)
 
 
 def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:

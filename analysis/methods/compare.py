@@ -184,6 +184,8 @@ class _Cell:
     label : str
         How its method is shown.
     networks : Index
+    dense : frozenset of str
+        Run ids of the dense networks.
     outcomes : dict of (networks,)
     at_chance : (networks,), bool
     images : Images, optional
@@ -197,6 +199,7 @@ class _Cell:
     key: CellKey
     label: str
     networks: pd.Index
+    dense: frozenset[str]
     outcomes: dict[str, np.ndarray]
     at_chance: np.ndarray
     images: Images | None
@@ -289,6 +292,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
         label=settings.method_label(run, study.shown),
         networks=index[first],
+        dense=frozenset(study.runs[schema.DENSE_RUN_ID].iloc[rows]),
         outcomes={
             ACCURACY: study.accuracy_after[rows],
             WEAKEST: after.min(1),
@@ -367,7 +371,8 @@ def _primary_pairs(primary: Primary, cells: Sequence[_Cell], curves: _Curves) ->
         controls = [cell for cell in group if cell.key.pruner == settings.CONTROL and cell not in at_ratio]
         baselines = _named(primary.baseline, [*at_ratio, *controls])
         for method in _named(primary.method, at_ratio):
-            against = _nearest(method.key, [cell for cell in baselines if cell is not method])
+            alike = [cell for cell in baselines if cell is not method and cell.dense & method.dense]
+            against = _nearest(method.key, alike)
             if against:
                 found[method.key, against.key] = _Pair(OTHER, method, against, curves.of(against))
     return found

@@ -23,7 +23,7 @@ from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
 from analysis.runs.picture_text import name_in_legend, name_in_picture
-from analysis.settings import CELL, CONTROL, main_setting, setting_labels
+from analysis.settings import CELL, CONTROL, main_setting, setting_labels, share_dense_networks
 from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
 
 By = Literal["pruner", "model", "dataset", "model under up"]
@@ -365,13 +365,17 @@ def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_Panel, pd.DataFrame], float]:
-    """Return the line of each panel, over the paper's ratios if all are there, and the accuracy of dense networks."""
+    """Return the line of each panel, over the paper's ratios if all are there, and the accuracy of dense networks.
+
+    The latter is NaN if two cells share no dense network.
+    """
     cells = panels.all_cells
     ratios = set(cells[schema.RATIO])
     ratios = {1.0, *(_TRADEOFF_RATIOS if ratios >= _TRADEOFF_RATIOS else ratios)}
     networks = networks[networks[schema.RATIO].isin(ratios) & networks["cell"].isin(cells["cell"])]
     by_panel = {panel: networks[networks["cell"].isin(rows["cell"])] for panel, rows in panels.cells.items()}
-    dense = networks.drop_duplicates("dense_run_id")["accuracy_before"].mean()
+    is_one = share_dense_networks(networks, ["cell"])
+    dense = networks.drop_duplicates("dense_run_id")["accuracy_before"].mean() if is_one else np.nan
     return {panel: _line(rows) for panel, rows in by_panel.items() if len(rows)}, dense
 
 
@@ -534,7 +538,7 @@ def _draw_tradeoff(
     upper, lower = column
     _draw_lines(upper, lines, "accuracy", dense)
     _draw_lines(lower, lines, "alpha", 1.0)
-    upper.set_ylabel(f"mean test accuracy (dense {dense:.3f})")
+    upper.set_ylabel("mean test accuracy" + (f" (dense {dense:.3f})" if np.isfinite(dense) else ""))
     lower.set_ylabel("mean alpha (above 1 intensifies)")
     ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
     lower.set_xscale("log")
@@ -584,8 +588,9 @@ def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre
             places = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
             style: dict[str, Any] = {"color": _LINES[index % len(_LINES)], "marker": _SHAPES[index % len(_SHAPES)]}
             axes.errorbar(places, values, yerr=errors, label=label, capsize=2.5, markersize=5, **style)
-    axes.axhline(centre, color="black", linestyle="--", linewidth=1)
-    axes.set_ylim(centre - reach, centre + reach)
+    if np.isfinite(centre):
+        axes.axhline(centre, color="black", linestyle="--", linewidth=1)
+        axes.set_ylim(centre - reach, centre + reach)
     axes.grid(alpha=0.3)
 
 

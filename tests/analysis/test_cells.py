@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.cells import alphas, cells, ratio_summaries
 from analysis.methods import compare as methods
@@ -178,6 +179,18 @@ def test_the_raw_slope_and_the_largest_excess_of_a_cell_by_hand():
     names = ["largest_excess", "largest_excess_low", "largest_excess_high"]
     assert cell[names].tolist() == pytest.approx([0.02, 0.02 - half / 10, 0.02 + half / 10], abs=1e-6)
     assert cell["largest_excess_none"] == pytest.approx(0.1 * (0 + 0.1 + 0.05) / 3)
+
+
+def test_the_raw_slope_is_equivalent_to_the_controls_by_two_one_sided_tests():
+    differences = [0.01, -0.02, 0.03, 0.0]
+    made = study(toy("mp", 2, 1.1 + np.array(differences)), toy("none", 1, [1.1] * 4))
+    lower, upper = (
+        stats.ttest_1samp(differences, margin, alternative=side).pvalue
+        for margin, side in ((-0.05, "greater"), (0.05, "less"))
+    )
+    p = cells(made).set_index("pruner").loc["mp", "raw_slope_equivalence_p"]
+    assert p == pytest.approx(max(lower, upper))
+    assert p < 0.05
 
 
 def test_the_largest_excess_is_above_0_whichever_class_it_is_of():

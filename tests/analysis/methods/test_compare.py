@@ -333,6 +333,14 @@ def test_slopes_that_say_nearly_the_same_share_no_family():
             assert members["p_holm"].min() == pytest.approx(min(len(members) * members["p"].min(), 1))
 
 
+def test_methods_that_share_no_dense_network_are_not_compared():
+    cubic = toy("mp", 20, [1.0, 1.2, 1.1], CUBIC, {"epochs": "5"})
+    one_shot = toy("mp", 20, [1.0, 1.2, 1.1], ONE_SHOT, {"epochs": "30"})
+    assert methods.compare(made_up_runs.study(cubic, one_shot), primaries=[PRIMARY])["primary"].any()
+    apart = one_shot.assign(dense_run_id=["x", "y", "z"])
+    assert methods.compare(made_up_runs.study(cubic, apart), primaries=[PRIMARY]).empty
+
+
 def test_slopes_share_no_family_of_a_primary_comparison_either():
     made = noisy(grid(alphas=np.zeros(6), ratios=[20]))
     frame = methods.compare(made, primaries=[PRIMARY._replace(outcomes=("accuracy", "alpha", "alpha_new"))])

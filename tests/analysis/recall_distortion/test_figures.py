@@ -351,6 +351,23 @@ def test_the_tradeoff_starts_at_the_dense_network_and_is_centred_on_it():
     assert control.get_ydata()[0] == pytest.approx(0.8)
 
 
+def test_the_tradeoff_draws_no_mean_over_dense_networks_that_its_methods_do_not_share():
+    one, two = (
+        networks([0.8, 1.0], before=accuracy).assign(**{"params.epochs": epochs})
+        for accuracy, epochs in ((0.9, "30"), (0.5, "5"))
+    )
+    apart = pd.concat([one, two.assign(dense_run_id=["other 0", "other 1"])])
+    for alphas, dashed in ((pd.concat([one, two]), 1), (apart, 0)):
+        upper, lower = figures.tradeoff(alphas, ["params.epochs"]).axes
+        lines = [line for axes in (upper, lower) for line in axes.lines if line.get_linestyle() == "--"]
+        assert len(lines) == dashed + 1  # the other one is alpha 1
+        assert ("dense" in upper.get_ylabel()) == bool(dashed)
+    assert curves(upper) == {
+        "mp (magnitude), epochs 30, n 2": pytest.approx([0.9, 0.8]),
+        "mp (magnitude), epochs 5, n 2": pytest.approx([0.5, 0.8]),
+    }
+
+
 def test_the_tradeoff_keeps_what_was_measured_at_ratio_1():
     alphas = pd.concat(
         [
