@@ -131,7 +131,7 @@ def _against_ratio(
         leading = leading_ratio(pruned) if len(pruned) else np.inf
         for axes, drawn in zip(column, rows.values(), strict=True):
             _draw_lines(axes, found, styles, drawn)
-            dense = _draw_dense(axes, cells, drawn)
+            dense = _draw_dense(axes, cells, drawn, study)
             axes.set_ylim(_limits(cells[mostly_sound(cells) & (cells[schema.RATIO] <= leading)], drawn, dense))
             if len(pruned):
                 axes.axvline(leading, color=BELOW, alpha=0.12, linewidth=14)
@@ -156,7 +156,7 @@ def _against_size(group: Sequence[_Place], study: AnalyzedStudy) -> Figure:
         pruned = cells[cells[schema.PRUNER] != CONTROL]
         best = by_accuracy(pruned, leading_ratio(pruned)).head(1) if len(pruned) else pruned
         _name_panel(axes, name, size[0] / len(group), best)
-        _draw_sizes(axes, cells, found, styles)
+        _draw_sizes(axes, cells, found, styles, study)
         for share in _shares(best):
             axes.axvline(share, color=BELOW, alpha=0.12, linewidth=14)
         _set_shares(axes, found)
@@ -166,16 +166,20 @@ def _against_size(group: Sequence[_Place], study: AnalyzedStudy) -> Figure:
 
 
 def _draw_sizes(
-    axes: Axes, cells: pd.DataFrame, lines: dict[_Method, pd.DataFrame], styles: dict[_Method, dict[str, Any]]
+    axes: Axes,
+    cells: pd.DataFrame,
+    lines: dict[_Method, pd.DataFrame],
+    styles: dict[_Method, dict[str, Any]],
+    study: AnalyzedStudy,
 ) -> None:
     _draw_lines(axes, lines, styles, _WEAKEST, _shares)
-    dense = _draw_dense(axes, cells, _WEAKEST)
+    dense = _draw_dense(axes, cells, _WEAKEST, study)
     # A hair below and above 100 %, so that neither hides the other.
     axes.plot(94, dense, color="black", marker="*", markersize=11, zorder=4)
     for method, control in lines.items():
         if method.pruner == CONTROL:
             axes.plot(106, control[WEAKEST].iloc[0], color=NEUTRAL, marker="D", markersize=6, zorder=3)
-    useful = mostly_sound(cells) & (cells[WEAKEST] >= _USEFUL * dense)
+    useful = mostly_sound(cells) & (cells[WEAKEST] >= _USEFUL * cells[WEAKEST_BEFORE])
     axes.set_ylim(_limits(cells[useful], _WEAKEST, dense, pad=0.1))
 
 
@@ -191,8 +195,11 @@ def _name_panel(axes: Axes, name: tuple[str, str], width: float, cells: pd.DataF
     axes.set_title("\n".join(lines), fontsize=10, parse_math=False)
 
 
-def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: _Drawn) -> float:
+def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: _Drawn, study: AnalyzedStudy) -> float:
+    """Draw a line at the mean of the dense networks and return it; NaN and no line if two cells share none."""
     dense = float(cells[drawn.dense].mean()) if drawn.dense else 1.0
+    if drawn.dense and not study.share_dense_networks(cells):
+        return float("nan")
     axes.axhline(dense, color="black", linestyle="--", linewidth=1)
     return dense
 
@@ -298,7 +305,7 @@ def _limits(cells: pd.DataFrame, drawn: _Drawn, dense: float, *, pad: float = 0.
     """Return the ends of an axis that shows most of the cells that people would ship, and some room for the others."""
     random = cells[schema.PRUNER] == "rp"
     shown = cells if cells.loc[~random, schema.PRUNER].eq(CONTROL).all() else cells[~random]
-    values = [dense, *shown[list(drawn[:3])].stack()]
+    values = [value for value in (dense, *shown[list(drawn[:3])].stack()) if np.isfinite(value)]
     room = pad * (max(values) - min(values)) or 0.01
     return min(values) - room, max(values) + room
 

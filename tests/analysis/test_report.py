@@ -204,6 +204,49 @@ def test_a_setting_that_tells_cells_apart_has_a_column(tmp_path):
     assert "| up (epsilon 0.2) |" in (tmp_path / "report.md").read_text()
 
 
+def two_recipes(*, apart):
+    """mp at two ratios and its control after two trainings, with dense networks of their own if `apart`."""
+    cells = []
+    for place, (epochs, rate, batch) in enumerate((("30", "0.01", "128"), ("5", "0.005", "64"))):
+        for pruner, ratio in (("mp", 2), ("mp", 10), ("none", 1)):
+            params = {"epochs": epochs, "learning_rate": rate, "batch_size": batch, "phases": f"{epochs}x{rate}"}
+            made = made_up_runs.runs("mnist", "lenet5", pruner, ratio, 1 + SPREAD / ratio, **params)
+            own = f" {epochs}" if apart else ""
+            cells.append(
+                made.assign(accuracy_before=0.8 - 0.2 * place * apart, dense_run_id=made["dense_run_id"] + own)
+            )
+    return made_up_runs.study(*cells)
+
+
+def test_settings_have_letters_and_one_key_before_any_number():
+    made = report.from_runs(two_recipes(apart=True))
+    key = made.shown[0]
+    assert key.title == "Settings"
+    assert key.blocks[1].to_dict("records") == [
+        # Batch sizes, first by name, set the order.
+        {"letter": "A", "epochs": "5", "learning_rate": "0.005", "batch_size": "64"},
+        {"letter": "B", "epochs": "30", "learning_rate": "0.01", "batch_size": "128"},
+    ]
+    text = page.markdown(made)
+    assert "mp A" in text
+    assert "mp B" in text
+    assert [text.count(name) for name in ("| learning_rate |", "phases", "0.005")] == [1, 0, 1]
+    assert {"params.epochs", "params.learning_rate", "params.batch_size"} <= set(made.tables["cells.csv"].columns)
+    assert set(made.tables["methods.csv"]["method"]) == {
+        "mp (epochs 30, learning_rate 0.01, batch_size 128)",
+        "mp (epochs 5, learning_rate 0.005, batch_size 64)",
+    }
+    assert report.from_runs(two_recipes(apart=True)[:16]).shown[0].title == "Accuracy"
+
+
+def test_no_line_is_the_mean_of_dense_networks_that_settings_do_not_share():
+    for apart in (False, True):
+        figures = report.from_runs(two_recipes(apart=apart)).figures
+        (accuracy,) = (axes for axes in figures["accuracy"].axes if axes.get_ylabel() == "accuracy")
+        dashed = [line for line in accuracy.lines if line.get_linestyle() == "--" and line.get_color() == "black"]
+        assert [line.get_ydata()[0] for line in dashed] == ([] if apart else [pytest.approx(0.8)])
+
+
 class TestCommand:
     def test_reports_what_prune_made_and_logs_it(self, run_command, tiny_npz, store_uri, tmp_path):
         short = ("--epochs", 2, "--fine-tune-epochs", 1, "--batch-size", 32)
