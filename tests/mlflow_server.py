@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
+from tests.stored_runs import empty_store
+
 
 def free_port():
     with socket.socket() as probe:
@@ -22,6 +24,8 @@ def free_port():
 @contextmanager
 def server(folder, port, backend=None):
     """Run an MLflow server, on a sqlite file unless another store is given; yield the id of its process group."""
+    if not (folder / "server.db").exists() and not backend:
+        empty_store(folder / "server.db")
     backend = backend or f"sqlite:///{folder}/server.db"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port)]

@@ -1,11 +1,27 @@
-"""Runs of a test's own experiment: one that a test makes, and all that the store holds."""
+"""Stores without runs, and runs of a test's own experiment: one that a test makes, and all that the store holds."""
 
+import functools
 import os
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
+
+
+def empty_store(path):
+    """Make a SQLite store as MLflow does, but in a twentieth of the time, and return its URI."""
+    path.write_bytes(_empty_store())
+    return f"sqlite:///{path}"
+
+
+@functools.cache
+def _empty_store():
+    """Return the content of a new store, which MLflow takes a second for: it makes all versions of the tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+        return (Path(folder) / "mlflow.db").read_bytes()
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import mlflow
 
+from tests.stored_runs import empty_store
+
 PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
 
 
 def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
     names: dict = {}
     for block in re.findall("```python\\n(.*?)```", PAGE.read_text(), re.DOTALL):
         exec(compile(block, str(PAGE), "exec"), names)

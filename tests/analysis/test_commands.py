@@ -11,6 +11,7 @@ from mlflow.projects.utils import load_project
 
 from analysis.__main__ import cli
 from analysis.runs.schema import text
+from tests.stored_runs import empty_store
 
 
 def run(*arguments: object) -> click.testing.Result:
@@ -94,7 +95,7 @@ def test_recommend_without_a_store_names_it(files, monkeypatch):
 
 
 def test_compare_prints_published_values_beside_ours(tmp_path, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "store.db"))
     client = MlflowClient()
     experiment = client.create_experiment("ours", artifact_location=tmp_path.as_uri())
     dense = None

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from analysis import audit
 from analysis.evaluator import classes
 from analysis.runs.errors import StudyError
+from tests.stored_runs import empty_store
 
 # Ten classes of 50 images; class 9 loses thirty of them.
 LABEL = np.repeat(np.arange(10), 50)
@@ -18,7 +19,7 @@ AFTER = np.where(np.arange(500) < 470, LABEL, 0)
 @pytest.fixture(scope="module")
 def experiment_id(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.set_tracking_uri(empty_store(folder / "mlflow.db"))
     yield MlflowClient().create_experiment("evaluated", artifact_location=(folder / "artifacts").as_uri())
     mlflow.set_tracking_uri(None)
 

@@ -6,13 +6,14 @@ from mlflow import MlflowClient
 
 from analysis import audit
 from analysis.runs.errors import StudyError
+from tests.stored_runs import empty_store
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A store with two runs of predictions and one without; the ids of the three."""
     folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = empty_store(folder / "mlflow.db")
     client = MlflowClient(uri)
     experiment = client.create_experiment("runs", artifact_location=(folder / "artifacts").as_uri())
     label = np.repeat([0, 1], 100)

@@ -27,6 +27,7 @@ from analysis.runs import address, pull, sqlite_files, stores
 from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port
 from tests.postgres_server import postgres
+from tests.stored_runs import empty_store
 
 CAT, SHIRT = "cat", "T-shirt/top"
 
@@ -140,7 +141,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def store(folder) -> SimpleNamespace:
-    uri = f"sqlite:///{folder}/store.db"
+    uri = empty_store(folder / "store.db")
     ids = fill(uri)
     return SimpleNamespace(uri=uri, ids=ids, path=folder / "store.db")
 
@@ -230,7 +231,7 @@ def test_a_class_without_a_test_image__is_left_out_of_its_runs(store):
 
 @pytest.fixture
 def writer(tmp_path) -> Writer:
-    return Writer(f"sqlite:///{tmp_path}/store.db")
+    return Writer(empty_store(tmp_path / "store.db"))
 
 
 def pair(writer: Writer, experiment: str, seed: int, **params: str) -> str:

@@ -16,13 +16,14 @@ from analysis.runs import sqlite_columns, sqlite_files, store_errors, stores
 from analysis.runs.errors import StudyError
 from pruning_study.__main__ import cli as study_cli
 from pruning_study.tracking import reach
+from tests.stored_runs import empty_store
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Make a store with a dense and a pruned run, and return its file."""
     path = tmp_path_factory.mktemp("whole") / "mlflow.db"
-    client = MlflowClient(f"sqlite:///{path}")
+    client = MlflowClient(empty_store(path))
     experiment, dense = client.create_experiment("study"), None
     for kind in ("dense", "pruned"):
         tags = {"kind": kind, **({"dense_run_id": dense} if dense else {})}

@@ -1,4 +1,3 @@
-import shutil
 import sqlite3
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from analysis.runs import sqlite_files, stores
 from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
+from tests.stored_runs import empty_store
 
 READERS = ["sqlite", "sqlite through the API", "server", pytest.param("postgres", marks=pytest.mark.postgres)]
 
@@ -19,7 +19,7 @@ READERS = ["sqlite", "sqlite through the API", "server", pytest.param("postgres"
 def opened(request, tmp_path_factory):
     """Yield the reader of a filled store, and the store's contents."""
     folder = tmp_path_factory.mktemp("stores")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = empty_store(folder / "mlflow.db")
     with ExitStack() as resources:
         patch = resources.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(stores, "RUNS_PER_PAGE", 2)
@@ -142,17 +142,11 @@ def test_tagged_runs_are_the_finished_ones_that_have_the_tag(opened):
     assert reader.tagged(made.study, "no_such_tag").to_pylist() == []
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 class TestSchema:
     @pytest.mark.parametrize("version", ["c48cb773bb87", "0123456789ab"])
-    def test_another_mlflows_is_an_error_and_the_file_stays_as_it_is(self, empty_store, tmp_path, version):
-        path = shutil.copy(empty_store, tmp_path / "other.db")
+    def test_another_mlflows_is_an_error_and_the_file_stays_as_it_is(self, tmp_path, version):
+        path = tmp_path / "other.db"
+        empty_store(path)
         with sqlite3.connect(path) as connection:
             connection.execute("UPDATE alembic_version SET version_num = ?", [version])
         before = path.read_bytes()
@@ -166,9 +160,9 @@ class TestSchema:
         with pytest.raises(StudyError, match="schema version None"), stores.open_store(f"sqlite:///{tmp_path}/cats.db"):
             pass
 
-    def test_the_installed_mlflows_is_read_through_the_api_where_it_is_unknown(self, empty_store, monkeypatch, caplog):
+    def test_the_installed_mlflows_is_read_through_the_api_where_it_is_unknown(self, tmp_path, monkeypatch, caplog):
         monkeypatch.setattr(sqlite_files, "KNOWN_SCHEMAS", {"0123456789ab"})
-        with stores.open_store(f"sqlite:///{empty_store}") as reader:
+        with stores.open_store(empty_store(tmp_path / "mlflow.db")) as reader:
             assert isinstance(reader, stores.ApiReader)
             assert [name for _, name, _ in reader.experiments()] == ["Default"]
         assert [record.levelname for record in caplog.records if "schema version" in record.message] == ["WARNING"]
