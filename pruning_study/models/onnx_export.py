@@ -39,7 +39,7 @@ def check_installed(*, option: str | None = None) -> None:
     """
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise StudyError(
-            f"it needs {' and '.join(missing)}: pip install 'pruning-study[onnx]', or pip install -e '.[onnx]' in a "
+            f"it needs {', '.join(missing)}: pip install 'pruning-study[onnx]', or pip install -e '.[onnx]' in a "
             "copy of the project",
             option=option,
         )
