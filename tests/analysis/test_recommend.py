@@ -15,6 +15,7 @@ from analysis import recommend
 from analysis.recommend import Limits
 from analysis.runs.errors import StudyError
 from analysis.validation import Bounded, Measured
+from tests.stored_runs import empty_store
 
 IMAGES = 400
 LABEL = np.repeat([0, 1, 2], IMAGES)
@@ -46,7 +47,7 @@ class Writer:
     """Logs dense and pruned runs with their predictions of validation images, and those of test images if asked."""
 
     def __init__(self, folder: Path) -> None:
-        self.uri = f"sqlite:///{folder}/store.db"
+        self.uri = empty_store(folder / "store.db")
         self.folder = folder
         self.client = MlflowClient(self.uri)
 
@@ -277,12 +278,16 @@ def test_the_summary_holds_verdict_and_table(known):
     assert lines[5 + len(known.tried) :] == known.notes
 
 
-def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_lose(store):
-    """Cats lose 40 images of 400 and owls win 40: the accuracy stays, and alpha falls."""
-    moved = store.experiment("moved")
+@pytest.fixture(scope="module")
+def moved(store):
+    """In `moved`, cats lose 40 images of 400 and owls win 40: the accuracy stays, and alpha falls."""
+    experiment = store.experiment("moved")
     for seed in range(SEEDS):
-        dense = store.dense(moved, seed, test_artifact=True)
-        store.pruned(moved, dense, seed, "mp", 4.0, (40, 0, -40))
+        dense = store.dense(experiment, seed, test_artifact=True)
+        store.pruned(experiment, dense, seed, "mp", 4.0, (40, 0, -40))
+
+
+def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_lose(store, moved):
     limits = {"max_accuracy_loss": 0.02, "tracking_uri": store.uri}
     (free,) = recommend.recommend("moved", **limits)
     assert "net on pets: prune with mp at ratio 4" in free.verdict
@@ -304,7 +309,7 @@ def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_los
     assert wide.tried[["largest_excess", "largest_excess_high"]].to_numpy()[0].tolist() == pytest.approx([0.1, high])
 
 
-def test_every_limit_that_fails_is_said(store):
+def test_every_limit_that_fails_is_said(store, moved):
     (found,) = recommend.recommend("known", max_alpha=0.5, max_class_loss=0.05, tracking_uri=store.uri)
     assert re.search("above the limit 0.5.*With", found.verdict)
     (strict,) = recommend.recommend("moved", max_accuracy_loss=0.001, max_class_loss=0.05, tracking_uri=store.uri)

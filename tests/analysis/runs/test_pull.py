@@ -1,9 +1,7 @@
 """Pulling: which runs count, what is left out and reported, and that every way of reading gives the same frames."""
 
-import os
 import re
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -11,21 +9,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
 from analysis.runs import address, pull, sqlite_files, stores
 from analysis.runs.errors import StudyError
-from tests.mlflow_server import free_port
+from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
 from tests.stored_runs import empty_store
 
@@ -315,10 +311,7 @@ def test_an_http_server_gives_the_same_frames_and_predictions(store, study, fold
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     served = shutil.copy(store.path, folder / "served.db")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{served}"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "served")]
-    with serving(command, uri):
+    with server(folder, port, f"sqlite:///{served}"):
         assert_same_study(pull.study("study", tracking_uri=uri), study)
         client = MlflowClient(uri)
         experiment = client.create_experiment("served", artifact_location="mlflow-artifacts:/served")
@@ -326,34 +319,6 @@ def test_an_http_server_gives_the_same_frames_and_predictions(store, study, fold
         assert pull.predictions([run_id], tracking_uri=uri) == {}
         client.log_artifact(run_id, npz(folder, label=[0, 1], predicted=[1, 1]))
         assert_predicted(pull.predictions([run_id, store.ids.dense_0], tracking_uri=uri), {run_id: [1, 1]})
-
-
-@contextmanager
-def serving(command: list[str], uri: str) -> Iterator[None]:
-    server = subprocess.Popen(
-        command,
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # starts in half the time
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not answers(uri):
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        yield
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(10)
-
-
-def answers(uri: str) -> bool:
-    try:
-        return requests.get(uri + "/health", timeout=1).ok
-    except requests.RequestException:
-        return False
 
 
 @pytest.mark.postgres
