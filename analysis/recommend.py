@@ -312,7 +312,8 @@ def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean_in_points(values: pd.Series) -> str:
-    return with_interval(*(100 * end for end in (values.mean(), *mean_interval(values))), decimals(1, sign=True))
+    low, high = mean_interval(values)
+    return with_interval(100 * values.mean(), 100 * low, 100 * high, decimals(1, sign=True))
 
 
 def summary(recommendation: Recommendation) -> str:
