@@ -32,6 +32,7 @@ from pruning_study.training.loop import Training, fit
 from pruning_study.training.recipes import Phase
 
 SECONDS = 0.5  # of training, and of evaluation
+FEW = 3  # images of each class in a run that is made to see what a run costs
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def measured_costs(planned: Plan, steps: Sequence[Step], workers: int, since: fl
     configs = {workload(step): step.config for step in reversed(steps) if step.trained is not None}
     if not configs:
         return MeasuredCosts(0.0, {})
-    data = {source(config): SharedDataset(_sample(planned, config), SharedMemory) for config in configs.values()}
+    data = {source(config): SharedDataset(_batch(planned, config), SharedMemory) for config in configs.values()}
     with scratch.folder() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
         with reach.one_line_errors(uri):
@@ -83,11 +84,15 @@ def _measured(pool: Processes, config: PruneConfig, workers: int) -> list[_Probe
     return [result for result in results if isinstance(result, _Probed)]
 
 
-def _sample(planned: Plan, config: PruneConfig) -> Dataset:
-    """Return as many images of each class as give two batches, and at least two."""
+def _batch(planned: Plan, config: PruneConfig) -> Dataset:
+    """Return images for one batch, and for validation and testing."""
     data = planned.data[source(config)]
     batch_size = resolve_training(config).hyperparameters.batch_size
-    count = max(2, math.ceil(2 * batch_size / len(data.classes)))
+    return _sample(data, max(FEW, math.ceil(1.5 * batch_size / len(data.classes))))
+
+
+def _sample(data: Dataset, count: int) -> Dataset:
+    """Return the first images of each class, as many of the training images as of the test images."""
     train, test = (_first(labels, count, len(data.classes)) for labels in (data.train_labels, data.test_labels))
     return replace(
         data,
@@ -133,8 +138,9 @@ class _Probe:
     def _probed(self, task: _Task, begun: float) -> _Probed:
         data = self.data[source(task.config)].dataset()
         store = Store(retries.client(self.uri), self.uri, self.experiment_id)
-        first, second = (PruneSetting(_short(task.config, 2 * task.number + again), data) for again in range(2))
-        trained, predicted = _seconds_per_image(first)
+        trained, predicted = _seconds_per_image(PruneSetting(_short(task.config, 0), data))
+        few = _sample(data, FEW)
+        first, second = (PruneSetting(_short(task.config, 2 * task.number + again), few) for again in range(2))
         cold, warm = _seconds_of_runs(store, first), _seconds_of_runs(store, second)
         of_images = Costs(0.0, 0.0, trained, predicted)
         dense_run, pruned_run = (

@@ -222,17 +222,20 @@ class TestBadInput:
 
 class TestDryRun:
     def test_shows_the_grid_and_makes_nothing(self, study, write, tmp_path, monkeypatch):
+        """The time of a training that diverges is unknown, as that of a data set that is elsewhere."""
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
-        file = write("pruners: [mp, none]\nratios: [2, 10]\nseeds: 0-4\ngrids: [{}, {datasets: [cifar10]}]")
+        file = write(
+            "pruners: [mp, none]\nratios: [2, 10]\nseeds: 0-4\ngrids: [{}, {datasets: [cifar10]}]\n"
+            "overrides: {learning_rate: 1.0e+30}"
+        )
         before = set(tmp_path.rglob("*"))
         output = study(file, "--dry-run", "--data-dir", tmp_path, "--workers", 1)
         rows = [line.split() for line in output.splitlines() if line.startswith(("tiny", "cifar10"))]
-        assert [row[:9] for row in rows[:3]] == [
-            ["tiny", "lenet5", "dense", "5", "5", "0", "5", *rows[0][7:9]],
-            ["tiny", "lenet5", "mp", "2", "10", "5", "10", "0", "10"],
-            ["tiny", "lenet5", "none", "1", "5", "5", "0", "5", rows[2][8]],
+        assert rows[:3] == [
+            ["tiny", "lenet5", "dense", "5", "5", "0", "5", "unknown"],
+            ["tiny", "lenet5", "mp", "2", "10", "5", "10", "0", "10", "unknown"],
+            ["tiny", "lenet5", "none", "1", "5", "5", "0", "5", "unknown"],
         ]
-        assert rows[0][8] in ("s", "min")
         assert rows[4] == ["cifar10", "lenet5", "mp", "2", "10", "5", "10", "?", "?", "unknown"]
         assert "cifar10 is not on this machine" in output
         assert set(tmp_path.rglob("*")) == before
@@ -243,11 +246,6 @@ class TestDryRun:
         rows = [line.split() for line in study(small, "--dry-run").splitlines() if "together" in line]
         assert rows == [["together", "6", "6", "0", "0", "s"]]
         assert len(runs(status=None)) == len(before)
-
-    def test_the_time_of_what_diverges_is_unknown(self, study, write):
-        file = write("pruners: [mp]\nratios: [2]\nseeds: [0]\noverrides: {learning_rate: 1.0e+30}")
-        rows = [line.split() for line in study(file, "--dry-run").splitlines() if "together" in line]
-        assert rows == [["together", "2", "0", "2", "unknown"]]
 
     def test_an_experiment_that_is_not_there_is_not_made(self, study, write, tmp_path):
         file = write("grids: [{datasets: [cifar10]}]")  # it is not on this machine, so that nothing is measured
