@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.formats import decimals, p_value, with_interval
 from analysis.methods.compare import AGAINST_CONTROL, OVER_ACCURACY, SLOPES
+from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.primaries import ACCURACY, ALPHA, ALPHA_NEW, EXCESS, LOSS, RAW_SLOPE, WEAKEST
 from analysis.statistics.hypothesis_tests import LEVEL
@@ -95,7 +96,7 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
                 "at equal accuracy": _difference(row, EQUAL_ACCURACY) if row["outcome"] in OVER_ACCURACY else "",
             }
         )
-    return _without_single_place(pd.DataFrame(rows), frame)
+    return _by_place(pd.DataFrame(rows), frame)
 
 
 def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -128,19 +129,18 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         )
     table = pd.DataFrame(rows).assign(words=lambda rows: rows["comparison"].str.split().str.len())
     table = table.sort_values(["control", "words"], kind="stable").groupby(_PLACE, sort=False).head(_MOST_HERE)[:_MOST]
-    table = table.sort_values(_PLACE, kind="stable", key=lambda column: column.factorize()[0])
     unsaid = [] if table["at chance"].any() else ["at chance"]
-    table = _without_single_place(table.drop(columns=["control", "words", *unsaid]), frame)
-    return table, len(rows) - len(table)
+    return _by_place(table.drop(columns=["control", "words", *unsaid]), frame), len(rows) - len(table)
 
 
 def _compared(row: Mapping[str, Any]) -> str:
     return f"{row['method']} − {row['baseline']}"
 
 
-def _without_single_place(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the columns of data set and model if all that was compared has the same."""
-    return table.drop(columns=[name for name in _PLACE if frame[name].nunique() == 1])
+def _by_place(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows by data set and model, in the order of print, without a column for a single one of either."""
+    order = sorted(range(len(table)), key=lambda row: [rank(name) for name in table[_PLACE].iloc[row]])
+    return table.iloc[order].drop(columns=[name for name in _PLACE if frame[name].nunique() == 1])
 
 
 def _by_holm(row: Mapping[str, Any]) -> str:

@@ -104,6 +104,16 @@ def test_primary_comparisons_are_shown_in_full():
     ]
 
 
+def test_data_sets_are_in_the_order_of_print_and_one_of_several_is_named_where_it_is_alone():
+    told = [
+        pd.DataFrame(rows(accuracy=HIGHER | {"primary": name == "cifar10"})).assign(dataset=name)
+        for name in ("cifar10", "fashion-mnist", "mnist")
+    ]
+    found, _ = tables.by_ratio(pd.concat(told, ignore_index=True))
+    assert found["dataset"].tolist() == ["mnist", "fashion-mnist", "cifar10"]
+    assert tables.primary(pd.concat(told, ignore_index=True))["dataset"].tolist() == ["cifar10"]
+
+
 @pytest.mark.parametrize("name", ["dataset", "model"])
 def test_several_data_sets_and_models_have_a_column(name):
     one, two = (pd.DataFrame(rows(accuracy=HIGHER)) for _ in range(2))
