@@ -33,7 +33,9 @@ _TITLES = {
     "4": "UP with the tuned epsilon minus UP with epsilon 0.0005, at ratio 10",
     "5": "Each way of pruning minus MP in one shot, at ratio 20",
 }
-_NOTE = "Means with 95 % intervals. Blue: the interval leaves out the black line"
+_NOTE = (
+    "Means with 95 % intervals. Triangle: the value is outside the panel. Blue: the interval leaves out the black line"
+)
 _NOTES = {0: _NOTE + ". Filled: p below .05 by Holm's correction.", 1: _NOTE + ", alpha 1."}
 
 

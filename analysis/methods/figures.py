@@ -1,15 +1,13 @@
 """Figures of methods compared: every difference with its interval."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, page
+from analysis.drawing import ABOVE, BELOW, NEUTRAL, Interval, draw_intervals, page
 from analysis.methods import compare as methods
 from analysis.methods.tables import AT_EQUAL_ACCURACY, EQUAL_ACCURACY, TITLES, at_chance, scale
 from analysis.runs import schema
@@ -81,12 +79,11 @@ def forest(frame: pd.DataFrame) -> Figure:
         sharey=True,
     )
     for axes, panel in zip(grid[0], panels, strict=True):
-        axes.axvline(0, color="black", linewidth=0.8)
-        _draw(axes, heights, by_outcome[panel.outcome].to_dict("records"), panel)
-        axes.grid(axis="x", alpha=0.3)
-        axes.tick_params(axis="x", labelsize=8)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.set_title(panel.title, fontsize=10)
+        rows = [_interval(row, panel) for row in by_outcome[panel.outcome].to_dict("records")]
+        draw_intervals(axes, list(zip(heights, rows, strict=True)), no_effect=0)
+        axes.set_title(panel.title, fontsize=10, y=1)
+    for axes in grid[0, 1:]:
+        axes.tick_params(axis="y", left=False)
     headings = [f"ratio {ratio:g}" for ratio in ratios[starts]]
     left = grid[0, 0]
     left.set_yticks([*(heights[starts] - 1), *heights], [*headings, *_names(named)], fontsize=8, parse_math=False)
@@ -113,34 +110,14 @@ def _names(rows: pd.DataFrame) -> list[str]:
     return list(methods_named)
 
 
-def _draw(axes: Axes, heights: np.ndarray, rows: Sequence[Mapping[str, Any]], panel: _Panel) -> None:
-    columns = (panel.column, f"{panel.column}_low", f"{panel.column}_high")
+def _interval(row: Mapping[str, Any], panel: _Panel) -> Interval:
+    value, low, high = (scale(panel.outcome) * row[f"{panel.column}{end}"] for end in ("", "_low", "_high"))
     is_tested = panel.column != EQUAL_ACCURACY
-    drawn = []
-    for height, row in zip(heights, rows, strict=True):
-        value, low, high = (scale(panel.outcome) * row[name] for name in columns)
-        if np.isnan(value) or at_chance(row):
-            missing = "n/a" if is_tested else "not comparable"
-            if at_chance(row):
-                missing = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
-            said = axes.text(0.03, height, missing, va="center", fontsize=7.5)
-            said.set(color=NEUTRAL, transform=axes.get_yaxis_transform(), bbox=PAPER)
-            continue
-        color = NEUTRAL
-        if low > 0 or high < 0:
-            color = BELOW if (value > 0) == (panel.outcome in _HIGHER_IS_BETTER) else ABOVE
-        is_filled = is_tested and row["p_holm"] < LEVEL
-        drawn.append((height, value, low, high, color, "D" if row["primary"] else "o", is_filled))
-    if not drawn:
-        axes.set_xticks([])
-        return
-    ends = pd.Series([end for _, value, low, high, *_ in drawn for end in (value, low, high) if np.isfinite(end)])
-    left, right = axis_limits(ends, through=0)
-    axes.set_xlim(left, right)
-    for height, value, low, high, color, mark, is_filled in drawn:
-        if np.isfinite(low):
-            axes.hlines(height, low, high, color=color, linewidth=1.6)
-        mark = "<" if value < left else ">" if value > right else mark
-        shown = np.clip(value, left, right)
-        face = color if is_filled else "white"
-        axes.plot(shown, height, mark, color=color, markerfacecolor=face, markersize=5, zorder=3, clip_on=False)
+    if at_chance(row):
+        words = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
+        return Interval(np.nan, np.nan, np.nan, NEUTRAL, words=words)
+    color = NEUTRAL
+    if low > 0 or high < 0:
+        color = BELOW if (value > 0) == (panel.outcome in _HIGHER_IS_BETTER) else ABOVE
+    mark, words = "D" if row["primary"] else "o", "n/a" if is_tested else "not comparable"
+    return Interval(value, low, high, color, bool(is_tested and row["p_holm"] < LEVEL), mark, words)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.arrays import recalls
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
@@ -79,9 +79,9 @@ def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequen
     )
     figure, axes_of = _strip(panels.cells, f"Alpha of every network, by {_WORDS[by]}: {panels.title}", note, limits)
     for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
-        for place, cell in enumerate(panel["cell"]):
-            rows = networks[networks["cell"] == cell]
-            _draw_box(axes, place, rows)
+        by_place = [networks[networks["cell"] == cell] for cell in panel["cell"]]
+        _draw_boxes(axes, by_place)
+        for place, rows in enumerate(by_place):
             _draw_networks(axes, place, rows, limits)
     return figure
 
@@ -153,20 +153,20 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
         "of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
         f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
     )
-    figure.supylabel("recall balance after", fontsize=10)
     for axes in grid.flat:
         axes.set_axis_off()
     labelled = set()
     for column, (panel, rows) in zip(grid.T, panels.cells.items(), strict=True):
-        column[0].set_title(panel.label, fontsize=10, parse_math=False)
+        column[0].set_title(panel.label, fontsize=10, parse_math=False, y=1)
         for cell in rows.itertuples():
             # The control has ratio 1 and stands beside every other: no row of its own.
             axes = column[0 if cell.pruner == CONTROL else ratios.index(cell.ratio)]
             _draw_points(axes, points[points["cell"] == cell.cell], cell.n, limits[cell.dataset])
             if cell.ratio not in labelled:
-                axes.set_ylabel(f"ratio {cell.ratio:g}", fontsize=10)
+                what = "\nrecall balance after" if axes in grid[:, 0] else ""
+                axes.set_ylabel(f"ratio {cell.ratio:g}{what}", fontsize=9)
                 labelled.add(cell.ratio)
-        column[-1].set_xlabel("recall balance before", fontsize=9)
+    _draw_outer_ticks(grid, each_column=by == "dataset")
     return figure
 
 
@@ -445,25 +445,28 @@ def _strip(
         axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
         axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
         axes.set_xlim(len(cells) / 2 - 0.5 - count / 2, len(cells) / 2 - 0.5 + count / 2)
-        axes.set_title(panel.label, fontsize=10, parse_math=False)
+        axes.set_title(panel.label, fontsize=10, parse_math=False, y=1)
         axes.grid(axis="y", alpha=0.3)
+        axes.yaxis.set_major_locator(MaxNLocator(7))
     for row in grid:
         row[0].set_ylabel("alpha (above 1 intensifies)")
+        for axes in row[1:]:
+            axes.tick_params(axis="y", left=False)
     grid[0, 0].set_ylim(limits)
     return figure, list(grid.flat[: len(panels)])
 
 
 def _tick(cell: Any) -> str:
-    mark = f"$^{{{cell.mark}}}$" if cell.mark in ("<", ">", "?") else ""
+    mark = f" {cell.mark}" if cell.mark in ("<", ">", "?") else ""
     chance = f"\n{cell.n_at_chance} at\nchance" if cell.n_at_chance else ""
     return f"{cell.ratio:g}{mark}\nn {cell.n}{chance}"
 
 
-def _draw_box(axes: Axes, place: int, networks: pd.DataFrame) -> None:
+def _draw_boxes(axes: Axes, by_place: Sequence[pd.DataFrame]) -> None:
     style = {"color": NEUTRAL}
     axes.boxplot(
-        networks.loc[~networks["at_chance"].astype(bool), "alpha"],
-        positions=[place],
+        [networks.loc[~networks["at_chance"].astype(bool), "alpha"] for networks in by_place],
+        positions=range(len(by_place)),
         widths=0.75,
         showfliers=False,
         boxprops=style,
@@ -521,9 +524,21 @@ def _draw_points(
         text += f"\n{outside} outside"
     axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=PAPER)
     axes.set(xlim=limits[0], ylim=limits[1])
-    axes.tick_params(labelsize=7.5)
-    axes.grid(alpha=0.3)
+    for draw_zero, axis in ((axes.axvline, axes.xaxis), (axes.axhline, axes.yaxis)):
+        draw_zero(0, color=NEUTRAL, alpha=0.3, linewidth=0.8, zorder=0)
+        axis.set_major_locator(MaxNLocator(4))
     axes.set_axis_on()
+
+
+def _draw_outer_ticks(grid: np.ndarray, *, each_column: bool) -> None:
+    """Leave ticks to the panels below which there is none, and on the left, or in each column if scales differ."""
+    drawn = np.array([[axes.axison for axes in row] for row in grid])
+    for (row, column), axes in np.ndenumerate(grid):
+        below, left = not drawn[row + 1 :, column].any(), each_column or not drawn[row, :column].any()
+        axes.tick_params(axis="x", labelsize=7.5, bottom=below, labelbottom=below)
+        axes.tick_params(axis="y", labelsize=7.5, left=left, labelleft=left)
+        if below and drawn[row, column]:
+            axes.set_xlabel("recall balance before", fontsize=9)
 
 
 def _draw_tradeoff(

@@ -261,7 +261,8 @@ def _draw_ramps(figure: Figure, grid: np.ndarray, trials: pd.DataFrame) -> None:
     """Add a colour bar if the trials' ramps differ, since their colours then show the ramp."""
     if _has_ramps(trials):
         ramps = ScalarMappable(Normalize(0, 1), _RAMPS)
-        figure.colorbar(ramps, ax=grid.ravel().tolist(), label="ramp of a trial (0: one shot)", aspect=40, pad=0.01)
+        beside = grid[-1, -1].inset_axes((1.02, 0, 0.03, 1))
+        figure.colorbar(ramps, cax=beside, label="ramp of a trial (0: one shot)")
 
 
 def _draw_legend(axes: Axes) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rebuild
+from matplotlib.collections import PathCollection
 
 from analysis import cells, classes
 from analysis.methods import compare as methods
@@ -200,8 +201,8 @@ def test_a_picture_shows_what_the_table_says(told):
     # The control's alpha has no interval here, and no panel.
     (differences,) = drawn["answer_2"].axes
     assert [text.get_text() for text in differences.get_yticklabels()] == list(told["2"].rows)
-    points = [line.get_xdata()[0] for line in differences.lines if line.get_marker() == "o"]
-    assert points == pytest.approx([0.2, 0.2, 0.2])
+    (points,) = [drawn for drawn in differences.collections if isinstance(drawn, PathCollection)]
+    assert points.get_offsets().tolist() == [pytest.approx([0.2, height]) for height in range(3)]
 
 
 def test_what_cannot_be_compared_at_equal_accuracy_says_so():

@@ -1,7 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
+from matplotlib.markers import MarkerStyle
 
 from analysis.drawing import ABOVE, BELOW, NEUTRAL
 from analysis.methods import figures as methods_figures
@@ -19,17 +21,33 @@ def panel(figure, outcome):
     return next(axes for axes in figure.axes if axes.get_title().startswith(outcome))
 
 
-def drawn(axes):
-    """Colour, place, low and high of every interval; place, value, marker and whether it is filled of every mark."""
-    intervals = [
-        (lines.get_color()[0][:3].tolist(), *np.array(lines.get_segments()[0])[:, 0]) for lines in axes.collections
+def intervals(axes):
+    """Colour, low and high of every interval."""
+    drawn = [lines for lines in axes.collections if isinstance(lines, LineCollection)]
+    return [
+        (color[:3].tolist(), *np.array(segment)[:, 0])
+        for lines in drawn
+        for color, segment in zip(lines.get_colors(), lines.get_segments(), strict=True)
     ]
-    marks = [
-        (line.get_xdata()[0], line.get_marker(), line.get_markerfacecolor() != "white")
-        for line in axes.lines
-        if line.get_marker() != "None"
+
+
+def shape(points):
+    """The marker of points drawn with `scatter`."""
+    markers = {mark: MarkerStyle(mark) for mark in "oD<>"}
+    paths = {mark: style.get_path().transformed(style.get_transform()) for mark, style in markers.items()}
+    (drawn,) = points.get_paths()
+    return next(mark for mark, path in paths.items() if np.array_equal(path.vertices, drawn.vertices))
+
+
+def marks(axes):
+    """Value, height, marker and whether it is filled of every mark, from top to bottom."""
+    drawn = [points for points in axes.collections if isinstance(points, PathCollection)]
+    found = [
+        (*map(float, place), shape(points), bool(face[:3].min() < 1))
+        for points in drawn
+        for place, face in zip(points.get_offsets(), points.get_facecolors(), strict=True)
     ]
-    return intervals, marks
+    return sorted(found, key=lambda mark: mark[1])
 
 
 def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
@@ -50,10 +68,10 @@ def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
         ("largest excess", ABOVE, (1, 3), (2, "o", False)),
         ("alpha (new)", BELOW, (-0.3, -0.1), (-0.2, "o", True)),
     ):
-        ((found, *reach),), ((value, *shape),) = drawn(panel(figure, title))
+        ((found, *reach),), ((value, height, *look),) = intervals(panel(figure, title)), marks(panel(figure, title))
         assert found == pytest.approx(to_rgb(color))
         assert reach == pytest.approx(ends)
-        assert (value, *shape) == (pytest.approx(mark[0]), *mark[1:])
+        assert (value, height, *look) == (pytest.approx(mark[0]), 1, *mark[1:])
     (text,) = panel(figure, "raw slope").texts
     assert text.get_text() == "n/a"
 
@@ -63,7 +81,7 @@ def test_what_most_networks_guess_is_said_and_not_drawn():
     rows += [row(outcome, 0.1, 0, 0.2, at_chance=1, method="up cubic") for outcome in OUTCOMES]
     accuracy = panel(methods_figures.forest(pd.DataFrame(rows)), "accuracy")
     assert [text.get_text() for text in accuracy.texts] == ["29 of 30 at chance"]
-    assert len(drawn(accuracy)[0]) == 1
+    assert len(intervals(accuracy)) == 1
 
 
 def test_at_equal_accuracy_has_a_panel_of_its_own_with_words_where_there_is_no_such_ratio():
@@ -72,9 +90,9 @@ def test_at_equal_accuracy_has_a_panel_of_its_own_with_words_where_there_is_no_s
     rows += [row(outcome, 0.1, 0.05, 0.2, method="up cubic") for outcome in OUTCOMES]
     at_equal = methods_figures.forest(pd.DataFrame(rows)).axes[-1]
     assert at_equal.get_title() == "alpha (new)\nat equal accuracy"
-    (interval,), (mark,) = drawn(at_equal)
+    (interval,), (mark,) = intervals(at_equal), marks(at_equal)
     assert interval[1:] == pytest.approx((-0.3, 0.1))
-    assert mark == (pytest.approx(-0.1), "o", False)
+    assert mark == (pytest.approx(-0.1), 1, "o", False)
     assert [text.get_text() for text in at_equal.texts] == ["not comparable"]
 
 
@@ -82,9 +100,8 @@ def test_a_value_far_outside_the_others_is_a_triangle_at_the_edge():
     values = [0.01 * place for place in range(20)]
     rows = [row(outcome, value, value, value) for outcome in OUTCOMES for value in [*values, -5.0]]
     axes = panel(methods_figures.forest(pd.DataFrame(rows)), "raw slope")
-    _, marks = drawn(axes)
-    assert [mark for _, mark, _ in marks] == ["o"] * 20 + ["<"]
-    assert marks[-1][0] == axes.get_xlim()[0]
+    assert [mark for *_, mark, _ in marks(axes)] == ["o"] * 20 + ["<"]
+    assert marks(axes)[-1][0] == axes.get_xlim()[0]
     assert axes.get_xlim()[0] > -0.2
 
 
@@ -98,6 +115,5 @@ def test_a_figure_for_each_model_and_comparison_with_a_heading_for_each_ratio():
     rows = sorted((label.get_position()[1], label.get_text()) for label in left.get_yticklabels())
     assert [text for _, text in rows] == ["ratio 10", "mp cubic", "mp cubic (ramp 0.2)", "ratio 20", "mp cubic"]
     # The two ratios of 10 and the one of 20 are drawn beside their names.
-    places = [line.get_ydata()[0] for line in left.lines if line.get_marker() != "None"]
-    assert places == [1, 2, 4]
+    assert [height for _, height, *_ in marks(left)] == [1, 2, 4]
     assert found["methods_2_schedule"].get_suptitle() == "What differs, gradual pruning minus one shot: mnist, lenet5"
