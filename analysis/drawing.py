@@ -101,8 +101,8 @@ class _Layout(LayoutEngine):
         left, width = _placed(margins[:2].max(1), 0, size[0], self._widths)
         top, height = _placed(margins[2:].max(2), above, size[1] - below, np.ones(len(self._grid)))
         for (row, column), axes in panels.items():
-            across, down = (left[column], left[column] + width[column]), size[1] - top[row]
-            box = Bbox.from_extents(across[0], down - height[row], across[1], down)
+            x, y = left[column], size[1] - top[row]
+            box = Bbox([[x, y - height[row]], [x + width[column], y]])
             axes.set_position(box.transformed(fig.transFigure.inverted()))
             axes.set_in_layout(True)  # `set_position` has turned it off
 
