@@ -89,10 +89,11 @@ class TestLogModel:
                 name: run.data.metrics[name] for name in linked
             }
             assert len(MlflowClient().get_metric_history(run.info.run_id, "alpha")) == 1
-            with np.load(artifact(run, "predictions.npz")) as predictions:
-                assert scored(f"models:/{model.model_id}", tiny_npz) == predictions["predicted"].tolist()
-        (last,) = models_of(next(run for run in pruned if run.data.params["ratio"] == "10.0"))
-        assert f'mlflow.pyfunc.load_model("models:/{last.model_id}")' in output
+        last = next(run for run in pruned if run.data.params["ratio"] == "10.0")
+        uri = f"models:/{models_of(last)[0].model_id}"
+        assert f'mlflow.pyfunc.load_model("{uri}")' in output
+        with np.load(artifact(last, "predictions.npz")) as predictions:
+            assert scored(uri, tiny_npz) == predictions["predicted"].tolist()
         assert not models_of(runs("dense")[0])
 
     def test_says_what_the_model_takes_and_gives(self, command):
