@@ -61,9 +61,9 @@ def test_it_reads_top_down(made):
     assert "3 pruned runs left out" in made.sections[-1].blocks[0].sentences[0]
 
 
-def test_the_first_screen_leads_and_the_paper_comes_on_request(made, written, tmp_path):
+def test_the_first_screen_leads_and_the_paper_comes_on_request(made, written):
     _, files = written
-    plain, text = reported(("mp", 2, 1 + SPREAD), ("up", 2, 1 - SPREAD), ("none", 1, 1 - SPREAD), folder=tmp_path)
+    plain, text = reported(("mp", 2, 1 + SPREAD), ("up", 2, 1 - SPREAD), ("none", 1, 1 - SPREAD))
     assert [section.title for section in plain.shown][:-1] == FIRST_SCREEN
     places = [text.index(f"]({name}") for name in ("figures/accuracy", "figures/class_losses", "figures/slopes")]
     assert places == sorted(places)
@@ -131,19 +131,19 @@ def test_markup_in_names_is_shown_and_not_obeyed(tmp_path):
     assert "<b>" not in (tmp_path / "report.html").read_text()
 
 
-def reported(*cells, folder, **params):
-    """Write the report of cells of one model, (pruner, ratio, alphas); its page as text."""
+def reported(*cells, **params):
+    """Return the report of cells of one model, (pruner, ratio, alphas), and its page as text."""
     runs = [made_up_runs.runs("mnist", "lenet5", pruner, t, alphas, **params) for pruner, t, alphas in cells]
     made = report.from_runs(made_up_runs.study(*runs))
-    page.write(made, folder)
-    return made, (folder / "report.md").read_text()
+    return made, page.markdown(made)
 
 
 def test_one_network_has_no_interval_and_no_test(tmp_path):
-    _, page = reported(("mp", 2, [1.2]), ("mp", 4, [1.3]), folder=tmp_path)
+    made, text = reported(("mp", 2, [1.2]), ("mp", 4, [1.3]))
+    page.write(made, tmp_path)
     cells = pd.read_csv(tmp_path / "cells.csv", keep_default_na=False)
     assert cells["ci_low"].tolist() == ["n/a", "n/a"]
-    assert "nan" not in page.lower()
+    assert "nan" not in text.lower()
 
 
 def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path):
@@ -158,7 +158,7 @@ def test_a_search_of_epsilon_has_a_section_with_its_table_and_pictures(tmp_path)
     assert "![tuning_1_epsilon](figures/tuning_1_epsilon.png)" in section
 
 
-def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
+def test_several_schedules_have_a_section_of_methods_compared(made):
     one_shot, cubic = {"schedule": "one-shot"}, {"schedule": "cubic", "ramp": "0.5"}
     runs = [
         made_up_runs.runs("mnist", "lenet5", "mp", t, alpha + SPREAD * t / 20, **params)
@@ -166,9 +166,9 @@ def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
         for alpha, params in ((1.5, one_shot), (1.2, cubic))
     ]
     report_of_both = report.from_runs(made_up_runs.study(*runs), paper=True)
-    files = {str(path) for path in page.write(report_of_both, tmp_path)}
-    assert {"methods.csv", "figures/methods_1_schedule.svg"} <= files
-    section = (tmp_path / "report.md").read_text().split("## Methods compared")[1]
+    assert "methods.csv" in report_of_both.tables
+    assert "methods_1_schedule" in report_of_both.figures
+    section = page.markdown(report_of_both).split("## Methods compared")[1]
     assert "mp cubic − mp" in section
     assert "![methods_1_schedule](figures/methods_1_schedule.png)" in section
     # The paper's tables are of one shot alone: alpha 1.5.
@@ -179,29 +179,26 @@ def test_several_schedules_have_a_section_of_methods_compared(made, tmp_path):
     assert "methods.csv" not in report.from_runs(apart).tables
 
 
-def test_the_released_protocol_is_marked_before_any_number(tmp_path):
-    _, page = reported(("up-signed", 2, 1 + SPREAD), ("mp", 2, 1 + SPREAD), folder=tmp_path, protocol="released")
-    before = page[: page.index("## Accuracy")]
+def test_the_released_protocol_is_marked_before_any_number():
+    _, text = reported(("up-signed", 2, 1 + SPREAD), ("mp", 2, 1 + SPREAD), protocol="released")
+    before = text[: text.index("## Accuracy")]
     assert "`released`" in before
     assert "`up-signed`" in before
 
 
-def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha(tmp_path):
+def test_unbalanced_classes_have_the_weighted_alpha_beside_alpha():
     runs = made_up_runs.study(*(made_up_runs.runs("mnist", "lenet5", "mp", t, 1.5 + SPREAD) for t in (2, 4)))
     runs = runs.assign(**{"support/a": 600.0, "support/b": 400.0})
-    page.write(report.from_runs(runs), tmp_path)
-    assert "| weighted alpha |" in (tmp_path / "report.md").read_text()
+    assert "| weighted alpha |" in page.markdown(report.from_runs(runs))
     balanced = runs.assign(**{"support/a": 500.0, "support/b": 500.0})
-    page.write(report.from_runs(balanced), tmp_path)
-    assert "| weighted alpha |" not in (tmp_path / "report.md").read_text()
+    assert "| weighted alpha |" not in page.markdown(report.from_runs(balanced))
 
 
-def test_a_setting_that_tells_cells_apart_has_a_column(tmp_path):
+def test_a_setting_that_tells_cells_apart_has_a_column():
     runs = [made_up_runs.runs("mnist", "lenet5", "up", 2, 1 + SPREAD, epsilon=epsilon) for epsilon in ("0.1", "0.2")]
     made = report.from_runs(made_up_runs.study(*runs))
     assert made.tables["cells.csv"]["params.epsilon"].tolist() == ["0.1", "0.2"]
-    page.write(made, tmp_path)
-    assert "| up (epsilon 0.2) |" in (tmp_path / "report.md").read_text()
+    assert "| up (epsilon 0.2) |" in page.markdown(made)
 
 
 def two_recipes(*, apart):
@@ -309,7 +306,7 @@ def of_names(dataset, model, pruner, classes, setting, value):
 
 @pytest.mark.attack
 def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(tmp_path):
-    plain = of_names("set", "net", "mine", ["a", "b"], "note", "@x")
+    plain = of_names("set", "net", "mine", ["a", "b"], "note", "@x and a letter")  # both have a long setting
     classes = ["=<img src=x onerror=y>\x1b", "$\\frac{ ![](http://a.b/c.png) *b*"]
     made = of_names("../a|<b>", "`net`</title><script>", "_mine:[x](javascript:y)", classes, "<i>n|o</i>", "@*x*\n# y")
     assert (made.figures.keys(), made.tables.keys()) == (plain.figures.keys(), plain.tables.keys())
