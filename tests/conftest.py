@@ -9,14 +9,12 @@ import click.testing
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from pruning_study.__main__ import cli
 from pruning_study.data.datasets import EMBEDDED
-from pruning_study.steps import pictures
 from pruning_study.tracking.interrupts import SIGNALS
 from tests.mlflow_server import free_port, server
-from tests.stored_runs import empty_store
+from tests.stored_runs import draw_small_pictures, empty_store
 
 # The tests run in as many processes as the machine has cores.
 torch.set_num_threads(1)
@@ -53,18 +51,8 @@ def session_store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw the pictures of runs small and without a layout for their labels, which would take longer than the runs."""
-    monkeypatch.setattr(pictures, "Figure", lambda size, dpi, layout: Figure(size, dpi=dpi / 10))
-
-
-@pytest.fixture
 def store_uri(
-    session_store: str,
-    small_pictures: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    session_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> str:
     """Make an experiment and a folder of the test's own current, and return the URI of the store."""
     for name in list(os.environ):
@@ -74,6 +62,7 @@ def store_uri(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
+    draw_small_pictures(monkeypatch)
     return session_store
 
 

@@ -1,4 +1,4 @@
-"""Stores without runs, and runs of a test's own experiment: one that a test makes, and all that the store holds."""
+"""Empty stores, small pictures, and runs of a test's own experiment: one that a test makes, and all in the store."""
 
 import functools
 import os
@@ -6,8 +6,11 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
+
+from pruning_study.steps import pictures
 
 
 def empty_store(path):
@@ -22,6 +25,11 @@ def _empty_store():
     with tempfile.TemporaryDirectory() as folder:
         MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
         return (Path(folder) / "mlflow.db").read_bytes()
+
+
+def draw_small_pictures(patch):
+    """Draw the pictures of runs small and without a layout for their labels, which would take longer than the runs."""
+    patch.setattr(pictures, "Figure", lambda size, dpi, layout: Figure(size, dpi=dpi / 10))
 
 
 @contextmanager

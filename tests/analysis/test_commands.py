@@ -116,23 +116,19 @@ def test_compare_prints_published_values_beside_ours(tmp_path, monkeypatch):
     assert run("compare", "--variance", "none").exit_code == 2
 
 
-def loaded(code: str) -> set[str]:
-    """Top-level modules loaded after `code`, in a process of its own."""
-    code += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+def loaded(*modules: str) -> list[set[str]]:
+    """Top-level modules loaded after the import of each of these, one after the other in a process of its own."""
+    shown = "print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "; ".join(["import sys", *(f"import {module}; {shown}" for module in modules)])
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(result.stdout.splitlines()[-1].split())
+    return [set(line.split()) for line in result.stdout.splitlines()]
 
 
-def test_help_loads_no_numbers():
-    assert not loaded("import analysis.__main__") & {"numpy", "pandas", "scipy", "mlflow", "matplotlib", "torch"}
-
-
-def test_audit_needs_neither_server_nor_torch():
-    assert not loaded("import analysis.audit") & {"mlflow", "torch", "pruning_study"}
-
-
-def test_recommend_needs_no_torch():
-    assert not loaded("import analysis.recommend") & {"torch", "pruning_study"}
+def test_help_loads_no_numbers_and_audit_neither_server_nor_torch_and_recommend_no_torch():
+    of_help, of_audit, of_recommend = loaded("analysis.__main__", "analysis.audit", "analysis.recommend")
+    assert not of_help & {"numpy", "pandas", "scipy", "mlflow", "matplotlib", "torch"}
+    assert not of_audit & {"mlflow", "torch", "pruning_study"}
+    assert not of_recommend & {"torch", "pruning_study"}
 
 
 @pytest.mark.parametrize("name", cli.commands)

@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
+from analysis import page, report
 from analysis.__main__ import cli
-from analysis.runs import exports, pull
+from analysis.runs import csv_text, exports, pull
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
 
@@ -330,17 +331,17 @@ class TestCommands:
             result = self.run("export", "--experiment", EXPERIMENT, "--dataset", name, "--output", name)
             assert result.exit_code == 0, result.output
         assert f"4 pruned and 2 dense runs in {tmp_path / 'digits'}, " in result.output
-        assert (
-            self.run("report", "--experiment", EXPERIMENT, "--paper", "--no-log", "--output", "of store").exit_code == 0
-        )
+        of_store = report.report(EXPERIMENT, paper=True)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
         result = self.run("report", "--frames", "digits", "--frames", "pets", "--paper", "--output", "of files")
         assert result.exit_code == 0, result.output
         assert not (tmp_path / "gone.db").exists()
-        tables = sorted((tmp_path / "of store").glob("*.csv"))
-        assert len(tables) >= 15
-        for path in [*tables, tmp_path / "of store" / "report.md"]:
-            assert (tmp_path / "of files" / path.name).read_bytes() == path.read_bytes()
+        assert (tmp_path / "of files" / "report.md").read_text() == page.markdown(of_store)
+        assert {path.name for path in (tmp_path / "of files").glob("*.csv")} == of_store.tables.keys()
+        assert len(of_store.tables) >= 15
+        for name, table in of_store.tables.items():
+            csv_text.write(table, tmp_path / name, missing=page.NOT_AVAILABLE)
+            assert (tmp_path / "of files" / name).read_bytes() == (tmp_path / name).read_bytes()
         of_cells = pd.read_csv(tmp_path / "of files" / "cells.csv")
         assert of_cells["params.schedule"].tolist() == ["one-shot", "one-shot", "cubic", "one-shot", "one-shot"]
         # Ten images cannot tell these networks from chance.
