@@ -192,6 +192,8 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         if len(run_ids) == 1:
             job.metrics(pruned[config.ratio[0]].metrics)
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
+            if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions have none
+                _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
         else:
             table = summary(dense, pruned, setting.data.classes)
             csv_text.write(table, job.folder / schema.SUMMARY)

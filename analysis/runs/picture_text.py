@@ -85,7 +85,8 @@ def fitted_name(name: str, width: float, size: float, *, lines: int = 1) -> str:
     found: list[str] = []
     while left and len(found) < lines - 1:
         count = _letters_that_fit(left, width, size)
-        first = left if count == len(left) else textwrap.wrap(left, count, break_long_words=False)[0][:count]
+        whole_words = textwrap.wrap(left, count, break_long_words=False) or [left]
+        first = left if count == len(left) else whole_words[0][:count]
         found.append(first)
         left = left[len(first) :].lstrip()
     if width_in_picture(left, size) > width:

@@ -129,6 +129,7 @@ class TestPrune:
         assert names[0] == shared | {"gradient.safetensors", "confusion.png"}
         of_pruned = {"mask.safetensors", "recall_balance.png", "confusion.png", "confusion_change.csv", "flipped.png"}
         assert names[1] == shared | of_pruned
+        assert {path.name for path in artifact(runs("job")[0], "").iterdir()} == {"recall_balance.png", "flipped.png"}
         before, after = (
             pd.read_csv(artifact(runs(kind)[0], "confusion.csv"), index_col=0) for kind in ("dense", "pruned")
         )
