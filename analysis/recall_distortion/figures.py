@@ -8,6 +8,7 @@ of them would take more than eight panels, those of `main_setting` are drawn, an
 are marked, and are in no box, mean or slope.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -43,6 +44,7 @@ _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
 _AXIS_WIDTH = 0.9  # inches
 _LETTER_WIDTH = 0.06  # inches, in a legend
+_TITLE_LETTER_WIDTH = 0.085  # inches
 _LETTERS_OF_A_LINE = 8  # width of a legend's line and of the space beside it, in letters
 
 
@@ -145,9 +147,10 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
     limits = {dataset: _square_limits(rows) for dataset, rows in points.groupby(schema.DATASET)}
     outside = sum(_outside(rows["after"], limits[dataset][1]) for dataset, rows in points.groupby(schema.DATASET))
     ratios = sorted(set(shown.loc[shown[schema.PRUNER] != CONTROL, schema.RATIO])) or [1.0]
+    width = max(min(2.4 * len(panels.cells), _PAGE_WIDTH), 6.5)
     figure, grid = page(
         (len(ratios), len(panels.cells)),
-        (max(min(2.4 * len(panels.cells), _PAGE_WIDTH), 6.5), 2.2 * len(ratios) + 1.4),
+        (width, 2.2 * len(ratios) + 1.4),
         f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
         "A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the points "
         "of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
@@ -157,7 +160,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
         axes.set_axis_off()
     labelled = set()
     for column, (panel, rows) in zip(grid.T, panels.cells.items(), strict=True):
-        column[0].set_title(panel.label, fontsize=10, parse_math=False, y=1)
+        column[0].set_title(panel.label((width - _AXIS_WIDTH) / len(panels.cells)), fontsize=10, parse_math=False, y=1)
         for cell in rows.itertuples():
             # The control has ratio 1 and stands beside every other: no row of its own.
             axes = column[0 if cell.pruner == CONTROL else ratios.index(cell.ratio)]
@@ -244,10 +247,10 @@ class _Panel(NamedTuple):
     names: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
 
-    @property
-    def label(self) -> str:
-        """The label, in several lines."""
-        return "\n".join(self._parts)
+    def label(self, width: float) -> str:
+        """Return the label in lines that are no wider than a panel of a width in inches."""
+        letters = max(int(width / _TITLE_LETTER_WIDTH), 8)
+        return "\n".join(textwrap.fill(part, letters, break_on_hyphens=False) for part in self._parts)
 
     @property
     def inline(self) -> str:
@@ -430,10 +433,10 @@ def _strip(
     columns = len(panels) if one_row else max(int(_PAGE_WIDTH // max(widths)), 1)
     rows = -(-len(panels) // columns)
     columns = -(-len(panels) // rows)
-    width = sum(widths) if one_row else columns * max(widths)
+    width = max((sum(widths) if one_row else columns * max(widths)) + 0.6, 6.5)
     figure, grid = page(
         (rows, columns),
-        (max(width + 0.6, 6.5), 3.4 * rows + 1.4),
+        (width, 3.4 * rows + 1.4),
         title,
         note,
         sharey=True,
@@ -445,7 +448,8 @@ def _strip(
         axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
         axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
         axes.set_xlim(len(cells) / 2 - 0.5 - count / 2, len(cells) / 2 - 0.5 + count / 2)
-        axes.set_title(panel.label, fontsize=10, parse_math=False, y=1)
+        share = count / sum(slots) if one_row else 1 / columns
+        axes.set_title(panel.label((width - _AXIS_WIDTH) * share), fontsize=10, parse_math=False, y=1)
         axes.grid(axis="y", alpha=0.3)
         axes.yaxis.set_major_locator(MaxNLocator(7))
     for row in grid:
