@@ -81,7 +81,7 @@ class AnalyzedStudy:
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
         """Return whether any two of some cells have a dense network in common, as `settings` says."""
         columns = [*CELL, *self.shown]
-        return share_dense_networks(self.alphas.merge(rows[columns], on=columns), columns)
+        return share_dense_networks(self.runs.merge(rows[columns], on=columns), columns)
 
     @cached_property
     def names(self) -> dict[str, str]:

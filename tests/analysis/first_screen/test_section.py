@@ -205,7 +205,8 @@ def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
     ways = [*product(("mp", "gp", "up", "rp"), ratios), ("none", 1)]
     keys = [(name, "lenet5", *way, *setting) for name in names for way in ways for setting in settings]
     params = ["params.schedule", "params.distill", "params.epochs"]
-    cells = pd.DataFrame(keys, columns=["dataset", "model", "pruner", "ratio", *params]).assign(n=8, n_at_chance=0)
+    cells = pd.DataFrame(keys, columns=["dataset", "model", "pruner", "ratio", *params])
+    cells = cells.assign(n=8, n_at_chance=0, dense_run_id="the same")
     low, value, high = (pd.Series(1 - cells["ratio"] / 500 + more) for more in (-0.01, 0, 0.01))
     cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
     cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
