@@ -18,7 +18,7 @@ from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
 from pruning_study.option_sections import EXAMPLES, SECTIONS
-from pruning_study.options import default_text, option_name, seeds
+from pruning_study.options import boolean, default_text, option_name, seeds
 from pruning_study.tracking.interrupts import interrupt_once
 
 # Options that take several values between commas
@@ -48,8 +48,9 @@ def _options(config: type) -> Callable[[Callable[..., None]], Callable[..., None
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         for item in reversed(dataclasses.fields(config)):
             # A flag takes a value too, since an MLproject can only pass `--force {force}`.
-            flag = {"is_flag": False, "flag_value": "true", "type": click.BOOL} if item.type in ("bool", bool) else {}
-            settings: dict[str, Any] = {"type": _Checked(item), **flag}
+            flag = {"is_flag": False, "flag_value": "true"} if item.metadata["check"] is boolean else {}
+            takes_auto = item.metadata["auto"] or not flag
+            settings: dict[str, Any] = {"type": _Checked(item) if takes_auto else click.BOOL, **flag}
             command = click.option(
                 option_name(item.name),
                 default=default_text(item),
@@ -70,7 +71,7 @@ class _Command(Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        flags = {option.opts[0] for option in self.params if option.type is click.BOOL}
+        flags = {option.opts[0] for option in self.params if getattr(option, "flag_value", None) == "true"}
         off = {f"--no-{flag.removeprefix('--')}": f"{flag}=false" for flag in flags}
         args = [off.get(arg, arg) for arg in args]
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))

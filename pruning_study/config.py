@@ -20,11 +20,13 @@ from pruning_study.options import (
     integer,
     nonempty_text,
     option,
+    option_name,
     path,
     positive_range,
     same_option,
     seeds,
     several,
+    steps_or_share,
     valid_name,
     within,
 )
@@ -36,6 +38,8 @@ from pruning_study.training.recipes import RECIPES
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
+INITIALIZATION = "initialization"
+STARTS = ("dense", INITIALIZATION)
 OBJECTIVES = ("accuracy", "alpha", "both")
 # Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
@@ -226,9 +230,28 @@ class PruneConfig(TrainConfig):
         "Share of the fine-tuning epochs over which the schedule cubic prunes, from 0 to below 1; 0 prunes at once.",
     )
     ramp_steps: int = option("1", integer(1), "Number of times in an epoch that the schedule cubic prunes.")
-    regrow: bool = option(
-        "false", boolean, "Let weights that the schedule cubic has pruned come back while it still prunes."
+    regrow: bool | None = option(
+        AUTO,
+        boolean,
+        "Let weights that the schedule cubic has pruned come back while it still prunes. Auto: true with --start "
+        "initialization, where pruned weights go on receiving gradients, else false.",
     )
+    start: str = option(
+        "dense",
+        choice(STARTS),
+        "Prune the trained network and fine-tune it (dense), or train a new network from the same initial weights and "
+        "prune it step by step meanwhile (initialization).",
+    )
+    begin: int | float | None = option(
+        AUTO,
+        steps_or_share,
+        "Step of the training at which --start initialization begins to prune, or share of the training, written with "
+        "a point. Auto: 0.2.",
+    )
+    end: int | float | None = option(
+        AUTO, steps_or_share, "Step of the training, or share of it, from which on nothing more is pruned. Auto: 0.75."
+    )
+    frequency: int | None = option(AUTO, integer(1), "Steps of the training from one pruning to the next. Auto: 100.")
     distill: float = option(
         "0",
         within(0, 1, low_too=True, high_too=True),
@@ -246,6 +269,28 @@ class PruneConfig(TrainConfig):
             raise StudyError(
                 f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="--ratio"
             )
+        if self.starts_anew and prunes:
+            object.__setattr__(self, "schedule", CUBIC)
+        self._check_start()
+
+    def _check_start(self) -> None:
+        """Raise a StudyError if an option does not belong to the start."""
+        anew = ("begin", "end", "frequency")
+        refused = ("ramp", "ramp_steps", "distill", "weights") if self.starts_anew else anew
+        for item in fields(self):
+            if item.name in refused and getattr(self, item.name) != item.default:
+                other = "dense" if self.starts_anew else INITIALIZATION
+                raise StudyError(f"it belongs to --start {other}", option=option_name(item.name))
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether the network is pruned while it is trained from its initial weights."""
+        return self.start == INITIALIZATION
+
+    @property
+    def regrows(self) -> bool:
+        """Whether weights that were pruned may come back."""
+        return self.starts_anew if self.regrow is None else self.regrow
 
     @property
     def is_gradual(self) -> bool:
@@ -257,7 +302,7 @@ class PruneConfig(TrainConfig):
         """The pruner, followed by the scope, schedule and distillation that differ from the defaults."""
         own_scope = self.scope in (None, pruners.own_scope(self.pruner)) or not pruners.prunes(self.pruner)
         scope = [] if own_scope else [f"scope {self.scope}"]
-        gradual = [self.schedule] if self.is_gradual else []
+        gradual = [self.start] if self.starts_anew else [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
         return " ".join([self.pruner, *scope, *gradual, *distilled])
 

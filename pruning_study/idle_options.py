@@ -47,7 +47,9 @@ def _of_pruning(config: PruneConfig) -> Iterator[tuple[str, str]]:
         yield "temperature", "without --distill"
     if config.fine_tune_epochs == 0:
         yield "fine_tune_learning_rate", "with --fine-tune-epochs 0"
-    if config.schedule == ONE_SHOT:
+    if config.starts_anew:
+        yield from _each(("fine_tune_epochs", "fine_tune_learning_rate"), "with --start initialization")
+    elif config.schedule == ONE_SHOT:
         yield from _each(_RAMP, "without --schedule cubic")
     elif not config.ramp:
         yield from _each(("ramp_steps", "regrow"), "with --ramp 0, which prunes at once")
@@ -56,7 +58,7 @@ def _of_pruning(config: PruneConfig) -> Iterator[tuple[str, str]]:
     if "grad" not in pruner.needs:
         yield from _each(_GRADIENT, f"with --pruner {config.pruner}, which needs no gradient")
     if not pruner.prunes:
-        idle = ("scope", "prune_output_layer", "schedule", *_RAMP)
+        idle = ("scope", "prune_output_layer", "schedule", *_RAMP, "begin", "end", "frequency")
         yield from _each(idle, f"with --pruner {config.pruner}, which prunes nothing")
 
 

@@ -205,6 +205,11 @@ def gpu_share(value: str) -> float:
     return number
 
 
+def steps_or_share(value: str) -> int | float:
+    """Return a whole number of training steps, or a share of the training, which is written with a point."""
+    return integer(0)(value) if value.strip().isdecimal() else within(0, 1, low_too=True)(value)
+
+
 def positive_range(value: str) -> tuple[float, float]:
     ends = tuple(within(0, math.inf)(item.strip()) for item in value.split(","))
     if len(ends) != 2 or ends[0] >= ends[1]:

@@ -77,6 +77,10 @@ SCHEDULE = "schedule"
 RAMP = "ramp"
 RAMP_STEPS = "ramp_steps"
 REGROW = "regrow"
+START = "start"
+BEGIN = "begin"
+END = "end"
+FREQUENCY = "frequency"
 DISTILL = "distill"
 TEMPERATURE = "temperature"
 
@@ -128,6 +132,8 @@ PARAM_ROLES = {
     RAMP: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="float"),
     RAMP_STEPS: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="integer"),
     REGROW: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="boolean"),
+    START: ParamRole(formerly="dense"),
+    **dict.fromkeys((BEGIN, END, FREQUENCY), ParamRole(detail_of=START, concerns="pruning", value="integer")),
     DISTILL: ParamRole(formerly="0.0", value="float"),
     TEMPERATURE: ParamRole(detail_of=DISTILL, value="float"),
     SCOPE: ParamRole(formerly="global", concerns="pruning"),

@@ -123,10 +123,11 @@ class Native:
         masks: Mapping[str, Tensor],
         augment: Callable[[Tensor], Tensor] | None = None,
         distillation: Distillation | None = None,
+        withheld: Mapping[str, Tensor] | None = None,
     ) -> float:
-        """Train as `Engine.train_epoch` says; images cannot be augmented."""
-        if augment:
-            raise ValueError("the native engine does not augment images")
+        """Train as `Engine.train_epoch` says; images cannot be augmented, and pruned weights not trained."""
+        if augment or withheld is not None:
+            raise ValueError("the native engine does not augment images and does not train pruned weights")
         labels = self._checked_labels(train)
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
         if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:

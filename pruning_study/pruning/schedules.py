@@ -1,7 +1,7 @@
 """Gradual pruning: how many weights are kept at each step, and the masks of the steps."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,48 +52,107 @@ def last_step(ramp: float, steps: int) -> int:
     return math.ceil(round(ramp * steps, 9))
 
 
-@dataclass(frozen=True)
-class Ramp:
-    """Gradual pruning: new masks at every step of the ramp.
+def at_batches(kept: Sequence[int], steps: int, batches: int) -> dict[int, int]:
+    """Return from which batch of the training on each number of weights is kept.
 
     Parameters
     ----------
-    steps : int
-        Steps in an epoch.
-    kept : tuple of int
-        Weights kept after 0, 1, ... steps; the last masks are final.
+    kept : sequence of int
+        Weights kept after 0, 1, ... steps.
+    steps, batches : int
+        Steps, and batches, in an epoch.
+
+    Examples
+    --------
+    >>> at_batches((100, 60, 50), steps=2, batches=5)
+    {0: 100, 2: 60, 5: 50}
+    """
+    return {step // steps * batches + step % steps * batches // steps: number for step, number in enumerate(kept)}
+
+
+def while_training(total: int, kept: int, *, begin: int, end: int, frequency: int) -> dict[int, int]:
+    """Return how many weights are kept from which batch on, by the cubic law of Zhu and Gupta (2017, Equation 1).
+
+    With s_f the share of the weights that is pruned in the end, the share pruned at batch b is s_f - s_f (1 - p)^3,
+    with p = (b - begin) / (end - begin).
+
+    Parameters
+    ----------
+    total, kept : int
+        All prunable weights, and those that are kept in the end.
+    begin, end : int, 0 <= begin <= end
+        Batches of the training at which pruning begins and ends.
+    frequency : int, >= 1
+        Batches between two prunings; the last one is at `end`.
+
+    Returns
+    -------
+    dict of int to int
+        Batch -> number of weights kept from it on, in the order of the batches.
+
+    Examples
+    --------
+    >>> while_training(1000, 200, begin=10, end=30, frequency=10)
+    {10: 1000, 20: 300, 30: 200}
+    """
+    batches = [*range(begin, end, frequency), end]
+    shares = [1.0 if begin == end else (batch - begin) / (end - begin) for batch in batches]
+    pruned = (total - kept) / total
+    return {
+        batch: round(total * (1 - pruned + pruned * (1 - share) ** 3))
+        for batch, share in zip(batches, shares, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """Gradual pruning: new masks at some batches of a training.
+
+    Parameters
+    ----------
+    kept : mapping of int to int
+        Batch, from 0 over all epochs, -> number of weights kept from it on. The last masks are final.
     choose : callable
         Makes masks, given the model, its prunable weights, how many to keep, and masks of the weights to choose from.
     regrow : bool
         Whether a weight that the ramp has pruned may come back, with the value that it had.
+    trains_pruned : bool
+        Whether pruned weights go on receiving gradients until the last masks, so that they come back with another
+        value. The gradient is that of the network without them. Takes `regrow`.
     left : dict of state-dict names to bool Tensors, optional
         The weights that were not pruned before the ramp began; no other may come back. All by default.
     """
 
-    steps: int
-    kept: tuple[int, ...]
+    kept: Mapping[int, int]
     choose: Callable[[nn.Module, Mapping[str, Tensor], int, Masks | None], Masks]
     regrow: bool
     left: Masks | None = None
+    trains_pruned: bool = False
 
     @property
     def last(self) -> int:
-        """The step whose masks are final."""
-        return len(self.kept) - 1
+        """The batch from which on the masks are final."""
+        return max(self.kept)
 
-    def follow(self, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor], step: int) -> Masks:
-        """Return the masks of a step, and set the model's weights outside them to 0.
+    def trains_pruned_at(self, batch: int) -> bool:
+        """Return whether pruned weights receive gradients at a batch."""
+        return self.trains_pruned and batch < self.last
+
+    def follow(
+        self, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor], batch: int
+    ) -> Masks:
+        """Return the masks from a batch on, and set the model's weights outside them to 0.
 
         Parameters
         ----------
         model : nn.Module
             The model that is trained; its weights are changed in place.
         masks : mapping of state-dict names to bool Tensors
-            The masks of the step before.
+            The masks before it.
         withheld : mapping of state-dict names to Tensors
             Values of the pruned weights, and 0 for the others. They are changed in place. All are 0 without regrowth.
-        step : int
-            The step, from 1.
+        batch : int
+            One of the batches of `kept`.
 
         Returns
         -------
@@ -101,7 +160,7 @@ class Ramp:
         """
         weights = {name: model.get_parameter(name).detach() for name in masks}
         theta = {name: weights[name] + withheld[name] for name in masks} if self.regrow else weights
-        new = self.choose(model, theta, self.kept[step], self.left if self.regrow else dict(masks))
+        new = self.choose(model, theta, self.kept[batch], self.left if self.regrow else dict(masks))
         with torch.no_grad():
             for name, mask in new.items():
                 if self.regrow:

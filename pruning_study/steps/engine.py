@@ -13,7 +13,13 @@ log = logging.getLogger(__name__)
 
 
 def choose(
-    name: str | None, model: nn.Module, image_shape: tuple[int, int, int], *, device: str, augmentation: str
+    name: str | None,
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+    *,
+    device: str,
+    augmentation: str,
+    trains_pruned: bool = False,
 ) -> Engine:
     """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
@@ -25,6 +31,8 @@ def choose(
     image_shape : (channels, height, width)
     device : str
     augmentation : {"none", "flip-crop"}
+    trains_pruned : bool
+        Whether pruned weights go on receiving gradients.
     """
     if name == "torch":
         return TORCH
@@ -33,6 +41,8 @@ def choose(
             raise NativeError(f"it runs on the cpu, not on {device}")
         if augmentation != "none":
             raise NativeError("it does not augment images")
+        if trains_pruned:
+            raise NativeError("it does not train pruned weights (--start initialization)")
         return native.load(model, image_shape)
     except NativeError as reason:
         _say_once(f"engine torch, because the native one cannot be used: {reason}")

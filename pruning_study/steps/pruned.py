@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 import time
 from functools import partial
 from pathlib import Path
@@ -92,11 +93,13 @@ def _prune(
     start = time.perf_counter()
     saved = store.saved_training(own_hash)
     name = setting.pruned_name(ratio, iteration=parent.iteration + 1)
-    fine_tuned = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
+    how = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
+    if setting.config.starts_anew:
+        how = " while it was trained again"
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
         name,
-        note=f"Run {parent.run_id}, pruned by {setting.method} at ratio {ratio:g}{fine_tuned}",
+        note=f"Run {parent.run_id}, pruned by {setting.method} at ratio {ratio:g}{how}",
         tags=run_tags(schema.PRUNED, own_hash, setting) | lineage,
         params=params,
         dataset=setting.mlflow_dataset,
@@ -189,13 +192,15 @@ def _pruned(
     setting: PruneSetting, parent: LoadedRun, ratio: float, saved: Path | None = None, on_epoch: OnEpoch = ignore
 ) -> tuple[nn.Module, Fit]:
     """Prune a copy of the parent's model, at once or gradually, and fine-tune it."""
-    model = copy.deepcopy(parent.model)
     config = setting.config
+    if config.starts_anew:
+        return _pruned_while_trained(setting, parent, ratio, saved, on_epoch)
+    model = copy.deepcopy(parent.model)
     ramp = distillation = None
     if config.is_gradual:
         left = _weights_left(setting, parent)
-        kept = _kept_numbers(setting, left, ratio)
-        ramp = Ramp(config.ramp_steps, kept, partial(selection.select, setting), config.regrow, left)
+        kept = setting.kept_at(ratio, _count(left) if left else None)
+        ramp = Ramp(kept, partial(selection.select, setting), config.regrows, left)
     if config.distill:
         # The teacher is the network that is pruned: the dense one, unless this is a later level of a chain.
         distillation = Distillation(parent.model, config.distill, config.temperature)
@@ -209,6 +214,26 @@ def _pruned(
         masks=pruning_masks(setting, parent, ratio),
         ramp=ramp,
         distillation=distillation,
+    )
+    return model, fitted
+
+
+def _pruned_while_trained(
+    setting: PruneSetting, parent: LoadedRun, ratio: float, saved: Path | None, on_epoch: OnEpoch
+) -> tuple[nn.Module, Fit]:
+    """Train the network of the parent's initial weights as the parent was trained, and prune it meanwhile.
+
+    A pruner that prunes nothing leaves the parent's model as it is, for the same training gives the same model.
+    """
+    everything = pruning_masks(setting, parent, 1.0)
+    if not setting.pruning_steps:
+        return copy.deepcopy(parent.model), Fit(0, math.nan, everything)
+    model = copy.deepcopy(setting.model).to(setting.device)
+    regrows = setting.config.regrows
+    ramp = Ramp(setting.kept_at(ratio), partial(selection.select, setting), regrows, trains_pruned=regrows)
+    # The same stream as the parent's: batches come in the same order.
+    fitted = fit_setting(
+        setting, model, setting.pruning.fine_tuning, "dense", saved, on_epoch, masks=everything, ramp=ramp
     )
     return model, fitted
 

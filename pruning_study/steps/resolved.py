@@ -14,6 +14,9 @@ from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import Pruner
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 
+# When `--start initialization` prunes: shares of the training, and steps. The papers print none of them.
+_BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100
+
 
 @dataclass(frozen=True)
 class ResolvedTraining:
@@ -42,6 +45,7 @@ class ResolvedPruning:
         The record that the protocol puts in place of the one that the option names.
     scope : {"global", "layer"}
     fine_tuning : Hyperparameters
+        Of the training during or after which weights are pruned; with `--start initialization` that of the dense model.
     gradient_objective : {"regularized", "data"}
     gradient_batches : int or None
         Random batches that the gradient is averaged over; None for the whole training set.
@@ -78,13 +82,15 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
     """
     protocol = training.protocol
     pruner = protocol.pruner(config.pruner)
-    fine_tuning = _adapted(
-        RECIPES[training.recipe].fine_tuning,
-        config,
-        protocol,
-        config.fine_tune_epochs,
-        config.fine_tune_learning_rate,
-    )
+    fine_tuning = training.hyperparameters
+    if not config.starts_anew:
+        fine_tuning = _adapted(
+            RECIPES[training.recipe].fine_tuning,
+            config,
+            protocol,
+            config.fine_tune_epochs,
+            config.fine_tune_learning_rate,
+        )
     if not fine_tuning.epochs and (config.is_gradual or config.distill):
         what = "gradual pruning" if config.is_gradual else "distillation"
         raise StudyError(f"0 epochs leave no fine-tuning, and {what} is part of it", option="--fine-tune-epochs")
@@ -117,7 +123,7 @@ def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -
     StudyError
         If an epoch has fewer batches than steps of the ramp, or if no step of fine-tuning follows the ramp.
     """
-    if not config.is_gradual:
+    if not config.is_gradual or config.starts_anew:
         return
     epochs = fine_tuning.epochs
     batches = number_of_batches(images, fine_tuning.batch_size)
@@ -130,6 +136,46 @@ def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -
             f"step must follow it: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
             option="--ramp",
         )
+
+
+def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -> dict[str, int]:
+    """Work out at which steps of the training `--start initialization` prunes.
+
+    Parameters
+    ----------
+    config : PruneConfig
+    training : Hyperparameters
+    images : int
+        Number of training images.
+
+    Returns
+    -------
+    dict
+        `begin` and `end`, the first and the last of these steps, and `frequency`, the steps from one to the next;
+        empty where weights are not pruned while a network is trained from its initial weights.
+
+    Raises
+    ------
+    StudyError
+        If pruning ends before it begins, or leaves no step of training after it.
+    """
+    if not (config.starts_anew and config.is_gradual):
+        return {}
+    batches = number_of_batches(images, training.batch_size)
+    steps = batches * training.epochs
+    begin, end = (
+        given if isinstance(given, int) else round(given * steps)
+        for given in (_BEGIN if config.begin is None else config.begin, _END if config.end is None else config.end)
+    )
+    if begin > end:
+        raise StudyError(f"{end} is before step {begin}, at which pruning begins (--begin)", option="--end")
+    if end >= steps:
+        raise StudyError(
+            f"{end} leaves no step with the last masks ({training.epochs} epochs of {batches} steps): give at most "
+            f"{steps - 1}, or a smaller share",
+            option="--end",
+        )
+    return {schema.BEGIN: begin, schema.END: end, schema.FREQUENCY: config.frequency or _FREQUENCY}
 
 
 def training_params(config: TrainConfig, training: ResolvedTraining, described: Mapping[str, str]) -> dict[str, str]:
@@ -162,7 +208,13 @@ def training_params(config: TrainConfig, training: ResolvedTraining, described: 
     }
 
 
-def pruning_params(config: PruneConfig, pruning: ResolvedPruning, ratio: float, iteration: int) -> dict[str, str]:
+def pruning_params(
+    config: PruneConfig,
+    pruning: ResolvedPruning,
+    ratio: float,
+    iteration: int,
+    steps: Mapping[str, int] | None = None,
+) -> dict[str, str]:
     """Return every resolved setting of pruning and fine-tuning that can change the pruned model, as canonical text.
 
     Parameters
@@ -172,27 +224,29 @@ def pruning_params(config: PruneConfig, pruning: ResolvedPruning, ratio: float, 
     ratio : float
     iteration : int
         Number of prunings since the dense run, this one included.
+    steps : mapping of str to int, optional
+        With `--start initialization`, when weights are pruned: `begin`, `end` and `frequency`.
     """
     needs = pruning.pruner.needs
     params = {
-        **_loop_params(pruning.fine_tuning),
+        **({} if config.starts_anew else _loop_params(pruning.fine_tuning)),
         schema.PRUNER: pruning.pruner.name,
         schema.RATIO: text(ratio),
         schema.SCOPE: pruning.scope,
         schema.ITERATION: text(iteration),
         schema.GRADIENT_OBJECTIVE: pruning.gradient_objective if "grad" in needs else "none",
-        schema.FINE_TUNE_EPOCHS: text(pruning.fine_tuning.epochs),
+        schema.START: config.start,
         schema.PRUNE_OUTPUT_LAYER: text(config.prune_output_layer),
         schema.SCHEDULE: config.schedule if config.is_gradual else ONE_SHOT,
         schema.DISTILL: text(config.distill),
     }
     if pruning.pruner.digest:
         params[schema.PRUNER_DIGEST] = pruning.pruner.digest
-    if pruning.fine_tuning.epochs:
-        params[schema.FINE_TUNE_LEARNING_RATE] = text(pruning.fine_tuning.learning_rate)
-        params[schema.FINE_TUNE_PHASES] = str(pruning.fine_tuning)
+    if not config.starts_anew:
+        params |= _fine_tuning_params(pruning.fine_tuning)
     if config.is_gradual:
-        params |= {name: text(getattr(config, name)) for name in (schema.RAMP, schema.RAMP_STEPS, schema.REGROW)}
+        ramp = steps or {name: getattr(config, name) for name in (schema.RAMP, schema.RAMP_STEPS)}
+        params |= {name: text(value) for name, value in ramp.items()} | {schema.REGROW: text(config.regrows)}
     if config.distill:
         params[schema.TEMPERATURE] = text(config.temperature)
     if "epsilon" in needs:
@@ -200,6 +254,14 @@ def pruning_params(config: PruneConfig, pruning: ResolvedPruning, ratio: float, 
     if "grad" in needs:
         params[schema.GRADIENT_BATCHES] = text(pruning.gradient_batches or "all")
         params[schema.GRADIENT_MODE] = pruning.gradient_mode
+    return params
+
+
+def _fine_tuning_params(fine_tuning: Hyperparameters) -> dict[str, str]:
+    params = {schema.FINE_TUNE_EPOCHS: text(fine_tuning.epochs)}
+    if fine_tuning.epochs:
+        params[schema.FINE_TUNE_LEARNING_RATE] = text(fine_tuning.learning_rate)
+        params[schema.FINE_TUNE_PHASES] = str(fine_tuning)
     return params
 
 

@@ -24,7 +24,7 @@ from pruning_study import models
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data import datasets, labels
 from pruning_study.data.datasets import Dataset
-from pruning_study.data.examples import Examples, Normalization, seeded, to_device
+from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
 from pruning_study.models import checkpoints
 from pruning_study.options import option_name
 from pruning_study.pruning import budget, schedules
@@ -32,6 +32,7 @@ from pruning_study.steps import engine
 from pruning_study.steps.resolved import (
     check_ramp,
     pruning_params,
+    pruning_steps,
     resolve_pruning,
     resolve_training,
     training_params,
@@ -109,7 +110,13 @@ class TrainSetting:
             self.data.image_shape,
             device=self.device,
             augmentation=self.training.hyperparameters.augmentation,
+            trains_pruned=self._trains_pruned,
         )
+
+    @property
+    def _trains_pruned(self) -> bool:
+        """Whether pruned weights go on receiving gradients."""
+        return False
 
     def _initial_model(self, weights: Mapping[str, Tensor]) -> nn.Module:
         channels, height, width = self.data.image_shape
@@ -226,6 +233,11 @@ class PruneSetting(TrainSetting):
     def _resolve_pruning(self) -> None:
         self.pruning = resolve_pruning(self.config, self.training)
         check_ramp(self.config, self.pruning.fine_tuning, len(self.train_indices))
+        self.pruning_steps = pruning_steps(self.config, self.pruning.fine_tuning, len(self.train_indices))
+
+    @property
+    def _trains_pruned(self) -> bool:
+        return bool(self.pruning_steps) and self.config.regrows
 
     @property
     def gradient_images(self) -> int:
@@ -247,6 +259,13 @@ class PruneSetting(TrainSetting):
         StudyError
             If the ratio keeps no weight, or more than are left.
         """
+        return tuple(self.kept_at(ratio, left).values())
+
+    def kept_at(self, ratio: float, left: int | None = None) -> dict[int, int]:
+        """Return from which step of the training on each of the `kept_numbers` is kept; parameters and errors as there.
+
+        A step is a batch of the training that follows or accompanies pruning.
+        """
         left = self.budget.prunable if left is None else left
         kept = self.budget.kept(ratio) if self.pruning.pruner.prunes else left
         if kept > left:
@@ -255,8 +274,12 @@ class PruneSetting(TrainSetting):
                 "take a larger ratio",
                 option="--ratio",
             )
+        if self.pruning_steps:
+            return {0: left} | schedules.while_training(left, kept, **self.pruning_steps)
         ramp = self.config.ramp * self.pruning.fine_tuning.epochs if self.config.is_gradual else 0.0
-        return schedules.cubic(left, kept, ramp=ramp, steps=self.config.ramp_steps)
+        numbers = schedules.cubic(left, kept, ramp=ramp, steps=self.config.ramp_steps)
+        batches = number_of_batches(len(self.train_indices), self.pruning.fine_tuning.batch_size)
+        return schedules.at_batches(numbers, self.config.ramp_steps, batches)
 
     def at(self, **options: Any) -> "PruneSetting":
         """Return this setting with another epsilon, schedule, ramp or distillation, sharing the data and the model.
@@ -283,7 +306,7 @@ class PruneSetting(TrainSetting):
         iteration : int
             Number of prunings since the dense run, this one included.
         """
-        return {**dense, **pruning_params(self.config, self.pruning, ratio, iteration)}
+        return {**dense, **pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)}
 
     @property
     def method(self) -> str:

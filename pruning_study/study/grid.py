@@ -45,7 +45,10 @@ MOST_VALUES = 200_000
 MOST_RUNS = 1_000_000
 MOST_LISTED = 100
 # Options without a meaning for a pruner that prunes nothing.
-PRUNING_OPTIONS = ("ratio", "scope", "schedule", "ramp", "ramp_steps", "regrow")
+PRUNING_OPTIONS = (
+    *("ratio", "scope", "schedule", "ramp", "ramp_steps", "regrow"),
+    *("begin", "end", "frequency"),
+)
 
 
 @dataclass(frozen=True)

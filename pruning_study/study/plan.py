@@ -180,8 +180,9 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     fine_tuning = setting.pruning.fine_tuning
     # A gradient is computed at each step of the ramp, and takes as long as training on its images.
     gradients = ramp * setting.gradient_images if "grad" in setting.pruning.pruner.needs else 0
-    trained = len(setting.train_indices) * fine_tuning.epochs + gradients
-    predicted = _predicted(setting, fine_tuning.epochs)
+    epochs = 0 if config.starts_anew and not setting.pruning_steps else fine_tuning.epochs
+    trained = len(setting.train_indices) * epochs + gradients
+    predicted = _predicted(setting, epochs)
     if config.distill:
         # The teacher predicts the training images once, or in every epoch if they are augmented.
         predicted += len(setting.train_indices) * (1 if fine_tuning.augmentation == "none" else fine_tuning.epochs)

@@ -153,7 +153,19 @@ class _Probe:
 def _short(config: PruneConfig, seed: int) -> PruneConfig:
     """Return options of a run that trains for one epoch, in which there is no room for gradual pruning."""
     return replace(
-        config, seed=seed, weights=None, epochs=1, fine_tune_epochs=1, schedule=ONE_SHOT, distill=0.0, force=False
+        config,
+        seed=seed,
+        weights=None,
+        epochs=1,
+        fine_tune_epochs=1,
+        schedule=ONE_SHOT,
+        start="dense",
+        begin=None,
+        end=None,
+        frequency=None,
+        distill=0.0,
+        force=False,
+        engine="torch" if config.starts_anew and config.regrows else config.engine,
     )
 
 

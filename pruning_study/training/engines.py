@@ -44,6 +44,7 @@ class Engine(Protocol):
         masks: Mapping[str, Tensor],
         augment: Callable[[Tensor], Tensor] | None = None,
         distillation: Distillation | None = None,
+        withheld: Mapping[str, Tensor] | None = None,
     ) -> float:
         """Train a model in place on the batches of an epoch, or of a part of one.
 
@@ -60,6 +61,9 @@ class Engine(Protocol):
             Function that augments the images of a batch.
         distillation : Distillation, optional
             Source of the loss; without it the loss is the cross-entropy.
+        withheld : mapping of state-dict names to Tensors, optional
+            Values of the pruned weights. They and their momentum are then trained too, by the gradient of the network
+            without them, and changed in place.
 
         Returns
         -------
@@ -94,6 +98,7 @@ class Torch:
         masks: Mapping[str, Tensor],
         augment: Callable[[Tensor], Tensor] | None = None,
         distillation: Distillation | None = None,
+        withheld: Mapping[str, Tensor] | None = None,
     ) -> float:
         """Train as `Engine.train_epoch` says."""
         model.train()
@@ -110,11 +115,14 @@ class Torch:
             else:
                 loss = F.cross_entropy(scores, labels)
             loss.backward()  # type: ignore[no-untyped-call]
-            # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
-            for parameter, factor in factors:
-                if parameter.grad is not None:
-                    parameter.grad.mul_(factor)
-            sgd.step()
+            if withheld is None:
+                # A weight of 0 whose gradient is 0 has no weight decay and no momentum: it stays exactly 0.
+                for parameter, factor in factors:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(factor)
+                sgd.step()
+            else:
+                _step_with_withheld(sgd, model, masks, withheld)
             sgd.zero_grad()
             # The loss stays on the device: reading it here would make the device wait at every step.
             total += loss.detach() * len(labels)
@@ -136,6 +144,20 @@ class Torch:
 
 
 TORCH = Torch()
+
+
+@torch.no_grad()
+def _step_with_withheld(
+    sgd: torch.optim.SGD, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor]
+) -> None:
+    """Step with all weights in place, and then take the pruned ones out again."""
+    for name in masks:
+        model.get_parameter(name).add_(withheld[name])
+    sgd.step()
+    for name, mask in masks.items():
+        parameter = model.get_parameter(name)
+        withheld[name].copy_(parameter).masked_fill_(mask, 0)
+        parameter.masked_fill_(~mask, 0)
 
 
 def _torch_sgd(model: nn.Module, optimizer: Optimizer) -> torch.optim.SGD:

@@ -4,10 +4,11 @@ import ctypes
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.data.examples import Examples, flip_crop, generator, seeded, shuffled
+from pruning_study.data.examples import Examples, flip_crop, generator, number_of_batches, seeded, shuffled
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.tracking.interrupts import raise_if_interrupted
@@ -210,31 +211,47 @@ def _reporting(training: Training, on_epoch: OnEpoch) -> Iterator[Callable[[Epoc
 
 
 def _train(model: nn.Module, training: Training, epoch: Epoch, state: TrainingState, random: torch.Generator) -> float:
-    """Train an epoch, in as many parts as the ramp has steps an epoch, and return its mean loss."""
+    """Train an epoch, with the masks of the ramp, and return its mean loss."""
     settings = training.hyperparameters
     optimizer = Optimizer(epoch.learning_rate, settings.momentum, settings.weight_decay, state.velocity)
     augment = partial(flip_crop, black=training.black, random=random) if _augments(training) else None
-    parts = training.ramp.steps if training.ramp else 1
     total, start = 0.0, time.perf_counter()
     with _one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)
-        for index in range(parts):
+        for first, part in _parts(batches, training.ramp, (epoch.number - 1) * len(batches)):
             raise_if_interrupted()
-            _follow_ramp(model, training.ramp, state, step=(epoch.number - 1) * parts + index)
-            part = batches[len(batches) * index // parts : len(batches) * (index + 1) // parts]
+            _follow_ramp(model, training.ramp, state, first)
+            withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(
-                model, training.train, part, optimizer, state.masks, augment, training.distillation
+                model, training.train, part, optimizer, state.masks, augment, training.distillation, withheld
             )
             total += loss * sum(map(len, part))
     state.seconds += time.perf_counter() - start
     return total / sum(map(len, batches))
 
 
-def _follow_ramp(model: nn.Module, ramp: Ramp | None, state: TrainingState, step: int) -> None:
-    if ramp and 0 < step <= ramp.last:
-        state.masks = ramp.follow(model, state.masks, state.withheld, step)
-        for name, mask in state.masks.items():
-            state.velocity[name].masked_fill_(~mask, 0)
+def _parts(batches: Sequence[Tensor], ramp: Ramp | None, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
+    """Yield the parts of an epoch that have the same masks, each with the number of its first batch.
+
+    Parameters
+    ----------
+    batches : sequence of Tensor
+        The batches of the epoch.
+    ramp : Ramp or None
+    first : int
+        Number of the epoch's first batch, counted from 0 over all epochs.
+    """
+    inside = [batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)]
+    for start, end in pairwise([0, *sorted(inside), len(batches)]):
+        yield first + start, batches[start:end]
+
+
+def _follow_ramp(model: nn.Module, ramp: Ramp | None, state: TrainingState, batch: int) -> None:
+    if ramp and batch and batch in ramp.kept:
+        state.masks = ramp.follow(model, state.masks, state.withheld, batch)
+        if not ramp.trains_pruned_at(batch):
+            for name, mask in state.masks.items():
+                state.velocity[name].masked_fill_(~mask, 0)
 
 
 def _evaluate(model: nn.Module, training: Training, epoch: Epoch, train_loss: float) -> dict[str, float]:
@@ -251,7 +268,8 @@ def _evaluate(model: nn.Module, training: Training, epoch: Epoch, train_loss: fl
 def _competes(training: Training, epoch: Epoch) -> bool:
     """Return whether an epoch may be the best one: its masks are final, its phase is one that counts."""
     ramp = training.ramp
-    masks_are_final = not ramp or epoch.number * ramp.steps > ramp.last
+    batches = number_of_batches(len(training.train), training.hyperparameters.batch_size)
+    masks_are_final = not ramp or epoch.number * batches > ramp.last
     return masks_are_final and (epoch.in_last_phase or not training.released_selection)
 
 

@@ -242,6 +242,22 @@ class TestPrune:
         assert sum(int(mask.sum()) for mask in masks.values()) == round(60_074 / 20) - 1_076
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
 
+    def test_a_run_that_is_pruned_while_it_is_trained(self, prune):
+        """It pairs with the dense run of its seed; where nothing is pruned, its training is that of the dense run."""
+        options = ("--start", "initialization", "--engine", "torch", "--epochs", 2)
+        prune(*options, "--pruner", "none")
+        prune(*options, "--begin", 1, "--end", 3, "--frequency", 1, "--ratio", "1,10")
+        (dense,), pruned = runs("dense"), runs("pruned")
+        assert {run.data.tags["dense_run_id"] for run in pruned} == {dense.info.run_id}
+        by_name = {run.info.run_name: run for run in pruned}
+        run = by_name.pop("mp initialization t=10 s0 lenet5 tiny")
+        assert by_name.keys() == {f"{name} initialization t=1 s0 lenet5 tiny" for name in ("mp", "none")}
+        for unpruned in by_name.values():
+            assert unpruned.data.metrics["test_loss"] == dense.data.metrics["test_loss"]
+        assert run.data.metrics["realized_ratio"] == pytest.approx(10, rel=1e-3)
+        assert run.data.params.items() >= {"start": "initialization", "begin": "1", "end": "3"}.items()
+        assert "fine_tune_epochs" not in run.data.params
+
     def test_a_distilled_run_is_another_than_one_without(self, prune):
         for option in ((), ("--distill", 0.5), ("--distill", 0.5, "--temperature", 4)):
             prune(*option)

@@ -272,3 +272,28 @@ def test_the_limit_of_memory_is_no_param_of_a_run():
     small, usual = (TrainSetting(TrainConfig(max_data_gib=gib)).params for gib in ("0.5", "16"))
     assert small == usual
     assert not [name for name in usual if "gib" in name]
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"begin": 10}, "--begin"),
+        ({"frequency": 5}, "--frequency"),
+        ({"start": "initialization", "ramp": 0.25}, "--ramp"),
+        ({"start": "initialization", "ramp_steps": 2}, "--ramp-steps"),
+        ({"start": "initialization", "distill": 0.5}, "--distill"),
+        ({"start": "initialization", "weights": "a.safetensors"}, "--weights"),
+    ],
+)
+def test_options_of_another_start_are_refused(options, option):
+    with pytest.raises(StudyError, match="belongs to --start") as error:
+        PruneConfig(**options)
+    assert error.value.option == option
+
+
+def test_initialization_prunes_by_the_cubic_law_and_lets_weights_come_back():
+    config = PruneConfig(start="initialization", end="0.5", begin="300")
+    assert (config.schedule, config.regrows, config.begin, config.end) == ("cubic", True, 300, 0.5)
+    assert config.method == "mp initialization"
+    assert not PruneConfig(start="initialization", regrow=False).regrows
+    assert not PruneConfig(schedule="cubic").regrows

@@ -1,5 +1,6 @@
 import copy
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,10 +8,10 @@ import torch
 from torch import nn
 
 from pruning_study.config import PruneConfig
-from pruning_study.data.examples import Examples
+from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.pruning.budget import Budget
 from pruning_study.pruning.masks import exact_k
-from pruning_study.pruning.schedules import Ramp, cubic
+from pruning_study.pruning.schedules import Ramp, at_batches, cubic, while_training
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import selection
 from pruning_study.steps.runs import DenseRun, LoadedRun
@@ -53,6 +54,21 @@ class TestCubic:
         assert len(cubic(10, 1, ramp=0.1 * 3, steps=10)) == 4
 
 
+class TestWhileTraining:
+    def test_the_law_by_hand(self):
+        """s = .8 - .8 (1 - p)^3 at p = 0, 1/4, 1/2, 3/4, 1: 0, 37/80, .7, 63/80, .8."""
+        numbers = while_training(8000, 1600, begin=100, end=500, frequency=100)
+        assert numbers == {100: 8000, 200: 4300, 300: 2400, 400: 1700, 500: 1600}
+
+    def test_the_last_pruning_is_at_the_end_whatever_the_frequency(self):
+        assert list(while_training(100, 10, begin=0, end=25, frequency=10)) == [0, 10, 20, 25]
+        assert while_training(100, 10, begin=7, end=7, frequency=10) == {7: 10}
+
+
+def test_steps_of_a_ramp_at_batches_that_do_not_divide_an_epoch():
+    assert at_batches((9, 8, 7, 6, 5), steps=3, batches=4) == {0: 9, 1: 8, 2: 7, 4: 6, 5: 5}
+
+
 def network(weights=(4.0, -3.0, 2.0, 1.0)):
     model = nn.Linear(4, 1, bias=False)
     with torch.no_grad():
@@ -79,7 +95,7 @@ def bits(*values):
 
 class TestRamp:
     def ramp(self, *, regrow):
-        return Ramp(steps=1, kept=(4, 3, 2), choose=largest, regrow=regrow)
+        return Ramp({0: 4, 1: 3, 2: 2}, largest, regrow)
 
     def test_without_regrowth_a_pruned_weight_is_not_chosen_again(self):
         model, withheld = network(), {"weight": torch.zeros(1, 4)}
@@ -96,7 +112,7 @@ class TestRamp:
 
     def test_without_regrowth_masks_shrink_whatever_the_scores(self):
         model, masks = nn.Linear(40, 1), {"weight": torch.ones(1, 40, dtype=torch.bool)}
-        ramp = Ramp(1, (40, 30, 20, 10), at_random, False)
+        ramp = Ramp({0: 40, 1: 30, 2: 20, 3: 10}, at_random, False)
         for step in (1, 2, 3):
             before, masks = masks, ramp.follow(model, masks, {"weight": torch.zeros(1, 40)}, step)
             assert not (masks["weight"] & ~before["weight"]).any()
@@ -135,9 +151,9 @@ class Watched:
     def __init__(self):
         self.seen = []
 
-    def train_epoch(self, model, train, batches, optimizer, masks, augment=None, distillation=None):
+    def train_epoch(self, model, train, batches, optimizer, masks, augment=None, distillation=None, withheld=None):
         self.seen.append((len(batches), {name: int(mask.sum()) for name, mask in masks.items()}))
-        loss = TORCH.train_epoch(model, train, batches, optimizer, masks, augment, distillation)
+        loss = TORCH.train_epoch(model, train, batches, optimizer, masks, augment, distillation, withheld)
         for name, mask in masks.items():
             assert not model.get_parameter(name)[~mask].any()
             assert not optimizer.velocity[name][~mask].any()
@@ -152,20 +168,20 @@ class TestFit:
     def test_every_part_of_an_epoch_has_the_masks_of_its_step(self, regrow):
         """Four batches an epoch; pruned weights and their momentum are 0 after each part."""
         engine = Watched()
-        fitted = run(small_network(), ramp=Ramp(2, (36, 20, 12, 9), largest, regrow), engine=engine)
-        assert [count for count, _ in engine.seen] == [2] * 8
-        assert [kept["0.weight"] for _, kept in engine.seen] == [36, 20, 12, 9, 9, 9, 9, 9]
+        fitted = run(small_network(), ramp=Ramp({0: 36, 2: 20, 4: 12, 6: 9}, largest, regrow), engine=engine)
+        assert [count for count, _ in engine.seen] == [2, 2, 2, 2, 4, 4]
+        assert [kept["0.weight"] for _, kept in engine.seen] == [36, 20, 12, 9, 9, 9]
         assert int(fitted.masks["0.weight"].sum()) == 9
 
     def test_parts_that_do_not_divide_an_epoch(self):
         engine = Watched()
-        run(small_network(), ramp=Ramp(3, (36, 9), largest, False), engine=engine, epochs=2)
-        assert [count for count, _ in engine.seen] == [1, 1, 2] * 2
+        run(small_network(), ramp=Ramp({0: 36, 1: 9}, largest, False), engine=engine, epochs=2)
+        assert [count for count, _ in engine.seen] == [1, 3, 4]
 
     def test_the_epoch_kept_ends_with_the_last_masks(self):
         """Nothing of the convolution is left in the last two epochs: those before are better, and do not count."""
         model, losses = small_network(), []
-        ramp = Ramp(1, (36,) * 6 + (0,), largest, False)
+        ramp = Ramp({0: 36, 24: 0}, largest, False)
         fitted = run(model, ramp=ramp, epochs=8, on_epoch=lambda epoch, metrics: losses.append(metrics["val_loss"]))
         assert min(losses[:6]) < min(losses[6:])
         assert fitted.best_epoch == 7 + losses[6:].index(min(losses[6:]))
@@ -173,25 +189,70 @@ class TestFit:
 
     def test_a_ramp_that_never_prunes_changes_nothing(self):
         weights = []
-        for ramp in (None, Ramp(2, (36, 36, 36), largest, True)):
+        for ramp in (None, Ramp({0: 36, 2: 36, 4: 36}, largest, True)):
             model = small_network()
             run(model, ramp=ramp)
             weights.append(nn.utils.parameters_to_vector(model.parameters()))
         assert torch.equal(*weights)
 
 
+def trained_by_reference(model, ramp, epochs):
+    """Weights after training with full weights behind the masks, by autograd's own means."""
+    order = generator(0, "test")
+    theta = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    velocity = {name: torch.zeros_like(value) for name, value in theta.items()}
+    mask, batch = torch.ones(4, 1, 3, 3, dtype=torch.bool), 0
+    for _ in range(epochs):
+        for indices in shuffled(TRAIN, 16, order):
+            if batch in ramp.kept:
+                mask = exact_k([theta["0.weight"].abs()], ramp.kept[batch])[0]
+                if batch == ramp.last:
+                    theta["0.weight"][~mask] = 0
+                    velocity["0.weight"][~mask] = 0
+            used = {name: value.clone().requires_grad_() for name, value in theta.items()}
+            used["0.weight"] = (theta["0.weight"] * mask).requires_grad_()
+            images, labels = TRAIN.batch(indices)
+            loss = nn.functional.cross_entropy(torch.func.functional_call(model, used, images), labels)
+            for (name, value), gradient in zip(
+                theta.items(), torch.autograd.grad(loss, [used[name] for name in theta]), strict=True
+            ):
+                if name == "0.weight" and batch >= ramp.last:
+                    gradient = gradient * mask
+                gradient = gradient + 0.01 * value
+                velocity[name].mul_(0.9).add_(gradient)
+                value.sub_(0.05 * (gradient + 0.9 * velocity[name]))
+            batch += 1
+    return theta
+
+
+def test_pruned_weights_that_are_trained_are_those_of_full_weights_behind_masks():
+    """Four batches an epoch; masks change in the first two epochs, and weights come back."""
+    ramp = Ramp({0: 36, 1: 20, 2: 12, 4: 12, 6: 9}, largest, regrow=True, trains_pruned=True)
+    model, copied, seen = small_network(), small_network(), []
+    plan = Hyperparameters((Phase(3, 0.05),), 16, 0.9, 0.01, "none")
+    watched = replace(ramp, choose=lambda *given: seen.append(largest(*given)) or seen[-1])
+    fitted = fit(model, Training(TRAIN, VALIDATION, plan, 0, "test", BLACK, TORCH, ALL, watched))
+    assert fitted.best_epoch == 3 or fitted.best_epoch == 2
+    expected = trained_by_reference(copied, ramp, fitted.best_epoch)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-4, atol=1e-6)
+    assert any((after["0.weight"] & ~before["0.weight"]).any() for before, after in pairwise(seen))
+    assert int(fitted.masks["0.weight"].sum()) == 9
+
+
 class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("regrow", [False, True])
+@pytest.mark.parametrize("regrow", [False, True, "trained"])
 @pytest.mark.parametrize("last", [1, 2, 3])
 def test_a_killed_ramp_goes_on_to_the_same_result(tmp_path, monkeypatch, regrow, last):
     monkeypatch.setattr("pruning_study.training.loop.SAVE_SECONDS", 0)
 
     def outcome(**arguments):
         model = small_network()
-        fitted = run(model, ramp=Ramp(2, (36, 30, 20, 12, 9), at_random, regrow), **arguments)
+        ramp = Ramp({0: 36, 2: 30, 4: 20, 6: 12, 8: 9}, at_random, bool(regrow), trains_pruned=regrow == "trained")
+        fitted = run(model, ramp=ramp, **arguments)
         return nn.utils.parameters_to_vector(model.parameters()), fitted.masks["0.weight"], fitted.best_epoch
 
     def on_epoch(epoch, metrics):
@@ -282,7 +343,7 @@ class TestPruning:
             *(setting.train, setting.validation, setting.pruning.fine_tuning),
             **{"seed": 0, "stream": "fine-tuning", "black": BLACK},
             masks=steps.pruning_masks(setting, dense, 20.0),
-            ramp=Ramp(1, numbers, choose, False),
+            ramp=Ramp(setting.kept_at(20.0), choose, False),
         )
         fit(copy.deepcopy(dense.model), training)
         assert [kept for _, kept, _ in seen] == list(numbers[1:])

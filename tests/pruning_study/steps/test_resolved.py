@@ -2,7 +2,14 @@ import pytest
 
 from analysis.runs.errors import StudyError
 from pruning_study.config import PruneConfig
-from pruning_study.steps.resolved import check_ramp, pruning_params, resolve_pruning, resolve_training, training_params
+from pruning_study.steps.resolved import (
+    check_ramp,
+    pruning_params,
+    pruning_steps,
+    resolve_pruning,
+    resolve_training,
+    training_params,
+)
 
 PAPERS_EPSILON = 5e-4
 
@@ -130,3 +137,43 @@ def test_a_ramp_ends_before_fine_tuning_does(options, images, option):
 def test_a_ramp_that_fits_is_no_error():
     config, _, pruning = resolved(schedule="cubic", ramp_steps="4")
     check_ramp(config, pruning.fine_tuning, 4 * 128)
+
+
+FROM_INITIALIZATION = {"start": "initialization", "epochs": "10", "batch_size": "100"}
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, (100, 375, 100)),
+        ({"begin": "0", "end": "0.5", "frequency": "7"}, (0, 250, 7)),
+        ({"begin": "120", "end": "120"}, (120, 120, 100)),
+        ({"begin": "0.0", "end": "499"}, (0, 499, 100)),
+    ],
+)
+def test_steps_are_counted_or_shares_of_the_training(options, steps):
+    """Ten epochs of fifty batches."""
+    config, _, pruning = resolved(**FROM_INITIALIZATION, **options)
+    found = pruning_steps(config, pruning.fine_tuning, 5000)
+    assert tuple(found.values()) == steps
+    params = pruning_params(config, pruning, 10.0, 1, found)
+    assert params.items() >= {"start": "initialization", "schedule": "cubic", "regrow": "true"}.items()
+    assert (params["begin"], params["end"], params["frequency"]) == tuple(map(str, steps))
+    assert not [name for name in params if name.startswith(("fine_tune", "ramp"))]
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [({"begin": "200", "end": "100"}, "--end"), ({"end": "500"}, "--end"), ({"begin": "0.9"}, "--end")],
+)
+def test_steps_outside_the_training_are_refused(options, option):
+    config, _, pruning = resolved(**FROM_INITIALIZATION, **options)
+    with pytest.raises(StudyError) as error:
+        pruning_steps(config, pruning.fine_tuning, 5000)
+    assert error.value.option == option
+
+
+def test_a_network_that_is_not_pruned_has_no_steps():
+    for options in ({"pruner": "none", **FROM_INITIALIZATION}, {"schedule": "cubic"}):
+        config, _, pruning = resolved(**options)
+        assert pruning_steps(config, pruning.fine_tuning, 5000) == {}

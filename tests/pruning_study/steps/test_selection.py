@@ -87,7 +87,7 @@ def test_scope_layer_at_every_step_of_a_ramp(setting, pruner, regrow):
     """Half of the weights, then 4,931 of them; without regrowth the second step chooses among those of the first."""
     setting = changed(setting, pruner=pruner, scope="layer")
     model = copy.deepcopy(setting.model)
-    ramp = schedules.Ramp(1, (58_998, 29_499, 4_931), lambda *given: selection.select(setting, *given), regrow)
+    ramp = schedules.Ramp({0: 58_998, 1: 29_499, 2: 4_931}, lambda *given: selection.select(setting, *given), regrow)
     first = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in setting.prunable}
     withheld = {name: torch.zeros(mask.shape) for name, mask in first.items()}
     half = ramp.follow(model, first, withheld, 1)
