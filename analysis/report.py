@@ -10,6 +10,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from analysis.compressed_networks import section as compressed_networks
 from analysis.first_screen import section as first_screen
 from analysis.methods import section as compared_methods
 from analysis.page import Items, Report, Section
@@ -39,6 +40,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     first_screen.class_losses,
     first_screen.slopes,
     compared_methods.section,
+    compressed_networks.section,
     first_screen.files,
 )
 # Only where a report is asked for the paper.

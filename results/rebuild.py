@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def _timed(study: Path) -> str:
 def rebuild(study: Path, output: Path) -> list[Path]:
     """Write the report of all folders in a study's `frames/` that `pruning-analysis export` wrote.
 
-    SVGs and the page of SVGs grow with the number of networks, and are left to `pruning-analysis report --frames`.
+    SVGs and the page of SVGs grow with the number of networks, and `pie.csv` with that of images. They are left to
+    `pruning-analysis report --frames`.
 
     Returns
     -------
@@ -76,7 +78,12 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     read, predictions = exports.read(folders)
     tunings = tuning_exports.read(folders)
     made = report.from_runs(read.runs, predictions, tunings, primaries=primaries.read(folders), paper=True)
+    made = replace(made, sections=[_without_images(section) for section in made.sections])
     return page.write_markdown(made, output, processes=1)  # each core has a study of its own
+
+
+def _without_images(section: page.Section) -> page.Section:
+    return replace(section, tables={name: table for name, table in section.tables.items() if name != "pie.csv"})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,23 @@
 """The report's section on the paper's exemplars and class tests, in a function that takes a study."""
 
+import pandas as pd
+
 from analysis.compressed_networks import populations
-from analysis.page import Section
+from analysis.compressed_networks.populations import FEW, LEVEL, METHOD
+from analysis.formats import decimals
+from analysis.page import Block, Caption, Section
+from analysis.runs import schema
+from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
+from analysis.verdict import leading_ratio, places
+
+_PIES = (
+    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
+    "another class than most dense networks. A significant class changed otherwise than the accuracy, by their t-test "
+    "at 5 %. Chance gives both: the placebo compares two halves of the dense networks. Compare it with the PIEs of "
+    "halves, between half of the dense and half of the compressed networks. pie_summary.csv, pie.csv and "
+    "class_significance.csv have the numbers."
+)
 
 
 def section(study: AnalyzedStudy) -> Section | None:
@@ -11,4 +26,41 @@ def section(study: AnalyzedStudy) -> Section | None:
     summary, images = populations.exemplars(study.runs, study.predicted)
     made = {"class_significance.csv": significance, "pie_summary.csv": summary, "pie.csv": images}
     tables = {name: table for name, table in made.items() if len(table)}
-    return Section("What compressed networks forget", [], tables=tables) if tables else None
+    if not tables:
+        return None
+    blocks = list(_blocks(study, summary, significance)) if len(summary) else []
+    return Section("Images that are forgotten", blocks, tables=tables, notes=_notes(summary))
+
+
+def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> list[Block]:
+    blocks: list[Block] = []
+    for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
+        ratio = leading_ratio(cells)
+        here = summary[summary[schema.DATASET].eq(dataset) & summary[schema.MODEL].eq(model)]
+        shown = here[here[LEVEL].eq(ratio) | here[METHOD].eq(CONTROL)]
+        if len(shown):
+            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {ratio:g}."), _table(study, shown, significance)]
+    return [_PIES, *blocks] if blocks else []
+
+
+def _table(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> pd.DataFrame:
+    key = [schema.DATASET, schema.MODEL, METHOD, LEVEL, *study.shown]
+    counts = significance.groupby(key, dropna=False)[["significant", "placebo"]].sum().reset_index()
+    rows = summary.merge(counts, on=key, how="left").sort_values("n_pie", kind="stable")
+    columns = {
+        "method": [study.method({**row, schema.PRUNER: row[METHOD]}) for row in rows.to_dict("records")],
+        "networks": rows["n_compressed"].map(str),
+        "PIEs": rows["n_pie"].map("{:,}".format),
+        "PIEs of halves": rows["n_pie_halves"].map(decimals(0)),
+        "placebo": rows["n_pie_placebo"].map(decimals(0)),
+        "significant classes": rows["significant"].map(decimals(0)),
+        "significant by placebo": rows["placebo"].map(decimals(1)),
+    }
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _notes(summary: pd.DataFrame) -> list[str]:
+    few = int((summary[["n_dense", "n_compressed"]].min(axis=1) < FEW).sum()) if len(summary) else 0
+    if not few:
+        return []
+    return [f"{few:,} of {len(summary):,} cells have PIEs of fewer than {FEW} networks, whose modal labels are noisy"]
