@@ -180,10 +180,21 @@ def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPL
     """
     if len(first) < 4:
         return np.nan
-    contested = ~((first == first[0]).all(0) & (second == first[0]).all(0))
     one, other = halves(len(first), splits)
+    contested = _contested(first, second, one.shape[1])
     labels = modes(first[:, contested][one]).label, modes(second[:, contested][other]).label
     return float((labels[0] != labels[1]).sum(-1).mean())
+
+
+def _contested(first: np.ndarray, second: np.ndarray, half: int) -> np.ndarray:
+    """Return the images whose modal labels may differ between halves, as indices.
+
+    A class with more votes than all networks less half of a half is the mode of every half.
+    """
+    images = np.flatnonzero(~((first == first[0]).all(0) & (second == first[0]).all(0)))
+    found = exemplars(first[:, images], second[:, images])
+    least = np.minimum(found.dense.share, found.compressed.share) * len(first)
+    return images[found.identified | (least <= len(first) - half / 2)]
 
 
 def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:

@@ -131,3 +131,13 @@ def test_classes_of_halves_are_significant_at_the_level_of_the_test():
     # Welch's t-test at .05: the classes are independent, the splits of one class are not.
     assert share.mean() == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 2000) ** 0.5)
     assert np.isnan(populations.placebo_significance(recall[:3], np.zeros(3))).all()
+
+
+@given(st.integers(4, 9), st.integers(0, 2**32 - 1))
+def test_exemplars_of_halves_are_those_of_each_split(networks, seed):
+    generator = np.random.default_rng(seed)
+    likely = generator.uniform(0.5, 1, 40)
+    first, second = (np.where(generator.random((networks, 40)) < likely, 1, generator.integers(0, 3, 40)) for _ in "ab")
+    splits = zip(*populations.halves(networks), strict=True)
+    counts = [populations.exemplars(first[one], second[other]).identified.sum() for one, other in splits]
+    assert populations.exemplars_of_halves(first, second) == pytest.approx(np.mean(counts))
