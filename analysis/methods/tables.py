@@ -110,27 +110,34 @@ def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         As `compare` returns it.
     """
     rows = []
-    for keys, of_pair in frame.groupby([*_PLACE, "method", "baseline"], sort=False):
-        compared = dict(zip([*_PLACE, "method", "baseline"], keys, strict=True))
-        by_outcome = {outcome: results.to_dict("records") for outcome, results in of_pair.groupby("outcome")}
-        ratios = sorted(of_pair[schema.RATIO].unique())
+    for of_pair in _grouped(frame.to_dict("records"), (*_PLACE, "method", "baseline")):
+        by_outcome = {results[0]["outcome"]: results for results in _grouped(of_pair, ("outcome",))}
+        ratios = sorted({row[schema.RATIO] for row in of_pair})
         rows.append(
             {
-                **{name: compared[name] for name in _PLACE},
-                "comparison": _compared(compared),
+                **{name: of_pair[0][name] for name in _PLACE},
+                "comparison": _compared(of_pair[0]),
                 **{
                     TITLES[outcome].split(",")[0]: _over_ratios(by_outcome[outcome], _by_holm, ratios)
                     for outcome in _SHOWN
                 },
                 AT_EQUAL_ACCURACY: _over_ratios(by_outcome[ALPHA_NEW], _by_interval_at_equal_accuracy, ratios),
                 "at chance": _ranges([row[schema.RATIO] for row in by_outcome[ALPHA_NEW] if at_chance(row)], ratios),
-                "control": of_pair["comparison"].eq(AGAINST_CONTROL).all(),
+                "control": all(row["comparison"] == AGAINST_CONTROL for row in of_pair),
             }
         )
     table = pd.DataFrame(rows).assign(words=lambda rows: rows["comparison"].str.split().str.len())
     table = table.sort_values(["control", "words"], kind="stable").groupby(_PLACE, sort=False).head(_MOST_HERE)[:_MOST]
     unsaid = [] if table["at chance"].any() else ["at chance"]
     return _by_place(table.drop(columns=["control", "words", *unsaid]), frame), len(rows) - len(table)
+
+
+def _grouped(rows: Sequence[dict[Any, Any]], names: Sequence[str]) -> list[list[dict[Any, Any]]]:
+    """Return rows with the same values of some columns together, in the order of their first row."""
+    groups: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return list(groups.values())
 
 
 def _compared(row: Mapping[str, Any]) -> str:

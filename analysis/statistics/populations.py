@@ -194,7 +194,8 @@ def _contested(first: np.ndarray, second: np.ndarray, half: int) -> np.ndarray:
     images = np.flatnonzero(~((first == first[0]).all(0) & (second == first[0]).all(0)))
     found = exemplars(first[:, images], second[:, images])
     least = np.minimum(found.dense.share, found.compressed.share) * len(first)
-    return images[found.identified | (least <= len(first) - half / 2)]
+    kept: np.ndarray = images[found.identified | (least <= len(first) - half / 2)]
+    return kept
 
 
 def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
