@@ -54,6 +54,7 @@ PAPER_SECTIONS: tuple[SectionFunction, ...] = (
     recall_distortion.paper_claims,
     recall_distortion.mean_ratios,
     recall_distortion.published_values,
+    compressed_networks.normalised_recall,
 )
 
 

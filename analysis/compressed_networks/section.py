@@ -1,11 +1,14 @@
-"""The report's section on the paper's exemplars and class tests, in a function that takes a study."""
+"""The report's sections on the paper's exemplars and class tests, in functions that take a study."""
+
+from collections.abc import Sequence
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from analysis.compressed_networks import populations
+from analysis.compressed_networks import figures, populations
 from analysis.compressed_networks.populations import FEW, LEVEL, METHOD
 from analysis.formats import decimals
-from analysis.page import Block, Caption, Section
+from analysis.page import Block, Caption, Section, pictures
 from analysis.runs import schema
 from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
@@ -17,6 +20,10 @@ _PIES = (
     "at 5 %. Chance gives both: the placebo compares two halves of the dense networks. Compare it with the PIEs of "
     "halves, between half of the dense and half of the compressed networks. pie_summary.csv, pie.csv and "
     "class_significance.csv have the numbers."
+)
+_CHANGES = (
+    "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
+    "the recall by the recall before. The method is that of the verdict."
 )
 
 
@@ -32,6 +39,20 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Images that are forgotten", blocks, tables=tables, notes=_notes(summary))
 
 
+def normalised_recall(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the normalised change of each class's recall; None for a study of single networks."""
+    significance = populations.class_significance(study.runs)
+    pruned = study.cells[study.cells[schema.PRUNER] != CONTROL]
+    if not len(significance) or not len(pruned):
+        return None
+    drawn = [figures.normalised_recall(study, cells, significance) for _, cells in places(pruned)]
+    return Section("Recall of each class, by ratio", [_CHANGES, *pictures(_numbered("normalised_recall", drawn))])
+
+
+def _numbered(start: str, drawn: Sequence[Figure | None]) -> dict[str, Figure | None]:
+    return {f"{start}_{place}" if place > 1 else start: figure for place, figure in enumerate(drawn, 1)}
+
+
 def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
@@ -40,7 +61,10 @@ def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFr
         shown = here[here[LEVEL].eq(ratio) | here[METHOD].eq(CONTROL)]
         if len(shown):
             blocks += [Caption(f"{dataset}, {model}.", f"Ratio {ratio:g}."), _table(study, shown, significance)]
-    return [_PIES, *blocks] if blocks else []
+    if not blocks:
+        return []
+    drawn = figures.counts(study, summary, significance)
+    return [_PIES, *pictures(_numbered("forgotten", drawn)), *blocks]
 
 
 def _table(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> pd.DataFrame:

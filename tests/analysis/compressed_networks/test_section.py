@@ -25,7 +25,8 @@ def with_recalls_of(found):
 def test_the_table_has_the_methods_and_the_control_and_the_files_are_written():
     found = section(replace(STUDY, runs=with_recalls_of(FOUND)))
     assert found.tables.keys() == {"class_significance.csv", "pie_summary.csv", "pie.csv"}
-    text, caption, table = found.blocks
+    text, picture, caption, table = found.blocks
+    assert picture.name == "forgotten"
     assert "placebo" in text
     assert caption == Caption("toy, net.", "Ratio 10.")
     summary = found.tables["pie_summary.csv"].set_index("method")

@@ -1,0 +1,199 @@
+"""Pictures of what compressed networks forget: counts against the ratio, and the change of each class's recall."""
+
+from bisect import bisect_right
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from analysis.compressed_networks.populations import LEVEL, METHOD
+from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
+from analysis.method_lines import Column, Drawn, against_ratio, draw_lines, groups, handle
+from analysis.runs import schema
+from analysis.runs.picture_text import fitted_name, name_in_picture
+from analysis.settings import CELL
+from analysis.study import AnalyzedStudy
+from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound
+
+MOST_CLASSES = 30
+MOST_NAMED = 5
+_MOST_LEVELS = 6
+_MOST_TICKS = 8
+_LONGEST_NAME = 28
+_PANEL = 2.3  # inches
+_LETTERS = 8  # points, of names in a panel
+
+
+def counts(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> list[Figure]:
+    """Draw PIEs of halves and significant classes against the ratio, at most four data sets and models a figure.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    summary, significance : DataFrame
+        As `populations.exemplars` and `populations.class_significance` return them.
+    """
+    key = [*CELL, *study.shown]
+    names = {METHOD: schema.PRUNER, LEVEL: schema.RATIO}
+    tested = significance.rename(columns=names).groupby(key, dropna=False)[["significant", "placebo"]].sum()
+    columns = ["n_dense", "n_pie_halves", "n_pie_placebo"]
+    counted = summary.rename(columns=names)[[*key, *columns]].merge(tested.reset_index(), on=key)
+    # Cells without PIEs stay: the ratio of the verdict may be theirs.
+    cells = study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left")
+    known = cells["n_pie_halves"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
+    note = (
+        "Dashed: the placebo, which chance gives between two halves of the dense networks. Grey: the same fine-tuning "
+        "without pruning. Blue stripe: the ratio of the verdict. PIEs are counted between half of the dense and half "
+        "of the compressed networks. A class is significant at 5 %, not corrected for the number of classes. Cells "
+        "most of whose networks guess are not drawn."
+    )
+    rows = {
+        "PIEs of halves": partial(_draw_exemplars, study=study),
+        "significant classes": partial(_draw_significant, study=study),
+    }
+    dashed = handle("placebo", color="black", linestyle="--", linewidth=1)
+    title = "PIEs and significant classes, by pruning ratio"
+    return [against_ratio(group, rows, study, title, note, [dashed]) for group in groups(cells[known > 0])]
+
+
+_OF_CELLS = ("n", "n_at_chance", "accuracy_minus_none", "accuracy_before", "accuracy_after")
+
+
+def _draw_exemplars(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
+    draw_lines(axes, column.lines, column.styles, Drawn("n_pie_halves"))
+    _draw_placebo(axes, column, "n_pie_placebo", study)
+    drawn = pd.concat(column.lines.values())[["n_pie_halves", "n_pie_placebo"]].stack()
+    _set_decades(axes, float(drawn.min()), float(drawn.max()))
+
+
+def _draw_significant(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
+    draw_lines(axes, column.lines, column.styles, Drawn("significant"))
+    _draw_placebo(axes, column, "placebo", study)
+    top = max(1.0, pd.concat(column.lines.values())[["significant", "placebo"]].stack().max())
+    axes.set_ylim(-0.05 * top, 1.08 * top)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _draw_placebo(axes: Axes, column: Column, name: str, study: AnalyzedStudy) -> None:
+    """Draw the placebo of the largest population; one for each method if they share no dense networks."""
+    lines = column.lines.items()
+    populations = {column.styles[method]["color"]: cells for method, cells in lines}
+    if study.share_dense_networks(column.cells):
+        populations = {"black": pd.concat(column.lines.values())}
+    for color, cells in populations.items():
+        for placebo in cells.dropna(subset=name).sort_values("n_dense", kind="stable")[name].tail(1):
+            axes.axhline(placebo, color=color, linestyle="--", linewidth=1)
+
+
+def _set_decades(axes: Axes, low: float, high: float) -> None:
+    """Give an axis logarithms above 1, and round numbers below and above counts between two ends."""
+    steps = [0.0, *(step * 10.0**power for power in range(10) for step in (1, 2, 5))]
+    place = bisect_right(steps, low) - 1
+    ends = steps[place] or -0.1, max(1.15 * high, steps[place + 1])
+    ticks = [step for step in steps if ends[0] <= step <= ends[1]]
+    if len(ticks) > _MOST_TICKS:
+        ticks = [tick for tick in ticks if np.log10(max(tick, 1)) % 1 == 0]
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(ends)
+    axes.set_yticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: pd.DataFrame) -> Figure | None:
+    """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
+
+    Where there are more than six ratios, six of them are drawn: the least, the largest, and others evenly between.
+    Classes stand in their order if there are few; many are sorted by their change, and the worst are named.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    cells : DataFrame
+        Rows of `study.cells` of one data set and model that are pruned.
+    significance : DataFrame
+        As `populations.class_significance` returns it.
+
+    Returns
+    -------
+    Figure or None
+        None if the method has no test.
+    """
+    levels = _levels(study, cells, significance)
+    if not levels:
+        return None
+    cell, rows = levels[0]
+    few, room = len(rows) <= MOST_CLASSES, max(0.6, 0.02 * len(rows))
+    which = "" if few else f" Classes are sorted; the {MOST_NAMED} that lose most are named."
+    figure, grid = page(
+        (1, len(levels)),
+        (max(_PANEL * len(levels) + 1.2, 6.5), 0.24 * len(rows) + 1.9 if few else 4.6),
+        f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
+        "Change of a class's mean recall from the dense to the pruned networks, in % of the recall before. Each panel "
+        "has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant at 5 %, not "
+        "corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class in twenty."
+        f"{which}",
+        sharey=True,
+    )
+    for axes, (of_level, classes) in zip(grid[0], levels, strict=True):
+        _set_changes(axes, of_level, int(classes["significant"].sum()))
+        (_draw_classes if few else _draw_many_classes)(axes, classes)
+    names = [name_in_picture(str(name), _LONGEST_NAME) for name in rows["class"]] if few else []
+    grid[0, 0].set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
+    grid[0, 0].set_ylim(len(rows) - 1 + room, -room)
+    if not few:
+        grid[0, 0].set_ylabel(f"{len(rows):,} classes, the worst on top")
+    return figure
+
+
+def _levels(
+    study: AnalyzedStudy, cells: pd.DataFrame, significance: pd.DataFrame
+) -> list[tuple[pd.Series, pd.DataFrame]]:
+    """Return the cells of the method of the verdict, by ratio, each with its classes."""
+    leading = by_accuracy(cells, leading_ratio(cells)).head(1)
+    key = [schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown]
+    same = cells[mostly_sound(cells)].merge(leading[key], on=key).sort_values(schema.RATIO)
+    rows = significance.rename(columns={METHOD: schema.PRUNER, LEVEL: schema.RATIO}).merge(leading[key], on=key)
+    found = [(cell, rows[rows[schema.RATIO] == cell[schema.RATIO]]) for _, cell in same.iterrows()]
+    found = [(cell, classes) for cell, classes in found if len(classes)]
+    kept = np.unique(np.linspace(0, len(found) - 1, _MOST_LEVELS).round())
+    return [found[int(place)] for place in kept] if found else []
+
+
+def _set_changes(axes: Axes, cell: pd.Series, significant: int) -> None:
+    axes.axvline(100 * (cell["accuracy_after"] / cell["accuracy_before"] - 1), color=NEUTRAL, linestyle=":")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_title(f"ratio {cell[schema.RATIO]:g}: {significant:,} significant", fontsize=10)
+    axes.set_xlabel("change, %", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _draw_classes(axes: Axes, rows: pd.DataFrame) -> None:
+    change, heights, colors = _changes(rows), np.arange(len(rows)), _colors(rows)
+    axes.hlines(heights, 0, change, colors=colors, linewidth=1.8)
+    axes.scatter(change, heights, color=colors, s=22, zorder=3)
+
+
+def _draw_many_classes(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw a line through all classes, marks on the significant ones, and the names of the worst."""
+    rows = rows.sort_values("normalised_difference", kind="stable")
+    is_marked = rows["significant"].to_numpy(bool)
+    axes.plot(_changes(rows), np.arange(len(rows)), color=NEUTRAL, linewidth=1.6)
+    marked = rows[is_marked]
+    axes.scatter(_changes(marked), np.flatnonzero(is_marked), color=_colors(marked), s=12, zorder=3)
+    worst = [fitted_name(str(name), 72 * (_PANEL - 0.8), _LETTERS) for name in rows["class"].head(MOST_NAMED)]
+    said = axes.text(0.04, 0.03, "\n".join(["Worst:", *worst]), fontsize=_LETTERS, parse_math=False, zorder=4)
+    said.set(transform=axes.transAxes, bbox=PAPER, linespacing=1.3)
+
+
+def _changes(rows: pd.DataFrame) -> np.ndarray:
+    return 100 * rows["normalised_difference"].to_numpy(float)
+
+
+def _colors(rows: pd.DataFrame) -> list[str]:
+    falls, significant = rows["statistic"].to_numpy(float) < 0, rows["significant"].to_numpy(bool)
+    return list(np.where(~significant, NEUTRAL, np.where(falls, ABOVE, BELOW)))

@@ -1,0 +1,269 @@
+"""Lines of methods against the pruning ratio, in the same colours and marks in every picture of a report.
+
+Methods are pruners with their settings. Colours and marks stand for the same method in all panels of a figure, and one
+legend names each once. The control `none` has no ratio of its own and is a line across, or a band.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from analysis.drawing import BELOW, NEUTRAL, page
+from analysis.published import rank
+from analysis.runs import schema
+from analysis.runs.picture_text import fitted_name, name_in_legend
+from analysis.settings import CONTROL
+from analysis.study import AnalyzedStudy
+from analysis.verdict import leading_ratio, mostly_sound, places
+
+TITLE_SIZE = 10  # of the letters above a panel, in points
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#9a6324")
+_MARKERS = "osD^vPX*"
+_DASHES = ("-", "--", ":", "-.")
+_PLACES_A_FIGURE = 4
+_PANEL = 4.2  # inches
+_LETTER = 0.085  # inches, in a legend
+_TITLE = 0.22  # inches
+
+Place: TypeAlias = tuple[tuple[str, str], pd.DataFrame]  # a data set and model, and its cells
+
+
+class Method(NamedTuple):
+    """A pruner and its setting, which is empty if it is the papers'."""
+
+    pruner: str
+    setting: str
+
+    @property
+    def label(self) -> str:
+        """What a legend calls the method."""
+        return " ".join(filter(None, self))
+
+
+Lines: TypeAlias = dict[Method, pd.DataFrame]  # the cells of each method
+Styles: TypeAlias = dict[Method, dict[str, Any]]
+
+
+class Column(NamedTuple):
+    """What a column of panels shows: the cells of a data set and model, and how each method of theirs is drawn.
+
+    `leading` is the ratio of the verdict, infinite where no network is pruned.
+    """
+
+    cells: pd.DataFrame
+    lines: Lines
+    styles: Styles
+    leading: float
+
+
+class Drawn(NamedTuple):
+    """Columns of what is drawn: a value, the ends of its interval, and the value of the dense networks."""
+
+    value: str
+    low: str | None = None
+    high: str | None = None
+    dense: str | None = None
+
+
+def groups(cells: pd.DataFrame) -> Iterator[list[Place]]:
+    """Return every data set and model that is drawn, at most four a figure.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As `cells.cells` returns them. Data sets and models with no cell whose networks mostly do not guess are left
+        out.
+    """
+    found = [(place, rows) for place, rows in places(cells) if mostly_sound(rows).any()]
+    for start in range(0, len(found), _PLACES_A_FIGURE):
+        yield found[start : start + _PLACES_A_FIGURE]
+
+
+def against_ratio(
+    group: Sequence[Place],
+    rows: Mapping[str, Callable[[Axes, Column], None]],
+    study: AnalyzedStudy,
+    title: str,
+    note: str,
+    handles: Sequence[Line2D] = (),
+) -> Figure:
+    """Draw a column for each data set and model against the ratio. A stripe marks the ratio of the verdict.
+
+    Parameters
+    ----------
+    group : sequence of Place
+        As `groups` yields it.
+    rows : dict of label -> function
+        What draws each panel of a row, by the label of its axis.
+    study : AnalyzedStudy
+    title, note : str
+    handles : sequence of Line2D
+        Of the legend, after those of the methods.
+    """
+    lines = [lines_of(cells, study) for _, cells in group]
+    styles, named = styles_of(lines)
+    size = figure_width(group), 2.9 * len(rows) + 1.6
+    figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
+    for panels, ((name, cells), found) in zip(grid.T, zip(group, lines, strict=True), strict=True):
+        name_panel(panels[0], name, title_room(group))
+        pruned = cells[cells[schema.PRUNER] != CONTROL]
+        column = Column(cells, found, styles, leading_ratio(pruned) if len(pruned) else np.inf)
+        for axes, draw in zip(panels, rows.values(), strict=True):
+            draw(axes, column)
+            if len(pruned):
+                draw_stripe(axes, column.leading)
+        _set_ratios(panels[-1], found)
+    for axes, label in zip(grid[:, 0], rows, strict=True):
+        axes.set_ylabel(label)
+    add_legend(figure, [*named, *handles], size)
+    return figure
+
+
+def lines_of(cells: pd.DataFrame, study: AnalyzedStudy) -> Lines:
+    """Return the cells of each method that are drawn, by ratio; the control is last."""
+    sound = cells[mostly_sound(cells)].sort_values(schema.RATIO)
+    methods = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
+    order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
+    return {each: sound[[method == each for method in methods]] for each in order}
+
+
+def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
+    """Return how each method is drawn, and a legend: of the methods, or of pruners and settings where they are many.
+
+    Parameters
+    ----------
+    lines : sequence of Lines
+        Of each column of a figure.
+    """
+    methods = list(dict.fromkeys(method for found in lines for method in found))
+    pruned = [method for method in methods if method.pruner != CONTROL]
+    controls = [method for method in methods if method.pruner == CONTROL]
+    styles: Styles = {
+        method: {"color": NEUTRAL, "linestyle": _DASHES[place % len(_DASHES)]} for place, method in enumerate(controls)
+    }
+    pruners, settings = (list(dict.fromkeys(values)) for values in zip(*pruned, strict=True)) if pruned else ([], [])
+    few = len(pruned) <= len(_COLORS)
+    for place, method in enumerate(pruned):
+        color = place if few else pruners.index(method.pruner)
+        shape = place if few else settings.index(method.setting)
+        styles[method] = {
+            "color": _COLORS[color % len(_COLORS)],
+            "marker": _MARKERS[shape % len(_MARKERS)],
+            "linestyle": "-" if few else _DASHES[shape % len(_DASHES)],
+        }
+    if few:
+        handles = [handle(method.label, **styles[method]) for method in pruned]
+    else:
+        handles = [handle(name, color=_COLORS[place % len(_COLORS)]) for place, name in enumerate(pruners)]
+        handles += [
+            handle(
+                name or "as in print",
+                color="black",
+                marker=_MARKERS[place % len(_MARKERS)],
+                linestyle=_DASHES[place % len(_DASHES)],
+            )
+            for place, name in enumerate(settings)
+        ]
+    return styles, [*handles, *(handle(f"{method.label} (control)", **styles[method]) for method in controls)]
+
+
+def handle(label: str, **style: Any) -> Line2D:
+    """Return an entry of a legend."""
+    return Line2D([], [], label=name_in_legend(label), markersize=5, **style)
+
+
+def figure_width(group: Sequence[Place]) -> float:
+    """Return the width of a figure with a column for each data set and model, in inches."""
+    return max(_PANEL * len(group), 7.0)
+
+
+def title_room(group: Sequence[Place]) -> float:
+    """Return the room above each column, without the labels of its axis, in points."""
+    return 72 * (figure_width(group) / len(group) - 1.0)
+
+
+def name_panel(axes: Axes, name: tuple[str, str], room: float, below: Sequence[str] = ()) -> None:
+    """Write the data set and model above a panel, and lines below them."""
+    lines = [fitted_name(", ".join(name), room, TITLE_SIZE), *below]
+    axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
+
+
+def draw_lines(
+    axes: Axes,
+    lines: Lines,
+    styles: Styles,
+    drawn: Drawn,
+    places_of: Callable[[pd.DataFrame], np.ndarray] | None = None,
+) -> None:
+    """Draw the values of each method, with their intervals if they have any, and those of the control across.
+
+    Parameters
+    ----------
+    axes : Axes
+    lines, styles
+        As `lines_of` and `styles_of` return them.
+    drawn : Drawn
+    places_of : callable, optional
+        What returns where cells stand on the axis; their ratios by default.
+    """
+    for index, (method, cells) in enumerate(lines.items()):
+        value = cells[drawn.value].to_numpy(float)
+        low, high = (cells[name].to_numpy(float) if name else np.full(len(cells), np.nan) for name in drawn[1:3])
+        if method.pruner == CONTROL:
+            axes.axhline(value[0], linewidth=1.5, **styles[method])
+            if np.isfinite(low[0]):
+                axes.axhspan(low[0], high[0], color=NEUTRAL, alpha=0.15, linewidth=0)
+            continue
+        # A hair apart, so that intervals do not hide one another.
+        across = (places_of or _ratios)(cells) * 1.012 ** (index - (len(lines) - 1) / 2)
+        axes.plot(across, value, markersize=4.5, linewidth=1.4, **styles[method])
+        if drawn.low:
+            intervals = [[(place, bottom), (place, top)] for place, bottom, top in zip(across, low, high, strict=True)]
+            bars = LineCollection(intervals, colors=styles[method]["color"], linewidths=1.2)
+            axes.add_collection(bars, autolim=False)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(alpha=0.3)
+
+
+def draw_stripe(axes: Axes, place: float) -> None:
+    """Mark the ratio of the verdict."""
+    axes.axvline(place, color=BELOW, alpha=0.12, linewidth=14)
+
+
+def add_legend(figure: Figure, handles: Sequence[Line2D], size: tuple[float, float]) -> None:
+    """Put a legend below the title of a figure of this size."""
+    width, height = size
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = min(len(handles), max(1, int(width / (_LETTER * longest + 0.6))))
+    # Blank lines below the title make room for the legend.
+    figure.suptitle(figure.get_suptitle() + "\n" * -(-len(handles) // columns), x=0.01, ha="left", fontsize=12)
+    legend = figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0, 1 - _TITLE / height),
+        ncols=columns,
+        fontsize=9,
+        frameon=False,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _ratios(cells: pd.DataFrame) -> np.ndarray:
+    return cells[schema.RATIO].to_numpy(float)
+
+
+def _set_ratios(axes: Axes, lines: Lines) -> None:
+    ratios = sorted({ratio for method, cells in lines.items() if method.pruner != CONTROL for ratio in cells["ratio"]})
+    axes.set_xscale("log")
+    if ratios:
+        axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios], fontsize=9)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("pruning ratio")

@@ -1,0 +1,218 @@
+"""The pictures of what is forgotten: which values the drawn lines have, on frames made by hand."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from analysis.compressed_networks import figures
+from analysis.compressed_networks.section import normalised_recall
+from analysis.drawing import ABOVE, BELOW, NEUTRAL
+from analysis.study import AnalyzedStudy
+from tests import made_up_runs
+from tests.text_boxes import hidden_texts
+
+SPREAD = np.linspace(-0.1, 0.1, 6)
+NONE, PRUNED = "none", ("mp", "gp")
+KEY = {"dataset": "toy", "model": "net"}
+
+
+def study(places=("toy",), ratios=(2.0, 10.0)):
+    """Runs of mp and gp, of which mp is the more accurate, and of the control."""
+    ways = [*product(PRUNED, ratios), (NONE, 1.0)]
+    cells = [made_up_runs.runs(place, "net", *way, 1 + SPREAD) for place in places for way in ways]
+    made = made_up_runs.with_images(made_up_runs.study(*cells))
+    return AnalyzedStudy(made.assign(accuracy_after=np.where(made["pruner"] == "gp", 0.79, 0.8)))
+
+
+def frames(cells, pies, significant, placebo=(40.0, 0.2)):
+    """Summary and class tests of cells by method and level: PIEs of halves and the significant of classes a and b."""
+    keys = [{**KEY, "method": method, "level": level} for method, level in cells]
+    summary = [
+        {**key, "n_dense": 6, "n_pie_halves": n, "n_pie_placebo": placebo[0]} for key, n in zip(keys, pies, strict=True)
+    ]
+    classes = [
+        {**key, "class": name, "significant": place < count, "placebo": placebo[1]}
+        for key, count in zip(keys, significant, strict=True)
+        for place, name in enumerate("ab")
+    ]
+    return pd.DataFrame(summary), pd.DataFrame(classes)
+
+
+CELLS = [("mp", 2.0), ("mp", 10.0), ("gp", 2.0), ("gp", 10.0), (NONE, 1.0)]
+COUNTS = frames(CELLS, [45.0, 300.0, 50.0, 900.0, 42.0], [0, 2, 1, 1, 1])
+
+
+def heights(axes):
+    """Values of every line of a panel but the stripe, by mark for methods and by colour for lines across."""
+    drawn = [line for line in axes.lines if line.get_alpha() is None]
+    named = {line.get_marker() if line.get_marker() != "None" else line.get_color(): line for line in drawn}
+    assert len(named) == len(drawn)
+    return {name: [float(value) for value in line.get_ydata()] for name, line in named.items()}
+
+
+def test_counts_of_each_method_by_ratio_with_the_placebo_and_the_control():
+    (figure,) = figures.counts(study(), *COUNTS)
+    above, below = figure.axes
+    across = {"black": [40.0, 40.0], NEUTRAL: [42.0, 42.0]}
+    assert heights(above) == {"o": [45.0, 300.0], "s": [50.0, 900.0], **across}
+    # The expected number of significant classes is the sum over two classes: .2 + .2.
+    across = {"black": [0.4, 0.4], NEUTRAL: [1.0, 1.0]}
+    assert heights(below) == {"o": [0.0, 2.0], "s": [1.0, 1.0], **across}
+    (first, *_) = (line for line in above.lines if line.get_marker() == "o")
+    assert first.get_xdata() == pytest.approx([2, 10], rel=0.02)
+    dashed = [line for line in above.lines if line.get_linestyle() == "--"]
+    assert [line.get_color() for line in dashed] == ["black"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mp", "gp", "none (control)", "placebo"]
+
+
+def test_counts_of_exemplars_have_a_logarithmic_axis_from_one_round_number_on():
+    (figure,) = figures.counts(study(), *COUNTS)
+    above, below = figure.axes
+    assert [label.get_text() for label in above.get_yticklabels()] == ["20", "50", "100", "200", "500", "1,000"]
+    scaled = above.transData.transform([(2, 50), (2, 100), (2, 200)])[:, 1]
+    assert scaled[2] - scaled[1] == pytest.approx(scaled[1] - scaled[0])
+    assert below.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    ("pies", "labels"),
+    [
+        ([0.0] * 5, ["0", "1"]),
+        ([0.0, 0.5, 0.0, 3.0, 0.0], ["0", "1", "2"]),
+        ([41.0] * 5, ["20", "50"]),
+        ([1e6] * 5, ["0", "1", "10", "100", "1,000", "10,000", "100,000", "1,000,000"]),
+    ],
+)
+def test_an_axis_of_any_counts_has_round_numbers(pies, labels):
+    placebo = 0.0 if min(pies) == 0 or max(pies) == 1e6 else 40.0
+    (figure,) = figures.counts(study(), *frames(CELLS, pies, [0] * 5, (placebo, 0.0)))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == labels
+    low, high = figure.axes[0].get_ylim()
+    assert low <= min(pies) <= max(pies) <= high
+
+
+def test_methods_of_other_dense_networks_have_a_placebo_each():
+    made = study()
+    runs = made.runs.assign(dense_run_id=made.runs["pruner"] + made.runs["dense_run_id"])
+    summary, classes = COUNTS
+    summary = summary.assign(n_pie_placebo=summary["method"].map({"mp": 40.0, "gp": 60.0, NONE: 50.0}))
+    (figure,) = figures.counts(AnalyzedStudy(runs), summary, classes)
+    color = {line.get_marker(): line.get_color() for line in figure.axes[0].lines}
+    dashed = {line.get_color(): line.get_ydata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"}
+    assert dashed == {color["o"]: 40.0, color["s"]: 60.0, NEUTRAL: 50.0}
+
+
+def test_a_cell_whose_networks_guess_is_not_drawn():
+    made = study()
+    guesses = (made.runs["pruner"] == "gp") & (made.runs["ratio"] == 10)
+    (figure,) = figures.counts(AnalyzedStudy(made.runs.assign(accuracy_after=np.where(guesses, 0.5, 0.8))), *COUNTS)
+    assert heights(figure.axes[0])["s"] == [50.0]
+
+
+def test_the_stripe_is_at_the_ratio_of_the_verdict_even_where_no_exemplars_are_counted():
+    summary, classes = (frame[frame["level"] == 2] for frame in COUNTS)
+    (figure,) = figures.counts(study(), summary, classes)
+    (stripe,) = (line for line in figure.axes[0].lines if line.get_alpha() is not None)
+    assert stripe.get_xdata() == [10.0, 10.0]
+    counted = [[value for value in heights(figure.axes[0])[mark] if np.isfinite(value)] for mark in "os"]
+    assert counted == [[45.0], [50.0]]
+    assert figures.counts(study(("other",)), *COUNTS) == []
+
+
+def test_the_placebo_is_that_of_the_largest_population():
+    summary, classes = COUNTS
+    placebos = summary.assign(n_dense=[5, 5, 6, 5, 5], n_pie_placebo=[50.0, 50.0, 40.0, 50.0, 50.0])
+    (figure,) = figures.counts(study(), placebos, classes)
+    assert heights(figure.axes[0])["black"] == [40.0, 40.0]
+
+
+def test_equal_inputs_give_equal_pictures():
+    pictures = []
+    for (figure,) in (figures.counts(study(), *COUNTS) for _ in range(2)):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pictures.append(bytes(canvas.buffer_rgba()))
+    assert pictures[0] == pictures[1]
+
+
+def changed(changes, names="ab", **columns):
+    """Class tests of mp, a row for each ratio and class."""
+    rows = [
+        {**KEY, "method": "mp", "level": level, "class": name, "normalised_difference": each}
+        for level, of_level in changes.items()
+        for name, each in zip(names, of_level, strict=True)
+    ]
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def pruned(made):
+    return made.cells[made.cells["pruner"] != NONE]
+
+
+def ends(axes):
+    """Classes' heights and changes, and the colours of their marks."""
+    marks = axes.collections[-1]
+    colors = ["#" + "".join(f"{round(255 * part):02x}" for part in color[:3]) for color in marks.get_facecolors()]
+    return np.asarray(marks.get_offsets()).round(9).tolist(), colors
+
+
+def test_the_normalised_change_of_each_class_a_panel_for_each_ratio():
+    made = study()
+    tests = changed({2.0: [0.01, -0.02], 10.0: [-0.3, 0.05]}, statistic=[2.0, -3.0, -4.0, 5.0])
+    figure = figures.normalised_recall(made, pruned(made), tests.assign(significant=[False, True, True, True]))
+    first, second = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["ratio 2: 1 significant", "ratio 10: 2 significant"]
+    assert ends(first) == ([[1.0, 0.0], [-2.0, 1.0]], [NEUTRAL, ABOVE])
+    assert ends(second) == ([[-30.0, 0.0], [5.0, 1.0]], [ABOVE, BELOW])
+    assert [label.get_text() for label in first.get_yticklabels()] == ["a", "b"]
+    assert figure.get_suptitle() == "Normalised change of recall, mp: toy, net"
+    assert [line.get_xdata()[0] for line in first.lines if line.get_linestyle() == ":"] == [0.0]  # .8 and .8
+
+
+def test_six_of_more_ratios_are_drawn_the_first_and_the_last_among_them():
+    ratios = (2.0, 4.0, 6.0, 8.0, 10.0, 20.0, 50.0)
+    made = study(ratios=ratios)
+    tests = changed(dict.fromkeys(ratios, np.zeros(2)), statistic=0.0, significant=False)
+    figure = figures.normalised_recall(made, pruned(made), tests)
+    shown = [axes.get_title().split(":")[0].removeprefix("ratio ") for axes in figure.axes]
+    assert len(shown) == 6
+    assert (shown[0], shown[-1]) == ("2", "50")
+
+
+def test_of_many_classes_the_sorted_changes_are_a_line_and_the_worst_five_are_named():
+    made = study()
+    names = [f"{place:03}" for place in range(1000)]
+    changes = -np.arange(1000)[::-1] / 1e4  # class 000 loses most
+    tests = changed({2.0: changes, 10.0: changes}, names, statistic=-1.0)
+    figure = figures.normalised_recall(made, pruned(made), tests.assign(significant=tests["class"].isin(["001"])))
+    (axes, _) = figure.axes
+    (line,) = (line for line in axes.lines if len(line.get_xdata()) == 1000)
+    assert line.get_xdata() == pytest.approx(100 * np.sort(changes))
+    assert [text.get_text() for text in axes.texts] == ["Worst:\n000\n001\n002\n003\n004"]
+    assert ends(axes) == ([[-9.98, 1.0]], [ABOVE])
+    assert hidden_texts(figure) == []
+
+
+def test_the_section_of_a_study_has_a_picture_for_each_data_set_and_single_networks_have_none():
+    made = normalised_recall(study(("toy", "other")))
+    assert [block.name for block in made.blocks[1:]] == ["normalised_recall", "normalised_recall_2"]
+    assert normalised_recall(AnalyzedStudy(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
+    assert normalised_recall(AnalyzedStudy(made_up_runs.runs("toy", "net", NONE, 1, [1.0, 1.1]))) is None
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("count", [10, 100])
+def test_words_of_long_names_do_not_overlap(count):
+    ratios = (2.0, 4.0, 8.0, 10.0, 20.0, 50.0)
+    made = study(["猫W" * 20], ratios=ratios)
+    kinds = ["abcdefghijklmnopq", "W" * 50, "猫" * 17, "_$x^2$_" * 3]
+    names = [f"{place:03}{kinds[place % 4]}" for place in range(count)]
+    tests = changed(dict.fromkeys(ratios, np.linspace(-1, 0.5, count)), names, statistic=1.0, significant=True)
+    figure = figures.normalised_recall(made, pruned(made), tests.assign(dataset=made.datasets[0]))
+    cells = [(pruner, ratio) for pruner in PRUNED for ratio in ratios]
+    found = frames(cells, [10 * 2.0**place for place in range(12)], [1] * 12)
+    (counts,) = figures.counts(made, *(frame.assign(dataset=made.datasets[0]) for frame in found))
+    assert [hidden_texts(figure), hidden_texts(counts)] == [[], []]

@@ -1,0 +1,61 @@
+"""Lines of methods: their order, how they look, and what stands in each column of panels."""
+
+import numpy as np
+import pytest
+
+from analysis import method_lines
+from analysis.drawing import NEUTRAL, page
+from analysis.method_lines import Drawn, Method
+from analysis.study import AnalyzedStudy
+from tests import made_up_runs
+
+SPREAD = np.linspace(-0.1, 0.1, 4)
+
+
+def study(*ways, datasets=("toy",), **params):
+    cells = [made_up_runs.runs(name, "net", *way, 1 + SPREAD, **params) for name in datasets for way in ways]
+    return AnalyzedStudy(made_up_runs.with_images(made_up_runs.study(*cells)))
+
+
+def test_the_control_is_last_and_each_method_has_its_cells_by_ratio():
+    made = study(("none", 1), ("up", 10), ("mp", 10), ("mp", 2))
+    lines = method_lines.lines_of(made.cells, made)
+    assert [method.label for method in lines] == ["mp", "up", "none"]
+    assert lines[Method("mp", "")]["ratio"].tolist() == [2, 10]
+
+
+def test_few_methods_have_a_colour_and_a_mark_each_and_more_than_eight_share_them():
+    def looks(pruners, settings):
+        methods = {Method(pruner, setting): None for pruner in pruners for setting in settings}
+        styles, handles = method_lines.styles_of([methods])
+        return [(each["color"], each["marker"]) for each in styles.values()], len(handles)
+
+    few, named = looks("abcdefgh", [""])
+    assert (len(set(few)), len({color for color, _ in few}), named) == (8, 8, 8)
+    many, named = looks("abc", ["", "p", "q"])
+    assert (len(set(many)), len({color for color, _ in many}), named) == (9, 3, 6)
+
+
+def test_lines_without_intervals_are_lines_alone_and_the_control_is_drawn_across():
+    made = study(("mp", 2), ("mp", 10), ("none", 1))
+    cells = made.cells.assign(counted=[5.0, 7.0, 3.0])
+    lines = method_lines.lines_of(cells, made)
+    _, ((axes,),) = page((1, 1), (4, 4), "", "")
+    method_lines.draw_lines(axes, lines, method_lines.styles_of([lines])[0], Drawn("counted"))
+    pruned, control = axes.lines
+    assert pruned.get_ydata().tolist() == [5, 7]
+    assert pruned.get_xdata() == pytest.approx([2, 10], rel=0.01)
+    assert (control.get_color(), list(control.get_ydata())) == (NEUTRAL, [3, 3])
+    assert (len(axes.collections), len(axes.patches)) == (0, 0)
+
+
+def test_each_data_set_has_a_column_at_most_four_a_figure_and_a_stripe_at_the_leading_ratio():
+    made = study(("mp", 2), ("mp", 10), datasets="abcde")
+    first, second = method_lines.groups(made.cells)
+    assert [[name for (name, _), _ in group] for group in (first, second)] == [list("abcd"), ["e"]]
+    drawn = []
+    rows = {"above": lambda axes, column: drawn.append(("above", column.leading)), "below": lambda axes, column: None}
+    figure = method_lines.against_ratio(second, rows, made, "a title", "a note")
+    assert drawn == [("above", 10.0)]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["above", "below"]
+    assert [line.get_xdata() for axes in figure.axes for line in axes.lines] == [[10.0, 10.0]] * 2
