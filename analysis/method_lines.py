@@ -29,6 +29,7 @@ _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
 _PLACES_A_FIGURE = 4
 _PANEL = 4.2  # inches
+_LABEL = 0.06  # of an axis, the least distance between the labels of two ratios
 _LETTER = 0.085  # inches, in a legend
 _TITLE = 0.22  # inches
 
@@ -260,10 +261,23 @@ def _ratios(cells: pd.DataFrame) -> np.ndarray:
     return cells[schema.RATIO].to_numpy(float)
 
 
+def _apart(ratios: Sequence[float]) -> list[str]:
+    """Return a label for each ratio on a logarithmic axis, empty where it would lie over the one before."""
+    least = _LABEL * np.log(ratios[-1] / ratios[0])
+    labels, last = [], -np.inf
+    for place, ratio in zip(np.log(ratios), ratios, strict=True):
+        shown = place - last >= least
+        labels.append(f"{ratio:.3g}" if shown else "")
+        last = place if shown else last
+    return labels
+
+
 def _set_ratios(axes: Axes, lines: Lines) -> None:
     ratios = sorted({ratio for method, cells in lines.items() if method.pruner != CONTROL for ratio in cells["ratio"]})
     axes.set_xscale("log")
     if ratios:
-        axes.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios], fontsize=9)
+        axes.set_xticks(ratios, _apart(ratios), fontsize=9)
+    if len(ratios) == 1:
+        axes.set_xlim(ratios[0] / 1.5, 1.5 * ratios[0])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("pruning ratio")

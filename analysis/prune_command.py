@@ -27,6 +27,7 @@ DEFAULTS = {
     schema.TEST_FRACTION: "none",
     schema.PRUNE_OUTPUT_LAYER: "false",
     schema.SCOPE: "global",
+    schema.START: "dense",
     schema.SCHEDULE: "one-shot",
     schema.RAMP: "0.5",
     schema.RAMP_STEPS: "1",
@@ -73,6 +74,10 @@ OPTIONS = (
     schema.FINE_TUNE_EPOCHS,
     schema.FINE_TUNE_LEARNING_RATE,
     schema.PRUNE_OUTPUT_LAYER,
+    schema.START,
+    schema.BEGIN,
+    schema.END,
+    schema.FREQUENCY,
     schema.SCHEDULE,
     schema.RAMP,
     schema.RAMP_STEPS,
@@ -132,6 +137,9 @@ def _given(params: Mapping[str, Any]) -> dict[str, str]:
         del defaults[schema.WEIGHT_DECAY]
     if ":" in str(params.get(schema.PRUNER)):
         del defaults[schema.SCOPE]  # a pruner from elsewhere may have another
+    if values.get(schema.START) == schema.INITIALIZATION:
+        del values[schema.SCHEDULE]  # the start implies it
+        defaults[schema.REGROW] = "true"
     for phases, (epochs, rate) in zip(recipe, _PHASES, strict=True):
         if phases:
             lengths, rates = zip(*(phase.split("x") for phase in phases.split()), strict=True)

@@ -271,10 +271,11 @@ def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -
 def _on_validation_images(row: pd.Series, shown: Sequence[str]) -> str:
     high = row["largest_excess_high"]
     bound = f"no class more than {100 * high:.1f}" if np.isfinite(high) else "there are too few images for a bound"
+    worst = "falls by at most" if row["loss_high"] >= 0 else "rises by at least"
     return (
         f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g}. Validation images of {row['n']} seeds "
         f"chose it. On them accuracy {'falls' if row['loss'] > 0 else 'rises'} by {100 * abs(row['loss']):.1f} points "
-        f"(and falls by at most {100 * row['loss_high']:.1f}). Alpha on new images is {row['alpha_new']:.2f} (at most "
+        f"(it {worst} {100 * abs(row['loss_high']):.1f}). Alpha on new images is {row['alpha_new']:.2f} (at most "
         f"{row['alpha_new_high']:.2f}). Class {row['largest_excess_class']} loses most beyond the accuracy, "
         f"{100 * row['largest_excess']:.1f} points ({bound})."
     )

@@ -340,10 +340,11 @@ def _letter(place: int) -> str:
 def setting_labels(params: Mapping[str, Any], shown: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return labels of settings that differ from the papers' value, and labels of all other settings."""
     values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
+    starts_anew = values.get(schema.START) == schema.INITIALIZATION
     how = [
-        values[name] if name == schema.SCHEDULE else f"{name} {values[name]}"
+        values[name] if name in (schema.SCHEDULE, schema.START) else f"{name} {values[name]}"
         for name, former in schema.FORMERLY.items()
-        if values.get(name, former) != former
+        if values.get(name, former) != former and not (starts_anew and name == schema.SCHEDULE)  # it implies the law
     ]
     return how, [f"{name} {_short(value)}" for name, value in values.items() if name not in schema.FORMERLY]
 

@@ -210,7 +210,7 @@ def _gaps(cell: pd.Series) -> str:
         return f"{grown}; that weak classes fall behind is not shown."
     if high < 0 and spread_high < 0:
         return f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
-    if cell["raw_slope_equivalence_p"] < LEVEL:
+    if cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
         return f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test."
     if cell["alpha_minus_none_low"] > 0:
         return "Gaps grow only relative to the lower accuracy."

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from pruning_study.options import (
     AUTO,
@@ -38,8 +39,7 @@ from pruning_study.training.recipes import RECIPES
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
-INITIALIZATION = "initialization"
-STARTS = ("dense", INITIALIZATION)
+STARTS = ("dense", schema.INITIALIZATION)
 OBJECTIVES = ("accuracy", "alpha", "both")
 # Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
@@ -233,8 +233,8 @@ class PruneConfig(TrainConfig):
     regrow: bool | None = option(
         AUTO,
         boolean,
-        "Let weights that the schedule cubic has pruned come back while it still prunes. Auto: true with --start "
-        "initialization, where pruned weights go on receiving gradients, else false.",
+        "Let weights that were pruned step by step come back while others are still pruned. Auto: true where a network "
+        "is pruned while it is trained from its initial weights, else false.",
     )
     start: str = option(
         "dense",
@@ -269,8 +269,6 @@ class PruneConfig(TrainConfig):
             raise StudyError(
                 f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="--ratio"
             )
-        if self.starts_anew and prunes:
-            object.__setattr__(self, "schedule", CUBIC)
         self._check_start()
 
     def _check_start(self) -> None:
@@ -279,13 +277,13 @@ class PruneConfig(TrainConfig):
         refused = ("ramp", "ramp_steps", "distill", "weights") if self.starts_anew else anew
         for item in fields(self):
             if item.name in refused and getattr(self, item.name) != item.default:
-                other = "dense" if self.starts_anew else INITIALIZATION
+                other = "dense" if self.starts_anew else schema.INITIALIZATION
                 raise StudyError(f"it belongs to --start {other}", option=option_name(item.name))
 
     @property
     def starts_anew(self) -> bool:
         """Whether the network is pruned while it is trained from its initial weights."""
-        return self.start == INITIALIZATION
+        return self.start == schema.INITIALIZATION
 
     @property
     def regrows(self) -> bool:
@@ -295,7 +293,7 @@ class PruneConfig(TrainConfig):
     @property
     def is_gradual(self) -> bool:
         """Whether weights are pruned step by step; a ramp over none of the epochs prunes at once."""
-        return self.schedule != ONE_SHOT and self.ramp > 0 and pruners.prunes(self.pruner)
+        return (self.starts_anew or (self.schedule != ONE_SHOT and self.ramp > 0)) and pruners.prunes(self.pruner)
 
     @property
     def method(self) -> str:
@@ -407,7 +405,7 @@ class TuneConfig:
     schedule: str = same_option(PruneConfig, "schedule")
     ramp: float = same_option(PruneConfig, "ramp")
     ramp_steps: int = same_option(PruneConfig, "ramp_steps")
-    regrow: bool = same_option(PruneConfig, "regrow")
+    regrow: bool | None = same_option(PruneConfig, "regrow")
     distill: float = same_option(PruneConfig, "distill")
     temperature: float = same_option(PruneConfig, "temperature")
     device: str | None = same_option(TrainConfig, "device")

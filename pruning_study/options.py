@@ -207,7 +207,12 @@ def gpu_share(value: str) -> float:
 
 def steps_or_share(value: str) -> int | float:
     """Return a whole number of training steps, or a share of the training, which is written with a point."""
-    return integer(0)(value) if value.strip().isdecimal() else within(0, 1, low_too=True)(value)
+    if value.strip().isdecimal():
+        return integer(0)(value)
+    share = finite_number(value)
+    if not 0 <= share < 1:
+        raise ValueError(f"{_start(value)} is neither a whole number of steps nor a share from 0 to below 1")
+    return share
 
 
 def positive_range(value: str) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from pruning_study.models import checkpoints
 from pruning_study.steps import dense
@@ -36,7 +37,10 @@ class Disk:
         if not self.mounted:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
             return
-        gc.collect()  # a connection to a database that is closed later would make room
+        # A connection to the database that is closed later would make room.
+        gc.collect()
+        for engine in SqlAlchemyStore._engine_map.values():
+            engine.dispose()
         with suppress(OSError), (self.folder / "ballast").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))

@@ -45,8 +45,8 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
     found = []
     for rows in study.cells():
         kept, has = study.counted(rows)
-        if len(kept) > 1:
-            dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        if len(set(dense)) == len(kept) > 1:  # a network that is there twice is no second network
             before, after, *accuracies = study.measured(kept, has)
             if dense not in placebos:
                 placebos[dense] = populations.placebo_significance(before, accuracies[0])
@@ -54,7 +54,7 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
             columns = {
                 **_cell(study, rows),
                 "class": names[has],
-                "n_dense": len(set(dense)),
+                "n_dense": len(kept),
                 "n_compressed": len(kept),
                 "recall_dense": before.mean(0),
                 "recall_compressed": after.mean(0),

@@ -147,8 +147,9 @@ def _draw_sizes(
     for method, control in lines.items():
         if method.pruner == CONTROL:
             axes.plot(106, control[WEAKEST].iloc[0], color=NEUTRAL, marker="D", markersize=6, zorder=3)
-    useful = mostly_sound(cells) & (cells[WEAKEST] >= _USEFUL * cells[WEAKEST_BEFORE])
-    axes.set_ylim(_limits(cells[useful], _WEAKEST, dense, pad=0.1))
+    sound = cells[mostly_sound(cells)]
+    useful = sound[sound[WEAKEST] >= _USEFUL * sound[WEAKEST_BEFORE]]
+    axes.set_ylim(_limits(useful if len(useful) else sound, _WEAKEST, dense, pad=0.1))
 
 
 def _weakest_class(cells: pd.DataFrame, room: float) -> list[str]:

@@ -77,7 +77,8 @@ class Method(NamedTuple):
             raise ValueError("no method: write a pruner, and its settings behind it, as in mp cubic or up epsilon 1e-3")
         settings: dict[str, str] = {}
         for word in words:
-            name, value = (word, next(words, None)) if word in _NAMED else (schema.SCHEDULE, word)
+            bare = schema.START if word == schema.INITIALIZATION else schema.SCHEDULE
+            name, value = (word, next(words, None)) if word in _NAMED else (bare, word)
             if value is None:
                 raise ValueError(
                     f"{shortened(label)}: {name} has no value; write it behind the name, as in up epsilon 1e-3"

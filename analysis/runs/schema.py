@@ -31,6 +31,8 @@ NORMALIZATION_STD = "normalization_std"
 
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.
 CONTROL = "none"
+# The value of the param `start` of a network that is pruned while it is trained from its initial weights.
+INITIALIZATION = "initialization"
 
 # Values of the tag `kind`; only DENSE, PRUNED and later QUANTIZED runs are data.
 DENSE = "dense"
@@ -132,7 +134,7 @@ PARAM_ROLES = {
     RAMP: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="float"),
     RAMP_STEPS: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="integer"),
     REGROW: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="boolean"),
-    START: ParamRole(formerly="dense"),
+    START: ParamRole(formerly="dense", concerns="pruning"),
     **dict.fromkeys((BEGIN, END, FREQUENCY), ParamRole(detail_of=START, concerns="pruning", value="integer")),
     DISTILL: ParamRole(formerly="0.0", value="float"),
     TEMPERATURE: ParamRole(detail_of=DISTILL, value="float"),

@@ -68,8 +68,10 @@ def _log_model(store: Store, setting: TrainSetting, run_id: str) -> None:
     with store.making(run.data.tags[schema.CONFIG_HASH]):
         if logged_models.find(store, run):
             return
+        with store.artifact(run_id, schema.CHECKPOINT) as path:
+            network = checkpoints.classifier(path, run_id, setting.config.model)
         try:
-            model = _exported(store, setting, run_id)
+            model = _exported(network, setting)
         except StudyError as error:
             log.warning("run %s is complete, and its network is not logged as a model: %s", run_id, error)
             return
@@ -93,10 +95,8 @@ def how_to_load(store: Store, setting: TrainSetting, run_id: str) -> list[str]:
     return [f'through MLflow: mlflow.pyfunc.load_model("models:/{model.model_id}")'] if model else []
 
 
-def _exported(store: Store, setting: TrainSetting, run_id: str) -> "ModelProto":
-    """Return the network of a run's checkpoint, its normalisation included, after a comparison with torch."""
-    with store.artifact(run_id, schema.CHECKPOINT) as path:
-        network = checkpoints.classifier(path, run_id, setting.config.model)
+def _exported(network: checkpoints.Classifier, setting: TrainSetting) -> "ModelProto":
+    """Return a network, its normalisation included, after a comparison with torch."""
     images = torch.from_numpy(np.array(setting.data.test_images[:COMPARED]))
     model = onnx_export.to_onnx(network, images[:EXAMPLES], {"classes": json.dumps(network.classes)})
     onnx_export.check_same(model, network, images)

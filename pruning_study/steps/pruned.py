@@ -95,7 +95,7 @@ def _prune(
     name = setting.pruned_name(ratio, iteration=parent.iteration + 1)
     how = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
     if setting.config.starts_anew:
-        how = " while it was trained again"
+        how = " while it was trained again" if setting.pruning_steps else ""
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
         name,
@@ -225,16 +225,15 @@ def _pruned_while_trained(
 
     A pruner that prunes nothing leaves the parent's model as it is, for the same training gives the same model.
     """
-    everything = pruning_masks(setting, parent, 1.0)
     if not setting.pruning_steps:
-        return copy.deepcopy(parent.model), Fit(0, math.nan, everything)
+        return copy.deepcopy(parent.model), Fit(0, math.nan, pruning_masks(setting, parent, 1.0))
     model = copy.deepcopy(setting.model).to(setting.device)
-    regrows = setting.config.regrows
-    ramp = Ramp(setting.kept_at(ratio), partial(selection.select, setting), regrows, trains_pruned=regrows)
+    kept, regrows = setting.kept_at(ratio), setting.config.regrows
+    theta = {name: model.get_parameter(name).detach() for name in setting.prunable}
+    masks = selection.select(setting, model, theta, kept[0])
+    ramp = Ramp(kept, partial(selection.select, setting), regrows, trains_pruned=regrows)
     # The same stream as the parent's: batches come in the same order.
-    fitted = fit_setting(
-        setting, model, setting.pruning.fine_tuning, "dense", saved, on_epoch, masks=everything, ramp=ramp
-    )
+    fitted = fit_setting(setting, model, setting.pruning.fine_tuning, "dense", saved, on_epoch, masks=masks, ramp=ramp)
     return model, fitted
 
 

@@ -7,7 +7,7 @@ from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig
+from pruning_study.config import CUBIC, ONE_SHOT, PruneConfig, TrainConfig
 from pruning_study.data.examples import number_of_batches
 from pruning_study.protocols import PROTOCOLS, Protocol
 from pruning_study.pruning import schedules
@@ -167,6 +167,8 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
         given if isinstance(given, int) else round(given * steps)
         for given in (_BEGIN if config.begin is None else config.begin, _END if config.end is None else config.end)
     )
+    if steps < 2:
+        raise StudyError(f"{steps} batch leaves no step after a pruning: train for more epochs", option="--epochs")
     if begin > end:
         raise StudyError(f"{end} is before step {begin}, at which pruning begins (--begin)", option="--end")
     if end >= steps:
@@ -225,7 +227,7 @@ def pruning_params(
     iteration : int
         Number of prunings since the dense run, this one included.
     steps : mapping of str to int, optional
-        With `--start initialization`, when weights are pruned: `begin`, `end` and `frequency`.
+        With `--start initialization`, when weights are pruned (`pruning_steps`). They are unknown before the data are.
     """
     needs = pruning.pruner.needs
     params = {
@@ -237,7 +239,7 @@ def pruning_params(
         schema.GRADIENT_OBJECTIVE: pruning.gradient_objective if "grad" in needs else "none",
         schema.START: config.start,
         schema.PRUNE_OUTPUT_LAYER: text(config.prune_output_layer),
-        schema.SCHEDULE: config.schedule if config.is_gradual else ONE_SHOT,
+        schema.SCHEDULE: CUBIC if config.is_gradual else ONE_SHOT,
         schema.DISTILL: text(config.distill),
     }
     if pruning.pruner.digest:
@@ -245,8 +247,9 @@ def pruning_params(
     if not config.starts_anew:
         params |= _fine_tuning_params(pruning.fine_tuning)
     if config.is_gradual:
-        ramp = steps or {name: getattr(config, name) for name in (schema.RAMP, schema.RAMP_STEPS)}
-        params |= {name: text(value) for name, value in ramp.items()} | {schema.REGROW: text(config.regrows)}
+        ramp = {name: getattr(config, name) for name in (schema.RAMP, schema.RAMP_STEPS)}
+        when = (steps or {}) if config.starts_anew else ramp
+        params |= {name: text(value) for name, value in when.items()} | {schema.REGROW: text(config.regrows)}
     if config.distill:
         params[schema.TEMPERATURE] = text(config.temperature)
     if "epsilon" in needs:

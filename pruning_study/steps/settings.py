@@ -337,6 +337,8 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
     _check_dense(dense)
     if config.weights:
         raise StudyError("the dense run has its weights already", option="--weights")
+    if config.starts_anew and schema.WEIGHTS_DIGEST in dense.data.params:
+        raise StudyError(f"{where} was not trained here, so its initial weights are not known", option="--start")
     taken = {}
     for item in fields(TrainConfig):
         if item.name not in FOLLOWED or item.name not in dense.data.params:

@@ -279,7 +279,11 @@ def _cells(
         if not pruners.prunes(values.get("pruner", PruneConfig.pruner)):
             options = {name: value for name, value in options.items() if name not in PRUNING_OPTIONS}
         list_keys = {option_name(name): key for name, (_, key) in zip(LISTS.values(), chosen, strict=True)}
-        yield GridCell(PruneConfig(**options), override_keys | list_keys)
+        keys = override_keys | list_keys
+        try:
+            yield GridCell(PruneConfig(**options), keys)
+        except StudyError as error:  # options that do not go together
+            faults.append(f"{keys.get(error.option or '') or error.option}: {error}")
 
 
 def _overrides(overrides: Any, place: str, faults: list[str]) -> dict[str, Any]:

@@ -108,7 +108,9 @@ def _unfinished(store: Store, run: Run, tags: Mapping[str, str]) -> LoggedModel:
 def _link(store: Store, run: Run, model: LoggedModel, names: Iterable[str], dataset: Dataset) -> None:
     """Make the model an output of the run, and link final metrics of the run to it."""
     run_id = run.info.run_id
-    store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    outputs = store.get(run_id).outputs
+    if model.model_id not in [each.model_id for each in (outputs.model_outputs if outputs else [])]:
+        store.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     logged = [store.client.get_metric_history(run_id, name)[-1] for name in names if name in run.data.metrics]
     # With the same time and step MLflow takes each for the run's metric that it is.
     linked = [

@@ -22,7 +22,13 @@ from pruning_study.models import recipe as recipe_of
 from pruning_study.options import default_text, fields, seeds
 from pruning_study.protocols import PROTOCOLS
 from pruning_study.pruning.pruners import PRUNERS
-from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
+from pruning_study.steps.resolved import (
+    pruning_params,
+    pruning_steps,
+    resolve_pruning,
+    resolve_training,
+    training_params,
+)
 from pruning_study.training.recipes import RECIPES
 
 
@@ -74,6 +80,7 @@ def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
         **{name: schema.text(value) for name, value in of_training.items()},
         "scope": "global",
         "test_fraction": "none",
+        "regrow": "false",
     } == module.DEFAULTS
     assert {
         name: (str(recipe.dense), str(recipe.fine_tuning), str(recipe.dense.weight_decay))
@@ -84,7 +91,7 @@ def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
     assert {pruner.scope for pruner in PRUNERS.values()} == {"global"}
     assert {name for name in MODELS if recipe_of(name) == "resnet-cifar"} == set(module._RESNETS)
     assert set(module.SIDES) == {datasets.MINI, *datasets.DOWNLOADABLE}
-    assert set(module.OPTIONS) < {item.name for item in fields(PruneConfig)}
+    assert set(module.OPTIONS) == schema.PARAM_ROLES.keys() & {item.name for item in fields(PruneConfig)} - {"seed"}
 
 
 def some(**choices):
@@ -124,12 +131,24 @@ def some(**choices):
     ),
 )
 def test_the_command_asks_for_the_settings_of_the_run(training, pruning):
+    assert_asks_for(PruneConfig(**training, **pruning))
+
+
+@pytest.mark.parametrize("regrow", [None, True, False])
+@pytest.mark.parametrize("options", [{}, {"begin": 100, "end": 0.5, "frequency": 7}, {"pruner": "none"}])
+def test_the_command_of_a_network_that_is_pruned_while_it_is_trained(options, regrow):
+    assert_asks_for(PruneConfig(start="initialization", epochs=3, regrow=regrow, **options))
+
+
+def assert_asks_for(config):
     def params(config):
         trained = resolve_training(config)
-        pruned = pruning_params(config, resolve_pruning(config, trained), config.ratio[0], 1)
+        resolved = resolve_pruning(config, trained)
+        steps = pruning_steps(config, resolved.fine_tuning, 54_000)
+        pruned = pruning_params(config, resolved, config.ratio[0], 1, steps)
         return {**training_params(config, trained, {"dataset": config.dataset}), **pruned}
 
-    wanted = params(PruneConfig(**training, **pruning))
+    wanted = params(config)
     command = prune_command(cell({**wanted, "ratio": float(wanted["ratio"])}))
     assert params(PruneConfig(**parsed(command))) == wanted
 

@@ -134,7 +134,7 @@ def test_the_largest_ratio_that_is_reached_without_a_failure(known):
     # The same 4 images of 1,200 are lost in every seed, so that only images vary: 1.96 x sqrt(p (1 - p) / 1,199).
     lost = 4 / 1200
     high = lost + stats.norm.isf(0.025) * np.sqrt(lost * (1 - lost) / 1199)
-    assert f"accuracy falls by 0.3 points (and falls by at most {100 * high:.1f})" in known.verdict
+    assert f"accuracy falls by 0.3 points (it falls by at most {100 * high:.1f})" in known.verdict
     tried = [tuple(row) for row in known.tried[["pruner", "ratio"]].itertuples(index=False)]
     assert tried == [("mp", 2), ("mp", 10), ("up", 2), ("up", 10), ("up", 50)]
     assert list(known.tried["fails"] == "") == [True, False, True, True, False]

@@ -258,6 +258,22 @@ class TestPrune:
         assert run.data.params.items() >= {"start": "initialization", "begin": "1", "end": "3"}.items()
         assert "fine_tune_epochs" not in run.data.params
 
+    def test_pruning_at_initialization_is_at_step_0(self, prune):
+        """Magnitudes of the initial weights choose; those weights never train."""
+        prune("--start", "initialization", "--begin", 0, "--end", 0, "--ratio", 10)
+        (run,) = runs("pruned")
+        assert run.data.metrics["realized_ratio"] == pytest.approx(10, rel=1e-3)
+        weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
+        assert not any(weights[name][~mask].any() for name, mask in masks.items())
+
+    def test_initial_weights_of_a_network_that_was_trained_elsewhere_are_not_known(self, prune, run_command, tiny_npz):
+        prune("--fine-tune-epochs", 1)
+        weights = artifact(runs("dense")[0], "checkpoint.safetensors")
+        assert run_command("train", "--dataset", tiny_npz, "--weights", weights).exit_code == 0
+        given = next(run for run in runs("dense") if "weights_digest" in run.data.params)
+        output = prune("--dense-run-id", given.info.run_id, "--start", "initialization", code=2)
+        assert "its initial weights are not known" in output
+
     def test_a_distilled_run_is_another_than_one_without(self, prune):
         for option in ((), ("--distill", 0.5), ("--distill", 0.5, "--temperature", 4)):
             prune(*option)

@@ -291,9 +291,16 @@ def test_options_of_another_start_are_refused(options, option):
     assert error.value.option == option
 
 
-def test_initialization_prunes_by_the_cubic_law_and_lets_weights_come_back():
+def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
     config = PruneConfig(start="initialization", end="0.5", begin="300")
-    assert (config.schedule, config.regrows, config.begin, config.end) == ("cubic", True, 300, 0.5)
+    assert (config.is_gradual, config.regrows, config.begin, config.end) == (True, True, 300, 0.5)
     assert config.method == "mp initialization"
     assert not PruneConfig(start="initialization", regrow=False).regrows
     assert not PruneConfig(schedule="cubic").regrows
+    assert not PruneConfig(start="initialization", pruner="none").is_gradual
+
+
+@pytest.mark.parametrize("value", ["1e3", "1.5", "-1", "1.0"])
+def test_a_step_that_is_neither_a_number_nor_a_share_is_named(value):
+    with pytest.raises(StudyError, match="neither a whole number of steps nor a share"):
+        PruneConfig(start="initialization", begin=value)

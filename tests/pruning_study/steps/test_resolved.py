@@ -173,6 +173,13 @@ def test_steps_outside_the_training_are_refused(options, option):
     assert error.value.option == option
 
 
+def test_a_training_of_one_batch_leaves_no_room():
+    config, _, pruning = resolved(**{**FROM_INITIALIZATION, "epochs": "1"})
+    with pytest.raises(StudyError, match="more epochs") as error:
+        pruning_steps(config, pruning.fine_tuning, 100)
+    assert error.value.option == "--epochs"
+
+
 def test_a_network_that_is_not_pruned_has_no_steps():
     for options in ({"pruner": "none", **FROM_INITIALIZATION}, {"schedule": "cubic"}):
         config, _, pruning = resolved(**options)

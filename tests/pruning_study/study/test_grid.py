@@ -58,6 +58,17 @@ def test_schedules_and_distillation_multiply_and_none_has_no_schedule(read):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("overrides: {begin: 5}", "overrides.begin: it belongs to --start initialization"),
+        ("{distill: [0, 0.5], overrides: {start: initialization}}", "distill[1]: it belongs to --start dense"),
+    ],
+)
+def test_options_that_do_not_go_together_are_faults_with_their_place(read, text, fault):
+    assert read(text).faults == (fault,)
+
+
 def test_none_is_the_same_run_whatever_the_ramp(read):
     grids = [f"{{pruners: [mp, none], schedules: [cubic], overrides: {{ramp: {ramp}}}}}" for ramp in (0.25, 0.5)]
     configs = [cell.config for cell in read(f"grids: [{', '.join(grids)}]").cells]
