@@ -37,10 +37,7 @@ class Disk:
         if not self.mounted:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
             return
-        # A connection to the database that is closed later would make room.
-        gc.collect()
-        for engine in SqlAlchemyStore._engine_map.values():
-            engine.dispose()
+        gc.collect()  # a connection to a database that is closed later would make room
         with suppress(OSError), (self.folder / "ballast").open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
@@ -156,6 +153,8 @@ def test_a_disk_that_is_full_when_a_run_is_sent__keeps_the_run_and_the_named_com
         output = train(code=1)
     assert len(output.splitlines()) == 1
     assert runs("dense") == []
+    for engine in SqlAlchemyStore._engine_map.values():
+        engine.dispose()  # a connection that is closed later would make room
     disk.fill()
     full = run_command(*command_named_in(output))
     assert (full.exit_code, len(full.output.splitlines())) == (1, 1)
