@@ -6,11 +6,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
-
-from pruning_study.steps import pictures
 
 
 def empty_store(path):
@@ -29,6 +26,11 @@ def _empty_store():
 
 def draw_small_pictures(patch):
     """Draw the pictures of runs small and without a layout for their labels, which would take longer than the runs."""
+    # The native engine's tests under sanitizers load this module, and those stop at Matplotlib's import.
+    from matplotlib.figure import Figure
+
+    from pruning_study.steps import pictures
+
     patch.setattr(pictures, "Figure", lambda size, dpi, layout: Figure(size, dpi=dpi / 10))
 
 
