@@ -73,7 +73,7 @@ class RunArrays(NamedTuple):
 
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
     """Return runs as arrays. In each cell, runs are left out if most runs of the cell have other classes."""
-    names, shown = _class_names(runs), shown_settings(runs)
+    names, shown = class_names(runs), shown_settings(runs)
     notes = []
     if splitting := splitting_params(runs):
         notes.append(
@@ -114,7 +114,7 @@ def _guesses(before: np.ndarray, support: np.ndarray, accuracies: Sequence[np.nd
 
 def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return class names, and recalls before and after (networks, classes); a class of another data set is NaN."""
-    names = _class_names(runs)
+    names = class_names(runs)
     before, after = (runs[[start + name for name in names]].to_numpy(float) for start in (RECALL_BEFORE, RECALL_AFTER))
     return names, before, after
 
@@ -124,7 +124,8 @@ def common_support(support: np.ndarray) -> np.ndarray | None:
     return support[0] if len(support) and (support == support[0]).all() else None
 
 
-def _class_names(runs: pd.DataFrame) -> list[str]:
+def class_names(runs: pd.DataFrame) -> list[str]:
+    """Return the names of all classes, in the order of the columns of the arrays."""
     return [name.removeprefix(RECALL_BEFORE) for name in runs.columns if name.startswith(RECALL_BEFORE)]
 
 

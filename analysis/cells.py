@@ -106,9 +106,7 @@ def cells(
     shared = control_columns(study.runs)
     none = control_rows(study.runs)
     rows_of_cells = study.cells()
-    summarized = [
-        _summary(study, rows, none[rows], 1 - (1 - confidence) / ratios[rows[0]], known) for rows in rows_of_cells
-    ]
+    summarized = [_summary(study, rows, none, 1 - (1 - confidence) / ratios[rows[0]], known) for rows in rows_of_cells]
     frame = _named(study, rows_of_cells, summarized)
     leading = [*CELL_COLUMNS, *study.shown]
     frame = frame[[*leading, *(name for name in frame.columns if name not in leading)]]
@@ -165,6 +163,11 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
     return found.mask(is_control, -1).fillna(-1).to_numpy(int)
 
 
+def with_control(study: RunArrays, rows: np.ndarray, none: np.ndarray) -> np.ndarray:
+    """Return those of some rows whose control is there and does not guess; `none` is as `control_rows` returns it."""
+    return rows[(none[rows] >= 0) & ~study.at_chance[none[rows]]]
+
+
 def ratio_summaries(runs: pd.DataFrame) -> pd.DataFrame:
     """Return alpha beside the mean of the intensification ratios, for every cell (supplement, Section G).
 
@@ -209,7 +212,7 @@ def _summary(
         | {"n_at_chance": int(study.at_chance[rows].sum())}
         | {"alpha_new_resampled": "seeds", "confidence": confidence}
         | (_new_image_slopes(found, confidence) if found else {})
-        | _against_none(study, kept, classes, none[np.isin(rows, kept)], confidence)
+        | _against_none(study, kept, classes, none, confidence)
         | _between_seeds(study, rows, kept, classes)
         | _other_metrics(found, confidence)
     )
@@ -228,8 +231,8 @@ def _against_none(
     study: RunArrays, rows: np.ndarray, classes: np.ndarray, none: np.ndarray, confidence: float
 ) -> dict[str, Any]:
     """Return the effect of pruning beyond that of fine-tuning, over the networks that have a control."""
-    there = (none >= 0) & ~study.at_chance[none]
-    rows, none = rows[there], none[there]
+    rows = with_control(study, rows, none)
+    none = none[rows]
     before, after = study.balances(rows, classes)
     without_pruning = study.balances(none, classes)
     own, of_none = study.measured(rows, classes), study.measured(none, classes)

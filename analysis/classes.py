@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from analysis.arrays import RunArrays, common_support, run_arrays
-from analysis.cells import control_rows
+from analysis.arrays import RunArrays, class_names, common_support, run_arrays
+from analysis.cells import control_rows, with_control
 from analysis.predictions import Pairs, Predictions
 from analysis.runs import schema
-from analysis.runs.frames import RECALL_BEFORE, RUN_ID, ReadPredictions
+from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.settings import CELL, CONTROL
 from analysis.statistics import class_losses
 from analysis.statistics.class_losses import Changes
@@ -45,7 +45,7 @@ def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | Non
         Networks that guess are left out. A value that cannot be computed is NaN.
     """
     study, shared = run_arrays(runs), Predictions.shared(predictions)
-    names = np.array([name.removeprefix(RECALL_BEFORE) for name in runs.columns if name.startswith(RECALL_BEFORE)])
+    names = np.array(class_names(runs))
     none = control_rows(study.runs)
     pruned = study.runs[schema.PRUNER] != CONTROL
     cells = [_cell(study, rows, none, names, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
@@ -56,8 +56,7 @@ def _cell(
     study: RunArrays, rows: np.ndarray, none: np.ndarray, names: np.ndarray, predictions: Predictions | None
 ) -> pd.DataFrame:
     kept, has = study.counted(rows)
-    paired = kept[none[kept] >= 0]
-    paired = paired[~study.at_chance[none[paired]]]
+    paired = with_control(study, kept, none)
     before, after, *_ = study.measured(kept, has)
     support = common_support(study.support[np.ix_(kept, has)])
     columns = {

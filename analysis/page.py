@@ -112,6 +112,16 @@ def pictures(figures: Mapping[str, Figure | None]) -> list[Picture]:
     return [Picture(name, figure) for name, figure in figures.items() if figure is not None]
 
 
+def numbered(start: str, drawn: Sequence[Figure | None]) -> list[Picture]:
+    """Return the figures of a kind as pictures named `start`, `start_2`, ...; a missing one has a number too."""
+    return pictures({picture_name(start, place): figure for place, figure in enumerate(drawn)})
+
+
+def picture_name(start: str, place: int) -> str:
+    """Return the name of a kind's figure at a place, counted from 0."""
+    return f"{start}_{place + 1}" if place else start
+
+
 def write(report: Report, output: Path) -> list[Path]:
     """Write report.html, report.md, the tables as CSV and the figures as SVG and PNG.
 

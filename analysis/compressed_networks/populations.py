@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.arrays import RunArrays, run_arrays
-from analysis.cells import control_rows
+from analysis.arrays import RunArrays, class_names, run_arrays
+from analysis.cells import control_rows, with_control
 from analysis.predictions import Pairs, Predictions
 from analysis.runs import schema
-from analysis.runs.frames import RECALL_BEFORE, RUN_ID, ReadPredictions
+from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.settings import CELL
 from analysis.statistics import populations
 from analysis.statistics.populations import Exemplars
@@ -40,7 +40,7 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
         is significant between two halves of the dense networks.
     """
     study = run_arrays(runs)
-    names = np.array([name.removeprefix(RECALL_BEFORE) for name in runs.columns if name.startswith(RECALL_BEFORE)])
+    names = np.array(class_names(runs))
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     found = []
     for rows in study.cells():
@@ -172,7 +172,7 @@ def _of_halves(pairs: Pairs, placebos: dict[bytes, float]) -> dict[str, float]:
 
 def _against_control(study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions) -> float:
     """Return the number of PIEs against the networks of the control; NaN if fewer than five runs have one."""
-    rows = rows[(none[rows] >= 0) & ~study.at_chance[none[rows]]]
+    rows = with_control(study, rows, none)
     run_ids = study.runs[RUN_ID].iloc
     pairs = predictions.of_pairs(run_ids[none[rows]], run_ids[rows]) if len(rows) >= FEWEST else None
     return float(populations.exemplars(pairs.dense, pairs.predicted[1]).identified.sum()) if pairs else np.nan

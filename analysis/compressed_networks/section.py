@@ -1,14 +1,11 @@
 """The report's sections on the paper's exemplars and class tests, in functions that take a study."""
 
-from collections.abc import Sequence
-
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.compressed_networks import figures, populations
 from analysis.compressed_networks.populations import FEW, LEVEL, METHOD
 from analysis.formats import decimals
-from analysis.page import Block, Caption, Section, pictures
+from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
 from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
@@ -46,11 +43,7 @@ def normalised_recall(study: AnalyzedStudy) -> Section | None:
     if not len(significance) or not len(pruned):
         return None
     drawn = [figures.normalised_recall(study, cells, significance) for _, cells in places(pruned)]
-    return Section("Recall of each class, by ratio", [_CHANGES, *pictures(_numbered("normalised_recall", drawn))])
-
-
-def _numbered(start: str, drawn: Sequence[Figure | None]) -> dict[str, Figure | None]:
-    return {f"{start}_{place}" if place > 1 else start: figure for place, figure in enumerate(drawn, 1)}
+    return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
 
 
 def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> list[Block]:
@@ -64,7 +57,7 @@ def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFr
     if not blocks:
         return []
     drawn = figures.counts(study, summary, significance)
-    return [_PIES, *pictures(_numbered("forgotten", drawn)), *blocks]
+    return [_PIES, *numbered("forgotten", drawn), *blocks]
 
 
 def _table(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> pd.DataFrame:

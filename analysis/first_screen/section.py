@@ -1,12 +1,11 @@
 """The sections of a report's first screen, and the one on its files, in functions that take a study."""
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis.first_screen import class_figures, figures
 from analysis.first_screen.weakest import with_weakest
 from analysis.formats import decimals, number, values_with_intervals
-from analysis.page import Block, Caption, Picture, Section, pictures
+from analysis.page import Block, Caption, Section, numbered, picture_name, pictures
 from analysis.runs import schema
 from analysis.settings import CONTROL
 from analysis.statistics.intensification import unbalanced
@@ -41,7 +40,7 @@ def accuracy(study: AnalyzedStudy) -> Section:
     """Return the section on accuracy and the weakest class, against the ratio and the size of the model."""
     cells = with_weakest(study)
     drawn = {"accuracy": figures.accuracies(study, cells), "model_size": figures.sizes(study, cells)}
-    return Section("Accuracy", [_ACCURACY, *(block for name in drawn for block in _numbered(name, drawn[name]))])
+    return Section("Accuracy", [_ACCURACY, *(block for name in drawn for block in numbered(name, drawn[name]))])
 
 
 def class_losses(study: AnalyzedStudy) -> Section | None:
@@ -53,8 +52,8 @@ def class_losses(study: AnalyzedStudy) -> Section | None:
     blocks: list[Block] = [_CLASSES]
     for index, cells in enumerate(leading):
         drawn = {
-            _name("class_recalls", index): class_figures.class_recalls(study, cells.iloc[0]),
-            _name("class_losses", index): class_figures.class_losses(study, cells),
+            picture_name("class_recalls", index): class_figures.class_recalls(study, cells.iloc[0]),
+            picture_name("class_losses", index): class_figures.class_losses(study, cells),
         }
         blocks += pictures(drawn)
     return Section("What each class loses", blocks, tables={"classes.csv": study.classes})
@@ -62,7 +61,7 @@ def class_losses(study: AnalyzedStudy) -> Section | None:
 
 def slopes(study: AnalyzedStudy) -> Section:
     """Return the section on alpha and the raw slope."""
-    blocks: list[Block] = [_SLOPES, *_numbered("slopes", figures.slopes(study))]
+    blocks: list[Block] = [_SLOPES, *numbered("slopes", figures.slopes(study))]
     for place, rows in places(_pruned(study)):
         cells = by_accuracy(rows, leading_ratio(rows))
         if len(cells):
@@ -81,14 +80,6 @@ def _pruned(study: AnalyzedStudy) -> pd.DataFrame:
 
 def _place(place: tuple[str, str]) -> str:
     return f"{place[0]}, {place[1]}."
-
-
-def _name(start: str, index: int) -> str:
-    return start if not index else f"{start}_{index + 1}"
-
-
-def _numbered(start: str, drawn: list[Figure]) -> list[Picture]:
-    return pictures({_name(start, index): figure for index, figure in enumerate(drawn)})
 
 
 def _slope_table(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
