@@ -34,9 +34,10 @@ CONTROL = "none"
 # The value of the param `start` of a network that is pruned while it is trained from its initial weights.
 INITIALIZATION = "initialization"
 
-# Values of the tag `kind`; only DENSE, PRUNED and later QUANTIZED runs are data.
+# Values of the tag `kind`; only DENSE, PRUNED and QUANTIZED runs are data.
 DENSE = "dense"
 PRUNED = "pruned"
+QUANTIZED = "quantized"
 JOB = "job"
 STUDY = "study"
 TUNING = "tuning"
@@ -85,6 +86,11 @@ END = "end"
 FREQUENCY = "frequency"
 DISTILL = "distill"
 TEMPERATURE = "temperature"
+SPARSITY = "sparsity"
+NUMBER_FORMAT = "number_format"
+
+# Values of the param `number_format`, and the bits of a weight
+BITS = {"float32": 32, "float16": 16, "dynamic-int8": 8, "fixed-int8": 8}
 
 
 @dataclass(frozen=True)
@@ -140,15 +146,19 @@ PARAM_ROLES = {
     TEMPERATURE: ParamRole(detail_of=DISTILL, value="float"),
     SCOPE: ParamRole(formerly="global", concerns="pruning"),
     ITERATION: ParamRole(formerly="1", value="integer"),
+    NUMBER_FORMAT: ParamRole(formerly="float32", concerns="pruning"),
     SEED: ParamRole("seed", value="integer"),
     WEIGHTS_DIGEST: ParamRole("seed"),
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
+    SPARSITY: ParamRole("consequence", value="float"),
 }
 # What every pruned run did before the param existed, by param.
 FORMERLY = {name: param.formerly for name, param in PARAM_ROLES.items() if param.formerly is not None}
 # These two were in every hash from the day that they existed. Any other param with a former value is in the hash only
 # where it differs from that value.
 ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
+# The ratio is in the hash already.
+NEVER_HASHED = frozenset({SPARSITY})
 # UP's epsilon in the papers, whatever weight decay a recipe has.
 PAPERS_EPSILON = 5e-4
 
@@ -192,6 +202,10 @@ VAL_RAW_SLOPE = "val_raw_slope"
 BEST_EPOCH = "best_epoch"
 DURATION = "duration_seconds"
 IMAGES_PER_SECOND = "images_per_second"
+MODEL_BYTES = "model_bytes"
+# Medians and their intervals, in milliseconds: `latency_ms/one`, `one_low`, `one_high` of single images, and `batch`,
+# `batch_low`, `batch_high` of batches
+LATENCY = "latency_ms/"
 
 # Metrics of a study, with the number of runs done as step
 RUNS_FOUND = "runs_found"
@@ -217,6 +231,8 @@ CONFUSION_CHANGE = "confusion_change.csv"
 CONFUSION_PICTURE = "confusion.png"
 FLIPPED_PICTURE = "flipped.png"
 RECALL_PICTURE = "recall_balance.png"
+ONNX_MODEL = "model.onnx"
+CORRUPTIONS = "corruptions.csv"
 SUMMARY = "summary.csv"
 SUMMARY_TABLE = "summary.json"
 SUMMARY_PICTURE = "summary.png"

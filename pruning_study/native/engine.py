@@ -79,7 +79,7 @@ def _open(path: Path) -> ctypes.CDLL:
     library = None
     try:
         library = ctypes.CDLL(str(path))
-        library.train.argtypes = [POINTER] * 7 + [COUNT] + [NUMBER] * 3 + [POINTER] + [NUMBER] * 2
+        library.train.argtypes = [POINTER] * 8 + [COUNT] + [NUMBER] * 3 + [POINTER] + [NUMBER] * 2
         library.train.restype = ctypes.c_double
         library.logits.argtypes = [POINTER, POINTER, COUNT, POINTER]
         library.logits.restype = None
@@ -125,9 +125,9 @@ class Native:
         distillation: Distillation | None = None,
         withheld: Mapping[str, Tensor] | None = None,
     ) -> float:
-        """Train as `Engine.train_epoch` says; images cannot be augmented, and pruned weights not trained."""
-        if augment or withheld is not None:
-            raise ValueError("the native engine does not augment images and does not train pruned weights")
+        """Train as `Engine.train_epoch` says; images cannot be augmented."""
+        if augment:
+            raise ValueError("the native engine does not augment images")
         labels = self._checked_labels(train)
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
         if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
@@ -137,6 +137,7 @@ class Native:
         weights = self._flat(dict(model.named_parameters()))
         velocity = self._flat(optimizer.velocity)
         mask = self._flat(_factors(model, masks)) if masks else None
+        hidden = self._flat(withheld) if masks and withheld is not None else None
         teacher = self._teacher_probabilities(distillation, train) if distillation else torch.empty(0)
         weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
         loss = entropy = 0.0
@@ -144,7 +145,7 @@ class Native:
             images = self._checked_images(portion.images)
             wanted = teacher if portion.places is None or not distillation else teacher[portion.places]
             loss += self._library.train(
-                *(weights.data_ptr(), velocity.data_ptr(), mask.data_ptr() if mask is not None else None),
+                *(weights.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
                 *(images.data_ptr(), portion.labels.data_ptr(), portion.order.data_ptr()),
                 *(portion.sizes.data_ptr(), len(portion.sizes)),
                 *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
@@ -154,6 +155,8 @@ class Native:
             entropy += torch.special.entr(wanted[portion.order]).sum().item() if distillation else 0.0
         self._copy(weights, dict(model.named_parameters()))
         self._copy(velocity, optimizer.velocity)
+        if hidden is not None and withheld is not None:
+            self._copy(hidden, withheld)
         return (loss - weight * temperature**2 * entropy) / len(order)
 
     def logits(self, model: nn.Module, images: Images) -> Tensor:
@@ -261,6 +264,10 @@ def _portions(train: Examples, labels: Tensor, order: Tensor, sizes: Tensor) -> 
     for some, places in zip(chosen, order.split([int(part.sum()) for part in chosen]), strict=True):
         images, its_labels = train.batch(places)
         yield _Portion(images, its_labels, torch.arange(len(places)), some, places)
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

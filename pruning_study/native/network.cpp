@@ -6,11 +6,13 @@ using Model = NETWORK;
 
 extern "C" {
 
-double train(float* parameters, float* velocity, const float* mask, const float* images, const int64_t* labels,
-             const int64_t* order, const int64_t* batch_sizes, int64_t batches, float learning_rate, float momentum,
-             float weight_decay, const float* wanted, float weight, float temperature) {
-    return std::make_unique<Model>()->train(parameters, velocity, mask, {images, labels}, order, batch_sizes, batches,
-                                            {learning_rate, momentum, weight_decay}, {wanted, weight, temperature});
+double train(float* parameters, float* velocity, const float* mask, float* withheld, const float* images,
+             const int64_t* labels, const int64_t* order, const int64_t* batch_sizes, int64_t batches,
+             float learning_rate, float momentum, float weight_decay, const float* wanted, float weight,
+             float temperature) {
+    return std::make_unique<Model>()->train(parameters, velocity, {mask, withheld}, {images, labels}, order,
+                                            batch_sizes, batches, {learning_rate, momentum, weight_decay},
+                                            {wanted, weight, temperature});
 }
 
 void logits(const float* parameters, const float* images, int64_t count, float* scores) {

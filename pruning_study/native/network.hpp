@@ -21,6 +21,12 @@ struct Examples {
     const int64_t* labels;  // [N]
 };
 
+// The weights that are pruned, null where none are; what they would be, null where they do not learn.
+struct Pruned {
+    const float* mask;  // 0 where pruned
+    float* withheld;    // the values of the pruned weights, 0 elsewhere
+};
+
 // The part of the loss that wants a teacher's soft predictions; none where the weight is 0.
 struct Distillation {
     const float* wanted;  // [N][classes], the teacher's softmax at the temperature
@@ -41,13 +47,16 @@ class Network {
     static constexpr int PARAMETERS = (Layers::PARAMETERS + ...);
 
     // Stochastic gradient descent over all batches; the sum of the images' losses.
-    double train(float* parameters, float* velocity, const float* mask, Examples examples, const int64_t* order,
+    double train(float* parameters, float* velocity, Pruned pruned, Examples examples, const int64_t* order,
                  const int64_t* batch_sizes, int64_t batches, Optimizer optimizer, Distillation distillation) {
-        if (mask) keep<0>(mask, false);
+        if (pruned.mask) keep<0>(pruned.mask, pruned.withheld != nullptr);
         double loss = 0;
         for (int64_t batch = 0; batch < batches; ++batch) {
             loss += differentiate(parameters, examples, order, batch_sizes[batch], batch_sizes[batch], distillation);
-            step(parameters, velocity, mask, optimizer);
+            if (pruned.withheld)
+                step_all(parameters, velocity, pruned, optimizer);
+            else
+                step(parameters, velocity, pruned.mask, optimizer);
             order += batch_sizes[batch];
         }
         return loss;
@@ -209,6 +218,18 @@ class Network {
             const float slope = gradient_[i] * (mask ? mask[i] : 1.0f) + optimizer.weight_decay * parameters[i];
             velocity[i] = optimizer.momentum * velocity[i] + slope;
             parameters[i] -= optimizer.learning_rate * (slope + optimizer.momentum * velocity[i]);
+        }
+    }
+
+    // The same for all weights: those that the mask has pruned change where they are withheld.
+    void step_all(float* parameters, float* velocity, Pruned pruned, Optimizer optimizer) const {
+        for (int i = 0; i < PARAMETERS; ++i) {
+            const float before = parameters[i] + pruned.withheld[i];
+            const float slope = gradient_[i] + optimizer.weight_decay * before;
+            velocity[i] = optimizer.momentum * velocity[i] + slope;
+            const float after = before - optimizer.learning_rate * (slope + optimizer.momentum * velocity[i]);
+            parameters[i] = pruned.mask[i] ? after : 0;
+            pruned.withheld[i] = pruned.mask[i] ? 0 : after;
         }
     }
 };

@@ -19,7 +19,6 @@ def choose(
     *,
     device: str,
     augmentation: str,
-    trains_pruned: bool = False,
 ) -> Engine:
     """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
@@ -31,8 +30,6 @@ def choose(
     image_shape : (channels, height, width)
     device : str
     augmentation : {"none", "flip-crop"}
-    trains_pruned : bool
-        Whether pruned weights go on receiving gradients.
     """
     if name == "torch":
         return TORCH
@@ -41,8 +38,6 @@ def choose(
             raise NativeError(f"it runs on the cpu, not on {device}")
         if augmentation != "none":
             raise NativeError("it does not augment images")
-        if trains_pruned:
-            raise NativeError("it does not train pruned weights (--start initialization)")
         return native.load(model, image_shape)
     except NativeError as reason:
         _say_once(f"engine torch, because the native one cannot be used: {reason}")

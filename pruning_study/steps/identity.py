@@ -44,10 +44,13 @@ def config_hash(kind: str, params: Mapping[str, str], parent_hash: str = "") -> 
 
 
 def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the params, except those that a later version added and that have the value of all earlier runs."""
+    """Return the params, except those that a later version added and that have the value of all earlier runs.
+
+    `schema.NEVER_HASHED` names further exceptions.
+    """
 
     def is_hashed(name: str, value: str) -> bool:
         role = schema.PARAM_ROLES.get(name)
         return role is None or name in schema.ALWAYS_HASHED or value != role.formerly
 
-    return {name: value for name, value in params.items() if is_hashed(name, value)}
+    return {name: value for name, value in params.items() if name not in schema.NEVER_HASHED and is_hashed(name, value)}

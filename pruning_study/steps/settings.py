@@ -110,13 +110,7 @@ class TrainSetting:
             self.data.image_shape,
             device=self.device,
             augmentation=self.training.hyperparameters.augmentation,
-            trains_pruned=self._trains_pruned,
         )
-
-    @property
-    def _trains_pruned(self) -> bool:
-        """Whether pruned weights go on receiving gradients."""
-        return False
 
     def _initial_model(self, weights: Mapping[str, Tensor]) -> nn.Module:
         channels, height, width = self.data.image_shape
@@ -234,10 +228,6 @@ class PruneSetting(TrainSetting):
         self.pruning = resolve_pruning(self.config, self.training)
         check_ramp(self.config, self.pruning.fine_tuning, len(self.train_indices))
         self.pruning_steps = pruning_steps(self.config, self.pruning.fine_tuning, len(self.train_indices))
-
-    @property
-    def _trains_pruned(self) -> bool:
-        return bool(self.pruning_steps) and self.config.regrows
 
     @property
     def gradient_images(self) -> int:
