@@ -15,11 +15,9 @@ from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.settings import CELL
 from analysis.statistics import populations
-from analysis.statistics.populations import Exemplars
+from analysis.statistics.populations import FEWEST, Exemplars
 
 METHOD, LEVEL = "method", "level"
-# A mode of fewer networks says little.
-FEWEST, FEW = 5, 10
 _NAMES = {schema.PRUNER: METHOD, schema.RATIO: LEVEL}
 
 

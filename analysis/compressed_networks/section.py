@@ -3,11 +3,12 @@
 import pandas as pd
 
 from analysis.compressed_networks import figures, populations
-from analysis.compressed_networks.populations import FEW, LEVEL, METHOD
+from analysis.compressed_networks.populations import LEVEL, METHOD
 from analysis.formats import decimals
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
 from analysis.settings import CONTROL
+from analysis.statistics.populations import FEW
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, places
 

@@ -15,6 +15,8 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
 Measure = Literal["difference", "ratio"]
 
+# A modal label takes so many networks, and one of fewer than FEW says little.
+FEWEST, FEW = 5, 10
 # Splits of a population into halves. The standard error of a mean over them is below that over the networks.
 SPLITS = 20
 
