@@ -15,8 +15,9 @@ import PIL
 from numpy.lib import format as npy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from analysis.runs.errors import StudyError, first_line
+from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.input_files import SizeLimit, opened
+from analysis.runs.printable import shortened
 from pruning_study.data.labels import check_class_names, some, split
 
 DEFAULT_TEST_FRACTION = 0.2
@@ -26,6 +27,7 @@ SPLIT_SEED = 0
 MAPPED_FROM = 2**30
 # Formats that Pillow decodes itself, whatever the file's name ends in. For others, such as EPS, it starts a program.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+OPTION = "--folder"
 HOLDS = "a data set folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
 
 log = logging.getLogger(__name__)
@@ -112,6 +114,46 @@ def read(
         validation,
         fraction,
     )
+
+
+def read_labelled(
+    folder: Path, classes: tuple[str, ...], image_size: int | None, limit: SizeLimit, *, decoded: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a folder of images of some classes of a data set.
+
+    Parameters
+    ----------
+    folder : Path
+        It holds `<class>/*.png|jpg`.
+    classes : tuple of str
+        All classes of the data set.
+    image_size, limit, decoded
+        As for `read`.
+
+    Returns
+    -------
+    images : uint8 [N, C, H, W]
+    labels : int64 [N]
+        Places in `classes`.
+
+    Raises
+    ------
+    StudyError
+        As for `read`, and if a folder in it has the name of no class.
+    """
+    if not folder.is_dir():
+        raise StudyError(f"{folder}: no such folder exists", option=OPTION)
+    names = sorted(path.name for path in _class_folders(folder))
+    if not names:
+        raise StudyError(f"{folder}: no folder in it; it should hold <class>/*.png|jpg", option=OPTION)
+    known = {unicodedata.normalize("NFC", name): place for place, name in enumerate(classes)}
+    for name in names:
+        if unicodedata.normalize("NFC", name) not in known:
+            hint = did_you_mean(name, classes, f"its classes are {some(list(classes))}")
+            raise StudyError(f"{folder}: {shortened(name)} is no class of the networks, {hint}", option=OPTION)
+    files = _files(folder, tuple(names))
+    images = _decoded(folder, files.paths, image_size, limit, decoded)
+    return images, np.array([known[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
 
 
 def _classes_of(folder: Path, parts: tuple[str, ...]) -> tuple[str, ...]:
@@ -220,9 +262,9 @@ def _mapped(
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
-                _write(file, pictures(), (len(paths), *shape))
+                write_images(file, pictures(), (len(paths), *shape))
             except _ColouredError:
-                _write(file, pictures(), (len(paths), *shape[:2], 3))
+                write_images(file, pictures(), (len(paths), *shape[:2], 3))
         except OSError as error:
             raise StudyError(
                 f"{file}: the decoded images cannot be written ({first_line(error)}): name a folder for them",
@@ -238,7 +280,8 @@ def _mapped(
     return images
 
 
-def _write(file: Path, pictures: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
+def write_images(file: Path, pictures: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
+    """Write pictures of equal size to an .npy file of this shape, first aside; a full disk leaves nothing of it."""
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
     try:
         with os.fdopen(descriptor, "wb") as part:

@@ -1,0 +1,235 @@
+"""Corrupted test images: the twelve corruptions that Hooker et al. tabulate, each at five severities.
+
+The package `imagecorruptions-imaug` (extra `corruptions`) corrupts an image as Hendrycks & Dietterich (2019) do. Its
+strengths are made for images of 224 pixels.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.runs.errors import StudyError, first_line
+from pruning_study.data import folders
+
+PACKAGE = "imagecorruptions-imaug"
+# Names in the paper's tables -> names in the package
+CORRUPTIONS = {
+    "brightness": "brightness",
+    "contrast": "contrast",
+    "defocus_blur": "defocus_blur",
+    "elastic": "elastic_transform",
+    "fog": "fog",
+    "frosted_glass_blur": "glass_blur",
+    "gaussian_noise": "gaussian_noise",
+    "impulse_noise": "impulse_noise",
+    "jpeg_compression": "jpeg_compression",
+    "pixelate": "pixelate",
+    "shot_noise": "shot_noise",
+    "zoom_blur": "zoom_blur",
+}
+SEVERITIES = (1, 2, 3, 4, 5)
+SMALLEST = 32  # pixels of height and width
+# The package draws from NumPy's global generator, except in these, which take a seed.
+_TAKE_A_SEED = ("glass_blur", "impulse_noise")
+_SAMPLE_SEED = 0
+_AT_ONCE = 256  # images that a process corrupts before it hands them over
+
+
+class Sample(NamedTuple):
+    """Test images that networks are measured on.
+
+    Parameters
+    ----------
+    name, digest : str
+        Of the data set.
+    images : uint8 [N, C, H, W]
+        All test images of the data set.
+    indices : int64 [n]
+        Which of them are in the sample, ascending.
+    """
+
+    name: str
+    digest: str
+    images: np.ndarray
+    indices: np.ndarray
+
+    @property
+    def identity(self) -> str:
+        """Digest of the images, of their places and of the package's version: 16 hexadecimal digits."""
+        content = hashlib.sha256(f"{self.digest} {_version()}".encode())
+        content.update(np.ascontiguousarray(self.indices, np.int64).data)
+        return content.hexdigest()[:16]
+
+
+def check_installed(*, option: str | None = None) -> None:
+    """Check that the package of the extra `corruptions` is there, without importing it.
+
+    Raises
+    ------
+    StudyError
+        If it is missing. The error says how to install it.
+    """
+    if importlib.util.find_spec("imagecorruptions") is None:
+        raise StudyError(
+            f"it needs {PACKAGE}: pip install 'pruning-study[corruptions]', or pip install -e '.[corruptions]' in a "
+            "copy of the project",
+            option=option,
+        )
+
+
+def check_images(source: str, images: np.ndarray) -> None:
+    """Check that images can be corrupted.
+
+    Parameters
+    ----------
+    source : str
+        The file or folder, which the error names.
+    images : uint8 [N, C, H, W]
+
+    Raises
+    ------
+    StudyError
+        If they are smaller than 32 x 32 pixels, or have neither one channel nor three.
+    """
+    channels, height, width = images.shape[1:]
+    if min(height, width) < SMALLEST:
+        raise StudyError(
+            f"{source}: its images have {height}x{width} pixels, and corruptions need {SMALLEST}x{SMALLEST} or more: "
+            f"train networks with --image-size {SMALLEST}"
+        )
+    if channels not in (1, 3):
+        raise StudyError(f"{source}: its images have {channels} channels, and corruptions take 1 or 3")
+
+
+def chosen(labels: np.ndarray, count: int | None) -> np.ndarray:
+    """Return the places of a seeded sample of images in which each class has its share; a larger one holds it.
+
+    Parameters
+    ----------
+    labels : int64 [N]
+    count : int, optional
+        Size of the sample; all images by default.
+
+    Returns
+    -------
+    int64 [n]
+        Ascending.
+    """
+    order = np.random.default_rng(_SAMPLE_SEED).permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.sort(np.lexsort((labels, place))[:count])
+
+
+def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> np.ndarray:
+    """Return a sample's corrupted images, which are made once and then read from a file.
+
+    The corrupted version of an image follows from the data set's digest, the corruption, the severity, and the image's
+    place among the test images. It does not depend on the rest of the sample.
+
+    Parameters
+    ----------
+    sample : Sample
+    corruption : str
+        A key of `CORRUPTIONS`.
+    severity : int, 1 to 5
+    folder : Path
+        Folder of the data sets; the file is in `corrupted` below it.
+
+    Returns
+    -------
+    uint8 [n, C, H, W], mapped
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be written, or holds something else.
+    """
+    file = cached_file(sample, corruption, severity, folder)
+    shape = (len(sample.indices), *sample.images.shape[1:])
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            folders.write_images(file, chain.from_iterable(_made(sample, corruption, severity)), shape)
+        except OSError as error:
+            raise StudyError(
+                f"{file}: the corrupted images cannot be written ({first_line(error)}): name a folder for them",
+                option="--data-dir",
+            ) from error
+    try:
+        images: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise StudyError(f"{file}: these are no corrupted images ({first_line(error)}): delete the file") from error
+    if images.dtype != np.uint8 or images.shape != shape:
+        raise StudyError(f"{file}: these are not the corrupted images of {sample.name}: delete the file")
+    return images
+
+
+def cached_file(sample: Sample, corruption: str, severity: int, folder: Path) -> Path:
+    """Return the file that keeps a sample's corrupted images."""
+    return folder / "corrupted" / f"{sample.name}-{sample.identity}" / f"{corruption}-{severity}.npy"
+
+
+def _version() -> str:
+    return importlib.metadata.version(PACKAGE)
+
+
+def _made(sample: Sample, corruption: str, severity: int) -> Iterator[np.ndarray]:
+    """Yield parts of the corrupted images in their order; several processes make them where there are many."""
+    from joblib import Parallel, cpu_count, delayed  # commands that corrupt nothing do not wait for it
+
+    parts = np.split(sample.indices, range(_AT_ONCE, len(sample.indices), _AT_ONCE))
+    task = delayed(corrupt)
+    workers = Parallel(n_jobs=min(cpu_count(), len(parts)), return_as="generator", pre_dispatch="2*n_jobs")
+    return workers(
+        task(np.array(sample.images[part]), sample.digest, corruption, severity, part.tolist()) for part in parts
+    )
+
+
+def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, indices: list[int]) -> np.ndarray:
+    """Return corrupted images.
+
+    Parameters
+    ----------
+    images : uint8 [n, C, H, W]
+        With three channels or one. A grey image becomes one of three equal channels, of which the first is kept.
+    digest : str
+        Digest of the data set; the same image of another data set is corrupted by other random numbers.
+    corruption : str
+    severity : int
+    indices : list of int
+        Place of each image among the test images of the data set.
+    """
+    import imagecorruptions
+
+    name = CORRUPTIONS[corruption]
+    made = np.empty_like(images)
+    state = np.random.get_state()
+    try:
+        with redirect_stdout(io.StringIO()):  # the blur by zooming prints that it has met an odd size
+            for place, index in enumerate(indices):
+                seed = _seed(digest, corruption, severity, index)
+                np.random.seed(seed)
+                pixels = images[place].transpose(1, 2, 0)
+                pixels = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+                seeded = {"seed": seed} if name in _TAKE_A_SEED else {}
+                result = imagecorruptions.corrupt(pixels, severity, name, **seeded)
+                made[place] = result.transpose(2, 0, 1)[: images.shape[1]]
+    finally:
+        np.random.set_state(state)
+    return made
+
+
+def _seed(digest: str, corruption: str, severity: int, index: int) -> int:
+    content = hashlib.sha256(f"{digest} {corruption} {severity} {index}".encode()).digest()
+    return int.from_bytes(content[:4], "little")
