@@ -21,6 +21,7 @@ from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.frames import (
     ACCURACY_AFTER,
     ACCURACY_BEFORE,
+    IN_TOP5,
     MOST_CLASSES,
     PARAM,
     RECALL_AFTER,
@@ -131,7 +132,8 @@ def predictions(
     artifact : str
         `predictions.npz`, or `val_predictions.npz` for the validation images.
     names : sequence of str
-        Arrays to read from each: label, predicted, top5 (integers, made int64), confidence.
+        Arrays to read from each: label, predicted, top5 (integers, made int64), confidence; `frames.IN_TOP5` is worked
+        out from the label and top5, and missing where the artifact has no top5.
     tracking_uri : str, optional
         By default MLflow's current one.
 
@@ -222,6 +224,47 @@ def artifacts(
             if len(contents) == len(names):
                 found[run_id] = contents
     return {run_id: found[run_id] for run_id in run_ids if run_id in found}
+
+
+def tagged_artifacts(
+    tag: str,
+    name: str,
+    experiment: str | None = None,
+    *,
+    elsewhere: Sequence[str] = (),
+    tracking_uri: str | None = None,
+) -> dict[str, bytes]:
+    """Read an artifact of the finished runs of an experiment that have a tag.
+
+    Parameters
+    ----------
+    tag, name : str
+        Of the tag, and of the artifact that a run with the tag has.
+    experiment, tracking_uri : str, optional
+        As `runs` takes them.
+    elsewhere : sequence of str
+        Runs, maybe of other experiments, whose artifact is read too if they have it.
+
+    Returns
+    -------
+    dict, run id -> content
+        Runs without the artifact are missing.
+
+    Raises
+    ------
+    StudyError
+        As in `runs`, except that finding no run is no error.
+    """
+    with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
+        tagged = store.tagged(_find(store.experiments(), experiment)[0], tag).to_pylist()
+        folders = {run[RUN_ID]: run["folder"] for run in tagged}
+        if folders:
+            folders |= store.artifact_folders([run_id for run_id in elsewhere if run_id not in folders])
+        found = {}
+        for run_id, where in tqdm(folders.items(), desc=name, unit=" runs", leave=False, disable=None):
+            if path := _artifact(where, name, folder, tracking_uri):
+                found[run_id] = path.read_bytes()  # the next download takes the file's place
+    return found
 
 
 # Which runs count. Frames here have one row per run, and columns as mlflow.search_runs names them.
@@ -522,7 +565,9 @@ def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) 
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    arrays = archives.read(path, names)
+    arrays = archives.read(
+        path, [name for name in names if name != IN_TOP5], [schema.TOP5] if IN_TOP5 in names else []
+    )
     for name, array in arrays.items():
         dimensions = 2 if name == schema.TOP5 else 1
         if array.ndim != dimensions or not array.size:
@@ -538,4 +583,6 @@ def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{len(array):,} {name}" for name, array in arrays.items())
         raise StudyError(f"arrays differ in length ({lengths})")
-    return arrays
+    if IN_TOP5 in names and schema.TOP5 in arrays:
+        arrays[IN_TOP5] = (arrays[schema.TOP5] == arrays[schema.LABEL][:, np.newaxis]).any(1)
+    return {name: array for name, array in arrays.items() if name in names}

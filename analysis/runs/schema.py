@@ -26,6 +26,7 @@ HOST = "host"
 LOCK = "lock"
 CREATION_ID = "creation_id"  # no two runs have the same: it finds a run whose store lost the answer
 ERROR = "error"
+CORRUPTED = "corruptions"  # digest of the corrupted test images that the run was measured on
 NORMALIZATION_MEAN = "normalization_mean"
 NORMALIZATION_STD = "normalization_std"
 
