@@ -177,10 +177,10 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
     sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
-    with store.job(f"prune: {setting.pruned_name(*config.ratio)}", options) as job:
+    with store.job(f"prune: {setting.pruned_name(*setting.config.ratio)}", options) as job:
         dense = runs.load(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id})
-        pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in config.ratio}
+        pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in setting.config.ratio}
         run_ids = [run.run_id for run in pruned.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | _found_tag(pruned.values()))
         predictions = {
@@ -190,7 +190,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         changes = changes_of_classes([result])
         job.note("\n".join(f"- {markdown_line(line)}" for line in verdict([result], changes).splitlines()))
         if len(run_ids) == 1:
-            job.metrics(pruned[config.ratio[0]].metrics)
+            job.metrics(next(iter(pruned.values())).metrics)
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
             if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions have none
                 _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)

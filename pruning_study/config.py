@@ -13,6 +13,7 @@ from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from pruning_study.options import (
     AUTO,
+    assignments,
     boolean,
     check_fields,
     checked_value,
@@ -176,6 +177,12 @@ class PruneConfig(TrainConfig):
         "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 for "
         "the pruner none.",
     )
+    sparsity: tuple[float, ...] | None = option(
+        AUTO,
+        several(within(0, 1, low_too=True)),
+        "Share of the prunable weights that is pruned, from 0 to below 1, in place of --ratio. Several are written "
+        "0.5,0.9. Auto: the share that --ratio prunes.",
+    )
     scope: str | None = option(
         AUTO,
         choice(SCOPES),
@@ -262,14 +269,23 @@ class PruneConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._set_ratio()
+        self._check_start()
+
+    def _set_ratio(self) -> None:
+        """Set the default ratio. With a sparsity there is none until the network is known, and the ratio is empty."""
+        if self.sparsity and self.ratio:
+            raise StudyError("give a ratio or a sparsity, not both", option="--sparsity")
         prunes = pruners.prunes(self.pruner)
+        if self.sparsity and not prunes:
+            raise StudyError(f"the pruner {self.pruner} prunes nothing: leave the sparsity out", option="--sparsity")
         if self.ratio is None:
-            object.__setattr__(self, "ratio", (10.0,) if prunes else (1.0,))
+            auto = (10.0,) if prunes else (1.0,)
+            object.__setattr__(self, "ratio", () if self.sparsity else auto)
         if not prunes and self.ratio != (1.0,):
             raise StudyError(
                 f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="--ratio"
             )
-        self._check_start()
 
     def _check_start(self) -> None:
         """Raise a StudyError if an option does not belong to the start."""
@@ -294,6 +310,11 @@ class PruneConfig(TrainConfig):
     def is_gradual(self) -> bool:
         """Whether weights are pruned step by step; a ramp over none of the epochs prunes at once."""
         return (self.starts_anew or (self.schedule != ONE_SHOT and self.ramp > 0)) and pruners.prunes(self.pruner)
+
+    @property
+    def amounts(self) -> list[str]:
+        """How much is pruned, in words: each ratio, or each sparsity where ratios are not known yet."""
+        return [f"t={ratio:g}" for ratio in self.ratio] or [f"sparsity {share:g}" for share in self.sparsity or ()]
 
     @property
     def method(self) -> str:
@@ -437,6 +458,66 @@ class TuneConfig:
         """Return the options of `prune` for a seed."""
         shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
         return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
+
+
+@dataclass(frozen=True)
+class ExemplarsConfig:
+    """Options of `exemplars`: which runs it reads, which cell of them, and what it makes."""
+
+    experiment: str | None = option(
+        AUTO, nonempty_text, "MLflow experiment that holds the runs. Auto: MLflow's current experiment."
+    )
+    study: str | None = option(
+        AUTO, nonempty_text, "Name of a study: read the experiment that holds its runs, in place of --experiment."
+    )
+    frames: Path | None = option(
+        AUTO,
+        path,
+        "Folder that pruning-analysis export wrote, or that holds several such folders, to read in place of an "
+        "experiment.",
+    )
+    dataset: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Data set of the cell: a name, an .npz file, or a folder of images. Auto: the one that the runs name.",
+    )
+    model: str | None = option(AUTO, nonempty_text, "Network of the cell. Auto: the only one of the runs.")
+    pruner: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Pruner of the cell, or number format of quantized networks. Auto: the only one of the runs.",
+    )
+    ratio: float | None = option(
+        AUTO, within(1, math.inf, low_too=True), "Pruning ratio of the cell. Auto: the only one of the runs."
+    )
+    sparsity: float | None = option(
+        AUTO,
+        within(0, 1, low_too=True),
+        "Share of the prunable weights that is pruned, where the runs say it. Auto: the only one of the runs.",
+    )
+    setting: tuple[str, ...] | None = option(
+        AUTO,
+        assignments,
+        "Further params of the cell, written name=value, such as schedule=cubic or number_format=fixed-int8. Auto: the "
+        "only ones of the runs.",
+    )
+    images: int = option(
+        "100", integer(2), "Number of images on the labelling sheet. It is even: half of them are exemplars."
+    )
+    seed: int = option("0", integer(0), "Seed of the random choice of images for the labelling sheet.")
+    output: Path = option("exemplars", path, "Folder that the files are written to.")
+    test_fraction: float | None = same_option(TrainConfig, "test_fraction")
+    data_dir: Path = same_option(TrainConfig, "data_dir")
+    image_size: int | None = same_option(TrainConfig, "image_size")
+    max_data_gib: float = same_option(TrainConfig, "max_data_gib")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        named = [option_name(name) for name in ("frames", "study", "experiment") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise StudyError(f"it takes the place of {named[1]}: leave one of them out", option=named[0])
+        if self.images % 2:
+            raise StudyError(f"{self.images} is odd: half of the images are exemplars", option="--images")
 
 
 def checked(name: str, value: Any) -> Any:

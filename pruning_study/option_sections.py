@@ -6,7 +6,7 @@ _DATA = (
 )
 _TRAINING = ("seed", "seeds", "epochs", "batch_size", "learning_rate", "momentum", "weight_decay")
 _PRUNING = (
-    *("pruner", "ratio", "scope", "epsilon", "prune_output_layer", "dense_run_id"),
+    *("pruner", "ratio", "sparsity", "scope", "epsilon", "prune_output_layer", "dense_run_id"),
     *("gradient_objective", "gradient_batches", "gradient_mode"),
 )
 _FINE_TUNING = (

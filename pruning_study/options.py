@@ -184,6 +184,18 @@ def several(check: Check) -> Check:
     return checked
 
 
+def assignments(value: str) -> tuple[str, ...]:
+    """Return settings that are written name=value, between commas."""
+    settings = tuple(item.strip() for item in value.split(","))
+    names = [item.partition("=")[0] for item in settings]
+    for name, item in zip(names, settings, strict=True):
+        if not name or "=" not in item:
+            raise ValueError(f"{shortened(item)}: write name=value, such as schedule=cubic")
+        if names.count(name) > 1:
+            raise ValueError(f"{_start(value)}: {name} is given twice")
+    return settings
+
+
 def seeds(value: str) -> tuple[int, ...]:
     """Return the seeds that are written as 3, as 0,2,5 or as 0-4."""
     numbers: list[int] = []

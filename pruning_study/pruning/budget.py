@@ -172,6 +172,48 @@ class Budget:
             )
         return k
 
+    def ratio_of(self, sparsity: float) -> float:
+        """Return the ratio that keeps round(prunable * (1 - sparsity)) of the prunable weights.
+
+        Parameters
+        ----------
+        sparsity : float, 0 to below 1
+            Share of the prunable weights that is pruned.
+
+        Raises
+        ------
+        StudyError
+            If fewer than one weight would be kept.
+
+        Examples
+        --------
+        >>> Budget(total=1000, prunable=900).ratio_of(sparsity=0.5)  # 450 of 900 are kept, and 100 others
+        1.8181818181818181
+        """
+        k = round(self.prunable * (1 - sparsity))
+        if k < 1:
+            raise StudyError(
+                f"{sparsity:g} would keep none of the {self.prunable:,} prunable weights", option="--sparsity"
+            )
+        counted = self.counted or self.prunable
+        return self.total / (self.total - counted + k * counted / self.prunable)
+
+    def sparsity_of(self, kept: int) -> float:
+        """Return the share of the prunable weights that is pruned, with as few decimals as give this number kept.
+
+        Parameters
+        ----------
+        kept : int
+
+        Examples
+        --------
+        >>> Budget(total=1000, prunable=899).sparsity_of(kept=90)  # 809 / 899 is 0.89989
+        0.9
+        """
+        pruned = 1 - kept / self.prunable
+        rounded = (round(pruned, digits) for digits in range(17))
+        return next((share for share in rounded if round(self.prunable * (1 - share)) == kept), pruned)
+
     def largest_ratio(self) -> float:
         """Return the largest ratio that keeps at least one weight, rounded down to two decimals."""
         counted = self.counted or self.prunable

@@ -220,9 +220,25 @@ class PruneSetting(TrainSetting):
         super().__init__(config, data)
         self.prunable = budget.prunable(self.model, output_layer=config.prune_output_layer)
         self.budget = self.training.protocol.budget(self.model, self.prunable)
+        self.config = self.with_ratios(config)
         self._resolve_pruning()
-        for ratio in config.ratio:
+        for ratio in self.config.ratio:
             self.kept_numbers(ratio)
+
+    def with_ratios(self, config: PruneConfig) -> PruneConfig:
+        """Return options for this network in which ratios stand for the sparsities.
+
+        Raises
+        ------
+        StudyError
+            If a sparsity keeps no weight, or two keep as many.
+        """
+        if not config.sparsity:
+            return config
+        ratios = tuple(map(self.budget.ratio_of, config.sparsity))
+        if len(set(ratios)) < len(ratios):
+            raise StudyError("two sparsities keep as many weights of this network", option="--sparsity")
+        return replace(config, ratio=ratios, sparsity=None)
 
     def _resolve_pruning(self) -> None:
         self.pruning = resolve_pruning(self.config, self.training)
@@ -296,7 +312,9 @@ class PruneSetting(TrainSetting):
         iteration : int
             Number of prunings since the dense run, this one included.
         """
-        return {**dense, **pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)}
+        kept = self.budget.kept(ratio) if self.pruning.pruner.prunes else self.budget.prunable
+        params = pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)
+        return {**dense, **params, schema.SPARSITY: text(self.budget.sparsity_of(kept))}
 
     @property
     def method(self) -> str:

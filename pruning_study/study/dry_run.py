@@ -61,12 +61,12 @@ def _grid_table(planned: Plan, found: Mapping[str, str], measured: MeasuredCosts
 
 
 def _row(steps: Sequence[Step], found: Mapping[str, str], measured: MeasuredCosts, workers: int) -> list[str]:
-    ratios = sorted({step.config.ratio[0] for step in steps if step.kind == schema.PRUNED})
+    pruned = sorted((step.config.ratio, step.config.amounts[0]) for step in steps if step.kind == schema.PRUNED)
     left = [step for step in steps if step.config_hash not in found]
     seconds = together(left, measured.seconds)
     known = all(step.config_hash for step in steps)
     return [
-        " ".join(f"{ratio:g}" for ratio in ratios),
+        " ".join(dict.fromkeys(amount.removeprefix("t=") for _, amount in pruned)),
         f"{len({step.config.seed for step in steps}):,}",
         f"{len(steps):,}",
         f"{len(steps) - len(left):,}" if known else "?",

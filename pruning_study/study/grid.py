@@ -29,6 +29,7 @@ LISTS = {
     "recipes": "recipe",
     "pruners": "pruner",
     "ratios": "ratio",
+    "sparsities": "sparsity",
     "schedules": "schedule",
     "distill": "distill",
     "seeds": "seed",
@@ -44,9 +45,10 @@ MOST_SEEDS = 100_000
 MOST_VALUES = 200_000
 MOST_RUNS = 1_000_000
 MOST_LISTED = 100
+_NUMBERS = ("ratio", "sparsity")
 # Options without a meaning for a pruner that prunes nothing.
 PRUNING_OPTIONS = (
-    *("ratio", "scope", "schedule", "ramp", "ramp_steps", "regrow"),
+    *("ratio", "sparsity", "scope", "schedule", "ramp", "ramp_steps", "regrow"),
     *("begin", "end", "frequency"),
 )
 
@@ -110,10 +112,10 @@ class Grid:
 def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios`, `schedules`,
-    `distill`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options of `prune`). The study has
-    every combination of the lists' values. A key that is left out has `prune`'s default. The key `grids` lists several
-    such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`, ignores
+    The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or
+    `sparsities`, `schedules`, `distill`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options
+    of `prune`). The study has every combination of the lists' values. A key that is left out has `prune`'s default. The
+    key `grids` lists several such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`, ignores
     `PRUNING_OPTIONS`: the study has it once for each seed and value of `distill`. The key `primary` lists the
     comparisons that the study is made for (`planned.planned_primaries`).
 
@@ -325,8 +327,8 @@ def _values(key: str, values: Any, place: str, faults: list[str]) -> dict[Any, s
 
 
 def _checked(name: str, given: Any) -> Any:
-    if not isinstance(given, str | int | float) or (name == "ratio" and isinstance(given, str)):
-        raise ValueError(f"{shortened(given)} is not a " + ("number" if name == "ratio" else "single value"))
+    if not isinstance(given, str | int | float) or (name in _NUMBERS and isinstance(given, str)):
+        raise ValueError(f"{shortened(given)} is not a " + ("number" if name in _NUMBERS else "single value"))
     value = checked(name, given)
     if isinstance(given, bool) and not isinstance(value, bool):
         raise ValueError("YAML reads no, off, yes and on as true or false: quote the name")

@@ -57,7 +57,7 @@ class Step:
     @property
     def name(self) -> str:
         config = self.config
-        what = "dense" if self.kind == schema.DENSE else f"{config.method} t={config.ratio[0]:g}"
+        what = "dense" if self.kind == schema.DENSE else f"{config.method} {config.amounts[0]}"
         again = f" iteration {self.iteration}" if self.iteration > 1 else ""
         return f"{self.dataset} {config.model} {what}{again} seed {config.seed}"
 
@@ -124,7 +124,8 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
         try:
             if source(config) in data:
                 # Seed and ratio change no other param, so one setting serves all seeds and ratios.
-                resolved = setting(replace(config, seed=0, ratio=(1.0,)))
+                resolved = setting(replace(config, seed=0, ratio=(1.0,), sparsity=None))
+                config = resolved.with_ratios(config)
                 dense = dense_step(config, resolved)
                 steps = (dense, pruned_step(config, resolved, dense))
             else:

@@ -69,6 +69,8 @@ def _params(configs: Iterable[PruneConfig]) -> list[Params]:
 
     found = {}
     for config in configs:
+        if config.sparsity:  # its ratio follows from the network, which is not known yet
+            continue
         # Seed and ratio change no other param.
         setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio
         try:

@@ -165,7 +165,6 @@ def _short(config: PruneConfig, seed: int) -> PruneConfig:
         frequency=None,
         distill=0.0,
         force=False,
-        engine="torch" if config.starts_anew and config.regrows else config.engine,
     )
 
 

@@ -300,6 +300,19 @@ def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
     assert not PruneConfig(start="initialization", pruner="none").is_gradual
 
 
+@pytest.mark.parametrize("options", [{"ratio": 10, "sparsity": 0.9}, {"pruner": "none", "sparsity": 0.5}])
+def test_a_sparsity_stands_in_place_of_a_ratio(options):
+    with pytest.raises(StudyError) as error:
+        PruneConfig(**options)
+    assert error.value.option == "--sparsity"
+
+
+def test_a_sparsity_has_no_ratio_until_the_network_is_known():
+    assert PruneConfig(sparsity="0.5,0.9").ratio == ()
+    assert PruneConfig(sparsity="0.5,0.9").amounts == ["sparsity 0.5", "sparsity 0.9"]
+    assert PruneConfig(ratio="2,10").amounts == ["t=2", "t=10"]
+
+
 @pytest.mark.parametrize("value", ["1e3", "1.5", "-1", "1.0"])
 def test_a_step_that_is_neither_a_number_nor_a_share_is_named(value):
     with pytest.raises(StudyError, match="neither a whole number of steps nor a share"):

@@ -218,6 +218,34 @@ def check_epochs(stack, momentum, weight_decay, make_masks, batch_size=32):
 
 
 @pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize("masks", MASKS)
+def test_pruned_weights_are_trained_as_torch_trains_them(vectors, stack, masks):
+    torch.manual_seed(3)
+    model, train = STACKS[stack][0](), examples(stack, 97)
+    train = Examples(train.images + torch.randn(train.images.shape), train.labels)
+    runs = []
+    for engine in (TORCH, native.load(model, STACKS[stack][1])):
+        own, random = copy.deepcopy(model), generator(0, "test")
+        optimizer, chosen = at_rest(own, 0.9, 0.05), MASKS[masks](own)
+        theta = {name: parameter.detach().clone() for name, parameter in own.named_parameters()}
+        withheld = {name: torch.zeros_like(values) for name, values in theta.items()}
+        withheld |= {name: theta[name].masked_fill(mask, 0) for name, mask in chosen.items()}
+        apply_masks(own, chosen)
+        losses = [
+            engine.train_epoch(own, train, shuffled(train, 48, random), optimizer, chosen, withheld=withheld)
+            for _ in range(2)
+        ]
+        for name, mask in chosen.items():
+            assert (own.get_parameter(name)[~mask] == 0).all()
+            assert (withheld[name][mask] == 0).all()
+            assert mask.all() or not torch.equal(withheld[name][~mask], theta[name][~mask])
+        runs.append((losses, {**own.state_dict()}, withheld, optimizer.velocity))
+    assert runs[0][0] == pytest.approx(runs[1][0], rel=1e-5)
+    for theirs, ours in zip(runs[0][1:], runs[1][1:], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stack", SMALL)
 def test_masks_may_change_between_epochs(stack):
     torch.manual_seed(3)
     model, train = STACKS[stack][0](), examples(stack, 97)

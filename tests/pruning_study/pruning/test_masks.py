@@ -102,6 +102,25 @@ class TestBudget:
     def test_kept_where_biases_are_counted(self, ratio, kept):
         assert self.released.kept(ratio) == kept
 
+    @pytest.mark.parametrize(("sparsity", "kept"), [(0.0, 58_998), (0.5, 29_499), (0.9, 5_900), (0.99, 590)])
+    def test_a_sparsity_is_a_ratio_and_back(self, sparsity, kept):
+        for budget in (self.exact, self.released):
+            assert budget.kept(budget.ratio_of(sparsity)) == kept
+            assert budget.sparsity_of(kept) == sparsity
+        assert self.exact.ratio_of(sparsity) == 60_074 / (kept + 1_076)
+
+    def test_every_number_of_weights_has_a_sparsity_that_keeps_it(self):
+        budget = Budget(total=120, prunable=97)
+        for kept in range(1, 98):
+            share = budget.sparsity_of(kept)
+            assert budget.kept(budget.ratio_of(share)) == kept
+            assert share == round(share, 2)
+
+    def test_a_sparsity_that_keeps_nothing_is_an_error(self):
+        with pytest.raises(StudyError, match=r"0\.999999 would keep none of the 58,998 prunable weights") as error:
+            self.exact.ratio_of(0.999999)
+        assert error.value.option == "--sparsity"
+
     def test_a_ratio_that_cannot_be_attained_names_the_largest(self):
         with pytest.raises(StudyError, match=r"100 .* largest attainable ratio is 55\.77") as error:
             self.exact.kept(100)

@@ -38,6 +38,22 @@ def test_the_hash_of_a_step_is_that_of_the_run_that_prune_makes(tmp_path):
     assert step.config_hash == wanted
 
 
+def test_a_sparsity_is_the_run_of_its_ratio(tmp_path):
+    grids = "grids: [{sparsities: [0.5, 0.9]}, {ratios: [%s]}]" % (60_074 / (29_499 + 1_076))
+    steps = read(tmp_path, "{pruners: [mp, none], " + grids + "}").steps
+    assert sorted(step.config.ratio for step in steps if step.kind == "pruned") == [
+        (1.0,),
+        (60_074 / (29_499 + 1_076),),
+        (60_074 / (5_900 + 1_076),),
+    ]
+    assert {step.config.sparsity for step in steps} == {None}
+
+
+def test_a_sparsity_whose_data_are_elsewhere_is_named_by_itself(tmp_path):
+    (_, step) = read(tmp_path, "{datasets: [cifar10], sparsities: [0.9]}", data_dir=tmp_path).steps
+    assert step.name == "cifar10 lenet5 mp sparsity 0.9 seed 0"
+
+
 def test_a_run_pruned_again_has_its_own_hash_name_and_parent():
     config = PruneConfig(ratio="2")
     setting = PruneSetting(config)
