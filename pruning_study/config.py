@@ -11,8 +11,12 @@ from typing import Any
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
+from analysis.runs.schema import text
+from pruning_study.data.corruptions import CORRUPTIONS, SEVERITIES
 from pruning_study.options import (
+    ALL,
     AUTO,
+    all_or_several,
     assignments,
     boolean,
     check_fields,
@@ -66,9 +70,9 @@ class TrainConfig:
     model: str = option(
         "lenet5",
         nonempty_text,
-        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, torchvision:NAME, timm:NAME, or "
-        "package.module:factory for a function of your own that makes one. It is called with num_classes and "
-        "in_channels, and with image_size=(height, width) if it has a parameter of that name.",
+        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide ResNets), "
+        "torchvision:NAME, timm:NAME, or package.module:factory for a function of your own that makes one. It is called "
+        "with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of that name.",
     )
     weights: Path | None = option(
         AUTO,
@@ -79,8 +83,8 @@ class TrainConfig:
     recipe: str | None = option(
         AUTO,
         choice(RECIPES),
-        f"Set of training hyperparameters: {' or '.join(RECIPES)}. Auto: resnet-cifar for resnet20 to resnet110, "
-        "else lenet5.",
+        f"Set of training hyperparameters: {', '.join(RECIPES)}. Auto: resnet-cifar for resnet20 to resnet110, "
+        "wide-resnet for wide ResNets, else lenet5.",
     )
     protocol: str = option(
         "paper",
@@ -518,6 +522,55 @@ class ExemplarsConfig:
             raise StudyError(f"it takes the place of {named[1]}: leave one of them out", option=named[0])
         if self.images % 2:
             raise StudyError(f"{self.images} is odd: half of the images are exemplars", option="--images")
+
+
+@dataclass(frozen=True)
+class RobustnessConfig:
+    """Options of `robustness`."""
+
+    corruptions: tuple[str, ...] = option(
+        ALL,
+        all_or_several(CORRUPTIONS),
+        f"Corruptions of the test images, written fog,contrast: {', '.join(CORRUPTIONS)}; or all.",
+    )
+    severities: tuple[int, ...] = option(
+        text(SEVERITIES),
+        several(integer(1, SEVERITIES[-1])),
+        "Severities of each corruption, from 1 to 5, written 1,3,5.",
+    )
+    images: int | None = option(
+        AUTO,
+        integer(1),
+        "Number of test images to corrupt: each class has its share, and every run the same images. Auto: all.",
+    )
+    folder: Path | None = option(
+        AUTO,
+        path,
+        "Folder of images <class>/*.png|jpg of some of the classes, such as natural adversarial images, to measure in "
+        "place of corrupted test images. Auto: none.",
+    )
+    dataset: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Measure the runs of this data set only, and read it here: a name, an .npz file, or a folder of images. Auto: "
+        "the data sets that the runs name.",
+    )
+    model: str | None = option(
+        AUTO, nonempty_text, "Import path of the runs' network, package.module:factory, if it is one of your own."
+    )
+    device: str | None = same_option(TrainConfig, "device")
+    data_dir: Path = same_option(TrainConfig, "data_dir")
+    max_data_gib: float = same_option(TrainConfig, "max_data_gib")
+    experiment: str | None = option(
+        AUTO, nonempty_text, "MLflow experiment that holds the runs. Auto: MLflow's current experiment."
+    )
+    force: bool = option("false", boolean, "Measure the networks anew, even if their counts exist.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for item in fields(self) if self.folder else ():
+            if item.name in ("corruptions", "severities", "images") and getattr(self, item.name) != item.default:
+                raise StudyError("it belongs to test images: leave it or --folder out", option=option_name(item.name))
 
 
 def checked(name: str, value: Any) -> Any:

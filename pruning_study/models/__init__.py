@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MODELS = {
     "lenet5": "pruning_study.models.lenet:lenet5",
     **{f"resnet{depth}": f"pruning_study.models.resnet:resnet{depth}" for depth in (20, 32, 44, 56, 110)},
+    "wrn16-4": "pruning_study.models.wide_resnet:wrn16_4",
+    "wrn22-8": "pruning_study.models.wide_resnet:wrn22_8",
+    "wrn28-10": "pruning_study.models.wide_resnet:wrn28_10",
 }
 # Their networks are written `torchvision:NAME` and `timm:NAME`.
 LIBRARIES = ("torchvision", "timm")
@@ -204,7 +207,9 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
 
 def recipe(name: str) -> str:
     """Return the name of the recipe that a model is trained by unless `--recipe` names one."""
-    return "resnet-cifar" if name in MODELS and name.startswith("resnet") else "lenet5"
+    if name in MODELS and name.startswith("resnet"):
+        return "resnet-cifar"
+    return "wide-resnet" if name in MODELS and name.startswith("wrn") else "lenet5"
 
 
 def set_threads(name: str) -> None:

@@ -1,5 +1,7 @@
 """Residual networks for CIFAR (He et al. 2016, Section 4.2), with the parameter-free shortcuts of option A."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -39,13 +41,11 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = _stage(blocks, 16, 16, stride=1)
-        self.layer2 = _stage(blocks, 16, 32, stride=2)
-        self.layer3 = _stage(blocks, 32, 64, stride=2)
+        self.layer1 = stage(Block, blocks, 16, 16, stride=1)
+        self.layer2 = stage(Block, blocks, 16, 32, stride=2)
+        self.layer3 = stage(Block, blocks, 32, 64, stride=2)
         self.fc = nn.Linear(64, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
+        initialize(self)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)
@@ -53,9 +53,19 @@ class ResNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def _stage(blocks: int, in_channels: int, channels: int, stride: int) -> nn.Sequential:
-    first = Block(in_channels, channels, stride)
-    return nn.Sequential(first, *(Block(channels, channels, 1) for _ in range(blocks - 1)))
+def stage(
+    block: Callable[[int, int, int], nn.Module], blocks: int, in_channels: int, channels: int, stride: int
+) -> nn.Sequential:
+    """Return blocks in a row, of which the first changes the number of channels and subsamples by `stride`."""
+    first = block(in_channels, channels, stride)
+    return nn.Sequential(first, *(block(channels, channels, 1) for _ in range(blocks - 1)))
+
+
+def initialize(network: nn.Module) -> None:
+    """Draw the weights of convolutions and linear layers as He et al. (2015) do, from torch's random generator."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
 
 
 def resnet20(num_classes: int, in_channels: int) -> ResNet:

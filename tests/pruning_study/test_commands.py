@@ -266,6 +266,25 @@ class TestPrune:
         weights, masks = (load_file(artifact(run, f"{name}.safetensors")) for name in ("checkpoint", "mask"))
         assert not any(weights[name][~mask].any() for name, mask in masks.items())
 
+    def test_layers_of_a_wide_resnet_are_pruned_alike_while_it_is_trained(self, run_command, store_uri, tmp_path):
+        """All convolutions, shortcuts included, but neither batch normalization nor the last layer."""
+        random = np.random.default_rng(0)
+        images = {f"{part}_images": random.integers(0, 256, (20, 12, 12, 3), np.uint8) for part in ("train", "test")}
+        np.savez(tmp_path / "made.npz", **images, **{f"{part}_labels": np.arange(20) % 2 for part in ("train", "test")})
+        options = ("--model", "wrn16-4", "--start", "initialization", "--scope", "layer", "--ratio", 4)
+        result = run_command("prune", "--dataset", tmp_path / "made.npz", *options, "--epochs", 1, "--batch-size", 4)
+        assert result.exit_code == 0, result.output
+        (run,) = runs("pruned")
+        assert run.data.params["recipe"] == "wide-resnet"
+        masks = load_file(artifact(run, "mask.safetensors"))
+        blocks = [f"layer{stage}.{block}.conv{number}" for stage in (1, 2, 3) for block in (0, 1) for number in (1, 2)]
+        assert masks.keys() == {
+            f"{name}.weight" for name in ("conv1", *blocks, *(f"layer{stage}.0.shortcut" for stage in (1, 2, 3)))
+        }
+        shares = [mask.double().mean().item() for mask in masks.values()]
+        assert max(shares) - min(shares) < 1 / min(mask.numel() for mask in masks.values())
+        assert run.data.metrics["realized_ratio"] == pytest.approx(4, rel=1e-4)
+
     def test_initial_weights_of_a_network_that_was_trained_elsewhere_are_not_known(self, prune, run_command, tiny_npz):
         prune("--fine-tune-epochs", 1)
         weights = artifact(runs("dense")[0], "checkpoint.safetensors")

@@ -9,6 +9,7 @@ from torch import nn
 from analysis.runs.errors import StudyError
 from pruning_study import models
 from pruning_study.models.resnet import Block
+from pruning_study.models.wide_resnet import Block as WideBlock
 
 
 def parameters(name, **arguments):
@@ -29,11 +30,32 @@ def test_parameters_of_the_cifar_resnets(name, count):
     assert parameters(name, num_classes=10, in_channels=3, image_size=(32, 32)) == count
 
 
+@pytest.mark.parametrize(
+    ("name", "blocks", "widths", "published"),
+    [
+        ("wrn16-4", 2, (64, 128, 256), 2.7e6),
+        ("wrn22-8", 3, (128, 256, 512), 17.2e6),
+        ("wrn28-10", 4, (160, 320, 640), 36.5e6),
+    ],
+)
+def test_parameters_of_the_wide_resnets_are_those_counted_by_hand_and_in_the_paper(name, blocks, widths, published):
+    """Zagoruyko and Komodakis (2016), Tables 4 and 5; the linear layer has weights and biases for 10 classes."""
+    count, before = 3 * 16 * 9, 16
+    for width in widths:
+        convolutions = before * width * 9 + (2 * blocks - 1) * width * width * 9
+        normalizations = 2 * before + (2 * blocks - 1) * 2 * width
+        count += convolutions + normalizations + before * width  # the shortcut
+        before = width
+    count += 2 * before + before * 10 + 10
+    assert parameters(name, num_classes=10, in_channels=3, image_size=(32, 32)) == count
+    assert count == pytest.approx(published, rel=0.02)
+
+
 def test_parameters_of_lenet5():
     assert parameters("lenet5", num_classes=10, in_channels=1, image_size=(28, 28)) == 60_074
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20"])
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "wrn16-4"])
 @pytest.mark.parametrize("size", [(10, 10), (17, 28), (64, 64)])
 def test_any_input_size_channels_and_classes(name, size):
     model = models.build(name, num_classes=7, in_channels=2, image_size=size)
@@ -59,6 +81,17 @@ def test_option_a_shortcut_subsamples_and_pads_with_zero_channels():
     assert y.shape == (1, 4, 2, 2)
     assert y[0, 0].tolist() == y[0, 3].tolist() == [[0.0, 0.0], [0.0, 0.0]]
     assert y[0, 1].tolist() == [[0.0, 2.0], [8.0, 10.0]]
+
+
+def test_a_wide_block_activates_before_both_branches_where_it_projects_and_else_adds_its_input():
+    x = torch.full((1, 2, 2, 2), -1.0)  # eval mode: batch normalization divides by 1, and the ReLU makes it 0
+    projects, adds = WideBlock(2, 4, stride=2).eval(), WideBlock(2, 2, stride=1).eval()
+    assert projects.shortcut.weight.shape == (4, 2, 1, 1)
+    assert torch.equal(projects(x), torch.zeros(1, 4, 1, 1))
+    assert torch.equal(adds(x), x)
+    projects.conv2.weight.data.zero_()
+    projects.shortcut.weight.data.fill_(0.5)
+    torch.testing.assert_close(projects(-3 * x), torch.full((1, 4, 1, 1), 3.0), rtol=1e-4, atol=0)
 
 
 def test_unknown_name_says_what_was_meant():
@@ -89,6 +122,7 @@ def test_channels_last_unless_the_model_cannot_take_it():
 
 def test_recipe_of_a_model():
     assert models.recipe("resnet56") == "resnet-cifar"
+    assert models.recipe("wrn22-8") == "wide-resnet"
     assert models.recipe("lenet5") == models.recipe("resnetty:net") == "lenet5"
 
 

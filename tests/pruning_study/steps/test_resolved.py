@@ -25,6 +25,7 @@ def resolved(**options):
     [
         ("lenet5", "lenet5", "30x0.01", 0.0),
         ("resnet20", "resnet-cifar", "10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", 5e-4),
+        ("wrn16-4", "wide-resnet", "77x0.1 77x0.02 51x0.004", 5e-4),
     ],
 )
 def test_the_recipe_is_the_models_own(model, recipe, phases, weight_decay):

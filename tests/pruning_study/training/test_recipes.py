@@ -1,5 +1,9 @@
 import pytest
+import torch
 
+from pruning_study import models
+from pruning_study.data.examples import Examples
+from pruning_study.training.loop import Training, fit
 from pruning_study.training.recipes import RECIPES, Phase, scaled
 
 
@@ -22,6 +26,30 @@ def test_resnet_cifar_as_in_the_paper_and_its_code():
     assert recipe.dense.epochs == 60
     assert recipe.fine_tuning.weight_decay == 5e-4
     assert recipe.fine_tuning.augmentation == "flip-crop"
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "images"),
+    [("wide-resnet", 80_000, 50_000), ("celeba", 10_000, 162_770)],
+)
+def test_steps_of_hooker_et_al(name, steps, images):
+    training = RECIPES[name].dense
+    assert training.epochs * images / training.batch_size == pytest.approx(steps, rel=0.03)
+
+
+def test_wide_resnet_divides_the_learning_rate_by_5_each_30_000_steps():
+    training = RECIPES["wide-resnet"].dense
+    assert phases(training) == [(77, 0.1), (77, 0.02), (51, 0.004)]
+    steps = 77 * 50_000 / 128
+    assert steps == pytest.approx(30_000, rel=0.003)
+    assert (training.batch_size, training.weight_decay, training.augmentation) == (128, 5e-4, "flip-crop")
+
+
+def test_imagenet_as_in_the_released_code_for_the_papers_batch_and_epochs():
+    training = RECIPES["imagenet"].dense
+    assert phases(training) == [(5, 0.2), (25, 0.4), (30, 0.04), (20, 0.004), (10, 0.0004)]
+    assert (training.batch_size, training.epochs, training.weight_decay) == (1024, 90, 1e-4)
+    assert training.phases[1].learning_rate == 0.1 * 1024 / 256
 
 
 @pytest.mark.parametrize(
@@ -48,3 +76,19 @@ def test_the_learning_rate_sets_the_first_phase_and_the_others_follow():
 def test_schedule_in_words():
     assert str(RECIPES["resnet-cifar"].fine_tuning) == "10x0.1 5x0.01 5x0.001 5x0.0001"
     assert scaled(RECIPES["lenet5"].dense).phases == (Phase(30, 0.01),)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe"),
+    [("wrn16-4", "wide-resnet"), ("torchvision:resnet50", "imagenet"), ("torchvision:resnet18", "celeba")],
+)
+def test_the_networks_of_hooker_et_al_take_a_step_by_their_recipes(model, recipe):
+    torch.manual_seed(0)
+    network = models.build(model, num_classes=2, in_channels=3, image_size=(40, 40))
+    before = {name: tensor.clone() for name, tensor in network.named_parameters()}
+    small = Examples(torch.rand(6, 3, 40, 40), torch.tensor([0, 1] * 3))
+    plan = scaled(RECIPES[recipe].dense, epochs=1)
+    fitted = fit(network, Training(small, small, plan, seed=0, stream="dense", black=torch.zeros(3)))
+    assert fitted.best_epoch == 1
+    changed = {name for name, tensor in network.named_parameters() if not torch.equal(tensor, before[name])}
+    assert changed == before.keys()
