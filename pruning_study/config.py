@@ -70,9 +70,9 @@ class TrainConfig:
     model: str = option(
         "lenet5",
         nonempty_text,
-        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide ResNets), "
-        "torchvision:NAME, timm:NAME, or package.module:factory for a function of your own that makes one. It is called "
-        "with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of that name.",
+        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide "
+        "ResNets), torchvision:NAME, timm:NAME, or package.module:factory for a function of your own that makes one. It "
+        "is called with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of that name.",
     )
     weights: Path | None = option(
         AUTO,

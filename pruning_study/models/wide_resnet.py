@@ -1,0 +1,63 @@
+"""Wide residual networks (Zagoruyko and Komodakis 2016, Section 2), without dropout."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pruning_study.models.resnet import initialize, stage
+
+
+class Block(nn.Module):
+    """Batch normalization, ReLU and a 3x3 convolution, twice; a 1x1 convolution is the shortcut if shapes differ."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False) if in_channels != channels else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = F.relu(self.bn1(x), inplace=True)
+        y = self.conv2(F.relu(self.bn2(self.conv1(activated)), inplace=True))
+        # The first activation belongs to both branches where the shortcut has weights, as in the authors' code.
+        return y.add_(x if self.shortcut is None else self.shortcut(activated))
+
+
+class WideResNet(nn.Module):
+    """A 3x3 convolution with 16 channels, three stages of n blocks, mean pooling and a linear layer.
+
+    The stages have 16k, 32k and 64k channels. There are 6n + 4 convolutions, shortcuts included, which is the first
+    number in the names of such networks; k is the second. For images with 3 channels and 10 classes: 2,748,890
+    parameters in WRN-16-4, 17,158,106 in WRN-22-8 and 36,479,194 in WRN-28-10.
+    """
+
+    def __init__(self, blocks: int, width: int, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        channels = 16 * width
+        self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
+        self.layer1 = stage(Block, blocks, 16, channels, stride=1)
+        self.layer2 = stage(Block, blocks, channels, 2 * channels, stride=2)
+        self.layer3 = stage(Block, blocks, 2 * channels, 4 * channels, stride=2)
+        self.bn = nn.BatchNorm2d(4 * channels)
+        self.fc = nn.Linear(4 * channels, num_classes)
+        initialize(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.layer3(self.layer2(self.layer1(self.conv1(images))))
+        return self.fc(F.relu(self.bn(x), inplace=True).mean((2, 3)))
+
+
+def wrn16_4(num_classes: int, in_channels: int) -> WideResNet:
+    """Return WRN-16-4, with 2 blocks in each stage and 4 times ResNet's channels."""
+    return WideResNet(2, 4, num_classes, in_channels)
+
+
+def wrn22_8(num_classes: int, in_channels: int) -> WideResNet:
+    """Return WRN-22-8, with 3 blocks in each stage and 8 times ResNet's channels."""
+    return WideResNet(3, 8, num_classes, in_channels)
+
+
+def wrn28_10(num_classes: int, in_channels: int) -> WideResNet:
+    """Return WRN-28-10, with 4 blocks in each stage and 10 times ResNet's channels."""
+    return WideResNet(4, 10, num_classes, in_channels)
