@@ -14,9 +14,7 @@ from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
 from pruning_study.data.corruptions import CORRUPTIONS, SEVERITIES
 from pruning_study.options import (
-    ALL,
     AUTO,
-    all_or_several,
     assignments,
     boolean,
     check_fields,
@@ -71,8 +69,9 @@ class TrainConfig:
         "lenet5",
         nonempty_text,
         "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide "
-        "ResNets), torchvision:NAME, timm:NAME, or package.module:factory for a function of your own that makes one. It "
-        "is called with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of that name.",
+        "ResNets), torchvision:NAME, timm:NAME, or package.module:factory for a function of your own that makes one. "
+        "It is called with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of "
+        "that name.",
     )
     weights: Path | None = option(
         AUTO,
@@ -528,10 +527,10 @@ class ExemplarsConfig:
 class RobustnessConfig:
     """Options of `robustness`."""
 
-    corruptions: tuple[str, ...] = option(
-        ALL,
-        all_or_several(CORRUPTIONS),
-        f"Corruptions of the test images, written fog,contrast: {', '.join(CORRUPTIONS)}; or all.",
+    corruptions: tuple[str, ...] | None = option(
+        AUTO,
+        several(choice(CORRUPTIONS)),
+        f"Corruptions of the test images, written fog,contrast. Auto: all, which are {', '.join(CORRUPTIONS)}.",
     )
     severities: tuple[int, ...] = option(
         text(SEVERITIES),
