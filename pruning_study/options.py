@@ -105,7 +105,7 @@ def path(value: str) -> Path:
         raise ValueError(f"{shortened(value)}: {error}") from None
 
 
-def integer(minimum: int) -> Check:
+def integer(minimum: int, maximum: int = LARGEST) -> Check:
     def check(value: str) -> int:
         try:
             number = int(value)
@@ -113,8 +113,8 @@ def integer(minimum: int) -> Check:
             raise ValueError(f"{shortened(value)} is not a whole number") from None
         if number < minimum:
             raise ValueError(f"{_start(value)} is below {minimum}")
-        if number > LARGEST:
-            raise ValueError(f"{_start(value)} is above {LARGEST}")
+        if number > maximum:
+            raise ValueError(f"{_start(value)} is above {maximum}")
         return number
 
     return check
@@ -178,7 +178,8 @@ def several(check: Check) -> Check:
     def checked(value: str) -> tuple[Any, ...]:
         values = tuple(check(item.strip()) for item in value.split(","))
         if twice := [item for item, count in Counter(values).items() if count > 1]:
-            raise ValueError(f"{_start(value)}: {twice[0]:.12g} is given twice")
+            shown = twice[0] if isinstance(twice[0], str) else f"{twice[0]:.12g}"
+            raise ValueError(f"{_start(value)}: {shown} is given twice")
         return values
 
     return checked
