@@ -75,7 +75,7 @@ class TrainSetting:
     def __init__(self, config: TrainConfig, data: Dataset | None = None) -> None:
         self.config = config
         self.training = resolve_training(config)
-        self.device = _device(config.device)
+        self.device = resolved_device(config.device)
         models.set_threads(config.model)
         self.data = data or datasets.load(
             config.dataset,
@@ -392,7 +392,14 @@ def _followed(item: Field[Any], param: str, where: str) -> Any:
         raise StudyError(f"{where}: its param {item.name}: {error}", option="--dense-run-id") from None
 
 
-def _device(name: str | None) -> str:
+def resolved_device(name: str | None) -> str:
+    """Return the device that an option names: without a name the GPU, if there is one.
+
+    Raises
+    ------
+    StudyError
+        If a GPU is named and there is none.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise StudyError("torch finds no CUDA device here", option="--device")
     return name or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -87,6 +87,11 @@ class Store:
         query = f"tags.{schema.CONFIG_HASH} = '{config_hash}'"
         return next(self._search(query, order_by=["attributes.start_time DESC"]), None)
 
+    def of_kinds(self, kinds: Collection[str]) -> list[Run]:
+        """Return the FINISHED runs of some kinds, the oldest first."""
+        found = self._search("attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])
+        return [run for run in found if run.data.tags.get(schema.KIND) in kinds]
+
     def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
         """Return the newest FINISHED run for each config hash whose artifacts are all there.
 
@@ -224,6 +229,12 @@ class Store:
                 self.client.update_run(run_id, "RUNNING")
                 writer.forget_error()
             yield writer
+
+    def add(self, run_id: str, file: Path, tags: Mapping[str, str]) -> None:
+        """Add an artifact and tags to a run that has ended; an artifact of the same name is replaced."""
+        with one_line_errors(self.uri):
+            self.client.log_artifact(run_id, str(file))
+            self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     # Runs that nobody will end
 

@@ -1,0 +1,386 @@
+"""Count what the networks of finished runs have right on corrupted test images, or on a folder of further images."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.entities import Run
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from analysis.runs import robustness as counts
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from analysis.runs.input_files import SizeLimit
+from analysis.runs.printable import shortened
+from pruning_study import models
+from pruning_study.config import RobustnessConfig
+from pruning_study.data import corruptions, datasets, folders
+from pruning_study.data.datasets import Dataset
+from pruning_study.models import checkpoints
+from pruning_study.steps.settings import resolved_device
+from pruning_study.text_tables import text_table
+from pruning_study.tracking import scratch
+from pruning_study.tracking.connect import connect
+from pruning_study.tracking.store import Store
+
+KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
+# Networks in memory at once. Their counts are sent before the next ones are loaded.
+AT_ONCE = 16
+# Images that a network takes at once.
+BATCH_SIZE = 256
+TOP = 5
+
+log = logging.getLogger(__name__)
+
+
+class Images(NamedTuple):
+    """Images that networks are measured on.
+
+    Parameters
+    ----------
+    corruption : str
+        `none` for test images as they are, or the name of a folder.
+    severity : int
+        0 where nothing is corrupted.
+    measured : str
+        Digest of the images, 16 hexadecimal digits.
+    labels : int64 [n]
+    pixels : callable
+        Returns the images, uint8 [n, C, H, W], in memory or mapped.
+    """
+
+    corruption: str
+    severity: int
+    measured: str
+    labels: np.ndarray
+    pixels: Callable[[], np.ndarray]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.corruption, self.severity
+
+
+class Network(NamedTuple):
+    """A network of a run.
+
+    Parameters
+    ----------
+    run_id : str
+    classes : tuple of str
+    logits : callable
+        Takes images, uint8 [n, C, H, W], and returns a Tensor [n, classes].
+    """
+
+    run_id: str
+    classes: tuple[str, ...]
+    logits: Callable[[np.ndarray], Tensor]
+
+
+def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[str, str]) -> str:
+    """Measure networks in a job of its own, and return the lines to print. Counts that exist are not made again.
+
+    Parameters
+    ----------
+    config : RobustnessConfig
+    run_ids : sequence of str
+        Dense, pruned or quantised runs; all finished ones of the experiment if it is empty.
+    options : mapping of str
+        The options as typed, for the job's params.
+
+    Raises
+    ------
+    StudyError
+        If a run, its data set or its network cannot be used, or if the images cannot be corrupted.
+    """
+    if not config.folder:
+        corruptions.check_installed()
+    store = connect(config.experiment)
+    runs = _runs(store, config, run_ids)
+    tables: dict[str, pd.DataFrame] = {}
+    found = 0
+    with store.job(f"robustness: {len(runs):,} runs", options) as job:
+        for group in _of_one_data_set(runs):
+            tests = _folder_images(store, group[0], config) if config.folder else _corrupted_images(group[0], config)
+            known = {run.info.run_id: _known(store, run, config, tests) for run in group}
+            left = [run for run in group if _missing(known[run.info.run_id], tests)]
+            found += len(group) - len(left)
+            for run_id, table in _measured(store, config, left, tests, known):
+                known[run_id] = table
+            tables |= known
+        table = _table(runs, tables)
+        job.note(f"{len(runs):,} networks were measured on images that are harder than the test images.")
+    return "\n".join(["", table, "", _how_found(len(runs), found), "The report compares them: pruning-analysis report"])
+
+
+def _how_found(count: int, found: int) -> str:
+    again = f", {found:,} of them before (found, not measured again; --force does)" if found else ""
+    return f"{count:,} {'run' if count == 1 else 'runs'} measured{again}: {schema.CORRUPTIONS} of each run"
+
+
+# Which runs.
+
+
+def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> list[Run]:
+    """Return the runs to measure, those of a data set beside each other."""
+    runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.of_kinds(KINDS)
+    for run in runs:
+        kind = run.data.tags.get(schema.KIND, "unknown")
+        if kind not in KINDS or run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
+            raise StudyError(
+                f"run {run.info.run_id} is no finished dense, pruned or quantised run (kind {shortened(kind)[1:-1]}, "
+                f"{run.info.status}): name one of those, or none for all of the experiment"
+            )
+        for param in (schema.DATASET, schema.DATASET_DIGEST, schema.MODEL):
+            if param not in run.data.params:
+                raise StudyError(f"run {run.info.run_id} has no param {param}: it was not made by this project")
+    if config.dataset:
+        name = datasets.dataset_name(config.dataset)
+        runs = [run for run in runs if run.data.params[schema.DATASET] == name]
+    if not runs:
+        of = f" of {config.dataset}" if config.dataset else ""
+        raise StudyError(f"the experiment has no finished dense, pruned or quantised run{of}: train or name some")
+    return sorted(runs, key=_data_set)
+
+
+def _data_set(run: Run) -> tuple[str, str]:
+    return run.data.params[schema.DATASET], run.data.params[schema.DATASET_DIGEST]
+
+
+def _of_one_data_set(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    return (list(group) for _, group in groupby(runs, _data_set))
+
+
+# Which images.
+
+
+def _corrupted_images(run: Run, config: RobustnessConfig) -> list[Images]:
+    """Return a sample of the test images of a run's data set, as they are and corrupted."""
+    data = _data(run, config)
+    corruptions.check_images(data.source, data.test_images)
+    indices = corruptions.chosen(data.test_labels, config.images)
+    sample = corruptions.Sample(data.name, data.digest, data.test_images, indices)
+    labels = data.test_labels[indices]
+    conditions = [
+        (corruption, severity)
+        for corruption in config.corruptions or corruptions.CORRUPTIONS
+        for severity in config.severities
+    ]
+    files = [corruptions.cached_file(sample, *condition, config.data_dir) for condition in conditions]
+    if missing := sum(not file.is_file() for file in files):
+        log.warning(
+            "%s images are corrupted once in %s ways, into %s; delete it when you are done",
+            f"{len(indices):,}",
+            missing,
+            files[0].parent,
+        )
+    clean = Images(counts.CLEAN, 0, sample.identity, labels, lambda: data.test_images[indices])
+    return [clean] + [
+        Images(*condition, sample.identity, labels, partial(corruptions.corrupted, sample, *condition, config.data_dir))
+        for condition in conditions
+    ]
+
+
+def _data(run: Run, config: RobustnessConfig) -> Dataset:
+    """Read the data set of a run."""
+    params, run_id = run.data.params, run.info.run_id
+    given = config.dataset or params[schema.DATASET]
+    if not config.dataset and (Path(given).name != given or given == ".."):
+        raise StudyError(f"run {run_id} names the path {shortened(given)}: give its data", option="--dataset")
+    fraction = params.get(schema.TEST_FRACTION)
+    data = datasets.load(
+        given,
+        data_dir=config.data_dir,
+        image_size=_image_size(run),
+        max_data_gib=config.max_data_gib,
+        test_fraction=None if fraction is None else float(fraction),
+    )
+    if data.digest != params[schema.DATASET_DIGEST]:
+        raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data", option="--dataset")
+    return data
+
+
+def _image_size(run: Run) -> int | None:
+    """Return the height and width of a run's images; None where they differ or no param says them."""
+    sides = run.data.params.get(schema.IMAGE_SHAPE, "").split("x")
+    if len(sides) != 3 or not all(side.isdecimal() for side in sides):
+        return None
+    _, height, width = checkpoints.check_image_shape([int(side) for side in sides], f"run {run.info.run_id}")
+    return height if height == width else None
+
+
+def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Images]:
+    """Return the images of a folder, as the networks of a run's data set take them."""
+    assert config.folder
+    size = _image_size(run)
+    if size is None:
+        raise StudyError(f"run {run.info.run_id} has images of unequal height and width", option=folders.OPTION)
+    name = datasets.dataset_name(str(config.folder))
+    if name == counts.CLEAN or name in corruptions.CORRUPTIONS:
+        raise StudyError(f"{config.folder}: {name} is the name of a corruption: rename it", option=folders.OPTION)
+    images, labels = folders.read_labelled(
+        config.folder,
+        _network(store, run, config).classes,
+        size,
+        SizeLimit(config.max_data_gib, "--max-data-gib"),
+        decoded=config.data_dir / "decoded" / name,
+    )
+    images = _with_channels(images, int(run.data.params[schema.IMAGE_SHAPE].split("x")[0]))
+    content = hashlib.sha256(np.ascontiguousarray(labels).data)
+    for image in images:
+        content.update(np.ascontiguousarray(image).data)
+    return [Images(name, 0, content.hexdigest()[:16], labels, lambda: images)]
+
+
+def _with_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """Return images with one channel or three; coloured ones become grey as Pillow makes them."""
+    count, there, height, width = images.shape
+    if there < channels:
+        return np.broadcast_to(images, (count, channels, height, width))
+    if there > channels:
+        grey = (Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).convert("L") for image in images)
+        return np.stack([np.asarray(picture)[None] for picture in grey])
+    return images
+
+
+# What is measured.
+
+
+def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[Images]) -> pd.DataFrame:
+    """Return the counts that a run has and that stay beside those of the tests."""
+    run_id = run.info.run_id
+    if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
+        return counts.nothing().drop(columns="run_id")
+    try:
+        with store.artifact(run_id, schema.CORRUPTIONS) as path:
+            table = counts.read_table(path.read_bytes(), f"run {run_id}: {schema.CORRUPTIONS}")
+    except StudyError as error:
+        log.warning("%s; it is measured anew", error)
+        return counts.nothing().drop(columns="run_id")
+    of_test_images = table["corruption"].isin([counts.CLEAN, *corruptions.CORRUPTIONS])
+    if not config.folder:  # counts of another sample cannot be compared with these
+        table = table[~of_test_images | table["measured"].eq(tests[0].measured)]
+    keys = pd.MultiIndex.from_frame(table[["corruption", "severity"]])
+    replaced = keys.isin([test.key for test in tests])
+    is_other = ~table["measured"].isin([test.measured for test in tests]) | config.force
+    return table[~(replaced & is_other)].reset_index(drop=True)
+
+
+def _missing(table: pd.DataFrame, tests: Sequence[Images]) -> list[Images]:
+    there = set(zip(table["corruption"], table["severity"], strict=True))
+    return [test for test in tests if test.key not in there]
+
+
+def _measured(
+    store: Store,
+    config: RobustnessConfig,
+    runs: Sequence[Run],
+    tests: Sequence[Images],
+    known: Mapping[str, pd.DataFrame],
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Measure runs, send the counts of each, and yield its id and its counts."""
+    with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
+        for start in range(0, len(runs), AT_ONCE):
+            networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
+            rows: dict[str, list[pd.DataFrame]] = {
+                network.run_id: [known[network.run_id]] if len(known[network.run_id]) else [] for network in networks
+            }
+            wanted = {network.run_id: _missing(known[network.run_id], tests) for network in networks}
+            for test in tests:
+                taking = [network for network in networks if test in wanted[network.run_id]]
+                pixels = test.pixels() if taking else None
+                for network in taking:
+                    assert pixels is not None
+                    rows[network.run_id].append(_counts(network, test, pixels))
+                progress.update(len(networks))
+            for run_id, tables in rows.items():
+                table = pd.concat(tables, ignore_index=True)
+                _send(store, run_id, table, tests[0].measured)
+                yield run_id, table
+
+
+def _send(store: Store, run_id: str, table: pd.DataFrame, measured: str) -> None:
+    with scratch.folder() as folder:
+        file = folder / schema.CORRUPTIONS
+        file.write_bytes(counts.as_csv(table))
+        store.add(run_id, file, {schema.CORRUPTED: measured})
+
+
+def _counts(network: Network, test: Images, pixels: np.ndarray) -> pd.DataFrame:
+    """Return a row for each class that has images: how many of them a network has right."""
+    parts = (network.logits(pixels[start : start + BATCH_SIZE]) for start in range(0, len(pixels), BATCH_SIZE))
+    top = torch.cat([logits.topk(min(TOP, logits.shape[1])).indices.cpu() for logits in parts]).numpy()
+    right = top == test.labels[:, None]
+    support, first, five = (
+        np.bincount(test.labels[chosen], minlength=len(network.classes))
+        for chosen in (slice(None), right[:, 0], right.any(1))
+    )
+    there = support > 0
+    return pd.DataFrame(
+        {
+            "corruption": test.corruption,
+            "severity": test.severity,
+            "class": np.array(network.classes, dtype=object)[there],
+            "support": support[there],
+            "right": first[there],
+            "right_top5": five[there],
+            "measured": test.measured,
+        }
+    )
+
+
+def _network(store: Store, run: Run, config: RobustnessConfig) -> Network:
+    """Load the network of a run."""
+    run_id, name = run.info.run_id, run.data.params[schema.MODEL]
+    models.set_threads(name)
+    device = resolved_device(config.device)
+    if not models.is_built_in(name) and config.model != name:
+        raise StudyError(f"run {run_id} has a network of your own, {shortened(name)[1:-1]}: name it", option="--model")
+    with store.artifact(run_id, schema.CHECKPOINT) as path:
+        own = None if models.is_built_in(name) else name
+        classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
+
+    def logits(images: np.ndarray) -> Tensor:
+        with torch.inference_mode():
+            found: Tensor = classifier(torch.from_numpy(np.array(images)).to(device))
+        return found
+
+    return Network(run_id, classifier.classes, logits)
+
+
+# What is printed.
+
+
+def _table(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return the accuracies of all networks of the same making as text, those of severities averaged."""
+    named = {run.info.run_id: _making(run) for run in runs}
+    rows = pd.concat([table.assign(network=named[run_id], run_id=run_id) for run_id, table in tables.items()])
+    keys = ["network", "run_id", "corruption", "severity"]
+    sums = rows.groupby(keys, sort=False)[["support", "right"]].sum()
+    means = (sums["right"] / sums["support"]).groupby(["network", "corruption"], sort=False).mean().unstack()
+    sizes = rows.groupby("network")["run_id"].nunique()
+    names = [name for name in corruptions.CORRUPTIONS if name in means]
+    shown = [counts.CLEAN, *(name for name in means if name not in (counts.CLEAN, *names))]
+    header = ["network", "runs", *(name for name in shown if name in means)]
+    lines = []
+    for network, row in means.iterrows():
+        line = [str(network), f"{sizes[network]:,}", *(f"{row[name]:.3f}" for name in header[2:])]
+        if names:
+            worst = row[names].idxmin()
+            line += [f"{row[names].mean():.3f}", f"{row[worst]:.3f} ({worst})"]
+        lines.append(line)
+    return text_table(header + (["mean of corruptions", "worst corruption"] if names else []), lines)
+
+
+def _making(run: Run) -> str:
+    """Return how a network was made, without its seed: what the name of its run says."""
+    seed = run.data.params.get(schema.SEED, "")
+    return (run.info.run_name or "").replace(f" s{seed} ", " ", 1)
