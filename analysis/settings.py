@@ -53,6 +53,11 @@ CELL_COLUMNS = [
 ]
 
 _FINE_TUNE_EPOCHS = frames.column(schema.FINE_TUNE_EPOCHS)
+_FINE_TUNE_LEARNING_RATE = frames.column(schema.FINE_TUNE_LEARNING_RATE)
+_START = frames.column(schema.START)
+_SPARSITY = frames.column(schema.SPARSITY)
+# Labels show their values without the param's name.
+_NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.NUMBER_FORMAT)
 _LONGEST_LABEL = 20  # characters of a setting; a longer one has a letter
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 
@@ -120,8 +125,21 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
     param = frames.param(column)
     main = schema.role(param).detail_of or param
     if main in schema.FORMERLY:
-        return main == param or frames.column(main) not in runs or _differs(runs, column, [frames.column(main)])
-    return _differs(runs, column, CELL[:2] if column == _FINE_TUNE_EPOCHS or _is_of_dense(param) else CELL)
+        within = [name for name in dict.fromkeys([frames.column(main), _START]) if name in runs]
+        return main == param or frames.column(main) not in runs or _differs(runs, column, within)
+    if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
+        runs = runs[runs[_START] != schema.INITIALIZATION]  # without fine-tuning, and the start says so
+    if column == _FINE_TUNE_EPOCHS:
+        return _differs(runs, column, CELL) or _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
+    return _differs(runs, column, CELL[:2] if _is_of_dense(param) else CELL)
+
+
+def never_fine_tuned(runs: pd.DataFrame) -> pd.Series:
+    """Return whether each run is a dense network with another number format, in which fine-tuning plays no part."""
+    return (
+        runs[schema.PRUNER].isin(list(schema.BITS))
+        & runs.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].isna()
+    )
 
 
 def _is_of_dense(param: str) -> bool:
@@ -269,8 +287,28 @@ def _without_fine_tuning(frame: pd.DataFrame) -> pd.Series:
     return frame.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].eq("0")
 
 
+def level(run: Mapping[str, Any]) -> float:
+    """Return how far the networks of a cell are compressed, in one number.
+
+    It is the sparsity where they were pruned while they were trained, the bits of a weight where networks with all
+    their weights have another number format, and the pruning ratio elsewhere.
+
+    Parameters
+    ----------
+    run : mapping
+        A run of the cell, such as a row of the frame that `pull.runs` returns.
+    """
+    if run[schema.PRUNER] in schema.BITS:
+        return float(schema.BITS[run[schema.PRUNER]])
+    if run.get(_START) == schema.INITIALIZATION:
+        sparsity = pd.to_numeric(run.get(_SPARSITY), errors="coerce")
+        if pd.notna(sparsity):
+            return float(sparsity)
+    return float(run[schema.RATIO])
+
+
 def method_label(params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS) -> str:
-    """Return the pruner and its setting: `mp`, `mp cubic distill 0.5` or `mp A`.
+    """Return the pruner and its setting: `mp`, `mp cubic distill 0.5`, `fixed-int8`, `mp fixed-int8` or `mp A`.
 
     Parameters
     ----------
@@ -303,7 +341,7 @@ def setting_letters(runs: pd.DataFrame) -> Letters:
         A, B, ..., Z, AA, AB, ...
     """
     shown = shown_settings(runs)
-    rows = runs[shown].drop_duplicates().to_dict("records") if shown else []
+    rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
     labels = {_setting(row, shown): setting_label(row, shown) for row in rows}
     used = Counter(labels.values())
     long = [setting for setting, label in labels.items() if len(label) > _LONGEST_LABEL or used[label] > 1]
@@ -313,7 +351,7 @@ def setting_letters(runs: pd.DataFrame) -> Letters:
 def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
     """Return a table of what the letters of a study stand for: a row for each, and a column for each param of them."""
     shown = shown_settings(runs)
-    rows = runs[shown].drop_duplicates().fillna("").to_dict("records") if letters else []
+    rows = runs[[schema.PRUNER, *shown]].drop_duplicates().fillna("").to_dict("records") if letters else []
     named = {letters.get(_setting(row, shown)): row for row in reversed(rows)}
     table = pd.DataFrame([named[letter] for letter in letters.values()], columns=shown, index=list(letters.values()))
     table = table.loc[:, table.ne("").any()].map(_short).rename(columns=frames.param)
@@ -322,9 +360,16 @@ def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
 
 def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
     """Return the shown params that are not as in the papers, by name."""
-    values = {frames.param(column): params[column] for column in sorted(shown)}
-    given = {name: value for name, value in values.items() if pd.notna(value) and value != ""}
-    return tuple((name, value) for name, value in given.items() if schema.FORMERLY.get(name) != value)
+    values = _values(params, sorted(shown))
+    return tuple((name, value) for name, value in values.items() if value not in ("", schema.FORMERLY.get(name)))
+
+
+def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
+    """Return the shown params by name, without the number format where that is the method's first name."""
+    values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
+    if params.get(schema.PRUNER) in schema.BITS:
+        values.pop(schema.NUMBER_FORMAT, None)
+    return values
 
 
 def _order(setting: Setting) -> list[tuple[str, float, str]]:
@@ -339,10 +384,10 @@ def _letter(place: int) -> str:
 
 def setting_labels(params: Mapping[str, Any], shown: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return labels of settings that differ from the papers' value, and labels of all other settings."""
-    values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
+    values = _values(params, shown)
     starts_anew = values.get(schema.START) == schema.INITIALIZATION
     how = [
-        values[name] if name in (schema.SCHEDULE, schema.START) else f"{name} {values[name]}"
+        values[name] if name in _NAMED_BY_VALUE else f"{name} {values[name]}"
         for name, former in schema.FORMERLY.items()
         if values.get(name, former) != former and not (starts_anew and name == schema.SCHEDULE)  # it implies the law
     ]
