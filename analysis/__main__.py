@@ -1,6 +1,7 @@
 """The command line of the analysis: it reads options, writes files and prints a verdict."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -258,14 +259,14 @@ def export(
 
     From such a folder `report --frames` needs no tracking server.
     """
-    from analysis.runs import exports, primaries, pull
+    from analysis.runs import exports, frames, primaries, pull
     from analysis.tuning import exports as tuning_exports
 
     experiment = _experiment(experiment, study)
     pulled = pull.study(experiment, ignore_params=ignore_params)
     if dataset is not None:
         pulled = exports.select_dataset(pulled, dataset)
-    written = exports.write(pulled, pull.predictions, output)
+    written = exports.write(pulled, partial(pull.predictions, names=frames.PREDICTED_ARRAYS), output)
     written += tuning_exports.export(experiment, pulled.runs["run_id"], output)
     written += primaries.export(experiment, output)
     size = sum((output / path).stat().st_size for path in written)

@@ -69,9 +69,15 @@ class Predictions:
             self._images[key] = Images(label, np.unique(label, return_inverse=True)[1])
         metrics = class_metrics(label, predicted, int(max(label.max(), predicted.max())) + 1)
         tested = metrics.support > 0
-        by_label = (values[tested] for values in (metrics.recall, metrics.precision, metrics.f1))
-        small = predicted.astype(np.min_scalar_type(predicted.max()))
-        return Network(self._images[key], small, predicted == label, *by_label)
+        return Network(
+            self._images[key],
+            predicted.astype(np.min_scalar_type(predicted.max())),
+            predicted == label,
+            metrics.recall[tested],
+            metrics.precision[tested],
+            metrics.f1[tested],
+            arrays.get(frames.IN_TOP5),
+        )
 
 
 class Images(NamedTuple):
@@ -98,6 +104,8 @@ class Network(NamedTuple):
     right : (images,), bool
     recall, precision, f1 : (labels,)
         Of the labels that have images.
+    in_top5 : (images,), bool, optional
+        Whether the label is among the five classes that the network finds most probable.
     """
 
     images: Images
@@ -106,6 +114,7 @@ class Network(NamedTuple):
     recall: np.ndarray
     precision: np.ndarray
     f1: np.ndarray
+    in_top5: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +134,29 @@ class Pairs:
     @property
     def dense(self) -> np.ndarray:
         """What the networks before predict, each network once, (different networks, images)."""
-        return np.stack([network.predicted for network in {id(each): each for each in self.before}.values()])
+        return np.stack([network.predicted for network in self._once])
+
+    @property
+    def _once(self) -> Sequence[Network]:
+        return list({id(each): each for each in self.before}.values())
 
     @property
     def right(self) -> tuple[np.ndarray, np.ndarray]:
         """Whether each network is right about each image, before and after, each (networks, images)."""
         before, after = (np.stack([network.right for network in side]) for side in (self.before, self.after))
+        return before, after
+
+    @property
+    def in_top5(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Share of the networks that have each image's label among five classes, before (each network once) and after.
+
+        Each is (images,). None unless it is known of all networks.
+        """
+        sides = [[network.in_top5 for network in side] for side in (self._once, self.after)]
+        known = [[found for found in side if found is not None] for side in sides]
+        if list(map(len, known)) != list(map(len, sides)):
+            return None
+        before, after = (np.mean(side, axis=0) for side in known)
         return before, after
 
     @property

@@ -18,7 +18,7 @@ from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import primaries as planned
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from analysis.runs.frames import ReadPredictions
+from analysis.runs.frames import PREDICTED_ARRAYS, ReadPredictions
 from analysis.runs.markdown_text import markdown_line
 from analysis.runs.primaries import Primary
 from analysis.statistics.hypothesis_tests import Variance
@@ -92,7 +92,7 @@ def report(
     pulled = pull.study(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     return from_runs(
         pulled.runs,
-        partial(pull.predictions, tracking_uri=tracking_uri),
+        partial(pull.predictions, names=PREDICTED_ARRAYS, tracking_uri=tracking_uri),
         tuning_exports.pulled(experiment, tracking_uri=tracking_uri),
         primaries=planned.pulled(experiment, tracking_uri=tracking_uri),
         confidence=confidence,

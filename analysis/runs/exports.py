@@ -7,14 +7,14 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.runs import archives, checks, csv_text, files, frames, schema
 from analysis.runs.errors import StudyError, did_you_mean, first_line
-from analysis.runs.frames import RUN_ID
+from analysis.runs.frames import IN_TOP5, RUN_ID
 from analysis.runs.input_files import GIB, SizeLimit
 
 CONTENTS = "study.json"
@@ -45,8 +45,9 @@ def write(study: frames.Study, predictions: frames.ReadPredictions, folder: Path
 
     The same study gives the same bytes. `runs.csv.gz` and `dense_runs.csv.gz` are the frames, with exact floats and
     empty missing values. `predictions_<n>.npz` has the predictions for one data set: run_id, label, and predicted
-    (images, runs), with the images sorted by label because equal neighbours take less space. `study.json` has the
-    types and attributes of the frames and the SHA-256 of every file. Each file is written aside and then renamed.
+    (images, runs), with the images sorted by label because equal neighbours take less space; and, if it is known of
+    every run, in_top5, (images, runs) in bits, eight images a byte. `study.json` has the types and attributes of the
+    frames and the SHA-256 of every file. Each file is written aside and then renamed.
 
     Parameters
     ----------
@@ -97,7 +98,8 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
     -------
     Study
     callable
-        Run ids -> run id -> `label` and `predicted`, int64, as `pull.predictions` returns them.
+        Run ids -> run id -> `label` and `predicted`, int64, and `in_top5` if it is known, as `pull.predictions` returns
+        them.
 
     Raises
     ------
@@ -106,19 +108,16 @@ def read(folders: Sequence[Path]) -> tuple[frames.Study, frames.ReadPredictions]
         different things of the same run; no run can be compared with its dense run.
     """
     parts = [_read(folder) for folder in folders]
-    known: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    known: dict[str, _Stored] = {}
     for _, predicted in parts:
-        for run_id in known.keys() & predicted.keys():
-            if not all(map(np.array_equal, known[run_id], predicted[run_id])):
+        for run_id, stored in predicted.items():
+            if run_id in known and not known[run_id].agrees(stored):
                 raise _disagreement(run_id, f"in what is in {schema.PREDICTIONS}")
-        known |= predicted
+            if run_id not in known or known[run_id].in_top5 is None:
+                known[run_id] = stored
 
     def predictions(run_ids: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-        return {
-            run_id: {schema.LABEL: known[run_id][0], schema.PREDICTED: known[run_id][1].astype(np.int64)}
-            for run_id in run_ids
-            if run_id in known
-        }
+        return {run_id: known[run_id].arrays for run_id in run_ids if run_id in known}
 
     runs, dense_runs = (_joined(frames) for frames in zip(*(study for study, _ in parts), strict=True))
     return _checked(runs, dense_runs), predictions
@@ -283,6 +282,7 @@ def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> It
         run_ids = [run_id for run_id, other in data_sets.items() if other == data_set]
         label: np.ndarray | None = None
         predicted: dict[str, np.ndarray] = {}
+        in_top5: list[np.ndarray] = []
         for start in range(0, len(run_ids), _AT_ONCE):
             for run_id, arrays in predictions(run_ids[start : start + _AT_ONCE]).items():
                 label = arrays[schema.LABEL] if label is None else label
@@ -292,10 +292,14 @@ def _by_data_set(study: frames.Study, predictions: frames.ReadPredictions) -> It
                         f"{data_set}: give each a name or a {schema.DATASET_DIGEST} of its own"
                     )
                 predicted[run_id] = _small(arrays[schema.PREDICTED])
+                in_top5 += [arrays[IN_TOP5]] if IN_TOP5 in arrays else []
         if label is not None:
             by_label = np.argsort(label, kind="stable")
             whole = np.stack(list(predicted.values()), axis=1)[by_label]
-            yield dict(zip(_ARRAYS, (np.array(list(predicted)), _small(label), whole), strict=True))
+            stored = dict(zip(_ARRAYS, (np.array(list(predicted)), _small(label), whole), strict=True))
+            if len(in_top5) == len(predicted):
+                stored[IN_TOP5] = np.packbits(np.stack(in_top5, axis=1)[by_label], axis=0)
+            yield stored
 
 
 def _small(classes: np.ndarray) -> np.ndarray:
@@ -313,24 +317,67 @@ def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
     return content.getvalue()
 
 
-def _predicted(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the labels and the predictions of each run, by run id."""
-    run_ids, label, by_label = archives.read(path, _ARRAYS).values()
+class _Stored(NamedTuple):
+    """What a run predicted, as small as it is stored.
+
+    Attributes
+    ----------
+    label : (images,), int64
+        One array for all runs of a file.
+    predicted : (images,), integers
+    in_top5 : (images / 8,), uint8, optional
+        Bits, one an image.
+    """
+
+    label: np.ndarray
+    predicted: np.ndarray
+    in_top5: np.ndarray | None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        arrays = {schema.LABEL: self.label, schema.PREDICTED: self.predicted.astype(np.int64)}
+        if self.in_top5 is not None:
+            arrays[IN_TOP5] = np.unpackbits(self.in_top5, count=len(self.label)).astype(bool)
+        return arrays
+
+    def agrees(self, other: "_Stored") -> bool:
+        """Return whether another folder says the same of the run, as far as both say it."""
+        both = zip(self, other, strict=True)
+        return all(np.array_equal(one, its) for one, its in both if one is not None and its is not None)
+
+
+def _predicted(path: Path) -> dict[str, _Stored]:
+    """Return the predictions of each run, by run id."""
+    arrays = archives.read(path, _ARRAYS, [IN_TOP5])
+    run_ids, label, by_label = (arrays[name] for name in _ARRAYS)
     if (label.size, run_ids.size) != by_label.shape or not label.size or (label.ndim, run_ids.ndim) != (1, 1):
         raise ValueError(f"{path.name} has predictions of shape {by_label.shape}")
     for array in (label, by_label):
         if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= frames.MOST_CLASSES:
             raise ValueError(f"{path.name} holds other values than classes from 0")
+    order = np.argsort(label, kind="stable")
     predicted = np.empty(by_label.shape[::-1], by_label.dtype)
-    predicted[:, np.argsort(label, kind="stable")] = by_label.T
+    predicted[:, order] = by_label.T
+    in_top5 = _in_top5(path, arrays[IN_TOP5], order, run_ids.size) if IN_TOP5 in arrays else [None] * run_ids.size
     label = label.astype(np.int64)
-    return {run_id: (label, row) for run_id, row in zip(run_ids.tolist(), predicted, strict=True)}
+    return {
+        run_id: _Stored(label, *stored) for run_id, *stored in zip(run_ids.tolist(), predicted, in_top5, strict=True)
+    }
+
+
+def _in_top5(path: Path, bits: np.ndarray, order: np.ndarray, runs: int) -> np.ndarray:
+    """Return for each run a bit for each image, in test order."""
+    if bits.shape != (-(-order.size // 8), runs) or bits.dtype != np.uint8:
+        raise ValueError(f"{path.name} has {IN_TOP5} of shape {bits.shape}")
+    found = np.empty((runs, order.size), bool)
+    found[:, order] = np.unpackbits(bits, axis=0, count=order.size).T
+    return np.packbits(found, axis=1)
 
 
 # One folder.
 
 
-def _read(folder: Path) -> tuple[frames.Study, dict[str, tuple[np.ndarray, np.ndarray]]]:
+def _read(folder: Path) -> tuple[frames.Study, dict[str, _Stored]]:
     path = folder / CONTENTS
     if not path.is_file():
         raise StudyError(
@@ -346,7 +393,7 @@ def _read(folder: Path) -> tuple[frames.Study, dict[str, tuple[np.ndarray, np.nd
             _checked_types(_frame(contents[name], described["frames"][name], version), needed)
             for name, needed in _NEEDED.items()
         )
-        predicted: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        predicted: dict[str, _Stored] = {}
         for name in contents.keys() - {RUNS, DENSE_RUNS}:
             predicted |= _predicted(folder / name)
     except StudyError:

@@ -19,7 +19,11 @@ RUN_ID = "run_id"
 # Statistics take memory for every class up to the greatest.
 MOST_CLASSES = 1_000_000
 
-# Run ids -> run id -> arrays `label` and `predicted`, without the runs that have none.
+# Whether each image's label is among the five classes that a network finds most probable, (images,), bool.
+IN_TOP5 = "in_top5"
+# What an analysis of runs needs of their predictions.
+PREDICTED_ARRAYS = (schema.LABEL, schema.PREDICTED, IN_TOP5)
+# Run ids -> run id -> arrays `label` and `predicted`, and `in_top5` if it is known, without the runs that have none.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
 
 

@@ -565,9 +565,8 @@ def _artifact(folder: str, name: str, downloads: str, tracking_uri: str | None) 
 
 
 def _arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    arrays = archives.read(
-        path, [name for name in names if name != IN_TOP5], [schema.TOP5] if IN_TOP5 in names else []
-    )
+    derived = [schema.TOP5] if IN_TOP5 in names else []
+    arrays = archives.read(path, [name for name in names if name != IN_TOP5], derived)
     for name, array in arrays.items():
         dimensions = 2 if name == schema.TOP5 else 1
         if array.ndim != dimensions or not array.size:

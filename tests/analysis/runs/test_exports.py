@@ -176,6 +176,36 @@ def test_many_classes(study, highest, dtype, tmp_path):
     assert {tuple(arrays["predicted"]) for arrays in found.values()} == {(0, 3, highest)}
 
 
+def test_labels_among_the_top_five_are_kept_in_bits_where_every_run_has_them(study, tmp_path):
+    label = np.array([2, 0, 1, 0, 2, 1, 0, 0, 1, 2])
+    whole = exports.select_dataset(study, "pets")
+    known = {run_id: place % 3 != label for place, run_id in enumerate(whole.runs["run_id"])}
+
+    def predictions(run_ids):
+        arrays = {"label": label, "predicted": label}
+        return {run_id: arrays | {"in_top5": known[run_id]} for run_id in run_ids if run_id in known}
+
+    exports.write(whole, predictions, tmp_path / "whole")
+    found = exports.read([tmp_path / "whole"])[1](list(known))
+    assert {run_id: arrays["in_top5"].tolist() for run_id, arrays in found.items()} == {
+        run_id: in_top5.tolist() for run_id, in_top5 in known.items()
+    }
+    with np.load(tmp_path / "whole" / "predictions_1.npz") as arrays:
+        assert (arrays["in_top5"].shape, arrays["in_top5"].dtype) == ((2, len(known)), np.uint8)
+    odd = next(iter(known))
+
+    def incomplete(run_ids):
+        found = predictions(run_ids)
+        return found | {odd: {"label": label, "predicted": label}}
+
+    exports.write(whole, incomplete, tmp_path / "part")
+    assert {*exports.read([tmp_path / "part"])[1]([odd])[odd]} == {"label", "predicted"}
+    # Of two folders with the same run, the one that knows is believed.
+    for folders in (("whole", "part"), ("part", "whole")):
+        both = exports.read([tmp_path / name for name in folders])[1]([odd])[odd]
+        assert both["in_top5"].tolist() == known[odd].tolist()
+
+
 def test_runs_without_predictions_stay_without(store, study, tmp_path):
     missing = study.runs["run_id"][0]
 
@@ -283,6 +313,8 @@ def test_a_description_of_an_export_that_lacks_a_part__ends_in_one_line(own, cha
         {"label": LABEL / 2},
         {"predicted": np.zeros((2, 2, 2), int)},
         {"run_id": np.array("one")},
+        {"in_top5": np.zeros((3, 3), np.uint8)},
+        {"in_top5": np.zeros((2, 6))},
     ],
 )
 def test_predictions_of_an_export_that_are_no_classes_of_its_images__end_in_one_line(own, change):

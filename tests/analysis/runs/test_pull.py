@@ -444,6 +444,8 @@ def predicting(store, folder) -> SimpleNamespace:
         ("scores", {"label": [0, 1], "predicted": [[0, 1], [1, 0]]}),
         ("single", {"label": 0, "predicted": 0}),
         ("empty", {"label": np.empty(0, int), "predicted": np.empty(0, int)}),
+        ("ranked", {"label": [0, 1], "predicted": [0, 0], "top5": [[0, 2, 3, 4, 5], [0, 2, 3, 4, 5]]}),
+        ("flat", {"label": [0, 1], "predicted": [0, 0], "top5": [0, 1]}),
     ):
         setattr(ids, name, log_predictions(client, experiment, npz(folder, **arrays)))
     truncated = npz(folder, label=[0, 1], predicted=[0, 1])
@@ -464,6 +466,22 @@ def test_predictions_are_read_where_they_lie(store, predicting):
     assert found[predicting.good]["label"].tolist() == [0, 1, 1]
     asked = pull.predictions([predicting.good], names=["confidence"], tracking_uri=store.uri)
     assert {name: array.tolist() for name, array in asked[predicting.good].items()} == {"confidence": [0.5, 0.75, 1.0]}
+
+
+def test_whether_labels_are_among_the_top_five_is_worked_out_where_it_can_be(store, predicting):
+    asked = predicting.ranked, predicting.good
+    found = pull.predictions(asked, names=("label", "predicted", "in_top5"), tracking_uri=store.uri)
+    assert found[predicting.ranked].keys() == {"label", "predicted", "in_top5"}
+    assert found[predicting.ranked]["in_top5"].tolist() == [True, False]
+    assert found[predicting.good].keys() == {"label", "predicted"}
+
+
+@pytest.mark.attack
+def test_top_five_classes_that_are_none__leave_the_predictions_out_with_a_line(store, predicting, caplog):
+    names = ("label", "predicted", "in_top5")
+    assert pull.predictions([predicting.flat], names=names, tracking_uri=store.uri) == {}
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "analysis.runs.pull"]
+    assert "top5 has shape (2,), where 2 dimensions" in line
 
 
 @pytest.mark.attack
