@@ -1,22 +1,18 @@
 """A sheet of test images that the network recognised before pruning and no longer does, worst class first."""
 
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from analysis.runs.picture_text import fitted_name
+from pruning_study.image_sheet import POINTS, ImageSheet
 from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.training.evaluation import Predictions
 
 MOST_CLASSES, MOST_IMAGES = 6, 8
-DPI = 120
 SIDE = 96  # all lengths are in pixels
 _MARGIN, _TOP, _LABEL, _COLUMN, _ROW = 14, 92, 190, 108, 146
-_POINTS = 72 / DPI  # of a pixel
 _GREY = "#767676"
 
 
@@ -53,60 +49,36 @@ def flipped(images: np.ndarray, before: Predictions, after: Predictions, changes
         shown = found[np.argsort(-before.confidence[found], kind="stable")][:MOST_IMAGES]
         sheet.name_row(place, row, len(shown))
         for column, image in enumerate(shown):
-            sheet.show(place, column, tile(images[image]), table["class"].iloc[after.predicted[image]])
+            sheet.show_lost(place, column, images[image], table["class"].iloc[after.predicted[image]])
     return sheet.figure
 
 
-class _Sheet:
+class _Sheet(ImageSheet):
     """Rows of images below a title."""
 
     def __init__(self, title: str, counts: str, rows: int) -> None:
-        self._width, self._height = 2 * _MARGIN + _LABEL + MOST_IMAGES * _COLUMN, _TOP + rows * _ROW
-        self.figure = Figure((self._width / DPI, self._height / DPI), dpi=DPI)
-        self._write(fitted_name(title, (self._width - 2 * _MARGIN) * _POINTS, 11), _MARGIN, 10, fontsize=11)
-        self._write(counts, _MARGIN, 36, fontsize=9)
+        super().__init__(2 * _MARGIN + _LABEL + MOST_IMAGES * _COLUMN, _TOP + rows * _ROW)
+        self.write(fitted_name(title, (self.width - 2 * _MARGIN) * POINTS, 11), _MARGIN, 10, fontsize=11)
+        self.write(counts, _MARGIN, 36, fontsize=9)
 
     def note(self, text: str) -> None:
-        self._write(text, _MARGIN, 60, fontsize=8, color=_GREY)
+        self.write(text, _MARGIN, 60, fontsize=8, color=_GREY)
 
     def name_row(self, place: int, row: pd.Series, shown: int) -> None:
         """Write a class's name, its recalls, and how many images it lost."""
-        name = fitted_name(row["class"], (_LABEL - 10) * _POINTS, 10, lines=2)
+        name = fitted_name(row["class"], (_LABEL - 10) * POINTS, 10, lines=2)
         of = f"{shown} of " if shown < row["lost"] else ""
         more = f"recall {row['recall_before']:.3f} → {row['recall_after']:.3f}\n{of}{_images(row['lost'])}"
         top = _TOP + place * _ROW
-        self._write(name, _MARGIN, top, fontsize=10)
-        self._write(more, _MARGIN, top + 20 * (1 + name.count("\n")), fontsize=8, color=_GREY)
+        self.write(name, _MARGIN, top, fontsize=10)
+        self.write(more, _MARGIN, top + 20 * (1 + name.count("\n")), fontsize=8, color=_GREY)
 
-    def show(self, place: int, column: int, picture: np.ndarray, taken_for: str) -> None:
-        """Draw a picture at the lower edge of a square, and below it a class's name."""
-        left, bottom = _MARGIN + _LABEL + column * _COLUMN, _TOP + place * _ROW + SIDE
-        self.figure.figimage(picture, left + (SIDE - picture.shape[1]) // 2, self._height - bottom)
-        name = fitted_name(taken_for, (_COLUMN - 6) * _POINTS, 8, lines=2)
-        self._write(name, left + SIDE / 2, bottom + 3, fontsize=8, ha="center")
-
-    def _write(self, text: str, left: float, top: float, **style: Any) -> None:
-        self.figure.text(left / self._width, 1 - top / self._height, text, va="top", **style)
-
-
-def tile(image: np.ndarray) -> np.ndarray:
-    """Return an image as colours that fit into a square of `SIDE` pixels, uint8 [H, W, 3].
-
-    A small image is enlarged by a whole number, so that its pixels stay squares. Of more than three channels the first
-    three are shown, and of two their mean.
-
-    Parameters
-    ----------
-    image : uint8 [C, H, W]
-    """
-    colors = np.asarray(image[:3] if len(image) >= 3 else np.repeat(image.mean(0, keepdims=True), 3, axis=0))
-    pixels = np.ascontiguousarray(colors.transpose(1, 2, 0).astype(np.uint8))
-    height, width = pixels.shape[:2]
-    if (times := SIDE // max(height, width)) >= 1:
-        return pixels.repeat(times, axis=0).repeat(times, axis=1)
-    scale = SIDE / max(height, width)
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    def show_lost(self, place: int, column: int, image: np.ndarray, taken_for: str) -> None:
+        """Draw an image, and below it a class's name."""
+        left, top = _MARGIN + _LABEL + column * _COLUMN, _TOP + place * _ROW
+        self.show(image, left, top, SIDE)
+        name = fitted_name(taken_for, (_COLUMN - 6) * POINTS, 8, lines=2)
+        self.write(name, left + SIDE / 2, top + SIDE + 3, fontsize=8, ha="center")
 
 
 def _counts(lost: int, won: int, images: int) -> str:

@@ -89,29 +89,6 @@ def test_of_many_classes_and_images_some_are_shown_and_that_is_said(monkeypatch)
     assert "bag" not in said
 
 
-@pytest.mark.parametrize(
-    ("shape", "drawn"),
-    [
-        ((1, 28, 28), (84, 84)),
-        ((3, 32, 32), (96, 96)),
-        ((1, 97, 97), (96, 96)),
-        ((3, 224, 112), (96, 48)),
-        ((2, 1, 4000), (1, 96)),
-        ((5, 8, 16), (48, 96)),
-        ((1, 1, 1), (96, 96)),
-    ],
-)
-def test_images_of_any_size_and_channels_fit_a_square(shape, drawn):
-    tile = flipped.tile(np.full(shape, 7, np.uint8))
-    assert tile.shape == (*drawn, 3)
-    assert (tile == 7).all()
-
-
-def test_channels_are_colours_as_far_as_there_are_three():
-    assert flipped.tile(np.array([10, 20, 30, 40], np.uint8).reshape(4, 1, 1))[0, 0].tolist() == [10, 20, 30]
-    assert flipped.tile(np.array([10, 20], np.uint8).reshape(2, 1, 1))[0, 0].tolist() == [15, 15, 15]
-
-
 def test_a_mapped_file_gives_the_same_bytes(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8).transpose(0, 3, 1, 2)
     images.tofile(tmp_path / "images")

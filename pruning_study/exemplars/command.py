@@ -1,0 +1,79 @@
+"""The command `exemplars`, start to printed lines: read a cell, draw its PIEs, and write the labelling sheet."""
+
+from matplotlib.figure import Figure
+
+from analysis.runs import csv_text, files
+from analysis.runs.errors import StudyError
+from analysis.statistics.populations import exemplars_of_halves
+from pruning_study.config import ExemplarsConfig
+from pruning_study.exemplars import cell, gallery, labelling
+from pruning_study.exemplars.cell import Cell
+from pruning_study.exemplars.questions import INDEX
+
+GALLERY, SHEET, KEY = "gallery.png", "labelling_sheet", "labelling_key.csv"
+
+
+def write(config: ExemplarsConfig) -> str:
+    """Write the gallery, the labelling sheet and its key, and return the lines to print.
+
+    Raises
+    ------
+    StudyError
+        If the runs have no such cell or their networks no PIE, if the data set is not theirs, or if the folder cannot
+        be written to.
+    """
+    read = cell.read(config)
+    table = gallery.pies(read)
+    if table.empty:
+        raise StudyError(f"{read.name}: no image is a PIE, since both populations have the same modal label everywhere")
+    data = cell.load_data(read, config)
+    sheet, key = labelling.sheet(read, data.classes, config.images, config.seed)
+    counted = _counts(read, len(table))
+    pictures = _named(
+        labelling.pages(data.test_images, sheet, key[INDEX].to_numpy(), f"{read.dataset}: labelling sheet")
+    )
+    pictures[GALLERY] = gallery.gallery(data.test_images, table, data.classes, read.name, counted)
+    with files.aside(config.output) as scratch:
+        for name, picture in pictures.items():
+            picture.savefig(scratch / name)
+        csv_text.write(sheet, scratch / f"{SHEET}.csv")
+        csv_text.write(key, scratch / KEY)
+    half = len(sheet) // 2
+    fewer = [f"there are too few images for {config.images:,} of both kinds"] if len(sheet) < config.images else []
+    return "\n".join(
+        [
+            read.name,
+            counted,
+            _placebo(read),
+            *(f"Note: {note}" for note in [*read.notes, *fewer]),
+            "",
+            f"In {config.output.absolute()}:",
+            f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
+            f"  {SHEET}.csv and {', '.join(name for name in pictures if name != GALLERY)}: {half} PIEs and {half} "
+            "other images, for annotators",
+            f"  {KEY}: which of these are PIEs. Annotators see neither this file nor the gallery.",
+        ]
+    )
+
+
+def _counts(read: Cell, pies: int) -> str:
+    found = read.found
+    right = [int((side.label == read.label)[found.identified].sum()) for side in (found.dense, found.compressed)]
+    return (
+        f"{pies:,} of {len(read.label):,} test images are PIEs: most of {len(read.compressed)} compressed networks "
+        f"predict another class than most of {len(read.dense)} dense ones. The dense majority is right on {right[0]:,} "
+        f"of them, the compressed on {right[1]:,}."
+    )
+
+
+def _placebo(read: Cell) -> str:
+    halves, placebo = (exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
+    return (
+        f"Chance gives PIEs too: {placebo:,.0f} between two halves of the dense networks, {halves:,.0f} between half "
+        "of the dense and half of the compressed ones."
+    )
+
+
+def _named(pages: list[Figure]) -> dict[str, Figure]:
+    """Return pages by the names of their files: the first has no number."""
+    return {f"{SHEET}{f'_{number}' if number > 1 else ''}.png": page for number, page in enumerate(pages, start=1)}
