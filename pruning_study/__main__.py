@@ -16,7 +16,7 @@ from analysis.runs.masking import without_secrets
 from analysis.runs.printable import printable
 from analysis.runs.schema import text
 from pruning_study import __version__
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.config import ExemplarsConfig, PruneConfig, StudyConfig, TrainConfig, TuneConfig
 from pruning_study.option_sections import EXAMPLES, SECTIONS
 from pruning_study.options import boolean, default_text, option_name, seeds
 from pruning_study.tracking.interrupts import interrupt_once
@@ -172,6 +172,45 @@ def tune(**typed: Any) -> None:
     from pruning_study.tuning import run as tuning
 
     click.echo(tuning.tune(config, _as_typed(typed)))
+
+
+@cli.command(sections=SECTIONS, examples=EXAMPLES["exemplars"])
+@_options(ExemplarsConfig)
+def exemplars(**typed: Any) -> None:
+    """Draw the test images that compressed networks see differently (PIEs), and write a labelling sheet.
+
+    The runs exist already: five seeds or more, dense and compressed. The options name one pruner and ratio of them. The
+    labelling sheet holds as many PIEs as other images, and does not say which is which.
+    """
+    config = ExemplarsConfig(**typed)
+    from pruning_study.exemplars import command
+
+    click.echo(command.write(config))
+
+
+@cli.command(sections=SECTIONS, examples=EXAMPLES["tally"])
+@click.argument("sheets", metavar="SHEET.csv...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="The file labelling_key.csv that was written with the sheet.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder that tally.csv is written to.  [default: none]",
+)
+def tally(sheets: tuple[Path, ...], key: Path, output: Path | None) -> None:
+    """Compare what people saw in PIEs and in other images.
+
+    SHEET.csv is a labelling sheet of `exemplars` that an annotator has filled in; give one for each annotator.
+    """
+    from pruning_study.exemplars import tally as exemplars_tally
+
+    click.echo(exemplars_tally.tally(sheets, key, output))
 
 
 @cli.command(examples=EXAMPLES["send"])

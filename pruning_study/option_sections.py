@@ -6,7 +6,7 @@ _DATA = (
 )
 _TRAINING = ("seed", "seeds", "epochs", "batch_size", "learning_rate", "momentum", "weight_decay")
 _PRUNING = (
-    *("pruner", "ratio", "sparsity", "scope", "epsilon", "prune_output_layer", "dense_run_id"),
+    *("pruner", "ratio", "sparsity", "setting", "scope", "epsilon", "prune_output_layer", "dense_run_id"),
     *("gradient_objective", "gradient_batches", "gradient_mode"),
 )
 _FINE_TUNING = (
@@ -15,10 +15,15 @@ _FINE_TUNING = (
     *("distill", "temperature"),
 )
 _SEARCH = ("objective", "epsilon_range", "tune_schedule", "n_trials", "timeout", "confirm_seeds", "study_name")
-_MACHINE = ("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "dry_run", "force", "log_model")
+_MACHINE = (
+    *("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "frames", "study"),
+    *("dry_run", "force", "log_model"),
+)
+_LABELLING = ("images", "key", "output")
 # A command shows the options that it has of each section.
 SECTIONS = {
     "Search": _SEARCH,
+    "Labelling": _LABELLING,
     "Pruning": _PRUNING,
     "Fine-tuning and gradual pruning": _FINE_TUNING,
     "Data and network": _DATA,
@@ -42,6 +47,14 @@ EXAMPLES = {
     "tune": (
         "pruning-study tune --ratio 10 --n-trials 20",
         "pruning-study tune --objective both --tune-schedule --n-trials 40",
+    ),
+    "exemplars": (
+        "pruning-study exemplars --study quick --pruner mp --ratio 10",
+        "pruning-study exemplars --frames results/lenet5/frames --dataset fashion-mnist --pruner mp --ratio 10",
+    ),
+    "tally": (
+        "pruning-study tally labelling_sheet.csv --key labelling_key.csv",
+        "pruning-study tally filled/anna.csv filled/ben.csv --key exemplars/labelling_key.csv --output tallied",
     ),
     "send": ("pruning-study send unsent-run",),
 }

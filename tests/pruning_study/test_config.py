@@ -13,11 +13,17 @@ from packaging.specifiers import SpecifierSet
 from analysis.__main__ import report
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.config import ExemplarsConfig, PruneConfig, StudyConfig, TrainConfig, TuneConfig
 from pruning_study.options import default_text, option_name, seeds
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = [("train", TrainConfig), ("prune", PruneConfig), ("main", PruneConfig), ("tune", TuneConfig)]
+COMMANDS = [
+    ("train", TrainConfig),
+    ("prune", PruneConfig),
+    ("main", PruneConfig),
+    ("tune", TuneConfig),
+    ("exemplars", ExemplarsConfig),
+]
 
 
 @pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
