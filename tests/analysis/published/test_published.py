@@ -34,6 +34,9 @@ def test_cells_as_printed():
         ("compressed_networks_populations", 22),
         ("compressed_networks_pie_accuracy", 16),
         ("compressed_networks_imagenet_c_top1", 12),
+        ("compressed_networks_imagenet_c_top5_norm", 12),
+        ("compressed_networks_imagenet_a", 6),
+        ("compressed_networks_human_study", 5),
         ("prune_responsibly_ols", 7),
     ],
 )
@@ -45,9 +48,15 @@ def test_figures_of_the_other_papers(name, rows):
 
 # The number of numeric cells and their sum, as someone else read the papers; `<0.001` counts as 0.001.
 SECOND_READING = [
+    ("compressed_networks_human_study", 10, "217.36"),
+    ("compressed_networks_imagenet_a", 30, "-188.30"),
     ("compressed_networks_imagenet_c_top1", 36, "1704.43"),
-    ("compressed_networks_pie_accuracy", 64, "3529.60"),
+    ("compressed_networks_imagenet_c_top1_norm", 36, "-248.99"),
+    ("compressed_networks_imagenet_c_top5", 36, "2458.32"),
+    ("compressed_networks_imagenet_c_top5_norm", 36, "-162.11"),
+    ("compressed_networks_pie_accuracy", 94, "6307.65"),
     ("compressed_networks_populations", 65, "43915.30"),
+    ("compressed_networks_protocol", 26, "133825.41"),
     ("prune_responsibly_ols", 14, "3.1265"),
     ("recall_distortion_table_01", 20, "0.840"),
     ("recall_distortion_table_02", 20, "1.046"),
@@ -81,6 +90,17 @@ def test_a_second_reading_of_print_agrees(name, count, total):
 def test_every_printed_table_was_read_twice():
     names = {path.name for path in resources.files(published).iterdir() if path.name.endswith(".csv")}
     assert names == {f"{name}.csv" for name, *_ in SECOND_READING}
+
+
+@pytest.mark.parametrize("rank", ["top1", "top5"])
+def test_printed_changes_under_corruptions_follow_from_the_printed_accuracies(rank):
+    accuracy, change = (
+        published.figures(f"compressed_networks_imagenet_c_{name}").set_index("corruption")
+        for name in (rank, f"{rank}_norm")
+    )
+    dense = accuracy["sparsity_0.0"]
+    for level in accuracy:
+        assert (100 * (accuracy[level] / dense - 1) - change[level]).abs().max() < 0.03
 
 
 def test_labels():
