@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from analysis import audit_populations
 from analysis.audit_result import Audit, some
 from analysis.runs import prediction_files, prediction_sources
 from analysis.runs.errors import StudyError
@@ -138,20 +139,22 @@ def audit_predictions(
     if guessing.found:
         notes.append(_what_guesses(np.bincount(place)))
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
+    called = _named(names, class_names)
+    groupings = {} if groups is None else _groupings(groups, len(label))
     tables = (
-        [class_table(_named(names, class_names), place, **right, paired=paired)]
-        if groups is None
-        else _group_tables(_groupings(groups, len(label)), right, paired)
+        _group_tables(groupings, right, paired) if groupings else [class_table(called, place, **right, paired=paired)]
     )
+    compared = audit_populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
     return Audit(
         table=with_losses(pd.concat(tables, ignore_index=True)),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
         slopes=_slopes(place, right, guessing, paired, notes),
-        notes=notes,
+        notes=[*notes, *compared.notes],
         basis=_basis(right),
         accuracy_control=accuracies.get("control"),
         guessing=guessing,
+        populations=compared,
     )
 
 

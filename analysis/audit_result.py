@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.audit_populations import NOTHING, Populations
 from analysis.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.formats import decimals, markdown_table, p_value, with_interval
 from analysis.runs import csv_text, files
@@ -49,6 +50,9 @@ class Audit(NamedTuple):
     accuracy_control : float, optional
     guessing : Guessing
         Networks that guess.
+    populations : Populations
+        With several networks a side: the images whose usual prediction changed, the groups that have most of them, and
+        the classes that changed otherwise than the accuracy.
     """
 
     table: pd.DataFrame
@@ -59,6 +63,7 @@ class Audit(NamedTuple):
     basis: Literal["control", "networks", "pair"] = "pair"
     accuracy_control: float | None = None
     guessing: Guessing = Guessing({})
+    populations: Populations = NOTHING
 
     @property
     def damaged(self) -> list[str]:
@@ -315,7 +320,7 @@ def _draw_changes(axes: Axes, table: pd.DataFrame, column: str, **look: Any) -> 
 
 
 def write(result: Audit, output: Path) -> None:
-    """Write audit.csv, audit.md and audit.png into a folder.
+    """Write audit.csv, audit.md, audit.png and the tables of the populations into a folder.
 
     All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
 
@@ -325,7 +330,8 @@ def write(result: Audit, output: Path) -> None:
         If the folder cannot be made or written to.
     """
     with files.aside(output) as folder:
-        csv_text.write(result.table, folder / "audit.csv")
+        for name, table in {"audit.csv": result.table, **result.populations.tables}.items():
+            csv_text.write(table, folder / name)
         (folder / "audit.md").write_text(markdown(result), encoding="utf-8")
         figure(result).savefig(folder / "audit.png")
 

@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit, opened
 from analysis.runs.printable import LONGEST_NAME, shortened
+from analysis.statistics.hypothesis_tests import wilson_interval
 
 INDEX = "index"
 _INDEX_VALUE = re.compile("[0-9]{1,18}")
@@ -80,6 +82,49 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = np.flatnonzero(group != "")
     names, place = np.unique(group[images], return_inverse=True)
     return names, images, place
+
+
+def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
+    """Return how much larger each group's share is among chosen images than among all.
+
+    Parameters
+    ----------
+    group : (images,), text
+        The group of each image; an empty text stands for no group, and such images do not count.
+    chosen : (images,), bool
+
+    Returns
+    -------
+    DataFrame, one row per group, the most over-represented first
+        group, images, pies (chosen images), ratio: share of the chosen over share of all images, and the ends of its
+        95 % interval, ratio_low and ratio_high. It is Wilson's of the share among the chosen, over the share of all
+        images, which is known. NaN if no image is chosen.
+
+    Examples
+    --------
+    Half of the images are old, and three of four chosen ones:
+
+    >>> group = np.repeat(["new", "old"], 10)
+    >>> over_represented(group, np.isin(np.arange(20), [0, 10, 11, 12]))[["group", "ratio"]].to_numpy().tolist()
+    [['old', 1.5], ['new', 0.5]]
+    """
+    names, images, place = members(group)
+    every = np.bincount(place, minlength=len(names))
+    found = np.bincount(place, chosen[images], minlength=len(names)).astype(int)
+    share, count = every / len(images), found.sum()
+    with np.errstate(invalid="ignore"):
+        low, high = wilson_interval(found, np.full(len(names), count)) if count else np.full((2, len(names)), np.nan)
+        table = pd.DataFrame(
+            {
+                "group": names,
+                "images": every,
+                "pies": found,
+                "ratio": found / count / share if count else np.nan,
+                "ratio_low": low / share,
+                "ratio_high": high / share,
+            }
+        )
+    return table.sort_values("ratio", ascending=False, kind="stable", ignore_index=True)
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -1,0 +1,166 @@
+"""What an audit of several networks a side says of the two populations: images whose usual prediction changed, and
+classes that changed otherwise than the accuracy (Hooker et al., "What Do Compressed Deep Neural Networks Forget?").
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.statistics import groups, populations
+from analysis.statistics.class_metrics import class_metrics
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.intensification import at_chance
+
+# Modal labels of fewer networks say little.
+FEWEST, FEW = 5, 10
+# Networks a side that a t-test of classes takes.
+FEWEST_TESTED = 2
+
+
+class Populations(NamedTuple):
+    """Two populations of networks, before and after compression.
+
+    Attributes
+    ----------
+    exemplars : DataFrame, one row per image whose modal label changed (PIE)
+        index (place among the test images), label, before, after (modal labels), before_share, after_share (of the
+        votes for them). Empty with fewer than five networks a side.
+    over_represented : DataFrame, one row per group of images
+        grouping, group, images, pies, and ratio: the group's share of the PIEs over its share of the images, with the
+        ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
+    significance : DataFrame, one row per class
+        class, recall_before, recall_after, and then as `populations.class_significance` describes them: difference,
+        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, significant. Empty with one network on a side.
+    notes : list of str
+    """
+
+    exemplars: pd.DataFrame
+    over_represented: pd.DataFrame
+    significance: pd.DataFrame
+    notes: list[str]
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables that have rows, by the name of their file."""
+        named = {
+            "pie.csv": self.exemplars,
+            "pie_groups.csv": self.over_represented,
+            "class_significance.csv": self.significance,
+        }
+        return {name: table for name, table in named.items() if len(table)}
+
+
+NOTHING = Populations(pd.DataFrame(), pd.DataFrame(), pd.DataFrame(), [])
+
+
+def compare(
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    class_names: np.ndarray,
+    groupings: Mapping[str, np.ndarray],
+    *,
+    paired: bool,
+) -> Populations:
+    """Compare two populations; networks that guess are left out.
+
+    Parameters
+    ----------
+    label : (images,)
+    before, after : (networks, images)
+        Predicted classes.
+    class_names : (classes,)
+        Names of the sorted labels.
+    groupings : mapping of str to (images,) text
+        Further groupings of the images; an empty text stands for no group.
+    paired : bool
+        Whether row i of both sides belongs to the same network.
+    """
+    classes = np.unique(np.concatenate([label, before.ravel(), after.ravel()]))
+    label, before, after = (np.searchsorted(classes, each) for each in (label, before, after))
+    tested, support = np.unique(label, return_counts=True)
+    sound = [~at_chance((side == label).mean(1), len(tested), support) for side in (before, after)]
+    if paired and len(before) == len(after):
+        sound = [sound[0] & sound[1]] * 2
+    before, after = before[sound[0]], after[sound[1]]
+    paired = paired and len(before) == len(after)
+    if min(len(before), len(after)) < FEWEST_TESTED:
+        return NOTHING
+    names = dict(zip(tested.tolist(), class_names.tolist(), strict=True))
+    significance = _significance(label, before, after, tested, names, paired)
+    notes = [_significance_note(significance)]
+    if min(len(before), len(after)) < FEWEST:
+        return NOTHING._replace(significance=significance, notes=notes)
+    found = populations.exemplars(before, after)
+    called = np.array([str(names.get(place, classes[place])) for place in range(len(classes))])
+    over_represented = [
+        groups.over_represented(group, found.identified).assign(grouping=name)
+        for name, group in {"class": called[label], **groupings}.items()
+    ]
+    table = pd.concat(over_represented, ignore_index=True)
+    return Populations(
+        exemplars=_exemplars(found, label, called),
+        over_represented=table[["grouping", *table.columns.drop("grouping")]],
+        significance=significance,
+        notes=[*_exemplar_notes(found, before, after, paired), *notes],
+    )
+
+
+def _exemplars(found: populations.Exemplars, label: np.ndarray, called: np.ndarray) -> pd.DataFrame:
+    pies = np.flatnonzero(found.identified)
+    return pd.DataFrame(
+        {
+            "index": pies,
+            "label": called[label[pies]],
+            "before": called[found.dense.label[pies]],
+            "after": called[found.compressed.label[pies]],
+            "before_share": found.dense.share[pies],
+            "after_share": found.compressed.share[pies],
+        }
+    )
+
+
+def _exemplar_notes(found: populations.Exemplars, before: np.ndarray, after: np.ndarray, paired: bool) -> list[str]:
+    said = (
+        f"PIEs: most networks after compression predict another class than most before for {found.identified.sum():,} "
+        f"of {len(found.identified):,} images"
+    )
+    if paired:
+        half, placebo = (populations.exemplars_of_halves(before, side) for side in (after, before))
+        said += (
+            f". Between half of the networks before and half of those after there are {half:,.0f}, and between two "
+            f"halves of the networks before, which chance alone tells apart, {placebo:,.0f}"
+        )
+    few = min(len(before), len(after))
+    warning = [f"PIEs of {few} networks are noisy: give {FEW} or more a side."] if few < FEW else []
+    return [said + ".", *warning]
+
+
+def _significance(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, tested: np.ndarray, names: Mapping[int, str], paired: bool
+) -> pd.DataFrame:
+    classes = int(max(label.max(), before.max(), after.max())) + 1
+    recall = [
+        np.array([class_metrics(label, each, classes).recall[tested] for each in side]) for side in (before, after)
+    ]
+    accuracy = [(side == label).mean(1) for side in (before, after)]
+    test = populations.class_significance(*recall, *accuracy, paired=paired)
+    columns = {"class": [names[place] for place in tested.tolist()]}
+    means = {"recall_before": recall[0].mean(0), "recall_after": recall[1].mean(0)}
+    return pd.DataFrame({**columns, **means, **{name: getattr(test, name) for name in _TESTED}})
+
+
+_TESTED = (
+    *("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "p_paired"),
+    "significant",
+)
+
+
+def _significance_note(table: pd.DataFrame) -> str:
+    holm = int((table["p_holm"] <= LEVEL).sum())
+    return (
+        f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
+        f"otherwise than the accuracy by Welch's t-test at 5 %, and {holm:,} after Holm's correction."
+    )
