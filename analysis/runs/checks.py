@@ -65,15 +65,17 @@ def sound_pairs(runs: pd.DataFrame, dense_runs: pd.DataFrame, left_out: list[str
     return frames.rows(runs, ~others)
 
 
-def tell(lost: pd.DataFrame, reason: str, left_out: list[str], kind: str = schema.PRUNED) -> None:
+def tell(lost: pd.DataFrame, reason: str, left_out: list[str], kinds: pd.Series | None = None) -> None:
     """Add a sentence on runs that were left out, unless there are none."""
     if len(lost):
-        left_out.append(f"{counted(len(lost), kind)} left out, {reason}: {some(sorted(lost[RUN_ID]))}")
+        said = counted(frames.kinds(lost) if kinds is None else kinds)
+        left_out.append(f"{said} left out, {reason}: {some(sorted(lost[RUN_ID]))}")
 
 
-def counted(number: int, kind: str) -> str:
-    """Return a number of runs of a kind, in words."""
-    return f"{number:,} {kind} run{'s' if number > 1 else ''}"
+def counted(kinds: pd.Series) -> str:
+    """Return how many runs of each kind there are, in words, given the kind of every run."""
+    numbers = kinds.value_counts(sort=False).items()
+    return " and ".join(f"{number:,} {kind} run{'s' if number > 1 else ''}" for kind, number in numbers)
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
@@ -238,11 +240,11 @@ def _copies(runs: pd.DataFrame, dense_runs: pd.DataFrame) -> Iterator[str]:
     """Yield networks of different seeds that agree more than two networks do by chance."""
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     dense = dense_runs.rename(columns={schema.DENSE_RUN_ID: RUN_ID})
-    yield from _agreeing(dense, ACCURACY_BEFORE, RECALL_BEFORE, [], schema.DENSE)
-    yield from _agreeing(runs, ACCURACY_AFTER, RECALL_AFTER, settings, schema.PRUNED)
+    yield from _agreeing(dense, ACCURACY_BEFORE, RECALL_BEFORE, [])
+    yield from _agreeing(runs, ACCURACY_AFTER, RECALL_AFTER, settings)
 
 
-def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str], kind: str) -> Iterator[str]:
+def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str]) -> Iterator[str]:
     recalls = _columns(found, group)
     values = found[[accuracy, *recalls]].fillna(-1).to_numpy(float)
     alike = found[pd.Series(_one_number(values), found.index).duplicated(keep=False)]
@@ -254,8 +256,8 @@ def _agreeing(found: pd.DataFrame, accuracy: str, group: str, within: list[str],
         seeds = sorted(same[schema.SEED].unique())
         if len(seeds) > 1:
             yield (
-                f"{counted(len(same), kind)} of seeds {some(map(str, seeds))} have the same recalls in every class, as "
-                f"copies of one network have: {some(sorted(same[RUN_ID]))}"
+                f"{counted(frames.kinds(same))} of seeds {some(map(str, seeds))} have the same recalls in every class, "
+                f"as copies of one network have: {some(sorted(same[RUN_ID]))}"
             )
 
 
@@ -280,11 +282,11 @@ def _unchanged(runs: pd.DataFrame) -> Iterator[str]:
     """Yield a note if pruned networks have the recalls of their dense networks."""
     before, after, support, _ = _by_class(runs)
     same = ((before == after) | (np.isnan(before) & np.isnan(after))).all(axis=1)
-    same &= (runs[schema.PRUNER] != schema.CONTROL).to_numpy()
+    same &= ((runs[schema.PRUNER] != schema.CONTROL) & (frames.kinds(runs) == schema.PRUNED)).to_numpy()
     same[same] = _coincidence(before[same], support[same]) < _COINCIDENCE
     if same.any():
         yield (
-            f"{counted(int(same.sum()), schema.PRUNED)} with the recalls of their dense runs in every class, as if "
+            f"{counted(frames.kinds(runs[same]))} with the recalls of their dense runs in every class, as if "
             f"nothing was pruned: {some(sorted(runs.loc[same, RUN_ID]))}"
         )
 

@@ -25,13 +25,14 @@ _ARRAYS = (RUN_ID, schema.LABEL, schema.PREDICTED)
 # Number of runs whose predictions are in memory at once as int64, before they are compacted.
 _AT_ONCE = 256
 
+_IDS = (schema.DENSE_RUN_ID, RUN_ID)
 # The columns behind the params, in the order of the frames.
 _MEASURED = (
-    *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO),
+    *(frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY),
     *frames.BY_CLASS,
-    *(schema.DENSE_RUN_ID, RUN_ID),
+    *_IDS,
 )
-_NUMBERS = (frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, schema.REALIZED_RATIO, *frames.BY_CLASS)
+_NUMBERS = _MEASURED[: -len(_IDS)]
 _IN_EVERY_FRAME = (schema.DATASET, schema.MODEL, schema.SEED, frames.ACCURACY_BEFORE, schema.DENSE_RUN_ID)
 _NEEDED = {
     RUNS: (*_IN_EVERY_FRAME, schema.PRUNER, schema.RATIO, frames.ACCURACY_AFTER, RUN_ID),

@@ -16,6 +16,12 @@ ACCURACY_BEFORE, ACCURACY_AFTER = "accuracy_before", "accuracy_after"
 RECALL_BEFORE, RECALL_AFTER = "recall_before/", "recall_after/"
 BY_CLASS = (RECALL_BEFORE, RECALL_AFTER, schema.SUPPORT, schema.BOTH_RIGHT)
 RUN_ID = "run_id"
+# What quantised runs measure besides: the size of the model's file, and the time that it takes in milliseconds, median
+# and interval, for one image and for a batch.
+SIZE_AND_LATENCY = (
+    schema.MODEL_BYTES,
+    *(f"{schema.LATENCY}{images}{end}" for images in ("one", "batch") for end in ("", "_low", "_high")),
+)
 # Statistics take memory for every class up to the greatest.
 MOST_CLASSES = 1_000_000
 
@@ -33,7 +39,7 @@ class Study(NamedTuple):
     Attributes
     ----------
     runs : DataFrame
-        One row per (dense, pruned) pair, as `pull.runs` returns it.
+        One row per pair of a dense and a pruned or quantised run, as `pull.runs` returns it.
     dense_runs : DataFrame
         One row per dense run of the experiment, and per dense run elsewhere that its pruned runs name:
         dataset, model, seed, every other param as `params.<name>`, accuracy_before, recall_before/<class>,
@@ -62,6 +68,14 @@ def params(columns: Iterable[str]) -> list[str]:
 def identity(columns: Iterable[str]) -> list[str]:
     """Return the columns that tell runs apart: settings and seeds, and no consequence of theirs."""
     return [name for name in params(columns) if schema.role(param(name)).role != "consequence"]
+
+
+def kinds(runs: pd.DataFrame) -> pd.Series:
+    """Return the kind of each run of a frame: dense, pruned or quantised."""
+    kind = schema.PRUNED if schema.PRUNER in runs else schema.DENSE
+    formats = runs.reindex(columns=[column(schema.NUMBER_FORMAT)]).iloc[:, 0]
+    is_quantized = formats.isin(schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]})
+    return is_quantized.map({True: schema.QUANTIZED, False: kind})
 
 
 def with_former_values(runs: pd.DataFrame) -> pd.DataFrame:

@@ -36,6 +36,7 @@ from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 _METRIC = "metrics."
 _ACCURACY = _METRIC + schema.TEST_ACCURACY
 _DENSE_PARAMS = [schema.DATASET, schema.MODEL, schema.SEED]
+_OPTIONAL = [schema.REALIZED_RATIO, *frames.SIZE_AND_LATENCY]
 _PAIR_PARAMS = [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SEED]
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 def runs(
     experiment: str | None = None, *, tracking_uri: str | None = None, ignore_params: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Pull the pairs of a dense and a pruned run of an experiment.
+    """Pull the pairs of a dense and a pruned or quantised run of an experiment.
 
     Parameters
     ----------
@@ -61,10 +62,12 @@ def runs(
     -------
     DataFrame, one row per pair, sorted by dataset, model, pruner, ratio, seed
         dataset, model, pruner, ratio (float), seed (int), every other param as `params.<name>` (text),
-        accuracy_before, accuracy_after, realized_ratio, recall_before/<class>, recall_after/<class>,
-        support/<class>, both_right/<class>, dense_run_id, run_id. NaN where a run has no such param, metric or
-        class; a column that no run has is not there. If pruned runs agree in every setting and seed, only the
-        newest is there. `attrs["left_out"]` says in sentences which runs were left out and why.
+        accuracy_before, accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their
+        `_low` and `_high`), recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>,
+        dense_run_id, run_id. NaN where a run has no such param, metric or class; a column that no run has is not
+        there. A quantised network that was never pruned has its number format as pruner, and ratio 1. If runs agree in
+        every setting and seed, only the newest is there. `attrs["left_out"]` says in sentences which runs were left
+        out and why.
 
     Raises
     ------
@@ -82,7 +85,8 @@ def study(
     with open_store(tracking_uri) as store:
         found_id, name, others = _find(store.experiments(), experiment)
         found = _read(store.pages(found_id))
-        pruned, dense = (found[found["kind"] == kind] for kind in (schema.PRUNED, schema.DENSE))
+        is_dense = found["kind"] == schema.DENSE
+        pruned, dense = found[~is_dense], found[is_dense]
         elsewhere = set(pruned[schema.DENSE_RUN_ID].dropna()) - set(dense[RUN_ID])
         found = _read(store.runs(sorted(elsewhere)))
         dense = pd.concat([dense, found[found["kind"] == schema.DENSE]])
@@ -92,7 +96,8 @@ def study(
     dense = _finished(dense, left_out)
     sound_dense = _unpruned(_sound(dense, _DENSE_PARAMS, left_out), left_out)
     dense_left_out = left_out.copy()
-    pruned = frames.with_former_values(_sound(_finished(pruned, left_out), _PAIR_PARAMS, left_out))
+    pruned = _named_by_format(_finished(pruned, left_out), left_out)
+    pruned = frames.with_former_values(_sound(pruned, _PAIR_PARAMS, left_out))
     pruned = _paired(pruned, sound_dense, set(dense[RUN_ID]), left_out)
     pairs = _pairs_frame(pruned, sound_dense)
     pairs = checks.sound_pairs(pairs, _dense_frame(sound_dense), left_out) if len(pairs) else pairs
@@ -288,6 +293,21 @@ def _finished(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     return found
 
 
+def _named_by_format(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    """Give quantised networks that keep all their weights their number format as pruner, and ratio 1."""
+    is_quantized = found["kind"] == schema.QUANTIZED
+    if not is_quantized.any():
+        return found
+    params = [PARAM + name for name in (schema.NUMBER_FORMAT, schema.PRUNER, schema.RATIO)]
+    found = found.reindex(columns=list(dict.fromkeys([*found.columns, *params])))
+    known = schema.BITS.keys() - {schema.FORMERLY[schema.NUMBER_FORMAT]}
+    unknown = is_quantized & ~found[params[0]].isin(known)
+    found = _without(found, unknown, f"{schema.NUMBER_FORMAT} is none of {', '.join(sorted(known))}", left_out)
+    number_format, pruner, ratio = (found[name] for name in params)
+    whole = (found["kind"] == schema.QUANTIZED) & ((pruner.isna() & ratio.isna()) | (pruner == schema.CONTROL))
+    return found.assign(**{params[1]: pruner.mask(whole, number_format), params[2]: ratio.mask(whole, "1.0")})
+
+
 def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:
     """Keep the runs whose params and recalls can be worked with; seed and ratio become numbers."""
     needed = [PARAM + name for name in required] + [_ACCURACY]
@@ -343,7 +363,7 @@ def _without_untested_classes(found: pd.DataFrame, left_out: list[str]) -> pd.Da
     for column in untested.columns[untested.any()]:
         name = column.removeprefix(_METRIC + schema.SUPPORT)
         runs_without = untested[column]
-        left_out.append(f"class {name} left out of {_counted(found[runs_without])}, no test image")
+        left_out.append(f"class {name} left out of {checks.counted(found.loc[runs_without, 'kind'])}, no test image")
         for prefix in (schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT):
             if (metric := _METRIC + prefix + name) in found:
                 changed[metric] = found[metric].mask(runs_without)
@@ -356,13 +376,15 @@ def _without_optional(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     for prefix, largest in (
         (schema.SUPPORT, NO_NUMBER),
         (schema.BOTH_RIGHT, np.nextafter(1, 2)),
-        (schema.REALIZED_RATIO, NO_NUMBER),
+        *((name, NO_NUMBER) for name in (schema.REALIZED_RATIO, schema.MODEL_BYTES, schema.LATENCY)),
     ):
         for column in _columns(found, prefix):
             wrong = (found[column] < 0) | (found[column] >= largest)
             if wrong.any():
                 metric = column.removeprefix(_METRIC)
-                left_out.append(f"{metric} left out of {_counted(found[wrong])}, no number in its range")
+                left_out.append(
+                    f"{metric} left out of {checks.counted(found.loc[wrong, 'kind'])}, no number in its range"
+                )
                 changed[column] = found[column].mask(wrong)
     return found.assign(**changed)
 
@@ -422,12 +444,8 @@ def _without(found: pd.DataFrame, wrong: Any, reason: str, left_out: list[str]) 
     wrong = np.asarray(wrong, dtype=bool)
     if not wrong.any():
         return found
-    checks.tell(found[wrong], reason, left_out, found["kind"].iloc[0])
+    checks.tell(found[wrong], reason, left_out, found.loc[wrong, "kind"])
     return found[~wrong]
-
-
-def _counted(found: pd.DataFrame) -> str:
-    return checks.counted(len(found), found["kind"].iloc[0])
 
 
 # The frames that are returned.
@@ -441,7 +459,7 @@ def _pairs_frame(pruned: pd.DataFrame, dense: pd.DataFrame) -> pd.DataFrame:
     measured = {
         ACCURACY_BEFORE: dense[_ACCURACY].to_numpy()[before],
         ACCURACY_AFTER: pruned[_ACCURACY].to_numpy(),
-        schema.REALIZED_RATIO: _metrics(pruned, "", [schema.REALIZED_RATIO])[:, 0],
+        **_by_class("", _OPTIONAL, _metrics(pruned, "", _OPTIONAL)),
         **_by_class(RECALL_BEFORE, classes, _metrics(dense, schema.RECALL, classes)[before]),
         **_by_class(RECALL_AFTER, classes, _metrics(pruned, schema.RECALL, classes)),
         **_by_class(schema.SUPPORT, classes, support),

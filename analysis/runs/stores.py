@@ -30,14 +30,18 @@ from analysis.runs.store_errors import STORE_ERRORS, explained
 
 FINISHED = "FINISHED"
 NO_NUMBER = sys.float_info.max  # MLflow stores infinity as this number; a page has it for NaN as well
-METRICS = (schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT)
+METRICS = (
+    *(schema.TEST_ACCURACY, schema.REALIZED_RATIO, schema.RECALL, schema.SUPPORT, schema.BOTH_RIGHT),
+    *(schema.MODEL_BYTES, schema.LATENCY),
+)
+KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
 RUNS_PER_PAGE = 1000  # the API gives no more at once, and so short a read keeps no writer waiting
 
 logger = logging.getLogger(__name__)
 
 
 class Page(NamedTuple):
-    """Some of the dense and pruned runs, with the params and metrics of the finished ones.
+    """Some of the dense, pruned and quantised runs, with the params and metrics of the finished ones.
 
     Attributes
     ----------
@@ -71,7 +75,7 @@ class Reader(Protocol):
         """Return id, name and lifecycle stage (`active` or `deleted`) of each experiment."""
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
-        """Yield all dense and pruned runs of an experiment, whatever their state."""
+        """Yield all dense, pruned and quantised runs of an experiment, whatever their state."""
 
     def runs(self, run_ids: Sequence[str]) -> Iterator[Page]:
         """Yield the named runs of any experiment; unknown runs, and runs of other kinds or none, may be left out."""
@@ -165,7 +169,7 @@ _LISTING = f"""
     LEFT JOIN tags dense ON dense.run_uuid = kind.run_uuid AND dense.key = '{schema.DENSE_RUN_ID}'
     LEFT JOIN tags mean ON mean.run_uuid = kind.run_uuid AND mean.key = '{schema.NORMALIZATION_MEAN}'
     LEFT JOIN tags std ON std.run_uuid = kind.run_uuid AND std.key = '{schema.NORMALIZATION_STD}'
-    WHERE kind.key = '{schema.KIND}' AND kind.value IN ('{schema.DENSE}', '{schema.PRUNED}') AND
+    WHERE kind.key = '{schema.KIND}' AND kind.value IN {KINDS} AND
 """
 _WANTED = " OR ".join(f"key LIKE '{name}%'" for name in METRICS)
 
@@ -295,7 +299,7 @@ class ApiReader:
         return found
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
-        for kind in (schema.DENSE, schema.PRUNED):
+        for kind in KINDS:
             pages = _pages(
                 self._client.search_runs,
                 experiment_ids=[experiment_id],

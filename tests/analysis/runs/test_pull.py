@@ -548,3 +548,61 @@ def test_runs_made_before_a_param_existed_have_its_former_value_beside_newer_one
     assert again in set(found["run_id"])
     writer.pruned(old, writer.dense(old, 0), 0)
     assert not {*names} & {*pull.runs("old", tracking_uri=writer.uri).columns}
+
+
+def quantized(writer: Writer, experiment: str, dense: str, number_format: str, *, params=(), metrics=(), **more) -> str:
+    """Log a quantised run of a dense run, or of a pruned one if the params say so; returns its id."""
+    params = {"dataset": "pets", "model": "net", "seed": 0, "recipe": "plain", **dict(params)}
+    metrics = {**measured(0.5, 0.25, 0.75), "model_bytes": 1024.0, "latency_ms/one": 0.5, **dict(metrics)}
+    tags = {"dense_run_id": dense, "parent_run_id": dense} | more
+    return writer.log(experiment, "quantized", {**params, "number_format": number_format}, metrics, **tags)
+
+
+def test_quantised_runs_are_methods_of_their_own_beside_pruned_ones(writer):
+    """A network that keeps its weights, dense or fine-tuned, is named by its format; a pruned one by its pruner."""
+    experiment = writer.client.create_experiment("quantised")
+    dense = writer.dense(experiment, 0)
+    pruned = writer.pruned(experiment, dense, 0)
+    tuned = {"fine_tune_epochs": "1"}
+    whole = [quantized(writer, experiment, dense, name) for name in ("float16", "fixed-int8")]
+    control = quantized(writer, experiment, dense, "fixed-int8", params={**tuned, "pruner": "none", "ratio": "1.0"})
+    both = quantized(writer, experiment, dense, "fixed-int8", params=MP)
+    found = pull.runs("quantised", tracking_uri=writer.uri)
+    assert found.attrs["left_out"] == []
+    named = found.set_index("run_id")[["pruner", "ratio", "params.number_format"]]
+    assert named.loc[whole].to_numpy().tolist() == [["float16", 1.0, "float16"], ["fixed-int8", 1.0, "fixed-int8"]]
+    assert named.loc[control].tolist() == ["fixed-int8", 1.0, "fixed-int8"]
+    assert named.loc[[pruned, both]].to_numpy().tolist() == [["mp", 2.0, "float32"], ["mp", 2.0, "fixed-int8"]]
+    measured_by = found.set_index("run_id")[["model_bytes", "latency_ms/one"]]
+    assert measured_by.loc[both].tolist() == [1024.0, 0.5]
+    assert measured_by.loc[pruned].isna().all()
+    assert "latency_ms/batch" not in found
+
+
+def test_an_experiment_may_have_quantised_runs_alone(writer):
+    experiment = writer.client.create_experiment("quantised alone")
+    quantized(writer, experiment, writer.dense(experiment, 0), "dynamic-int8")
+    assert pull.runs("quantised alone", tracking_uri=writer.uri)["pruner"].tolist() == ["dynamic-int8"]
+
+
+@pytest.mark.attack
+def test_quantised_runs_that_contradict_themselves__are_left_out_and_counted(writer):
+    experiment = writer.client.create_experiment("bad formats")
+    dense = writer.dense(experiment, 0)
+    good = quantized(writer, experiment, dense, "float16", metrics={"model_bytes": -1.0})
+    strange = quantized(writer, experiment, dense, "int4")
+    same = quantized(writer, experiment, dense, "float32")
+    half = quantized(writer, experiment, dense, "fixed-int8", params={"pruner": "mp"})
+    gone = quantized(writer, experiment, "no such run", "fixed-int8")
+    more = quantized(writer, experiment, dense, "dynamic-int8", metrics={f"support/{CAT}": 9})
+    found = pull.runs("bad formats", tracking_uri=writer.uri)
+    assert found["run_id"].tolist() == [good]
+    assert "model_bytes" not in found
+    unknown = ", ".join(sorted([strange, same]))
+    assert found.attrs["left_out"] == [
+        f"2 quantized runs left out, number_format is none of dynamic-int8, fixed-int8, float16: {unknown}",
+        f"1 quantized run left out, no param ratio: {half}",
+        "model_bytes left out of 1 quantized run, no number in its range",
+        f"1 quantized run left out, the dense run is gone or not finished: {gone}",
+        f"1 quantized run left out, the supports are not those of the dense run: {more}",
+    ]
