@@ -12,6 +12,7 @@ from torch import nn
 from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.statistics import class_metrics
+from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.writer import Writer
@@ -69,7 +70,7 @@ def log_fit(run: Writer, fitted: Fit) -> None:
 def write_evaluation(
     run: Writer, setting: TrainSetting, model: nn.Module
 ) -> tuple[Predictions, Predictions, dict[str, float]]:
-    """Write the artifacts that every run has, and return its predictions and final metrics.
+    """Write the artifacts that every trained run has, and return its predictions and final metrics.
 
     Returns
     -------
@@ -82,17 +83,40 @@ def write_evaluation(
     StudyError
         If a loss is NaN or infinite.
     """
-    predictions, test_loss = predict(model, setting.test, setting.engine)
-    val_predictions, val_loss = predict(model, setting.validation, setting.engine)
+    test, validation = (predict(model, part, setting.engine) for part in (setting.test, setting.validation))
+    metrics = write_predictions(run, setting, test, validation)
+    checkpoints.save(
+        run.folder / schema.CHECKPOINT,
+        model.state_dict(),
+        checkpoints.describe(
+            setting.config.model, setting.data.classes, setting.data.image_shape, setting.normalization
+        ),
+    )
+    return test[0], validation[0], metrics
+
+
+def write_predictions(
+    run: Writer, setting: TrainSetting, test: tuple[Predictions, float], validation: tuple[Predictions, float]
+) -> dict[str, float]:
+    """Write a run's predictions and what follows from them, and return its final metrics.
+
+    Parameters
+    ----------
+    run : Writer
+    setting : TrainSetting
+    test, validation : tuple of Predictions and float
+        For the test images and for the validation images, each with the mean loss.
+
+    Raises
+    ------
+    StudyError
+        If a loss is NaN or infinite.
+    """
+    (predictions, test_loss), (val_predictions, val_loss) = test, validation
     if not (np.isfinite(test_loss) and np.isfinite(val_loss)):
         raise StudyError(f"{setting.name}: the loss on test or validation images is NaN or infinite")
     classes = setting.data.classes
     counts = class_metrics.class_metrics(predictions.label, predictions.predicted, len(classes))
-    checkpoints.save(
-        run.folder / schema.CHECKPOINT,
-        model.state_dict(),
-        checkpoints.describe(setting.config.model, classes, setting.data.image_shape, setting.normalization),
-    )
     predictions.save(run.folder / schema.PREDICTIONS)
     val_predictions.save(run.folder / schema.VAL_PREDICTIONS)
     csv_text.write(per_class_table(predictions, classes), run.folder / schema.PER_CLASS)
@@ -100,7 +124,7 @@ def write_evaluation(
     metrics = {schema.TEST_ACCURACY: predictions.accuracy, schema.TEST_LOSS: test_loss}
     for name, recall, support in zip(schema.metric_names(classes), counts.recall, counts.support, strict=True):
         metrics |= {schema.RECALL + name: float(recall), schema.SUPPORT + name: float(support)}
-    return predictions, val_predictions, metrics
+    return metrics
 
 
 def per_class_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -117,14 +141,16 @@ def confusion_table(predictions: Predictions, classes: tuple[str, ...]) -> pd.Da
 
 
 def run_tags(kind: str, config_hash: str, setting: TrainSetting) -> dict[str, str]:
-    """Return the tags that every run has."""
+    """Return the tags that every trained run has."""
+    where = {schema.ENGINE: setting.engine.name, schema.DEVICE: setting.device}
+    return {schema.KIND: kind, schema.CONFIG_HASH: config_hash} | where | normalization_tags(setting.normalization)
+
+
+def normalization_tags(normalization: Normalization) -> dict[str, str]:
+    """Return the tags that say how images were normalised."""
     return {
-        schema.KIND: kind,
-        schema.CONFIG_HASH: config_hash,
-        schema.ENGINE: setting.engine.name,
-        schema.DEVICE: setting.device,
-        schema.NORMALIZATION_MEAN: json.dumps(setting.normalization.mean),
-        schema.NORMALIZATION_STD: json.dumps(setting.normalization.std),
+        schema.NORMALIZATION_MEAN: json.dumps(normalization.mean),
+        schema.NORMALIZATION_STD: json.dumps(normalization.std),
     }
 
 

@@ -7,34 +7,29 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from mlflow.entities import Run
 from torch import nn
 
-from analysis.runs import csv_text, schema
+from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from analysis.statistics import class_metrics, intensification
 from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
-from pruning_study.steps import pictures, selection
-from pruning_study.steps.class_changes import class_changes
-from pruning_study.steps.flipped import flipped
+from pruning_study.steps import selection
+from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import (
-    confusion_table,
     fit_setting,
     log_fit,
     run_tags,
     write_evaluation,
 )
-from pruning_study.steps.runs import DenseRun, FinishedRun, LoadedRun, finished
+from pruning_study.steps.runs import FinishedRun, LoadedRun, finished
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
-from pruning_study.tracking.writer import Writer
 from pruning_study.training.distillation import Distillation
-from pruning_study.training.evaluation import Predictions, both_right, predict
+from pruning_study.training.evaluation import Predictions, predict
 from pruning_study.training.loop import Fit, OnEpoch, ignore
 
 log = logging.getLogger(__name__)
@@ -111,14 +106,7 @@ def _prune(
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
-        metrics |= _distortion(parent.dense, predictions, val_predictions, setting.data.classes)
-        changes = class_changes(setting.data.classes, [parent.dense.predictions], [predictions])
-        pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
-            run.folder / schema.RECALL_PICTURE
-        )
-        sheet = flipped(setting.data.test_images, parent.dense.predictions, predictions, changes, name)
-        sheet.savefig(run.folder / schema.FLIPPED_PICTURE)
-        _write_confusion(run, parent.dense.predictions, predictions, setting.data.classes, name)
+        metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, name)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(
@@ -133,14 +121,6 @@ def _prune(
         iteration=parent.iteration + 1,
         dense=parent.dense,
     )
-
-
-def _write_confusion(run: Writer, before: Predictions, after: Predictions, classes: tuple[str, ...], name: str) -> None:
-    """Write the picture of the confusion matrix, and how many images more than before each of its cells has."""
-    table = confusion_table(after, classes)
-    change = table - confusion_table(before, classes)
-    csv_text.write(change, run.folder / schema.CONFUSION_CHANGE, index=True)
-    pictures.pruned_confusion(table, change, name).savefig(run.folder / schema.CONFUSION_PICTURE)
 
 
 def trial(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Predictions:
@@ -264,25 +244,3 @@ def _count(masks: Masks) -> int:
 def _realized_ratio(setting: PruneSetting, masks: Masks) -> float:
     pruned = sum(int((~mask).sum()) for mask in masks.values())
     return setting.budget.total / (setting.budget.total - pruned)
-
-
-def _distortion(
-    dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
-) -> dict[str, float]:
-    """Return slopes on test and validation images if defined, and the share of each class that is right both times."""
-    shares = both_right(dense.predictions, predictions, len(classes))
-    on_test = _slopes(dense.predictions, predictions, len(classes))
-    on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
-    names = (schema.ALPHA, schema.RAW_SLOPE, schema.VAL_ALPHA, schema.VAL_RAW_SLOPE)
-    slopes = dict(zip(names, (*on_test, *on_validation), strict=True))
-    return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
-        schema.BOTH_RIGHT + name: float(share) for name, share in zip(schema.metric_names(classes), shares, strict=True)
-    }
-
-
-def _slopes(before: Predictions, after: Predictions, classes: int) -> tuple[float, float]:
-    """Return alpha and the raw slope."""
-    recalls = [class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)]
-    balances = map(intensification.recall_balance, recalls, (before.accuracy, after.accuracy))
-    raw_slope = intensification.raw_slope(recalls[0], recalls[1], before.accuracy, after.accuracy)
-    return float(intensification.alpha(*balances)), float(raw_slope)

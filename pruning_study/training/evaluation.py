@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.runs import archives
 from analysis.runs.errors import StudyError
@@ -95,12 +95,22 @@ def loss_and_accuracy(model: nn.Module, examples: Examples, engine: Engine = TOR
 
 def predict(model: nn.Module, examples: Examples, engine: Engine = TORCH) -> tuple[Predictions, float]:
     """Return the predictions for all images, and the mean cross-entropy."""
-    scores = engine.logits(model, examples.images)
+    return from_logits(engine.logits(model, examples.images), examples.labels)
+
+
+def from_logits(scores: Tensor, labels: Tensor) -> tuple[Predictions, float]:
+    """Return the predictions that logits say, and the mean cross-entropy.
+
+    Parameters
+    ----------
+    scores : float32 Tensor [N, classes]
+    labels : int64 Tensor [N]
+    """
     top5 = scores.topk(min(5, scores.shape[1]), dim=1).indices
     predictions = Predictions(
-        label=examples.labels.cpu().numpy(),
+        label=labels.cpu().numpy(),
         predicted=top5[:, 0].cpu().numpy(),
         top5=top5.cpu().numpy(),
         confidence=scores.softmax(1).gather(1, top5[:, :1])[:, 0].cpu().numpy(),
     )
-    return predictions, F.cross_entropy(scores, examples.labels).item()
+    return predictions, F.cross_entropy(scores, labels).item()

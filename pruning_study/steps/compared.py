@@ -1,0 +1,75 @@
+"""Compare a compressed network with the dense one at its root, and write what the comparison shows."""
+
+import numpy as np
+
+from analysis.runs import csv_text, schema
+from analysis.statistics import class_metrics, intensification
+from pruning_study.steps import pictures
+from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.flipped import flipped
+from pruning_study.steps.measured import confusion_table
+from pruning_study.steps.runs import DenseRun
+from pruning_study.steps.settings import TrainSetting
+from pruning_study.tracking.writer import Writer
+from pruning_study.training.evaluation import Predictions, both_right
+
+
+def write_comparison(
+    run: Writer,
+    setting: TrainSetting,
+    dense: DenseRun,
+    predictions: Predictions,
+    val_predictions: Predictions,
+    name: str,
+) -> dict[str, float]:
+    """Write the pictures and the table of a run's comparison with its dense run, and return its metrics.
+
+    Parameters
+    ----------
+    run : Writer
+    setting : TrainSetting
+    dense : DenseRun
+    predictions, val_predictions : Predictions
+        Of the compressed network, for the test images and for the validation images.
+    name : str
+        The run's name, which the pictures have as their title.
+    """
+    metrics = _distortion(dense, predictions, val_predictions, setting.data.classes)
+    changes = class_changes(setting.data.classes, [dense.predictions], [predictions])
+    pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
+        run.folder / schema.RECALL_PICTURE
+    )
+    sheet = flipped(setting.data.test_images, dense.predictions, predictions, changes, name)
+    sheet.savefig(run.folder / schema.FLIPPED_PICTURE)
+    _write_confusion(run, dense.predictions, predictions, setting.data.classes, name)
+    return metrics
+
+
+def _write_confusion(run: Writer, before: Predictions, after: Predictions, classes: tuple[str, ...], name: str) -> None:
+    """Write the picture of the confusion matrix, and how many images more than before each of its cells has."""
+    table = confusion_table(after, classes)
+    change = table - confusion_table(before, classes)
+    csv_text.write(change, run.folder / schema.CONFUSION_CHANGE, index=True)
+    pictures.pruned_confusion(table, change, name).savefig(run.folder / schema.CONFUSION_PICTURE)
+
+
+def _distortion(
+    dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
+) -> dict[str, float]:
+    """Return slopes on test and validation images if defined, and the share of each class that is right both times."""
+    shares = both_right(dense.predictions, predictions, len(classes))
+    on_test = _slopes(dense.predictions, predictions, len(classes))
+    on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
+    names = (schema.ALPHA, schema.RAW_SLOPE, schema.VAL_ALPHA, schema.VAL_RAW_SLOPE)
+    slopes = dict(zip(names, (*on_test, *on_validation), strict=True))
+    return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
+        schema.BOTH_RIGHT + name: float(share) for name, share in zip(schema.metric_names(classes), shares, strict=True)
+    }
+
+
+def _slopes(before: Predictions, after: Predictions, classes: int) -> tuple[float, float]:
+    """Return alpha and the raw slope."""
+    recalls = [class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)]
+    balances = map(intensification.recall_balance, recalls, (before.accuracy, after.accuracy))
+    raw_slope = intensification.raw_slope(recalls[0], recalls[1], before.accuracy, after.accuracy)
+    return float(intensification.alpha(*balances)), float(raw_slope)
