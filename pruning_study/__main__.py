@@ -16,9 +16,9 @@ from analysis.runs.masking import without_secrets
 from analysis.runs.printable import printable
 from analysis.runs.schema import text
 from pruning_study import __version__
-from pruning_study.config import ExemplarsConfig, PruneConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.config import ExemplarsConfig, PruneConfig, RobustnessConfig, StudyConfig, TrainConfig, TuneConfig
 from pruning_study.option_sections import EXAMPLES, SECTIONS
-from pruning_study.options import boolean, default_text, option_name, seeds
+from pruning_study.options import AUTO, boolean, default_text, option_name, seeds
 from pruning_study.tracking.interrupts import interrupt_once
 
 # Options that take several values between commas
@@ -211,6 +211,23 @@ def tally(sheets: tuple[Path, ...], key: Path, output: Path | None) -> None:
     from pruning_study.exemplars import tally as exemplars_tally
 
     click.echo(exemplars_tally.tally(sheets, key, output))
+
+
+@cli.command(sections=SECTIONS, examples=EXAMPLES["robustness"])
+@click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
+@_options(RobustnessConfig)
+def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
+    """Count what finished networks have right on corrupted images, or on a folder of further images.
+
+    RUN_ID is a dense, pruned or quantised run; without one, all of the experiment are measured. The counts are written
+    to each run, and the report compares them.
+    """
+    config = RobustnessConfig(**typed)
+    from pruning_study.steps import robustness
+
+    # An MLproject can only pass a text on, where auto stands for no run.
+    named = [run_id for given in run_ids for run_id in given.replace(",", " ").split() if run_id != AUTO]
+    click.echo(robustness.measure(config, named, _as_typed({"run_ids": ",".join(named) or AUTO, **typed})))
 
 
 @cli.command(examples=EXAMPLES["send"])

@@ -19,10 +19,12 @@ _MACHINE = (
     *("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "frames", "study"),
     *("dry_run", "force", "log_model"),
 )
-_LABELLING = ("images", "key", "output")
+_LABELLING = ("key", "output")
+_IMAGES = ("corruptions", "severities", "images", "folder")
 # A command shows the options that it has of each section.
 SECTIONS = {
     "Search": _SEARCH,
+    "Images": _IMAGES,
     "Labelling": _LABELLING,
     "Pruning": _PRUNING,
     "Fine-tuning and gradual pruning": _FINE_TUNING,
@@ -55,6 +57,10 @@ EXAMPLES = {
     "tally": (
         "pruning-study tally labelling_sheet.csv --key labelling_key.csv",
         "pruning-study tally filled/anna.csv filled/ben.csv --key exemplars/labelling_key.csv --output tallied",
+    ),
+    "robustness": (
+        "pruning-study robustness --images 1000 --severities 1,3,5",
+        "pruning-study robustness RUN_ID --folder natural-adversarial/",
     ),
     "send": ("pruning-study send unsent-run",),
 }
