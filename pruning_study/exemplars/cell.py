@@ -95,6 +95,8 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
         schema.SPARSITY: None if config.sparsity is None else schema.text(config.sparsity),
         **dict(setting.split("=", 1) for setting in config.setting or ()),
     }
+    if schema.SEED in wanted:
+        raise StudyError("a cell holds all seeds: leave the seed out", option="--setting")
     for param, value in wanted.items():
         if value is not None:
             runs = _with_value(runs, param, value)
@@ -103,33 +105,34 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
     if differing:
-        said = "; ".join(_choices(runs, column) for column in differing[:4])
+        # A param such as the digest may follow from the data set, so the options come first.
+        shown = [column for column in differing if column in _OPTIONS] or differing
+        said = "; ".join(_choices(runs, column) for column in shown)
         cells = runs.groupby(settings, dropna=False).ngroups
-        raise StudyError(f"{cells:,} cells fit, choose one: {said}", option=_option(frames.param(differing[0])))
+        raise StudyError(f"{cells:,} cells fit, choose one: {said}", option=_option(frames.param(shown[0])))
     return runs.reset_index(drop=True)
 
 
 def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFrame:
     column = frames.column(param)
     if column not in runs:
-        names = [frames.param(name) for name in frames.params(runs)]
-        raise StudyError(f"no run has a param {shortened(param)}, {did_you_mean(param, names)}", option="--setting")
+        names = [frames.param(name) for name in runs if name.startswith(frames.PARAM)]
+        raise StudyError(f"no run has a param {shortened(param)}, {did_you_mean(param, names)}", option=_option(param))
     wanted = schema.canonical(param, value) if isinstance(value, str) else value
     kept = runs[runs[column] == wanted]
     if kept.empty:
         shown = value if isinstance(value, str) else f"{value:g}"
-        raise StudyError(
-            f"no run has {param} {shortened(shown)[1:-1]}; {_choices(runs, column)}", option=_option(param)
-        )
+        said = f"no run has {param} {shortened(shown)[1:-1]}, choose {_choices(runs, column)}"
+        raise StudyError(said, option=_option(param))
     return kept
 
 
 def _choices(runs: pd.DataFrame, column: str) -> str:
     """Say what values a param has, and which option chooses one."""
     param = frames.param(column)
-    values = [f"{value:g}" if isinstance(value, float) else value for value in sorted(runs[column].dropna().unique())]
-    option = _option(param) if param in _OPTIONS else f"--setting {param}=VALUE"
-    return f"{option} {some(values, most=12)}"
+    given = sorted(runs[column].dropna().unique())
+    values = some([f"{value:g}" if isinstance(value, float) else str(value) for value in given], most=12)
+    return f"{_option(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
 
 
 def _option(param: str) -> str:
@@ -165,7 +168,7 @@ def _with_predictions(
     if len(sound) < FEWEST:
         raise StudyError(
             f"{name}: {len(sound)} networks a side{''.join(f' ({said})' for said in left_out)}, and a modal label "
-            f"needs {FEWEST} or more: make the runs of more seeds"
+            f"needs {FEWEST} or more: choose another cell, or make the runs of more seeds"
         )
     if len(sound) < FEW:
         left_out.append(f"modal labels of {len(sound)} networks are noisy: {FEW} or more are better")

@@ -1,6 +1,6 @@
 """The command `exemplars`, start to printed lines: read a cell, draw its PIEs, and write the labelling sheet."""
 
-from matplotlib.figure import Figure
+from pathlib import Path
 
 from analysis.runs import csv_text, files
 from analysis.runs.errors import StudyError
@@ -29,16 +29,16 @@ def write(config: ExemplarsConfig) -> str:
     data = cell.load_data(read, config)
     sheet, key = labelling.sheet(read, data.classes, config.images, config.seed)
     counted = _counts(read, len(table))
-    pictures = _named(
-        labelling.pages(data.test_images, sheet, key[INDEX].to_numpy(), f"{read.dataset}: labelling sheet")
-    )
+    pages = labelling.pages(data.test_images, sheet, key[INDEX].to_numpy(), f"{read.dataset}: labelling sheet")
+    pictures = {_page_name(number): page for number, page in enumerate(pages, start=1)}
     pictures[GALLERY] = gallery.gallery(data.test_images, table, data.classes, read.name, counted)
     with files.aside(config.output) as scratch:
-        for name, picture in pictures.items():
-            picture.savefig(scratch / name)
         csv_text.write(sheet, scratch / f"{SHEET}.csv")
         csv_text.write(key, scratch / KEY)
-    half = len(sheet) // 2
+        _check_not_used(scratch / f"{SHEET}.csv", scratch / KEY, config.output)
+        for name, picture in pictures.items():
+            picture.savefig(scratch / name)
+    half, last = len(sheet) // 2, f" to {_page_name(len(pages))}" if len(pages) > 1 else ""
     fewer = [f"there are too few images for {config.images:,} of both kinds"] if len(sheet) < config.images else []
     return "\n".join(
         [
@@ -49,11 +49,18 @@ def write(config: ExemplarsConfig) -> str:
             "",
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
-            f"  {SHEET}.csv and {', '.join(name for name in pictures if name != GALLERY)}: {half} PIEs and {half} "
-            "other images, for annotators",
+            f"  {SHEET}.csv and its images, {_page_name(1)}{last}: {half:,} PIEs and {half:,} others, for annotators",
             f"  {KEY}: which of these are PIEs. Annotators see neither this file nor the gallery.",
         ]
     )
+
+
+def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
+    """Raise a StudyError if a folder holds another sheet, or one with answers: annotators may be at work on it."""
+    for new in (sheet, key):
+        there = output / new.name
+        if there.exists() and there.read_bytes() != new.read_bytes():
+            raise StudyError(f"{there} is of another sheet, or has answers: name another folder", option="--output")
 
 
 def _counts(read: Cell, pies: int) -> str:
@@ -69,11 +76,10 @@ def _counts(read: Cell, pies: int) -> str:
 def _placebo(read: Cell) -> str:
     halves, placebo = (exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
     return (
-        f"Chance gives PIEs too: {placebo:,.0f} between two halves of the dense networks, {halves:,.0f} between half "
-        "of the dense and half of the compressed ones."
+        f"Chance gives PIEs too. With half as many networks a side, there are {placebo:,.0f} between dense and dense "
+        f"networks, and {halves:,.0f} between dense and compressed."
     )
 
 
-def _named(pages: list[Figure]) -> dict[str, Figure]:
-    """Return pages by the names of their files: the first has no number."""
-    return {f"{SHEET}{f'_{number}' if number > 1 else ''}.png": page for number, page in enumerate(pages, start=1)}
+def _page_name(number: int) -> str:
+    return f"{SHEET}_{number}.png" if number > 1 else f"{SHEET}.png"

@@ -46,8 +46,8 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
 
 
 _NOTE = (
-    "A share is a mean over images of the share of annotators who see the attribute. p is two-sided; Holm's is\n"
-    "corrected over the questions. Kappa is the agreement of two annotators beyond chance. Paper: PIEs of ImageNet."
+    "Shares are in %. A share is a mean over images of the share of annotators who see the attribute. p is two-sided,\n"
+    "Holm's corrected over the questions. Kappa is the agreement of two annotators beyond chance. Paper: ImageNet."
 )
 
 
@@ -112,8 +112,7 @@ def _table(table: pd.DataFrame) -> str:
         "p",
         "p, Holm",
         "kappa",
-        "paper: others",
-        "PIEs",
+        "paper: others, PIEs",
     ]
     rows = [
         [
@@ -122,11 +121,12 @@ def _table(table: pd.DataFrame) -> str:
             _percent(row["pie"]),
             _percent(row["difference"], "+"),
             f"{_percent(row['low'], '+')} to {_percent(row['high'], '+')}" if pd.notna(row["low"]) else "n/a",
-            _decimals(row["p"], 4),
-            _decimals(row["p_holm"], 4),
-            _decimals(row["kappa"], 2),
-            _percent(row["published_non_pie"]),
-            _percent(row["published_pie"]),
+            _p(row["p"]),
+            _p(row["p_holm"]),
+            "n/a" if pd.isna(row["kappa"]) else f"{row['kappa']:.2f}",
+            "n/a"
+            if pd.isna(row["published_pie"])
+            else f"{_percent(row['published_non_pie'])}, {_percent(row['published_pie'])}",
         ]
         for row in table.to_dict("records")
     ]
@@ -134,10 +134,10 @@ def _table(table: pd.DataFrame) -> str:
 
 
 def _percent(share: float, sign: str = "") -> str:
-    return "n/a" if pd.isna(share) else f"{100 * share:{sign}.1f} %"
+    return "n/a" if pd.isna(share) else f"{100 * share:{sign}.1f}"
 
 
-def _decimals(value: float, digits: int) -> str:
-    if pd.isna(value):
+def _p(p: float) -> str:
+    if pd.isna(p):
         return "n/a"
-    return f"<{10.0**-digits:.{digits}f}" if 0 <= value < 10.0**-digits / 2 and digits == 4 else f"{value:.{digits}f}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
