@@ -269,6 +269,7 @@ def export(
     written = exports.write(pulled, partial(pull.predictions, names=frames.PREDICTED_ARRAYS), output)
     written += tuning_exports.export(experiment, pulled.runs["run_id"], output)
     written += primaries.export(experiment, output)
+    written += robustness.export(robustness.pulled(pulled.runs, experiment), output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
         f"{len(pulled.runs):,} pruned and {len(pulled.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
@@ -336,13 +337,14 @@ def report(
     if folders and ignore_params:
         raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
     from analysis import page, report
-    from analysis.runs import exports, primaries
+    from analysis.runs import exports, primaries, robustness
     from analysis.tuning import exports as tuning_exports
 
     if folders:
         pulled, predictions = exports.read(folders)
         tunings = tuning_exports.read(folders)
         planned = primaries.read(folders)
+        corrupted = robustness.read(folders)
         result = report.from_runs(
             pulled.runs,
             predictions,
@@ -350,6 +352,7 @@ def report(
             confidence=confidence,
             variance=variance,
             primaries=planned,
+            corrupted=corrupted,
             paper=paper,
         )
     else:

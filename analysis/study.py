@@ -45,6 +45,8 @@ class AnalyzedStudy:
         Variance of the tests between independent groups of networks.
     primaries : sequence of Primary
         The comparisons that the study was made for.
+    corrupted : DataFrame, optional
+        What the networks have right on corrupted images, as `robustness.pulled` returns it.
     """
 
     runs: pd.DataFrame
@@ -54,6 +56,7 @@ class AnalyzedStudy:
     confidence: float = 0.95
     variance: Variance = "welch"
     primaries: Sequence[Primary] = ()
+    corrupted: pd.DataFrame | None = None
 
     @property
     def datasets(self) -> list[str]:

@@ -50,7 +50,7 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
                 placebos[dense] = populations.placebo_significance(before, accuracies[0])
             test = populations.class_significance(before, after, *accuracies, paired=True)
             columns = {
-                **_cell(study, rows),
+                **cell_name(study, rows),
                 "class": names[has],
                 "n_dense": len(kept),
                 "n_compressed": len(kept),
@@ -113,7 +113,7 @@ def exemplars(
         kept, _ = study.counted(rows)
         pairs = shared.of_runs(study.runs.iloc[kept]) if len(kept) >= FEWEST else None
         if pairs:
-            named, found = _cell(study, rows), populations.exemplars(pairs.dense, pairs.predicted[1])
+            named, found = cell_name(study, rows), populations.exemplars(pairs.dense, pairs.predicted[1])
             on_images, of_halves = _on_images(pairs, found), _of_halves(pairs, placebos)
             against = {"n_pie_none": _against_control(study, kept, none, shared)}
             summaries.append({**named, **on_images, **of_halves, **against})
@@ -123,7 +123,7 @@ def exemplars(
     return pd.DataFrame(summaries), pd.concat(images, ignore_index=True)
 
 
-def _cell(study: RunArrays, rows: np.ndarray) -> dict[str, Any]:
+def cell_name(study: RunArrays, rows: np.ndarray) -> dict[str, Any]:
     """Return what names a cell."""
     first = study.runs.iloc[rows[0]]
     return {_NAMES.get(column, column): first[column] for column in [*CELL, *study.shown]}

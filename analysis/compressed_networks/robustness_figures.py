@@ -1,0 +1,95 @@
+"""Picture of what compression costs under each corruption."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.compressed_networks.populations import LEVEL, METHOD
+from analysis.compressed_networks.robustness import ALL
+from analysis.drawing import page
+from analysis.method_lines import handle
+from analysis.runs import schema
+from analysis.runs.picture_text import fitted_name
+from analysis.runs.robustness import CLEAN
+from analysis.study import AnalyzedStudy
+
+MOST_METHODS = 6
+_MOST_LEVELS = 6
+_ACROSS = 3  # panels in a row
+_WIDTH, _NAMES = 2.7, 1.5  # inches of a panel, and of the names beside the panels
+_LINE = 0.24  # inches
+_LETTERS = 9  # points
+_WORDS = {CLEAN: "not corrupted", ALL: "mean of corruptions"}
+_NOTE = (
+    "Change of the top-1 accuracy in % of that of the dense networks on the same images, the mean over severities: 0 "
+    "is no difference. Bars: 95 % interval over networks. Darker marks are higher levels of compression."
+)
+
+
+def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.DataFrame) -> Figure:
+    """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
+
+    Of more than six methods those are drawn that cost most, and of more than six levels six, evenly between.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    place : (str, str)
+        Data set and model.
+    means : DataFrame
+        Rows of `robustness.corruptions` of this data set and model: of each corruption the mean over severities.
+    """
+    methods = _by_method(study, means)
+    order = means.groupby("corruption")["top1_norm"].mean().sort_values(ascending=False).index
+    names = [*(name for name in order if name not in _WORDS), *(name for name in _WORDS if name in order)]
+    down, across = -(-len(methods) // _ACROSS), min(len(methods), _ACROSS)
+    size = (_NAMES + _WIDTH * across, 1.1 + down * (0.9 + _LINE * len(names)))
+    title = f"{place[0]}, {place[1]}: accuracy on corrupted images, relative to the dense networks"
+    drawn = pd.concat(methods.values())["top1_norm"]
+    low, high = min(drawn.min(), 0), max(drawn.max(), 0)
+    pad = 0.1 * (high - low) or 1.0
+    figure, grid = page((down, across), size, title, _NOTE, sharex=True, sharey=True)
+    for (method, rows), axes in zip(methods.items(), grid.flat, strict=False):
+        _draw(axes, rows, names)
+        axes.set_xlim(low - pad, high + pad)
+        axes.set_title(fitted_name(method, 72 * _WIDTH, 10), fontsize=10, parse_math=False)
+    for axes in grid.flat[len(methods) :]:
+        axes.remove()
+    for axes in grid[:, 0]:
+        shown = [fitted_name(_WORDS.get(name, name.replace("_", " ")), 72 * _NAMES, _LETTERS) for name in names]
+        axes.set_yticks(np.arange(len(names)), shown, fontsize=_LETTERS, parse_math=False)
+    return figure
+
+
+def _by_method(study: AnalyzedStudy, means: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each method that is drawn, by its label, the costliest first."""
+    labels = [study.method({**row, schema.PRUNER: row[METHOD]}) for row in means.to_dict("records")]
+    cost = means.groupby(labels)["top1_norm"].min().sort_values(kind="stable")
+    return {name: means[np.array(labels) == name] for name in cost.index[:MOST_METHODS]}
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
+    """Draw a mark for each corruption and level, and a legend of the levels."""
+    levels = sorted(rows[LEVEL].unique())
+    levels = [levels[int(place)] for place in np.unique(np.linspace(0, len(levels) - 1, _MOST_LEVELS).round())]
+    colors = colormaps["viridis_r"](np.linspace(0.15, 0.95, len(levels)))
+    spread = np.linspace(-0.25, 0.25, len(levels)) if len(levels) > 1 else [0.0]
+    axes.axvline(0, color="black", linewidth=0.8)
+    for level, color, offset in zip(levels, colors, spread, strict=True):
+        here = rows[rows[LEVEL] == level]
+        heights = np.array([names.index(name) for name in here["corruption"]]) + offset
+        axes.hlines(heights, here["top1_norm_low"], here["top1_norm_high"], color=color, linewidth=1, alpha=0.6)
+        axes.scatter(here["top1_norm"], heights, color=color, s=16, zorder=3)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(axis="x", labelsize=8, labelbottom=True)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    marks = [
+        handle(f"{level:g}", color=color, marker="o", linestyle="") for level, color in zip(levels, colors, strict=True)
+    ]
+    axes.legend(handles=marks, fontsize=7, title="level", title_fontsize=7, loc="lower left", handletextpad=0.1)

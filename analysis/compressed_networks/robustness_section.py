@@ -1,0 +1,102 @@
+"""The report's sections on corrupted images and natural adversarial ones."""
+
+import pandas as pd
+
+from analysis import published
+from analysis.compressed_networks import robustness_figures
+from analysis.compressed_networks.populations import LEVEL, METHOD
+from analysis.compressed_networks.robustness import ALL, MEAN, corruptions
+from analysis.formats import decimals, with_interval
+from analysis.page import Block, Caption, Section, numbered
+from analysis.runs import schema
+from analysis.runs.robustness import CLEAN
+from analysis.settings import CONTROL
+from analysis.study import AnalyzedStudy
+from analysis.verdict import places
+
+# Of a method with more levels, the least and the largest are in the table.
+_MOST_ROWS = 12
+_READING = (
+    "Corrupted test images are harder. A change is that of the top-1 accuracy, in % of the accuracy of the dense "
+    "networks on the same images, as Hooker et al. give it; severities are averaged. corruptions.csv has each severity, "
+    "top-5, alpha and the largest loss of a class."
+)
+_PRINTED = (
+    "Changes of the top-1 and top-5 accuracy in % as Hooker et al. print them for ResNet-50, means of 50 networks, "
+    "beside those of this study."
+)
+_PRINTED_TABLES = {
+    "top1": "compressed_networks_imagenet_c_top1_norm",
+    "top5": "compressed_networks_imagenet_c_top5_norm",
+}
+_IMAGENET = "imagenet"
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on corrupted images; None if no network was measured on them."""
+    table = corruptions(study.runs, study.corrupted)
+    if not len(table):
+        return None
+    means = _means(table)
+    drawn = [robustness_figures.relative_accuracy(study, place, rows) for place, rows in places(means) if len(rows) > 1]
+    blocks: list[Block] = [_READING, *numbered("corruptions", drawn)]
+    for (dataset, model), rows in places(means):
+        blocks += [Caption(f"{dataset}, {model}.", ""), _shown(study, rows)]
+    return Section("Corrupted images", blocks, tables={"corruptions.csv": table})
+
+
+def published_values(study: AnalyzedStudy) -> Section | None:
+    """Return the section with the values in print; None for a study without them."""
+    table = corruptions(study.runs, study.corrupted)
+    rows = _beside_print(_means(table)) if len(table) else table
+    return Section("Corrupted images, in print", [_PRINTED, rows]) if len(rows) else None
+
+
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of images as they are, of folders, and of means over severities, without the control's."""
+    return table[table["severity"].isin([MEAN, "0"]) & table[METHOD].ne(CONTROL)]
+
+
+def _shown(study: AnalyzedStudy, means: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each method and level: changes on clean images, on corrupted ones, and the costliest."""
+    key = [METHOD, LEVEL, *study.shown]
+    groups = [(rows.iloc[0], rows.set_index("corruption")) for _, rows in means.groupby(key, dropna=False)]
+    if len(groups) > _MOST_ROWS:
+        ends = means.groupby(METHOD)[LEVEL].agg(["min", "max"])
+        groups = [(first, rows) for first, rows in groups if first[LEVEL] in set(ends.loc[first[METHOD]])]
+    return pd.DataFrame([_row(study, first, rows) for first, rows in groups])
+
+
+def _row(study: AnalyzedStudy, first: pd.Series, rows: pd.DataFrame) -> dict[str, str]:
+    others = rows.drop(index=[CLEAN, ALL], errors="ignore")
+    worst = others["top1_norm"].idxmin() if others["top1_norm"].notna().any() else None
+    changes = {"clean": CLEAN, "mean of corruptions": ALL, "costliest": worst}
+    cells = {head: _change(rows, name) for head, name in changes.items()}
+    return {
+        "method": study.method({**first, schema.PRUNER: first[METHOD]}),
+        "level": f"{first[LEVEL]:g}",
+        "networks": f"{first['n']:,}",
+        **cells,
+        "which": str(worst).replace("_", " ") if worst else "",
+    }
+
+
+def _change(rows: pd.DataFrame, name: str | None) -> str:
+    if name not in rows.index:
+        return ""
+    row = rows.loc[name]
+    return with_interval(*row[["top1_norm", "top1_norm_low", "top1_norm_high"]], decimals(1, sign=True))
+
+
+def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the values in print of the corruptions and sparsities that a study of ImageNet has, and its own."""
+    ours = means[means[schema.DATASET].eq(_IMAGENET)]
+    found = []
+    for name, table in _PRINTED_TABLES.items():
+        printed = published.figures(table).melt("corruption", var_name=LEVEL, value_name="printed")
+        printed[LEVEL] = printed[LEVEL].str.removeprefix("sparsity_").astype(float)
+        both = ours.merge(printed[printed[LEVEL] > 0], on=["corruption", LEVEL])
+        values = {"accuracy": name, "printed": both["printed"], "ours": both[f"{name}_norm"]}
+        found.append(both[[schema.MODEL, METHOD, LEVEL, "corruption"]].assign(**values))
+    rows = pd.concat(found, ignore_index=True)
+    return rows.assign(difference=rows["ours"] - rows["printed"])

@@ -1,0 +1,52 @@
+"""How much less accurate networks become, relative to what they were before."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from analysis.statistics.arithmetic import quotient
+from analysis.statistics.resampling import mean_interval
+
+
+class RelativeChange(NamedTuple):
+    """A change in % of the value before, and its interval over networks, NaN for fewer than two."""
+
+    change: float
+    low: float
+    high: float
+
+
+def relative_change(before: ArrayLike, after: ArrayLike, confidence: float = 0.95) -> RelativeChange:
+    """Return 100 (mean after - mean before) / mean before (Hooker et al. 2019, Section 4).
+
+    Parameters
+    ----------
+    before, after : (networks,)
+        Accuracy of each network before and after compression, on the same images. A pair with a NaN does not count.
+    confidence : float
+        The interval is that of the paired residuals after - ratio * before, as for any ratio of two means.
+
+    Returns
+    -------
+    RelativeChange
+        NaN without a pair, or where the mean before is 0.
+
+    Examples
+    --------
+    Accuracy falls from a mean of .5 to one of .4:
+
+    >>> found = relative_change([0.4, 0.6], [0.3, 0.5])
+    >>> round(found.change, 6)
+    -20.0
+    >>> [round(float(end), 1) for end in (found.low, found.high)]
+    [-70.8, 30.8]
+    """
+    before, after = np.asarray(before, float), np.asarray(after, float)
+    there = np.isfinite(before) & np.isfinite(after)
+    if not there.any():
+        return RelativeChange(np.nan, np.nan, np.nan)
+    before, after = before[there], after[there]
+    ratio = float(quotient(after.mean(), before.mean()))
+    low, high = quotient(mean_interval(after - ratio * before, confidence), before.mean())
+    return RelativeChange(*(float(100 * (ratio - 1 + end)) for end in (0.0, low, high)))
