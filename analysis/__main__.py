@@ -259,7 +259,7 @@ def export(
 
     From such a folder `report --frames` needs no tracking server.
     """
-    from analysis.runs import exports, frames, primaries, pull
+    from analysis.runs import exports, frames, primaries, pull, robustness
     from analysis.tuning import exports as tuning_exports
 
     experiment = _experiment(experiment, study)

@@ -206,13 +206,11 @@ def _classes(measured: Measured, place: int, before: np.ndarray, after: np.ndarr
     accuracies = measured.top1[before, place], measured.top1[after, place]
     recalls = measured.recall[before, place][:, has], measured.recall[after, place][:, has]
     there = np.isfinite(accuracies).all(0)
-    guesses = np.zeros(len(there), dtype=bool)
-    for accuracy in accuracies:
-        guesses[there] |= at_chance(accuracy[there], int(has.sum()), support[has])
-    sound = there & ~guesses
+    guesses = there & np.any([at_chance(accuracy, int(has.sum()), support[has]) for accuracy in accuracies], axis=0)
+    sound = np.flatnonzero(there & ~guesses)
     recalls = recalls[0][sound], recalls[1][sound]
     accuracies = accuracies[0][sound], accuracies[1][sound]
-    slopes = alpha(*map(recall_balance, recalls, accuracies)) if sound.any() else np.array([])
+    slopes = alpha(*map(recall_balance, recalls, accuracies)) if len(sound) else np.array([])
     slopes = slopes[np.isfinite(slopes)]
     low, high = mean_interval(slopes)
     excess = excess_loss(*recalls, *accuracies)
@@ -221,6 +219,6 @@ def _classes(measured: Measured, place: int, before: np.ndarray, after: np.ndarr
         "alpha": mean(slopes),
         "alpha_low": low,
         "alpha_high": high,
-        "largest_excess": mean(excess.max(-1)) if sound.any() else np.nan,
-        "worst_class": measured.classes[has][excess.mean(0).argmax()] if sound.any() else "",
+        "largest_excess": mean(excess.max(-1)) if len(sound) else np.nan,
+        "worst_class": measured.classes[has][excess.mean(0).argmax()] if len(sound) else "",
     }

@@ -18,8 +18,8 @@ from analysis.verdict import places
 _MOST_ROWS = 12
 _READING = (
     "Corrupted test images are harder. A change is that of the top-1 accuracy, in % of the accuracy of the dense "
-    "networks on the same images, as Hooker et al. give it; severities are averaged. corruptions.csv has each severity, "
-    "top-5, alpha and the largest loss of a class."
+    "networks on the same images, as Hooker et al. give it. Severities are averaged. corruptions.csv has each "
+    "severity, top-5, alpha and the largest loss of a class."
 )
 _PRINTED = (
     "Changes of the top-1 and top-5 accuracy in % as Hooker et al. print them for ResNet-50, means of 50 networks, "
@@ -84,8 +84,8 @@ def _row(study: AnalyzedStudy, first: pd.Series, rows: pd.DataFrame) -> dict[str
 def _change(rows: pd.DataFrame, name: str | None) -> str:
     if name not in rows.index:
         return ""
-    row = rows.loc[name]
-    return with_interval(*row[["top1_norm", "top1_norm_low", "top1_norm_high"]], decimals(1, sign=True))
+    change, low, high = (float(rows.at[name, f"top1_norm{end}"]) for end in ("", "_low", "_high"))
+    return with_interval(change, low, high, decimals(1, sign=True))
 
 
 def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
