@@ -1,7 +1,7 @@
 """One study and what all sections of its report share: every frame is worked out once, when a section first asks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,13 +9,14 @@ import pandas as pd
 
 from analysis import cells, classes
 from analysis.predictions import Predictions
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
 from analysis.settings import (
     CELL,
     Letters,
+    in_number_format,
     method_label,
     setting_label,
     setting_letters,
@@ -25,11 +26,14 @@ from analysis.settings import (
 from analysis.statistics.hypothesis_tests import Variance
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, eq=False)
 class AnalyzedStudy:
     """The runs of a study, how to analyse them, and the frames that follow.
 
-    Frames that belong to one paper are worked out in that paper's `section.py`.
+    Frames that belong to one paper are worked out by that paper's functions, `once` for all its sections.
 
     Parameters
     ----------
@@ -57,6 +61,12 @@ class AnalyzedStudy:
     variance: Variance = "welch"
     primaries: Sequence[Primary] = ()
     corrupted: pd.DataFrame | None = None
+
+    @cached_property
+    def with_ratios(self) -> "AnalyzedStudy":
+        """The study without networks that keep all weights in another number format: no pruning ratio is theirs."""
+        others = in_number_format(self.runs)
+        return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
 
     @property
     def datasets(self) -> list[str]:
@@ -117,6 +127,13 @@ class AnalyzedStudy:
     def classes(self) -> pd.DataFrame:
         """One row per cell and class, as `classes.classes` returns it."""
         return classes.classes(self.runs, self.predicted)
+
+    def once(self, make: Callable[["AnalyzedStudy"], T]) -> T:
+        """Return what a function makes of this study; it is called the first time."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:
