@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.arrays import RunArrays, run_arrays
 from analysis.cells import control_rows, with_control
-from analysis.compressed_networks.populations import cell_name
+from analysis.compressed_networks.naming import named
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
 from analysis.statistics.arithmetic import mean
@@ -38,6 +38,8 @@ class Measured(NamedTuple):
     top1, top5 : (networks, conditions)
     support : (conditions, classes)
         Images of each class; of a mean, those of one of its conditions.
+    guesses : (networks, conditions), bool
+        Whether a network's accuracy may be that of guesses.
     """
 
     rows: dict[str, int]
@@ -47,6 +49,7 @@ class Measured(NamedTuple):
     top1: np.ndarray
     top5: np.ndarray
     support: np.ndarray
+    guesses: np.ndarray
 
 
 def corruptions(runs: pd.DataFrame, counts: pd.DataFrame | None) -> pd.DataFrame:
@@ -62,7 +65,7 @@ def corruptions(runs: pd.DataFrame, counts: pd.DataFrame | None) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        dataset, model, method, level, `shown_settings(runs)`; corruption: `none` for the images as they are, the name
+        What `naming.named` returns; corruption: `none` for the images as they are, the name
         of a folder, or `all` for the mean over corruptions; severity: 0 for `none` and folders, 1 to 5, or `mean`;
         n (networks); top1_dense, top1, top5_dense, top5: mean accuracies; top1_norm, top5_norm: their change in % of
         that of the dense networks, with intervals over networks (`_low`, `_high`); n_at_chance: networks that guess
@@ -107,16 +110,23 @@ def _measured(counts: pd.DataFrame, runs: pd.DataFrame) -> Measured | None:
         array[place] = counts[name]
     images = np.nansum(support, -1)
     with np.errstate(invalid="ignore"):
-        accuracies = [np.nansum(array, -1) / images for array in (right, right_top5)]
-        single = Measured(
-            {run_id: row for row, run_id in enumerate(run_ids)},
-            [(corruption, str(severity)) for corruption, severity in index],
-            classes,
-            right / support,
-            *accuracies,
-            np.nan_to_num(support).max(0),
-        )
-    return _with_means(single)
+        top1, top5 = (np.nansum(array, -1) / images for array in (right, right_top5))
+        recall = right / support
+    names = [(corruption, str(severity)) for corruption, severity in index]
+    rows = {run_id: row for row, run_id in enumerate(run_ids)}
+    found = Measured(
+        rows, names, classes, recall, top1, top5, np.nan_to_num(support).max(0), np.zeros(top1.shape, bool)
+    )
+    found = _with_means(found)
+    return found._replace(guesses=_guesses(found))
+
+
+def _guesses(measured: Measured) -> np.ndarray:
+    """Return whether each network guesses under each condition, (networks, conditions)."""
+    columns = []
+    for accuracy, support in zip(measured.top1.T, measured.support, strict=True):
+        columns.append(at_chance(np.nan_to_num(accuracy), int((support > 0).sum()), support[support > 0]))
+    return np.stack(columns, axis=1)
 
 
 def _with_means(single: Measured) -> Measured:
@@ -155,7 +165,7 @@ def _rows(study: RunArrays, kept: np.ndarray, none: np.ndarray, measured: Measur
     controlled = np.array([row for row in controlled if run_ids[none[row]] in known], dtype=int)
     pairs = _pair(measured, dense_ids[kept], run_ids[kept])
     of_control = _pair(measured, dense_ids[controlled], run_ids[none[controlled]])
-    named = cell_name(study, kept)
+    cell = named(study, kept[0])
     rows = []
     for place, (corruption, severity) in enumerate(measured.conditions):
         row = _compared(measured, place, *pairs)
@@ -163,7 +173,7 @@ def _rows(study: RunArrays, kept: np.ndarray, none: np.ndarray, measured: Measur
             control = _classes(measured, place, *of_control)
             rows.append(
                 {
-                    **named,
+                    **cell,
                     "corruption": corruption,
                     "severity": severity,
                     **row,
@@ -206,7 +216,7 @@ def _classes(measured: Measured, place: int, before: np.ndarray, after: np.ndarr
     accuracies = measured.top1[before, place], measured.top1[after, place]
     recalls = measured.recall[before, place][:, has], measured.recall[after, place][:, has]
     there = np.isfinite(accuracies).all(0)
-    guesses = there & np.any([at_chance(accuracy, int(has.sum()), support[has]) for accuracy in accuracies], axis=0)
+    guesses = there & (measured.guesses[before, place] | measured.guesses[after, place])
     sound = np.flatnonzero(there & ~guesses)
     recalls = recalls[0][sound], recalls[1][sound]
     accuracies = accuracies[0][sound], accuracies[1][sound]

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.compressed_networks.populations import LEVEL, METHOD
+from analysis.compressed_networks.naming import LEVEL
 from analysis.compressed_networks.robustness import ALL
 from analysis.drawing import page
 from analysis.method_lines import handle
-from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name
 from analysis.runs.robustness import CLEAN
 from analysis.study import AnalyzedStudy
@@ -22,6 +21,7 @@ MOST_METHODS = 6
 _MOST_LEVELS = 6
 _ACROSS = 3  # panels in a row
 _WIDTH, _NAMES = 2.7, 1.5  # inches of a panel, and of the names beside the panels
+_NARROWEST = 4.5  # inches of all panels of a row together
 _LINE = 0.24  # inches
 _LETTERS = 9  # points
 _WORDS = {CLEAN: "not corrupted", ALL: "mean of corruptions"}
@@ -48,7 +48,7 @@ def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.Da
     order = means.groupby("corruption")["top1_norm"].mean().sort_values(ascending=False).index
     names = [*(name for name in order if name not in _WORDS), *(name for name in _WORDS if name in order)]
     down, across = -(-len(methods) // _ACROSS), min(len(methods), _ACROSS)
-    size = (_NAMES + _WIDTH * across, 1.1 + down * (0.9 + _LINE * len(names)))
+    size = (_NAMES + max(_WIDTH * across, _NARROWEST), 1.1 + down * (0.9 + _LINE * len(names)))
     title = f"{place[0]}, {place[1]}: accuracy on corrupted images, relative to the dense networks"
     drawn = pd.concat(methods.values())["top1_norm"]
     low, high = min(drawn.min(), 0), max(drawn.max(), 0)
@@ -68,7 +68,7 @@ def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.Da
 
 def _by_method(study: AnalyzedStudy, means: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of each method that is drawn, by its label, the costliest first."""
-    labels = [study.method({**row, schema.PRUNER: row[METHOD]}) for row in means.to_dict("records")]
+    labels = [study.method(row) for row in means.to_dict("records")]
     cost = means.groupby(labels)["top1_norm"].min().sort_values(kind="stable")
     return {name: means[np.array(labels) == name] for name in cost.index[:MOST_METHODS]}
 
@@ -92,4 +92,6 @@ def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     marks = [
         handle(f"{level:g}", color=color, marker="o", linestyle="") for level, color in zip(levels, colors, strict=True)
     ]
-    axes.legend(handles=marks, fontsize=7, title="level", title_fontsize=7, loc="lower left", handletextpad=0.1)
+    axes.legend(
+        handles=marks, fontsize=7, title="level", title_fontsize=7, loc="best", framealpha=0.7, handletextpad=0.1
+    )

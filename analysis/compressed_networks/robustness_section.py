@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis import published
 from analysis.compressed_networks import robustness_figures
-from analysis.compressed_networks.populations import LEVEL, METHOD
+from analysis.compressed_networks.naming import LEVEL, METHOD, level_label, written
 from analysis.compressed_networks.robustness import ALL, MEAN, corruptions
 from analysis.formats import decimals, with_interval
 from analysis.page import Block, Caption, Section, numbered
@@ -42,6 +42,7 @@ def section(study: AnalyzedStudy) -> Section | None:
     blocks: list[Block] = [_READING, *numbered("corruptions", drawn)]
     for (dataset, model), rows in places(means):
         blocks += [Caption(f"{dataset}, {model}.", ""), _shown(study, rows)]
+    table = written(table, ["corruption", "severity"], study.shown)
     return Section("Corrupted images", blocks, tables={"corruptions.csv": table})
 
 
@@ -54,12 +55,12 @@ def published_values(study: AnalyzedStudy) -> Section | None:
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of images as they are, of folders, and of means over severities, without the control's."""
-    return table[table["severity"].isin([MEAN, "0"]) & table[METHOD].ne(CONTROL)]
+    return table[table["severity"].isin([MEAN, "0"]) & table[schema.PRUNER].ne(CONTROL)]
 
 
 def _shown(study: AnalyzedStudy, means: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each method and level: changes on clean images, on corrupted ones, and the costliest."""
-    key = [METHOD, LEVEL, *study.shown]
+    key = [schema.PRUNER, *study.shown, LEVEL]
     groups = [(rows.iloc[0], rows.set_index("corruption")) for _, rows in means.groupby(key, dropna=False)]
     if len(groups) > _MOST_ROWS:
         ends = means.groupby(METHOD)[LEVEL].agg(["min", "max"])
@@ -73,8 +74,8 @@ def _row(study: AnalyzedStudy, first: pd.Series, rows: pd.DataFrame) -> dict[str
     changes = {"clean": CLEAN, "mean of corruptions": ALL, "costliest": worst}
     cells = {head: _change(rows, name) for head, name in changes.items()}
     return {
-        "method": study.method({**first, schema.PRUNER: first[METHOD]}),
-        "level": f"{first[LEVEL]:g}",
+        "method": study.method(first),
+        "level": level_label(first),
         "networks": f"{first['n']:,}",
         **cells,
         "which": str(worst).replace("_", " ") if worst else "",
