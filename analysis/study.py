@@ -1,9 +1,9 @@
 """One study and what all sections of its report share: every frame is worked out once, when a section first asks."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -24,7 +24,6 @@ from analysis.settings import (
     shown_settings,
 )
 from analysis.statistics.hypothesis_tests import Variance
-
 
 T = TypeVar("T")
 
@@ -61,6 +60,7 @@ class AnalyzedStudy:
     variance: Variance = "welch"
     primaries: Sequence[Primary] = ()
     corrupted: pd.DataFrame | None = None
+    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def with_ratios(self) -> "AnalyzedStudy":
