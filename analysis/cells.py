@@ -22,8 +22,10 @@ from analysis.settings import (
     cell_columns,
     control_columns,
     ignore_options,
+    is_pruned,
     network_columns,
     networks,
+    never_fine_tuned,
     pruner_settings,
 )
 from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
@@ -138,11 +140,11 @@ def _family_columns(runs: pd.DataFrame) -> list[str]:
 
 def _notes_on_controls(runs: pd.DataFrame, shared: list[str], none: np.ndarray) -> Iterator[str]:
     """Yield a note if pruned networks have no control because an undeclared param differs."""
-    pruned = runs[schema.PRUNER] != CONTROL
+    pruned = is_pruned(runs)
     unknown = [column for column in shared if frames.param(column) not in schema.PARAM_ROLES]
     differing = [frames.param(column) for column in unknown if runs[column].nunique(dropna=False) > 1]
     without = int((pruned & (none < 0)).sum())
-    if differing and without and not pruned.all():
+    if differing and without and (runs[schema.PRUNER] == CONTROL).any():
         yield (
             f"{without:,} pruned networks have no control, because no run of {CONTROL} shares their "
             f"{', '.join(differing)}: if that follows from the pruning, add {ignore_options(differing)}"
@@ -153,14 +155,15 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
     """Return the row of each run's control: (runs,).
 
     The control is the run of `none` of the same dense network with the same values of the columns that
-    `control_columns` returns. -1 where there is none, and for the runs of `none` themselves.
+    `control_columns` returns. -1 where there is none, for the runs of `none` themselves, and for dense networks in
+    another number format, in which fine-tuning plays no part.
     """
     keys = control_columns(runs)
     numbered = runs[keys].assign(network=networks(runs).factorize()[0])
     is_control = runs[schema.PRUNER] == CONTROL
     none = numbered[is_control].drop_duplicates()
     found = numbered.merge(none.assign(row=none.index), on=[*keys, "network"], how="left")["row"]
-    return found.mask(is_control, -1).fillna(-1).to_numpy(int)
+    return found.mask(is_control | never_fine_tuned(runs), -1).fillna(-1).to_numpy(int)
 
 
 def with_control(study: RunArrays, rows: np.ndarray, none: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Lines of methods against the pruning ratio, in the same colours and marks in every picture of a report.
 
-Methods are pruners with their settings. Colours and marks stand for the same method in all panels of a figure, and one
-legend names each once. The control `none` has no ratio of its own and is a line across, or a band.
+Methods are pruners with their settings, and number formats, which are points where the size is the axis. Colours and
+marks stand for the same method in all panels of a figure, and one legend names each once. The control `none` has no
+ratio of its own and is a line across, or a band.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from analysis.drawing import BELOW, NEUTRAL, page
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_legend
-from analysis.settings import CONTROL
+from analysis.settings import CONTROL, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, mostly_sound, places
 
@@ -114,7 +115,7 @@ def against_ratio(
     figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
     for panels, ((name, cells), found) in zip(grid.T, zip(group, lines, strict=True), strict=True):
         name_panel(panels[0], name, title_room(group))
-        pruned = cells[cells[schema.PRUNER] != CONTROL]
+        pruned = cells[is_pruned(cells)]
         column = Column(cells, found, styles, leading_ratio(pruned) if len(pruned) else np.inf)
         for axes, draw in zip(panels, rows.values(), strict=True):
             draw(axes, column)

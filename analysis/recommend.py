@@ -14,7 +14,7 @@ from analysis import validation
 from analysis.cells import alphas, cells
 from analysis.formats import decimals, with_interval
 from analysis.prune_command import prune_command
-from analysis.runs import frames, pull, schema
+from analysis.runs import checks, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.printable import printable
@@ -97,8 +97,13 @@ def recommend(
     if max_class_loss is not None and not 0 <= max_class_loss <= 1:
         raise StudyError(f"{max_class_loss} should be between 0 and 1", option="--max-class-loss")
     runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+    quantized = frames.kinds(runs) == schema.QUANTIZED
+    if quantized.all():
+        raise StudyError("the networks of this experiment are quantised and not pruned: prune at some ratios first")
+    runs = frames.rows(runs, ~quantized)
     if (runs[schema.PRUNER] == CONTROL).all():
         raise StudyError(f"the only pruner in this experiment is {CONTROL}: prune at some ratios first")
+    notes = [*runs.attrs["left_out"], *_on_quantized(int(quantized.sum()))]
     on_test = partial(pull.predictions, tracking_uri=tracking_uri)
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
     limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
@@ -109,12 +114,18 @@ def recommend(
             limits,
             on_validation,
             class_names(rows, on_test),
-            [*runs.attrs["left_out"]],
+            notes.copy(),
             partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
         )
         for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
         if (rows[schema.PRUNER] != CONTROL).any()
     )
+
+
+def _on_quantized(number: int) -> Iterator[str]:
+    if number:
+        runs = checks.counted(pd.Series([schema.QUANTIZED]).repeat(number))
+        yield f"{runs} left out: this chooses how far to prune; the report has what a number format costs"
 
 
 def _recommendation(

@@ -56,9 +56,10 @@ _FINE_TUNE_EPOCHS = frames.column(schema.FINE_TUNE_EPOCHS)
 _FINE_TUNE_LEARNING_RATE = frames.column(schema.FINE_TUNE_LEARNING_RATE)
 _START = frames.column(schema.START)
 _SPARSITY = frames.column(schema.SPARSITY)
+_NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
 # Labels show their values without the param's name.
 _NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.NUMBER_FORMAT)
-_LONGEST_LABEL = 20  # characters of a setting; a longer one has a letter
+_LONGEST_LABEL = len("initialization scope layer")  # characters of a setting; a longer one has a letter
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 
 # The params of a setting that are not as in the papers, by name, and the letters of settings.
@@ -112,12 +113,13 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
     Cells follow from all settings. Shown are those that differ between cells of the same data set, model, pruner and
     ratio. A setting of the dense networks, such as the epochs, is shown wherever it differs within a data set and
     model. A param that the papers leave at one value, such as the schedule, is shown wherever it differs at all, and
-    its details are shown where one value of it has several.
+    its details are shown where one value of it has several. A number format is shown wherever it is not of 32 bits.
     """
     return [
         column
         for column in further_settings(runs)
-        if runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column)
+        if (runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column))
+        or (column == _NUMBER_FORMAT and (runs[column] != schema.FORMERLY[schema.NUMBER_FORMAT]).any())
     ]
 
 
@@ -128,18 +130,10 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
         within = [name for name in dict.fromkeys([frames.column(main), _START]) if name in runs]
         return main == param or frames.column(main) not in runs or _differs(runs, column, within)
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
-        runs = runs[runs[_START] != schema.INITIALIZATION]  # without fine-tuning, and the start says so
+        runs = runs[~starts_anew(runs)]  # those are not fine-tuned, and the start says so
     if column == _FINE_TUNE_EPOCHS:
         return _differs(runs, column, CELL) or _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
     return _differs(runs, column, CELL[:2] if _is_of_dense(param) else CELL)
-
-
-def never_fine_tuned(runs: pd.DataFrame) -> pd.Series:
-    """Return whether each run is a dense network with another number format, in which fine-tuning plays no part."""
-    return (
-        runs[schema.PRUNER].isin(list(schema.BITS))
-        & runs.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].isna()
-    )
 
 
 def _is_of_dense(param: str) -> bool:
@@ -226,6 +220,33 @@ def pruner_settings(frame: pd.DataFrame, lacked_by: str | None = None) -> set[st
         if schema.role(frames.param(column)).concerns == "pruner"
         or (frames.param(column) not in schema.PARAM_ROLES and lacked[column])
     }
+
+
+def is_pruned(frame: pd.DataFrame) -> pd.Series:
+    """Return whether each row is of pruned networks: neither of the control nor of a number format alone."""
+    return (frame[schema.PRUNER] != CONTROL) & ~in_number_format(frame)
+
+
+def in_number_format(frame: pd.DataFrame) -> pd.Series:
+    """Return whether each row is of networks that keep all weights, in another number format."""
+    return frame[schema.PRUNER].isin(list(schema.BITS))
+
+
+def bits(frame: pd.DataFrame) -> np.ndarray:
+    """Return the bits of a weight in each row's networks, (rows,)."""
+    whole = in_number_format(frame)
+    formats = frame.get(_NUMBER_FORMAT, frame[schema.PRUNER]).mask(whole, frame[schema.PRUNER])
+    return formats.map(schema.BITS).fillna(schema.BITS[schema.FORMERLY[schema.NUMBER_FORMAT]]).to_numpy(float)
+
+
+def starts_anew(runs: pd.DataFrame) -> pd.Series:
+    """Return whether each run's network was pruned while it was trained from its initial weights."""
+    return runs.reindex(columns=[_START])[_START] == schema.INITIALIZATION
+
+
+def never_fine_tuned(runs: pd.DataFrame) -> pd.Series:
+    """Return whether each run is a dense network in another number format, in which fine-tuning plays no part."""
+    return in_number_format(runs) & runs.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].isna()
 
 
 def control_columns(frame: pd.DataFrame) -> list[str]:
@@ -332,7 +353,7 @@ def setting_label(params: Mapping[str, Any], shown: Sequence[str], letters: Lett
 def setting_letters(runs: pd.DataFrame) -> Letters:
     """Return the letters of those settings of a study whose own label is too long for a table or a picture.
 
-    A label is too long if it has more than 20 characters, or if another setting has the same one. Settings are sorted
+    A label is too long if it has more than 26 characters, or if another setting has the same one. Settings are sorted
     by their values, so that the order of the runs does not matter.
 
     Returns

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.published import rank
 from analysis.runs import frames, schema
-from analysis.settings import CELL, CONTROL
+from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, starts_anew
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.study import AnalyzedStudy
 
@@ -22,8 +22,12 @@ MEANINGS = {
     "up-signed": "undecayed pruning as released",
     "up-sum": "undecayed pruning as on the poster",
     "rp": "random pruning",
+    "float16": "weights of 16 bits",
+    "dynamic-int8": "weights of 8 bits, activations rounded as they come",
+    "fixed-int8": "weights and activations of 8 bits, scaled by training images",
 }
 _NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
+_NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with the dense networks."
 _BEYOND_CONTROL = (
     f"Losses and changes are against the control {CONTROL}, the same fine-tuning without pruning; brackets hold 95 % "
     "intervals. A gap is a class's recall minus the accuracy, and its change is in % of the gap before pruning."
@@ -58,16 +62,17 @@ def verdict(study: AnalyzedStudy) -> list[str]:
     the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. It leads
     with `leading_ratio`. The last sentence names the largest safe ratio: at most `SMALL_LOSS` of accuracy is lost;
     neither a class, nor the largest excess loss, nor the raw slope or spread is shown to be worse than without pruning;
-    and the interval of every class ends at most at `SAFE_EXCESS`. Of several methods it is the most accurate one.
+    and the interval of every class ends at most at `SAFE_EXCESS`. Of several methods it is the most accurate one. Of
+    number formats a line names the one that costs most accuracy.
     """
-    pruned = study.cells[study.cells[schema.PRUNER] != CONTROL]
-    if pruned.empty:
+    compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
+    if compressed.empty:
         return [
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
         ]
-    lines = [" ".join(_sentences(cells, study)) for _, cells in places(pruned)]
-    return [*lines, " ".join(_reading(pruned))]
+    lines = [" ".join(_sentences(cells, study)) for _, cells in places(compressed)]
+    return [*lines, " ".join(_reading(compressed))]
 
 
 def to_know(runs: pd.DataFrame) -> list[str]:
@@ -125,10 +130,13 @@ def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
 
 def class_rows(study: AnalyzedStudy, cell: pd.Series) -> pd.DataFrame:
     """Return the rows of `study.classes` that are of a cell."""
-    classes = study.classes
+    return _rows_of(cell, study.classes, study)
+
+
+def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
     columns = [*CELL, *study.shown]
-    same = [classes[name].isna() if pd.isna(cell[name]) else classes[name] == cell[name] for name in columns]
-    return classes[np.logical_and.reduce(same)]
+    same = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
+    return frame[np.logical_and.reduce(same)]
 
 
 def beyond(cell: pd.Series) -> str:
@@ -137,33 +145,54 @@ def beyond(cell: pd.Series) -> str:
 
 
 def _sentences(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+    pruned, formats = cells[is_pruned(cells)], cells[in_number_format(cells)]
+    if len(pruned):
+        yield from _on_pruning(pruned, study)
+    if mostly_sound(formats).any():
+        yield from _on_number_formats(formats[mostly_sound(formats)], study, named=len(pruned) > 0)
+
+
+def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
     if not mostly_sound(cells).any():
         dataset, model = cells.iloc[0][PLACE]
         yield f"On {dataset} with {model}, most pruned networks guess at every ratio."
         return
     best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
-    yield _cost(best, study)
+    yield f"{_where(best)}, {study.method(best)} at ratio {best[schema.RATIO]:g} {_cost(best)}."
     yield from _payers(class_rows(study, best), best)
     if best["n_none"]:
         yield _gaps(best)
+        yield _safest(cells, best, study)
+    elif starts_anew(_rows_of(best, study.runs, study)).all():
+        yield _NOT_FINE_TUNED
         yield _safest(cells, best, study)
     else:
         yield _NO_CONTROL
 
 
-def _cost(cell: pd.Series, study: AnalyzedStudy) -> str:
+def _on_number_formats(cells: pd.DataFrame, study: AnalyzedStudy, *, named: bool) -> Iterator[str]:
+    """Say what the number format costs that costs most; `named` if data set and model were named before."""
+    cell = cells.loc[accuracy_loss(cells).idxmax()]
+    name, against = study.method(cell), "" if cell["n_none"] else ", against the dense networks"
+    which = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
+    yield f"{'' if named else f'{_where(cell)}, '}{which} {_cost(cell)}{against}."
+    yield from _payers(class_rows(study, cell), cell)
+
+
+def _where(cell: pd.Series) -> str:
+    count = cell["n_none"] or cell["n"]
+    networks = "one network" if count == 1 else f"{count} networks"
+    guessing = f", {cell['n_at_chance']} more guess" if cell["n_at_chance"] else ""
+    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing})"
+
+
+def _cost(cell: pd.Series) -> str:
     change = "accuracy_minus_none" if cell["n_none"] else "accuracy_change"
     loss, low, high = (-100 * cell[f"{change}{end}"] for end in ("", "_high", "_low"))
     if loss.round(9) < 0:
         low, high = -high, -low
-    count = cell["n_none"] or cell["n"]
-    networks = "one network" if count == 1 else f"{count} networks"
-    guessing = f", {cell['n_at_chance']} more guess" if cell["n_at_chance"] else ""
-    return (
-        f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing}), {study.method(cell)} at ratio "
-        f"{cell[schema.RATIO]:g} {'gains' if loss.round(9) < 0 else 'costs'} {abs(loss):.1f} points of accuracy"
-        f"{_brackets(low, high)}."
-    )
+    verb = "gains" if loss.round(9) < 0 else "costs"
+    return f"{verb} {abs(loss):.1f} points of accuracy{_brackets(low, high)}"
 
 
 def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:

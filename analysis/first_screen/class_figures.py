@@ -12,6 +12,7 @@ from scipy.optimize import isotonic_regression
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, page
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_picture, width_in_picture
+from analysis.settings import in_number_format
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import AnalyzedStudy
 from analysis.verdict import beyond, class_rows
@@ -135,7 +136,7 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     ----------
     study : AnalyzedStudy
     cells : DataFrame
-        Of one data set, model and ratio, as `verdict.by_accuracy` returns them.
+        Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
     """
     random = cells[schema.PRUNER] == "rp"
     shown = cells if random.all() else cells[~random]
@@ -146,11 +147,14 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     which = f"the worst {len(names)} of {len(order):,} classes lose" if len(names) < len(order) else "each class loses"
     methods = f", the {len(drawn)} most accurate of {len(shown)} methods" if len(drawn) < len(shown) else ""
     left_out = " Random pruning is left out, its scale would hide the others." if len(shown) < len(cells) else ""
-    what = "the same fine-tuning without pruning" if first["n_none"] else "the dense networks; there is no control"
+    in_formats = in_number_format(cells).all()
+    by = "by number format" if in_formats else f"at ratio {first[schema.RATIO]:g}"
+    dense = "the dense networks" if in_formats else "the dense networks; there is no control"
+    what = "the same fine-tuning without pruning" if first["n_none"] else dense
     figure, grid = page(
         (1, len(drawn)),
         (max(2.1 * len(drawn) + 1.5, 6.5), 0.27 * len(names) + 2.0),
-        f"What {which} at ratio {first[schema.RATIO]:g}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
+        f"What {which} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {what}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. Orange: "
         "the class loses more than the accuracy, blue: less, by Holm's p below .05 over the classes; grey: neither."
         f"{left_out}",

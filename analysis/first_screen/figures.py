@@ -32,10 +32,11 @@ from analysis.method_lines import (
 )
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, width_in_picture
-from analysis.settings import CONTROL
+from analysis.settings import CONTROL, bits, in_number_format, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import by_accuracy, leading_ratio, mostly_sound
 
+_BITS_OF_DENSE = schema.BITS["float32"]
 _MOST_RATIOS = 6  # that find room below an axis
 _USEFUL = 0.8  # of the weakest recall of the dense networks; panels on size leave out lower ones
 _READING = (
@@ -77,9 +78,9 @@ def accuracies(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
 def sizes(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
     """Draw the recall of the weakest class against the size of the model, a panel for each data set and model.
 
-    Dense networks and the control are at 100 % of the parameters. Parameters are as for `accuracies`.
+    Dense networks and the control are at 100 %. Parameters are as for `accuracies`.
     """
-    return [_against_size(group, study) for group in groups(cells) if any(map(_has_pruned, group))]
+    return [_against_size(group, study) for group in groups(cells) if any(map(_has_compressed, group))]
 
 
 def slopes(study: AnalyzedStudy) -> list[Figure]:
@@ -92,7 +93,7 @@ def slopes(study: AnalyzedStudy) -> list[Figure]:
     return _against_ratio(study.cells, _SLOPES, study, title, note)
 
 
-def _has_pruned(place: Place) -> bool:
+def _has_compressed(place: Place) -> bool:
     return bool((place[1][schema.PRUNER] != CONTROL).any())
 
 
@@ -100,7 +101,8 @@ def _against_ratio(
     cells: pd.DataFrame, rows: dict[str, Drawn], study: AnalyzedStudy, title: str, note: str
 ) -> list[Figure]:
     panels = {label: partial(_draw_panel, drawn=drawn, study=study) for label, drawn in rows.items()}
-    return [against_ratio(group, panels, study, title, note) for group in groups(cells)]
+    with_ratio = cells[~in_number_format(cells)]
+    return [against_ratio(group, panels, study, title, note) for group in groups(with_ratio)]
 
 
 def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: AnalyzedStudy) -> None:
@@ -121,7 +123,7 @@ def _against_size(group: Sequence[Place], study: AnalyzedStudy) -> Figure:
     )
     figure, grid = page((1, len(group)), size, "Model size against the recall of the weakest class", note)
     for axes, ((name, cells), found) in zip(grid[0], zip(group, lines, strict=True), strict=True):
-        pruned = cells[cells[schema.PRUNER] != CONTROL]
+        pruned = cells[is_pruned(cells)]
         best = by_accuracy(pruned, leading_ratio(pruned)).head(1) if len(pruned) else pruned
         name_panel(axes, name, title_room(group), _weakest_class(best, title_room(group)))
         _draw_sizes(axes, cells, found, styles, study)
@@ -174,9 +176,9 @@ def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: AnalyzedSt
 
 
 def _shares(cells: pd.DataFrame) -> np.ndarray:
-    """Return the share of parameters that each cell keeps, in percent."""
+    """Return the share of the bits of all parameters that each cell keeps, in percent."""
     realized = cells.get(schema.REALIZED_RATIO, cells[schema.RATIO]).fillna(cells[schema.RATIO])
-    return 100 / realized.to_numpy(float)
+    return 100 / realized.to_numpy(float) * bits(cells) / _BITS_OF_DENSE
 
 
 def _limits(cells: pd.DataFrame, drawn: Drawn, dense: float, *, pad: float = 0.35) -> tuple[float, float]:
@@ -194,9 +196,10 @@ def _set_shares(axes: Axes, lines: Lines) -> None:
     axes.set_xscale("log")
     decades = (step * 10.0**power for power in range(-4, 3) for step in (1, 2, 5))
     ticks = [share for share in decades if 0.9 * least <= share <= 100]
-    ratios = [f"\nratio {100 / share:g}" if len(ticks) <= _MOST_RATIOS else "" for share in ticks]
+    in_full = all((bits(cells) == _BITS_OF_DENSE).all() for cells in lines.values())
+    ratios = [f"\nratio {100 / share:g}" if len(ticks) <= _MOST_RATIOS and in_full else "" for share in ticks]
     labels = [f"{share:g} %{ratio}" for share, ratio in zip(ticks, ratios, strict=True)]
     axes.set_xticks(ticks, labels, fontsize=8)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(0.85 * least, 130)
-    axes.set_xlabel("share of the parameters that is kept")
+    axes.set_xlabel(f"share of the {'parameters' if in_full else 'bits of all parameters'} that is kept")

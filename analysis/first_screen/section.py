@@ -3,11 +3,12 @@
 import pandas as pd
 
 from analysis.first_screen import class_figures, figures
+from analysis.first_screen import number_formats as quantized
 from analysis.first_screen.weakest import with_weakest
 from analysis.formats import decimals, number, values_with_intervals
 from analysis.page import Block, Caption, Section, numbered, picture_name, pictures
 from analysis.runs import schema
-from analysis.settings import CONTROL
+from analysis.settings import in_number_format, is_pruned
 from analysis.statistics.intensification import unbalanced
 from analysis.study import AnalyzedStudy
 from analysis.verdict import by_accuracy, leading_ratio, places
@@ -27,6 +28,11 @@ _SLOPES = (
     "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
     "network, in points. The tables are at the ratio of the verdict; intervals are wide enough to hold for all ratios "
     "of a method at once."
+)
+_NUMBER_FORMATS = (
+    "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
+    "dense networks, and the largest excess is the excess loss of the class that lost most, both in points. Size is "
+    "that of the model's file. Latency is a median time on one thread. number_formats.csv has the numbers."
 )
 _FILES = (
     "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
@@ -59,8 +65,26 @@ def class_losses(study: AnalyzedStudy) -> Section | None:
     return Section("What each class loses", blocks, tables={"classes.csv": study.classes})
 
 
-def slopes(study: AnalyzedStudy) -> Section:
-    """Return the section on alpha and the raw slope."""
+def number_formats(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the accuracy, the size and the latency of quantised networks, if there are any."""
+    frame = quantized.number_formats(study)
+    if frame.empty:
+        return None
+    blocks: list[Block] = [_NUMBER_FORMATS]
+    for place, rows in places(frame):
+        if len(places(frame)) > 1:
+            blocks.append(Caption(_place(place), "All quantised networks."))
+        blocks.append(quantized.shown(rows, study))
+    formats = study.cells[in_number_format(study.cells)]
+    leading = [cells for _, rows in places(formats) if len(cells := by_accuracy(rows, 1.0))]
+    drawn = [class_figures.class_losses(study, cells) for cells in leading]
+    return Section("Number formats", [*blocks, *numbered("format_losses", drawn)], tables={"number_formats.csv": frame})
+
+
+def slopes(study: AnalyzedStudy) -> Section | None:
+    """Return the section on alpha and the raw slope; None where every network is in another number format."""
+    if in_number_format(study.cells).all():
+        return None
     blocks: list[Block] = [_SLOPES, *numbered("slopes", figures.slopes(study))]
     for place, rows in places(_pruned(study)):
         cells = by_accuracy(rows, leading_ratio(rows))
@@ -75,7 +99,7 @@ def files(study: AnalyzedStudy) -> Section:
 
 
 def _pruned(study: AnalyzedStudy) -> pd.DataFrame:
-    return study.cells[study.cells[schema.PRUNER] != CONTROL]
+    return study.cells[is_pruned(study.cells)]
 
 
 def _place(place: tuple[str, str]) -> str:

@@ -1,4 +1,8 @@
-"""Methods compared on the same dense networks: what a pruner, its epsilon, a schedule or distillation changes."""
+"""Methods compared on the same dense networks: what a pruner, its epsilon, a schedule or distillation changes.
+
+And what a number format changes of a pruned network. That of a dense network is in every other table: dense networks
+are what all methods are measured from.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +43,7 @@ SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE)
 OVER_ACCURACY = (ALPHA_NEW, ALPHA)
 # Kinds of comparison. A primary comparison that is of none of the other kinds is `OTHER`.
 SCHEDULE, DISTILLATION, PRUNER, EPSILON = "schedule", "distillation", "pruner", "epsilon"
+START, NUMBER_FORMAT = schema.START, schema.NUMBER_FORMAT
 AGAINST_CONTROL, OTHER = "control", "other"
 METHOD_COLUMNS = [
     schema.DATASET,
@@ -81,10 +86,11 @@ def compare(
 ) -> pd.DataFrame:
     """Compare every method with its baseline, network by network (`methods.csv`).
 
-    A schedule is compared with one shot, a distillation with none, a pruner with a baseline pruner, an epsilon with
-    the papers', 5e-4. Everything else (data set, model, ratio and so on) is the same, and so are the dense networks.
-    Each method is also compared with its control, the same fine-tuning without pruning. Primary comparisons may be of
-    any two methods.
+    A schedule is compared with one shot, pruning while the network is trained with one shot too, a distillation with
+    none, a pruner with a baseline pruner, an epsilon with the papers', 5e-4, and a number format of a pruned network
+    with 32 bits. Everything else (data set, model, ratio and so on) is the same, and so are the dense networks. Each
+    method is also compared with its control, the same fine-tuning without pruning. Primary comparisons may be of any
+    two methods.
 
     Parameters
     ----------
@@ -326,25 +332,38 @@ def _pairs(
 ) -> Iterator[_Pair]:
     pruners = {schema.PRUNER, *map(frames.param, settings.pruner_settings(runs, lacked_by=baseline))}
     former = schema.FORMERLY
+    schedule = {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}
+    fine_tuning = {schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE}
+    start = {schema.START, *schema.details(schema.START), schema.SCOPE, *schedule, *fine_tuning}
     for comparison, param, value, varying in (
-        (SCHEDULE, schema.SCHEDULE, former[schema.SCHEDULE], {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}),
+        (SCHEDULE, schema.SCHEDULE, former[schema.SCHEDULE], schedule),
+        (START, schema.START, former[schema.START], start),
         (DISTILLATION, schema.DISTILL, former[schema.DISTILL], {schema.DISTILL, *schema.details(schema.DISTILL)}),
         (PRUNER, schema.PRUNER, baseline, pruners),
         (EPSILON, schema.EPSILON, str(schema.PAPERS_EPSILON), {schema.EPSILON}),
+        (NUMBER_FORMAT, schema.NUMBER_FORMAT, former[schema.NUMBER_FORMAT], {schema.NUMBER_FORMAT}),
         (AGAINST_CONTROL, schema.PRUNER, settings.CONTROL, _of_pruning(runs)),
     ):
         baselines: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
         for cell in cells:
-            if cell.key.params.get(param) == value:
+            is_gradual = cell.key.params.get(schema.SCHEDULE, former[schema.SCHEDULE]) != former[schema.SCHEDULE]
+            if cell.key.params.get(param) == value and not (comparison == START and is_gradual):
                 baselines.setdefault(cell.key.without(varying), []).append(cell)
         for cell in cells:
             key = cell.key
             if comparison == PRUNER:
                 key = key._replace(ratio=baseline_ratios.get(key.ratio, key.ratio))
             against = _nearest(key, baselines.get(key.without(varying), []))
-            is_control = param == schema.PRUNER and key.pruner == settings.CONTROL
-            if against and cell.key.params.get(param) != value and not is_control:
+            is_other = cell.key.params.get(param) != value
+            if against and is_other and not (param == schema.PRUNER and _has_no_pruner(cell.key, comparison)):
                 yield _Pair(comparison, cell, against, curves.of(against))
+
+
+def _has_no_pruner(key: CellKey, comparison: str) -> bool:
+    """Return whether a comparison of pruners, or with the control, means nothing for a cell."""
+    in_format = key.pruner in schema.BITS
+    fine_tuned = schema.FINE_TUNE_EPOCHS in key.params
+    return key.pruner == settings.CONTROL or (in_format and not (comparison == AGAINST_CONTROL and fine_tuned))
 
 
 def _of_pruning(runs: pd.DataFrame) -> set[str]:

@@ -18,9 +18,11 @@ _PANEL_WIDTH, _ROW_HEIGHT = 2.4, 0.3  # inches
 _HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
 _COMPARED = {
     methods.SCHEDULE: "gradual pruning minus one shot",
+    methods.START: "pruning while training minus one shot",
     methods.DISTILLATION: "distillation minus none",
     methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
+    methods.NUMBER_FORMAT: "number format minus 32 bits",
     methods.OTHER: "one method minus another",
 }
 # The outcomes that every figure shows; those of primary comparisons are added.

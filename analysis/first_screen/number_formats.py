@@ -1,0 +1,79 @@
+"""What number formats cost and save: accuracy, size and latency of every quantised cell."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.formats import NOT_AVAILABLE, decimals, with_interval
+from analysis.runs import schema
+from analysis.runs.frames import SIZE_AND_LATENCY
+from analysis.settings import CELL, bits, level, method_label
+from analysis.study import AnalyzedStudy
+
+_OF_CELLS = [
+    *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
+    *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess"),
+]
+_UNITS = ("B", "kB", "MB", "GB")
+
+
+def number_formats(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return what each cell of quantised networks costs, and its size and latency (`number_formats.csv`).
+
+    Returns
+    -------
+    DataFrame, one row per cell whose number format is not of 32 bits
+        dataset, model, method, level, pruner, ratio, `shown_settings(runs)`, n, n_at_chance, accuracy_before (of the
+        dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess, as in
+        `cells.csv`. Where runs have them: model_bytes, and latency_ms/one and latency_ms/batch with the ends of their
+        intervals, all means over networks.
+    """
+    key = [*CELL, *study.shown]
+    measured = [name for name in SIZE_AND_LATENCY if name in study.runs]
+    means = study.runs.groupby(key, dropna=False)[measured].mean().reset_index()
+    cells = study.cells[bits(study.cells) < max(schema.BITS.values())]
+    frame = cells[[*key, *_OF_CELLS]].merge(means, on=key, how="left")
+    runs = frame[key].merge(study.runs.drop_duplicates(key), on=key, how="left").to_dict("records")
+    frame.insert(2, "method", [method_label(run, study.shown) for run in runs])
+    frame.insert(3, "level", [level(run) for run in runs])
+    return frame
+
+
+def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    """Return some rows of the frame as text."""
+    columns = {
+        "method": [_named(row, study) for row in frame.to_dict("records")],
+        "networks": frame["n"].map(str),
+        "accuracy": (100 * frame["accuracy_after"]).map(decimals(2)),
+        "change": _with_intervals(frame, "accuracy_change", decimals(2, sign=True), scale=100),
+        "largest excess": (100 * frame["largest_excess"]).map(decimals(1)),
+    }
+    if schema.MODEL_BYTES in frame:
+        columns["size"] = frame[schema.MODEL_BYTES].map(_size, na_action="ignore").fillna(NOT_AVAILABLE)
+    for images, title in (("one", "one image, ms"), ("batch", "batch, ms")):
+        if f"{schema.LATENCY}{images}" in frame:
+            columns[title] = _with_intervals(frame, f"{schema.LATENCY}{images}", _three_digits)
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _named(row: dict[Any, Any], study: AnalyzedStudy) -> str:
+    return study.method(row) if row[schema.PRUNER] in schema.BITS else f"{study.method(row)}, ratio {row['ratio']:g}"
+
+
+def _with_intervals(frame: pd.DataFrame, name: str, write: Callable[[float], str], *, scale: float = 1) -> list[str]:
+    values = scale * frame.reindex(columns=[name, f"{name}_low", f"{name}_high"]).to_numpy(float)
+    return [with_interval(value, low, high, write) for value, low, high in values]
+
+
+def _size(number: float) -> str:
+    """Return a number of bytes with three digits: `61.2 kB`."""
+    power = min(int(np.log10(max(number, 1)) // 3), len(_UNITS) - 1) if number > 0 else 0
+    return f"{_three_digits(number / 1000**power)} {_UNITS[power]}"
+
+
+def _three_digits(value: float) -> str:
+    """Return a number with three digits, none of them behind the point from 100 on."""
+    digits = 2 - int(np.floor(np.log10(value))) if value > 0 else 0
+    return decimals(min(max(digits, 0), 6))(value)
