@@ -329,7 +329,7 @@ def classifier(
         raise StudyError(f"{where} is no checkpoint of this project: its metadata do not name {', '.join(missing)}")
     if not model:
         models.check_built_in(name, where, lambda path: f'load_model("{run_id}", model="{path}")')
-    classes = _classes(metadata, where)
+    classes = class_names(metadata, where)
     channels, height, width = check_image_shape(_json(metadata["image_shape"]), where)
     sizes: dict[str, Any] = {"num_classes": len(classes), "in_channels": channels, "image_size": (height, width)}
     own = own_normalization(metadata, where, channels)
@@ -368,7 +368,7 @@ def check_image_shape(shape: object, where: str, *, option: str | None = None) -
     return channels, height, width
 
 
-def _classes(metadata: Metadata, where: str) -> tuple[str, ...]:
+def class_names(metadata: Metadata, where: str) -> tuple[str, ...]:
     classes = _json(metadata["classes"])
     if not isinstance(classes, list) or len(classes) < 2 or not all(isinstance(name, str) for name in classes):
         raise StudyError(f"{where} names the classes {shortened(classes)}, not a list of two texts or more")

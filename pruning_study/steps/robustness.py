@@ -25,7 +25,7 @@ from pruning_study import models
 from pruning_study.config import RobustnessConfig
 from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.datasets import Dataset
-from pruning_study.models import checkpoints
+from pruning_study.models import checkpoints, onnx_export
 from pruning_study.steps.settings import resolved_device
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import scratch
@@ -77,7 +77,7 @@ class Network(NamedTuple):
     run_id : str
     classes : tuple of str
     logits : callable
-        Takes images, uint8 [n, C, H, W], and returns a Tensor [n, classes].
+        Takes images, uint8 [n, C, H, W], and returns a Tensor [n, classes] on the CPU.
     """
 
     run_id: str
@@ -316,8 +316,8 @@ def _send(store: Store, run_id: str, table: pd.DataFrame, measured: str) -> None
 
 def _counts(network: Network, test: Images, pixels: np.ndarray) -> pd.DataFrame:
     """Return a row for each class that has images: how many of them a network has right."""
-    parts = (network.logits(pixels[start : start + BATCH_SIZE]) for start in range(0, len(pixels), BATCH_SIZE))
-    top = torch.cat([logits.topk(min(TOP, logits.shape[1])).indices.cpu() for logits in parts]).numpy()
+    logits = network.logits(pixels)
+    top = logits.topk(min(TOP, logits.shape[1])).indices.numpy()
     right = top == test.labels[:, None]
     support, first, five = (
         np.bincount(test.labels[chosen], minlength=len(network.classes))
@@ -339,21 +339,36 @@ def _counts(network: Network, test: Images, pixels: np.ndarray) -> pd.DataFrame:
 
 def _network(store: Store, run: Run, config: RobustnessConfig) -> Network:
     """Load the network of a run."""
+    models.set_threads(run.data.params[schema.MODEL])
+    load = _quantized if run.data.tags[schema.KIND] == schema.QUANTIZED else _torch_network
+    return load(store, run, config)
+
+
+def _torch_network(store: Store, run: Run, config: RobustnessConfig) -> Network:
     run_id, name = run.info.run_id, run.data.params[schema.MODEL]
-    models.set_threads(name)
+    own = None if models.is_built_in(name) else name
+    if own and config.model != own:
+        raise StudyError(f"run {run_id} has a network of your own, {shortened(own)[1:-1]}: name it", option="--model")
     device = resolved_device(config.device)
-    if not models.is_built_in(name) and config.model != name:
-        raise StudyError(f"run {run_id} has a network of your own, {shortened(name)[1:-1]}: name it", option="--model")
     with store.artifact(run_id, schema.CHECKPOINT) as path:
-        own = None if models.is_built_in(name) else name
         classifier = checkpoints.classifier(path, run_id, own, run.data.params).to(device)
 
     def logits(images: np.ndarray) -> Tensor:
+        parts = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
         with torch.inference_mode():
-            found: Tensor = classifier(torch.from_numpy(np.array(images)).to(device))
-        return found
+            return torch.cat([classifier(torch.from_numpy(np.array(part)).to(device)).cpu() for part in parts])
 
     return Network(run_id, classifier.classes, logits)
+
+
+def _quantized(store: Store, run: Run, config: RobustnessConfig) -> Network:
+    run_id, where = run.info.run_id, f"run {run.info.run_id}: {schema.ONNX_MODEL}"
+    onnx_export.check_installed()
+    with store.artifact(run_id, schema.ONNX_MODEL) as path:
+        model = onnx_export.load(path, where)
+    properties = {each.key: each.value for each in model.metadata_props}
+    classes = checkpoints.class_names({"classes": "", **properties}, where)
+    return Network(run_id, classes, lambda images: torch.from_numpy(onnx_export.logits(model, images)))
 
 
 # What is printed.
