@@ -86,17 +86,18 @@ def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:
 
 def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     """Return the runs of one cell."""
-    dataset = datasets.dataset_name(config.dataset) if config.dataset else None
     wanted: dict[str, str | float | None] = {
-        schema.DATASET: dataset,
+        schema.DATASET: datasets.dataset_name(config.dataset) if config.dataset else None,
         schema.MODEL: config.model,
         schema.PRUNER: config.pruner,
         schema.RATIO: config.ratio,
         schema.SPARSITY: None if config.sparsity is None else schema.text(config.sparsity),
-        **dict(setting.split("=", 1) for setting in config.setting or ()),
     }
-    if schema.SEED in wanted:
-        raise StudyError("a cell holds all seeds: leave the seed out", option="--setting")
+    for param, _, value in (setting.partition("=") for setting in config.setting or ()):
+        if param in (*_OPTIONS, schema.SEED):
+            hint = "a cell holds all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
+            raise StudyError(f"{param} is no further param: {hint}", option="--setting")
+        wanted[param] = value
     for param, value in wanted.items():
         if value is not None:
             runs = _with_value(runs, param, value)

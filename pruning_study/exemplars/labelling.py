@@ -16,10 +16,10 @@ from pruning_study.image_sheet import POINTS, ImageSheet
 
 COLUMNS, ROWS = 5, 5  # of a page
 SIDE = 168  # all lengths are in pixels
-_MARGIN, _COLUMN, _LINE = 22, 222, 19
+_MARGIN, _COLUMN, _LINE = 26, 200, 19
 _ROW = SIDE + 5 * _LINE + 10
 _GREY = "#767676"
-_LONGEST_LINE = 148  # letters of the questions
+_LONGEST_LINE = 132  # letters of the questions
 
 
 def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
@@ -151,7 +151,7 @@ def _page(images: np.ndarray, sheet: pd.DataFrame, places: np.ndarray, title: st
         for number, name in enumerate((row.label_1, row.label_2, row.label_3), start=1):
             line = upper + SIDE + number * _LINE + 5
             drawn.write(str(number), left, line, fontsize=8.5, color=_GREY)
-            drawn.write(fitted_name(name, (_COLUMN - 24) * POINTS, 8.5), left + 14, line, fontsize=8.5)
+            drawn.write(fitted_name(name, (_COLUMN - 20) * POINTS, 8.5), left + 14, line, fontsize=8.5)
     return drawn.figure
 
 
