@@ -64,7 +64,7 @@ def read_table(content: bytes, where: str, *, names: Collection[str] = ()) -> pd
     # On bytes of any kind, pandas raises errors of more than a dozen types.
     except Exception as error:
         raise StudyError(
-            f"{where}: no counts of images that networks have right ({first_line(error)[:200]})"
+            f"{where}: no counts of images that a network has right ({first_line(error)[:200]})"
         ) from error
     return table
 
