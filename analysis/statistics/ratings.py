@@ -110,4 +110,4 @@ def _kappa(one: np.ndarray, other: np.ndarray) -> float:
     table = np.bincount(places, minlength=4).reshape(2, 2)
     if table.max() == table.sum() and table.trace():
         return np.nan
-    return float(cohens_kappa(table).kappa) if table.sum() else np.nan
+    return float(cohens_kappa(table, return_results=False)) if table.sum() else np.nan
