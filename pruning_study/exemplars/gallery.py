@@ -14,8 +14,9 @@ from pruning_study.image_sheet import POINTS, ImageSheet
 MOST_IMAGES, COLUMNS = 40, 8
 SIDE = 168  # all lengths are in pixels
 DENSE, COMPRESSED, TRACK, GREY = "#d4d4d4", "#a9d3ee", "#f4f4f4", "#767676"
-_MARGIN, _TOP, _COLUMN, _LINE, _GAP = 18, 122, 182, 17, 22
+_MARGIN, _TOP, _COLUMN, _NAME, _LINE, _GAP = 18, 122, 182, 20, 17, 22
 _LETTERS = 8  # points
+_RIGHT = "✓\u00a0"  # no line ends at such a space
 _BOLD = 1.15  # how much wider bold letters are
 
 
@@ -64,8 +65,8 @@ def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], tit
     """
     shown = table.head(MOST_IMAGES)
     names = [classes[index] for index in np.unique(shown[["label", "dense_mode", "compressed_mode"]])]
-    lines = 1 if all(width_in_picture(f"✓ {name}", _LETTERS) <= _name_width() for name in names) else 2
-    row_height = SIDE + 3 * (lines * _LINE + 3) + _GAP
+    lines = 1 if all(width_in_picture(f"{_RIGHT}{name}", _LETTERS) <= _name_width() for name in names) else 2
+    row_height = SIDE + lines * (_NAME + 2 * _LINE) + 6 + _GAP
     rows = -(-len(shown) // COLUMNS)
     sheet = ImageSheet(2 * _MARGIN + COLUMNS * _COLUMN - (_COLUMN - SIDE), _TOP + rows * row_height)
     _write_heading(sheet, title, counts, len(shown), len(table))
@@ -108,11 +109,12 @@ def _write_votes(sheet: ImageSheet, left: int, top: int, row: pd.Series, classes
     height = lines * _LINE
     label = fitted_name(classes[int(row["label"])], SIDE * POINTS / _BOLD, 9, lines=lines)
     sheet.write(label, left, top, fontsize=9, fontweight="bold")
-    for place, (side, color) in enumerate((("dense", DENSE), ("compressed", COMPRESSED)), start=1):
-        at, share, mode = top + place * (height + 3), row[f"{side}_share"], int(row[f"{side}_mode"])
+    for place, (side, color) in enumerate((("dense", DENSE), ("compressed", COMPRESSED))):
+        at, share = top + lines * _NAME + place * (height + 3), row[f"{side}_share"]
+        mode = int(row[f"{side}_mode"])
         sheet.fill(left, at, SIDE, height, TRACK)
         sheet.fill(left, at, share * SIDE, height, color)
-        mark = "✓ " if mode == row["label"] else ""
+        mark = _RIGHT if mode == row["label"] else ""
         name = fitted_name(mark + classes[mode], _name_width(), _LETTERS, lines=lines)
         middle = at + height / 2
         sheet.write(name, left + 4, middle, fontsize=_LETTERS, va="center_baseline" if lines == 1 else "center")

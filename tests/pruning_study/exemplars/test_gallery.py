@@ -26,9 +26,9 @@ def test_every_image_has_its_label_both_modal_labels_and_their_shares():
     said = [text.get_text() for text in figure.texts]
     assert said[:2] == ["title", "counts"]
     assert said[6:] == [
-        *("bag", "✓ bag", "100 %", "shirt", "83 %"),
-        *("coat", "bag", "67 %", "✓ coat", "100 %"),
-        *("shirt", "✓ shirt", "67 %", "coat", "67 %"),
+        *("bag", "✓\u00a0bag", "100 %", "shirt", "83 %"),
+        *("coat", "bag", "67 %", "✓\u00a0coat", "100 %"),
+        *("shirt", "✓\u00a0shirt", "67 %", "coat", "67 %"),
     ]
     assert hidden_texts(figure) == []
 
