@@ -194,9 +194,10 @@ def _set_shares(axes: Axes, lines: Lines) -> None:
     """Write shares of parameters and the ratios they stand for below an axis."""
     least = min((_shares(cells).min() for cells in lines.values()), default=50.0)
     axes.set_xscale("log")
-    decades = (step * 10.0**power for power in range(-4, 3) for step in (1, 2, 5))
-    ticks = [share for share in decades if 0.9 * least <= share <= 100]
     in_full = all((bits(cells) == _BITS_OF_DENSE).all() for cells in lines.values())
+    steps = (1, 2, 5) if in_full else (1, 2.5, 5)  # 8 of 32 bits are 25 %
+    decades = (step * 10.0**power for power in range(-4, 3) for step in steps)
+    ticks = [share for share in decades if 0.9 * least <= share <= 100]
     ratios = [f"\nratio {100 / share:g}" if len(ticks) <= _MOST_RATIOS and in_full else "" for share in ticks]
     labels = [f"{share:g} %{ratio}" for share, ratio in zip(ticks, ratios, strict=True)]
     axes.set_xticks(ticks, labels, fontsize=8)

@@ -50,11 +50,15 @@ def accuracy(study: AnalyzedStudy) -> Section:
 
 
 def class_losses(study: AnalyzedStudy) -> Section | None:
-    """Return the section on what each class lost beyond the control, at the ratio that the verdict leads with."""
+    """Return the section on what each class lost beyond the control, at the ratio that the verdict leads with.
+
+    Of a study of number formats alone it has the file and nothing to show.
+    """
     leading = [by_accuracy(rows, leading_ratio(rows)) for _, rows in places(_pruned(study))]
     leading = [cells for cells in leading if len(cells)]
+    tables = {"classes.csv": study.classes}
     if not leading:
-        return None
+        return Section("", [], tables=tables) if in_number_format(study.cells).any() else None
     blocks: list[Block] = [_CLASSES]
     for index, cells in enumerate(leading):
         drawn = {
@@ -62,7 +66,7 @@ def class_losses(study: AnalyzedStudy) -> Section | None:
             picture_name("class_losses", index): class_figures.class_losses(study, cells),
         }
         blocks += pictures(drawn)
-    return Section("What each class loses", blocks, tables={"classes.csv": study.classes})
+    return Section("What each class loses", blocks, tables=tables)
 
 
 def number_formats(study: AnalyzedStudy) -> Section | None:

@@ -89,6 +89,12 @@ class Writer:
         artifacts = {"val_predictions": on_val} if artifact else {}
         self.log(experiment, params, logged(of_test, before), artifacts, kind="pruned", dense_run_id=dense)
 
+    def quantized(self, experiment, dense, seed, **params) -> None:
+        wrong = dense_wrong(seed)
+        params = {"dataset": "pets", "model": "net", "seed": seed, "number_format": "fixed-int8", **params}
+        artifacts = {"val_predictions": wrong}
+        self.log(experiment, params, logged(wrong, wrong), artifacts, kind="quantized", dense_run_id=dense)
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Writer:
@@ -114,6 +120,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Writer:
     writer.pruned(bare, dense, 0, "mp", 2.0, (0, 0, 0), artifact=False)
     dense = writer.dense(control, 0)
     writer.pruned(control, dense, 0, "none", 1.0, (0, 0, 0))
+
+    formats, beside = (writer.experiment(name) for name in ("formats", "beside formats"))
+    for experiment in (formats, beside):
+        for seed in range(SEEDS):
+            dense = writer.dense(experiment, seed)
+            writer.quantized(experiment, dense, seed)
+            if experiment == beside:
+                writer.pruned(experiment, dense, seed, "mp", 2.0, (0, 0, 0))
+                writer.quantized(experiment, dense, seed, pruner="mp", ratio=2.0)
 
     mixed = writer.experiment("mixed")
     for seed in range(SEEDS):
@@ -263,6 +278,18 @@ def test_test_images_never_choose(store):
 def test_the_control_alone_is_nothing_to_recommend(store):
     with pytest.raises(StudyError, match=r"only pruner .* none"):
         recommend.recommend("control", tracking_uri=store.uri)
+
+
+def test_number_formats_are_left_out_with_a_note(store):
+    (found,) = recommend.recommend("beside formats", tracking_uri=store.uri)
+    assert found.tried[["pruner", "ratio"]].to_numpy().tolist() == [["mp", 2.0]]
+    assert "number_format" not in found.command
+    assert found.notes[0].startswith(f"{2 * SEEDS} quantized runs left out")
+
+
+def test_quantised_networks_alone_are_nothing_to_recommend(store):
+    with pytest.raises(StudyError, match="quantised and not pruned"):
+        recommend.recommend("formats", tracking_uri=store.uri)
 
 
 def test_the_summary_holds_verdict_and_table(known):

@@ -9,9 +9,12 @@ from analysis.arrays import run_arrays
 from analysis.runs import frames, schema
 from analysis.settings import (
     CellKey,
+    bits,
     control_columns,
     ignore_options,
+    is_pruned,
     letter_key,
+    level,
     main_setting,
     method_label,
     networks,
@@ -312,3 +315,66 @@ def test_a_second_pruning_has_a_control_of_its_own():
 @pytest.mark.attack
 def test_a_shell_command_as_the_name_of_a_param__is_quoted_in_the_option_that_ignores_it():
     assert ignore_options(["out", "x; rm -rf ~"]) == "--ignore-param out --ignore-param 'x; rm -rf ~'"
+
+
+FLOAT32 = {"number_format": "float32"}
+ANEW = {"start": "initialization", "schedule": "cubic", "begin": "0", "end": "9", "frequency": "1", "regrow": "true"}
+
+
+def compressed():
+    """Networks that are pruned at once, in steps or while trained; the control; and number formats of each kind."""
+    from_dense = {"start": "dense", **TUNED}
+    return study(
+        toy("mp", 10, [1], **from_dense, **ONE_SHOT, **FLOAT32),
+        toy("mp", 10, [1], **from_dense, **CUBIC, **FLOAT32),
+        toy("mp", 10, [1], **ANEW, **FLOAT32, scope="layer", sparsity="0.93"),
+        toy("none", 1, [1], **from_dense, **ONE_SHOT, **FLOAT32),
+        toy("mp", 10, [1], **from_dense, **ONE_SHOT, number_format="fixed-int8"),
+        toy("float16", 1, [1], start="dense", **ONE_SHOT, number_format="float16"),
+        toy("fixed-int8", 1, [1], start="dense", **ONE_SHOT, number_format="fixed-int8"),
+    )
+
+
+def test_methods_are_named_by_what_differs_and_levels_are_ratios_sparsities_or_bits():
+    made = compressed()
+    named = [(method_label(run, shown_settings(made)), level(run)) for run in made.to_dict("records")]
+    assert named == [
+        ("mp", 10.0),
+        ("mp cubic", 10.0),
+        ("mp initialization scope layer", 0.93),
+        ("none", 1.0),
+        ("mp fixed-int8", 10.0),
+        ("float16", 16.0),
+        ("fixed-int8", 8.0),
+    ]
+    assert setting_letters(made) == {}
+
+
+def test_the_level_of_a_run_without_a_sparsity_is_its_ratio():
+    assert [level(run) for run in toy("mp", 4, [1], **ANEW).to_dict("records")] == [4.0]
+    assert [level(run) for run in toy("mp", 4, [1], **ANEW, sparsity="much").to_dict("records")] == [4.0]
+
+
+def test_a_number_format_is_shown_even_if_every_run_has_it():
+    assert shown(toy("mp", 2, [1], number_format="fixed-int8")) == ["number_format"]
+    assert shown(toy("mp", 2, [1], **FLOAT32)) == []
+
+
+def test_number_formats_are_not_pruned_and_have_fewer_bits():
+    made = compressed()
+    assert is_pruned(made).tolist() == [True, True, True, False, True, False, False]
+    assert bits(made).tolist() == [32, 32, 32, 32, 8, 16, 8]
+    assert bits(toy("mp", 2, [1])).tolist() == [32]
+
+
+@pytest.mark.parametrize("tuned", [TUNED, {}])
+def test_dense_networks_in_another_number_format_have_no_control(tuned):
+    """Fine-tuning plays no part in them, even where no run says how it was fine-tuned; in one of `none` it does."""
+    of_none = toy("fixed-int8", 1, [1], number_format="fixed-int8", **TUNED)
+    made = study(
+        toy("none", 1, [1], **FLOAT32, **tuned),
+        toy("mp", 2, [1], number_format="fixed-int8", **tuned),
+        toy("fixed-int8", 1, [1], number_format="fixed-int8"),
+        *([of_none] if tuned else []),
+    )
+    assert cells.control_rows(made).tolist() == [-1, 0, -1, *([0] if tuned else [])]

@@ -95,6 +95,47 @@ def test_each_ramp_is_compared_with_one_shot_and_each_epsilon_with_mp():
     }
 
 
+def test_pruning_while_training_is_compared_with_one_shot_and_not_with_the_control():
+    """It differs from one shot in schedule, scope and its lack of fine-tuning, which all belong to the start."""
+    tuned = {"fine_tune_epochs": "15", "fine_tune_learning_rate": "0.01"}
+    dense = {"start": "dense", "scope": "global"}
+    anew = {"start": "initialization", "scope": "layer", "begin": "0", "end": "9", "frequency": "1", "regrow": "true"}
+    made = made_up_runs.study(
+        toy("mp", 20, [1, 1.1], ONE_SHOT, dense, tuned),
+        toy("mp", 20, [1, 1.1], CUBIC, dense, tuned),
+        toy("mp", 20, [1.2, 1.3], {"schedule": "cubic"}, anew),
+        toy("mp", 10, [1.2, 1.3], {"schedule": "cubic"}, anew),
+        toy("gp", 20, [1.2, 1.3], {"schedule": "cubic"}, anew),
+        toy("none", 1, [1, 1.1], ONE_SHOT, dense, tuned),
+    )
+    frame = methods.compare(made)
+    assert pairs(frame) == {
+        ("schedule", 20.0, "mp cubic", "mp"),
+        ("start", 20.0, "mp initialization scope layer", "mp"),
+        ("pruner", 20.0, "gp initialization scope layer", "mp initialization scope layer"),
+        ("control", 20.0, "mp", "none"),
+        ("control", 20.0, "mp cubic", "none"),
+    }
+    assert one(frame, "alpha", comparison="start")["difference"] == pytest.approx(0.2)
+
+
+def test_a_number_format_of_a_pruned_network_is_compared_with_32_bits():
+    """That of a dense network is compared with nothing here: every outcome is measured from the dense networks."""
+    made = made_up_runs.study(
+        toy("mp", 20, [1, 1.1], {"number_format": "float32"}),
+        toy("mp", 20, [1.1, 1.2], {"number_format": "fixed-int8"}),
+        toy("mp", 1, [1, 1.1], {"number_format": "float32"}),
+        toy("none", 1, [1, 1.1], {"number_format": "float32"}),
+        toy("fixed-int8", 1, [1.1, 1.2], {"number_format": "fixed-int8"}),
+    )
+    assert pairs(methods.compare(made)) == {
+        ("number_format", 20.0, "mp fixed-int8", "mp"),
+        ("control", 20.0, "mp", "none"),
+        ("control", 20.0, "mp fixed-int8", "none"),
+        ("control", 1.0, "mp", "none"),
+    }
+
+
 def test_each_epsilon_is_compared_with_the_papers():
     made = made_up_runs.study(
         toy("up", 20, [1.3, 1.4, 1.8], {"epsilon": "0.1"}),
