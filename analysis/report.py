@@ -10,12 +10,14 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from analysis.compressed_networks import robustness_section as robustness
 from analysis.compressed_networks import section as compressed_networks
 from analysis.first_screen import section as first_screen
 from analysis.methods import section as compared_methods
 from analysis.page import Items, Report, Section
 from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import primaries as planned
+from analysis.runs import robustness as counts
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import PREDICTED_ARRAYS, ReadPredictions
@@ -39,21 +41,35 @@ SECTIONS: tuple[SectionFunction, ...] = (
     first_screen.accuracy,
     first_screen.class_losses,
     first_screen.slopes,
+    first_screen.number_formats,
     compared_methods.section,
     compressed_networks.section,
+    robustness.section,
     first_screen.files,
 )
+
+
+def _on_ratios(section: SectionFunction) -> SectionFunction:
+    """Return a section that leaves out number formats, which the recall distortion paper has none of."""
+    return lambda study: section(study.with_ratios) if len(study.with_ratios.runs) else None
+
+
 # Only where a report is asked for the paper.
 PAPER_SECTIONS: tuple[SectionFunction, ...] = (
-    recall_distortion.tradeoff,
-    recall_distortion.metrics,
-    recall_distortion.boxplots,
-    recall_distortion.intervals,
-    recall_distortion.scatter,
-    recall_distortion.paper_tables,
-    recall_distortion.paper_claims,
-    recall_distortion.mean_ratios,
-    recall_distortion.published_values,
+    *map(
+        _on_ratios,
+        (
+            recall_distortion.tradeoff,
+            recall_distortion.metrics,
+            recall_distortion.boxplots,
+            recall_distortion.intervals,
+            recall_distortion.scatter,
+            recall_distortion.paper_tables,
+            recall_distortion.paper_claims,
+            recall_distortion.mean_ratios,
+            recall_distortion.published_values,
+        ),
+    ),
     compressed_networks.normalised_recall,
 )
 
@@ -95,6 +111,7 @@ def report(
         partial(pull.predictions, names=PREDICTED_ARRAYS, tracking_uri=tracking_uri),
         tuning_exports.pulled(experiment, tracking_uri=tracking_uri),
         primaries=planned.pulled(experiment, tracking_uri=tracking_uri),
+        corrupted=counts.pulled(pulled.runs, experiment, tracking_uri=tracking_uri),
         confidence=confidence,
         variance=variance,
         paper=paper,
@@ -112,19 +129,28 @@ def from_runs(
     confidence: float = 0.95,
     variance: Variance = "welch",
     primaries: Sequence[Primary] = (),
+    corrupted: pd.DataFrame | None = None,
     paper: bool = False,
 ) -> Report:
     """Analyse runs.
 
     Parameters
     ----------
-    runs, predictions, tunings, confidence, variance, primaries
+    runs, predictions, tunings, confidence, variance, primaries, corrupted
         As `AnalyzedStudy` takes them.
     paper : bool
         Whether the report has the sections on the recall distortion paper too: its tables, figures and sentences, and
         the slopes of precision and F1.
     """
-    study = AnalyzedStudy(runs, predictions, tunings, confidence=confidence, variance=variance, primaries=primaries)
+    study = AnalyzedStudy(
+        runs,
+        predictions,
+        tunings,
+        confidence=confidence,
+        variance=variance,
+        primaries=primaries,
+        corrupted=corrupted,
+    )
     searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(tunings))]
     to_make = [*SECTIONS, *searches, *(PAPER_SECTIONS if paper else ())]
     made = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
