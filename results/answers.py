@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import cells, formats
+from analysis.claims import AT_CHANCE
 from analysis.methods import compare as methods
 from analysis.methods import tables
 from analysis.recall_distortion import claims
@@ -314,7 +315,7 @@ def _beside(results: Path, study: str, more: str) -> Iterator[_Difference]:
                     f"{column}{end}": tables.scale(outcome) * row[f"{column}{end}"] for end in ("", "_low", "_high")
                 }
                 shown = row | scaled | ({column: np.nan} if guess else {})
-                otherwise = claims.AT_CHANCE if guess else NOT_COMPARABLE
+                otherwise = AT_CHANCE if guess else NOT_COMPARABLE
                 yield _Difference(place, what, row[schema.RATIO], shown, column, otherwise)
 
 

@@ -12,8 +12,8 @@ from forest import forest
 from matplotlib.figure import Figure
 
 from analysis import figure_files
+from analysis.claims import shown as shown_claims
 from analysis.formats import markdown_table
-from analysis.recall_distortion import claims
 from analysis.runs import files
 from analysis.runs.errors import StudyError
 
@@ -127,7 +127,7 @@ def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataF
         **{f"table {number}": beside_print.table(compared, number) for number in (3, 10)},
         "table 7": beside_print.table_7(results),
         "table 11": beside_print.table_11(lenet5, released),
-        "claims": claims.shown(pd.concat(tested, ignore_index=True)),
+        "claims": shown_claims(pd.concat(tested, ignore_index=True)),
         "random": experiments.random_pruning({"fine-tuned": resnet, "as pruned": as_pruned}),
         "origin": experiments.origin(lenet5),
     }

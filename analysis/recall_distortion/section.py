@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import cells
+from analysis.claims import UNTRIED, shown
 from analysis.formats import rounded, values_with_intervals
 from analysis.page import Block, Caption, Picture, Section, pictures
 from analysis.recall_distortion import claims, comparisons, figures, tables
@@ -97,10 +98,10 @@ def paper_tables(study: AnalyzedStudy) -> Section:
 def paper_claims(study: AnalyzedStudy) -> Section:
     """Return the section that holds the paper's sentences against the study."""
     found = claims.claims(study.runs, study.predicted)
-    tried = (found["verdict"] != claims.UNTRIED).any()
+    tried = (found["verdict"] != UNTRIED).any()
     return Section(
         "The paper's sentences, held against this study",
-        [_CLAIMS, claims.shown(found)] if tried else [],
+        [_CLAIMS, shown(found)] if tried else [],
         tables={"claims.csv": found},
     )
 

@@ -4,225 +4,38 @@ Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed
 appendices are those of this paper.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from analysis.claims import (
+    ABOVE,
+    ALIKE,
+    BELOW,
+    DIFFERS,
+    HIGH,
+    NOT_ABOVE,
+    NOT_BELOW,
+    Arm,
+    Check,
+    Claim,
+    Place,
+    estimate,
+)
 from analysis.predictions import OTHER_METRICS
-from analysis.published import label, original, standing_for_up
+from analysis.published import label, original
 from analysis.recall_distortion.comparisons import HARDER, resnet_size, usual_model
-from analysis.runs import schema
-from analysis.settings import CONTROL, networks
-from analysis.statistics.hypothesis_tests import LEVEL, MARGIN, Row
-
-BELOW, ABOVE, DIFFERS = "below 0", "above 0", "not 0"
-NOT_BELOW, NOT_ABOVE = f"above -{MARGIN:g}", f"below {MARGIN:g}"
-SUBSTANTIAL = 0.25
-ALIKE = f"within {SUBSTANTIAL:g} of 0"
+from analysis.settings import CONTROL
+from analysis.statistics.hypothesis_tests import LEVEL, Row
 
 ALPHA, ACCURACY, SPREAD, VARIANCE, LOG_RATIO = "alpha", "accuracy", "spread ratio", "variance", "log of ratio"
 MP, GP, RP = "mp", "gp", "rp"
 # "Low pruning rates (t <= 4)": poster, Section 5.
-_LOW, _HIGH = 4.0, 10.0
-# Values that differ by no more than rounding have a standard error below this.
-_ROUNDING = 1e-10
-
-
-class Arm(NamedTuple):
-    """A pruner at a ratio, on the data set and model of a `Place`."""
-
-    pruner: str
-    ratio: float
-
-
-class Check(NamedTuple):
-    """One comparison that a claim is about.
-
-    Attributes
-    ----------
-    arms : tuple of Arm
-        One arm, or two arms of which the second is subtracted from the first.
-    quantity : str
-    row : dict
-        As `estimate` returns it. NaN where most networks guess.
-    claimed : str
-        Range in which the difference lies according to the claim.
-    n_at_chance : int
-        Number of networks that are left out because they guess.
-    at_chance : bool
-        Whether most networks guess, so that the difference means nothing.
-    part : str
-        Label of what is compared, such as `weak classes`; empty if `quantity` says it.
-    """
-
-    arms: tuple[Arm, ...]
-    quantity: str
-    row: Row
-    claimed: str
-    n_at_chance: int = 0
-    at_chance: bool = False
-    part: str = ""
-
-    @property
-    def where(self) -> str:
-        """How the comparison is shown."""
-        return ", ".join(filter(None, [self.part, _minus(*self.arms)]))
-
-
-def _minus(first: Arm, second: Arm | None = None) -> str:
-    if second and second.pruner == first.pruner:
-        return f"{first.pruner}, t={first.ratio:g} minus t={second.ratio:g}"
-    pruners = f"{first.pruner} minus {second.pruner}" if second else first.pruner
-    return f"{pruners}, t={first.ratio:g}"
-
-
-class Claim(NamedTuple):
-    """A claim of the paper.
-
-    Attributes
-    ----------
-    slug : str
-        Name of the claim in code and files; it stays when the wording changes.
-    sentence, source : str
-    looked_at : str
-        The number that tests it.
-    checks : callable, optional
-        Takes the places that the claim is about, one or two, and yields the checks that the study allows. Without it
-        the claim is about something that no study of this project has.
-    places : int
-        1, or 2.
-    every : bool
-        Whether all checks must hold. A claim about most cases, or about a tendency, needs more than half.
-    """
-
-    slug: str
-    sentence: str
-    source: str
-    looked_at: str
-    checks: Callable[..., Iterable[Check]] | None = None
-    places: int = 1
-    every: bool = True
-
-
-class Place:
-    """A data set and a model in a study, with one setting of each pruner.
-
-    Parameters
-    ----------
-    dataset, model : str
-    measured : DataFrame, a row per network
-        pruner, ratio, seed, at_chance, and what was measured.
-    """
-
-    def __init__(self, dataset: str, model: str, measured: pd.DataFrame):
-        self.dataset, self.model = dataset, model
-        self._arms = {
-            Arm(*arm): rows.set_axis(index)[~index.duplicated()]
-            for arm, rows in measured.groupby([schema.PRUNER, schema.RATIO])
-            for index in [networks(rows)]
-        }
-
-    @property
-    def name(self) -> str:
-        return f"{self.dataset}, {self.model}"
-
-    def ratios(self, pruner: str, *, at_least: float = 0.0, at_most: float = np.inf) -> list[float]:
-        """Return the pruner's ratios, ascending."""
-        return sorted(arm.ratio for arm in self._arms if arm.pruner == pruner and at_least <= arm.ratio <= at_most)
-
-    def arms(self, pruner: str, *, at_most: float = np.inf) -> list[Arm]:
-        """Return the pruner at each of its ratios, ascending."""
-        return [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_most=at_most)]
-
-    def shared(self, first: str, second: str, *, at_least: float = 0.0) -> list[tuple[Arm, Arm]]:
-        """Return two pruners at each ratio that both have, ascending."""
-        ratios = self.ratios(second)
-        return [
-            (Arm(first, ratio), Arm(second, ratio))
-            for ratio in self.ratios(first, at_least=at_least)
-            if ratio in ratios
-        ]
-
-    def highest(self, pruner: str) -> list[Arm]:
-        """Return the pruner at the largest of the high ratios at which most networks do not guess, if there is one."""
-        arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=_HIGH)]
-        return [arm for arm in arms if not self.guesses(arm)][-1:]
-
-    def values(self, arm: Arm, column: str) -> pd.Series:
-        """Return a column of an arm by network, missing for networks that guess."""
-        rows = self._arms[arm]
-        return rows[column].mask(rows["at_chance"])
-
-    def n_at_chance(self, arm: Arm) -> int:
-        """Return how many networks guess."""
-        return int(self._arms[arm]["at_chance"].sum())
-
-    def guesses(self, arm: Arm) -> bool:
-        """Return whether most networks guess."""
-        return bool(self._arms[arm]["at_chance"].mean() > 0.5)
-
-    def up(self) -> str:
-        """Return what stands for UP: the released code's formula if the study has no other."""
-        return standing_for_up({arm.pruner for arm in self._arms})
-
+_LOW = 4.0
 
 # What is compared.
-
-
-def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float = LEVEL) -> Row:
-    """Return the mean of a sample, or what remains of it without the mean of an independent one, with its interval.
-
-    Parameters
-    ----------
-    first, second : Series
-        NaN are left out.
-    level : float
-        1 minus the confidence of the interval.
-
-    Returns
-    -------
-    dict
-        `difference` with its interval `difference_low`, `difference_high`; its standard `error` and the degrees of
-        freedom `dof` (Welch's for two samples); `n`, the number of values. All but the difference and `n` are NaN where
-        the values of a sample are fewer than two, or where all are the same.
-
-    Examples
-    --------
-    The mean is 2, its standard error 1, and t for one degree of freedom at 5 % is 12.706:
-
-    >>> row = estimate(pd.Series([1.0, 3.0]))
-    >>> row["difference"], row["error"], row["dof"], round(row["difference_high"], 3)
-    (2.0, 1.0, 1.0, 14.706)
-    """
-    samples = [sample.dropna().to_numpy(float) for sample in (first, second) if sample is not None]
-    means = [sample.mean() if len(sample) else np.nan for sample in samples]
-    difference = float(means[0] - sum(means[1:]))
-    error, dof = _standard_error(samples)
-    half = float(stats.t.isf(level / 2, dof)) * error
-    return {
-        "difference": difference,
-        "difference_low": difference - half,
-        "difference_high": difference + half,
-        "error": error,
-        "dof": dof,
-        "n": sum(map(len, samples)),
-    }
-
-
-def _standard_error(samples: list[np.ndarray]) -> tuple[float, float]:
-    """Return the standard error of the difference of means, and its degrees of freedom by Welch."""
-    if min(map(len, samples)) < 2:
-        return np.nan, np.nan
-    variances = np.array([sample.var(ddof=1) / len(sample) for sample in samples])
-    error = float(np.sqrt(variances.sum()))
-    if error < _ROUNDING:
-        return np.nan, np.nan
-    return error, float(variances.sum() ** 2 / (variances**2 / [len(sample) - 1 for sample in samples]).sum())
-
 
 _NOTHING = estimate(pd.Series(dtype=float))
 
@@ -328,7 +141,7 @@ def _up_positive(place: Place) -> Iterator[Check]:
 
 def _pruners_differ(place: Place) -> Iterator[Check]:
     for first, second in combinations((MP, GP, place.up()), 2):
-        for pair in place.shared(first, second, at_least=_HIGH):
+        for pair in place.shared(first, second, at_least=HIGH):
             yield _differences(place, *pair, DIFFERS)
 
 

@@ -5,20 +5,25 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.recall_distortion import claims
-from analysis.recall_distortion.claims import CLAIM_COLUMNS, FAILS, HOLDS, UNCLEAR, UNTRIED
-from analysis.recall_distortion.sentences import (
+from analysis import claims as shared
+from analysis.claims import (
     ABOVE,
     ALIKE,
     BELOW,
-    CLAIMS,
+    CLAIM_COLUMNS,
     DIFFERS,
+    FAILS,
+    HOLDS,
     NOT_ABOVE,
     NOT_BELOW,
+    UNCLEAR,
+    UNTRIED,
     Check,
     Claim,
     estimate,
 )
+from analysis.recall_distortion import claims
+from analysis.recall_distortion.sentences import CLAIMS
 from analysis.statistics.resampling import mean_interval
 from tests import made_up_runs
 
@@ -55,7 +60,7 @@ def verdict(frame, slug):
 
 def shown(frame, slug):
     """The row of a claim as it is shown."""
-    return claims.shown(of(frame, slug)).iloc[0]
+    return shared.shown(of(frame, slug)).iloc[0]
 
 
 def mp_and_up(*ups, ratios=(2, 10, 20)):
@@ -152,7 +157,7 @@ def test_p_of_every_kind_of_claim(claimed, p_for, p_against):
     if claimed == ALIKE:
         # Beyond .25 on the nearer side: p of .1 - .25 is above a half.
         p_against = 1.0
-    assert claims._p_values(check) == pytest.approx((p_for, p_against))
+    assert shared.p_values(check) == pytest.approx((p_for, p_against))
 
 
 def test_one_uncorrected_no_refutes_nothing_where_every_comparison_is_claimed():
@@ -190,7 +195,7 @@ def test_a_true_sentence_about_every_ratio_is_seldom_refuted():
             for ratio in range(6)
         ]
         claim = Claim("always", "", "", "", lambda place, checks=checks: checks)
-        refuted += any(judged.holds == "no" for judged in claims._judged(claim, (None,)))
+        refuted += any(judged.holds == "no" for judged in shared.judged(claim, (None,)))
     # .05 and three standard errors of 200 studies.
     assert refuted / 200 < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
 
@@ -426,7 +431,7 @@ def test_checks_say_which_cells_they_are_of():
 
 def test_shown_has_a_column_for_each_place():
     frame = held(*mp_and_up(0.7, 0.7, 1.3), cell("mp", 2, 0.5, dataset="fashion-mnist"))
-    table = claims.shown(frame)
+    table = shared.shown(frame)
     assert table.columns[3:].tolist() == ["mnist, lenet5", "fashion-mnist, lenet5"]
     assert len(table) == len(CLAIMS)
     row = table.iloc[frame["slug"].drop_duplicates().tolist().index(UP_MP)]
