@@ -16,13 +16,22 @@ from analysis.runs.masking import without_secrets
 from analysis.runs.printable import printable
 from analysis.runs.schema import text
 from pruning_study import __version__
-from pruning_study.config import ExemplarsConfig, PruneConfig, RobustnessConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.config import (
+    ExemplarsConfig,
+    ExportConfig,
+    PruneConfig,
+    QuantizeConfig,
+    RobustnessConfig,
+    StudyConfig,
+    TrainConfig,
+    TuneConfig,
+)
 from pruning_study.option_sections import EXAMPLES, SECTIONS
 from pruning_study.options import AUTO, boolean, default_text, option_name, seeds
 from pruning_study.tracking.interrupts import interrupt_once
 
 # Options that take several values between commas
-SEVERAL = ("ratio", "seed", "seeds")
+SEVERAL = ("number_format", "ratio", "seed", "seeds", "corruptions", "severities")
 
 
 class _Checked(click.ParamType):
@@ -225,9 +234,39 @@ def robustness(run_ids: tuple[str, ...], **typed: Any) -> None:
     config = RobustnessConfig(**typed)
     from pruning_study.steps import robustness
 
-    # An MLproject can only pass a text on, where auto stands for no run.
-    named = [run_id for given in run_ids for run_id in given.replace(",", " ").split() if run_id != AUTO]
+    named = _named(run_ids)
     click.echo(robustness.measure(config, named, _as_typed({"run_ids": ",".join(named) or AUTO, **typed})))
+
+
+@cli.command(sections=SECTIONS, examples=EXAMPLES["quantize"])
+@click.argument("run_ids", nargs=-1, metavar="[RUN_ID]...")
+@_options(QuantizeConfig)
+def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
+    """Store networks in smaller number formats, and show what that costs.
+
+    RUN_ID is a dense or pruned run. Without one, the network is trained by the options, unless a run with them exists.
+    """
+    configs = [QuantizeConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
+    from pruning_study import quantize_command
+
+    named = _named(run_ids)
+    options = _as_typed({"run_ids": ",".join(named) or AUTO, **typed})
+    for lines in quantize_command.quantize_each(configs, named, options):
+        click.echo(lines)
+
+
+@cli.command(sections=SECTIONS, examples=EXAMPLES["export"])
+@click.argument("run_id")
+@_options(ExportConfig)
+def export(run_id: str, **typed: Any) -> None:
+    """Write a network as an ONNX file, and log it as an MLflow model that can be served.
+
+    RUN_ID is a dense, pruned or quantised run.
+    """
+    config = ExportConfig(**typed)
+    from pruning_study import export_command
+
+    click.echo(export_command.export(config, run_id, _as_typed({"run_id": run_id, **typed})))
 
 
 @cli.command(examples=EXAMPLES["send"])
@@ -241,6 +280,11 @@ def send(folder: Path) -> None:
     from pruning_study.tracking import sending
 
     click.echo(f"sent run {sending.send(folder)}")
+
+
+def _named(run_ids: tuple[str, ...]) -> list[str]:
+    """Return the ids of runs. An MLproject can only pass a text on, where auto stands for no run."""
+    return [run_id for given in run_ids for run_id in given.replace(",", " ").split() if run_id != AUTO]
 
 
 def _warn_of_idle_options(config: TrainConfig | TuneConfig) -> None:

@@ -44,6 +44,7 @@ CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
 STARTS = ("dense", schema.INITIALIZATION)
 OBJECTIVES = ("accuracy", "alpha", "both")
+NUMBER_FORMATS = tuple(name for name in schema.BITS if name != "float32")
 # Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
 
@@ -570,6 +571,69 @@ class RobustnessConfig:
         for item in fields(self) if self.folder else ():
             if item.name in ("corruptions", "severities", "images") and getattr(self, item.name) != item.default:
                 raise StudyError("it belongs to test images: leave it or --folder out", option=option_name(item.name))
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """Options of `quantize`: which number formats, and which network if no run is named."""
+
+    number_format: tuple[str, ...] = option(
+        ",".join(NUMBER_FORMATS),
+        several(choice(NUMBER_FORMATS)),
+        f"Number formats of the weights, each a run of its own: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has integer "
+        "weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these ranges, "
+        "by 100 training images.",
+    )
+    all: bool = option("false", boolean, "Quantise every dense network of the experiment.")
+    dataset: str = same_option(TrainConfig, "dataset")
+    model: str = same_option(TrainConfig, "model")
+    weights: Path | None = same_option(TrainConfig, "weights")
+    recipe: str | None = same_option(TrainConfig, "recipe")
+    seed: int = same_option(TrainConfig, "seed")
+    epochs: int | None = same_option(TrainConfig, "epochs")
+    device: str | None = same_option(TrainConfig, "device")
+    engine: str | None = same_option(TrainConfig, "engine")
+    data_dir: Path = same_option(TrainConfig, "data_dir")
+    image_size: int | None = same_option(TrainConfig, "image_size")
+    max_data_gib: float = same_option(TrainConfig, "max_data_gib")
+    experiment: str | None = same_option(TrainConfig, "experiment")
+    force: bool = same_option(TrainConfig, "force")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def training(self) -> TrainConfig:
+        """The options of `train` that make the network."""
+        return _training(self)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Options of `export`: the format, and where the data of the run are."""
+
+    format: str = option("onnx", choice(("onnx",)), "File format: onnx.")
+    output: Path | None = option(AUTO, path, "File to write the network to. Auto: none, only the MLflow model.")
+    dataset: str = same_option(TrainConfig, "dataset")
+    model: str = same_option(TrainConfig, "model")
+    data_dir: Path = same_option(TrainConfig, "data_dir")
+    image_size: int | None = same_option(TrainConfig, "image_size")
+    max_data_gib: float = same_option(TrainConfig, "max_data_gib")
+    experiment: str | None = same_option(TrainConfig, "experiment")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def training(self) -> TrainConfig:
+        """The options of `train` that say where the data of the run are."""
+        return _training(self)
+
+
+def _training(config: Any) -> TrainConfig:
+    """Return the options of `train` that another command has too, the others with their defaults."""
+    names = {item.name for item in fields(TrainConfig)} & {item.name for item in fields(config)}
+    return TrainConfig(**{name: getattr(config, name) for name in names})
 
 
 def checked(name: str, value: Any) -> Any:

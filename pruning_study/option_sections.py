@@ -19,13 +19,15 @@ _MACHINE = (
     *("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "frames", "study"),
     *("dry_run", "force", "log_model"),
 )
-_LABELLING = ("key", "output")
+_FILES = ("key", "output")
 _IMAGES = ("corruptions", "severities", "images", "folder")
+_FORMAT = ("number_format", "all", "format")
 # A command shows the options that it has of each section.
 SECTIONS = {
     "Search": _SEARCH,
     "Images": _IMAGES,
-    "Labelling": _LABELLING,
+    "Number format": _FORMAT,
+    "Files": _FILES,
     "Pruning": _PRUNING,
     "Fine-tuning and gradual pruning": _FINE_TUNING,
     "Data and network": _DATA,
@@ -62,5 +64,11 @@ EXAMPLES = {
         "pruning-study robustness --images 1000 --severities 1,3,5",
         "pruning-study robustness RUN_ID --folder natural-adversarial/",
     ),
+    "quantize": (
+        "pruning-study quantize",
+        "pruning-study quantize RUN_ID --number-format fixed-int8",
+        "pruning-study quantize --all --experiment lenet5-up",
+    ),
+    "export": ("pruning-study export RUN_ID --output model.onnx",),
     "send": ("pruning-study send unsent-run",),
 }

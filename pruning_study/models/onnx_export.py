@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.runs.errors import StudyError, first_line
+from pruning_study.models.checkpoints import Classifier
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -27,6 +29,8 @@ INPUT = "images"
 OUTPUT = "logits"
 # Largest difference between two logits that are equal but for rounding; of logits above 1, as a share of the largest.
 TOLERANCE = 1e-4
+# Images that ONNX Runtime takes at once
+BATCH_SIZE = 128
 
 
 def check_installed(*, option: str | None = None) -> None:
@@ -73,8 +77,10 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     images = torch.cat([example, example])[: max(2, len(example))].cpu()
     shapes = {INPUT: {0: torch.export.Dim("batch")}}
     try:
-        with _quiet():
-            traced = torch.export.export(_for_export(module), (images,), dynamic_shapes=tuple(shapes.values()))
+        with quiet():
+            traced = torch.export.export(
+                _with_plain_layers(_for_export(module)), (images,), dynamic_shapes=tuple(shapes.values())
+            )
             program = torch.onnx.export(
                 traced,
                 dynamo=True,
@@ -90,6 +96,57 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     _remove_origins(model)
     onnx.helper.set_model_props(model, dict(properties))
     return model
+
+
+def load(path: Path, where: str) -> "ModelProto":
+    """Read an ONNX model, all of whose weights are in the file.
+
+    Parameters
+    ----------
+    path : Path
+    where : str
+        Name of the file in errors.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged, or if its model names other files, which a stranger could have chosen.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's own errors have no common class
+        raise StudyError(f"{where}: not a complete ONNX model ({first_line(error)})") from error
+    if any(tensor.external_data for tensor in model.graph.initializer) or not model.graph.node:
+        raise StudyError(f"{where}: not a complete ONNX model (it has no operators, or weights in other files)")
+    return model
+
+
+def opset(model: "ModelProto") -> int:
+    """Return the version of ONNX's own operators that a model uses."""
+    return next((part.version for part in model.opset_import if part.domain in ("", "ai.onnx")), 0)
+
+
+def logits(model: "ModelProto", images: np.ndarray) -> np.ndarray:
+    """Return the logits [N, classes] that ONNX Runtime computes, a batch at a time.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    images : array [N, ...]
+
+    Raises
+    ------
+    StudyError
+        If ONNX Runtime cannot run the model.
+    """
+    try:
+        running = session(model)
+        parts = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
+        return np.concatenate([running.run([OUTPUT], {INPUT: np.ascontiguousarray(part)})[0] for part in parts])
+    except Exception as error:  # ONNX Runtime's own errors have no common class
+        raise StudyError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
 
 
 def check_same(model: "ModelProto", module: nn.Module, images: Tensor) -> None:
@@ -109,10 +166,7 @@ def check_same(model: "ModelProto", module: nn.Module, images: Tensor) -> None:
     """
     with torch.no_grad():
         wanted = _for_export(module)(images.cpu()).numpy()
-    try:
-        given = _session(model).run([OUTPUT], {INPUT: images.cpu().numpy()})[0]
-    except Exception as error:  # ONNX Runtime's own errors have no common class
-        raise StudyError(f"ONNX Runtime cannot run the network: {first_line(error)}") from error
+    given = logits(model, images.cpu().numpy())
     difference, allowed = np.abs(given - wanted).max(), TOLERANCE * max(1.0, np.abs(wanted).max())
     if not difference <= allowed:
         raise StudyError(f"the logits of ONNX Runtime differ from torch's by {difference:.2g}, above {allowed:.2g}")
@@ -123,20 +177,44 @@ def _for_export(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).cpu().eval()
 
 
-def _session(model: "ModelProto") -> Any:
-    """Return an inference session that uses as many threads as torch does."""
+def _with_plain_layers(module: nn.Module) -> nn.Module:
+    """Put the sequence of layers that a network's `stack` returns in its place, where it has one.
+
+    LeNet5 computes its convolutions by slices and matrix products, which train fast. ONNX Runtime would take longer for
+    them than for convolutions, and could not quantise them.
+    """
+    if isinstance(module, Classifier):
+        module.network = _with_plain_layers(module.network)
+    stack = getattr(module, "stack", lambda: None)()
+    return stack.eval() if isinstance(stack, nn.Sequential) else module
+
+
+def session(model: "ModelProto", *, threads: int | None = None, optimized: Path | None = None) -> Any:
+    """Return an ONNX Runtime session on the CPU, which computes what a model gives for images.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    threads : int, optional
+        As many as torch uses by default.
+    optimized : Path, optional
+        File for the model as ONNX Runtime optimises it.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # no warnings
+    if optimized:
+        options.optimized_model_filepath = str(optimized)
+    options.intra_op_num_threads = threads or torch.get_num_threads()
     # Threads that wait do not keep a core from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what torch prints, warns of and logs while it traces a network, which can be hundreds of lines."""
+def quiet() -> Iterator[None]:
+    """Keep back what torch and ONNX Runtime print, warn of and log about a network, which can be hundreds of lines."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
@@ -68,39 +68,87 @@ def _log_model(store: Store, setting: TrainSetting, run_id: str) -> None:
     with store.making(run.data.tags[schema.CONFIG_HASH]):
         if logged_models.find(store, run):
             return
-        with store.artifact(run_id, schema.CHECKPOINT) as path:
-            network = checkpoints.classifier(path, run_id, setting.config.model)
         try:
-            model = _exported(network, setting)
+            model = onnx_model(store, setting, run)
         except StudyError as error:
             log.warning("run %s is complete, and its network is not logged as a model: %s", run_id, error)
             return
-        kind, classes, weakest = run.data.tags[schema.KIND], setting.data.classes, _weakest_class(run, setting)
-        logged_models.log(
-            store,
-            run,
-            model,
-            signature=_signature(setting),
-            example=np.array(setting.data.test_images[:EXAMPLES]),
-            metadata={"classes": list(classes), schema.KIND: kind},
-            tags={schema.KIND: kind, "weakest_class": classes[weakest]},
-            metrics=[*LINKED, schema.RECALL + schema.metric_names(classes)[weakest]],
-            dataset=setting.mlflow_dataset,
-        )
+        _log(store, setting, run, model)
+
+
+def logged(store: Store, setting: TrainSetting, run: Run, model: "ModelProto") -> LoggedModel:
+    """Return the MLflow model of a run's network, which is logged unless it has been.
+
+    Parameters
+    ----------
+    store : Store
+    setting : TrainSetting
+        Its data are those of the run.
+    run : mlflow.entities.Run
+    model : onnx.ModelProto
+        As `onnx_model` returns it.
+
+    Raises
+    ------
+    StudyError
+        If the store does not take the model.
+    """
+    with store.making(run.data.tags.get(schema.CONFIG_HASH, run.info.run_id)):
+        return logged_models.find(store, run) or _log(store, setting, run, model)
+
+
+def onnx_model(store: Store, setting: TrainSetting, run: Run) -> "ModelProto":
+    """Return the network of a run as an ONNX model; that of a quantised run as it is stored.
+
+    Raises
+    ------
+    StudyError
+        If the network cannot be written as ONNX, or if ONNX Runtime gives other logits than torch.
+    """
+    run_id = run.info.run_id
+    if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
+        with store.artifact(run_id, schema.ONNX_MODEL) as path:
+            model = onnx_export.load(path, f"run {run_id}: {schema.ONNX_MODEL}")
+        shape = onnx_export.logits(model, np.array(setting.data.test_images[:EXAMPLES])).shape
+        if shape[1:] != (len(setting.data.classes),):
+            raise StudyError(f"run {run_id}: {schema.ONNX_MODEL} gives an output {shape}, not a logit for each class")
+        return model
+    with store.artifact(run_id, schema.CHECKPOINT) as path:
+        return exported(checkpoints.classifier(path, run_id, setting.config.model), setting)
+
+
+def exported(network: checkpoints.Classifier, setting: TrainSetting) -> "ModelProto":
+    """Return a network, its normalisation included, as an ONNX model, after a comparison with torch."""
+    images = torch.from_numpy(np.array(setting.data.test_images[:COMPARED]))
+    model = onnx_export.to_onnx(network, images[:EXAMPLES], {"classes": json.dumps(network.classes)})
+    onnx_export.check_same(model, network, images)
+    return model
+
+
+def _log(store: Store, setting: TrainSetting, run: Run, model: "ModelProto") -> LoggedModel:
+    kind, classes, weakest = run.data.tags[schema.KIND], setting.data.classes, _weakest_class(run, setting)
+    return logged_models.log(
+        store,
+        run,
+        model,
+        signature=_signature(setting),
+        example=np.array(setting.data.test_images[:EXAMPLES]),
+        metadata={"classes": list(classes), schema.KIND: kind},
+        tags={schema.KIND: kind, "weakest_class": classes[weakest]},
+        metrics=[*LINKED, schema.RECALL + schema.metric_names(classes)[weakest]],
+        dataset=setting.mlflow_dataset,
+    )
 
 
 def how_to_load(store: Store, setting: TrainSetting, run_id: str) -> list[str]:
     """Return the line to print that loads a run's model through MLflow; none if the options ask for no model."""
     model = logged_models.find(store, store.get(run_id)) if setting.config.log_model else None
-    return [f'through MLflow: mlflow.pyfunc.load_model("models:/{model.model_id}")'] if model else []
+    return [loading_line(model)] if model else []
 
 
-def _exported(network: checkpoints.Classifier, setting: TrainSetting) -> "ModelProto":
-    """Return a network, its normalisation included, after a comparison with torch."""
-    images = torch.from_numpy(np.array(setting.data.test_images[:COMPARED]))
-    model = onnx_export.to_onnx(network, images[:EXAMPLES], {"classes": json.dumps(network.classes)})
-    onnx_export.check_same(model, network, images)
-    return model
+def loading_line(model: LoggedModel) -> str:
+    """Return the line to print that loads a logged model."""
+    return f'through MLflow: mlflow.pyfunc.load_model("models:/{model.model_id}")'
 
 
 def _signature(setting: TrainSetting) -> ModelSignature:

@@ -92,8 +92,8 @@ class LoadedRun(FinishedRun):
     dense: DenseRun
 
 
-def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str) -> FinishedRun:
-    """Return a pruned run that was found, without loading it.
+def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str, kind: str = schema.PRUNED) -> FinishedRun:
+    """Return a pruned or quantised run that was found, without loading it.
 
     Parameters
     ----------
@@ -101,13 +101,14 @@ def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str) ->
     run : mlflow.entities.Run
     setting : TrainSetting
     config_hash : str
+    kind : {"pruned", "quantized"}
 
     Raises
     ------
     StudyError
         If the run lacks an artifact or a metric, or if its predictions are damaged or of other images.
     """
-    if missing := store.missing(run.info.run_id, ARTIFACTS[schema.PRUNED]):
+    if missing := store.missing(run.info.run_id, ARTIFACTS[kind]):
         raise StudyError(f"it lacks {', '.join(missing)}")
     test_predictions(store, run.info.run_id, setting)
     metrics = _metrics(run, setting)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ FOLLOWED = {
     schema.TEST_FRACTION,
 }
 _EXAMPLES = ("train", "validation", "test")
+Config = TypeVar("Config", TrainConfig, PruneConfig)
 
 
 class TrainSetting:
@@ -327,13 +328,15 @@ class PruneSetting(TrainSetting):
         return self._named(f"{self.method} t={shown}{again}")
 
 
-def following(config: PruneConfig, dense: Run) -> PruneConfig:
+def following(config: Config, dense: Run, option: str | None = "--dense-run-id") -> Config:
     """Return the options, with the options of the dense model taken from a dense run.
 
     Parameters
     ----------
-    config : PruneConfig
+    config : TrainConfig or PruneConfig
     dense : mlflow.entities.Run
+    option : str, optional
+        The option that named the run, for errors about it.
 
     Raises
     ------
@@ -342,16 +345,16 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
         options do not name it.
     """
     where = f"dense run {dense.info.run_id}"
-    _check_dense(dense)
+    _check_dense(dense, option)
     if config.weights:
         raise StudyError("the dense run has its weights already", option="--weights")
-    if config.starts_anew and schema.WEIGHTS_DIGEST in dense.data.params:
+    if isinstance(config, PruneConfig) and config.starts_anew and schema.WEIGHTS_DIGEST in dense.data.params:
         raise StudyError(f"{where} was not trained here, so its initial weights are not known", option="--start")
     taken = {}
     for item in fields(TrainConfig):
         if item.name not in FOLLOWED or item.name not in dense.data.params:
             continue
-        given, there = getattr(config, item.name), _followed(item, dense.data.params[item.name], where)
+        given, there = getattr(config, item.name), _followed(item, dense.data.params[item.name], where, option)
         said = datasets.dataset_name(given) if item.name == schema.DATASET else given
         if given != item.default:
             if said != there:
@@ -365,31 +368,29 @@ def following(config: PruneConfig, dense: Run) -> PruneConfig:
     if schema.IMAGE_SHAPE in dense.data.params:
         sides = dense.data.params[schema.IMAGE_SHAPE].split("x")
         shape = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in sides]
-        _, height, width = checkpoints.check_image_shape(shape, where, option="--dense-run-id")
+        _, height, width = checkpoints.check_image_shape(shape, where, option=option)
         if config.image_size is None and height == width:
             taken["image_size"] = height
     return replace(config, **taken)
 
 
-def _check_dense(run: Run) -> None:
+def _check_dense(run: Run, option: str | None) -> None:
     run_id, kind = run.info.run_id, run.data.tags.get(schema.KIND, "unknown")
     if kind != schema.DENSE or run.info.status != "FINISHED":
         raise StudyError(
             f"run {run_id} is not a finished dense run (kind {shortened(kind)[1:-1]}, {run.info.status})",
-            option="--dense-run-id",
+            option=option,
         )
     if run.info.lifecycle_stage != "active":
-        raise StudyError(
-            f"dense run {run_id} is deleted: mlflow runs restore --run-id {run_id}", option="--dense-run-id"
-        )
+        raise StudyError(f"dense run {run_id} is deleted: mlflow runs restore --run-id {run_id}", option=option)
 
 
-def _followed(item: Field[Any], param: str, where: str) -> Any:
+def _followed(item: Field[Any], param: str, where: str, option: str | None) -> Any:
     """Return the value of an option that a dense run's param holds."""
     try:
         return item.metadata["check"](param)
     except ValueError as error:
-        raise StudyError(f"{where}: its param {item.name}: {error}", option="--dense-run-id") from None
+        raise StudyError(f"{where}: its param {item.name}: {error}", option=option) from None
 
 
 def resolved_device(name: str | None) -> str:

@@ -76,7 +76,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     Raises
     ------
     StudyError
-        If the run or its checkpoint does not exist, or if the job has several results or none.
+        If the run or its checkpoint does not exist, if the job has several results or none, or if the run is quantised.
     """
     uri = mlflow.get_tracking_uri()
     if reach.is_missing_file(uri):
@@ -86,10 +86,16 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     run = store.get(run_id)
     tags = run.data.tags
     if tags.get(schema.KIND) == schema.JOB:
-        results = (tags.get(schema.PRUNED_RUN_IDS) or tags.get(schema.DENSE_RUN_ID) or "").split(",")
+        names = (schema.QUANTIZED_RUN_IDS, schema.PRUNED_RUN_IDS, schema.DENSE_RUN_ID)
+        results = next((tags[name] for name in names if tags.get(name)), "").split(",")
         if len(results) > 1 or not results[0]:
             raise StudyError(f"run {run_id} is a job with several results or none: name one of {', '.join(results)}")
         run = store.get(results[0])
+    if run.data.tags.get(schema.KIND) == schema.QUANTIZED:
+        raise StudyError(
+            f"run {run.info.run_id} is quantised: ONNX Runtime runs its network, and torch cannot; take its artifact "
+            f"{schema.ONNX_MODEL}, or log it as an MLflow model: pruning-study export {run.info.run_id}"
+        )
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         yield path, run.data.params
 

@@ -13,7 +13,16 @@ from packaging.specifiers import SpecifierSet
 from analysis.__main__ import report
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
-from pruning_study.config import ExemplarsConfig, PruneConfig, StudyConfig, TrainConfig, TuneConfig
+from pruning_study.config import (
+    ExemplarsConfig,
+    ExportConfig,
+    PruneConfig,
+    QuantizeConfig,
+    RobustnessConfig,
+    StudyConfig,
+    TrainConfig,
+    TuneConfig,
+)
 from pruning_study.options import default_text, option_name, seeds
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +58,24 @@ def test_mlproject_has_the_options_and_defaults_of_a_study():
     assert defaults == {item.name: default_text(item) for item in fields(StudyConfig)}
     expected = [part for item in fields(StudyConfig) for part in (option_name(item.name), f"{{{item.name}}}")]
     assert entry.command.split() == ["python", "-m", "pruning_study", "study", "{file}", *expected]
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "config", "argument", "default"),
+    [
+        ("robustness", RobustnessConfig, "run_ids", "auto"),
+        ("quantize", QuantizeConfig, "run_ids", "auto"),
+        ("export", ExportConfig, "run_id", None),
+    ],
+)
+def test_mlproject_has_the_options_and_defaults_of_a_command_of_runs(entry_point, config, argument, default):
+    entry = load_project(str(ROOT)).get_entry_point(entry_point)
+    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
+        argument: default,
+        **{item.name: default_text(item) for item in fields(config)},
+    }
+    expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
+    assert entry.command.split() == ["python", "-m", "pruning_study", entry_point, f"{{{argument}}}", *expected]
 
 
 def test_mlproject_has_the_options_and_defaults_of_the_report():

@@ -1,0 +1,145 @@
+"""Quantise ONNX models: weights as float16, or weights and activations as integers of eight bits.
+
+Both integer formats store weights and activations as uint8. ONNX Runtime multiplies int8 by uint8 faster on some CPUs,
+but on those without VNNI instructions its sums overflow, so that one model would give several results.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from analysis.runs.errors import StudyError, first_line
+from pruning_study.models.onnx_export import INPUT, quiet, session
+from pruning_study.tracking import scratch
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Operators with weights, as exported and as ONNX Runtime fuses them.
+WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+FUSED = {"FusedConv", "FusedGemm", "FusedMatMul"}
+# Their counterparts on integers.
+INTEGER = {
+    *("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
+    *("QLinearConv", "QLinearMatMul", "QGemm"),
+}
+CALIBRATION_IMAGES = 100
+
+
+class Layers(NamedTuple):
+    """Numbers of convolutions and matrix products that ONNX Runtime computes on integers, and on floats."""
+
+    integer: int
+    floating: int
+
+
+def quantized(model: "ModelProto", number_format: str, examples: np.ndarray) -> "ModelProto":
+    """Return a model with the weights, or weights and activations, in another number format.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        As `onnx_export.to_onnx` returns it. It is not changed.
+    number_format : {"float16", "dynamic-int8", "fixed-int8"}
+    examples : array [N, ...]
+        Images from which `fixed-int8` learns the range of each activation. The other formats do not use them.
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Raises
+    ------
+    StudyError
+        If a weight is too large for float16, if ONNX Runtime cannot quantise the model, or if it would compute all
+        layers of an integer model on floats.
+    """
+    import onnx
+
+    copied = onnx.ModelProto.FromString(model.SerializeToString())
+    if number_format == "float16":
+        return _float16(copied)
+    # ONNX Runtime transposes weights, and would find the shapes noted here wrong.
+    copied.graph.ClearField("value_info")
+    integer = {"dynamic-int8": _dynamic_int8, "fixed-int8": _fixed_int8}[number_format]
+    try:
+        with quiet(), scratch.folder() as folder:
+            integer(copied, examples, folder / "model.onnx")
+            made = onnx.load(folder / "model.onnx")
+    except Exception as error:  # the quantiser's own errors have no common class
+        raise StudyError(f"ONNX Runtime cannot quantise the network as {number_format}: {first_line(error)}") from error
+    if not layers(made).integer:
+        raise StudyError(
+            f"the network has no convolution and no matrix product that ONNX Runtime has as {number_format}"
+        )
+    return made
+
+
+def layers(model: "ModelProto") -> Layers:
+    """Count the convolutions and matrix products that ONNX Runtime computes, once it has optimised a model."""
+    operators = optimized_operators(model)
+    return Layers(sum(name in INTEGER for name in operators), sum(name in WEIGHTED | FUSED for name in operators))
+
+
+def optimized_operators(model: "ModelProto") -> list[str]:
+    """Return the types of the operators that ONNX Runtime runs, once it has optimised a model."""
+    import onnx
+
+    with scratch.folder() as folder:
+        session(model, optimized=folder / "model.onnx")
+        return [node.op_type for node in onnx.load(folder / "model.onnx").graph.node]
+
+
+def _float16(model: "ModelProto") -> "ModelProto":
+    """Store the weights of convolutions and linear layers as float16; they are float32 again before they are used."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    weights = {name for node in graph.node if node.op_type in WEIGHTED for name in node.input[1:]}
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.name not in weights or tensor.data_type != TensorProto.FLOAT:
+            continue
+        with np.errstate(over="ignore"):
+            values = numpy_helper.to_array(tensor).astype(np.float16)
+        if not np.isfinite(values).all():
+            raise StudyError(f"{tensor.name} holds a weight above 65,504, the largest number that float16 has")
+        stored = f"{tensor.name}.float16"
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(values, stored))
+    nodes = [*casts, *graph.node]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+    return model
+
+
+def _dynamic_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None:
+    """Quantise weights now, and activations by the range that each batch of images gives them."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(model, output, weight_type=QuantType.QUInt8)
+
+
+def _fixed_int8(model: "ModelProto", examples: np.ndarray, output: Path) -> None:
+    """Quantise weights, channel by channel, and activations by the range that the examples give them."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._images: Iterator[np.ndarray] = iter(np.split(examples, len(examples)))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(self._images, None)
+            return None if image is None else {INPUT: image}
+
+    quantize_static(
+        model,
+        output,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QUInt8,
+        per_channel=True,
+    )

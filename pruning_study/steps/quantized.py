@@ -1,0 +1,151 @@
+"""Quantised runs: found in the tracking store, or made from a dense or pruned run."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from mlflow.entities import Run
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from pruning_study.models import onnx_export, onnx_quantization
+from pruning_study.models.checkpoints import Classifier
+from pruning_study.models.latency import latency
+from pruning_study.steps import logged_model
+from pruning_study.steps.compared import write_comparison
+from pruning_study.steps.identity import config_hash
+from pruning_study.steps.measured import normalization_tags, write_predictions
+from pruning_study.steps.runs import FinishedRun, LoadedRun, finished
+from pruning_study.steps.settings import TrainSetting
+from pruning_study.tracking.store import Store
+from pruning_study.training.evaluation import Predictions, from_logits
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+ENGINE = "onnxruntime"
+METRICS = (schema.MODEL_BYTES, *(f"{schema.LATENCY}{what}" for what in ("one", "batch")))
+
+log = logging.getLogger(__name__)
+
+
+class Parent(NamedTuple):
+    """A dense or pruned run that is quantised.
+
+    Parameters
+    ----------
+    run : mlflow.entities.Run
+    loaded : LoadedRun
+    model : callable
+        Returns the network as an ONNX model of float32. It is called if a run has to be made.
+    """
+
+    run: Run
+    loaded: LoadedRun
+    model: Callable[[], "ModelProto"]
+
+
+def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Parent, number_format: str) -> FinishedRun:
+    """Find the run that has a parent's network in a number format, or make it.
+
+    Parameters
+    ----------
+    store : Store
+    job_run_id : str
+        The job that asks for the run.
+    setting : TrainSetting
+    parent : Parent
+    number_format : {"float16", "dynamic-int8", "fixed-int8"}
+
+    Raises
+    ------
+    StudyError
+        If the network cannot be written as ONNX or cannot be quantised, or if the store does not take the run.
+    """
+    params = {**parent.run.data.params, schema.NUMBER_FORMAT: number_format}
+    own_hash = config_hash(schema.QUANTIZED, params, parent.loaded.config_hash)
+    with store.making(own_hash):
+        for run in [] if setting.config.force else store.find(own_hash):
+            # Several runs may have the parent's settings, and their networks may differ in the last digits.
+            if run.data.tags.get(schema.PARENT_RUN_ID) != parent.loaded.run_id:
+                continue
+            try:
+                return _found(store, run, setting, own_hash)
+            except StudyError as error:
+                log.warning("quantised run %s cannot be used and is made again: %s", run.info.run_id, error)
+        return _quantize(store, job_run_id, setting, parent, number_format, params, own_hash)
+
+
+def export(setting: TrainSetting, parent: LoadedRun) -> "ModelProto":
+    """Return the network of a run as an ONNX model of float32, as it is before it is quantised."""
+    return logged_model.exported(Classifier(parent.model, parent.normalization, setting.data.classes), setting)
+
+
+def measured(setting: TrainSetting, model: "ModelProto") -> dict[str, float]:
+    """Return the metrics of a model's size, and of its time on one thread for an image and for a batch."""
+    session, images = onnx_export.session(model, threads=1), setting.data.test_images
+    metrics: dict[str, float] = {schema.MODEL_BYTES: model.ByteSize()}
+    for what, count in (("one", 1), ("batch", onnx_export.BATCH_SIZE)):
+        median, low, high = latency(session, np.ascontiguousarray(images[:count]))
+        metrics |= {
+            f"{schema.LATENCY}{what}{end}": value
+            for end, value in zip(("", "_low", "_high"), (median, low, high), strict=True)
+        }
+    return metrics
+
+
+def _found(store: Store, run: Run, setting: TrainSetting, own_hash: str) -> FinishedRun:
+    found = finished(store, run, setting, own_hash, schema.QUANTIZED)
+    if missing := [name for name in METRICS if name not in found.metrics]:
+        raise StudyError(f"it has no metric {missing[0]}")
+    return found
+
+
+def _quantize(
+    store: Store,
+    job_run_id: str,
+    setting: TrainSetting,
+    parent: Parent,
+    number_format: str,
+    params: dict[str, str],
+    own_hash: str,
+) -> FinishedRun:
+    start = time.perf_counter()
+    loaded, dense = parent.loaded, parent.loaded.dense
+    calibrating = np.sort(setting.train_indices)[: onnx_quantization.CALIBRATION_IMAGES]
+    model = onnx_quantization.quantized(parent.model(), number_format, setting.data.train_images[calibrating])
+    name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
+    tags = {
+        schema.KIND: schema.QUANTIZED,
+        schema.CONFIG_HASH: own_hash,
+        schema.ENGINE: ENGINE,
+        schema.DEVICE: "cpu",
+        schema.DENSE_RUN_ID: dense.run_id,
+        schema.PARENT_RUN_ID: loaded.run_id,
+    }
+    with store.run(
+        name,
+        note=f"The network of run {loaded.run_id} with weights of {number_format}",
+        tags=tags | normalization_tags(loaded.normalization),
+        params=params,
+        dataset=setting.mlflow_dataset,
+        job_run_id=job_run_id,
+        child=True,
+    ) as run:
+        data, held_out = setting.data, setting.validation_indices
+        test = _predict(model, data.test_images, data.test_labels)
+        validation = _predict(model, data.train_images[held_out], data.train_labels[held_out])
+        (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
+        metrics = write_predictions(run, setting, test, validation)
+        metrics |= write_comparison(run, setting, dense, test[0], validation[0], name)
+        metrics[schema.REALIZED_RATIO] = loaded.metrics.get(schema.REALIZED_RATIO, 1.0)
+        metrics |= measured(setting, model)
+        run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
+    return FinishedRun(run.run_id, own_hash, found=False, metrics=metrics)
+
+
+def _predict(model: "ModelProto", images: np.ndarray, labels: np.ndarray) -> tuple[Predictions, float]:
+    return from_logits(torch.from_numpy(onnx_export.logits(model, images)), torch.from_numpy(np.array(labels)))
