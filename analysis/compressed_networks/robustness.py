@@ -13,13 +13,13 @@ from analysis.cells import control_rows, with_control
 from analysis.compressed_networks.naming import named
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID
+from analysis.runs.robustness import ALL
 from analysis.statistics.arithmetic import mean
 from analysis.statistics.intensification import alpha, at_chance, excess_loss, recall_balance
 from analysis.statistics.relative_change import relative_change
 from analysis.statistics.resampling import mean_interval
 
-# The mean over severities, and the mean of these over all corruptions
-MEAN, ALL = "mean", "all"
+MEAN = "mean"  # over severities
 _CONDITION = ["corruption", "severity"]
 
 

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.compressed_networks.naming import LEVEL
-from analysis.compressed_networks.robustness import ALL
 from analysis.drawing import page
 from analysis.method_lines import handle
 from analysis.runs.picture_text import fitted_name
-from analysis.runs.robustness import CLEAN
+from analysis.runs.robustness import ALL, CLEAN
 from analysis.study import AnalyzedStudy
 
 MOST_METHODS = 6

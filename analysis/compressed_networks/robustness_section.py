@@ -5,11 +5,11 @@ import pandas as pd
 from analysis import published
 from analysis.compressed_networks import robustness_figures
 from analysis.compressed_networks.naming import LEVEL, METHOD, level_label, written
-from analysis.compressed_networks.robustness import ALL, MEAN, corruptions
+from analysis.compressed_networks.robustness import MEAN, corruptions
 from analysis.formats import decimals, with_interval
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
-from analysis.runs.robustness import CLEAN
+from analysis.runs.robustness import ALL, CLEAN
 from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
 from analysis.verdict import places
@@ -49,13 +49,17 @@ def section(study: AnalyzedStudy) -> Section | None:
 def published_values(study: AnalyzedStudy) -> Section | None:
     """Return the section with the values in print; None for a study without them."""
     table = corruptions(study.runs, study.corrupted)
-    rows = _beside_print(_means(table)) if len(table) else table
+    rows = _beside_print(_compressed(_means(table))) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rows]) if len(rows) else None
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of images as they are, of folders, and of means over severities, without the control's."""
-    return table[table["severity"].isin([MEAN, "0"]) & table[schema.PRUNER].ne(CONTROL)]
+    """Return the rows of images as they are, of folders, and of means over severities."""
+    return table[table["severity"].isin([MEAN, "0"])]
+
+
+def _compressed(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table[schema.PRUNER].ne(CONTROL)]
 
 
 def _shown(study: AnalyzedStudy, means: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,8 @@ from analysis.runs.input_files import GIB, SizeLimit
 
 # The corruption of images as they are, whose severity is 0. A folder of images has its own name and severity 0.
 CLEAN = "none"
+# What tables call the mean over corruptions. No folder may have either name.
+ALL = "all"
 KEY = ["corruption", "severity", "class"]
 COUNTS = ["support", "right", "right_top5"]
 # `measured` is a digest of the images: counts with the same one are of the same images.

@@ -224,8 +224,8 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Ima
     if size is None:
         raise StudyError(f"run {run.info.run_id} has images of unequal height and width", option=folders.OPTION)
     name = datasets.dataset_name(str(config.folder))
-    if name == counts.CLEAN or name in corruptions.CORRUPTIONS:
-        raise StudyError(f"{config.folder}: {name} is the name of a corruption: rename it", option=folders.OPTION)
+    if name in (counts.CLEAN, counts.ALL, *corruptions.CORRUPTIONS):
+        raise StudyError(f"{config.folder}: {name} stands for corruptions in tables: rename it", option=folders.OPTION)
     images, labels = folders.read_labelled(
         config.folder,
         _network(store, run, config).classes,

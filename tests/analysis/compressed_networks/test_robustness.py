@@ -114,7 +114,10 @@ def test_networks_that_were_measured_on_other_images_are_not_compared():
 def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
     section = robustness_section.section(AnalyzedStudy(MADE, corrupted=COUNTS))
     (table,) = [block for block in section.blocks if isinstance(block, pd.DataFrame)]
-    assert table[["method", "level", "networks", "which"]].to_numpy().tolist() == [["mp", "ratio 10", "2", "fog"]]
+    assert table[["method", "level", "networks", "which"]].to_numpy().tolist() == [
+        ["mp", "ratio 10", "2", "fog"],
+        ["none", "ratio 1", "2", "fog"],
+    ]
     assert table["costliest"][0].startswith("-15.7 (")
     file = section.tables["corruptions.csv"]
     assert list(file)[:6] == ["dataset", "model", "method", "level", "corruption", "severity"]

@@ -1,0 +1,177 @@
+"""What networks have right on corrupted images and on a folder: by hand, found again, and refused in one line."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pruning_study
+from analysis.runs import pull, robustness
+from tests.stored_runs import artifact, runs
+
+
+@pytest.fixture
+def trained(run_command, tiny_npz, store_uri):
+    """Return a function that trains and prunes a network on images of a size, and one that calls `robustness`."""
+
+    def prune(*arguments):
+        quick = ("--epochs", 1, "--fine-tune-epochs", 0, "--batch-size", 32, "--ratio", 4)
+        result = run_command("prune", "--dataset", tiny_npz, *quick, *arguments)
+        assert result.exit_code == 0, result.output
+
+    return prune
+
+
+@pytest.fixture
+def measure(run_command, tiny_npz, tmp_path):
+    def run(*arguments, code=0):
+        result = run_command("robustness", "--data-dir", tmp_path / "data", *arguments)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def table_of(run):
+    return robustness.read_table(artifact(run, "corruptions.csv").read_bytes(), "it")
+
+
+def counts_by_hand(run, images, labels):
+    """Return right and right_top5 of each label that has images, by the model that the public function loads."""
+    with torch.no_grad():
+        order = pruning_study.load_model(run.info.run_id)(torch.from_numpy(images)).argsort(1, descending=True)
+    right = order[:, :5].numpy() == labels[:, None]
+    return [[int(right[labels == label, :k].sum()) for label in np.unique(labels)] for k in (1, 5)]
+
+
+def write_pictures(folder, images, labels, names):
+    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = folder / names[label] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+
+
+class TestFolder:
+    @pytest.fixture(autouse=True)
+    def pictures(self, trained, tiny, tmp_path):
+        trained()
+        chosen = np.flatnonzero(np.isin(tiny["test_labels"], (2, 5)))
+        self.images, self.labels = tiny["test_images"][chosen].reshape(-1, 28, 28), tiny["test_labels"][chosen]
+        self.names = tiny["class_names"]
+        write_pictures(tmp_path / "hard_photos", self.images, self.labels, self.names)
+
+    def test_counts_of_some_classes_are_those_by_hand(self, measure, tmp_path):
+        output = measure("--folder", tmp_path / "hard_photos")
+        assert "2 runs measured" in output
+        for run in (*runs("dense"), *runs("pruned")):
+            table = table_of(run)
+            assert table["class"].tolist() == sorted(self.names[[2, 5]], key=list(self.names).index)
+            assert set(table["corruption"]) == {"hard-photos"}
+            assert table["severity"].tolist() == [0, 0]
+            assert table["support"].tolist() == [20, 20]
+            order = [np.flatnonzero(self.labels == label) for label in (2, 5)]
+            images = self.images[np.concatenate(order)][:, None]
+            by_hand = counts_by_hand(run, images, np.repeat([2, 5], 20))
+            assert table[["right", "right_top5"]].to_numpy().T.tolist() == by_hand
+
+    def test_counts_are_found_until_an_image_changes(self, measure, tmp_path):
+        measure("--folder", tmp_path / "hard_photos")
+        assert "2 of them before (found" in measure("--folder", tmp_path / "hard_photos")
+        assert "before" not in measure("--folder", tmp_path / "hard_photos", "--force")
+        next((tmp_path / "hard_photos" / self.names[2]).iterdir()).unlink()
+        assert "before" not in measure(runs("pruned")[0].info.run_id, "--folder", tmp_path / "hard_photos")
+        assert table_of(runs("pruned")[0])["support"].sum() == 39
+        assert table_of(runs("dense")[0])["support"].sum() == 40
+
+    def test_pull_reads_them_and_a_coloured_picture_becomes_grey(self, measure, tmp_path):
+        path = next((tmp_path / "hard_photos" / self.names[5]).iterdir())
+        Image.open(path).convert("RGB").save(path)
+        measure("--folder", tmp_path / "hard_photos")
+        pulled = pull.runs()
+        found = robustness.pulled(pulled)
+        assert set(found["run_id"]) == {pulled["run_id"][0], pulled["dense_run_id"][0]}
+        assert found["support"].sum() == 80
+
+    @pytest.mark.attack
+    def test_damaged_counts_of_a_run__are_measured_anew_and_left_out_of_a_report(self, measure, tmp_path, caplog):
+        measure("--folder", tmp_path / "hard_photos")
+        path = artifact(runs("pruned")[0], "corruptions.csv")
+        sound = path.read_bytes()
+        path.write_bytes(sound[: len(sound) // 2])
+        assert set(robustness.pulled(pull.runs())["run_id"]) == {runs("dense")[0].info.run_id}
+        assert "1 of them before" in measure("--folder", tmp_path / "hard_photos")
+        assert "it is measured anew" in caplog.text
+        assert path.read_bytes() == sound
+
+    @pytest.mark.attack
+    def test_a_folder_of_an_unknown_class__one_line_names_the_nearest_one(self, measure, tmp_path):
+        (tmp_path / "hard_photos" / self.names[2]).rename(tmp_path / "hard_photos" / f"{self.names[2]}s")
+        output = measure("--folder", tmp_path / "hard_photos", code=2)
+        assert f"is no class of the networks, did you mean {self.names[2]}?" in output
+
+    def test_bad_folders_and_runs_are_refused_in_one_line(self, measure, tmp_path):
+        assert "no such folder exists" in measure("--folder", tmp_path / "missing", code=2)
+        (tmp_path / "empty").mkdir()
+        assert "no folder in it" in measure("--folder", tmp_path / "empty", code=2)
+        (tmp_path / "hard_photos").rename(tmp_path / "fog")
+        assert "fog stands for corruptions in tables: rename it" in measure("--folder", tmp_path / "fog", code=2)
+        job = runs("job")[0].info.run_id
+        assert "no finished dense, pruned or quantised run (kind job" in measure(job, code=1)
+        assert "it belongs to test images" in measure("--folder", tmp_path, "--images", 5, code=2)
+        assert "did you mean contrast?" in measure("--corruptions", "contrst", code=2)
+        assert "6 is above 5" in measure("--severities", "1,6", code=2)
+        assert "fog is given twice" in measure("--corruptions", "fog,fog", code=2)
+
+
+@pytest.mark.corruptions
+class TestCorruptedImages:
+    options = ("--corruptions", "contrast,fog", "--severities", "1,5", "--images", 50)
+
+    def test_a_sample_is_measured_as_it_is_and_corrupted(self, trained, measure, tiny_npz, tmp_path):
+        trained("--image-size", 32)
+        output = measure("--dataset", tiny_npz, *self.options)
+        assert "mean of corruptions" in output
+        (dense,) = runs("dense")
+        table = table_of(dense)
+        keys = table[["corruption", "severity"]].drop_duplicates().to_numpy().tolist()
+        assert keys == [["none", 0], ["contrast", 1], ["contrast", 5], ["fog", 1], ["fog", 5]]
+        assert table.groupby(["corruption", "severity"])["support"].sum().tolist() == [50] * 5
+        (file,) = (tmp_path / "data" / "corrupted").rglob("fog-5.npy")
+        fog = table[table["corruption"].eq("fog") & table["severity"].eq(5)]
+        labels = np.repeat(np.arange(10), 5)
+        images = np.load(file)
+        test_labels = np.load(tiny_npz)["test_labels"]
+        from pruning_study.data.corruptions import chosen
+
+        drawn = test_labels[chosen(test_labels, 50)]
+        assert np.bincount(drawn).tolist() == np.bincount(labels).tolist()
+        assert fog[["right", "right_top5"]].to_numpy().T.tolist() == counts_by_hand(dense, images, drawn)
+
+    def test_what_is_there_is_found_and_what_is_missing_is_added(self, trained, measure, tiny_npz):
+        trained("--image-size", 32)
+        measure("--dataset", tiny_npz, *self.options)
+        before = table_of(runs("dense")[0])
+        assert "2 of them before (found" in measure("--dataset", tiny_npz, *self.options)
+        measure("--dataset", tiny_npz, "--corruptions", "pixelate", "--severities", 2, "--images", 50)
+        after = table_of(runs("dense")[0])
+        assert after.iloc[: len(before)].equals(before)
+        assert set(after["corruption"]) == {"none", "contrast", "fog", "pixelate"}
+        # Counts of another sample replace them, since the two cannot be compared.
+        measure("--dataset", tiny_npz, "--corruptions", "pixelate", "--severities", 2, "--images", 40)
+        assert set(table_of(runs("dense")[0])["corruption"]) == {"none", "pixelate"}
+
+    @pytest.mark.attack
+    def test_images_too_small_to_corrupt__one_line_says_how_to_train(self, trained, measure, tiny_npz):
+        trained()
+        output = measure("--dataset", tiny_npz, code=1)
+        assert "28x28 pixels, and corruptions need 32x32 or more: train networks with --image-size 32" in output
+
+    @pytest.mark.attack
+    def test_another_data_set_of_the_same_name__is_refused_in_one_line(
+        self, trained, measure, tiny, tiny_npz, tmp_path
+    ):
+        trained("--image-size", 32)
+        np.savez(tiny_npz, **{**tiny, "test_images": 255 - tiny["test_images"]})
+        assert "does not hold the images of run" in measure("--dataset", tiny_npz, code=2)
+        tiny_npz.unlink()
+        assert "'tiny' is no data set" in measure(code=2)
