@@ -13,6 +13,7 @@ import pandas as pd
 from analysis.arrays import RunArrays, common_support, run_arrays
 from analysis.predictions import OTHER_METRICS, Pairs, Predictions
 from analysis.runs import frames, schema
+from analysis.runs.checks import some
 from analysis.runs.frames import ReadPredictions
 from analysis.settings import (
     ALPHA_COLUMNS,
@@ -127,6 +128,8 @@ def cells(
             f"alpha_new is n/a in {without:,} of {len(frame):,} cells, whose runs lack the number of test images of "
             "each class, or the share of them that is right before and after"
         )
+    if known and known.missing:
+        study.notes.append(_note_on_predictions(study, rows_of_cells, known))
     study.notes.extend(_notes_on_controls(study.runs, shared, none))
     frame.attrs = {"notes": study.notes}
     return frame
@@ -136,6 +139,16 @@ def _family_columns(runs: pd.DataFrame) -> list[str]:
     """Return the columns within which the intervals of several ratios hold together."""
     left_out = {schema.RATIO, frames.column(schema.ITERATION), *pruner_settings(runs)}
     return [column for column in cell_columns(runs) if column not in left_out]
+
+
+def _note_on_predictions(study: RunArrays, rows_of_cells: Sequence[np.ndarray], predictions: Predictions) -> str:
+    """Return a note on the cells that need predictions which are not there."""
+    ids = study.runs[[schema.DENSE_RUN_ID, frames.RUN_ID]]
+    without = sum(bool(ids.iloc[rows].isin(predictions.missing).to_numpy().any()) for rows in rows_of_cells)
+    return (
+        f"{without:,} of {len(rows_of_cells):,} cells have no PIEs, and no intervals over images, because "
+        f"{schema.PREDICTIONS} is missing or not used for: {some(sorted(predictions.missing))}"
+    )
 
 
 def _notes_on_controls(runs: pd.DataFrame, shared: list[str], none: np.ndarray) -> Iterator[str]:

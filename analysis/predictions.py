@@ -49,6 +49,12 @@ class Predictions:
             self._pairs[ids] = self._paired(*ids)
         return self._pairs[ids]
 
+    @property
+    def missing(self) -> list[str]:
+        """Ids of the runs whose predictions were looked for in vain; empty if none were found at all."""
+        missing = [run_id for run_id, network in self._networks.items() if network is None]
+        return missing if len(missing) < len(self._networks) else []
+
     def _paired(self, before: Sequence[str], after: Sequence[str]) -> "Pairs | None":
         run_ids = list(dict.fromkeys([*before, *after]))
         if any(run_id not in self._networks for run_id in run_ids):

@@ -330,6 +330,16 @@ def test_predictions_that_some_run_lacks_or_of_other_images_are_not_used():
         assert cell["alpha_new_resampled"] == "seeds"
 
 
+def test_a_note_names_the_runs_whose_predictions_are_missing_if_others_are_there():
+    made = with_images(study(toy("mp", 2, [1.1, 1.2]), toy("mp", 4, [1.1, 1.2])))
+    found = dict.fromkeys(made["dense_run_id"], BEFORE) | dict.fromkeys(made["run_id"][1:], AFTER)
+    assert cells(made, stored(found)).attrs["notes"] == [
+        "1 of 2 cells have no PIEs, and no intervals over images, because predictions.npz is missing or not used for: "
+        "toy net mp 2 0 "
+    ]
+    assert cells(made, stored({})).attrs["notes"] == []
+
+
 def test_the_same_network_before_and_after_has_slopes_of_one():
     made = toy("mp", 2, [1, 1, 1])
     found = dict.fromkeys([*made["dense_run_id"], *made["run_id"]], BEFORE)
