@@ -1,10 +1,12 @@
-"""The Python blocks of the worked page on audits run as they stand, one after the other."""
+"""The Python blocks of the worked page on audits run as they stand, and commands of other pages can be typed."""
 
 import re
+import shlex
 from pathlib import Path
 
 import mlflow
 
+from pruning_study.__main__ import cli
 from tests.stored_runs import empty_store
 
 PAGE = Path(__file__).parent.parent / "docs" / "audit.md"
@@ -21,3 +23,11 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
     assert names["result"].basis == "control"
     (run,) = mlflow.search_runs(output_format="list")
     assert run.data.metrics["damaged_classes"] == 1
+
+
+def test_the_commands_of_the_page_on_forgotten_images_can_be_typed():
+    lines = re.findall(r"^pruning-study (.*)$", PAGE.with_name("exemplars.md").read_text(), re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        cli.commands[name].make_context(name, arguments)
