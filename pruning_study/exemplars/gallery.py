@@ -14,7 +14,7 @@ from pruning_study.image_sheet import POINTS, ImageSheet
 MOST_IMAGES, COLUMNS = 40, 8
 SIDE = 168  # all lengths are in pixels
 DENSE, COMPRESSED, TRACK, GREY = "#d4d4d4", "#a9d3ee", "#f4f4f4", "#767676"
-_MARGIN, _TOP, _COLUMN, _NAME, _LINE, _GAP = 18, 122, 182, 20, 17, 22
+_MARGIN, _TOP, _COLUMN, _NAME, _LINE, _GAP = 18, 142, 182, 20, 17, 22
 _LETTERS = 8  # points
 _RIGHT = "✓\u00a0"  # no line ends at such a space
 _BOLD = 1.15  # how much wider bold letters are
@@ -61,7 +61,7 @@ def gallery(images: np.ndarray, table: pd.DataFrame, classes: Sequence[str], tit
         As `pies` returns it.
     classes : sequence of str
     title, counts : str
-        Of the picture, and a sentence below it.
+        Of the picture, and one or two lines below it.
     """
     shown = table.head(MOST_IMAGES)
     names = [classes[index] for index in np.unique(shown[["label", "dense_mode", "compressed_mode"]])]
@@ -90,7 +90,7 @@ def _write_heading(sheet: ImageSheet, title: str, counts: str, shown: int, there
     sheet.write(
         f"{which}: those on which both populations agree most. Below each image stands its label.",
         _MARGIN,
-        66,
+        82,
         fontsize=9,
         color=GREY,
     )
@@ -99,10 +99,10 @@ def _write_heading(sheet: ImageSheet, title: str, counts: str, shown: int, there
         (DENSE, "what most dense networks predict, and their share"),
         (COMPRESSED, "what most compressed networks predict"),
     ):
-        sheet.fill(left, 88, 26, 11, color)
-        sheet.write(words, left + 33, 86, fontsize=_LETTERS + 0.5)
+        sheet.fill(left, 108, 26, 11, color)
+        sheet.write(words, left + 33, 106, fontsize=_LETTERS + 0.5)
         left += 33 + width_in_picture(words, _LETTERS + 0.5) / POINTS + 30
-    sheet.write("✓ is right", left, 86, fontsize=_LETTERS + 0.5)
+    sheet.write("✓ is right", left, 106, fontsize=_LETTERS + 0.5)
 
 
 def _write_votes(sheet: ImageSheet, left: int, top: int, row: pd.Series, classes: Sequence[str], lines: int) -> None:
