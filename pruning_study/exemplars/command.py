@@ -68,8 +68,8 @@ def _counts(read: Cell, pies: int) -> str:
     right = [int((side.label == read.label)[found.identified].sum()) for side in (found.dense, found.compressed)]
     return (
         f"{pies:,} of {len(read.label):,} test images are PIEs: most of {len(read.compressed)} compressed networks "
-        f"predict another class than most of {len(read.dense)} dense ones. The dense majority is right on {right[0]:,} "
-        f"of them, the compressed on {right[1]:,}."
+        f"predict another class than most of {len(read.dense)} dense ones.\n"
+        f"The dense majority is right on {right[0]:,} of them, the compressed on {right[1]:,}."
     )
 
 
