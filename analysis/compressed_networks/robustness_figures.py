@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.compressed_networks.naming import LEVEL
+from analysis.compressed_networks.naming import LEVEL, level_label
 from analysis.drawing import page
 from analysis.method_lines import handle
 from analysis.runs.picture_text import fitted_name
@@ -88,9 +88,9 @@ def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     axes.tick_params(axis="x", labelsize=8, labelbottom=True)
     axes.grid(axis="x", alpha=0.3)
     axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.axhline(len(names) - sum(name in _WORDS for name in names) - 0.5, color="black", linewidth=0.5)
+    named = {row[LEVEL]: level_label(row) for row in rows.to_dict("records")}
     marks = [
-        handle(f"{level:g}", color=color, marker="o", linestyle="") for level, color in zip(levels, colors, strict=True)
+        handle(named[level], color=color, marker="o", linestyle="") for level, color in zip(levels, colors, strict=True)
     ]
-    axes.legend(
-        handles=marks, fontsize=7, title="level", title_fontsize=7, loc="best", framealpha=0.7, handletextpad=0.1
-    )
+    axes.legend(handles=marks, fontsize=7, loc="best", framealpha=0.7, handletextpad=0.1)
