@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import groups, populations
+from analysis.statistics import groups, halves, populations
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import at_chance
@@ -128,7 +128,7 @@ def _exemplar_notes(found: populations.Exemplars, before: np.ndarray, after: np.
         f"of {len(found.identified):,} images"
     )
     if paired:
-        half, placebo = (populations.exemplars_of_halves(before, side) for side in (after, before))
+        half, placebo = (halves.exemplars_of_halves(before, side) for side in (after, before))
         said += (
             f". Between half of the networks before and half of those after there are {half:,.0f}, and between two "
             f"halves of the networks before, which chance alone tells apart, {placebo:,.0f}"

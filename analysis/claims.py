@@ -148,6 +148,11 @@ class Place:
     def name(self) -> str:
         return f"{self.dataset}, {self.model}"
 
+    @property
+    def pruners(self) -> list[str]:
+        """The pruners, sorted by name."""
+        return sorted({arm.pruner for arm in self._arms})
+
     def ratios(self, pruner: str, *, at_least: float = 0.0, at_most: float = np.inf) -> list[float]:
         """Return the pruner's ratios, ascending."""
         return sorted(arm.ratio for arm in self._arms if arm.pruner == pruner and at_least <= arm.ratio <= at_most)

@@ -71,6 +71,9 @@ PAPER_SECTIONS: tuple[SectionFunction, ...] = (
         ),
     ),
     compressed_networks.normalised_recall,
+    compressed_networks.accuracies,
+    compressed_networks.paper_claims,
+    compressed_networks.beside_print,
 )
 
 

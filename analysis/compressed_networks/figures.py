@@ -1,6 +1,7 @@
 """Pictures of what compressed networks forget: counts against the ratio, and the change of each class's recall."""
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -9,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.compressed_networks.populations import LEVEL, METHOD
+from analysis.compressed_networks.naming import LEVEL, level_label
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
-from analysis.method_lines import Column, Drawn, against_ratio, draw_lines, groups, handle
+from analysis.method_lines import TITLE_SIZE, Column, Drawn, against_ratio, draw_lines, groups, handle
+from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_picture
-from analysis.settings import CELL
+from analysis.settings import CELL, CONTROL
 from analysis.study import AnalyzedStudy
-from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound
+from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
 
 MOST_CLASSES = 30
 MOST_NAMED = 5
@@ -25,6 +27,9 @@ _MOST_TICKS = 8
 _LONGEST_NAME = 28
 _PANEL = 2.3  # inches
 _LETTERS = 8  # points, of names in a panel
+_WIDE_PANEL = 3.0  # inches
+_MOST_COLUMNS = 4
+_FAR = 5  # times the loss of accuracy of the level before
 
 
 def counts(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> list[Figure]:
@@ -34,13 +39,12 @@ def counts(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFra
     ----------
     study : AnalyzedStudy
     summary, significance : DataFrame
-        As `populations.exemplars` and `populations.class_significance` return them.
+        As `exemplars.exemplars` and `populations.class_significance` return them.
     """
     key = [*CELL, *study.shown]
-    names = {METHOD: schema.PRUNER, LEVEL: schema.RATIO}
-    tested = significance.rename(columns=names).groupby(key, dropna=False)[["significant", "placebo"]].sum()
+    tested = significance.groupby(key, dropna=False)[["significant", "placebo"]].sum()
     columns = ["n_dense", "n_pie_halves", "n_pie_placebo"]
-    counted = summary.rename(columns=names)[[*key, *columns]].merge(tested.reset_index(), on=key)
+    counted = summary[[*key, *columns]].merge(tested.reset_index(), on=key)
     # Cells without PIEs stay: the ratio of the verdict may be theirs.
     cells = study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left")
     known = cells["n_pie_halves"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
@@ -138,7 +142,7 @@ def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: p
         sharey=True,
     )
     for axes, (of_level, classes) in zip(grid[0], levels, strict=True):
-        _set_changes(axes, of_level, int(classes["significant"].sum()))
+        _set_changes(axes, of_level, classes)
         (_draw_classes if few else _draw_many_classes)(axes, classes)
     names = [name_in_picture(str(name), _LONGEST_NAME) for name in rows["class"]] if few else []
     grid[0, 0].set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
@@ -148,6 +152,75 @@ def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: p
     return figure
 
 
+def accuracies(study: AnalyzedStudy, populations: pd.DataFrame) -> list[Figure]:
+    """Draw how accuracies are distributed at each level, a figure for each data set and model (Table 1 in print).
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    populations : DataFrame
+        As `populations.accuracies` returns it.
+    """
+    return [_draw_accuracies(study, name, rows) for name, rows in places(populations)]
+
+
+def _draw_accuracies(study: AnalyzedStudy, name: tuple[str, str], rows: pd.DataFrame) -> Figure:
+    labels = [study.method(cell) for cell in rows.to_dict("records")]
+    methods = list(dict.fromkeys(sorted(labels, key=lambda label: (label.startswith(CONTROL), rank(label)))))
+    of_method = [rows[[label == method for label in labels]].sort_values(LEVEL) for method in methods]
+    most = max(map(len, of_method))
+    columns = min(len(methods), _MOST_COLUMNS)
+    lines = -(-len(methods) // columns)
+    figure, grid = page(
+        (lines, columns),
+        (max(_WIDE_PANEL * columns, 6.5), lines * (0.27 * (most + 1) + 0.75) + 0.9),
+        f"Accuracy of each network: {', '.join(name)}",
+        "A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. Grey: the "
+        "dense networks of the first cell. Each panel has its own scale; a level far below the others is a number.",
+    )
+    for axes, method, cells in zip(grid.flat, methods, of_method, strict=False):
+        _draw_boxes(axes, cells)
+        axes.set_ylim(most + 0.5, -0.5)
+        axes.set_title(fitted_name(method, 72 * (_WIDE_PANEL - 1.0), TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False)
+        axes.set_xlabel("accuracy, %", fontsize=9)
+    for axes in grid.flat[len(methods) :]:
+        axes.remove()
+    return figure
+
+
+def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
+    """Draw the dense networks on top, and the cells of a method below by level."""
+    dense = cells.iloc[0]
+    rows = [("dense", "dense", dense), *(("accuracy", level_label(cell), cell) for cell in cells.to_dict("records"))]
+    drawn = [(place, side, cell) for place, (side, _, cell) in enumerate(rows) if not place or not _is_far(cell, cells)]
+    boxes = [
+        {name: 100 * cell[f"{side}_{end}"] for name, end in _ENDS.items()} | {"fliers": []} for _, side, cell in drawn
+    ]
+    parts = axes.bxp(boxes, positions=[place for place, *_ in drawn], orientation="horizontal", widths=0.6)
+    for lines in parts.values():
+        for place, line in enumerate(lines):
+            line.set(color=NEUTRAL if place * len(boxes) < len(lines) else BELOW, linewidth=1.4)
+    for place, (_, _, cell) in enumerate(rows):
+        if place not in {each for each, *_ in drawn}:
+            said = axes.text(0.03, place, f"median {100 * cell['accuracy_median']:.1f} %", va="center", fontsize=8)
+            said.set(transform=axes.get_yaxis_transform(), color=BELOW, bbox=PAPER)
+    axes.set_yticks(range(len(rows)), [label for _, label, _ in rows])
+    axes.tick_params(labelsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.grid(axis="x", alpha=0.3)
+
+
+_ENDS = {"whislo": "min", "q1": "q1", "med": "median", "q3": "q3", "whishi": "max"}
+
+
+def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
+    """Return whether a cell loses so much more than the others of a method that it would leave them no room."""
+    losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
+    loss = cell["dense_median"] - cell["accuracy_median"]
+    smaller = losses[losses < loss]
+    return len(smaller) > 0 and bool(loss > _FAR * smaller.max())
+
+
 def _levels(
     study: AnalyzedStudy, cells: pd.DataFrame, significance: pd.DataFrame
 ) -> list[tuple[pd.Series, pd.DataFrame]]:
@@ -155,17 +228,18 @@ def _levels(
     leading = by_accuracy(cells, leading_ratio(cells)).head(1)
     key = [schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown]
     same = cells[mostly_sound(cells)].merge(leading[key], on=key).sort_values(schema.RATIO)
-    rows = significance.rename(columns={METHOD: schema.PRUNER, LEVEL: schema.RATIO}).merge(leading[key], on=key)
+    rows = significance.merge(leading[key], on=key)
     found = [(cell, rows[rows[schema.RATIO] == cell[schema.RATIO]]) for _, cell in same.iterrows()]
     found = [(cell, classes) for cell, classes in found if len(classes)]
     kept = np.unique(np.linspace(0, len(found) - 1, _MOST_LEVELS).round())
     return [found[int(place)] for place in kept] if found else []
 
 
-def _set_changes(axes: Axes, cell: pd.Series, significant: int) -> None:
+def _set_changes(axes: Axes, cell: pd.Series, classes: pd.DataFrame) -> None:
+    significant = int(classes["significant"].sum())
     axes.axvline(100 * (cell["accuracy_after"] / cell["accuracy_before"] - 1), color=NEUTRAL, linestyle=":")
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_title(f"ratio {cell[schema.RATIO]:g}: {significant:,} significant", fontsize=10)
+    axes.set_title(f"{level_label(classes.iloc[0])}: {significant:,} significant", fontsize=10)
     axes.set_xlabel("change, %", fontsize=9)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.tick_params(axis="x", labelsize=8)

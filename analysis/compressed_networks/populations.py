@@ -182,5 +182,3 @@ def _counts(rows: pd.DataFrame) -> dict[str, float]:
         "mean_decrease": -change[change < 0].mean(),
         "mean_increase": change[change > 0].mean(),
     }
-
-

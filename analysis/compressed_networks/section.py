@@ -2,12 +2,14 @@
 
 import pandas as pd
 
-from analysis.compressed_networks import figures, populations
-from analysis.compressed_networks.populations import LEVEL, METHOD
-from analysis.formats import decimals
+from analysis.claims import UNTRIED, shown
+from analysis.compressed_networks import claims, exemplars, figures, populations, published_values
+from analysis.compressed_networks.exemplars import Found
+from analysis.compressed_networks.naming import LEVEL, METHOD, level_label, written
+from analysis.formats import decimals, rounded, with_interval
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
-from analysis.settings import CONTROL
+from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, starts_anew
 from analysis.statistics.populations import FEW
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, places
@@ -16,65 +18,136 @@ _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
     "another class than most dense networks. A significant class changed otherwise than the accuracy, by their t-test "
     "at 5 %. Chance gives both: the placebo compares two halves of the dense networks. Compare it with the PIEs of "
-    "halves, between half of the dense and half of the compressed networks. pie_summary.csv, pie.csv and "
-    "class_significance.csv have the numbers."
+    "halves, between half of the dense and half of the compressed networks. Dense networks are less accurate on PIEs "
+    "than on other images; the last column says by how many points more than on the placebo's PIEs. pie_summary.csv, "
+    "pie.csv and class_significance.csv have the numbers."
 )
 _CHANGES = (
     "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
     "the recall by the recall before. The method is that of the verdict."
 )
+_POPULATIONS = "The accuracies of the networks of each level, in populations.csv as numbers (Hooker et al., Table 1)."
+_PRINTED = (
+    "Hooker et al. train 30 networks for each level, other ones than here. Gradual pruning while training is theirs "
+    "too; other methods stand beside the same sparsity. Accuracies are in %."
+)
+_CLAIMS = (
+    "Read as the sentences of the first paper. Errors are those of the jackknife over groups of networks, because a "
+    "single network has no modal label; on average they are rather too large. t is the level."
+)
+_TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
+_SUMMARY = ("n_dense", "n_compressed", "n_pie", "n_ties", *(f"top{k}_{on}" for k in (1, 5) for on in exemplars.PARTS))
+
+
+def significance(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the class tests of a study, as `populations.class_significance` does."""
+    return populations.class_significance(study.runs)
+
+
+def found_exemplars(study: AnalyzedStudy) -> Found:
+    """Return the exemplars of a study, as `exemplars.exemplars` does."""
+    return exemplars.exemplars(study.runs, study.predicted)
 
 
 def section(study: AnalyzedStudy) -> Section | None:
     """Return the section on what compressed networks forget; None for a study of single networks."""
-    significance = populations.class_significance(study.runs)
-    summary, images = populations.exemplars(study.runs, study.predicted)
-    made = {"class_significance.csv": significance, "pie_summary.csv": summary, "pie.csv": images}
+    tests, found = study.once(significance), study.once(found_exemplars)
+    made = {
+        "populations.csv": written(populations.accuracies(study.runs), ["n"], study.shown),
+        "class_significance.csv": written(tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown),
+        "significant_classes.csv": written(populations.significant_classes(tests), [], study.shown),
+        "pie_summary.csv": written(found.summary, _SUMMARY, study.shown),
+        "pie.csv": written(found.images, [], study.shown),
+    }
     tables = {name: table for name, table in made.items() if len(table)}
     if not tables:
         return None
-    blocks = list(_blocks(study, summary, significance)) if len(summary) else []
-    return Section("Images that are forgotten", blocks, tables=tables, notes=_notes(summary))
+    blocks = _blocks(study, found.summary, tests) if len(found.summary) else []
+    return Section("Images that are forgotten", blocks, tables=tables, notes=[*found.notes, *_notes(found.summary)])
+
+
+def accuracies(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the distributions of the accuracy; None for a study of single networks."""
+    table = populations.accuracies(study.runs)
+    if table.empty:
+        return None
+    return Section(
+        "Accuracy of each network", [_POPULATIONS, *numbered("populations", figures.accuracies(study, table))]
+    )
 
 
 def normalised_recall(study: AnalyzedStudy) -> Section | None:
     """Return the section on the normalised change of each class's recall; None for a study of single networks."""
-    significance = populations.class_significance(study.runs)
-    pruned = study.cells[study.cells[schema.PRUNER] != CONTROL]
-    if not len(significance) or not len(pruned):
+    tests = study.once(significance)
+    compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
+    if not len(tests) or not len(compressed):
         return None
-    drawn = [figures.normalised_recall(study, cells, significance) for _, cells in places(pruned)]
+    drawn = [figures.normalised_recall(study, cells, tests) for _, cells in places(compressed)]
     return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
 
 
-def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> list[Block]:
+def beside_print(study: AnalyzedStudy) -> Section | None:
+    """Return the section that sets the study's values beside the published ones; None if none has a counterpart."""
+    tests, found = study.once(significance), study.once(found_exemplars)
+    compared = published_values.compare(populations.accuracies(study.runs), tests, found.summary)
+    if compared.empty:
+        return None
+    tables = {"forgotten_in_print.csv": compared}
+    return Section("Forgotten images, in print", [_PRINTED, rounded(compared)], tables, published_values.SLIPS)
+
+
+def paper_claims(study: AnalyzedStudy) -> Section | None:
+    """Return the section that holds the paper's sentences against the study; None where none can be tried."""
+    found = claims.claims(study.runs, study.once(found_exemplars))
+    if (found["verdict"] == UNTRIED).all():
+        return None
+    tables = {"forgotten_claims.csv": found}
+    return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(found)], tables)
+
+
+def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, tests: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
-        ratio = leading_ratio(cells)
+        pruned = cells[is_pruned(cells)]
+        ratio = leading_ratio(pruned if len(pruned) else cells)
         here = summary[summary[schema.DATASET].eq(dataset) & summary[schema.MODEL].eq(model)]
-        shown = here[here[LEVEL].eq(ratio) | here[METHOD].eq(CONTROL)]
-        if len(shown):
-            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {ratio:g}."), _table(study, shown, significance)]
-    if not blocks:
-        return []
-    drawn = figures.counts(study, summary, significance)
-    return [_PIES, *numbered("forgotten", drawn), *blocks]
+        beside = here[_beside(here, ratio)]
+        if len(beside):
+            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {ratio:g}."), _table(study, beside, tests)]
+    return [_PIES, *numbered("forgotten", figures.counts(study, summary, tests)), *blocks] if blocks else []
 
 
-def _table(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> pd.DataFrame:
-    key = [schema.DATASET, schema.MODEL, METHOD, LEVEL, *study.shown]
-    counts = significance.groupby(key, dropna=False)[["significant", "placebo"]].sum().reset_index()
+def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
+    """Return which cells a table shows: those of a ratio, the control, number formats, and the nearest sparsity."""
+    is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
+    anew = summary[starts_anew(summary)]
+    distance = (anew[schema.RATIO] / ratio - 1).abs()
+    return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())
+
+
+def _table(study: AnalyzedStudy, summary: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+    key = [*CELL, *study.shown]
+    counts = tests.groupby(key, dropna=False)[["significant", "placebo"]].sum().reset_index()
     rows = summary.merge(counts, on=key, how="left").sort_values("n_pie", kind="stable")
+    cells = rows.to_dict("records")
     columns = {
-        "method": [study.method({**row, schema.PRUNER: row[METHOD]}) for row in rows.to_dict("records")],
+        "method": [study.method(cell) for cell in cells],
+        "level": [level_label(cell) for cell in cells],
         "networks": rows["n_compressed"].map(str),
         "PIEs": rows["n_pie"].map("{:,}".format),
         "PIEs of halves": rows["n_pie_halves"].map(decimals(0)),
         "placebo": rows["n_pie_placebo"].map(decimals(0)),
         "significant classes": rows["significant"].map(decimals(0)),
         "significant by placebo": rows["placebo"].map(decimals(1)),
+        "harder than the placebo's": [_harder_than_placebo(cell) for cell in cells],
     }
-    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+    plain = all(cell[LEVEL] == cell[schema.RATIO] for cell in cells)
+    return pd.DataFrame({name: list(values) for name, values in columns.items() if name != "level" or not plain})
+
+
+def _harder_than_placebo(cell: dict[str, float]) -> str:
+    more, low, high = (100 * cell[f"gap_minus_placebo{end}"] for end in ("", "_low", "_high"))
+    return with_interval(more, low, high, decimals(1, sign=True))
 
 
 def _notes(summary: pd.DataFrame) -> list[str]:

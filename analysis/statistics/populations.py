@@ -11,14 +11,13 @@ import numpy as np
 from scipy import special
 from statsmodels.stats.multitest import multipletests
 
+from analysis.statistics.halves import SPLITS, halves
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
 
 Measure = Literal["difference", "ratio"]
 
 # A modal label takes so many networks, and one of fewer than FEW says little.
 FEWEST, FEW = 5, 10
-# Splits of a population into halves. The standard error of a mean over them is below that over the networks.
-SPLITS = 20
 
 
 class Modes(NamedTuple):
@@ -151,63 +150,6 @@ def disagreement_within(predicted: np.ndarray) -> np.ndarray:
     """
     n = len(predicted)
     return disagreement(predicted, predicted) * n / (n - 1) if n > 1 else np.full(predicted.shape[1], np.nan)
-
-
-def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> float:
-    """Return the mean number of PIEs between half of one population and the other half of another.
-
-    Modal labels of few networks differ by chance. Given the dense population twice, this is the placebo: the number of
-    PIEs that no compression gives. Given the dense and the compressed population, it is the number to hold against the
-    placebo, because it compares as many networks.
-
-    Parameters
-    ----------
-    first, second : (networks, images), integers
-        Row i of both belongs to the same dense network.
-    splits : int
-        Number of random splits into halves; the same ones each time.
-
-    Returns
-    -------
-    float
-        NaN with fewer than four networks.
-
-    Examples
-    --------
-    The networks of either population agree, and those of the other predict another class for the second image:
-
-    >>> dense, compressed = np.array([[0, 1]] * 4), np.array([[0, 2]] * 4)
-    >>> exemplars_of_halves(dense, dense), exemplars_of_halves(dense, compressed)
-    (0.0, 1.0)
-    """
-    if len(first) < 4:
-        return np.nan
-    one, other = halves(len(first), splits)
-    contested = _contested(first, second, one.shape[1])
-    labels = modes(first[:, contested][one]).label, modes(second[:, contested][other]).label
-    return float((labels[0] != labels[1]).sum(-1).mean())
-
-
-def _contested(first: np.ndarray, second: np.ndarray, half: int) -> np.ndarray:
-    """Return the images whose modal labels may differ between halves, as indices.
-
-    A class with more votes than all networks less half of a half is the mode of every half.
-    """
-    images = np.flatnonzero(~((first == first[0]).all(0) & (second == first[0]).all(0)))
-    found = exemplars(first[:, images], second[:, images])
-    least = np.minimum(found.dense.share, found.compressed.share) * len(first)
-    kept: np.ndarray = images[found.identified | (least <= len(first) - half / 2)]
-    return kept
-
-
-def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
-    """Return random splits of networks into two halves of equal size, each (splits, networks // 2).
-
-    The splits are the same each time. Of an odd number of networks each split leaves one out.
-    """
-    order = np.random.default_rng(0).permuted(np.tile(np.arange(networks), (splits, 1)), axis=1)
-    half = networks // 2
-    return order[:, :half], order[:, half : 2 * half]
 
 
 def matched_share(right: np.ndarray, share: np.ndarray, identified: np.ndarray) -> float:

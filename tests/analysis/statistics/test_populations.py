@@ -62,27 +62,6 @@ def test_one_network_does_not_disagree_within():
     assert np.isnan(populations.disagreement_within(np.zeros((1, 3), dtype=int))).all()
 
 
-def test_halves_give_as_many_exemplars_as_chance_says():
-    # Two networks a half; each votes 1 with probability p, and a tie goes to 1: a half has the mode 0 if both vote 0.
-    p, images = 0.3, 20_000
-    dense, other = (np.random.default_rng(seed).random((4, images)) < p for seed in (0, 1))
-    votes_zero = (1 - p) ** 2
-    expected = 2 * votes_zero * (1 - votes_zero) * images
-    for second in (dense, other):
-        found = populations.exemplars_of_halves(dense.astype(int), second.astype(int))
-        assert found == pytest.approx(expected, abs=4 * (expected / 2) ** 0.5)
-    assert np.isnan(populations.exemplars_of_halves(dense[:3].astype(int), dense[:3].astype(int)))
-
-
-@pytest.mark.parametrize("networks", [4, 7, 30])
-def test_halves_share_no_network_and_stay_the_same(networks):
-    first, second = populations.halves(networks)
-    assert first.shape == second.shape == (populations.SPLITS, networks // 2)
-    for one, other in zip(first, second, strict=True):
-        assert len({*one, *other}) == 2 * (networks // 2)
-    assert (populations.halves(networks)[0] == first).all()
-
-
 def test_matched_share_weights_other_images_as_the_exemplars():
     right = np.array([0.0, 0.0, 0.0, 0.5, 0.7, 1.0, 0.2])
     share = np.array([0.6, 0.6, 1.0, 0.6, 0.6, 1.0, 0.8])
@@ -131,13 +110,3 @@ def test_classes_of_halves_are_significant_at_the_level_of_the_test():
     # Welch's t-test at .05: the classes are independent, the splits of one class are not.
     assert share.mean() == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 2000) ** 0.5)
     assert np.isnan(populations.placebo_significance(recall[:3], np.zeros(3))).all()
-
-
-@given(st.integers(4, 9), st.integers(0, 2**32 - 1))
-def test_exemplars_of_halves_are_those_of_each_split(networks, seed):
-    generator = np.random.default_rng(seed)
-    likely = generator.uniform(0.5, 1, 40)
-    first, second = (np.where(generator.random((networks, 40)) < likely, 1, generator.integers(0, 3, 40)) for _ in "ab")
-    splits = zip(*populations.halves(networks), strict=True)
-    counts = [populations.exemplars(first[one], second[other]).identified.sum() for one, other in splits]
-    assert populations.exemplars_of_halves(first, second) == pytest.approx(np.mean(counts))

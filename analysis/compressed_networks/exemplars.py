@@ -1,0 +1,187 @@
+"""Pruning identified exemplars (PIEs) of every cell: how many, which images, and how hard they are, beside a placebo.
+
+The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.arrays import RunArrays, run_arrays
+from analysis.cells import control_rows, with_control
+from analysis.compressed_networks.naming import LEVEL, METHOD, named
+from analysis.predictions import Pairs, Predictions
+from analysis.runs import schema
+from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.statistics import populations, resampling
+from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
+from analysis.statistics.populations import FEWEST, Exemplars
+
+# A network's five most probable classes say nothing about so many classes or fewer.
+_RANKED = 5
+_CONFIDENCE = 0.95
+# What accuracies are over, in the order of the columns.
+PARTS = ("pie", "non_pie", "all")
+
+
+class Found(NamedTuple):
+    """The exemplars of a study's cells.
+
+    Attributes
+    ----------
+    summary, images : DataFrame
+        As `exemplars` describes them.
+    halves : list of (dict, tuple of str, HalvesExemplars, HalvesExemplars)
+        Of each cell: what names it, its dense runs, PIEs between halves, and those of the placebo.
+    notes : list of str
+        Sentences on cells that are left out.
+    """
+
+    summary: pd.DataFrame
+    images: pd.DataFrame
+    halves: list[tuple[dict[str, Any], tuple[str, ...], HalvesExemplars, HalvesExemplars]]
+    notes: list[str]
+
+
+def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None) -> Found:
+    """Return the pruning identified exemplars of every cell of five networks or more (`pie_summary.csv`, `pie.csv`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it.
+    predictions : callable or Predictions, optional
+        As for `cells.cells`; without it there is no row.
+
+    Returns
+    -------
+    summary : DataFrame, one row per cell
+        What `naming.named` returns, n_dense, n_compressed, n_pie, n_ties; the share of dense networks that are right
+        about PIEs, other images and all (top1_pie, top1_non_pie, top1_all), and that have the label among five classes
+        (top5_...; NaN for five classes or fewer, or where the predictions lack it); the first on other images of the
+        same dense vote share (top1_matched, top5_matched); the same of the compressed networks (`compressed_...`).
+
+        n_pie_halves, n_pie_placebo: PIEs between a dense half and the compressed networks of the other half, and
+        between two dense halves. n_pie_none: PIEs against the networks of the control. disagreement,
+        disagreement_dense: how often a dense and a compressed network, and two dense networks, predict different
+        classes.
+
+        gap_halves, gap_placebo: how much more accurate the dense half is on other images than on PIEs.
+        gap_minus_placebo with its 95 % interval (`..._low`, `..._high`), by the jackknife over groups of networks.
+        gap_halves_matched, gap_placebo_matched: the gaps to other images of the same vote share.
+    images : DataFrame, one row per cell and PIE
+        What `naming.named` returns, index (place among the test images, from 0), label, dense_mode, compressed_mode,
+        dense_share, compressed_share (of the votes for the mode).
+    """
+    shared = Predictions.shared(predictions)
+    if shared is None:
+        return Found(pd.DataFrame(), pd.DataFrame(), [], [])
+    study = run_arrays(runs)
+    none = control_rows(study.runs)
+    dense_halves: dict[tuple[str, ...], Halves] = {}
+    summaries, images, of_halves, without = [], [], [], []
+    for rows in study.cells():
+        kept, has = study.counted(rows)
+        if len(kept) < FEWEST:
+            continue
+        name = named(study, rows[0])
+        pairs = shared.of_runs(study.runs.iloc[kept])
+        if pairs is None:
+            without.append(name)
+            continue
+        found = populations.exemplars(pairs.dense, pairs.predicted[1])
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        if dense not in dense_halves:
+            dense_halves[dense] = Halves(pairs.predicted[0], pairs.images.label)
+        split, placebo = dense_halves[dense].against(pairs.predicted[1]), dense_halves[dense].placebo
+        on_images = _on_images(pairs, found, ranked=has.sum() > _RANKED)
+        against = {"n_pie_none": _against_control(study, kept, none, shared)}
+        summaries.append({**name, **on_images, **_gaps(split, placebo), **against})
+        images.append(pd.DataFrame({**name, **_identified(pairs, found)}))
+        of_halves.append((name, dense, split, placebo))
+    pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
+    return Found(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
+
+
+def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
+    if without:
+        cells = [f"{cell[schema.DATASET]}, {cell[METHOD]} at {cell[LEVEL]:g}" for cell in without]
+        more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
+        yield (
+            f"no PIEs of {len(cells):,} cells, because a network of theirs lacks predictions of the same test images: "
+            f"{'; '.join(cells[:3])}{more}"
+        )
+
+
+def _on_images(pairs: Pairs, found: Exemplars, *, ranked: bool) -> dict[str, Any]:
+    """Return the numbers of a cell that are counts and means over its images."""
+    dense, (_, compressed) = pairs.dense, pairs.predicted
+    right = [(side == pairs.images.label).mean(0) for side in (dense, compressed)]
+    missing = np.full(len(pairs.images.label), np.nan)
+    in_top5 = (pairs.in_top5 if ranked else None) or (missing, missing)
+    top1, top5 = (_accuracies(name, shares[0], found) for name, shares in (("top1", right), ("top5", in_top5)))
+    matched = {f"{name}_matched": each.pop(f"{name}_matched") for name, each in (("top1", top1), ("top5", top5))}
+    return {
+        "n_dense": len(dense),
+        "n_compressed": len(compressed),
+        "n_pie": int(found.identified.sum()),
+        "n_ties": found.ties,
+        **top1,
+        **top5,
+        **matched,
+        **_accuracies("compressed_top1", right[1], found),
+        **_accuracies("compressed_top5", in_top5[1], found),
+        "disagreement": float(populations.disagreement(dense, compressed).mean()),
+        "disagreement_dense": float(populations.disagreement_within(dense).mean()),
+    }
+
+
+def _accuracies(name: str, right: np.ndarray, found: Exemplars) -> dict[str, float]:
+    """Return means of `right`, (images,): over PIEs, other images, all, and others of the same dense vote share."""
+    pies = found.identified
+    return {
+        f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
+        f"{name}_non_pie": right[~pies].mean() if not pies.all() else np.nan,
+        f"{name}_all": right.mean(),
+        f"{name}_matched": populations.matched_share(right, found.dense.share, pies),
+    }
+
+
+def _gaps(split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
+    """Return what PIEs between halves say, beside what they say of dense halves."""
+    more = split.gap - placebo.gap
+    low, high = resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
+    return {
+        "n_pie_halves": split.n_pie[0],
+        "n_pie_placebo": placebo.n_pie[0],
+        "gap_halves": split.gap[0],
+        "gap_placebo": placebo.gap[0],
+        "gap_minus_placebo": more[0],
+        "gap_minus_placebo_low": low,
+        "gap_minus_placebo_high": high,
+        "gap_halves_matched": split.matched - split.pie[0],
+        "gap_placebo_matched": placebo.matched - placebo.pie[0],
+    }
+
+
+def _against_control(study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions) -> float:
+    """Return the number of PIEs against the networks of the control; NaN if fewer than five runs have one."""
+    rows = with_control(study, rows, none)
+    run_ids = study.runs[RUN_ID].iloc
+    pairs = predictions.of_pairs(run_ids[none[rows]], run_ids[rows]) if len(rows) >= FEWEST else None
+    return float(populations.exemplars(pairs.dense, pairs.predicted[1]).identified.sum()) if pairs else np.nan
+
+
+def _identified(pairs: Pairs, found: Exemplars) -> dict[str, np.ndarray]:
+    """Return a column for each thing to know of the PIEs of a cell."""
+    pies = np.flatnonzero(found.identified)
+    return {
+        "index": pies,
+        "label": pairs.images.label[pies],
+        "dense_mode": found.dense.label[pies],
+        "compressed_mode": found.compressed.label[pies],
+        "dense_share": found.dense.share[pies],
+        "compressed_share": found.compressed.share[pies],
+    }

@@ -1,0 +1,262 @@
+"""PIEs between a half of the dense networks and the other half, or what was made of it: how many, and how hard.
+
+Modal labels of few networks differ by chance, and dense networks are less often right where two modal labels differ,
+because at most one of them is right. Two halves of the dense population show how much of either that explains.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Random splits of a population. The standard error of a mean over them is below that over the networks.
+SPLITS = 20
+# Groups of networks that the jackknife leaves out in turn.
+MOST_GROUPS = 10
+FEWEST = 4
+_BLOCK = 256  # images
+
+
+class HalvesExemplars(NamedTuple):
+    """PIEs between halves, over all splits.
+
+    The first entry of each array is of all networks. In each further one a group of networks is left out.
+
+    Attributes
+    ----------
+    n_pie : (1 + groups,)
+        Mean number of PIEs.
+    pie, non_pie : (1 + groups,)
+        Share of right answers by the half of the dense networks, on its PIEs and on other images.
+    matched : float
+        The same on other images of the same vote share as the PIEs; of all networks.
+    """
+
+    n_pie: np.ndarray
+    pie: np.ndarray
+    non_pie: np.ndarray
+    matched: float
+
+    @property
+    def gap(self) -> np.ndarray:
+        """Accuracy on other images minus accuracy on PIEs, (1 + groups,)."""
+        return np.asarray(self.non_pie - self.pie)
+
+
+class Halves:
+    """Random halves of a population of dense networks.
+
+    Parameters
+    ----------
+    dense : (networks, images), integers
+        The classes that the networks predict, from 0.
+    label : (images,), integers
+    splits : int
+        Number of random splits into halves; the same ones each time.
+
+    Examples
+    --------
+    Dense networks agree. The networks that were made of them predict another class for the second image, about which
+    the dense networks are wrong:
+
+    >>> halves = Halves(np.array([[0, 1]] * 4), np.array([0, 2]))
+    >>> found = halves.against(np.array([[0, 2]] * 4))
+    >>> [float(each[0]) for each in (found.n_pie, found.pie, found.non_pie, halves.placebo.n_pie)]
+    [1.0, 0.0, 1.0, 0.0]
+    """
+
+    def __init__(self, dense: np.ndarray, label: np.ndarray, splits: int = SPLITS) -> None:
+        if len(dense) < FEWEST:
+            raise ValueError(f"{len(dense)} networks, and halves of two need {FEWEST}")
+        self._splits = splits
+        members, others = (sides.reshape(-1, len(dense)) for sides in _members(len(dense), splits))
+        self._others, size = others, members.sum(1)[:, np.newaxis]
+        self._least_half = int(size.min())
+        self._labels, votes = leaders(members, dense)
+        self._right = members @ (dense == label).astype(np.float32) / size
+        self._all_right = self._over_splits(self._right.sum(1, dtype=float))
+        # A number for each split and vote share, and what all images have of each.
+        self._strata = votes[:splits].astype(np.int64) + (len(dense) + 1) * np.arange(splits)[:, np.newaxis]
+        self._images = np.bincount(self._strata.ravel())
+        self._right_by_stratum = np.bincount(self._strata.ravel(), self._right[:splits].ravel())
+        self._mode, self._open = self._common_mode(dense)
+        self.placebo = self.against(dense)
+
+    def against(self, second: np.ndarray) -> HalvesExemplars:
+        """Return the PIEs between each half and the networks that were made of the other half.
+
+        Parameters
+        ----------
+        second : (networks, images), integers
+            Row i belongs to the same dense network as row i of `dense`; `dense` itself for the placebo.
+        """
+        mode, is_open = self._common_mode(second)
+        images = np.flatnonzero(is_open | self._open | (mode != self._mode))
+        labels, right = self._labels[:, images], self._right[:, images]
+        differ = labels != mode[images]
+        differ[:, is_open[images]] = labels[:, is_open[images]] != leaders(self._others, second[:, is_open])[0]
+        n_pie = self._over_splits(differ.sum(1))
+        right_pie = self._over_splits(np.where(differ, right, 0).sum(1, dtype=float))
+        with np.errstate(invalid="ignore"):
+            pie = right_pie / n_pie
+            non_pie = (self._all_right - right_pie) / (second.shape[1] * self._splits - n_pie)
+        base = differ[: self._splits]
+        matched = self._matched(self._strata[:, images][base], right[: self._splits][base])
+        return HalvesExemplars(n_pie / self._splits, pie, non_pie, matched)
+
+    def _over_splits(self, values: np.ndarray) -> np.ndarray:
+        sums: np.ndarray = values.reshape(-1, self._splits).sum(1)
+        return sums
+
+    def _common_mode(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mode of all networks, (images,), and where that of a half may be another."""
+        label, votes = leaders(np.ones((1, len(predicted)), np.float32), predicted)
+        return label[0], votes[0] <= len(predicted) - self._least_half / 2
+
+    def _matched(self, strata: np.ndarray, right: np.ndarray) -> float:
+        """Return `HalvesExemplars.matched` by the strata and right shares of the PIEs of all splits."""
+        pies = np.bincount(strata, minlength=len(self._images))
+        others = self._images - pies
+        total = self._right_by_stratum - np.bincount(strata, right, minlength=len(self._images))
+        weight = np.where(others > 0, pies, 0)
+        return float((weight * total / np.maximum(others, 1)).sum() / weight.sum()) if weight.sum() else np.nan
+
+
+def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> float:
+    """Return the mean number of PIEs between half of one population and the other half of another.
+
+    Given the dense population twice, this is the placebo: the number of PIEs that no compression gives. Given the dense
+    and the compressed population, it is the number to hold against the placebo, because it compares as many networks.
+
+    Parameters
+    ----------
+    first, second : (networks, images), integers
+        Row i of both belongs to the same dense network.
+    splits : int
+        Number of random splits into halves; the same ones each time.
+
+    Returns
+    -------
+    float
+        NaN with fewer than four networks.
+
+    Examples
+    --------
+    The networks of either population agree, and those of the other predict another class for the second image:
+
+    >>> dense, compressed = np.array([[0, 1]] * 4), np.array([[0, 2]] * 4)
+    >>> exemplars_of_halves(dense, dense), exemplars_of_halves(dense, compressed)
+    (0.0, 1.0)
+    """
+    if len(first) < FEWEST:
+        return np.nan
+    one, other = (sides[0] for sides in _members(len(first), splits))
+    return float((leaders(one, first)[0] != leaders(other, second)[0]).sum(-1).mean())
+
+
+def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
+    """Return random splits of networks into two halves of equal size, each (splits, networks // 2).
+
+    The splits are the same each time. Of an odd number of networks each split leaves one out.
+    """
+    order, half = _order(networks, splits), networks // 2
+    return order[:, :half], order[:, half : 2 * half]
+
+
+def _order(networks: int, splits: int) -> np.ndarray:
+    return np.random.default_rng(0).permuted(np.tile(np.arange(networks), (splits, 1)), axis=1)
+
+
+def _members(networks: int, splits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which networks are in each half, 1 or 0, each (1 + groups, splits, networks).
+
+    First of all networks, as `halves` splits them; then without each group of networks in turn, in the same order.
+    """
+    order = _order(networks, splits)
+    group = group_of(networks)
+    sides = np.zeros((2, 1 + groups(networks), splits, networks), np.float32)
+    for left_out in range(-1, groups(networks)):
+        kept = order[group[order] != left_out].reshape(splits, -1)
+        half = kept.shape[1] // 2
+        for side, chosen in zip(sides, (kept[:, :half], kept[:, half : 2 * half]), strict=True):
+            np.put_along_axis(side[left_out + 1], chosen, 1, axis=1)
+    return sides[0], sides[1]
+
+
+def jackknife_values(values: np.ndarray) -> np.ndarray:
+    """Return values whose mean is a statistic, and whose standard error is that of the jackknife over groups.
+
+    On average the jackknife's error is not too small for any statistic that takes all networks alike (Efron and Stein
+    1981). Resampling networks would be biased: a network that is there twice casts two votes for one modal label.
+
+    Parameters
+    ----------
+    values : (1 + groups,)
+        The statistic of all networks, and without each group of them.
+
+    Returns
+    -------
+    (groups,)
+    """
+    without = values[1:]
+    if not len(without):
+        return without
+    shifted: np.ndarray = values[0] + (len(without) - 1) * (without.mean() - without)
+    return shifted
+
+
+def group_of(networks: int) -> np.ndarray:
+    """Return which group each network is left out with, (networks,); of equal size as far as that goes."""
+    return np.arange(networks) * groups(networks) // networks
+
+
+def groups(networks: int) -> int:
+    """Return how many groups of networks the jackknife leaves out in turn; none where too few networks would stay."""
+    return min(networks, MOST_GROUPS) if networks > FEWEST else 0
+
+
+def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the modal label of each population of networks, of several the highest, and how many networks predict it.
+
+    Parameters
+    ----------
+    members : (populations, networks), float32
+        1 where a network belongs to a population, else 0.
+    predicted : (networks, images), integers from 0
+
+    Returns
+    -------
+    label, votes : (populations, images)
+
+    Examples
+    --------
+    >>> leaders(np.array([[1, 1, 1], [1, 1, 0]], np.float32), np.array([[2, 0], [2, 1], [0, 1]]))[0].tolist()
+    [[2, 1], [2, 1]]
+    """
+    predicted = predicted.astype(np.int32)
+    candidates = _candidates(predicted)
+    order = np.argsort((candidates >= 0).sum(axis=0), kind="stable")
+    label = np.empty((len(members), len(order)), np.int32)
+    votes = np.empty((len(members), len(order)), np.float32)
+    for start in range(0, len(order), _BLOCK):  # votes of a block of images stay in the processor's cache
+        images = order[start : start + _BLOCK]
+        label[:, images], votes[:, images] = _leaders(members, predicted[:, images], candidates[:, images])
+    return label, votes
+
+
+def _candidates(predicted: np.ndarray) -> np.ndarray:
+    """Return the different classes predicted for each image, from the highest on, and then -1: (most, images)."""
+    found = [predicted.max(axis=0)]
+    while ((lower := np.where(predicted < found[-1], predicted, -1)) >= 0).any():
+        found.append(lower.max(axis=0))
+    return np.array(found)
+
+
+def _leaders(members: np.ndarray, predicted: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    first, *others = (candidate for candidate in candidates if (candidate >= 0).any())
+    votes = members @ (predicted == first).astype(np.float32)
+    label = np.tile(first, (len(members), 1))
+    for candidate in others:
+        own = members @ (predicted == candidate).astype(np.float32)
+        np.copyto(label, candidate, where=own > votes)
+        np.maximum(votes, own, out=votes)
+    return label, votes
