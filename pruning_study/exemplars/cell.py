@@ -93,11 +93,11 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
         schema.RATIO: config.ratio,
         schema.SPARSITY: None if config.sparsity is None else schema.text(config.sparsity),
     }
-    for param, _, value in (setting.partition("=") for setting in config.setting or ()):
+    for param, _, given in (setting.partition("=") for setting in config.setting or ()):
         if param in (*_OPTIONS, schema.SEED):
             hint = "a cell holds all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
             raise StudyError(f"{param} is no further param: {hint}", option="--setting")
-        wanted[param] = value
+        wanted[param] = given
     for param, value in wanted.items():
         if value is not None:
             runs = _with_value(runs, param, value)
