@@ -4,7 +4,7 @@ from pathlib import Path
 
 from analysis.runs import csv_text, files
 from analysis.runs.errors import StudyError
-from analysis.statistics.populations import exemplars_of_halves
+from analysis.statistics.halves import exemplars_of_halves
 from pruning_study.config import ExemplarsConfig
 from pruning_study.exemplars import cell, gallery, labelling
 from pruning_study.exemplars.cell import Cell
