@@ -76,3 +76,32 @@ def test_a_model_of_other_weights_is_not_the_same():
     onnx_export.check_same(model, network, images)
     with pytest.raises(StudyError, match=r"differ from torch's by 0.001, above 0.0001"):
         onnx_export.check_same(model, other, images)
+
+
+@pytest.mark.onnx
+class TestLoad:
+    @pytest.mark.attack
+    def test_an_onnx_file_whose_weights_are_in_another_file__is_refused(self, tmp_path):
+        import onnx
+
+        model = onnx_export.to_onnx(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), torch.ones(2, 1, 2, 2))
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        assert onnx_export.load(path, "here").SerializeToString() == model.SerializeToString()
+        weight = model.graph.initializer[0]
+        onnx.external_data_helper.set_external_data(weight, "/etc/passwd")
+        weight.ClearField("raw_data")
+        path.write_bytes(model.SerializeToString())
+        with pytest.raises(StudyError, match=r"here: not a complete ONNX model .*weights in other files"):
+            onnx_export.load(path, "here")
+
+
+@pytest.mark.onnx
+def test_lenet5_is_written_with_its_convolutions_and_gives_torchs_logits():
+    network = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28)).eval()
+    images = torch.rand(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    model = onnx_export.to_onnx(network, images[:2])
+    assert [node.op_type for node in model.graph.node if node.op_type in ("Conv", "Gemm")] == 2 * ["Conv"] + 3 * [
+        "Gemm"
+    ]
+    onnx_export.check_same(model, network, images)

@@ -1,0 +1,8 @@
+from pruning_study.models.latency import median_interval
+
+
+def test_the_interval_of_a_median_ends_at_two_of_the_times():
+    # Of 11 times, at most one lies below the median with probability 12/2048 = .006, at most two with 67/2048 = .033.
+    # Between them is .025, so that the interval goes from the second time to the last but one.
+    times = [5.0, 1.0, 9.0, 3.0, 7.0, 2.0, 11.0, 4.0, 10.0, 6.0, 1000.0]
+    assert median_interval(times) == (6.0, 2.0, 11.0)

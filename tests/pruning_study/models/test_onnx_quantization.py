@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from analysis.runs.errors import StudyError
+from pruning_study import models
+from pruning_study.data.examples import Normalization
+from pruning_study.models import onnx_export
+from pruning_study.models.checkpoints import Classifier
+from pruning_study.models.onnx_quantization import Layers, layers, optimized_operators, quantized
+
+pytestmark = pytest.mark.onnx
+
+
+def exported(network, image_shape):
+    return onnx_export.to_onnx(network, torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)))
+
+
+def linear(weight):
+    layer = nn.Linear(len(weight[0]), len(weight), bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(weight))
+    return exported(nn.Sequential(nn.Flatten(), layer), (1, 1, len(weight[0])))
+
+
+def stored(model, kind):
+    """Return the arrays of a type of numbers that a model stores, single numbers left out."""
+    from onnx import numpy_helper
+
+    arrays = [numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+    return [array for array in arrays if array.dtype == kind and array.size > 1]
+
+
+@pytest.fixture(scope="module")
+def lenet5():
+    """LeNet5 with its normalisation, as an ONNX model, and 100 images of noise."""
+    torch.manual_seed(0)
+    network = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28)).eval()
+    images = np.random.default_rng(0).integers(0, 256, (100, 1, 28, 28), dtype=np.uint8)
+    classifier = Classifier(network, Normalization([0.3], [0.4]), tuple("abcdefghij"))
+    return onnx_export.to_onnx(classifier, torch.from_numpy(images[:4])), images
+
+
+def test_float16_stores_the_weights_as_numpy_casts_them_and_computes_with_these():
+    weight = np.array([[1 / 3, 1e-5, -2.0], [1.0009, 0, 65504]], dtype=np.float32)
+    model = quantized(linear(weight.tolist()), "float16", np.empty(0))
+    (found,) = stored(model, np.float16)
+    assert (found == weight.astype(np.float16)).all()
+    identity = np.eye(3, dtype=np.float32).reshape(3, 1, 1, 3)
+    assert (onnx_export.logits(model, identity) == weight.astype(np.float16).astype(np.float32).T).all()
+
+
+def test_dynamic_int8_spreads_256_steps_from_the_smallest_weight_to_the_largest():
+    from onnx import numpy_helper
+
+    # From -1 to 1.55 a step is .01, and 0 is step 100.
+    model = quantized(linear([[-1.0, 0.0, 0.013], [1.55, 0.5, -0.25]]), "dynamic-int8", np.empty(0))
+    (found,) = stored(model, np.uint8)
+    assert found.T.tolist() == [[0, 100, 101], [255, 150, 75]]
+    numbers = [numpy_helper.to_array(tensor).item() for tensor in model.graph.initializer if not tensor.dims]
+    assert 100 in numbers
+    assert any(number == pytest.approx(0.01) for number in numbers)
+
+
+def test_dynamic_int8_is_off_by_half_a_step_at_most():
+    weight = np.random.default_rng(1).normal(size=(8, 16)).astype(np.float32)
+    (found,) = stored(quantized(linear(weight.tolist()), "dynamic-int8", np.empty(0)), np.uint8)
+    step = (weight.max() - weight.min()) / 255
+    zero = round(-weight.min() / step)
+    assert np.abs((found.T.astype(float) - zero) * step - weight).max() <= step / 2 * 1.001
+
+
+def test_fixed_int8_clips_at_the_range_of_the_examples_and_dynamic_int8_does_not():
+    model = linear([[1.0, 0.0], [0.0, 1.0]])
+    examples = np.array([[0.0, 1.0], [1.0, 0.0]], dtype=np.float32).reshape(2, 1, 1, 2)
+    image = np.array([[3.0, 0.5]], dtype=np.float32).reshape(1, 1, 1, 2)
+    fixed, dynamic = (quantized(model, name, examples) for name in ("fixed-int8", "dynamic-int8"))
+    assert onnx_export.logits(fixed, image)[0] == pytest.approx([1.0, 0.5], abs=0.01)
+    assert onnx_export.logits(dynamic, image)[0] == pytest.approx([3.0, 0.5], abs=0.02)
+
+
+def test_lenet5_has_all_five_layers_as_integers(lenet5):
+    model, images = lenet5
+    assert layers(model) == Layers(0, 5)
+    assert layers(quantized(model, "float16", images)) == Layers(0, 5)
+    dynamic, fixed = (quantized(model, name, images) for name in ("dynamic-int8", "fixed-int8"))
+    assert layers(dynamic) == layers(fixed) == Layers(5, 0)
+    operators = optimized_operators(dynamic)
+    assert (operators.count("ConvInteger"), operators.count("DynamicQuantizeMatMul")) == (2, 3)
+    operators = optimized_operators(fixed)
+    assert (operators.count("QLinearConv"), operators.count("QGemm")) == (2, 3)
+
+
+def test_files_of_lenet5_are_as_large_as_their_weights(lenet5):
+    model, images = lenet5
+    whole = model.ByteSize()
+    assert whole == pytest.approx(4 * 60_074, rel=0.03)
+    shares = [quantized(model, name, images).ByteSize() / whole for name in ("float16", "dynamic-int8", "fixed-int8")]
+    assert shares == pytest.approx([0.5, 0.25, 0.25], abs=0.06)
+
+
+@pytest.mark.parametrize("number_format", ["float16", "dynamic-int8", "fixed-int8"])
+def test_two_makings_give_the_same_logits_near_those_of_float32(lenet5, number_format):
+    model, images = lenet5
+    before = model.SerializeToString()
+    first, second = (onnx_export.logits(quantized(model, number_format, images), images) for _ in range(2))
+    assert model.SerializeToString() == before
+    assert (first == second).all()
+    wanted = onnx_export.logits(model, images)
+    assert np.abs(first - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_a_weight_that_float16_does_not_have_is_one_line():
+    with pytest.raises(StudyError, match="holds a weight above 65,504"):
+        quantized(linear([[1.0, 70_000.0]]), "float16", np.empty(0))
+
+
+def test_a_network_without_layers_to_quantise_is_one_line():
+    model = exported(nn.Sequential(nn.Flatten(), nn.ReLU()), (1, 2, 2))
+    with pytest.raises(StudyError, match="no convolution and no matrix product that ONNX Runtime has as dynamic-int8"):
+        quantized(model, "dynamic-int8", np.empty(0))
+
+
+def test_a_model_that_the_quantiser_does_not_take_is_one_line():
+    with pytest.raises(StudyError, match="ONNX Runtime cannot quantise the network as fixed-int8: ") as error:
+        quantized(linear([[1.0, 2.0]]), "fixed-int8", np.zeros((2, 1, 1, 3), dtype=np.float32))
+    assert "\n" not in str(error.value)
