@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from analysis.formats import decimals, with_interval
 from analysis.published import standing_for_up
@@ -143,6 +143,7 @@ class Place:
             for arm, rows in measured.groupby([schema.PRUNER, schema.RATIO])
             for index in [networks(rows)]
         }
+        self._guessing = {arm: rows["at_chance"].to_numpy(bool) for arm, rows in self._arms.items()}
 
     @property
     def name(self) -> str:
@@ -178,15 +179,15 @@ class Place:
     def values(self, arm: Arm, column: str) -> pd.Series:
         """Return a column of an arm by network, missing for networks that guess."""
         rows = self._arms[arm]
-        return rows[column].mask(rows["at_chance"])
+        return rows[column].mask(self._guessing[arm])
 
     def n_at_chance(self, arm: Arm) -> int:
         """Return how many networks guess."""
-        return int(self._arms[arm]["at_chance"].sum())
+        return int(self._guessing[arm].sum())
 
     def guesses(self, arm: Arm) -> bool:
         """Return whether most networks guess."""
-        return bool(self._arms[arm]["at_chance"].mean() > 0.5)
+        return bool(self._guessing[arm].mean() > 0.5)
 
     def up(self) -> str:
         """Return what stands for UP: the released code's formula if the study has no other."""
@@ -222,7 +223,7 @@ def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float 
     means = [sample.mean() if len(sample) else np.nan for sample in samples]
     difference = float(means[0] - sum(means[1:]))
     error, dof = _standard_error(samples)
-    half = float(stats.t.isf(level / 2, dof)) * error
+    half = -float(special.stdtrit(dof, level / 2)) * error
     return {
         "difference": difference,
         "difference_low": difference - half,
@@ -381,10 +382,10 @@ def p_values(check: Check) -> tuple[float, float]:
     value, error, dof = (float(check.row[name]) for name in ("difference", "error", "dof"))
 
     def below(bound: float) -> float:
-        return float(stats.t.cdf((value - bound) / error, dof))
+        return float(special.stdtr(dof, (value - bound) / error))
 
     def above(bound: float) -> float:
-        return float(stats.t.sf((value - bound) / error, dof))
+        return float(special.stdtr(dof, (bound - value) / error))
 
     def within(margin: float) -> float:
         return max(above(-margin), below(margin))

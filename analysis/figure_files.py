@@ -35,14 +35,18 @@ def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *
     OSError
         A file cannot be written.
     """
-    can_fork = sys.platform == "linux" and threading.active_count() == 1
-    at_once = min(processes or os.cpu_count() or 1, len(figures)) if can_fork else 1
+    at_once = min(processes or os.cpu_count() or 1, len(figures)) if can_fork() else 1
     by_size = dict(sorted(figures.items(), key=lambda item: len(item[1].axes), reverse=True))
     drawn = _drawn_by_processes(by_size, folder, endings, at_once) if at_once > 1 else []
     # A figure whose process failed is drawn here, where its error is seen.
     for name in by_size:
         if name not in drawn:
             _write(figures[name], folder / name, endings)
+
+
+def can_fork() -> bool:
+    """Return whether a fork is safe, which starts a process that need not import anything."""
+    return sys.platform == "linux" and threading.active_count() == 1
 
 
 def _drawn_by_processes(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], at_once: int) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import front_page
 
-from analysis import page, report
+from analysis import figure_files, page, report
 from analysis.runs import exports, primaries
 from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
@@ -44,11 +44,12 @@ def rebuild_all(studies: Sequence[Path]) -> None:
     StudyError
         Frames of a study cannot be read.
     """
-    if len(studies) == 1:  # a new process takes seconds to start
+    if len(studies) == 1:
         click.echo(_timed(studies[0]))
         return
     largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("frames/*/*")))
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    start = "fork" if figure_files.can_fork() else "spawn"  # which takes seconds
+    with ProcessPoolExecutor(os.cpu_count(), get_context(start)) as pool:
         started = [pool.submit(_timed, study) for study in largest_first]
         try:
             for done in as_completed(started):

@@ -54,7 +54,8 @@ def modes(predicted: np.ndarray) -> Modes:
     >>> found.label.tolist(), found.tied.tolist()
     ([2, 2], [False, True])
     """
-    ordered = np.moveaxis(np.sort(predicted, axis=-2), -2, 0)
+    # Numbers of one byte are sorted and compared several times as fast as those of eight.
+    ordered = np.moveaxis(np.sort(predicted.astype(np.min_scalar_type(predicted.max(initial=0))), axis=-2), -2, 0)
     label, votes = ordered[0], np.ones(ordered[0].shape, dtype=np.uint16)
     tied, run = np.zeros(label.shape, dtype=bool), votes
     for previous, current in pairwise(ordered):
@@ -63,7 +64,7 @@ def modes(predicted: np.ndarray) -> Modes:
         tied = np.where(leads, run == votes, tied)
         label = np.where(leads, current, label)
         votes = np.maximum(votes, run)
-    return Modes(label, votes / len(ordered), tied)
+    return Modes(label.astype(predicted.dtype), votes / len(ordered), tied)
 
 
 class Exemplars(NamedTuple):

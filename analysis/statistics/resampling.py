@@ -48,12 +48,13 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     >>> round(low, 6), round(high, 6)
     (1.0, 3.0)
     """
-    from scipy.stats import sem, t  # training imports this module and must not wait for scipy
+    from scipy.special import stdtrit  # training imports this module and must not wait for scipy
 
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return np.nan, np.nan
-    half = t.isf((1 - confidence) / 2, len(values) - 1) * sem(values)
+    # `scipy.stats` gives the same, to the last digit, in ten times the time.
+    half = -stdtrit(len(values) - 1, (1 - confidence) / 2) * (values.std(ddof=1) / np.sqrt(len(values)))
     return float(values.mean() - half), float(values.mean() + half)
 
 

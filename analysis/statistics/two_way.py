@@ -4,7 +4,9 @@ A network's own answers to single images vary over both. So the variance over ne
 variance over images, and that part must not be counted twice.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -171,13 +173,21 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
 
 def _combined(variances: Variances, critical: Callable[[float], float]) -> float:
     """Return the two-way half-width whose factor for a number of degrees of freedom is `critical`."""
-    normal = critical(np.inf)
+    normal = critical(math.inf)
     over_networks = sum(critical(dof) ** 2 * variance for variance, dof in variances.networks)
-    return float(np.sqrt(np.maximum(over_networks + normal**2 * variances.images_alone, normal**2 * variances.images)))
+    squares = over_networks + normal**2 * variances.images_alone, normal**2 * variances.images
+    return math.nan if any(map(math.isnan, squares)) else math.sqrt(max(squares))
 
 
 def _critical(level: float, dof: float) -> float:
     """Return the upper `level` / 2 quantile of the t distribution, or of the normal one."""
+    normal, t = _quantiles()
+    return float(-normal(level / 2) if math.isinf(dof) else -t(dof, level / 2))
+
+
+@cache
+def _quantiles() -> tuple[Callable[[float], float], Callable[[float, float], float]]:
+    """Return the quantile functions of the normal and the t distribution."""
     from scipy.special import ndtri, stdtrit  # training imports this package and must not wait for scipy
 
-    return float(-ndtri(level / 2) if np.isinf(dof) else -stdtrit(dof, level / 2))
+    return ndtri, stdtrit
