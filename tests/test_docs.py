@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import mlflow
+import pytest
 
 from pruning_study.__main__ import cli
 from tests.stored_runs import empty_store
@@ -25,9 +26,10 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
     assert run.data.metrics["damaged_classes"] == 1
 
 
-def test_the_commands_of_the_page_on_forgotten_images_can_be_typed():
-    lines = re.findall(r"^pruning-study (.*)$", PAGE.with_name("exemplars.md").read_text(), re.MULTILINE)
-    assert len(lines) == 3
+@pytest.mark.parametrize(("page", "count"), [("exemplars.md", 3), ("quantize.md", 4)])
+def test_the_commands_of_a_page_can_be_typed(page, count):
+    lines = re.findall(r"^pruning-study (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
+    assert len(lines) == count
     for line in lines:
         name, *arguments = shlex.split(line)
         cli.commands[name].make_context(name, arguments)
