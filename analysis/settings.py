@@ -132,7 +132,7 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
         runs = runs[~starts_anew(runs)]  # those are not fine-tuned, and the start says so
     if column == _FINE_TUNE_EPOCHS:
-        return _differs(runs, column, CELL) or _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
+        return _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
     return _differs(runs, column, CELL[:2] if _is_of_dense(param) else CELL)
 
 
@@ -229,14 +229,14 @@ def is_pruned(frame: pd.DataFrame) -> pd.Series:
 
 def in_number_format(frame: pd.DataFrame) -> pd.Series:
     """Return whether each row is of networks that keep all weights, in another number format."""
-    return frame[schema.PRUNER].isin(list(schema.BITS))
+    return frame[schema.PRUNER].isin(list(frames.NUMBER_FORMATS))
 
 
 def bits(frame: pd.DataFrame) -> np.ndarray:
     """Return the bits of a weight in each row's networks, (rows,)."""
-    whole = in_number_format(frame)
-    formats = frame.get(_NUMBER_FORMAT, frame[schema.PRUNER]).mask(whole, frame[schema.PRUNER])
-    return formats.map(schema.BITS).fillna(schema.BITS[schema.FORMERLY[schema.NUMBER_FORMAT]]).to_numpy(float)
+    formats = frame.get(_NUMBER_FORMAT, frame[schema.PRUNER])
+    of_format = formats.map(schema.BITS).fillna(schema.BITS[schema.FORMERLY[schema.NUMBER_FORMAT]])
+    return frame[schema.PRUNER].map(frames.NUMBER_FORMATS).fillna(of_format).to_numpy(float)
 
 
 def starts_anew(runs: pd.DataFrame) -> pd.Series:
@@ -246,7 +246,7 @@ def starts_anew(runs: pd.DataFrame) -> pd.Series:
 
 def never_fine_tuned(runs: pd.DataFrame) -> pd.Series:
     """Return whether each run is a dense network in another number format, in which fine-tuning plays no part."""
-    return in_number_format(runs) & runs.reindex(columns=[_FINE_TUNE_EPOCHS])[_FINE_TUNE_EPOCHS].isna()
+    return runs[schema.PRUNER].isin(list(schema.BITS))
 
 
 def control_columns(frame: pd.DataFrame) -> list[str]:
@@ -319,8 +319,8 @@ def level(run: Mapping[str, Any]) -> float:
     run : mapping
         A run of the cell, such as a row of the frame that `pull.runs` returns.
     """
-    if run[schema.PRUNER] in schema.BITS:
-        return float(schema.BITS[run[schema.PRUNER]])
+    if run[schema.PRUNER] in frames.NUMBER_FORMATS:
+        return float(frames.NUMBER_FORMATS[run[schema.PRUNER]])
     if run.get(_START) == schema.INITIALIZATION:
         sparsity = pd.to_numeric(run.get(_SPARSITY), errors="coerce")
         if pd.notna(sparsity):
@@ -386,9 +386,9 @@ def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
 
 
 def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
-    """Return the shown params by name, without the number format where that is the method's first name."""
+    """Return the shown params by name, without the number format where the pruner names it."""
     values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
-    if params.get(schema.PRUNER) in schema.BITS:
+    if params.get(schema.PRUNER) in frames.NUMBER_FORMATS:
         values.pop(schema.NUMBER_FORMAT, None)
     return values
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.published import rank
 from analysis.runs import frames, schema
-from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, starts_anew
+from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.study import AnalyzedStudy
 
@@ -171,7 +171,12 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
 
 
 def _on_number_formats(cells: pd.DataFrame, study: AnalyzedStudy, *, named: bool) -> Iterator[str]:
-    """Say what the number format costs that costs most; `named` if data set and model were named before."""
+    """Say what the number format costs that costs most; `named` if data set and model were named before.
+
+    Those of dense networks are spoken of, and those of the control where there are no others.
+    """
+    of_dense = never_fine_tuned(cells)
+    cells = cells[of_dense] if of_dense.any() else cells
     cell = cells.loc[accuracy_loss(cells).idxmax()]
     name, against = study.method(cell), "" if cell["n_none"] else ", against the dense networks"
     which = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name

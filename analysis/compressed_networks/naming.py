@@ -25,7 +25,7 @@ def named(study: RunArrays, row: int) -> dict[str, Any]:
 
 def level_label(cell: Mapping[str, Any]) -> str:
     """Return a cell's level in words, where `cell` has its settings and level: `ratio 10`, `sparsity 0.9`, `8 bits`."""
-    if cell[schema.PRUNER] in schema.BITS:
+    if cell[schema.PRUNER] in frames.NUMBER_FORMATS:
         return f"{cell[LEVEL]:g} bits"
     is_sparsity = cell.get(_START) == schema.INITIALIZATION and cell[LEVEL] < 1
     return f"{'sparsity' if is_sparsity else 'ratio'} {cell[LEVEL]:g}"

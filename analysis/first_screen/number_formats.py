@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.formats import NOT_AVAILABLE, decimals, with_interval
 from analysis.runs import schema
-from analysis.runs.frames import SIZE_AND_LATENCY
+from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
 from analysis.settings import CELL, bits, level, method_label
 from analysis.study import AnalyzedStudy
 
@@ -59,7 +59,8 @@ def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
 
 
 def _named(row: dict[Any, Any], study: AnalyzedStudy) -> str:
-    return study.method(row) if row[schema.PRUNER] in schema.BITS else f"{study.method(row)}, ratio {row['ratio']:g}"
+    method = study.method(row)
+    return method if row[schema.PRUNER] in NUMBER_FORMATS else f"{method}, ratio {row[schema.RATIO]:g}"
 
 
 def _with_intervals(frame: pd.DataFrame, name: str, write: Callable[[float], str], *, scale: float = 1) -> list[str]:

@@ -361,9 +361,9 @@ def _pairs(
 
 def _has_no_pruner(key: CellKey, comparison: str) -> bool:
     """Return whether a comparison of pruners, or with the control, means nothing for a cell."""
-    in_format = key.pruner in schema.BITS
-    fine_tuned = schema.FINE_TUNE_EPOCHS in key.params
-    return key.pruner == settings.CONTROL or (in_format and not (comparison == AGAINST_CONTROL and fine_tuned))
+    if comparison == AGAINST_CONTROL:
+        return key.pruner == settings.CONTROL or key.pruner in schema.BITS  # fine-tuning plays no part in the latter
+    return key.pruner == settings.CONTROL or key.pruner in frames.NUMBER_FORMATS
 
 
 def _of_pruning(runs: pd.DataFrame) -> set[str]:

@@ -29,6 +29,9 @@ MOST_CLASSES = 1_000_000
 IN_TOP5 = "in_top5"
 # What an analysis of runs needs of their predictions.
 PREDICTED_ARRAYS = (schema.LABEL, schema.PREDICTED, IN_TOP5)
+# The pruner of quantised networks that keep all their weights, dense ones and those of the control, and the bits of a
+# weight.
+NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits in schema.BITS.items()}
 # Run ids -> run id -> arrays `label` and `predicted`, and `in_top5` if it is known, without the runs that have none.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
 

@@ -65,9 +65,9 @@ def runs(
         accuracy_before, accuracy_after, realized_ratio, model_bytes, latency_ms/one, latency_ms/batch (and their
         `_low` and `_high`), recall_before/<class>, recall_after/<class>, support/<class>, both_right/<class>,
         dense_run_id, run_id. NaN where a run has no such param, metric or class; a column that no run has is not
-        there. A quantised network that was never pruned has its number format as pruner, and ratio 1. If runs agree in
-        every setting and seed, only the newest is there. `attrs["left_out"]` says in sentences which runs were left
-        out and why.
+        there. A quantised dense network has its number format as pruner, such as `float16`, and ratio 1; one of the
+        control has `none float16`. If runs agree in every setting and seed, only the newest is there.
+        `attrs["left_out"]` says in sentences which runs were left out and why.
 
     Raises
     ------
@@ -294,7 +294,7 @@ def _finished(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
 
 
 def _named_by_format(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """Give quantised networks that keep all their weights their number format as pruner, and ratio 1."""
+    """Give quantised networks that keep all their weights a pruner of `frames.NUMBER_FORMATS`, and ratio 1."""
     is_quantized = found["kind"] == schema.QUANTIZED
     if not is_quantized.any():
         return found
@@ -304,8 +304,11 @@ def _named_by_format(found: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
     unknown = is_quantized & ~found[params[0]].isin(known)
     found = _without(found, unknown, f"{schema.NUMBER_FORMAT} is none of {', '.join(sorted(known))}", left_out)
     number_format, pruner, ratio = (found[name] for name in params)
-    whole = (found["kind"] == schema.QUANTIZED) & ((pruner.isna() & ratio.isna()) | (pruner == schema.CONTROL))
-    return found.assign(**{params[1]: pruner.mask(whole, number_format), params[2]: ratio.mask(whole, "1.0")})
+    is_quantized = found["kind"] == schema.QUANTIZED
+    of_dense = is_quantized & pruner.isna() & ratio.isna()
+    of_control = is_quantized & (pruner == schema.CONTROL)
+    pruner = pruner.mask(of_dense, number_format).mask(of_control, f"{schema.CONTROL} " + number_format)
+    return found.assign(**{params[1]: pruner, params[2]: ratio.mask(of_dense, "1.0")})
 
 
 def _sound(found: pd.DataFrame, required: list[str], left_out: list[str]) -> pd.DataFrame:

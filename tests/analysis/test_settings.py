@@ -332,6 +332,7 @@ def compressed():
         toy("mp", 10, [1], **from_dense, **ONE_SHOT, number_format="fixed-int8"),
         toy("float16", 1, [1], start="dense", **ONE_SHOT, number_format="float16"),
         toy("fixed-int8", 1, [1], start="dense", **ONE_SHOT, number_format="fixed-int8"),
+        toy("none fixed-int8", 1, [1], **from_dense, **ONE_SHOT, number_format="fixed-int8"),
     )
 
 
@@ -346,6 +347,7 @@ def test_methods_are_named_by_what_differs_and_levels_are_ratios_sparsities_or_b
         ("mp fixed-int8", 10.0),
         ("float16", 16.0),
         ("fixed-int8", 8.0),
+        ("none fixed-int8", 8.0),
     ]
     assert setting_letters(made) == {}
 
@@ -362,19 +364,18 @@ def test_a_number_format_is_shown_even_if_every_run_has_it():
 
 def test_number_formats_are_not_pruned_and_have_fewer_bits():
     made = compressed()
-    assert is_pruned(made).tolist() == [True, True, True, False, True, False, False]
-    assert bits(made).tolist() == [32, 32, 32, 32, 8, 16, 8]
+    assert is_pruned(made).tolist() == [True, True, True, False, True, False, False, False]
+    assert bits(made).tolist() == [32, 32, 32, 32, 8, 16, 8, 8]
     assert bits(toy("mp", 2, [1])).tolist() == [32]
 
 
 @pytest.mark.parametrize("tuned", [TUNED, {}])
 def test_dense_networks_in_another_number_format_have_no_control(tuned):
-    """Fine-tuning plays no part in them, even where no run says how it was fine-tuned; in one of `none` it does."""
-    of_none = toy("fixed-int8", 1, [1], number_format="fixed-int8", **TUNED)
+    """Fine-tuning plays no part in them, even where no run says how it was fine-tuned; in those of `none` it does."""
     made = study(
         toy("none", 1, [1], **FLOAT32, **tuned),
         toy("mp", 2, [1], number_format="fixed-int8", **tuned),
         toy("fixed-int8", 1, [1], number_format="fixed-int8"),
-        *([of_none] if tuned else []),
+        toy("none fixed-int8", 1, [1], number_format="fixed-int8", **tuned),
     )
-    assert cells.control_rows(made).tolist() == [-1, 0, -1, *([0] if tuned else [])]
+    assert cells.control_rows(made).tolist() == [-1, 0, -1, 0]

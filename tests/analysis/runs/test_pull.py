@@ -571,7 +571,7 @@ def test_quantised_runs_are_methods_of_their_own_beside_pruned_ones(writer):
     assert found.attrs["left_out"] == []
     named = found.set_index("run_id")[["pruner", "ratio", "params.number_format"]]
     assert named.loc[whole].to_numpy().tolist() == [["float16", 1.0, "float16"], ["fixed-int8", 1.0, "fixed-int8"]]
-    assert named.loc[control].tolist() == ["fixed-int8", 1.0, "fixed-int8"]
+    assert named.loc[control].tolist() == ["none fixed-int8", 1.0, "fixed-int8"]
     assert named.loc[[pruned, both]].to_numpy().tolist() == [["mp", 2.0, "float32"], ["mp", 2.0, "fixed-int8"]]
     measured_by = found.set_index("run_id")[["model_bytes", "latency_ms/one"]]
     assert measured_by.loc[both].tolist() == [1024.0, 0.5]
