@@ -106,8 +106,9 @@ def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
     settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
     differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
     if differing:
-        # A param such as the digest may follow from the data set, so the options come first.
-        shown = [column for column in differing if column in _OPTIONS] or differing
+        # A digest follows from the data set, and a detail from the setting that has it.
+        chosen_by_options = [column for column in differing if column in _OPTIONS]
+        shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
         said = "; ".join(_choices(runs, column) for column in shown)
         cells = runs.groupby(settings, dropna=False).ngroups
         raise StudyError(f"{cells:,} cells fit, choose one: {said}", option=_option(frames.param(shown[0])))
@@ -167,9 +168,10 @@ def _with_predictions(
     lost = {"without predictions": len(runs) - len(pairs), "with a network that guesses": len(pairs) - len(sound)}
     left_out = [f"{count:,} of {len(runs):,} pairs of networks left out, {why}" for why, count in lost.items() if count]
     if len(sound) < FEWEST:
+        there = f"{len(sound)} network{'s' if len(sound) != 1 else ''} a side"
         raise StudyError(
-            f"{name}: {len(sound)} networks a side{''.join(f' ({said})' for said in left_out)}, and a modal label "
-            f"needs {FEWEST} or more: choose another cell, or make the runs of more seeds"
+            f"{name}: {there}{''.join(f' ({said})' for said in left_out)}, and a modal label needs {FEWEST} or more: "
+            "choose another cell, or make the runs of more seeds"
         )
     if len(sound) < FEW:
         left_out.append(f"modal labels of {len(sound)} networks are noisy: {FEW} or more are better")

@@ -41,7 +41,13 @@ def test_the_only_cell_is_read_with_the_images_in_the_order_of_the_data_set(tmp_
 
 
 def test_of_several_cells_the_options_choose_one_and_errors_list_what_there_is(tmp_path, data):
-    cells = [{}, {"pruner": "up"}, {"ratio": 2.0}, {"params.schedule": "cubic"}, {"pruner": "none", "ratio": 1.0}]
+    cells = [
+        {},
+        {"pruner": "up"},
+        {"ratio": 2.0},
+        {"params.schedule": "cubic", "params.ramp": "0.5"},
+        {"pruner": "none", "ratio": 1.0},
+    ]
     frames = export(tmp_path / "frames", data, None, *[{"params.schedule": "one-shot"} | each for each in cells])
     assert refusal(config(frames, data)) == "4 cells fit, choose one: --pruner mp, up; --ratio 2, 10"
     assert refusal(config(frames, data, ratio="3")) == "no run has ratio 3, choose --ratio 1, 2, 10"
@@ -74,10 +80,10 @@ def test_networks_that_guess_are_left_out_and_counted(tmp_path, data):
 
 @pytest.mark.attack
 def test_a_population_of_fewer_than_five_networks__has_no_exemplars_and_the_number_is_named(tmp_path, data):
-    for networks in (1, 4):
+    for networks, shown in ((1, "1 network"), (4, "4 networks")):
         sides = {side: each[:networks] for side, each in predictions().items()}
         said = refusal(config(export(tmp_path / f"frames {networks}", data, sides), data))
-        assert f"ratio 10: {networks} networks a side, and a modal label needs 5 or more" in said
+        assert f"ratio 10: {shown} a side, and a modal label needs 5 or more" in said
 
 
 @pytest.mark.attack
