@@ -12,7 +12,7 @@ import click
 import front_page
 
 from analysis import figure_files, page, report
-from analysis.runs import exports, primaries
+from analysis.runs import exports, primaries, robustness
 from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
 
@@ -78,7 +78,14 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     folders = exports.below(study / "frames")
     read, predictions = exports.read(folders)
     tunings = tuning_exports.read(folders)
-    made = report.from_runs(read.runs, predictions, tunings, primaries=primaries.read(folders), paper=True)
+    made = report.from_runs(
+        read.runs,
+        predictions,
+        tunings,
+        primaries=primaries.read(folders),
+        corrupted=robustness.read(folders),
+        paper=True,
+    )
     made = replace(made, sections=[_without_images(section) for section in made.sections])
     return page.write_markdown(made, output, processes=1)  # each core has a study of its own
 

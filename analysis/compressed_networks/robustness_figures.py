@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.compressed_networks.naming import LEVEL, level_label
-from analysis.drawing import page
+from analysis.drawing import NEUTRAL, page
 from analysis.method_lines import handle
+from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name
 from analysis.runs.robustness import ALL, CLEAN
+from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
 
 MOST_METHODS = 6
@@ -26,14 +29,16 @@ _LETTERS = 9  # points
 _WORDS = {CLEAN: "not corrupted", ALL: "mean of corruptions"}
 _NOTE = (
     "Change of the top-1 accuracy in % of that of the dense networks on the same images, the mean over severities: 0 "
-    "is no difference. Bars: 95 % interval over networks. Darker marks are higher levels of compression."
+    "is no difference. Bars: 95 % interval over networks. Darker marks are higher levels. Grey: the same "
+    "fine-tuning without pruning."
 )
 
 
 def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.DataFrame) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
-    Of more than six methods those are drawn that cost most, and of more than six levels six, evenly between.
+    The control is drawn too. Of more than six methods those are drawn that cost most, and of more than six levels six,
+    evenly between.
 
     Parameters
     ----------
@@ -66,10 +71,13 @@ def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.Da
 
 
 def _by_method(study: AnalyzedStudy, means: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of each method that is drawn, by its label, the costliest first."""
+    """Return the rows of each method that is drawn, by its label, the costliest first and the control last."""
     labels = [study.method(row) for row in means.to_dict("records")]
     cost = means.groupby(labels)["top1_norm"].min().sort_values(kind="stable")
-    return {name: means[np.array(labels) == name] for name in cost.index[:MOST_METHODS]}
+    found = {name: means[np.array(labels) == name] for name in cost.index}
+    is_control = {name: rows[schema.PRUNER].iloc[0] == CONTROL for name, rows in found.items()}
+    drawn = [name for name in found if not is_control[name]][:MOST_METHODS]
+    return {name: found[name] for name in [*drawn, *(name for name in found if is_control[name])]}
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
@@ -77,6 +85,8 @@ def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     levels = sorted(rows[LEVEL].unique())
     levels = [levels[int(place)] for place in np.unique(np.linspace(0, len(levels) - 1, _MOST_LEVELS).round())]
     colors = colormaps["viridis_r"](np.linspace(0.15, 0.95, len(levels)))
+    if rows[schema.PRUNER].iloc[0] == CONTROL:
+        colors[:] = to_rgba(NEUTRAL)
     spread = np.linspace(-0.25, 0.25, len(levels)) if len(levels) > 1 else [0.0]
     axes.axvline(0, color="black", linewidth=0.8)
     for level, color, offset in zip(levels, colors, spread, strict=True):

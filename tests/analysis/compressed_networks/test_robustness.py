@@ -6,6 +6,7 @@ import pytest
 
 from analysis.compressed_networks import robustness_section
 from analysis.compressed_networks.robustness import corruptions
+from analysis.page import Picture
 from analysis.runs.robustness import COLUMNS
 from analysis.study import AnalyzedStudy
 from tests.made_up_runs import runs, study
@@ -136,3 +137,20 @@ def test_values_in_print_stand_beside_those_of_imagenet():
     assert rows.loc["top5", "printed"] == -5.23
     assert rows.loc["top1", "ours"] == pytest.approx(100 * (1.05 / 1.25 - 1))
     assert rows.loc["top1", "difference"] == pytest.approx(rows.loc["top1", "ours"] - rows.loc["top1", "printed"])
+
+
+def test_the_picture_has_a_panel_for_each_method_and_the_control_last():
+    rest = [runs("toy", "net", "mp", ratio, [1.2] * 2) for ratio in (2, 50)]
+    made = study(*rest, MADE)
+    same = [dict(zip(PRUNED["run_id"], other["run_id"], strict=True)) for other in rest]
+    measured = pd.concat([COUNTS, *(COUNTS.assign(run_id=COUNTS["run_id"].map(ids)).dropna() for ids in same)])
+    section = robustness_section.section(AnalyzedStudy(made, corrupted=measured))
+    (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
+    assert picture.name == "corruptions"
+    mp, none = picture.figure.axes
+    assert (mp.get_title(), none.get_title()) == ("mp", "none")
+    assert [label.get_text() for label in mp.get_yticklabels()] == ["fog", "not corrupted"]
+    assert [text.get_text() for text in mp.get_legend().get_texts()] == ["ratio 2", "ratio 10", "ratio 50"]
+    marks = np.concatenate([np.asarray(part.get_offsets()) for part in mp.collections if len(part.get_offsets()) == 2])
+    assert marks[:, 0] == pytest.approx(np.tile([100 * (0.76 / 0.81 - 1), 100 * (1.07 / 1.27 - 1)], 3))
+    assert none.get_legend().get_texts()[0].get_text() == "ratio 1"
