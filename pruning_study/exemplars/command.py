@@ -4,6 +4,7 @@ from pathlib import Path
 
 from analysis.runs import csv_text, files
 from analysis.runs.errors import StudyError
+from analysis.runs.printable import printable
 from analysis.statistics.halves import exemplars_of_halves
 from pruning_study.config import ExemplarsConfig
 from pruning_study.exemplars import cell, gallery, labelling
@@ -38,18 +39,18 @@ def write(config: ExemplarsConfig) -> str:
         _check_not_used(scratch / f"{SHEET}.csv", scratch / KEY, config.output)
         for name, picture in pictures.items():
             picture.savefig(scratch / name)
-    half, last = len(sheet) // 2, f" to {_page_name(len(pages))}" if len(pages) > 1 else ""
+    drawn = f"{_page_name(1)} to {_page_name(len(pages))}" if len(pages) > 1 else _page_name(1)
     fewer = [f"there are too few images for {config.images:,} of both kinds"] if len(sheet) < config.images else []
     return "\n".join(
         [
-            read.name,
+            printable(read.name),
             counted,
             _placebo(read),
-            *(f"Note: {note}" for note in [*read.notes, *fewer]),
+            *(f"Note: {printable(note)}" for note in [*read.notes, *fewer]),
             "",
             f"In {config.output.absolute()}:",
             f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
-            f"  {SHEET}.csv and its images, {_page_name(1)}{last}: {half:,} PIEs and {half:,} others, for annotators",
+            f"  {SHEET}.csv and its images, {drawn}: {len(sheet) // 2:,} PIEs and as many others, for annotators",
             f"  {KEY}: which of these are PIEs. Annotators see neither this file nor the gallery.",
         ]
     )

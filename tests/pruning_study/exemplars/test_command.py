@@ -26,7 +26,7 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     assert made.exit_code == 0, made.output
     assert "3 of 60 test images are PIEs: most of 6 compressed networks predict another class" in made.output
     assert "The dense majority is right on 2 of them, the compressed on 1." in made.output
-    assert "labelling_sheet.png: 2 PIEs and 2 others, for annotators" in made.output
+    assert "labelling_sheet.png: 2 PIEs and as many others, for annotators" in made.output
     folder = tmp_path / "exemplars"
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert Image.open(folder / "gallery.png").size[0] > 1000
