@@ -8,7 +8,7 @@ from analysis.first_screen.weakest import with_weakest
 from analysis.formats import decimals, number, values_with_intervals
 from analysis.page import Block, Caption, Section, numbered, picture_name, pictures
 from analysis.runs import schema
-from analysis.settings import in_number_format, is_pruned
+from analysis.settings import in_number_format, is_pruned, never_fine_tuned
 from analysis.statistics.intensification import unbalanced
 from analysis.study import AnalyzedStudy
 from analysis.verdict import by_accuracy, leading_ratio, places
@@ -79,7 +79,7 @@ def number_formats(study: AnalyzedStudy) -> Section | None:
         if len(places(frame)) > 1:
             blocks.append(Caption(_place(place), "All quantised networks."))
         blocks.append(quantized.shown(rows, study))
-    formats = study.cells[in_number_format(study.cells)]
+    formats = study.cells[never_fine_tuned(study.cells)]
     leading = [cells for _, rows in places(formats) if len(cells := by_accuracy(rows, 1.0))]
     drawn = [class_figures.class_losses(study, cells) for cells in leading]
     return Section("Number formats", [*blocks, *numbered("format_losses", drawn)], tables={"number_formats.csv": frame})
