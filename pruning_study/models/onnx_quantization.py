@@ -4,6 +4,7 @@ Both integer formats store weights and activations as uint8. ONNX Runtime multip
 but on those without VNNI instructions its sums overflow, so that one model would give several results.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +27,8 @@ INTEGER = {
     *("QLinearConv", "QLinearMatMul", "QGemm"),
 }
 CALIBRATION_IMAGES = 100
+
+log = logging.getLogger(__name__)
 
 
 class Layers(NamedTuple):
@@ -70,10 +73,13 @@ def quantized(model: "ModelProto", number_format: str, examples: np.ndarray) -> 
             made = onnx.load(folder / "model.onnx")
     except Exception as error:  # the quantiser's own errors have no common class
         raise StudyError(f"ONNX Runtime cannot quantise the network as {number_format}: {first_line(error)}") from error
-    if not layers(made).integer:
+    integers, floats = layers(made)
+    if not integers:
         raise StudyError(
             f"the network has no convolution and no matrix product that ONNX Runtime has as {number_format}"
         )
+    if floats:
+        log.warning("%s: %s of %s layers stay in float32", number_format, floats, integers + floats)
     return made
 
 

@@ -111,6 +111,15 @@ def test_two_makings_give_the_same_logits_near_those_of_float32(lenet5, number_f
     assert np.abs(first - wanted).max() < 0.05 * np.abs(wanted).max()
 
 
+def test_a_layer_that_stays_in_float32_is_a_warning(caplog):
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ConvTranspose2d(2, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 3))
+    images = np.random.default_rng(0).random((4, 1, 6, 6), dtype=np.float32)
+    made = quantized(exported(network, (1, 6, 6)), "dynamic-int8", images)
+    assert layers(made) == Layers(2, 1)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line == "dynamic-int8: 1 of 3 layers stay in float32"
+
+
 def test_a_weight_that_float16_does_not_have_is_one_line():
     with pytest.raises(StudyError, match="holds a weight above 65,504"):
         quantized(linear([[1.0, 70_000.0]]), "float16", np.empty(0))
