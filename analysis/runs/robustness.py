@@ -117,8 +117,11 @@ def pulled(runs: pd.DataFrame, experiment: str | None = None, *, tracking_uri: s
     contents = pull.tagged_artifacts(
         schema.CORRUPTED, schema.CORRUPTIONS, experiment, elsewhere=dense_run_ids, tracking_uri=tracking_uri
     )
+    wanted = {*dense_run_ids, *runs[RUN_ID]}
     found = []
     for run_id, content in contents.items():
+        if run_id not in wanted:
+            continue
         try:
             table = read_table(content, f"{schema.CORRUPTIONS} of run {run_id}")
         except StudyError as error:
