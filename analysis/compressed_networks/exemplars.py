@@ -109,8 +109,9 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
     if without:
         cells = [f"{cell[schema.DATASET]}, {cell[METHOD]} at {cell[LEVEL]:g}" for cell in without]
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
+        count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (
-            f"no PIEs of {len(cells):,} cells, because a network of theirs lacks predictions of the same test images: "
+            f"no PIEs of {count}, because a network there lacks predictions for the same test images: "
             f"{'; '.join(cells[:3])}{more}"
         )
 

@@ -27,8 +27,8 @@ _MOST_TICKS = 8
 _LONGEST_NAME = 28
 _PANEL = 2.3  # inches
 _LETTERS = 8  # points, of names in a panel
-_WIDE_PANEL = 3.0  # inches
-_MOST_COLUMNS = 4
+_WIDE_PANEL = 2.7  # inches
+_MOST_COLUMNS = 5
 _FAR = 5  # times the loss of accuracy of the level before
 
 

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from analysis.compressed_networks import figures
+from analysis.compressed_networks.populations import accuracies
 from analysis.compressed_networks.section import normalised_recall
 from analysis.drawing import ABOVE, BELOW, NEUTRAL
 from analysis.study import AnalyzedStudy
@@ -29,7 +30,7 @@ def study(places=("toy",), ratios=(2.0, 10.0)):
 
 def frames(cells, pies, significant, placebo=(40.0, 0.2)):
     """Summary and class tests of cells by method and level: PIEs of halves and the significant of classes a and b."""
-    keys = [{**KEY, "method": method, "level": level} for method, level in cells]
+    keys = [{**KEY, "pruner": method, "ratio": level, "level": level} for method, level in cells]
     summary = [
         {**key, "n_dense": 6, "n_pie_halves": n, "n_pie_placebo": placebo[0]} for key, n in zip(keys, pies, strict=True)
     ]
@@ -98,7 +99,7 @@ def test_methods_of_other_dense_networks_have_a_placebo_each():
     made = study()
     runs = made.runs.assign(dense_run_id=made.runs["pruner"] + made.runs["dense_run_id"])
     summary, classes = COUNTS
-    summary = summary.assign(n_pie_placebo=summary["method"].map({"mp": 40.0, "gp": 60.0, NONE: 50.0}))
+    summary = summary.assign(n_pie_placebo=summary["pruner"].map({"mp": 40.0, "gp": 60.0, NONE: 50.0}))
     (figure,) = figures.counts(AnalyzedStudy(runs), summary, classes)
     color = {line.get_marker(): line.get_color() for line in figure.axes[0].lines}
     dashed = {line.get_color(): line.get_ydata()[0] for line in figure.axes[0].lines if line.get_linestyle() == "--"}
@@ -113,7 +114,7 @@ def test_a_cell_whose_networks_guess_is_not_drawn():
 
 
 def test_the_stripe_is_at_the_ratio_of_the_verdict_even_where_no_exemplars_are_counted():
-    summary, classes = (frame[frame["level"] == 2] for frame in COUNTS)
+    summary, classes = (frame[frame["ratio"] == 2] for frame in COUNTS)
     (figure,) = figures.counts(study(), summary, classes)
     (stripe,) = (line for line in figure.axes[0].lines if line.get_alpha() is not None)
     assert stripe.get_xdata() == [10.0, 10.0]
@@ -141,7 +142,7 @@ def test_equal_inputs_give_equal_pictures():
 def changed(changes, names="ab", **columns):
     """Class tests of mp, a row for each ratio and class."""
     rows = [
-        {**KEY, "method": "mp", "level": level, "class": name, "normalised_difference": each}
+        {**KEY, "pruner": "mp", "ratio": level, "level": level, "class": name, "normalised_difference": each}
         for level, of_level in changes.items()
         for name, each in zip(names, of_level, strict=True)
     ]
@@ -201,6 +202,24 @@ def test_the_section_of_a_study_has_a_picture_for_each_data_set_and_single_netwo
     assert [block.name for block in made.blocks[1:]] == ["normalised_recall", "normalised_recall_2"]
     assert normalised_recall(AnalyzedStudy(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
     assert normalised_recall(AnalyzedStudy(made_up_runs.runs("toy", "net", NONE, 1, [1.0, 1.1]))) is None
+
+
+def test_accuracies_are_boxes_of_quartiles_by_level_with_the_dense_networks_on_top():
+    made = study(ratios=(2.0, 10.0, 50.0))
+    changed = {("mp", 2.0): 0.01, ("mp", 10.0): 0.02, ("mp", 50.0): 0.2}
+    loss = [changed.get(key, 0.02) for key in zip(made.runs["pruner"], made.runs["ratio"], strict=True)]
+    spread = np.tile(np.linspace(-0.01, 0.01, 6), 7)
+    runs = made.runs.assign(accuracy_before=0.8 + spread, accuracy_after=0.8 + spread - loss)
+    (figure,) = figures.accuracies(AnalyzedStudy(runs), accuracies(runs))
+    (of_mp, *_) = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["mp", "gp", "none"]
+    assert [label.get_text() for label in of_mp.get_yticklabels()] == ["dense", "ratio 2", "ratio 10", "ratio 50"]
+    boxes = [line.get_xdata() for line in of_mp.lines if len(line.get_xdata()) == 5]
+    assert [(min(box), max(box)) for box in boxes] == [
+        pytest.approx((middle - 0.5, middle + 0.5)) for middle in (80, 79, 78)
+    ]
+    # The level that loses ten times as much as the one before has no box, which would leave the others no room.
+    assert [text.get_text() for text in of_mp.texts] == ["median 60.0 %"]
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")

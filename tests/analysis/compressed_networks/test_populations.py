@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from analysis.compressed_networks.populations import class_significance, exemplars
-from analysis.statistics import populations
+from analysis.compressed_networks.exemplars import exemplars
+from analysis.compressed_networks.naming import level_label
+from analysis.compressed_networks.populations import accuracies, class_significance, significant_classes
+from analysis.statistics import halves, populations
 from tests.made_up_runs import runs, study
 
 NETWORKS, IMAGES = 6, 90
@@ -36,7 +39,8 @@ def stacked(column):
 
 
 def test_rows_are_what_the_functions_of_arrays_give():
-    summary, images = exemplars(MADE, read)
+    summary, images, _, notes = exemplars(MADE, read)
+    assert notes == []
     assert summary[["dataset", "model", "method", "level"]].to_numpy().tolist() == [
         ["toy", "net", "mp", 10],
         ["toy", "net", "none", 1],
@@ -56,8 +60,15 @@ def test_rows_are_what_the_functions_of_arrays_give():
         [right[expected.identified].mean(), right[~expected.identified].mean(), right.mean()]
     )
     assert row["compressed_top1_all"] == pytest.approx((compressed == LABEL).mean())
-    assert row["n_pie_halves"] == populations.exemplars_of_halves(dense, compressed)
-    assert row["n_pie_placebo"] == summary["n_pie_placebo"][1] == populations.exemplars_of_halves(dense, dense)
+    split, placebo = (halves.Halves(dense, LABEL).against(side) for side in (compressed, dense))
+    assert row[["n_pie_halves", "n_pie_placebo"]].tolist() == [split.n_pie[0], placebo.n_pie[0]]
+    assert summary["n_pie_placebo"][1] == row["n_pie_placebo"]
+    assert row[["gap_halves", "gap_placebo"]].tolist() == [split.gap[0], placebo.gap[0]]
+    values = halves.jackknife_values(split.gap - placebo.gap)
+    assert row["gap_minus_placebo"] == pytest.approx(split.gap[0] - placebo.gap[0])
+    half = stats.t.isf(0.025, NETWORKS - 1) * stats.sem(values)
+    assert row["gap_minus_placebo_low"] == pytest.approx(row["gap_minus_placebo"] - half)
+    assert row["gap_placebo_matched"] == pytest.approx(placebo.matched - placebo.pie[0])
     against = populations.exemplars(stacked(NONE["run_id"]), compressed)
     assert row["n_pie_none"] == against.identified.sum()
     assert np.isnan(summary["n_pie_none"][1])
@@ -71,11 +82,43 @@ def test_rows_are_what_the_functions_of_arrays_give():
 
 def test_a_cell_needs_five_networks_for_exemplars_and_two_for_class_tests():
     four = PRUNED.iloc[:4]
-    assert [len(frame) for frame in exemplars(four, read)] == [0, 0]
+    assert [len(frame) for frame in exemplars(four, read)[:2]] == [0, 0]
     assert len(class_significance(four)) == 2
     assert class_significance(PRUNED.iloc[:1]).empty
-    assert len(exemplars(PRUNED.iloc[:5], read)[0]) == 1
-    assert [len(frame) for frame in exemplars(PRUNED, None)] == [0, 0]
+    assert len(exemplars(PRUNED.iloc[:5], read).summary) == 1
+    assert [len(frame) for frame in exemplars(PRUNED, None)[:2]] == [0, 0]
+
+
+def test_a_cell_whose_network_lacks_predictions_is_named():
+    lacking = PRUNED["run_id"].iloc[2]
+    found = exemplars(MADE, lambda run_ids: {run: FOUND[run] for run in run_ids if run != lacking})
+    assert found.summary["method"].tolist() == ["none"]
+    (note,) = found.notes
+    assert note.startswith("no PIEs of one cell, ")
+    assert note.endswith(": toy, mp at 10")
+
+
+def test_top_five_is_that_of_the_networks_and_nothing_of_five_classes():
+    many = runs("toy", "net", "mp", 10, [1.2] * NETWORKS)
+    more = {f"{side}/{name}": many[f"{side}/a"] for side in ("recall_before", "recall_after") for name in "cdef"}
+    many = many.assign(**more)
+    in_top5 = {run: np.arange(IMAGES) % 10 >= place for place, run in enumerate(dict.fromkeys(many["dense_run_id"]))}
+    in_top5 |= {run: np.arange(IMAGES) % 2 == 0 for run in many["run_id"]}
+    known = {run: FOUND[run] | {"in_top5": right} for run, right in in_top5.items()}
+
+    def first_row(made, predictions):
+        return exemplars(made, lambda run_ids: {run: predictions[run] for run in run_ids}).summary.iloc[0]
+
+    row = first_row(many, known)
+    # Network i lacks i of ten images: 0 to 5, 2.5 in the mean.
+    assert row["top5_all"] == pytest.approx(0.75)
+    assert row["compressed_top5_all"] == pytest.approx(0.5)
+    pies = populations.exemplars(stacked(many["dense_run_id"]), stacked(many["run_id"])).identified
+    share = np.mean([in_top5[run] for run in many["dense_run_id"]], axis=0)
+    assert row["top5_pie"] == pytest.approx(share[pies].mean())
+    odd = many["run_id"].iloc[0]
+    assert np.isnan(first_row(many, known | {odd: FOUND[odd]})["top5_all"])
+    assert np.isnan(first_row(PRUNED, known)["top5_all"])
 
 
 def test_class_rows_are_what_the_function_of_arrays_gives():
@@ -91,3 +134,46 @@ def test_class_rows_are_what_the_function_of_arrays_gives():
     for name in ("difference", "normalised_difference", "p_holm", "p_bh", "p_paired", "significant"):
         assert frame[name].to_numpy() == pytest.approx(getattr(expected, name), nan_ok=True)
     assert frame["n_compressed"].tolist() == [4, 4]
+    ratios = [
+        side / varied[f"accuracy_{when}"].to_numpy()[:, None]
+        for side, when in ((dense, "before"), (compressed, "after"))
+    ]
+    assert frame["p_ratio"].to_numpy() == pytest.approx(stats.ttest_ind(*ratios, equal_var=False).pvalue)
+    # Recall of a is .91, .93, .92, .95 where it was .9: equation 3 is their mean over .9.
+    assert frame["relative_recall"][0] == pytest.approx(np.mean([0.91, 0.93, 0.92, 0.95]) / 0.9)
+
+
+def test_significant_classes_are_counted_with_their_mean_decrease_and_increase():
+    # Recalls of a rise by .1 alpha - .1 and those of b fall by as much: 2, 3 and 4 points.
+    counted = significant_classes(class_significance(runs("toy", "net", "mp", 10, [1.2, 1.3, 1.4, 1.3])))
+    (row,) = counted.to_dict("records")
+    assert (row["classes"], row["significant"], row["decreased"], row["increased"]) == (2, 2, 1, 1)
+    assert row["mean_decrease"] == pytest.approx(0.03)
+    assert row["mean_increase"] == pytest.approx(0.03)
+    assert row["significant_holm"] == row["significant_ratio"] == 2
+    assert (row["placebo"], row["n_dense"]) == (0, 4)
+    assert significant_classes(class_significance(PRUNED.iloc[:1])).empty
+
+
+def test_accuracies_are_described_by_numpys_quantiles():
+    made = PRUNED.assign(accuracy_after=[0.80, 0.82, 0.84, 0.86, 0.88, 0.90])
+    (row,) = accuracies(made).to_dict("records")
+    assert row["n"] == NETWORKS
+    ends = [row[f"accuracy_{end}"] for end in ("min", "q1", "median", "q3", "max")]
+    assert ends == pytest.approx([0.80, 0.825, 0.85, 0.875, 0.90])
+    assert row["accuracy_mean"] == pytest.approx(0.85)
+    assert row["accuracy_sd"] == pytest.approx(np.std(made["accuracy_after"], ddof=1))
+    assert row["dense_median"] == 0.8
+
+
+def test_a_cell_is_named_by_method_and_level():
+    formats = {"params.number_format": "fixed-int8"}
+    quantised = PRUNED.assign(pruner="fixed-int8", ratio=1.0, **formats)
+    gradual = PRUNED.assign(**{"params.start": "initialization", "params.sparsity": "0.9"})
+    named = accuracies(study(PRUNED, quantised, gradual))
+    assert {(row["method"], row["level"]) for row in named.to_dict("records")} == {
+        ("mp", 10.0),
+        ("fixed-int8", 8.0),
+        ("mp initialization", 0.9),
+    }
+    assert sorted(level_label(row) for row in named.to_dict("records")) == ["8 bits", "ratio 10", "sparsity 0.9"]
