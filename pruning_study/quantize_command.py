@@ -69,8 +69,9 @@ def quantize_each(
     sending.send_kept(store.uri)
     follower = Follower(store, config.training)
     given = _given(store, config, run_ids)
-    count, failed, made = len(given or configs), 0, []
-    for place, each in enumerate(given or configs, start=1):
+    networks: Sequence[Run | QuantizeConfig] = given or configs
+    count, failed, made = len(networks), 0, []
+    for place, each in enumerate(networks, start=1):
         try:
             result = _quantized(store, follower, config, each, options)
         except StudyError as error:
@@ -187,8 +188,8 @@ def _means(made: Sequence[Quantized]) -> str:
     for number_format in made[0].made:
         each = [(result, result.made[number_format]) for result in made]
         change, excess = np.mean([_losses(result, run)[:2] for result, run in each], axis=0)
-        means = {name: np.mean([run.metrics[name] for _, run in each]) for name in quantized.METRICS}
-        rows.append([number_format, f"{change:+.4f}", f"{excess:.3f}", *_shown(*means.values())])
+        means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
+        rows.append([number_format, f"{change:+.4f}", f"{excess:.3f}", *_shown(*means)])
     header = ["number format", "change", "largest excess loss", "bytes", "1 image, ms", "batch, ms"]
     return f"\nmean of {len(made)} networks\n\n" + text_table(header, rows) + "\n" + _READING.partition("\n")[0]
 
