@@ -328,7 +328,9 @@ def level(run: Mapping[str, Any]) -> float:
     return float(run[schema.RATIO])
 
 
-def method_label(params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS) -> str:
+def method_label(
+    params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
+) -> str:
     """Return the pruner and its setting: `mp`, `mp cubic distill 0.5`, `fixed-int8`, `mp fixed-int8` or `mp A`.
 
     Parameters
@@ -339,13 +341,26 @@ def method_label(params: Mapping[str, Any], shown: Sequence[str], letters: Lette
         As `shown_settings` returns it.
     letters : mapping, optional
         As `setting_letters` returns it; without it no setting has a letter.
+    exact : bool
+        Whether numbers have all their digits, as `need_all_digits` says.
     """
-    return " ".join(filter(None, [params[schema.PRUNER], setting_label(params, shown, letters)]))
+    return " ".join(filter(None, [params[schema.PRUNER], setting_label(params, shown, letters, exact=exact)]))
 
 
-def setting_label(params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS) -> str:
+def need_all_digits(runs: pd.DataFrame) -> bool:
+    """Return whether two settings of a study have the same label where numbers are shortened."""
+    shown = shown_settings(runs)
+    rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
+    return len({(row[schema.PRUNER], _setting(row, shown)) for row in rows}) > len(
+        {method_label(row, shown) for row in rows}
+    )
+
+
+def setting_label(
+    params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
+) -> str:
     """Return the letter of a setting, or else what is not as in the papers: `A`, `cubic (epochs 5)` or nothing."""
-    how, others = setting_labels(params, shown)
+    how, others = setting_labels(params, shown, exact=exact)
     plain = " ".join([*how, *([f"({', '.join(others)})"] if others else [])])
     return letters.get(_setting(params, shown), plain)
 
@@ -375,7 +390,8 @@ def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().fillna("").to_dict("records") if letters else []
     named = {letters.get(_setting(row, shown)): row for row in reversed(rows)}
     table = pd.DataFrame([named[letter] for letter in letters.values()], columns=shown, index=list(letters.values()))
-    table = table.loc[:, table.ne("").any()].map(_short).rename(columns=frames.param)
+    table = table.loc[:, table.ne("").any()].rename(columns=frames.param)
+    table = table if table.map(_short).duplicated().any() else table.map(_short)
     return table.rename_axis("letter").reset_index()
 
 
@@ -403,7 +419,9 @@ def _letter(place: int) -> str:
     return (_letter(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
 
 
-def setting_labels(params: Mapping[str, Any], shown: Sequence[str]) -> tuple[list[str], list[str]]:
+def setting_labels(
+    params: Mapping[str, Any], shown: Sequence[str], *, exact: bool = False
+) -> tuple[list[str], list[str]]:
     """Return labels of settings that differ from the papers' value, and labels of all other settings."""
     values = _values(params, shown)
     starts_anew = values.get(schema.START) == schema.INITIALIZATION
@@ -412,7 +430,8 @@ def setting_labels(params: Mapping[str, Any], shown: Sequence[str]) -> tuple[lis
         for name, former in schema.FORMERLY.items()
         if values.get(name, former) != former and not (starts_anew and name == schema.SCHEDULE)  # it implies the law
     ]
-    return how, [f"{name} {_short(value)}" for name, value in values.items() if name not in schema.FORMERLY]
+    write = str if exact else _short
+    return how, [f"{name} {write(value)}" for name, value in values.items() if name not in schema.FORMERLY]
 
 
 def _short(value: str) -> str:

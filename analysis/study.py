@@ -18,6 +18,7 @@ from analysis.settings import (
     Letters,
     in_number_format,
     method_label,
+    need_all_digits,
     setting_label,
     setting_letters,
     share_dense_networks,
@@ -100,7 +101,8 @@ class AnalyzedStudy:
     def names(self) -> dict[str, str]:
         """What tables and pictures call each method, by its label without letters."""
         rows = self.runs[[schema.PRUNER, *self.shown]].drop_duplicates().to_dict("records")
-        return {method_label(row, self.shown): self.method(row) for row in rows}
+        exact = need_all_digits(self.runs)
+        return {method_label(row, self.shown, exact=exact): self.method(row) for row in rows}
 
     @cached_property
     def _checked(self) -> CheckedPredictions | None:

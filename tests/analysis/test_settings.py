@@ -6,6 +6,7 @@ import pytest
 
 from analysis import cells
 from analysis.arrays import run_arrays
+from analysis.methods.compare import compare
 from analysis.runs import frames, schema
 from analysis.settings import (
     CellKey,
@@ -17,6 +18,7 @@ from analysis.settings import (
     level,
     main_setting,
     method_label,
+    need_all_digits,
     networks,
     pruner_settings,
     setting_letters,
@@ -289,6 +291,18 @@ def test_a_letter_stands_for_a_label_that_is_too_long_or_that_two_settings_have(
     letters = setting_letters(made)
     assert letters == {(("distill", "0.5"), ("epsilon", "0.071587001")): "A"}
     assert letter_key(made, letters).to_dict("records") == [{"letter": "A", "distill": "0.5", "epsilon": "0.07159"}]
+
+
+def test_labels_and_the_key_have_all_digits_where_four_do_not_tell_two_settings_apart():
+    near = [toy("up", 2, [1], epsilon=epsilon) for epsilon in ("0.071587001", "0.071587002")]
+    far = [toy("up", 2, [1], epsilon=epsilon) for epsilon in ("0.071587001", "0.081587002")]
+    assert need_all_digits(study(*near))
+    assert not need_all_digits(study(*far))
+    assert method_label(near[0].iloc[0], ["params.epsilon"], exact=True) == "up (epsilon 0.071587001)"
+    key = letter_key(study(*near), setting_letters(study(*near)))
+    assert key["epsilon"].tolist() == ["0.071587001", "0.071587002"]
+    named = compare(study(*near, toy("mp", 2, [1])))["method"].unique().tolist()
+    assert named == ["up (epsilon 0.071587001)", "up (epsilon 0.071587002)"]
 
 
 def test_after_z_come_two_letters():
