@@ -42,11 +42,11 @@ def relative_change(before: ArrayLike, after: ArrayLike, confidence: float = 0.9
     >>> [round(float(end), 1) for end in (found.low, found.high)]
     [-70.8, 30.8]
     """
-    before, after = np.asarray(before, float), np.asarray(after, float)
-    there = np.isfinite(before) & np.isfinite(after)
-    if not there.any():
+    pairs = np.stack([np.asarray(before, float), np.asarray(after, float)])
+    pairs = pairs[:, np.isfinite(pairs).all(0)]
+    if not pairs.size:
         return RelativeChange(np.nan, np.nan, np.nan)
-    before, after = before[there], after[there]
-    ratio = float(quotient(after.mean(), before.mean()))
-    low, high = quotient(mean_interval(after - ratio * before, confidence), before.mean())
+    first, second = pairs
+    ratio = float(quotient(second.mean(), first.mean()))
+    low, high = quotient(mean_interval(second - ratio * first, confidence), first.mean())
     return RelativeChange(*(float(100 * (ratio - 1 + end)) for end in (0.0, low, high)))
