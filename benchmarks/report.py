@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy  # noqa: F401  the limit on its threads holds only once it is loaded
 from threadpoolctl import threadpool_limits
 
 LENET5 = Path(__file__).parent.parent / "results" / "lenet5" / "frames"
