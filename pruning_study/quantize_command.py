@@ -211,8 +211,12 @@ def _of_class(excess: float, worst: str) -> str:
 def _costs(metrics: Mapping[str, float]) -> list[str]:
     size, *medians = _shown(*(metrics[name] for name in quantized.METRICS))
     ends = ([metrics[f"{name}_{end}"] for end in ("low", "high")] for name in quantized.METRICS[1:])
-    return [size, *(f"{median} ({low:.3g} to {high:.3g})" for median, (low, high) in zip(medians, ends, strict=True))]
+    return [size, *(f"{median} ({_ms(low)} to {_ms(high)})" for median, (low, high) in zip(medians, ends, strict=True))]
 
 
 def _shown(size: float, one: float, batch: float) -> list[str]:
-    return [f"{size:,.0f}", f"{one:.3g}", f"{batch:.3g}"]
+    return [f"{size:,.0f}", _ms(one), _ms(batch)]
+
+
+def _ms(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"
