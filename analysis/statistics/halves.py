@@ -252,11 +252,11 @@ def _candidates(predicted: np.ndarray) -> np.ndarray:
 
 
 def _leaders(members: np.ndarray, predicted: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    first, *others = (candidate for candidate in candidates if (candidate >= 0).any())
-    votes = members @ (predicted == first).astype(np.float32)
-    label = np.tile(first, (len(members), 1))
-    for candidate in others:
-        own = members @ (predicted == candidate).astype(np.float32)
-        np.copyto(label, candidate, where=own > votes)
-        np.maximum(votes, own, out=votes)
-    return label, votes
+    candidates = candidates[(candidates >= 0).any(axis=1)]
+    count = len(candidates)
+    best = np.zeros((len(members), predicted.shape[1]), np.float32)
+    for place, candidate in enumerate(candidates):  # votes, and behind them the place, the first being the largest
+        own = (count * members) @ (predicted == candidate).astype(np.float32)
+        np.maximum(best, own + (count - 1 - place), out=best)
+    votes, places = np.divmod(best.astype(np.int32), count)
+    return np.take_along_axis(candidates, count - 1 - places, axis=0), votes
