@@ -112,11 +112,11 @@ class Grid:
 def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or
-    `sparsities`, `schedules`, `distill`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options
-    of `prune`). The study has every combination of the lists' values. A key that is left out has `prune`'s default. The
-    key `grids` lists several such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`, ignores
-    `PRUNING_OPTIONS`: the study has it once for each seed and value of `distill`. The key `primary` lists the
+    The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or `sparsities`,
+    `schedules`, `distill`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options of `prune`).
+    The study has every combination of the lists' values. A key that is left out has `prune`'s default. The key `grids`
+    lists several such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`,
+    ignores `PRUNING_OPTIONS`: the study has it once for each seed and value of `distill`. The key `primary` lists the
     comparisons that the study is made for (`planned.planned_primaries`).
 
     Parameters
