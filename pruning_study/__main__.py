@@ -31,7 +31,7 @@ from pruning_study.options import AUTO, boolean, default_text, option_name, seed
 from pruning_study.tracking.interrupts import interrupt_once
 
 # Options that take several values between commas
-SEVERAL = ("number_format", "ratio", "seed", "seeds", "corruptions", "severities")
+SEVERAL = ("number_format", "ratio", "sparsity", "setting", "seed", "seeds", "corruptions", "severities")
 
 
 class _Checked(click.ParamType):
@@ -88,7 +88,7 @@ class _Command(Command):
             if count > 1 and option.name in SEVERAL:
                 name = option.opts[0]
                 raise click.UsageError(
-                    f"{name} is given {count} times: write all values behind one {name}, as 2,10", ctx
+                    f"{name} is given {count} times: write all values behind one {name}, between commas", ctx
                 )
         return super().parse_args(ctx, args)
 

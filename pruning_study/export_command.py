@@ -30,6 +30,8 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     StudyError
         If the run, its data or its network cannot be used, or if the file cannot be written.
     """
+    if config.output and config.output.is_dir():
+        raise StudyError(f"{config.output} is a folder: name a file", option="--output")
     onnx_export.check_installed()
     store = connect(config.experiment)
     sending.send_kept(store.uri)
@@ -41,8 +43,6 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
         job.note(f"The network of run {run_id} is model {logged.model_id}.")
         content = model.SerializeToString()
         if config.output:
-            if config.output.is_dir():
-                raise StudyError(f"{config.output} is a folder: name a file", option="--output")
             with files.aside(config.output.parent) as folder:
                 (folder / config.output.name).write_bytes(content)
     shape = ", ".join(map(str, setting.data.image_shape))

@@ -61,10 +61,13 @@ def quantize_each(
     Raises
     ------
     StudyError
-        If a run or a network cannot be quantised. Of several networks the others are quantised first.
+        If several seeds are asked for of runs, or if a run or a network cannot be quantised. Of several networks the
+        others are quantised first.
     """
-    onnx_export.check_installed()
     config = configs[0]
+    if len(configs) > 1 and (run_ids or config.all):
+        raise StudyError("runs have their seeds already: leave the runs out to train several networks", option="--seed")
+    onnx_export.check_installed()
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     follower = Follower(store, config.training)

@@ -227,11 +227,21 @@ def test_what_are_no_seeds_is_one_line_of_the_command_line(run_command, typed, m
     assert message in result.output.replace("\n", " ")
 
 
-@pytest.mark.parametrize("command", ["train", "prune"])
-def test_an_option_of_several_values_that_is_given_twice_is_an_error(run_command, command):
-    result = run_command(command, "--seed", "1", "--seed=2")
+@pytest.mark.parametrize(
+    ("command", "option", "values"),
+    [
+        ("train", "--seed", ("1", "2")),
+        ("prune", "--seed", ("1", "2")),
+        ("prune", "--sparsity", ("0.5", "0.9")),
+        ("quantize", "--number-format", ("float16", "fixed-int8")),
+        ("robustness", "--corruptions", ("fog", "contrast")),
+        ("exemplars", "--setting", ("schedule=cubic", "scope=layer")),
+    ],
+)
+def test_an_option_of_several_values_that_is_given_twice_is_an_error(run_command, command, option, values):
+    result = run_command(command, option, values[0], f"{option}={values[1]}")
     assert result.exit_code == 2
-    assert "--seed is given 2 times: write all values behind one --seed, as 2,10" in result.output
+    assert f"{option} is given 2 times: write all values behind one {option}, between commas" in result.output
 
 
 def test_a_flag_may_have_a_value_or_none(run_command):

@@ -55,6 +55,16 @@ def test_without_the_extra_is_one_line_before_anything_is_made(refused, argument
     assert not runs(status=None)
 
 
+@pytest.mark.parametrize("named", ["0" * 32, "--all"])
+def test_several_seeds_of_runs_that_exist_are_refused(refused, named):
+    assert "--seed: runs have their seeds already" in refused("quantize", named, "--seed", "0-2")
+
+
+def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_read(refused, tmp_path):
+    assert f"--output: {tmp_path} is a folder" in refused("export", "0" * 32, "--output", tmp_path)
+    assert not runs(status=None)
+
+
 @pytest.mark.onnx
 class TestQuantize:
     def test_of_the_dense_network_makes_a_run_of_each_format_which_is_found_afterwards(self, command, tiny_npz, tiny):
@@ -168,11 +178,6 @@ class TestExport:
         assert scored(f"models:/{model.model_id}", tiny_npz) == predicted(run)
         described = mlflow.models.get_model_info(f"models:/{model.model_id}")
         assert described.signature.inputs.inputs[0].shape == (-1, 1, 28, 28)
-
-    def test_a_folder_in_place_of_a_file_is_one_line(self, command, refused, tiny_npz, tmp_path):
-        command("train", "--epochs", 1)
-        line = refused("export", runs("dense")[0].info.run_id, "--dataset", tiny_npz, "--output", tmp_path)
-        assert f"--output: {tmp_path} is a folder" in line
 
     @pytest.mark.attack
     def test_a_damaged_onnx_file_of_a_run__is_one_line(self, command, refused, tiny_npz):
