@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from analysis.formats import decimals, with_interval
+from analysis.formats import decimals, short_ratio, with_interval
 from analysis.published import standing_for_up
 from analysis.runs import schema
 from analysis.settings import CONTROL, networks
@@ -91,11 +91,11 @@ class Check(NamedTuple):
 
 def _minus(first: Arm, second: Arm | None = None) -> str:
     if second and second.pruner == first.pruner:
-        return f"{first.pruner}, t={first.ratio:g} minus t={second.ratio:g}"
+        return f"{first.pruner}, t={short_ratio(first.ratio)} minus t={short_ratio(second.ratio)}"
     if second and second.pruner != CONTROL and second.ratio != first.ratio:
-        return f"{first.pruner}, t={first.ratio:g} minus {second.pruner}, t={second.ratio:g}"
+        return f"{first.pruner}, t={short_ratio(first.ratio)} minus {second.pruner}, t={short_ratio(second.ratio)}"
     pruners = f"{first.pruner} minus {second.pruner}" if second else first.pruner
-    return f"{pruners}, t={first.ratio:g}"
+    return f"{pruners}, t={short_ratio(first.ratio)}"
 
 
 class Claim(NamedTuple):

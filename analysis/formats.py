@@ -29,6 +29,23 @@ def three_decimals(value: float) -> str:
     return decimals(3)(value)
 
 
+def short_ratio(value: float) -> str:
+    """Return a pruning ratio with at most four digits before a reader: 10, 1.965, 1250.
+
+    Examples
+    --------
+    >>> short_ratio(10.0), short_ratio(60_074 / 30_575), short_ratio(1250.0)
+    ('10', '1.965', '1250')
+    """
+    return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
+
+
+def exact(value: float) -> str:
+    """Return a number in as few digits as stand for it alone: 10, 1.965, 1.964808503..."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
 def p_value(p: float) -> str:
     """Return a p-value as in print: three decimals, `<0.001`, or `n/a`."""
     return "<0.001" if p < 0.001 else three_decimals(p)

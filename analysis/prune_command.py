@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 
+from analysis.formats import exact
 from analysis.runs import frames, retries, schema
 from analysis.runs.store_errors import STORE_ERRORS
 
@@ -177,7 +178,7 @@ def _first_rate(logged: str, lengths: Sequence[str], rates: Sequence[str], epoch
 
 
 def _typed(name: str, value: Any) -> str:
-    return f"{value:g}" if name == schema.RATIO else schema.canonical(name, str(value))
+    return exact(value) if name == schema.RATIO else schema.canonical(name, str(value))
 
 
 def _seeds(seeds: list[int]) -> str:

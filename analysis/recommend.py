@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from analysis import validation
 from analysis.cells import alphas, cells
-from analysis.formats import decimals, with_interval
+from analysis.formats import decimals, short_ratio, with_interval
 from analysis.prune_command import prune_command
 from analysis.runs import checks, frames, pull, schema
 from analysis.runs.errors import StudyError
@@ -272,7 +272,7 @@ def class_names(runs: pd.DataFrame, predictions: ReadPredictions) -> dict[int, s
 
 def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -> str:
     reasons = (
-        f"With {method_label(row, shown)} at ratio {row[schema.RATIO]:g}, {row['fails']}."
+        f"With {method_label(row, shown)} at ratio {short_ratio(row[schema.RATIO])}, {row['fails']}."
         for row in tried.to_dict("records")
     )
     confidence = f"{100 * (1 - LEVEL):g} % confidence"
@@ -283,10 +283,11 @@ def _on_validation_images(row: pd.Series, shown: Sequence[str]) -> str:
     high = row["largest_excess_high"]
     bound = f"no class more than {100 * high:.1f}" if np.isfinite(high) else "there are too few images for a bound"
     worst = "falls by at most" if row["loss_high"] >= 0 else "rises by at least"
+    ratio, falls = short_ratio(row[schema.RATIO]), "falls" if row["loss"] > 0 else "rises"
     return (
-        f"prune with {method_label(row, shown)} at ratio {row[schema.RATIO]:g}. Validation images of {row['n']} seeds "
-        f"chose it. On them accuracy {'falls' if row['loss'] > 0 else 'rises'} by {100 * abs(row['loss']):.1f} points "
-        f"(it {worst} {100 * abs(row['loss_high']):.1f}). Alpha on new images is {row['alpha_new']:.2f} (at most "
+        f"prune with {method_label(row, shown)} at ratio {ratio}. Validation images of {row['n']} seeds chose it. On "
+        f"them accuracy {falls} by {100 * abs(row['loss']):.1f} points (it {worst} "
+        f"{100 * abs(row['loss_high']):.1f}). Alpha on new images is {row['alpha_new']:.2f} (at most "
         f"{row['alpha_new_high']:.2f}). Class {row['largest_excess_class']} loses most beyond the accuracy, "
         f"{100 * row['largest_excess']:.1f} points ({bound})."
     )

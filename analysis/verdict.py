@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from analysis.formats import short_ratio
 from analysis.published import rank
 from analysis.runs import frames, schema
 from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, never_fine_tuned, starts_anew
@@ -158,7 +159,7 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
         yield f"On {dataset} with {model}, most pruned networks guess at every ratio."
         return
     best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
-    yield f"{_where(best)}, {study.method(best)} at ratio {best[schema.RATIO]:g} {_cost(best)}."
+    yield f"{_where(best)}, {study.method(best)} at ratio {short_ratio(best[schema.RATIO])} {_cost(best)}."
     yield from _payers(class_rows(study, best), best)
     if best["n_none"]:
         yield _gaps(best)
@@ -261,7 +262,7 @@ def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
     found = max(safe, key=lambda cell: (cell[schema.RATIO], cell["accuracy_after"]))
     if found.name == best.name:
         return "This is safe, and no larger ratio is."
-    return f"The largest safe ratio is {found[schema.RATIO]:g}, by {study.method(found)}."
+    return f"The largest safe ratio is {short_ratio(found[schema.RATIO])}, by {study.method(found)}."
 
 
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:

@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.arrays import RunArrays
+from analysis.formats import short_ratio
 from analysis.runs import frames, schema
 from analysis.settings import CELL, level, method_label
 
 METHOD, LEVEL = "method", "level"
-_START = frames.column(schema.START)
 
 
 def named(study: RunArrays, row: int) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def level_label(cell: Mapping[str, Any]) -> str:
     """Return a cell's level in words, where `cell` has its settings and level: `ratio 10`, `sparsity 0.9`, `8 bits`."""
     if cell[schema.PRUNER] in frames.NUMBER_FORMATS:
         return f"{cell[LEVEL]:g} bits"
-    is_sparsity = cell.get(_START) == schema.INITIALIZATION and cell[LEVEL] < 1
-    return f"{'sparsity' if is_sparsity else 'ratio'} {cell[LEVEL]:g}"
+    # No ratio is below 1, and every sparsity is.
+    return f"sparsity {cell[LEVEL]:g}" if cell[LEVEL] < 1 else f"ratio {short_ratio(cell[LEVEL])}"
 
 
 def written(table: pd.DataFrame, leading: Sequence[str], shown: Sequence[str]) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from analysis.claims import UNTRIED, shown
 from analysis.compressed_networks import claims, exemplars, figures, populations, published_values
 from analysis.compressed_networks.exemplars import Found
 from analysis.compressed_networks.naming import LEVEL, METHOD, level_label, written
-from analysis.formats import decimals, rounded, with_interval
+from analysis.formats import decimals, rounded, short_ratio, with_interval
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
 from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, starts_anew
@@ -113,7 +113,7 @@ def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, tests: pd.DataFrame) ->
         here = summary[summary[schema.DATASET].eq(dataset) & summary[schema.MODEL].eq(model)]
         beside = here[_beside(here, ratio)]
         if len(beside):
-            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {ratio:g}."), _table(study, beside, tests)]
+            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside, tests)]
     return [_PIES, *numbered("forgotten", figures.counts(study, summary, tests)), *blocks] if blocks else []
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.formats import short_ratio
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_picture, width_in_picture
 from analysis.settings import in_number_format
@@ -64,7 +65,7 @@ def class_recalls(study: AnalyzedStudy, cell: pd.Series) -> Figure:
 
 
 def _recalls_title(study: AnalyzedStudy, cell: pd.Series) -> str:
-    how = f"{study.method(cell)} at ratio {cell[schema.RATIO]:g}"
+    how = f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
     return f"Recall of each class, {how}: {cell[schema.DATASET]}, {cell[schema.MODEL]}"
 
 
@@ -148,7 +149,7 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     methods = f", the {len(drawn)} most accurate of {len(shown)} methods" if len(drawn) < len(shown) else ""
     left_out = " Random pruning is left out, its scale would hide the others." if len(shown) < len(cells) else ""
     in_formats = in_number_format(cells).all()
-    by = "by number format" if in_formats else f"at ratio {first[schema.RATIO]:g}"
+    by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"
     dense = "the dense networks" if in_formats else "the dense networks; there is no control"
     what = "the same fine-tuning without pruning" if first["n_none"] else dense
     figure, grid = page(

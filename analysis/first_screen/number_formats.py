@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.formats import NOT_AVAILABLE, decimals, with_interval
+from analysis.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
 from analysis.settings import CELL, bits, level, method_label
@@ -60,7 +60,7 @@ def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
 
 def _named(row: dict[Any, Any], study: AnalyzedStudy) -> str:
     method = study.method(row)
-    return method if row[schema.PRUNER] in NUMBER_FORMATS else f"{method}, ratio {row[schema.RATIO]:g}"
+    return method if row[schema.PRUNER] in NUMBER_FORMATS else f"{method}, ratio {short_ratio(row[schema.RATIO])}"
 
 
 def _with_intervals(frame: pd.DataFrame, name: str, write: Callable[[float], str], *, scale: float = 1) -> list[str]:

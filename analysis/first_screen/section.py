@@ -5,7 +5,7 @@ import pandas as pd
 from analysis.first_screen import class_figures, figures
 from analysis.first_screen import number_formats as quantized
 from analysis.first_screen.weakest import with_weakest
-from analysis.formats import decimals, number, values_with_intervals
+from analysis.formats import decimals, number, short_ratio, values_with_intervals
 from analysis.page import Block, Caption, Section, numbered, picture_name, pictures
 from analysis.runs import schema
 from analysis.settings import in_number_format, is_pruned, never_fine_tuned
@@ -93,7 +93,10 @@ def slopes(study: AnalyzedStudy) -> Section | None:
     for place, rows in places(_pruned(study)):
         cells = by_accuracy(rows, leading_ratio(rows))
         if len(cells):
-            blocks += [Caption(_place(place), f"Ratio {cells.iloc[0][schema.RATIO]:g}."), _slope_table(cells, study)]
+            blocks += [
+                Caption(_place(place), f"Ratio {short_ratio(cells.iloc[0][schema.RATIO])}."),
+                _slope_table(cells, study),
+            ]
     return Section("Differences between classes", blocks)
 
 

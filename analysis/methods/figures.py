@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, Interval, draw_intervals, page
+from analysis.formats import short_ratio
 from analysis.methods import compare as methods
 from analysis.methods.tables import AT_EQUAL_ACCURACY, EQUAL_ACCURACY, TITLES, at_chance, scale
 from analysis.runs import schema
@@ -86,7 +87,7 @@ def forest(frame: pd.DataFrame) -> Figure:
         axes.set_title(panel.title, fontsize=10, y=1)
     for axes in grid[0, 1:]:
         axes.tick_params(axis="y", left=False)
-    headings = [f"ratio {ratio:g}" for ratio in ratios[starts]]
+    headings = [f"ratio {short_ratio(ratio)}" for ratio in ratios[starts]]
     left = grid[0, 0]
     left.set_yticks([*(heights[starts] - 1), *heights], [*headings, *_names(named)], fontsize=8, parse_math=False)
     for label in left.get_yticklabels()[: len(headings)]:

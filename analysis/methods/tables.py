@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.formats import decimals, p_value, with_interval
+from analysis.formats import decimals, p_value, short_ratio, with_interval
 from analysis.methods.compare import AGAINST_CONTROL, OVER_ACCURACY, SLOPES
 from analysis.published import rank
 from analysis.runs import schema
@@ -50,7 +50,7 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, outcomes in frame.groupby(frame.groupby("outcome").cumcount(), sort=False):
         row = outcomes.iloc[0][[*_PLACE, schema.RATIO, "method", "baseline"]].to_dict()
-        row[schema.RATIO] = f"{row[schema.RATIO]:g}"
+        row[schema.RATIO] = short_ratio(row[schema.RATIO])
         row |= {"primary": "yes" if outcomes["primary"].any() else "", "n": str(outcomes["n"].max())}
         row |= {TITLES[result["outcome"]]: _with_stars(result) for result in outcomes.to_dict("records")}
         rows.append(row)
@@ -88,7 +88,7 @@ def primary(frame: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 **{name: row[name] for name in _PLACE},
-                "comparison": f"{_compared(row)}, ratio {row[schema.RATIO]:g}",
+                "comparison": f"{_compared(row)}, ratio {short_ratio(row[schema.RATIO])}",
                 "outcome": TITLES[row["outcome"]],
                 "difference": _difference(row, "difference"),
                 "p (Holm)": "n/a" if np.isnan(row["p_holm"]) else p_value(row["p_holm"]) + side,
@@ -195,5 +195,6 @@ def _ranges(chosen: Sequence[float], ratios: Sequence[float]) -> str:
         else:
             runs.append([ratio])
     return ", ".join(
-        f"{run[0]:g}–{run[-1]:g}" if len(run) > 2 else ", ".join(f"{ratio:g}" for ratio in run) for run in runs
+        f"{short_ratio(run[0])}–{short_ratio(run[-1])}" if len(run) > 2 else ", ".join(map(short_ratio, run))
+        for run in runs
     )

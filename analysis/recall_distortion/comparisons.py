@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.formats import short_ratio
 from analysis.published import label, original, rank, standing_for_up
 from analysis.runs import schema
 from analysis.settings import CELL, CONTROL, CellKey, further_settings, main_setting, networks
@@ -365,7 +366,7 @@ def _pairs(
         for first, second in pairs:
             yield _Test(
                 table,
-                column=f"t={ratio:g}",
+                column=f"t={short_ratio(ratio)}",
                 fixed=fixed(first, second),
                 row=f"{name(first)} vs {name(second)}",
                 first=cell(first, ratio),
@@ -409,4 +410,4 @@ def _mp_against_up(
         for ratio in ratios:
             fixed = f"{names[mp]} vs {names[up]}"
             cells = CellKey(*first, ratio), CellKey(*second, ratio)
-            yield _Test(9, names[first.model], fixed, f"{ratio:g}", *cells)
+            yield _Test(9, names[first.model], fixed, short_ratio(ratio), *cells)

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.arrays import recalls
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
+from analysis.formats import short_ratio
 from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
@@ -167,7 +168,7 @@ def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> 
             _draw_points(axes, points[points["cell"] == cell.cell], cell.n, limits[cell.dataset])
             if cell.ratio not in labelled:
                 what = "\nrecall balance after" if axes in grid[:, 0] else ""
-                axes.set_ylabel(f"ratio {cell.ratio:g}{what}", fontsize=9)
+                axes.set_ylabel(f"ratio {short_ratio(cell.ratio)}{what}", fontsize=9)
                 labelled.add(cell.ratio)
     _draw_outer_ticks(grid, each_column=by == "dataset")
     return figure
@@ -463,7 +464,7 @@ def _strip(
 def _tick(cell: Any) -> str:
     mark = f" {cell.mark}" if cell.mark in ("<", ">", "?") else ""
     chance = f"\n{cell.n_at_chance} at\nchance" if cell.n_at_chance else ""
-    return f"{cell.ratio:g}{mark}\nn {cell.n}{chance}"
+    return f"{short_ratio(cell.ratio)}{mark}\nn {cell.n}{chance}"
 
 
 def _draw_boxes(axes: Axes, by_place: Sequence[pd.DataFrame]) -> None:
@@ -561,7 +562,7 @@ def _draw_tradeoff(
     lower.set_ylabel("mean alpha (above 1 intensifies)")
     ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
     lower.set_xscale("log")
-    lower.set_xticks(ratios, [f"{ratio:g}" for ratio in ratios])
+    lower.set_xticks(ratios, [short_ratio(ratio) for ratio in ratios])
     lower.xaxis.set_minor_locator(NullLocator())
     lower.set_xlabel("pruning ratio")
     handles, labels = upper.get_legend_handles_labels()

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis import cells
 from analysis.claims import UNTRIED, shown
-from analysis.formats import rounded, values_with_intervals
+from analysis.formats import rounded, short_ratio, values_with_intervals
 from analysis.page import Block, Caption, Picture, Section, pictures
 from analysis.recall_distortion import claims, comparisons, figures, tables
 from analysis.runs import schema
@@ -148,5 +148,5 @@ def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
 
 def _named(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
     """Return what names each cell, as text."""
-    labels = [f"{study.method(cell)}, ratio {cell[schema.RATIO]:g}" for _, cell in frame.iterrows()]
+    labels = [f"{study.method(cell)}, ratio {short_ratio(cell[schema.RATIO])}" for _, cell in frame.iterrows()]
     return frame[[schema.DATASET, schema.MODEL]].assign(method=labels).reset_index(drop=True)

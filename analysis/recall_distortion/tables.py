@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import run_arrays
-from analysis.formats import NOT_AVAILABLE, p_value
+from analysis.formats import NOT_AVAILABLE, p_value, short_ratio
 from analysis.published import label, rank, standing_for_up, table
 from analysis.recall_distortion.comparisons import DESIGNS, labels, paper_tests, unpaired_tests
 from analysis.runs import schema
@@ -172,7 +172,7 @@ def recall_variance(runs: pd.DataFrame, *, balances: bool = False, as_printed: b
     )
     means = variances.groupby([*_GROUP, schema.RATIO])["after"].mean()
     texts = means.map(partial(_text, decimals=4)).unstack(fill_value=NOT_AVAILABLE)
-    texts = texts.rename(columns=lambda ratio: f"Ratio {ratio:g}").rename_axis(columns=None)
+    texts = texts.rename(columns=lambda ratio: f"Ratio {short_ratio(ratio)}").rename_axis(columns=None)
     dense = variances[~study.at_chance].drop_duplicates([*_GROUP, "dense_run_id"])
     before_pruning = dense.groupby(_GROUP)["before"].mean().reindex(texts.index)
     texts.insert(0, "Before", before_pruning.map(partial(_text, decimals=4)))
