@@ -130,7 +130,7 @@ def write_report(
     variance : {"welch", "pooled"}
         Variance in t-tests between different models or data sets.
     paper : bool
-        Whether the report has what concerns the recall distortion paper.
+        Whether the report has what concerns the papers: their tables, figures, claims and printed values.
     log : bool
         Whether the files are also sent to MLflow, as a run of kind `report`.
 

@@ -313,7 +313,7 @@ def export(
 @_VARIANCE
 @_true_or_false(
     "--paper",
-    "Add what concerns the recall distortion paper: its tables, figures and sentences, and precision and F1.",
+    "Add what concerns the papers: their tables, figures, claims and printed values, and precision and F1.",
 )
 @_true_or_false("--no-log", "Do not send the report's files to MLflow.")
 def report(
