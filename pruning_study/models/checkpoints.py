@@ -348,6 +348,12 @@ def classifier(
     return loaded
 
 
+def image_shape(text: str, where: str, *, option: str | None = None) -> tuple[int, int, int]:
+    """Return the image shape that a run's param holds, such as 3x32x32, as `check_image_shape` does."""
+    sides = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in text.split("x")]
+    return check_image_shape(sides, where, option=option)
+
+
 def check_image_shape(shape: object, where: str, *, option: str | None = None) -> tuple[int, int, int]:
     """Return a shape that a file or a run names, as channels, height and width.
 

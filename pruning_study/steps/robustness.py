@@ -22,7 +22,7 @@ from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
 from analysis.runs.printable import shortened
 from pruning_study import models
-from pruning_study.config import RobustnessConfig
+from pruning_study.config import RobustnessConfig, checked
 from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
@@ -195,13 +195,16 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     given = config.dataset or params[schema.DATASET]
     if not config.dataset and (Path(given).name != given or given == ".."):
         raise StudyError(f"run {run_id} names the path {shortened(given)}: give its data", option="--dataset")
-    fraction = params.get(schema.TEST_FRACTION)
+    try:
+        fraction = checked(schema.TEST_FRACTION, params.get(schema.TEST_FRACTION))
+    except StudyError as error:
+        raise StudyError(f"run {run_id}: its param {schema.TEST_FRACTION}: {error}") from None
     data = datasets.load(
         given,
         data_dir=config.data_dir,
         image_size=_image_size(run),
         max_data_gib=config.max_data_gib,
-        test_fraction=None if fraction is None else float(fraction),
+        test_fraction=fraction,
     )
     if data.digest != params[schema.DATASET_DIGEST]:
         raise StudyError(f"{data.source} does not hold the images of run {run_id}: give its data", option="--dataset")
@@ -210,10 +213,9 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
 
 def _image_size(run: Run) -> int | None:
     """Return the height and width of a run's images; None where they differ or no param says them."""
-    sides = run.data.params.get(schema.IMAGE_SHAPE, "").split("x")
-    if len(sides) != 3 or not all(side.isdecimal() for side in sides):
+    if schema.IMAGE_SHAPE not in run.data.params:
         return None
-    _, height, width = checkpoints.check_image_shape([int(side) for side in sides], f"run {run.info.run_id}")
+    _, height, width = checkpoints.image_shape(run.data.params[schema.IMAGE_SHAPE], f"run {run.info.run_id}")
     return height if height == width else None
 
 
@@ -387,12 +389,18 @@ def _table(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> str:
     header = ["network", "runs", *(name for name in shown if name in means)]
     lines = []
     for network, row in means.iterrows():
-        line = [str(network), f"{sizes[network]:,}", *(f"{row[name]:.3f}" for name in header[2:])]
+        line = [str(network), f"{sizes[network]:,}"]
+        line += ["" if np.isnan(row[name]) else f"{row[name]:.3f}" for name in header[2:]]
         if names:
-            worst = row[names].idxmin()
-            line += [f"{row[names].mean():.3f}", f"{row[worst]:.3f} ({worst})"]
+            line += _mean_and_worst(row[names])
         lines.append(line)
     return text_table(header + (["mean of corruptions", "worst corruption"] if names else []), lines)
+
+
+def _mean_and_worst(accuracies: pd.Series) -> list[str]:
+    if accuracies.isna().any():  # a mean over fewer corruptions than other networks have cannot be compared with theirs
+        return ["", ""]
+    return [f"{accuracies.mean():.3f}", f"{accuracies.min():.3f} ({accuracies.idxmin()})"]
 
 
 def _making(run: Run) -> str:

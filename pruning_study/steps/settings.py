@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
@@ -366,9 +365,7 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
             raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="--dataset")
         taken[item.name] = there
     if schema.IMAGE_SHAPE in dense.data.params:
-        sides = dense.data.params[schema.IMAGE_SHAPE].split("x")
-        shape = [int(side) if re.fullmatch("[0-9]{1,9}", side) else side for side in sides]
-        _, height, width = checkpoints.check_image_shape(shape, where, option=option)
+        _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)
         if config.image_size is None and height == width:
             taken["image_size"] = height
     return replace(config, **taken)

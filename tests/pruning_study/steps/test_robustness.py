@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowClient
+from mlflow.entities import Param
 from PIL import Image
 
 import pruning_study
-from analysis.runs import pull, robustness
+from analysis.runs import pull, robustness, schema
 from tests.stored_runs import artifact, runs
 
 
@@ -91,6 +93,31 @@ class TestFolder:
         found = robustness.pulled(pulled)
         assert set(found["run_id"]) == {pulled["run_id"][0], pulled["dense_run_id"][0]}
         assert found["support"].sum() == 80
+
+    def test_a_network_without_the_corruptions_of_another_has_empty_places_in_the_table(self, measure, tmp_path):
+        (dense,), (pruned,) = runs("dense"), runs("pruned")
+        table = "corruption,severity,class,support,right,right_top5,measured\n"
+        table += "none,0,a,4,4,4,x\nfog,1,a,4,3,4,x\ncontrast,1,a,4,1,4,x\n"
+        (tmp_path / "corruptions.csv").write_text(table)
+        client = MlflowClient()
+        client.log_artifact(dense.info.run_id, str(tmp_path / "corruptions.csv"))
+        client.set_tag(dense.info.run_id, schema.CORRUPTED, "x")
+        lines = measure("--folder", tmp_path / "hard_photos").splitlines()
+        (measured,) = [line.split() for line in lines if line.startswith("dense ")]
+        assert measured[-3:] == ["0.500", "0.250", "(contrast)"]
+        (other,) = [line for line in lines if line.startswith("mp ")]
+        assert len(other.split()) == len(pruned.info.run_name.split()) - 1 + 2  # its name, the runs and the folder
+
+    @pytest.mark.attack
+    @pytest.mark.parametrize("shape", ["1x" + "9" * 5000 + "x28", "1x28", "1x0x0", "1x28xo"])
+    def test_a_run_that_names_an_impossible_image_shape__is_refused_in_one_line(self, measure, tmp_path, shape):
+        (dense,) = runs("dense")
+        client = MlflowClient()
+        params = {**dense.data.params, "image_shape": shape}
+        made = client.create_run(dense.info.experiment_id, tags={"kind": "dense"}).info.run_id
+        client.log_batch(made, params=[Param(*param) for param in params.items()])
+        client.set_terminated(made)
+        assert f"run {made} names the image shape" in measure(made, "--folder", tmp_path / "hard_photos", code=1)
 
     @pytest.mark.attack
     def test_damaged_counts_of_a_run__are_measured_anew_and_left_out_of_a_report(self, measure, tmp_path, caplog):
