@@ -97,6 +97,20 @@ def measured(setting: TrainSetting, model: "ModelProto") -> dict[str, float]:
     return metrics
 
 
+def calibrating(train_indices: np.ndarray) -> np.ndarray:
+    """Return the places of the training images that `fixed-int8` learns ranges from, ascending.
+
+    They lie at equal distances, so that a data set whose images stand class by class gives images of every class.
+
+    Parameters
+    ----------
+    train_indices : int64 [N]
+        In any order.
+    """
+    count = min(onnx_quantization.CALIBRATION_IMAGES, len(train_indices))
+    return np.sort(train_indices)[np.arange(count) * len(train_indices) // count]
+
+
 def _found(store: Store, run: Run, setting: TrainSetting, own_hash: str) -> FinishedRun:
     found = finished(store, run, setting, own_hash, schema.QUANTIZED)
     if missing := [name for name in METRICS if name not in found.metrics]:
@@ -115,8 +129,8 @@ def _quantize(
 ) -> FinishedRun:
     start = time.perf_counter()
     loaded, dense = parent.loaded, parent.loaded.dense
-    calibrating = np.sort(setting.train_indices)[: onnx_quantization.CALIBRATION_IMAGES]
-    model = onnx_quantization.quantized(parent.model(), number_format, setting.data.train_images[calibrating])
+    examples = setting.data.train_images[calibrating(setting.train_indices)]
+    model = onnx_quantization.quantized(parent.model(), number_format, examples)
     name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
     tags = {
         schema.KIND: schema.QUANTIZED,
