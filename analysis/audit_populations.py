@@ -12,11 +12,7 @@ from analysis.statistics import groups, halves, populations
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import at_chance
-
-# Modal labels of fewer networks say little.
-FEWEST, FEW = 5, 10
-# Networks a side that a t-test of classes takes.
-FEWEST_TESTED = 2
+from analysis.statistics.populations import FEW, FEWEST, FEWEST_TESTED
 
 
 class Populations(NamedTuple):

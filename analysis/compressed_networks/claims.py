@@ -51,12 +51,14 @@ def claims(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
 def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
     """Return what the claims are about, one row per cell of five networks or more and group of its networks.
 
+    Cells most of whose networks guess are left out.
+
     Returns
     -------
     DataFrame
         dataset, model, pruner (the method), ratio (the level), seed (of a group of dense networks, the same in all
         cells that share them), at_chance (never), and values whose mean is that of the cell, and their error the
-        jackknife's: pies, pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
+        jackknife's: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
         decrease_minus_increase. NaN where a cell has no predictions.
     """
     study = run_arrays(runs)
@@ -66,7 +68,7 @@ def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
     rows = []
     for cell in recalls(study):
         dense = cell.dense_run_ids
-        if groups(len(dense)):
+        if groups(len(dense)) and len(cell.rows) > cell.n_at_chance:
             number = populations.setdefault(dense, len(populations))
             if dense not in placebos:
                 placebos[dense] = _without_groups(len(dense), partial(_placebo, cell))
@@ -74,7 +76,7 @@ def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
             values = _on_classes(cell, placebos[dense])
             if (*_key(name), dense) in pies:
                 split, placebo = pies[(*_key(name), dense)]
-                values |= {"pies": split.n_pie, "pies_beyond_placebo": split.n_pie - placebo.n_pie}
+                values |= {"pies_beyond_placebo": split.n_pie - placebo.n_pie}
                 values |= {"gap": split.gap, "gap_beyond_placebo": split.gap - placebo.gap}
             rows.append(_rows(name, number, {what: jackknife_values(each) for what, each in values.items()}))
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
@@ -100,7 +102,7 @@ def _rows(cell: dict[str, Any], population: int, values: dict[str, np.ndarray]) 
 
 
 _MEASURED = (
-    *("pies", "pies_beyond_placebo", "gap", "gap_beyond_placebo"),
+    *("pies_beyond_placebo", "gap", "gap_beyond_placebo"),
     *("significant", "significant_beyond_placebo", "decrease_minus_increase"),
 )
 
@@ -199,8 +201,8 @@ CLAIMS = (
         "pies-grow",
         '"The number of images classified as PIE increases with the level of pruning"',
         "3.2",
-        "PIEs of halves at each level minus those at the level before",
-        _grows("pies", _PIES),
+        "PIEs of halves, beyond the placebo, at each level minus those at the level before",
+        _grows("pies_beyond_placebo", _PIES),
     ),
     Claim(
         "pies-beyond-chance",

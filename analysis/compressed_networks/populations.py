@@ -15,9 +15,8 @@ from analysis.runs import schema
 from analysis.settings import CELL
 from analysis.statistics import populations
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
+from analysis.statistics.populations import FEWEST_TESTED
 
-# A t-test needs so many networks a side.
-FEWEST_TESTED = 2
 _QUARTILES = {"min": 0.0, "q1": 0.25, "median": 0.5, "q3": 0.75, "max": 1.0}
 
 
@@ -35,6 +34,8 @@ class Recalls(NamedTuple):
     dense_accuracy, compressed_accuracy : (networks,)
     dense_run_ids : tuple of str
         Dense networks, which are the same in many cells.
+    n_at_chance : int
+        How many further networks guess.
     """
 
     rows: np.ndarray
@@ -44,6 +45,7 @@ class Recalls(NamedTuple):
     dense_accuracy: np.ndarray
     compressed_accuracy: np.ndarray
     dense_run_ids: tuple[str, ...]
+    n_at_chance: int
 
 
 def recalls(study: RunArrays) -> Iterator[Recalls]:
@@ -52,7 +54,7 @@ def recalls(study: RunArrays) -> Iterator[Recalls]:
         kept, has = study.counted(rows)
         dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
         if len(set(dense)) == len(kept) >= FEWEST_TESTED:
-            yield Recalls(kept, has, *study.measured(kept, has), dense)
+            yield Recalls(kept, has, *study.measured(kept, has), dense, int(study.at_chance[rows].sum()))
 
 
 def accuracies(runs: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,8 @@ Measure = Literal["difference", "ratio"]
 
 # A modal label takes so many networks, and one of fewer than FEW says little.
 FEWEST, FEW = 5, 10
+# A t-test of classes takes so many a side.
+FEWEST_TESTED = 2
 
 
 class Modes(NamedTuple):

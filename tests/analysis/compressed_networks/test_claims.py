@@ -28,7 +28,13 @@ DENSE = networks(0)
 
 
 def study(**cells):
-    """Runs and predictions of cells, each `<pruner>_<ratio>`, of the same dense networks."""
+    """Runs of cells, each `<pruner>_<ratio>`, of the same dense networks, and their exemplars."""
+    runs, read = made_up(**cells)
+    return runs, exemplars(runs, read)
+
+
+def made_up(**cells):
+    """Runs of cells, and what reads their predictions."""
     made, known = [], {}
     for cell, predicted in cells.items():
         pruner, ratio = cell.rsplit("_", 1)
@@ -43,8 +49,7 @@ def study(**cells):
                 frame[f"recall_{when}/{name}"] = right[:, index == LABEL].mean(1)
             known |= {run: {"label": LABEL, "predicted": row} for run, row in zip(frame[column], side, strict=True)}
         made.append(frame.assign(**{f"support/{name}": IMAGES / 2 for name in "ab"}))
-    runs = pd.concat(made, ignore_index=True)
-    return runs, exemplars(runs, lambda run_ids: {run: known[run] for run in run_ids})
+    return pd.concat(made, ignore_index=True), lambda run_ids: {run: known[run] for run in run_ids}
 
 
 def verdicts(**cells):
@@ -85,7 +90,8 @@ def test_values_of_groups_have_the_mean_of_the_cell_and_leave_out_its_networks()
     frame = measured(runs, found)
     assert len(frame) == halves.groups(NETWORKS)
     split = halves.Halves(DENSE, LABEL).against(HARMED)
-    assert frame["pies"].mean() == pytest.approx(split.n_pie[0])
+    placebo = halves.Halves(DENSE, LABEL).placebo
+    assert frame["pies_beyond_placebo"].mean() == pytest.approx(split.n_pie[0] - placebo.n_pie[0])
     assert frame["gap"].mean() == pytest.approx(split.gap[0])
     sides = [runs[[f"recall_{when}/{name}" for name in "ab"]].to_numpy() for when in ("before", "after")]
     accuracies = [runs[f"accuracy_{when}"].to_numpy() for when in ("before", "after")]
@@ -94,6 +100,27 @@ def test_values_of_groups_have_the_mean_of_the_cell_and_leave_out_its_networks()
         kept = halves.group_of(NETWORKS) != left_out
         counts.append(class_significance(*(side[kept] for side in (*sides, *accuracies))).significant.sum())
     assert frame["significant"].tolist() == pytest.approx(halves.jackknife_values(np.array(counts, float)))
+
+
+def test_levels_at_which_most_networks_guess_are_left_out():
+    predicted = HARMED.copy()
+    predicted[:6] = 1  # half of the networks name one class
+    runs, found = study(mp_2=HARMED_LESS, mp_10=predicted)
+    assert set(measured(runs, found)["ratio"]) == {2.0}
+    predicted[5] = HARMED[5]
+    runs, found = study(mp_2=HARMED_LESS, mp_10=predicted)
+    assert set(measured(runs, found)["ratio"]) == {2.0, 10.0}
+
+
+def test_more_pies_of_fewer_networks_are_held_against_a_placebo_of_as_few():
+    runs, read = made_up(mp_2=networks(5), mp_10=networks(6))
+    fewer = runs[(runs["ratio"] == 2) | (runs["seed"] < 5)]
+    found = exemplars(fewer, read)
+    (row,) = claims(fewer, found)[lambda frame: frame["slug"].eq("pies-grow")].to_dict("records")
+    summary = found.summary.set_index("level")
+    assert summary["n_pie_placebo"][10] > summary["n_pie_placebo"][2]
+    beyond = summary["n_pie_halves"] - summary["n_pie_placebo"]
+    assert row["estimate"] == pytest.approx(beyond[10] - beyond[2])
 
 
 def test_a_study_without_predictions_has_the_claims_on_classes_alone():
