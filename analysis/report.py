@@ -74,6 +74,7 @@ PAPER_SECTIONS: tuple[SectionFunction, ...] = (
     compressed_networks.accuracies,
     compressed_networks.paper_claims,
     compressed_networks.beside_print,
+    robustness.published_values,
 )
 
 

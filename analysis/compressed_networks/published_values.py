@@ -8,7 +8,6 @@ import pandas as pd
 from analysis import published
 from analysis.compressed_networks.naming import LEVEL, METHOD
 from analysis.runs import schema
-from analysis.settings import starts_anew
 
 # The model of each data set in print: a wide ResNet, ResNet-50 and ResNet-18.
 _MODELS = {
@@ -91,14 +90,13 @@ def _printed_level(cell: pd.Series) -> str | float | None:
         return str(cell[schema.PRUNER])
     if cell[schema.PRUNER] != "mp":
         return None
-    is_sparsity = bool(starts_anew(cell.to_frame().T).iloc[0]) and cell[LEVEL] < 1
-    return round(cell[LEVEL] if is_sparsity else 1 - 1 / cell[schema.RATIO], 6)
+    return round(cell[LEVEL] if cell[LEVEL] < 1 else 1 - 1 / cell[schema.RATIO], 6)
 
 
 def _printed(dataset: str, model: str, level: str | float) -> dict[str, float]:
     """Return the printed values of a level, by quantity."""
-    name = next((key for key in _MODELS if published.label(key) == dataset or key == dataset.lower()), None)
-    if name is None or not _MODELS[name].match(model):
+    name = data_set_in_print(dataset, model)
+    if name is None:
         return {}
     if isinstance(level, str):
         names = [_FORMATS[level], *([_HYBRID] if level == "dynamic-int8" else [])]
@@ -110,3 +108,9 @@ def _printed(dataset: str, model: str, level: str | float) -> dict[str, float]:
     accurate = on_pies[on_pies["dataset"].eq(name) & on_pies["sparsity"].eq(level)]
     found = {quantity: rows[column].iloc[0] for quantity, column in _POPULATIONS.items() if len(rows)}
     return found | {quantity: accurate[column].iloc[0] for quantity, column in _ON_PIES.items() if len(accurate)}
+
+
+def data_set_in_print(dataset: str, model: str) -> str | None:
+    """Return the paper's data set, if it is this one and the paper trains such a model on it."""
+    name = next((key for key in _MODELS if published.label(key) == dataset or key == dataset.lower()), None)
+    return name if name and _MODELS[name].match(model) else None

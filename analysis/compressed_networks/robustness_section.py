@@ -5,14 +5,15 @@ import pandas as pd
 from analysis import published
 from analysis.compressed_networks import robustness_figures
 from analysis.compressed_networks.naming import LEVEL, METHOD, level_label, written
+from analysis.compressed_networks.published_values import data_set_in_print
 from analysis.compressed_networks.robustness import MEAN, corruptions
-from analysis.formats import decimals, with_interval
+from analysis.formats import decimals, rounded, with_interval
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
-from analysis.verdict import places
+from analysis.verdict import PLACE, places
 
 # Of a method with more levels, the least and the largest are in the table.
 _MOST_ROWS = 12
@@ -32,9 +33,14 @@ _PRINTED_TABLES = {
 _IMAGENET = "imagenet"
 
 
+def found(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return what compression costs on corrupted images, as `robustness.corruptions` does."""
+    return corruptions(study.runs, study.corrupted)
+
+
 def section(study: AnalyzedStudy) -> Section | None:
     """Return the section on corrupted images; None if no network was measured on them."""
-    table = corruptions(study.runs, study.corrupted)
+    table = study.once(found)
     if not len(table):
         return None
     means = _means(table)
@@ -48,9 +54,9 @@ def section(study: AnalyzedStudy) -> Section | None:
 
 def published_values(study: AnalyzedStudy) -> Section | None:
     """Return the section with the values in print; None for a study without them."""
-    table = corruptions(study.runs, study.corrupted)
+    table = study.once(found)
     rows = _beside_print(_compressed(_means(table))) if len(table) else table
-    return Section("Corrupted images, in print", [_PRINTED, rows]) if len(rows) else None
+    return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
 
 
 def _means(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,13 +101,13 @@ def _change(rows: pd.DataFrame, name: str | None) -> str:
 
 def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
     """Return the values in print of the corruptions and sparsities that a study of ImageNet has, and its own."""
-    ours = means[means[schema.DATASET].eq(_IMAGENET)]
-    found = []
+    as_printed = [data_set_in_print(*place) == _IMAGENET for place in means[PLACE].to_numpy()]
+    ours, parts = means[as_printed], []
     for name, table in _PRINTED_TABLES.items():
         printed = published.figures(table).melt("corruption", var_name=LEVEL, value_name="printed")
         printed[LEVEL] = printed[LEVEL].str.removeprefix("sparsity_").astype(float)
         both = ours.merge(printed[printed[LEVEL] > 0], on=["corruption", LEVEL])
         values = {"accuracy": name, "printed": both["printed"], "ours": both[f"{name}_norm"]}
-        found.append(both[[schema.MODEL, METHOD, LEVEL, "corruption"]].assign(**values))
-    rows = pd.concat(found, ignore_index=True)
+        parts.append(both[[schema.MODEL, METHOD, LEVEL, "corruption"]].assign(**values))
+    rows = pd.concat(parts, ignore_index=True)
     return rows.assign(difference=rows["ours"] - rows["printed"])

@@ -33,6 +33,7 @@ def test_the_sparsities_of_a_wide_resnet_on_cifar10():
     anew = {"params.start": "initialization"}
     for dataset, ratio, level, settings in (
         ("cifar10", 9.7, 0.9, anew),
+        ("cifar10", 9.7, 0.9, {}),
         ("cifar10", 10.0, 10.0, {}),
         ("cifar10-jpeg", 10.0, 10.0, {}),
     ):
