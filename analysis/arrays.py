@@ -8,7 +8,14 @@ import pandas as pd
 
 from analysis.runs import frames
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE
-from analysis.settings import cell_columns, ignore_options, most_frequent, shown_settings, splitting_params
+from analysis.settings import (
+    cell_columns,
+    ignore_options,
+    most_frequent,
+    need_all_digits,
+    shown_settings,
+    splitting_params,
+)
 from analysis.statistics import intensification
 
 
@@ -21,6 +28,8 @@ class RunArrays(NamedTuple):
         The runs without the columns of single classes.
     shown : list of str
         As `shown_settings` returns it.
+    exact : bool
+        As `need_all_digits` returns it.
     before, after, support, both_right : (runs, classes of all data sets)
         NaN for a class that a run does not have.
     accuracy_before, accuracy_after : (runs,)
@@ -32,6 +41,7 @@ class RunArrays(NamedTuple):
 
     runs: pd.DataFrame
     shown: list[str]
+    exact: bool
     before: np.ndarray
     after: np.ndarray
     support: np.ndarray
@@ -88,6 +98,7 @@ def run_arrays(runs: pd.DataFrame) -> RunArrays:
     return RunArrays(
         runs[[name for name in runs.columns if not name.startswith(BY_CLASS)]],
         shown,
+        need_all_digits(runs),
         before,
         after,
         support,

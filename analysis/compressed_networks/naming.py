@@ -18,7 +18,7 @@ def named(study: RunArrays, row: int) -> dict[str, Any]:
     run = study.runs.iloc[row]
     return {
         **{column: run[column] for column in [*CELL, *study.shown]},
-        METHOD: method_label(run, study.shown),
+        METHOD: method_label(run, study.shown, exact=study.exact),
         LEVEL: level(run),
     }
 

@@ -133,8 +133,7 @@ def compare(
         the classes of the dense networks.
     """
     study, shared = run_arrays(runs), Predictions.shared(predictions)
-    exact = settings.need_all_digits(study.runs)
-    cells = [_cell(study, rows, shared, exact) for rows in study.cells()]
+    cells = [_cell(study, rows, shared) for rows in study.cells()]
     curves = _Curves(cells, _of_pruning(study.runs))
     pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
     primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
@@ -285,7 +284,7 @@ class _Curves:
         return [*found, control] if control else found
 
 
-def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None, exact: bool) -> _Cell:
+def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> _Cell:
     index = settings.networks(study.runs.iloc[rows])
     first = np.flatnonzero(~index.duplicated())
     first = first[index[first].argsort()]
@@ -297,7 +296,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None, e
     parts = found.slope_parts if found else _parts(study, rows, classes)
     return _Cell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
-        label=settings.method_label(run, study.shown, exact=exact),
+        label=settings.method_label(run, study.shown, exact=study.exact),
         networks=index[first],
         dense=frozenset(study.runs[schema.DENSE_RUN_ID].iloc[rows]),
         outcomes={

@@ -177,3 +177,8 @@ def test_a_cell_is_named_by_method_and_level():
         ("mp initialization", 0.9),
     }
     assert sorted(level_label(row) for row in named.to_dict("records")) == ["8 bits", "ratio 10", "sparsity 0.9"]
+    # All runs of a study may start from initial weights, so that no table says it.
+    (alone,) = accuracies(gradual).to_dict("records")
+    assert (alone["method"], level_label(alone)) == ("mp", "sparsity 0.9")
+    near = [PRUNED.assign(**{"params.epsilon": epsilon}) for epsilon in ("0.071587001", "0.071587002")]
+    assert accuracies(study(*near))["method"].nunique() == 2
