@@ -135,9 +135,10 @@ def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: p
         (1, len(levels)),
         (max(_PANEL * len(levels) + 1.2, 6.5), 0.24 * len(rows) + 1.9 if few else 4.6),
         f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
-        "Change of a class's mean recall from the dense to the pruned networks, in % of the recall before. Each panel "
-        "has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant at 5 %, not "
-        "corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class in twenty."
+        "Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. Each "
+        "panel has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant at "
+        "5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class in "
+        "twenty."
         f"{which}",
         sharey=True,
     )
@@ -175,8 +176,9 @@ def _draw_accuracies(study: AnalyzedStudy, name: tuple[str, str], rows: pd.DataF
         (lines, columns),
         (max(_WIDE_PANEL * columns, 6.5), lines * (0.27 * (most + 1) + 0.75) + 0.9),
         f"Accuracy of each network: {', '.join(name)}",
-        "A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. Grey: the "
-        "dense networks of the first cell. Each panel has its own scale; a level far below the others is a number.",
+        "A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. Networks "
+        "that guess are left out. Grey: the dense networks of the first cell. Each panel has its own scale; a level "
+        "far below the others is a number.",
     )
     for axes, method, cells in zip(grid.flat, methods, of_method, strict=False):
         _draw_boxes(axes, cells)

@@ -9,7 +9,7 @@ from analysis.compressed_networks.naming import LEVEL, METHOD, level_label, writ
 from analysis.formats import decimals, rounded, short_ratio, with_interval
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
-from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, starts_anew
+from analysis.settings import CELL, CONTROL, in_number_format, is_pruned
 from analysis.statistics.populations import FEW
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, places
@@ -33,7 +33,8 @@ _PRINTED = (
 )
 _CLAIMS = (
     "Read as the sentences of the first paper. Errors are those of the jackknife over groups of networks, because a "
-    "single network has no modal label; on average they are rather too large. t is the level."
+    "single network has no modal label; on average they are rather too large. t is the level. Levels at which most "
+    "networks guess are left out."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
 _SUMMARY = ("n_dense", "n_compressed", "n_pie", "n_ties", *(f"top{k}_{on}" for k in (1, 5) for on in exemplars.PARTS))
@@ -82,7 +83,7 @@ def normalised_recall(study: AnalyzedStudy) -> Section | None:
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if not len(tests) or not len(compressed):
         return None
-    drawn = [figures.normalised_recall(study, cells, tests) for _, cells in places(compressed)]
+    drawn = [figures.normalised_recall(study, _of_verdict(cells), tests) for _, cells in places(compressed)]
     return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
 
 
@@ -108,8 +109,7 @@ def paper_claims(study: AnalyzedStudy) -> Section | None:
 def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, tests: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
-        pruned = cells[is_pruned(cells)]
-        ratio = leading_ratio(pruned if len(pruned) else cells)
+        ratio = leading_ratio(_of_verdict(cells))
         here = summary[summary[schema.DATASET].eq(dataset) & summary[schema.MODEL].eq(model)]
         beside = here[_beside(here, ratio)]
         if len(beside):
@@ -117,10 +117,16 @@ def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, tests: pd.DataFrame) ->
     return [_PIES, *numbered("forgotten", figures.counts(study, summary, tests)), *blocks] if blocks else []
 
 
+def _of_verdict(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the pruned cells of a data set and model; those of number formats where no network is pruned."""
+    pruned = cells[is_pruned(cells)]
+    return pruned if len(pruned) else cells
+
+
 def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
     """Return which cells a table shows: those of a ratio, the control, number formats, and the nearest sparsity."""
     is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
-    anew = summary[starts_anew(summary)]
+    anew = summary[summary[LEVEL] < 1]  # by sparsity, though no column may say so
     distance = (anew[schema.RATIO] / ratio - 1).abs()
     return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())
 

@@ -11,6 +11,7 @@ from analysis.compressed_networks import figures
 from analysis.compressed_networks.populations import accuracies
 from analysis.compressed_networks.section import normalised_recall
 from analysis.drawing import ABOVE, BELOW, NEUTRAL
+from analysis.page import Picture
 from analysis.study import AnalyzedStudy
 from tests import made_up_runs
 from tests.text_boxes import hidden_texts
@@ -235,3 +236,15 @@ def test_words_of_long_names_do_not_overlap(count):
     found = frames(cells, [10 * 2.0**place for place in range(12)], [1] * 12)
     (counts,) = figures.counts(made, *(frame.assign(dataset=made.datasets[0]) for frame in found))
     assert [hidden_texts(figure), hidden_texts(counts)] == [[], []]
+
+
+def test_the_normalised_changes_are_of_pruned_networks_however_little_a_number_format_costs():
+    lossy = made_up_runs.runs("toy", "net", "mp", 10, 1 + SPREAD, number_format="float32")
+    quantised = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
+    made = made_up_runs.with_images(made_up_runs.study(lossy.assign(accuracy_after=0.7), quantised))
+    section = normalised_recall(AnalyzedStudy(made))
+    (title,) = (block.figure.get_suptitle() for block in section.blocks if isinstance(block, Picture))
+    assert title == "Normalised change of recall, mp: toy, net"
+    section = normalised_recall(AnalyzedStudy(made[made["pruner"] == "float16"].reset_index(drop=True)))
+    (title,) = (block.figure.get_suptitle() for block in section.blocks if isinstance(block, Picture))
+    assert title == "Normalised change of recall, float16: toy, net"
