@@ -132,8 +132,10 @@ def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFr
 def _choices(runs: pd.DataFrame, column: str) -> str:
     """Say what values a param has, and which option chooses one."""
     param = frames.param(column)
-    given = sorted(runs[column].dropna().unique())
-    values = some([f"{value:g}" if isinstance(value, float) else str(value) for value in given], most=12)
+    given = sorted(runs[column].dropna().unique().tolist())
+    if column == schema.RATIO:  # with all its digits, so that one that stands for a sparsity can be typed
+        given = [schema.text(ratio).removesuffix(".0") for ratio in given]
+    values = some(map(str, given), most=12)
     return f"{_option(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
 
 

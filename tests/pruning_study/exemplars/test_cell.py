@@ -62,6 +62,13 @@ def test_of_several_cells_the_options_choose_one_and_errors_list_what_there_is(t
     assert "a cell holds all seeds" in refusal(config(frames, data, setting="seed=2"))
 
 
+def test_a_ratio_that_stands_for_a_sparsity_is_listed_with_all_digits_and_can_be_typed(tmp_path, data):
+    ratio = 1000 / 116.12
+    frames = export(tmp_path / "frames", data, None, {}, {"ratio": ratio})
+    assert refusal(config(frames, data)) == f"2 cells fit, choose one: --ratio {ratio!r}, 10"
+    assert cell.read(config(frames, data, ratio=repr(ratio))).name == "made-up, lenet5, mp, ratio 8.61178"
+
+
 def test_a_network_pruned_while_it_is_trained_is_named_by_its_sparsity(tmp_path, data):
     params = {"params.start": "initialization", "params.sparsity": "0.9", "ratio": 9.8}
     frames = export(tmp_path / "frames", data, None, params)
