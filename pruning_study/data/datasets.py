@@ -136,6 +136,11 @@ def is_here(dataset: str, *, data_dir: Path) -> bool:
     return _located(dataset, data_dir) is not None
 
 
+def is_path(name: str) -> bool:
+    """Return whether the name of a data set that a run has is a path, which a stranger could have chosen."""
+    return Path(name).name != name or name == ".."
+
+
 def dataset_name(dataset: str) -> str:
     """Return the name that runs log for a data set: the stem of a path, with `-` in place of each `_`."""
     path = Path(dataset)

@@ -1,7 +1,6 @@
 """One cell of a study: its dense and its compressed networks, and what both predict for every test image."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -196,7 +195,7 @@ def load_data(cell: Cell, config: ExemplarsConfig) -> Dataset:
     StudyError
         If it is not the data set that the networks were tested on.
     """
-    if config.dataset is None and Path(cell.dataset).name != cell.dataset:
+    if config.dataset is None and datasets.is_path(cell.dataset):
         raise StudyError(f"the runs name the path {shortened(cell.dataset)}: give its data", option="--dataset")
     data = datasets.load(
         config.dataset or cell.dataset,

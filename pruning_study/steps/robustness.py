@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -193,7 +192,7 @@ def _data(run: Run, config: RobustnessConfig) -> Dataset:
     """Read the data set of a run."""
     params, run_id = run.data.params, run.info.run_id
     given = config.dataset or params[schema.DATASET]
-    if not config.dataset and (Path(given).name != given or given == ".."):
+    if not config.dataset and datasets.is_path(given):
         raise StudyError(f"run {run_id} names the path {shortened(given)}: give its data", option="--dataset")
     try:
         fraction = checked(schema.TEST_FRACTION, params.get(schema.TEST_FRACTION))

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -361,7 +360,7 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
             continue
         if item.name == schema.MODEL:
             models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)
-        if item.name == schema.DATASET and (Path(there).name != there or there == ".."):
+        if item.name == schema.DATASET and datasets.is_path(there):
             raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="--dataset")
         taken[item.name] = there
     if schema.IMAGE_SHAPE in dense.data.params:
