@@ -97,18 +97,27 @@ def measured(setting: TrainSetting, model: "ModelProto") -> dict[str, float]:
     return metrics
 
 
-def calibrating(train_indices: np.ndarray) -> np.ndarray:
-    """Return the places of the training images that `fixed-int8` learns ranges from, ascending.
-
-    They lie at equal distances, so that a data set whose images stand class by class gives images of every class.
+def calibrating(train_indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the places of the first 100 training images, from which `fixed-int8` learns ranges (Section 2.4).
 
     Parameters
     ----------
     train_indices : int64 [N]
         In any order.
+    labels : int64 [images]
+        Of all images that the indices point at. A warning says if the first training images are of few classes.
     """
-    count = min(onnx_quantization.CALIBRATION_IMAGES, len(train_indices))
-    return np.sort(train_indices)[np.arange(count) * len(train_indices) // count]
+    first: np.ndarray = np.sort(train_indices)[: onnx_quantization.CALIBRATION_IMAGES]
+    among, classes = len(np.unique(labels[first])), len(np.unique(labels[train_indices]))
+    if among < min(classes, len(first)) / 2:
+        log.warning(
+            "fixed-int8 learns its ranges from the first %d training images, which are of %d of %d classes: shuffle "
+            "the data set for ranges that fit all classes",
+            len(first),
+            among,
+            classes,
+        )
+    return first
 
 
 def _found(store: Store, run: Run, setting: TrainSetting, own_hash: str) -> FinishedRun:
@@ -129,7 +138,7 @@ def _quantize(
 ) -> FinishedRun:
     start = time.perf_counter()
     loaded, dense = parent.loaded, parent.loaded.dense
-    examples = setting.data.train_images[calibrating(setting.train_indices)]
+    examples = setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
     model = onnx_quantization.quantized(parent.model(), number_format, examples)
     name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
     tags = {
