@@ -150,7 +150,9 @@ def cell_name(run: pd.Series) -> str:
     others = [
         f"{name.replace('_', ' ')} {given[name]}"
         for name, usual in schema.FORMERLY.items()
-        if pd.notna(given[name]) and given[name] not in (usual, run[schema.PRUNER])
+        if not (is_anew and name == schema.SCHEDULE)  # it implies the law
+        and pd.notna(given[name])
+        and given[name] not in (usual, run[schema.PRUNER])
     ]
     return ", ".join([run[schema.DATASET], run[schema.MODEL], run[schema.PRUNER], level, *others])
 

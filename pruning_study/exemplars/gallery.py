@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.runs.picture_text import fitted_name, width_in_picture
+from analysis.runs.picture_text import fitted_name, name_in_picture, width_in_picture
 from pruning_study.exemplars.cell import Cell
 from pruning_study.image_sheet import POINTS, ImageSheet
 
@@ -82,9 +82,14 @@ def _name_width() -> float:
     return SIDE * POINTS - width_in_picture("100 %", _LETTERS) - 8
 
 
+def _room(sheet: ImageSheet) -> float:
+    """Return the width of a line of words in points."""
+    return (sheet.width - 2 * _MARGIN) * POINTS
+
+
 def _write_heading(sheet: ImageSheet, title: str, counts: str, shown: int, there: int) -> None:
-    room = (sheet.width - 2 * _MARGIN) * POINTS
-    sheet.write(fitted_name(title, room, 13), _MARGIN, 12, fontsize=13)
+    heading = ", ".join(map(name_in_picture, title.split(", ")))
+    sheet.write(heading, _MARGIN, 12, fontsize=min(13, 13 * _room(sheet) / width_in_picture(heading, 13)))
     sheet.write(counts, _MARGIN, 42, fontsize=9)
     which = f"The {shown} most surprising of them" if shown < there else "The most surprising first"
     sheet.write(
