@@ -16,6 +16,7 @@ from pruning_study.steps.class_changes import ClassChanges
 BEFORE, AFTER, LOST, GAINED = "#767676", "#0072b2", "#d55e00", "#009e73"
 LARGEST_ANNOTATED = 20  # classes of a confusion matrix with a number in each cell
 MOST_NAMED = 4
+MOST_CLASSES = 100  # with a name in a picture
 DPI = 120
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
 
@@ -68,11 +69,13 @@ def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, lim
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.colorbar(picture, ax=axes, label=meaning, fraction=0.046)
-    size = 9 if annotated else max(1400 / (14 * count), 3)
-    names = [name_in_picture(name, _LONGEST_NAME) for name in table.columns]
-    axes.set_xticks(range(count), names, rotation=45 if annotated else 90, ha="right", fontsize=size)
-    axes.set_yticks(range(count), names, fontsize=size)
-    axes.set(xlabel="predicted class", ylabel="true class")
+    if count <= MOST_CLASSES:
+        size = 9 if annotated else max(1400 / (14 * count), 3)
+        names = [name_in_picture(name, _LONGEST_NAME) for name in table.columns]
+        axes.set_xticks(range(count), names, rotation=45 if annotated else 90, ha="right", fontsize=size)
+        axes.set_yticks(range(count), names, fontsize=size)
+    by_number = "" if count <= MOST_CLASSES else ", by number"
+    axes.set(xlabel=f"predicted class{by_number}", ylabel=f"true class{by_number}")
     write = "{:+d}" if values.dtype.kind == "i" else "{:.2f}"
     for row, column in np.argwhere(np.abs(values) >= 0.005) if annotated else ():
         color = "white" if abs(values[row, column]) > 0.5 * limits[1] else "black"
@@ -92,7 +95,7 @@ def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
         NaN if it is undefined.
     title : str
     """
-    count = len(changes.table)
+    count = min(len(changes.table), MOST_CLASSES)
     figure = Figure((12, max(5.8, 0.16 * count + 1.8)), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     networks = "one network, which" if changes.networks == 1 else f"means of {changes.networks} networks, which alone"
@@ -104,7 +107,12 @@ def recall_change(changes: ClassChanges, *, alpha: float, title: str) -> Figure:
 
 
 def _recalls(axes: Axes, changes: ClassChanges) -> None:
-    table, places = changes.table.sort_values("change", ascending=False, kind="stable"), np.arange(len(changes.table))
+    table = changes.table.sort_values("change", ascending=False, kind="stable")
+    which = "each class"
+    if len(table) > MOST_CLASSES:
+        half = MOST_CLASSES // 2
+        table, which = pd.concat([table.head(half), table.tail(half)]), f"the {half} best and the {half} worst classes"
+    places = np.arange(len(table))
     start, end = table["recall_before"], table["recall_after"]
     shown = (table["p_holm"] <= LEVEL).to_numpy()
     colors = np.where(shown, np.where(table["change"] < 0, LOST, GAINED), BEFORE).tolist()
@@ -126,7 +134,7 @@ def _recalls(axes: Axes, changes: ClassChanges) -> None:
     least, most = table["support"].min(), table["support"].max()
     images = f"{most:,}" if least == most else f"{least:,} to {most:,}"
     axes.set_xlabel(f"recall, {images} test images a class")
-    axes.set_title(f"Change of each class in points\n{changes.losses()}", fontsize=10)
+    axes.set_title(f"Change of {which} in points\n{changes.losses()}", fontsize=10)
     axes.margins(y=0.02 if len(table) > 30 else 0.06)
     axes.grid(axis="x", alpha=0.3)
 

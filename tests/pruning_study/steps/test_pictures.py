@@ -29,6 +29,13 @@ class TestConfusion:
         assert len(pictures.confusion(confusion_table(classes), "title").axes[0].texts) == numbers
 
 
+@pytest.mark.parametrize(("classes", "names", "label"), [(100, 100, "true class"), (101, 0, "true class, by number")])
+def test_a_matrix_of_many_classes_has_no_names(classes, names, label):
+    axes = pictures.confusion(confusion_table(classes), "title").axes[0]
+    assert sum(tick.get_text().startswith("class ") for tick in axes.get_yticklabels()) == names
+    assert axes.get_ylabel() == label
+
+
 def test_the_change_of_confusion_says_where_lost_images_went():
     before, after = confusion_table(3), confusion_table(3)
     after.iloc[0] = [1, 1, 2]
@@ -61,6 +68,14 @@ class TestRecallChange:
         assert [label.get_text() for label in axes.get_yticklabels()] == ["$boot$  +20.0", "bag  +0.0", "shirt  -20.0"]
         assert "no class is shown to have lost" in axes.get_title()
         assert axes.get_xlabel() == "recall, 10 test images a class"
+
+    def test_of_many_classes_the_best_and_the_worst_are_drawn(self):
+        """All are right before; class k of 120 loses k of 120 images."""
+        names = [f"class {index}" for index in range(120)]
+        axes = recall_change([1.0] * 120, 1 - np.arange(120) / 120, images=120, names=names).axes[0]
+        drawn = [label.get_text().split("  ")[0] for label in axes.get_yticklabels()]
+        assert drawn == [f"class {index}" for index in (*range(50), *range(70, 120))]
+        assert axes.get_title().startswith("Change of the 50 best and the 50 worst classes in points")
 
     def test_a_loss_beyond_the_noise_of_the_images_is_said(self):
         """Of 100 images 20 are lost and none is won: McNemar's exact p is 2^-19."""
