@@ -20,7 +20,7 @@ from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import sending
-from pruning_study.tracking.connect import connect
+from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
 
 FLOAT32 = "float32"
@@ -68,7 +68,7 @@ def quantize_each(
     if len(configs) > 1 and (run_ids or config.all):
         raise StudyError("runs have their seeds already: leave the runs out to train several networks", option="--seed")
     onnx_export.check_installed()
-    store = connect(config.experiment)
+    store = (connect_to_runs if config.all else connect)(config.experiment)
     sending.send_kept(store.uri)
     follower = Follower(store, config.training)
     given = _given(store, config, run_ids)

@@ -28,7 +28,7 @@ from pruning_study.models import checkpoints, onnx_export
 from pruning_study.steps.settings import resolved_device
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import scratch
-from pruning_study.tracking.connect import connect
+from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
 
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
@@ -102,7 +102,7 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
     """
     if not config.folder:
         corruptions.check_installed()
-    store = connect(config.experiment)
+    store = (connect if run_ids else connect_to_runs)(config.experiment)
     runs = _runs(store, config, run_ids)
     tables: dict[str, pd.DataFrame] = {}
     found = 0

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from analysis.runs import schema
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
+from analysis.runs.printable import shortened
 from analysis.runs.store_errors import explained
 from pruning_study.tracking import reach, scratch
 from pruning_study.tracking.store import Store
@@ -67,6 +68,20 @@ def existing(experiment: str | None = None) -> Store | None:
             return Store(client, uri, os.environ.get("MLFLOW_EXPERIMENT_ID", DEFAULT_EXPERIMENT_ID))
         found = client.get_experiment_by_name(name)
         return Store(client, uri, found.experiment_id) if found else None
+
+
+def connect_to_runs(experiment: str | None = None) -> Store:
+    """Open the current tracking store for the runs of an experiment, which is not created; otherwise as `connect`.
+
+    Raises
+    ------
+    StudyError
+        Also if the experiment does not exist.
+    """
+    if not os.environ.get("MLFLOW_RUN_ID") and existing(experiment) is None:
+        named = f"no experiment {shortened(experiment)}" if experiment else "no experiment"
+        raise StudyError(f"{without_password(mlflow.get_tracking_uri())} has {named}", option="--experiment")
+    return connect(experiment)
 
 
 @contextmanager

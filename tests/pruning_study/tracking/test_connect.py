@@ -100,6 +100,20 @@ class TestExisting:
         monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
         assert connect.existing().experiment_id == "0"
 
+    def test_for_runs_that_exist_a_mistyped_experiment_is_an_error_and_not_made(self, store_uri):
+        store = connect.connect("there")
+        assert connect.connect_to_runs("there").experiment_id == store.experiment_id
+        with pytest.raises(StudyError, match="has no experiment 'thre'") as error:
+            connect.connect_to_runs("thre")
+        assert error.value.option == "--experiment"
+        assert store.client.get_experiment_by_name("thre") is None
+
+    def test_for_runs_that_exist_a_missing_store_is_not_made(self, store_uri, tmp_path, monkeypatch):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+        with pytest.raises(StudyError, match=r"none\.db has no experiment"):
+            connect.connect_to_runs()
+        assert not list(tmp_path.glob("none.db*"))
+
 
 class TestCheckpoint:
     @pytest.fixture
