@@ -33,7 +33,7 @@ def test_names_are_never_doubled():
 
 def test_every_param_of_the_schema_is_declared():
     names = [name for name in vars(schema) if name.isupper()]
-    start, end = names.index("DATASET"), names.index("TEMPERATURE")
+    start, end = names.index("DATASET"), names.index("NUMBER_FORMAT")
     assert {getattr(schema, name) for name in names[start : end + 1]} == schema.PARAM_ROLES.keys()
 
 
