@@ -30,7 +30,7 @@ class Disk:
 
     def __init__(self, folder):
         self.folder = folder
-        command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+        command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
         self.mounted = shutil.which("mount") and subprocess.run(command, capture_output=True).returncode == 0
 
     def fill(self, largest=4096):
@@ -246,7 +246,7 @@ def test_a_disk_that_is_full_when_the_store_is_made__is_one_line_and_the_same_co
         disk.fill(400_000)
     output = train(code=1)
     if disk.mounted:
-        subprocess.run(["mount", "-o", "remount,size=16m", str(disk.folder)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk.folder)], check=True)
     disk.clear()
     assert len(output.splitlines()) == 1
     assert sorted(set(names(disk.folder)) - {"mlruns"}) == ["mlflow.db.lock", "tmp"]
