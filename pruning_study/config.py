@@ -12,7 +12,7 @@ from typing import Any
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
-from pruning_study.data.corruptions import CORRUPTIONS, SEVERITIES
+from pruning_study.data.corruption_names import CORRUPTIONS, SEVERITIES
 from pruning_study.options import (
     AUTO,
     assignments,
@@ -44,7 +44,7 @@ CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
 STARTS = ("dense", schema.INITIALIZATION)
 OBJECTIVES = ("accuracy", "alpha", "both")
-NUMBER_FORMATS = tuple(name for name in schema.BITS if name != "float32")
+NUMBER_FORMATS = tuple(name for name in schema.BITS if name != schema.FLOAT32)
 # Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
 ANCHORS = ("lambda", "MP", "GP")
 
@@ -468,9 +468,7 @@ class TuneConfig:
 class ExemplarsConfig:
     """Options of `exemplars`: which runs it reads, which cell of them, and what it makes."""
 
-    experiment: str | None = option(
-        AUTO, nonempty_text, "MLflow experiment that holds the runs. Auto: MLflow's current experiment."
-    )
+    experiment: str | None = same_option(TrainConfig, "experiment")
     study: str | None = option(
         AUTO, nonempty_text, "Name of a study: read the experiment that holds its runs, in place of --experiment."
     )
@@ -561,9 +559,7 @@ class RobustnessConfig:
     device: str | None = same_option(TrainConfig, "device")
     data_dir: Path = same_option(TrainConfig, "data_dir")
     max_data_gib: float = same_option(TrainConfig, "max_data_gib")
-    experiment: str | None = option(
-        AUTO, nonempty_text, "MLflow experiment that holds the runs. Auto: MLflow's current experiment."
-    )
+    experiment: str | None = same_option(TrainConfig, "experiment")
     force: bool = option("false", boolean, "Measure the networks anew, even if their counts exist.")
 
     def __post_init__(self) -> None:

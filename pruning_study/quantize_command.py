@@ -23,7 +23,6 @@ from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
 
-FLOAT32 = "float32"
 _READING = (
     "The excess loss of a class is its loss of recall minus the loss of accuracy; the largest one is shown.\n"
     "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
@@ -153,7 +152,7 @@ def _lines(store: Store, result: Quantized) -> str:
     """Return the table of one network, and where its runs are."""
     parent = result.parent
     costs = _costs(result.float32) if result.float32 else ["", "", ""]
-    rows = [[FLOAT32, f"{parent.metrics[schema.TEST_ACCURACY]:.4f}", "", "", *costs]]
+    rows = [[schema.FLOAT32, f"{parent.metrics[schema.TEST_ACCURACY]:.4f}", "", "", *costs]]
     for number_format, run in result.made.items():
         change, excess, worst = _losses(result, run)
         accuracy = f"{run.metrics[schema.TEST_ACCURACY]:.4f}"

@@ -36,7 +36,7 @@ from analysis.settings import CONTROL, bits, in_number_format, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import by_accuracy, leading_ratio, mostly_sound
 
-_BITS_OF_DENSE = schema.BITS["float32"]
+_BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
 _MOST_RATIOS = 6  # that find room below an axis
 _USEFUL = 0.8  # of the weakest recall of the dense networks; panels on size leave out lower ones
 _READING = (

@@ -92,7 +92,8 @@ SPARSITY = "sparsity"
 NUMBER_FORMAT = "number_format"
 
 # Values of the param `number_format`, and the bits of a weight
-BITS = {"float32": 32, "float16": 16, "dynamic-int8": 8, "fixed-int8": 8}
+FLOAT32 = "float32"
+BITS = {FLOAT32: 32, "float16": 16, "dynamic-int8": 8, "fixed-int8": 8}
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ PARAM_ROLES = {
     TEMPERATURE: ParamRole(detail_of=DISTILL, value="float"),
     SCOPE: ParamRole(formerly="global", concerns="pruning"),
     ITERATION: ParamRole(formerly="1", value="integer"),
-    NUMBER_FORMAT: ParamRole(formerly="float32", concerns="pruning"),
+    NUMBER_FORMAT: ParamRole(formerly=FLOAT32, concerns="pruning"),
     SEED: ParamRole("seed", value="integer"),
     WEIGHTS_DIGEST: ParamRole("seed"),
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
@@ -235,6 +236,7 @@ FLIPPED_PICTURE = "flipped.png"
 RECALL_PICTURE = "recall_balance.png"
 ONNX_MODEL = "model.onnx"
 CORRUPTIONS = "corruptions.csv"
+CLASS_CHARACTERISTICS = "class_characteristics.csv"
 SUMMARY = "summary.csv"
 SUMMARY_TABLE = "summary.json"
 SUMMARY_PICTURE = "summary.png"

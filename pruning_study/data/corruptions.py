@@ -16,26 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.runs.errors import StudyError, first_line
+from analysis.runs.errors import StudyError
 from pruning_study.data import folders
+from pruning_study.data.corruption_names import CORRUPTIONS
 
 PACKAGE = "imagecorruptions-imaug"
-# Names in the paper's tables -> names in the package
-CORRUPTIONS = {
-    "brightness": "brightness",
-    "contrast": "contrast",
-    "defocus_blur": "defocus_blur",
-    "elastic": "elastic_transform",
-    "fog": "fog",
-    "frosted_glass_blur": "glass_blur",
-    "gaussian_noise": "gaussian_noise",
-    "impulse_noise": "impulse_noise",
-    "jpeg_compression": "jpeg_compression",
-    "pixelate": "pixelate",
-    "shot_noise": "shot_noise",
-    "zoom_blur": "zoom_blur",
-}
-SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST = 32  # pixels of height and width
 # The package draws from NumPy's global generator, except in these, which take a seed.
 _TAKE_A_SEED = ("glass_blur", "impulse_noise")
@@ -141,7 +126,7 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     ----------
     sample : Sample
     corruption : str
-        A key of `CORRUPTIONS`.
+        A key of `corruption_names.CORRUPTIONS`.
     severity : int, 1 to 5
     folder : Path
         Folder of the data sets; the file is in `corrupted` below it.
@@ -155,24 +140,12 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     StudyError
         If the file cannot be written, or holds something else.
     """
-    file = cached_file(sample, corruption, severity, folder)
-    shape = (len(sample.indices), *sample.images.shape[1:])
-    if not file.is_file():
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            folders.write_images(file, chain.from_iterable(_made(sample, corruption, severity)), shape)
-        except OSError as error:
-            raise StudyError(
-                f"{file}: the corrupted images cannot be written ({first_line(error)}): name a folder for them",
-                option="--data-dir",
-            ) from error
-    try:
-        images: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise StudyError(f"{file}: these are no corrupted images ({first_line(error)}): delete the file") from error
-    if images.dtype != np.uint8 or images.shape != shape:
-        raise StudyError(f"{file}: these are not the corrupted images of {sample.name}: delete the file")
-    return images
+    return folders.mapped(
+        cached_file(sample, corruption, severity, folder),
+        lambda: chain.from_iterable(_made(sample, corruption, severity)),
+        (len(sample.indices), *sample.images.shape[1:]),
+        what="corrupted",
+    )
 
 
 def cached_file(sample: Sample, corruption: str, severity: int, folder: Path) -> Path:

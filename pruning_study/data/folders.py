@@ -6,7 +6,7 @@ import os
 import tempfile
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,7 +216,7 @@ def _decoded(folder: Path, paths: list[Path], image_size: int | None, limit: Siz
 
     first = next(pictures())
     if len(paths) * first.nbytes > MAPPED_FROM:
-        images = _mapped(pictures, paths, first.shape, _file(decoded, paths, image_size), limit)
+        images = _decoded_once(pictures, paths, first.shape, _file(decoded, paths, image_size), limit)
     else:
         images = stacked(pictures(), len(paths))
     return images.transpose(0, 3, 1, 2)
@@ -250,7 +250,7 @@ class _ColouredError(Exception):
     """A coloured picture is among pictures that were taken to be grey."""
 
 
-def _mapped(
+def _decoded_once(
     pictures: Callable[[], Iterator[np.ndarray]],
     paths: list[Path],
     shape: tuple[int, ...],
@@ -259,28 +259,65 @@ def _mapped(
 ) -> np.ndarray:
     if not file.is_file():
         log.warning("%s images are decoded once, into %s; delete it when you are done", f"{len(paths):,}", file)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                write_images(file, pictures(), (len(paths), *shape))
-            except _ColouredError:
-                write_images(file, pictures(), (len(paths), *shape[:2], 3))
-        except OSError as error:
-            raise StudyError(
-                f"{file}: the decoded images cannot be written ({first_line(error)}): name a folder for them",
-                option="--data-dir",
-            ) from error
+    grey, coloured = ((len(paths), *shape[:2], channels) for channels in (1, 3))
     try:
-        images: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise StudyError(f"{file}: these are no decoded images ({first_line(error)}): delete the file") from error
-    if images.dtype != np.uint8 or images.shape[:3] != (len(paths), *shape[:2]) or images.ndim != 4:
-        raise StudyError(f"{file}: these are other images than those of the folder: delete the file")
+        images = mapped(file, pictures, (len(paths), *shape), (grey, coloured), what="decoded")
+    except _ColouredError:
+        images = mapped(file, pictures, coloured, what="decoded")
     limit.check(file, images.nbytes)
     return images
 
 
-def write_images(file: Path, pictures: Iterator[np.ndarray], shape: tuple[int, ...]) -> None:
+def mapped(
+    file: Path,
+    pictures: Callable[[], Iterable[np.ndarray]],
+    shape: tuple[int, ...],
+    known: Collection[tuple[int, ...]] = (),
+    *,
+    what: str,
+) -> np.ndarray:
+    """Return the images of an .npy file, mapped into memory. The file is written first if it is not there.
+
+    Parameters
+    ----------
+    file : Path
+    pictures : callable
+        Makes the images, or arrays of several, in their order. It is called if they have to be written.
+    shape : tuple of int
+        Shape in which they are written.
+    known : collection of tuple of int, optional
+        Shapes that a file may have which is there already; by default `shape`.
+    what : str
+        What was done to the images, for errors.
+
+    Returns
+    -------
+    uint8 [N, ...], mapped
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be written, or holds something else.
+    """
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_images(file, pictures(), shape)
+        except OSError as error:
+            raise StudyError(
+                f"{file}: the {what} images cannot be written ({first_line(error)}): name a folder for them",
+                option="--data-dir",
+            ) from error
+    try:
+        images: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise StudyError(f"{file}: these are no {what} images ({first_line(error)}): delete the file") from error
+    if images.dtype != np.uint8 or images.shape not in (known or (shape,)):
+        raise StudyError(f"{file}: these are not the {what} images: delete the file")
+    return images
+
+
+def write_images(file: Path, pictures: Iterable[np.ndarray], shape: tuple[int, ...]) -> None:
     """Write pictures of equal size to an .npy file of this shape, first aside; a full disk leaves nothing of it."""
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
     try:

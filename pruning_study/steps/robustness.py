@@ -23,6 +23,7 @@ from analysis.runs.printable import shortened
 from pruning_study import models
 from pruning_study.config import RobustnessConfig, checked
 from pruning_study.data import corruptions, datasets, folders
+from pruning_study.data.corruption_names import CORRUPTIONS
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.steps.settings import resolved_device
@@ -169,9 +170,7 @@ def _corrupted_images(run: Run, config: RobustnessConfig) -> list[Images]:
     sample = corruptions.Sample(data.name, data.digest, data.test_images, indices)
     labels = data.test_labels[indices]
     conditions = [
-        (corruption, severity)
-        for corruption in config.corruptions or corruptions.CORRUPTIONS
-        for severity in config.severities
+        (corruption, severity) for corruption in config.corruptions or CORRUPTIONS for severity in config.severities
     ]
     files = [corruptions.cached_file(sample, *condition, config.data_dir) for condition in conditions]
     if missing := sum(not file.is_file() for file in files):
@@ -225,7 +224,7 @@ def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Ima
     if size is None:
         raise StudyError(f"run {run.info.run_id} has images of unequal height and width", option=folders.OPTION)
     name = datasets.dataset_name(str(config.folder))
-    if name in (counts.CLEAN, counts.ALL, *corruptions.CORRUPTIONS):
+    if name in (counts.CLEAN, counts.ALL, *CORRUPTIONS):
         raise StudyError(f"{config.folder}: {name} stands for corruptions in tables: rename it", option=folders.OPTION)
     images, labels = folders.read_labelled(
         config.folder,
@@ -266,7 +265,7 @@ def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[Ima
     except StudyError as error:
         log.warning("%s; it is measured anew", error)
         return counts.nothing().drop(columns="run_id")
-    of_test_images = table["corruption"].isin([counts.CLEAN, *corruptions.CORRUPTIONS])
+    of_test_images = table["corruption"].isin([counts.CLEAN, *CORRUPTIONS])
     if not config.folder:  # counts of another sample cannot be compared with these
         table = table[~of_test_images | table["measured"].eq(tests[0].measured)]
     keys = pd.MultiIndex.from_frame(table[["corruption", "severity"]])
@@ -383,7 +382,7 @@ def _table(runs: Sequence[Run], tables: Mapping[str, pd.DataFrame]) -> str:
     sums = rows.groupby(keys, sort=False)[["support", "right"]].sum()
     means = (sums["right"] / sums["support"]).groupby(["network", "corruption"], sort=False).mean().unstack()
     sizes = rows.groupby("network")["run_id"].nunique()
-    names = [name for name in corruptions.CORRUPTIONS if name in means]
+    names = [name for name in CORRUPTIONS if name in means]
     shown = [counts.CLEAN, *(name for name in means if name not in (counts.CLEAN, *names))]
     header = ["network", "runs", *(name for name in shown if name in means)]
     lines = []

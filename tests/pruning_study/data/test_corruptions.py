@@ -10,7 +10,8 @@ from PIL import Image
 from analysis import published
 from analysis.runs.errors import StudyError
 from pruning_study.data import corruptions
-from pruning_study.data.corruptions import CORRUPTIONS, SEVERITIES, Sample, corrupt, corrupted
+from pruning_study.data.corruption_names import CORRUPTIONS, SEVERITIES
+from pruning_study.data.corruptions import Sample, corrupt, corrupted
 
 DIGEST = "0" * 32
 
@@ -154,5 +155,5 @@ class TestFiles:
             with pytest.raises(StudyError, match=r"these are no corrupted images .*delete the file"):
                 corrupted(self.sample, "contrast", 2, tmp_path)
         np.save(file, np.zeros((3, 3, 32, 31), np.uint8))
-        with pytest.raises(StudyError, match="not the corrupted images of toy: delete the file"):
+        with pytest.raises(StudyError, match="not the corrupted images: delete the file"):
             corrupted(self.sample, "contrast", 2, tmp_path)

@@ -182,7 +182,7 @@ class TestMapped:
         with pytest.raises(StudyError, match=r"pets-\w+\.npy: these are no decoded images .*: delete the file"):
             load(folder)
         np.save(file, np.zeros((3, 12, 12, 1), np.uint8))
-        with pytest.raises(StudyError, match="other images than those of the folder"):
+        with pytest.raises(StudyError, match="these are not the decoded images"):
             load(folder)
 
     def test_a_folder_that_cannot_be_written_is_one_line(self, folder):
