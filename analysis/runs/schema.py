@@ -35,6 +35,9 @@ NORMALIZATION_STD = "normalization_std"
 CONTROL = "none"
 # The value of the param `start` of a network that is pruned while it is trained from its initial weights.
 INITIALIZATION = "initialization"
+# Values of the param `weight_treatment`: what becomes of the weights that a level of iterative pruning keeps.
+FINETUNE = "finetune"
+REWIND = "rewind"
 
 # Values of the tag `kind`; only DENSE, PRUNED and QUANTIZED runs are data.
 DENSE = "dense"
@@ -89,6 +92,9 @@ FREQUENCY = "frequency"
 DISTILL = "distill"
 TEMPERATURE = "temperature"
 SPARSITY = "sparsity"
+KEEP = "keep"
+WEIGHT_TREATMENT = "weight_treatment"
+RATIO_PRUNABLE = "ratio_prunable"
 NUMBER_FORMAT = "number_format"
 
 # Values of the param `number_format`, and the bits of a weight
@@ -149,19 +155,24 @@ PARAM_ROLES = {
     TEMPERATURE: ParamRole(detail_of=DISTILL, value="float"),
     SCOPE: ParamRole(formerly="global", concerns="pruning"),
     ITERATION: ParamRole(formerly="1", value="integer"),
+    # The control of iterative pruning is trained again as often and from the same weights: it agrees in these too.
+    KEEP: ParamRole(formerly="none", value="float"),
+    WEIGHT_TREATMENT: ParamRole(detail_of=KEEP),
+    KEEP: ParamRole(concerns="pruning", value="float"),
+    WEIGHT_TREATMENT: ParamRole(detail_of=KEEP, concerns="pruning"),
     NUMBER_FORMAT: ParamRole(formerly=FLOAT32, concerns="pruning"),
     SEED: ParamRole("seed", value="integer"),
     WEIGHTS_DIGEST: ParamRole("seed"),
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
-    SPARSITY: ParamRole("consequence", value="float"),
+    **dict.fromkeys((SPARSITY, RATIO_PRUNABLE), ParamRole("consequence", value="float")),
 }
 # What every pruned run did before the param existed, by param.
 FORMERLY = {name: param.formerly for name, param in PARAM_ROLES.items() if param.formerly is not None}
 # These two were in every hash from the day that they existed. Any other param with a former value is in the hash only
 # where it differs from that value.
 ALWAYS_HASHED = frozenset({SCHEDULE, DISTILL})
-# The ratio is in the hash already.
-NEVER_HASHED = frozenset({SPARSITY})
+# They follow from the ratio, which is in the hash already.
+NEVER_HASHED = frozenset({SPARSITY, RATIO_PRUNABLE})
 # UP's epsilon in the papers, whatever weight decay a recipe has.
 PAPERS_EPSILON = 5e-4
 
