@@ -67,7 +67,7 @@ class Dataset:
         """Digest of images, labels and class names in their order, 32 hexadecimal digits."""
         content = hashlib.sha256(repr((self.classes, self.train_images.shape, self.test_images.shape)).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
-            for part in _portions(array):
+            for part in portions(array):
                 content.update(np.ascontiguousarray(part).data)
         if self.validation_indices is not None:
             content.update(np.ascontiguousarray(self.validation_indices).data)
@@ -164,7 +164,7 @@ def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tupl
     indices = np.arange(len(images)) if indices is None else indices
     counts = np.zeros((images.shape[1], 256), np.int64)
     # bincount makes eight bytes of each pixel.
-    for part in _portions(indices, images[:1].nbytes * 8 // images.shape[1]):
+    for part in portions(indices, images[:1].nbytes * 8 // images.shape[1]):
         for channel, count in enumerate(counts):
             count += np.bincount(images[part, channel].ravel(), minlength=256)
     values = np.arange(256) / 255
@@ -176,7 +176,7 @@ def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tupl
     return means, deviations
 
 
-def _portions(array: np.ndarray, size: int | None = None) -> Iterator[np.ndarray]:
+def portions(array: np.ndarray, size: int | None = None) -> Iterator[np.ndarray]:
     """Yield consecutive parts of an array, so that what each entry needs, in bytes, is `PORTION` for a part."""
     size = size or array[:1].nbytes
     count = max(1, PORTION // max(size, 1))

@@ -4,8 +4,9 @@ import copy
 import logging
 import time
 
-from analysis.runs import schema
+from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
+from pruning_study.data.characteristics import class_characteristics
 from pruning_study.models import checkpoints
 from pruning_study.steps import pictures
 from pruning_study.steps.identity import ARTIFACTS, config_hash
@@ -64,6 +65,8 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
         gradient = setting.engine.gradient(model, setting.train)
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
+        characteristics = class_characteristics(setting.data, setting.train_indices)
+        csv_text.write(characteristics, run.folder / schema.CLASS_CHARACTERISTICS)
         title = f"{setting.name}: accuracy {predictions.accuracy:.3f}"
         pictures.confusion(confusion_table(predictions, setting.data.classes), title).savefig(
             run.folder / schema.CONFUSION_PICTURE

@@ -126,7 +126,7 @@ class TestPrune:
             for kind in ("dense", "pruned")
         ]
         shared = {"checkpoint.safetensors", "predictions.npz", "val_predictions.npz", "per_class.csv", "confusion.csv"}
-        assert names[0] == shared | {"gradient.safetensors", "confusion.png"}
+        assert names[0] == shared | {"gradient.safetensors", "confusion.png", "class_characteristics.csv"}
         of_pruned = {"mask.safetensors", "recall_balance.png", "confusion.png", "confusion_change.csv", "flipped.png"}
         assert names[1] == shared | of_pruned
         assert {path.name for path in artifact(runs("job")[0], "").iterdir()} == {"recall_balance.png", "flipped.png"}
