@@ -1,0 +1,87 @@
+"""Choices between networks by several goods: unfairness over classes, Pareto fronts, and a value of each point."""
+
+import numpy as np
+
+
+def spread(recalls: np.ndarray) -> np.ndarray:
+    """Return unfairness as the greatest minus the lowest recall of a class (Paganini 2020, Section 4.2, Figure 4a).
+
+    Where recalls are noisy it is too large, and the more so the more classes there are.
+
+    Parameters
+    ----------
+    recalls : (..., classes)
+        A class that a network does not have is NaN.
+
+    Returns
+    -------
+    (...)
+    """
+    difference: np.ndarray = np.nanmax(recalls, axis=-1) - np.nanmin(recalls, axis=-1)
+    return difference
+
+
+def below_mean(recalls: np.ndarray) -> np.ndarray:
+    """Return unfairness as the mean minus the lowest recall of the classes (Paganini 2020, Figure 4b).
+
+    Parameters and result are those of `spread`.
+    """
+    difference: np.ndarray = np.nanmean(recalls, axis=-1) - np.nanmin(recalls, axis=-1)
+    return difference
+
+
+def front(goods: np.ndarray) -> np.ndarray:
+    """Return which points no other point dominates.
+
+    A point dominates another if it is at least as large in every good and larger in one. Of equal points none dominates
+    the other, so that all of them or none are on the front.
+
+    Parameters
+    ----------
+    goods : (points, goods)
+        The more of each the better. A point with a NaN is never on the front, and dominates none.
+
+    Returns
+    -------
+    (points,), bool
+    """
+    goods = np.asarray(goods, dtype=float)
+    known = ~np.isnan(goods).any(axis=1)
+    dominated = [bool(((goods >= point).all(axis=1) & (goods > point).any(axis=1) & known).any()) for point in goods]
+    undominated: np.ndarray = known & ~np.array(dominated, dtype=bool)
+    return undominated
+
+
+def value(sparsity: np.ndarray, unfairness: np.ndarray, fairness_value: float) -> np.ndarray:
+    """Return what points are worth: sparsity minus `fairness_value` times unfairness.
+
+    Paganini (2020, Section 4.2) takes 100 as an example: fairness is worth a hundred times as much as sparsity.
+
+    Parameters
+    ----------
+    sparsity, unfairness : (points,)
+    fairness_value : float, >= 0
+
+    Returns
+    -------
+    (points,)
+    """
+    return np.asarray(sparsity) - fairness_value * np.asarray(unfairness)
+
+
+def best(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return which of some points have the greatest value; several if they are worth the same to nine decimals.
+
+    Parameters
+    ----------
+    values : (points,)
+    among : (points,), bool
+
+    Returns
+    -------
+    (points,), bool
+    """
+    chosen = np.asarray(among, dtype=bool)
+    rounded = np.round(np.asarray(values, dtype=float), 9)
+    greatest: np.ndarray = chosen & (rounded == rounded[chosen].max(initial=-np.inf))
+    return greatest
