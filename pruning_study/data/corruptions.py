@@ -109,11 +109,11 @@ def chosen(labels: np.ndarray, count: int | None) -> np.ndarray:
         Ascending.
     """
     order = np.random.default_rng(_SAMPLE_SEED).permutation(len(labels))
-    place = np.empty(len(labels))
+    place, drawn = np.empty(len(labels)), np.argsort(order)
     for label in np.unique(labels):
         members = order[labels[order] == label]
         place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return np.sort(np.lexsort((labels, place))[:count])
+    return np.sort(np.lexsort((drawn, place))[:count])
 
 
 def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> np.ndarray:

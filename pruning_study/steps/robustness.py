@@ -28,7 +28,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.steps.settings import resolved_device
 from pruning_study.text_tables import text_table
-from pruning_study.tracking import scratch
+from pruning_study.tracking import scratch, sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store
 
@@ -38,6 +38,7 @@ AT_ONCE = 16
 # Images that a network takes at once.
 BATCH_SIZE = 256
 TOP = 5
+_KEY = ["corruption", "severity"]
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ def measure(config: RobustnessConfig, run_ids: Sequence[str], options: Mapping[s
     if not config.folder:
         corruptions.check_installed()
     store = (connect if run_ids else connect_to_runs)(config.experiment)
+    sending.send_kept(store.uri)
     runs = _runs(store, config, run_ids)
     tables: dict[str, pd.DataFrame] = {}
     found = 0
@@ -220,6 +222,8 @@ def _image_size(run: Run) -> int | None:
 def _folder_images(store: Store, run: Run, config: RobustnessConfig) -> list[Images]:
     """Return the images of a folder, as the networks of a run's data set take them."""
     assert config.folder
+    if schema.IMAGE_SHAPE not in run.data.params:
+        raise StudyError(f"run {run.info.run_id} has no param {schema.IMAGE_SHAPE}", option=folders.OPTION)
     size = _image_size(run)
     if size is None:
         raise StudyError(f"run {run.info.run_id} has images of unequal height and width", option=folders.OPTION)
@@ -268,7 +272,7 @@ def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[Ima
     of_test_images = table["corruption"].isin([counts.CLEAN, *CORRUPTIONS])
     if not config.folder:  # counts of another sample cannot be compared with these
         table = table[~of_test_images | table["measured"].eq(tests[0].measured)]
-    keys = pd.MultiIndex.from_frame(table[["corruption", "severity"]])
+    keys = pd.MultiIndex.from_frame(table[_KEY])
     replaced = keys.isin([test.key for test in tests])
     is_other = ~table["measured"].isin([test.measured for test in tests]) | config.force
     return table[~(replaced & is_other)].reset_index(drop=True)
@@ -290,9 +294,7 @@ def _measured(
     with tqdm(desc="robustness", total=len(runs) * len(tests), unit=" tests", leave=False, disable=None) as progress:
         for start in range(0, len(runs), AT_ONCE):
             networks = [_network(store, run, config) for run in runs[start : start + AT_ONCE]]
-            rows: dict[str, list[pd.DataFrame]] = {
-                network.run_id: [known[network.run_id]] if len(known[network.run_id]) else [] for network in networks
-            }
+            rows: dict[str, list[pd.DataFrame]] = {network.run_id: [] for network in networks}
             wanted = {network.run_id: _missing(known[network.run_id], tests) for network in networks}
             for test in tests:
                 taking = [network for network in networks if test in wanted[network.run_id]]
@@ -302,16 +304,22 @@ def _measured(
                     rows[network.run_id].append(_counts(network, test, pixels))
                 progress.update(len(networks))
             for run_id, tables in rows.items():
-                table = pd.concat(tables, ignore_index=True)
-                _send(store, run_id, table, tests[0].measured)
-                yield run_id, table
+                yield run_id, _sent(store, config, run_id, pd.concat(tables, ignore_index=True), tests)
 
 
-def _send(store: Store, run_id: str, table: pd.DataFrame, measured: str) -> None:
-    with scratch.folder() as folder:
+def _sent(
+    store: Store, config: RobustnessConfig, run_id: str, table: pd.DataFrame, tests: Sequence[Images]
+) -> pd.DataFrame:
+    """Send the counts of a run beside those that it has by now, and return all of them."""
+    # Another process may have sent counts of other corruptions since this one began.
+    with store.making(run_id), scratch.folder() as folder:
+        there = _known(store, store.get(run_id), config, tests)
+        own = pd.MultiIndex.from_frame(table[_KEY])
+        table = pd.concat([there[~pd.MultiIndex.from_frame(there[_KEY]).isin(own)], table], ignore_index=True)
         file = folder / schema.CORRUPTIONS
         file.write_bytes(counts.as_csv(table))
-        store.add(run_id, file, {schema.CORRUPTED: measured})
+        store.add(run_id, file, {schema.CORRUPTED: tests[0].measured})
+    return table
 
 
 def _counts(network: Network, test: Images, pixels: np.ndarray) -> pd.DataFrame:

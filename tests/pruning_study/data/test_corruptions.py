@@ -41,6 +41,13 @@ def test_a_sample_has_the_share_of_each_class_and_lies_in_a_larger_one():
     assert corruptions.chosen(labels, None).tolist() == corruptions.chosen(labels, 1000).tolist() == list(range(100))
 
 
+def test_a_sample_of_fewer_images_than_classes_is_not_of_the_first_classes():
+    labels = np.arange(300) % 100
+    ten = labels[corruptions.chosen(labels, 10)]
+    assert len(set(ten)) == 10
+    assert max(ten) > 50
+
+
 def test_images_below_32_pixels_or_of_two_channels_are_refused():
     with pytest.raises(StudyError, match=r"28x28 pixels, and corruptions need 32x32 .* --image-size 32"):
         corruptions.check_images("toy.npz", np.zeros((1, 1, 28, 28), np.uint8))

@@ -9,6 +9,7 @@ from PIL import Image
 
 import pruning_study
 from analysis.runs import pull, robustness, schema
+from pruning_study.steps import robustness as steps_robustness
 from tests.stored_runs import artifact, runs
 
 
@@ -107,6 +108,20 @@ class TestFolder:
         assert measured[-3:] == ["0.500", "0.250", "(contrast)"]
         (other,) = [line for line in lines if line.startswith("mp ")]
         assert len(other.split()) == len(pruned.info.run_name.split()) - 1 + 2  # its name, the runs and the folder
+
+    def test_counts_that_another_process_sends_meanwhile_stay(self, measure, tmp_path, monkeypatch):
+        (dense,), count = runs("dense"), steps_robustness._counts
+
+        def other_process_first(*arguments):
+            table = "corruption,severity,class,support,right,right_top5,measured\nother,0,a,4,3,4,y\n"
+            (tmp_path / "corruptions.csv").write_text(table)
+            MlflowClient().log_artifact(dense.info.run_id, str(tmp_path / "corruptions.csv"))
+            MlflowClient().set_tag(dense.info.run_id, schema.CORRUPTED, "y")
+            return count(*arguments)
+
+        monkeypatch.setattr(steps_robustness, "_counts", other_process_first)
+        measure(dense.info.run_id, "--folder", tmp_path / "hard_photos")
+        assert set(table_of(dense)["corruption"]) == {"hard-photos", "other"}
 
     @pytest.mark.attack
     @pytest.mark.parametrize("shape", ["1x" + "9" * 5000 + "x28", "1x28", "1x0x0", "1x28xo"])
