@@ -68,6 +68,7 @@ WEIGHT_DECAY = "weight_decay"
 AUGMENTATION = "augmentation"
 VALIDATION_FRACTION = "validation_fraction"
 TEST_FRACTION = "test_fraction"
+CLASS_FRACTIONS = "class_fractions"
 PRUNER = "pruner"
 PRUNER_DIGEST = "pruner_digest"
 RATIO = "ratio"
@@ -139,6 +140,7 @@ PARAM_ROLES = {
     **dict.fromkeys((VALIDATION_FRACTION, LEARNING_RATE, MOMENTUM), ParamRole(value="float")),
     **dict.fromkeys((WEIGHT_DECAY, FINE_TUNE_LEARNING_RATE), ParamRole(value="float")),
     TEST_FRACTION: ParamRole(formerly="none", value="float"),
+    CLASS_FRACTIONS: ParamRole(formerly="none"),
     **dict.fromkeys((PRUNER, PRUNER_DIGEST), ParamRole(concerns="pruner")),
     EPSILON: ParamRole(concerns="pruner", value="float"),
     GRADIENT_BATCHES: ParamRole(concerns="pruner", value="integer"),
@@ -158,8 +160,6 @@ PARAM_ROLES = {
     # The control of iterative pruning is trained again as often and from the same weights: it agrees in these too.
     KEEP: ParamRole(formerly="none", value="float"),
     WEIGHT_TREATMENT: ParamRole(detail_of=KEEP),
-    KEEP: ParamRole(concerns="pruning", value="float"),
-    WEIGHT_TREATMENT: ParamRole(detail_of=KEEP, concerns="pruning"),
     NUMBER_FORMAT: ParamRole(formerly=FLOAT32, concerns="pruning"),
     SEED: ParamRole("seed", value="integer"),
     WEIGHTS_DIGEST: ParamRole("seed"),
