@@ -15,6 +15,7 @@ from analysis.compressed_networks import section as compressed_networks
 from analysis.first_screen import section as first_screen
 from analysis.methods import section as compared_methods
 from analysis.page import Items, Report, Section
+from analysis.prune_responsibly import section as prune_responsibly
 from analysis.recall_distortion import section as recall_distortion
 from analysis.runs import primaries as planned
 from analysis.runs import robustness as counts
@@ -45,6 +46,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
     compared_methods.section,
     compressed_networks.section,
     robustness.section,
+    *prune_responsibly.SECTIONS,
     first_screen.files,
 )
 

@@ -1,0 +1,1 @@
+"""Prune responsibly: Paganini, on the networks of any study that were pruned iteratively."""
