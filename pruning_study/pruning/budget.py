@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,113 @@ def layer_counts(sizes: Sequence[int], kept: int) -> list[int]:
     """
     total = sum(sizes)
     return [round(size * kept / total) for size in sizes]
+
+
+def channel_counts(shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
+    """Return how many weights each layer keeps so that every layer keeps the same share of its input channels.
+
+    With s the share of all weights that is pruned, a layer of c input channels keeps round(c * (1 - s)) of them, half
+    to even, each with all its weights: 0 in a layer of few channels at a high sparsity.
+
+    Parameters
+    ----------
+    shapes : sequence of shapes
+        Of each layer's weights; axis 1 is that of the input channels.
+    kept : int
+        Prunable weights that all layers together should keep.
+
+    Returns
+    -------
+    list of int, as long as `shapes`
+
+    Examples
+    --------
+    A quarter of 4 channels of 2 weights, and of 12 channels of 5 weights:
+
+    >>> channel_counts([(2, 4), (5, 12)], kept=17)
+    [2, 15]
+    """
+    total = sum(map(math.prod, shapes))
+    share = 1 - Budget(total, total).sparsity_of(kept)
+    return [round(shape[1] * share) * _channel_size(shape) for shape in shapes]
+
+
+def kept_after(
+    shapes: Mapping[str, Sequence[int]], *, keep: float, prunings: int, unit: str, scope: str
+) -> int | tuple[int, ...]:
+    """Return how many weights are left after some prunings that each remove a share of those before.
+
+    Of n units a pruning removes round(n * (1 - keep)), half to even, as `torch.nn.utils.prune` does.
+
+    Parameters
+    ----------
+    shapes : mapping of state-dict names to shapes
+        The prunable weights; axis 1 is that of the input channels.
+    keep : float, above 0, at most 1
+    prunings : int, >= 0
+    unit : {"weight", "channel"}
+        Whether weights or input channels are counted. A channel counts as all its weights.
+    scope : {"global", "layer"}
+        Whether all weights are counted together, or each layer by itself. Channels are counted by layer.
+
+    Returns
+    -------
+    int with scope `global`, else a tuple of int, one for each layer
+
+    Raises
+    ------
+    StudyError
+        If channels are to be counted over all layers, or if a layer has no channel left.
+
+    Examples
+    --------
+    10 weights become 8, and then 6, for a fifth of 8 is 1.6. 3 channels become 2, and stay 2.
+
+    >>> kept_after({"a": (2, 5)}, keep=0.8, prunings=2, unit="weight", scope="global")
+    6
+    >>> kept_after({"a": (2, 5), "b": (4, 3)}, keep=0.8, prunings=2, unit="channel", scope="layer")
+    (6, 8)
+    """
+    if scope == "global":
+        check_scope(unit, scope)
+        return _left(sum(map(math.prod, shapes.values())), keep, prunings)
+    if unit == "weight":
+        return tuple(_left(math.prod(shape), keep, prunings) for shape in shapes.values())
+    channels = {name: _left(shape[1], keep, prunings) for name, shape in shapes.items()}
+    if empty := next((name for name, left in channels.items() if left == 0), None):
+        raise StudyError(
+            f"{keep:g} leaves no input channel of {empty} at iteration {prunings}, of {shapes[empty][1]:,}: keep a "
+            "larger share, or take fewer iterations",
+            option="--keep",
+        )
+    return tuple(channels[name] * _channel_size(shape) for name, shape in shapes.items())
+
+
+def check_scope(unit: str, scope: str) -> None:
+    """Check that a unit can be compared over a scope: channels of layers of several sizes are not.
+
+    Raises
+    ------
+    StudyError
+        If channels are to be compared over all layers.
+    """
+    if unit == "channel" and scope == "global":
+        raise StudyError(
+            "channels are compared within their layer, as torch.nn.utils.prune does: take layer, or leave it out",
+            option="--scope",
+        )
+
+
+def _left(number: int, keep: float, prunings: int) -> int:
+    share = round(1 - keep, 12)  # 1 - 0.9 is a little less than 0.1, which would round some halves the other way
+    for _ in range(prunings):
+        number -= round(share * number)
+    return number
+
+
+def _channel_size(shape: Sequence[int]) -> int:
+    """Weights of an input channel."""
+    return math.prod(shape) // shape[1]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from analysis.runs.errors import StudyError
-from pruning_study.pruning.budget import layer_counts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +23,8 @@ def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = N
     Parameters
     ----------
     scores : sequence of Tensor, any shapes
-    k : int, 0 <= k <= number of scores to choose from
+    k : int, >= 0
+        All scores are kept where there are fewer to choose from.
     among : sequence of bool Tensor, shaped as `scores`, optional
         The scores to choose from; all by default.
 
@@ -46,7 +46,7 @@ def exact_k(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = N
     import numpy as np
 
     flat, places = _flat(scores), _places(scores, among)
-    chosen = flat[places]
+    chosen, k = flat[places], min(k, places.size)
     # Partitioning finds the k-th largest score in linear time, and cutting the ties there by index keeps
     # exactly k; a stable sort would take 50 times as long, and a threshold would keep all ties.
     keep = np.zeros(flat.size, dtype=bool)
@@ -91,22 +91,25 @@ def signed_quantile(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | 
     flat, places = _flat(scores), _places(scores, among)
     keep = np.zeros(flat.size, dtype=bool)
     if places.size:
-        tau = np.quantile(flat[places], 1 - k / places.size)
+        tau = np.quantile(flat[places], 1 - min(1, k / places.size))
         keep[places] = np.abs(flat[places]) >= tau
     return _split(keep, scores)
 
 
 def in_each_layer(
-    choose: Choose, scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None
+    choose: Choose, scores: Sequence[Tensor], counts: Sequence[int], among: Sequence[Tensor] | None = None
 ) -> list[Tensor]:
-    """Return masks that keep the same share of every layer, `budget.layer_counts` of them.
+    """Return masks that keep a number of weights of each layer.
 
     Parameters
     ----------
     choose : callable
         Makes the masks of one layer, as `exact_k` does.
-    scores, k, among : as `exact_k` takes them
-        A layer that has fewer weights to choose from than its share keeps all of those.
+    scores : sequence of Tensor, one for each layer
+    counts : sequence of int
+        Weights to keep of each layer. A layer that has fewer weights to choose from keeps all of those.
+    among : sequence of bool Tensor, shaped as `scores`, optional
+        The scores to choose from; all by default.
 
     Returns
     -------
@@ -121,16 +124,12 @@ def in_each_layer(
     --------
     >>> from torch import tensor
     >>> scores = [tensor([1.0, 2.0]), tensor([9.0, 7.0, 8.0, 6.0])]
-    >>> [mask.tolist() for mask in in_each_layer(exact_k, scores, k=3)]
+    >>> [mask.tolist() for mask in in_each_layer(exact_k, scores, counts=[1, 2])]
     [[False, True], [True, False, True, False]]
     """
-    counts = layer_counts([score.numel() for score in scores], k)
     if among is None:
         return [choose([score], count, None)[0] for score, count in zip(scores, counts, strict=True)]
-    return [
-        choose([score], min(count, int(left.sum())), [left])[0]
-        for score, count, left in zip(scores, counts, among, strict=True)
-    ]
+    return [choose([score], count, [left])[0] for score, count, left in zip(scores, counts, among, strict=True)]
 
 
 def _flat(scores: Sequence[Tensor]) -> NDArray[np.float64]:

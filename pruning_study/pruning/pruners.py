@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from analysis.runs.errors import StudyError
 from pruning_study import imports
-from pruning_study.pruning import masks, scores
+from pruning_study.pruning import budget, masks, scores, structured
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,19 +62,24 @@ class Pruner:
     digest: str | None = None
 
     def masks(
-        self, scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None, *, scope: str | None = None
+        self,
+        scores: Sequence[Tensor],
+        k: int | Sequence[int],
+        among: Sequence[Tensor] | None = None,
+        *,
+        scope: str | None = None,
     ) -> list[Tensor]:
         """Return the masks that the scores of all layers become.
 
         Parameters
         ----------
         scores : sequence of Tensor, one for each layer
-        k : int
-            Number of weights to keep in all layers together.
+        k : int, or sequence of int
+            Number of weights to keep in all layers together, or of each layer.
         among : sequence of bool Tensor, shaped as `scores`, optional
             The scores to choose from; all by default.
         scope : {"global", "layer"}, optional
-            The pruner's own by default.
+            The pruner's own by default. With numbers of each layer it is `layer`.
 
         Returns
         -------
@@ -84,15 +90,25 @@ class Pruner:
         StudyError
             If a score is NaN or infinite.
         """
-        if (scope or self.scope) == "layer":
-            return masks.in_each_layer(self.choose, scores, k, among)
-        return self.choose(scores, k, among)
+        if isinstance(k, int):
+            if (scope or self.scope) == "global":
+                return self.choose(scores, k, among)
+            k = self.layer_counts([score.shape for score in scores], k)
+        return masks.in_each_layer(self.choose, scores, k, among)
+
+    def layer_counts(self, shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
+        """Return how many weights each layer keeps so that every layer keeps the same share of its units."""
+        if self.unit == "channel":
+            return budget.channel_counts(shapes, kept)
+        return budget.layer_counts([math.prod(shape) for shape in shapes], kept)
 
     @property
     def needs(self) -> frozenset[str]:
         """What the score takes beside the weights: some of `grad`, `epsilon`, `generator`."""
         return frozenset(inspect.signature(self.score).parameters) - {"theta"}
 
+
+_of_channels = partial(Pruner, scope="layer", unit="channel", choose=structured.largest_channels)
 
 PRUNERS = {
     pruner.name: pruner
@@ -103,6 +119,13 @@ PRUNERS = {
         Pruner("rp", scores.random),
         Pruner("up-signed", scores.undecayed_signed, choose=masks.signed_quantile),
         Pruner("up-sum", scores.undecayed_sum),
+        Pruner("l1-unstructured", scores.magnitude, scope="layer"),
+        Pruner("random-unstructured", scores.random, scope="layer"),
+        Pruner("global-unstructured", scores.magnitude),
+        _of_channels("l1-structured", structured.l1_norm),
+        _of_channels("l2-structured", structured.l2_norm),
+        _of_channels("linf-structured", structured.linf_norm),
+        _of_channels("random-structured", structured.random_channel),
         Pruner("none", scores.unpruned, prunes=False),
     )
 }

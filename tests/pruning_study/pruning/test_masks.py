@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from torch import nn, tensor
 
 from analysis.runs.errors import StudyError
 from pruning_study import models
-from pruning_study.pruning.budget import Budget, layer_counts, prunable
+from pruning_study.pruning.budget import Budget, channel_counts, kept_after, layer_counts, prunable
 from pruning_study.pruning.masks import exact_k, signed_quantile
 
 
@@ -153,3 +155,52 @@ class TestLayerCounts:
     @pytest.mark.parametrize("kept", [0, 100])
     def test_nothing_and_everything(self, kept):
         assert layer_counts([5, 15, 80], kept) == [size * kept // 100 for size in (5, 15, 80)]
+
+
+class TestChannelCounts:
+    def test_channels_and_not_weights_are_rounded(self):
+        """At sparsity 0.7 of 6, 16 and 400 channels 1.8, 4.8 and 120 are kept: 2, 5 and 120."""
+        shapes = [(16, 6, 3, 3), (400, 16, 3, 3), (120, 400)]
+        kept = round((864 + 57_600 + 48_000) * 0.3)
+        assert channel_counts(shapes, kept) == [2 * 144, 5 * 3600, 120 * 120]
+
+    def test_a_half_of_an_odd_number_of_weights_is_a_half(self):
+        """Half of 21 weights are 10, of 3 channels 1.5, which is rounded to 2."""
+        assert channel_counts([(7, 3)], kept=10) == [14]
+
+
+class TestKeptAfter:
+    shapes: ClassVar = {"conv": (6, 3, 3, 3), "linear": (10, 96)}
+
+    def after(self, prunings, unit="weight", scope="layer", keep=0.8):
+        return kept_after(self.shapes, keep=keep, prunings=prunings, unit=unit, scope=scope)
+
+    def test_over_all_layers(self):
+        """1,122 less 224.4, then 898 less 179.6, then 718 less 143.6."""
+        assert [self.after(prunings, scope="global") for prunings in range(4)] == [1122, 898, 718, 574]
+
+    def test_weights_of_each_layer(self):
+        """162 less 32.4, then 130 less 26; 960 less 192, then 768 less 153.6."""
+        assert [self.after(prunings) for prunings in range(3)] == [(162, 960), (130, 768), (104, 614)]
+
+    def test_channels_of_each_layer(self):
+        """3 channels of 54 weights less 0.6, then 2 less 0.4; 96 of 10 less 19.2, then 77 less 15.4."""
+        assert [self.after(n, "channel") for n in range(3)] == [(162, 960), (108, 770), (108, 620)]
+
+    def test_nineteen_prunings_leave_a_seventieth(self):
+        assert kept_after({"all": (1000, 1000)}, keep=0.8, prunings=19, unit="weight", scope="global") == 14_411
+
+    def test_a_half_is_rounded_as_the_share_is_written(self):
+        """A tenth of 15 is 1.5, and 2 are pruned; 1 - 0.9 in floating point is a little less than a tenth."""
+        assert kept_after({"all": (1, 15)}, keep=0.9, prunings=1, unit="weight", scope="global") == 13
+
+    def test_a_layer_that_loses_every_channel_is_an_error_that_names_it(self):
+        with pytest.raises(
+            StudyError, match=r"0\.1 leaves no input channel of conv at iteration 1, of 3:"
+        ) as error:
+            self.after(1, "channel", keep=0.1)
+        assert error.value.option == "--keep"
+
+    def test_channels_are_not_counted_over_all_layers(self):
+        with pytest.raises(StudyError, match="channels are compared within their layer"):
+            self.after(1, "channel", "global")

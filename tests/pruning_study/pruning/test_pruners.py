@@ -16,6 +16,11 @@ from pruning_study.pruning.pruners import PRUNERS
     [
         ("mp", set()),
         ("none", set()),
+        ("l1-unstructured", set()),
+        ("global-unstructured", set()),
+        ("random-unstructured", {"generator"}),
+        ("l2-structured", set()),
+        ("random-structured", {"generator"}),
         ("gp", {"grad"}),
         ("rp", {"generator"}),
         ("up", {"grad", "epsilon"}),
@@ -29,7 +34,15 @@ def test_needs(name, needed):
 
 def test_records():
     assert all(record.name == name for name, record in PRUNERS.items())
-    assert {(record.scope, record.unit) for record in PRUNERS.values()} == {("global", "weight")}
+    by_layer = {name: record.unit for name, record in PRUNERS.items() if record.scope == "layer"}
+    assert by_layer == {
+        "l1-unstructured": "weight",
+        "random-unstructured": "weight",
+        "l1-structured": "channel",
+        "l2-structured": "channel",
+        "linf-structured": "channel",
+        "random-structured": "channel",
+    }
     assert [name for name, record in PRUNERS.items() if not record.prunes] == ["none"]
     signed = {name for name, record in PRUNERS.items() if record.choose is masks.signed_quantile}
     assert signed == {"up-signed"}
@@ -67,6 +80,10 @@ class TestScope:
         left = [tensor([True, False, False, False]), tensor([[True, False], [True, True], [False, True]])]
         chosen = PRUNERS["mp"].masks(self.layers, 4, left, scope="layer")
         assert [mask.int().tolist() for mask in chosen] == [[1, 0, 0, 0], [[1, 0], [1, 0], [0, 0]]]
+
+    @pytest.mark.parametrize("name", ["mp", "l1-unstructured"])
+    def test_numbers_of_each_layer_are_kept_as_they_are(self, name):
+        assert self.kept(name, (1, 4)) == [[0, 1, 0, 0], [[1, 1], [1, 0], [1, 0]]]
 
     @pytest.mark.parametrize("name", ["mp", "up-signed"])
     def test_a_layer_without_weights_left_stays_empty(self, name):

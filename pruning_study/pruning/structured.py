@@ -1,0 +1,147 @@
+"""Structured pruning: scores of a layer's input channels, and the masks that keep or prune a channel as a whole.
+
+The input channels of a weight lie along its axis 1. All weights of a channel have the same score.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pruning_study.pruning.masks import exact_k
+from pruning_study.pruning.scores import random
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+def l1_norm(theta: Tensor) -> Tensor:
+    """Score the sum of |theta| over the weights of a channel, as `torch.nn.utils.prune.ln_structured` with n=1, dim=1.
+
+    Parameters
+    ----------
+    theta : Tensor, (outputs, inputs, ...)
+        Trained weights.
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> l1_norm(tensor([[3.0, -1.0], [-4.0, 2.0]])).tolist()
+    [[7.0, 3.0], [7.0, 3.0]]
+    """
+    return _norm(theta, 1)
+
+
+def l2_norm(theta: Tensor) -> Tensor:
+    """Score the root of the sum of theta^2 over the weights of a channel, as `ln_structured` with n=2, dim=1.
+
+    Parameters
+    ----------
+    theta : as `l1_norm` takes it
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> l2_norm(tensor([[3.0, 0.0], [-4.0, 2.0]])).tolist()
+    [[5.0, 2.0], [5.0, 2.0]]
+    """
+    return _norm(theta, 2)
+
+
+def linf_norm(theta: Tensor) -> Tensor:
+    """Score the largest |theta| of a channel, as `ln_structured` with n=inf, dim=1.
+
+    Parameters
+    ----------
+    theta : as `l1_norm` takes it
+
+    Returns
+    -------
+    Tensor, shaped as `theta`
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> linf_norm(tensor([[3.0, -1.0], [-4.0, 2.0]])).tolist()
+    [[4.0, 2.0], [4.0, 2.0]]
+    """
+    return _norm(theta, math.inf)
+
+
+def random_channel(theta: Tensor, *, generator: Generator) -> Tensor:
+    """Uniform random score of a channel, as `torch.nn.utils.prune.random_structured` with dim=1 draws it.
+
+    Both prune the channels with the smallest of uniform random numbers, which are not the same numbers. So the number
+    of channels and the distribution are the same, and the channels are where both are given the same numbers.
+
+    Parameters
+    ----------
+    theta : Tensor, (outputs, inputs, ...)
+        Trained weights; only their shape matters.
+    generator : torch.Generator
+        A random generator that the run's seed has seeded.
+
+    Returns
+    -------
+    Tensor, shaped as `theta`, in [0, 1)
+
+    Examples
+    --------
+    >>> import torch
+    >>> scores = random_channel(torch.zeros(2, 3), generator=torch.Generator().manual_seed(0))
+    >>> bool((scores[0] == scores[1]).all()), len(set(scores[0].tolist()))
+    (True, 3)
+    """
+    channels = theta.new_empty(1, theta.shape[1], *[1] * (theta.dim() - 2))
+    return random(channels, generator=generator).expand(theta.shape)
+
+
+def largest_channels(scores: Sequence[Tensor], k: int, among: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """Return the mask of one layer that keeps its input channels with the largest scores, ties to the lower index.
+
+    Parameters
+    ----------
+    scores : sequence of one Tensor, (outputs, inputs, ...)
+    k : int, >= 0
+        Weights to keep, rounded down to whole channels. All are kept where there are fewer to choose from.
+    among : sequence of one bool Tensor, shaped as `scores`, optional
+        The weights to choose from; all by default. A channel can be chosen if any of its weights can.
+
+    Returns
+    -------
+    list of one bool Tensor, True where kept, shaped as `scores`
+
+    Raises
+    ------
+    StudyError
+        If a score is NaN or infinite.
+
+    Examples
+    --------
+    >>> from torch import tensor
+    >>> largest_channels([tensor([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]])], k=4)[0].tolist()
+    [[True, False, True], [True, False, True]]
+    """
+    (score,) = scores
+    channel_size = score.numel() // score.shape[1]
+    left = None if among is None else [among[0].transpose(0, 1).flatten(1).any(1)]
+    (channels,) = exact_k([score.transpose(0, 1).flatten(1)[:, 0]], k // channel_size, left)
+    kept = channels.view(1, -1, *[1] * (score.dim() - 2)).expand(score.shape)
+    return [kept.clone() if among is None else kept & among[0]]
+
+
+def _norm(theta: Tensor, order: float) -> Tensor:
+    import torch
+
+    others = [axis for axis in range(theta.dim()) if axis != 1]
+    norm: Tensor = torch.linalg.vector_norm(theta, order, dim=others, keepdim=True)
+    return norm.expand(theta.shape)
