@@ -195,9 +195,7 @@ class TestKeptAfter:
         assert kept_after({"all": (1, 15)}, keep=0.9, prunings=1, unit="weight", scope="global") == 13
 
     def test_a_layer_that_loses_every_channel_is_an_error_that_names_it(self):
-        with pytest.raises(
-            StudyError, match=r"0\.1 leaves no input channel of conv at iteration 1, of 3:"
-        ) as error:
+        with pytest.raises(StudyError, match=r"0\.1 leaves no input channel of conv at iteration 1, of 3:") as error:
             self.after(1, "channel", keep=0.1)
         assert error.value.option == "--keep"
 
