@@ -1,7 +1,7 @@
 """Each command: make a run of kind `job`, find or make the runs that it needs, and say what to print."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -154,7 +154,7 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     setting = TrainSetting(config)
     with store.job(f"train: {setting.name}", options) as job:
         dense = dense_step.train(store, job.run_id, setting)
-        job.tags({schema.DENSE_RUN_ID: dense.run_id} | _found_tag([dense]))
+        job.tags({schema.DENSE_RUN_ID: dense.run_id} | runs.found_tag([dense]))
         job.metrics(dense.metrics)
         accuracy = dense.metrics[schema.TEST_ACCURACY]
         job.note(f"Dense run {dense.run_id}: accuracy {accuracy:.3f}.")
@@ -182,7 +182,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         job.tags({schema.DENSE_RUN_ID: dense.run_id})
         pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in setting.config.ratio}
         run_ids = [run.run_id for run in pruned.values()]
-        job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | _found_tag(pruned.values()))
+        job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
         predictions = {
             ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
         }
@@ -221,11 +221,6 @@ def summary(dense: LoadedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.
         row |= {f"recall_after/{name}": run.metrics[schema.RECALL + name] for name in names}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
-    found = [run.run_id for run in results if run.found]
-    return {schema.FOUND_RUN_ID: ",".join(found)} if found else {}
 
 
 def _copy_picture(store: Store, job: Writer, run_id: str, name: str) -> None:

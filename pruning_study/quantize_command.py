@@ -132,10 +132,8 @@ def _quantized(
             number_format: quantized.quantize(store, job.run_id, setting, parent, number_format)
             for number_format in config.number_format
         }
-        run_ids = {run.run_id: run.found for run in made.values()}
-        job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run_ids)})
-        if found := [run_id for run_id, is_found in run_ids.items() if is_found]:
-            job.tags({schema.FOUND_RUN_ID: ",".join(found)})
+        found = runs.found_tag(made.values())
+        job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in made.values())} | found)
         # Beside runs that were measured earlier, perhaps on a busier machine, a latency of now would mislead.
         float32 = quantized.measured(setting, model()) if not found else {}
         result = Quantized(setting, loaded, float32, made)

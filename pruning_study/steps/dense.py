@@ -1,8 +1,9 @@
 """Dense runs: found in the tracking store, or trained."""
 
 import copy
-import logging
 import time
+
+from mlflow.entities import Run
 
 from analysis.runs import csv_text, schema
 from analysis.runs.errors import StudyError
@@ -11,11 +12,9 @@ from pruning_study.models import checkpoints
 from pruning_study.steps import pictures
 from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.measured import confusion_table, fit_setting, log_fit, run_tags, write_evaluation
-from pruning_study.steps.runs import DenseRun, LoadedRun, load
+from pruning_study.steps.runs import DenseRun, LoadedRun, find_or_make, load
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
-
-log = logging.getLogger(__name__)
 
 
 def train(store: Store, job_run_id: str, setting: TrainSetting) -> LoadedRun:
@@ -34,15 +33,20 @@ def train(store: Store, job_run_id: str, setting: TrainSetting) -> LoadedRun:
         If training diverges, or if the store does not take the run.
     """
     own_hash = config_hash(schema.DENSE, setting.params)
-    with store.making(own_hash):
-        for run in [] if setting.config.force else store.find(own_hash):
-            try:
-                if missing := store.missing(run.info.run_id, ARTIFACTS[schema.DENSE]):
-                    raise StudyError(f"it lacks {', '.join(missing)}")
-                return load(store, run, setting)
-            except StudyError as error:
-                log.warning("dense run %s cannot be used and is made again: %s", run.info.run_id, error)
-        return _train(store, job_run_id, setting, own_hash)
+    return find_or_make(
+        store,
+        schema.DENSE,
+        own_hash,
+        force=setting.config.force,
+        read=lambda run: _found(store, run, setting),
+        make=lambda: _train(store, job_run_id, setting, own_hash),
+    )
+
+
+def _found(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
+    if missing := store.missing(run.info.run_id, ARTIFACTS[schema.DENSE]):
+        raise StudyError(f"it lacks {', '.join(missing)}")
+    return load(store, run, setting)
 
 
 def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) -> LoadedRun:

@@ -1,7 +1,6 @@
 """Pruned runs: found in the tracking store, or made from any run that left a checkpoint."""
 
 import copy
-import logging
 import math
 import time
 from functools import partial
@@ -25,14 +24,12 @@ from pruning_study.steps.measured import (
     run_tags,
     write_evaluation,
 )
-from pruning_study.steps.runs import FinishedRun, LoadedRun, finished
+from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, predict
 from pruning_study.training.loop import Fit, OnEpoch, ignore
-
-log = logging.getLogger(__name__)
 
 
 def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRun, ratio: float) -> FinishedRun:
@@ -60,19 +57,25 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
     """
     params = setting.pruned_params(parent.dense.params, ratio, iteration=parent.iteration + 1)
     own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
-    with store.making(own_hash):
-        for run in [] if setting.config.force else store.find(own_hash):
-            # Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
-            if setting.config.dense_run_id and _parent_run_id(run) != parent.run_id:
-                continue
-            try:
-                return finished(store, run, setting, own_hash)
-            except StudyError as error:
-                log.warning("pruned run %s cannot be used and is made again: %s", run.info.run_id, error)
-        return _prune(store, job_run_id, setting.normalized_as(parent.normalization), parent, ratio, params, own_hash)
+
+    def make() -> FinishedRun:
+        as_trained = setting.normalized_as(parent.normalization)
+        return _prune(store, job_run_id, as_trained, parent, ratio, params, own_hash)
+
+    return find_or_make(
+        store,
+        schema.PRUNED,
+        own_hash,
+        force=setting.config.force,
+        read=lambda run: finished(store, run, setting, own_hash),
+        make=make,
+        # Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
+        counts=lambda run: not setting.config.dense_run_id or parent_run_id(run) == parent.run_id,
+    )
 
 
-def _parent_run_id(run: Run) -> str | None:
+def parent_run_id(run: Run) -> str | None:
+    """Return the run that a pruned run starts from."""
     return run.data.tags.get(schema.PARENT_RUN_ID) or run.data.tags.get(schema.DENSE_RUN_ID)
 
 

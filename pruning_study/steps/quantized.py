@@ -18,7 +18,7 @@ from pruning_study.steps import logged_model
 from pruning_study.steps.compared import write_comparison
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import normalization_tags, write_predictions
-from pruning_study.steps.runs import FinishedRun, LoadedRun, finished
+from pruning_study.steps.runs import FinishedRun, LoadedRun, find_or_make, finished
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions, from_logits
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 ENGINE = "onnxruntime"
+FIXED_INT8 = "fixed-int8"
 METRICS = (schema.MODEL_BYTES, *(f"{schema.LATENCY}{what}" for what in ("one", "batch")))
 
 log = logging.getLogger(__name__)
@@ -67,16 +68,16 @@ def quantize(store: Store, job_run_id: str, setting: TrainSetting, parent: Paren
     """
     params = {**parent.run.data.params, schema.NUMBER_FORMAT: number_format}
     own_hash = config_hash(schema.QUANTIZED, params, parent.loaded.config_hash)
-    with store.making(own_hash):
-        for run in [] if setting.config.force else store.find(own_hash):
-            # Several runs may have the parent's settings, and their networks may differ in the last digits.
-            if run.data.tags.get(schema.PARENT_RUN_ID) != parent.loaded.run_id:
-                continue
-            try:
-                return _found(store, run, setting, own_hash)
-            except StudyError as error:
-                log.warning("quantised run %s cannot be used and is made again: %s", run.info.run_id, error)
-        return _quantize(store, job_run_id, setting, parent, number_format, params, own_hash)
+    return find_or_make(
+        store,
+        schema.QUANTIZED,
+        own_hash,
+        force=setting.config.force,
+        read=lambda run: _found(store, run, setting, own_hash),
+        make=lambda: _quantize(store, job_run_id, setting, parent, number_format, params, own_hash),
+        # Several runs may have the parent's settings, and their networks may differ in the last digits.
+        counts=lambda run: run.data.tags.get(schema.PARENT_RUN_ID) == parent.loaded.run_id,
+    )
 
 
 def export(setting: TrainSetting, parent: LoadedRun) -> "ModelProto":
@@ -138,8 +139,7 @@ def _quantize(
 ) -> FinishedRun:
     start = time.perf_counter()
     loaded, dense = parent.loaded, parent.loaded.dense
-    examples = setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
-    model = onnx_quantization.quantized(parent.model(), number_format, examples)
+    model = onnx_quantization.quantized(parent.model(), number_format, _examples(setting, number_format))
     name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
     tags = {
         schema.KIND: schema.QUANTIZED,
@@ -168,6 +168,13 @@ def _quantize(
         metrics |= measured(setting, model)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     return FinishedRun(run.run_id, own_hash, found=False, metrics=metrics)
+
+
+def _examples(setting: TrainSetting, number_format: str) -> np.ndarray:
+    """Return the images from which ranges are learned; none for a format that learns no ranges."""
+    if number_format != FIXED_INT8:
+        return setting.data.train_images[:0]
+    return setting.data.train_images[calibrating(setting.train_indices, setting.data.train_labels)]
 
 
 def _predict(model: "ModelProto", images: np.ndarray, labels: np.ndarray) -> tuple[Predictions, float]:

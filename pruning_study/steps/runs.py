@@ -3,7 +3,9 @@
 import copy
 import logging
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from mlflow.entities import Run
@@ -90,6 +92,50 @@ class LoadedRun(FinishedRun):
     gradient: dict[str, Tensor] | None
     iteration: int
     dense: DenseRun
+
+
+Made = TypeVar("Made", bound=FinishedRun)
+
+
+def find_or_make(
+    store: Store,
+    kind: str,
+    config_hash: str,
+    *,
+    force: bool,
+    read: Callable[[Run], Made],
+    make: Callable[[], Made],
+    counts: Callable[[Run], bool] = lambda run: True,
+) -> Made:
+    """Find the newest finished run of a hash that can be used, or make it. No other process makes it meanwhile.
+
+    Parameters
+    ----------
+    store : Store
+    kind : {"dense", "pruned", "quantized"}
+    config_hash : str
+    force : bool
+        Whether the run is made even if it exists.
+    read : callable
+        Reads a run that exists. A StudyError says why it cannot be used; it is shown, and the next run is tried.
+    make : callable
+        Makes the run.
+    counts : callable
+        Whether a run of this hash is one that may be taken.
+    """
+    with store.making(config_hash):
+        for run in [] if force else filter(counts, store.find(config_hash)):
+            try:
+                return read(run)
+            except StudyError as error:
+                log.warning("%s run %s cannot be used and is made again: %s", kind, run.info.run_id, error)
+        return make()
+
+
+def found_tag(results: Iterable[FinishedRun]) -> dict[str, str]:
+    """Return the tag of a job that names the runs that it found; no tag where all were made."""
+    found = [run.run_id for run in results if run.found]
+    return {schema.FOUND_RUN_ID: ",".join(found)} if found else {}
 
 
 def finished(store: Store, run: Run, setting: TrainSetting, config_hash: str, kind: str = schema.PRUNED) -> FinishedRun:
