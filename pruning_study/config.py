@@ -20,6 +20,7 @@ from pruning_study.options import (
     check_fields,
     checked_value,
     choice,
+    class_fractions,
     gpu_share,
     integer,
     nonempty_text,
@@ -124,6 +125,13 @@ class TrainConfig:
         within(0, 1),
         "Share of each class's images that is held out for testing, for a folder that holds only classes and no train "
         "and test. All seeds test on the same images. Auto: 0.2.",
+    )
+    class_fractions: tuple[str, ...] | None = option(
+        AUTO,
+        class_fractions,
+        "Share of the training images of a class that is kept, to train on unbalanced classes. Several are written "
+        "5=0.2,8=0.5, by the names of classes. Each seed leaves out other images. Validation and test images stay. "
+        "Auto: all images are kept.",
     )
     device: str | None = option(
         AUTO, choice(("cpu", "cuda")), "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu."

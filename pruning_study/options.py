@@ -197,6 +197,19 @@ def assignments(value: str) -> tuple[str, ...]:
     return settings
 
 
+def class_fractions(value: str) -> tuple[str, ...] | None:
+    """Return shares of classes that are written class=share, between commas, by name; a share of 1 is left out."""
+    shares: dict[str, float] = {}
+    for item in value.split(","):
+        name, equals, share = item.rpartition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2")
+        if name.strip() in shares:
+            raise ValueError(f"{_start(value)}: {name.strip()} is given twice")
+        shares[utf8_text(name.strip())] = within(0, 1, high_too=True)(share)
+    return tuple(f"{name}={text(share)}" for name, share in sorted(shares.items()) if share < 1) or None
+
+
 def seeds(value: str) -> tuple[int, ...]:
     """Return the seeds that are written as 3, as 0,2,5 or as 0-4."""
     numbers: list[int] = []

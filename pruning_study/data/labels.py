@@ -1,6 +1,7 @@
 """Class names and labels: what is wrong with them, and how they are split at random."""
 
 import unicodedata
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,6 +33,33 @@ def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, n
         chosen.append(generator.permutation(members)[:count])
     held_out = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def thinned(labels: np.ndarray, indices: np.ndarray, shares: Mapping[int, float], seed: int) -> np.ndarray:
+    """Leave out images of some classes, at random.
+
+    Of a class, the images that a smaller share keeps are among those that a larger share keeps.
+
+    Parameters
+    ----------
+    labels : int64 [N]
+    indices : int64 [n]
+        The images of which some are left out.
+    shares : mapping of int to float
+        Share of a class's images that is kept, by label, above 0 and at most 1. Classes without a share keep all.
+    seed : int
+
+    Returns
+    -------
+    int64 [at most n]
+        The images that are kept, ascending. A class may have none.
+    """
+    left_out = [np.empty(0, np.int64)]
+    for label, share in shares.items():
+        members = indices[labels[indices] == label]
+        order = np.random.default_rng([seed, label]).permutation(members)
+        left_out.append(order[round(len(members) * share) :])
+    return np.setdiff1d(indices, np.concatenate(left_out))
 
 
 def check_class_names(source: str, classes: tuple[str, ...]) -> None:

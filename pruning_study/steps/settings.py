@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from torch import Tensor, nn
 
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
+from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.printable import shortened
 from analysis.runs.schema import text
 from pruning_study import models
@@ -51,6 +51,7 @@ FOLLOWED = {
     schema.WEIGHT_DECAY,
     schema.VALIDATION_FRACTION,
     schema.TEST_FRACTION,
+    schema.CLASS_FRACTIONS,
 }
 _EXAMPLES = ("train", "validation", "test")
 Config = TypeVar("Config", TrainConfig, PruneConfig)
@@ -83,7 +84,8 @@ class TrainSetting:
             max_data_gib=config.max_data_gib,
             test_fraction=config.test_fraction,
         )
-        self.train_indices, self.validation_indices = self._split()
+        indices, self.validation_indices = self._split()
+        self.train_indices = self._thinned(indices)
         weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
         self.model = self._initial_model(weights)
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
@@ -99,6 +101,25 @@ class TrainSetting:
         if fraction != TrainConfig.validation_fraction:
             raise StudyError(f"{data.source} has images for validation, in val", option="--validation-fraction")
         return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
+
+    def _thinned(self, indices: np.ndarray) -> np.ndarray:
+        """Return the indices of the training images without those that `--class-fractions` leaves out."""
+        given = [item.rpartition("=") for item in self.config.class_fractions or ()]
+        data, classes = self.data, self.data.classes
+        for name, _, _ in given:
+            if name not in classes:
+                hint = did_you_mean(name, classes, f"its classes are {labels.some(list(classes))}")
+                raise StudyError(f"{data.name} has no class {shortened(name)}: {hint}", option="--class-fractions")
+        shares = {classes.index(name): float(share) for name, _, share in given}
+        kept = labels.thinned(data.train_labels, indices, shares, self.config.seed)
+        left = np.bincount(data.train_labels[kept], minlength=len(classes))
+        for label, share in shares.items():
+            if not left[label]:
+                raise StudyError(
+                    f"{share:g} leaves no training image of class {shortened(classes[label])}: keep a larger share",
+                    option="--class-fractions",
+                )
+        return kept
 
     @cached_property
     def engine(self) -> Engine:
@@ -177,6 +198,8 @@ class TrainSetting:
         }
         if self.data.test_fraction is not None:
             described[schema.TEST_FRACTION] = text(self.data.test_fraction)
+        if config.class_fractions:
+            described[schema.CLASS_FRACTIONS] = text(config.class_fractions)
         if digest := models.source_digest(config.model):
             described[schema.MODEL_DIGEST] = digest
         if config.weights:
@@ -350,13 +373,20 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
         raise StudyError(f"{where} was not trained here, so its initial weights are not known", option="--start")
     taken = {}
     for item in fields(TrainConfig):
-        if item.name not in FOLLOWED or item.name not in dense.data.params:
+        if item.name not in FOLLOWED:
             continue
-        given, there = getattr(config, item.name), _followed(item, dense.data.params[item.name], where, option)
+        if item.name in dense.data.params:
+            there = _followed(item, dense.data.params[item.name], where, option)
+        elif schema.FORMERLY.get(item.name) == "none":
+            there = None
+        else:
+            continue
+        given = getattr(config, item.name)
         said = datasets.dataset_name(given) if item.name == schema.DATASET else given
         if given != item.default:
             if said != there:
-                raise StudyError(f"{given} is not what {where} has: {there}", option=option_name(item.name))
+                has = "none" if there is None else text(there)
+                raise StudyError(f"{text(given)} is not what {where} has: {has}", option=option_name(item.name))
             continue
         if item.name == schema.MODEL:
             models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)

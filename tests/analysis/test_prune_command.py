@@ -79,6 +79,7 @@ def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
         "momentum": schema.text(RECIPES["lenet5"].dense.momentum),
         "scope": "global",
         "test_fraction": "none",
+        "class_fractions": "none",
         "regrow": "false",
     } == module.DEFAULTS
     assert {

@@ -566,6 +566,17 @@ class TestDenseRunId:
         output = prune("--dense-run-id", runs("dense")[0].info.run_id, "--seed", 5, code=2)
         assert "5 is not what dense run" in output
 
+    def test_the_shares_of_classes_are_those_of_the_dense_run(self, prune):
+        prune("--class-fractions", "Bag=0.25")
+        thinned = runs("dense")[0].info.run_id
+        prune("--dense-run-id", thinned)
+        assert len(runs("pruned")) == 1
+        assert pd.read_csv(artifact(runs("dense")[0], "class_characteristics.csv")).training_images[8] == 9
+        prune()
+        (whole,) = (run.info.run_id for run in runs("dense") if run.info.run_id != thinned)
+        output = prune("--dense-run-id", whole, "--class-fractions", "Bag=0.25", code=2)
+        assert f"Bag=0.25 is not what dense run {whole} has: none" in output
+
     def test_no_such_run(self, prune):
         assert "no run 0123" in prune("--dense-run-id", "0123", code=1)
 

@@ -177,6 +177,12 @@ BAD = [
     ("epsilon", "nan", "not a finite number"),
     ("validation_fraction", "0", "above 0 and below 1"),
     ("validation_fraction", "1", "above 0 and below 1"),
+    ("class_fractions", "5", "write class=share, such as 5=0.2"),
+    ("class_fractions", "=0.5", "write class=share"),
+    ("class_fractions", "5=0", "above 0 and at most 1"),
+    ("class_fractions", "5=1.5", "above 0 and at most 1"),
+    ("class_fractions", "5=some", "not a number"),
+    ("class_fractions", "5=0.2,5=0.3", "5 is given twice"),
     ("device", "quantum", "it takes cpu, cuda"),
     ("engine", "jax", "it takes torch, native"),
     ("force", "perhaps", "neither true nor false"),
@@ -200,6 +206,12 @@ def test_bad_values_are_usage_errors_of_the_command_line(run_command, name, valu
     assert result.exit_code == 2
     assert f"Invalid value for '{option_name(name)}'" in result.output
     assert "Traceback" not in result.output
+
+
+def test_shares_of_classes_are_the_same_in_any_order_and_one_of_1_is_none():
+    assert PruneConfig(class_fractions="8=.50, 5=0.2,a=b=1e-1,7=1").class_fractions == ("5=0.2", "8=0.5", "a=b=0.1")
+    assert PruneConfig(class_fractions=("8=0.5",)).class_fractions == ("8=0.5",)
+    assert PruneConfig(class_fractions="5=1").class_fractions is None
 
 
 @pytest.mark.parametrize(

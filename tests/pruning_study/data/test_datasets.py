@@ -285,6 +285,29 @@ class TestSplit:
         assert len(train) == len(validation) == 2
 
 
+class TestThinned:
+    labels = np.repeat([0, 1, 2], [100, 40, 10])
+    indices = np.arange(0, 150, 2)  # 50, 20 and 5 images
+
+    def test_keeps_shares_of_some_classes_and_all_of_the_others(self):
+        kept = labels.thinned(self.labels, self.indices, {0: 0.2, 2: 0.5}, seed=0)
+        assert np.bincount(self.labels[kept]).tolist() == [10, 20, 2]  # round(2.5) is 2
+        assert set(kept) <= set(self.indices)
+        assert kept.tolist() == sorted(kept)
+
+    def test_is_seeded(self):
+        first, again, other = (labels.thinned(self.labels, self.indices, {0: 0.5}, seed).tolist() for seed in (3, 3, 4))
+        assert first == again != other
+
+    def test_a_smaller_share_keeps_some_of_the_images_of_a_larger_one_whatever_the_other_classes(self):
+        larger = labels.thinned(self.labels, self.indices, {0: 0.6, 1: 0.5}, seed=1)
+        smaller = labels.thinned(self.labels, self.indices, {0: 0.3}, seed=1)
+        assert set(smaller[self.labels[smaller] == 0]) < set(larger[self.labels[larger] == 0])
+
+    def test_without_shares_nothing_is_left_out(self):
+        assert labels.thinned(self.labels, self.indices, {}, seed=1).tolist() == self.indices.tolist()
+
+
 def test_normalization_of_known_pixels():
     images = np.zeros((2, 2, 1, 2), np.uint8)
     images[:, 0] = [[[0, 255]]]  # half black, half white: mean .5, deviation .5

@@ -7,6 +7,7 @@ from analysis.runs.errors import StudyError
 from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
+from pruning_study.steps.identity import config_hash
 from pruning_study.steps.settings import PruneSetting, TrainSetting
 from pruning_study.tracking.connect import connect
 from tests.stored_runs import runs
@@ -87,6 +88,33 @@ def test_validation_is_a_stratified_tenth(setting):
     labels = setting.data.train_labels[setting.validation_indices]
     assert np.bincount(labels).tolist() == [4] * 10
     assert not set(setting.train_indices) & set(setting.validation_indices)
+
+
+def test_shares_of_classes_thin_the_training_images_alone(tiny_npz, setting):
+    shares = "Sandal=0.5,Bag=0.25"
+    thinned = TrainSetting(TrainConfig(dataset=str(tiny_npz), class_fractions=shares))
+    counts = np.bincount(thinned.data.train_labels[thinned.train_indices])
+    assert counts.tolist() == [36, 36, 36, 36, 36, 18, 36, 36, 9, 36]
+    assert set(thinned.train_indices) < set(setting.train_indices)
+    assert thinned.validation_indices.tolist() == setting.validation_indices.tolist()
+    assert len(thinned.test.labels) == len(setting.test.labels)
+    assert thinned.params["class_fractions"] == "Bag=0.25,Sandal=0.5"
+    assert config_hash("dense", thinned.params) != config_hash("dense", setting.params)
+    assert "class_fractions" not in setting.params
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ("Sandle=0.5", "tiny has no class 'Sandle': did you mean Sandal"),
+        ("5=0.5", r"tiny has no class '5': its classes are T-shirt/top, Trouser, .* and 5 more"),
+        ("Bag=0.01", "0.01 leaves no training image of class 'Bag': keep a larger share"),
+    ],
+)
+def test_shares_that_no_class_can_have_are_refused(tiny_npz, shares, message):
+    with pytest.raises(StudyError, match=message) as error:
+        TrainSetting(TrainConfig(dataset=str(tiny_npz), class_fractions=shares))
+    assert error.value.option == "--class-fractions"
 
 
 def test_the_same_seed_has_the_same_initial_weights(tiny_npz):
