@@ -116,6 +116,7 @@ def write_report(
     variance: Literal["welch", "pooled"] = "welch",
     paper: bool = False,
     log: bool = False,
+    groups: "str | Path | Mapping[str, str | Path] | None" = None,
 ) -> "WrittenReport":
     """Write the report of an experiment: a page, tables and figures.
 
@@ -133,6 +134,8 @@ def write_report(
         Whether the report has what concerns the papers: their tables, figures, claims and printed values.
     log : bool
         Whether the files are also sent to MLflow, as a run of kind `report`.
+    groups : str, Path, or mapping of str to path, optional
+        File of groups of test images, whose accuracy the report shows too; for several data sets, a file for each.
 
     Returns
     -------
@@ -162,6 +165,7 @@ def write_report(
         variance=variance,
         paper=paper,
         log=log,
+        groups=groups or (),
     )
 
 
@@ -173,6 +177,7 @@ def recommend_ratio(
     max_class_loss: float | None = None,
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
+    groups: "str | Path | Mapping[str, str | Path] | None" = None,
 ) -> "Recommendations":
     """Name the largest pruning ratio that stays within limits, of each model on each data set of an experiment.
 
@@ -187,6 +192,9 @@ def recommend_ratio(
     max_class_loss : float, in [0, 1], optional
         Largest loss of a class to accept beyond that of the accuracy. Alpha alone does not limit it: a loss that moves
         to other classes lowers alpha.
+    groups : str, Path, or mapping of str to path, optional
+        File of groups of test images, on which the choice is reported too; for several data sets, a file for each. They
+        have no part in the choice.
 
     Returns
     -------
@@ -216,4 +224,5 @@ def recommend_ratio(
         max_class_loss=max_class_loss,
         tracking_uri=tracking_uri,
         ignore_params=ignore_params,
+        groups=groups or (),
     )

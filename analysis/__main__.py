@@ -15,7 +15,8 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 
 # The sections that `--help` shows options in; a command shows the options that it has of each.
 SECTIONS = {
-    "Predictions": ("before", "after", "control", "groups", "max_data_gib"),
+    "Predictions": ("before", "after", "control", "max_data_gib"),
+    "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
     "Limits": ("max_accuracy_loss", "max_alpha", "max_class_loss"),
     "Statistics": ("confidence", "variance"),
@@ -53,6 +54,17 @@ _VARIANCE = click.option(
     show_default=True,
     help="Variance in t-tests between different models or data sets: each has its own (welch), or all share one "
     "(pooled).",
+)
+
+
+_GROUPS = click.option(
+    "--groups",
+    multiple=True,
+    metavar="[DATASET=]FILE.csv",
+    callback=lambda ctx, param, value: tuple(file for file in value if file != "auto"),
+    help="What pruning did to groups of test images too, such as those of one writer. FILE.csv has a row for each test "
+    "image, in test order; a column names the group of each image. With several data sets, give the option as "
+    "DATASET=FILE.csv. May be repeated.  [default: none]",
 )
 
 
@@ -130,8 +142,8 @@ def cli() -> None:
     "--groups",
     type=_OrAuto(click.Path(path_type=Path)),
     metavar="FILE.csv",
-    help="Audit groups of test images in place of classes. The first column of FILE.csv is index, the place of a test "
-    "image from 0; each further column names the group of the image.  [default: classes]",
+    help="Audit groups of test images in place of classes. FILE.csv has a row for each test image, in test order; a "
+    "column names the group of each image.  [default: classes]",
 )
 @click.option(
     "--output",
@@ -215,6 +227,7 @@ def audit(
     help="Largest loss of a class to accept beyond that of the accuracy: with 0.05 no class may lose five points of "
     "recall more than the accuracy loses.  [default: no limit]",
 )
+@_GROUPS
 def recommend(
     experiment: str | None,
     study: str | None,
@@ -222,6 +235,7 @@ def recommend(
     max_accuracy_loss: float,
     max_alpha: float,
     max_class_loss: float | None,
+    groups: tuple[str, ...],
 ) -> None:
     """Name the largest safe pruning ratio.
 
@@ -236,6 +250,7 @@ def recommend(
         max_alpha=max_alpha,
         max_class_loss=max_class_loss,
         ignore_params=ignore_params,
+        groups=groups,
     )
     click.echo("\n\n".join(map(recommend.summary, found)))
 
@@ -315,6 +330,7 @@ def export(
     "--paper",
     "Add what concerns the papers: their tables, figures, claims and printed values, and precision and F1.",
 )
+@_GROUPS
 @_true_or_false("--no-log", "Do not send the report's files to MLflow.")
 def report(
     experiment: str | None,
@@ -325,6 +341,7 @@ def report(
     confidence: float,
     variance: Literal["welch", "pooled"],
     paper: bool,
+    groups: tuple[str, ...],
     no_log: bool,
 ) -> None:
     """Write the report of an experiment: a page, tables and figures.
@@ -354,11 +371,17 @@ def report(
             primaries=planned,
             corrupted=corrupted,
             paper=paper,
+            groups=groups,
         )
     else:
         experiment = _experiment(experiment, study)
         result = report.report(
-            experiment, ignore_params=ignore_params, confidence=confidence, variance=variance, paper=paper
+            experiment,
+            ignore_params=ignore_params,
+            confidence=confidence,
+            variance=variance,
+            paper=paper,
+            groups=groups,
         )
     written = page.write(result, output)
     click.echo("\n\n".join(map(printable, result.verdict)))

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from analysis import audit_populations
 from analysis.audit_result import Audit, some
+from analysis.groups import sentence
 from analysis.runs import prediction_files, prediction_sources
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
+from analysis.statistics import grouping
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import class_table, with_losses
 from analysis.statistics.guessing import Guessing, without_guessing
@@ -61,7 +63,7 @@ def audit(
         networks["before"],
         networks["after"],
         networks["control"] if control else None,
-        image_groups.read(groups, len(label)) if groups else None,
+        image_groups.read(groups, len(label)).groupings if groups else None,
     )
     said = [f"{side.capitalize()}: {some(called.values())}." for side, called in found.items() if called]
     return result._replace(notes=[" ".join(said), *result.notes])
@@ -144,6 +146,8 @@ def audit_predictions(
     tables = (
         _group_tables(groupings, right, paired) if groupings else [class_table(called, place, **right, paired=paired)]
     )
+    summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
+    notes += map(sentence, summaries)
     compared = audit_populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
     return Audit(
         table=with_losses(pd.concat(tables, ignore_index=True)),
@@ -155,6 +159,7 @@ def audit_predictions(
         accuracy_control=accuracies.get("control"),
         guessing=guessing,
         populations=compared,
+        groupings=pd.DataFrame(summaries),
     )
 
 
@@ -249,6 +254,16 @@ def _groupings(groups: Any, images: int) -> Groups:
     if not found:
         raise StudyError("groups: no grouping in it: give the group of each image")
     return found
+
+
+def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return what is said of each grouping as a whole, of the images that are in one of its groups."""
+    summaries = []
+    for name, group in groupings.items():
+        names, images, place = image_groups.members(group)
+        answers = {side: each[:, images] for side, each in right.items()}
+        summaries.append({"grouping": name, **grouping.summary(names, place, label[images], **answers)})
+    return summaries
 
 
 def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:

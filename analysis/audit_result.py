@@ -53,6 +53,9 @@ class Audit(NamedTuple):
     populations : Populations
         With several networks a side: the images whose usual prediction changed, the groups that have most of them, and
         the classes that changed otherwise than the accuracy.
+    groupings : DataFrame, one row per grouping
+        grouping, and what `grouping.summary` returns: slopes over its groups, the largest excess loss, and how much the
+        groups differ. Empty without groups, and where networks are independent.
     """
 
     table: pd.DataFrame
@@ -64,6 +67,7 @@ class Audit(NamedTuple):
     accuracy_control: float | None = None
     guessing: Guessing = Guessing({})
     populations: Populations = NOTHING
+    groupings: pd.DataFrame = pd.DataFrame()
 
     @property
     def damaged(self) -> list[str]:
@@ -330,7 +334,8 @@ def write(result: Audit, output: Path) -> None:
         If the folder cannot be made or written to.
     """
     with files.aside(output) as folder:
-        for name, table in {"audit.csv": result.table, **result.populations.tables}.items():
+        groupings = {"groupings.csv": result.groupings} if len(result.groupings) else {}
+        for name, table in {"audit.csv": result.table, **groupings, **result.populations.tables}.items():
             csv_text.write(table, folder / name)
         (folder / "audit.md").write_text(markdown(result), encoding="utf-8")
         figure(result).savefig(folder / "audit.png")

@@ -13,12 +13,15 @@ from tqdm import tqdm
 from analysis import validation
 from analysis.cells import alphas, cells
 from analysis.formats import decimals, short_ratio, with_interval
+from analysis.groups import GivenGroups, files_of_datasets, read_groups, sentence
+from analysis.groups import groups as by_group
 from analysis.prune_command import prune_command
 from analysis.runs import checks, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.printable import printable
 from analysis.settings import CONTROL, control_columns, method_label, shown_settings
+from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
 from analysis.validation import Measured
@@ -85,6 +88,7 @@ def recommend(
     max_class_loss: float | None = None,
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
+    groups: GivenGroups = (),
 ) -> Recommendations:
     """Choose a pruner, its settings and a ratio on validation images, and report the choice on test images.
 
@@ -106,6 +110,8 @@ def recommend(
     notes = [*runs.attrs["left_out"], *_on_quantized(int(quantized.sum()))]
     on_test = partial(pull.predictions, tracking_uri=tracking_uri)
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
+    files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
+    image_groups = read_groups(files, runs, on_test)
     limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
     return Recommendations(
         _recommendation(
@@ -116,6 +122,7 @@ def recommend(
             class_names(rows, on_test),
             notes.copy(),
             partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
+            partial(_on_groups, predictions=on_test, image_groups=image_groups),
         )
         for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
         if (rows[schema.PRUNER] != CONTROL).any()
@@ -136,6 +143,7 @@ def _recommendation(
     names: Mapping[int, str],
     notes: list[str],
     command_of: Callable[[pd.DataFrame], str],
+    on_groups: Callable[[pd.DataFrame, pd.DataFrame], str],
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
     command = ""
@@ -148,7 +156,9 @@ def _recommendation(
         command = command_of(chosen)
         if not command:
             notes.append("No single command makes the recommended networks: they were pruned several times.")
-        sentences = f"{_on_validation_images(passed.iloc[0], shown)} {_on_test_images(chosen, runs)}"
+        sentences = (
+            f"{_on_validation_images(passed.iloc[0], shown)} {_on_test_images(chosen, runs)}{on_groups(chosen, runs)}"
+        )
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     return Recommendation(f"{name}: {sentences}", tried.drop(columns="run_ids"), [*notes, *to_know(runs)], command)
 
@@ -313,6 +323,18 @@ def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
         beyond = _mean_in_points(pairs[frames.ACCURACY_AFTER] - pairs[f"{frames.ACCURACY_AFTER}_none"])
         control = f"Compared with the control {CONTROL}, which is not pruned, it changes by {beyond} points."
     return f"On test images accuracy changes by {change} points. {control} {alpha}. The raw slope is {raw}."
+
+
+def _on_groups(
+    chosen: pd.DataFrame,
+    runs: pd.DataFrame,
+    *,
+    predictions: ReadPredictions,
+    image_groups: Mapping[str, ImageGroups],
+) -> str:
+    """Return what the chosen runs do to groups of test images; groups had no part in the choice."""
+    found = by_group(pd.concat([chosen, _controls(chosen, runs)]), predictions, image_groups)
+    return "".join(f" {sentence(row)}" for row in found.groupings.to_dict("records"))
 
 
 def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

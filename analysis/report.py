@@ -13,6 +13,7 @@ from tqdm import tqdm
 from analysis.compressed_networks import robustness_section as robustness
 from analysis.compressed_networks import section as compressed_networks
 from analysis.first_screen import section as first_screen
+from analysis.groups import GivenGroups, files_of_datasets
 from analysis.methods import section as compared_methods
 from analysis.page import Items, Report, Section
 from analysis.prune_responsibly import section as prune_responsibly
@@ -88,6 +89,7 @@ def report(
     confidence: float = 0.95,
     variance: Variance = "welch",
     paper: bool = False,
+    groups: GivenGroups = (),
 ) -> Report:
     """Analyse an experiment.
 
@@ -99,7 +101,7 @@ def report(
         Joint confidence of the intervals of one data set, model and pruner over its ratios.
     variance : {"welch", "pooled"}
         Variance of the tests between independent groups of networks.
-    paper : bool
+    paper, groups
         As for `from_runs`.
 
     Raises
@@ -121,6 +123,7 @@ def report(
         confidence=confidence,
         variance=variance,
         paper=paper,
+        groups=groups,
     )
 
 
@@ -137,6 +140,7 @@ def from_runs(
     primaries: Sequence[Primary] = (),
     corrupted: pd.DataFrame | None = None,
     paper: bool = False,
+    groups: GivenGroups = (),
 ) -> Report:
     """Analyse runs.
 
@@ -147,6 +151,8 @@ def from_runs(
     paper : bool
         Whether the report has the sections on the recall distortion paper too: its tables, figures and sentences, and
         the slopes of precision and F1.
+    groups : path, sequence of str, or mapping of str to path
+        Tables of groups of test images, as `groups.files_of_datasets` takes them.
     """
     study = AnalyzedStudy(
         runs,
@@ -156,7 +162,9 @@ def from_runs(
         variance=variance,
         primaries=primaries,
         corrupted=corrupted,
+        group_files=files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET]))),
     )
+    _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out
     searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(tunings))]
     to_make = [*SECTIONS, *searches, *(PAPER_SECTIONS if paper else ())]
     made = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))

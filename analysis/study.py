@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
-from analysis import cells, classes
+from analysis import cells, classes, groups
 from analysis.predictions import Predictions
 from analysis.runs import frames, schema
 from analysis.runs.checked_predictions import CheckedPredictions
@@ -24,6 +25,7 @@ from analysis.settings import (
     share_dense_networks,
     shown_settings,
 )
+from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
 
 T = TypeVar("T")
@@ -51,6 +53,8 @@ class AnalyzedStudy:
         The comparisons that the study was made for.
     corrupted : DataFrame, optional
         What the networks have right on corrupted images, as `robustness.pulled` returns it.
+    group_files : mapping of str to Path
+        Tables of groups of a data set's test images, as `groups.files_of_datasets` returns them.
     """
 
     runs: pd.DataFrame
@@ -61,6 +65,7 @@ class AnalyzedStudy:
     variance: Variance = "welch"
     primaries: Sequence[Primary] = ()
     corrupted: pd.DataFrame | None = None
+    group_files: Mapping[str, Path] = field(default_factory=dict)
     _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -129,6 +134,16 @@ class AnalyzedStudy:
     def classes(self) -> pd.DataFrame:
         """One row per cell and class, as `classes.classes` returns it."""
         return classes.classes(self.runs, self.predicted)
+
+    @cached_property
+    def image_groups(self) -> dict[str, ImageGroups]:
+        """The groups of test images, by data set."""
+        return groups.read_groups(self.group_files, self.runs, self.predicted)
+
+    @cached_property
+    def groups(self) -> groups.Grouped:
+        """What pruning did to groups of test images, as `groups.groups` returns it."""
+        return groups.groups(self.runs, self.predicted, self.image_groups)
 
     def once(self, make: Callable[["AnalyzedStudy"], T]) -> T:
         """Return what a function makes of this study; it is called the first time."""

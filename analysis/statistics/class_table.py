@@ -89,7 +89,7 @@ def _measured(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: 
     change, bounds, p = _change(label, before, after, paired)
     support = np.bincount(label)
     changes = _changes(label, before, after, paired)
-    excess = class_losses.estimates(changes, class_losses.excess_weights(support / len(label)))
+    excess = class_losses.intervals(changes, class_losses.excess_weights(support / len(label)))
     excess_bounds = np.array([excess["low"], excess["high"]])
     # Without any variance, as where no image changed at all, the excess is known as well as the change.
     known = bounds - change + excess["value"]
@@ -136,7 +136,7 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
 def _recall(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return recalls and their bounds, (2, classes): Wilson's of one network, or of networks that all answer alike."""
     support = np.bincount(label)
-    found = class_losses.estimates(class_losses.from_answers(label, [right.astype(float)]), np.eye(len(support)))
+    found = class_losses.intervals(class_losses.from_answers(label, [right.astype(float)]), np.eye(len(support)))
     bounds = np.clip([found["low"], found["high"]], 0, 1)
     answers = np.bincount(label, right.mean(0))
     alike = (answers == 0) | (answers == support) | (len(right) == 1)

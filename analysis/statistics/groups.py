@@ -2,9 +2,11 @@
 
 import csv
 import io
+import math
 import os
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,48 +16,58 @@ from analysis.runs.input_files import SizeLimit, opened
 from analysis.runs.printable import LONGEST_NAME, shortened
 from analysis.statistics.hypothesis_tests import wilson_interval
 
-INDEX = "index"
+INDEX, MEASURE = "index", "measure:"
 _INDEX_VALUE = re.compile("[0-9]{1,18}")
 _LARGEST = SizeLimit(1.0)
 
 
-def read(path: Path, images: int) -> dict[str, np.ndarray]:
+class ImageGroups(NamedTuple):
+    """What a table says of each test image.
+
+    Attributes
+    ----------
+    groupings : dict of str to (images,) text
+        The group of each image, by the name of the grouping; an empty text stands for no group.
+    measures : dict of str to (images,) float
+        Numbers of each image; NaN where it is unknown.
+    """
+
+    groupings: dict[str, np.ndarray]
+    measures: dict[str, np.ndarray]
+
+
+def read(path: Path, images: int) -> ImageGroups:
     """Read a CSV file of groups.
 
     Parameters
     ----------
     path : Path
-        Its first column is `index`, the place of an image among the test images, from 0. Every further column is a
-        grouping: it names the group of each image. An image without a line, or with an empty cell, is in no group.
+        A row for each test image, in test order. A column is a grouping: it names the group of each image, and an
+        empty cell stands for no group. A column whose name begins with `measure:` holds a number for each image. If
+        the first column is `index`, the place of an image among the test images from 0, images may be left out.
     images : int
         Number of test images.
-
-    Returns
-    -------
-    dict of str to (images,) text
-        The groups of each grouping; an empty text stands for no group.
 
     Raises
     ------
     StudyError
-        If the file cannot be read, has no grouping, or names an image that does not exist or that it named before.
+        If the file cannot be read, has not a row for each image, has no grouping or a measure that is no number, or
+        names an image that does not exist or that it named before.
     """
-    groupings, rows = _rows(path)
-    found = {name: np.full(images, "", dtype=object) for name in groupings}
-    seen: set[int] = set()
-    for line, (given, *named) in rows:
-        if not _INDEX_VALUE.fullmatch(given):
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(given)} is no whole number from 0")
-        if (image := int(given)) >= images:
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is beyond the last test image, {images - 1}")
-        if image in seen:
-            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is there twice; give each image one line")
-        seen.add(image)
-        for name, group in zip(groupings, named, strict=True):
-            found[name][image] = group
-    if empty := [name for name, group in found.items() if not (group != "").any()]:
+    header, rows = _rows(path)
+    places = _places(path, header, rows, images)
+    columns = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True))
+    groupings, measures = {}, {}
+    for name, cells in columns.items():
+        if name.startswith(MEASURE):
+            measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, places, images)
+        elif name != INDEX:
+            group = np.full(images, "", dtype=object)
+            group[places] = cells
+            groupings[name] = group.astype(str)
+    if empty := [name for name, group in groupings.items() if not (group != "").any()]:
         raise StudyError(f"{path}: column {empty[0]} names no group: fill it in or leave it out")
-    return {name: group.astype(str) for name, group in found.items()}
+    return ImageGroups(groupings, measures)
 
 
 def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -127,8 +139,45 @@ def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:
     return table.sort_values("ratio", ascending=False, kind="stable", ignore_index=True)
 
 
+def _places(path: Path, header: list[str], rows: list[tuple[int, list[str]]], images: int) -> list[int]:
+    """Return the place of each row's image among the test images."""
+    if header[0] != INDEX:
+        if len(rows) != images:
+            raise StudyError(
+                f"{path}: {len(rows):,} rows for {images:,} test images: give each test image a row, in test order"
+            )
+        return list(range(images))
+    places: dict[int, int] = {}
+    for line, (given, *_) in rows:
+        if not _INDEX_VALUE.fullmatch(given):
+            raise StudyError(f"{path}, line {line:,}: {INDEX} {shortened(given)} is no whole number from 0")
+        if (image := int(given)) >= images:
+            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is beyond the last test image, {images - 1}")
+        if places.setdefault(image, line) != line:
+            raise StudyError(f"{path}, line {line:,}: {INDEX} {image} is there twice; give each image one line")
+    return list(places)
+
+
+def _numbers(
+    path: Path, name: str, rows: list[tuple[int, list[str]]], cells: tuple[str, ...], places: list[int], images: int
+) -> np.ndarray:
+    """Return a measure of each image."""
+    numbers = np.full(images, np.nan)
+    for (line, _), cell, place in zip(rows, cells, places, strict=True):
+        try:
+            number = float(cell or "nan")
+        except ValueError:
+            number = math.inf
+        if math.isinf(number) or (cell and math.isnan(number)):
+            raise StudyError(
+                f"{path}, line {line:,}: {shortened(cell)} in {name} is no number; leave it empty if it is unknown"
+            )
+        numbers[place] = number
+    return numbers
+
+
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the names of the groupings, and each line's number and cells."""
+    """Return the names of the columns, and each line's number and cells."""
     with opened(path) as file:
         _LARGEST.check(path, os.fstat(file.fileno()).st_size)
         try:
@@ -136,13 +185,17 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
                 reader = csv.reader(lines, strict=True)
                 header = [name.strip() for name in next(reader, [])]
                 rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except UnicodeDecodeError as error:
+            raise StudyError(f"{path}: cannot be read as CSV ({error}): save it in UTF-8") from error
+        except (OSError, csv.Error) as error:
             raise StudyError(f"{path}: cannot be read as CSV ({error})") from error
-    if not header or header[0] != INDEX:
-        first = shortened(header[0]) if header else "missing"
-        raise StudyError(f"{path}: the first column is {first} and should be {INDEX}, the place of a test image from 0")
-    if len(header) == 1 or "" in header or len(set(header)) < len(header):
-        raise StudyError(f"{path}: give each grouping a column with a name of its own, after the column {INDEX}")
+    header = [f"{MEASURE}{name.removeprefix(MEASURE).strip()}" if name.startswith(MEASURE) else name for name in header]
+    if {"", MEASURE} & set(header) or len(set(header)) < len(header):
+        raise StudyError(f"{path}: give each column a name of its own")
+    if not any(name != INDEX and not name.startswith(MEASURE) for name in header):
+        raise StudyError(f"{path}: no grouping in it: give a column that names the group of each test image")
+    if INDEX in header[1:]:
+        raise StudyError(f"{path}: {INDEX} should be the first column")
     if not rows:
         raise StudyError(f"{path}: no image in it")
     for line, row in rows:
@@ -152,4 +205,6 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             raise StudyError(
                 f"{path}, line {line:,}: a group has {len(long):,} characters, and the most is {LONGEST_NAME}"
             )
-    return header[1:], rows
+        if any("\0" in cell for cell in row):  # NumPy would cut a name at its end, and make one group of two
+            raise StudyError(f"{path}, line {line:,}: a group has a NUL character in its name")
+    return header, rows

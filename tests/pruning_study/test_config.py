@@ -80,10 +80,17 @@ def test_mlproject_has_the_options_and_defaults_of_a_command_of_runs(entry_point
 
 def test_mlproject_has_the_options_and_defaults_of_the_report():
     entry = load_project(str(ROOT)).get_entry_point("analyze")
-    # A project is for an experiment; what takes several values, such as folders of files, is no parameter of one.
-    options = [option for option in report.params if isinstance(option, click.Option) and not option.multiple]
+    # A project is for an experiment; what takes several values, such as folders of files, is no parameter of one. Of
+    # groups it takes one file.
+    options = [
+        option
+        for option in report.params
+        if isinstance(option, click.Option) and (not option.multiple or option.name == "groups")
+    ]
     assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
-        option.name: text(option.default if not isinstance(option.default, Path) else str(option.default))
+        option.name: "auto"
+        if option.multiple
+        else text(option.default if not isinstance(option.default, Path) else str(option.default))
         for option in options
     }
     expected = [part for option in options for part in (option.opts[0], f"{{{option.name}}}")]

@@ -13,23 +13,43 @@ def written(tmp_path, text, encoding="utf-8"):
     return path
 
 
+def test_a_row_for_each_image_names_its_groups_and_measures(tmp_path):
+    path = written(tmp_path, '\ufeffwriter, measure: tilt ,series\n469,-0.25,"hsf0, new"\n 7 ,,hsf4\n,1e1,\n')
+    found = groups.read(path, 3)
+    assert {name: group.tolist() for name, group in found.groupings.items()} == {
+        "writer": ["469", "7", ""],
+        "series": ["hsf0, new", "hsf4", ""],
+    }
+    assert list(found.measures) == ["tilt"]
+    np.testing.assert_array_equal(found.measures["tilt"], [-0.25, np.nan, 10])
+
+
 def test_groups_by_the_index_of_the_image(tmp_path):
-    path = written(tmp_path, '\ufeffindex, light ,who\n3,day,"b, c"\n\n0, night,\n1,day,a\n')
+    path = written(tmp_path, '\ufeffindex, light ,who,measure:lux\n3,day,"b, c",7\n\n0, night,,\n1,day,a,1\n')
     found = groups.read(path, 5)
-    assert {name: group.tolist() for name, group in found.items()} == {
+    assert {name: group.tolist() for name, group in found.groupings.items()} == {
         "light": ["night", "day", "", "day", ""],
         "who": ["", "a", "", "b, c", ""],
     }
-    names, images, place = groups.members(found["light"])
+    np.testing.assert_array_equal(found.measures["lux"], [np.nan, 1, np.nan, 7, np.nan])
+    names, images, place = groups.members(found.groupings["light"])
     assert (names.tolist(), images.tolist(), place.tolist()) == (["day", "night"], [0, 1, 3], [1, 0, 0])
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "first column is missing and should be index"),
-        ("image,light\n0,day\n", "first column is 'image' and should be index"),
-        ("index\n0\n", "give each grouping a column"),
+        ("", "no grouping in it"),
+        ("light\nday\n", "1 rows for 4 test images: give each test image a row, in test order"),
+        ("light\n" + 5 * "day\n", "5 rows for 4 test images"),
+        ("measure:lux\n1\n2\n3\n4\n", "no grouping in it"),
+        ("light,measure:\na,1\n", "a name of its own"),
+        ("light,measure:lux,measure: lux\na,1,1\n", "a name of its own"),
+        ("light,measure:lux\na,1\na,2\na,bright\na,4\n", "line 4: 'bright' in measure:lux is no number"),
+        ("light,measure:lux\na,1\na,nan\na,1\na,4\n", "line 3: 'nan' in measure:lux is no number"),
+        ("light,measure:lux\na,1\na,2\na,1e999\na,4\n", "line 4: '1e999' in measure:lux is no number"),
+        ("light,index\nday,0\n", "index should be the first column"),
+        ("index\n0\n", "no grouping in it"),
         ("index,a,a\n0,x,y\n", "a name of its own"),
         ("index,a,\n0,x,y\n", "a name of its own"),
         ("index,light\n", "no image in it"),
@@ -55,7 +75,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, text, message):
 def test_a_file_that_is_none_or_in_another_encoding_is_named(tmp_path):
     with pytest.raises(StudyError, match=r"gone\.csv"):
         groups.read(tmp_path / "gone.csv", 4)
-    with pytest.raises(StudyError, match=r"groups\.csv: cannot be read as CSV"):
+    with pytest.raises(StudyError, match=r"groups\.csv: cannot be read as CSV .*: save it in UTF-8"):
         groups.read(written(tmp_path, "index,licht\n0,trüb\n", "latin-1"), 4)
 
 
@@ -64,6 +84,7 @@ def test_500_files_of_groups_of_random_lines__are_read_or_refused_in_one_line(tm
     rng = np.random.default_rng(0)
     pieces = [
         "index",
+        "measure:",
         "0",
         "1",
         "-1",
@@ -93,4 +114,23 @@ def outcome(path):
         found = groups.read(path, 3)
     except StudyError as error:
         return "refused in one line" if "\n" not in str(error) else "refused"
-    return "read" if all(group.shape == (3,) for group in found.values()) else "misread"
+    columns = [*found.groupings.values(), *found.measures.values()]
+    return "read" if all(column.shape == (3,) for column in columns) else "misread"
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"writer\n1\n2\n",
+        b"writer\n1\n2\n3\n4\n",
+        "schreiber\nMüller\n2\n3\n".encode("utf-16"),
+        b"\x00\xff\xfe" * 100,
+        b"measure:tilt\n1\n2\n3\n",
+        b"writer,measure:tilt\n1,steep\n2,1\n3,1\n",
+    ],
+)
+def test_a_table_of_groups_of_wrong_length_or_encoding_or_without_a_grouping__is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "groups.csv"
+    path.write_bytes(content)
+    assert outcome(path) == "refused in one line"

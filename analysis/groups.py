@@ -1,0 +1,250 @@
+"""One row per cell and group of test images, and one per cell and grouping: what pruning did to groups of images.
+
+A group is anything that a table says of test images: who wrote them, where a camera stood. Neither training nor
+pruning knows of it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from analysis.arrays import RunArrays, run_arrays
+from analysis.cells import control_rows, with_control
+from analysis.formats import decimals, with_interval
+from analysis.predictions import Predictions
+from analysis.runs import schema
+from analysis.runs.checks import some
+from analysis.runs.errors import StudyError
+from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.settings import CELL, CONTROL
+from analysis.statistics import grouping
+from analysis.statistics.class_table import LOSS, class_table
+from analysis.statistics.groups import ImageGroups, members, read
+from analysis.statistics.hypothesis_tests import corrected
+
+OPTION = "--groups"
+GROUPING, GROUP = "grouping", "group"
+# A file, files as `DATASET=FILE.csv`, or a file for each data set.
+GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
+
+
+class Grouped(NamedTuple):
+    """What pruning did to groups of test images.
+
+    Attributes
+    ----------
+    groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
+        dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, group, images, n (networks), accuracy_before,
+        accuracy_after, change, and excess_loss, which is how much more accuracy the group lost than all images; each
+        with its 95 % interval (`_low`, `_high`). If every network has a control, accuracy_control and
+        change_beyond_control are there too. p is of change_beyond_control, or of the change without a control, and
+        p_holm is corrected for all groups of the cell's grouping.
+    groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
+        dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, and what `grouping.summary` returns.
+    notes : list of str
+    """
+
+    groups: pd.DataFrame
+    groupings: pd.DataFrame
+    notes: list[str]
+
+
+class Answers(NamedTuple):
+    """Which images the networks of a cell have right, each (networks, images).
+
+    `control` is None unless every network has a control that does not guess.
+    """
+
+    label: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    control: np.ndarray | None
+
+    def of(self, images: np.ndarray) -> "Answers":
+        """Return the answers to some images."""
+        control = None if self.control is None else self.control[:, images]
+        return Answers(self.label[images], self.before[:, images], self.after[:, images], control)
+
+
+def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each data set whose images have groups.
+
+    Parameters
+    ----------
+    given : path, sequence of str, or mapping of str to path
+        A file, files as `DATASET=FILE.csv`, or a file for each data set.
+    datasets : sequence of str
+        The data sets of the runs.
+
+    Raises
+    ------
+    StudyError
+        If a file is of an unknown data set, or of several.
+    """
+    if isinstance(given, Mapping):
+        pairs = [(str(name), Path(path)) for name, path in given.items()]
+    else:
+        pairs = [_split(str(each), datasets) for each in ([given] if isinstance(given, str | Path) else given)]
+    found: dict[str, Path] = {}
+    for name, path in pairs:
+        if name not in datasets:
+            raise StudyError(f"{name} is no data set of these runs: {some(datasets)}", option=OPTION)
+        if name in found:
+            raise StudyError(f"{found[name]} and {path} are both of {name}: give a data set one file", option=OPTION)
+        found[name] = path
+    return found
+
+
+def _split(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
+    name, equals, path = given.partition("=")
+    if equals and (name in datasets or not Path(given).exists()):
+        return name, Path(path)
+    if len(datasets) > 1:
+        raise StudyError(
+            f"the runs are of {len(datasets)} data sets: say whose images {given} is about, as {datasets[0]}={given}",
+            option=OPTION,
+        )
+    return datasets[0], Path(given)
+
+
+def read_groups(
+    files: Mapping[str, Path], runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None
+) -> dict[str, ImageGroups]:
+    """Return the groups of each data set's test images.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        As `files_of_datasets` returns it.
+    runs : DataFrame
+        As `pull.runs` returns it.
+    predictions : callable or Predictions
+        What the runs predicted; the number of test images is theirs.
+
+    Raises
+    ------
+    StudyError
+        As `statistics.groups.read` does, and if no run of a data set has predictions.
+    """
+    shared, found = Predictions.shared(predictions), {}
+    for dataset, path in files.items():
+        known = (shared.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset])) if shared else ()
+        pairs = next((pairs for pairs in known if pairs), None)
+        if not pairs:
+            raise StudyError(f"no run on {dataset} has its predictions, which groups need", option=OPTION)
+        found[dataset] = read(path, len(pairs.images.label))
+    return found
+
+
+def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    return (runs.iloc[[place]] for place in range(len(runs)))
+
+
+def groups(
+    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None, of_images: Mapping[str, ImageGroups]
+) -> Grouped:
+    """Return what pruning did to groups of test images, in every cell of pruned networks.
+
+    Networks that guess are left out. Intervals and p are over networks and images; for one network before and after
+    they are those of paired counts (Tango, McNemar), which are right for groups of few images.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    predictions : callable or Predictions
+        Takes run ids and returns what the runs predicted.
+    of_images : mapping of str to ImageGroups
+        The groups of each data set's test images.
+    """
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    none, without = control_rows(study.runs), 0
+    of_groups, of_groupings = [], []
+    for rows in study.cells():
+        cell = study.runs.iloc[rows[0]]
+        if cell[schema.DATASET] not in of_images or cell[schema.PRUNER] == CONTROL:
+            continue
+        answers = cell_answers(study, rows, none, shared)
+        if answers is None:
+            without += 1
+            continue
+        key = cell[[*CELL, *study.shown]].to_dict()
+        for name, group in of_images[cell[schema.DATASET]].groupings.items():
+            table, whole = _cell(group, answers)
+            of_groups.append(table.assign(**key, grouping=name)[[*key, GROUPING, *table.columns]])
+            of_groupings.append({**key, GROUPING: name, **whole})
+    notes = [f"{without:,} cells have no groups: all their networks guess or lack predictions"] if without else []
+    table = pd.concat(of_groups, ignore_index=True) if of_groups else pd.DataFrame()
+    return Grouped(table, pd.DataFrame(of_groupings), notes)
+
+
+def cell_answers(
+    study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions | None
+) -> Answers | None:
+    """Return the answers of a cell's networks that do not guess; None if there are none, or no predictions.
+
+    `none` is as `cells.control_rows` returns it.
+    """
+    sound = rows[~study.at_chance[rows]]
+    run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
+    pairs = predictions.of_pairs(dense_ids[sound], run_ids[sound]) if predictions and len(sound) else None
+    if pairs is None:
+        return None
+    before, after = pairs.right
+    has_control = len(with_control(study, sound, none)) == len(sound)
+    control = predictions.of_pairs(dense_ids[sound], run_ids[none[sound]]) if predictions and has_control else None
+    return Answers(pairs.images.place, before, after, control.right[1] if control else None)
+
+
+def _cell(group: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the rows of a cell's groups, and what is said of the grouping as a whole."""
+    names, images, place = members(group)
+    label, before, after, control = answers.of(images)
+    table = class_table(names, place, before, after, control)
+    found = {
+        GROUP: table["class"],
+        "images": table["support"],
+        "n": len(after),
+        **_columns(table, "recall_before", "accuracy_before"),
+        **_columns(table, "recall_after", "accuracy_after"),
+        **_columns(table, "change", "change"),
+        "excess_loss": -table["excess"],
+        "excess_loss_low": -table["excess_high"],
+        "excess_loss_high": -table["excess_low"],
+    }
+    if control is not None:
+        found |= _columns(table, "recall_control", "accuracy_control") | _columns(table, LOSS, f"change_{LOSS}")
+    found |= {"p": table["p"], "p_holm": corrected(table["p"], len(table))[1]}
+    return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
+
+
+def _columns(table: pd.DataFrame, name: str, called: str) -> dict[str, pd.Series]:
+    """Return a column and the ends of its interval under another name."""
+    return {f"{called}{end}": table[f"{name}{end}"] for end in ("", "_low", "_high")}
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """Return what happened to the groups of a grouping, in a sentence or two.
+
+    Parameters
+    ----------
+    row : mapping
+        grouping, and what `grouping.summary` returns.
+    """
+    write, points = decimals(2), decimals(1)
+    low, high = (100 * row[f"largest_excess_{end}"] for end in ("low", "high"))
+    largest = with_interval(100 * row["largest_excess"], low, high, points)
+    control = row["largest_excess_control"]
+    beside = f", {points(100 * control)} in the control" if np.isfinite(control) else ""
+    alpha, raw = (
+        with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
+    )
+    return (
+        f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
+        f"alpha is {alpha}, the raw slope {raw}. A group loses up to {largest} points more than the accuracy{beside}; "
+        f"on average {row['largest_excess_group']} loses most. Chance alone makes the largest loss of many small "
+        "groups large."
+    )

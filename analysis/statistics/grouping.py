@@ -1,0 +1,129 @@
+"""One grouping of test images as a whole: the slopes of its groups, the largest excess loss, and the spread."""
+
+from typing import Any
+
+import numpy as np
+
+from analysis.statistics.arithmetic import mean, quotient
+from analysis.statistics.group_spread import spread, spread_by_chance
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.statistics.intensification import excess_loss, raw_slope
+from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.resampling import mean_interval
+
+
+def summary(
+    names: np.ndarray,
+    place: np.ndarray,
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Return the slopes over groups, the largest excess loss of a group, and how much the groups' changes differ.
+
+    Parameters
+    ----------
+    names : (groups,)
+    place : (images,), integers
+        Group of each image, from 0; every group has an image.
+    label : (images,), integers
+        Class of each image, from 0.
+    before, after : (networks, images), bool
+        Whether each network is right about each image; row i of both is of the same network.
+    control : (networks, images), bool, optional
+        The same of networks that were retrained without being compressed.
+
+    Returns
+    -------
+    dict
+        - n: networks; groups; fewest_images, most_images: of a group.
+        - alpha, raw_slope: means over the networks; alpha_new, raw_slope_new: the same for new networks and new images
+          of the same groups, of groups with two images or more. Each with its 95 % interval (`_low`, `_high`).
+          alpha_new_identified says whether the groups differ enough before compression to say anything. alpha_weighted:
+          mean slope with groups weighted by their images.
+        - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
+          with its interval; largest_excess_group: the group whose mean excess loss is largest.
+        - alpha_control, raw_slope_control, largest_excess_control: the same of the control.
+        - spread_change: standard deviation of the groups' changes, weighted by their images, and spread_change_chance,
+          which it has if the groups mean nothing (`group_spread`).
+
+        What cannot be computed is NaN.
+
+    Examples
+    --------
+    The day loses nothing, the night half of its images:
+
+    >>> place, label = np.repeat([0, 1], 4), np.zeros(8, int)
+    >>> before = np.array([[1, 1, 1, 1, 1, 1, 1, 0]], bool)
+    >>> after = np.array([[1, 1, 1, 1, 1, 0, 0, 0]], bool)
+    >>> found = summary(np.array(["day", "night"]), place, label, before, after)
+    >>> found["largest_excess"], found["largest_excess_group"], found["raw_slope"], found["spread_change"]
+    (0.25, 'night', 3.0, 0.25)
+    """
+    support = np.bincount(place)
+    excess = _excess(place, before, after)
+    low, high = mean_interval(excess.max(1), 1 - LEVEL)
+    change = after.mean(0) - before.mean(0)
+    found: dict[str, Any] = {
+        "n": len(after),
+        "groups": len(names),
+        "fewest_images": int(support.min()),
+        "most_images": int(support.max()),
+        **_slopes(place, before, after),
+        "largest_excess": float(excess.max(1).mean()),
+        "largest_excess_low": low,
+        "largest_excess_high": high,
+        "largest_excess_group": str(names[excess.mean(0).argmax()]),
+    }
+    return found | {
+        **_of_control(place, before, control),
+        "spread_change": spread(change, place),
+        "spread_change_chance": spread_by_chance(change, place, label),
+    }
+
+
+def _excess(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the excess loss of each group, (networks, groups)."""
+    return excess_loss(*_measured(place, before, after))
+
+
+def _of_control(place: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:
+    names = ("alpha_control", "raw_slope_control", "largest_excess_control")
+    if control is None:
+        return dict.fromkeys(names, np.nan)
+    raw = raw_slope(*_measured(place, before, control))
+    alphas = raw * quotient(before.mean(1), control.mean(1))
+    return dict(zip(names, map(mean, (alphas, raw, _excess(place, before, control).max(1))), strict=True))
+
+
+def _measured(
+    place: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return accuracies of the groups before and after, each (networks, groups), and of all images."""
+    support = np.bincount(place)
+    of_groups = [np.array([np.bincount(place, network) for network in right]) / support for right in (before, after)]
+    return of_groups[0], of_groups[1], before.mean(1), after.mean(1)
+
+
+def _slopes(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """Return the slopes; those for new images are of groups with two images or more, whose noise can be estimated."""
+    found = slopes(place, before, after, [])
+    images = np.flatnonzero(np.bincount(place)[place] > 1)
+    several = found
+    if len(images) < len(place):
+        numbered = np.unique(place[images], return_inverse=True)[1]
+        several = slopes(numbered, before[:, images], after[:, images], []) if len(images) else Slopes(0)
+    columns = {
+        "alpha": found.alpha,
+        "alpha_low": found.low,
+        "alpha_high": found.high,
+        "alpha_weighted": found.alpha if found.n and np.isnan(found.weighted) else found.weighted,
+        "raw_slope": found.raw_slope,
+        "raw_slope_low": found.raw_slope_low,
+        "raw_slope_high": found.raw_slope_high,
+    }
+    for name, new in (("alpha_new", several.new), ("raw_slope_new", several.raw_new)):
+        ends = new[:3] if new else (np.nan, np.nan, np.nan)
+        columns |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    return columns | {"alpha_new_identified": bool(several.new and several.new.identified)}
