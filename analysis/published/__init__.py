@@ -56,8 +56,10 @@ def figures(name: str) -> pd.DataFrame:
     name : str
         Of Hooker et al. 2019, `compressed_networks_` and: `populations` (accuracies, significant classes and PIEs),
         `pie_accuracy`, `imagenet_c_top1`, `imagenet_c_top5` and their changes in percent (`imagenet_c_top1_norm`,
-        `imagenet_c_top5_norm`), `imagenet_a`, `human_study`, `protocol` (text). Of Paganini 2020,
-        `prune_responsibly_ols`.
+        `imagenet_c_top5_norm`), `imagenet_a`, `human_study`, `protocol` (text). Of Paganini 2020, `prune_responsibly_`
+        and: `ols` (the 40 legible terms of 50 of the regression; `lower` and `upper` are the printed interval),
+        `summary` (of the regression, and the QMNIST case), `table_01` (accuracy on tilt, per series of writers),
+        `protocol` (text).
     """
     return _csv(name)
 

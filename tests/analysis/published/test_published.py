@@ -37,7 +37,8 @@ def test_cells_as_printed():
         ("compressed_networks_imagenet_c_top5_norm", 12),
         ("compressed_networks_imagenet_a", 6),
         ("compressed_networks_human_study", 5),
-        ("prune_responsibly_ols", 7),
+        ("prune_responsibly_ols", 40),
+        ("prune_responsibly_table_01", 4),
     ],
 )
 def test_figures_of_the_other_papers(name, rows):
@@ -57,7 +58,10 @@ SECOND_READING = [
     ("compressed_networks_pie_accuracy", 94, "6307.65"),
     ("compressed_networks_populations", 65, "43915.30"),
     ("compressed_networks_protocol", 26, "133825.41"),
-    ("prune_responsibly_ols", 14, "3.1265"),
+    ("prune_responsibly_ols", 235, "-507.1758"),
+    ("prune_responsibly_protocol", 14, "821227.01"),
+    ("prune_responsibly_summary", 20, "2171207.045"),
+    ("prune_responsibly_table_01", 16, "6.081"),
     ("recall_distortion_table_01", 20, "0.840"),
     ("recall_distortion_table_02", 20, "1.046"),
     ("recall_distortion_table_03", 16, "3.206"),
@@ -101,6 +105,16 @@ def test_printed_changes_under_corruptions_follow_from_the_printed_accuracies(ra
     dense = accuracy["sparsity_0.0"]
     for level in accuracy:
         assert (100 * (accuracy[level] / dense - 1) - change[level]).abs().max() < 0.03
+
+
+def test_the_printed_regression_agrees_with_itself():
+    printed = published.figures("prune_responsibly_ols").dropna()
+    for end, sign in (("lower", -1), ("upper", 1)):
+        expected = printed["coefficient"] + sign * 1.96 * printed["standard_error"]
+        # A standard error of three decimals says the ends to .0005 * 1.96, and they have three decimals too.
+        assert (printed[end] - expected).abs().max() < 0.0016
+    t = printed["coefficient"] / printed["t"]
+    assert (t - printed["standard_error"]).abs().max() < 0.0006
 
 
 def test_labels():

@@ -1,0 +1,363 @@
+"""Regression of class accuracy on what a class and its network are like (Paganini 2020, Sections 3.1 and D)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.runs.errors import StudyError
+
+FACTORS = ("dataset", "model", "weight_treatment", "pruning_technique")
+NUMBERS = ("sparsity", "accuracy0", "accuracy0_quartile", "imbalance", "class_entropy")
+OUTCOME, NETWORK = "accuracy", "network"
+ORDER = (NETWORK, "iteration", "class")
+LINEAR = (*FACTORS, "np.exp(sparsity)", *NUMBERS)
+CROSSED = (
+    "weight_treatment:pruning_technique",
+    "np.exp(sparsity):dataset",
+    "np.exp(sparsity):pruning_technique",
+    "np.exp(sparsity):accuracy0",
+    "accuracy0:weight_treatment",
+    "accuracy0:pruning_technique",
+    "accuracy0:accuracy0_quartile",
+)
+LAGS = 3
+CONFIDENCE = 0.95
+# A column is left out where other columns explain all but this share of its sum of squares.
+_UNEXPLAINED = 1e-10
+_ROUNDING = 1e-12  # a column whose values are all smaller is 0 but for rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A fit, with all that its diagnostics and other standard errors need.
+
+    Attributes
+    ----------
+    coefficients : DataFrame
+        As `fit` returns it.
+    rows : DataFrame, (rows, ...)
+        The rows of the frame that count, sorted.
+    design : (rows, terms)
+        A column for each term.
+    predicted : (rows,)
+        Accuracy that the fit gives; it may lie outside 0 to 1.
+    """
+
+    coefficients: pd.DataFrame
+    rows: pd.DataFrame
+    design: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """Accuracy less predicted accuracy, (rows,)."""
+        return np.asarray(self.rows[OUTCOME].to_numpy(float) - self.predicted)
+
+
+def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
+    """Fit class accuracy by ordinary least squares, with the paper's formula and standard errors.
+
+    The formula is `accuracy ~ dataset + model + weight_treatment*pruning_technique + np.exp(sparsity)*(dataset +
+    pruning_technique + accuracy0) + sparsity + accuracy0*(weight_treatment + pruning_technique + accuracy0_quartile)
+    + imbalance + class_entropy`. Rows are sorted, stably, by those of network, iteration and class that are there.
+    Standard errors allow for heteroscedasticity and for autocorrelation over 3 rows (HAC, Bartlett weights, with the
+    small-sample correction n / (n - k)), and t has n - k degrees of freedom.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A row for each network, iteration and class: accuracy (0 to 1), dataset, model, weight_treatment,
+        pruning_technique (levels of any name), sparsity, accuracy0, accuracy0_quartile, imbalance, class_entropy
+        (numbers); network, iteration and class where they are known.
+    crossed : bool
+        Whether products of two terms are in the formula; without them it is the simpler model of Section 3.1.
+
+    Returns
+    -------
+    DataFrame, a row for each term in the order of print
+        term (as patsy names it, with the levels as given: `dataset[T.mnist]`; the first level of a factor, by
+        alphabet or as the column's categories are sorted, is the reference), coefficient, se, t, p (two-sided),
+        ci_low, ci_high (95 %), se_clustered (rows of one network may depend on each other in any way; NaN for fewer
+        than two networks). `attrs["notes"]` says what was left out: rows that lack a value, factors with one level,
+        columns without values, and terms that others imply. `attrs["rows"]`, `attrs["networks"]`: how many count.
+
+    Raises
+    ------
+    StudyError
+        A column is missing, or there are no more rows than terms.
+    """
+    return estimate(frame, crossed=crossed).coefficients
+
+
+def estimate(frame: pd.DataFrame, *, crossed: bool = True) -> Estimate:
+    """Fit as `fit` does, and return the residuals too."""
+    rows, terms, notes = _usable(frame, [*LINEAR, *(CROSSED if crossed else ())])
+    names, design = _design(rows, terms, notes)
+    if len(rows) <= len(names):
+        raise StudyError(
+            f"the regression has {len(rows):,} rows and {len(names):,} terms: it needs more rows than terms"
+        )
+    accuracy = rows[OUTCOME].to_numpy(float)
+    coefficients = _least_squares(design, accuracy)
+    predicted = design @ coefficients
+    table = _table(names, coefficients, hac(design, accuracy - predicted), len(rows) - len(names))
+    fitted = Estimate(table, rows, design, predicted)
+    own = rows.get(NETWORK)
+    table["se_clustered"] = np.nan if own is None else clustered_errors(fitted, own)
+    table.attrs = {"notes": notes, "rows": len(rows), "networks": 0 if own is None else int(own.nunique())}
+    return fitted
+
+
+def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return the rows that count, sorted, the terms that can be estimated, and notes on the others."""
+    needed = [OUTCOME, *FACTORS, *NUMBERS]
+    if missing := [name for name in needed if name not in frame]:
+        raise StudyError(f"the regression needs a column {missing[0]}, and the frame has none")
+    order = [name for name in ORDER if name in frame]
+    rows = frame[list(dict.fromkeys([*order, *needed, *frame.columns]))]
+    rows = rows.sort_values(order, kind="stable", ignore_index=True) if order else rows.reset_index(drop=True)
+    numbers = rows[[OUTCOME, *NUMBERS]].apply(pd.to_numeric, errors="coerce").astype(float)
+    rows = rows.assign(**numbers.where(np.isfinite(numbers)))
+    empty = [name for name in NUMBERS if rows[name].isna().all()]
+    notes = [f"regression: no row has a value of {name}, which is left out" for name in empty]
+    complete = rows[[name for name in needed if name not in empty]].notna().all(axis=1).to_numpy()
+    if not complete.all():
+        notes.append(f"regression: {(~complete).sum():,} of {len(rows):,} rows left out, which lack a value")
+        rows = rows[complete].reset_index(drop=True)
+    factors = {name: rows[name].astype("category").cat.remove_unused_categories() for name in FACTORS}
+    single = [name for name, levels in factors.items() if levels.nunique() < 2]
+    for name in single:
+        level = next(iter(factors[name].cat.categories), "no level at all")
+        notes.append(f"regression: {name} has one level, {level}, and is left out")
+    left_out = {*single, *empty}
+    kept = [term for term in terms if left_out.isdisjoint(_columns(term))]
+    return rows.assign(**factors), kept, notes
+
+
+def _columns(term: str) -> list[str]:
+    return [part.removeprefix("np.exp(").removesuffix(")") for part in term.split(":")]
+
+
+def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple[list[str], np.ndarray]:
+    """Return the names and the columns, (rows, terms), of the formula, without those that earlier ones imply."""
+    from patsy import dmatrix
+
+    if rows.empty:
+        return ["Intercept"], np.ones((0, 1))
+    matrix = dmatrix(" + ".join(terms) or "1", rows, return_type="matrix")
+    names, design = list(matrix.design_info.column_names), np.asarray(matrix)
+    kept = _independent(design)
+    if len(kept) == len(names):
+        return names, design
+    implied = [name for place, name in enumerate(names) if place not in kept]
+    notes.append(f"regression: left out, because other terms imply them: {', '.join(implied)}")
+    return [names[place] for place in kept], design[:, kept]
+
+
+def _independent(design: np.ndarray) -> list[int]:
+    """Return the places of the columns that are no linear combination of columns before them."""
+    gram = design.T @ design
+    lengths = np.sqrt(np.diag(gram))
+    is_zero = np.abs(design).max(axis=0) < _ROUNDING
+    gram = gram / np.outer(*[np.where(is_zero, 1.0, lengths)] * 2)
+    kept: list[int] = []
+    for place in np.flatnonzero(~is_zero):
+        explained = gram[kept, place] @ np.linalg.solve(gram[np.ix_(kept, kept)], gram[kept, place]) if kept else 0.0
+        if 1 - explained > _UNEXPLAINED:
+            kept.append(int(place))
+    return kept
+
+
+def _least_squares(design: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the coefficients of least squares, (terms,).
+
+    A million rows of 50 terms take half a second by the normal equations, and 20 s by statsmodels. The second step
+    gives back the digits that the product of the matrices costs.
+    """
+    gram = design.T @ design
+    coefficients = np.linalg.solve(gram, design.T @ values)
+    return np.asarray(coefficients + np.linalg.solve(gram, design.T @ (values - design @ coefficients)))
+
+
+def _table(names: Sequence[str], coefficients: np.ndarray, covariance: np.ndarray, dof: int) -> pd.DataFrame:
+    se = np.sqrt(np.diag(covariance))
+    t = coefficients / se
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, dof) * se
+    return pd.DataFrame(
+        {
+            "term": names,
+            "coefficient": coefficients,
+            "se": se,
+            "t": t,
+            "p": 2 * stats.t.sf(np.abs(t), dof),
+            "ci_low": coefficients - half,
+            "ci_high": coefficients + half,
+        }
+    )
+
+
+def hac(design: np.ndarray, residuals: np.ndarray, lags: int = LAGS) -> np.ndarray:
+    """Return the covariance of coefficients that allows for heteroscedasticity and autocorrelation (Newey, West 1987).
+
+    The same as `NeweyWest(lag = lags, prewhite = FALSE, adjust = TRUE)` of R's package sandwich.
+
+    Parameters
+    ----------
+    design : (rows, terms)
+        In the order in which neighbouring rows may depend on each other.
+    residuals : (rows,)
+    lags : int
+        Rows further apart than this count as independent.
+
+    Returns
+    -------
+    (terms, terms)
+    """
+    count, terms = design.shape
+    scores = design * residuals[:, np.newaxis]
+    meat = scores.T @ scores
+    for lag in range(1, min(lags, count - 1) + 1):
+        beside = scores[lag:].T @ scores[:-lag]
+        meat += (1 - lag / (lags + 1)) * (beside + beside.T)
+    return np.asarray(_sandwich(design, meat) * count / (count - terms))
+
+
+def clustered(design: np.ndarray, residuals: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the covariance of coefficients where rows of a group may depend on each other in any way.
+
+    The small-sample correction is G / (G - 1) * (n - 1) / (n - k), as in statsmodels and Stata.
+
+    Parameters
+    ----------
+    design : (rows, terms)
+    residuals : (rows,)
+    groups : (rows,), int
+        Groups are counted from 0, and none is empty.
+
+    Returns
+    -------
+    (terms, terms) ; NaN for fewer than two groups.
+    """
+    count, terms = design.shape
+    number = int(groups.max()) + 1
+    if number < 2:
+        return np.full((terms, terms), np.nan)
+    sums = np.stack([np.bincount(groups, column * residuals, number) for column in design.T], axis=1)
+    correction = number / (number - 1) * (count - 1) / (count - terms)
+    return np.asarray(_sandwich(design, sums.T @ sums) * correction)
+
+
+def _sandwich(design: np.ndarray, meat: np.ndarray) -> np.ndarray:
+    bread = np.linalg.inv(design.T @ design)
+    return np.asarray(bread @ meat @ bread)
+
+
+def clustered_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
+    """Return the standard error of each term, (terms,), where rows of a group may depend on each other in any way.
+
+    Parameters
+    ----------
+    estimate : Estimate
+    groups : (rows,)
+        The group of each row of `estimate.rows`.
+    """
+    codes = groups.factorize()[0]
+    return np.asarray(np.sqrt(np.diag(clustered(estimate.design, estimate.residuals, codes))))
+
+
+def clustered_p(coefficients: pd.Series, errors: pd.Series, groups: int) -> np.ndarray:
+    """Return the two-sided p-value of each term by clustered standard errors: t with one degree less than groups."""
+    return np.asarray(2 * stats.t.sf(np.abs(coefficients / errors), groups - 1))
+
+
+def one_tailed(p: float, coefficient: float, sign: int) -> float:
+    """Return the p-value of the alternative that a coefficient has a sign (1 or -1), from the two-sided one.
+
+    Examples
+    --------
+    >>> one_tailed(0.04, 1.2, 1), one_tailed(0.04, 1.2, -1)
+    (0.02, 0.98)
+    """
+    return p / 2 if coefficient * sign > 0 else 1 - p / 2
+
+
+def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
+    """Fit class accuracy by a model that keeps it between 0 and 1 (Papke and Wooldridge 1996).
+
+    A generalised linear model of the binomial family with the logit link, and the terms and rows of `fit`.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As for `fit`.
+
+    Returns
+    -------
+    DataFrame, a row for each term
+        term, coefficient (on the logit scale), se (clustered by network where networks are known, else robust to
+        heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; of a term that stands
+        in no product, comparable with the coefficient of `fit`). `attrs["notes"]` as in `fit`, and whether the
+        iteration did not converge.
+
+    Raises
+    ------
+    StudyError
+        As in `fit`.
+    """
+    from statsmodels.genmod.families import Binomial
+    from statsmodels.genmod.generalized_linear_model import GLM
+
+    linear = estimate(frame)
+    own = linear.rows.get(NETWORK)
+    errors: dict[str, Any] = {"cov_type": "HC1"}
+    if own is not None and own.nunique() > 1:
+        errors = {"cov_type": "cluster", "cov_kwds": {"groups": own.factorize()[0]}}
+    fitted = GLM(linear.rows[OUTCOME].to_numpy(), linear.design, Binomial()).fit(use_t=True, **errors)
+    steepness = float(np.mean(fitted.fittedvalues * (1 - fitted.fittedvalues)))
+    table = pd.DataFrame(
+        {
+            "term": linear.coefficients["term"],
+            "coefficient": fitted.params,
+            "se": fitted.bse,
+            "t": fitted.tvalues,
+            "p": fitted.pvalues,
+            "effect": fitted.params * steepness,
+        }
+    )
+    notes = [] if fitted.converged else ["regression: the fractional logit did not converge"]
+    table.attrs = {"notes": [*linear.coefficients.attrs["notes"], *notes]}
+    return table
+
+
+def summary(estimate: Estimate) -> dict[str, float]:
+    """Return what describes a fit as a whole, by its name in print.
+
+    Returns
+    -------
+    dict
+        observations; residual and model degrees of freedom; adjusted R2; Durbin-Watson (2 where neighbouring residuals
+        are independent, 0 where they are the same); Omnibus and Jarque-Bera (tests of normal residuals); skew and
+        kurtosis (3 for normal residuals) of the residuals; condition number (of the design: root of the largest
+        over the smallest eigenvalue).
+    """
+    residuals, (count, terms) = estimate.residuals, estimate.design.shape
+    accuracy = estimate.rows[OUTCOME].to_numpy(float)
+    unexplained = np.sum(residuals**2) / np.sum((accuracy - accuracy.mean()) ** 2)
+    skew, kurtosis = float(stats.skew(residuals)), float(stats.kurtosis(residuals, fisher=False))
+    eigenvalues = np.linalg.eigvalsh(estimate.design.T @ estimate.design)
+    return {
+        "observations": count,
+        "residual degrees of freedom": count - terms,
+        "model degrees of freedom": terms - 1,
+        "adjusted R2": float(1 - unexplained * (count - 1) / (count - terms)),
+        "Durbin-Watson": float(np.sum(np.diff(residuals) ** 2) / np.sum(residuals**2)),
+        "Omnibus": float(stats.normaltest(residuals).statistic) if count >= 8 else np.nan,
+        "Jarque-Bera": count / 6 * (skew**2 + (kurtosis - 3) ** 2 / 4),
+        "skew": skew,
+        "kurtosis": kurtosis,
+        "condition number": float(np.sqrt(eigenvalues[-1] / eigenvalues[0])),
+    }

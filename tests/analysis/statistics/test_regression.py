@@ -1,0 +1,282 @@
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from scipy.special import expit
+from statsmodels.datasets import macrodata
+from statsmodels.genmod.families import Binomial
+from statsmodels.stats.stattools import durbin_watson, jarque_bera, omni_normtest
+
+from analysis import published
+from analysis.runs.errors import StudyError
+from analysis.statistics.regression import (
+    clustered,
+    clustered_errors,
+    clustered_p,
+    estimate,
+    fit,
+    fractional_logit,
+    hac,
+    one_tailed,
+    summary,
+)
+
+FORMULA = (
+    "accuracy ~ dataset + model + weight_treatment*pruning_technique + np.exp(sparsity)*(dataset + pruning_technique"
+    " + accuracy0) + sparsity + accuracy0*(weight_treatment + pruning_technique + accuracy0_quartile) + imbalance"
+    " + class_entropy"
+)
+HAC = {"cov_type": "HAC", "cov_kwds": {"maxlags": 3, "use_correction": True}, "use_t": True}
+
+
+def made(
+    datasets="ab", models="m", treatments=("finetune", "rewind"), techniques="pq", seeds=2, iterations=5, classes=4
+):
+    """Networks in an order that is not sorted, whose accuracies have noise that neighbouring iterations share."""
+    rng = np.random.default_rng(0)
+    rows = []
+    chains = itertools.product(datasets, models, treatments, techniques, range(seeds))
+    for place, (dataset, model, treatment, technique, _) in enumerate(chains):
+        before = rng.uniform(0.6, 1, classes)
+        noise = rng.normal(size=(iterations, classes)).cumsum(0) / 30
+        for iteration, name in itertools.product(range(iterations), range(classes)):
+            rows.append(
+                {
+                    "network": place,
+                    "iteration": iteration,
+                    "class": name,
+                    "dataset": dataset,
+                    "model": model,
+                    "weight_treatment": treatment,
+                    "pruning_technique": technique,
+                    "sparsity": 1 - 0.8**iteration,
+                    "accuracy": np.clip(before[name] - 0.2 * (1 - 0.8**iteration) + noise[iteration, name], 0, 1),
+                    "accuracy0": before[name],
+                    "accuracy0_quartile": 1 + (before[name] > np.quantile(before, [0.25, 0.5, 0.75])).sum(),
+                    "imbalance": name / 10 - 0.15 + 0.01 * datasets.index(dataset) * name**2,
+                    "class_entropy": 2 + name % 2 + 0.3 * datasets.index(dataset) * name,
+                }
+            )
+    return pd.DataFrame(rows).sample(frac=1, random_state=1, ignore_index=True)
+
+
+def in_order(frame):
+    return frame.sort_values(["network", "iteration", "class"], ignore_index=True)
+
+
+def coefficients(table):
+    return table.set_index("term")["coefficient"]
+
+
+class TestFit:
+    def test_is_that_of_statsmodels_with_the_printed_formula(self):
+        frame = made()
+        ours, theirs = fit(frame).set_index("term"), smf.ols(FORMULA, in_order(frame)).fit(**HAC)
+        assert sorted(ours.index) == sorted(theirs.params.index)  # print has another order than patsy
+        columns = {"coefficient": theirs.params, "se": theirs.bse, "t": theirs.tvalues, "p": theirs.pvalues}
+        for name, values in columns.items():
+            np.testing.assert_allclose(ours[name], values[ours.index], rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(ours[["ci_low", "ci_high"]], theirs.conf_int().loc[ours.index], rtol=1e-7)
+
+    def test_clustered_errors_are_those_of_statsmodels(self):
+        frame = made()
+        ordered = in_order(frame)
+        theirs = smf.ols(FORMULA, ordered).fit(cov_type="cluster", cov_kwds={"groups": ordered["network"]}, use_t=True)
+        ours = fit(frame)
+        np.testing.assert_allclose(ours["se_clustered"], theirs.bse[ours["term"]], rtol=1e-7)
+        p = clustered_p(ours["coefficient"], ours["se_clustered"], ours.attrs["networks"])
+        np.testing.assert_allclose(p, theirs.pvalues[ours["term"]], rtol=1e-6, atol=1e-12)
+
+    def test_has_the_columns_and_counts_that_it_promises(self):
+        table = fit(made())
+        assert list(table) == ["term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered"]
+        assert (table.attrs["rows"], table.attrs["networks"]) == (2 * 2 * 2 * 2 * 5 * 4, 16)
+
+    def test_has_the_50_terms_in_print(self):
+        frame = made(datasets=("cifar-10", "cifar-100", "emnist", "fashionmnist", "kmnist", "mnist", "svhn"))
+        structured = [f"{norm}_structured" for norm in ("l1", "l2", "linfty", "random")]
+        techniques = ["global_unstructured", *structured, "l1_unstructured", "random_unstructured"]
+        frame = frame.assign(
+            pruning_technique=np.array(techniques)[np.arange(len(frame)) % 7],
+            model=np.array(["alexnet", "lenet", "resnet18", "vgg11"])[np.arange(len(frame)) % 4],
+        )
+        terms = fit(frame)["term"].tolist()
+        assert len(terms) == 50
+        printed = published.figures("prune_responsibly_ols")["term"].tolist()
+        assert [term for term in terms if term in printed] == printed
+
+    def test_finds_the_coefficients_that_made_the_data(self):
+        frame = made(datasets="a", treatments=("finetune",), techniques="p")
+        true = {"sparsity": -0.3, "imbalance": 1.2, "class_entropy": -0.02, "np.exp(sparsity)": 0.1}
+        frame["accuracy"] = 0.5 + sum(true[name] * frame[name] for name in list(true)[:3])
+        frame["accuracy"] += true["np.exp(sparsity)"] * np.exp(frame["sparsity"])
+        found = coefficients(fit(frame))
+        assert found["Intercept"] == pytest.approx(0.5)
+        assert found[list(true)].to_dict() == pytest.approx(true)
+        assert found["np.exp(sparsity):accuracy0"] == pytest.approx(0, abs=1e-10)
+
+    def test_the_order_of_the_rows_does_not_matter(self):
+        pd.testing.assert_frame_equal(fit(made()), fit(in_order(made())))
+
+    def test_without_network_rows_stay_in_their_order_and_no_error_is_clustered(self):
+        frame = made().drop(columns=["network", "iteration", "class"])
+        table = fit(frame)
+        np.testing.assert_allclose(table["se"], smf.ols(FORMULA, frame).fit(**HAC).bse[table["term"]], rtol=1e-7)
+        assert table["se_clustered"].isna().all()
+        assert table.attrs["networks"] == 0
+
+    def test_the_linear_model_has_no_products(self):
+        linear = "accuracy ~ dataset + weight_treatment + pruning_technique + np.exp(sparsity) + sparsity + accuracy0"
+        theirs = smf.ols(f"{linear} + accuracy0_quartile + imbalance + class_entropy", made()).fit()
+        ours = coefficients(fit(made(), crossed=False))
+        assert not any(":" in term for term in ours.index)
+        np.testing.assert_allclose(ours, theirs.params[ours.index], rtol=1e-7)
+
+    def test_a_factor_with_one_level_is_left_out_and_said(self):
+        table = fit(made(techniques=("l1_structured",)))
+        assert not table["term"].str.contains("pruning_technique").any()
+        assert "regression: pruning_technique has one level, l1_structured, and is left out" in table.attrs["notes"]
+        theirs = "accuracy ~ dataset + weight_treatment + np.exp(sparsity)*(dataset + accuracy0) + sparsity"
+        theirs += " + accuracy0*(weight_treatment + accuracy0_quartile) + imbalance + class_entropy"
+        expected = smf.ols(theirs, made(techniques=("l1_structured",))).fit().params
+        np.testing.assert_allclose(coefficients(table), expected[table["term"]], rtol=1e-7)
+
+    def test_terms_that_others_imply_are_left_out_and_said(self):
+        frame = made(datasets="a").assign(class_entropy=lambda rows: 2 - 3 * rows["imbalance"])
+        table = fit(frame)
+        assert "regression: left out, because other terms imply them: class_entropy" in table.attrs["notes"]
+        pd.testing.assert_series_equal(coefficients(table), coefficients(fit(frame.assign(class_entropy=np.nan))))
+
+    def test_balanced_classes_give_no_imbalance(self):
+        table = fit(made().assign(imbalance=lambda rows: 1e-17 * rows["class"]))
+        assert "imbalance" not in table["term"].tolist()
+        assert "regression: left out, because other terms imply them: imbalance" in table.attrs["notes"]
+
+    def test_a_combination_of_levels_that_no_network_has_gives_no_term(self):
+        frame = made().query("not (weight_treatment == 'rewind' and pruning_technique == 'q')")
+        table = fit(frame)
+        (note,) = [note for note in table.attrs["notes"] if "imply" in note]
+        assert note.endswith(": weight_treatment[T.rewind]:pruning_technique[T.q]")
+
+    def test_rows_without_a_value_are_left_out_and_said(self):
+        frame = in_order(made())
+        frame.loc[[3, 7], "imbalance"] = np.nan
+        frame.loc[9, "sparsity"] = np.inf
+        table = fit(frame)
+        assert "regression: 3 of 320 rows left out, which lack a value" in table.attrs["notes"]
+        pd.testing.assert_frame_equal(table, fit(frame.drop(index=[3, 7, 9])))
+
+    def test_a_column_without_any_value_is_left_out_and_keeps_the_rows(self):
+        table = fit(made().assign(class_entropy=np.nan))
+        assert "regression: no row has a value of class_entropy, which is left out" in table.attrs["notes"]
+        assert table.attrs["rows"] == 320
+
+    def test_the_first_level_of_a_column_with_an_order_is_the_reference(self):
+        levels = pd.CategoricalDtype(["q", "p", "unused"])
+        terms = fit(made().astype({"pruning_technique": levels}))["term"].tolist()
+        assert "pruning_technique[T.p]" in terms
+        assert not any("T.q" in term or "unused" in term for term in terms)
+
+    def test_a_missing_column_and_too_few_rows_are_errors(self):
+        with pytest.raises(StudyError, match="needs a column imbalance"):
+            fit(made().drop(columns="imbalance"))
+        with pytest.raises(StudyError, match="1 rows and 1 terms"):
+            fit(made().head(1))
+        with pytest.raises(StudyError, match="0 rows"):
+            fit(made().head(0))
+
+
+class TestCovariance:
+    def test_hac_is_that_of_rs_sandwich(self):
+        # NeweyWest(lm(ginv ~ ggdp + lint), lag = 4, prewhite = FALSE, adjust = TRUE), as statsmodels' tests have it
+        by_r = [
+            [1.406438998786788, -0.31803287070833297, -0.06062111121648861],
+            [-0.3180328707083329, 0.10973083489998187, 0.000395311760301478],
+            [-0.06062111121648865, 0.0003953117603014895, 0.08751152891247099],
+        ]
+        data = macrodata.load_pandas().data
+        growth = 400 * np.log(data[["realgdp", "realinv"]].to_numpy())
+        gdp, investment = np.diff(growth, axis=0).T
+        design = np.column_stack([np.ones_like(gdp), gdp, data["realint"][:-1]])
+        residuals = investment - design @ np.linalg.lstsq(design, investment)[0]
+        np.testing.assert_allclose(hac(design, residuals, lags=4), by_r, rtol=1e-7)
+
+    def test_hac_is_a_sum_over_pairs_of_rows(self):
+        rng = np.random.default_rng(1)
+        x, u = rng.normal(size=(12, 2)), rng.normal(size=12)
+        meat = sum(
+            max(0, 1 - abs(one - other) / 4) * u[one] * u[other] * np.outer(x[one], x[other])
+            for one in range(12)
+            for other in range(12)
+        )
+        bread = np.linalg.inv(x.T @ x)
+        np.testing.assert_allclose(hac(x, u), bread @ meat @ bread * 12 / 10)
+
+    def test_clusters_by_hand(self):
+        # The mean of 1, 3 and 5, 7 is 4. Residuals sum to -4 and 4: 32 / 4^2, times 2 / 1 and 3 / 3.
+        residuals = np.array([-3.0, -1.0, 1.0, 3.0])
+        assert clustered(np.ones((4, 1)), residuals, np.array([0, 0, 1, 1])) == pytest.approx(4)
+
+    def test_one_cluster_has_no_error(self):
+        assert np.isnan(clustered(np.ones((2, 1)), np.array([-1.0, 1.0]), np.array([0, 0]))).all()
+        assert fit(made().assign(network="one"))["se_clustered"].isna().all()
+
+    def test_clusters_of_one_row_each_are_robust_errors(self):
+        frame = made()
+        fitted = estimate(frame)
+        robust = smf.ols(FORMULA, in_order(frame)).fit(cov_type="HC1").bse[fitted.coefficients["term"]]
+        np.testing.assert_allclose(clustered_errors(fitted, pd.Series(range(len(frame)))), robust, rtol=1e-7)
+
+
+def test_a_one_tailed_p_is_half_where_the_sign_is_as_expected():
+    assert one_tailed(0.04, -0.1, -1) == 0.02
+    assert one_tailed(0.04, -0.1, 1) == 0.98
+
+
+class TestFractionalLogit:
+    @pytest.mark.filterwarnings("ignore:Perfect separation")  # a model that fits exactly looks so to statsmodels
+    def test_finds_the_coefficients_that_made_the_data(self):
+        frame = made()
+        frame["accuracy"] = expit(1 + 2 * frame["imbalance"] - 0.5 * frame["class_entropy"] - frame["sparsity"])
+        table = fractional_logit(frame)
+        found = coefficients(table)
+        assert found[["Intercept", "imbalance", "class_entropy", "sparsity"]].tolist() == pytest.approx(
+            [1, 2, -0.5, -1]
+        )
+        mean = float((frame["accuracy"] * (1 - frame["accuracy"])).mean())
+        assert table.set_index("term").loc["imbalance", "effect"] == pytest.approx(2 * mean)
+
+    def test_errors_are_clustered_by_network(self):
+        frame = made()
+        ordered = in_order(frame)
+        theirs = smf.glm(FORMULA, ordered, family=Binomial()).fit(
+            cov_type="cluster", cov_kwds={"groups": ordered["network"]}, use_t=True
+        )
+        ours = fractional_logit(frame)
+        np.testing.assert_allclose(ours["se"], theirs.bse[ours["term"]], rtol=1e-6)
+
+
+class TestSummary:
+    def test_is_that_of_statsmodels(self):
+        frame = made()
+        ours, theirs = summary(estimate(frame)), smf.ols(FORMULA, in_order(frame)).fit()
+        assert ours["adjusted R2"] == pytest.approx(theirs.rsquared_adj)
+        assert ours["Durbin-Watson"] == pytest.approx(durbin_watson(theirs.resid))
+        assert ours["Omnibus"] == pytest.approx(omni_normtest(theirs.resid)[0])
+        bera, _, skew, kurtosis = jarque_bera(theirs.resid)
+        assert (ours["Jarque-Bera"], ours["skew"], ours["kurtosis"]) == pytest.approx((bera, skew, kurtosis))
+        assert ours["condition number"] == pytest.approx(theirs.condition_number, rel=1e-4)
+        degrees = ours["residual degrees of freedom"], ours["model degrees of freedom"]
+        assert degrees == (theirs.df_resid, theirs.df_model)
+
+
+def test_the_module_does_without_statsmodels_until_it_is_used():
+    code = (
+        "import sys; import analysis.statistics.regression; print('statsmodels' in sys.modules, 'patsy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
