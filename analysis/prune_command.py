@@ -36,6 +36,11 @@ DEFAULTS = {
     schema.DISTILL: "0.0",
     schema.TEMPERATURE: "2.0",
 }
+# Pruners whose own scope is `layer`
+BY_LAYER = (
+    *("l1-unstructured", "random-unstructured"),
+    *("l1-structured", "l2-structured", "linf-structured", "random-structured"),
+)
 # What else it does by the protocol `paper`. Another protocol has further defaults of its own.
 PAPER = {schema.GRADIENT_OBJECTIVE: "regularized", schema.GRADIENT_MODE: "eval"}
 # Of each recipe, epochs and learning rates of the phases of training and of fine-tuning, weight decay and batch size.
@@ -146,6 +151,8 @@ def _given(params: Mapping[str, Any]) -> dict[str, str]:
         del defaults[schema.WEIGHT_DECAY]
     if ":" in str(params.get(schema.PRUNER)):
         del defaults[schema.SCOPE]  # a pruner from elsewhere may have another
+    if params.get(schema.PRUNER) in BY_LAYER:
+        defaults[schema.SCOPE] = "layer"
     if values.get(schema.START) == schema.INITIALIZATION:
         del values[schema.SCHEDULE]  # the start implies it
         defaults[schema.REGROW] = "true"

@@ -111,6 +111,30 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
     return [round(shape[1] * share) * _channel_size(shape) for shape in shapes]
 
 
+def check_channels(shapes: Mapping[str, Sequence[int]], kept: int) -> None:
+    """Check that every layer keeps an input channel where each keeps the same share of its channels.
+
+    Parameters
+    ----------
+    shapes, kept : as `channel_counts` takes them, with the state-dict names of the weights
+
+    Raises
+    ------
+    StudyError
+        If a layer keeps none. The message names the one with the fewest channels, and the sparsity that it allows.
+    """
+    if all(channel_counts(list(shapes.values()), kept)):
+        return
+    total = sum(map(math.prod, shapes.values()))
+    fewest = min(shapes, key=lambda name: shapes[name][1])
+    channels = shapes[fewest][1]
+    raise StudyError(
+        f"sparsity {Budget(total, total).sparsity_of(kept):.3g} leaves no input channel of {fewest}, which has "
+        f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}",
+        option="--sparsity",
+    )
+
+
 def kept_after(
     shapes: Mapping[str, Sequence[int]], *, keep: float, prunings: int, unit: str, scope: str
 ) -> int | tuple[int, ...]:

@@ -176,6 +176,11 @@ def own_scope(name: str) -> str:
     return PRUNERS[name].scope if name in PRUNERS else Pruner.scope
 
 
+def own_unit(name: str) -> str:
+    """Return what a pruner keeps or prunes as a whole; the user's own score function prunes single weights."""
+    return PRUNERS[name].unit if name in PRUNERS else Pruner.unit
+
+
 @cache
 def _own_pruner(name: str, score: Callable[..., Tensor]) -> Pruner:
     """Return the record of an imported score function, whose source is read when the function is first used."""
