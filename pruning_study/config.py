@@ -37,6 +37,7 @@ from pruning_study.options import (
 )
 from pruning_study.protocols import PROTOCOLS
 from pruning_study.pruning import pruners
+from pruning_study.pruning.budget import check_scope
 from pruning_study.pruning.pruners import PRUNERS, SCOPES
 from pruning_study.training.recipes import RECIPES
 
@@ -181,7 +182,7 @@ class PruneConfig(TrainConfig):
         "mp",
         valid_name(pruners.check_name),
         f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
-        "your own. mp prunes the smallest weights.",
+        "your own. mp prunes the smallest weights, and those that end in -structured prune whole input channels.",
     )
     ratio: tuple[float, ...] = option(
         AUTO,
@@ -198,8 +199,8 @@ class PruneConfig(TrainConfig):
     scope: str | None = option(
         AUTO,
         choice(SCOPES),
-        "Compare the scores of all layers (global), or prune the same share of every layer (layer). Auto: the pruner's "
-        "own scope, which is global for all built-in pruners.",
+        "Compare the scores of all layers (global), or prune the same share of every layer (layer). Auto: layer for "
+        "l1-unstructured, random-unstructured and the pruners of whole channels (-structured), else global.",
     )
     epsilon: float | None = option(
         AUTO,
@@ -281,6 +282,8 @@ class PruneConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.scope:
+            check_scope(pruners.own_unit(self.pruner), self.scope)
         self._set_ratio()
         self._check_start()
 

@@ -245,7 +245,14 @@ class PruneSetting(TrainSetting):
         self.config = self.with_ratios(config)
         self._resolve_pruning()
         for ratio in self.config.ratio:
-            self.kept_numbers(ratio)
+            numbers = self.kept_numbers(ratio)
+            if self.pruning.pruner.unit == "channel":
+                budget.check_channels(self.prunable_shapes, numbers[-1])
+
+    @property
+    def prunable_shapes(self) -> dict[str, torch.Size]:
+        """Shapes of the prunable weights by their state-dict names."""
+        return {name: self.model.get_parameter(name).shape for name in self.prunable}
 
     def with_ratios(self, config: PruneConfig) -> PruneConfig:
         """Return options for this network in which ratios stand for the sparsities.
