@@ -55,6 +55,15 @@ def test_what_is_the_default_is_left_out():
     )
 
 
+def test_a_scope_that_is_not_the_pruners_own_is_named():
+    def scope(pruner, logged):
+        command = prune_command(cell({"dataset": "mnist", "pruner": pruner, "ratio": 4.0, "scope": logged}))
+        return command.partition("--scope ")[2].partition(" ")[0]
+
+    assert (scope("mp", "global"), scope("mp", "layer")) == ("", "layer")
+    assert (scope("l1-unstructured", "global"), scope("l1-unstructured", "layer")) == ("global", "")
+
+
 def test_networks_from_files_are_named_by_their_run_and_those_pruned_twice_have_no_command():
     run = {"dataset": "mnist", "model": "lenet5", "pruner": "mp", "ratio": 4.0, "weights_digest": "ab"}
     assert prune_command(cell(run)).endswith(f"--ratio 4 --dense-run-id {'d' * 32}")
@@ -88,7 +97,7 @@ def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
     } == module.RECIPES
     assert {recipe.dense.momentum for recipe in RECIPES.values()} == {0.9}
     assert {name: getattr(PROTOCOLS["paper"], name) for name in module.PAPER} == module.PAPER
-    assert {pruner.scope for pruner in PRUNERS.values()} == {"global"}
+    assert {name for name, pruner in PRUNERS.items() if pruner.scope == "layer"} == set(module.BY_LAYER)
     assert {name: recipe_of(name) for name in MODELS if recipe_of(name) != "lenet5"} == module.OWN_RECIPES
     assert set(module.SIDES) == {datasets.MINI, *datasets.DOWNLOADABLE}
     options = {item.name for item in fields(PruneConfig)} - {"seed", "sparsity"}  # the ratio says what is pruned

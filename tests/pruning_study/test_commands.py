@@ -164,17 +164,37 @@ class TestPrune:
 
     @pytest.mark.parametrize("pruner", PRUNERS)
     def test_every_pruner(self, prune, pruner):
-        prune("--pruner", pruner)
+        of_channels = PRUNERS[pruner].unit == "channel"  # of which the first layer has one
+        prune("--pruner", pruner, *(("--ratio", 1.8) if of_channels else ()))
         run = runs("pruned")[0]
         ratio = run.data.metrics["realized_ratio"]
         if pruner == "none":
             assert (run.data.params["ratio"], ratio) == ("1.0", 1.0)
         elif pruner == "up-signed":
             assert 1 <= ratio < 10
+        elif of_channels:
+            # Of 1, 6, 400 and 120 channels 1, 3, 219 and 66 are kept, of 54, 144, 120 and 84 weights each.
+            assert ratio == 60_074 / (1_076 + 54 + 3 * 144 + 219 * 120 + 66 * 84)
         else:
             assert ratio == pytest.approx(10, abs=0.01)
         assert ("epsilon" in run.data.params) == pruner.startswith("up")
-        assert run.data.params["gradient_objective"] == ("none" if pruner in ("mp", "rp", "none") else "regularized")
+        scored_by_gradient = pruner in ("gp", "up", "up-signed", "up-sum")
+        assert run.data.params["gradient_objective"] == ("regularized" if scored_by_gradient else "none")
+
+    @pytest.mark.parametrize(
+        "options", [("--schedule", "cubic", "--fine-tune-epochs", 3), ("--start", "initialization")]
+    )
+    def test_channels_step_by_step(self, prune, options):
+        prune("--pruner", "l2-structured", "--sparsity", 0.4, *options)
+        masks = load_file(artifact(runs("pruned")[0], "mask.safetensors"))
+        channels = [mask.transpose(0, 1).flatten(1) for mask in masks.values()]
+        assert sorted(int(mask.all(1).sum()) for mask in channels) == [1, 4, 72, 240]
+        assert sorted(int(mask.any(1).sum()) for mask in channels) == [1, 4, 72, 240]
+
+    def test_channels_are_not_compared_over_all_layers(self, prune):
+        output = prune("--pruner", "l1-structured", "--scope", "global", code=2)
+        assert "--scope: channels are compared within their layer" in output
+        assert not runs()
 
     def test_same_seed_same_numbers(self, prune):
         prune("--pruner", "rp")

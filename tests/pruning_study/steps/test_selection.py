@@ -23,7 +23,8 @@ from tests.stored_runs import runs
 
 # Ratio 10 keeps 6,007 - 1,076 = 4,931 of 58,998: 4.51, 72.2, 4,011.8 and 842.5 of the layers' weights.
 SHARES = [5, 72, 4012, 842]
-SCORED = [name for name, record in PRUNERS.items() if record.prunes]
+SCORED = [name for name, record in PRUNERS.items() if record.prunes and record.unit == "weight"]
+OF_CHANNELS = [name for name, record in PRUNERS.items() if record.unit == "channel"]
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,36 @@ def test_scope_layer_at_every_step_of_a_ramp(setting, pruner, regrow):
     assert sum(counts(half)) >= 29_499
     assert sum(counts(last)) >= 4_931
     assert regrow or not any((last[name] & ~half[name]).any() for name in half)
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+@pytest.mark.parametrize("pruner", OF_CHANNELS)
+def test_every_layer_keeps_the_same_share_of_its_channels(setting, pruner, regrow):
+    """Of 1, 6, 400 and 120 channels 0.8 are 1, 5, 320 and 96, and 0.6 are 1, 4, 240 and 72."""
+    setting = changed(setting, pruner=pruner, ratio=1.25)
+    model = copy.deepcopy(setting.model)
+    kept = {0: 58_998, 1: round(0.8 * 58_998), 2: round(0.6 * 58_998)}
+    ramp = schedules.Ramp(kept, lambda *given: selection.select(setting, *given), regrow)
+    masks = {name: torch.ones_like(model.get_parameter(name), dtype=torch.bool) for name in setting.prunable}
+    withheld = {name: torch.zeros(mask.shape) for name, mask in masks.items()}
+    for step, channels in ((1, [1, 5, 320, 96]), (2, [1, 4, 240, 72])):
+        masks = ramp.follow(model, masks, withheld, step)
+        whole = [mask.transpose(0, 1).flatten(1) for mask in masks.values()]
+        assert [int(mask.all(1).sum()) for mask in whole] == [int(mask.any(1).sum()) for mask in whole] == channels
+
+
+def test_input_channels_of_the_output_layer_are_pruned_where_asked(setting):
+    masks = select(changed(setting, pruner="l2-structured", ratio=1.25, prune_output_layer=True), 29_919)
+    assert [int(mask.transpose(0, 1).flatten(1).any(1).sum()) for mask in masks.values()] == [0, 3, 200, 60, 42]
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize("pruner", OF_CHANNELS)
+def test_both_engines_give_the_same_channels(setting, pruner):
+    masks, wanted = (
+        select(changed(setting, pruner=pruner, ratio=1.25, engine=name), 30_000) for name in ("native", "torch")
+    )
+    assert all(torch.equal(masks[name], mask) for name, mask in wanted.items())
 
 
 @pytest.mark.compiler

@@ -43,6 +43,19 @@ def test_a_ratio_that_keeps_more_than_is_left_names_both_numbers(setting):
     assert error.value.option == "--ratio"
 
 
+@pytest.mark.parametrize(
+    ("options", "said"), [({"ratio": "4"}, "0.764"), ({"sparsity": "0.7"}, "0.7"), ({"sparsity": "0.5"}, "0.5")]
+)
+def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(tiny_npz, options, said):
+    with pytest.raises(StudyError) as error:
+        PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", **options))
+    assert str(error.value).endswith(
+        f"sparsity {said} leaves no input channel of conv1.weight, which has 1: every layer prunes the same share, so "
+        "take a sparsity below 0.5"
+    )
+    PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", sparsity="0.49"))
+
+
 def test_the_control_keeps_all_that_is_left(tiny_npz):
     control = PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="none"))
     assert control.kept_numbers(1.0) == (58_998,)
