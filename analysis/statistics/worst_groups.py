@@ -1,0 +1,55 @@
+"""The groups that lose most, picked on one network and judged on the others.
+
+The group that loses most in one network owes a part of it to chance, and to that network. It loses less in others:
+picked and judged on the same network, the worst groups look worse than they are.
+"""
+
+import numpy as np
+import pandas as pd
+
+
+def picked_and_judged(names: np.ndarray, before: np.ndarray, after: np.ndarray, most: int = 1) -> pd.DataFrame:
+    """Pick the groups that lose most accuracy in each network, and judge them on the other networks.
+
+    Parameters
+    ----------
+    names : (groups,)
+    before, after : (networks, groups)
+        Accuracy of each network on each group; row i of both is of the same network.
+    most : int
+        How many groups each network picks; of equal losses the first.
+
+    Returns
+    -------
+    DataFrame, one row per network and group that it picks
+        network (its row), group, before, after, loss (in the network that picks), before_elsewhere, after_elsewhere,
+        loss_elsewhere (means over the other networks; NaN with one network).
+
+    Examples
+    --------
+    Each network loses half of another group, and the other network none of it:
+
+    >>> before = np.ones((2, 2))
+    >>> after = np.array([[0.5, 1.0], [1.0, 0.5]])
+    >>> picked_and_judged(np.array(["a", "b"]), before, after)[["group", "loss", "loss_elsewhere"]].to_numpy().tolist()
+    [['a', 0.5, 0.0], ['b', 0.5, 0.0]]
+    """
+    rows = []
+    for network in range(len(after)):
+        others = np.arange(len(after)) != network
+        loss = before[network] - after[network]
+        for group in np.argsort(-loss, kind="stable")[:most]:
+            elsewhere = [float(side[others, group].mean()) if others.any() else np.nan for side in (before, after)]
+            rows.append(
+                {
+                    "network": network,
+                    "group": str(names[group]),
+                    "before": before[network, group],
+                    "after": after[network, group],
+                    "loss": loss[group],
+                    "before_elsewhere": elsewhere[0],
+                    "after_elsewhere": elsewhere[1],
+                    "loss_elsewhere": elsewhere[0] - elsewhere[1],
+                }
+            )
+    return pd.DataFrame(rows)
