@@ -242,14 +242,12 @@ def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:
     """
     count, _, height, width = images.shape
     device = images.device
-    flip = torch.randint(2, (count, 1), generator=random).to(device).bool()
-    offsets = torch.randint(2 * PADDING + 1, (2, count, 1), generator=random).to(device)
-    rows = offsets[0] + torch.arange(height, device=device)
-    columns = offsets[1] + torch.arange(width, device=device)
-    columns = torch.where(flip, width + 2 * PADDING - 1 - columns, columns)
+    flipped = torch.randint(2, (count, 1), generator=random)[:, 0].bool().to(device)
+    rows, columns = torch.randint(2 * PADDING + 1, (2, count, 1), generator=random)[..., 0].to(device)
     black = black.to(images).view(1, -1, 1, 1)
-    padded = F.pad(images - black, (PADDING,) * 4).add_(black).permute(0, 2, 3, 1)
-    # One gather flips and crops every image.
-    index = torch.arange(count, device=device).view(-1, 1, 1)
-    cropped = padded[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return torch.empty_like(images).copy_(cropped)
+    padded = F.pad(images - black, (PADDING,) * 4).add_(black)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+    # An image is flipped with its border: a crop so many pixels from the left becomes one so many from the right.
+    columns = torch.where(flipped, 2 * PADDING - columns, columns)
+    cropped = windows[torch.arange(count, device=device), :, rows, columns]
+    return torch.empty_like(images).copy_(torch.where(flipped.view(-1, 1, 1, 1), cropped.flip(3), cropped))
