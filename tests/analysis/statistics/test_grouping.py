@@ -1,0 +1,52 @@
+"""A grouping as a whole: hand-worked numbers, and groups that are classes give what classes give."""
+
+import numpy as np
+import pytest
+
+from analysis.statistics.grouping import summary
+from analysis.statistics.pair_slopes import slopes
+from tests.made_up_groups import AFTER, BEFORE, LABEL, WRITER
+
+
+def answers(right, networks=2):
+    return np.tile(right, (networks, 1))
+
+
+def test_the_writer_who_loses_most_and_how_much_beyond_the_accuracy():
+    found = summary(np.unique(WRITER), WRITER, LABEL, answers(BEFORE), answers(AFTER), answers(BEFORE))
+    # Accuracy falls from 159 / 160 to 104 / 160, that of writer 7 from 1 to .3.
+    assert found["largest_excess"] == pytest.approx(0.7 - 55 / 160)
+    assert found["largest_excess_group"] == "7"
+    assert (found["groups"], found["fewest_images"], found["most_images"], found["n"]) == (8, 20, 20, 2)
+    # Before, writer 0 has 19 of 20: balances are -.04375 and seven times .00625. After, 1 - k / 10 - .65.
+    before = np.array([-0.04375, *[0.00625] * 7])
+    after = 0.35 - np.arange(8) / 10
+    raw_slope = before @ after / (before @ before)
+    assert found["raw_slope"] == pytest.approx(raw_slope)
+    assert found["alpha"] == pytest.approx(raw_slope * (159 / 160) / 0.65)
+    assert (found["raw_slope_control"], found["alpha_control"]) == pytest.approx((1, 1))
+    assert found["largest_excess_control"] == 0
+    # Changes are +.05 of writer 0 and -k / 10 of the others.
+    changes = np.array([0.05, *(-np.arange(1, 8) / 10)])
+    assert found["spread_change"] == pytest.approx(changes.std())
+
+
+def test_groups_that_are_classes_give_the_slopes_of_classes():
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1, 2], 40)
+    before, after = (rng.random((3, 120)) < 0.9 - fall * label for fall in (0.05, 0.2))
+    found, classes = summary(np.arange(3), label, label, before, after), slopes(label, before, after, [])
+    assert (found["alpha"], found["raw_slope"]) == (classes.alpha, classes.raw_slope)
+    assert (found["alpha_new"], found["alpha_new_low"]) == classes.new[:2]
+    assert found["spread_change"] == pytest.approx(found["spread_change_chance"])
+
+
+def test_a_group_of_one_image_counts_in_the_slope_and_not_in_that_for_new_images():
+    place = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2])
+    before = np.array([[1, 1, 1, 0, 1, 1, 0, 0, 1]], bool)
+    after = np.array([[1, 1, 0, 0, 1, 0, 0, 0, 0]], bool)
+    found = summary(np.arange(3), place, np.zeros(9, int), before, after)
+    without = summary(np.arange(2), place[:8], np.zeros(8, int), before[:, :8], after[:, :8])
+    assert found["alpha_new"] == without["alpha_new"]
+    assert found["alpha"] != without["alpha"]
+    assert np.isnan([found["alpha_control"], found["largest_excess_control"]]).all()

@@ -1,0 +1,132 @@
+"""Groups of test images in a study: hand-worked rows, groups that are classes, and whose images a file is about."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import cells, groups
+from analysis.runs.errors import StudyError
+from analysis.statistics.groups import ImageGroups
+from analysis.statistics.hypothesis_tests import change_interval
+from tests.made_up_groups import AFTER, LABEL, study, write
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    runs, predictions = study()
+    path = write(tmp_path_factory.mktemp("groups"))
+    of_images = groups.read_groups({"digits": path}, runs, predictions)
+    return groups.groups(runs, predictions, of_images)
+
+
+def test_every_group_has_its_accuracy_before_and_after_and_its_loss_beyond_all_images(found):
+    assert found.groups.groupby("grouping").size().to_dict() == {"series": 2, "writer": 8}
+    writer = found.groups[found.groups["grouping"] == "writer"].set_index("group").loc["7"]
+    assert writer[["dataset", "model", "pruner", "ratio", "images", "n"]].to_list() == [
+        "digits",
+        "lenet5",
+        "mp",
+        10,
+        20,
+        2,
+    ]
+    assert (writer["accuracy_before"], writer["accuracy_after"], writer["change"]) == pytest.approx((1, 0.3, -0.7))
+    assert writer["excess_loss"] == pytest.approx(0.7 - 55 / 160)
+    assert writer["excess_loss_low"] < writer["excess_loss"] < writer["excess_loss_high"]
+    assert writer["change_beyond_control"] == pytest.approx(-0.7)
+    old = found.groups.set_index("group").loc["old"]
+    assert (old["images"], old["accuracy_after"]) == (80, pytest.approx(1 - 0.55))
+
+
+def test_p_is_corrected_for_the_groups_of_one_grouping(found):
+    writers = found.groups[found.groups["grouping"] == "writer"]
+    # Fourteen images changed, all for the worse: no p is below 2 / 2^14.
+    worst = writers.set_index("group").loc["7"]
+    assert worst["p"] == pytest.approx(2.0**-13)
+    assert worst["p_holm"] == pytest.approx(8 * 2.0**-13)
+
+
+def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
+    rows = found.groupings.set_index("grouping")
+    assert rows["groups"].to_dict() == {"writer": 8, "series": 2}
+    assert rows.loc["writer", "largest_excess"] == pytest.approx(0.7 - 55 / 160)
+    assert rows.loc["writer", ["raw_slope_control", "largest_excess_control"]].to_list() == pytest.approx([1, 0])
+    said = groups.sentence(found.groupings.iloc[0])
+    assert said.startswith("By writer, 8 groups of 20 to 20 images: alpha is")
+    assert "A group loses up to 35.6 (35.6 to 35.6) points more than the accuracy, 0.0 in the control; " in said
+
+
+def test_groups_that_are_the_classes_give_the_cells_own_numbers():
+    rng = np.random.default_rng(1)
+    runs, predictions = study(after=[AFTER & (rng.random(len(AFTER)) < 0.98) for _ in range(3)])
+    classes = ImageGroups({"class": np.array(["a", "b"])[LABEL]}, {})
+    row = groups.groups(runs, predictions, {"digits": classes}).groupings.iloc[0]
+    cell = cells.cells(runs, predictions).set_index("pruner").loc["mp"]
+    same = {"alpha": "alpha_mean", "raw_slope": "raw_slope_mean", "largest_excess": "largest_excess"}
+    same |= {"alpha_new": "alpha_new", "largest_excess_control": "largest_excess_none"}
+    for name, of_cell in same.items():
+        assert row[name] == pytest.approx(cell[of_cell]), name
+
+
+def test_one_network_has_the_intervals_of_paired_counts():
+    runs, predictions = study(seeds=1)
+    found = groups.groups(runs, predictions, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
+    row = found.groups.iloc[0]
+    # Of 160 images one is won and 56 are lost.
+    ends = (row["change_beyond_control_low"], row["change_beyond_control_high"])
+    assert ends == change_interval(56, 1, 160)
+    assert row["p"] == pytest.approx(2 * (1 + 57) / 2**57)
+
+
+def test_a_cell_without_predictions_is_counted():
+    runs, _ = study()
+    found = groups.groups(runs, lambda run_ids: {}, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
+    assert found.groups.empty
+    assert found.notes == ["1 cells have no groups: all their networks guess or lack predictions"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), {}),
+        (Path("a.csv"), {"mnist": Path("a.csv")}),
+        ("a.csv", {"mnist": Path("a.csv")}),
+        (("mnist=a.csv",), {"mnist": Path("a.csv")}),
+        ({"mnist": "a.csv"}, {"mnist": Path("a.csv")}),
+    ],
+)
+def test_a_file_is_of_the_one_data_set_or_of_that_which_is_named(given, expected):
+    assert groups.files_of_datasets(given, ["mnist"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a.csv"], "2 data sets: say whose images a.csv is about, as mnist=a.csv"),
+        (["cifar=a.csv"], "cifar is no data set of these runs: mnist, digits"),
+        (["mnist=a.csv", "mnist=b.csv"], "a.csv and b.csv are both of mnist"),
+        ({"cifar": "a.csv"}, "cifar is no data set"),
+    ],
+)
+def test_a_file_of_an_unknown_data_set_or_of_several_is_refused(given, message):
+    with pytest.raises(StudyError, match=message):
+        groups.files_of_datasets(given, ["mnist", "digits"])
+
+
+def test_a_path_with_an_equals_sign_in_it_is_a_path_where_it_exists(tmp_path):
+    path = tmp_path / "a=b.csv"
+    path.touch()
+    assert groups.files_of_datasets([str(path)], ["mnist"]) == {"mnist": path}
+
+
+def test_runs_without_predictions_have_no_groups(tmp_path):
+    runs, _ = study()
+    with pytest.raises(StudyError, match="no run on digits has its predictions"):
+        groups.read_groups({"digits": write(tmp_path)}, runs, lambda run_ids: {})
+
+
+def test_no_groups_are_an_empty_frame():
+    runs, predictions = study()
+    assert groups.groups(runs, predictions, {}).groups.equals(pd.DataFrame())
