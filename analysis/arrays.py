@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.runs import frames
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE
 from analysis.settings import (
+    ITERATION,
     cell_columns,
     ignore_options,
     most_frequent,
@@ -152,7 +153,10 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) 
 
 
 def _cell_numbers(runs: pd.DataFrame) -> np.ndarray:
-    return runs.groupby(cell_columns(runs), dropna=False).ngroup().to_numpy()
+    columns = cell_columns(runs)
+    if ITERATION in columns:
+        runs = runs.assign(**{ITERATION: pd.to_numeric(runs[ITERATION])})  # 2 before 10
+    return runs.groupby(columns, dropna=False).ngroup().to_numpy()
 
 
 def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -20,7 +20,7 @@ from analysis.drawing import BELOW, NEUTRAL, page
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_legend
-from analysis.settings import CONTROL, is_pruned
+from analysis.settings import CONTROL, ITERATION, is_iterated, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, mostly_sound, places
 
@@ -130,7 +130,7 @@ def against_ratio(
 
 def lines_of(cells: pd.DataFrame, study: AnalyzedStudy) -> Lines:
     """Return the cells of each method that are drawn, by ratio; the control is last."""
-    sound = cells[mostly_sound(cells)].sort_values(schema.RATIO)
+    sound = cells[mostly_sound(cells)].sort_values(schema.RATIO, kind="stable")
     methods = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
     return {each: sound[[method == each for method in methods]] for each in order}
@@ -218,6 +218,11 @@ def draw_lines(
     for index, (method, cells) in enumerate(lines.items()):
         value = cells[drawn.value].to_numpy(float)
         low, high = (cells[name].to_numpy(float) if name else np.full(len(cells), np.nan) for name in drawn[1:3])
+        if method.pruner == CONTROL and is_iterated(cells).all():
+            across = _places_of_levels(cells, lines, places_of or _ratios)
+            axes.plot(across, value, linewidth=1.5, **styles[method])
+            axes.fill_between(across, low, high, color=NEUTRAL, alpha=0.15, linewidth=0)
+            continue
         if method.pruner == CONTROL:
             axes.axhline(value[0], linewidth=1.5, **styles[method])
             if np.isfinite(low[0]):
@@ -232,6 +237,16 @@ def draw_lines(
             axes.add_collection(bars, autolim=False)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.grid(alpha=0.3)
+
+
+def _places_of_levels(
+    control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
+) -> np.ndarray:
+    """Return where levels of an iterated control stand: in the middle of the pruned networks of their iteration."""
+    pruned = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
+    pruned = pruned[is_iterated(pruned)]
+    places = pd.Series(places_of(pruned), index=pruned[ITERATION]).groupby(level=0).median()
+    return places.reindex(control[ITERATION]).to_numpy()
 
 
 def draw_stripe(axes: Axes, place: float) -> None:

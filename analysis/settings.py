@@ -57,6 +57,12 @@ _FINE_TUNE_LEARNING_RATE = frames.column(schema.FINE_TUNE_LEARNING_RATE)
 _START = frames.column(schema.START)
 _SPARSITY = frames.column(schema.SPARSITY)
 _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
+ITERATION = frames.column(schema.ITERATION)
+_KEEP = frames.column(schema.KEEP)
+# What tells the levels of iterative pruning apart, beside the ratio.
+_OF_ITERATIONS = (_KEEP, frames.column(schema.WEIGHT_TREATMENT), ITERATION)
+# Of Paganini (2020): labels leave it out.
+_PAPERS_KEEP = "0.8"
 # Labels show their values without the param's name.
 _NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.NUMBER_FORMAT)
 _LONGEST_LABEL = len("initialization scope layer")  # characters of a setting; a longer one has a letter
@@ -96,6 +102,12 @@ class CellKey(NamedTuple):
         """All settings by name."""
         return {**dict(zip(CELL, self[:4], strict=True)), **dict(self.settings)}
 
+    @property
+    def is_iterated(self) -> bool:
+        """Whether the cell is a level of iterative pruning or of its control, as `is_iterated` says of rows."""
+        former = schema.FORMERLY[schema.KEEP]
+        return bool(self.params.get(schema.KEEP, former) != former)
+
     def without(self, names: set[str]) -> frozenset[tuple[str, Any]]:
         """Return all settings but these, for comparison with another cell's."""
         return frozenset(item for item in self.params.items() if item[0] not in names)
@@ -113,13 +125,16 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
     Cells follow from all settings. Shown are those that differ between cells of the same data set, model, pruner and
     ratio. A setting of the dense networks, such as the epochs, is shown wherever it differs within a data set and
     model. A param that the papers leave at one value, such as the schedule, is shown wherever it differs at all, and
-    its details are shown where one value of it has several. A number format is shown wherever it is not of 32 bits.
+    its details are shown where one value of it has several. A number format is shown wherever it is not of 32 bits, and
+    what tells the levels of iterative pruning apart wherever there are such levels.
     """
+    has_levels = is_iterated(runs).any()
     return [
         column
         for column in further_settings(runs)
         if (runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column))
         or (column == _NUMBER_FORMAT and (runs[column] != schema.FORMERLY[schema.NUMBER_FORMAT]).any())
+        or (column in _OF_ITERATIONS and has_levels)
     ]
 
 
@@ -227,6 +242,33 @@ def is_pruned(frame: pd.DataFrame) -> pd.Series:
     return (frame[schema.PRUNER] != CONTROL) & ~in_number_format(frame)
 
 
+def is_iterated(frame: pd.DataFrame) -> pd.Series:
+    """Return whether each row is of a level of iterative pruning, or of its control.
+
+    The iteration of such a row is no part of its method: it is the place on the axis on which other methods have
+    ratios. Levels of the same iteration belong together, though rounding may give them ratios that differ a little.
+    """
+    keep = frame.reindex(columns=[_KEEP])[_KEEP]
+    return keep.notna() & (keep != schema.FORMERLY[schema.KEEP])
+
+
+def at_level(frame: pd.DataFrame, ratio: float) -> pd.Series:
+    """Return whether each row has a ratio, or belongs to the same iteration of iterative pruning as a row that has.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Runs or cells of one data set and model.
+    ratio : float
+    """
+    has_ratio = frame[schema.RATIO] == ratio
+    iterated = is_iterated(frame) & (frame[schema.PRUNER] != CONTROL)
+    if not iterated.any():
+        return has_ratio
+    level = pd.MultiIndex.from_frame(frame[[_KEEP, ITERATION]])
+    return has_ratio | (iterated & level.isin(level[has_ratio & iterated]))
+
+
 def in_number_format(frame: pd.DataFrame) -> pd.Series:
     """Return whether each row is of networks that keep all weights, in another number format."""
     return frame[schema.PRUNER].isin(list(frames.NUMBER_FORMATS))
@@ -237,6 +279,11 @@ def bits(frame: pd.DataFrame) -> np.ndarray:
     formats = frame.get(_NUMBER_FORMAT, frame[schema.PRUNER])
     of_format = formats.map(schema.BITS).fillna(schema.BITS[schema.FORMERLY[schema.NUMBER_FORMAT]])
     return frame[schema.PRUNER].map(frames.NUMBER_FORMATS).fillna(of_format).to_numpy(float)
+
+
+def is_random(frame: pd.DataFrame) -> pd.Series:
+    """Return whether each row is of random pruning, whose losses would set the scale of a picture."""
+    return frame[schema.PRUNER].isin(["rp", "random-unstructured", "random-structured"])
 
 
 def starts_anew(runs: pd.DataFrame) -> pd.Series:
@@ -390,6 +437,8 @@ def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().fillna("").to_dict("records") if letters else []
     named = {letters.get(_setting(row, shown)): row for row in reversed(rows)}
     table = pd.DataFrame([named[letter] for letter in letters.values()], columns=shown, index=list(letters.values()))
+    if ITERATION in table:
+        table[ITERATION] = table[ITERATION].mask(is_iterated(table), "")
     table = table.loc[:, table.ne("").any()].rename(columns=frames.param)
     table = table if table.map(_short).duplicated().any() else table.map(_short)
     return table.rename_axis("letter").reset_index()
@@ -402,10 +451,12 @@ def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
 
 
 def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
-    """Return the shown params by name, without the number format where the pruner names it."""
+    """Return the shown params by name, without the number format where the pruner names it, and without an axis."""
     values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
     if params.get(schema.PRUNER) in frames.NUMBER_FORMATS:
         values.pop(schema.NUMBER_FORMAT, None)
+    if values.get(schema.KEEP, "") not in ("", schema.FORMERLY[schema.KEEP]):
+        values.pop(schema.ITERATION, None)
     return values
 
 
@@ -425,12 +476,16 @@ def setting_labels(
     """Return labels of settings that differ from the papers' value, and labels of all other settings."""
     values = _values(params, shown)
     starts_anew = values.get(schema.START) == schema.INITIALIZATION
+    treatment = values.pop(schema.WEIGHT_TREATMENT, "")
+    if values.get(schema.KEEP) == _PAPERS_KEEP:
+        del values[schema.KEEP]
     how = [
         values[name] if name in _NAMED_BY_VALUE else f"{name} {values[name]}"
         for name, former in schema.FORMERLY.items()
         if values.get(name, former) != former and not (starts_anew and name == schema.SCHEDULE)  # it implies the law
     ]
     write = str if exact else _short
+    how += [treatment] if treatment else []
     return how, [f"{name} {write(value)}" for name, value in values.items() if name not in schema.FORMERLY]
 
 

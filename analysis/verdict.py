@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.formats import short_ratio
 from analysis.published import rank
 from analysis.runs import frames, schema
-from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, never_fine_tuned, starts_anew
+from analysis.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.study import AnalyzedStudy
 
@@ -111,9 +111,10 @@ def leading_ratio(cells: pd.DataFrame) -> float:
 def by_accuracy(cells: pd.DataFrame, ratio: float) -> pd.DataFrame:
     """Return the cells at a ratio whose networks mostly do not guess, the most accurate first.
 
-    Cells that lose at most `SMALL_LOSS` of accuracy stand before the others.
+    Levels of iterative pruning are at a ratio if their iteration has a level that is. Cells that lose at most
+    `SMALL_LOSS` of accuracy stand before the others.
     """
-    there = cells[mostly_sound(cells) & (cells[schema.RATIO] == ratio)]
+    there = cells[mostly_sound(cells) & at_level(cells, ratio)]
     order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > SMALL_LOSS])
     return there.iloc[order]
 

@@ -13,7 +13,7 @@ from analysis.drawing import ABOVE, BELOW, NEUTRAL, page
 from analysis.formats import short_ratio
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_picture, width_in_picture
-from analysis.settings import in_number_format
+from analysis.settings import in_number_format, is_random
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import AnalyzedStudy
 from analysis.verdict import beyond, class_rows
@@ -139,7 +139,7 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     cells : DataFrame
         Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
     """
-    random = cells[schema.PRUNER] == "rp"
+    random = is_random(cells)
     shown = cells if random.all() else cells[~random]
     drawn = [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown.head(_MOST_METHODS).iterrows()]
     order = drawn[0][1][f"loss{beyond(drawn[0][0])}"].sort_values(ascending=False, kind="stable").index

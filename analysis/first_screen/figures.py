@@ -32,7 +32,7 @@ from analysis.method_lines import (
 )
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, width_in_picture
-from analysis.settings import CONTROL, bits, in_number_format, is_pruned
+from analysis.settings import CONTROL, bits, in_number_format, is_iterated, is_pruned, is_random
 from analysis.study import AnalyzedStudy
 from analysis.verdict import by_accuracy, leading_ratio, mostly_sound
 
@@ -147,7 +147,7 @@ def _draw_sizes(
     # A hair below and above 100 %, so that neither hides the other.
     axes.plot(94, dense, color="black", marker="*", markersize=11, zorder=4)
     for method, control in lines.items():
-        if method.pruner == CONTROL:
+        if method.pruner == CONTROL and not is_iterated(control).any():
             axes.plot(106, control[WEAKEST].iloc[0], color=NEUTRAL, marker="D", markersize=6, zorder=3)
     sound = cells[mostly_sound(cells)]
     useful = sound[sound[WEAKEST] >= _USEFUL * sound[WEAKEST_BEFORE]]
@@ -183,7 +183,7 @@ def _shares(cells: pd.DataFrame) -> np.ndarray:
 
 def _limits(cells: pd.DataFrame, drawn: Drawn, dense: float, *, pad: float = 0.35) -> tuple[float, float]:
     """Return the ends of an axis that shows most of the cells that people would ship, and some room for the others."""
-    random = cells[schema.PRUNER] == "rp"
+    random = is_random(cells)
     shown = cells if cells.loc[~random, schema.PRUNER].eq(CONTROL).all() else cells[~random]
     values = [value for value in (dense, *shown[list(drawn[:3])].stack()) if np.isfinite(value)]
     room = pad * (max(values) - min(values)) or 0.01

@@ -94,7 +94,7 @@ def slopes(study: AnalyzedStudy) -> Section | None:
         cells = by_accuracy(rows, leading_ratio(rows))
         if len(cells):
             blocks += [
-                Caption(_place(place), f"Ratio {short_ratio(cells.iloc[0][schema.RATIO])}."),
+                Caption(_place(place), f"{_ratios(cells)}."),
                 _slope_table(cells, study),
             ]
     return Section("Differences between classes", blocks)
@@ -111,6 +111,12 @@ def _pruned(study: AnalyzedStudy) -> pd.DataFrame:
 
 def _place(place: tuple[str, str]) -> str:
     return f"{place[0]}, {place[1]}."
+
+
+def _ratios(cells: pd.DataFrame) -> str:
+    """Return the ratio of some cells, or the least and the greatest of an iteration of iterative pruning."""
+    ratios = list(dict.fromkeys(map(short_ratio, sorted(cells[schema.RATIO]))))
+    return f"Ratio {ratios[0]}" if len(ratios) == 1 else f"Ratios {ratios[0]} to {ratios[-1]}, of one iteration"
 
 
 def _slope_table(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:

@@ -43,6 +43,7 @@ SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE)
 OVER_ACCURACY = (ALPHA_NEW, ALPHA)
 # Kinds of comparison. A primary comparison that is of none of the other kinds is `OTHER`.
 SCHEDULE, DISTILLATION, PRUNER, EPSILON = "schedule", "distillation", "pruner", "epsilon"
+TREATMENT = schema.WEIGHT_TREATMENT
 START, NUMBER_FORMAT = schema.START, schema.NUMBER_FORMAT
 AGAINST_CONTROL, OTHER = "control", "other"
 METHOD_COLUMNS = [
@@ -87,10 +88,11 @@ def compare(
     """Compare every method with its baseline, network by network (`methods.csv`).
 
     A schedule is compared with one shot, pruning while the network is trained with one shot too, a distillation with
-    none, a pruner with a baseline pruner, an epsilon with the papers', 5e-4, and a number format of a pruned network
-    with 32 bits. Everything else (data set, model, ratio and so on) is the same, and so are the dense networks. Each
-    method is also compared with its control, the same fine-tuning without pruning. Primary comparisons may be of any
-    two methods.
+    none, a pruner with a baseline pruner, an epsilon with the papers', 5e-4, a number format of a pruned network with
+    32 bits, and rewound weights of iterative pruning with fine-tuned ones. Everything else (data set, model, ratio and
+    so on) is the same, and so are the dense networks. Levels of iterative pruning have the iteration in common in place
+    of the ratio, which rounding may let differ a little. Each method is also compared with its control, the same
+    fine-tuning without pruning. Primary comparisons may be of any two methods.
 
     Parameters
     ----------
@@ -109,7 +111,7 @@ def compare(
     Returns
     -------
     DataFrame, one row per comparison and outcome
-        `METHOD_COLUMNS`, among them:
+        `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
 
         - outcome: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most that a class's
           recall fell; largest_excess, the most that a class's recall fell beyond the accuracy; alpha_new, of all
@@ -147,7 +149,8 @@ def compare(
     sizes = {family: max(len(places), family.planned) for family, places in members.items()}
     each = iter(families)
     rows = [row for pair in pairs for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])]
-    frame = pd.DataFrame(rows, columns=METHOD_COLUMNS).astype({"p_holm": float})
+    axis = [settings.ITERATION] if settings.is_iterated(runs).any() else []
+    frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
     for family, places in members.items():
         frame.loc[places, "p_holm"] = corrected(frame.loc[places, "p"], sizes[family])[1]
     return frame
@@ -271,17 +274,25 @@ class _Curves:
         self._cells: dict[CellKey, list[_Cell]] = {}
         self._controls: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
         for cell in cells:
-            self._cells.setdefault(cell.key._replace(ratio=1.0), []).append(cell)
+            self._cells.setdefault(_off_axis(cell.key), []).append(cell)
             if cell.key.pruner == settings.CONTROL:
                 self._controls.setdefault(cell.key.without(of_pruning), []).append(cell)
 
     def of(self, cell: _Cell) -> list[_Cell]:
         """Return the cells of all ratios, this one's included, and the control, which is ratio 1."""
-        found = self._cells[cell.key._replace(ratio=1.0)]
+        found = self._cells[_off_axis(cell.key)]
         if cell.key.pruner == settings.CONTROL:
             return found
         control = _nearest(cell.key, self._controls.get(cell.key.without(self._of_pruning), []))
         return [*found, control] if control else found
+
+
+def _off_axis(key: CellKey) -> CellKey:
+    """Return what a cell has in common with those of the same method at other ratios, or at other iterations."""
+    settings_of = dict(key.settings)
+    if key.is_iterated and key.pruner != settings.CONTROL:
+        del settings_of[schema.ITERATION]
+    return key._replace(ratio=1.0, settings=tuple(settings_of.items()))
 
 
 def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> _Cell:
@@ -341,6 +352,7 @@ def _pairs(
         (DISTILLATION, schema.DISTILL, former[schema.DISTILL], {schema.DISTILL, *schema.details(schema.DISTILL)}),
         (PRUNER, schema.PRUNER, baseline, pruners),
         (EPSILON, schema.EPSILON, str(schema.PAPERS_EPSILON), {schema.EPSILON}),
+        (TREATMENT, schema.WEIGHT_TREATMENT, schema.FINETUNE, {schema.WEIGHT_TREATMENT}),
         (NUMBER_FORMAT, schema.NUMBER_FORMAT, former[schema.NUMBER_FORMAT], {schema.NUMBER_FORMAT}),
         (AGAINST_CONTROL, schema.PRUNER, settings.CONTROL, _of_pruning(runs)),
     ):
@@ -348,15 +360,20 @@ def _pairs(
         for cell in cells:
             is_gradual = cell.key.params.get(schema.SCHEDULE, former[schema.SCHEDULE]) != former[schema.SCHEDULE]
             if cell.key.params.get(param) == value and not (comparison == START and is_gradual):
-                baselines.setdefault(cell.key.without(varying), []).append(cell)
+                baselines.setdefault(_fixed(cell.key, varying), []).append(cell)
         for cell in cells:
             key = cell.key
             if comparison == PRUNER:
                 key = key._replace(ratio=baseline_ratios.get(key.ratio, key.ratio))
-            against = _nearest(key, baselines.get(key.without(varying), []))
+            against = _nearest(key, baselines.get(_fixed(key, varying), []))
             is_other = cell.key.params.get(param) != value
             if against and is_other and not (param == schema.PRUNER and _has_no_pruner(cell.key, comparison)):
                 yield _Pair(comparison, cell, against, curves.of(against))
+
+
+def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
+    """Return the settings in which two cells of a comparison agree; levels of an iteration may differ in the ratio."""
+    return key.without(varying | {schema.RATIO} if key.is_iterated else varying)
 
 
 def _has_no_pruner(key: CellKey, comparison: str) -> bool:
@@ -447,6 +464,7 @@ def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict
             **result,
             **_at_equal_accuracy(method, curve, outcome),
             "n_at_chance": len(shared) - len(sound),
+            settings.ITERATION: method.key.params.get(schema.ITERATION) if method.key.is_iterated else None,
         }
 
 

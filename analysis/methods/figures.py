@@ -13,6 +13,7 @@ from analysis.methods import compare as methods
 from analysis.methods.tables import AT_EQUAL_ACCURACY, EQUAL_ACCURACY, TITLES, at_chance, scale
 from analysis.runs import schema
 from analysis.runs.picture_text import name_in_picture
+from analysis.settings import ITERATION
 from analysis.statistics.hypothesis_tests import LEVEL
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.4, 0.3  # inches
@@ -23,9 +24,11 @@ _COMPARED = {
     methods.DISTILLATION: "distillation minus none",
     methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
+    methods.TREATMENT: "rewound weights minus fine-tuned ones",
     methods.NUMBER_FORMAT: "number format minus 32 bits",
     methods.OTHER: "one method minus another",
 }
+_MOST_LEVELS = 4  # of iterative pruning, in a figure
 # The outcomes that every figure shows; those of primary comparisons are added.
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW)
 
@@ -62,6 +65,7 @@ def forest(frame: pd.DataFrame) -> Figure:
     frame : DataFrame
         Rows of `methods.compare` of one data set, model and kind of comparison.
     """
+    frame = _with_few_levels(frame)
     panels = _panels(frame)
     by_outcome = dict(list(frame.sort_values(schema.RATIO, kind="stable").groupby("outcome")))
     named = by_outcome[methods.ALPHA]
@@ -94,6 +98,17 @@ def forest(frame: pd.DataFrame) -> Figure:
         label.set_fontweight("bold")
     left.set_ylim(heights[-1] + 0.6, -0.6)
     return figure
+
+
+def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep some levels of iterative pruning, evenly spaced, and give those of an iteration one ratio to stand under."""
+    if ITERATION not in frame or frame[ITERATION].isna().all():
+        return frame
+    iteration = pd.to_numeric(frame[ITERATION])
+    there = np.sort(iteration.dropna().unique())
+    kept = there[np.unique(np.linspace(0, len(there) - 1, _MOST_LEVELS).round().astype(int))]
+    ratio = frame.groupby(iteration)[schema.RATIO].transform("median").fillna(frame[schema.RATIO])
+    return frame.assign(**{schema.RATIO: ratio})[iteration.isna() | iteration.isin(kept)]
 
 
 def _panels(frame: pd.DataFrame) -> list[_Panel]:

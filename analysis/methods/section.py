@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.methods import compare as methods
 from analysis.methods import figures, tables
 from analysis.page import Block, Section, pictures
+from analysis.runs import schema
 from analysis.settings import letter_key
 from analysis.study import AnalyzedStudy
 
@@ -34,12 +35,18 @@ def settings(study: AnalyzedStudy) -> Section | None:
 
 def section(study: AnalyzedStudy) -> Section | None:
     """Return the section that compares methods with their baselines, if the study has any to compare."""
-    compared = methods.compare(study.runs, study.predicted, primaries=study.primaries)
+    compared = methods.compare(study.runs, study.predicted, baseline=_baseline(study.runs), primaries=study.primaries)
     if compared.empty:
         return None
     named = compared.replace({"method": study.names, "baseline": study.names})
     blocks = [*_blocks(named), *pictures(figures.figures(named))]
     return Section("Methods compared", blocks, tables={"methods.csv": compared})
+
+
+def _baseline(runs: pd.DataFrame) -> str:
+    """Return the pruner that others are compared with: magnitude pruning, by its other name if it has no run."""
+    magnitude = ("mp", "global-unstructured")
+    return next((name for name in magnitude if runs[schema.PRUNER].eq(name).any()), magnitude[0])
 
 
 def _blocks(compared: pd.DataFrame) -> Iterator[Block]:
