@@ -61,7 +61,7 @@ SIDES = {
 }
 # The recipe of a model of this project, where it is not that of LeNet5.
 OWN_RECIPES = {
-    **{f"resnet{depth}": "resnet-cifar" for depth in (20, 32, 44, 56, 110)},
+    **{f"resnet{depth}": "resnet-cifar" for depth in (18, 20, 32, 44, 56, 110)},
     **dict.fromkeys(("wrn16-4", "wrn22-8", "wrn28-10"), "wide-resnet"),
 }
 # Options of `prune` that runs log, in the order of the command.

@@ -26,6 +26,7 @@ MODELS = {
     "wrn16-4": "pruning_study.models.wide_resnet:wrn16_4",
     "wrn22-8": "pruning_study.models.wide_resnet:wrn22_8",
     "wrn28-10": "pruning_study.models.wide_resnet:wrn28_10",
+    **{name: f"pruning_study.models.small_images:{name}" for name in ("alexnet", "vgg11", "resnet18")},
 }
 # Their networks are written `torchvision:NAME` and `timm:NAME`.
 LIBRARIES = ("torchvision", "timm")
@@ -146,7 +147,7 @@ def build(name: str, *, num_classes: int, in_channels: int, image_size: tuple[in
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        hint = "; --image-size makes images larger" if _is_of_library(name) else ""
+        hint = "; --image-size makes images larger" if is_built_in(name) else ""
         raise StudyError(f"{name} fails on images of shape {shape[1:]}: {reason}{hint}", option=OPTION) from error
     if getattr(logits, "shape", None) != (2, num_classes):
         raise StudyError(f"{name} should return logits of shape [N, {num_classes}]", option=OPTION)

@@ -1,12 +1,11 @@
-"""How long ONNX Runtime takes for an image, or for a batch of them."""
+"""How long a network takes for an image, or for a batch of them."""
 
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
-
-from pruning_study.models.onnx_export import INPUT, OUTPUT
 
 # A measurement ends after so many calls, or after so many seconds if it has the fewest calls by then.
 MOST_CALLS, FEWEST_CALLS, SECONDS = 200, 11, 1.0
@@ -22,22 +21,21 @@ class Latency(NamedTuple):
     high: float
 
 
-def latency(session: Any, images: np.ndarray) -> Latency:
-    """Measure how long an inference session takes for some images.
+def latency(call: Callable[[], object]) -> Latency:
+    """Measure how long a network takes for some images.
 
     Parameters
     ----------
-    session : onnxruntime.InferenceSession
-    images : array [N, ...]
-        What one call takes.
+    call : callable
+        Computes the network's outputs for the images.
     """
     taken: list[float] = []
     for _ in range(WARM_UP):
-        session.run([OUTPUT], {INPUT: images})
+        call()
     since = time.perf_counter()
     while len(taken) < FEWEST_CALLS or (len(taken) < MOST_CALLS and time.perf_counter() - since < SECONDS):
         start = time.perf_counter()
-        session.run([OUTPUT], {INPUT: images})
+        call()
         taken.append(1000 * (time.perf_counter() - start))
     return median_interval(taken)
 

@@ -1,7 +1,6 @@
 """Write a network as an ONNX model, and compare the two."""
 
 import copy
-import importlib.util
 import io
 import logging
 import warnings
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.runs.errors import StudyError, first_line
+from pruning_study import extras
 from pruning_study.models.checkpoints import Classifier
 
 if TYPE_CHECKING:
@@ -41,12 +41,7 @@ def check_installed(*, option: str | None = None) -> None:
     StudyError
         If one is missing. The error says how to install it.
     """
-    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        raise StudyError(
-            f"it needs {', '.join(missing)}: pip install 'pruning-study[onnx]', or pip install -e '.[onnx]' in a "
-            "copy of the project",
-            option=option,
-        )
+    extras.check_installed("onnx", {name: name for name in PACKAGES}, option=option)
 
 
 def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = MappingProxyType({})) -> "ModelProto":
@@ -79,7 +74,7 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     try:
         with quiet():
             traced = torch.export.export(
-                _with_plain_layers(_for_export(module)), (images,), dynamic_shapes=tuple(shapes.values())
+                with_plain_layers(_for_export(module)), (images,), dynamic_shapes=tuple(shapes.values())
             )
             program = torch.onnx.export(
                 traced,
@@ -177,14 +172,14 @@ def _for_export(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).cpu().eval()
 
 
-def _with_plain_layers(module: nn.Module) -> nn.Module:
+def with_plain_layers(module: nn.Module) -> nn.Module:
     """Put the sequence of layers that a network's `stack` returns in its place, where it has one.
 
     LeNet5 computes its convolutions by slices and matrix products, which train fast. ONNX Runtime would take longer for
-    them than for convolutions, and could not quantise them.
+    them than for convolutions, and could not quantise them. Nor could its channels be followed from layer to layer.
     """
     if isinstance(module, Classifier):
-        module.network = _with_plain_layers(module.network)
+        module.network = with_plain_layers(module.network)
     stack = getattr(module, "stack", lambda: None)()
     return stack.eval() if isinstance(stack, nn.Sequential) else module
 

@@ -70,11 +70,11 @@ def test_a_name_that_a_library_cannot_make_is_one_line(name, message):
     assert "\n" not in str(error.value)
 
 
-def test_resnet18_is_said_to_be_torchvisions_and_that_there_is_resnet20():
+def test_resnet34_is_said_to_be_torchvisions_and_that_there_is_resnet20():
     with pytest.raises(
-        StudyError, match=r"'resnet18' is not a model: did you mean torchvision:resnet18, or resnet20\?"
+        StudyError, match=r"'resnet34' is not a model: did you mean torchvision:resnet34, or resnet20\?"
     ):
-        models.check_name("resnet18")
+        models.check_name("resnet34")
     with pytest.raises(StudyError, match=r"'vgg16' is not a model: did you mean torchvision:vgg16\?"):
         models.check_name("vgg16")
 
