@@ -274,7 +274,7 @@ def export(
 
     From such a folder `report --frames` needs no tracking server.
     """
-    from analysis.runs import exports, frames, primaries, pull, robustness
+    from analysis.runs import characteristics, exports, frames, primaries, pull, robustness
     from analysis.tuning import exports as tuning_exports
 
     experiment = _experiment(experiment, study)
@@ -284,7 +284,8 @@ def export(
     written = exports.write(pulled, partial(pull.predictions, names=frames.PREDICTED_ARRAYS), output)
     written += tuning_exports.export(experiment, pulled.runs["run_id"], output)
     written += primaries.export(experiment, output)
-    written += robustness.export(robustness.pulled(pulled.runs, experiment), output)
+    written += robustness.TABLE.export(robustness.pulled(pulled.runs, experiment), output)
+    written += characteristics.TABLE.export(characteristics.pulled(pulled.runs), output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
         f"{len(pulled.runs):,} pruned and {len(pulled.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
@@ -354,14 +355,15 @@ def report(
     if folders and ignore_params:
         raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
     from analysis import page, report
-    from analysis.runs import exports, primaries, robustness
+    from analysis.runs import characteristics, exports, primaries, robustness
     from analysis.tuning import exports as tuning_exports
 
     if folders:
         pulled, predictions = exports.read(folders)
         tunings = tuning_exports.read(folders)
         planned = primaries.read(folders)
-        corrupted = robustness.read(folders)
+        corrupted = robustness.TABLE.read(folders)
+        known = characteristics.TABLE.read(folders)
         result = report.from_runs(
             pulled.runs,
             predictions,
@@ -370,6 +372,7 @@ def report(
             variance=variance,
             primaries=planned,
             corrupted=corrupted,
+            characteristics=known,
             paper=paper,
             groups=groups,
         )

@@ -12,7 +12,7 @@ import click
 import front_page
 
 from analysis import figure_files, page, report
-from analysis.runs import exports, primaries, robustness
+from analysis.runs import characteristics, exports, primaries, robustness
 from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
 
@@ -83,7 +83,8 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         predictions,
         tunings,
         primaries=primaries.read(folders),
-        corrupted=robustness.read(folders),
+        corrupted=robustness.TABLE.read(folders),
+        characteristics=characteristics.TABLE.read(folders),
         paper=True,
     )
     made = replace(made, sections=[_without_images(section) for section in made.sections])

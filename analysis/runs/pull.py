@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -260,14 +260,44 @@ def tagged_artifacts(
     StudyError
         As in `runs`, except that finding no run is no error.
     """
-    with open_store(tracking_uri) as store, tempfile.TemporaryDirectory() as folder:
+    with open_store(tracking_uri) as store:
         tagged = store.tagged(_find(store.experiments(), experiment)[0], tag).to_pylist()
         folders = {run[RUN_ID]: run["folder"] for run in tagged}
         if folders:
             folders |= store.artifact_folders([run_id for run_id in elsewhere if run_id not in folders])
-        found = {}
+        return _contents(folders, name, tracking_uri)
+
+
+def artifacts_of(run_ids: Sequence[str], name: str, *, tracking_uri: str | None = None) -> dict[str, bytes]:
+    """Read an artifact of runs, in any experiments of the store.
+
+    Parameters
+    ----------
+    run_ids : sequence of str
+    name : str
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Returns
+    -------
+    dict, run id -> content
+        Runs without the artifact are missing.
+
+    Raises
+    ------
+    StudyError
+        The store cannot be read.
+    """
+    with open_store(tracking_uri) as store:
+        return _contents(store.artifact_folders(run_ids), name, tracking_uri)
+
+
+def _contents(folders: Mapping[str, str], name: str, tracking_uri: str | None) -> dict[str, bytes]:
+    """Return the content of an artifact by run id; `folders` has the artifact URI of each run."""
+    found = {}
+    with tempfile.TemporaryDirectory() as downloads:
         for run_id, where in tqdm(folders.items(), desc=name, unit=" runs", leave=False, disable=None):
-            if path := _artifact(where, name, folder, tracking_uri):
+            if path := _artifact(where, name, downloads, tracking_uri):
                 found[run_id] = path.read_bytes()  # the next download takes the file's place
     return found
 

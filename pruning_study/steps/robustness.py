@@ -262,13 +262,13 @@ def _known(store: Store, run: Run, config: RobustnessConfig, tests: Sequence[Ima
     """Return the counts that a run has and that stay beside those of the tests."""
     run_id = run.info.run_id
     if schema.CORRUPTED not in run.data.tags or store.missing(run_id, [schema.CORRUPTIONS]):
-        return counts.nothing().drop(columns="run_id")
+        return counts.TABLE.nothing().drop(columns="run_id")
     try:
         with store.artifact(run_id, schema.CORRUPTIONS) as path:
-            table = counts.read_table(path.read_bytes(), f"run {run_id}: {schema.CORRUPTIONS}")
+            table = counts.TABLE.parse(path.read_bytes(), f"run {run_id}: {schema.CORRUPTIONS}")
     except StudyError as error:
         log.warning("%s; it is measured anew", error)
-        return counts.nothing().drop(columns="run_id")
+        return counts.TABLE.nothing().drop(columns="run_id")
     of_test_images = table["corruption"].isin([counts.CLEAN, *CORRUPTIONS])
     if not config.folder:  # counts of another sample cannot be compared with these
         table = table[~of_test_images | table["measured"].eq(tests[0].measured)]
@@ -317,7 +317,7 @@ def _sent(
         own = pd.MultiIndex.from_frame(table[_KEY])
         table = pd.concat([there[~pd.MultiIndex.from_frame(there[_KEY]).isin(own)], table], ignore_index=True)
         file = folder / schema.CORRUPTIONS
-        file.write_bytes(counts.as_csv(table))
+        file.write_bytes(counts.TABLE.as_csv(table))
         store.add(run_id, file, {schema.CORRUPTED: tests[0].measured})
     return table
 

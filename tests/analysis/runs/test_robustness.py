@@ -7,7 +7,6 @@ import pytest
 
 from analysis.runs import robustness
 from analysis.runs.errors import StudyError
-from analysis.runs.robustness import as_csv, export, read, read_table
 from tests.damage import read_damaged
 
 ROWS = [
@@ -16,6 +15,7 @@ ROWS = [
     ("fog", 3, "cat", 50, 10, 30, "a1"),
     ("night photos", 0, "cat", 7, 7, 7, "b2"),
 ]
+as_csv, export, read, read_table = (getattr(robustness.TABLE, name) for name in ("as_csv", "export", "read", "parse"))
 TABLE = pd.DataFrame(ROWS, columns=robustness.COLUMNS)
 
 
@@ -72,7 +72,7 @@ class TestExport:
         assert (tmp_path / "corruptions.csv.gz").read_bytes() == first
 
     def test_nothing_measured_gives_no_file_and_an_empty_table(self, tmp_path):
-        assert export(robustness.nothing(), tmp_path) == []
+        assert export(robustness.TABLE.nothing(), tmp_path) == []
         assert read([tmp_path]).empty
 
     def test_folders_that_disagree_about_a_run_are_refused(self, tmp_path):
@@ -80,7 +80,9 @@ class TestExport:
         export(pd.concat([of_run("r1"), of_run("r2")]), tmp_path / "same")
         assert read([tmp_path / "one", tmp_path / "same"])["run_id"].value_counts().to_dict() == {"r1": 4, "r2": 4}
         export(of_run("r1", TABLE.assign(right=0)), tmp_path / "other")
-        with pytest.raises(StudyError, match="two folders have other counts of corrupted images for run r1"):
+        with pytest.raises(
+            StudyError, match="two folders have other counts of images that a network has right for run r1"
+        ):
             read([tmp_path / "one", tmp_path / "other"])
 
     @pytest.mark.attack

@@ -36,7 +36,7 @@ def measure(run_command, tiny_npz, tmp_path):
 
 
 def table_of(run):
-    return robustness.read_table(artifact(run, "corruptions.csv").read_bytes(), "it")
+    return robustness.TABLE.parse(artifact(run, "corruptions.csv").read_bytes(), "it")
 
 
 def counts_by_hand(run, images, labels):

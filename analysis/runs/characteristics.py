@@ -1,0 +1,55 @@
+"""What is known of each class before training: the artifact `class_characteristics.csv`, and its export."""
+
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.runs.run_tables import RunTable
+
+_MOST_BITS = 8  # pixels have 256 values
+
+
+def _check(table: pd.DataFrame) -> None:
+    """Raise a ValueError if the values of a table are impossible."""
+    if not ((table["index"] >= 0) & (table["training_images"] >= 0)).all():
+        raise ValueError("index or training_images is negative")
+    if not table["imbalance"].between(-1, 1).all():
+        raise ValueError("an imbalance is not between -1 and 1")
+    if not (table["entropy"].between(0, _MOST_BITS) | table["entropy"].isna()).all():
+        raise ValueError(f"an entropy is not between 0 and {_MOST_BITS} bits")
+
+
+# class: true name; index: its label; training_images: its images that networks are trained on; imbalance: their share,
+# less 1 over the number of classes; entropy: mean Shannon entropy of their pixel values in bits, missing if it has no
+# image.
+TABLE = RunTable(
+    artifact=schema.CLASS_CHARACTERISTICS,
+    columns={"class": str, "index": int, "training_images": int, "imbalance": float, "entropy": float},
+    key=["index"],
+    contents="characteristics of classes",
+    check=_check,
+)
+
+
+def pulled(runs: pd.DataFrame, *, tracking_uri: str | None = None) -> pd.DataFrame:
+    """Return the characteristics of the classes of dense runs that others were pruned from iteratively.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Returns
+    -------
+    DataFrame
+        run_id (of the dense run), and the columns of `TABLE`. Runs without the artifact are missing and, with a line
+        of warning each, those whose artifact is damaged.
+    """
+    from analysis.runs import pull  # files need no MLflow
+
+    is_iterated = runs.reindex(columns=[frames.column(schema.KEEP)]).notna().to_numpy()[:, 0]
+    dense_run_ids = list(dict.fromkeys(runs.loc[is_iterated, schema.DENSE_RUN_ID]))
+    if not dense_run_ids:
+        return TABLE.nothing()
+    return TABLE.join(pull.artifacts_of(dense_run_ids, schema.CLASS_CHARACTERISTICS, tracking_uri=tracking_uri))

@@ -1,0 +1,164 @@
+"""A table that runs have as a CSV artifact, and its export for all runs of a study."""
+
+import gzip
+import io
+import logging
+import tempfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
+
+from analysis.runs import csv_text, files
+from analysis.runs.errors import StudyError, first_line
+from analysis.runs.frames import RUN_ID
+from analysis.runs.input_files import GIB, SizeLimit
+
+_LARGEST = SizeLimit(1)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """A kind of table.
+
+    Parameters
+    ----------
+    artifact : str
+        Name of a run's artifact; the export of a study has the ending `.gz` besides.
+    columns : dict of name -> type
+        str, int, or float, of which a value may be missing.
+    key : collection of str
+        The columns that tell the rows of a run apart.
+    contents : str
+        What errors call the table's content.
+    check : callable
+        Raises a ValueError if the values of a table are impossible.
+    """
+
+    artifact: str
+    columns: Mapping[str, type]
+    key: Collection[str]
+    contents: str
+    check: Callable[[pd.DataFrame], None]
+
+    def parse(self, content: bytes, where: str, *, names: Collection[str] = ()) -> pd.DataFrame:
+        """Return the table that is the content of an artifact.
+
+        Parameters
+        ----------
+        content : bytes
+        where : str
+            What errors name.
+        names : collection of str
+            Further columns, of text, that the table has in front.
+
+        Raises
+        ------
+        StudyError
+            If the content is damaged, or no such table.
+        """
+        columns = dict.fromkeys(names, str) | dict(self.columns)
+        texts = {name: str for name, kind in columns.items() if kind is str}
+        missing = {name: [""] for name, kind in columns.items() if kind is float}
+        try:
+            table = csv_text.read(
+                io.BytesIO(content), dtype=texts, keep_default_na=False, na_values=missing, encoding="utf-8"
+            )
+            if list(table) != list(columns):
+                raise ValueError(f"its columns are not {', '.join(columns)}")
+            if table.empty:
+                raise ValueError("no row in it")
+            self._check(table, [*names, *self.key])
+        # On bytes of any kind, pandas raises errors of more than a dozen types.
+        except Exception as error:
+            raise StudyError(f"{where}: no {self.contents} ({first_line(error)[:200]})") from error
+        return table
+
+    def _check(self, table: pd.DataFrame, key: list[str]) -> None:
+        fits = {int: is_integer_dtype, float: is_numeric_dtype}
+        for name, kind in self.columns.items():
+            if kind in fits and not fits[kind](table[name]):
+                raise ValueError(f"{name} holds {table[name].dtype}")
+        self.check(table)
+        if table.duplicated(key).any():
+            raise ValueError("a row is there twice")
+
+    def as_csv(self, table: pd.DataFrame) -> bytes:
+        """Return a table as the content of a CSV file that `parse` reads."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / self.artifact
+            csv_text.write(table, path)
+            return path.read_bytes()
+
+    def join(self, contents: Mapping[str, bytes]) -> pd.DataFrame:
+        """Return the tables of runs, by run id, as one, with a column run_id in front.
+
+        Runs whose artifact is damaged are missing, with a line of warning each.
+        """
+        found = []
+        for run_id, content in contents.items():
+            try:
+                table = self.parse(content, f"{self.artifact} of run {run_id}")
+            except StudyError as error:
+                logger.warning("left out: %s", error)
+            else:
+                table.insert(0, RUN_ID, run_id)
+                found.append(table)
+        return pd.concat(found, ignore_index=True) if found else self.nothing()
+
+    def nothing(self) -> pd.DataFrame:
+        """Return the table of no runs."""
+        return pd.DataFrame({name: np.array([], kind) for name, kind in {RUN_ID: str, **self.columns}.items()})
+
+    def export(self, table: pd.DataFrame, folder: Path) -> list[Path]:
+        """Write what `join` returned to a folder, unless it is empty; the same table gives the same bytes.
+
+        Returns
+        -------
+        list of Path
+            The files written, relative to `folder`.
+        """
+        if table.empty:
+            return []
+        with files.aside(folder) as scratch:
+            (scratch / self._export).write_bytes(gzip.compress(self.as_csv(table), mtime=0))
+            return files.written(scratch)
+
+    def read(self, folders: Iterable[Path]) -> pd.DataFrame:
+        """Return the tables in folders that `export` wrote to, as `join` does; a folder may have none.
+
+        Raises
+        ------
+        StudyError
+            If a file is damaged, or two folders say different things of a run.
+        """
+        tables = [self._read(path) for folder in folders if (path := folder / self._export).is_file()]
+        if not tables:
+            return self.nothing()
+        joined = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
+        if (twice := joined.duplicated([RUN_ID, *self.key])).any():
+            raise StudyError(
+                f"two folders have other {self.contents} for run {joined.loc[twice, RUN_ID].iloc[0]}: leave one out, "
+                "or export both again",
+                option="--frames",
+            )
+        return joined
+
+    @property
+    def _export(self) -> str:
+        return f"{self.artifact}.gz"
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        try:
+            with gzip.open(path) as file:
+                content = file.read(int(_LARGEST.gib * GIB) + 1)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise StudyError(f"{path}: damaged ({first_line(error)}); export the study again") from error
+        _LARGEST.check(path, len(content))
+        return self.parse(content, str(path), names=[RUN_ID])
