@@ -12,33 +12,36 @@ from matplotlib.ticker import MaxNLocator
 from analysis.drawing import NEUTRAL, page
 from analysis.method_lines import add_legend, handle
 from analysis.prune_responsibly.writers import ALL, Units
-from analysis.runs.picture_text import name_in_picture
+from analysis.runs.picture_text import fitted_name, name_in_picture
 from analysis.statistics import group_lines
 
 _COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MARKERS = "osD^vP"
 _COLUMNS = 3
 _PANEL = 3.6  # inches
-_LONGEST_NAME = 40
+_LONGEST_NAME = 28
+_TITLE_SIZE = 12  # points
 _MAP = mpl.colormaps["viridis"]
 _BINS = 25
 
 
-def accuracies(units: Units, where: str) -> Figure:
+def accuracies(units: Units, place: str, networks: str) -> Figure:
     """Draw the accuracy of each unit after pruning against that before (Figure 1).
 
     Parameters
     ----------
     units : Units
-    where : str
-        Data set, model and networks, for the title.
+    place : str
+        Data set and model, for the title.
+    networks : str
+        Method and level, for the note.
     """
     size = (6.4, 5.6)
     figure, grid = page(
         (1, 1),
         size,
-        f"Accuracy of each {units.unit}: {where}",
-        f"{_points(units)} Lines are least squares. Dotted: no change.",
+        _title(f"Accuracy of each {_unit(units)}: {place}", size),
+        f"{_points(units, networks)} Lines are least squares. Dotted: no change.",
     )
     axes = grid[0, 0]
     _draw_no_change(axes, units)
@@ -50,7 +53,7 @@ def accuracies(units: Units, where: str) -> Figure:
     return figure
 
 
-def changes(units: Units, where: str) -> Figure:
+def changes(units: Units, place: str, networks: str) -> Figure:
     """Draw the change of each unit's accuracy against the mean of each measure (Figure 2)."""
     measures = list(units.measures)
     columns = 2 if len(measures) == 4 else min(len(measures), _COLUMNS)
@@ -59,8 +62,8 @@ def changes(units: Units, where: str) -> Figure:
     figure, grid = page(
         (rows, columns),
         size,
-        f"Change of the accuracy of each {units.unit}: {where}",
-        f"{_points(units)} Lines are least squares; group_lines.csv has them with intervals.",
+        _title(f"Change of the accuracy of each {_unit(units)}: {place}", size),
+        f"{_points(units, networks)} Lines are least squares; group_lines.csv has them with intervals.",
         sharey=True,
     )
     for axes, measure in zip(grid.flat, measures, strict=False):
@@ -79,15 +82,16 @@ def changes(units: Units, where: str) -> Figure:
     return figure
 
 
-def coloured(units: Units, measure: str, where: str) -> Figure:
+def coloured(units: Units, measure: str, place: str, networks: str) -> Figure:
     """Draw accuracy after pruning against that before, coloured by a measure, and its histogram (Figures 8, 9, 12)."""
     values = units.measures[measure]
     known = ~np.isnan(values)
+    size = (10.0, 4.8)
     figure, grid = page(
         (1, 2),
-        (10.0, 4.8),
-        f"Accuracy of each {units.unit}, by {measure}: {where}",
-        f"{_points(units)} Its colour is that of its {measure} in the histogram. Dotted: no change.",
+        size,
+        _title(f"Accuracy of each {_unit(units)}, by {measure}: {place}", size),
+        f"{_points(units, networks)} Its colour is that of its {measure} in the histogram. Dotted: no change.",
         width_ratios=(1.2, 1),
     )
     scale = mpl.colors.Normalize(*np.quantile(values[known], [0.02, 0.98]))
@@ -105,18 +109,18 @@ def coloured(units: Units, measure: str, where: str) -> Figure:
     counts, edges = np.histogram(values[known], _BINS)
     middles = (edges[1:] + edges[:-1]) / 2
     grid[0, 1].bar(middles, counts, width=np.diff(edges), color=_MAP(scale(middles)), edgecolor="white", linewidth=0.5)
-    grid[0, 1].set_ylabel(f"number of groups ({name_in_picture(units.unit, _LONGEST_NAME)})", parse_math=False)
+    grid[0, 1].set_ylabel(f"number of groups ({_unit(units)})", parse_math=False)
     _name_axis(grid[0, 1], measure)
     return figure
 
 
-def distributions(units: Units, measures: list[str], where: str) -> Figure:
+def distributions(units: Units, measures: list[str], place: str) -> Figure:
     """Draw how measures are distributed over the units of each cohort (Figure 11)."""
     size = (max(6.4, 4.8 * len(measures)), 4.4)
     figure, grid = page(
         (1, len(measures)),
         size,
-        f"Mean {' and '.join(measures)} of each {units.unit}: {where}",
+        _title(f"Mean {' and '.join(measures)} of each {_unit(units)}: {place}", size),
         "Each histogram has the area 1. Dashed: the mean of the cohort.",
     )
     for axes, measure in zip(grid[0], measures, strict=True):
@@ -133,14 +137,14 @@ def distributions(units: Units, measures: list[str], where: str) -> Figure:
     return figure
 
 
-def against(units: Units, measure: str, where: str) -> Figure:
+def against(units: Units, measure: str, place: str, networks: str) -> Figure:
     """Draw accuracy before and after pruning against a measure, with a line for each cohort and all (Figure 13)."""
     values, size = units.measures[measure], (9.6, 4.8)
     figure, grid = page(
         (1, 2),
         size,
-        f"Accuracy of each {units.unit} and its {measure}: {where}",
-        f"{_points(units)} Lines are least squares, the black one through all. The panels have scales of their own.",
+        _title(f"Accuracy of each {_unit(units)} and its {measure}: {place}", size),
+        f"{_points(units, networks)} Lines are least squares, the black one through all. Each panel has its own scale.",
     )
     for axes, side in zip(grid[0], ("before", "after"), strict=True):
         accuracy = 100 * units.side[side]
@@ -157,9 +161,18 @@ def against(units: Units, measure: str, where: str) -> Figure:
     return figure
 
 
-def _points(units: Units) -> str:
-    networks = f"the mean of {len(units.after)} networks" if len(units.after) > 1 else "one network"
-    return f"A point is a {units.unit}, {networks}; its area grows with its number of images."
+def _title(text: str, size: tuple[float, float]) -> str:
+    """Return a title on one line, below which there is room for a legend."""
+    return fitted_name(text, 72 * (size[0] - 0.3), _TITLE_SIZE)
+
+
+def _unit(units: Units) -> str:
+    return name_in_picture(units.unit, _LONGEST_NAME)
+
+
+def _points(units: Units, networks: str) -> str:
+    seeds = f"the mean of {len(units.after)} networks" if len(units.after) > 1 else "one network"
+    return f"{networks}. A point is a {_unit(units)}, {seeds}; its area grows with its number of images."
 
 
 def _cohorts(units: Units) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -12,7 +12,7 @@ from analysis.groups import GROUP, GROUPING
 from analysis.page import Block, Caption, Picture, Section, picture_name
 from analysis.prune_responsibly import writers, writers_figures
 from analysis.prune_responsibly.writers import ALL, Units
-from analysis.runs import frames, schema
+from analysis.runs import schema
 from analysis.settings import CELL, ITERATION, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, mostly_sound, places
@@ -53,9 +53,9 @@ class Found(NamedTuple):
     groups: pd.DataFrame
 
     @property
-    def where(self) -> str:
-        """Data set, model and networks, for a title."""
-        return f"{', '.join(self.place)}, {self.networks}"
+    def named(self) -> tuple[str, str]:
+        """Data set and model, and which networks, as pictures name them."""
+        return ", ".join(self.place), self.networks
 
     @property
     def key(self) -> dict[str, str]:
@@ -107,8 +107,8 @@ def section(study: AnalyzedStudy) -> Section | None:
     for number, each in enumerate(found):
         blocks += _blocks(each, number)
     tables = {
-        "groups.csv": study.groups.groups.rename(columns=frames.param),
-        "groupings.csv": study.groups.groupings.rename(columns=frames.param),
+        "groups.csv": study.groups.groups,
+        "groupings.csv": study.groups.groupings,
         "group_placebo.csv": _joined(found, [each.placebos for each in found]),
         "group_profiles.csv": _joined(found, [writers.profiles(each.units) for each in found]),
         "group_lines.csv": _joined(found, [writers.lines(each.units) for each in found]),
@@ -151,9 +151,9 @@ def _blocks(found: Found, number: int) -> list[Block]:
     blocks += [_groups_table(found.groups[found.groups[GROUPING] == name]) for name in few]
     if len(units.names) < _FEWEST:
         return blocks
-    blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, found.where))]
+    blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *found.named))]
     if units.measures:
-        blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, found.where))]
+        blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *found.named))]
     return [*blocks, _WORST, _picked(found), _worst_table(units)]
 
 
@@ -237,14 +237,14 @@ def _numbered_figures(found: Found, number: int) -> list[Block]:
     for figure, measure in _COLOURED.items():
         if measure in units.measures:
             text = f"Accuracy after against before, coloured by {measure}, and the distribution of the {measure}."
-            made[figure] = text, writers_figures.coloured(units, measure, found.where)
+            made[figure] = text, writers_figures.coloured(units, measure, *found.named)
     tilts = [measure for measure in (_TILT, _ABSOLUTE_TILT) if measure in units.measures]
     if tilts:
         text = f"Distribution of the mean tilt of each {units.unit}."
-        made[11] = text, writers_figures.distributions(units, tilts, found.where)
+        made[11] = text, writers_figures.distributions(units, tilts, found.named[0])
     if _ABSOLUTE_TILT in units.measures:
         text = "Accuracy before and after pruning, against the mean absolute tilt."
-        made[13] = text, writers_figures.against(units, _ABSOLUTE_TILT, found.where)
+        made[13] = text, writers_figures.against(units, _ABSOLUTE_TILT, *found.named)
     blocks: list[Block] = []
     for figure, (text, drawn) in sorted(made.items()):
         name = picture_name(f"writers_figure_{figure:02}", number)
