@@ -69,15 +69,15 @@ class Halves:
             raise ValueError(f"{len(dense)} networks, and halves of two need {FEWEST}")
         self._splits = splits
         members, others = (sides.reshape(-1, len(dense)) for sides in _members(len(dense), splits))
-        self._others, size = others, members.sum(1)[:, np.newaxis]
+        self._others, size = others, members.sum(1)
         self._least_half = int(size.min())
         self._labels, votes = leaders(members, dense)
-        self._right = members @ (dense == label).astype(np.float32) / size
-        self._all_right = self._over_splits(self._right.sum(1, dtype=float))
+        self._right = np.ascontiguousarray((dense == label).T).astype(np.float32) @ members.T / size
+        self._all_right = self._over_splits(self._right)
         # A number for each split and vote share, and what all images have of each.
-        self._strata = votes[:splits].astype(np.int64) + (len(dense) + 1) * np.arange(splits)[:, np.newaxis]
+        self._strata = votes[:, :splits] + (len(dense) + 1) * np.arange(splits)
         self._images = np.bincount(self._strata.ravel())
-        self._right_by_stratum = np.bincount(self._strata.ravel(), self._right[:splits].ravel())
+        self._right_by_stratum = np.bincount(self._strata.ravel(), self._right[:, :splits].ravel())
         self._mode, self._open = self._common_mode(dense)
         self.placebo = self.against(dense)
 
@@ -91,26 +91,27 @@ class Halves:
         """
         mode, is_open = self._common_mode(second)
         images = np.flatnonzero(is_open | self._open | (mode != self._mode))
-        labels, right = self._labels[:, images], self._right[:, images]
-        differ = labels != mode[images]
-        differ[:, is_open[images]] = labels[:, is_open[images]] != leaders(self._others, second[:, is_open])[0]
-        n_pie = self._over_splits(differ.sum(1))
-        right_pie = self._over_splits(np.where(differ, right, 0).sum(1, dtype=float))
+        labels, right = self._labels[images], self._right[images]
+        differ = labels != mode[images, np.newaxis]
+        differ[is_open[images]] = self._labels[is_open] != leaders(self._others, second[:, is_open])[0]
+        n_pie = self._over_splits(differ)
+        right_pie = self._over_splits(right * differ)
         with np.errstate(invalid="ignore"):
             pie = right_pie / n_pie
             non_pie = (self._all_right - right_pie) / (second.shape[1] * self._splits - n_pie)
-        base = differ[: self._splits]
-        matched = self._matched(self._strata[:, images][base], right[: self._splits][base])
+        base = differ[:, : self._splits]
+        matched = self._matched(self._strata[images][base], right[:, : self._splits][base])
         return HalvesExemplars(n_pie / self._splits, pie, non_pie, matched)
 
     def _over_splits(self, values: np.ndarray) -> np.ndarray:
-        sums: np.ndarray = values.reshape(-1, self._splits).sum(1)
+        """Return sums over images and splits, (1 + groups,), of values of (images, populations)."""
+        sums: np.ndarray = values.sum(0, dtype=float).reshape(-1, self._splits).sum(1)
         return sums
 
     def _common_mode(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mode of all networks, (images,), and where that of a half may be another."""
         label, votes = leaders(np.ones((1, len(predicted)), np.float32), predicted)
-        return label[0], votes[0] <= len(predicted) - self._least_half / 2
+        return label[:, 0], votes[:, 0] <= len(predicted) - self._least_half / 2
 
     def _matched(self, strata: np.ndarray, right: np.ndarray) -> float:
         """Return `HalvesExemplars.matched` by the strata and right shares of the PIEs of all splits."""
@@ -150,7 +151,7 @@ def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPL
     if len(first) < FEWEST:
         return np.nan
     one, other = (sides[0] for sides in _members(len(first), splits))
-    return float((leaders(one, first)[0] != leaders(other, second)[0]).sum(-1).mean())
+    return float((leaders(one, first)[0] != leaders(other, second)[0]).sum(0).mean())
 
 
 def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
@@ -225,38 +226,42 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
 
     Returns
     -------
-    label, votes : (populations, images)
+    label, votes : (images, populations), integers
 
     Examples
     --------
     >>> leaders(np.array([[1, 1, 1], [1, 1, 0]], np.float32), np.array([[2, 0], [2, 1], [0, 1]]))[0].tolist()
-    [[2, 1], [2, 1]]
+    [[2, 2], [1, 1]]
     """
-    predicted = predicted.astype(np.int32)
-    candidates = _candidates(predicted)
-    order = np.argsort((candidates >= 0).sum(axis=0), kind="stable")
-    label = np.empty((len(members), len(order)), np.int32)
-    votes = np.empty((len(members), len(order)), np.float32)
+    # Small numbers: the time goes into memory. Negative ones are for what is no class.
+    predicted = predicted.astype(np.min_scalar_type(-1 - int(predicted.max(initial=0))))
+    predicted, candidates = np.ascontiguousarray(predicted.T), np.ascontiguousarray(_candidates(predicted).T)
+    order = np.argsort((candidates >= 0).sum(axis=1), kind="stable")
+    label = np.empty((len(order), len(members)), predicted.dtype)
+    votes = np.empty(label.shape, np.min_scalar_type(len(members.T)))
     for start in range(0, len(order), _BLOCK):  # votes of a block of images stay in the processor's cache
         images = order[start : start + _BLOCK]
-        label[:, images], votes[:, images] = _leaders(members, predicted[:, images], candidates[:, images])
+        label[images], votes[images] = _leaders(members, predicted[images], candidates[images])
     return label, votes
 
 
 def _candidates(predicted: np.ndarray) -> np.ndarray:
     """Return the different classes predicted for each image, from the highest on, and then -1: (most, images)."""
     found = [predicted.max(axis=0)]
-    while ((lower := np.where(predicted < found[-1], predicted, -1)) >= 0).any():
+    while ((lower := np.where(predicted < found[-1], predicted, predicted.dtype.type(-1))) >= 0).any():
         found.append(lower.max(axis=0))
     return np.array(found)
 
 
 def _leaders(members: np.ndarray, predicted: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    candidates = candidates[(candidates >= 0).any(axis=1)]
-    count = len(candidates)
-    best = np.zeros((len(members), predicted.shape[1]), np.float32)
-    for place, candidate in enumerate(candidates):  # votes, and behind them the place, the first being the largest
-        own = (count * members) @ (predicted == candidate).astype(np.float32)
-        np.maximum(best, own + (count - 1 - place), out=best)
-    votes, places = np.divmod(best.astype(np.int32), count)
-    return np.take_along_axis(candidates, count - 1 - places, axis=0), votes
+    """Return `leaders` of a block of images, by what they are predicted, (images, networks), and their candidates."""
+    candidates = candidates[:, (candidates >= 0).any(axis=0)]
+    last, bits = candidates.shape[1] - 1, (candidates.shape[1] - 1).bit_length()
+    best = np.zeros((len(predicted), len(members)), np.float32)
+    votes_weigh = (members * 2**bits).T
+    for place, candidate in enumerate(candidates.T):  # votes, and behind them the place, the first being the largest
+        own = (predicted == candidate[:, np.newaxis]).astype(np.float32) @ votes_weigh
+        np.maximum(best, own + (last - place), out=best)
+    found = best.astype(np.int32)
+    places = last - (found & (2**bits - 1)) + candidates.shape[1] * np.arange(len(candidates))[:, np.newaxis]
+    return candidates.ravel()[places], found >> bits

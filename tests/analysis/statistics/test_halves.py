@@ -99,7 +99,7 @@ def test_leaders_are_modes(seed, classes):
     members = generator.random((5, 6)) < 0.7
     members[:, 0] = True
     label, votes = halves.leaders(members.astype(np.float32), predicted)
-    for own, found, count in zip(members, label, votes, strict=True):
+    for own, found, count in zip(members, label.T, votes.T, strict=True):
         expected = populations.modes(predicted[own])
         assert found.tolist() == expected.label.tolist()
         assert count == pytest.approx(expected.share * own.sum())
