@@ -75,13 +75,14 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
     ours = paper_tests(alphas, variance=variance, as_printed=True)
     unpaired = unpaired_tests(alphas, variance=variance, as_printed=True)
     frames = []
-    for number in range(1, 14):
+    tested = set(ours["table"])
+    for number in (number for number in range(1, 14) if number in tested or number not in DESIGNS):
         both = _long(number, table(number), "published").merge(_long(number, make(number, tests=ours), "ours"))
         if number in (8, 9):
             both = both.merge(_long(number, make(number, tests=unpaired), "ours_unpaired"), how="left")
         frames.append(both)
-    frame = pd.concat(frames, ignore_index=True)
-    frame["ours_unpaired"] = frame["ours_unpaired"].fillna("")
+    columns = ["table", "row", "column", "published", "ours", "ours_unpaired"]
+    frame = pd.concat(frames, ignore_index=True).reindex(columns=columns).fillna({"ours_unpaired": ""})
     frame["difference"] = _numbers(frame["ours"]) - _numbers(frame["published"])
     lacking = frame[(frame["ours"] == AT_CHANCE) & _numbers(frame["published"]).notna()]
     frame = frame[frame["difference"].notna()].reset_index(drop=True)
@@ -103,10 +104,14 @@ def _notes_on_lacking(lacking: pd.DataFrame) -> Iterator[str]:
 
 def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     design = DESIGNS[number]
-    found = tests[tests["table"] == number]
+    header = tests.attrs["row_headers"].get(number, design.rows)
+    found = tests.set_flags(copy=False)
+    found.attrs = {}  # or every frame and column below gets a copy
+    found = found[found["table"] == number]
+    if found.empty:
+        return pd.DataFrame(columns=[header])
     headers = [tests.attrs["headers"][row] for row in found.index]
     named = pd.DataFrame(headers, index=found.index, columns=["column", "fixed"])
-    header = tests.attrs["row_headers"].get(number, design.rows)
     frame = (
         named.assign(row=found["row"], p=found["p_bonferroni"].map(p_value).mask(_hindered(found), AT_CHANCE))
         .pivot(index="row", columns="column", values="p")
