@@ -19,6 +19,8 @@ from pruning_study import __version__
 from pruning_study.config import (
     ExemplarsConfig,
     ExportConfig,
+    GroupsConfig,
+    IterateConfig,
     PruneConfig,
     QuantizeConfig,
     RobustnessConfig,
@@ -149,6 +151,21 @@ def prune(**typed: Any) -> None:
         click.echo(lines)
 
 
+@cli.command(sections=SECTIONS, examples=EXAMPLES["iterate"])
+@_options(IterateConfig)
+def iterate(**typed: Any) -> None:
+    """Prune a network again and again, train it after each pruning, and show what each iteration cost.
+
+    The first iteration is the dense network, which is trained unless a run with its options exists.
+    """
+    configs = [IterateConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
+    _warn_of_idle_options(configs[0])
+    from pruning_study import iterate_command
+
+    for lines in iterate_command.iterate_each(configs, _as_typed(typed), click.echo):
+        click.echo(lines)
+
+
 @cli.command(sections=SECTIONS, examples=EXAMPLES["study"])
 @click.argument("file", type=click.Path(path_type=Path))
 @_options(StudyConfig)
@@ -220,6 +237,19 @@ def tally(sheets: tuple[Path, ...], key: Path, output: Path | None) -> None:
     from pruning_study.exemplars import tally as exemplars_tally
 
     click.echo(exemplars_tally.tally(sheets, key, output))
+
+
+@cli.command(sections=SECTIONS, examples=EXAMPLES["groups"])
+@_options(GroupsConfig)
+def groups(**typed: Any) -> None:
+    """Write a table of the test images: their groups, such as the writers of QMNIST, and measures of each.
+
+    `--groups` of pruning-analysis takes the table. Add columns of your own to it for other groups.
+    """
+    config = GroupsConfig(**typed)
+    from pruning_study import groups_command
+
+    click.echo(groups_command.write(config))
 
 
 @cli.command(sections=SECTIONS, examples=EXAMPLES["robustness"])

@@ -1,7 +1,7 @@
 """Each command: make a run of kind `job`, find or make the runs that it needs, and say what to print."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.pruning_table import LONGEST_TABLE, pruning_table, shortened, what_is_shown
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps import logged_model, pictures, runs
+from pruning_study.steps import logged_model, pictures, runs, shrunk
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import ClassChanges, class_changes
 from pruning_study.steps.runs import FinishedRun, LoadedRun
@@ -46,7 +46,7 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it, their store, and the setting that they were made with.
 
-    `predictions` are those of the pruned networks for the test images, by ratio.
+    `predictions` are those of the pruned networks for the test images, by ratio; `sizes` the metrics of `--shrink`.
     """
 
     store: Store
@@ -54,6 +54,7 @@ class Pruned(NamedTuple):
     dense: LoadedRun
     pruned: PrunedRuns
     predictions: Mapping[float, Predictions]
+    sizes: Mapping[float, Mapping[str, float]]
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -61,7 +62,7 @@ def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     for result in each_dense(configs, options):
         store, setting, dense = result
         lines = ["", _train_table(dense, setting.data), "", _how_found("dense run", dense)]
-        yield _heading(result, configs) + "\n".join([*lines, *_what_next(store, dense.run_id, setting)])
+        yield _heading(result, configs) + "\n".join([*lines, *what_next(store, dense.run_id, setting)])
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -82,15 +83,16 @@ def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
 
 
 def _pruned_lines(result: Pruned) -> str:
-    store, setting, dense, pruned, _ = result
+    store, setting, dense, pruned, _, sizes = result
     return "\n".join(
         [
             "",
             *_comparison([result]),
+            *shrunk.size_lines({f"t={ratio:g}": metrics for ratio, metrics in sizes.items()}),
             "",
             _how_found("dense run", dense),
             *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
-            *_what_next(store, list(pruned.values())[-1].run_id, setting),
+            *what_next(store, list(pruned.values())[-1].run_id, setting),
         ]
     )
 
@@ -114,7 +116,7 @@ def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> It
     """
     for config in configs:
         result = make_dense(config, {**options, schema.SEED: text(config.seed)})
-        _leave_the_run_of_mlflow_run()
+        leave_the_run_of_mlflow_run()
         yield result
 
 
@@ -130,11 +132,11 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> I
         raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="--seed")
     for config in configs:
         result = make_pruned(config, {**options, schema.SEED: text(config.seed)})
-        _leave_the_run_of_mlflow_run()
+        leave_the_run_of_mlflow_run()
         yield result
 
 
-def _leave_the_run_of_mlflow_run() -> None:
+def leave_the_run_of_mlflow_run() -> None:
     """Make the run that `mlflow run` made the job of the first seed only."""
     os.environ.pop("MLFLOW_RUN_ID", None)
 
@@ -173,6 +175,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         The options as typed, for the job's params.
     """
     logged_model.check_installed(config)
+    shrunk.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
@@ -186,16 +189,19 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         predictions = {
             ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
         }
-        result = Pruned(store, setting, dense, pruned, predictions)
+        sizes = dict(zip(pruned, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
+        result = Pruned(store, setting, dense, pruned, predictions, sizes)
         changes = changes_of_classes([result])
         job.note("\n".join(f"- {markdown_line(line)}" for line in verdict([result], changes).splitlines()))
         if len(run_ids) == 1:
-            job.metrics(next(iter(pruned.values())).metrics)
+            job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
             _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
             if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions have none
                 _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
         else:
-            table = summary(dense, pruned, setting.data.classes)
+            table = summary(
+                dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], setting.data.classes
+            )
             csv_text.write(table, job.folder / schema.SUMMARY)
             job.table(table, schema.SUMMARY_TABLE)
             pictures.over_ratios(changes, setting.pruned_name(*pruned)).savefig(job.folder / schema.SUMMARY_PICTURE)
@@ -203,13 +209,23 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
     return result
 
 
-def summary(dense: LoadedRun, pruned: PrunedRuns, classes: Sequence[str]) -> pd.DataFrame:
-    """Return a row per ratio: accuracies, realised ratio, alpha, raw slope, recall of each class before and after."""
+def summary(
+    dense: LoadedRun, pruned: Iterable[tuple[Mapping[str, float], FinishedRun]], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return a row per pruned run: accuracies, realised ratio, alpha, raw slope, recall of each class before and after.
+
+    Parameters
+    ----------
+    dense : LoadedRun
+    pruned : iterable
+        Each run with the columns that its row starts with.
+    classes : sequence of str
+    """
     names = schema.metric_names(classes)
     rows = []
-    for ratio, run in pruned.items():
+    for first, run in pruned:
         row: dict[str, float | str] = {
-            schema.RATIO: ratio,
+            **first,
             schema.REALIZED_RATIO: run.metrics[schema.REALIZED_RATIO],
             "accuracy_before": dense.metrics[schema.TEST_ACCURACY],
             "accuracy_after": run.metrics[schema.TEST_ACCURACY],
@@ -291,7 +307,8 @@ def _how_found(what: str, run: FinishedRun) -> str:
     return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
 
 
-def _what_next(store: Store, run_id: str, setting: TrainSetting) -> list[str]:
+def what_next(store: Store, run_id: str, setting: TrainSetting) -> list[str]:
+    """Return lines that say how to load a run's model, and where to look at the runs."""
     model = setting.config.model
     own_model = "" if is_built_in(model) else f', model="{model}"'
     return [

@@ -45,6 +45,7 @@ ONE_SHOT = "one-shot"
 CUBIC = "cubic"
 SCHEDULES = (ONE_SHOT, CUBIC)
 STARTS = ("dense", schema.INITIALIZATION)
+WEIGHT_TREATMENTS = (schema.FINETUNE, schema.REWIND)
 OBJECTIVES = ("accuracy", "alpha", "both")
 NUMBER_FORMATS = tuple(name for name in schema.BITS if name != schema.FLOAT32)
 # Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
@@ -72,9 +73,10 @@ class TrainConfig:
         "lenet5",
         nonempty_text,
         "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide "
-        "ResNets), torchvision:NAME, timm:NAME, or package.module:factory for a function of your own that makes one. "
-        "It is called with num_classes and in_channels, and with image_size=(height, width) if it has a parameter of "
-        "that name.",
+        "ResNets), alexnet, vgg11, resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME "
+        "(as it is, most networks for --image-size 224), timm:NAME, or package.module:factory for a function of your "
+        "own that makes one. It is called with num_classes and in_channels, and with image_size=(height, width) if it "
+        "has a parameter of that name.",
     )
     weights: Path | None = option(
         AUTO,
@@ -85,7 +87,7 @@ class TrainConfig:
     recipe: str | None = option(
         AUTO,
         choice(RECIPES),
-        f"Set of training hyperparameters: {', '.join(RECIPES)}. Auto: resnet-cifar for resnet20 to resnet110, "
+        f"Set of training hyperparameters: {', '.join(RECIPES)}. Auto: resnet-cifar for resnet18 to resnet110, "
         "wide-resnet for wide ResNets, else lenet5.",
     )
     protocol: str = option(
@@ -239,6 +241,12 @@ class PruneConfig(TrainConfig):
         AUTO, within(0, math.inf), "Learning rate of the first phase of fine-tuning. Auto: the recipe's value."
     )
     prune_output_layer: bool = option("false", boolean, "Prune weights of the last layer too.")
+    shrink: bool = option(
+        "false",
+        boolean,
+        "Also remove the channels that no layer reads any more, and show the size and the speed of the smaller network "
+        "(needs the extra structured).",
+    )
     schedule: str = option(
         ONE_SHOT,
         choice(SCHEDULES),
@@ -339,6 +347,74 @@ class PruneConfig(TrainConfig):
         gradual = [self.start] if self.starts_anew else [self.schedule] if self.is_gradual else []
         distilled = [f"distill {self.distill:g}"] if self.distill else []
         return " ".join([self.pruner, *scope, *gradual, *distilled])
+
+
+@dataclass(frozen=True)
+class IterateConfig(TrainConfig):
+    """Options of `iterate`: those of the dense network, and those of pruning it again and again."""
+
+    recipe: str = option(
+        "prune-responsibly",
+        choice(RECIPES),
+        f"Set of training hyperparameters: {', '.join(RECIPES)}. Each iteration is trained as the dense network is.",
+    )
+    epochs: int | None = option(
+        AUTO, integer(1), "Epochs of each iteration, that of the dense network included. Auto: the recipe's number."
+    )
+    validation_fraction: float = option(
+        "0.2",
+        within(0, 1),
+        "Share of the training images that is held out to choose the best epoch, between 0 and 1. A folder with images "
+        "in val needs none.",
+    )
+    pruner: str = same_option(PruneConfig, "pruner")
+    iterations: int = option(
+        "20", integer(2), "Number of iterations: the dense network is the first, and each of the others prunes it once."
+    )
+    keep: float = option(
+        "0.8",
+        within(0, 1),
+        "Share of the weights left that an iteration keeps, between 0 and 1; pruners of channels keep this share of "
+        "each layer's channels.",
+    )
+    weight_treatment: str = option(
+        schema.FINETUNE,
+        choice(WEIGHT_TREATMENTS),
+        "Train the weights that are kept on from their values (finetune), or from the network's initial values "
+        "(rewind).",
+    )
+    scope: str | None = same_option(PruneConfig, "scope")
+    epsilon: float | None = same_option(PruneConfig, "epsilon")
+    dense_run_id: str | None = same_option(PruneConfig, "dense_run_id")
+    gradient_objective: str | None = same_option(PruneConfig, "gradient_objective")
+    gradient_batches: int | None = same_option(PruneConfig, "gradient_batches")
+    gradient_mode: str | None = same_option(PruneConfig, "gradient_mode")
+    prune_output_layer: bool = same_option(PruneConfig, "prune_output_layer")
+    shrink: bool = same_option(PruneConfig, "shrink")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.weights and self.rewinds:
+            raise StudyError(
+                "initial values of given weights are not known: leave them out, or take --weight-treatment finetune",
+                option="--weights",
+            )
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether each iteration starts from the network's initial values."""
+        return self.weight_treatment == schema.REWIND
+
+    @property
+    def pruning(self) -> PruneConfig:
+        """The options of `prune` that iterations share: those of the dense network, and how weights are chosen."""
+        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
+        return PruneConfig(ratio=(1.0,), **{name: getattr(self, name) for name in shared})
+
+    @property
+    def method(self) -> str:
+        """The pruner, followed by the scope if it is not the pruner's own, and by the weight treatment."""
+        return f"{self.pruning.method} {self.weight_treatment}"
 
 
 @dataclass(frozen=True)
@@ -534,6 +610,21 @@ class ExemplarsConfig:
 
 
 @dataclass(frozen=True)
+class GroupsConfig:
+    """Options of `groups`: the data set, and the file that is written."""
+
+    dataset: str = same_option(TrainConfig, "dataset")
+    output: Path = option("groups.csv", path, "File that the table is written to.")
+    test_fraction: float | None = same_option(TrainConfig, "test_fraction")
+    data_dir: Path = same_option(TrainConfig, "data_dir")
+    image_size: int | None = same_option(TrainConfig, "image_size")
+    max_data_gib: float = same_option(TrainConfig, "max_data_gib")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
 class RobustnessConfig:
     """Options of `robustness`."""
 
@@ -621,6 +712,12 @@ class ExportConfig:
 
     format: str = option("onnx", choice(("onnx",)), "File format: onnx.")
     output: Path | None = option(AUTO, path, "File to write the network to. Auto: none, only the MLflow model.")
+    shrink: bool = option(
+        "false",
+        boolean,
+        "Write the network to --output without the channels that no layer reads, and log no MLflow model of it (needs "
+        "the extra structured).",
+    )
     dataset: str = same_option(TrainConfig, "dataset")
     model: str = same_option(TrainConfig, "model")
     data_dir: Path = same_option(TrainConfig, "data_dir")
@@ -630,6 +727,8 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.shrink and self.output is None:
+            raise StudyError("the smaller network is written to a file: name it (--output)", option="--shrink")
 
     @property
     def training(self) -> TrainConfig:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
-from pruning_study.config import ONE_SHOT, PruneConfig, TrainConfig, TuneConfig
+from pruning_study.config import ONE_SHOT, IterateConfig, PruneConfig, TrainConfig, TuneConfig
 from pruning_study.options import option_name
 from pruning_study.protocols import PROTOCOLS
 
@@ -16,7 +16,7 @@ def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
 
     Parameters
     ----------
-    config : TrainConfig, PruneConfig or TuneConfig
+    config : TrainConfig, PruneConfig, IterateConfig or TuneConfig
 
     Raises
     ------
@@ -28,7 +28,8 @@ def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
         searched = {*_RAMP, "temperature"} if config.tune_schedule else set()
         idle = {name: reason for name, reason in _of_pruning(config.pruning(config.seeds[0])) if name not in searched}
     else:
-        idle = dict([*_of_training(config), *(_of_pruning(config) if isinstance(config, PruneConfig) else [])])
+        pruning = config.pruning if isinstance(config, IterateConfig) else config
+        idle = dict([*_of_training(config), *(_of_pruning(pruning) if isinstance(pruning, PruneConfig) else [])])
     defaults = {item.name: item.default for item in fields(config)}
     given = [name for name in idle if name in defaults and getattr(config, name) != defaults[name]]
     return [f"{option_name(name)} has no effect {idle[name]}" for name in given]
@@ -36,7 +37,8 @@ def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
 
 def _of_training(config: TrainConfig) -> Iterator[tuple[str, str]]:
     """Yield the names of options without effect on a training, each with the reason."""
-    if config.weights:
+    # The iterations of given weights are trained, and so these options have an effect there.
+    if config.weights and not isinstance(config, IterateConfig):
         yield from _each(("epochs", "learning_rate"), "with --weights: the network is not trained")
 
 

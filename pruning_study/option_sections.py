@@ -6,7 +6,20 @@ _DATA = (
 )
 _TRAINING = ("seed", "seeds", "epochs", "batch_size", "learning_rate", "momentum", "weight_decay")
 _PRUNING = (
-    *("pruner", "ratio", "sparsity", "setting", "scope", "epsilon", "prune_output_layer", "dense_run_id"),
+    *(
+        "pruner",
+        "ratio",
+        "sparsity",
+        "iterations",
+        "keep",
+        "weight_treatment",
+        "setting",
+        "scope",
+        "epsilon",
+        "prune_output_layer",
+        "shrink",
+        "dense_run_id",
+    ),
     *("gradient_objective", "gradient_batches", "gradient_mode"),
 )
 _FINE_TUNING = (
@@ -44,6 +57,10 @@ EXAMPLES = {
         "pruning-study prune --ratio 20 --schedule cubic --distill 0.5",
         "pruning-study prune --dataset photos/ --model torchvision:resnet18 --image-size 64 --ratio 4",
     ),
+    "iterate": (
+        "pruning-study iterate --pruner l1-unstructured --iterations 5",
+        "pruning-study iterate --dataset mnist --pruner global-unstructured --weight-treatment rewind --seed 0-5",
+    ),
     "study": (
         "pruning-study study studies/quick.yaml --dry-run",
         "pruning-study study studies/quick.yaml",
@@ -60,6 +77,7 @@ EXAMPLES = {
         "pruning-study tally labelling_sheet.csv --key labelling_key.csv",
         "pruning-study tally filled/anna.csv filled/ben.csv --key exemplars/labelling_key.csv --output tallied",
     ),
+    "groups": ("pruning-study groups --dataset qmnist --output qmnist_groups.csv",),
     "robustness": (
         "pruning-study robustness --images 1000 --severities 1,3,5",
         "pruning-study robustness RUN_ID --folder natural-adversarial/",
@@ -69,6 +87,9 @@ EXAMPLES = {
         "pruning-study quantize RUN_ID --number-format fixed-int8",
         "pruning-study quantize --all --experiment lenet5-up",
     ),
-    "export": ("pruning-study export RUN_ID --output model.onnx",),
+    "export": (
+        "pruning-study export RUN_ID --output model.onnx",
+        "pruning-study export RUN_ID --shrink true --output small.onnx",
+    ),
     "send": ("pruning-study send unsent-run",),
 }

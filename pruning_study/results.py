@@ -190,7 +190,8 @@ def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict
 
 
 def _runs(result: commands.Pruned) -> pd.DataFrame:
-    rows = commands.summary(result.dense, result.pruned, result.setting.data.classes)
+    pruned = [({schema.RATIO: ratio}, run) for ratio, run in result.pruned.items()]
+    rows = commands.summary(result.dense, pruned, result.setting.data.classes)
     rows = rows[[name for name in rows if not name.startswith("recall_")]]
     rows.insert(0, schema.SEED, result.setting.config.seed)
     rows.insert(len(rows.columns) - 1, schema.DENSE_RUN_ID, result.dense.run_id)

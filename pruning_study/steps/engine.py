@@ -18,7 +18,6 @@ def choose(
     image_shape: tuple[int, int, int],
     *,
     device: str,
-    augmentation: str,
 ) -> Engine:
     """Return the training back end. If the native one cannot be used, log the reason as a warning and return torch.
 
@@ -29,15 +28,12 @@ def choose(
     model : nn.Module
     image_shape : (channels, height, width)
     device : str
-    augmentation : {"none", "flip-crop"}
     """
     if name == "torch":
         return TORCH
     try:
         if device != "cpu":
             raise NativeError(f"it runs on the cpu, not on {device}")
-        if augmentation != "none":
-            raise NativeError("it does not augment images")
         return native.load(model, image_shape)
     except NativeError as reason:
         _say_once(f"engine torch, because the native one cannot be used: {reason}")

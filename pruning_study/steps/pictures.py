@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -188,6 +189,16 @@ def over_ratios(changes: Mapping[float, ClassChanges], title: str) -> Figure:
         By ratio, all of the same networks before.
     title : str
     """
+    return _over(changes, ["before", *(f"t={ratio:g}" for ratio in changes)], "pruning ratio", title)
+
+
+@mpl.rc_context({"text.parse_math": False})
+def over_iterations(changes: Mapping[int, ClassChanges], title: str) -> Figure:
+    """Draw what `over_ratios` does against the iterations of iterative pruning; iteration 0 is the dense network."""
+    return _over(changes, [str(iteration) for iteration in (0, *changes)], "iteration", title)
+
+
+def _over(changes: Mapping[Any, ClassChanges], ticks: list[str], axis: str, title: str) -> Figure:
     tables = [found.table for found in changes.values()]
     places = range(1 + len(tables))
     recalls = np.array([tables[0]["recall_before"], *(table["recall_after"] for table in tables)])
@@ -203,8 +214,8 @@ def over_ratios(changes: Mapping[float, ClassChanges], title: str) -> Figure:
     first, *_ = changes.values()
     accuracies = [first.accuracy["recall_before"], *(found.accuracy["recall_after"] for found in changes.values())]
     axes.plot(places, accuracies, color="black", marker="o", linewidth=2, label="accuracy")
-    axes.set_xticks(places, ["before", *(f"t={ratio:g}" for ratio in changes)])
-    axes.set(xlabel="pruning ratio", ylabel="recall, accuracy", title=name_in_picture(title, _LONGEST_TITLE))
+    axes.set_xticks(places, ticks)
+    axes.set(xlabel=axis, ylabel="recall, accuracy", title=name_in_picture(title, _LONGEST_TITLE))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure

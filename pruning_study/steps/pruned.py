@@ -3,8 +3,10 @@
 import copy
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from mlflow.entities import Run
@@ -30,6 +32,26 @@ from pruning_study.tracking.store import Store
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, predict
 from pruning_study.training.loop import Fit, OnEpoch, ignore
+
+Setting = TypeVar("Setting", bound=PruneSetting)
+Train: TypeAlias = Callable[[Setting, LoadedRun, Path, OnEpoch], tuple[nn.Module, Fit]]
+
+
+class PlannedRun(NamedTuple):
+    """What a pruned run will be.
+
+    Attributes
+    ----------
+    name, note : str
+        What the run is, in a few words and in a sentence.
+    params : dict of str
+    config_hash : str
+    """
+
+    name: str
+    note: str
+    params: dict[str, str]
+    config_hash: str
 
 
 def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRun, ratio: float) -> FinishedRun:
@@ -57,10 +79,18 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
     """
     params = setting.pruned_params(parent.dense.params, ratio, iteration=parent.iteration + 1)
     own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
+    how = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
+    if setting.config.starts_anew:
+        how = " while it was trained again" if setting.pruning_steps else ""
+    planned = PlannedRun(
+        setting.pruned_name(ratio, iteration=parent.iteration + 1),
+        f"Run {parent.run_id}, pruned by {setting.method} at ratio {ratio:g}{how}",
+        params,
+        own_hash,
+    )
 
-    def make() -> FinishedRun:
-        as_trained = setting.normalized_as(parent.normalization)
-        return _prune(store, job_run_id, as_trained, parent, ratio, params, own_hash)
+    def train(as_trained: PruneSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:
+        return _pruned(as_trained, parent, ratio, saved, on_epoch)
 
     return find_or_make(
         store,
@@ -68,53 +98,60 @@ def prune(store: Store, job_run_id: str, setting: PruneSetting, parent: LoadedRu
         own_hash,
         force=setting.config.force,
         read=lambda run: finished(store, run, setting, own_hash),
-        make=make,
-        # Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
-        counts=lambda run: not setting.config.dense_run_id or parent_run_id(run) == parent.run_id,
+        make=lambda: make(store, job_run_id, setting, parent, planned, train),
+        counts=lambda run: is_child(run, parent, setting),
     )
 
 
-def parent_run_id(run: Run) -> str | None:
-    """Return the run that a pruned run starts from."""
-    return run.data.tags.get(schema.PARENT_RUN_ID) or run.data.tags.get(schema.DENSE_RUN_ID)
+def is_child(run: Run, parent: LoadedRun, setting: PruneSetting) -> bool:
+    """Return whether a pruned run with the right hash may be taken for one that starts from the parent.
+
+    Several dense runs may have the same settings. If `--dense-run-id` names one, only its pruned runs count.
+    """
+    starts_from = run.data.tags.get(schema.PARENT_RUN_ID) or run.data.tags.get(schema.DENSE_RUN_ID)
+    return not setting.config.dense_run_id or starts_from == parent.run_id
 
 
-def _prune(
-    store: Store,
-    job_run_id: str,
-    setting: PruneSetting,
-    parent: LoadedRun,
-    ratio: float,
-    params: dict[str, str],
-    own_hash: str,
+def make(
+    store: Store, job_run_id: str, setting: Setting, parent: LoadedRun, planned: PlannedRun, train: Train[Setting]
 ) -> LoadedRun:
+    """Make a pruned run.
+
+    Parameters
+    ----------
+    store : Store
+    job_run_id : str
+        The job that asks for the run.
+    setting : PruneSetting
+    parent : LoadedRun
+    planned : PlannedRun
+    train : callable
+        Prunes and trains a copy of the parent's model, given the setting with the parent's normalisation.
+    """
     start = time.perf_counter()
-    saved = store.saved_training(own_hash)
-    name = setting.pruned_name(ratio, iteration=parent.iteration + 1)
-    how = " and fine-tuned" if setting.pruning.fine_tuning.epochs else ""
-    if setting.config.starts_anew:
-        how = " while it was trained again" if setting.pruning_steps else ""
+    setting = setting.normalized_as(parent.normalization)
+    saved = store.saved_training(planned.config_hash)
     lineage = {schema.DENSE_RUN_ID: parent.dense.run_id, schema.PARENT_RUN_ID: parent.run_id}
     with store.run(
-        name,
-        note=f"Run {parent.run_id}, pruned by {setting.method} at ratio {ratio:g}{how}",
-        tags=run_tags(schema.PRUNED, own_hash, setting) | lineage,
-        params=params,
+        planned.name,
+        note=planned.note,
+        tags=run_tags(schema.PRUNED, planned.config_hash, setting) | lineage,
+        params=planned.params,
         dataset=setting.mlflow_dataset,
         job_run_id=job_run_id,
         child=True,
     ) as run:
-        model, fitted = _pruned(setting, parent, ratio, saved, run.epoch)
+        model, fitted = train(setting, parent, saved, run.epoch)
         log_fit(run, fitted)
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
-        metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, name)
+        metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, planned.name)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(
         run_id=run.run_id,
-        config_hash=own_hash,
+        config_hash=planned.config_hash,
         found=False,
         metrics=metrics,
         model=model,
@@ -163,7 +200,7 @@ def pruning_masks(setting: PruneSetting, parent: LoadedRun, ratio: float) -> Mas
     StudyError
         If a score is NaN or infinite, or if the parent has fewer weights left than the ratio keeps.
     """
-    left = _weights_left(setting, parent)
+    left = weights_left(setting, parent)
     kept = _kept_numbers(setting, left, ratio)[0]
     if left and kept == _count(left):
         return left
@@ -181,7 +218,7 @@ def _pruned(
     model = copy.deepcopy(parent.model)
     ramp = distillation = None
     if config.is_gradual:
-        left = _weights_left(setting, parent)
+        left = weights_left(setting, parent)
         kept = setting.kept_at(ratio, _count(left) if left else None)
         ramp = Ramp(kept, partial(selection.select, setting), config.regrows, left)
     if config.distill:
@@ -220,7 +257,7 @@ def _pruned_while_trained(
     return model, fitted
 
 
-def _weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
+def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
     """Masks of the prunable weights that the parent has left; None where nothing is pruned yet."""
     if not parent.masks:
         return None

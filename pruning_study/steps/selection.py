@@ -1,6 +1,6 @@
 """Which weights a setting keeps: its pruner's scores become masks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ def select(
     setting: PruneSetting,
     model: nn.Module,
     theta: Mapping[str, Tensor],
-    kept: int,
+    kept: int | Sequence[int],
     among: Masks | None = None,
     *,
     gradient: Mapping[str, Tensor] | None = None,
@@ -31,8 +31,8 @@ def select(
         The model at whose weights the gradient is taken.
     theta : mapping of state-dict names to Tensors
         The prunable weights that are scored.
-    kept : int
-        Number of weights to keep.
+    kept : int, or sequence of int
+        Number of weights to keep, in all layers together or of each layer.
     among : dict of state-dict names to bool Tensors, optional
         The weights to choose from; all by default.
     gradient : mapping of state-dict names to Tensors, optional
@@ -47,7 +47,7 @@ def select(
     StudyError
         If a score is NaN or infinite, or if a score function of the user's own fails or returns no score.
     """
-    if kept == setting.budget.prunable:
+    if (kept if isinstance(kept, int) else sum(kept)) == setting.budget.prunable:
         return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in theta.items()}
     pruner = setting.pruning.pruner
     shared: dict[str, object] = {}

@@ -19,7 +19,7 @@ from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.printable import shortened
 from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.config import PruneConfig, TrainConfig
+from pruning_study.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.data import datasets, labels
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
@@ -54,7 +54,7 @@ FOLLOWED = {
     schema.CLASS_FRACTIONS,
 }
 _EXAMPLES = ("train", "validation", "test")
-Config = TypeVar("Config", TrainConfig, PruneConfig)
+Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
 
 
 class TrainSetting:
@@ -98,7 +98,7 @@ class TrainSetting:
         data, fraction = self.data, self.config.validation_fraction
         if data.validation_indices is None:
             return labels.split(data.train_labels, fraction, self.config.seed)
-        if fraction != TrainConfig.validation_fraction:
+        if fraction not in (TrainConfig.validation_fraction, IterateConfig.validation_fraction):
             raise StudyError(f"{data.source} has images for validation, in val", option="--validation-fraction")
         return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 
@@ -129,7 +129,6 @@ class TrainSetting:
             self.model,
             self.data.image_shape,
             device=self.device,
-            augmentation=self.training.hyperparameters.augmentation,
         )
 
     def _initial_model(self, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -302,7 +301,7 @@ class PruneSetting(TrainSetting):
         A step is a batch of the training that follows or accompanies pruning.
         """
         left = self.budget.prunable if left is None else left
-        kept = self.budget.kept(ratio) if self.pruning.pruner.prunes else left
+        kept = self._finally_kept(ratio, left)
         if kept > left:
             raise StudyError(
                 f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {left:,} left: "
@@ -315,6 +314,9 @@ class PruneSetting(TrainSetting):
         numbers = schedules.cubic(left, kept, ramp=ramp, steps=self.config.ramp_steps)
         batches = number_of_batches(len(self.train_indices), self.pruning.fine_tuning.batch_size)
         return schedules.at_batches(numbers, self.config.ramp_steps, batches)
+
+    def _finally_kept(self, ratio: float, left: int) -> int:
+        return self.budget.kept(ratio) if self.pruning.pruner.prunes else left
 
     def at(self, **options: Any) -> "PruneSetting":
         """Return this setting with another epsilon, schedule, ramp or distillation, sharing the data and the model.
@@ -341,7 +343,7 @@ class PruneSetting(TrainSetting):
         iteration : int
             Number of prunings since the dense run, this one included.
         """
-        kept = self.budget.kept(ratio) if self.pruning.pruner.prunes else self.budget.prunable
+        kept = self._finally_kept(ratio, self.budget.prunable)
         params = pruning_params(self.config, self.pruning, ratio, iteration, self.pruning_steps)
         return {**dense, **params, schema.SPARSITY: text(self.budget.sparsity_of(kept))}
 
@@ -361,7 +363,7 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
 
     Parameters
     ----------
-    config : TrainConfig or PruneConfig
+    config : TrainConfig, PruneConfig or IterateConfig
     dense : mlflow.entities.Run
     option : str, optional
         The option that named the run, for errors about it.
@@ -376,10 +378,15 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
     _check_dense(dense, option)
     if config.weights:
         raise StudyError("the dense run has its weights already", option="--weights")
-    if isinstance(config, PruneConfig) and config.starts_anew and schema.WEIGHTS_DIGEST in dense.data.params:
-        raise StudyError(f"{where} was not trained here, so its initial weights are not known", option="--start")
+    needs_initial_weights = {
+        "--start": isinstance(config, PruneConfig) and config.starts_anew,
+        "--weight-treatment": isinstance(config, IterateConfig) and config.rewinds,
+    }
+    for name, needs in needs_initial_weights.items():
+        if needs and schema.WEIGHTS_DIGEST in dense.data.params:
+            raise StudyError(f"{where} was not trained here, so its initial weights are not known", option=name)
     taken = {}
-    for item in fields(TrainConfig):
+    for item in fields(config):
         if item.name not in FOLLOWED:
             continue
         if item.name in dense.data.params:

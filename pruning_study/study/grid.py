@@ -37,7 +37,12 @@ LISTS = {
 GRID_KEYS = (*LISTS, "overrides")
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
 # Options of the command `study`, and three that have no meaning for a grid.
-NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {"force", "dense_run_id", "log_model"}
+NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {
+    "force",
+    "dense_run_id",
+    "log_model",
+    "shrink",
+}
 OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000

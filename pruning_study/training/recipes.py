@@ -58,9 +58,15 @@ class Recipe:
 
 
 def _recipe(
-    dense: str, fine_tuning: str, *, batch_size: int = 128, weight_decay: float, augmentation: str = "flip-crop"
+    dense: str,
+    fine_tuning: str,
+    *,
+    batch_size: int = 128,
+    momentum: float = 0.9,
+    weight_decay: float,
+    augmentation: str = "flip-crop",
 ) -> Recipe:
-    training = Hyperparameters(_phases(dense), batch_size, 0.9, weight_decay, augmentation)
+    training = Hyperparameters(_phases(dense), batch_size, momentum, weight_decay, augmentation)
     return Recipe(training, replace(training, phases=_phases(fine_tuning)))
 
 
@@ -90,6 +96,8 @@ RECIPES = {
     # ResNet-18 of the same paper: 10,000 steps of 256 images are 16 epochs of CelebA's 162,770 training images. The
     # learning rates are this project's: those of `imagenet` at the same shares of the training.
     "celeba": _recipe("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", batch_size=256, weight_decay=1e-4),
+    # Paganini (2020), "Prune Responsibly", Section 2: SGD at a constant rate, with neither momentum nor weight decay.
+    "prune-responsibly": _recipe("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),
 }
 
 

@@ -1,0 +1,141 @@
+"""The command `iterate`: prune a network again and again, and say what each iteration cost."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import csv_text, schema
+from analysis.runs.errors import StudyError
+from analysis.runs.printable import printable
+from analysis.runs.schema import text
+from pruning_study import commands
+from pruning_study.config import IterateConfig
+from pruning_study.steps import dense as dense_step
+from pruning_study.steps import iterated, logged_model, pictures, runs
+from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.settings import following
+from pruning_study.tracking import sending
+from pruning_study.tracking.connect import connect
+from pruning_study.tracking.store import Store
+
+Say = Callable[[str], object]
+
+HEADER = (
+    f"{'iteration':>9}  {'sparsity':>8}  {'ratio':>7}  {'accuracy':>8}  {'alpha':>7}  {'raw slope':>9}  weakest class"
+)
+
+
+class Iterated(NamedTuple):
+    """A dense run and the levels of the chain that starts from it, by iteration from 1."""
+
+    store: Store
+    setting: IterateSetting
+    dense: LoadedRun
+    levels: Mapping[int, FinishedRun]
+
+
+def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
+    """Make the chain of each seed, and yield the lines to print at its end; parameters as of `each_iterated`."""
+    for result in each_iterated(configs, options, say):
+        found = sum(run.found for run in (result.dense, *result.levels.values()))
+        last = list(result.levels.values())[-1]
+        yield "\n".join(
+            [
+                "",
+                f"dense run: {result.dense.run_id}",
+                f"last iteration: {last.run_id}",
+                *([f"{found} of {len(result.levels) + 1} found, not run again; --force does"] if found else []),
+                *commands.what_next(result.store, last.run_id, result.setting),
+            ]
+        )
+
+
+def each_iterated(
+    configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say = lambda line: None
+) -> Iterator[Iterated]:
+    """Make the chain of each seed, or find it, in a job of its own.
+
+    Parameters
+    ----------
+    configs : sequence of IterateConfig
+        They differ in the seed.
+    options : mapping of str
+        The options as typed; each job's params have the seed of the job.
+    say : callable
+        Shows a line as soon as an iteration has ended.
+
+    Raises
+    ------
+    StudyError
+        If several seeds are asked for of one dense run.
+    """
+    if len(configs) > 1 and configs[0].dense_run_id:
+        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="--seed")
+    for config in configs:
+        if len(configs) > 1:
+            say(f"\nseed {config.seed}")
+        result = _make(config, {**options, schema.SEED: text(config.seed)}, say)
+        commands.leave_the_run_of_mlflow_run()
+        yield result
+
+
+def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
+    logged_model.check_installed(config)
+    store = connect(config.experiment)
+    sending.send_kept(store.uri)
+    given = store.get(config.dense_run_id) if config.dense_run_id else None
+    setting = IterateSetting(following(config, given) if given else config)
+    with store.job(f"iterate: {setting.chain_name}", options) as job:
+        dense = runs.load(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
+        job.tags({schema.DENSE_RUN_ID: dense.run_id})
+        say(f"\n{HEADER}\n{_row(setting, 0, dense)}")
+        levels: dict[int, FinishedRun] = {}
+        for run in iterated.levels(store, job.run_id, setting, dense):
+            levels[run.iteration] = run
+            say(_row(setting, run.iteration, run))
+        run_ids = [run.run_id for run in levels.values()]
+        job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))
+        result = Iterated(store, setting, dense, levels)
+        table = summary(result)
+        csv_text.write(table, job.folder / schema.SUMMARY)
+        job.table(table, schema.SUMMARY_TABLE)
+        classes, before = setting.data.classes, [dense.dense.predictions]
+        changes = {
+            iteration: class_changes(classes, before, [runs.test_predictions(store, run.run_id, setting)])
+            for iteration, run in levels.items()
+        }
+        pictures.over_iterations(changes, setting.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
+        job.note(f"{len(levels)} prunings of run {dense.run_id} by {setting.method}.")
+        logged_model.log_models(store, setting, run_ids)
+    return result
+
+
+def summary(result: Iterated) -> pd.DataFrame:
+    """Return a row per level: iteration, sparsity and ratio, and the columns of `commands.summary`."""
+    rows = [(_amounts(result.setting, iteration), run) for iteration, run in result.levels.items()]
+    return commands.summary(result.dense, rows, result.setting.data.classes)
+
+
+def _amounts(setting: IterateSetting, iteration: int) -> dict[str, float]:
+    return {
+        schema.ITERATION: iteration,
+        schema.SPARSITY: setting.level_sparsity(iteration),
+        schema.RATIO: setting.level_ratio(iteration),
+    }
+
+
+def _row(setting: IterateSetting, iteration: int, run: FinishedRun) -> str:
+    """Return the line of an iteration; iteration 0 is the dense network, with which the others are compared."""
+    metrics, classes = run.metrics, setting.data.classes
+    recalls = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
+    weakest = int(np.argmin(recalls))
+    slopes = [f"{metrics[name]:.3f}" if name in metrics else "" for name in (schema.ALPHA, schema.RAW_SLOPE)]
+    return (
+        f"{iteration:>9}  {setting.level_sparsity(iteration):>8.4f}  {setting.level_ratio(iteration):>7.2f}  "
+        f"{metrics[schema.TEST_ACCURACY]:>8.4f}  {slopes[0]:>7}  {slopes[1]:>9}  "
+        f"{printable(classes[weakest])}, recall {recalls[weakest]:.3f}"
+    )

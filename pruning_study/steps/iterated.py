@@ -1,0 +1,197 @@
+"""Iterative pruning: a chain of levels, each pruned from the one before and trained again."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from mlflow.entities import Run
+from torch import nn
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from analysis.runs.schema import text
+from pruning_study.config import IterateConfig
+from pruning_study.data.datasets import Dataset
+from pruning_study.pruning import budget
+from pruning_study.pruning.masks import Masks
+from pruning_study.steps import pruned, selection
+from pruning_study.steps.identity import config_hash
+from pruning_study.steps.measured import fit_setting
+from pruning_study.steps.resolved import pruning_params
+from pruning_study.steps.runs import LoadedRun, find_or_make, finished, load
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.tracking.store import Store
+from pruning_study.training.loop import Fit, OnEpoch
+
+
+class IterateSetting(PruneSetting):
+    """Data and model of a dense run, and how each iteration prunes the one before and trains it again.
+
+    Parameters
+    ----------
+    config : IterateConfig
+    data : Dataset, optional
+
+    Raises
+    ------
+    StudyError
+        As for `PruneSetting`, and if an iteration leaves no weight of the network or of a layer.
+    """
+
+    def __init__(self, config: IterateConfig, data: Dataset | None = None) -> None:
+        super().__init__(config.pruning, data)
+        self.chain = config
+        self._check_kept()
+
+    def _resolve_pruning(self) -> None:
+        super()._resolve_pruning()
+        self.pruning = replace(self.pruning, fine_tuning=self.training.hyperparameters)
+
+    def _check_kept(self) -> None:
+        prunings = self.chain.iterations - 1
+        kept = self.kept_after(prunings)
+        empty = (
+            [name for name, left in zip(self.prunable, kept, strict=True) if not left]
+            if isinstance(kept, tuple)
+            else []
+        )
+        if empty or not kept:
+            raise StudyError(
+                f"{self.chain.keep:g} leaves no weight of {empty[0] if empty else 'the network'} after {prunings} "
+                "prunings: keep a larger share, or take fewer --iterations",
+                option="--keep",
+            )
+
+    def kept_after(self, prunings: int) -> int | tuple[int, ...]:
+        """Return how many prunable weights are left after some prunings: of all layers together, or of each layer."""
+        pruner = self.pruning.pruner
+        if not pruner.prunes:
+            return self.budget.prunable
+        return budget.kept_after(
+            self.prunable_shapes, keep=self.chain.keep, prunings=prunings, unit=pruner.unit, scope=self.pruning.scope
+        )
+
+    def level_params(self, dense: dict[str, str], iteration: int) -> dict[str, str]:
+        """Return every resolved setting that can change a level, and what follows from them, as canonical text.
+
+        Parameters
+        ----------
+        dense : dict of str
+            Params of the dense run at the root.
+        iteration : int, >= 1
+            Number of prunings since the dense run, this one included.
+        """
+        return {
+            **dense,
+            **pruning_params(self.config, self.pruning, self.level_ratio(iteration), iteration),
+            schema.KEEP: text(self.chain.keep),
+            schema.WEIGHT_TREATMENT: self.chain.weight_treatment,
+            schema.RATIO_PRUNABLE: text(self.budget.prunable / self._weights_after(iteration)),
+            schema.SPARSITY: text(self.level_sparsity(iteration)),
+        }
+
+    def level_ratio(self, iteration: int) -> float:
+        """Return the pruning ratio of a level: parameters before / parameters after, all parameters counted."""
+        return self.budget.total / (self.budget.total - self.budget.prunable + self._weights_after(iteration))
+
+    def level_sparsity(self, iteration: int) -> float:
+        """Return the share of the prunable weights that is pruned in a level."""
+        return self.budget.sparsity_of(self._weights_after(iteration))
+
+    def _weights_after(self, prunings: int) -> int:
+        kept = self.kept_after(prunings)
+        return kept if isinstance(kept, int) else sum(kept)
+
+    @property
+    def method(self) -> str:
+        """`IterateConfig.method` with the pruner as it is logged."""
+        return replace(self.chain, pruner=self.pruning.pruner.name).method
+
+    @property
+    def chain_name(self) -> str:
+        return self._named(self.method)
+
+    def level_name(self, iteration: int) -> str:
+        return self._named(f"{self.method} iteration {iteration} t={self.level_ratio(iteration):.4g}")
+
+
+def levels(store: Store, job_run_id: str, setting: IterateSetting, dense: LoadedRun) -> Iterator[LoadedRun]:
+    """Find or make the levels of a chain, one after the other; parameters and errors as of `level`."""
+    parent = dense
+    for _ in range(1, setting.chain.iterations):
+        parent = level(store, job_run_id, setting, parent)
+        yield parent
+
+
+def level(store: Store, job_run_id: str, setting: IterateSetting, parent: LoadedRun) -> LoadedRun:
+    """Find the run that prunes a level once more and trains it again, or make it.
+
+    Parameters
+    ----------
+    store : Store
+    job_run_id : str
+        The job that asks for the run.
+    setting : IterateSetting
+    parent : LoadedRun
+        The dense run, or the level before.
+
+    Raises
+    ------
+    StudyError
+        If scores are not finite, if training diverges, or if the store does not take the run.
+    """
+    iteration = parent.iteration + 1
+    params = setting.level_params(parent.dense.params, iteration)
+    own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
+    planned = pruned.PlannedRun(
+        setting.level_name(iteration),
+        f"Run {parent.run_id}, of which {setting.method} has kept {setting.chain.keep:g} and which was trained again",
+        params,
+        own_hash,
+    )
+
+    def read(run: Run) -> LoadedRun:
+        finished(store, run, setting, own_hash)
+        return load(store, run, setting)
+
+    return find_or_make(
+        store,
+        schema.PRUNED,
+        own_hash,
+        force=setting.config.force,
+        read=read,
+        make=lambda: pruned.make(store, job_run_id, setting, parent, planned, _trained),
+        counts=lambda run: pruned.is_child(run, parent, setting),
+    )
+
+
+def _trained(setting: IterateSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:
+    """Prune a copy of the parent's model, or the initial model that it goes back to, and train it."""
+    masks = level_masks(setting, parent)
+    model = copy.deepcopy(setting.model if setting.chain.rewinds else parent.model).to(setting.device)
+    stream = f"iteration {parent.iteration + 1}"
+    return model, fit_setting(setting, model, setting.pruning.fine_tuning, stream, saved, on_epoch, masks=masks)
+
+
+def level_masks(setting: IterateSetting, parent: LoadedRun) -> Masks:
+    """Return the masks of the level that follows a parent; the parent's trained weights are scored.
+
+    Parameters
+    ----------
+    setting : IterateSetting
+    parent : LoadedRun
+
+    Returns
+    -------
+    dict of state-dict names to bool Tensors, True where kept, for every prunable weight
+
+    Raises
+    ------
+    StudyError
+        If a score is NaN or infinite.
+    """
+    kept = setting.kept_after(parent.iteration + 1)
+    theta = {name: parent.model.get_parameter(name).detach() for name in setting.prunable}
+    left = pruned.weights_left(setting, parent)
+    return selection.select(setting, parent.model, theta, kept, left, gradient=parent.gradient)
