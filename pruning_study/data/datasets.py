@@ -348,8 +348,10 @@ def _from_torchvision(name: str, folder: str) -> dict[str, np.ndarray]:
         if name == "svhn":
             images = images.transpose(0, 2, 3, 1)
         labels = np.asarray(downloaded.labels if name == "svhn" else downloaded.targets, dtype=np.int64)
+        if name == "qmnist":  # its files have eight columns: digit, series of forms, writer, and five more
+            labels, arrays[f"{part}_hsf"], arrays[f"{part}_writer"] = labels[:, :3].T
         arrays[f"{part}_images"] = images.reshape(*images.shape[:3], -1)
-        arrays[f"{part}_labels"] = labels[:, 0] if name == "qmnist" else labels
+        arrays[f"{part}_labels"] = labels
         classes = getattr(downloaded, "classes", [str(digit) for digit in range(10)])
     arrays["class_names"] = np.array([str(item) for item in classes])
     return arrays

@@ -16,6 +16,7 @@ from analysis.runs.schema import text
 from pruning_study.config import (
     ExemplarsConfig,
     ExportConfig,
+    GroupsConfig,
     PruneConfig,
     QuantizeConfig,
     RobustnessConfig,
@@ -32,6 +33,7 @@ COMMANDS = [
     ("main", PruneConfig),
     ("tune", TuneConfig),
     ("exemplars", ExemplarsConfig),
+    ("groups", GroupsConfig),
 ]
 
 

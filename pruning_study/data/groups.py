@@ -1,0 +1,117 @@
+"""Groups and measures of test images: who wrote a digit, and how tilted, bright and unusual it is.
+
+The measures are those of Paganini (2020, Appendix C).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import archives
+from analysis.runs.errors import StudyError
+from pruning_study.data.datasets import Dataset, portions
+
+INK = 127  # a brighter pixel is ink
+MEASURE = "measure:"
+_DECIMALS = {"tilt": 3, "absolute_tilt": 3, "activation": 2, "distance": 1}
+# Arrays of QMNIST's file, the grouping that each is, and what the names of its groups begin with
+_GROUPINGS = {"test_writer": ("writer", ""), "test_hsf": ("series", "hsf")}
+_BYTES = 8  # of a number
+
+
+def groups(data: Dataset) -> pd.DataFrame:
+    """Return the groups that each test image is in, and its measures.
+
+    Parameters
+    ----------
+    data : Dataset
+
+    Returns
+    -------
+    DataFrame
+        A row for each test image, in their order. The groupings are `writer` and `series` (of forms that were filled
+        in, such as `hsf4`), if the data set's file says so, else `class`. Each measure is a column whose name begins
+        with `measure:`: tilt and absolute_tilt (NaN for an image without two rows of ink), activation, the mean pixel,
+        and distance, as `distances` returns it.
+
+    Raises
+    ------
+    StudyError
+        If the file names no group for each test image.
+    """
+    slopes = tilts(data.test_images)
+    measures = {
+        "tilt": slopes,
+        "absolute_tilt": np.abs(slopes),
+        "activation": data.test_images.mean((1, 2, 3)),
+        "distance": distances(data),
+    }
+    # Rounding makes -0.0 of a small negative number, and adding 0 makes 0.0 of that.
+    rounded = {f"{MEASURE}{name}": values.round(_DECIMALS[name]) + 0.0 for name, values in measures.items()}
+    return pd.DataFrame({**_groupings(data), **rounded})
+
+
+def tilts(images: np.ndarray) -> np.ndarray:
+    """Return the slope of the least-squares line through the ink of each image, column on row.
+
+    Ink is a pixel above 127, of the mean over channels. Rows count downwards, so that the slope of an upright digit is
+    0, and that of a digit which leans to the right is negative.
+
+    Parameters
+    ----------
+    images : uint8 [N, C, H, W]
+
+    Returns
+    -------
+    float64 [N]
+        Columns per row; NaN where less than two rows have ink.
+    """
+    rows, columns = (np.arange(side, dtype=float) for side in images.shape[2:])
+    found = []
+    for part in portions(images, _BYTES * images[:1].size):
+        ink = (part.mean(1) > INK).astype(float)
+        in_row, column_sum = ink.sum(2), ink @ columns
+        count, row_sum, square_sum = in_row.sum(1), in_row @ rows, in_row @ rows**2
+        covariance = count * (column_sum @ rows) - row_sum * column_sum.sum(1)
+        variance = count * square_sum - row_sum**2
+        found.append(np.divide(covariance, variance, out=np.full(len(part), np.nan), where=variance > 0))
+    return np.concatenate(found)
+
+
+def distances(data: Dataset) -> np.ndarray:
+    """Return the Euclidean distance of each test image from the mean training image of its class, pixels from 0 to 255.
+
+    The mean is over all training images of the class, those for validation included.
+
+    Returns
+    -------
+    float64 [N]
+    """
+    means = np.array([_mean_image(data.train_images, data.train_labels == c) for c in range(len(data.classes))])
+    found = []
+    for indices in portions(np.arange(len(data.test_labels)), _BYTES * means[0].size):
+        from_mean = data.test_images[indices] - means[data.test_labels[indices]]
+        found.append(np.linalg.norm(from_mean.reshape(len(indices), -1), axis=1))
+    return np.concatenate(found)
+
+
+def _mean_image(images: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    indices = np.flatnonzero(chosen)
+    sums = (images[part].sum(0, dtype=float) for part in portions(indices, images[:1].nbytes))
+    return np.sum(list(sums), axis=0) / len(indices)
+
+
+def _groupings(data: Dataset) -> dict[str, np.ndarray]:
+    """Return the names of groups, text [N], by grouping."""
+    path, found = Path(data.source), {}
+    arrays = archives.read(path, [], optional=list(_GROUPINGS)) if path.suffix == ".npz" else {}
+    for name, array in arrays.items():
+        if array.shape != data.test_labels.shape or array.dtype.kind not in "iu":
+            raise StudyError(
+                f"{path}: {name} is {array.dtype} of shape {array.shape}; it must hold a whole number for each of the "
+                f"{len(data.test_labels):,} test images"
+            )
+        grouping, start = _GROUPINGS[name]
+        found[grouping] = np.char.add(start, array.astype(str))
+    return found or {"class": np.array(data.classes)[data.test_labels]}
