@@ -6,7 +6,7 @@ from analysis.runs import files, schema
 from analysis.runs.errors import StudyError
 from pruning_study.config import ExportConfig
 from pruning_study.models import onnx_export
-from pruning_study.steps import logged_model
+from pruning_study.steps import logged_model, shrunk
 from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.tracking import sending
 from pruning_study.tracking.connect import connect
@@ -21,7 +21,8 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     ----------
     config : ExportConfig
     run_id : str
-        A dense, pruned or quantised run. The network of a quantised one is exported as it is stored.
+        A dense, pruned or quantised run. The network of a quantised one is exported as it is stored, and cannot be
+        made smaller.
     options : mapping of str
         The options as typed, for the job's params.
 
@@ -33,14 +34,22 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     if config.output and config.output.is_dir():
         raise StudyError(f"{config.output} is a folder: name a file", option="--output")
     onnx_export.check_installed()
+    shrunk.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
-    run = finished_run(store, run_id, KINDS)
+    run = finished_run(store, run_id, KINDS[:2] if config.shrink else KINDS)
     setting = Follower(store, config.training).setting(run)
     with store.job(f"export: {run.info.run_name or run_id}", options) as job:
-        model = logged_model.onnx_model(store, setting, run)
-        logged = logged_model.logged(store, setting, run, model)
-        job.note(f"The network of run {run_id} is model {logged.model_id}.")
+        if config.shrink:
+            found = shrunk.shrunk(store, setting, run)
+            model = logged_model.exported(found.smaller, setting)
+            how_to_load = [f"zeroed channels: {found.zeroed:,} before, {found.left:,} in the smaller network"]
+        else:
+            model = logged_model.onnx_model(store, setting, run)
+            logged = logged_model.logged(store, setting, run, model)
+            job.note(f"The network of run {run_id} is model {logged.model_id}.")
+            served = f'mlflow models serve --env-manager local --model-uri "models:/{logged.model_id}"'
+            how_to_load = [logged_model.loading_line(logged), f"a server:       {served}"]
         content = model.SerializeToString()
         if config.output:
             with files.aside(config.output.parent) as folder:
@@ -51,7 +60,6 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
             "",
             *([f"{config.output}: {len(content):,} bytes"] if config.output else []),
             f"ONNX, operator set {onnx_export.opset(model)}: images (uint8 [N, {shape}], from 0 to 255) to logits",
-            logged_model.loading_line(logged),
-            f'a server:       mlflow models serve --env-manager local --model-uri "models:/{logged.model_id}"',
+            *how_to_load,
         ]
     )

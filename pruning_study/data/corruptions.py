@@ -6,7 +6,6 @@ strengths are made for images of 224 pixels.
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import io
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.runs.errors import StudyError
+from pruning_study import extras
 from pruning_study.data import folders
 from pruning_study.data.corruption_names import CORRUPTIONS
 
@@ -62,12 +62,7 @@ def check_installed(*, option: str | None = None) -> None:
     StudyError
         If it is missing. The error says how to install it.
     """
-    if importlib.util.find_spec("imagecorruptions") is None:
-        raise StudyError(
-            f"it needs {PACKAGE}: pip install 'pruning-study[corruptions]', or pip install -e '.[corruptions]' in a "
-            "copy of the project",
-            option=option,
-        )
+    extras.check_installed("corruptions", {"imagecorruptions": PACKAGE}, option=option)
 
 
 def check_images(source: str, images: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as MlflowDataset
-from mlflow.entities import DatasetInput, Param, Run, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context import registry as context
 from mlflow.utils import name_utils
@@ -235,6 +236,12 @@ class Store:
         with one_line_errors(self.uri):
             self.client.log_artifact(run_id, str(file))
             self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def add_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add final metrics to a run that has ended."""
+        now = int(1000 * time.time())
+        with one_line_errors(self.uri):
+            self.client.log_batch(run_id, [Metric(name, value, now, 0) for name, value in metrics.items()])
 
     # Runs that nobody will end
 

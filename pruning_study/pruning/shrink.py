@@ -1,0 +1,160 @@
+"""Remove for real the channels that no layer reads, which is what pruning input channels leaves behind."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from analysis.runs.errors import StudyError, first_line
+
+if TYPE_CHECKING:
+    from torch_pruning import DependencyGraph
+    from torch_pruning.dependency import Group
+
+# Largest difference between two logits that are equal but for rounding; of logits above 1, as a share of the largest.
+TOLERANCE = 1e-5
+_READERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class Shrunk(NamedTuple):
+    """A smaller network, and how many input channels of its layers were all 0 before, and are still."""
+
+    network: nn.Module
+    zeroed: int
+    left: int
+
+
+def shrink(network: nn.Module, images: Tensor) -> Shrunk:
+    """Remove the output channels of layers that no other layer reads, with what belongs to them.
+
+    A channel goes where its input channel in each layer that reads it is 0. With it go the biases and the BatchNorm of
+    the channel. The channels of a residual sum go where every layer that reads the sum has a 0 there. Left alone are
+    channels that a shortcut pads, those of convolutions in groups, and those of the images.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On the CPU. It is not changed. Only channels of layers that it calls as modules are found.
+    images : Tensor (images, channels, height, width)
+        As the network takes them: its layers are followed with the first, and the outputs compared on all.
+
+    Returns
+    -------
+    Shrunk
+
+    Raises
+    ------
+    StudyError
+        If the layers cannot be followed, or if the smaller network gives other outputs.
+    """
+    import torch_pruning
+
+    whole, smaller = (copy.deepcopy(network).eval() for _ in range(2))
+    try:
+        graph = torch_pruning.DependencyGraph().build_dependency(smaller, example_inputs=images[:1])
+        # From the output on backwards, for a layer without some outputs may read less.
+        for layer in reversed([module for module in smaller.modules() if isinstance(module, _READERS)]):
+            _remove_unread(graph, layer)
+        with torch.no_grad():
+            wanted, given = whole(images), smaller(images)
+        difference, allowed = float((given - wanted).abs().max()), TOLERANCE * max(1.0, float(wanted.abs().max()))
+    except Exception as error:  # whatever a network raises, or torch-pruning where it cannot follow it
+        raise StudyError(f"the network cannot be made smaller: {first_line(error)}") from error
+    if not difference <= allowed:
+        raise StudyError(
+            f"the network cannot be made smaller: its outputs would differ by {difference:.2g}, above {allowed:.2g}"
+        )
+    return Shrunk(smaller, _zeroed(whole), _zeroed(smaller))
+
+
+def macs(network: nn.Module, image: Tensor) -> int:
+    """Return the products of a weight and an input (multiply-accumulates) that convolutions and linear layers compute.
+
+    Parameters
+    ----------
+    network : nn.Module
+        It calls its layers as modules.
+    image : Tensor (1, channels, height, width)
+
+    Examples
+    --------
+    Four pixels of each of 2 channels, from 9 weights each, and then 8 inputs of 3 units:
+
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    >>> macs(network, torch.zeros(1, 1, 4, 4))
+    96
+    """
+    counted: list[int] = []
+
+    def count(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        counted.append(output.numel() * layer.weight[0].numel())  # type: ignore[index]
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, _READERS)]
+    with torch.no_grad():
+        network.eval()(image)
+    for hook in hooks:
+        hook.remove()
+    return sum(counted)
+
+
+def _remove_unread(graph: DependencyGraph, layer: nn.Module) -> None:
+    import torch_pruning
+
+    remove = (
+        torch_pruning.prune_linear_out_channels
+        if isinstance(layer, nn.Linear)
+        else torch_pruning.prune_conv_out_channels
+    )
+    group = graph.get_pruning_group(layer, remove, idxs=list(range(len(layer.weight))))  # type: ignore[arg-type]
+    if not _is_understood(graph, group):
+        return
+    unread = ~_read(graph, group, len(layer.weight))  # type: ignore[arg-type]
+    if unread.all():
+        unread[0] = False
+    if unread.any():
+        graph.get_pruning_group(layer, remove, idxs=torch.nonzero(unread).flatten().tolist()).prune()
+
+
+def _is_understood(graph: DependencyGraph, group: Group) -> bool:
+    """Return whether the channels of a group are all those of each of its layers, and at least one layer reads them."""
+    reads = 0
+    for (dependency, indices), layer in zip(group, _layers(group), strict=True):
+        inputs = graph.is_in_channel_pruning_fn(dependency.handler)
+        reads += inputs and isinstance(layer, _READERS)
+        if getattr(layer, "weight", None) is None:
+            continue
+        if not isinstance(layer, (*_READERS, *_BATCH_NORMS)) or getattr(layer, "groups", 1) > 1:
+            return False
+        channels = layer.weight.shape[1 if inputs and isinstance(layer, _READERS) else 0]
+        if sorted(indices) != list(range(channels)):  # as behind a shortcut that pads channels
+            return False
+    return reads > 0
+
+
+def _read(graph: DependencyGraph, group: Group, channels: int) -> Tensor:
+    """Return which output channels of a group's first layer any layer reads."""
+    read = torch.zeros(channels, dtype=torch.bool)
+    for item, layer in zip(group, _layers(group), strict=True):
+        if isinstance(layer, _READERS) and graph.is_in_channel_pruning_fn(item.dep.handler):
+            used = _used(layer)[item.idxs]
+            read[torch.tensor(item.root_idxs)[used]] = True
+    return read
+
+
+def _layers(group: Group) -> Iterator[nn.Module]:
+    return (item.dep.target.module for item in group)
+
+
+def _used(layer: nn.Module) -> Tensor:
+    """Return which input channels of a layer have a weight other than 0."""
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    return weight.detach().transpose(0, 1).flatten(1).any(1)
+
+
+def _zeroed(network: nn.Module) -> int:
+    return sum(int((~_used(module)).sum()) for module in network.modules() if isinstance(module, _READERS))

@@ -1,0 +1,142 @@
+"""Pruned networks without the channels that no layer reads: their size, and the time that they take."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mlflow.entities import Run
+from torch import Tensor, nn
+
+from analysis.runs import schema
+from pruning_study import extras
+from pruning_study.config import ExportConfig, IterateConfig, PruneConfig
+from pruning_study.data.examples import in_layout
+from pruning_study.models import checkpoints, onnx_export
+from pruning_study.models.latency import latency
+from pruning_study.pruning.shrink import macs, shrink
+from pruning_study.steps.settings import PruneSetting, TrainSetting
+from pruning_study.text_tables import text_table
+from pruning_study.tracking.store import Store
+
+OPTION = "--shrink"
+COMPARED = 32  # test images for which the smaller network is compared with the whole one
+_READING = (
+    "MACs: products of a weight and an input. Times: PyTorch on one thread. Zeroed channels: input channels of layers\n"
+    "whose weights are all 0."
+)
+_WHY_LEFT = (
+    "A zeroed channel stays where other layers read it, as beside a shortcut; where a linear layer reads other pixels\n"
+    "of it; and in the images."
+)
+
+
+class Shrinking(NamedTuple):
+    """The network of a run, the smaller one, and how many input channels of each have only weights of 0."""
+
+    whole: checkpoints.Classifier
+    smaller: checkpoints.Classifier
+    zeroed: int
+    left: int
+
+
+def check_installed(config: PruneConfig | IterateConfig | ExportConfig) -> None:
+    """Check that the package that shrinks networks is there, if `--shrink` is given.
+
+    Raises
+    ------
+    StudyError
+        If it is missing. The error says how to install it.
+    """
+    if config.shrink:
+        extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=OPTION)
+
+
+def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:
+    """Return the network of a dense or pruned run, and the smaller one that gives the same logits.
+
+    Raises
+    ------
+    StudyError
+        If the network's layers cannot be followed, or if the smaller one gives other logits.
+    """
+    with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
+        whole = checkpoints.classifier(path, run.info.run_id, setting.config.model)
+    onnx_export.with_plain_layers(whole)
+    network, zeroed, left = shrink(whole.network, _normalized(whole, setting, COMPARED))
+    return Shrinking(whole, checkpoints.Classifier(network, whole.normalization, whole.classes), zeroed, left)
+
+
+def log_sizes(store: Store, setting: PruneSetting, run_ids: Iterable[str]) -> list[dict[str, float]]:
+    """Shrink the networks of pruned runs if `--shrink` is given, and log their sizes and times.
+
+    Parameters
+    ----------
+    store : Store
+    setting : PruneSetting
+        Its data are those of the runs.
+    run_ids : iterable of str
+
+    Returns
+    -------
+    list of metrics, one dict for each run ; empty without `--shrink`
+
+    Raises
+    ------
+    StudyError
+        If a network cannot be shrunk, or if the store does not take the metrics.
+    """
+    measured = []
+    for run_id in run_ids if setting.config.shrink else ():
+        found = shrunk(store, setting, store.get(run_id))
+        image = _normalized(found.whole, setting, 1)
+        whole = _size(schema.UNSHRUNK, found.whole.network, image, found.zeroed)
+        measured.append(whole | _size(schema.SHRUNK, found.smaller.network, image, found.left))
+        store.add_metrics(run_id, measured[-1])
+    return measured
+
+
+def size_lines(measured: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Return the table to print of what `log_sizes` measured, by the names to show; no line if that is nothing."""
+    if not measured:
+        return []
+    rows = [
+        [f"{name} {which}" if len(measured) > 1 else which, *_shown(metrics, prefix)]
+        for name, metrics in measured.items()
+        for which, prefix in (("before", schema.UNSHRUNK), ("shrunk", schema.SHRUNK))
+    ]
+    header = ["network", "parameters", "MACs", "ms an image", "95 % interval", "zeroed channels"]
+    lines = ["", text_table(header, rows), "", _READING]
+    left = any(metrics[schema.SHRUNK + schema.ZEROED_CHANNELS] for metrics in measured.values())
+    return [*lines, *([_WHY_LEFT] if left else [])]
+
+
+def _normalized(network: checkpoints.Classifier, setting: TrainSetting, count: int) -> Tensor:
+    images = torch.from_numpy(np.array(setting.data.test_images[:count]))
+    return in_layout(network.normalization(images), torch.contiguous_format)
+
+
+def _size(prefix: str, network: nn.Module, image: Tensor, zeroed: int) -> dict[str, float]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            median, low, high = latency(partial(network.eval(), image))
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        prefix + schema.PARAMETERS: sum(parameter.numel() for parameter in network.parameters()),
+        prefix + schema.MACS: macs(network, image),
+        prefix + schema.LATENCY_MS: median,
+        prefix + schema.LATENCY_MS + "_low": low,
+        prefix + schema.LATENCY_MS + "_high": high,
+        prefix + schema.ZEROED_CHANNELS: zeroed,
+    }
+
+
+def _shown(metrics: Mapping[str, float], prefix: str) -> list[str]:
+    median, low, high = (metrics[prefix + schema.LATENCY_MS + end] for end in ("", "_low", "_high"))
+    counts = (f"{metrics[prefix + name]:,.0f}" for name in (schema.PARAMETERS, schema.MACS, schema.ZEROED_CHANNELS))
+    parameters, products, zeroed = counts
+    return [parameters, products, f"{median:.3g}", f"{low:.3g} to {high:.3g}", zeroed]

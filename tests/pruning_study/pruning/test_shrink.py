@@ -1,0 +1,179 @@
+"""Networks without the channels that no layer reads."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from analysis.runs.errors import StudyError
+from pruning_study import models
+from pruning_study.models.onnx_export import with_plain_layers
+from pruning_study.pruning.budget import prunable
+from pruning_study.pruning.pruners import PRUNERS
+from pruning_study.pruning.shrink import macs, shrink
+
+pytestmark = pytest.mark.structured
+
+
+def built(name, channels, side):
+    torch.manual_seed(0)
+    network = models.build(name, num_classes=10, in_channels=channels, image_size=(side, side))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # an unread channel is not 0 behind it
+            nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return with_plain_layers(network).eval()
+
+
+def images(channels=3, side=32):
+    return torch.randn(6, channels, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def prune(network, pruner, sparsity):
+    weights = [network.get_parameter(name).detach() for name in prunable(network)]
+    record = PRUNERS[pruner]
+    kept = round(sum(map(torch.numel, weights)) * (1 - sparsity))
+    for weight, mask in zip(weights, record.masks([record.score(weight) for weight in weights], kept), strict=True):
+        weight.mul_(mask)
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def same(network, smaller, given):
+    with torch.no_grad():
+        return torch.allclose(network(given), smaller(given), atol=1e-5)
+
+
+def test_lenet5_by_hand():
+    """A channel between the convolutions, one of 25 pixels between them and the first linear layer, 2 units after it.
+
+    One pixel of another channel is not read either, and stays.
+    """
+    network = built("lenet5", 1, 28)
+    _, conv2, fc1, fc2, _ = (layer for layer in network if hasattr(layer, "weight"))
+    with torch.no_grad():
+        conv2.weight[:, 2] = 0
+        fc1.weight[:, 75:100] = 0
+        fc1.weight[:, 0] = 0
+        fc2.weight[:, [5, 7]] = 0
+    smaller, zeroed, left = shrink(network, images(1, 28))
+    assert [layer.weight.shape[:2] for layer in smaller if hasattr(layer, "weight")] == [
+        *((5, 1), (15, 5)),
+        *((118, 375), (84, 118), (10, 84)),
+    ]
+    assert (zeroed, left) == (1 + 26 + 2, 1)
+    assert (parameters(network), parameters(smaller)) == (60_074, 50 + 690 + 44_368 + 9_996 + 850)
+    image = images(1, 28)[:1]
+    assert macs(network, image) == 26**2 * 54 + 11**2 * 864 + 48_000 + 10_080 + 840
+    assert macs(smaller, image) == 26**2 * 45 + 11**2 * 15 * 45 + 375 * 118 + 118 * 84 + 840
+    assert same(network, smaller, images(1, 28))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet32"])
+def test_a_residual_network_loses_channels_inside_its_blocks(name):
+    """Of the channels between the convolutions of a block 0.7 go, and none of those that shortcuts carry on."""
+    network = built(name, 3, 32)
+    prune(network, "l1-structured", sparsity=0.7)
+    smaller, zeroed, left = shrink(network, images())
+    inside = carried = 0
+    for before, after in zip(network.modules(), smaller.modules(), strict=True):
+        if hasattr(before, "conv2"):
+            channels = before.conv2.in_channels
+            assert after.conv1.out_channels == after.conv2.in_channels == round(0.3 * channels)
+            assert after.conv1.in_channels == before.conv1.in_channels
+            inside += channels - round(0.3 * channels)
+            carried += before.conv1.in_channels - round(0.3 * before.conv1.in_channels)
+    assert zeroed - left == inside
+    assert left == carried + 2  # and two of three colours
+    assert same(network, smaller, images())
+
+
+def test_behind_shortcuts_that_are_convolutions_channels_go_too():
+    network = built("wrn16-4", 3, 32)
+    prune(network, "linf-structured", sparsity=0.7)
+    smaller, *_ = shrink(network, images())
+    assert smaller.conv1.out_channels < 16
+    assert parameters(smaller) < 0.3 * parameters(network)
+    assert same(network, smaller, images())
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 5, 1)
+        self.fc = nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.fc(self.third(F.relu(self.second(x) + x)).mean((2, 3)))
+
+
+def test_a_channel_of_a_residual_sum_goes_where_no_layer_reads_it():
+    torch.manual_seed(0)
+    network = Residual()
+    with torch.no_grad():
+        network.second.weight[:, [1, 3]] = 0
+        network.third.weight[:, 1] = 0
+    smaller, zeroed, left = shrink(network, images(side=4))
+    assert [smaller.first.out_channels, smaller.second.in_channels, smaller.second.out_channels] == [3, 3, 3]
+    assert (smaller.third.in_channels, zeroed, left) == (3, 3, 1)
+    assert same(network, smaller, images(side=4))
+
+
+def test_channels_that_a_shortcut_pads_stay():
+    """ResNet-20 pads 16 channels to 32: the third is the eleventh behind it, and torch-pruning does not see that."""
+    network = built("resnet20", 3, 32)
+    with torch.no_grad():
+        for block in network.layer1:
+            block.conv1.weight[:, 2] = 0
+        network.layer2[0].conv1.weight[:, 2] = 0
+        for block in (*network.layer2[1:], *network.layer3):
+            block.conv1.weight[:, 2] = 0
+    smaller, zeroed, left = shrink(network, images())
+    assert zeroed == left == 9
+    assert parameters(smaller) == parameters(network)
+
+
+def test_of_channels_that_are_all_unread_one_stays():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(32, 2)).eval()
+    nn.init.zeros_(network[1].weight)
+    smaller, *_ = shrink(network, images(side=4))
+    assert smaller[0].out_channels == smaller[1].in_channels == 1
+    assert same(network, smaller, images(side=4))
+
+
+def test_nothing_is_removed_from_a_network_that_reads_everything():
+    network = built("resnet20", 3, 32)
+    smaller, zeroed, left = shrink(network, images())
+    assert (zeroed, left, parameters(smaller)) == (0, 0, 269_722)
+
+
+class Normalized(nn.Sequential):
+    """Normalises over all channels, so that one that is not read changes the others."""
+
+    def forward(self, x):
+        first, *rest = self
+        x = first(x)
+        x = F.layer_norm(x, x.shape[1:])
+        for layer in rest:
+            x = layer(x)
+        return x
+
+
+def test_a_smaller_network_with_other_outputs_is_one_line():
+    network = Normalized(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(32, 2))
+    with torch.no_grad():
+        network[1].weight[:, 0] = 0
+    with pytest.raises(StudyError, match="cannot be made smaller: its outputs would differ by") as error:
+        shrink(network, images(side=4))
+    assert "\n" not in str(error.value)
+
+
+def test_a_network_that_does_not_call_its_layers_is_one_line():
+    network = models.build("lenet5", num_classes=10, in_channels=1, image_size=(28, 28))
+    with pytest.raises(StudyError, match="cannot be made smaller") as error:
+        shrink(network, images(1, 28))
+    assert "\n" not in str(error.value)
