@@ -117,6 +117,8 @@ def write_report(
     paper: bool = False,
     log: bool = False,
     groups: "str | Path | Mapping[str, str | Path] | None" = None,
+    min_accuracy: float | None = None,
+    fairness_value: float | None = None,
 ) -> "WrittenReport":
     """Write the report of an experiment: a page, tables and figures.
 
@@ -136,6 +138,8 @@ def write_report(
         Whether the files are also sent to MLflow, as a run of kind `report`.
     groups : str, Path, or mapping of str to path, optional
         File of groups of test images, whose accuracy the report shows too; for several data sets, a file for each.
+    min_accuracy, fairness_value : float, optional
+        As for `recommend_ratio`.
 
     Returns
     -------
@@ -166,6 +170,8 @@ def write_report(
         paper=paper,
         log=log,
         groups=groups or (),
+        min_accuracy=min_accuracy,
+        fairness_value=fairness_value,
     )
 
 
@@ -178,6 +184,8 @@ def recommend_ratio(
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
     groups: "str | Path | Mapping[str, str | Path] | None" = None,
+    min_accuracy: float | None = None,
+    fairness_value: float | None = None,
 ) -> "Recommendations":
     """Name the largest pruning ratio that stays within limits, of each model on each data set of an experiment.
 
@@ -195,6 +203,12 @@ def recommend_ratio(
     groups : str, Path, or mapping of str to path, optional
         File of groups of test images, on which the choice is reported too; for several data sets, a file for each. They
         have no part in the choice.
+    min_accuracy : float, in [0, 1], optional
+        Least accuracy of the networks among which a trade-off of sparsity and fairness is chosen; by default 0.98, or
+        one point less than the dense networks have if they do not reach that.
+    fairness_value : float, >= 0, optional
+        How much more a unit of fairness is worth than a unit of sparsity. Unfairness is the greatest minus the lowest
+        recall of a class. By default 100 for iterative pruning; else no such choice is made.
 
     Returns
     -------
@@ -225,4 +239,6 @@ def recommend_ratio(
         tracking_uri=tracking_uri,
         ignore_params=ignore_params,
         groups=groups or (),
+        min_accuracy=min_accuracy,
+        fairness_value=fairness_value,
     )

@@ -19,6 +19,7 @@ SECTIONS = {
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
     "Limits": ("max_accuracy_loss", "max_alpha", "max_class_loss"),
+    "Choice": ("min_accuracy", "fairness_value"),
     "Statistics": ("confidence", "variance"),
     "Results": ("output", "paper", "no_log", "fail_on_damage"),
 }
@@ -77,6 +78,21 @@ class _OrAuto(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return None if value == "auto" else self.kind.convert(value, param, ctx)
+
+
+_MIN_ACCURACY = click.option(
+    "--min-accuracy",
+    type=_OrAuto(click.FLOAT),
+    help="Least accuracy of the networks among which a trade-off of sparsity and fairness is chosen.  [default: 0.98, "
+    "or one point less than the dense networks have if they do not reach that]",
+)
+_FAIRNESS_VALUE = click.option(
+    "--fairness-value",
+    type=_OrAuto(click.FLOAT),
+    help="How much more a unit of fairness is worth than a unit of sparsity, where one is chosen at the cost of the "
+    "other. Unfairness is the greatest minus the lowest recall of a class.  [default: 100 for iterative pruning, else "
+    "no such choice]",
+)
 
 
 def _true_or_false(name: str, help: str) -> Callable[[FC], FC]:
@@ -227,6 +243,8 @@ def audit(
     help="Largest loss of a class to accept beyond that of the accuracy: with 0.05 no class may lose five points of "
     "recall more than the accuracy loses.  [default: no limit]",
 )
+@_MIN_ACCURACY
+@_FAIRNESS_VALUE
 @_GROUPS
 def recommend(
     experiment: str | None,
@@ -235,6 +253,8 @@ def recommend(
     max_accuracy_loss: float,
     max_alpha: float,
     max_class_loss: float | None,
+    min_accuracy: float | None,
+    fairness_value: float | None,
     groups: tuple[str, ...],
 ) -> None:
     """Name the largest safe pruning ratio.
@@ -249,6 +269,8 @@ def recommend(
         max_accuracy_loss=max_accuracy_loss,
         max_alpha=max_alpha,
         max_class_loss=max_class_loss,
+        min_accuracy=min_accuracy,
+        fairness_value=fairness_value,
         ignore_params=ignore_params,
         groups=groups,
     )
@@ -332,6 +354,8 @@ def export(
     "Add what concerns the papers: their tables, figures, claims and printed values, and precision and F1.",
 )
 @_GROUPS
+@_MIN_ACCURACY
+@_FAIRNESS_VALUE
 @_true_or_false("--no-log", "Do not send the report's files to MLflow.")
 def report(
     experiment: str | None,
@@ -343,6 +367,8 @@ def report(
     variance: Literal["welch", "pooled"],
     paper: bool,
     groups: tuple[str, ...],
+    min_accuracy: float | None,
+    fairness_value: float | None,
     no_log: bool,
 ) -> None:
     """Write the report of an experiment: a page, tables and figures.
@@ -375,6 +401,8 @@ def report(
             characteristics=known,
             paper=paper,
             groups=groups,
+            min_accuracy=min_accuracy,
+            fairness_value=fairness_value,
         )
     else:
         experiment = _experiment(experiment, study)
@@ -385,6 +413,8 @@ def report(
             variance=variance,
             paper=paper,
             groups=groups,
+            min_accuracy=min_accuracy,
+            fairness_value=fairness_value,
         )
     written = page.write(result, output)
     click.echo("\n\n".join(map(printable, result.verdict)))

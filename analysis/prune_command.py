@@ -123,7 +123,7 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
         prunes the first of them. It is empty for networks that were pruned before: no single call makes them.
     """
     params = {frames.param(name): value for name, value in cell.iloc[0].items() if pd.notna(value)}
-    if int(params.get(schema.ITERATION, 1)) > 1:
+    if int(params.get(schema.ITERATION, 1)) > 1 or params.get(schema.KEEP, "none") != "none":
         return ""
     given = _given(params)
     if given.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):

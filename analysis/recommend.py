@@ -10,17 +10,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from analysis import validation
+from analysis import operating_points, validation
 from analysis.cells import alphas, cells
 from analysis.formats import decimals, short_ratio, with_interval
 from analysis.groups import GivenGroups, files_of_datasets, read_groups, sentence
 from analysis.groups import groups as by_group
+from analysis.operating_points import Preference
 from analysis.prune_command import prune_command
 from analysis.runs import checks, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.printable import printable
-from analysis.settings import CONTROL, control_columns, method_label, shown_settings
+from analysis.settings import CONTROL, ITERATION, control_columns, is_iterated, method_label, shown_settings
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
@@ -59,18 +60,25 @@ class Recommendation(NamedTuple):
     command : str
         The command line that makes the recommended networks, or finds them; empty if none can be recommended, or if
         no single command makes them.
+    choice : str
+        Which level is the best trade-off of sparsity and fairness; empty if no such choice is made.
+    pareto : DataFrame
+        What that choice rests on, as `operating_points.table` returns it; empty if no such choice is made.
     """
 
     verdict: str
     tried: pd.DataFrame
     notes: list[str]
     command: str = ""
+    choice: str = ""
+    pareto: pd.DataFrame = pd.DataFrame()
 
     def _repr_html_(self) -> str:
         """Return the verdict, what was tried, and the notes, for a notebook."""
         verdict, *notes = (f"<p>{html.escape(printable(said))}</p>" for said in (self.verdict, *self.notes))
         how = f'<pre style="white-space: pre-wrap">{html.escape(printable(self.command))}</pre>' if self.command else ""
-        return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{''.join(notes)}"
+        choice = f"<p>{html.escape(printable(self.choice))}</p>" if self.choice else ""
+        return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{choice}{''.join(notes)}"
 
 
 class Recommendations(list[Recommendation]):
@@ -86,6 +94,8 @@ def recommend(
     max_accuracy_loss: float = 0.01,
     max_alpha: float = 1.0,
     max_class_loss: float | None = None,
+    min_accuracy: float | None = None,
+    fairness_value: float | None = None,
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
     groups: GivenGroups = (),
@@ -100,6 +110,7 @@ def recommend(
         raise StudyError(f"{max_alpha} should be a number above 0", option="--max-alpha")
     if max_class_loss is not None and not 0 <= max_class_loss <= 1:
         raise StudyError(f"{max_class_loss} should be between 0 and 1", option="--max-class-loss")
+    given = operating_points.preference(min_accuracy, fairness_value)
     runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     quantized = frames.kinds(runs) == schema.QUANTIZED
     if quantized.all():
@@ -123,6 +134,7 @@ def recommend(
             notes.copy(),
             partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
             partial(_on_groups, predictions=on_test, image_groups=image_groups),
+            operating_points.wanted_of(rows, given),
         )
         for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
         if (rows[schema.PRUNER] != CONTROL).any()
@@ -144,6 +156,7 @@ def _recommendation(
     notes: list[str],
     command_of: Callable[[pd.DataFrame], str],
     on_groups: Callable[[pd.DataFrame, pd.DataFrame], str],
+    wanted: Preference | None,
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
     command = ""
@@ -160,7 +173,29 @@ def _recommendation(
             f"{_on_validation_images(passed.iloc[0], shown)} {_on_test_images(chosen, runs)}{on_groups(chosen, runs)}"
         )
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
-    return Recommendation(f"{name}: {sentences}", tried.drop(columns="run_ids"), [*notes, *to_know(runs)], command)
+    choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
+    tried = tried.drop(columns="run_ids")
+    return Recommendation(f"{name}: {sentences}", tried, [*notes, *to_know(runs)], command, choice, pareto)
+
+
+def _choice(
+    runs: pd.DataFrame, shown: Sequence[str], wanted: Preference, predictions: ReadPredictions
+) -> tuple[str, pd.DataFrame]:
+    """Return the best trade-off of sparsity and fairness in words, and all points; test images report on it."""
+    named = partial(method_label, shown=shown)
+    test = operating_points.points(operating_points.on_test(runs), wanted)
+    networks = operating_points.on_validation(runs, predictions)
+    if len(networks) < len(runs) + runs[schema.DENSE_RUN_ID].nunique():
+        images = f"test images, which flatters it, since {schema.VAL_PREDICTIONS} is not in every run"
+        return f"Trade-off, chosen on {images}. {' '.join(operating_points.sentences(test, wanted, named))}", (
+            operating_points.table(test)
+        )
+    found = operating_points.points(networks, wanted)
+    said = ["Trade-off, chosen on validation images.", *operating_points.sentences(found, wanted, named)]
+    key = [schema.PRUNER, schema.RATIO, *shown]
+    chosen = found.loc[found["recommended"], key].merge(test, on=key)
+    said += [f"On test images, {operating_points.cost(row)}." for row in chosen.to_dict("records")]
+    return " ".join(said), operating_points.table(found)
 
 
 def _tried(
@@ -173,11 +208,13 @@ def _tried(
 ) -> pd.DataFrame:
     """Return `Recommendation.tried` and the ids of the runs: every method, ratio by ratio up to its first failure."""
     columns = [schema.PRUNER, *shown]
-    methods = runs[runs[schema.PRUNER] != CONTROL].groupby(columns, dropna=False)
+    axis = [ITERATION] if is_iterated(runs).any() else []
+    of_method = [name for name in columns if name not in axis]
+    methods = runs[runs[schema.PRUNER] != CONTROL].groupby(of_method, dropna=False)
     level = LEVEL / methods.ngroups
     rows: list[dict[str, Any]] = []
     for _, method in tqdm(methods, desc="recommend", unit=" methods", leave=False, disable=None):
-        for _, cell in method.groupby(schema.RATIO):
+        for _, cell in method.groupby([schema.RATIO, *axis]):
             judgement = judged(validation.measure(validation.answers(cell, predictions, notes), level), limits, names)
             settings = cell.iloc[0][[*columns, schema.RATIO]].to_dict()
             rows.append({**settings, **judgement, "run_ids": list(cell[frames.RUN_ID])})
@@ -358,7 +395,28 @@ def summary(recommendation: Recommendation) -> str:
         table = tried.to_string(index=False, float_format="{:.4g}".format)
     verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
     how = [printable(recommendation.command)] if recommendation.command else []
-    return "\n".join([verdict, *how, "", "On validation images, which choose:", table, *notes])
+    return "\n".join(
+        [verdict, *how, "", "On validation images, which choose:", table, *_printed(recommendation), *notes]
+    )
+
+
+def _printed(recommendation: Recommendation) -> Iterator[str]:
+    """Yield the best trade-off of sparsity and fairness, and the Pareto front that it is chosen from."""
+    if recommendation.choice:
+        yield "\n" + printable(recommendation.choice)
+    front = recommendation.pareto
+    if len(front) and front["on_front_2d"].any():
+        front = front[front["on_front_2d"]].sort_values(schema.SPARSITY)
+        ends = ("_low", "_high", "2d", "3d", "_floor")
+        names = [name for name in front if not name.endswith(ends) and front[name].notna().any()]
+        left_out = {schema.DATASET, schema.MODEL, "min_accuracy", "unfairness_mean_min"}
+        shown = front[[name for name in names if name not in left_out]]
+        yield "On the Pareto front:"
+        yield shown.map(_text).to_string(index=False, float_format="{:.4g}".format)
+
+
+def _text(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
 
 
 # Titles of a notebook's table, and the columns that they show: a number with its upper bound, or a text.
@@ -387,4 +445,4 @@ def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
 
 def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:
     tried = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
-    return tried.map(lambda value: printable(value) if isinstance(value, str) else value)
+    return tried.map(_text)

@@ -15,9 +15,11 @@ from analysis.compressed_networks import section as compressed_networks
 from analysis.first_screen import section as first_screen
 from analysis.groups import GivenGroups, files_of_datasets
 from analysis.methods import section as compared_methods
+from analysis.operating_points import preference
 from analysis.page import Items, Report, Section
 from analysis.prune_responsibly import section as prune_responsibly
 from analysis.recall_distortion import section as recall_distortion
+from analysis.runs import characteristics as class_characteristics
 from analysis.runs import primaries as planned
 from analysis.runs import robustness as counts
 from analysis.runs import schema
@@ -53,7 +55,7 @@ SECTIONS: tuple[SectionFunction, ...] = (
 
 
 def _on_ratios(section: SectionFunction) -> SectionFunction:
-    """Return a section that leaves out number formats, which the recall distortion paper has none of."""
+    """Return a section that leaves out number formats and iterative pruning, which its paper has none of."""
     return lambda study: section(study.with_ratios) if len(study.with_ratios.runs) else None
 
 
@@ -78,6 +80,7 @@ PAPER_SECTIONS: tuple[SectionFunction, ...] = (
     compressed_networks.paper_claims,
     compressed_networks.beside_print,
     robustness.published_values,
+    *prune_responsibly.PAPER_SECTIONS,
 )
 
 
@@ -90,6 +93,8 @@ def report(
     variance: Variance = "welch",
     paper: bool = False,
     groups: GivenGroups = (),
+    min_accuracy: float | None = None,
+    fairness_value: float | None = None,
 ) -> Report:
     """Analyse an experiment.
 
@@ -101,7 +106,7 @@ def report(
         Joint confidence of the intervals of one data set, model and pruner over its ratios.
     variance : {"welch", "pooled"}
         Variance of the tests between independent groups of networks.
-    paper, groups
+    paper, groups, min_accuracy, fairness_value
         As for `from_runs`.
 
     Raises
@@ -120,10 +125,13 @@ def report(
         tuning_exports.pulled(experiment, tracking_uri=tracking_uri),
         primaries=planned.pulled(experiment, tracking_uri=tracking_uri),
         corrupted=counts.pulled(pulled.runs, experiment, tracking_uri=tracking_uri),
+        characteristics=class_characteristics.pulled(pulled.runs, tracking_uri=tracking_uri),
         confidence=confidence,
         variance=variance,
         paper=paper,
         groups=groups,
+        min_accuracy=min_accuracy,
+        fairness_value=fairness_value,
     )
 
 
@@ -139,20 +147,25 @@ def from_runs(
     variance: Variance = "welch",
     primaries: Sequence[Primary] = (),
     corrupted: pd.DataFrame | None = None,
+    characteristics: pd.DataFrame | None = None,
     paper: bool = False,
     groups: GivenGroups = (),
+    min_accuracy: float | None = None,
+    fairness_value: float | None = None,
 ) -> Report:
     """Analyse runs.
 
     Parameters
     ----------
-    runs, predictions, tunings, confidence, variance, primaries, corrupted
+    runs, predictions, tunings, confidence, variance, primaries, corrupted, characteristics
         As `AnalyzedStudy` takes them.
     paper : bool
         Whether the report has the sections on the recall distortion paper too: its tables, figures and sentences, and
         the slopes of precision and F1.
     groups : path, sequence of str, or mapping of str to path
         Tables of groups of test images, as `groups.files_of_datasets` takes them.
+    min_accuracy, fairness_value : float, optional
+        What a choice among the networks takes into account, as `operating_points.preference` takes them.
     """
     study = AnalyzedStudy(
         runs,
@@ -162,6 +175,8 @@ def from_runs(
         variance=variance,
         primaries=primaries,
         corrupted=corrupted,
+        characteristics=characteristics,
+        preference=preference(min_accuracy, fairness_value),
         group_files=files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET]))),
     )
     _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from analysis import cells, classes, groups
+from analysis.operating_points import Preference
 from analysis.predictions import Predictions
 from analysis.runs import frames, schema
 from analysis.runs.checked_predictions import CheckedPredictions
@@ -18,6 +19,7 @@ from analysis.settings import (
     CELL,
     Letters,
     in_number_format,
+    is_iterated,
     method_label,
     need_all_digits,
     setting_label,
@@ -53,6 +55,10 @@ class AnalyzedStudy:
         The comparisons that the study was made for.
     corrupted : DataFrame, optional
         What the networks have right on corrupted images, as `robustness.pulled` returns it.
+    characteristics : DataFrame, optional
+        What is known of each class before training, as `characteristics.pulled` returns it.
+    preference : Preference, optional
+        What a choice among the networks takes into account, as `operating_points.preference` returns it.
     group_files : mapping of str to Path
         Tables of groups of a data set's test images, as `groups.files_of_datasets` returns them.
     """
@@ -65,13 +71,19 @@ class AnalyzedStudy:
     variance: Variance = "welch"
     primaries: Sequence[Primary] = ()
     corrupted: pd.DataFrame | None = None
+    characteristics: pd.DataFrame | None = None
+    preference: Preference | None = None
     group_files: Mapping[str, Path] = field(default_factory=dict)
     _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def with_ratios(self) -> "AnalyzedStudy":
-        """The study without networks that keep all weights in another number format: no pruning ratio is theirs."""
-        others = in_number_format(self.runs)
+        """The study without networks that have no pruning ratio of their own choice.
+
+        These are networks that keep all weights in another number format, and levels of iterative pruning, whose ratios
+        follow from the iteration.
+        """
+        others = in_number_format(self.runs) | is_iterated(self.runs)
         return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
 
     @property
