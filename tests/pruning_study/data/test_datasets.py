@@ -1,15 +1,16 @@
+import pickle
 import re
 import struct
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+import scipy.io
 from PIL import Image
 
 from analysis.runs.errors import StudyError
 from pruning_study.data import datasets, labels
+from pruning_study.data.groups import groups
 from pruning_study.data.torchvision_import import torchvision
 
 
@@ -214,20 +215,33 @@ class TestFolder:
 
 
 class TestDownload:
-    def test_is_cached_into_the_npz(self, tiny, tmp_path, monkeypatch):
-        """torchvision reads raw files in place of what it would download; the rest is as it is."""
+    @pytest.fixture
+    def idx(self, tmp_path):
+        """Return a function that writes an array as a file of MNIST's format, idx."""
 
-        def write_raw(self):
-            for part, prefix in (("train", "train"), ("test", "t10k")):
-                images, labels = tiny[f"{part}_images"][..., 0], tiny[f"{part}_labels"].astype(np.uint8)
-                for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-                    header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
-                    path = tmp_path / "raw" / f"{prefix}-{kind}-ubyte"
-                    path.parent.mkdir(exist_ok=True)
-                    path.write_bytes(header + array.tobytes())
+        def write(name, array):
+            header = bytes([0, 0, {1: 8, 4: 12}[array.itemsize], array.ndim])
+            path = tmp_path / "raw" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(header + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes())
 
-        monkeypatch.setattr(torchvision.datasets.FashionMNIST, "download", write_raw)
-        monkeypatch.setattr(torchvision.datasets.FashionMNIST, "raw_folder", property(lambda self: tmp_path / "raw"))
+        return write
+
+    @pytest.fixture
+    def raw(self, tmp_path, monkeypatch):
+        """Return a function that makes a data set of torchvision read raw files in place of what it would download."""
+
+        def read(dataset):
+            monkeypatch.setattr(dataset, "download", lambda self: None)
+            monkeypatch.setattr(dataset, "raw_folder", property(lambda self: tmp_path / "raw"))
+
+        return read
+
+    def test_is_cached_into_the_npz(self, idx, raw, tiny, tmp_path, monkeypatch):
+        for part, prefix in (("train", "train"), ("test", "t10k")):
+            idx(f"{prefix}-images-idx3-ubyte", tiny[f"{part}_images"][..., 0])
+            idx(f"{prefix}-labels-idx1-ubyte", tiny[f"{part}_labels"].astype(np.uint8))
+        raw(torchvision.datasets.FashionMNIST)
         data = load("fashion-mnist", tmp_path)
         assert [path.name for path in (tmp_path / "data").iterdir()] == ["fashion_mnist.npz"]
         assert np.array_equal(data.train_images[:, 0], tiny["train_images"][..., 0])
@@ -235,27 +249,66 @@ class TestDownload:
         monkeypatch.undo()
         assert load("fashion-mnist", tmp_path).digest == data.digest
 
-    @pytest.mark.parametrize(
-        ("name", "train", "expected"),
-        [
-            ("emnist", {"data": torch.tensor([[[1, 2], [3, 4]]]), "targets": torch.tensor([5])}, ([[1, 3], [2, 4]], 5)),
-            (
-                "qmnist",
-                {"data": torch.tensor([[[1, 2], [3, 4]]]), "targets": torch.tensor([[7, 1, 0]])},
-                ([[1, 2], [3, 4]], 7),
-            ),
-            ("svhn", {"data": np.array([[[[1, 2], [3, 4]]] * 3]), "labels": np.array([8])}, ([[1, 2], [3, 4]], 8)),
-        ],
-    )
-    def test_arrays_of_torchvision_are_converted(self, monkeypatch, name, train, expected):
-        """Images as they are seen, the digit as the label, whatever torchvision's own layout is."""
-        given = types.SimpleNamespace(**train)
-        monkeypatch.setattr(torchvision.datasets, name.upper(), lambda *arguments, **keywords: given)
-        arrays = datasets._from_torchvision(name, "unused")
-        image, label = expected
-        assert arrays["train_images"][0, :, :, 0].tolist() == image
-        assert arrays["train_images"].shape == (1, 2, 2, 3 if name == "svhn" else 1)
-        assert arrays["train_labels"].tolist() == [label]
+    def test_emnist_is_its_split_by_class_and_its_images_are_turned_upright(self, idx, raw, tmp_path):
+        """Its files hold the transposed images; labels are digits, capitals and small letters in their order."""
+        images = np.random.default_rng(0).integers(0, 256, (124, 28, 28), np.uint8)
+        for part in ("train", "test"):
+            idx(f"emnist-byclass-{part}-images-idx3-ubyte", images)
+            idx(f"emnist-byclass-{part}-labels-idx1-ubyte", np.arange(124, dtype=np.uint8) % 62)
+        raw(torchvision.datasets.EMNIST)
+        data = load("emnist", tmp_path)
+        assert np.array_equal(data.train_images[:, 0], images.transpose(0, 2, 1))
+        assert "".join(data.classes) == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+        assert data.train_labels[[0, 10, 36, 61]].tolist() == [0, 10, 36, 61]
+
+    def test_qmnist_has_all_its_test_images_with_series_and_writers(self, idx, raw, tiny, tmp_path):
+        """Of the eight columns of its labels, the first three are digit, series and writer."""
+        for part in ("train", "test"):
+            labels = np.arange(8 * len(tiny[f"{part}_labels"])).reshape(-1, 8).astype(">i4")
+            labels[:, 0], labels[:, 1] = tiny[f"{part}_labels"], 4
+            idx(f"qmnist-{part}-images-idx3-ubyte", tiny[f"{part}_images"][..., 0])
+            idx(f"qmnist-{part}-labels-idx2-int", labels)
+        raw(torchvision.datasets.QMNIST)
+        data = load("qmnist", tmp_path)
+        assert data.test_labels.tolist() == tiny["test_labels"].tolist()
+        assert np.array_equal(data.test_images[:, 0], tiny["test_images"][..., 0])
+        table = groups(data)
+        assert table.writer.tolist() == [str(8 * place + 2) for place in range(200)]
+        assert set(table.series) == {"hsf4"}
+
+    def test_the_label_10_of_svhn_is_the_digit_0(self, tmp_path, monkeypatch):
+        images = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 20), np.uint8)
+        labels = np.arange(20)[:, None] % 10 + 1
+
+        def write_raw(self):
+            scipy.io.savemat(Path(self.root, self.filename), {"X": images, "y": labels})
+
+        monkeypatch.setattr(torchvision.datasets.SVHN, "download", write_raw)
+        monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda self: True)
+        data = load("svhn", tmp_path)
+        assert data.classes == tuple("0123456789")
+        assert data.test_labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * 2
+        assert np.array_equal(data.test_images[3], images[..., 3].transpose(2, 0, 1))
+
+    def test_cifar100_has_its_100_fine_classes(self, tmp_path, monkeypatch):
+        images = np.random.default_rng(0).integers(0, 256, (200, 3, 32, 32), np.uint8)
+        fine = np.arange(200) % 100
+        batch = {"data": images.reshape(200, -1), "fine_labels": fine.tolist(), "coarse_labels": (fine // 5).tolist()}
+        names = [f"class {number}" for number in range(100)]
+
+        def write_raw(self):
+            folder = Path(self.root, self.base_folder)
+            folder.mkdir(exist_ok=True)
+            for name, content in (("train", batch), ("test", batch), ("meta", {"fine_label_names": names})):
+                (folder / name).write_bytes(pickle.dumps(content))
+
+        monkeypatch.setattr(torchvision.datasets.CIFAR100, "download", write_raw)
+        monkeypatch.setattr(torchvision.datasets.CIFAR100, "_check_integrity", lambda self: True)
+        monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *arguments: True)
+        data = load("cifar100", tmp_path)
+        assert data.classes == tuple(names)
+        assert data.train_labels.tolist() == fine.tolist()
+        assert np.array_equal(data.train_images, images)
 
     def test_that_fails_says_where_to_put_the_file(self, tmp_path, monkeypatch):
         def fail(self):
