@@ -21,6 +21,7 @@ from analysis.statistics.regression import (
     fit,
     fractional_logit,
     hac,
+    jackknife_errors,
     one_tailed,
     summary,
 )
@@ -230,6 +231,32 @@ class TestCovariance:
         fitted = estimate(frame)
         robust = smf.ols(FORMULA, in_order(frame)).fit(cov_type="HC1").bse[fitted.coefficients["term"]]
         np.testing.assert_allclose(clustered_errors(fitted, pd.Series(range(len(frame)))), robust, rtol=1e-7)
+
+
+class TestJackknife:
+    def test_is_that_of_fits_that_leave_out_a_group(self):
+        frame = made()
+        fitted = estimate(frame)
+        without = [fit(fitted.rows[fitted.rows["class"] != name])["coefficient"] for name in range(4)]
+        spread = sum((other - fitted.coefficients["coefficient"]) ** 2 for other in without)
+        expected = np.sqrt(3 / 4 * spread)
+        np.testing.assert_allclose(jackknife_errors(fitted, fitted.rows["class"]), expected, rtol=1e-6)
+
+    def test_few_groups_are_enough(self):
+        # Each class has an error of its own, which few groups show: clustered errors do not have it.
+        rng = np.random.default_rng(2)
+        frame = made(classes=8, seeds=1)
+        effects = rng.normal(size=8) / 10
+        frame["accuracy"] = 0.5 + effects[frame["class"]] + rng.normal(size=len(frame)) / 1000
+        fitted = estimate(frame)
+        place = fitted.coefficients["term"].tolist().index("imbalance")
+        jackknife = jackknife_errors(fitted, fitted.rows["class"])[place]
+        assert jackknife > 1.5 * clustered_errors(fitted, fitted.rows["class"])[place]
+
+    def test_a_group_that_a_term_needs_gives_no_error(self):
+        fitted = estimate(made())
+        assert np.isnan(jackknife_errors(fitted, fitted.rows["dataset"])).all()
+        assert np.isnan(jackknife_errors(fitted, pd.Series(["all"] * len(fitted.rows)))).all()
 
 
 def test_a_one_tailed_p_is_half_where_the_sign_is_as_expected():

@@ -1,0 +1,71 @@
+import pandas as pd
+import pytest
+
+from analysis.prune_responsibly.coefficients import fitted, fitted_rows, survival
+from analysis.study import AnalyzedStudy
+from tests import made_up_levels, made_up_runs
+
+RUNS = made_up_levels.runs(levels=6, seeds=4)
+KNOWN = made_up_levels.characteristics(RUNS)
+
+
+def of(runs, known=KNOWN):
+    return fitted(AnalyzedStudy(runs, characteristics=known))
+
+
+def test_the_fit_is_over_pruned_networks_alone():
+    both = made_up_runs.study(RUNS, made_up_levels.runs(pruners=["none"], levels=6, seeds=4))
+    rows = fitted_rows(both, KNOWN)
+    assert len(rows) == 2 * 2 * 4 * 6 * 4  # techniques, treatments, seeds, levels, classes
+    assert rows["iteration"].min() == 1
+    assert set(rows["pruning_technique"]) == {"global-unstructured", "l1-structured"}
+
+
+def test_a_term_has_its_printed_value_and_errors_of_four_kinds():
+    found = of(RUNS)
+    row = found.table.set_index("term").loc["imbalance"]
+    assert (row["published"], row["published_low"], row["published_p"]) == (1.2429, 1.197, 0.0)
+    assert (row[["se", "se_clustered", "se_dense", "se_class", "logit"]].notna()).all()
+    assert found.table["linear"].notna().sum() < len(found.table)
+    assert "regression: dataset has one level, mnist, and is left out" in found.notes
+
+
+def test_without_characteristics_their_terms_are_left_out():
+    terms = of(RUNS, None).table["term"].tolist()
+    assert "imbalance" not in terms
+    assert "class_entropy" not in terms
+
+
+def test_a_study_without_levels_has_no_fit_and_one_with_too_few_rows_says_so():
+    assert of(made_up_runs.runs("toy", "net", "mp", 10, [1.0]), None).table.empty
+    few = of(made_up_levels.runs(pruners=["l1-structured"], treatments=["rewind"], seeds=1, levels=1))
+    assert few.table.empty
+    assert len(few.notes) == 1
+    assert "it needs more rows than terms" in few.notes[0]
+
+
+def test_survival_counts_signs_and_each_kind_of_error():
+    values = {
+        "term": list("abcde"),
+        "coefficient": [1.0, 1.0, 1.0, -1.0, 1.0],
+        "published": [2.0, 2.0, 2.0, 2.0, 2.0],
+        "published_p": [0.0, 0.0, 0.0, 0.0, 0.3],
+        "p": [0.01, 0.01, 0.2, 0.01, 0.01],
+        "p_clustered": [0.01, 0.2, 0.2, 0.01, 0.01],
+        "p_dense": [0.01, 0.2, 0.2, 0.01, 0.01],
+        "p_class": [0.2, 0.2, 0.2, 0.01, 0.01],
+    }
+    rows = survival(pd.DataFrame(values)).set_index("term")
+    assert rows.index.tolist() == list("abcd")  # e is not significant in print
+    assert rows["same_sign"].tolist() == [True, True, True, False]
+    assert rows["hac"].tolist() == [True, True, False, False]
+    assert rows["clustered"].tolist() == [True, False, False, False]
+    assert not rows["class"].any()
+
+
+def test_effects_that_made_the_data_are_found():
+    # Class c loses loss * sparsity * (1 + c / 10): structured loses .4 more of it than unstructured.
+    runs = made_up_levels.runs(treatments=["finetune"], levels=8, seeds=3)
+    found = of(runs).table.set_index("term")
+    slope = found.loc["np.exp(sparsity):pruning_technique[T.l1-structured]", "coefficient"]
+    assert slope == pytest.approx(-0.4 * 1.15 / 1.5, rel=0.2)  # e^s has a slope of 1.5 or so over these sparsities
