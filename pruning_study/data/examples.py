@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -226,28 +226,51 @@ def number_of_batches(count: int, batch_size: int) -> int:
     return max(1, count // batch_size + (count % batch_size > 1))
 
 
-def flip_crop(images: Tensor, black: Tensor, random: torch.Generator) -> Tensor:
-    """Flip each image or not, then shift it by up to 4 pixels each way, and fill the border with black.
+class FlipCrop(NamedTuple):
+    """Flips each image or not, shifts it by up to 4 pixels each way, and fills the border with black.
 
     Parameters
     ----------
-    images : Tensor [N, C, H, W]
     black : Tensor [C]
         Value of a black pixel after normalisation.
     random : torch.Generator
-
-    Returns
-    -------
-    Tensor [N, C, H, W], in the memory layout of `images`
     """
-    count, _, height, width = images.shape
-    device = images.device
-    flipped = torch.randint(2, (count, 1), generator=random)[:, 0].bool().to(device)
-    rows, columns = torch.randint(2 * PADDING + 1, (2, count, 1), generator=random)[..., 0].to(device)
-    black = black.to(images).view(1, -1, 1, 1)
-    padded = F.pad(images - black, (PADDING,) * 4).add_(black)
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-    # An image is flipped with its border: a crop so many pixels from the left becomes one so many from the right.
-    columns = torch.where(flipped, 2 * PADDING - columns, columns)
-    cropped = windows[torch.arange(count, device=device), :, rows, columns]
-    return torch.empty_like(images).copy_(torch.where(flipped.view(-1, 1, 1, 1), cropped.flip(3), cropped))
+
+    black: Tensor
+    random: torch.Generator
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return images [N, C, H, W] flipped and shifted at random, in their memory layout."""
+        return self.cropped(images, self.drawn([len(images)]))
+
+    def cropped(self, images: Tensor, crops: Tensor) -> Tensor:
+        """Return images flipped and shifted as `drawn` says."""
+        flipped, rows, columns = crops.to(images.device, torch.int64).unbind(1)
+        black = self.black.to(images).view(1, -1, 1, 1)
+        padded = F.pad(images - black, (PADDING,) * 4).add_(black)
+        windows = padded.unfold(2, images.shape[2], 1).unfold(3, images.shape[3], 1)
+        index = torch.arange(len(images), device=images.device)
+        shifted = windows[index, :, rows + PADDING, columns + PADDING]
+        turned = torch.where(flipped.bool().view(-1, 1, 1, 1), shifted.flip(3), shifted)
+        return torch.empty_like(images).copy_(turned)
+
+    def drawn(self, counts: Sequence[int]) -> Tensor:
+        """Draw how the images of the next batches are augmented.
+
+        Parameters
+        ----------
+        counts : sequence of int
+            Number of images of each batch.
+
+        Returns
+        -------
+        int8 Tensor [images, 3]
+            Whether an image is flipped after it is shifted, and the row and the column of the image, from -4 to 4,
+            that come first.
+        """
+        flips, shifts = [], []
+        for count in counts:
+            flips.append(torch.randint(2, (count,), generator=self.random))
+            shifts.append(torch.randint(2 * PADDING + 1, (2, count), generator=self.random))
+        flipped, (rows, columns) = torch.cat(flips), torch.cat(shifts, 1) - PADDING
+        return torch.stack([flipped, rows, torch.where(flipped.bool(), -columns, columns)], 1).to(torch.int8)

@@ -3,7 +3,7 @@
 import ctypes
 import os
 from _ctypes import dlclose
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.runs.errors import first_line
-from pruning_study.data.examples import Examples, Images, PackedImages, parts
+from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts
 from pruning_study.native import compiler
 from pruning_study.native.errors import NativeError
 from pruning_study.native.stack import ImageShape, Stack, read
@@ -79,7 +79,8 @@ def _open(path: Path) -> ctypes.CDLL:
     library = None
     try:
         library = ctypes.CDLL(str(path))
-        library.train.argtypes = [POINTER] * 8 + [COUNT] + [NUMBER] * 3 + [POINTER] + [NUMBER] * 2
+        arrays, optimizer, teacher = [POINTER] * 8 + [COUNT], [NUMBER] * 3, [POINTER] + [NUMBER] * 2
+        library.train.argtypes = [*arrays, POINTER, POINTER, COUNT, COUNT, *optimizer, *teacher]
         library.train.restype = ctypes.c_double
         library.logits.argtypes = [POINTER, POINTER, COUNT, POINTER]
         library.logits.restype = None
@@ -121,13 +122,11 @@ class Native:
         batches: Sequence[Tensor],
         optimizer: Optimizer,
         masks: Mapping[str, Tensor],
-        augment: Callable[[Tensor], Tensor] | None = None,
+        augment: FlipCrop | None = None,
         distillation: Distillation | None = None,
         withheld: Mapping[str, Tensor] | None = None,
     ) -> float:
-        """Train as `Engine.train_epoch` says; images cannot be augmented."""
-        if augment:
-            raise ValueError("the native engine does not augment images")
+        """Train as `Engine.train_epoch` says."""
         labels = self._checked_labels(train)
         order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
         if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
@@ -138,16 +137,19 @@ class Native:
         velocity = self._flat(optimizer.velocity)
         mask = self._flat(_factors(model, masks)) if masks else None
         hidden = self._flat(withheld) if masks and withheld is not None else None
-        teacher = self._teacher_probabilities(distillation, train) if distillation else torch.empty(0)
         weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
+        crops = augment.drawn(sizes.tolist()) if augment else None
+        black = self._checked_black(augment.black) if augment else None
         loss = entropy = 0.0
-        for portion in _portions(train, labels, order, sizes):
+        # The images that a teacher sees augmented are copies.
+        for portion in _portions(train, labels, order, sizes, crops, whole=not (augment and distillation)):
             images = self._checked_images(portion.images)
-            wanted = teacher if portion.places is None or not distillation else teacher[portion.places]
+            wanted = self._teacher_probabilities(distillation, portion, augment) if distillation else torch.empty(0)
             loss += self._library.train(
                 *(weights.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
                 *(images.data_ptr(), portion.labels.data_ptr(), portion.order.data_ptr()),
                 *(portion.sizes.data_ptr(), len(portion.sizes)),
+                *(_pointer(portion.crops), _pointer(black), *self._stack.image_shape[1:]),
                 *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
                 *(wanted.data_ptr(), weight, temperature),
             )
@@ -207,10 +209,22 @@ class Native:
             raise ValueError(f"labels should be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
         return labels
 
-    def _teacher_probabilities(self, distillation: Distillation, train: Examples) -> Tensor:
-        """Return the teacher's softened probabilities of all training images, [N, classes]."""
+    def _checked_black(self, black: Tensor) -> Tensor:
+        if black.shape != self._stack.image_shape[:1]:
+            raise ValueError(f"black should have {self._stack.image_shape[0]} values, not {tuple(black.shape)}")
+        return black.to("cpu", torch.float32).contiguous()
+
+    def _teacher_probabilities(
+        self, distillation: Distillation, portion: "_Portion", augment: FlipCrop | None
+    ) -> Tensor:
+        """Return the teacher's softened probabilities of a portion's images, [n, classes]."""
         logits = distillation.logits
-        shape = (len(train), self._stack.classes)
+        if augment:
+            assert portion.crops is not None
+            logits = self.logits(distillation.teacher, augment.cropped(portion.images, portion.crops))
+        elif logits is not None and portion.places is not None:
+            logits = logits[portion.places]
+        shape = (len(portion.labels), self._stack.classes)
         if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
             raise ValueError(f"the teacher's logits should be float32 of shape {shape} on the cpu")
         return torch.softmax(logits / distillation.temperature, dim=1).contiguous()
@@ -243,6 +257,8 @@ class _Portion(NamedTuple):
         Places of the batches' images, one batch after the other.
     sizes : int64 Tensor
         Number of images of each batch.
+    crops : int8 Tensor [len(order), 3], optional
+        How each image of `order` is augmented, as `FlipCrop.drawn` returns it.
     places : int64 Tensor, optional
         Where the examples are in the training set; None if they are all of it.
     """
@@ -251,19 +267,24 @@ class _Portion(NamedTuple):
     labels: Tensor
     order: Tensor
     sizes: Tensor
+    crops: Tensor | None
     places: Tensor | None
 
 
-def _portions(train: Examples, labels: Tensor, order: Tensor, sizes: Tensor) -> Iterator[_Portion]:
-    """Yield the whole training set, or if its images are packed, those of some batches at a time."""
-    if not isinstance(train.images, PackedImages):
-        yield _Portion(train.images, labels, order, sizes, None)
+def _portions(
+    train: Examples, labels: Tensor, order: Tensor, sizes: Tensor, crops: Tensor | None, *, whole: bool
+) -> Iterator[_Portion]:
+    """Yield the whole training set; if it should be in parts or its images are packed, some batches at a time."""
+    if whole and not isinstance(train.images, PackedImages):
+        yield _Portion(train.images, labels, order, sizes, crops, None)
         return
-    at_once = max(1, PORTION // (train.images.image_bytes * int(sizes.max())))
-    chosen = sizes.split(at_once)
-    for some, places in zip(chosen, order.split([int(part.sum()) for part in chosen]), strict=True):
-        images, its_labels = train.batch(places)
-        yield _Portion(images, its_labels, torch.arange(len(places)), some, places)
+    image_bytes = train.images.image_bytes if isinstance(train.images, PackedImages) else train.images[:1].nbytes
+    at_once = max(1, PORTION // (image_bytes * int(sizes.max())))
+    start = 0
+    for some in sizes.split(at_once):
+        there = slice(start, start := start + int(some.sum()))
+        places, its_crops = order[there], None if crops is None else crops[there]
+        yield _Portion(*train.batch(places), torch.arange(len(places)), some, its_crops, places)
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -21,6 +21,18 @@ struct Examples {
     const int64_t* labels;  // [N]
 };
 
+// How the images of a training are flipped and shifted before they are taken; null crops where they are not.
+struct Augmentation {
+    struct Crop {
+        int8_t flipped, row, column;  // of the upper left corner among the rows and columns of the image
+    };
+    const Crop* crops;   // of each image in the order in which they are taken
+    const float* black;  // [channels], what stands around the image
+    int height, width;
+
+    Augmentation from(int64_t place) const { return {crops ? crops + place : nullptr, black, height, width}; }
+};
+
 // The weights that are pruned, null where none are; what they would be, null where they do not learn.
 struct Pruned {
     const float* mask;  // 0 where pruned
@@ -48,16 +60,19 @@ class Network {
 
     // Stochastic gradient descent over all batches; the sum of the images' losses.
     double train(float* parameters, float* velocity, Pruned pruned, Examples examples, const int64_t* order,
-                 const int64_t* batch_sizes, int64_t batches, Optimizer optimizer, Distillation distillation) {
+                 const int64_t* batch_sizes, int64_t batches, Augmentation augmentation, Optimizer optimizer,
+                 Distillation distillation) {
         if (pruned.mask) keep<0>(pruned.mask, pruned.withheld != nullptr);
         double loss = 0;
         for (int64_t batch = 0; batch < batches; ++batch) {
-            loss += differentiate(parameters, examples, order, batch_sizes[batch], batch_sizes[batch], distillation);
+            const int64_t size = batch_sizes[batch];
+            loss += differentiate(parameters, examples, order, size, size, augmentation, distillation);
             if (pruned.withheld)
                 step_all(parameters, velocity, pruned, optimizer);
             else
                 step(parameters, velocity, pruned.mask, optimizer);
-            order += batch_sizes[batch];
+            order += size;
+            augmentation = augmentation.from(size);
         }
         return loss;
     }
@@ -66,7 +81,7 @@ class Network {
         keep<0>(parameters, false);  // which are their own mask
         for (int64_t start = 0; start < count; start += CHUNK) {
             const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start));
-            gather(images, nullptr, start, size);
+            gather(images, nullptr, start, size, {});
             forward<0>(parameters, input_, groups_of(size));
             for (int image = 0; image < size; ++image)
                 for (int label = 0; label < CLASSES; ++label) *scores++ = score(image, label);
@@ -82,7 +97,7 @@ class Network {
         for (int64_t start = 0; start < count; start += BATCH) {
             const int64_t size = std::min(BATCH, count - start);
             for (int64_t i = 0; i < size; ++i) order[i] = start + i;
-            differentiate(parameters, examples, order.data(), size, count, {});
+            differentiate(parameters, examples, order.data(), size, count, {}, {});
             for (int i = 0; i < PARAMETERS; ++i) total[i] += gradient_[i];
         }
         std::copy(total.begin(), total.end(), gradient);
@@ -93,6 +108,7 @@ class Network {
     static constexpr int64_t BATCH = 128;
 
     Lanes input_[GROUPS][PIXELS];
+    float cropped_[WIDTH][PIXELS];
     std::tuple<typename Layers::template State<GROUPS>...> states_;
     float gradient_[PARAMETERS];
     std::size_t first_ = 0;  // the last layer that keeps no weight: those before it neither matter nor learn
@@ -101,12 +117,12 @@ class Network {
 
     // The gradient of a batch's summed loss divided by `divisor`, into gradient_; its summed loss.
     double differentiate(const float* parameters, Examples examples, const int64_t* order, int64_t count,
-                         int64_t divisor, Distillation distillation) {
+                         int64_t divisor, Augmentation augmentation, Distillation distillation) {
         std::fill_n(gradient_, PARAMETERS, 0.0f);
         double loss = 0;
         for (int64_t start = 0; start < count; start += CHUNK) {
             const int size = static_cast<int>(std::min<int64_t>(CHUNK, count - start)), groups = groups_of(size);
-            gather(examples.images, order + start, 0, size);
+            gather(examples.images, order + start, 0, size, augmentation.from(start));
             forward<0>(parameters, input_, groups);
             const float scale = 1.0f / static_cast<float>(divisor);
             loss += cross_entropy(examples.labels, order + start, size, scale, distillation);
@@ -141,15 +157,37 @@ class Network {
     }
 
     // Images order[0..size), or start..start + size, each into a lane; lanes that are left over get blank ones.
-    void gather(const float* images, const int64_t* order, int64_t start, int size) {
+    void gather(const float* images, const int64_t* order, int64_t start, int size, Augmentation augmentation) {
         static const float blank[PIXELS]{};
         for (int group = 0; group < groups_of(size); ++group) {
             const float* rows[WIDTH];
             for (int lane = 0; lane < WIDTH; ++lane) {
                 const int image = group * WIDTH + lane;
                 rows[lane] = image < size ? images + (order ? order[image] : start + image) * PIXELS : blank;
+                if (augmentation.crops && image < size) {
+                    crop(rows[lane], augmentation.crops[image], augmentation, cropped_[lane]);
+                    rows[lane] = cropped_[lane];
+                }
             }
             gather_pixels(rows, input_[group]);
+        }
+    }
+
+    static void crop(const float* image, Augmentation::Crop crop, const Augmentation& augmentation, float* cropped) {
+        const auto [crops, black, height, width] = augmentation;
+        // Of each line of the crop, the pixels from `first` up to `last` are the image's.
+        const int first = std::clamp<int>(-crop.column, 0, width), last = std::clamp(width - crop.column, 0, width);
+        for (int line = 0; line < PIXELS / width; ++line, cropped += width) {
+            const int channel = line / height, row = line % height + crop.row;
+            if (row < 0 || row >= height) {
+                std::fill_n(cropped, width, black[channel]);
+                continue;
+            }
+            const float* from = image + ((channel * height + row) * width + crop.column + first);
+            std::fill_n(cropped, first, black[channel]);
+            std::copy_n(from, last - first, cropped + first);
+            std::fill(cropped + last, cropped + width, black[channel]);
+            if (crop.flipped) std::reverse(cropped, cropped + width);
         }
     }
 

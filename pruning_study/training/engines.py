@@ -1,13 +1,13 @@
 """Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.native`)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruning_study.data.examples import Examples, Images, parts
+from pruning_study.data.examples import Examples, FlipCrop, Images, parts
 from pruning_study.training import gradients
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.optimizer import Optimizer
@@ -42,7 +42,7 @@ class Engine(Protocol):
         batches: Sequence[Tensor],
         optimizer: Optimizer,
         masks: Mapping[str, Tensor],
-        augment: Callable[[Tensor], Tensor] | None = None,
+        augment: FlipCrop | None = None,
         distillation: Distillation | None = None,
         withheld: Mapping[str, Tensor] | None = None,
     ) -> float:
@@ -57,8 +57,8 @@ class Engine(Protocol):
         optimizer : Optimizer
         masks : mapping of state-dict names to bool Tensors
             Where a mask is False, the weight, which is 0, and its momentum stay 0.
-        augment : callable, optional
-            Function that augments the images of a batch.
+        augment : FlipCrop, optional
+            What flips and shifts the images of a batch.
         distillation : Distillation, optional
             Source of the loss; without it the loss is the cross-entropy.
         withheld : mapping of state-dict names to Tensors, optional
@@ -96,7 +96,7 @@ class Torch:
         batches: Sequence[Tensor],
         optimizer: Optimizer,
         masks: Mapping[str, Tensor],
-        augment: Callable[[Tensor], Tensor] | None = None,
+        augment: FlipCrop | None = None,
         distillation: Distillation | None = None,
         withheld: Mapping[str, Tensor] | None = None,
     ) -> float:

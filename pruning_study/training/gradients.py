@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pruning_study.data.examples import Examples, flip_crop, generator, parts, seeded, shuffled
+from pruning_study.data.examples import Examples, FlipCrop, generator, parts, seeded, shuffled
 
 BATCH_SIZE = 128
 
@@ -72,7 +72,8 @@ def sampled_gradient(
     chosen = shuffled(train, batch_size, random)[:batches]
     taken = (train.batch(batch) for batch in chosen)
     if mode == "train" and augmentation == "flip-crop":
-        taken = ((flip_crop(images, black, random), labels) for images, labels in taken)
+        augment = FlipCrop(black, random)
+        taken = ((augment(images), labels) for images, labels in taken)
     with seeded(seed, "gradient layers", train.labels.device):
         return _mean_gradient(model, taken, sum(map(len, chosen)), training=mode == "train")
 

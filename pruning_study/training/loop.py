@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.data.examples import Examples, flip_crop, generator, number_of_batches, seeded, shuffled
+from pruning_study.data.examples import Examples, FlipCrop, generator, number_of_batches, seeded, shuffled
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.tracking.interrupts import raise_if_interrupted
@@ -214,7 +214,7 @@ def _train(model: nn.Module, training: Training, epoch: Epoch, state: TrainingSt
     """Train an epoch, with the masks of the ramp, and return its mean loss."""
     settings = training.hyperparameters
     optimizer = Optimizer(epoch.learning_rate, settings.momentum, settings.weight_decay, state.velocity)
-    augment = partial(flip_crop, black=training.black, random=random) if _augments(training) else None
+    augment = FlipCrop(training.black, random) if _augments(training) else None
     total, start = 0.0, time.perf_counter()
     with _one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)

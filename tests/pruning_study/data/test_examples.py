@@ -9,9 +9,9 @@ from pruning_study.data import datasets
 from pruning_study.data import examples as examples_module
 from pruning_study.data.examples import (
     Examples,
+    FlipCrop,
     Normalization,
     PackedImages,
-    flip_crop,
     generator,
     number_of_batches,
     parts,
@@ -172,21 +172,21 @@ class TestFlipCrop:
         }
 
     def test_every_result_is_a_flip_and_a_crop_and_all_of_them_occur(self):
-        many = flip_crop(self.images.expand(4000, -1, -1, -1), self.black, torch.Generator().manual_seed(0))
+        many = FlipCrop(self.black, torch.Generator().manual_seed(0))(self.images.expand(4000, -1, -1, -1))
         candidates = self.candidates()
         seen = {candidates[tuple(image.flatten().tolist())] for image in many}
         assert len(seen) == 2 * 9 * 9
 
     def test_is_seeded(self):
         batch = self.images.expand(20, -1, -1, -1)
-        first, again = (flip_crop(batch, self.black, torch.Generator().manual_seed(3)) for _ in range(2))
+        first, again = (FlipCrop(self.black, torch.Generator().manual_seed(3))(batch) for _ in range(2))
         assert torch.equal(first, again)
 
     def test_keeps_the_layout(self):
         batch = torch.randn(8, 3, 6, 6).contiguous(memory_format=torch.channels_last)
-        out = flip_crop(batch, torch.zeros(3), torch.Generator().manual_seed(0))
+        out = FlipCrop(torch.zeros(3), torch.Generator().manual_seed(0))(batch)
         assert out.is_contiguous(memory_format=torch.channels_last)
-        assert flip_crop(torch.randn(8, 3, 6, 6), torch.zeros(3), torch.Generator()).is_contiguous()
+        assert FlipCrop(torch.zeros(3), torch.Generator())(torch.randn(8, 3, 6, 6)).is_contiguous()
 
 
 @pytest.mark.parametrize(("count", "size", "batches"), [(12, 4, 3), (13, 4, 3), (14, 4, 4), (3, 4, 1), (1, 4, 1)])

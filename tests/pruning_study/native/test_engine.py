@@ -12,7 +12,7 @@ from torch import nn
 from analysis.runs.errors import StudyError
 from pruning_study import models
 from pruning_study.data import examples as data_examples
-from pruning_study.data.examples import Examples, Normalization, PackedImages, generator, shuffled
+from pruning_study.data.examples import Examples, FlipCrop, Normalization, PackedImages, generator, shuffled
 from pruning_study.native import engine as native
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH
@@ -411,11 +411,11 @@ def test_batches_that_do_not_fit_are_refused(refusing, batches, message):
         engine.train_epoch(model, examples("no pools", 10), batches, at_rest(model), {})
 
 
-def test_images_are_not_augmented(refusing):
+def test_a_border_of_other_channels_is_refused(refusing):
     engine, model = refusing
     train = examples("no pools", 10)
-    with pytest.raises(ValueError, match="does not augment"):
-        engine.train_epoch(model, train, whole(train), at_rest(model), {}, lambda images: images)
+    with pytest.raises(ValueError, match=r"black should have 2 values, not \(3,\)"):
+        engine.train_epoch(model, train, whole(train), at_rest(model), {}, FlipCrop(torch.zeros(3), torch.Generator()))
 
 
 def test_a_model_with_other_weights_than_the_engines_is_refused(refusing):
@@ -453,6 +453,27 @@ def test_distillation_is_that_of_torch(vectors, stack, weight, temperature):
 
 
 @pytest.mark.parametrize("stack", SMALL)
+@pytest.mark.parametrize("distilled", [False, True])
+def test_augmentation_is_that_of_torch(vectors, stack, distilled):
+    """Images of two pixels each way are narrower than the shifts: some become all black."""
+    torch.manual_seed(3)
+    build, shape, _ = STACKS[stack]
+    model, teacher, train = build(), build(), examples(stack, 97)
+    train = Examples(train.images + torch.randn(train.images.shape), train.labels)
+    runs = []
+    for engine in (TORCH, native.load(model, shape)):
+        own, random = copy.deepcopy(model), generator(0, "test")
+        augment = FlipCrop(torch.arange(shape[0]) - 0.5, random)
+        distillation = Distillation(teacher, 0.5, 2.0) if distilled else None
+        batches = shuffled(train, 32, random)
+        loss = engine.train_epoch(own, train, batches, at_rest(own), some_masks(own), augment, distillation)
+        runs.append((loss, own.state_dict(), torch.rand(3, generator=random)))
+    assert runs[1][0] == pytest.approx(runs[0][0], rel=1e-5, abs=1e-5)
+    torch.testing.assert_close(runs[1][1], runs[0][1], rtol=1e-4, atol=1e-5)
+    assert torch.equal(runs[1][2], runs[0][2])  # both have drawn as many numbers
+
+
+@pytest.mark.parametrize("stack", SMALL)
 def test_distillation_of_weight_0_changes_nothing(stack):
     model, train = make(stack), examples(stack, 40)
     engine = native.load(model, STACKS[stack][1])
@@ -464,8 +485,9 @@ def test_distillation_of_weight_0_changes_nothing(stack):
     torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("distilled", [False, True])
-def test_packed_images_are_trained_on_portion_by_portion_with_the_same_result(monkeypatch, distilled):
+def test_packed_images_are_trained_on_portion_by_portion_with_the_same_result(monkeypatch, distilled, augmented):
     """Three portions of two batches and of one, where all images at once are one portion."""
     monkeypatch.setattr(native, "PORTION", 2 * 8 * 4 * 2 * 9 * 7)
     monkeypatch.setattr(data_examples, "PORTION", 10 * 4 * 2 * 9 * 7)
@@ -479,8 +501,9 @@ def test_packed_images_are_trained_on_portion_by_portion_with_the_same_result(mo
     for images in (normalization(pixels), packed):
         train, own = Examples(images, labels), copy.deepcopy(model)
         teacher = Distillation(model, 0.5, 2.0, engine.logits(model, images)) if distilled else None
-        batches = shuffled(train, 8, generator(0, "test"))
-        loss = engine.train_epoch(own, train, batches, at_rest(own), {}, None, teacher)
+        random = generator(0, "test")
+        augment = FlipCrop(normalization.black, random) if augmented else None
+        loss = engine.train_epoch(own, train, shuffled(train, 8, random), at_rest(own), {}, augment, teacher)
         results.append((loss, own.state_dict(), engine.logits(own, images), engine.gradient(own, train)))
     assert results[1][0] == pytest.approx(results[0][0], rel=1e-6)
     for one, other in zip(results[0][1:3], results[1][1:3], strict=True):
