@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import published
-from analysis.formats import decimals, interval, p_value, rounded, short_ratio, values_with_intervals
+from analysis.formats import decimals, interval, p_value, rounded, short_ratio, values_with_intervals, with_interval
 from analysis.groups import GROUP, GROUPING
 from analysis.page import Block, Caption, Picture, Section, picture_name
 from analysis.prune_responsibly import writers, writers_figures
@@ -160,8 +160,7 @@ def _blocks(found: Found, number: int) -> list[Block]:
 def _groupings_table(found: Found) -> pd.DataFrame:
     spreads = found.placebos[found.placebos["side"] == "change"].drop(columns="side")
     rows = found.groupings.merge(spreads, on=GROUPING)
-    in_points = {name: 100 * rows[name] for name in rows if name.startswith("largest_excess_") and name[-5:] != "group"}
-    points = rows.assign(**in_points, largest_excess=100 * rows["largest_excess"], spread=100 * rows["spread"])
+    largest = 100 * rows[["largest_excess", "largest_excess_low", "largest_excess_high"]]
     one, sizes = decimals(1), zip(rows["fewest_images"], rows["most_images"], strict=True)
     columns = {
         GROUPING: rows[GROUPING],
@@ -169,9 +168,9 @@ def _groupings_table(found: Found) -> pd.DataFrame:
         "images": [f"{fewest:,} to {most:,}" for fewest, most in sizes],
         "alpha": values_with_intervals(rows, "alpha", "alpha"),
         "raw slope": values_with_intervals(rows, "raw_slope", "raw_slope"),
-        "largest excess, points": values_with_intervals(points, "largest_excess", "largest_excess"),
-        "of the control": points["largest_excess_control"].map(one),
-        "spread of changes": points["spread"].map(one),
+        "largest excess, points": [with_interval(value, low, high, one) for value, low, high in largest.to_numpy()],
+        "of the control": (100 * rows["largest_excess_control"]).map(one),
+        "spread of changes": (100 * rows["spread"]).map(one),
         "of the placebo (95 %)": [
             interval(100 * low, 100 * high, one) for low, high in zip(rows["low"], rows["high"], strict=True)
         ],
@@ -204,7 +203,7 @@ def _picked(found: Found) -> str:
         return f"The {units.unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
     return (
         f"The {units.unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
-        f"the other networks. The {many} worst lose {own_ten:.1f} points where they are picked, and "
+        f"the other networks. The {many} worst of each lose {own_ten:.1f} points where they are picked, and "
         f"{elsewhere_ten:.1f} elsewhere. All lose {loss:.1f} points on average."
     )
 

@@ -184,3 +184,22 @@ def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     result = run(*given, "--groups", "groups.csv")
     assert result.exit_code == 1
     assert result.stderr == "Error: groups.csv, line 2: index 20 is beyond the last test image, 19\n"
+
+
+def test_an_audit_of_groups_says_their_slopes_and_writes_a_row_for_each_grouping(files):
+    (files / "groups.csv").write_text("sex\n" + 5 * "women\nmen\n" + 10 * "men\n")
+    result = run("audit", "--before", "before.csv", "--after", "mild.csv", "--groups", "groups.csv")
+    assert result.exit_code == 0, result.output
+    # The first of five images of women is lost: 20 points, and 5 of all images.
+    assert "By sex, 2 groups of 5 to 15 images: alpha is" in result.output
+    assert "A group loses up to 15.0 points more than the accuracy; on average women loses most." in result.output
+    assert len((files / "audit" / "groupings.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("table", ["sex\nmen\n", "measure:age\n" + 20 * "30\n", ""])
+def test_a_table_that_is_none_of_groups_is_an_error_of_one_line(files, table):
+    (files / "groups.csv").write_text(table)
+    result = run("audit", "--before", "before.csv", "--after", "after.csv", "--groups", "groups.csv")
+    assert result.exit_code != 0
+    assert result.output.startswith("Error: groups.csv: ")
+    assert result.output.count("\n") == 1

@@ -78,7 +78,20 @@ class Writer:
             artifacts["predictions"] = wrong
         return self.log(experiment, params, logged(wrong, wrong), artifacts, kind="dense")
 
-    def pruned(self, experiment, dense, seed, pruner, ratio, more, *, on_test=None, artifact=True, **params) -> None:
+    def pruned(
+        self,
+        experiment,
+        dense,
+        seed,
+        pruner,
+        ratio,
+        more,
+        *,
+        on_test=None,
+        artifact=True,
+        test_artifact=False,
+        **params,
+    ) -> None:
         """Log a run that is wrong about `more` further images of each class than its dense run."""
         before = dense_wrong(seed)
         on_val, of_test = (
@@ -87,6 +100,8 @@ class Writer:
         )
         params = {"dataset": "pets", "model": "net", "seed": seed, "pruner": pruner, "ratio": ratio, **params}
         artifacts = {"val_predictions": on_val} if artifact else {}
+        if test_artifact:
+            artifacts["predictions"] = of_test
         self.log(experiment, params, logged(of_test, before), artifacts, kind="pruned", dense_run_id=dense)
 
     def quantized(self, experiment, dense, seed, **params) -> None:
@@ -273,6 +288,25 @@ def test_without_a_control_of_the_same_distillation_there_is_none(store):
 def test_test_images_never_choose(store):
     with pytest.raises(StudyError, match=r"val_predictions\.npz"):
         recommend.recommend("bare", tracking_uri=store.uri)
+
+
+def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_path):
+    """The first half of each class is of the day: it has all errors, 30 of its 600 images more after pruning."""
+    experiment = store.experiment("grouped")
+    for seed in range(SEEDS):
+        dense = store.dense(experiment, seed, test_artifact=True)
+        store.pruned(experiment, dense, seed, "mp", 2.0, (0, 0, 0), on_test=(10, 10, 10), test_artifact=True)
+    path = tmp_path / "groups.csv"
+    path.write_text("light\n" + 3 * (IMAGES // 2 * "day\n" + IMAGES // 2 * "night\n"))
+    (found,) = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri, groups=path)
+    (without,) = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri)
+    assert found.tried.equals(without.tried)
+    said = found.verdict.removeprefix(without.verdict)
+    assert said.startswith(" By light, 2 groups of 600 to 600 images: alpha is")
+    assert "A group loses up to 2.5 (2.5 to 2.5) points more than the accuracy; on average day loses most." in said
+    path.write_text("light\nday\n")
+    with pytest.raises(StudyError, match=r"groups\.csv: 1 rows for 1,200 test images"):
+        recommend.recommend("grouped", tracking_uri=store.uri, groups=path)
 
 
 def test_the_control_alone_is_nothing_to_recommend(store):
