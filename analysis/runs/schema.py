@@ -220,6 +220,14 @@ MODEL_BYTES = "model_bytes"
 # Medians and their intervals, in milliseconds: `latency_ms/one`, `one_low`, `one_high` of single images, and `batch`,
 # `batch_low`, `batch_high` of batches
 LATENCY = "latency_ms/"
+# Of a pruned network as it is, and without the channels that no layer reads: `unshrunk/parameters`, `shrunk/parameters`
+# and so on. Each `latency_ms` has `latency_ms_low` and `latency_ms_high`.
+UNSHRUNK = "unshrunk/"
+SHRUNK = "shrunk/"
+PARAMETERS = "parameters"
+MACS = "macs"
+LATENCY_MS = "latency_ms"
+ZEROED_CHANNELS = "zeroed_channels"
 
 # Metrics of a study, with the number of runs done as step
 RUNS_FOUND = "runs_found"
