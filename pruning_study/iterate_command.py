@@ -13,7 +13,7 @@ from analysis.runs.schema import text
 from pruning_study import commands
 from pruning_study.config import IterateConfig
 from pruning_study.steps import dense as dense_step
-from pruning_study.steps import iterated, logged_model, pictures, runs
+from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.runs import FinishedRun, LoadedRun
@@ -85,6 +85,7 @@ def each_iterated(
 
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
     logged_model.check_installed(config)
+    shrunk.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
@@ -111,6 +112,9 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         pictures.over_iterations(changes, setting.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
         job.note(f"{len(levels)} prunings of run {dense.run_id} by {setting.method}.")
         logged_model.log_models(store, setting, run_ids)
+        sizes = dict(zip(levels, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
+        for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):
+            say(line)
     return result
 
 

@@ -101,15 +101,14 @@ def size_lines(measured: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Return the table to print of what `log_sizes` measured, by the names to show; no line if that is nothing."""
     if not measured:
         return []
-    rows = [
-        [f"{name} {which}" if len(measured) > 1 else which, *_shown(metrics, prefix)]
-        for name, metrics in measured.items()
-        for which, prefix in (("before", schema.UNSHRUNK), ("shrunk", schema.SHRUNK))
-    ]
-    header = ["network", "parameters", "MACs", "ms an image", "95 % interval", "zeroed channels"]
-    lines = ["", text_table(header, rows), "", _READING]
-    left = any(metrics[schema.SHRUNK + schema.ZEROED_CHANNELS] for metrics in measured.values())
-    return [*lines, *([_WHY_LEFT] if left else [])]
+    first = next(iter(measured.values()))
+    rows = [["before", *_shown(first, schema.UNSHRUNK), ""]]
+    for name, metrics in measured.items():
+        zeroed, left = (metrics[prefix + schema.ZEROED_CHANNELS] for prefix in (schema.UNSHRUNK, schema.SHRUNK))
+        rows.append([name, *_shown(metrics, schema.SHRUNK), f"{zeroed - left:,.0f} of {zeroed:,.0f}"])
+    header = ["shrunk", "parameters", "MACs", "ms an image", "95 % interval", "zeroed channels removed"]
+    left_over = any(metrics[schema.SHRUNK + schema.ZEROED_CHANNELS] for metrics in measured.values())
+    return ["", text_table(header, rows), "", _READING, *([_WHY_LEFT] if left_over else [])]
 
 
 def _normalized(network: checkpoints.Classifier, setting: TrainSetting, count: int) -> Tensor:
@@ -137,6 +136,5 @@ def _size(prefix: str, network: nn.Module, image: Tensor, zeroed: int) -> dict[s
 
 def _shown(metrics: Mapping[str, float], prefix: str) -> list[str]:
     median, low, high = (metrics[prefix + schema.LATENCY_MS + end] for end in ("", "_low", "_high"))
-    counts = (f"{metrics[prefix + name]:,.0f}" for name in (schema.PARAMETERS, schema.MACS, schema.ZEROED_CHANNELS))
-    parameters, products, zeroed = counts
-    return [parameters, products, f"{median:.3g}", f"{low:.3g} to {high:.3g}", zeroed]
+    parameters, products = (f"{metrics[prefix + name]:,.0f}" for name in (schema.PARAMETERS, schema.MACS))
+    return [parameters, products, f"{median:.3g}", f"{low:.3g} to {high:.3g}"]
