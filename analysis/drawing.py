@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import LayoutEngine
 from matplotlib.text import Text
@@ -85,7 +86,9 @@ class _Layout(LayoutEngine):
 
     def execute(self, fig: Figure) -> None:
         size, pad = fig.bbox.size, _PAD * fig.dpi
-        renderer = RendererAgg(*size, fig.dpi)
+        # Words that are measured by the renderer of a canvas are not measured again when they are drawn.
+        canvas = fig.canvas if isinstance(fig.canvas, FigureCanvasAgg) else FigureCanvasAgg(fig)
+        renderer = canvas.get_renderer()
         panels = {place: axes for place, axes in np.ndenumerate(self._grid) if axes in fig.axes}
         margins = np.zeros((4, *self._grid.shape))  # left, right, top and bottom
         for place, axes in panels.items():
@@ -107,7 +110,7 @@ class _Layout(LayoutEngine):
             axes.set_in_layout(True)  # `set_position` has turned it off
 
 
-def _measured(axes: Axes, renderer: RendererAgg) -> Bbox:
+def _measured(axes: Axes, renderer: RendererBase) -> Bbox:
     """Return the box of a panel with its words, legend and colour bar."""
     for axis, place in ((axes.xaxis, (0.5, 0)), (axes.yaxis, (0, 0.5))):
         if not axis.get_label_text():

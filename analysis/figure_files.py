@@ -76,6 +76,7 @@ def _write_quietly(figure: Figure, path: Path, endings: Sequence[str]) -> None:
 
 
 def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
+    canvas = FigureCanvasAgg(figure)
     # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
     if engine := figure.get_layout_engine():
         engine.execute(figure)
@@ -84,7 +85,7 @@ def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
         # `savefig` would draw everything twice.
         if PNG in endings:
-            FigureCanvasAgg(figure).print_png(path.with_name(path.name + PNG))
+            canvas.print_png(path.with_name(path.name + PNG))
         if SVG in endings:
             dpi = figure.dpi
             FigureCanvasSVG(figure).print_svg(path.with_name(path.name + SVG), metadata={"Date": None})
