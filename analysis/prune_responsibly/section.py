@@ -4,10 +4,15 @@ from collections.abc import Callable
 
 from analysis.page import Section
 from analysis.prune_responsibly import choice
+from analysis.prune_responsibly import regression_section as regression
 from analysis.prune_responsibly import writers_section as writers
 from analysis.study import AnalyzedStudy
 
 # In the order of the page.
-SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (choice.section, writers.section)
+SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
+    regression.section,
+    choice.section,
+    writers.section,
+)
 # Only where a report is asked for the paper.
 PAPER_SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (choice.class_curves, writers.figures_in_print)

@@ -1,0 +1,183 @@
+"""The report's section on the regression of class accuracy (Paganini 2020, Section 3.1 and Appendix D)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis import published
+from analysis.formats import decimals, interval, number, p_value
+from analysis.page import Block, Items, Section, numbered
+from analysis.prune_responsibly import regression_figures as figures
+from analysis.prune_responsibly.coefficients import EXPECTED_SIGNS, LEVEL, Regression, fitted, survival
+from analysis.prune_responsibly.levels import CLASS, ENTROPY, IMBALANCE
+from analysis.runs import schema
+from analysis.statistics import regression
+from analysis.statistics.regression import CONFIDENCE, one_tailed
+from analysis.study import AnalyzedStudy
+
+# With fewer groups, standard errors clustered by them are too small.
+_FEW = 30
+_READING = (
+    "The regression of Paganini explains the accuracy of each class after pruning: by the class (its accuracy before, "
+    "its share of the training images, the entropy of its images) and by the network (its sparsity, data set, model, "
+    "pruning technique and weight treatment). Every row is a class of a pruned network. Rows of one network are not "
+    "independent, so a second standard error, clustered, lets them depend on each other. regression.csv has all terms."
+)
+_TABLE = (
+    "A colon stands for a product. The first p is by the paper's standard errors. The others let rows depend on each "
+    "other: those of one network, of all networks from one dense network, or of one class. A printed value without a p "
+    "is a sum of printed ones, because the first data set or technique here is another. A level alone, such as rewind, "
+    "is worth its coefficient only where its products are 0, which no network is."
+)
+_TESTS = "One-tailed p: that a larger share of the training images helps a class, and that more entropy hurts it."
+_SUMMARY = "The fit as a whole, beside print. Durbin-Watson is 2 if neighbouring rows have independent errors."
+_MEANINGS = {
+    IMBALANCE: ("A class with one point more of the training images has an accuracy", 1.0),
+    ENTROPY: ("A class whose images have one bit more of entropy has an accuracy", 100.0),
+}
+_SIGN_WORDS = {1: "above 0", -1: "below 0"}
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the regression; None for a study without levels of iterative pruning."""
+    found = study.once(fitted)
+    if found.fitted is None:
+        return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
+    networks = int(found.fitted.rows[regression.NETWORK].nunique())
+    drawn = [figures.coefficients(found.table, networks)] if found.table["published"].notna().any() else []
+    blocks: list[Block] = [
+        Items(list(_sentences(found))),
+        _READING,
+        *numbered("regression", drawn),
+        *([_TESTS, tests] if len(tests := _one_tailed(found.table)) else []),
+        _TABLE,
+        _shown(found.table),
+        *numbered("regression_diagnostics", [figures.diagnostics(found.fitted)]),
+        _SUMMARY,
+        _summary(found.fitted),
+    ]
+    return Section("What a class's accuracy depends on", blocks, {"regression.csv": found.table}, found.notes)
+
+
+def _sentences(found: Regression) -> Iterator[str]:
+    """Yield what the regression says, first how much of print survives standard errors by network."""
+    assert found.fitted is not None
+    rows, table = found.fitted.rows, found.table
+    yield from _on_survival(survival(table))
+    groups = {
+        "networks": int(rows[regression.NETWORK].nunique()),
+        "dense networks": int(rows[schema.DENSE_RUN_ID].nunique()),
+        "classes": rows.groupby([schema.DATASET, CLASS], observed=True).ngroups,
+    }
+    by_term = table.set_index("term")
+    for term, sign in EXPECTED_SIGNS.items():
+        if term in by_term.index:
+            yield from _on_term(term, sign, by_term.loc[term], groups)
+        else:
+            yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end say why."
+    few = [f"{count:,} {name}" for name, count in groups.items() if count < _FEW]
+    if few:
+        yield (
+            f"The study has {' and '.join(few)}. So few groups say little about others: do not carry the result over "
+            "to other data sets or models."
+        )
+
+
+def _on_survival(terms: pd.DataFrame) -> Iterator[str]:
+    if terms.empty:
+        yield "No coefficient that is significant in print can be estimated in this study."
+        return
+    yield (
+        f"{int(terms['clustered'].sum())} of {len(terms)} coefficients that are significant in print survive here: the "
+        "same sign, and significant with standard errors clustered by network."
+    )
+    yield (
+        f"With the paper's own standard errors they would be {int(terms['hac'].sum())}. "
+        f"{int(terms['same_sign'].sum())} have the sign in print."
+    )
+    for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
+        if terms[f"p_{kind}"].notna().any():
+            yield f"Where {who} may depend on each other, {int(terms[kind].sum())} survive."
+    for words, gone in (
+        ("The sign is another than in print for", ~terms["same_sign"]),
+        ("The sign is as in print, and not significant by network, for", terms["same_sign"] & ~terms["clustered"]),
+    ):
+        if gone.any():
+            yield f"{words}: {', '.join(map(figures.short, terms.loc[gone, 'term']))}."
+
+
+def _on_term(term: str, sign: int, row: pd.Series, groups: dict[str, int]) -> Iterator[str]:
+    meaning, points = _MEANINGS[term]
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, max(groups["networks"] - 1, 1)) * row["se_clustered"]
+    low, high = (points * (row["coefficient"] + side * half) for side in (-1, 1))
+    write = decimals(2, sign=True)
+    yield (
+        f"{meaning} {write(points * row['coefficient'])} points different, all else equal "
+        f"({interval(low, high, write)} by network). In print it is {write(points * row['published'])}."
+    )
+    p = one_tailed(row["p_class"], row["coefficient"], sign)
+    if np.isfinite(p):
+        yield (
+            f"Only {groups['classes']} classes tell this effect. Where rows of one class may depend on each other, the "
+            f"effect {'holds' if p < LEVEL else 'is not shown'} (one-tailed p {p_value(p)})."
+        )
+
+
+def _one_tailed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the one-tailed tests of the paper, by every kind of standard error."""
+    by_term = table.set_index("term")
+    kinds = {
+        "the paper's": "p",
+        "by network": "p_clustered",
+        "by dense network": "p_dense",
+        "by class": "p_class",
+        "fractional logit": "logit_p",
+    }
+    return pd.DataFrame(
+        {
+            "alternative": f"{_words(term)} {_SIGN_WORDS[sign]}",
+            **{
+                name: p_value(one_tailed(by_term.at[term, p], by_term.at[term, "coefficient"], sign))
+                for name, p in kinds.items()
+            },
+        }
+        for term, sign in EXPECTED_SIGNS.items()
+        if term in by_term.index
+    )
+
+
+def _words(term: str) -> str:
+    return term.replace("_", " ")
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the terms that print has too, as text."""
+    rows = table[table["published"].notna()]
+    columns = {"p": "p", "by network": "p_clustered", "by dense network": "p_dense", "by class": "p_class"}
+    return pd.DataFrame(
+        {
+            "term": [figures.short(term) for term in rows["term"]],
+            "coefficient": rows["coefficient"].map(number),
+            "in print": rows["published"].map(number),
+            "p in print": rows["published_p"].map(p_value),
+            **{name: rows[column].map(p_value) for name, column in columns.items()},
+        }
+    )
+
+
+def _summary(fit: regression.Estimate) -> pd.DataFrame:
+    printed = published.figures("prune_responsibly_summary").set_index("statistic")["value"]
+    ours = regression.summary(fit)
+    return pd.DataFrame(
+        {
+            "statistic": list(ours),
+            "this study": [_whole(value) for value in ours.values()],
+            "in print": [_whole(printed[name]) for name in ours],
+        }
+    )
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else number(float(value))

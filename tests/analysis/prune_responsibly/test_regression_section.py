@@ -1,0 +1,96 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import page
+from analysis.page import Items, Picture
+from analysis.prune_responsibly.regression_figures import coefficients, short
+from analysis.prune_responsibly.regression_section import section
+from analysis.study import AnalyzedStudy
+from tests import made_up_levels, made_up_runs
+
+RUNS = made_up_levels.runs(levels=6, seeds=4)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """A study in which a class with one point more of the training images is half a point more accurate."""
+    rng = np.random.default_rng(0)
+    runs = made_up_runs.study(RUNS, made_up_levels.runs("fashion-mnist", levels=6, seeds=4))
+    known = made_up_levels.characteristics(runs)
+    is_fashion = known["run_id"].str.startswith("fashion")
+    known["imbalance"] = known["imbalance"].where(~is_fashion, -known["imbalance"])
+    for name, share in zip("0123", [0.15, 0.05, -0.05, -0.15], strict=True):
+        effect = 0.5 * share * np.where(runs["dataset"] == "mnist", 1, -1)
+        runs[f"recall_after/{name}"] = (runs[f"recall_after/{name}"] + effect + rng.normal(size=len(runs)) / 100).clip(
+            0, 1
+        )
+    return section(AnalyzedStudy(runs, characteristics=known))
+
+
+def sentences(made):
+    return made.blocks[0].sentences
+
+
+def test_the_section_leads_with_what_survives_clustering(noisy):
+    assert isinstance(noisy.blocks[0], Items)
+    assert "coefficients that are significant in print survive here" in sentences(noisy)[0]
+    assert "clustered by network" in sentences(noisy)[0]
+
+
+def test_it_says_what_the_sizes_mean(noisy):
+    (share,) = [text for text in sentences(noisy) if "one point more of the training images" in text]
+    value = float(share.split("has an accuracy ")[1].split(" points")[0])
+    assert value == pytest.approx(0.5, abs=0.1)
+    assert "In print it is +1.24." in share
+
+
+def test_the_table_has_the_columns_that_were_promised_and_the_pictures_are_there(noisy):
+    (table,) = noisy.tables.values()
+    leading = ["term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered", "published"]
+    assert list(table)[:9] == leading
+    pictures = [block.name for block in noisy.blocks if isinstance(block, Picture)]
+    assert pictures == ["regression", "regression_diagnostics"]
+    assert set(noisy.tables) == {"regression.csv"}
+
+
+def test_few_classes_and_one_level_factors_are_said(noisy):
+    assert "8 classes" in sentences(noisy)[-1]
+    assert "regression: model has one level, lenet5, and is left out" in noisy.notes
+
+
+def test_the_section_is_written_as_a_page(noisy, tmp_path):
+    page.write_markdown(page.Report("made up", [], [], [noisy]), tmp_path, processes=1)
+    assert {"regression.csv", "report.md", "figures"} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_cannot_be_estimated_is_said():
+    made = section(AnalyzedStudy(RUNS))
+    assert any("effect of imbalance cannot be estimated" in text for text in sentences(made))
+    assert "regression: no row has a value of imbalance, which is left out" in made.notes
+
+
+def test_there_is_no_section_without_levels_and_a_note_with_too_few():
+    assert section(AnalyzedStudy(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
+    few = made_up_levels.runs(pruners=["l1-structured"], treatments=["rewind"], seeds=1, levels=1)
+    made = section(AnalyzedStudy(few, characteristics=made_up_levels.characteristics(few)))
+    assert not made.blocks
+    assert "it needs more rows than terms" in made.notes[0]
+
+
+def test_dense_networks_that_a_term_needs_count_nothing():
+    runs = made_up_levels.runs(levels=6, seeds=1)
+    made = section(AnalyzedStudy(runs, characteristics=made_up_levels.characteristics(runs)))
+    assert not any("from one dense network may depend" in text for text in sentences(made))
+
+
+def test_a_term_is_shown_by_its_levels():
+    assert short("weight_treatment[T.rewind]:pruning_technique[T.l1-structured]") == "rewind : l1-structured"
+    assert short("np.exp(sparsity):dataset[T.mnist]") == "exp(sparsity) : mnist"
+
+
+def test_the_picture_has_a_row_for_each_term_in_print():
+    values = {"coefficient": [0.1, 0.2], "se_clustered": [0.01, 0.01], "published": [0.1, np.nan]}
+    ends = {"published_low": [0.0, np.nan], "published_high": [0.2, np.nan]}
+    figure = coefficients(pd.DataFrame({"term": ["imbalance", "accuracy0"], **values, **ends}), networks=4)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["imbalance"]
