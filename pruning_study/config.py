@@ -742,12 +742,12 @@ def _training(config: Any) -> TrainConfig:
     return TrainConfig(**{name: getattr(config, name) for name in names})
 
 
-def checked(name: str, value: Any) -> Any:
-    """Return the checked value of an option of `prune`, given as text or as it is.
+def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> Any:
+    """Return the checked value of an option of `prune` or another command, given as text or as it is.
 
     Raises
     ------
     StudyError
         If the option does not take the value.
     """
-    return checked_value(next(item for item in fields(PruneConfig) if item.name == name), value)
+    return checked_value(next(item for item in fields(config) if item.name == name), value)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from analysis.runs import schema
 from analysis.runs.printable import printable
-from pruning_study.config import StudyConfig
+from pruning_study.config import IterateConfig, PruneConfig, StudyConfig
 from pruning_study.study import plan, probe, processes
+from pruning_study.study.grid import Config
 from pruning_study.study.pace import MeasuredCosts, duration, time_left, together, workload
 from pruning_study.study.plan import Plan, Step
 from pruning_study.study.processes import worker_count
@@ -61,15 +62,22 @@ def _grid_table(planned: Plan, found: Mapping[str, str], measured: MeasuredCosts
 
 
 def _row(steps: Sequence[Step], found: Mapping[str, str], measured: MeasuredCosts, workers: int) -> list[str]:
-    pruned = sorted((step.config.ratio, step.config.amounts[0]) for step in steps if step.kind == schema.PRUNED)
+    pruned = [step for step in steps if step.kind == schema.PRUNED]
     left = [step for step in steps if step.config_hash not in found]
     seconds = together(left, measured.seconds)
     known = all(step.config_hash for step in steps)
     return [
-        " ".join(dict.fromkeys(amount.removeprefix("t=") for _, amount in pruned)),
+        _amounts([step.config for step in pruned]),
         f"{len({step.config.seed for step in steps}):,}",
         f"{len(steps):,}",
         f"{len(steps) - len(left):,}" if known else "?",
         f"{len(left):,}" if known else "?",
         duration(seconds / workers if seconds is not None else None),
     ]
+
+
+def _amounts(configs: Sequence[Config]) -> str:
+    """Return the ratios of runs, or the number of iterations of chains."""
+    ratios = sorted((config.ratio, config.amounts[0]) for config in configs if isinstance(config, PruneConfig))
+    chains = {f"{config.iterations} iterations" for config in configs if isinstance(config, IterateConfig)}
+    return " ".join(dict.fromkeys([*(amount.removeprefix("t=") for _, amount in ratios), *sorted(chains)]))

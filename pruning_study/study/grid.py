@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -17,12 +17,12 @@ from analysis.runs.input_files import opened
 from analysis.runs.primaries import Primary
 from analysis.runs.printable import LONGEST_NAME, fault_of_name, shortened
 from pruning_study import models
-from pruning_study.config import PruneConfig, StudyConfig, checked
+from pruning_study.config import IterateConfig, PruneConfig, StudyConfig, checked
 from pruning_study.options import LARGEST, option_name, utf8_text
 from pruning_study.pruning import pruners
 from pruning_study.study.planned import planned_primaries
 
-# Keys of a grid, and the option of `prune` whose values each key lists.
+# Keys of a grid of `prune`, and the option whose values each key lists.
 LISTS = {
     "datasets": "dataset",
     "models": "model",
@@ -34,7 +34,14 @@ LISTS = {
     "distill": "distill",
     "seeds": "seed",
 }
-GRID_KEYS = (*LISTS, "overrides")
+# A grid with one of these keys is one of `iterate`: the first is a list too, the others are single values.
+ITERATING = ("weight_treatments", "iterations", "keep")
+LISTS_OF_ITERATE = {
+    **{key: LISTS[key] for key in ("datasets", "models", "recipes", "pruners")},
+    "weight_treatments": "weight_treatment",
+    "seeds": LISTS["seeds"],
+}
+GRID_KEYS = (*LISTS, *ITERATING, "overrides")
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
 # Options of the command `study`, and three that have no meaning for a grid.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {
@@ -43,14 +50,14 @@ NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {
     "log_model",
     "shrink",
 }
-OVERRIDES = [item.name for item in fields(PruneConfig) if item.name not in {*LISTS.values(), *NO_OVERRIDES}]
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
 MOST_SEEDS = 100_000
 MOST_VALUES = 200_000
 MOST_RUNS = 1_000_000
 MOST_LISTED = 100
-_NUMBERS = ("ratio", "sparsity")
+_NUMBERS = ("ratio", "sparsity", "iterations", "keep")
+Config: TypeAlias = PruneConfig | IterateConfig
 # Options without a meaning for a pruner that prunes nothing.
 PRUNING_OPTIONS = (
     *("ratio", "sparsity", "scope", "schedule", "ramp", "ramp_steps", "regrow"),
@@ -60,17 +67,17 @@ PRUNING_OPTIONS = (
 
 @dataclass(frozen=True)
 class GridCell:
-    """One pruned run of a study.
+    """One pruned run of a study, or one chain of them.
 
     Parameters
     ----------
-    config : PruneConfig
-        The options of the run, with one ratio.
+    config : PruneConfig or IterateConfig
+        The options of the run, with one ratio, or of the chain.
     keys : mapping of str
         The place in the file of each option's value, such as `grids[1].ratios[2]` for `--ratio`.
     """
 
-    config: PruneConfig
+    config: Config
     keys: Mapping[str, str]
 
     def place(self, error: StudyError) -> str:
@@ -119,10 +126,12 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
 
     The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or `sparsities`,
     `schedules`, `distill`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options of `prune`).
-    The study has every combination of the lists' values. A key that is left out has `prune`'s default. The key `grids`
-    lists several such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`,
-    ignores `PRUNING_OPTIONS`: the study has it once for each seed and value of `distill`. The key `primary` lists the
-    comparisons that the study is made for (`planned.planned_primaries`).
+    The study has every combination of the lists' values. A key that is left out has `prune`'s default. With
+    `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules and distillation, a grid is one
+    of `iterate`, whose defaults it has: each combination is a chain of runs. The key `grids` lists several such grids;
+    the keys beside it are their defaults. A pruner that prunes nothing, such as `none`, ignores `PRUNING_OPTIONS`: the
+    study has it once for each seed and value of `distill`. The key `primary` lists the comparisons that the study is
+    made for (`planned.planned_primaries`).
 
     Parameters
     ----------
@@ -234,10 +243,15 @@ def _check_sizes(path: Path, content: dict[Any, Any]) -> None:
     values = sum(
         len(value) for grid in (content, *grids) for value in (grid, *grid.values()) if isinstance(value, list | dict)
     )
-    runs = sum(math.prod(_size((content | grid).get(key)) for key in LISTS) for grid in grids or [{}])
+    runs = sum(_runs(content | grid) for grid in grids or [{}])
     for count, most, what in ((values, MOST_VALUES, "values"), (runs, MOST_RUNS, "runs")):
         if count > most:
             raise StudyError(f"{path} has {count:,} {what}, and the most is {most:,}: split the study", option="FILE")
+
+
+def _runs(grid: dict[Any, Any]) -> int:
+    levels = grid.get("iterations")
+    return math.prod(_size(grid.get(key)) for key in (*LISTS, *ITERATING)) * (levels if isinstance(levels, int) else 1)
 
 
 def _size(values: Any) -> int:
@@ -274,45 +288,87 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME else shortened(value)
 
 
+class _Command(NamedTuple):
+    """The command whose runs a grid has: its options, and those whose values are listed, by key."""
+
+    name: str
+    config: type[PruneConfig] | type[IterateConfig]
+    lists: Mapping[str, str]
+
+    @property
+    def overrides(self) -> list[str]:
+        """Options that have no key of their own."""
+        taken = {*LISTS.values(), *self.lists.values(), *ITERATING, *NO_OVERRIDES}
+        return [item.name for item in fields(self.config) if item.name not in taken]
+
+
+_PRUNE = _Command("prune", PruneConfig, LISTS)
+_ITERATE = _Command("iterate", IterateConfig, LISTS_OF_ITERATE)
+OVERRIDES = _PRUNE.overrides
+
+
+def _check_keys(grid: dict[str, Any], places: Mapping[str, str], command: _Command, faults: list[str]) -> None:
+    """Note keys that have no meaning for a command, if they stand beside the key that makes the grid one of it."""
+    besides = {_prefix(places[key]) for key in ITERATING if key in grid}
+    for key in LISTS:
+        if key in grid and key not in command.lists and _prefix(places[key]) in besides:
+            faults.append(f"{places[key]}: a grid of iterations has none: leave it out")
+
+
+def _prefix(place: str) -> str:
+    return place.rpartition(".")[0]
+
+
 def _cells(
     grid: dict[str, Any], places: Mapping[str, str], given: Mapping[str, Any], faults: list[str]
 ) -> Iterator[GridCell]:
-    overrides = _overrides(grid.get("overrides", {}), places["overrides"], faults)
+    own = _PRUNE if not grid.keys() & set(ITERATING) else _ITERATE
+    overrides = _overrides(grid.get("overrides", {}), places["overrides"], own, faults)
     override_keys = {option_name(name): f"{places['overrides']}.{name}" for name in overrides}
-    lists = [_values(key, grid[key], places[key], faults) if key in grid else {None: ""} for key in LISTS]
+    for key in ITERATING[1:]:
+        if key in grid:
+            with _noting(places[key], faults):
+                overrides[key] = _checked(key, grid[key], own)
+                override_keys[option_name(key)] = places[key]
+    _check_keys(grid, places, own, faults)
+    lists = [_values(key, grid[key], places[key], own, faults) if key in grid else {None: ""} for key in own.lists]
     for chosen in product(*(values.items() for values in lists)):
-        values = {name: value for name, (value, _) in zip(LISTS.values(), chosen, strict=True) if value is not None}
+        values = {name: value for name, (value, _) in zip(own.lists.values(), chosen, strict=True) if value is not None}
         options = {**overrides, **given, **values}
         if not pruners.prunes(values.get("pruner", PruneConfig.pruner)):
             options = {name: value for name, value in options.items() if name not in PRUNING_OPTIONS}
-        list_keys = {option_name(name): key for name, (_, key) in zip(LISTS.values(), chosen, strict=True)}
+        list_keys = {option_name(name): key for name, (_, key) in zip(own.lists.values(), chosen, strict=True)}
         keys = override_keys | list_keys
         try:
-            yield GridCell(PruneConfig(**options), keys)
+            yield GridCell(own.config(**options), keys)
         except StudyError as error:  # options that do not go together
             faults.append(f"{keys.get(error.option or '') or error.option}: {error}")
 
 
-def _overrides(overrides: Any, place: str, faults: list[str]) -> dict[str, Any]:
+def _overrides(overrides: Any, place: str, command: _Command, faults: list[str]) -> dict[str, Any]:
     if not isinstance(overrides, dict):
         faults.append(
-            f"{place}: {shortened(overrides)} does not map options of prune to values, as {{epochs: 10}} does"
+            f"{place}: {shortened(overrides)} does not map options of {command.name} to values, as {{epochs: 10}} does"
         )
         return {}
+    lists = LISTS | LISTS_OF_ITERATE
     good = {}
     for name, value in overrides.items():
         with _noting(f"{place}.{_shown(name)}", faults):
-            if name in LISTS.values():
-                raise ValueError("it has a list of its own: " + next(key for key in LISTS if LISTS[key] == name))
+            if name in lists.values():
+                raise ValueError("it has a list of its own: " + next(key for key in lists if lists[key] == name))
+            if name in ITERATING:
+                raise ValueError("it is a key of the grid itself")
             if name in NO_OVERRIDES:
                 raise ValueError("it does not belong in the file")
-            if name not in OVERRIDES:
-                raise ValueError(f"prune has no such option: {did_you_mean(_shown(name), OVERRIDES)}")
-            good[name] = _checked(name, value)
+            if name not in command.overrides:
+                hint = did_you_mean(_shown(name), command.overrides)
+                raise ValueError(f"{command.name} has no such option: {hint}")
+            good[name] = _checked(name, value, command)
     return good
 
 
-def _values(key: str, values: Any, place: str, faults: list[str]) -> dict[Any, str]:
+def _values(key: str, values: Any, place: str, command: _Command, faults: list[str]) -> dict[Any, str]:
     """Return the valid values of a list, each with its place."""
     good: dict[Any, str] = {}
     with _noting(place, faults):
@@ -324,17 +380,17 @@ def _values(key: str, values: Any, place: str, faults: list[str]) -> dict[Any, s
             )
         for index, given in enumerate(values):
             with _noting(f"{place}[{index}]", faults):
-                value = _checked(LISTS[key], given)
+                value = _checked(command.lists[key], given, command)
                 if value in good:
                     raise ValueError(f"{_shown(given)} is listed twice")
                 good[value] = f"{place}[{index}]"
     return good
 
 
-def _checked(name: str, given: Any) -> Any:
+def _checked(name: str, given: Any, command: _Command) -> Any:
     if not isinstance(given, str | int | float) or (name in _NUMBERS and isinstance(given, str)):
         raise ValueError(f"{shortened(given)} is not a " + ("number" if name in _NUMBERS else "single value"))
-    value = checked(name, given)
+    value = checked(name, given, command.config)
     if isinstance(given, bool) and not isinstance(value, bool):
         raise ValueError("YAML reads no, off, yes and on as true or false: quote the name")
     if name == "model":

@@ -10,13 +10,14 @@ from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
 from analysis.runs.schema import text
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig
+from pruning_study.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.steps.identity import ARTIFACTS, config_hash
+from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid
-from pruning_study.study.grid import Grid, GridCell
+from pruning_study.study.grid import Config, Grid, GridCell
 from pruning_study.tracking.store import Store
 
 Source = tuple[str, int | None, float | None]  # data set as given, image size, test fraction
@@ -31,8 +32,8 @@ class Step:
     Parameters
     ----------
     kind : {"dense", "pruned"}
-    config : PruneConfig
-        With one ratio; a dense run has the config of the first run that is pruned from it.
+    config : PruneConfig or IterateConfig
+        With one ratio, or of the whole chain; a dense run has the config of the first run that is pruned from it.
     parent_hash : str
         Hash of the run that this one starts from; empty for a run that starts from nothing.
     config_hash : str
@@ -47,7 +48,7 @@ class Step:
     """
 
     kind: str
-    config: PruneConfig
+    config: Config
     parent_hash: str = ""
     config_hash: str = ""
     iteration: int = 0
@@ -57,8 +58,10 @@ class Step:
     @property
     def name(self) -> str:
         config = self.config
-        what = "dense" if self.kind == schema.DENSE else f"{config.method} {config.amounts[0]}"
-        again = f" iteration {self.iteration}" if self.iteration > 1 else ""
+        amount = "" if isinstance(config, IterateConfig) else f" {config.amounts[0]}"
+        what = "dense" if self.kind == schema.DENSE else f"{config.method}{amount}"
+        is_level = self.iteration > 1 or (self.iteration and isinstance(config, IterateConfig))
+        again = f" iteration {self.iteration}" if is_level else ""
         return f"{self.dataset} {config.model} {what}{again} seed {config.seed}"
 
     @property
@@ -118,19 +121,29 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
     def setting(config: PruneConfig) -> PruneSetting:
         return PruneSetting(config, data[source(config)])
 
-    made: dict[str | TrainConfig | PruneConfig, Step] = {}
+    @cache
+    def chain_setting(config: IterateConfig) -> IterateSetting:
+        return IterateSetting(config, data[source(config)])
+
+    def steps(config: Config) -> list[Step]:
+        if source(config) not in data:
+            levels = config.iterations if isinstance(config, IterateConfig) else 2
+            return [
+                Step(schema.PRUNED if iteration else schema.DENSE, config, iteration=iteration)
+                for iteration in range(levels)
+            ]
+        # Seed and ratio change no other param, so one setting serves all seeds and ratios.
+        if isinstance(config, IterateConfig):
+            return chain(config, chain_setting(replace(config, seed=0)))
+        resolved = setting(replace(config, seed=0, ratio=(1.0,), sparsity=None))
+        config = resolved.with_ratios(config)
+        dense = dense_step(config, resolved)
+        return [dense, pruned_step(config, resolved, dense)]
+
+    made: dict[str | TrainConfig | tuple[Config, int], Step] = {}
     for cell in sorted(grid_read.cells, key=lambda cell: cell.config.seed):
-        config = cell.config
         try:
-            if source(config) in data:
-                # Seed and ratio change no other param, so one setting serves all seeds and ratios.
-                resolved = setting(replace(config, seed=0, ratio=(1.0,), sparsity=None))
-                config = resolved.with_ratios(config)
-                dense = dense_step(config, resolved)
-                steps = (dense, pruned_step(config, resolved, dense))
-            else:
-                steps = (Step(schema.DENSE, config), Step(schema.PRUNED, config, iteration=1))
-            for step in steps:
+            for step in steps(cell.config):
                 made.setdefault(step.config_hash or _identity(step), step)
         except StudyError as error:
             faults.append(cell.place(error))
@@ -138,12 +151,12 @@ def plan(grid_read: Grid, *, download: bool) -> Plan:
     return Plan(grid_read.name, tuple(made.values()), data, grid_read.primaries)
 
 
-def dense_step(config: PruneConfig, setting: PruneSetting) -> Step:
+def dense_step(config: Config, setting: PruneSetting) -> Step:
     """Return the step that trains the dense network of a config.
 
     Parameters
     ----------
-    config : PruneConfig
+    config : PruneConfig or IterateConfig
     setting : PruneSetting
         Its config differs from `config` at most in seed and ratio.
     """
@@ -190,6 +203,27 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     return Step(schema.PRUNED, config, parent.config_hash, own_hash, iteration, trained, predicted)
 
 
+def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
+    """Return the steps of iterative pruning: the dense network, and each level that starts from the one before.
+
+    Parameters
+    ----------
+    config : IterateConfig
+    setting : IterateSetting
+        Its config differs from `config` at most in the seed.
+    """
+    steps = [dense_step(config, setting)]
+    fine_tuning, dense_params = setting.pruning.fine_tuning, _training_params(config, setting)
+    gradient = setting.gradient_images if "grad" in setting.pruning.pruner.needs else 0
+    for iteration in range(1, config.iterations):
+        parent_hash = steps[-1].config_hash
+        own_hash = config_hash(schema.PRUNED, setting.level_params(dense_params, iteration), parent_hash)
+        trained = len(setting.train_indices) * fine_tuning.epochs + gradient
+        predicted = _predicted(setting, fine_tuning.epochs)
+        steps.append(Step(schema.PRUNED, config, parent_hash, own_hash, iteration, trained, predicted))
+    return steps
+
+
 def _predicted(setting: PruneSetting, epochs: int) -> int:
     """Return how many images a run predicts: those for validation after each epoch, and in the end all but training."""
     return len(setting.validation_indices) * (epochs + 1) + len(setting.data.test_labels)
@@ -206,7 +240,7 @@ def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:
     return store.finished({step.config_hash: ARTIFACTS[step.kind] for step in steps if step.config_hash})
 
 
-def _training_params(config: PruneConfig, setting: PruneSetting) -> dict[str, str]:
+def _training_params(config: Config, setting: PruneSetting) -> dict[str, str]:
     return {**setting.params, schema.SEED: text(config.seed)}
 
 
@@ -232,8 +266,8 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
     return data
 
 
-def _identity(step: Step) -> TrainConfig | PruneConfig:
+def _identity(step: Step) -> TrainConfig | tuple[Config, int]:
     """Return the key of a step whose hash is not known; equal keys mean the same step."""
     if step.kind == schema.PRUNED:
-        return step.config
+        return step.config, step.iteration
     return TrainConfig(**{item.name: getattr(step.config, item.name) for item in fields(TrainConfig)})

@@ -9,7 +9,7 @@ from analysis.runs import schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.primaries import DIRECTIONS, OUTCOMES, Method, Primary
 from analysis.runs.printable import printable, shortened
-from pruning_study.config import PruneConfig
+from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data import datasets
 from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
 
@@ -28,7 +28,7 @@ class _FaultError(Exception):
         self.key = key
 
 
-def planned_primaries(given: Any, configs: Iterable[PruneConfig], faults: list[str]) -> list[Primary]:
+def planned_primaries(given: Any, configs: Iterable[TrainConfig], faults: list[str]) -> list[Primary]:
     """Return the primary comparisons that a file gives, without those that are wrong.
 
     Parameters
@@ -36,8 +36,8 @@ def planned_primaries(given: Any, configs: Iterable[PruneConfig], faults: list[s
     given : list of mappings, as read
         Each has the keys `method` and `baseline` (labels as `Primary` takes them), `ratio`, `outcomes`, and may have
         `datasets` (by default all of the grid) and `direction` (`less` or `greater`).
-    configs : iterable of PruneConfig
-        The cells of the grid.
+    configs : iterable of PruneConfig or IterateConfig
+        The cells of the grid. Comparisons are of runs that are pruned in one go, and chains are left out.
     faults : list of str
         A line is added for each comparison that is wrong.
     """
@@ -57,7 +57,7 @@ def planned_primaries(given: Any, configs: Iterable[PruneConfig], faults: list[s
     return primaries
 
 
-def _params(configs: Iterable[PruneConfig]) -> list[Params]:
+def _params(configs: Iterable[TrainConfig]) -> list[Params]:
     """Return the params that the runs of a grid will have, as far as they follow from the options."""
 
     @cache
@@ -69,7 +69,9 @@ def _params(configs: Iterable[PruneConfig]) -> list[Params]:
 
     found = {}
     for config in configs:
-        if config.sparsity:  # its ratio follows from the network, which is not known yet
+        if (
+            not isinstance(config, PruneConfig) or config.sparsity
+        ):  # its ratio follows from the network, which is not known yet
             continue
         # Seed and ratio change no other param.
         setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio

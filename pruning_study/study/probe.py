@@ -15,12 +15,13 @@ from torch import nn
 
 from analysis.runs import retries
 from analysis.runs.errors import StudyError
-from pruning_study.config import ONE_SHOT, PruneConfig
+from pruning_study.config import ONE_SHOT, IterateConfig, PruneConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.resolved import resolve_training
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan
+from pruning_study.study.grid import Config
 from pruning_study.study.pace import Costs, MeasuredCosts, workload
 from pruning_study.study.plan import Plan, Source, Step, source
 from pruning_study.study.processes import Processes, SharedMemory
@@ -73,7 +74,7 @@ def _mean(probed: Sequence[_Probed]) -> Costs:
     return Costs(*map(mean, zip(*(each.costs for each in probed), strict=True)))
 
 
-def _measured(pool: Processes, config: PruneConfig, workers: int) -> list[_Probed]:
+def _measured(pool: Processes, config: Config, workers: int) -> list[_Probed]:
     """Let all workers measure the same at once; what a worker cannot measure is left out."""
     now = time.time()
     for number in pool.idle():
@@ -84,7 +85,7 @@ def _measured(pool: Processes, config: PruneConfig, workers: int) -> list[_Probe
     return [result for result in results if isinstance(result, _Probed)]
 
 
-def _batch(planned: Plan, config: PruneConfig) -> Dataset:
+def _batch(planned: Plan, config: Config) -> Dataset:
     """Return images for one batch, and for validation and testing."""
     data = planned.data[source(config)]
     batch_size = resolve_training(config).hyperparameters.batch_size
@@ -113,7 +114,7 @@ def _first(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
 class _Task:
     """What a worker measures: a config, the worker's number, and the time at which it was asked."""
 
-    config: PruneConfig
+    config: Config
     number: int
     asked: float
 
@@ -150,10 +151,10 @@ class _Probe:
         return _Probed(start, Costs(dense_run, pruned_run, trained, predicted))
 
 
-def _short(config: PruneConfig, seed: int) -> PruneConfig:
+def _short(config: Config, seed: int) -> PruneConfig:
     """Return options of a run that trains for one epoch, in which there is no room for gradual pruning."""
     return replace(
-        config,
+        config.pruning if isinstance(config, IterateConfig) else config,
         seed=seed,
         weights=None,
         epochs=1,

@@ -71,21 +71,24 @@ class Queue:
         """Whether every step has ended."""
         return len(self.outcomes) == len(self.steps)
 
-    def next(self, held: Collection[str], held_by_others: Collection[str]) -> Step | None:
+    def next(self, held: Sequence[str], held_by_others: Collection[str]) -> Step | None:
         """Take the step that a worker should make now; None where every step that is left has to wait.
 
-        A worker first gets a step whose parent it holds in memory, then one whose parent nobody holds, then a
-        step that starts from nothing. It shares a parent with another worker only when nothing else is left.
+        A worker first gets a step whose parent it holds in memory, of several the newest, so that it makes a chain to
+        its end; then one whose parent nobody holds, then a step that starts from nothing. It shares a parent with
+        another worker only when nothing else is left.
 
         Parameters
         ----------
-        held : collection of str
-            Hashes of the runs that the worker holds in memory.
+        held : sequence of str
+            Hashes of the runs that the worker holds in memory, the one used last at the end.
         held_by_others : collection of str
         """
 
         def rank(parent_hash: str) -> int:
-            return 0 if parent_hash in held else 2 if parent_hash in held_by_others else 1
+            if parent_hash in held:
+                return -held.index(parent_hash)
+            return 2 if parent_hash in held_by_others else 1
 
         nearest = min(filter(self._is_there, self._waiting), key=rank, default=None)
         if nearest is not None and (rank(nearest) < 2 or "" not in self._waiting):

@@ -13,10 +13,12 @@ from analysis.runs import masked_output, retries, schema
 from analysis.runs.errors import StudyError, first_line
 from pruning_study.config import PruneConfig
 from pruning_study.data.datasets import Dataset
-from pruning_study.steps import dense, pruned
+from pruning_study.steps import dense, iterated, pruned
 from pruning_study.steps.identity import config_hash
+from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.runs import FinishedRun, LoadedRun, load
 from pruning_study.steps.settings import PruneSetting
+from pruning_study.study.grid import Config
 from pruning_study.study.plan import Source, Step, source
 from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome
 from pruning_study.tracking.store import Store
@@ -77,7 +79,7 @@ class Worker:
         self._shared = data
         self._data: dict[Source, Dataset] = {}
         self._store: Store | None = None
-        self._setting: tuple[PruneConfig, PruneSetting] | None = None
+        self._setting: tuple[Config, PruneSetting] | None = None
         self._models: dict[str, LoadedRun] = {}
 
     def __call__(self, step: Step) -> Outcome:
@@ -103,9 +105,15 @@ class Worker:
             run: FinishedRun = dense.train(store, self._study_run_id, setting)
         else:
             parent = self._parent(store, step.parent_hash, setting)
-            run = pruned.prune(store, self._study_run_id, setting, parent, step.config.ratio[0])
+            run = self._pruned(store, setting, parent, step.config)
         self._keep(run)
         return run
+
+    def _pruned(self, store: Store, setting: PruneSetting, parent: LoadedRun, config: Config) -> FinishedRun:
+        if isinstance(setting, IterateSetting):
+            return iterated.level(store, self._study_run_id, setting, parent)
+        assert isinstance(config, PruneConfig)
+        return pruned.prune(store, self._study_run_id, setting, parent, config.ratio[0])
 
     def _parent(self, store: Store, parent_hash: str, setting: PruneSetting) -> LoadedRun:
         """Return the run that a step starts from, out of memory or the store; a missing dense run is trained."""
@@ -124,11 +132,15 @@ class Worker:
             while len(self._models) > KEPT_MODELS:
                 del self._models[next(iter(self._models))]
 
-    def _setting_for(self, config: PruneConfig) -> PruneSetting:
-        but_ratio = replace(config, ratio=(1.0,))
+    def _setting_for(self, config: Config) -> PruneSetting:
+        but_ratio = replace(config, ratio=(1.0,)) if isinstance(config, PruneConfig) else config
         if self._setting is None or self._setting[0] != but_ratio:
             self._setting = None
-            self._setting = (but_ratio, PruneSetting(but_ratio, self._dataset(source(config))))
+            data = self._dataset(source(config))
+            made = (
+                PruneSetting(but_ratio, data) if isinstance(but_ratio, PruneConfig) else IterateSetting(but_ratio, data)
+            )
+            self._setting = (but_ratio, made)
         return self._setting[1]
 
     def _dataset(self, key: Source) -> Dataset:
