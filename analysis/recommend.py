@@ -412,7 +412,7 @@ def _printed(recommendation: Recommendation) -> Iterator[str]:
         left_out = {schema.DATASET, schema.MODEL, "min_accuracy", "unfairness_mean_min"}
         shown = front[[name for name in names if name not in left_out]]
         yield "On the Pareto front:"
-        yield shown.map(_text).to_string(index=False, float_format="{:.4g}".format)
+        yield shown.map(_text).rename(columns=printable).to_string(index=False, float_format="{:.4g}".format)
 
 
 def _text(value: Any) -> Any:

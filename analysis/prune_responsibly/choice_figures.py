@@ -148,7 +148,7 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: Analyz
     figure, grid = page(
         (2, len(group)),
         size,
-        "Accuracy, and the recall of the best minus that of the worst class, by sparsity",
+        "Accuracy and unfairness between classes, by sparsity",
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
         "weights that is pruned, on a scale that spreads high shares. Noise in recalls makes the lower panel's values "
         "too large, those of the dense networks as well.",

@@ -7,7 +7,7 @@ from analysis import method_lines
 from analysis.drawing import NEUTRAL, page
 from analysis.method_lines import Drawn, Method
 from analysis.study import AnalyzedStudy
-from tests import made_up_runs
+from tests import made_up_levels, made_up_runs
 
 SPREAD = np.linspace(-0.1, 0.1, 4)
 
@@ -59,3 +59,14 @@ def test_each_data_set_has_a_column_at_most_four_a_figure_and_a_stripe_at_the_le
     assert drawn == [("above", 10.0)]
     assert [axes.get_ylabel() for axes in figure.axes] == ["above", "below"]
     assert [line.get_xdata() for axes in figure.axes for line in axes.lines] == [[10.0, 10.0]] * 2
+
+
+def test_the_control_of_a_chain_is_drawn_along_the_iterations_where_the_pruned_networks_of_each_stand():
+    made = AnalyzedStudy(made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none")))
+    lines = method_lines.lines_of(made.cells, made)
+    drawn = Drawn("accuracy_after")
+    _, ((axes,),) = page((1, 1), (4, 4), "", "")
+    method_lines.draw_lines(axes, lines, method_lines.styles_of([lines])[0], drawn)
+    *_, of_finetune, of_rewind = axes.lines
+    assert of_finetune.get_xdata().tolist() == pytest.approx(sorted(set(made.cells["ratio"]) - {1.0}))
+    assert of_rewind.get_ydata().tolist() == pytest.approx([0.9575] * 3)

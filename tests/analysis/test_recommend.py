@@ -439,3 +439,67 @@ def test_terminal_escapes_in_a_recommendation__are_shown(known):
     shown = recommend.summary(known._replace(verdict="a\x1b[2J\nb", tried=tried, notes=["c\u202e"]))
     assert shown.replace("\n", "").isprintable()
     assert shown.splitlines()[0] == "a\\x1b[2J\\nb"
+
+
+@pytest.fixture(scope="module")
+def levels(store) -> recommend.Recommendation:
+    """Two levels of two weight treatments; validation images say that rewinding is fairer, and test images not."""
+    experiment = store.experiment("levels")
+    for seed in range(SEEDS):
+        dense = store.dense(experiment, seed)
+        for treatment, more in (("finetune", 8), ("rewind", 4)):
+            for level in (1, 2):
+                store.pruned(
+                    experiment,
+                    dense,
+                    seed,
+                    "l1-structured",
+                    [1.2, 1.5][level - 1],
+                    (0, 0, level * more),
+                    on_test=(0, 0, 41),
+                    iteration=level,
+                    keep=0.8,
+                    weight_treatment=treatment,
+                    sparsity=[0.2, 0.36][level - 1],
+                )
+    (found,) = recommend.recommend(
+        "levels", max_alpha=2, max_accuracy_loss=0.05, fairness_value=1, min_accuracy=0.8, tracking_uri=store.uri
+    )
+    return found
+
+
+def test_a_method_of_iterative_pruning_is_tried_level_by_level(levels):
+    columns = ["params.weight_treatment", "params.iteration", "ratio"]
+    tried = [tuple(row) for row in levels.tried[columns].itertuples(index=False)]
+    assert tried == [(how, level, ratio) for how in ("finetune", "rewind") for level, ratio in (("1", 1.2), ("2", 1.5))]
+    assert "prune with l1-structured rewind at ratio 1.5. " in levels.verdict
+
+
+def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_images(levels):
+    # .36 - 8 / 400 more than the dense networks' is greater than .2 - 4 / 400; 115 of 400 lie between classes.
+    front = levels.pareto[levels.pareto["on_front_2d"]]
+    assert front["weight_treatment"].tolist() == ["rewind", "rewind"]
+    assert front["unfairness"].tolist() == pytest.approx([(115 + 4) / 400, (115 + 8) / 400])
+    assert levels.choice.startswith(
+        "Trade-off, chosen on validation images. With an accuracy of at least 80.0 %, and if fairness is worth 1 times "
+        "as much as sparsity, choose l1-structured rewind at ratio 1.5. With it, 36.0 % of the weights are pruned"
+    )
+    assert "On test images, 36.0 % of the weights are pruned, the accuracy is 78.7 " in levels.choice
+    assert "and the best class's recall is 39.0 " in levels.choice
+
+
+def test_the_front_is_printed_below_the_choice(levels):
+    printed = recommend.summary(levels)
+    front = printed.partition("On the Pareto front:\n")[2].splitlines()
+    assert front[0].split()[:4] == ["pruner", "weight_treatment", "keep", "iteration"]
+    assert [row.split()[:4] for row in front[1:3]] == [["l1-structured", "rewind", "0.8", level] for level in "12"]
+    assert "Trade-off" in levels._repr_html_()
+
+
+def test_without_validation_predictions_of_every_run_test_images_choose_and_the_choice_says_so(store):
+    (found,) = recommend.recommend("mixed", fairness_value=1, min_accuracy=0.5, tracking_uri=store.uri)
+    assert found.choice.startswith("Trade-off, chosen on test images, which flatters it, since val_predictions.npz")
+
+
+def test_one_shot_pruning_has_no_trade_off_unless_asked(known):
+    assert (known.choice, len(known.pareto)) == ("", 0)

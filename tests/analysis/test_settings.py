@@ -10,6 +10,7 @@ from analysis.methods.compare import compare
 from analysis.runs import frames, schema
 from analysis.settings import (
     CellKey,
+    at_level,
     bits,
     control_columns,
     ignore_options,
@@ -26,6 +27,7 @@ from analysis.settings import (
     shown_settings,
     splitting_params,
 )
+from tests import made_up_levels
 from tests.made_up_runs import runs, study
 
 ONE_SHOT = {"schedule": "one-shot"}
@@ -393,3 +395,50 @@ def test_dense_networks_in_another_number_format_have_no_control(tuned):
         toy("none fixed-int8", 1, [1], number_format="fixed-int8", **tuned),
     )
     assert cells.control_rows(made).tolist() == [-1, 0, -1, 0]
+
+
+def test_levels_of_iterative_pruning_are_one_method_and_cells_of_their_own():
+    made = made_up_levels.runs(pruners=("l1-structured", "none"), levels=3)
+    columns = shown_settings(made)
+    assert columns == ["params.iteration", "params.keep", "params.weight_treatment"]
+    assert len(cut(made)) == 2 * 2 * 3
+    assert {method_label(run, columns) for run in made.to_dict("records")} == {
+        *("l1-structured finetune", "l1-structured rewind", "none finetune", "none rewind")
+    }
+    assert not need_all_digits(made)
+
+
+def test_the_share_that_a_level_keeps_is_named_where_it_is_not_that_of_the_paper():
+    made = made_up_levels.runs(pruners=("mp",), treatments=("finetune",), keep=0.5, loss={"mp": 0.1})
+    label = method_label(made.iloc[0], shown_settings(made))
+    assert label == "mp keep 0.5 finetune"
+    one_shot = runs("mnist", "lenet5", "mp", 2, [1.0], keep="none", iteration="1")
+    both = study(made, one_shot)
+    assert {method_label(run, shown_settings(both)) for run in both.to_dict("records")} == {label, "mp"}
+
+
+def test_levels_of_an_iteration_stand_together_though_rounding_moves_their_ratios():
+    made = study(
+        made_up_levels.runs(pruners=("global-unstructured",), seeds=1).replace({"ratio": {1.545117: 1.5}}),
+        made_up_levels.runs(pruners=("l1-structured", "none"), seeds=1),
+        runs("mnist", "lenet5", "mp", 1.5, [1.0]),
+    )
+    found = made[at_level(made, 1.5)]
+    assert set(found["params.iteration"].dropna()) == {"2"}
+    assert set(found["pruner"]) == {"global-unstructured", "l1-structured", "mp"}
+    assert at_level(made[made["pruner"] == "mp"], 2.0).tolist() == [False]
+
+
+def test_a_level_has_the_control_of_its_iteration_and_weight_treatment():
+    made = made_up_levels.runs(pruners=("l1-structured", "none"), treatments=("finetune", "rewind"), levels=2, seeds=1)
+    made = made[~(made["pruner"].eq("none") & made["params.weight_treatment"].eq("rewind"))].reset_index(drop=True)
+    none = cells.control_rows(made)
+    found = [made["run_id"][row] if row >= 0 else "" for row in none]
+    assert found == [*(f"mnist lenet5 none finetune 0 {level}" for level in (1, 2)), "", "", "", ""]
+
+
+def test_cells_of_a_chain_are_in_the_order_of_its_iterations():
+    made = made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), levels=11)
+    frame = cells.cells(made)
+    assert frame["params.iteration"].tolist() == [*map(str, range(1, 12)), *map(str, range(1, 12))]
+    assert frame["n_none"].tolist() == [2] * 11 + [0] * 11

@@ -14,7 +14,7 @@ from analysis.runs import exports
 from analysis.runs.primaries import Primary
 from analysis.statistics import two_way
 from analysis.statistics.new_images import pooled_slope, slope_parts
-from tests import made_up_runs
+from tests import made_up_levels, made_up_runs
 
 ONE_SHOT = {"schedule": "one-shot"}
 CUBIC = {"schedule": "cubic", "ramp": "0.5", "ramp_steps": "1", "regrow": "false"}
@@ -591,3 +591,30 @@ def test_at_equal_accuracy_beside_what_a_review_found_by_drawing_networks(
     # The review's ends are quantiles of drawn networks, ours are the jackknife's.
     ends = [row["at_equal_accuracy_low"], row["at_equal_accuracy_high"]]
     assert ends == pytest.approx(at_equal_accuracy[1:], abs=0.005)
+
+
+def test_levels_of_an_iteration_are_compared_though_their_ratios_differ_and_treatments_with_fine_tuning():
+    levels = made_up_levels.runs(pruners=("l1-structured", "global-unstructured", "none"), levels=2)
+    other = levels["pruner"] == "l1-structured"
+    levels = levels.assign(ratio=levels["ratio"].mask(other, levels["ratio"] - 0.01))
+    frame = methods.compare(levels, baseline="global-unstructured")
+    assert list(frame.columns) == [*METHOD_COLUMNS, "params.iteration"]
+    named = frame[["comparison", "params.iteration", "method", "baseline"]].drop_duplicates()
+    names, expected = ("l1-structured", "global-unstructured", "none"), set()
+    for level, of in (("1", "finetune"), ("1", "rewind"), ("2", "finetune"), ("2", "rewind")):
+        expected |= {("pruner", level, f"l1-structured {of}", f"global-unstructured {of}")}
+        expected |= {
+            ("control", level, f"{name} {of}", f"none {of}") for name in ("l1-structured", "global-unstructured")
+        }
+    for level in ("1", "2"):
+        names = ("l1-structured", "global-unstructured", "none")
+        expected |= {("weight_treatment", level, f"{name} rewind", f"{name} finetune") for name in names}
+    assert set(named.itertuples(index=False, name=None)) == expected
+    # Accuracy falls by 1.15 x loss x sparsity, .5 against .1; rewinding costs as much again.
+    second = {"method": "l1-structured rewind", "params.iteration": "2"}
+    row = one(frame, "accuracy", comparison="pruner", **second)
+    assert row["difference"] == pytest.approx(-2 * 1.15 * 0.4 * 0.36)
+    row = one(
+        frame, "accuracy", method="l1-structured rewind", comparison="weight_treatment", **{"params.iteration": "2"}
+    )
+    assert row["difference"] == pytest.approx(-1.15 * 0.5 * 0.36)
