@@ -84,6 +84,11 @@ def test_identical_networks_have_slopes_of_1_and_no_damage():
     assert "the differences between classes are the same within 0.05" in result.verdict
 
 
+def few(images: int) -> float:
+    """How much longer an interval is where its variance is estimated from a few images: t over normal quantile."""
+    return float(stats.t.isf(0.025, images - 1) / stats.norm.isf(0.025))
+
+
 def test_copies_of_a_network_are_no_further_evidence():
     # Of class a four images are lost and one is won, in every seed.
     before, after = predicted(slice(0, 9), slice(10, 15)), predicted(slice(4, 10), slice(10, 15))
@@ -91,10 +96,10 @@ def test_copies_of_a_network_are_no_further_evidence():
     a = of_class(result, "a")
     # The seeds do not vary, so that what is left are the ten images.
     error = np.std([-1] * 4 + [0] * 5 + [1], ddof=1) / 10**0.5
-    assert a["p"] == pytest.approx(2 * stats.norm.sf(0.3 / error))
-    assert [a["change_low"], a["change_high"]] == pytest.approx([-0.3 - 1.959964 * error, -0.3 + 1.959964 * error])
-    # Right before: nine in ten, of variance .09 / 9. A recall is at most 1.
-    assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([0.9 - 1.959964 * 0.1, 1])
+    assert a["p"] == pytest.approx(2 * stats.norm.sf(0.3 / error / few(10)))
+    assert [a["change_low"], a["change_high"]] == pytest.approx([-0.3 - 2.262157 * error, -0.3 + 2.262157 * error])
+    # Right before: nine in ten, of variance .09 / 9. A recall is at most 1, and Wilson's interval of 9 in 10 is wider.
+    assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([0.595850, 1])
 
 
 def test_networks_that_lose_images_of_their_own_have_the_paired_t_test():
@@ -132,7 +137,7 @@ def test_variance_of_seeds_and_of_images_add_up():
     mean = np.array([-3, -2, -1, -1, -3, 1]) / 3
     assert changes.mean(0).tolist() == pytest.approx(mean.tolist())
     in_both = np.var(changes - mean, axis=1, ddof=1).sum() / 6 / (3 * 2)
-    assert touches(row["p"], 0.5, of_seeds, 2, np.var(mean, ddof=1) / 6, in_both)
+    assert touches(row["p"], 0.5, of_seeds, 2, few(6) ** 2 * np.var(mean, ddof=1) / 6, in_both)
 
 
 def test_pairs_are_taken_as_pairs_and_on_the_same_images():
@@ -241,7 +246,7 @@ def test_one_network_after_several_before_is_independent_of_them():
     of_images = np.var([0] * 2 + [-1] * 4 + [-2 / 3] * 2 + [-1 / 3] * 2, ddof=1) / 10
     right = np.arange(10) < np.array([[10], [8], [6]])
     in_both = np.var(right - right.mean(0), axis=1, ddof=1).sum() / 10 / (3 * 2)
-    assert touches(of_class(result, "a")["p"], 0.6, of_seeds, 2, of_images, in_both)
+    assert touches(of_class(result, "a")["p"], 0.6, of_seeds, 2, few(10) ** 2 * of_images, in_both)
 
 
 def test_one_network_before_belongs_to_all_after():
