@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from analysis.runs.errors import StudyError
 
@@ -95,7 +96,12 @@ def fit(frame: pd.DataFrame, *, crossed: bool = True) -> pd.DataFrame:
 
 def estimate(frame: pd.DataFrame, *, crossed: bool = True) -> Estimate:
     """Fit as `fit` does, and return the residuals too."""
-    rows, terms, notes = _usable(frame, [*LINEAR, *(CROSSED if crossed else ())])
+    # Beside other programs the threads of BLAS wait for each other: a million rows would take four times as long.
+    with threadpool_limits(1, user_api="blas"):
+        return _estimate(*_usable(frame, [*LINEAR, *(CROSSED if crossed else ())]))
+
+
+def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Estimate:
     names, design = _design(rows, terms, notes)
     if len(rows) <= len(names):
         raise StudyError(
