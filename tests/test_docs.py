@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from analysis.__main__ import cli as analysis
 from pruning_study.__main__ import cli
 from tests.stored_runs import empty_store
 
@@ -33,3 +34,12 @@ def test_the_commands_of_a_page_can_be_typed(page, count):
     for line in lines:
         name, *arguments = shlex.split(line)
         cli.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize(("page", "count"), [("fairness.md", 2), ("groups.md", 3)])
+def test_the_analyses_of_a_page_can_be_typed(page, count):
+    lines = re.findall(r"^pruning-analysis (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
+    assert len(lines) == count
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        analysis.commands[name].make_context(name, arguments)
