@@ -27,7 +27,9 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
     assert run.data.metrics["damaged_classes"] == 1
 
 
-@pytest.mark.parametrize(("page", "count"), [("exemplars.md", 3), ("groups.md", 1), ("pruners.md", 5), ("quantize.md", 5)])
+@pytest.mark.parametrize(
+    ("page", "count"), [("exemplars.md", 3), ("groups.md", 1), ("pruners.md", 5), ("quantize.md", 5)]
+)
 def test_the_commands_of_a_page_can_be_typed(page, count):
     lines = re.findall(r"^pruning-study (.*)$", PAGE.with_name(page).read_text(), re.MULTILINE)
     assert len(lines) == count
