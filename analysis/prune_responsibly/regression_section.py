@@ -77,11 +77,11 @@ def _sentences(found: Regression) -> Iterator[str]:
             yield from _on_term(term, sign, by_term.loc[term], groups)
         else:
             yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end say why."
-    few = [f"{count:,} {name}" for name, count in groups.items() if count < _FEW]
+    few = [f"{name}: {count}" for name, count in groups.items() if count < _FEW]
     if few:
         yield (
-            f"The study has {' and '.join(few)}. So few groups say little about others: do not carry the result over "
-            "to other data sets or models."
+            f"Few are behind these numbers ({', '.join(few)}). So few say little about others: do not carry the result "
+            "over to other data sets or models."
         )
 
 
@@ -99,7 +99,7 @@ def _on_survival(terms: pd.DataFrame) -> Iterator[str]:
     )
     for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
         if terms[f"p_{kind}"].notna().any():
-            yield f"Where {who} may depend on each other, {int(terms[kind].sum())} survive."
+            yield f"Where {who} may depend on each other, the number that survive is {int(terms[kind].sum())}."
     for words, gone in (
         ("The sign is another than in print for", ~terms["same_sign"]),
         ("The sign is as in print, and not significant by network, for", terms["same_sign"] & ~terms["clustered"]),
