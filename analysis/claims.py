@@ -313,7 +313,9 @@ def _reach(low: pd.Series, high: pd.Series) -> str:
 
 
 def _number(value: float) -> str:
-    return decimals(4 if abs(value) < 0.01 else 2, sign=True)(value)
+    places = 4 if abs(value) < 0.01 else 2
+    is_zero = round(value, places) == 0
+    return decimals(places, sign=not is_zero)(0.0 if is_zero else value)
 
 
 def _rows(number: int, claim: Claim, places: Sequence[Place]) -> list[dict[str, Any]]:

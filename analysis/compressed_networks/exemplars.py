@@ -87,9 +87,12 @@ def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | N
         if len(kept) < FEWEST:
             continue
         name = named(study, rows[0])
-        pairs = shared.of_runs(study.runs.iloc[kept])
+        own = study.runs.iloc[kept]
+        pairs = shared.of_runs(own)
         if pairs is None:
-            without.append(name)
+            # Where predictions are missing, the note of `cells.cells` says so.
+            if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared.missing).any(axis=None):
+                without.append(name)
             continue
         found = populations.exemplars(pairs.dense, pairs.predicted[1])
         dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
@@ -111,7 +114,7 @@ def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
         more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
         count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
         yield (
-            f"no PIEs of {count}, because a network there lacks predictions for the same test images: "
+            f"no PIEs of {count}, because the networks there predicted different test images: "
             f"{'; '.join(cells[:3])}{more}"
         )
 

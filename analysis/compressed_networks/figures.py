@@ -16,7 +16,7 @@ from analysis.method_lines import TITLE_SIZE, Column, Drawn, against_ratio, draw
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_picture
-from analysis.settings import CELL, CONTROL
+from analysis.settings import CELL, CONTROL, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
 
@@ -59,7 +59,8 @@ def counts(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFra
         "significant classes": partial(_draw_significant, study=study),
     }
     dashed = handle("placebo", color="black", linestyle="--", linewidth=1)
-    title = "PIEs and significant classes, by pruning ratio"
+    by = "pruning ratio" if is_pruned(summary).any() else "number format"
+    title = f"PIEs and significant classes, by {by}"
     return [against_ratio(group, rows, study, title, note, [dashed]) for group in groups(cells[known > 0])]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
-from analysis.settings import CELL, bits, level, method_label
+from analysis.settings import CELL, bits, level, method_label, need_all_digits
 from analysis.study import AnalyzedStudy
 
 _OF_CELLS = [
@@ -36,7 +36,8 @@ def number_formats(study: AnalyzedStudy) -> pd.DataFrame:
     cells = study.cells[bits(study.cells) < max(schema.BITS.values())]
     frame = cells[[*key, *_OF_CELLS]].merge(means, on=key, how="left")
     runs = frame[key].merge(study.runs.drop_duplicates(key), on=key, how="left").to_dict("records")
-    frame.insert(2, "method", [method_label(run, study.shown) for run in runs])
+    exact = need_all_digits(study.runs)
+    frame.insert(2, "method", [method_label(run, study.shown, exact=exact) for run in runs])
     frame.insert(3, "level", [level(run) for run in runs])
     return frame
 

@@ -89,13 +89,21 @@ def test_a_cell_needs_five_networks_for_exemplars_and_two_for_class_tests():
     assert [len(frame) for frame in exemplars(PRUNED, None)[:2]] == [0, 0]
 
 
-def test_a_cell_whose_network_lacks_predictions_is_named():
-    lacking = PRUNED["run_id"].iloc[2]
-    found = exemplars(MADE, lambda run_ids: {run: FOUND[run] for run in run_ids if run != lacking})
+def test_a_cell_whose_networks_predict_different_images_is_named():
+    other = PRUNED["run_id"].iloc[2]
+    fewer = FOUND | {other: {name: values[1:] for name, values in FOUND[other].items()}}
+    found = exemplars(MADE, lambda run_ids: {run: fewer[run] for run in run_ids})
     assert found.summary["method"].tolist() == ["none"]
     (note,) = found.notes
     assert note.startswith("no PIEs of one cell, ")
     assert note.endswith(": toy, mp at 10")
+
+
+def test_a_cell_that_lacks_predictions_is_left_to_the_note_of_the_cells():
+    lacking = PRUNED["run_id"].iloc[2]
+    found = exemplars(MADE, lambda run_ids: {run: FOUND[run] for run in run_ids if run != lacking})
+    assert found.summary["method"].tolist() == ["none"]
+    assert found.notes == []
 
 
 def test_top_five_is_that_of_the_networks_and_nothing_of_five_classes():
