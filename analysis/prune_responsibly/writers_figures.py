@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.drawing import NEUTRAL, page
 from analysis.method_lines import add_legend, handle
 from analysis.prune_responsibly.writers import ALL, Units
-from analysis.runs.picture_text import fitted_name, name_in_picture
+from analysis.runs.picture_text import name_in_picture
 from analysis.statistics import group_lines
 
 _COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -20,7 +20,7 @@ _MARKERS = "osD^vP"
 _COLUMNS = 3
 _PANEL = 3.6  # inches
 _LONGEST_NAME = 28
-_TITLE_SIZE = 12  # points
+_LETTERS_PER_INCH = 10  # at which `page` breaks a title
 _MAP = mpl.colormaps["viridis"]
 _BINS = 25
 
@@ -163,7 +163,7 @@ def against(units: Units, measure: str, place: str, networks: str) -> Figure:
 
 def _title(text: str, size: tuple[float, float]) -> str:
     """Return a title on one line, below which there is room for a legend."""
-    return fitted_name(text, 72 * (size[0] - 0.3), _TITLE_SIZE)
+    return name_in_picture(text, int(_LETTERS_PER_INCH * size[0]))
 
 
 def _unit(units: Units) -> str:

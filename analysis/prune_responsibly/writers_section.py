@@ -161,6 +161,7 @@ def _groupings_table(found: Found) -> pd.DataFrame:
     spreads = found.placebos[found.placebos["side"] == "change"].drop(columns="side")
     rows = found.groupings.merge(spreads, on=GROUPING)
     largest = 100 * rows[["largest_excess", "largest_excess_low", "largest_excess_high"]]
+    control = 100 * rows["largest_excess_control"]
     one, sizes = decimals(1), zip(rows["fewest_images"], rows["most_images"], strict=True)
     columns = {
         GROUPING: rows[GROUPING],
@@ -169,7 +170,7 @@ def _groupings_table(found: Found) -> pd.DataFrame:
         "alpha": values_with_intervals(rows, "alpha", "alpha"),
         "raw slope": values_with_intervals(rows, "raw_slope", "raw_slope"),
         "largest excess, points": [with_interval(value, low, high, one) for value, low, high in largest.to_numpy()],
-        "of the control": (100 * rows["largest_excess_control"]).map(one),
+        **({"of the control": control.map(one)} if control.notna().any() else {}),
         "spread of changes": (100 * rows["spread"]).map(one),
         "of the placebo (95 %)": [
             interval(100 * low, 100 * high, one) for low, high in zip(rows["low"], rows["high"], strict=True)
