@@ -22,7 +22,6 @@ EMBEDDED = "fashion-mnist-mini"
 # What `prune` does unless an option says otherwise; tests hold these to the options, the recipes and the data sets.
 DEFAULTS = {
     schema.PROTOCOL: "paper",
-    schema.MOMENTUM: "0.9",
     schema.VALIDATION_FRACTION: "0.1",
     schema.TEST_FRACTION: "none",
     schema.CLASS_FRACTIONS: "none",
@@ -43,13 +42,18 @@ BY_LAYER = (
 )
 # What else it does by the protocol `paper`. Another protocol has further defaults of its own.
 PAPER = {schema.GRADIENT_OBJECTIVE: "regularized", schema.GRADIENT_MODE: "eval"}
-# Of each recipe, epochs and learning rates of the phases of training and of fine-tuning, weight decay and batch size.
+# Of each recipe, epochs and learning rates of the phases of training and of fine-tuning, weight decay, batch size and
+# momentum.
 RECIPES = {
-    "lenet5": ("30x0.01", "15x0.01", "0.0", "128"),
-    "resnet-cifar": ("10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", "10x0.1 5x0.01 5x0.001 5x0.0001", "0.0005", "128"),
-    "wide-resnet": ("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", "0.0005", "128"),
-    "imagenet": ("5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", "0.0001", "1024"),
-    "celeba": ("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", "0.0001", "256"),
+    "lenet5": ("30x0.01", "15x0.01", "0.0", "128", "0.9"),
+    "resnet-cifar": (
+        *("10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", "10x0.1 5x0.01 5x0.001 5x0.0001"),
+        *("0.0005", "128", "0.9"),
+    ),
+    "wide-resnet": ("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", "0.0005", "128", "0.9"),
+    "imagenet": ("5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", "0.0001", "1024", "0.9"),
+    "celeba": ("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", "0.0001", "256", "0.9"),
+    "prune-responsibly": ("30x0.01", "30x0.01", "0.0", "32", "0.0"),
 }
 _PHASES = (
     (schema.EPOCHS, schema.LEARNING_RATE),
@@ -141,9 +145,11 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
 def _given(params: Mapping[str, Any]) -> dict[str, str]:
     """Return the options that differ from the defaults, as typed."""
     own_recipe = OWN_RECIPES.get(str(params.get(schema.MODEL)), "lenet5")
-    *recipe, decay, batch_size = RECIPES.get(str(params.get(schema.RECIPE, own_recipe)), ("", "", "0.0", "128"))
+    unknown = ("", "", "0.0", "128", "0.9")
+    *recipe, decay, batch_size, momentum = RECIPES.get(str(params.get(schema.RECIPE, own_recipe)), unknown)
     values = {name: _typed(name, params[name]) for name in OPTIONS if name in params}
-    defaults = {schema.RECIPE: own_recipe, schema.WEIGHT_DECAY: decay, schema.BATCH_SIZE: batch_size, **DEFAULTS}
+    of_recipe = {schema.WEIGHT_DECAY: decay, schema.BATCH_SIZE: batch_size, schema.MOMENTUM: momentum}
+    defaults = {schema.RECIPE: own_recipe, **of_recipe, **DEFAULTS}
     if values.get(schema.PROTOCOL, "paper") == "paper":
         own_decay = values.get(schema.WEIGHT_DECAY, decay)
         defaults |= {**PAPER, schema.EPSILON: own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)}

@@ -85,17 +85,18 @@ def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
     said = {name: options[name] for name in module.DEFAULTS if options[name] != "auto"}
     assert {
         **said,
-        "momentum": schema.text(RECIPES["lenet5"].dense.momentum),
         "scope": "global",
         "test_fraction": "none",
         "class_fractions": "none",
         "regrow": "false",
     } == module.DEFAULTS
     assert {
-        name: (str(recipe.dense), str(recipe.fine_tuning), str(recipe.dense.weight_decay), str(recipe.dense.batch_size))
+        name: (
+            *(str(recipe.dense), str(recipe.fine_tuning)),
+            *map(schema.text, (recipe.dense.weight_decay, recipe.dense.batch_size, recipe.dense.momentum)),
+        )
         for name, recipe in RECIPES.items()
     } == module.RECIPES
-    assert {recipe.dense.momentum for recipe in RECIPES.values()} == {0.9}
     assert {name: getattr(PROTOCOLS["paper"], name) for name in module.PAPER} == module.PAPER
     assert {name for name, pruner in PRUNERS.items() if pruner.scope == "layer"} == set(module.BY_LAYER)
     assert {name: recipe_of(name) for name in MODELS if recipe_of(name) != "lenet5"} == module.OWN_RECIPES
