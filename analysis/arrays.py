@@ -84,6 +84,12 @@ class RunArrays(NamedTuple):
 
 def run_arrays(runs: pd.DataFrame) -> RunArrays:
     """Return runs as arrays. In each cell, runs are left out if most runs of the cell have other classes."""
+    study = _run_arrays(runs)
+    return study._replace(notes=[*study.notes])
+
+
+@frames.once_per_frame
+def _run_arrays(runs: pd.DataFrame) -> RunArrays:
     names, shown = class_names(runs), shown_settings(runs)
     notes = []
     if splitting := splitting_params(runs):
@@ -152,6 +158,7 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) 
     return runs
 
 
+@frames.once_per_frame
 def _cell_numbers(runs: pd.DataFrame) -> np.ndarray:
     columns = cell_columns(runs)
     if ITERATION in columns:

@@ -128,14 +128,19 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
     its details are shown where one value of it has several. A number format is shown wherever it is not of 32 bits, and
     what tells the levels of iterative pruning apart wherever there are such levels.
     """
+    return list(_shown_settings(runs))
+
+
+@frames.once_per_frame
+def _shown_settings(runs: pd.DataFrame) -> tuple[str, ...]:
     has_levels = is_iterated(runs).any()
-    return [
+    return tuple(
         column
         for column in further_settings(runs)
         if (runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column))
         or (column == _NUMBER_FORMAT and (runs[column] != schema.FORMERLY[schema.NUMBER_FORMAT]).any())
         or (column in _OF_ITERATIONS and has_levels)
-    ]
+    )
 
 
 def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:

@@ -1,7 +1,9 @@
 """The columns of the frames of runs that `pull` and `exports` return."""
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from functools import wraps
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -34,6 +36,25 @@ PREDICTED_ARRAYS = (schema.LABEL, schema.PREDICTED, IN_TOP5)
 NUMBER_FORMATS = schema.BITS | {f"{schema.CONTROL} {name}": bits for name, bits in schema.BITS.items()}
 # Run ids -> run id -> arrays `label` and `predicted`, and `in_top5` if it is known, without the runs that have none.
 ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray]]]
+
+T = TypeVar("T")
+
+
+def once_per_frame(make: Callable[[pd.DataFrame], T]) -> Callable[[pd.DataFrame], T]:
+    """Return a function that remembers what `make` made of a frame for as long as there is the frame.
+
+    It takes frames that nobody changes in place.
+    """
+    made: dict[int, T] = {}
+
+    @wraps(make)
+    def remembered(frame: pd.DataFrame) -> T:
+        if id(frame) not in made:
+            made[id(frame)] = make(frame)
+            weakref.finalize(frame, made.pop, id(frame)).atexit = False
+        return made[id(frame)]
+
+    return remembered
 
 
 class Study(NamedTuple):
