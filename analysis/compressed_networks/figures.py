@@ -15,8 +15,8 @@ from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.method_lines import TITLE_SIZE, Column, Drawn, against_ratio, draw_lines, groups, handle
 from analysis.published import rank
 from analysis.runs import schema
-from analysis.runs.picture_text import fitted_name, name_in_picture
-from analysis.settings import CELL, CONTROL, is_pruned
+from analysis.runs.picture_text import fitted_name, name_in_picture, width_in_picture
+from analysis.settings import CELL, CONTROL, ITERATION, is_iterated, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
 
@@ -169,7 +169,7 @@ def accuracies(study: AnalyzedStudy, populations: pd.DataFrame) -> list[Figure]:
 def _draw_accuracies(study: AnalyzedStudy, name: tuple[str, str], rows: pd.DataFrame) -> Figure:
     labels = [study.method(cell) for cell in rows.to_dict("records")]
     methods = list(dict.fromkeys(sorted(labels, key=lambda label: (label.startswith(CONTROL), rank(label)))))
-    of_method = [rows[[label == method for label in labels]].sort_values(LEVEL) for method in methods]
+    of_method = [rows[[label == method for label in labels]].sort_values(LEVEL, kind="stable") for method in methods]
     most = max(map(len, of_method))
     columns = min(len(methods), _MOST_COLUMNS)
     lines = -(-len(methods) // columns)
@@ -184,11 +184,18 @@ def _draw_accuracies(study: AnalyzedStudy, name: tuple[str, str], rows: pd.DataF
     for axes, method, cells in zip(grid.flat, methods, of_method, strict=False):
         _draw_boxes(axes, cells)
         axes.set_ylim(most + 0.5, -0.5)
-        axes.set_title(fitted_name(method, 72 * (_WIDE_PANEL - 1.0), TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False)
+        axes.set_title(_in_lines(method, 72 * (_WIDE_PANEL - 1.0)), fontsize=TITLE_SIZE, parse_math=False)
         axes.set_xlabel("accuracy, %", fontsize=9)
     for axes in grid.flat[len(methods) :]:
         axes.remove()
     return figure
+
+
+def _in_lines(method: str, room: float) -> str:
+    """Return a method's name, its setting on a line of its own where one line has no room for both."""
+    if width_in_picture(method, TITLE_SIZE) <= room:
+        return fitted_name(method, room, TITLE_SIZE)
+    return "\n".join(fitted_name(part, room, TITLE_SIZE) for part in method.split(" ", 1))
 
 
 def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
@@ -229,7 +236,8 @@ def _levels(
 ) -> list[tuple[pd.Series, pd.DataFrame]]:
     """Return the cells of the method of the verdict, by ratio, each with its classes."""
     leading = by_accuracy(cells, leading_ratio(cells)).head(1)
-    key = [schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown]
+    axis = [ITERATION] if is_iterated(leading).any() else []
+    key = [name for name in (schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown) if name not in axis]
     same = cells[mostly_sound(cells)].merge(leading[key], on=key).sort_values(schema.RATIO)
     rows = significance.merge(leading[key], on=key)
     found = [(cell, rows[rows[schema.RATIO] == cell[schema.RATIO]]) for _, cell in same.iterrows()]

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.arrays import RunArrays
 from analysis.formats import short_ratio
 from analysis.runs import frames, schema
-from analysis.settings import CELL, level, method_label
+from analysis.settings import CELL, CONTROL, ITERATION, is_iterated, level, method_label
 
 METHOD, LEVEL = "method", "level"
 
@@ -24,9 +24,14 @@ def named(study: RunArrays, row: int) -> dict[str, Any]:
 
 
 def level_label(cell: Mapping[str, Any]) -> str:
-    """Return a cell's level in words, where `cell` has its settings and level: `ratio 10`, `sparsity 0.9`, `8 bits`."""
+    """Return a cell's level in words, where `cell` has its settings and level: `ratio 10`, `sparsity 0.9`, `8 bits`.
+
+    Levels of the control of iterative pruning have no ratio but 1, and are told by the iteration.
+    """
     if cell[schema.PRUNER] in frames.NUMBER_FORMATS:
         return f"{cell[LEVEL]:g} bits"
+    if cell[schema.PRUNER] == CONTROL and is_iterated(pd.DataFrame([cell])).all():
+        return f"iteration {cell[ITERATION]}"
     # No ratio is below 1, and every sparsity is.
     return f"sparsity {cell[LEVEL]:g}" if cell[LEVEL] < 1 else f"ratio {short_ratio(cell[LEVEL])}"
 

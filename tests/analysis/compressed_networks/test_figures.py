@@ -13,7 +13,7 @@ from analysis.compressed_networks.section import normalised_recall
 from analysis.drawing import ABOVE, BELOW, NEUTRAL
 from analysis.page import Picture
 from analysis.study import AnalyzedStudy
-from tests import made_up_runs
+from tests import made_up_levels, made_up_runs
 from tests.text_boxes import hidden_texts
 
 SPREAD = np.linspace(-0.1, 0.1, 6)
@@ -248,3 +248,12 @@ def test_the_normalised_changes_are_of_pruned_networks_however_little_a_number_f
     section = normalised_recall(AnalyzedStudy(made[made["pruner"] == "float16"].reset_index(drop=True)))
     (title,) = (block.figure.get_suptitle() for block in section.blocks if isinstance(block, Picture))
     assert title == "Normalised change of recall, float16: toy, net"
+
+
+def test_levels_of_iterative_pruning_are_one_method_and_its_control_has_iterations():
+    made = AnalyzedStudy(made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), seeds=3))
+    (picture,) = figures.accuracies(made, accuracies(made.runs))
+    assert [axes.get_title() for axes in picture.axes] == ["global-unstructured\nrewind", "none rewind"]
+    labels = [[label.get_text() for label in axes.get_yticklabels()] for axes in picture.axes]
+    assert labels[0][:3] == ["dense", "ratio 1.244", "ratio 1.545"]
+    assert labels[1] == ["dense", "iteration 1", "iteration 2", "iteration 3"]
