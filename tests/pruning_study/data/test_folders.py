@@ -49,7 +49,7 @@ class TestValidation:
 
     def test_a_fraction_beside_them_is_a_usage_error(self, folder):
         with pytest.raises(StudyError, match="has images for validation, in val") as error:
-            self.setting(folder, validation_fraction=0.2)
+            self.setting(folder, validation_fraction=0.3)
         assert error.value.option == "--validation-fraction"
 
     def test_which_images_they_are_is_part_of_the_digest(self, folder):
