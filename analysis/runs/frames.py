@@ -41,18 +41,18 @@ T = TypeVar("T")
 
 
 def once_per_frame(make: Callable[[pd.DataFrame], T]) -> Callable[[pd.DataFrame], T]:
-    """Return a function that remembers what `make` made of a frame for as long as there is the frame.
-
-    It takes frames that nobody changes in place.
-    """
-    made: dict[int, T] = {}
+    """Return a function that remembers what `make` made of a frame, until the frame changes or is gone."""
+    made: dict[int, tuple[pd.DataFrame, T]] = {}
 
     @wraps(make)
     def remembered(frame: pd.DataFrame) -> T:
-        if id(frame) not in made:
-            made[id(frame)] = make(frame)
-            weakref.finalize(frame, made.pop, id(frame)).atexit = False
-        return made[id(frame)]
+        known = made.get(id(frame))
+        if known is None:
+            weakref.finalize(frame, made.pop, id(frame), None).atexit = False
+        if known is None or not known[0].equals(frame):
+            # A change of the frame in place does not reach a copy of pandas 3, shallow though it is.
+            known = made[id(frame)] = frame.copy(deep=False), make(frame)
+        return known[1]
 
     return remembered
 
