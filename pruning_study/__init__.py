@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pruning_study.models.checkpoints import Classifier
-    from pruning_study.results import Pruning, Training
+    from pruning_study.results import Iterating, Pruning, Training
 
 __version__ = "0.1.0"
 
@@ -83,6 +83,37 @@ def prune(**options: Any) -> "Pruning":
     from pruning_study import results
 
     return results.prune(options)
+
+
+def iterate(**options: Any) -> "Iterating":
+    """Prune a network again and again, and train it after each pruning.
+
+    Parameters
+    ----------
+    **options
+        The options of `pruning-study iterate`, with underscores: those of `train`, `pruner`, `iterations`, `keep`,
+        `weight_treatment`, `dense_run_id`, ... What is left out has the command's default; None stands for auto.
+
+    Returns
+    -------
+    Iterating
+        `.runs`, a row for each seed and iteration, which a notebook shows.
+
+    Raises
+    ------
+    StudyError
+        If an option is unknown or does not take its value, or if the data or the tracking store cannot be used.
+
+    Examples
+    --------
+    >>> from pruning_study import iterate
+    >>> iterated = iterate(pruner="global-unstructured", iterations=3, seed=0, epochs=1)
+    >>> iterated.runs[["iteration", "sparsity"]].round(2).to_numpy().tolist()
+    [[1.0, 0.2], [2.0, 0.36]]
+    """
+    from pruning_study import results
+
+    return results.iterate(options)
 
 
 def run_study(file: str | Path, **options: Any) -> "pd.DataFrame":

@@ -17,16 +17,16 @@ from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.masking import without_secrets
 from analysis.runs.printable import printable
 from analysis.statistics.class_table import class_table
-from pruning_study import commands
-from pruning_study.config import PruneConfig, StudyConfig, TrainConfig
+from pruning_study import commands, iterate_command
+from pruning_study.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.options import default_text, option_name, seeds
 from pruning_study.pruning_table import Table, pruning_table
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.measured import confusion_table
 
-Config = TypeVar("Config", TrainConfig, PruneConfig, StudyConfig)
-SeededConfig = TypeVar("SeededConfig", TrainConfig, PruneConfig)
+Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig, StudyConfig)
+SeededConfig = TypeVar("SeededConfig", TrainConfig, PruneConfig, IterateConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +118,24 @@ class Pruning:
         return _paragraph(_networks(self.runs)) + _html(cells) + _paragraph(*self.verdict.splitlines()) + images
 
 
+@dataclass(frozen=True, eq=False)
+class Iterating:
+    """A network that was pruned again and again, or several networks that differ in the seed.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        A row for each seed and iteration, from 1: seed, iteration, sparsity, ratio, realized_ratio, accuracies, alpha,
+        raw_slope, dense_run_id, run_id.
+    """
+
+    runs: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        """Return the table, for a notebook."""
+        return _paragraph(_networks(self.runs)) + _html(self.runs)
+
+
 def train(options: Mapping[str, Any]) -> Training:
     """Return what `pruning_study.train` does."""
     configs, typed = _configs(TrainConfig, options)
@@ -159,6 +177,13 @@ def prune(options: Mapping[str, Any]) -> Pruning:
     )
 
 
+def iterate(options: Mapping[str, Any]) -> Iterating:
+    """Return what `pruning_study.iterate` does."""
+    configs, typed = _configs(IterateConfig, options)
+    made = list(iterate_command.each_iterated(configs, typed))
+    return Iterating(pd.concat([_with_lineage(iterate_command.summary(one), one) for one in made], ignore_index=True))
+
+
 def _class_rows(ratio: float, changes: ClassChanges) -> pd.DataFrame:
     columns = ["class", "recall_before", "recall_after", "change", "change_low", "change_high", "support", "damaged"]
     rows = changes.table[columns].sort_values("change", kind="stable")
@@ -191,7 +216,11 @@ def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict
 
 def _runs(result: commands.Pruned) -> pd.DataFrame:
     pruned = [({schema.RATIO: ratio}, run) for ratio, run in result.pruned.items()]
-    rows = commands.summary(result.dense, pruned, result.setting.data.classes)
+    return _with_lineage(commands.summary(result.dense, pruned, result.setting.data.classes), result)
+
+
+def _with_lineage(rows: pd.DataFrame, result: commands.Pruned | iterate_command.Iterated) -> pd.DataFrame:
+    """Return the rows of a summary with seed and dense run, and without the recalls of classes."""
     rows = rows[[name for name in rows if not name.startswith("recall_")]]
     rows.insert(0, schema.SEED, result.setting.config.seed)
     rows.insert(len(rows.columns) - 1, schema.DENSE_RUN_ID, result.dense.run_id)

@@ -15,6 +15,7 @@ from analysis.runs.errors import StudyError
 # In this order the later ones find the runs of the earlier ones.
 EXAMPLES = [
     *(pruning_study.train, pruning_study.prune, pruning_study.load_model, pruning_study.run_study),
+    pruning_study.iterate,
     *(analysis.pull_runs, analysis.recommend_ratio, analysis.write_report, analysis.audit_predictions),
 ]
 

@@ -1,0 +1,269 @@
+"""Iterative pruning: the levels of a chain, how many weights each has, and what each starts from."""
+
+import copy
+import logging
+from itertools import pairwise
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from torch import nn
+from torch.nn.utils import prune
+
+from analysis.runs.errors import StudyError
+from pruning_study.config import IterateConfig
+from pruning_study.models import checkpoints
+from pruning_study.steps import dense, iterated, runs
+from pruning_study.steps.identity import hashed_params
+from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.settings import following
+from pruning_study.tracking.connect import connect
+from pruning_study.training import loop
+from tests.stored_runs import artifact
+
+SMALL = {"epochs": 1, "engine": "torch", "iterations": 4}
+SPARSITIES = ["0.2", "0.36001", "0.48802"]
+
+
+@pytest.fixture
+def store(store_uri):
+    return connect()
+
+
+@pytest.fixture
+def chain(store, tiny_npz):
+    """Return a function that makes or finds a chain, and returns its setting and its runs, the dense one first."""
+
+    def make(**options):
+        setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), **{**SMALL, **options}))
+        root = dense.train(store, "0", setting)
+        return setting, [root, *iterated.levels(store, "0", setting, root)]
+
+    return make
+
+
+def pruned_by_torch(model, masks, names, pruner):
+    """Return the masks after torch has pruned a fifth of what the masks leave of a model."""
+    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    modules = [model.get_submodule(name.removesuffix(".weight")) for name in names]
+    for name, module in zip(names, modules, strict=True):
+        if masks:
+            prune.custom_from_mask(module, "weight", masks[name])
+    match pruner:
+        case "global-unstructured":
+            prune.global_unstructured([(module, "weight") for module in modules], prune.L1Unstructured, amount=0.2)
+        case "l1-unstructured":
+            for module in modules:
+                prune.l1_unstructured(module, "weight", amount=0.2)
+        case "l1-structured":
+            for module in modules:
+                prune.ln_structured(module, "weight", amount=0.2, n=1, dim=1)
+    return {name: module.weight_mask.bool() for name, module in zip(names, modules, strict=True)}
+
+
+@pytest.mark.parametrize("pruner", ["global-unstructured", "l1-unstructured", "l1-structured"])
+def test_masks_are_those_of_torch_pruning_again_and_again(chain, pruner):
+    setting, made = chain(pruner=pruner, weight_treatment="rewind", iterations=3)
+    for parent, level in pairwise(made):
+        expected = pruned_by_torch(parent.model, parent.masks, setting.prunable, pruner)
+        assert all(torch.equal(level.masks[name], mask) for name, mask in expected.items())
+        assert all((level.masks[name] <= parent.masks.get(name, level.masks[name] | True)).all() for name in expected)
+        for name, mask in level.masks.items():
+            assert not level.model.get_parameter(name)[~mask].any()
+
+
+def test_params_of_each_level_are_known_beforehand(chain, store):
+    """LeNet5 has 58,998 prunable weights of 60,074 parameters; a fifth of them is 11,799.6, and of the rest 9,439.6."""
+    _, made = chain(pruner="mp")
+    levels = [store.get(run.run_id).data for run in made]
+    assert [level.tags["kind"] for level in levels] == ["dense", *["pruned"] * 3]
+    assert [level.tags.get("parent_run_id") for level in levels] == [None, *(run.run_id for run in made[:-1])]
+    assert {level.tags["dense_run_id"] for level in levels[1:]} == {made[0].run_id}
+    params = [level.params for level in levels[1:]]
+    assert [each["iteration"] for each in params] == ["1", "2", "3"]
+    assert {(each["keep"], each["weight_treatment"]) for each in params} == {("0.8", "finetune")}
+    kept = [58_998 - 11_800, 58_998 - 11_800 - 9_440, 58_998 - 11_800 - 9_440 - 7_552]
+    assert [float(each["ratio"]) for each in params] == pytest.approx([60_074 / (1_076 + left) for left in kept])
+    assert [float(each["ratio_prunable"]) for each in params] == pytest.approx([58_998 / left for left in kept])
+    assert [each["sparsity"] for each in params] == SPARSITIES
+    assert [run.metrics["realized_ratio"] for run in made[1:]] == pytest.approx(
+        [60_074 / (1_076 + left) for left in kept]
+    )
+    assert {(each["epochs"], each["fine_tune_epochs"], each["momentum"]) for each in params} == {("1", "1", "0.0")}
+
+
+def test_twenty_iterations_of_the_paper_end_near_a_sparsity_of_98_6_percent(tiny_npz):
+    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz)))
+    assert setting.chain.iterations == 20
+    assert setting.level_sparsity(19) == pytest.approx(1 - 0.8**19, abs=5e-5)
+    assert str(setting.pruning.fine_tuning) == "30x0.01"
+
+
+@pytest.mark.parametrize("treatment", ["finetune", "rewind"])
+def test_what_a_level_starts_from(chain, store, tiny_npz, treatment):
+    """A level that is trained at a rate of next to nothing ends where it starts."""
+    _, (root, *_) = chain(iterations=2, learning_rate=0.1)
+    still = IterateConfig(dataset=str(tiny_npz), weight_treatment=treatment, learning_rate=1e-30, **SMALL)
+    setting = IterateSetting(still)
+    level = iterated.level(store, "0", setting, root)
+    start = (setting.model if treatment == "rewind" else root.model).state_dict()
+    assert not torch.equal(setting.model.conv1.weight, root.model.conv1.weight)
+    for name, weight in level.model.state_dict().items():
+        assert torch.equal(weight, start[name] * level.masks.get(name, torch.tensor(True)))
+
+
+class Normalised(nn.Sequential):
+    def __init__(self, classes):
+        super().__init__(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.MaxPool2d(13), nn.Flatten(), nn.Linear(12, classes))
+
+
+def normalised(num_classes, in_channels):
+    return Normalised(num_classes)
+
+
+@pytest.mark.parametrize(("treatment", "epochs"), [("finetune", [1, 2, 3]), ("rewind", [1, 1, 1])])
+def test_rewinding_puts_buffers_back_too(chain, treatment, epochs):
+    setting, made = chain(model=f"{__name__}:normalised", weight_treatment=treatment, iterations=3)
+    batches = len(setting.train_indices) // 32
+    assert [int(run.model[1].num_batches_tracked) for run in made] == [batches * count for count in epochs]
+
+
+@pytest.mark.parametrize("treatment", ["finetune", "rewind"])
+def test_the_control_is_trained_as_often_and_never_pruned(chain, store, treatment):
+    _, made = chain(pruner="none", weight_treatment=treatment, iterations=3)
+    for iteration, run in enumerate(made[1:], start=1):
+        params = store.get(run.run_id).data.params
+        assert (params["iteration"], params["ratio"], params["sparsity"]) == (str(iteration), "1.0", "0.0")
+        assert all(mask.all() for mask in run.masks.values())
+    weights = [run.model.conv1.weight for run in made]
+    assert not any(torch.equal(one, other) for one, other in pairwise(weights))
+
+
+@pytest.mark.parametrize("pruner", ["up", "up-signed", "rp", "linf-structured", "random-structured"])
+def test_every_kind_of_pruner_removes_more_at_each_level(chain, pruner):
+    _, made = chain(pruner=pruner, iterations=3)
+    once, twice = (sum(int(mask.sum()) for mask in run.masks.values()) for run in made[1:])
+    assert twice <= once <= 58_998 * (1.0 if pruner == "up-signed" else 0.81)
+    assert all((made[2].masks[name] <= mask).all() for name, mask in made[1].masks.items())
+
+
+def test_levels_are_found_again_and_a_longer_chain_goes_on_from_them(chain):
+    _, made = chain(iterations=2)
+    _, longer = chain(iterations=3)
+    assert [run.found for run in longer] == [True, True, False]
+    assert [run.run_id for run in longer[:2]] == [run.run_id for run in made]
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("fault", ["deleted", "damaged"])
+def test_a_level_that_is_gone_or_damaged__is_made_again_and_the_same(chain, store, caplog, fault):
+    _, made = chain(iterations=3)
+    first = store.get(made[1].run_id)
+    if fault == "deleted":
+        MlflowClient().delete_run(first.info.run_id)
+    else:
+        artifact(first, "checkpoint.safetensors").write_bytes(b"\0")
+    with caplog.at_level(logging.WARNING):
+        _, again = chain(iterations=3)
+    assert [run.found for run in again] == [True, False, True]
+    assert [f"pruned run {first.info.run_id} cannot be used" in caplog.text] == [fault != "deleted"]
+    for name, weight in made[1].model.state_dict().items():
+        assert torch.equal(again[1].model.state_dict()[name], weight)
+
+
+def killed_in_the_second_epoch(monkeypatch):
+    """Interrupt the training of a level after its second epoch has been saved."""
+    fit = iterated.fit_setting
+
+    def until_killed(setting, model, hyperparameters, stream, saved, on_epoch, **pruning):
+        def epoch(number, metrics):
+            on_epoch(number, metrics)
+            if number == 3:
+                raise KeyboardInterrupt
+
+        return fit(setting, model, hyperparameters, stream, saved, epoch, **pruning)
+
+    monkeypatch.setattr(iterated, "fit_setting", until_killed)
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=pytest.mark.compiler)])
+def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(chain, store, monkeypatch, engine):
+    options = {"iterations": 3, "epochs": 4, "engine": engine, "weight_treatment": "rewind"}
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        killed_in_the_second_epoch(patch)
+        with pytest.raises(KeyboardInterrupt):
+            chain(**options)
+    setting, resumed = chain(**options)
+    saved = store.saved_training(resumed[1].config_hash)
+    assert resumed[0].found
+    assert not saved.exists()
+    _, whole = chain(**options, force=True)
+    assert setting.engine.name == engine
+    for one, other in zip(resumed, whole, strict=True):
+        assert one.run_id != other.run_id
+        for name, weight in one.model.state_dict().items():
+            assert torch.equal(other.model.state_dict()[name], weight)
+
+
+def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz):
+    _, (first, *_) = chain(iterations=2)
+    _, (second, *_) = chain(iterations=2, force=True)
+    config = IterateConfig(dataset=str(tiny_npz), dense_run_id=first.run_id, engine="torch", iterations=2)
+    setting = IterateSetting(following(config, store.get(first.run_id)))
+    assert setting.pruning.fine_tuning.epochs == 1  # as the dense run
+    (level,) = iterated.levels(store, "0", setting, runs.load(store, store.get(first.run_id), setting))
+    assert store.get(level.run_id).data.tags["parent_run_id"] == first.run_id != second.run_id
+
+
+def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
+    weights = tiny_npz.with_suffix(".safetensors")
+    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), **SMALL))
+    checkpoints.save(weights, setting.model.state_dict())
+    with pytest.raises(StudyError, match="not known") as error:
+        IterateConfig(weights=weights, weight_treatment="rewind")
+    assert error.value.option == "--weights"
+    _, (root, level) = chain(weights=weights, iterations=2)
+    assert level.iteration == 1
+    rewinding = IterateConfig(dataset=str(tiny_npz), dense_run_id=root.run_id, weight_treatment="rewind")
+    with pytest.raises(StudyError, match="not known") as error:
+        following(rewinding, store.get(root.run_id))
+    assert error.value.option == "--weight-treatment"
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": 0.1, "iterations": 20}, "0.1 leaves no weight of the network after 19 prunings"),
+        ({"keep": 0.3, "iterations": 20, "pruner": "l1-unstructured"}, "0.3 leaves no weight of "),
+        ({"keep": 0.3, "iterations": 20, "pruner": "l2-structured"}, "0.3 leaves no input channel of "),
+    ],
+)
+def test_a_chain_that_leaves_no_weight__is_an_error_before_any_run(tiny_npz, options, message):
+    with pytest.raises(StudyError, match=message) as error:
+        IterateSetting(IterateConfig(dataset=str(tiny_npz), **options))
+    assert error.value.option == "--keep"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("iterations", 1, "below 2"),
+        ("keep", 1, "below 1"),
+        ("keep", 0, "above 0"),
+        ("weight_treatment", "rewound", "rewind"),
+        ("scope", "global", "within their layer"),
+    ],
+)
+def test_options_are_checked(option, value, message):
+    with pytest.raises(StudyError, match=message):
+        IterateConfig(pruner="l1-structured", **{option: value}).pruning  # noqa: B018
+
+
+def test_params_hold_no_surprise_for_the_hash(tiny_npz):
+    """What follows from others is not hashed; each of the others makes another run."""
+    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz)))
+    params = setting.level_params(setting.params, 2)
+    assert params.keys() - hashed_params(params).keys() >= {"sparsity", "ratio_prunable"}
+    assert {"keep", "weight_treatment", "iteration", "ratio"} <= hashed_params(params).keys()
