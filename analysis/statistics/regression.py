@@ -27,9 +27,10 @@ CROSSED = (
 )
 LAGS = 3
 CONFIDENCE = 0.95
-# A column is left out where other columns explain all but this share of its sum of squares.
-_UNEXPLAINED = 1e-10
-_ROUNDING = 1e-12  # a column whose values are all smaller is 0 but for rounding
+# A column is left out where what columns before it do not explain is shorter than this share of its length.
+_UNEXPLAINED = 1e-8
+_AT_ONCE = 8192  # rows, whose columns fit into a core's cache
+_ROUNDING = 1e-12  # a column whose values are smaller on average is 0 but for rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,16 +167,24 @@ def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple
 
 def _independent(design: np.ndarray) -> list[int]:
     """Return the places of the columns that are no linear combination of columns before them."""
-    gram = design.T @ design
-    lengths = np.sqrt(np.diag(gram))
-    is_zero = np.abs(design).max(axis=0) < _ROUNDING
-    gram = gram / np.outer(*[np.where(is_zero, 1.0, lengths)] * 2)
+    triangle = _triangle(design)
+    lengths = np.linalg.norm(triangle, axis=0)
     kept: list[int] = []
-    for place in np.flatnonzero(~is_zero):
-        explained = gram[kept, place] @ np.linalg.solve(gram[np.ix_(kept, kept)], gram[kept, place]) if kept else 0.0
-        if 1 - explained > _UNEXPLAINED:
-            kept.append(int(place))
+    basis = np.empty((len(triangle), 0))
+    for place in np.flatnonzero(lengths > _ROUNDING * np.sqrt(len(design))).tolist():
+        column = triangle[:, place] / lengths[place]
+        for _ in range(2):  # the second time takes off what rounding left
+            column = column - basis @ (basis.T @ column)
+        if (rest := np.linalg.norm(column)) > _UNEXPLAINED:
+            basis = np.column_stack([basis, column / rest])
+            kept.append(place)
     return kept
+
+
+def _triangle(design: np.ndarray) -> np.ndarray:
+    """Return a triangle, at most (terms, terms), whose columns have the lengths and angles of those of a design."""
+    parts = np.split(design, range(_AT_ONCE, len(design), _AT_ONCE))
+    return np.asarray(np.linalg.qr(np.concatenate([np.linalg.qr(part, mode="r") for part in parts]), mode="r"))
 
 
 def _least_squares(design: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -293,15 +302,15 @@ def jackknife_errors(estimate: Estimate, groups: pd.Series) -> np.ndarray:
     (terms,) ; NaN for fewer than two groups, or where the fit without one of them lacks a term.
     """
     codes, names = groups.factorize()
-    design, accuracy = estimate.design, estimate.rows[OUTCOME].to_numpy(float)
-    missing = np.full(design.shape[1], np.nan)
-    fits = []
-    for code in range(len(names)):
-        rest = codes != code
-        if len(names) < 2 or len(_independent(design[rest])) < design.shape[1]:
-            return missing
-        fits.append(_least_squares(design[rest], accuracy[rest]))
-    spread = np.square(np.array(fits) - estimate.coefficients["coefficient"].to_numpy()).sum(axis=0)
+    both = np.column_stack([estimate.design, estimate.rows[OUTCOME].to_numpy(float)])
+    triangles = [_triangle(both[codes == code]) for code in range(len(names))]
+    coefficients = estimate.coefficients["coefficient"].to_numpy()
+    spread = np.full(len(coefficients), np.nan if len(names) < 2 else 0.0)
+    for place in range(len(names) if len(names) > 1 else 0):
+        rest = np.concatenate(triangles[:place] + triangles[place + 1 :])
+        if len(_independent(rest[:, :-1])) < len(coefficients):
+            return np.full(len(coefficients), np.nan)
+        spread += np.square(np.linalg.lstsq(rest[:, :-1], rest[:, -1])[0] - coefficients)
     return np.asarray(np.sqrt(spread * (len(names) - 1) / len(names)))
 
 
