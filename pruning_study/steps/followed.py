@@ -6,10 +6,9 @@ from mlflow.entities import Run
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from analysis.runs.printable import shortened
 from pruning_study.config import TrainConfig
 from pruning_study.data.datasets import Dataset
-from pruning_study.steps.settings import TrainSetting, following
+from pruning_study.steps.settings import TrainSetting, check_finished, following
 from pruning_study.tracking.store import Store
 
 
@@ -49,11 +48,5 @@ def finished_run(store: Store, run_id: str, kinds: Collection[str]) -> Run:
         If it is not a finished run of one of the kinds.
     """
     run = store.get(run_id)
-    kind = run.data.tags.get(schema.KIND, "unknown")
-    if kind not in kinds or run.info.status != "FINISHED":
-        raise StudyError(
-            f"run {run_id} is not a finished {' or '.join(kinds)} run (kind {shortened(kind)[1:-1]}, {run.info.status})"
-        )
-    if run.info.lifecycle_stage != "active":
-        raise StudyError(f"run {run_id} is deleted: mlflow runs restore --run-id {run_id}")
+    check_finished(run, kinds)
     return run

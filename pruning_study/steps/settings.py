@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -375,7 +375,7 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
         options do not name it.
     """
     where = f"dense run {dense.info.run_id}"
-    _check_dense(dense, option)
+    check_finished(dense, [schema.DENSE], option)
     if config.weights:
         raise StudyError("the dense run has its weights already", option="--weights")
     needs_initial_weights = {
@@ -414,15 +414,23 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
     return replace(config, **taken)
 
 
-def _check_dense(run: Run, option: str | None) -> None:
+def check_finished(run: Run, kinds: Collection[str], option: str | None = None) -> None:
+    """Check that a run which the user names is a finished run of one of the kinds.
+
+    Raises
+    ------
+    StudyError
+        If it is not, or is deleted.
+    """
     run_id, kind = run.info.run_id, run.data.tags.get(schema.KIND, "unknown")
-    if kind != schema.DENSE or run.info.status != "FINISHED":
+    if kind not in kinds or run.info.status != "FINISHED":
         raise StudyError(
-            f"run {run_id} is not a finished dense run (kind {shortened(kind)[1:-1]}, {run.info.status})",
+            f"run {run_id} is not a finished {' or '.join(kinds)} run (kind {shortened(kind)[1:-1]}, "
+            f"{run.info.status})",
             option=option,
         )
     if run.info.lifecycle_stage != "active":
-        raise StudyError(f"dense run {run_id} is deleted: mlflow runs restore --run-id {run_id}", option=option)
+        raise StudyError(f"run {run_id} is deleted: mlflow runs restore --run-id {run_id}", option=option)
 
 
 def _followed(item: Field[Any], param: str, where: str, option: str | None) -> Any:
