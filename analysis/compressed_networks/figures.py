@@ -15,7 +15,7 @@ from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.method_lines import TITLE_SIZE, Column, Drawn, against_ratio, draw_lines, groups, handle
 from analysis.published import rank
 from analysis.runs import schema
-from analysis.runs.picture_text import fitted_name, name_in_picture, width_in_picture
+from analysis.runs.picture_text import fitted_name, name_in_picture
 from analysis.settings import CELL, CONTROL, ITERATION, is_iterated, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
@@ -184,18 +184,13 @@ def _draw_accuracies(study: AnalyzedStudy, name: tuple[str, str], rows: pd.DataF
     for axes, method, cells in zip(grid.flat, methods, of_method, strict=False):
         _draw_boxes(axes, cells)
         axes.set_ylim(most + 0.5, -0.5)
-        axes.set_title(_in_lines(method, 72 * (_WIDE_PANEL - 1.0)), fontsize=TITLE_SIZE, parse_math=False)
+        parts = method.split(" ", 1) if is_iterated(cells).all() else [method]
+        title = "\n".join(fitted_name(part, 72 * (_WIDE_PANEL - 1.0), TITLE_SIZE) for part in parts)
+        axes.set_title(title, fontsize=TITLE_SIZE, parse_math=False)
         axes.set_xlabel("accuracy, %", fontsize=9)
     for axes in grid.flat[len(methods) :]:
         axes.remove()
     return figure
-
-
-def _in_lines(method: str, room: float) -> str:
-    """Return a method's name, its setting on a line of its own where one line has no room for both."""
-    if width_in_picture(method, TITLE_SIZE) <= room:
-        return fitted_name(method, room, TITLE_SIZE)
-    return "\n".join(fitted_name(part, room, TITLE_SIZE) for part in method.split(" ", 1))
 
 
 def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:

@@ -253,7 +253,7 @@ def test_the_normalised_changes_are_of_pruned_networks_however_little_a_number_f
 def test_levels_of_iterative_pruning_are_one_method_and_its_control_has_iterations():
     made = AnalyzedStudy(made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), seeds=3))
     (picture,) = figures.accuracies(made, accuracies(made.runs))
-    assert [axes.get_title() for axes in picture.axes] == ["global-unstructured\nrewind", "none rewind"]
+    assert [axes.get_title() for axes in picture.axes] == ["global-unstructured\nrewind", "none\nrewind"]
     labels = [[label.get_text() for label in axes.get_yticklabels()] for axes in picture.axes]
     assert labels[0][:3] == ["dense", "ratio 1.244", "ratio 1.545"]
     assert labels[1] == ["dense", "iteration 1", "iteration 2", "iteration 3"]
