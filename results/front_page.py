@@ -1,6 +1,8 @@
 """The tables and pictures of README.md and of the pages beside it, made from the studies' frames and tables."""
 
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import answers
@@ -108,6 +110,15 @@ def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataF
     StudyError
         A table of a study is missing.
     """
+    # What takes longest is worked out by the other core, beside the rest.
+    with ProcessPoolExecutor(1, get_context("fork" if figure_files.can_fork() else "spawn")) as other:
+        at_equal_weights = other.submit(experiments.at_equal_weights, results)
+        made = _other_tables(results, told, lightest)
+        return made | {"equal weights": at_equal_weights.result()}
+
+
+def _other_tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return what `tables` does, without what it works out in another process."""
     lenet5, released, resnet, as_pruned = (
         folders.runs(results, name)[0] for name in (folders.TEXT, folders.RELEASED, folders.RESNET, folders.AS_PRUNED)
     )
@@ -123,7 +134,6 @@ def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataF
         "classes": answers.classes(results, folders.TEXT, folders.RESNET),
         "harmed": answers.harmed(results, folders.TEXT, folders.RESNET),
         "released": experiments.beside_released(results),
-        "equal weights": experiments.at_equal_weights(results),
         **{f"table {number}": beside_print.table(compared, number) for number in (3, 10)},
         "table 7": beside_print.table_7(results),
         "table 11": beside_print.table_11(lenet5, released),
