@@ -82,7 +82,7 @@ def compare(runs: pd.DataFrame, alphas: pd.DataFrame, *, variance: Variance = "w
             both = both.merge(_long(number, make(number, tests=unpaired), "ours_unpaired"), how="left")
         frames.append(both)
     columns = ["table", "row", "column", "published", "ours", "ours_unpaired"]
-    frame = pd.concat(frames, ignore_index=True).reindex(columns=columns).fillna({"ours_unpaired": ""})
+    frame = pd.concat(frames, ignore_index=True).reindex(columns=columns, fill_value="").fillna({"ours_unpaired": ""})
     frame["difference"] = _numbers(frame["ours"]) - _numbers(frame["published"])
     lacking = frame[(frame["ours"] == AT_CHANCE) & _numbers(frame["published"]).notna()]
     frame = frame[frame["difference"].notna()].reset_index(drop=True)
@@ -105,7 +105,7 @@ def _notes_on_lacking(lacking: pd.DataFrame) -> Iterator[str]:
 def _p_values(number: int, tests: pd.DataFrame) -> pd.DataFrame:
     design = DESIGNS[number]
     header = tests.attrs["row_headers"].get(number, design.rows)
-    found = tests.set_flags(copy=False)
+    found = tests.copy(deep=False)
     found.attrs = {}  # or every frame and column below gets a copy
     found = found[found["table"] == number]
     if found.empty:
