@@ -90,9 +90,9 @@ def test_mlproject_has_the_options_and_defaults_of_the_report():
         if isinstance(option, click.Option) and (not option.multiple or option.name == "groups")
     ]
     assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
-        option.name: "auto"
-        if option.multiple
-        else text(option.default if not isinstance(option.default, Path) else str(option.default))
+        option.name: text(str(option.default) if isinstance(option.default, Path) else option.default)
+        if isinstance(option.default, str | bool | float | Path)
+        else "auto"
         for option in options
     }
     expected = [part for option in options for part in (option.opts[0], f"{{{option.name}}}")]
