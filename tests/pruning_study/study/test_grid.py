@@ -1,12 +1,13 @@
 import os
 import re
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
-from pruning_study.config import PruneConfig
+from pruning_study.config import IterateConfig, PruneConfig
 from pruning_study.study import grid
 from tests.damage import read_damaged
 from tests.memory_limit import memory_limit
@@ -409,3 +410,39 @@ def test_what_the_released_code_means_by_up_is_named_as_its_runs_are(read):
     (found,) = read(text.format(f"{{{UP}}}")).faults
     assert found.endswith("its pruners there are mp, up-signed")
     assert len(read(text.format("{" + UP.replace("up", "up-signed") + "}")).primaries) == 1
+
+
+def test_a_grid_of_iterations_is_chains_with_the_defaults_of_iterate(read):
+    found = read("{pruners: [l1-structured, none], weight_treatments: [finetune, rewind], seeds: 0-1, iterations: 3}")
+    found.check()
+    cells = [(c.config.pruner, c.config.weight_treatment, c.config.seed) for c in found.cells]
+    assert sorted(cells) == sorted(product(["l1-structured", "none"], ["finetune", "rewind"], [0, 1]))
+    assert {type(c.config) for c in found.cells} == {IterateConfig}
+    assert {(c.config.iterations, c.config.keep, c.config.recipe) for c in found.cells} == {
+        (3, 0.8, "prune-responsibly")
+    }
+
+
+def test_grids_of_iterations_and_of_ratios_stand_in_one_file(read):
+    found = read("{ratios: [2], seeds: [0], grids: [{pruners: [mp]}, {pruners: [up], keep: 0.5}]}")
+    found.check()
+    assert [(type(c.config), c.config.pruner) for c in found.cells] == [(PruneConfig, "mp"), (IterateConfig, "up")]
+    assert found.cells[1].config.keep == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{iterations: 3, ratios: [2]}", "ratios: a grid of iterations has none"),
+        ("{grids: [{iterations: 3, schedules: [cubic]}]}", "grids[0].schedules: a grid of iterations has none"),
+        ("{iterations: 1}", "iterations: 1 is below 2"),
+        ("{iterations: [3, 4]}", "iterations: [3, 4] is not a number"),
+        ("{keep: 1.5}", "keep: 1.5 should be above 0 and below 1"),
+        ("{weight_treatments: [rewound]}", "weight_treatments[0]: 'rewound'"),
+        ("{keep: 0.8, overrides: {fine_tune_epochs: 3}}", "overrides.fine_tune_epochs: iterate has no such option"),
+        ("{keep: 0.8, overrides: {iterations: 3}}", "overrides.iterations: it is a key of the grid itself"),
+        ("{iterations: 20000, seeds: 0-99}", "2,000,000 runs"),
+    ],
+)
+def test_faults_of_a_grid_of_iterations(faults, text, fault):
+    assert fault in faults(text)

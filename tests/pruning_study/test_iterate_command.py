@@ -1,0 +1,76 @@
+"""The command `iterate`, and studies of chains, from end to end on small real data."""
+
+import pandas as pd
+import pytest
+
+from tests.stored_runs import artifact, runs
+
+OPTIONS = ("--epochs", 1, "--iterations", 3, "--engine", "torch")
+
+
+@pytest.fixture
+def iterate(run_command, tiny_npz, store_uri):
+    def run(*arguments, code=0):
+        result = run_command("iterate", "--dataset", tiny_npz, *OPTIONS, *arguments)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate):
+    output = iterate("--pruner", "l1-unstructured")
+    header, *lines = [line.split() for line in output.split("\n\n")[0].strip().splitlines()]
+    assert header[:4] == ["iteration", "sparsity", "ratio", "accuracy"]
+    assert [line[0] for line in lines] == ["0", "1", "2"]
+    assert [float(line[1]) for line in lines] == pytest.approx([0, 0.2, 0.36], abs=1e-3)
+    dense, (job,) = runs("dense"), runs("job")
+    assert [run.info.run_id in output for run in (*dense, *runs("pruned"))] == [True, False, True]
+    table = pd.read_csv(artifact(job, "summary.csv"))
+    assert table["iteration"].tolist() == [1, 2]
+    assert table["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
+    assert job.data.tags["pruned_run_ids"] == ",".join(table["run_id"])
+    assert artifact(job, "summary.png").exists()
+
+
+def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_npz, tmp_path):
+    study = tmp_path / "chains.yaml"
+    study.write_text(
+        f"{{datasets: [{tiny_npz}], pruners: [l1-structured, none], iterations: 3, weight_treatments: [rewind], "
+        "seeds: [0], overrides: {epochs: 1}}"
+    )
+    command = ("study", study, "--workers", 1, "--engine", "torch")
+    shown = run_command(*command, "--dry-run").output
+    assert "l1-structured rewind" in shown
+    assert "3 iterations" in shown
+    made = run_command(*command)
+    assert made.exit_code == 0, made.output
+    assert len(runs("dense")) == 1
+    assert len(runs("pruned")) == 4
+    assert "5 runs: 5 found, 0 to make" in run_command(*command).output
+    assert "3 of 3 found" in iterate("--pruner", "l1-structured", "--weight-treatment", "rewind")
+    assert len(runs("pruned")) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--weights", "some.safetensors", "--weight-treatment", "rewind"),
+            "--weights: initial values of given weights",
+        ),
+        (("--seed", "0-1", "--dense-run-id", "some"), "--seed: a dense run has one seed"),
+        (("--keep", "0.01", "--pruner", "mp", "--iterations", "20"), "--keep: 0.01 leaves no weight of the network"),
+        (("--ratio", "2"), "No such option"),
+        (("--iterations", "1"), "1 is below 2"),
+    ],
+)
+def test_bad_input_is_one_line_and_makes_no_run(iterate, arguments, message):
+    output = iterate(*arguments, code=2)
+    assert message in output
+    assert not runs(status=None)
+
+
+def test_options_without_effect_are_named(iterate):
+    output = iterate("--pruner", "rp", "--epsilon", "0.1", "--iterations", "2")
+    assert "--epsilon has no effect with --pruner rp" in output
