@@ -67,6 +67,8 @@ def _timed(study: Path) -> str:
 def rebuild(study: Path, output: Path) -> list[Path]:
     """Write the report of all folders in a study's `frames/` that `pruning-analysis export` wrote.
 
+    A study's `groups/` has a table of groups of test images for each data set that has one.
+
     SVGs and the page of SVGs grow with the number of networks, and `pie.csv` with that of images. They are left to
     `pruning-analysis report --frames`.
 
@@ -86,6 +88,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         corrupted=robustness.TABLE.read(folders),
         characteristics=characteristics.TABLE.read(folders),
         paper=True,
+        groups={file.stem: file for file in (study / "groups").glob("*.csv")},
     )
     made = replace(made, sections=[_without_images(section) for section in made.sections])
     return page.write_markdown(made, output, processes=1)  # each core has a study of its own
