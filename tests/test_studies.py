@@ -1,5 +1,6 @@
 """Tests that the studies of this project hold the cells of the tables in Good et al. 2022."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,17 @@ def test_the_frames_of_the_results_have_the_primary_comparisons_of_their_study(s
     folders = exports.below(RESULTS / name / "frames")
     assert planned
     assert [primaries.read([folder]) for folder in folders] == [list(planned)] * len(folders)
+
+
+def test_prune_responsibly_has_the_seven_techniques_and_both_weight_treatments_of_paganini():
+    found = grid.read(STUDIES / "prune-responsibly.yaml")
+    found.check()
+    configs = [cell.config for cell in found.cells]
+    assert {(each.iterations, each.keep, each.recipe, each.validation_fraction) for each in configs} == {
+        (20, 0.8, "prune-responsibly", 0.2)
+    }
+    kinds = {"l1-structured", "l2-structured", "linf-structured", "random-structured"}
+    techniques = kinds | {"l1-unstructured", "random-unstructured", "global-unstructured"}
+    chains = {(each.dataset, each.pruner, each.weight_treatment, each.seed) for each in configs}
+    assert chains == set(product(["mnist", "fashion-mnist"], techniques | {CONTROL}, ["finetune", "rewind"], range(6)))
+    assert len(chains) == len(configs)

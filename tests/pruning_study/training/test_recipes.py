@@ -28,6 +28,14 @@ def test_resnet_cifar_as_in_the_paper_and_its_code():
     assert recipe.fine_tuning.augmentation == "flip-crop"
 
 
+def test_prune_responsibly_as_in_the_paper():
+    recipe = RECIPES["prune-responsibly"]
+    assert recipe.dense == recipe.fine_tuning
+    assert phases(recipe.dense) == [(30, 0.01)]
+    assert (recipe.dense.batch_size, recipe.dense.momentum, recipe.dense.weight_decay) == (32, 0.0, 0.0)
+    assert recipe.dense.augmentation == "flip-crop"
+
+
 @pytest.mark.parametrize(
     ("name", "steps", "images"),
     [("wide-resnet", 80_000, 50_000), ("celeba", 10_000, 162_770)],
