@@ -96,7 +96,7 @@ RECIPES = {
     # ResNet-18 of the same paper: 10,000 steps of 256 images are 16 epochs of CelebA's 162,770 training images. The
     # learning rates are this project's: those of `imagenet` at the same shares of the training.
     "celeba": _recipe("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", batch_size=256, weight_decay=1e-4),
-    # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. Momentum and weight decay are not mentioned.
+    # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. It mentions no momentum or weight decay.
     "prune-responsibly": _recipe("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),
 }
 
