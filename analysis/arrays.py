@@ -162,7 +162,7 @@ def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) 
 def _cell_numbers(runs: pd.DataFrame) -> np.ndarray:
     columns = cell_columns(runs)
     if ITERATION in columns:
-        runs = runs.assign(**{ITERATION: pd.to_numeric(runs[ITERATION])})  # 2 before 10
+        runs = runs.assign(**{ITERATION: runs[ITERATION].str.zfill(6)})  # 2 before 10
     return runs.groupby(columns, dropna=False).ngroup().to_numpy()
 
 

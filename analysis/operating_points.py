@@ -240,7 +240,8 @@ def table(found: pd.DataFrame) -> pd.DataFrame:
     columns = [name for name in columns if name != "networks"]
     columns.insert(columns.index("min_accuracy"), "networks")
     if schema.ITERATION in found:
-        found = found.assign(**{schema.ITERATION: pd.to_numeric(found[schema.ITERATION]).astype(int)})
+        iteration = pd.to_numeric(found[schema.ITERATION], errors="coerce").astype("Int64")
+        found = found.assign(**{schema.ITERATION: iteration})
     return found[columns].sort_values([name for name in order if name != schema.KEEP], kind="stable", ignore_index=True)
 
 

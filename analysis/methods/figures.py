@@ -104,7 +104,7 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep some levels of iterative pruning, evenly spaced, and give those of an iteration one ratio to stand under."""
     if ITERATION not in frame or frame[ITERATION].isna().all():
         return frame
-    iteration = pd.to_numeric(frame[ITERATION])
+    iteration = pd.to_numeric(frame[ITERATION], errors="coerce")
     there = np.sort(iteration.dropna().unique())
     kept = there[np.unique(np.linspace(0, len(there) - 1, _MOST_LEVELS).round().astype(int))]
     ratio = frame.groupby(iteration)[schema.RATIO].transform("median").fillna(frame[schema.RATIO])
