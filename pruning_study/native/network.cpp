@@ -8,8 +8,8 @@ extern "C" {
 
 double train(float* parameters, float* velocity, const float* mask, float* withheld, const float* images,
              const int64_t* labels, const int64_t* order, const int64_t* batch_sizes, int64_t batches,
-             const Augmentation::Crop* crops, const float* black, int64_t height, int64_t width, float learning_rate, float momentum, float weight_decay, const float* wanted, float weight,
-             float temperature) {
+             const Augmentation::Crop* crops, const float* black, int64_t height, int64_t width, float learning_rate,
+             float momentum, float weight_decay, const float* wanted, float weight, float temperature) {
     const Augmentation augmentation{crops, black, static_cast<int>(height), static_cast<int>(width)};
     return std::make_unique<Model>()->train(parameters, velocity, {mask, withheld}, {images, labels}, order,
                                             batch_sizes, batches, augmentation,
