@@ -1,5 +1,6 @@
 """Regression of class accuracy on what a class and its network are like (Paganini 2020, Sections 3.1 and D)."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ CONFIDENCE = 0.95
 _UNEXPLAINED = 1e-8
 _AT_ONCE = 8192  # rows, whose columns fit into a core's cache
 _ROUNDING = 1e-12  # a column whose values are smaller on average is 0 but for rounding
+_NO_PART = 1e-6  # a column has no part of another where it explains less than this share of its length
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +49,16 @@ class Estimate:
         A column for each term.
     predicted : (rows,)
         Accuracy that the fit gives; it may lie outside 0 to 1.
+    implied : DataFrame, (terms, terms left out)
+        The sum of terms that each column left out is. Where this is not 0, the coefficient of a term is its own, and
+        this many times the other's.
     """
 
     coefficients: pd.DataFrame
     rows: pd.DataFrame
     design: np.ndarray
     predicted: np.ndarray
+    implied: pd.DataFrame
 
     @property
     def residuals(self) -> np.ndarray:
@@ -103,7 +109,8 @@ def estimate(frame: pd.DataFrame, *, crossed: bool = True) -> Estimate:
 
 
 def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Estimate:
-    names, design = _design(rows, terms, notes)
+    design, implied = _design(rows, terms, notes)
+    names = list(implied.index)
     if len(rows) <= len(names):
         raise StudyError(
             f"the regression has {len(rows):,} rows and {len(names):,} terms: it needs more rows than terms"
@@ -112,7 +119,7 @@ def _estimate(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> Est
     coefficients = _least_squares(design, accuracy)
     predicted = design @ coefficients
     table = _table(names, coefficients, hac(design, accuracy - predicted), len(rows) - len(names))
-    fitted = Estimate(table, rows, design, predicted)
+    fitted = Estimate(table, rows, design, predicted, implied)
     own = rows.get(NETWORK)
     table["se_clustered"] = np.nan if own is None else clustered_errors(fitted, own)
     table.attrs = {"notes": notes, "rows": len(rows), "networks": 0 if own is None else int(own.nunique())}
@@ -131,7 +138,8 @@ def _usable(frame: pd.DataFrame, terms: Sequence[str]) -> tuple[pd.DataFrame, li
     rows = rows.assign(**numbers.where(np.isfinite(numbers)))
     empty = [name for name in NUMBERS if rows[name].isna().all()]
     notes = [f"regression: no row has a value of {name}, which is left out" for name in empty]
-    complete = rows[[name for name in needed if name not in empty]].notna().all(axis=1).to_numpy()
+    own = [NETWORK] if NETWORK in rows else []
+    complete = rows[[*own, *(name for name in needed if name not in empty)]].notna().all(axis=1).to_numpy()
     if not complete.all():
         notes.append(f"regression: {(~complete).sum():,} of {len(rows):,} rows left out, which lack a value")
         rows = rows[complete].reset_index(drop=True)
@@ -149,20 +157,32 @@ def _columns(term: str) -> list[str]:
     return [part.removeprefix("np.exp(").removesuffix(")") for part in term.split(":")]
 
 
-def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple[list[str], np.ndarray]:
-    """Return the names and the columns, (rows, terms), of the formula, without those that earlier ones imply."""
+def _design(rows: pd.DataFrame, terms: Sequence[str], notes: list[str]) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return the columns of the formula, (rows, terms), without those that earlier ones imply, and how they do."""
     from patsy import dmatrix
 
     if rows.empty:
-        return ["Intercept"], np.ones((0, 1))
+        return np.ones((0, 1)), pd.DataFrame(index=["Intercept"])
     matrix = dmatrix(" + ".join(terms) or "1", rows, return_type="matrix")
     names, design = list(matrix.design_info.column_names), np.asarray(matrix)
     kept = _independent(design)
     if len(kept) == len(names):
-        return names, design
-    implied = [name for place, name in enumerate(names) if place not in kept]
-    notes.append(f"regression: left out, because other terms imply them: {', '.join(implied)}")
-    return [names[place] for place in kept], design[:, kept]
+        return design, pd.DataFrame(index=names)
+    left_out = [place for place in range(len(names)) if place not in kept]
+    implied = pd.DataFrame(_implied(design, kept, left_out), [names[i] for i in kept], [names[i] for i in left_out])
+    notes.append(f"regression: left out, because other terms imply them: {', '.join(implied.columns)}")
+    return design[:, kept], implied
+
+
+def _implied(design: np.ndarray, kept: Sequence[int], left_out: Sequence[int]) -> np.ndarray:
+    """Return the sums of kept columns that those left out are, (kept, left out)."""
+    triangle = _triangle(design)
+    lengths = np.linalg.norm(triangle, axis=0)
+    long = lengths > _ROUNDING * np.sqrt(len(design))
+    scaled = np.divide(triangle, lengths, out=np.zeros_like(triangle), where=long)
+    parts = np.linalg.lstsq(scaled[:, kept], scaled[:, left_out])[0]
+    parts = np.where(np.abs(parts) > _NO_PART, parts, 0.0)
+    return np.asarray(parts * lengths[left_out] / lengths[kept, np.newaxis])
 
 
 def _independent(design: np.ndarray) -> list[int]:
@@ -346,7 +366,7 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
         term, coefficient (on the logit scale), se (clustered by network where networks are known, else robust to
         heteroscedasticity), t, p, effect (of one unit on the accuracy, averaged over the rows; of a term that stands
         in no product, comparable with the coefficient of `fit`). `attrs["notes"]` as in `fit`, and whether the
-        iteration did not converge.
+        iteration did not converge or fits exactly.
 
     Raises
     ------
@@ -355,13 +375,17 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
     """
     from statsmodels.genmod.families import Binomial
     from statsmodels.genmod.generalized_linear_model import GLM
+    from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
     linear = estimate(frame)
     own = linear.rows.get(NETWORK)
     errors: dict[str, Any] = {"cov_type": "HC1"}
     if own is not None and own.nunique() > 1:
         errors = {"cov_type": "cluster", "cov_kwds": {"groups": own.factorize()[0]}}
-    fitted = GLM(linear.rows[OUTCOME].to_numpy(), linear.design, Binomial()).fit(use_t=True, **errors)
+    accuracy = linear.rows[OUTCOME].to_numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PerfectSeparationWarning)  # a note says so once
+        fitted = GLM(accuracy, linear.design, Binomial()).fit(use_t=True, **errors)
     steepness = float(np.mean(fitted.fittedvalues * (1 - fitted.fittedvalues)))
     table = pd.DataFrame(
         {
@@ -374,6 +398,8 @@ def fractional_logit(frame: pd.DataFrame) -> pd.DataFrame:
         }
     )
     notes = [] if fitted.converged else ["regression: the fractional logit did not converge"]
+    if np.allclose(fitted.fittedvalues, accuracy, rtol=0):
+        notes.append("regression: the fractional logit fits the accuracies exactly, and its errors say nothing")
     table.attrs = {"notes": [*linear.coefficients.attrs["notes"], *notes]}
     return table
 

@@ -163,6 +163,18 @@ class TestFit:
         (note,) = [note for note in table.attrs["notes"] if "imply" in note]
         assert note.endswith(": weight_treatment[T.rewind]:pruning_technique[T.q]")
 
+    def test_a_term_left_out_is_a_sum_of_the_others(self):
+        frame = made(datasets="a").assign(class_entropy=lambda rows: 2 - 3 * rows["imbalance"])
+        alone = frame.query("not (weight_treatment == 'finetune' and pruning_technique == 'q')")
+        parts = estimate(alone).implied
+        product = parts["weight_treatment[T.rewind]:pruning_technique[T.q]"]
+        assert product[product != 0].to_dict() == pytest.approx({"pruning_technique[T.q]": 1})
+        entropy = parts["class_entropy"]
+        assert entropy[entropy != 0].to_dict() == pytest.approx({"Intercept": 2, "imbalance": -3})
+        absent = estimate(made().query("not (weight_treatment == 'rewind' and pruning_technique == 'q')")).implied
+        assert absent.shape[1] == 1
+        assert not absent.any(axis=None)
+
     def test_rows_without_a_value_are_left_out_and_said(self):
         frame = in_order(made())
         frame.loc[[3, 7], "imbalance"] = np.nan
@@ -170,6 +182,12 @@ class TestFit:
         table = fit(frame)
         assert "regression: 3 of 320 rows left out, which lack a value" in table.attrs["notes"]
         pd.testing.assert_frame_equal(table, fit(frame.drop(index=[3, 7, 9])))
+
+    def test_a_row_without_a_network_is_left_out_and_said(self):
+        frame = in_order(made())
+        table = fit(frame.assign(network=frame["network"].where(frame.index != 3)))
+        assert "regression: 1 of 320 rows left out, which lack a value" in table.attrs["notes"]
+        pd.testing.assert_frame_equal(table, fit(frame.drop(index=3)))
 
     def test_a_column_without_any_value_is_left_out_and_keeps_the_rows(self):
         table = fit(made().assign(class_entropy=np.nan))
@@ -265,7 +283,6 @@ def test_a_one_tailed_p_is_half_where_the_sign_is_as_expected():
 
 
 class TestFractionalLogit:
-    @pytest.mark.filterwarnings("ignore:Perfect separation")  # a model that fits exactly looks so to statsmodels
     def test_finds_the_coefficients_that_made_the_data(self):
         frame = made()
         frame["accuracy"] = expit(1 + 2 * frame["imbalance"] - 0.5 * frame["class_entropy"] - frame["sparsity"])
@@ -276,6 +293,9 @@ class TestFractionalLogit:
         )
         mean = float((frame["accuracy"] * (1 - frame["accuracy"])).mean())
         assert table.set_index("term").loc["imbalance", "effect"] == pytest.approx(2 * mean)
+        exact = "regression: the fractional logit fits the accuracies exactly, and its errors say nothing"
+        assert table.attrs["notes"].count(exact) == 1
+        assert exact not in fractional_logit(made()).attrs["notes"]
 
     def test_errors_are_clustered_by_network(self):
         frame = made()
