@@ -308,15 +308,14 @@ OVERRIDES = _PRUNE.overrides
 
 
 def _check_keys(grid: dict[str, Any], places: Mapping[str, str], command: _Command, faults: list[str]) -> None:
-    """Note keys that have no meaning for a command, if they stand beside the key that makes the grid one of it."""
-    besides = {_prefix(places[key]) for key in ITERATING if key in grid}
+    """Note a grid's keys that have no meaning for its command.
+
+    Those at the top of the file may be meant for other grids, unless a key there makes every grid one of `iterate`.
+    """
+    at_top = any(key in grid and places[key] == key for key in ITERATING)
     for key in LISTS:
-        if key in grid and key not in command.lists and _prefix(places[key]) in besides:
+        if key in grid and key not in command.lists and (at_top or places[key] != key):
             faults.append(f"{places[key]}: a grid of iterations has none: leave it out")
-
-
-def _prefix(place: str) -> str:
-    return place.rpartition(".")[0]
 
 
 def _cells(

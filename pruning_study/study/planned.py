@@ -69,9 +69,8 @@ def _params(configs: Iterable[TrainConfig]) -> list[Params]:
 
     found = {}
     for config in configs:
-        if (
-            not isinstance(config, PruneConfig) or config.sparsity
-        ):  # its ratio follows from the network, which is not known yet
+        # The ratio of a sparsity follows from the network, which is not known yet.
+        if not isinstance(config, PruneConfig) or config.sparsity:
             continue
         # Seed and ratio change no other param.
         setting, (ratio,) = replace(config, seed=0, ratio=(1.0,)), config.ratio

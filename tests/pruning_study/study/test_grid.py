@@ -435,6 +435,9 @@ def test_grids_of_iterations_and_of_ratios_stand_in_one_file(read):
     [
         ("{iterations: 3, ratios: [2]}", "ratios: a grid of iterations has none"),
         ("{grids: [{iterations: 3, schedules: [cubic]}]}", "grids[0].schedules: a grid of iterations has none"),
+        ("{iterations: 3, grids: [{ratios: [2, 4]}]}", "grids[0].ratios: a grid of iterations has none"),
+        ("{keep: 0.5, grids: [{}, {distill: [0.5]}]}", "grids[1].distill: a grid of iterations has none"),
+        ("{weight_treatments: [rewind], grids: [{sparsities: [0.5]}]}", "grids[0].sparsities: a grid of iterations"),
         ("{iterations: 1}", "iterations: 1 is below 2"),
         ("{iterations: [3, 4]}", "iterations: [3, 4] is not a number"),
         ("{keep: 1.5}", "keep: 1.5 should be above 0 and below 1"),
