@@ -394,6 +394,8 @@ class IterateConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.scope:
+            check_scope(pruners.own_unit(self.pruner), self.scope)
         if self.weights and self.rewinds:
             raise StudyError(
                 "initial values of given weights are not known: leave them out, or take --weight-treatment finetune",

@@ -90,13 +90,15 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
     sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = IterateSetting(following(config, given) if given else config)
+    shrunk.check_followed(setting)
     with store.job(f"iterate: {setting.chain_name}", options) as job:
         dense = runs.load(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id})
         say(f"\n{HEADER}\n{_row(setting, 0, dense)}")
         levels: dict[int, FinishedRun] = {}
         for run in iterated.levels(store, job.run_id, setting, dense):
-            levels[run.iteration] = run
+            # Without its network: those of a long chain would fill the memory.
+            levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.found, run.metrics)
             say(_row(setting, run.iteration, run))
         run_ids = [run.run_id for run in levels.values()]
         job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))
@@ -110,7 +112,7 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
             for iteration, run in levels.items()
         }
         pictures.over_iterations(changes, setting.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
-        job.note(f"{len(levels)} prunings of run {dense.run_id} by {setting.method}.")
+        job.note(setting.note(dense.run_id, len(levels)))
         logged_model.log_models(store, setting, run_ids)
         sizes = dict(zip(levels, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
         for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):

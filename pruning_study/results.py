@@ -180,7 +180,7 @@ def prune(options: Mapping[str, Any]) -> Pruning:
 def iterate(options: Mapping[str, Any]) -> Iterating:
     """Return what `pruning_study.iterate` does."""
     configs, typed = _configs(IterateConfig, options)
-    made = list(iterate_command.each_iterated(configs, typed))
+    made = iterate_command.each_iterated(configs, typed)
     return Iterating(pd.concat([_with_lineage(iterate_command.summary(one), one) for one in made], ignore_index=True))
 
 

@@ -111,12 +111,14 @@ def channel_counts(shapes: Sequence[Sequence[int]], kept: int) -> list[int]:
     return [round(shape[1] * share) * _channel_size(shape) for shape in shapes]
 
 
-def check_channels(shapes: Mapping[str, Sequence[int]], kept: int) -> None:
+def check_channels(shapes: Mapping[str, Sequence[int]], kept: int, option: str) -> None:
     """Check that every layer keeps an input channel where each keeps the same share of its channels.
 
     Parameters
     ----------
     shapes, kept : as `channel_counts` takes them, with the state-dict names of the weights
+    option : str
+        The option that says how much is pruned, for the error.
 
     Raises
     ------
@@ -131,7 +133,7 @@ def check_channels(shapes: Mapping[str, Sequence[int]], kept: int) -> None:
     raise StudyError(
         f"sparsity {Budget(total, total).sparsity_of(kept):.3g} leaves no input channel of {fewest}, which has "
         f"{channels:,}: every layer prunes the same share, so take a sparsity below {1 - 0.5 / channels:.4g}",
-        option="--sparsity",
+        option=option,
     )
 
 
@@ -160,7 +162,7 @@ def kept_after(
     Raises
     ------
     StudyError
-        If channels are to be counted over all layers, or if a layer has no channel left.
+        If channels are to be counted over all layers, or if a layer, or the network, has nothing left.
 
     Examples
     --------
@@ -171,19 +173,14 @@ def kept_after(
     >>> kept_after({"a": (2, 5), "b": (4, 3)}, keep=0.8, prunings=2, unit="channel", scope="layer")
     (6, 8)
     """
+    check_scope(unit, scope)
     if scope == "global":
-        check_scope(unit, scope)
-        return _left(sum(map(math.prod, shapes.values())), keep, prunings)
+        (left,) = _left({"the network": sum(map(math.prod, shapes.values()))}, keep, prunings, "weight")
+        return left
     if unit == "weight":
-        return tuple(_left(math.prod(shape), keep, prunings) for shape in shapes.values())
-    channels = {name: _left(shape[1], keep, prunings) for name, shape in shapes.items()}
-    if empty := next((name for name, left in channels.items() if left == 0), None):
-        raise StudyError(
-            f"{keep:g} leaves no input channel of {empty} at iteration {prunings}, of {shapes[empty][1]:,}: keep a "
-            "larger share, or take fewer iterations",
-            option="--keep",
-        )
-    return tuple(channels[name] * _channel_size(shape) for name, shape in shapes.items())
+        return _left({name: math.prod(shape) for name, shape in shapes.items()}, keep, prunings, "weight")
+    channels = _left({name: shape[1] for name, shape in shapes.items()}, keep, prunings, "input channel")
+    return tuple(left * _channel_size(shape) for left, shape in zip(channels, shapes.values(), strict=True))
 
 
 def check_scope(unit: str, scope: str) -> None:
@@ -201,11 +198,21 @@ def check_scope(unit: str, scope: str) -> None:
         )
 
 
-def _left(number: int, keep: float, prunings: int) -> int:
+def _left(numbers: Mapping[str, int], keep: float, prunings: int, what: str) -> tuple[int, ...]:
+    """Return what is left of some numbers after some prunings; an error names the first of them that becomes 0."""
     share = round(1 - keep, 12)  # 1 - 0.9 is a little less than 0.1, which would round some halves the other way
-    for _ in range(prunings):
-        number -= round(share * number)
-    return number
+    left = tuple(numbers.values())
+    for iteration in range(1, prunings + 1):
+        left = tuple(number - round(share * number) for number in left)
+        if 0 in left:
+            empty = list(numbers)[left.index(0)]
+            fewer = f", or take at most {iteration} iterations" if iteration > 1 else ""
+            raise StudyError(
+                f"{keep:g} leaves no {what} of {empty} at iteration {iteration}, of {numbers[empty]:,}: keep a larger "
+                f"share{fewer}",
+                option="--keep",
+            )
+    return left
 
 
 def _channel_size(shape: Sequence[int]) -> int:

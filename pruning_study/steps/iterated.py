@@ -9,7 +9,6 @@ from mlflow.entities import Run
 from torch import nn
 
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
 from pruning_study.config import IterateConfig
 from pruning_study.data.datasets import Dataset
@@ -39,29 +38,16 @@ class IterateSetting(PruneSetting):
         As for `PruneSetting`, and if an iteration leaves no weight of the network or of a layer.
     """
 
+    default_validation_fraction = IterateConfig.validation_fraction
+
     def __init__(self, config: IterateConfig, data: Dataset | None = None) -> None:
         super().__init__(config.pruning, data)
         self.chain = config
-        self._check_kept()
+        self.kept_after(config.iterations - 1)  # an error where nothing is left
 
     def _resolve_pruning(self) -> None:
         super()._resolve_pruning()
         self.pruning = replace(self.pruning, fine_tuning=self.training.hyperparameters)
-
-    def _check_kept(self) -> None:
-        prunings = self.chain.iterations - 1
-        kept = self.kept_after(prunings)
-        empty = (
-            [name for name, left in zip(self.prunable, kept, strict=True) if not left]
-            if isinstance(kept, tuple)
-            else []
-        )
-        if empty or not kept:
-            raise StudyError(
-                f"{self.chain.keep:g} leaves no weight of {empty[0] if empty else 'the network'} after {prunings} "
-                "prunings: keep a larger share, or take fewer --iterations",
-                option="--keep",
-            )
 
     def kept_after(self, prunings: int) -> int | tuple[int, ...]:
         """Return how many prunable weights are left after some prunings: of all layers together, or of each layer."""
@@ -108,6 +94,15 @@ class IterateSetting(PruneSetting):
         """`IterateConfig.method` with the pruner as it is logged."""
         return replace(self.chain, pruner=self.pruning.pruner.name).method
 
+    def note(self, run_id: str, prunings: int = 1) -> str:
+        """Return a sentence about a run that starts from another one, or about several such runs in a row."""
+        times, then = ("once more", "then") if prunings == 1 else (f"{prunings} times", "each time then")
+        start = "the initial weights" if self.chain.rewinds else "these weights"
+        if not self.pruning.pruner.prunes:
+            return f"Run {run_id}, trained {times} from {start}"
+        left = f"{self.chain.keep:g} of the weights left are kept"
+        return f"Run {run_id}, pruned {times} by {super().method} ({left}), {then} trained from {start}"
+
     @property
     def chain_name(self) -> str:
         return self._named(self.method)
@@ -146,7 +141,7 @@ def level(store: Store, job_run_id: str, setting: IterateSetting, parent: Loaded
     own_hash = config_hash(schema.PRUNED, params, parent.config_hash)
     planned = pruned.PlannedRun(
         setting.level_name(iteration),
-        f"Run {parent.run_id}, of which {setting.method} has kept {setting.chain.keep:g} and which was trained again",
+        setting.note(parent.run_id),
         params,
         own_hash,
     )
@@ -162,8 +157,16 @@ def level(store: Store, job_run_id: str, setting: IterateSetting, parent: Loaded
         force=setting.config.force,
         read=read,
         make=lambda: pruned.make(store, job_run_id, setting, parent, planned, _trained),
-        counts=lambda run: pruned.is_child(run, parent, setting),
+        counts=lambda run: _is_in_chain(run, parent, setting),
     )
+
+
+def _is_in_chain(run: Run, parent: LoadedRun, setting: IterateSetting) -> bool:
+    """Return whether a level with the right hash is one of the chain's dense run, if `--dense-run-id` names that.
+
+    The level may name another parent, for one that was deleted is made again under a new ID, and is the same.
+    """
+    return not setting.config.dense_run_id or run.data.tags.get(schema.DENSE_RUN_ID) == parent.dense.run_id
 
 
 def _trained(setting: IterateSetting, parent: LoadedRun, saved: Path, on_epoch: OnEpoch) -> tuple[nn.Module, Fit]:

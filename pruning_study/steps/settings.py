@@ -72,6 +72,8 @@ class TrainSetting:
         If the data set, the model, the weights or the device cannot be used.
     """
 
+    default_validation_fraction = TrainConfig.validation_fraction
+
     def __init__(self, config: TrainConfig, data: Dataset | None = None) -> None:
         self.config = config
         self.training = resolve_training(config)
@@ -98,7 +100,7 @@ class TrainSetting:
         data, fraction = self.data, self.config.validation_fraction
         if data.validation_indices is None:
             return labels.split(data.train_labels, fraction, self.config.seed)
-        if fraction not in (TrainConfig.validation_fraction, IterateConfig.validation_fraction):
+        if fraction != self.default_validation_fraction:
             raise StudyError(f"{data.source} has images for validation, in val", option="--validation-fraction")
         return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 
@@ -246,7 +248,7 @@ class PruneSetting(TrainSetting):
         for ratio in self.config.ratio:
             numbers = self.kept_numbers(ratio)
             if self.pruning.pruner.unit == "channel":
-                budget.check_channels(self.prunable_shapes, numbers[-1])
+                budget.check_channels(self.prunable_shapes, numbers[-1], "--sparsity" if config.sparsity else "--ratio")
 
     @property
     def prunable_shapes(self) -> dict[str, torch.Size]:

@@ -3,6 +3,9 @@
 import pandas as pd
 import pytest
 
+from pruning_study.config import IterateConfig
+from pruning_study.iterate_command import each_iterated
+from pruning_study.steps.runs import FinishedRun
 from tests.stored_runs import artifact, runs
 
 OPTIONS = ("--epochs", 1, "--iterations", 3, "--engine", "torch")
@@ -69,6 +72,12 @@ def test_bad_input_is_one_line_and_makes_no_run(iterate, arguments, message):
     output = iterate(*arguments, code=2)
     assert message in output
     assert not runs(status=None)
+
+
+def test_no_network_of_a_level_stays_in_memory(tiny_npz, store_uri):
+    config = IterateConfig(dataset=str(tiny_npz), epochs=1, iterations=3, engine="torch")
+    (result,) = each_iterated([config], {})
+    assert [type(level) for level in result.levels.values()] == [FinishedRun] * 2
 
 
 def test_options_without_effect_are_named(iterate):

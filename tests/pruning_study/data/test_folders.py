@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import TrainConfig
+from pruning_study.config import IterateConfig, TrainConfig
 from pruning_study.data import datasets, folders
+from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.study.processes import SharedMemory
 from pruning_study.study.worker import SharedDataset
@@ -47,9 +48,14 @@ class TestValidation:
             assert setting.train_indices.tolist() == list(range(12))
         assert "validation_fraction" not in setting.params
 
-    def test_a_fraction_beside_them_is_a_usage_error(self, folder):
+    @pytest.mark.parametrize(
+        ("setting", "config", "own", "other"),
+        [(TrainSetting, TrainConfig, 0.1, 0.2), (IterateSetting, IterateConfig, 0.2, 0.1)],
+    )
+    def test_a_fraction_beside_them_is_a_usage_error(self, folder, setting, config, own, other):
+        setting(config(dataset=str(folder), validation_fraction=own))
         with pytest.raises(StudyError, match="has images for validation, in val") as error:
-            self.setting(folder, validation_fraction=0.3)
+            setting(config(dataset=str(folder), validation_fraction=other))
         assert error.value.option == "--validation-fraction"
 
     def test_which_images_they_are_is_part_of_the_digest(self, folder):

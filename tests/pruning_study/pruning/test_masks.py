@@ -199,6 +199,14 @@ class TestKeptAfter:
             self.after(1, "channel", keep=0.1)
         assert error.value.option == "--keep"
 
+    def test_the_first_iteration_that_leaves_nothing_is_named(self):
+        """A pruning by .7 makes 3 of 10 weights, 1 of 3 and 0 of 1; 100 become 30, 9 and 3."""
+        shapes = {"small": (2, 5), "large": (10, 10)}
+        with pytest.raises(StudyError, match=r"no weight of small at iteration 3, .* at most 3 iterations$"):
+            kept_after(shapes, keep=0.3, prunings=19, unit="weight", scope="layer")
+        with pytest.raises(StudyError, match=r"the network at iteration 5, of 100: .* at most 5 iterations$"):
+            kept_after({"large": (10, 10)}, keep=0.3, prunings=19, unit="weight", scope="global")
+
     def test_channels_are_not_counted_over_all_layers(self):
         with pytest.raises(StudyError, match="channels are compared within their layer"):
             self.after(1, "channel", "global")

@@ -143,7 +143,7 @@ def test_the_control_is_trained_as_often_and_never_pruned(chain, store, treatmen
 def test_every_kind_of_pruner_removes_more_at_each_level(chain, pruner):
     _, made = chain(pruner=pruner, iterations=3)
     once, twice = (sum(int(mask.sum()) for mask in run.masks.values()) for run in made[1:])
-    assert twice <= once <= 58_998 * (1.0 if pruner == "up-signed" else 0.81)
+    assert twice < once < 58_998 * 0.81 or (pruner == "up-signed" and twice <= once)
     assert all((made[2].masks[name] <= mask).all() for name, mask in made[1].masks.items())
 
 
@@ -187,16 +187,18 @@ def killed_in_the_second_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=pytest.mark.compiler)])
-def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(chain, store, monkeypatch, engine):
+def test_a_chain_that_is_killed_within_a_level_goes_on_with_the_same_result(chain, store, monkeypatch, caplog, engine):
     options = {"iterations": 3, "epochs": 4, "engine": engine, "weight_treatment": "rewind"}
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
     with monkeypatch.context() as patch:
         killed_in_the_second_epoch(patch)
         with pytest.raises(KeyboardInterrupt):
             chain(**options)
-    setting, resumed = chain(**options)
+    with caplog.at_level(logging.INFO):
+        setting, resumed = chain(**options)
     saved = store.saved_training(resumed[1].config_hash)
     assert resumed[0].found
+    assert "the training is going on after epoch 2" in caplog.text
     assert not saved.exists()
     _, whole = chain(**options, force=True)
     assert setting.engine.name == engine
@@ -214,6 +216,39 @@ def test_levels_of_a_named_dense_run_start_from_that_one(chain, store, tiny_npz)
     assert setting.pruning.fine_tuning.epochs == 1  # as the dense run
     (level,) = iterated.levels(store, "0", setting, runs.load(store, store.get(first.run_id), setting))
     assert store.get(level.run_id).data.tags["parent_run_id"] == first.run_id != second.run_id
+
+
+def test_a_deleted_level_of_a_named_dense_run_is_made_again_and_the_later_ones_are_found(chain, store):
+    _, made = chain()
+    MlflowClient().delete_run(made[1].run_id)
+    named = {"dense_run_id": made[0].run_id, "iterations": 4}
+    _, again = chain(**named)
+    assert [run.found for run in again] == [True, False, True, True]
+    _, (other, *_) = chain(iterations=2, force=True)
+    _, levels = chain(**named | {"dense_run_id": other.run_id, "iterations": 3})
+    assert [run.found for run in levels] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("options", "once", "often"),
+    [
+        (
+            {"pruner": "l1-structured"},
+            "pruned once more by l1-structured (0.8 of the weights left are kept), then trained from these weights",
+            "pruned 3 times by l1-structured (0.8 of the weights left are kept), each time then trained from these "
+            "weights",
+        ),
+        (
+            {"pruner": "none", "weight_treatment": "rewind"},
+            "trained once more from the initial weights",
+            "trained 3 times from the initial weights",
+        ),
+    ],
+)
+def test_notes_say_what_was_done(tiny_npz, options, once, often):
+    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), **options))
+    assert setting.note("abc") == f"Run abc, {once}"
+    assert setting.note("abc", 3) == f"Run abc, {often}"
 
 
 def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
@@ -235,9 +270,9 @@ def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": 0.1, "iterations": 20}, "0.1 leaves no weight of the network after 19 prunings"),
-        ({"keep": 0.3, "iterations": 20, "pruner": "l1-unstructured"}, "0.3 leaves no weight of "),
-        ({"keep": 0.3, "iterations": 20, "pruner": "l2-structured"}, "0.3 leaves no input channel of "),
+        ({"keep": 0.1, "iterations": 20}, "no weight of the network at iteration 6, .* at most 6 iterations$"),
+        ({"keep": 0.3, "pruner": "l1-unstructured"}, "no weight of conv1.weight at iteration 4, of 54:"),
+        ({"keep": 0.3, "pruner": "l2-structured"}, "conv1.weight at iteration 1, of 1: keep a larger share$"),
     ],
 )
 def test_a_chain_that_leaves_no_weight__is_an_error_before_any_run(tiny_npz, options, message):
@@ -258,7 +293,7 @@ def test_a_chain_that_leaves_no_weight__is_an_error_before_any_run(tiny_npz, opt
 )
 def test_options_are_checked(option, value, message):
     with pytest.raises(StudyError, match=message):
-        IterateConfig(pruner="l1-structured", **{option: value}).pruning  # noqa: B018
+        IterateConfig(pruner="l1-structured", **{option: value})
 
 
 def test_params_hold_no_surprise_for_the_hash(tiny_npz):

@@ -53,6 +53,7 @@ def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(t
         f"sparsity {said} leaves no input channel of conv1.weight, which has 1: every layer prunes the same share, so "
         "take a sparsity below 0.5"
     )
+    assert error.value.option == f"--{next(iter(options))}"
     PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", sparsity="0.49"))
 
 
