@@ -33,14 +33,10 @@ class Changes(NamedTuple):
             for group in self.groups
             if len(group) > 1
         ]
-        squares = np.square(weights)
+        images, in_both = ((np.square(weights) @ each).tolist() for each in (self.images, self.in_both))
         return [
-            two_way.Variances(
-                tuple((float(variance[place]), dof) for variance, dof in over_networks),
-                float(squares[place] @ self.images),
-                float(squares[place] @ self.in_both),
-            )
-            for place in range(len(weights))
+            two_way.Variances(tuple((float(variance[place]), dof) for variance, dof in over_networks), *of_images)
+            for place, of_images in enumerate(zip(images, in_both, strict=True))
         ]
 
 
@@ -150,12 +146,11 @@ def estimates(changes: Changes, weights: np.ndarray, level: float = two_way.LEVE
     """
     variances = changes.variances(weights)
     found = _intervals(changes, weights, variances, level)
-    p = np.array([two_way.p_value(each, distance) for each, distance in zip(variances, found["value"], strict=True)])
-    return {**found, "p": p}
+    return {**found, "p": two_way.p_values(variances, found["value"])}
 
 
 def intervals(changes: Changes, weights: np.ndarray, level: float = two_way.LEVEL) -> dict[str, np.ndarray]:
-    """Return what `estimates` does but for p, which takes most of the time where there are hundreds of sums."""
+    """Return what `estimates` does but for p, which takes most of the time."""
     return _intervals(changes, weights, changes.variances(weights), level)
 
 
@@ -163,7 +158,8 @@ def _intervals(
     changes: Changes, weights: np.ndarray, variances: Sequence[two_way.Variances], level: float
 ) -> dict[str, np.ndarray]:
     value = weights @ sum(group.mean(0) for group in changes.groups)
-    half = np.array([two_way.half_width(each, level) if each.total > 0 else np.nan for each in variances])
+    half = two_way.half_widths(variances, level)
+    half[[each.total <= 0 for each in variances]] = np.nan
     return {"value": value, "low": value - half, "high": value + half}
 
 

@@ -257,7 +257,7 @@ def pooled_slope(parts: SlopeParts) -> PooledSlope:
 
 
 def slope_parts(
-    label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, raw: bool = False
+    label: np.ndarray, right_before: np.ndarray, right_after: np.ndarray, *, raw: bool = False, paired: bool = True
 ) -> SlopeParts:
     """Return the parts of `alpha_new` from predictions, with how far each image moves them.
 
@@ -272,6 +272,8 @@ def slope_parts(
         Whether each network is right about each image.
     raw : bool
         Whether the balances are not divided by the accuracies, as for `raw_slope`.
+    paired : bool
+        Whether `pairs` are there, which take most of the time.
 
     Returns
     -------
@@ -294,6 +296,8 @@ def slope_parts(
     networks = np.arange(len(before))[:, np.newaxis]
     state = right_before + 2 * right_after.astype(np.int8)
     moves = np.array([table[networks, index, state] for table in tables])
+    if not paired:
+        return SlopeParts(sums, moves)
     answers = np.array([right_after, right_before], dtype=float)
     if not raw:
         answers *= quotient(1.0, answers.mean(-1, keepdims=True))
@@ -364,16 +368,17 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     -------
     (2, networks, 2, networks)
     """
-    by_class = np.split(answers[..., np.argsort(index, kind="stable")], np.cumsum(support)[:-1], axis=-1)
+    count, images = answers.shape[1], answers.shape[-1]
+    order = np.argsort(index, kind="stable")
+    means = np.add.reduceat(answers[..., order], np.cumsum(support) - support, axis=-1) / support
+    centred = answers[..., order] - np.repeat(means, support, axis=-1)
     weights = 2 * quotient(_noise_weights(support / support.sum()), support * (support - 1.0)) ** 2
-    covariances = np.zeros(answers.shape[:2] * 2)
-    for right, weight in zip(by_class, weights, strict=True):
-        centred = right - right.mean(-1, keepdims=True)
-        products = np.tensordot(centred, centred, (2, 2))
-        all_pairs = (products[1, :, np.newaxis, 1] * products + products[1] * products[:, :, 1:]) / 2
-        itself = centred * centred[1]  # an image with itself is no pair
-        covariances += weight * (all_pairs - np.tensordot(itself, itself, (2, 2)))
-    return covariances
+    by_class = np.split(centred.reshape(-1, images), np.cumsum(support)[:-1], axis=1)
+    products = np.array([own @ own.T for own in by_class]).reshape(-1, 2, count, 2, count)
+    all_pairs = (products[:, 1:, :, 1:] * products + products[:, 1:] * products[:, :, :, 1:]) / 2
+    itself = (centred * centred[1]).reshape(-1, images)  # an image with itself is no pair
+    without = (itself * np.repeat(weights, support)) @ itself.T
+    return np.asarray(np.tensordot(weights, all_pairs, 1) - without.reshape(2, count, 2, count))
 
 
 def _noise_weights(share: np.ndarray) -> np.ndarray:

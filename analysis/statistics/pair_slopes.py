@@ -114,7 +114,7 @@ def _mean_slopes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> Sl
 
 def _squares(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> SlopeParts:
     """Return the sums of squares of the balances after and before, as numerators and denominators of a slope."""
-    of_before, of_after = (slope_parts(label, right, right, raw=True) for right in (before, after))
+    of_before, of_after = (slope_parts(label, right, right, raw=True, paired=False) for right in (before, after))
     assert of_before.moves is not None
     assert of_after.moves is not None
     sums = np.array([of_after.sums[1], of_before.sums[1], of_before.sums[2]])

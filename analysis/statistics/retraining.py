@@ -172,7 +172,6 @@ def beyond_control(
         two_way.Variances([(float(shifted), of_retraining.dof)], float(images))
         for shifted, images in zip(of_shift, of_images, strict=True)
     ]
-    half = np.array([two_way.half_width(each, level) for each in variances])
+    half = two_way.half_widths(variances, level)
     wider = np.array([np.fmin(bounds[0], value - half), np.fmax(bounds[1], value + half)]).clip(-1, 1)
-    beyond = [two_way.p_value(each, distance) for each, distance in zip(variances, value, strict=True)]
-    return value, wider, np.maximum(p, beyond)
+    return value, wider, np.maximum(p, two_way.p_values(variances, value))

@@ -7,7 +7,7 @@ variance over images, and that part must not be counted twice.
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -137,17 +137,68 @@ def p_value(variances: Variances, distance: float) -> float:
     >>> round(p_value(variances, half_width(variances, level=0.001)), 6)
     0.001
     """
-    from scipy.optimize import brentq
+    return float(p_values([variances], np.array([distance]))[0])
 
-    distance = abs(distance)
-    if not (np.isfinite(distance) and variances.total > 0):
-        return np.nan
-    if distance == 0 or half_width(variances, 1 - 1e-12) >= distance:
-        return 1.0
-    if half_width(variances, _SMALLEST_LEVEL) <= distance:
-        return _SMALLEST_LEVEL
-    logarithm = brentq(lambda log: half_width(variances, np.exp(log)) - distance, np.log(_SMALLEST_LEVEL), -1e-12)
-    return float(np.exp(logarithm))
+
+def half_widths(found: Sequence[Variances], level: float = LEVEL) -> np.ndarray:
+    """Return `half_width` of several statistics of the same networks, (statistics,).
+
+    Examples
+    --------
+    >>> half_widths([Variances([(1.0, 1)]), Variances([(4.0, 1)])]).round(2).tolist()
+    [12.71, 25.41]
+    """
+    over_networks, dof, alone, images = _columns(found)
+    t, normal = (np.square([_critical(level, each) for each in which]) for which in (dof, [math.inf]))
+    return np.asarray(np.sqrt(np.maximum(over_networks @ t + normal * alone, normal * images)))
+
+
+def p_values(found: Sequence[Variances], distances: np.ndarray) -> np.ndarray:
+    """Return `p_value` of several statistics of the same networks, (statistics,).
+
+    Parameters
+    ----------
+    found : sequence of Variances
+        All with the same degrees of freedom.
+    distances : (statistics,)
+
+    Examples
+    --------
+    >>> found = [Variances([(1.0, 3)], images=0.5), Variances([(2.0, 3)])]
+    >>> p_values(found, half_widths(found, level=0.01)).round(6).tolist()
+    [0.01, 0.01]
+    """
+    from scipy.optimize.elementwise import find_root
+
+    over_networks, dof, alone, images = _columns(found)
+    distance, total = np.abs(distances), np.array([each.total for each in found])
+    p = np.where(np.isfinite(distance) & (total > 0), 1.0, np.nan)
+    normal, t = _quantiles()
+
+    def missing(log: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Return by how much the half-widths at a level fall short of the distances, in their own size."""
+        half_level = np.exp(log) / 2
+        of_images = np.square(normal(half_level))
+        squares = of_images * alone[place]
+        for variance, each in zip(over_networks.T, dof, strict=True):
+            squares = squares + np.square(t(each, half_level)) * variance[place]
+        return np.asarray(1 - np.sqrt(np.maximum(squares, of_images * images[place])) / distance[place])
+
+    ends = np.log(_SMALLEST_LEVEL), -1e-12
+    places = np.flatnonzero((p == 1) & (distance > 0))
+    smallest, largest = (missing(np.full(len(places), end), places) for end in ends)
+    p[places[smallest >= 0]] = _SMALLEST_LEVEL
+    places = places[(smallest < 0) & (largest > 0)]
+    if len(places):
+        p[places] = np.exp(find_root(missing, ends, args=(places,), tolerances={"xrtol": 1e-13, "xatol": 1e-11}).x)
+    return p
+
+
+def _columns(found: Sequence[Variances]) -> tuple[np.ndarray, list[float], np.ndarray, np.ndarray]:
+    """Return variances over networks, (statistics, groups), their degrees of freedom, and those over images."""
+    over_networks = np.array([[variance for variance, _ in each.networks] for each in found], dtype=float)
+    alone, images = (np.array([getattr(each, name) for each in found]) for name in ("images_alone", "images"))
+    return over_networks.reshape(len(found), -1), [dof for _, dof in found[0].networks], alone, images
 
 
 def detectable(variances: Variances, level: float = LEVEL) -> float:
@@ -186,7 +237,7 @@ def _critical(level: float, dof: float) -> float:
 
 
 @cache
-def _quantiles() -> tuple[Callable[[float], float], Callable[[float, float], float]]:
+def _quantiles() -> tuple[Callable[[Any], Any], Callable[[float, Any], Any]]:
     """Return the quantile functions of the normal and the t distribution."""
     from scipy.special import ndtri, stdtrit  # training imports this package and must not wait for scipy
 

@@ -4,7 +4,7 @@ from scipy import stats
 
 from analysis.statistics.hypothesis_tests import paired
 from analysis.statistics.resampling import mean_interval
-from analysis.statistics.two_way import Variances, detectable, half_width, p_value, variances
+from analysis.statistics.two_way import Variances, detectable, half_width, half_widths, p_value, p_values, variances
 
 
 def test_without_images_the_interval_is_the_t_interval_and_p_the_t_tests():
@@ -56,6 +56,14 @@ def test_two_independent_groups_have_a_t_quantile_each():
 def test_p_is_the_level_at_which_the_interval_touches(level):
     found = Variances([(1.0, 3)], images=0.7, in_both=0.2)
     assert p_value(found, half_width(found, level)) == pytest.approx(level, rel=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.05, 1e-12])
+def test_many_p_are_the_level_at_which_their_intervals_touch(level):
+    found = [Variances([(1.0, 3), (variance, 7)], images, 0.2) for variance in (0.0, 2.0) for images in (0.1, 50.0)]
+    halves = half_widths(found, level)
+    assert halves.tolist() == pytest.approx([half_width(each, level) for each in found])
+    assert p_values(found, -halves) == pytest.approx(level, rel=1e-6)
 
 
 def test_p_at_the_ends():
