@@ -133,8 +133,8 @@ class TrainConfig:
         AUTO,
         class_fractions,
         "Share of the training images of a class that is kept, to train on unbalanced classes. Several are written "
-        "5=0.2,8=0.5, by the names of classes. Each seed leaves out other images. Validation and test images stay. "
-        "Auto: all images are kept.",
+        "5=0.2,8=0.5, by the names of classes, which have no comma. Each seed leaves out other images. Validation and "
+        "test images stay. Auto: all images are kept.",
     )
     device: str | None = option(
         AUTO, choice(("cpu", "cuda")), "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu."

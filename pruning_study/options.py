@@ -203,7 +203,7 @@ def class_fractions(value: str) -> tuple[str, ...] | None:
     for item in value.split(","):
         name, equals, share = item.rpartition("=")
         if not equals or not name.strip():
-            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2")
+            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2, of classes without a comma")
         if name.strip() in shares:
             raise ValueError(f"{_start(value)}: {name.strip()} is given twice")
         shares[utf8_text(name.strip())] = within(0, 1, high_too=True)(share)

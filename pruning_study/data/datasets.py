@@ -353,5 +353,6 @@ def _from_torchvision(name: str, folder: str) -> dict[str, np.ndarray]:
         arrays[f"{part}_images"] = images.reshape(*images.shape[:3], -1)
         arrays[f"{part}_labels"] = labels
         classes = getattr(downloaded, "classes", [str(digit) for digit in range(10)])
-    arrays["class_names"] = np.array([str(item) for item in classes])
+    # The names of MNIST's digits are such as "5 - five".
+    arrays["class_names"] = np.array([str(item).partition(" - ")[0] for item in classes])
     return arrays

@@ -3,6 +3,7 @@
 The measures are those of Paganini (2020, Appendix C).
 """
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ _DECIMALS = {"tilt": 3, "absolute_tilt": 3, "activation": 2, "distance": 1}
 # Arrays of QMNIST's file, the grouping that each is, and what the names of its groups begin with
 _GROUPINGS = {"test_writer": ("writer", ""), "test_hsf": ("series", "hsf")}
 _BYTES = 8  # of a number
+
+log = logging.getLogger(__name__)
 
 
 def groups(data: Dataset) -> pd.DataFrame:
@@ -114,4 +117,6 @@ def _groupings(data: Dataset) -> dict[str, np.ndarray]:
             )
         grouping, start = _GROUPINGS[name]
         found[grouping] = np.char.add(start, array.astype(str))
+    if data.name == "qmnist" and "writer" not in found:
+        log.warning("%s does not say who wrote the digits: delete it, and the next call downloads it anew", path)
     return found or {"class": np.array(data.classes)[data.test_labels]}

@@ -189,6 +189,7 @@ BAD = [
     ("validation_fraction", "0", "above 0 and below 1"),
     ("validation_fraction", "1", "above 0 and below 1"),
     ("class_fractions", "5", "write class=share, such as 5=0.2"),
+    ("class_fractions", "bowl, deep=0.5", "'bowl': write class=share, such as 5=0.2, of classes without a comma"),
     ("class_fractions", "=0.5", "write class=share"),
     ("class_fractions", "5=0", "above 0 and at most 1"),
     ("class_fractions", "5=1.5", "above 0 and at most 1"),

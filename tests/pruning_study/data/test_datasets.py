@@ -270,6 +270,7 @@ class TestDownload:
             idx(f"qmnist-{part}-labels-idx2-int", labels)
         raw(torchvision.datasets.QMNIST)
         data = load("qmnist", tmp_path)
+        assert data.classes == tuple("0123456789")
         assert data.test_labels.tolist() == tiny["test_labels"].tolist()
         assert np.array_equal(data.test_images[:, 0], tiny["test_images"][..., 0])
         table = groups(data)

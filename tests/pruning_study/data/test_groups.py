@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,6 +79,14 @@ def test_writers_and_series_of_qmnist_are_groups(written):
     assert table.columns.tolist()[:2] == ["writer", "series"]
     assert table.writer.tolist() == [str(number) for number in writer]
     assert table.series.tolist() == ["hsf0", "hsf4"] * 100
+
+
+def test_a_file_of_qmnist_without_writers_is_to_be_downloaded_again(written, caplog):
+    data = written()
+    groups(data)
+    assert not caplog.text
+    assert "class" in groups(replace(data, name="qmnist"))
+    assert "tiny.npz does not say who wrote the digits: delete it" in caplog.text
 
 
 @pytest.mark.attack
