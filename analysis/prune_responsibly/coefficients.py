@@ -14,6 +14,8 @@ from analysis.statistics import regression
 from analysis.study import AnalyzedStudy
 
 LEVEL = 0.05  # of significance
+# With fewer groups, or with fewer than terms, standard errors clustered by them are too small.
+FEW = 30
 # The signs that the paper's one-tailed tests are for (Section 3.1).
 EXPECTED_SIGNS = {IMBALANCE: 1, ENTROPY: -1}
 
@@ -24,17 +26,21 @@ class Regression(NamedTuple):
     Attributes
     ----------
     table : DataFrame, a row for each term
-        The columns of `regression.fit`, and those of `published_terms`; p_clustered; se_dense and p_dense (of the
-        jackknife: rows of networks that were pruned from one dense network may depend on each other); se_class and
-        p_class (rows of one class of one data set may); linear (coefficient of the model without products); logit,
-        logit_p and logit_effect (of the fractional logit).
+        The columns of `regression.fit`, and those of `published_terms`; p_clustered; se_network and p_network (as
+        se_clustered, but of the jackknife where networks are few); se_dense and p_dense (of the jackknife: rows of
+        networks that were pruned from one dense network may depend on each other); se_class and p_class (rows of one
+        class of one data set may); linear, linear_se, linear_p and linear_p_network (of the model without products);
+        logit, logit_p and logit_effect (of the fractional logit).
     fitted : Estimate or None
+    linear : Estimate or None
+        The model without products (Section 3.1).
     notes : list of str
         What was left out.
     """
 
     table: pd.DataFrame
     fitted: regression.Estimate | None
+    linear: regression.Estimate | None
     notes: list[str]
 
 
@@ -42,25 +48,28 @@ def fitted(study: AnalyzedStudy) -> Regression:
     """Fit the accuracies of a study's classes after each level of iterative pruning."""
     rows = fitted_rows(study.runs, study.characteristics)
     if rows.empty:
-        return Regression(pd.DataFrame(), None, [])
+        return Regression(pd.DataFrame(), None, None, [])
     try:
         fit = regression.estimate(rows)
     except StudyError as error:
-        return Regression(pd.DataFrame(), None, [first_line(error)])
-    linear = regression.fit(rows, crossed=False).set_index("term")["coefficient"]
+        return Regression(pd.DataFrame(), None, None, [first_line(error)])
+    linear = regression.estimate(rows, crossed=False)
     logit = regression.fractional_logit(rows).set_index("term")
     table = fit.coefficients.copy()
-    table = table.join(published_terms(table["term"].tolist(), _references(fit.rows)))
-    table["p_clustered"] = _clustered_p(table, "se_clustered", fit.rows[regression.NETWORK])
+    table = table.join(published_of(fit))
+    networks = fit.rows[regression.NETWORK]
+    table["se_network"] = _by_network(fit)
+    for name in ("clustered", "network"):
+        table[f"p_{name}"] = _clustered_p(table, f"se_{name}", networks)
     for name, columns in {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}.items():
         groups = fit.rows.groupby(columns, observed=True).ngroup()
         table[f"se_{name}"] = regression.jackknife_errors(fit, groups)
         table[f"p_{name}"] = _clustered_p(table, f"se_{name}", groups)
-    table["linear"] = table["term"].map(linear)
+    table = table.join(_linear(linear).set_index("term"), on="term")
     for name, column in {"logit": "coefficient", "logit_p": "p", "logit_effect": "effect"}.items():
         table[name] = logit[column].to_numpy()
     table.attrs = {}
-    return Regression(table, fit, logit.attrs["notes"])
+    return Regression(table, fit, linear, logit.attrs["notes"])
 
 
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
@@ -72,6 +81,45 @@ def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.
     """
     rows = class_levels(runs, characteristics)
     return rows[(rows[ITERATION] > 0) & (rows[TECHNIQUE] != CONTROL)].reset_index(drop=True)
+
+
+def published_of(fit: regression.Estimate) -> pd.DataFrame:
+    """Return what is printed of each term of a fit, as `published_terms` does.
+
+    A term that stands for terms that were left out too has the sum of the printed values, and no interval or p. Where
+    a technique is only rewound, its coefficient is its own and that of its rewinding.
+    """
+    printed = published_terms([*fit.implied.index, *fit.implied.columns], _references(fit.rows))
+    own, other = printed.iloc[: len(fit.implied)], printed["published"].to_numpy()[len(fit.implied) :]
+    times = fit.implied.to_numpy(float)
+    added = np.where(times == 0, 0.0, times * other).sum(axis=1)
+    alone = (times == 0).all(axis=1)
+    return own[alone].reindex(own.index).assign(published=own["published"] + added)
+
+
+def _by_network(fit: regression.Estimate) -> np.ndarray:
+    networks = fit.rows[regression.NETWORK]
+    errors = regression.jackknife_errors if has_few_networks(fit) else regression.clustered_errors
+    return errors(fit, networks)
+
+
+def has_few_networks(fit: regression.Estimate) -> bool:
+    """Return whether a fit has too few networks for standard errors clustered by them."""
+    return bool(fit.rows[regression.NETWORK].nunique() < max(FEW, len(fit.coefficients)))
+
+
+def _linear(fit: regression.Estimate) -> pd.DataFrame:
+    table = fit.coefficients
+    errors = table.assign(se_network=_by_network(fit))
+    return pd.DataFrame(
+        {
+            "term": table["term"],
+            "linear": table["coefficient"],
+            "linear_se": table["se"],
+            "linear_p": table["p"],
+            "linear_p_network": _clustered_p(errors, "se_network", fit.rows[regression.NETWORK]),
+        }
+    )
 
 
 def _references(rows: pd.DataFrame) -> dict[str, str]:
@@ -90,10 +138,10 @@ def survival(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, a row for each term
-        The columns of `table`; same_sign (as in print); hac, clustered, dense, class (bool: the same sign, and p below
+        The columns of `table`; same_sign (as in print); hac, network, dense, class (bool: the same sign, and p below
         5 % with the standard errors of that name).
     """
     rows = table[table["published_p"] < LEVEL].reset_index(drop=True)
     same = np.sign(rows["coefficient"]) == np.sign(rows["published"])
-    by = {"hac": "p", "clustered": "p_clustered", "dense": "p_dense", "class": "p_class"}
+    by = {"hac": "p", "network": "p_network", "dense": "p_dense", "class": "p_class"}
     return rows.assign(same_sign=same, **{name: same & (rows[column] < LEVEL) for name, column in by.items()})

@@ -20,7 +20,7 @@ _LINE = 0.25  # inches
 _NAMES = 3.0  # inches of the terms' names
 _LEVEL = re.compile(r"\w+\[T\.(.*)\]")
 _COEFFICIENTS = (
-    "Bars: 95 % intervals; those of this study by standard errors clustered by network. A colon stands for a product. "
+    "Bars: 95 % intervals; those of this study by standard errors by network. A colon stands for a product. "
     "The axis is linear between -0.1 and 0.1, and logarithmic beyond."
 )
 _DIAGNOSTICS = (
@@ -38,13 +38,13 @@ def coefficients(table: pd.DataFrame, networks: int) -> Figure:
     table : DataFrame
         As `coefficients.Regression` has it.
     networks : int
-        Number of networks that the errors are clustered by.
+        Number of networks that the errors rest on.
     """
     rows = table[table["published"].notna() & (table["term"] != "Intercept")].iloc[::-1].reset_index(drop=True)
     size = (9.5, 1.6 + _LINE * len(rows))
     figure, grid = page((1, 1), size, "Regression of class accuracy: coefficients beside those in print", _COEFFICIENTS)
     axes, heights = grid[0, 0], np.arange(len(rows))
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, max(networks - 1, 1)) * rows["se_clustered"].fillna(0)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, max(networks - 1, 1)) * rows["se_network"].fillna(0)
     values = rows["coefficient"]
     axes.hlines(heights + 0.15, values - half, values + half, color=BELOW, linewidth=1.6)
     axes.scatter(values, heights + 0.15, color=BELOW, s=22, zorder=3)

@@ -10,32 +10,39 @@ from analysis import published
 from analysis.formats import decimals, interval, number, p_value
 from analysis.page import Block, Items, Section, numbered
 from analysis.prune_responsibly import regression_figures as figures
-from analysis.prune_responsibly.coefficients import EXPECTED_SIGNS, LEVEL, Regression, fitted, survival
+from analysis.prune_responsibly.coefficients import (
+    EXPECTED_SIGNS,
+    FEW,
+    LEVEL,
+    Regression,
+    fitted,
+    has_few_networks,
+    survival,
+)
 from analysis.prune_responsibly.levels import CLASS, ENTROPY, IMBALANCE
 from analysis.runs import schema
 from analysis.statistics import regression
 from analysis.statistics.regression import CONFIDENCE, one_tailed
 from analysis.study import AnalyzedStudy
 
-# With fewer groups, standard errors clustered by them are too small.
-_FEW = 30
 _READING = (
     "The regression of Paganini explains the accuracy of each class after pruning: by the class (its accuracy before, "
     "its share of the training images, the entropy of its images) and by the network (its sparsity, data set, model, "
     "pruning technique and weight treatment). Every row is a class of a pruned network. Rows of one network are not "
-    "independent, so a second standard error, clustered, lets them depend on each other. regression.csv has all terms."
+    "independent, so a second standard error, by network, lets them depend on each other. regression.csv has all terms."
 )
 _TABLE = (
     "A colon stands for a product. The first p is by the paper's standard errors. The others let rows depend on each "
     "other: those of one network, of all networks from one dense network, or of one class. A printed value without a p "
-    "is a sum of printed ones, because the first data set or technique here is another. A level alone, such as rewind, "
+    "is a sum of printed ones, because the first data set or technique here is another, or because the term stands "
+    "here for one that was left out too. A level alone, such as rewind, "
     "is worth its coefficient only where its products are 0, which no network is."
 )
 _TESTS = "One-tailed p: that a larger share of the training images helps a class, and that more entropy hurts it."
 _SUMMARY = "The fit as a whole, beside print. Durbin-Watson is 2 if neighbouring rows have independent errors."
 _MEANINGS = {
-    IMBALANCE: ("A class with one point more of the training images has an accuracy", 1.0),
-    ENTROPY: ("A class whose images have one bit more of entropy has an accuracy", 100.0),
+    IMBALANCE: ("A class with one point more of the training images is", 1.0),
+    ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
 }
 _SIGN_WORDS = {1: "above 0", -1: "below 0"}
 
@@ -51,12 +58,12 @@ def section(study: AnalyzedStudy) -> Section | None:
         Items(list(_sentences(found))),
         _READING,
         *numbered("regression", drawn),
-        *([_TESTS, tests] if len(tests := _one_tailed(found.table)) else []),
+        *([_TESTS, tests] if len(tests := one_tailed_tests(found.table)) else []),
         _TABLE,
         _shown(found.table),
         *numbered("regression_diagnostics", [figures.diagnostics(found.fitted)]),
         _SUMMARY,
-        _summary(found.fitted),
+        _summary(found),
     ]
     return Section("What a class's accuracy depends on", blocks, {"regression.csv": found.table}, found.notes)
 
@@ -65,7 +72,7 @@ def _sentences(found: Regression) -> Iterator[str]:
     """Yield what the regression says, first how much of print survives standard errors by network."""
     assert found.fitted is not None
     rows, table = found.fitted.rows, found.table
-    yield from _on_survival(survival(table))
+    yield from _on_survival(survival(table), found.fitted)
     groups = {
         "networks": int(rows[regression.NETWORK].nunique()),
         "dense networks": int(rows[schema.DENSE_RUN_ID].nunique()),
@@ -77,7 +84,7 @@ def _sentences(found: Regression) -> Iterator[str]:
             yield from _on_term(term, sign, by_term.loc[term], groups)
         else:
             yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end say why."
-    few = [f"{name}: {count}" for name, count in groups.items() if count < _FEW]
+    few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
     if few:
         yield (
             f"Few are behind these numbers ({', '.join(few)}). So few say little about others: do not carry the result "
@@ -85,14 +92,27 @@ def _sentences(found: Regression) -> Iterator[str]:
         )
 
 
-def _on_survival(terms: pd.DataFrame) -> Iterator[str]:
+def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]:
     if terms.empty:
         yield "No coefficient that is significant in print can be estimated in this study."
         return
-    yield (
-        f"{int(terms['clustered'].sum())} of {len(terms)} coefficients that are significant in print survive here: the "
-        "same sign, and significant with standard errors clustered by network."
-    )
+    tested = terms["p_network"].notna().any()
+    if tested:
+        yield (
+            f"{int(terms['network'].sum())} of {len(terms)} coefficients that are significant in print survive here: "
+            "the same sign, and significant with standard errors by network."
+        )
+    else:
+        yield (
+            f"It cannot be tested by network whether the {len(terms)} coefficients that are significant in print "
+            "survive here: there is one network, or a term rests on one."
+        )
+    if tested and has_few_networks(fit):
+        networks = fit.rows[regression.NETWORK].nunique()
+        yield (
+            f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
+            "too small, so those by network come from a jackknife: from fits that leave out one network each."
+        )
     yield (
         f"With the paper's own standard errors they would be {int(terms['hac'].sum())}. "
         f"{int(terms['same_sign'].sum())} have the sign in print."
@@ -102,7 +122,10 @@ def _on_survival(terms: pd.DataFrame) -> Iterator[str]:
             yield f"Where {who} may depend on each other, the number that survive is {int(terms[kind].sum())}."
     for words, gone in (
         ("The sign is another than in print for", ~terms["same_sign"]),
-        ("The sign is as in print, and not significant by network, for", terms["same_sign"] & ~terms["clustered"]),
+        (
+            "The sign is as in print, and not significant by network, for",
+            terms["same_sign"] & ~terms["network"] & tested,
+        ),
     ):
         if gone.any():
             yield f"{words}: {', '.join(map(figures.short, terms.loc[gone, 'term']))}."
@@ -110,13 +133,12 @@ def _on_survival(terms: pd.DataFrame) -> Iterator[str]:
 
 def _on_term(term: str, sign: int, row: pd.Series, groups: dict[str, int]) -> Iterator[str]:
     meaning, points = _MEANINGS[term]
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, max(groups["networks"] - 1, 1)) * row["se_clustered"]
-    low, high = (points * (row["coefficient"] + side * half) for side in (-1, 1))
-    write = decimals(2, sign=True)
-    yield (
-        f"{meaning} {write(points * row['coefficient'])} points different, all else equal "
-        f"({interval(low, high, write)} by network). In print it is {write(points * row['published'])}."
-    )
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, max(groups["networks"] - 1, 1)) * row["se_network"]
+    low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
+    bounds = f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
+    said = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
+    printed = points * row["published"]
+    yield f"{said} In print it is {_more_accurate(printed)}." if np.isfinite(printed) else said
     p = one_tailed(row["p_class"], row["coefficient"], sign)
     if np.isfinite(p):
         yield (
@@ -125,22 +147,33 @@ def _on_term(term: str, sign: int, row: pd.Series, groups: dict[str, int]) -> It
         )
 
 
-def _one_tailed(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the one-tailed tests of the paper, by every kind of standard error."""
+def _more_accurate(points: float) -> str:
+    points = _to_hundredths(points)
+    return f"{abs(points):.2f} points {'less' if points < 0 else 'more'} accurate"
+
+
+def _to_hundredths(points: float) -> float:
+    return round(points, 2) + 0.0  # 0 has no sign
+
+
+def one_tailed_tests(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the one-tailed tests of the paper, by every kind of standard error and of model."""
     by_term = table.set_index("term")
     kinds = {
-        "the paper's": "p",
-        "by network": "p_clustered",
-        "by dense network": "p_dense",
-        "by class": "p_class",
-        "fractional logit": "logit_p",
+        "the paper's": ("p", "coefficient"),
+        "by network": ("p_network", "coefficient"),
+        "by dense network": ("p_dense", "coefficient"),
+        "by class": ("p_class", "coefficient"),
+        "without products": ("linear_p", "linear"),
+        "without products, by network": ("linear_p_network", "linear"),
+        "fractional logit": ("logit_p", "logit"),
     }
     return pd.DataFrame(
         {
             "alternative": f"{_words(term)} {_SIGN_WORDS[sign]}",
             **{
-                name: p_value(one_tailed(by_term.at[term, p], by_term.at[term, "coefficient"], sign))
-                for name, p in kinds.items()
+                name: p_value(one_tailed(by_term.at[term, p], by_term.at[term, coefficient], sign))
+                for name, (p, coefficient) in kinds.items()
             },
         }
         for term, sign in EXPECTED_SIGNS.items()
@@ -155,7 +188,7 @@ def _words(term: str) -> str:
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
     """Return the terms that print has too, as text."""
     rows = table[table["published"].notna()]
-    columns = {"p": "p", "by network": "p_clustered", "by dense network": "p_dense", "by class": "p_class"}
+    columns = {"p": "p", "by network": "p_network", "by dense network": "p_dense", "by class": "p_class"}
     return pd.DataFrame(
         {
             "term": [figures.short(term) for term in rows["term"]],
@@ -167,13 +200,16 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _summary(fit: regression.Estimate) -> pd.DataFrame:
+def _summary(found: Regression) -> pd.DataFrame:
+    assert found.fitted is not None
+    assert found.linear is not None
     printed = published.figures("prune_responsibly_summary").set_index("statistic")["value"]
-    ours = regression.summary(fit)
+    ours, simpler = regression.summary(found.fitted), regression.summary(found.linear)
     return pd.DataFrame(
         {
             "statistic": list(ours),
             "this study": [_whole(value) for value in ours.values()],
+            "without products": [_whole(value) for value in simpler.values()],
             "in print": [_whole(printed[name]) for name in ours],
         }
     )

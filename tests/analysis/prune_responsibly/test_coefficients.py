@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analysis.prune_responsibly.coefficients import fitted, fitted_rows, survival
+from analysis.statistics import regression
 from analysis.study import AnalyzedStudy
 from tests import made_up_levels, made_up_runs
 
@@ -33,13 +35,54 @@ def test_the_fit_is_over_pruned_networks_alone():
     assert set(rows["pruning_technique"]) == {"global-unstructured", "l1-structured"}
 
 
-def test_a_term_has_its_printed_value_and_errors_of_four_kinds():
-    found = of(RUNS)
+@pytest.fixture(scope="module")
+def found():
+    return of(RUNS)
+
+
+def test_a_term_has_its_printed_value(found):
     row = found.table.set_index("term").loc["imbalance"]
     assert (row["published"], row["published_low"], row["published_p"]) == (1.2429, 1.197, 0.0)
-    assert (row[["se", "se_clustered", "se_dense", "se_class", "logit"]].notna()).all()
-    assert found.table["linear"].notna().sum() < len(found.table)
     assert "regression: dataset has one level, mnist, and is left out" in found.notes
+
+
+@pytest.mark.parametrize(("error", "groups"), [("network", "network"), ("dense", "dense_run_id"), ("class", "class")])
+def test_errors_of_few_groups_are_those_of_fits_that_leave_out_one(found, error, groups):
+    rows, coefficients = found.fitted.rows, found.table["coefficient"]
+    without = [regression.fit(rows[rows[groups] != name])["coefficient"] for name in rows[groups].unique()]
+    spread = sum((other - coefficients) ** 2 for other in without)
+    expected = np.sqrt((1 - 1 / len(without)) * spread)
+    np.testing.assert_allclose(found.table[f"se_{error}"], expected, rtol=1e-5)
+    p = 2 * stats.t.sf(np.abs(coefficients / expected), len(without) - 1)
+    np.testing.assert_allclose(found.table[f"p_{error}"], p, rtol=1e-4)
+
+
+def test_many_networks_have_errors_clustered_by_them():
+    runs = unalike(made_up_levels.runs(levels=2, seeds=8))
+    found = of(runs, made_up_levels.characteristics(runs))
+    assert found.fitted.rows["network"].nunique() == 32
+    pd.testing.assert_series_equal(found.table["se_network"], found.table["se_clustered"], check_names=False)
+
+
+def test_the_model_without_products_has_coefficients_errors_and_p_values(found):
+    expected = regression.fit(found.fitted.rows, crossed=False).set_index("term")
+    table = found.table.set_index("term")
+    assert table["linear"].notna().sum() == len(expected) < len(table)
+    for name, column in {"linear": "coefficient", "linear_se": "se", "linear_p": "p"}.items():
+        np.testing.assert_allclose(table.loc[expected.index, name], expected[column])
+    assert len(found.linear.coefficients) == len(expected)
+
+
+def test_a_technique_that_is_only_rewound_is_held_against_its_own_printed_value_and_that_of_its_rewinding():
+    only_rewound = (RUNS["pruner"] == "l1-structured") & (RUNS["params.weight_treatment"] == "finetune")
+    table = of(RUNS[~only_rewound].reset_index(drop=True)).table
+    terms = table.set_index("term")
+    assert "weight_treatment[T.rewind]:pruning_technique[T.l1-structured]" not in terms.index
+    structured = terms.loc["pruning_technique[T.l1-structured]"]
+    assert structured["published"] == pytest.approx(0.4721 - 0.1592)
+    assert structured[["published_low", "published_high", "published_p"]].isna().all()
+    assert "pruning_technique[T.l1-structured]" not in survival(table)["term"].tolist()
+    assert terms.at["weight_treatment[T.rewind]", "published"] == 0.0670
 
 
 def test_without_characteristics_their_terms_are_left_out():
@@ -63,7 +106,7 @@ def test_survival_counts_signs_and_each_kind_of_error():
         "published": [2.0, 2.0, 2.0, 2.0, 2.0],
         "published_p": [0.0, 0.0, 0.0, 0.0, 0.3],
         "p": [0.01, 0.01, 0.2, 0.01, 0.01],
-        "p_clustered": [0.01, 0.2, 0.2, 0.01, 0.01],
+        "p_network": [0.01, 0.2, 0.2, 0.01, 0.01],
         "p_dense": [0.01, 0.2, 0.2, 0.01, 0.01],
         "p_class": [0.2, 0.2, 0.2, 0.01, 0.01],
     }
@@ -71,7 +114,7 @@ def test_survival_counts_signs_and_each_kind_of_error():
     assert rows.index.tolist() == list("abcd")  # e is not significant in print
     assert rows["same_sign"].tolist() == [True, True, True, False]
     assert rows["hac"].tolist() == [True, True, False, False]
-    assert rows["clustered"].tolist() == [True, False, False, False]
+    assert rows["network"].tolist() == [True, False, False, False]
     assert not rows["class"].any()
 
 
