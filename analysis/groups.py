@@ -22,6 +22,7 @@ from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.settings import CELL, CONTROL
 from analysis.statistics import grouping
 from analysis.statistics.class_table import LOSS, class_table
+from analysis.statistics.group_excess import Excess, excess_losses
 from analysis.statistics.groups import ImageGroups, members, read
 from analysis.statistics.hypothesis_tests import corrected
 
@@ -39,9 +40,10 @@ class Grouped(NamedTuple):
     groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
         dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, group, images, n (networks), accuracy_before,
         accuracy_after, change, and excess_loss, which is how much more accuracy the group lost than all images; each
-        with its 95 % interval (`_low`, `_high`). If every network has a control, accuracy_control and
-        change_beyond_control are there too. p is of change_beyond_control, or of the change without a control, and
-        p_holm is corrected for all groups of the cell's grouping.
+        with its 95 % interval (`_low`, `_high`). If every network has a control, accuracy_control,
+        change_beyond_control and excess_loss_beyond_control (the excess loss from the control on) are there too. p is
+        of excess_loss_beyond_control, or of excess_loss without a control: whether the group lost more, or less, than
+        all images, not whether it lost anything. p_holm is corrected for all groups of the cell's grouping.
     groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
         dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, and what `grouping.summary` returns.
     notes : list of str
@@ -148,8 +150,8 @@ def groups(
 ) -> Grouped:
     """Return what pruning did to groups of test images, in every cell of pruned networks.
 
-    Networks that guess are left out. Intervals and p are over networks and images; for one network before and after
-    they are those of paired counts (Tango, McNemar), which are right for groups of few images.
+    Networks that guess are left out. Intervals and p are over networks and images. For one network before and after,
+    intervals of changes are those of paired counts (Tango), which are right for groups of few images.
 
     Parameters
     ----------
@@ -211,14 +213,20 @@ def _cell(group: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, 
         **_columns(table, "recall_before", "accuracy_before"),
         **_columns(table, "recall_after", "accuracy_after"),
         **_columns(table, "change", "change"),
-        "excess_loss": -table["excess"],
-        "excess_loss_low": -table["excess_high"],
-        "excess_loss_high": -table["excess_low"],
     }
+    excess = excess_losses(place, before, after)
+    found |= _with_ends("excess_loss", excess)
     if control is not None:
         found |= _columns(table, "recall_control", "accuracy_control") | _columns(table, LOSS, f"change_{LOSS}")
-    found |= {"p": table["p"], "p_holm": corrected(table["p"], len(table))[1]}
+        excess = excess_losses(place, control, after, before)
+        found |= _with_ends(f"excess_loss_{LOSS}", excess)
+    found |= {"p": excess.p, "p_holm": corrected(excess.p, len(table))[1]}
     return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
+
+
+def _with_ends(name: str, excess: Excess) -> dict[str, np.ndarray]:
+    """Return an excess loss and the ends of its interval."""
+    return {name: excess.value, f"{name}_low": excess.low, f"{name}_high": excess.high}
 
 
 def _columns(table: pd.DataFrame, name: str, called: str) -> dict[str, pd.Series]:

@@ -19,11 +19,12 @@ from analysis.verdict import PLACE, mostly_sound, places
 
 _READING = (
     "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
-    "of a group is that of its images. Excess loss is how much more accuracy a group loses than all images. Small "
-    "groups differ by chance: the largest excess loss of many small groups is large even if groups mean nothing. So it "
-    "stands beside that of the control, and the spread of the groups' changes beside that of a placebo. The placebo "
-    "deals the images out to the groups anew, within each class. groups.csv has every group of every cell, with "
-    "intervals; groupings.csv has alpha, raw slope and largest excess loss of every cell."
+    "of a group is that of its images. Excess loss is how much more accuracy a group loses than all images. Its p is "
+    "about that, and not about whether the group lost anything; with a control it is of the excess loss beyond the "
+    "control. Small groups differ by chance: the largest excess loss of many small groups is large even if groups mean "
+    "nothing. So it stands beside that of the control, and the spread of the groups' changes beside that of a placebo. "
+    "The placebo deals the images out to the groups anew, within each class. groups.csv has every group of every cell, "
+    "with intervals; groupings.csv has alpha, raw slope and largest excess loss of every cell."
 )
 _WORST = (
     "The group that loses most is picked on one network and judged on the others. The loss in the network that picks "
@@ -31,8 +32,8 @@ _WORST = (
 )
 _PRINTED = (
     "Lines through the accuracy of each writer on the mean absolute tilt of the writer's digits, before and after "
-    "pruning. Print has a single network (seed 0) and 60,000 test images; here accuracies are means over networks. "
-    "Intervals are over writers and networks."
+    "pruning. Print has 60,000 test images and does not say of how many networks; here accuracies are means over "
+    "networks. Intervals are over writers and networks."
 )
 _MOST_ROWS = 10
 _FEWEST = 3  # groups that make a picture
@@ -182,12 +183,12 @@ def _groupings_table(found: Found) -> pd.DataFrame:
 
 def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the groups of one grouping."""
-    names = ("accuracy_before", "accuracy_after", "change", "excess_loss", "change_beyond_control")
+    names = ("accuracy_before", "accuracy_after", "change", "excess_loss", "excess_loss_beyond_control")
     columns = {
         str(rows[GROUPING].iloc[0]): rows[GROUP],
         "images": rows["images"].map("{:,}".format),
         **{name.replace("_", " "): values_with_intervals(rows, name, name) for name in names if name in rows},
-        "p (Holm)": rows["p_holm"].map(p_value),
+        "p of excess (Holm)": rows["p_holm"].map(p_value),
     }
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 

@@ -8,8 +8,6 @@ from analysis.statistics.hypothesis_tests import LEVEL, change_interval, correct
 
 # Column of the losses that retraining does not explain.
 LOSS = "beyond_control"
-# From here on quantiles of t and of the normal distribution agree within 1.3 %.
-_FEW_IMAGES = 100
 
 
 def class_table(
@@ -133,25 +131,13 @@ def _change(
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:
     changes = class_losses.from_predictions(label, before, after, paired=paired and len(before) == len(after))
-    return _of_few_images(changes, np.bincount(label))
-
-
-def _of_few_images(changes: class_losses.Changes, support: np.ndarray) -> class_losses.Changes:
-    """Return changes whose variance over images is that of t, not of a normal variable, where a class has few images.
-
-    The variance over images is itself estimated from them.
-    """
-    from scipy.special import stdtrit  # training imports this package and must not wait for scipy
-
-    dof = np.maximum(support - 1, 1)
-    factor = np.square(stdtrit(dof, LEVEL / 2) / stdtrit(np.inf, LEVEL / 2))
-    return changes._replace(images=changes.images * np.where(support < _FEW_IMAGES, factor, 1.0))
+    return class_losses.of_few_images(changes, np.bincount(label))
 
 
 def _recall(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return recalls and their bounds, (2, classes): Wilson's of one network, or of networks that all answer alike."""
     support = np.bincount(label)
-    answered = _of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)
+    answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)
     found = class_losses.intervals(answered, np.eye(len(support)))
     bounds = np.clip([found["low"], found["high"]], 0, 1)
     answers = np.bincount(label, right.mean(0))
@@ -159,7 +145,7 @@ def _recall(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     one = np.array(wilson_interval(answers, support))
     bounds[:, alike] = one[:, alike]
     # A variance from few images that are nearly all right is often far too small.
-    few = support < _FEW_IMAGES
+    few = support < class_losses.FEW_IMAGES
     return found["value"], np.where(few, [np.fmin(bounds[0], one[0]), np.fmax(bounds[1], one[1])], bounds)
 
 

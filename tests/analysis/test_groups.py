@@ -9,7 +9,7 @@ import pytest
 from analysis import cells, groups
 from analysis.runs.errors import StudyError
 from analysis.statistics.groups import ImageGroups
-from analysis.statistics.hypothesis_tests import change_interval
+from analysis.statistics.hypothesis_tests import change_interval, corrected
 from tests.made_up_groups import AFTER, LABEL, study, write
 
 
@@ -40,12 +40,26 @@ def test_every_group_has_its_accuracy_before_and_after_and_its_loss_beyond_all_i
     assert (old["images"], old["accuracy_after"]) == (80, pytest.approx(1 - 0.55))
 
 
-def test_p_is_corrected_for_the_groups_of_one_grouping(found):
-    writers = found.groups[found.groups["grouping"] == "writer"]
-    # Fourteen images changed, all for the worse: no p is below 2 / 2^14.
-    worst = writers.set_index("group").loc["7"]
-    assert worst["p"] == pytest.approx(2.0**-13)
-    assert worst["p_holm"] == pytest.approx(8 * 2.0**-13)
+def test_p_is_of_the_loss_beyond_that_of_all_images_and_corrected_for_the_groups_of_one_grouping(found):
+    writers = found.groups[found.groups["grouping"] == "writer"].set_index("group")
+    worst = writers.loc["7"]
+    # The control has the answers before, so what is lost beyond it is the loss.
+    assert worst["excess_loss_beyond_control"] == pytest.approx(worst["excess_loss"]) == pytest.approx(0.7 - 55 / 160)
+    assert writers["p_holm"].to_numpy() == pytest.approx(corrected(writers["p"], 8)[1])
+    # Writers lose 0, .1 and so on to .7, and all images .34.
+    assert (writers["p_holm"] <= 0.05).to_dict() == {str(writer): writer in (0, 7) for writer in range(8)}
+
+
+@pytest.mark.parametrize("seeds", [1, 6])
+def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others(seeds):
+    place, image = np.repeat(np.arange(40), 50), np.tile(np.arange(50), 40)
+    before, none = np.ones((seeds, 2000), bool), np.zeros(2000, int)
+    lost = np.random.default_rng(0).permuted(np.tile(image % 5 == 0, (seeds, 1)).reshape(-1, 50), axis=1)
+    after = ~lost.reshape(seeds, 2000)
+    table, _ = groups._cell(place.astype(str), groups.Answers(none, before, after, before))
+    assert table["change_high"].max() < 0
+    assert table[["excess_loss", "excess_loss_beyond_control"]].abs().to_numpy().max() < 1e-9
+    assert table["p_holm"].tolist() == [1] * 40
 
 
 def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
@@ -77,7 +91,7 @@ def test_one_network_has_the_intervals_of_paired_counts():
     # Of 160 images one is won and 56 are lost.
     ends = (row["change_beyond_control_low"], row["change_beyond_control_high"])
     assert ends == change_interval(56, 1, 160)
-    assert row["p"] == pytest.approx(2 * (1 + 57) / 2**57)
+    assert np.isnan(row["p"])  # a group of all images loses as much as all images
 
 
 def test_a_cell_without_predictions_is_counted():

@@ -1,0 +1,77 @@
+"""How much more accuracy groups of test images lose than all images, and whether that is more than chance."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.statistics import class_losses, retraining, two_way
+from analysis.statistics.hypothesis_tests import change_interval
+
+
+class Excess(NamedTuple):
+    """Excess losses with their 95 % intervals and two-sided p, each (groups,)."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+
+
+def excess_losses(
+    place: np.ndarray, before: np.ndarray, after: np.ndarray, retrained_from: np.ndarray | None = None
+) -> Excess:
+    """Return how much more accuracy each group loses than all images, on new networks and new images.
+
+    The variance over images of a group is at least that of as many images that are drawn from all. A few images that
+    happen to change alike would seem to have none.
+
+    Parameters
+    ----------
+    place : (images,), integers
+        Group of each image, from 0; every group has an image.
+    before, after : (networks, images), bool
+        Whether each network is right about each image; row i of both is of the same network.
+    retrained_from : (networks, images), bool, optional
+        The same of the networks that those before were retrained from, if these are a control. What retraining alone
+        does to groups is then allowed for where there is one network; several show it themselves.
+
+    Returns
+    -------
+    Excess
+        p is NaN if nothing changes, or if there is a single group.
+
+    Examples
+    --------
+    Both groups lose a fifth, and neither more than the other:
+
+    >>> place, image = np.repeat([0, 1], 10), np.arange(20)
+    >>> before = np.ones((1, 20), bool)
+    >>> found = excess_losses(place, before, image[np.newaxis] % 5 > 0)
+    >>> found.value.tolist(), found.p.tolist()
+    ([0.0, 0.0], [1.0, 1.0])
+
+    One loses six of ten images, and the other none:
+
+    >>> found = excess_losses(place, before, image[np.newaxis] > 5)
+    >>> found.value.round(2).tolist(), bool(found.p[0] < 0.05)
+    ([0.3, -0.3], True)
+    """
+    support = np.bincount(place)
+    weights = -class_losses.excess_weights(support / len(place))
+    changes = class_losses.from_predictions(place, before, after)
+    drawn = np.var(after.mean(0) - before.mean(0), ddof=1) / support if len(place) > 1 else np.zeros(len(support))
+    changes = changes._replace(images=np.fmax(changes.images, drawn))
+    variances = class_losses.of_few_images(changes, support).variances(weights)
+    if retrained_from is not None and len(after) == 1:
+        alone, against = (
+            retraining.changed(place, *pair) for pair in ((retrained_from[0], before[0]), (before[0], after[0]))
+        )
+        shifted, dof = retraining.shift_variances(alone, against)
+        if dof:
+            of_sums = (np.square(weights) @ shifted).tolist()
+            variances = [each._replace(networks=((own, dof),)) for each, own in zip(variances, of_sums, strict=True)]
+    value = weights @ changes.groups[0].mean(0)
+    low, high = value + np.outer([-1, 1], two_way.half_widths(variances))
+    if (before == after).all() and len(support) > 1:
+        low, high = np.array([change_interval(0, 0, images) for images in support.tolist()]).T
+    return Excess(value, low, high, two_way.p_values(variances, value))
