@@ -180,6 +180,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
     sending.send_kept(store.uri)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = PruneSetting(following(config, given) if given else config)
+    shrunk.check_followed(setting)
     with store.job(f"prune: {setting.pruned_name(*setting.config.ratio)}", options) as job:
         dense = runs.load(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id})

@@ -22,7 +22,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Shrunk(NamedTuple):
-    """A smaller network, and how many input channels of its layers were all 0 before, and are still."""
+    """A smaller network, how many input channels of its layers were all 0 before, and how many of these are left."""
 
     network: nn.Module
     zeroed: int
@@ -57,9 +57,11 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
     whole, smaller = (copy.deepcopy(network).eval() for _ in range(2))
     try:
         graph = torch_pruning.DependencyGraph().build_dependency(smaller, example_inputs=images[:1])
-        # From the output on backwards, for a layer without some outputs may read less.
-        for layer in reversed([module for module in smaller.modules() if isinstance(module, _READERS)]):
-            _remove_unread(graph, layer)
+        zeroed = {layer: ~_used(layer) for layer in _followed(graph, smaller, images[:1])}
+        before = _count(zeroed)
+        # Again until nothing goes, for a layer without some outputs may read less.
+        while sum(_remove_unread(graph, layer, zeroed) for layer in reversed(zeroed)):
+            pass
         with torch.no_grad():
             wanted, given = whole(images), smaller(images)
         difference, allowed = float((given - wanted).abs().max()), TOLERANCE * max(1.0, float(wanted.abs().max()))
@@ -69,7 +71,7 @@ def shrink(network: nn.Module, images: Tensor) -> Shrunk:
         raise StudyError(
             f"the network cannot be made smaller: its outputs would differ by {difference:.2g}, above {allowed:.2g}"
         )
-    return Shrunk(smaller, _zeroed(whole), _zeroed(smaller))
+    return Shrunk(smaller, before, _count(zeroed))
 
 
 def macs(network: nn.Module, image: Tensor) -> int:
@@ -102,7 +104,28 @@ def macs(network: nn.Module, image: Tensor) -> int:
     return sum(counted)
 
 
-def _remove_unread(graph: DependencyGraph, layer: nn.Module) -> None:
+def _followed(graph: DependencyGraph, network: nn.Module, image: Tensor) -> list[nn.Module]:
+    """Return the layers that a network calls.
+
+    Raises
+    ------
+    ValueError
+        If it computes with the weight of a layer, and does not call that layer.
+    """
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, _READERS)}
+    weights = [layer.weight for layer in layers.values()]
+    gradients = torch.autograd.grad(network(image).sum(), weights, allow_unused=True)
+    for (name, layer), gradient in zip(layers.items(), gradients, strict=True):
+        if gradient is not None and layer not in graph.module2node:
+            raise ValueError(f"it computes with the weight of layer {name}, and does not call the layer")
+    return [layer for layer in layers.values() if layer in graph.module2node]
+
+
+def _remove_unread(graph: DependencyGraph, layer: nn.Module, zeroed: dict[nn.Module, Tensor]) -> bool:
+    """Remove the output channels of a layer that no layer reads, and return whether there were any.
+
+    What goes also goes from `zeroed`, which says for each layer which of its input channels were all 0 at first.
+    """
     import torch_pruning
 
     remove = (
@@ -112,12 +135,19 @@ def _remove_unread(graph: DependencyGraph, layer: nn.Module) -> None:
     )
     group = graph.get_pruning_group(layer, remove, idxs=list(range(len(layer.weight))))  # type: ignore[arg-type]
     if not _is_understood(graph, group):
-        return
+        return False
     unread = ~_read(graph, group, len(layer.weight))  # type: ignore[arg-type]
     if unread.all():
         unread[0] = False
-    if unread.any():
-        graph.get_pruning_group(layer, remove, idxs=torch.nonzero(unread).flatten().tolist()).prune()
+    if not unread.any():
+        return False
+    group = graph.get_pruning_group(layer, remove, idxs=torch.nonzero(unread).flatten().tolist())
+    for reader, channels, _ in _reads(graph, group):
+        stays = torch.ones(len(zeroed[reader]), dtype=torch.bool)
+        stays[channels] = False
+        zeroed[reader] = zeroed[reader][stays]
+    group.prune()
+    return True
 
 
 def _is_understood(graph: DependencyGraph, group: Group) -> bool:
@@ -139,11 +169,16 @@ def _is_understood(graph: DependencyGraph, group: Group) -> bool:
 def _read(graph: DependencyGraph, group: Group, channels: int) -> Tensor:
     """Return which output channels of a group's first layer any layer reads."""
     read = torch.zeros(channels, dtype=torch.bool)
+    for reader, inputs, outputs in _reads(graph, group):
+        read[torch.tensor(outputs)[_used(reader)[inputs]]] = True
+    return read
+
+
+def _reads(graph: DependencyGraph, group: Group) -> Iterator[tuple[nn.Module, list[int], list[int]]]:
+    """Yield each layer that reads a group, its input channels, and the first layer's output channels that these are."""
     for item, layer in zip(group, _layers(group), strict=True):
         if isinstance(layer, _READERS) and graph.is_in_channel_pruning_fn(item.dep.handler):
-            used = _used(layer)[item.idxs]
-            read[torch.tensor(item.root_idxs)[used]] = True
-    return read
+            yield layer, item.idxs, item.root_idxs
 
 
 def _layers(group: Group) -> Iterator[nn.Module]:
@@ -156,5 +191,5 @@ def _used(layer: nn.Module) -> Tensor:
     return weight.detach().transpose(0, 1).flatten(1).any(1)
 
 
-def _zeroed(network: nn.Module) -> int:
-    return sum(int((~_used(module)).sum()) for module in network.modules() if isinstance(module, _READERS))
+def _count(channels: dict[nn.Module, Tensor]) -> int:
+    return sum(int(chosen.sum()) for chosen in channels.values())

@@ -1,5 +1,6 @@
 """Pruned networks without the channels that no layer reads: their size, and the time that they take."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -10,9 +11,10 @@ from mlflow.entities import Run
 from torch import Tensor, nn
 
 from analysis.runs import schema
+from analysis.runs.errors import StudyError
 from pruning_study import extras
 from pruning_study.config import ExportConfig, IterateConfig, PruneConfig
-from pruning_study.data.examples import in_layout
+from pruning_study.data.examples import Normalization, in_layout
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.models.latency import latency
 from pruning_study.pruning.shrink import macs, shrink
@@ -33,7 +35,7 @@ _WHY_LEFT = (
 
 
 class Shrinking(NamedTuple):
-    """The network of a run, the smaller one, and how many input channels of each have only weights of 0."""
+    """The network of a run, the smaller one, and of how many input channels all weights are 0; how many are left."""
 
     whole: checkpoints.Classifier
     smaller: checkpoints.Classifier
@@ -53,6 +55,22 @@ def check_installed(config: PruneConfig | IterateConfig | ExportConfig) -> None:
         extras.check_installed("structured", {"torch_pruning": "torch-pruning"}, option=OPTION)
 
 
+def check_followed(setting: PruneSetting) -> None:
+    """Check before training that the layers of the network can be followed, if `--shrink` is given.
+
+    Raises
+    ------
+    StudyError
+        If they cannot.
+    """
+    if setting.config.shrink:
+        network = onnx_export.with_plain_layers(copy.deepcopy(setting.model))
+        try:
+            shrink(network, _normalized(setting.normalization, setting, 1))
+        except StudyError as error:
+            raise StudyError(str(error), option=OPTION) from error
+
+
 def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:
     """Return the network of a dense or pruned run, and the smaller one that gives the same logits.
 
@@ -64,7 +82,7 @@ def shrunk(store: Store, setting: TrainSetting, run: Run) -> Shrinking:
     with store.artifact(run.info.run_id, schema.CHECKPOINT) as path:
         whole = checkpoints.classifier(path, run.info.run_id, setting.config.model)
     onnx_export.with_plain_layers(whole)
-    network, zeroed, left = shrink(whole.network, _normalized(whole, setting, COMPARED))
+    network, zeroed, left = shrink(whole.network, _normalized(whole.normalization, setting, COMPARED))
     return Shrinking(whole, checkpoints.Classifier(network, whole.normalization, whole.classes), zeroed, left)
 
 
@@ -90,7 +108,7 @@ def log_sizes(store: Store, setting: PruneSetting, run_ids: Iterable[str]) -> li
     measured = []
     for run_id in run_ids if setting.config.shrink else ():
         found = shrunk(store, setting, store.get(run_id))
-        image = _normalized(found.whole, setting, 1)
+        image = _normalized(found.whole.normalization, setting, 1)
         whole = _size(schema.UNSHRUNK, found.whole.network, image, found.zeroed)
         measured.append(whole | _size(schema.SHRUNK, found.smaller.network, image, found.left))
         store.add_metrics(run_id, measured[-1])
@@ -111,9 +129,9 @@ def size_lines(measured: Mapping[str, Mapping[str, float]]) -> list[str]:
     return ["", text_table(header, rows), "", _READING, *([_WHY_LEFT] if left_over else [])]
 
 
-def _normalized(network: checkpoints.Classifier, setting: TrainSetting, count: int) -> Tensor:
+def _normalized(normalization: Normalization, setting: TrainSetting, count: int) -> Tensor:
     images = torch.from_numpy(np.array(setting.data.test_images[:count]))
-    return in_layout(network.normalization(images), torch.contiguous_format)
+    return in_layout(normalization(images), torch.contiguous_format)
 
 
 def _size(prefix: str, network: nn.Module, image: Tensor, zeroed: int) -> dict[str, float]:

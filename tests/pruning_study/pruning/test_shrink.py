@@ -137,6 +137,49 @@ def test_channels_that_a_shortcut_pads_stay():
     assert parameters(smaller) == parameters(network)
 
 
+class Backwards(nn.Module):
+    """Calls its layers in another order than it has them in, and one of them never."""
+
+    def __init__(self):
+        super().__init__()
+        self.second, self.first, self.third = nn.Conv2d(4, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+        self.spare = nn.Linear(7, 7)
+
+    def forward(self, x):
+        return self.third(F.relu(self.second(F.relu(self.first(x))))).mean((2, 3))
+
+
+def test_layers_in_any_order_lose_all_at_once():
+    """Without its first output, the second layer no longer reads the first output of the first layer."""
+    network = Backwards()
+    with torch.no_grad():
+        network.third.weight[:, 0] = 0
+        network.second.weight[1:, 0] = 0
+    smaller, zeroed, left = shrink(network, images(side=4))
+    assert (smaller.first.out_channels, smaller.second.out_channels) == (3, 3)
+    assert (zeroed, left) == (1, 0)
+    assert parameters(shrink(smaller, images(side=4)).network) == parameters(smaller)
+    assert same(network, smaller, images(side=4))
+
+
+def test_a_layer_that_is_never_called_stays_as_it_is():
+    network = Backwards()
+    with torch.no_grad():
+        network.spare.weight.zero_()
+    smaller, zeroed, left = shrink(network, images(side=4))
+    assert (zeroed, left, parameters(smaller)) == (0, 0, parameters(network))
+
+
+def test_channels_that_become_unread_on_the_way_do_not_count():
+    """Without its first output, the first layer no longer reads two of the images' three channels."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.Flatten(), nn.Linear(80, 2))
+    with torch.no_grad():
+        network[2].weight[:, 0] = 0
+        network[0].weight[1:, 1:] = 0
+    smaller, zeroed, left = shrink(network, images(side=4))
+    assert (smaller[0].out_channels, zeroed, left) == (3, 1, 0)
+
+
 def test_of_channels_that_are_all_unread_one_stays():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), nn.Flatten(), nn.Linear(32, 2)).eval()
     nn.init.zeros_(network[1].weight)
@@ -177,3 +220,13 @@ def test_a_network_that_does_not_call_its_layers_is_one_line():
     with pytest.raises(StudyError, match="cannot be made smaller") as error:
         shrink(network, images(1, 28))
     assert "\n" not in str(error.value)
+
+
+class Uncalled(Backwards):
+    def forward(self, x):
+        return F.linear(super().forward(x).repeat(1, 4)[:, :7], self.spare.weight)
+
+
+def test_a_layer_that_is_computed_without_calling_it_is_named():
+    with pytest.raises(StudyError, match="computes with the weight of layer spare, and does not call the layer"):
+        shrink(Uncalled(), images(side=4))

@@ -18,6 +18,20 @@ PARAMETERS = (3 * 9 + 3) + (16 * 27 + 16) + (66 * 400 + 66) + (84 * 66 + 84) + 8
 MACS = 26**2 * 27 + 11**2 * 16 * 27 + 66 * 400 + 84 * 66 + 840
 
 
+UNCALLED = """
+from torch import nn
+from torch.nn import functional as F
+
+class Net(nn.Module):
+    def __init__(self, num_classes, in_channels):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(in_channels, 4, 3), nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return F.linear(self.first(x).mean((2, 3)), self.last.weight)
+"""
+
+
 @pytest.fixture
 def command(run_command, tiny_npz, store_uri):
     def run(name, *arguments, code=0):
@@ -67,6 +81,16 @@ def test_size_and_time_are_shown_and_logged_with_the_run_and_its_job(prune):
 
 
 @pytest.mark.structured
+@pytest.mark.parametrize("typed", [("prune", "--ratio", 1.5), ("iterate",)])
+def test_a_network_that_cannot_be_followed_is_one_line_before_anything_is_made(command, typed, tmp_path, monkeypatch):
+    (tmp_path / "uncalled_net.py").write_text(UNCALLED)
+    monkeypatch.syspath_prepend(tmp_path)
+    output = command(*typed, "--model", "uncalled_net:Net", "--epochs", 1, "--shrink", "true", code=2)
+    assert "--shrink: the network cannot be made smaller" in " ".join(output.split())
+    assert not runs(status=None)
+
+
+@pytest.mark.structured
 def test_a_run_that_exists_is_measured_too(prune):
     prune()
     assert "shrunk/parameters" not in runs("pruned")[0].data.metrics
@@ -90,7 +114,7 @@ def test_the_smaller_network_is_exported_and_gives_the_same_logits(prune, comman
     prune()
     run_id = runs("pruned")[0].info.run_id
     output = command("export", run_id, "--shrink", "true", "--output", tmp_path / "small.onnx")
-    assert "zeroed channels: 237 before, 180 in the smaller network" in output
+    assert "zeroed channels: 237, of which 180 are left" in output
     model = onnx_export.load(tmp_path / "small.onnx", "small.onnx")
     assert sum(np.prod(tensor.dims) for tensor in model.graph.initializer) == pytest.approx(PARAMETERS, abs=20)
     images = np.ascontiguousarray(tiny["test_images"].transpose(0, 3, 1, 2))
