@@ -175,8 +175,8 @@ def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
         - min_accuracy, meets_floor: the accuracy that is asked for, and whether the mean reaches it;
         - on_front_2d: of the pruned levels that reach it, no other is at least as sparse and as fair, and more so in
           one (by unfairness);
-        - on_front_3d: of all pruned levels, no other is at least as sparse, accurate and fair, and more so in one (by
-          unfairness_mean_min);
+        - on_front_3d: of the pruned levels that reach it, no other is at least as sparse, accurate and fair, and more
+          so in one (by unfairness_mean_min). Networks that guess would be the fairest: they do not reach it;
         - value: sparsity minus `fairness_value` times unfairness;
         - recommended: whether none on the 2-D front has a greater value. Several may have the same.
 
@@ -204,13 +204,14 @@ def _chosen(rows: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
     sparsity, accuracy, unfairness, below_mean = (
         rows[name].to_numpy(float) for name in (SPARSITY, ACCURACY, UNFAIRNESS, BELOW_MEAN)
     )
-    front_2d = _front(is_pruned & meets_floor, sparsity, -unfairness)
+    counts = is_pruned & meets_floor
+    front_2d = _front(counts, sparsity, -unfairness)
     worth = pareto.value(sparsity, unfairness, wanted.fairness_value)
     return rows.assign(
         min_accuracy=floor,
         meets_floor=meets_floor,
         on_front_2d=front_2d,
-        on_front_3d=_front(is_pruned, sparsity, accuracy, -below_mean),
+        on_front_3d=_front(counts, sparsity, accuracy, -below_mean),
         value=worth,
         recommended=pareto.best(worth, front_2d),
     )
@@ -231,7 +232,10 @@ def least_accuracy(rows: pd.DataFrame, wanted: Preference) -> float:
 
 
 def table(found: pd.DataFrame) -> pd.DataFrame:
-    """Return points as `pareto.csv` has them: settings by their names, iterations as numbers, pruner by pruner."""
+    """Return points as `pareto.csv` has them: settings by their names, iterations as numbers, pruner by pruner.
+
+    Both fronts have only levels whose mean accuracy reaches `min_accuracy` (column meets_floor).
+    """
     found = found.rename(columns=frames.param)
     leading = [*CELL[:3], schema.WEIGHT_TREATMENT, schema.KEEP, schema.ITERATION]
     settings = [name for name in found.columns[: list(found.columns).index(SPARSITY)] if name not in CELL]
@@ -268,8 +272,8 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     names = [f"{named(row)} at ratio {short_ratio(row[schema.RATIO])}" for row in chosen.to_dict("records")]
     worth = f"fairness is worth {wanted.fairness_value:g} times as much as sparsity"
     yield f"With an accuracy of at least {_percent(floor)}, and if {worth}, choose {' or '.join(names)}."
-    for row in chosen.to_dict("records"):
-        yield f"With it, {cost(row)}."
+    for name, row in zip(names, chosen.to_dict("records"), strict=True):
+        yield f"With {name if len(names) > 1 else 'it'}, {cost(row)}."
     yield f"Of the dense networks, the best class's is {in_points(dense, UNFAIRNESS)} points above the worst's."
 
 

@@ -194,7 +194,9 @@ def _choice(
     said = ["Trade-off, chosen on validation images.", *operating_points.sentences(found, wanted, named)]
     key = [schema.PRUNER, schema.RATIO, *shown]
     chosen = found.loc[found["recommended"], key].merge(test, on=key)
-    said += [f"On test images, {operating_points.cost(row)}." for row in chosen.to_dict("records")]
+    for row in chosen.to_dict("records"):
+        which = f" with {named(row)} at ratio {short_ratio(row[schema.RATIO])}" if len(chosen) > 1 else ""
+        said.append(f"On test images{which}, {operating_points.cost(row)}.")
     return " ".join(said), operating_points.table(found)
 
 

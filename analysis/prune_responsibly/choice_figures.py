@@ -87,10 +87,10 @@ def fronts(points: pd.DataFrame, study: AnalyzedStudy) -> Figure:
         size,
         f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
         "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
-        "other point is at least as good in all and better in one. Ring: recommended. Upper left: points with an "
-        f"accuracy of at least {100 * first['min_accuracy']:.1f} %, lines for 95 % intervals of the front. Other "
-        f"panels: points within {100 * _FAR:g} points of the dense networks' accuracy; their front is of sparsity, "
-        "accuracy and mean minus worst class, so that a point may be beaten in one panel and not in all.",
+        "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
+        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. Upper left: they alone, lines for 95 % "
+        f"intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' accuracy; "
+        "their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel and not in all.",
     )
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
         _draw_points(axes, panel, lines, styles, dense)

@@ -75,14 +75,14 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
         dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity, class,
         support (test images of the class), accuracy (of the class: its recall), accuracy0 (at iteration 0),
         accuracy0_quartile (1 to 4: that of accuracy0 among the classes of the network), imbalance and class_entropy
-        (NaN where they are not known). Classes have their names in metrics, in the order of the columns of `runs`.
+        (NaN where they are not known). Classes have their names in metrics and are ordered as the columns of `runs` are, by label.
     """
     levels = iterated(runs)
     classes = [name.removeprefix(frames.RECALL_BEFORE) for name in levels if name.startswith(frames.RECALL_BEFORE)]
     before = _by_class(levels, frames.RECALL_BEFORE, classes)
     columns = [*_KEY, schema.DENSE_RUN_ID, ITERATION, SPARSITY]
     values = {
-        CLASS: np.tile(classes, len(levels)),
+        CLASS: pd.Categorical(classes * len(levels), classes, ordered=True),
         "support": _by_class(levels, schema.SUPPORT, classes).ravel(),
         ACCURACY: _by_class(levels, frames.RECALL_AFTER, classes).ravel(),
         ACCURACY_0: before.ravel(),
@@ -125,6 +125,8 @@ def _with_characteristics(rows: pd.DataFrame, characteristics: pd.DataFrame | No
         return rows.assign(**dict.fromkeys(_CHARACTERISTICS, np.nan))
     known = characteristics.sort_values([frames.RUN_ID, "index"])
     names = known.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
-    known = known.assign(**{CLASS: names}).rename(columns={frames.RUN_ID: schema.DENSE_RUN_ID, "entropy": ENTROPY})
+    known = known.assign(**{CLASS: names.astype(rows[CLASS].dtype)}).rename(
+        columns={frames.RUN_ID: schema.DENSE_RUN_ID, "entropy": ENTROPY}
+    )
     key = [schema.DENSE_RUN_ID, CLASS]
     return rows.merge(known[[*key, *_CHARACTERISTICS]], on=key, how="left")

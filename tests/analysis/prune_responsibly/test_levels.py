@@ -3,6 +3,7 @@ import pytest
 
 from analysis.prune_responsibly.levels import class_levels, iterated, quartiles
 from analysis.runs.frames import column
+from analysis.statistics import regression
 from tests import made_up_levels, made_up_runs
 
 
@@ -15,6 +16,15 @@ def test_every_network_has_a_row_for_each_iteration_and_class():
     first = rows[rows["network"] == rows["network"].iloc[0]]
     assert first["iteration"].tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
     assert first["class"].tolist() == list("0123") * 4
+
+
+def test_classes_are_in_the_order_of_labels_and_not_of_text():
+    runs = made_up_levels.runs(seeds=1)
+    runs.columns = [name.replace("/3", "/10") for name in runs]
+    rows = class_levels(runs, made_up_levels.characteristics(runs).replace({"class": {"3": "10"}}))
+    assert rows["class"].cat.categories.tolist() == ["0", "1", "2", "10"]
+    ordered = regression.estimate(rows.sample(frac=1, random_state=0)).rows
+    assert ordered["class"].tolist()[:4] == ["0", "1", "2", "10"]
 
 
 def test_iteration_0_is_the_dense_network():
