@@ -90,7 +90,8 @@ def fronts(points: pd.DataFrame, study: AnalyzedStudy) -> Figure:
         "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
         f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. Upper left: they alone, lines for 95 % "
         f"intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' accuracy; "
-        "their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel and not in all.",
+        "their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel "
+        "and not in all.",
     )
     for axes, panel in zip(grid.flat, _PANELS, strict=True):
         _draw_points(axes, panel, lines, styles, dense)

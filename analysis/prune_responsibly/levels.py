@@ -75,7 +75,8 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
         dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity, class,
         support (test images of the class), accuracy (of the class: its recall), accuracy0 (at iteration 0),
         accuracy0_quartile (1 to 4: that of accuracy0 among the classes of the network), imbalance and class_entropy
-        (NaN where they are not known). Classes have their names in metrics and are ordered as the columns of `runs` are, by label.
+        (NaN where they are not known). Classes have their names in metrics, and are categories in the order of the
+        columns of `runs`: by label.
     """
     levels = iterated(runs)
     classes = [name.removeprefix(frames.RECALL_BEFORE) for name in levels if name.startswith(frames.RECALL_BEFORE)]
