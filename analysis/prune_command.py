@@ -35,11 +35,13 @@ DEFAULTS = {
     schema.DISTILL: "0.0",
     schema.TEMPERATURE: "2.0",
 }
-# Pruners whose own scope is `layer`
-BY_LAYER = (
-    *("l1-unstructured", "random-unstructured"),
-    *("l1-structured", "l2-structured", "linf-structured", "random-structured"),
-)
+# What `iterate` does where `prune` has another default, or no such option
+ITERATE_DEFAULTS = {
+    schema.RECIPE: "prune-responsibly",
+    schema.VALIDATION_FRACTION: "0.2",
+    schema.KEEP: "0.8",
+    schema.WEIGHT_TREATMENT: schema.FINETUNE,
+}
 # What else it does by the protocol `paper`. Another protocol has further defaults of its own.
 PAPER = {schema.GRADIENT_OBJECTIVE: "regularized", schema.GRADIENT_MODE: "eval"}
 # Of each recipe, epochs and learning rates of the phases of training and of fine-tuning, weight decay, batch size and
@@ -103,13 +105,25 @@ OPTIONS = (
     schema.DISTILL,
     schema.TEMPERATURE,
 )
+# Options of `iterate` that levels of iterative pruning log, in the order of the command.
+ITERATE_OPTIONS = (
+    *OPTIONS[: OPTIONS.index(schema.RATIO)],
+    schema.KEEP,
+    schema.WEIGHT_TREATMENT,
+    schema.SCOPE,
+    schema.EPSILON,
+    schema.GRADIENT_OBJECTIVE,
+    schema.GRADIENT_BATCHES,
+    schema.GRADIENT_MODE,
+    schema.PRUNE_OUTPUT_LAYER,
+)
 _ALWAYS = {schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO}
 # What runs log for a value that no option asks for.
 _NOTHING = {"none", "all"}
 
 
 def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
-    """Return the call of `pruning-study prune` that makes the runs of a cell, or finds them.
+    """Return the call of `pruning-study prune` or `iterate` that makes the runs of a cell, or finds them.
 
     Parameters
     ----------
@@ -124,12 +138,17 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     -------
     str
         It names each option whose value differs from the default. If the networks were given as files of weights, it
-        prunes the first of them. It is empty for networks that were pruned before: no single call makes them.
+        prunes the first of them. It is empty for networks that `prune` pruned several times: no single call makes
+        them. A level of iterative pruning is the last iteration of its call.
     """
     params = {frames.param(name): value for name, value in cell.iloc[0].items() if pd.notna(value)}
-    if int(params.get(schema.ITERATION, 1)) > 1 or params.get(schema.KEEP, "none") != "none":
+    is_level = params.get(schema.KEEP, "none") != "none"
+    iteration = int(params.get(schema.ITERATION, 1))
+    if iteration > 1 and not is_level:
         return ""
-    given = _given(params)
+    given = _given(params, is_level=is_level)
+    if is_level:
+        given["iterations"] = str(iteration + 1)  # the dense network is the first
     if given.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):
         given[schema.DATASET] = source
     if schema.WEIGHTS_DIGEST in params:
@@ -139,17 +158,19 @@ def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking
     if experiment:
         given["experiment"] = experiment
     options = (f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())
-    return " ".join(["pruning-study prune", *options])
+    return " ".join([f"pruning-study {'iterate' if is_level else 'prune'}", *options])
 
 
-def _given(params: Mapping[str, Any]) -> dict[str, str]:
+def _given(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
     """Return the options that differ from the defaults, as typed."""
     own_recipe = OWN_RECIPES.get(str(params.get(schema.MODEL)), "lenet5")
+    if is_level:
+        own_recipe = ITERATE_DEFAULTS[schema.RECIPE]
     unknown = ("", "", "0.0", "128", "0.9")
     *recipe, decay, batch_size, momentum = RECIPES.get(str(params.get(schema.RECIPE, own_recipe)), unknown)
-    values = {name: _typed(name, params[name]) for name in OPTIONS if name in params}
+    values = {name: _typed(name, params[name]) for name in (ITERATE_OPTIONS if is_level else OPTIONS) if name in params}
     of_recipe = {schema.WEIGHT_DECAY: decay, schema.BATCH_SIZE: batch_size, schema.MOMENTUM: momentum}
-    defaults = {schema.RECIPE: own_recipe, **of_recipe, **DEFAULTS}
+    defaults = {schema.RECIPE: own_recipe, **of_recipe, **DEFAULTS, **(ITERATE_DEFAULTS if is_level else {})}
     if values.get(schema.PROTOCOL, "paper") == "paper":
         own_decay = values.get(schema.WEIGHT_DECAY, decay)
         defaults |= {**PAPER, schema.EPSILON: own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)}
@@ -157,7 +178,7 @@ def _given(params: Mapping[str, Any]) -> dict[str, str]:
         del defaults[schema.WEIGHT_DECAY]
     if ":" in str(params.get(schema.PRUNER)):
         del defaults[schema.SCOPE]  # a pruner from elsewhere may have another
-    if params.get(schema.PRUNER) in BY_LAYER:
+    if params.get(schema.PRUNER) in schema.BY_LAYER:
         defaults[schema.SCOPE] = "layer"
     if values.get(schema.START) == schema.INITIALIZATION:
         del values[schema.SCHEDULE]  # the start implies it

@@ -452,17 +452,28 @@ def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
 def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
     """Return the shown params that are not as in the papers, by name."""
     values = _values(params, sorted(shown))
-    return tuple((name, value) for name, value in values.items() if value not in ("", schema.FORMERLY.get(name)))
+    return tuple((name, value) for name, value in values.items() if value and value != _former(name, params))
 
 
 def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
-    """Return the shown params by name, without the number format where the pruner names it, and without an axis."""
+    """Return the shown params by name, without an axis, and without a number format or a scope that the pruner says."""
     values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
+    if values.get(schema.SCOPE) == _own_scope(params):
+        del values[schema.SCOPE]
     if params.get(schema.PRUNER) in frames.NUMBER_FORMATS:
         values.pop(schema.NUMBER_FORMAT, None)
     if values.get(schema.KEEP, "") not in ("", schema.FORMERLY[schema.KEEP]):
         values.pop(schema.ITERATION, None)
     return values
+
+
+def _former(param: str, params: Mapping[str, Any]) -> str | None:
+    """Return the value of a param that goes without saying."""
+    return _own_scope(params) if param == schema.SCOPE else schema.FORMERLY.get(param)
+
+
+def _own_scope(params: Mapping[str, Any]) -> str:
+    return "layer" if params.get(schema.PRUNER) in schema.BY_LAYER else schema.FORMERLY[schema.SCOPE]
 
 
 def _order(setting: Setting) -> list[tuple[str, float, str]]:
@@ -484,10 +495,12 @@ def setting_labels(
     treatment = values.pop(schema.WEIGHT_TREATMENT, "")
     if values.get(schema.KEEP) == _PAPERS_KEEP:
         del values[schema.KEEP]
+    if starts_anew:
+        values.pop(schema.SCHEDULE, None)  # the start implies it
     how = [
         values[name] if name in _NAMED_BY_VALUE else f"{name} {values[name]}"
-        for name, former in schema.FORMERLY.items()
-        if values.get(name, former) != former and not (starts_anew and name == schema.SCHEDULE)  # it implies the law
+        for name in schema.FORMERLY
+        if name in values and values[name] != _former(name, params)
     ]
     write = str if exact else _short
     how += [treatment] if treatment else []

@@ -33,6 +33,11 @@ NORMALIZATION_STD = "normalization_std"
 
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.
 CONTROL = "none"
+# Pruners whose own value of the param `scope` is `layer`; that of the others is `global`
+BY_LAYER = (
+    *("l1-unstructured", "random-unstructured"),
+    *("l1-structured", "l2-structured", "linf-structured", "random-structured"),
+)
 # The value of the param `start` of a network that is pruned while it is trained from its initial weights.
 INITIALIZATION = "initialization"
 # Values of the param `weight_treatment`: what becomes of the weights that a level of iterative pruning keeps.
@@ -221,7 +226,8 @@ MODEL_BYTES = "model_bytes"
 # `batch_low`, `batch_high` of batches
 LATENCY = "latency_ms/"
 # Of a pruned network as it is, and without the channels that no layer reads: `unshrunk/parameters`, `shrunk/parameters`
-# and so on. Each `latency_ms` has `latency_ms_low` and `latency_ms_high`.
+# and so on. Each `latency_ms` has `latency_ms_low` and `latency_ms_high`. `shrunk/zeroed_channels` are those of
+# `unshrunk/zeroed_channels` that are left.
 UNSHRUNK = "unshrunk/"
 SHRUNK = "shrunk/"
 PARAMETERS = "parameters"

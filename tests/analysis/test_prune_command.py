@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from analysis import recommend
 from analysis.prune_command import prune_command
 from analysis.runs import frames, pull, schema
 from pruning_study.__main__ import cli
-from pruning_study.config import PruneConfig
+from pruning_study.config import IterateConfig, PruneConfig
 from pruning_study.data import datasets
 from pruning_study.models import MODELS
 from pruning_study.models import recipe as recipe_of
@@ -70,6 +71,19 @@ def test_networks_from_files_are_named_by_their_run_and_those_pruned_twice_have_
     assert prune_command(cell({**run, "iteration": "2"})) == ""
 
 
+def test_a_level_of_iterative_pruning_is_the_last_iteration_of_its_command():
+    run = {"dataset": "mnist", "model": "lenet5", "recipe": "prune-responsibly", "pruner": "l1-structured"}
+    run |= {"ratio": 1.9, "iteration": "3", "keep": "0.8", "weight_treatment": "finetune", "scope": "layer"}
+    run |= {"validation_fraction": "0.2", "fine_tune_epochs": "30", "epochs": "30", "batch_size": "32"}
+    start = "pruning-study iterate --dataset mnist --model lenet5"
+    assert prune_command(cell(run, (0, 1))) == f"{start} --pruner l1-structured --iterations 4 --seed 0,1"
+    other = {"keep": "0.5", "weight_treatment": "rewind", "epochs": "2", "validation_fraction": "0.1"}
+    assert prune_command(cell({**run, **other})) == (
+        f"{start} --epochs 2 --validation-fraction 0.1 --pruner l1-structured --keep 0.5 --weight-treatment rewind "
+        "--iterations 4 --seed 0"
+    )
+
+
 @pytest.mark.attack
 def test_a_shell_command_in_the_param_of_a_foreign_run__is_quoted_in_the_command_that_is_recommended():
     run = {"pruner": "mp; rm -rf ~", "ratio": 2.0, "epsilon": "$(reboot)", "weight_decay": "`reboot`"}
@@ -98,11 +112,14 @@ def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
         for name, recipe in RECIPES.items()
     } == module.RECIPES
     assert {name: getattr(PROTOCOLS["paper"], name) for name in module.PAPER} == module.PAPER
-    assert {name for name, pruner in PRUNERS.items() if pruner.scope == "layer"} == set(module.BY_LAYER)
+    assert {name for name, pruner in PRUNERS.items() if pruner.scope == "layer"} == set(schema.BY_LAYER)
     assert {name: recipe_of(name) for name in MODELS if recipe_of(name) != "lenet5"} == module.OWN_RECIPES
     assert set(module.SIDES) == {datasets.MINI, *datasets.DOWNLOADABLE}
     options = {item.name for item in fields(PruneConfig)} - {"seed", "sparsity"}  # the ratio says what is pruned
     assert set(module.OPTIONS) == schema.PARAM_ROLES.keys() & options
+    iterate = {item.name: default_text(item) for item in fields(IterateConfig)}
+    assert {name: iterate[name] for name in module.ITERATE_DEFAULTS} == module.ITERATE_DEFAULTS
+    assert set(module.ITERATE_OPTIONS) == schema.PARAM_ROLES.keys() & iterate.keys() - {"seed"}
 
 
 def some(**choices):
@@ -162,6 +179,40 @@ def assert_asks_for(config):
     wanted = params(config)
     command = prune_command(cell({**wanted, "ratio": float(wanted["ratio"])}))
     assert params(PruneConfig(**parsed(command))) == wanted
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    some(
+        model=["lenet5", "resnet20"],
+        recipe=["prune-responsibly", "lenet5", "resnet-cifar"],
+        epochs=[1, 30],
+        batch_size=[32, 128],
+        learning_rate=[0.01, 0.02],
+        momentum=[0, 0.9],
+        weight_decay=[0, 5e-4],
+        validation_fraction=[0.1, 0.2],
+        pruner=["mp", "l1-structured", "up"],
+        iterations=[2, 5],
+        keep=[0.5, 0.8],
+        weight_treatment=["finetune", "rewind"],
+        prune_output_layer=[True, False],
+        epsilon=[1e-3],
+    )
+)
+def test_the_command_asks_for_the_settings_of_a_level(options):
+    def params(config):
+        trained = resolve_training(config)
+        resolved = replace(resolve_pruning(config.pruning, trained), fine_tuning=trained.hyperparameters)
+        return {
+            **training_params(config, trained, {"dataset": config.dataset}),
+            **pruning_params(config.pruning, resolved, 2.0, config.iterations - 1),
+            "keep": schema.text(config.keep),
+            "weight_treatment": config.weight_treatment,
+        }
+
+    wanted = params(IterateConfig(**options))
+    assert params(IterateConfig(**parsed(prune_command(cell({**wanted, "ratio": 2.0}))))) == wanted
 
 
 def parsed(command):

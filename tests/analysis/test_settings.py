@@ -256,6 +256,22 @@ FIVE = [
 ]
 
 
+def test_a_scope_that_is_the_pruners_own_goes_without_saying():
+    """The built-in pruners compare all layers, except those that work by layer."""
+    made = study(
+        *(toy("mp", 2, [1, 1.2], scope=scope) for scope in ("global", "layer")),
+        *(toy("l1-unstructured", 2, [1, 1.2], scope=scope) for scope in ("global", "layer")),
+    )
+    column = frames.column("scope")
+    labels = {(run["pruner"], run[column]): method_label(run, shown_settings(made)) for _, run in made.iterrows()}
+    assert labels == {
+        ("mp", "global"): "mp",
+        ("mp", "layer"): "mp scope layer",
+        ("l1-unstructured", "global"): "l1-unstructured scope global",
+        ("l1-unstructured", "layer"): "l1-unstructured",
+    }
+
+
 def test_settings_with_long_labels_get_letters_sorted_by_their_values():
     made = study(*(toy(pruner, 2, [1, 1.1], **params) for params in FIVE for pruner in ("mp", "up")))
     for runs_in_any_order in (made, made[::-1]):
