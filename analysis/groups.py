@@ -163,7 +163,7 @@ def groups(
         The groups of each data set's test images.
     """
     study, shared = run_arrays(runs), Predictions.shared(predictions)
-    none, without = control_rows(study.runs), 0
+    none, without, other = control_rows(study.runs), 0, 0
     of_groups, of_groupings = [], []
     for rows in study.cells():
         cell = study.runs.iloc[rows[0]]
@@ -173,12 +173,19 @@ def groups(
         if answers is None:
             without += 1
             continue
+        if len(answers.label) != of_images[cell[schema.DATASET]].images:
+            other += 1
+            continue
         key = cell[[*CELL, *study.shown]].to_dict()
         for name, group in of_images[cell[schema.DATASET]].groupings.items():
             table, whole = _cell(group, answers)
             of_groups.append(table.assign(**key, grouping=name)[[*key, GROUPING, *table.columns]])
             of_groupings.append({**key, GROUPING: name, **whole})
-    notes = [f"{without:,} cells have no groups: all their networks guess or lack predictions"] if without else []
+    why = {
+        "all their networks guess or lack predictions": without,
+        "their test images are not those of the table": other,
+    }
+    notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
     table = pd.concat(of_groups, ignore_index=True) if of_groups else pd.DataFrame()
     return Grouped(table, pd.DataFrame(of_groupings), notes)
 

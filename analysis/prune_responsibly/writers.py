@@ -16,12 +16,12 @@ from analysis.groups import GROUP, GROUPING, Answers, cell_answers
 from analysis.runs import frames, schema
 from analysis.settings import CELL
 from analysis.statistics import group_lines, group_spread
-from analysis.statistics.groups import ImageGroups, members
+from analysis.statistics.groups import MEASURE, ImageGroups, members
 from analysis.statistics.worst_groups import picked_and_judged
 from analysis.study import AnalyzedStudy
 
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
-ALL = "all"
+ALL, COHORT = "all", "cohort"
 SIDES = ("before", "after", "change")
 _MOST_PICKED = 10
 
@@ -91,17 +91,25 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
     return found.iloc[-1] if len(found) else None
 
 
-def answers_of(study: AnalyzedStudy, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
-    """Return the answers of a cell's networks and their seeds; None if there are no predictions of them."""
-    arrays = run_arrays(study.runs)
+def is_cell(table: pd.DataFrame, cell: pd.Series, study: AnalyzedStudy) -> np.ndarray:
+    """Return which rows of a table are of a cell of a study, (rows,)."""
     columns = [*CELL, *study.shown]
-    for rows in arrays.cells():
-        own = arrays.runs.iloc[rows[0]]
-        if all(own[name] == cell[name] or (pd.isna(own[name]) and pd.isna(cell[name])) for name in columns):
-            sound = rows[~arrays.at_chance[rows]]
-            answers = cell_answers(arrays, rows, control_rows(arrays.runs), study.predicted)
-            return (answers, arrays.runs[schema.SEED].iloc[sound].to_numpy()) if answers else None
-    return None
+    same = [table[name].isna() if pd.isna(cell[name]) else table[name] == cell[name] for name in columns]
+    return np.asarray(np.logical_and.reduce(same), dtype=bool)
+
+
+def answers_of(study: AnalyzedStudy, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
+    """Return the answers of a cell's networks and their seeds.
+
+    None if there are no predictions of them, or if they are of other images than the table of groups.
+    """
+    arrays = run_arrays(study.runs)
+    cells = arrays.cells()
+    rows = cells[int(is_cell(arrays.runs.iloc[[rows[0] for rows in cells]], cell, study).argmax())]
+    answers = cell_answers(arrays, rows, control_rows(arrays.runs), study.predicted)
+    if answers is None or len(answers.label) != study.image_groups[cell[schema.DATASET]].images:
+        return None
+    return answers, arrays.runs[schema.SEED].iloc[rows[~arrays.at_chance[rows]]].to_numpy()
 
 
 def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mapping[str, Any]) -> Units:
@@ -139,10 +147,13 @@ def _cohort(
 
 
 def profiles(found: Units) -> pd.DataFrame:
-    """Return a row for each unit: cohort, images, means over the networks, and measures (`group_profiles.csv`)."""
+    """Return a row for each unit: cohort, images, means over the networks, and measures (`group_profiles.csv`).
+
+    Columns of the user's own have names that no other column has: `measure:NAME`, as in the table of groups.
+    """
     means = {f"accuracy_{name}" if name != "change" else name: values.mean(0) for name, values in found.side.items()}
-    cohorts = {found.cohort: found.cohorts} if found.cohort else {}
-    return pd.DataFrame({GROUP: found.names, **cohorts, "images": found.images, **means, **found.measures})
+    measures = {f"{MEASURE}{name}": values for name, values in found.measures.items()}
+    return pd.DataFrame({GROUP: found.names, COHORT: found.cohorts, "images": found.images, **means, **measures})
 
 
 def lines(found: Units) -> pd.DataFrame:
@@ -160,7 +171,7 @@ def lines(found: Units) -> pd.DataFrame:
             kept = inside & ~np.isnan(values)
             for side, accuracy in found.side.items():
                 fitted = group_lines.line(values[kept], accuracy[:, kept])
-                row = {"measure": measure, "cohort": cohort, "side": side, "units": int(kept.sum())}
+                row = {"measure": measure, COHORT: cohort, "side": side, "units": int(kept.sum())}
                 for name, coefficient in fitted._asdict().items():
                     row |= {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
                     row |= {f"{name}_p": coefficient.p}

@@ -13,7 +13,7 @@ from analysis.page import Block, Caption, Picture, Section, picture_name
 from analysis.prune_responsibly import writers, writers_figures
 from analysis.prune_responsibly.writers import ALL, Units
 from analysis.runs import schema
-from analysis.settings import CELL, ITERATION, is_pruned
+from analysis.settings import ITERATION, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, mostly_sound, places
 
@@ -44,11 +44,12 @@ _SAME_IMAGES = ("qmnist", "mnist")  # data sets with the test images of print
 
 
 class Found(NamedTuple):
-    """What is looked at closely on one data set and model: the networks, and their units and placebos."""
+    """What is looked at closely on one data set and model: the networks, and their units, worst units and placebos."""
 
     place: tuple[str, str]
     networks: str
     units: Units
+    worst: pd.DataFrame
     placebos: pd.DataFrame
     groupings: pd.DataFrame
     groups: pd.DataFrame
@@ -77,19 +78,15 @@ def _found(study: AnalyzedStudy) -> Iterator[Found]:
         if cell is None or answers is None:
             continue
         groups = study.image_groups[place[0]]
-        own = [_rows_of(cell, table, [*CELL, *study.shown]) for table in (study.groups.groupings, study.groups.groups)]
+        units = writers.units(groups, *answers, cell.to_dict())
         yield Found(
             place,
             f"{study.method(cell)} {_level(cell)}",
-            writers.units(groups, *answers, cell.to_dict()),
+            units,
+            writers.worst(units),
             writers.placebos(groups, answers[0]),
-            *own,
+            *(table[writers.is_cell(table, cell, study)] for table in (study.groups.groupings, study.groups.groups)),
         )
-
-
-def _rows_of(cell: pd.Series, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    same = [table[name].isna() if pd.isna(cell[name]) else table[name] == cell[name] for name in columns]
-    return table[np.logical_and.reduce(same)]
 
 
 def _level(cell: pd.Series) -> str:
@@ -113,7 +110,7 @@ def section(study: AnalyzedStudy) -> Section | None:
         "group_placebo.csv": _joined(found, [each.placebos for each in found]),
         "group_profiles.csv": _joined(found, [writers.profiles(each.units) for each in found]),
         "group_lines.csv": _joined(found, [writers.lines(each.units) for each in found]),
-        "worst_groups.csv": _joined(found, [writers.worst(each.units) for each in found]),
+        "worst_groups.csv": _joined(found, [each.worst for each in found]),
     }
     tables = {name: table for name, table in tables.items() if len(table)}
     return Section("Groups of test images", blocks, tables, study.groups.notes)
@@ -155,7 +152,7 @@ def _blocks(found: Found, number: int) -> list[Block]:
     blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *found.named))]
     if units.measures:
         blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *found.named))]
-    return [*blocks, _WORST, _picked(found), _worst_table(units)]
+    return [*blocks, _WORST, _picked(found), _worst_table(found)]
 
 
 def _groupings_table(found: Found) -> pd.DataFrame:
@@ -185,7 +182,7 @@ def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the groups of one grouping."""
     names = ("accuracy_before", "accuracy_after", "change", "excess_loss", "excess_loss_beyond_control")
     columns = {
-        str(rows[GROUPING].iloc[0]): rows[GROUP],
+        _of(rows[GROUPING].iloc[0]): rows[GROUP],
         "images": rows["images"].map("{:,}".format),
         **{name.replace("_", " "): values_with_intervals(rows, name, name) for name in names if name in rows},
         "p of excess (Holm)": rows["p_holm"].map(p_value),
@@ -193,9 +190,14 @@ def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 
 
+def _of(grouping: str) -> str:
+    """Return the title of the column of a grouping's groups, which no other column has, whatever a user calls it."""
+    return f"{GROUP} ({grouping})"
+
+
 def _picked(found: Found) -> str:
     """Say what the worst units lose where they are picked, and elsewhere."""
-    units, table = found.units, writers.worst(found.units)
+    units, table = found.units, found.worst
     first = table.drop_duplicates(schema.SEED)
     loss = 100 * float((units.before - units.after).mean())
     own, elsewhere = (100 * first[name].mean() for name in ("loss", "loss_elsewhere"))
@@ -210,9 +212,9 @@ def _picked(found: Found) -> str:
     )
 
 
-def _worst_table(units: Units) -> pd.DataFrame:
+def _worst_table(found: Found) -> pd.DataFrame:
     """Return the unit that each network picks first."""
-    first = writers.worst(units).drop_duplicates(schema.SEED).head(_MOST_ROWS)
+    first = found.worst.drop_duplicates(schema.SEED).head(_MOST_ROWS)
     percent = decimals(1)
 
     def from_to(start: str) -> list[str]:
@@ -222,7 +224,7 @@ def _worst_table(units: Units) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "picked on seed": first[schema.SEED].map(str).to_list(),
-            units.unit: first[GROUP].to_list(),
+            _of(found.units.unit): first[GROUP].to_list(),
             "images": first["images"].map("{:,}".format).to_list(),
             "accuracy there, %": from_to(""),
             "in the other networks, %": from_to("_elsewhere"),

@@ -35,6 +35,11 @@ class ImageGroups(NamedTuple):
     groupings: dict[str, np.ndarray]
     measures: dict[str, np.ndarray]
 
+    @property
+    def images(self) -> int:
+        """Number of test images."""
+        return len(next(iter(self.groupings.values())))
+
 
 def read(path: Path, images: int) -> ImageGroups:
     """Read a CSV file of groups.

@@ -10,7 +10,7 @@ from analysis import cells, groups
 from analysis.runs.errors import StudyError
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import change_interval, corrected
-from tests.made_up_groups import AFTER, LABEL, study, write
+from tests.made_up_groups import AFTER, LABEL, WRITER, study, write
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,23 @@ def test_a_cell_without_predictions_is_counted():
     found = groups.groups(runs, lambda run_ids: {}, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
     assert found.groups.empty
     assert found.notes == ["1 cells have no groups: all their networks guess or lack predictions"]
+
+
+def test_networks_that_were_tested_on_other_images_are_left_out():
+    runs, read = study()
+    half = runs.assign(ratio=runs["ratio"].where(runs["pruner"] == "none", 20.0))
+    half[["run_id", "dense_run_id"]] = "half " + half[["run_id", "dense_run_id"]]
+    half["params.test_fraction"], runs["params.test_fraction"] = "0.5", "none"
+    both = pd.concat([runs, half], ignore_index=True)
+
+    def predictions(ids):
+        halves = read([run_id.removeprefix("half ") for run_id in ids if run_id.startswith("half ")]).items()
+        cut = {f"half {run_id}": {name: values[::2] for name, values in arrays.items()} for run_id, arrays in halves}
+        return {**read([run_id for run_id in ids if not run_id.startswith("half ")]), **cut}
+
+    found = groups.groups(both, predictions, {"digits": ImageGroups({"writer": WRITER.astype(str)}, {})})
+    assert found.groups["ratio"].unique().tolist() == [10]
+    assert found.notes == ["1 cells have no groups: their test images are not those of the table"]
 
 
 @pytest.mark.parametrize(

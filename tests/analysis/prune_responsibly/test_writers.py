@@ -122,7 +122,7 @@ def test_the_report_has_the_groups_and_the_papers_figures_by_number(made):
     assert list(drawn) == ["groups", "group_measures", *(f"writers_figure_{number}" for number in numbers)]
     assert {name: hidden_texts(figure) for name, figure in drawn.items()} == {name: [] for name in drawn}
     profiles = general.tables["group_profiles.csv"].set_index("group")
-    assert profiles.loc["7", ["series", "images", "accuracy_before"]].to_list() == ["old", 20, 1]
+    assert profiles.loc["7", ["cohort", "images", "accuracy_before"]].to_list() == ["old", 20, 1]
     assert profiles["change"].to_numpy() == pytest.approx([0.05, *(-np.arange(1, 8) / 10)])
 
 
@@ -159,6 +159,20 @@ def test_names_of_any_length_and_kind_fit_into_the_pictures(tmp_path):
     drawn = pictures(section(found), figures_in_print(found))
     assert len(drawn) == 5
     assert {name: hidden_texts(figure) for name, figure in drawn.items()} == {name: [] for name in drawn}
+
+
+@pytest.mark.parametrize(("cohort", "measure"), [("group", "images"), ("model", "change"), ("images", "group")])
+def test_names_of_the_users_columns_hide_no_other_column(tmp_path, cohort, measure):
+    named = table().rename(columns={"series": cohort, "measure:tilt": f"measure:{measure}"})
+    found = section(analysed(tmp_path, named))
+    profiles = found.tables["group_profiles.csv"]
+    assert profiles.columns.is_unique
+    assert profiles["group"].tolist() == [str(writer) for writer in range(8)]
+    assert profiles["cohort"].tolist() == ["new"] * 4 + ["old"] * 4
+    assert (profiles["model"].unique().tolist(), profiles["images"].tolist()) == (["lenet5"], [20] * 8)
+    assert profiles[f"measure:{measure}"].to_numpy() == pytest.approx(-np.arange(8) / 10)
+    of_cohorts = next(each for each in found.blocks if isinstance(each, pd.DataFrame) and f"group ({cohort})" in each)
+    assert of_cohorts[[f"group ({cohort})", "images"]].to_numpy().tolist() == [["new", "80"], ["old", "80"]]
 
 
 def test_groups_without_measures_or_cohorts_and_two_groups_alone_are_shown(tmp_path):
