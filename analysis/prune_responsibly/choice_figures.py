@@ -86,6 +86,7 @@ def fronts(points: pd.DataFrame, study: AnalyzedStudy) -> Figure:
         (2, 2),
         size,
         f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
+        "As Figures 4a and 4b in print. "
         "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
         "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
         f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. Upper left: they alone, lines for 95 % "
@@ -150,6 +151,7 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: Analyz
         (2, len(group)),
         size,
         "Accuracy and unfairness between classes, by sparsity",
+        "As Figures 3b and 3c in print. "
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
         "weights that is pruned, on a scale that spreads high shares. Noise in recalls makes the lower panel's values "
         "too large, those of the dense networks as well.",
@@ -194,6 +196,7 @@ def class_curves(runs: pd.DataFrame, study: AnalyzedStudy) -> Figure:
         (down, across),
         (max(3.1 * across + 1.2, 6.4), 2.6 * down + 1.5),
         f"Recall of each class, by sparsity: {first[schema.DATASET]}, {first[schema.MODEL]}",
+        "As Figures 3a, 5 and 7 in print. "
         f"Means of test images over networks, a line for each of {int(has.sum()):,} classes; dark: low recall before "
         "pruning. Dashed: the mean of the classes.",
         sharex=True,

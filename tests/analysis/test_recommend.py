@@ -473,6 +473,9 @@ def test_a_method_of_iterative_pruning_is_tried_level_by_level(levels):
     tried = [tuple(row) for row in levels.tried[columns].itertuples(index=False)]
     assert tried == [(how, level, ratio) for how in ("finetune", "rewind") for level, ratio in (("1", 1.2), ("2", 1.5))]
     assert "prune with l1-structured rewind at ratio 1.5. " in levels.verdict
+    assert levels.command.startswith("pruning-study iterate ")
+    assert "--weight-treatment rewind" in levels.command
+    assert "--iterations 3" in levels.command
 
 
 def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_images(levels):
