@@ -212,7 +212,7 @@ def _cell(group: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, 
     """Return the rows of a cell's groups, and what is said of the grouping as a whole."""
     names, images, place = members(group)
     label, before, after, control = answers.of(images)
-    table = class_table(names, place, before, after, control)
+    table = class_table(names, place, before, after, control, tested=False)
     found = {
         GROUP: table["class"],
         "images": table["support"],
@@ -227,7 +227,8 @@ def _cell(group: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, 
         found |= _columns(table, "recall_control", "accuracy_control") | _columns(table, LOSS, f"change_{LOSS}")
         excess = excess_losses(place, control, after, before)
         found |= _with_ends(f"excess_loss_{LOSS}", excess)
-    found |= {"p": excess.p, "p_holm": corrected(excess.p, len(table))[1]}
+    p = excess.p
+    found |= {"p": p, "p_holm": corrected(p, len(table))[1]}
     return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
 
 

@@ -18,6 +18,7 @@ def class_table(
     control: np.ndarray | None = None,
     *,
     paired: bool = True,
+    tested: bool = True,
 ) -> pd.DataFrame:
     """Return a row for each class.
 
@@ -32,6 +33,8 @@ def class_table(
         The same of networks that were retrained without being compressed, as many as `after`, in the same order.
     paired : bool
         Whether equal numbers of networks before and after are pairs.
+    tested : bool
+        Whether p of several networks is worked out, which takes long for hundreds of classes; otherwise it is NaN.
 
     Returns
     -------
@@ -50,11 +53,11 @@ def class_table(
     ([0.0, -1.0], [1.0, 0.002])
     """
     table = pd.DataFrame({"class": list(map(str, names)), "support": np.bincount(label)})
-    table = table.assign(**_measured(label, before, after, paired))
+    table = table.assign(**_measured(label, before, after, paired, tested and control is None))
     if control is None:
         return table
     table = table.assign(
-        **_columns("recall_control", *_recall(label, control)), **_beyond_control(label, before, after, control)
+        **_columns("recall_control", *_recall(label, control)), **_beyond_control(label, before, after, control, tested)
     )
     return table[[*table.columns.drop("p"), "p"]]
 
@@ -84,9 +87,11 @@ def with_losses(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values([lost.name, "p"], kind="stable", ignore_index=True)
 
 
-def _measured(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> dict[str, np.ndarray]:
+def _measured(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool, tested: bool
+) -> dict[str, np.ndarray]:
     """Return the columns that need no control."""
-    change, bounds, p = _change(label, before, after, paired)
+    change, bounds, p = _change(label, before, after, paired, tested)
     support = np.bincount(label)
     changes = _changes(label, before, after, paired)
     excess = class_losses.intervals(changes, class_losses.excess_weights(support / len(label)))
@@ -103,30 +108,32 @@ def _measured(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: 
 
 
 def _beyond_control(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray, tested: bool
 ) -> dict[str, np.ndarray]:
     """Return `beyond_control`, its ends and p."""
     if len(after) == 1:
         alone = retraining.changed(label, before[0], control[0])
         value, bounds, p = retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]))
     else:
-        value, bounds, p = _change(label, control, after)
+        value, bounds, p = _change(label, control, after, True, tested)
     return {**_columns(LOSS, value, bounds), "p": p}
 
 
 def _change(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool = True
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool, tested: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the change of recall, its bounds, (2, classes), and p."""
     if len(before) == len(after) == 1:
         return retraining.change(retraining.changed(label, before[0], after[0]))
-    found = class_losses.estimates(_changes(label, before, after, paired), np.eye(len(np.bincount(label))))
+    worked_out = class_losses.estimates if tested else class_losses.intervals
+    found = worked_out(_changes(label, before, after, paired), np.eye(len(np.bincount(label))))
     bounds = np.clip([found["low"], found["high"]], -1, 1)
     changed = np.bincount(label, before.mean(0) != after.mean(0))
     for place in np.flatnonzero(changed == 0):
         bounds[:, place] = change_interval(0, 0, int(np.sum(label == place)))
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
-    return found["value"], bounds, np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1))
+    p = np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1)) if tested else np.full(len(changed), np.nan)
+    return found["value"], bounds, p
 
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:

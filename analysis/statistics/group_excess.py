@@ -9,12 +9,17 @@ from analysis.statistics.hypothesis_tests import change_interval
 
 
 class Excess(NamedTuple):
-    """Excess losses with their 95 % intervals and two-sided p, each (groups,)."""
+    """Excess losses with their 95 % intervals and two-sided p, each (groups,), and their variances."""
 
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    p: np.ndarray
+    variances: list[two_way.Variances]
+
+    @property
+    def p(self) -> np.ndarray:
+        """Two-sided p of a test that the group loses as much as all images."""
+        return two_way.p_values(self.variances, self.value)
 
 
 def excess_losses(
@@ -74,4 +79,4 @@ def excess_losses(
     low, high = value + np.outer([-1, 1], two_way.half_widths(variances))
     if (before == after).all() and len(support) > 1:
         low, high = np.array([change_interval(0, 0, images) for images in support.tolist()]).T
-    return Excess(value, low, high, two_way.p_values(variances, value))
+    return Excess(value, low, high, variances)
