@@ -143,9 +143,7 @@ def audit_predictions(
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     called = _named(names, class_names)
     groupings = {} if groups is None else _groupings(groups, len(label))
-    tables = (
-        _group_tables(groupings, right, paired) if groupings else [class_table(called, place, **right, paired=paired)]
-    )
+    tables = _group_tables(groupings, right, paired) if groupings else [_table(called, place, right, paired)]
     summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
     notes += map(sentence, summaries)
     compared = audit_populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
@@ -266,14 +264,17 @@ def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str
     return summaries
 
 
+def _table(names: np.ndarray, place: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
+    return class_table(names, place, right["before"], right["after"], right.get("control"), paired=paired)
+
+
 def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:
     """Return a table for each grouping, of the images that are in one of its groups."""
     tables = []
     for name, group in groupings.items():
         names, images, place = image_groups.members(group)
         answers = {side: each[:, images] for side, each in right.items()}
-        table = class_table(names, place, **answers, paired=paired)
-        table = table.rename(columns={"class": "group"})
+        table = _table(names, place, answers, paired).rename(columns={"class": "group"})
         if len(groupings) > 1:
             table.insert(0, "grouping", name)
         tables.append(table)
