@@ -80,6 +80,9 @@ def wait_for(condition):
         time.sleep(0.05)
 
 
+ARTIFACTS = {"dense": 8, "pruned": 10}
+
+
 def number_of_artifacts(run):
     return len(MlflowClient().list_artifacts(run.info.run_id))
 
@@ -268,7 +271,7 @@ def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, s
     assert runs(status="RUNNING") == []
     assert "its process died" in {run.data.tags.get("error") for run in runs(status="KILLED")}
     for run in [*runs("dense"), *runs("pruned")]:
-        assert number_of_artifacts(run) == {"dense": 7, "pruned": 10}[run.data.tags["kind"]]
+        assert number_of_artifacts(run) == ARTIFACTS[run.data.tags["kind"]]
     resumed = numbers()
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"{request.node.name} not")
     study(small, "--workers", 1)
@@ -366,7 +369,7 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, t
         assert len(numbers()) == sum(counts()) == 6
         assert runs(status="RUNNING") == []
         for run in [*runs("dense"), *runs("pruned")]:
-            assert number_of_artifacts(run) == {"dense": 7, "pruned": 10}[run.data.tags["kind"]]
+            assert number_of_artifacts(run) == ARTIFACTS[run.data.tags["kind"]]
 
 
 @pytest.mark.attack
@@ -386,8 +389,8 @@ def test_an_answer_of_each_kind_breaks_off_in_its_middle__a_study_makes_every_ru
         assert broken_off >= {"GET artifacts", "GET mlflow-artifacts", "PUT mlflow-artifacts"}
         # The experiment's creation is asked for under another path.
         assert asked["POST", "/api/2.0/mlflow/runs/create"] == len(runs(status=None)) == len(runs())
-        assert {number_of_artifacts(run) for run in runs("dense")} == {7}
-        assert {number_of_artifacts(run) for run in runs("pruned")} == {10}
+        assert {number_of_artifacts(run) for run in runs("dense")} == {ARTIFACTS["dense"]}
+        assert {number_of_artifacts(run) for run in runs("pruned")} == {ARTIFACTS["pruned"]}
 
 
 def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, store_uri):
