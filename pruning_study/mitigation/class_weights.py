@@ -7,8 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from analysis.statistics.class_metrics import class_metrics
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import Engine
+from pruning_study.training.evaluation import Predictions
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,15 @@ class FixedClassWeights:
         """Learn nothing."""
 
 
-def from_dense(
-    dense: nn.Module, engine: Engine, labels: Tensor, validation: Examples, classes: tuple[str, ...], power: float
-) -> pd.DataFrame:
+def from_dense(dense: Predictions, labels: Tensor, classes: tuple[str, ...], power: float) -> pd.DataFrame:
     """Return the weight of each class, from the dense network's recall on validation images.
 
     Parameters
     ----------
-    dense : nn.Module
-    engine : Engine
+    dense : Predictions
+        Of the dense network for at least one validation image of each class, as every split has.
     labels : int64 Tensor [N]
         Labels of the training images.
-    validation : Examples
-        At least one image of each class, as every validation split has.
     classes : tuple of str
     power : float, >= 0
         As `class_weights` takes it.
@@ -60,11 +58,10 @@ def from_dense(
     DataFrame
         class, support (its validation images), recall, weight; in the order of the classes.
     """
-    predicted, true = engine.logits(dense, validation.images).argmax(1).cpu(), validation.labels.cpu()
-    support = np.bincount(true, minlength=len(classes))
-    right = np.bincount(true[predicted == true], minlength=len(classes))
-    weights = class_weights(right, support, np.bincount(labels.cpu(), minlength=len(classes)), power)
-    return pd.DataFrame({"class": classes, "support": support, "recall": right / support, "weight": weights})
+    metrics = class_metrics(dense.label, dense.predicted, len(classes))
+    images = np.bincount(labels.cpu(), minlength=len(classes))
+    weights = class_weights(metrics.confusion.diagonal(), metrics.support, images, power)
+    return pd.DataFrame({"class": classes, "support": metrics.support, "recall": metrics.recall, "weight": weights})
 
 
 def class_weights(right: np.ndarray, support: np.ndarray, images: np.ndarray, power: float) -> np.ndarray:

@@ -286,14 +286,8 @@ def _weighting(setting: PruneSetting, parent: LoadedRun, ramp: Ramp | None) -> W
 
 
 def _class_weights(setting: PruneSetting, parent: LoadedRun) -> pd.DataFrame:
-    return class_weights.from_dense(
-        parent.model,
-        setting.engine,
-        setting.train.labels,
-        setting.validation,
-        setting.data.classes,
-        setting.config.class_weight_power,
-    )
+    dense, power = parent.dense.val_predictions, setting.config.class_weight_power
+    return class_weights.from_dense(dense, setting.train.labels, setting.data.classes, power)
 
 
 def _fold_offsets(setting: PruneSetting, parent: LoadedRun, model: nn.Module) -> pd.DataFrame:

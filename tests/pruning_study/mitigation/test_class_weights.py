@@ -6,7 +6,7 @@ from torch import nn
 from pruning_study.data.examples import Examples
 from pruning_study.mitigation import class_weights
 from pruning_study.mitigation.class_weights import FixedClassWeights
-from pruning_study.training.engines import TORCH
+from pruning_study.training.evaluation import Predictions
 from pruning_study.training.loop import Training, fit
 from pruning_study.training.recipes import Hyperparameters, Phase
 
@@ -38,11 +38,10 @@ class TestClassWeights:
 
 
 def test_the_table_is_of_the_dense_networks_recall_on_the_images_given():
-    """A network whose logits are its inputs: class a is right once of two, b always."""
-    validation = Examples(torch.tensor([[1.0, 0], [0, 1], [0, 1], [0, 1]]), torch.tensor([0, 0, 1, 1]))
-    table = class_weights.from_dense(
-        nn.Identity(), TORCH, torch.tensor([0, 1, 1, 1]), validation, ("a", "b"), power=1.0
-    )
+    """Class a is right once of two, b always."""
+    label, predicted = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    dense = Predictions(label, predicted, predicted[:, None], np.ones(4, dtype=np.float32))
+    table = class_weights.from_dense(dense, torch.tensor([0, 1, 1, 1]), ("a", "b"), power=1.0)
     assert table["class"].tolist() == ["a", "b"]
     assert table["support"].tolist() == [2, 2]
     assert table["recall"].tolist() == [0.5, 1]
