@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from analysis.runs import schema
 from pruning_study.data.examples import Examples, FlipCrop, Images, parts
@@ -147,7 +148,6 @@ class Torch:
     ) -> float:
         """Train as `Engine.train_epoch` says."""
         model.train()
-        sgd = _torch_sgd(model, optimizer)
         masked = {model.get_parameter(name): mask for name, mask in masks.items()}
         factors = [(parameter, torch.empty_like(parameter).copy_(mask)) for parameter, mask in masked.items()]
         total = torch.zeros((), dtype=torch.float64, device=train.labels.device)
@@ -167,10 +167,10 @@ class Torch:
                 for parameter, factor in factors:
                     if parameter.grad is not None:
                         parameter.grad.mul_(factor)
-                sgd.step()
+                _step(model, optimizer)
             else:
-                _step_with_withheld(sgd, model, masks, withheld)
-            sgd.zero_grad()
+                _step_with_withheld(model, optimizer, masks, withheld)
+            model.zero_grad()
             # The loss stays on the device: reading it here would make the device wait at every step.
             total += loss.detach() * len(labels)
             del images, scores, loss  # else they would take memory while the next batch is normalised
@@ -223,28 +223,32 @@ def _note(outcomes: Outcomes, batch: Tensor, scores: Tensor, labels: Tensor) -> 
 
 
 @torch.no_grad()
+def _step(model: nn.Module, optimizer: Optimizer) -> None:
+    """Step as `torch.optim.SGD` does, which imports torch's compiler when it is made: seconds in every process."""
+    trained = {name: weights for name, weights in model.named_parameters() if weights.grad is not None}
+    sgd(
+        [*trained.values()],
+        [weights.grad for weights in trained.values() if weights.grad is not None],
+        [optimizer.velocity[name] for name in trained],
+        lr=optimizer.learning_rate,
+        momentum=optimizer.momentum,
+        dampening=0.0,
+        nesterov=optimizer.momentum > 0,
+        weight_decay=optimizer.weight_decay,
+        maximize=False,
+        fused=True,
+    )
+
+
+@torch.no_grad()
 def _step_with_withheld(
-    sgd: torch.optim.SGD, model: nn.Module, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor]
+    model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor]
 ) -> None:
     """Step with all weights in place, and then take the pruned ones out again."""
     for name in masks:
         model.get_parameter(name).add_(withheld[name])
-    sgd.step()
+    _step(model, optimizer)
     for name, mask in masks.items():
         parameter = model.get_parameter(name)
         withheld[name].copy_(parameter).masked_fill_(mask, 0)
         parameter.masked_fill_(~mask, 0)
-
-
-def _torch_sgd(model: nn.Module, optimizer: Optimizer) -> torch.optim.SGD:
-    sgd = torch.optim.SGD(
-        model.parameters(),
-        lr=optimizer.learning_rate,
-        momentum=optimizer.momentum,
-        nesterov=optimizer.momentum > 0,
-        weight_decay=optimizer.weight_decay,
-        fused=True,
-    )
-    for name, parameter in model.named_parameters():
-        sgd.state[parameter]["momentum_buffer"] = optimizer.velocity[name]
-    return sgd

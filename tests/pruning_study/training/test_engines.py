@@ -1,3 +1,4 @@
+import copy
 import hashlib
 import logging
 import math
@@ -279,6 +280,35 @@ def test_the_step_of_a_linear_layer_by_hand(trainer, logits, loss, pixel):
         [0.5 + ahead * pixel, -1 + ahead * 3],
     ]
     assert model[0].weight.dtype == velocity["0.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_steps_are_those_of_torchs_sgd_to_the_last_bit(momentum):
+    """The second layer is not used, so it has no gradient: it stays as it is, without weight decay."""
+
+    class Partly(nn.ModuleList):
+        def forward(self, images):
+            return self[0](images)
+
+    torch.manual_seed(0)
+    model = Partly([nn.Linear(5, 3), nn.Linear(2, 2)])
+    reference = copy.deepcopy(model)
+    velocity = {name: torch.zeros_like(weights) for name, weights in model.named_parameters()}
+    examples, batches = Examples(torch.randn(12, 5), torch.arange(12) % 3), torch.arange(12).split(4)
+    engines.TORCH.train_epoch(model, examples, batches, Optimizer(0.1, momentum, 0.01, velocity), {})
+    sgd = torch.optim.SGD(
+        reference.parameters(), lr=0.1, momentum=momentum, nesterov=momentum > 0, weight_decay=0.01, fused=True
+    )
+    for weights in reference.parameters():
+        sgd.state[weights]["momentum_buffer"] = torch.zeros_like(weights)
+    for batch in batches:
+        images, labels = examples.batch(batch)
+        nn.functional.cross_entropy(reference(images), labels).backward()
+        sgd.step()
+        sgd.zero_grad()
+    for name, weights in reference.named_parameters():
+        assert model.get_parameter(name).equal(weights)
+        assert velocity[name].equal(sgd.state[weights]["momentum_buffer"])
 
 
 def two_images(*, weights=None, outcomes=None, **settings):
