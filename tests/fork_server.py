@@ -1,5 +1,6 @@
 """What the fork server imports in tests: the processes forked from it draw no picture and need no import."""
 
+import git  # noqa: F401
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 import pytest
 
