@@ -18,6 +18,8 @@ SMALL_IMAGE = 64 * 64 * 3
 MOST_BYTES = 2**32
 # Bytes of consecutive images that are normalised at once.
 PORTION = 2**24
+# Bytes of pixels that are copied out of packed images at once, before they become float32.
+COPIED = 2**19
 
 
 class Normalization(NamedTuple):
@@ -86,10 +88,12 @@ class PackedImages:
     def take(self, indices: Tensor) -> Tensor:
         """Return the normalised images at the indices, int64 [n]."""
         places = self._places[indices.to(self._places.device)]
-        pixels = self._pixels.index_select(0, places).to(self._device)
-        return self._normalization.normalised(
-            torch.empty_like(pixels, dtype=torch.float32, memory_format=self._memory_format).copy_(pixels).div_(255)
-        )
+        shape = (len(places), *self._pixels.shape[1:])
+        taken = torch.empty(shape, dtype=torch.float32, device=self._device, memory_format=self._memory_format)
+        count = max(1, 4 * COPIED // self.image_bytes)
+        for part, there in zip(taken.split(count), places.split(count), strict=True):
+            part.copy_(self._pixels.index_select(0, there))
+        return self._normalization.normalised(taken.div_(255))
 
 
 Images = Tensor | PackedImages

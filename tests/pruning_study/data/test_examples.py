@@ -105,8 +105,8 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
     def peak():
         return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
-    file, count = tmp_path / "large.npz", 3600
-    images = np.full((count, 160, 160, 3), 7, np.uint8)
+    file, count = tmp_path / "large.npz", 2000
+    images = np.full((count, 224, 224, 3), 7, np.uint8)
     size, labels = images.nbytes, np.arange(count) % 2
     np.savez(
         file, train_images=images[100:], train_labels=labels[100:], test_images=images[:100], test_labels=labels[:100]
@@ -122,7 +122,7 @@ def test_large_images_need_their_bytes_once_in_memory(tmp_path):
         to_device(data.train_images, data.train_labels, normalization, "cpu", indices=indices)
         for indices in (chosen, held_out)
     )
-    seen = sum(len(train.batch(batch)[0]) for batch in shuffled(train, 32, torch.Generator()))
+    seen = sum(len(train.batch(batch)[0]) for batch in shuffled(train, 128, torch.Generator()))
     seen += sum(map(len, parts(validation.images, 128)))
     assert seen == count - 100
     assert peak() - before < 1.3 * size
