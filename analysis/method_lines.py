@@ -66,12 +66,13 @@ class Column(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """Columns of what is drawn: a value, the ends of its interval, and the value of the dense networks."""
+    """Columns of what is drawn: a value, the ends of its interval, that of the dense networks, and what it may be."""
 
     value: str
     low: str | None = None
     high: str | None = None
     dense: str | None = None
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
 def groups(cells: pd.DataFrame) -> Iterator[list[Place]]:

@@ -50,8 +50,9 @@ _MINIMUM = (
 )
 
 
-_ACCURACY = Drawn("accuracy_after", "accuracy_low", "accuracy_high", "accuracy_before")
-_WEAKEST = Drawn(WEAKEST, "weakest_low", "weakest_high", WEAKEST_BEFORE)
+_SHARE = (0.0, 1.0)
+_ACCURACY = Drawn("accuracy_after", "accuracy_low", "accuracy_high", "accuracy_before", _SHARE)
+_WEAKEST = Drawn(WEAKEST, "weakest_low", "weakest_high", WEAKEST_BEFORE, _SHARE)
 _SLOPES = {
     "alpha": Drawn("alpha_mean", "ci_low", "ci_high"),
     "raw slope": Drawn("raw_slope_mean", "raw_slope_low", "raw_slope_high"),
@@ -192,10 +193,12 @@ def _limits(cells: pd.DataFrame, drawn: Drawn, dense: float, *, pad: float = 0.3
     means = shown[drawn.value].dropna()
     lowest, highest = min([dense, *means]), max([dense, *means])
     far = _FAR * (highest - lowest) or np.inf
-    ends = shown[list(drawn[1:3])].clip(lowest - far, highest + far)
+    ends = shown[list(drawn[1:3])].clip(lowest - far, highest + far).clip(*drawn.bounds)
     values = [value for value in (dense, *means, *ends.stack()) if np.isfinite(value)]
     room = pad * (max(values) - min(values)) or 0.01
-    return min(values) - room, max(values) + room
+    beyond = room / 7  # so that a mark at its end is seen whole
+    least, most = drawn.bounds
+    return max(min(values) - room, least - beyond), min(max(values) + room, most + beyond)
 
 
 def _set_shares(axes: Axes, lines: Lines) -> None:

@@ -39,6 +39,7 @@ NAMES = {
 }
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _FAR = 0.1  # below the dense networks' accuracy: pictures of fronts leave out what is less accurate
+_BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark at an end is seen whole
 _PLACES_A_FIGURE = 4
 
 
@@ -145,7 +146,7 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: Analyz
         "Accuracy and unfairness between classes, by sparsity",
         "As Figures 3b and 3c in print. "
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
-        "weights that is pruned, on a scale that spreads high shares. Noise in recalls makes the lower panel's values "
+        "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. Noise in recalls makes the lower panel's values "
         "too large, those of the dense networks as well.",
         sharex="col",
     )
@@ -155,6 +156,7 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: Analyz
         for axes, what in zip(panels, (ACCURACY, UNFAIRNESS), strict=True):
             draw_lines(axes, shares, styles, Drawn(what, f"{what}_low", f"{what}_high"), _kept_once_in)
             axes.axhline(dense[what].iloc[0], color="black", linestyle="--", linewidth=1)
+            axes.set_ylim(np.clip(axes.get_ylim(), -_BEYOND, 100 + _BEYOND))
         name_panel(panels[0], name, title_room(group))
         set_sparsities(panels[-1], rows[SPARSITY].max())
         panels[-1].set_xlabel(NAMES[SPARSITY])
