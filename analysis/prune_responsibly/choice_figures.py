@@ -146,7 +146,8 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: Analyz
         "Accuracy and unfairness between classes, by sparsity",
         "As Figures 3b and 3c in print. "
         "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
-        "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. Noise in recalls makes the lower panel's values "
+        "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. "
+        "Noise in recalls makes the lower panel's values "
         "too large, those of the dense networks as well.",
         sharex="col",
     )
