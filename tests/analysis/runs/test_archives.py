@@ -230,6 +230,7 @@ def test_a_header_of_python_2_is_read_without_a_warning(tmp_path):
         assert archives.read(tmp_path / "a.npz", ["label"])["label"].tolist() == [0] * 10
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_2500_archives_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path):
     arrays = {"label": np.arange(20), "predicted": np.array(list("abcdefghijklmnopqrst"))}

@@ -134,6 +134,7 @@ def test_predictions_above_the_limit_of_memory__are_refused_and_the_option_named
     assert (label.shape, predicted.shape) == ((10**6,), (1, 10**6))
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_4000_files_of_predictions_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path):
     table = 'image,label,predicted\n1,a,"b, c"\n2,"b, c",a\n3,10,1.0\n'

@@ -236,6 +236,7 @@ def test_a_database_that_another_process_holds_locked__both_command_lines_say_so
     }
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_a_thousand_databases_with_random_damage__each_is_used_or_refused_in_one_line(whole, tmp_path):
     content, random_ = whole.read_bytes(), random.Random(0)

@@ -108,6 +108,7 @@ def test_another_service_that_says_yes_to_everything__it_is_told_from_mlflow(ans
     assert all("names no experiment" in text for text in answering(200, body)())
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_hundreds_of_answers_of_a_wrong_shape__each_is_read_or_refused_in_one_line(answering):
     random_ = random.Random(0)

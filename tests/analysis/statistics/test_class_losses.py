@@ -57,6 +57,7 @@ def test_unpaired_networks_vary_in_two_groups():
     assert estimates(changes, np.eye(3))["value"][0] == pytest.approx(recalls[1].mean() - recalls[0].mean())
 
 
+@pytest.mark.slow
 def test_intervals_cover_where_networks_are_few():
     # Two networks that share hard images; a coverage of .95 over 1,500 studies has a standard error of .006.
     rng = np.random.default_rng(0)

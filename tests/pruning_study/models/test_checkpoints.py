@@ -441,6 +441,7 @@ def test_a_pipe_a_device_or_a_folder_as_weights__is_refused_at_once(tmp_path):
             checkpoints.load(type(tmp_path)(path))
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_4000_checkpoints_with_seeded_random_damage__load_or_are_refused_in_one_line(tmp_path):
     """Most damage hits the header, where every byte counts."""

@@ -342,6 +342,7 @@ def test_a_mapping_that_merges_another_may_be_merged_itself(read):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_2000_study_files_with_seeded_random_damage__are_read_or_refused_line_by_line(tmp_path):
     sound = [
