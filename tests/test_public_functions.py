@@ -11,6 +11,7 @@ import analysis
 import pruning_study
 from analysis import audit
 from analysis.runs.errors import StudyError
+from tests.stored_runs import leave_pictures_blank
 
 # In this order the later ones find the runs of the earlier ones.
 EXAMPLES = [
@@ -24,6 +25,7 @@ EXAMPLES = [
 def test_the_examples_of_all_public_functions_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    leave_pictures_blank(monkeypatch)
     failures = []
     runner = doctest.DocTestRunner()
     for function in EXAMPLES:

@@ -471,8 +471,11 @@ def test_a_primary_comparison_may_be_of_any_two_methods():
     ],
 )
 def test_a_study_may_not_have_the_primary_comparison(other):
-    assert not methods.compare(grid(), primaries=[PRIMARY._replace(**other)])["primary"].any()
-    assert not methods.compare(grid())["primary"].any()
+    assert not methods.compare(grid(ratios=[20]), primaries=[PRIMARY._replace(**other)])["primary"].any()
+
+
+def test_a_study_may_have_no_primary_comparison():
+    assert not methods.compare(grid(ratios=[20]))["primary"].any()
 
 
 def test_several_primary_comparisons_and_those_with_the_control_are_families_each():

@@ -167,6 +167,7 @@ def examples(count):
         count -= 1
 
 
+@pytest.mark.slow
 @pytest.mark.attack
 def test_3000_random_passwords_and_tokens_in_texts__are_in_no_line_that_an_error_prints():
     for _, text in examples(3000):

@@ -21,7 +21,7 @@ def planned(tiny_npz, store_uri):
     return chain(str(tiny_npz), seeds=2)
 
 
-def test_every_level_starts_from_the_one_before(planned):
+def test_every_level_starts_from_the_one_before_and_is_found_again(planned):
     assert make(planned, workers=2) == {"found": 0, "made": 6}
     by_id = {run.info.run_id: run for kind in ("dense", "pruned") for run in runs(kind)}
     assert sorted(map(level, by_id.values())) == [0, 0, 1, 1, 2, 2]
@@ -37,11 +37,7 @@ def test_every_level_starts_from_the_one_before(planned):
         if level(run) == 2:
             before, _ = checkpoints.load(artifact(parent, "mask.safetensors"))
             assert all(torch.all(before[name] | ~mask) for name, mask in masks.items())
-
-
-def test_what_is_made_is_found_again(planned):
-    make(planned, workers=1)
-    assert make(planned, workers=2) == {"found": 6}
+    assert make(planned, workers=1) == {"found": 6}
 
 
 def test_a_killed_chain_goes_on_where_it_was(planned, tiny_npz):
