@@ -32,6 +32,11 @@ for number in SIGNALS:
     signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests of whole programs, the longest: at the end the other processes would wait for them."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, np.ndarray]:
     """Return the first 40 training and 20 test images of each class of the embedded sample."""

@@ -112,6 +112,10 @@ class TestStudy:
 
         assert "6 runs: 6 found, 0 to make" in study(small)
         assert counts() == (2, 4)
+        before = runs(status=None)
+        rows = [line.split() for line in study(small, "--dry-run").splitlines() if "together" in line]
+        assert rows == [["together", "6", "6", "0", "0", "s"]]
+        assert len(runs(status=None)) == len(before)
 
     def test_is_a_run_with_its_file_its_counts_and_its_list(self, study, small, request):
         output = study(small, "--workers", 1)
@@ -240,13 +244,6 @@ class TestDryRun:
         assert "cifar10 is not on this machine" in output
         assert set(tmp_path.rglob("*")) == before
 
-    def test_counts_what_is_there(self, study, small):
-        study(small)
-        before = runs(status=None)
-        rows = [line.split() for line in study(small, "--dry-run").splitlines() if "together" in line]
-        assert rows == [["together", "6", "6", "0", "0", "s"]]
-        assert len(runs(status=None)) == len(before)
-
     def test_an_experiment_that_is_not_there_is_not_made(self, study, write, tmp_path):
         file = write("grids: [{datasets: [cifar10]}]")  # it is not on this machine, so that nothing is measured
         assert "together" in study(file, "--dry-run", "--experiment", "nobody made it", "--data-dir", tmp_path)
@@ -358,6 +355,7 @@ def in_experiment(name):
     return [(run.data.tags.get("kind"), run.info.status) for run in found]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, tmp_path, monkeypatch):
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
@@ -480,13 +478,13 @@ def test_many_runs_at_once_never_find_the_store_locked(store_uri):
     assert len(runs("dense")) == 60
 
 
-def test_what_an_earlier_study_could_not_send_is_sent_first(study, small, store_uri, monkeypatch):
+def test_what_an_earlier_study_could_not_send_is_sent_first(study, write, store_uri, monkeypatch):
     store = connect.connect()
     with monkeypatch.context() as patch:
         patch.setattr(store.client, "log_artifact", lambda *arguments: (_ for _ in ()).throw(OSError("no room")))
         with pytest.raises(StudyError, match="pruning-study send"), store.job("a job", {}) as job:
             (job.folder / "a.txt").write_text("hello")
     assert Path("unsent").is_dir()
-    study(small)
+    study(write("pruners: [none]\noverrides: {epochs: 1, fine_tune_epochs: 1}"))
     assert artifact(runs("job")[0], "a.txt").read_text() == "hello"
     assert list(Path("unsent").iterdir()) == []
