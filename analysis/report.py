@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -58,9 +58,15 @@ SECTIONS: tuple[SectionFunction, ...] = (
 )
 
 
+@cache
 def _on_ratios(section: SectionFunction) -> SectionFunction:
     """Return a section that leaves out number formats and iterative pruning, which its paper has none of."""
-    return lambda study: section(study.with_ratios) if len(study.with_ratios.runs) else None
+
+    @wraps(section)
+    def on_ratios(study: AnalyzedStudy) -> Section | None:
+        return section(study.with_ratios) if len(study.with_ratios.runs) else None
+
+    return on_ratios
 
 
 # Only where a report is asked for the paper.
@@ -87,6 +93,22 @@ PAPER_SECTIONS: tuple[SectionFunction, ...] = (
     compressed_networks.beside_print,
     robustness.published_values,
     *prune_responsibly.PAPER_SECTIONS,
+)
+# Those of them that have pictures and nothing else.
+PAPER_PICTURES = frozenset(
+    [
+        *map(
+            _on_ratios,
+            (
+                recall_distortion.tradeoff,
+                recall_distortion.boxplots,
+                recall_distortion.intervals,
+                recall_distortion.scatter,
+            ),
+        ),
+        compressed_networks.normalised_recall,
+        compressed_networks.accuracies,
+    ]
 )
 
 
@@ -142,6 +164,14 @@ def report(
     )
 
 
+def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs whose texts are stored as Python's, which small frames are made of sooner than of Arrow's."""
+    stored = pd.StringDtype("python", na_value=float("nan"))
+    made = runs.astype(dict.fromkeys(runs.select_dtypes("str").columns, stored))
+    return made.copy()  # `astype` takes the blocks of numbers apart, and `copy` puts them together
+
+
+@pd.option_context("mode.string_storage", "python")
 # Several threads per matrix product gain a seventh on an idle machine. Beside other programs the threads wait for each
 # other, and the report takes six times as long.
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -157,6 +187,7 @@ def from_runs(
     characteristics: pd.DataFrame | None = None,
     validation: pd.DataFrame | None = None,
     paper: bool = False,
+    paper_pictures: bool = True,
     groups: GivenGroups = (),
     min_accuracy: float | None = None,
     fairness_value: float | None = None,
@@ -170,13 +201,15 @@ def from_runs(
     paper : bool
         Whether the report has the sections on the recall distortion paper too: its tables, figures and sentences, and
         the slopes of precision and F1.
+    paper_pictures : bool
+        Whether those sections include `PAPER_PICTURES`.
     groups : path, sequence of str, or mapping of str to path
         Tables of groups of test images, as `groups.files_of_datasets` takes them.
     min_accuracy, fairness_value : float, optional
         What a choice among the networks takes into account, as `operating_points.preference` takes them.
     """
     study = AnalyzedStudy(
-        runs,
+        with_python_texts(runs),
         predictions,
         tunings,
         confidence=confidence,
@@ -190,7 +223,8 @@ def from_runs(
     )
     _ = study.image_groups  # a fault in a table of groups is found before anything else is worked out
     searches: list[SectionFunction] = [partial(tuning.section, number=1 + place) for place in range(len(tunings))]
-    to_make = [*SECTIONS, *searches, *(PAPER_SECTIONS if paper else ())]
+    of_paper = [section for section in PAPER_SECTIONS if paper_pictures or section not in PAPER_PICTURES]
+    to_make = [*SECTIONS, *searches, *(of_paper if paper else ())]
     made = (section(study) for section in tqdm(to_make, desc="report", unit=" sections", leave=False, disable=None))
     sections = [section for section in made if section]
     return Report(

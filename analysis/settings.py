@@ -144,12 +144,13 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
 @frames.once_per_frame
 def _shown_settings(runs: pd.DataFrame) -> tuple[str, ...]:
     has_levels = is_iterated(runs).any()
+    mitigations = set(map(frames.column, schema.mitigations()))
     return tuple(
         column
         for column in further_settings(runs)
         if (runs[column].nunique(dropna=False) > 1 and _tells_cells_apart(runs, column))
         or (column in _OF_BITS and (runs[column] != schema.FLOAT32).any())
-        or is_mitigated(runs[[column]]).any()
+        or (column in mitigations and is_mitigated(runs[[column]]).any())
         or (column in _OF_ITERATIONS and has_levels)
     )
 

@@ -44,7 +44,7 @@ def measured(folder: Path, *, paper: bool) -> Iterator[tuple[str, float]]:
 
     seconds, (read, predictions) = timed(lambda: exports.read(exports.below(folder)))
     yield "reading", seconds
-    study = AnalyzedStudy(read.runs, predictions)
+    study = AnalyzedStudy(report.with_python_texts(read.runs), predictions)
     for name in ("alphas", "cells", "classes"):
         yield name, timed(lambda name=name: getattr(study, name))[0]
     seconds, said = timed(lambda: verdict(study))

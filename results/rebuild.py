@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import click
+import folders
 import front_page
 
 from analysis import figure_files, page, report
@@ -17,6 +18,9 @@ from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
 
 RESULTS = Path(__file__).parent
+# The studies that repeat the papers' experiments. In a study of other questions the papers' pictures would show what
+# `slopes`, `class_losses` and `accuracy` show.
+WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
 
 
 @click.command()
@@ -69,26 +73,27 @@ def rebuild(study: Path, output: Path) -> list[Path]:
 
     A study's `groups/` has a table of groups of test images for each data set that has one.
 
-    SVGs and the page of SVGs grow with the number of networks, and `pie.csv` with that of images. They are left to
-    `pruning-analysis report --frames`.
+    Some files are left to `pruning-analysis report --frames`. SVGs and the page of SVGs grow with the number of
+    networks, and `pie.csv` with that of images. The papers' pictures are made for `WITH_PAPER_PICTURES` alone.
 
     Returns
     -------
     list of Path
         The files written, relative to `output`.
     """
-    folders = exports.below(study / "frames")
-    read, predictions = exports.read(folders)
-    tunings = tuning_exports.read(folders)
+    exported = exports.below(study / "frames")
+    read, predictions = exports.read(exported)
+    tunings = tuning_exports.read(exported)
     made = report.from_runs(
         read.runs,
         predictions,
         tunings,
-        primaries=primaries.read(folders),
-        corrupted=robustness.TABLE.read(folders),
-        characteristics=characteristics.TABLE.read(folders),
-        validation=validation_counts.TABLE.read(folders),
+        primaries=primaries.read(exported),
+        corrupted=robustness.TABLE.read(exported),
+        characteristics=characteristics.TABLE.read(exported),
+        validation=validation_counts.TABLE.read(exported),
         paper=True,
+        paper_pictures=study.name in WITH_PAPER_PICTURES,
         groups={file.stem: file for file in (study / "groups").glob("*.csv")},
     )
     made = replace(made, sections=[_without_images(section) for section in made.sections])

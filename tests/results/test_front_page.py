@@ -183,6 +183,11 @@ def test_fewer_networks_are_named():
     assert list(found.rows) == ["mnist", "fashion, 2 networks"]
 
 
+def test_the_papers_pictures_are_in_the_study_that_repeats_the_paper(results):
+    drawn = [(results / study / "figures" / "figure_13.png").is_file() for study in ("lenet5", "lenet5-released")]
+    assert drawn == [True, False]
+
+
 def test_an_answer_that_no_study_gives_is_named(results, lightest, tmp_path):
     there = tmp_path / "results"
     shutil.copytree(results, there, ignore=shutil.ignore_patterns("frames"))

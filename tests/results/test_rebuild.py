@@ -59,7 +59,8 @@ def test_a_study_is_made_of_all_its_folders(results):
     assert rebuild.found(results) == [results / "a study"]
     study = results / "a study"
     assert pd.read_csv(study / "cells.csv")["dataset"].unique().tolist() == ["cifar10", "mnist"]
-    assert {"report.md", "tests.csv", "figures/figure_13.png"} <= contents(study).keys()
+    assert {"report.md", "tests.csv", "figures/slopes.png"} <= contents(study).keys()
+    assert "figures/figure_13.png" not in contents(study)  # a picture of the paper
     assert {Path(name).suffix for name in contents(study)} == {".md", ".csv", ".png", ".gz", ".json"}
 
 
