@@ -14,6 +14,8 @@ import numpy as np
 LEVEL = 0.05
 # Below this level t quantiles overflow.
 _SMALLEST_LEVEL = 1e-100
+# Of normal quantiles, and after how many steps of Newton's method at most.
+_PRECISION, _MOST_STEPS = 1e-12, 50
 
 
 class Variances(NamedTuple):
@@ -168,30 +170,50 @@ def p_values(found: Sequence[Variances], distances: np.ndarray) -> np.ndarray:
     >>> p_values(found, half_widths(found, level=0.01)).round(6).tolist()
     [0.01, 0.01]
     """
-    from scipy.optimize.elementwise import find_root
+    from scipy.special import ndtr  # training imports this package and must not wait for scipy
 
-    over_networks, dof, alone, images = _columns(found)
-    distance, total = np.abs(distances), np.array([each.total for each in found])
-    p = np.where(np.isfinite(distance) & (total > 0), 1.0, np.nan)
-    normal, t = _quantiles()
+    columns = over_networks, _, alone, images = _columns(found)
+    distance, total = np.abs(distances), np.maximum(over_networks.sum(1) + alone, images)
+    is_known = np.isfinite(distance) & (total > 0)
+    errors = np.where(is_known, distance, np.nan) / np.sqrt(np.where(is_known, total, 1))
+    return np.asarray(2 * ndtr(-_normal_quantiles(*columns, distance, errors)))
 
-    def missing(log: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Return by how much the half-widths at a level fall short of the distances, in their own size."""
-        half_level = np.exp(log) / 2
-        of_images = np.square(normal(half_level))
-        squares = of_images * alone[place]
-        for variance, each in zip(over_networks.T, dof, strict=True):
-            squares = squares + np.square(t(each, half_level)) * variance[place]
-        return np.asarray(1 - np.sqrt(np.maximum(squares, of_images * images[place])) / distance[place])
 
-    ends = np.log(_SMALLEST_LEVEL), -1e-12
-    places = np.flatnonzero((p == 1) & (distance > 0))
-    smallest, largest = (missing(np.full(len(places), end), places) for end in ends)
-    p[places[smallest >= 0]] = _SMALLEST_LEVEL
-    places = places[(smallest < 0) & (largest > 0)]
-    if len(places):
-        p[places] = np.exp(find_root(missing, ends, args=(places,), tolerances={"xrtol": 1e-13, "xatol": 1e-11}).x)
-    return p
+def _normal_quantiles(
+    over_networks: np.ndarray,
+    dof: Sequence[float],
+    alone: np.ndarray,
+    images: np.ndarray,
+    distance: np.ndarray,
+    errors: np.ndarray,
+) -> np.ndarray:
+    """Return the normal quantile of the level at which each half-width is a distance, (statistics,).
+
+    `errors`, the distances in standard errors, are upper bounds, because t quantiles are larger than normal ones. From
+    there Newton's method falls to the quantile: the logarithm of the half-width is a convex function of its logarithm.
+    """
+    from scipy.special import beta, ndtr, ndtri, stdtrit
+
+    largest = -ndtri(_SMALLEST_LEVEL / 2)
+    quantile: np.ndarray = np.minimum(errors, largest)
+    moving = np.flatnonzero(quantile > 0)
+    for _ in range(_MOST_STEPS):
+        normal = quantile[moving]
+        half_level, density = ndtr(-normal), np.exp(-np.square(normal) / 2) / math.sqrt(2 * math.pi)
+        squares = slopes = np.square(normal) * alone[moving]
+        for variance, each in zip(over_networks[moving].T, dof, strict=True):
+            t = np.maximum(-stdtrit(each, half_level), normal)  # larger but for rounding
+            by_normal = density * math.sqrt(each) * beta(0.5, each / 2) * (1 + t**2 / each) ** ((each + 1) / 2)
+            squares = squares + variance * t**2
+            slopes = slopes + variance * t * by_normal * normal
+        of_images = np.square(normal) * images[moving]
+        slope = np.where(squares < of_images, 1, slopes / np.where(squares > 0, squares, 1))
+        step = np.log(distance[moving] / np.sqrt(np.maximum(squares, of_images))) / slope
+        quantile[moving] = np.minimum(normal * np.exp(step), largest)
+        moving = moving[np.abs(quantile[moving] - normal) > _PRECISION]
+        if not len(moving):
+            break
+    return quantile
 
 
 def _columns(found: Sequence[Variances]) -> tuple[np.ndarray, list[float], np.ndarray, np.ndarray]:
