@@ -235,13 +235,16 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     """
     # Small numbers: the time goes into memory. Negative ones are for what is no class.
     predicted = predicted.astype(np.min_scalar_type(-1 - int(predicted.max(initial=0))))
+    contested = np.flatnonzero((predicted != predicted[0]).any(axis=0))
+    label = np.repeat(predicted[0, :, np.newaxis], len(members), axis=1)
+    votes = np.tile(members.sum(axis=1).astype(np.min_scalar_type(len(members.T))), (len(label), 1))
+    predicted = predicted[:, contested]
     predicted, candidates = np.ascontiguousarray(predicted.T), np.ascontiguousarray(_candidates(predicted).T)
     order = np.argsort((candidates >= 0).sum(axis=1), kind="stable")
-    label = np.empty((len(order), len(members)), predicted.dtype)
-    votes = np.empty(label.shape, np.min_scalar_type(len(members.T)))
     for start in range(0, len(order), _BLOCK):  # votes of a block of images stay in the processor's cache
-        images = order[start : start + _BLOCK]
-        label[images], votes[images] = _leaders(members, predicted[images], candidates[images])
+        block = order[start : start + _BLOCK]
+        images = contested[block]
+        label[images], votes[images] = _leaders(members, predicted[block], candidates[block])
     return label, votes
 
 
