@@ -288,25 +288,19 @@ def slope_parts(
     ((3, 1), (2, 1, 5))
     """
     _, index, support = np.unique(label, return_inverse=True, return_counts=True)
-    before, after, both = (
-        _class_shares(right, index, support) for right in (right_before, right_after, right_before & right_after)
-    )
+    # Of each network's images, which class and state they have, (networks, images), and how many have each.
+    states, count = 4 * index + right_before + 2 * right_after, 4 * len(support)
+    counts = np.array([np.bincount(network, minlength=count) for network in states]).reshape(len(states), -1, 4)
+    before, after, both = (counts[..., which].sum(-1) / support for which in ([1, 3], [2, 3], [3]))
     sums = new_image_sums(before, after, both, support, raw=raw)
-    tables = moves_by_state(before, after, both, None if raw else sums, support)
-    networks = np.arange(len(before))[:, np.newaxis]
-    state = right_before + 2 * right_after.astype(np.int8)
-    moves = np.array([table[networks, index, state] for table in tables])
+    tables = np.array(moves_by_state(before, after, both, None if raw else sums, support)).reshape(2, -1, count)
+    moves = np.array([[row[state] for row, state in zip(table, states, strict=True)] for table in tables])
     if not paired:
         return SlopeParts(sums, moves)
     answers = np.array([right_after, right_before], dtype=float)
     if not raw:
         answers *= quotient(1.0, answers.mean(-1, keepdims=True))
     return SlopeParts(sums, moves, pair_covariances(answers, index, support))
-
-
-def _class_shares(right: np.ndarray, index: np.ndarray, support: np.ndarray) -> np.ndarray:
-    """Return the share of each class's images, (networks, classes), about which each network is right."""
-    return np.asarray([np.bincount(index, network, len(support)) / support for network in right])
 
 
 def moves_by_state(
@@ -369,9 +363,8 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     (2, networks, 2, networks)
     """
     count, images = answers.shape[1], answers.shape[-1]
-    order = np.argsort(index, kind="stable")
-    means = np.add.reduceat(answers[..., order], np.cumsum(support) - support, axis=-1) / support
-    centred = answers[..., order] - np.repeat(means, support, axis=-1)
+    centred = np.take(answers, np.argsort(index, kind="stable"), axis=-1)
+    centred -= np.repeat(np.add.reduceat(centred, np.cumsum(support) - support, axis=-1) / support, support, axis=-1)
     weights = 2 * quotient(_noise_weights(support / support.sum()), support * (support - 1.0)) ** 2
     by_class = np.split(centred.reshape(-1, images), np.cumsum(support)[:-1], axis=1)
     products = np.array([own @ own.T for own in by_class]).reshape(-1, 2, count, 2, count)
