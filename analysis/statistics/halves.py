@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.statistics.modal_labels import modes
+
 # Random splits of a population. The standard error of a mean over them is below that over the networks.
 SPLITS = 20
 # Groups of networks that the jackknife leaves out in turn.
@@ -110,8 +112,8 @@ class Halves:
 
     def _common_mode(self, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mode of all networks, (images,), and where that of a half may be another."""
-        label, votes = leaders(np.ones((1, len(predicted)), np.float32), predicted)
-        return label[:, 0], votes[:, 0] <= len(predicted) - self._least_half / 2
+        label, share, _ = modes(predicted)
+        return label, np.rint(share * len(predicted)) <= len(predicted) - self._least_half / 2
 
     def _matched(self, strata: np.ndarray, right: np.ndarray) -> float:
         """Return `HalvesExemplars.matched` by the strata and right shares of the PIEs of all splits."""

@@ -4,7 +4,6 @@ Definitions are those of Hooker et al., "What Do Compressed Deep Neural Networks
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics.halves import SPLITS, halves
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
+from analysis.statistics.modal_labels import Modes, modes
 
 Measure = Literal["difference", "ratio"]
 
@@ -22,62 +22,6 @@ FEWEST, FEW = 5, 10
 _VOTES = 2**20
 # A t-test of classes takes so many a side.
 FEWEST_TESTED = 2
-
-
-class Modes(NamedTuple):
-    """What most networks of a population predict for each image.
-
-    Attributes
-    ----------
-    label : (..., images), integers
-        The modal label: the class that most networks predict, of several the highest.
-    share : (..., images)
-        Share of the networks that predict it.
-    tied : (..., images), bool
-        Whether another class has as many votes.
-    """
-
-    label: np.ndarray
-    share: np.ndarray
-    tied: np.ndarray
-
-
-def modes(predicted: np.ndarray) -> Modes:
-    """Return the modal label of each image (Section 2.3; ties go to the highest label, as in the released code).
-
-    Parameters
-    ----------
-    predicted : (..., networks, images), integers
-        The classes that networks predict, from 0.
-
-    Examples
-    --------
-    Two networks of three predict class 2 for the first image; for the second, each predicts another class:
-
-    >>> found = modes(np.array([[2, 0], [2, 1], [0, 2]]))
-    >>> found.label.tolist(), found.tied.tolist()
-    ([2, 2], [False, True])
-    """
-    voted = np.moveaxis(predicted, -2, 0)
-    label, share = voted[0].copy(), np.ones(voted[0].shape)
-    tied, contested = np.zeros(label.shape, dtype=bool), (voted != label).any(0)
-    label[contested], share[contested], tied[contested] = _modes(voted[:, contested])
-    return Modes(label, share, tied)
-
-
-def _modes(voted: np.ndarray) -> Modes:
-    """Return the modal labels of (networks, images)."""
-    # Numbers of one byte are sorted and compared several times as fast as those of eight.
-    ordered = np.sort(voted.astype(np.min_scalar_type(voted.max(initial=0))), axis=0)
-    label, votes = ordered[0], np.ones(ordered[0].shape, dtype=np.uint16)
-    tied, run = np.zeros(label.shape, dtype=bool), votes
-    for previous, current in pairwise(ordered):
-        run = np.where(current == previous, run + 1, 1).astype(np.uint16)
-        leads = run >= votes
-        tied = np.where(leads, run == votes, tied)
-        label = np.where(leads, current, label)
-        votes = np.maximum(votes, run)
-    return Modes(label.astype(voted.dtype), votes / len(ordered), tied)
 
 
 class Exemplars(NamedTuple):

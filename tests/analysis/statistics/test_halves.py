@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.statistics import halves, populations
+from analysis.statistics import halves, modal_labels, populations
 
 
 def test_halves_give_as_many_exemplars_as_chance_says():
@@ -100,6 +100,6 @@ def test_leaders_are_modes(seed, classes):
     members[:, 0] = True
     label, votes = halves.leaders(members.astype(np.float32), predicted)
     for own, found, count in zip(members, label.T, votes.T, strict=True):
-        expected = populations.modes(predicted[own])
+        expected = modal_labels.modes(predicted[own])
         assert found.tolist() == expected.label.tolist()
         assert count == pytest.approx(expected.share * own.sum())

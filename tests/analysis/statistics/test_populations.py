@@ -10,14 +10,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis.statistics import populations
+from analysis.statistics import modal_labels, populations
 
 VOTES = arrays(np.uint8, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=st.integers(0, 3))
 
 
 @given(VOTES)
 def test_modes_are_scipys_with_ties_to_the_highest_label(predicted):
-    found = populations.modes(predicted)
+    found = modal_labels.modes(predicted)
     # scipy gives the smallest of several modes.
     mirrored = stats.mode(3 - predicted.astype(int), axis=0)
     assert found.label.tolist() == (3 - mirrored.mode).tolist()
@@ -29,9 +29,9 @@ def test_modes_are_scipys_with_ties_to_the_highest_label(predicted):
 
 def test_modes_of_several_populations_at_once_are_those_of_each():
     predicted = np.random.default_rng(0).integers(0, 4, (3, 6, 20))
-    together = populations.modes(predicted)
+    together = modal_labels.modes(predicted)
     for place, population in enumerate(predicted):
-        alone = populations.modes(population)
+        alone = modal_labels.modes(population)
         assert together.label[place].tolist() == alone.label.tolist()
         assert together.tied[place].tolist() == alone.tied.tolist()
 
