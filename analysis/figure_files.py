@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,6 +15,13 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 PNG, SVG = ".png", ".svg"
+_RC: dict[Any, str] = {
+    # No date, ids that do not change: the same study gives the same file. Text stays text, so that it can be searched.
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    # Letters that are not fitted to pixels are drawn sooner, and are as wide as `width_in_picture` says.
+    "text.hinting": "none",
+}
 
 
 def write(figures: Mapping[str, Figure], folder: Path, endings: Sequence[str], *, processes: int | None = None) -> None:
@@ -77,12 +85,11 @@ def _write_quietly(figure: Figure, path: Path, endings: Sequence[str]) -> None:
 
 def _write(figure: Figure, path: Path, endings: Sequence[str]) -> None:
     canvas = FigureCanvasAgg(figure)
-    # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
-    figure.set_layout_engine("none")
-    # No date, ids that do not change: the same study gives the same file. Text stays text, so that it can be searched.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+    with mpl.rc_context(_RC):
+        # A layout engine moves things a little at every drawing. Laid out once, a figure is the same in all files.
+        if engine := figure.get_layout_engine():
+            engine.execute(figure)
+        figure.set_layout_engine("none")
         # `savefig` would draw everything twice.
         if PNG in endings:
             canvas.print_png(path.with_name(path.name + PNG))
