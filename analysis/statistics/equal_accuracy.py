@@ -24,9 +24,9 @@ class Curve(NamedTuple):
     denominators: np.ndarray
 
     def means(self, networks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean accuracy and slope at every ratio, each (ratios,), over some networks."""
+        """Return mean accuracy and slope at every ratio, each (ratios, groups), over (groups, networks)."""
         accuracy, numerators, denominators = (part[:, networks] for part in self)
-        return accuracy.mean(1), quotient(numerators.sum(1), denominators.sum(1))
+        return accuracy.mean(-1), quotient(numerators.sum(-1), denominators.sum(-1))
 
 
 def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tuple[float, float, float]:
@@ -61,12 +61,12 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
     """
     n = method.accuracy.shape[1]
     everyone = np.arange(n)
-    if not _comparable(method, baseline, everyone):
+    if not _comparable(method, baseline, everyone[np.newaxis]):
         return np.nan, np.nan, np.nan
-    whole = _difference(method, baseline, everyone)
+    (whole,) = _differences(method, baseline, everyone[np.newaxis]).tolist()
     if n < 2:
         return whole, np.nan, np.nan
-    without_one = np.array([_difference(method, baseline, np.delete(everyone, left_out)) for left_out in everyone])
+    without_one = _differences(method, baseline, np.array([np.delete(everyone, left_out) for left_out in everyone]))
     half = two_way.half_width(two_way.variances(n * whole - (n - 1) * without_one), 1 - confidence)
     return whole, whole - half, whole + half
 
@@ -74,13 +74,18 @@ def difference(method: Curve, baseline: Curve, confidence: float = 0.95) -> tupl
 def _comparable(method: Curve, baseline: Curve, networks: np.ndarray) -> bool:
     accuracy, slope = baseline.means(networks)
     known = accuracy[np.isfinite(slope)]
-    (own,) = method.means(networks)[0]
+    ((own,),) = method.means(networks)[0]
     return len(known) > 1 and bool(known.min() <= own <= known.max())
 
 
-def _difference(method: Curve, baseline: Curve, networks: np.ndarray) -> float:
+def _differences(method: Curve, baseline: Curve, networks: np.ndarray) -> np.ndarray:
+    """Return the differences in the slope, (groups,), over (groups, networks)."""
     (accuracy,), (slope,) = method.means(networks)
-    at, slopes = baseline.means(networks)
+    curves = zip(*(means.T for means in baseline.means(networks)), strict=True)
+    return np.asarray(slope - [_interpolated(own, *curve) for own, curve in zip(accuracy, curves, strict=True)])
+
+
+def _interpolated(accuracy: float, at: np.ndarray, slopes: np.ndarray) -> float:
     order = np.argsort(at)
     order = order[np.isfinite(slopes[order])]
-    return float(slope - np.interp(accuracy, at[order], slopes[order]))
+    return float(np.interp(accuracy, at[order], slopes[order]))
