@@ -1,6 +1,7 @@
 """Numbers, intervals and tables as text."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,19 @@ def exact(value: float) -> str:
     """Return a number in as few digits as stand for it alone: 10, 1.965, 1.964808503..."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
+
+
+def told_apart(ratios: Iterable[float]) -> dict[float, str]:
+    """Return pruning ratios as `short_ratio` writes them, or in all digits where two would look alike.
+
+    Examples
+    --------
+    >>> told_apart([1.10894, 1.10949, 10.0])
+    {1.10894: '1.10894', 1.10949: '1.10949', 10.0: '10'}
+    """
+    short = {ratio: short_ratio(ratio) for ratio in ratios}
+    times = Counter(short.values())
+    return {ratio: text if times[text] == 1 else exact(ratio) for ratio, text in short.items()}
 
 
 def p_value(p: float) -> str:

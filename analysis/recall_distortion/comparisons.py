@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.formats import short_ratio
+from analysis.formats import told_apart
 from analysis.published import label, original, rank, standing_for_up
 from analysis.runs import schema
 from analysis.settings import CELL, CONTROL, CellKey, further_settings, main_setting, networks
@@ -362,11 +362,11 @@ def _pairs(
     def cell(each: PrunedModel, ratio: float) -> CellKey:
         return CellKey(*each, ratios[each][0] if each.pruner == CONTROL else ratio)
 
-    for ratio in every:
+    for ratio, text in told_apart(every).items():
         for first, second in pairs:
             yield _Test(
                 table,
-                column=f"t={short_ratio(ratio)}",
+                column=f"t={text}",
                 fixed=fixed(first, second),
                 row=f"{name(first)} vs {name(second)}",
                 first=cell(first, ratio),
@@ -407,7 +407,7 @@ def _mp_against_up(
     pairs = [pair for pair in pairs if pair[1] in found]
     ratios = sorted({ratio for pair in pairs for own in _ratios(alphas, pair) for ratio in own})
     for first, second in pairs:
-        for ratio in ratios:
+        for ratio, text in told_apart(ratios).items():
             fixed = f"{names[mp]} vs {names[up]}"
             cells = CellKey(*first, ratio), CellKey(*second, ratio)
-            yield _Test(9, names[first.model], fixed, short_ratio(ratio), *cells)
+            yield _Test(9, names[first.model], fixed, text, *cells)

@@ -77,6 +77,15 @@ def test_small_and_missing_p_values():
     assert tables(made)(1).to_numpy().tolist() == [["2 vs 4", "n/a", "<0.001"]]
 
 
+def test_ratios_that_look_alike_have_columns_of_their_own():
+    """The same sparsity makes other ratios of networks for images of one and of three channels."""
+    cells = [("cifar10", 1.10949), ("cifar10", 2), ("fashion-mnist", 1.10894), ("fashion-mnist", 2)]
+    table = tables(study(*(runs(dataset, "lenet5", "mp", ratio, LOW) for dataset, ratio in cells)))(7)
+    assert table.columns.tolist() == ["Datasets", "t=1.10894", "t=1.10949", "t=2"]
+    assert table.iloc[0, 1:3].tolist() == ["n/a", "n/a"]
+    assert table.iloc[0, 3] != "n/a"
+
+
 def test_models_that_are_no_resnets_are_named_in_full():
     table = tables(study(runs("toy", "lenet5", "mp", 2, LOW), runs("toy", "vgg16", "mp", 2, HIGH)))(5)
     assert table.columns.tolist() == ["Models", "t=2"]
