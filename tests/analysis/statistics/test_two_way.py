@@ -58,7 +58,7 @@ def test_p_is_the_level_at_which_the_interval_touches(level):
     assert p_value(found, half_width(found, level)) == pytest.approx(level, rel=1e-6)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.05, 1e-12])
+@pytest.mark.parametrize("level", [0.999, 0.5, 0.05, 1e-12, 1e-99])
 def test_many_p_are_the_level_at_which_their_intervals_touch(level):
     found = [Variances([(1.0, 3), (variance, 7)], images, 0.2) for variance in (0.0, 2.0) for images in (0.1, 50.0)]
     halves = half_widths(found, level)
