@@ -35,7 +35,7 @@ def test_the_commands_of_a_page_can_be_typed(page, count):
     assert len(lines) == count
     for line in lines:
         name, *arguments = shlex.split(line)
-        cli.commands[name].make_context(name, arguments)
+        cli.commands[name].make_context(name, arguments, parent=cli.make_context("pruning-study", [name]))
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ def test_the_analyses_of_a_page_can_be_typed(page, count):
     assert len(lines) == count
     for line in lines:
         name, *arguments = shlex.split(line)
-        analysis.commands[name].make_context(name, arguments)
+        analysis.commands[name].make_context(name, arguments, parent=analysis.make_context("pruning-analysis", [name]))
