@@ -134,9 +134,9 @@ def shown_settings(runs: pd.DataFrame) -> list[str]:
     Cells follow from all settings. Shown are those that differ between cells of the same data set, model, pruner and
     ratio. A setting of the dense networks, such as the epochs, is shown wherever it differs within a data set and
     model. A param that the papers leave at one value, such as the schedule, is shown wherever it differs at all, and
-    its details are shown where one value of it has several. A number format and a precision are shown wherever they are
-    not float32, what spares classes wherever it does, and what tells the levels of iterative pruning apart wherever
-    there are such levels.
+    its details are shown where one value of it has several within a data set and model. A number format and a precision
+    are shown wherever they are not float32, what spares classes wherever it does, and what tells the levels of
+    iterative pruning apart wherever there are such levels.
     """
     return list(_shown_settings(runs))
 
@@ -159,7 +159,7 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
     param = frames.param(column)
     main = schema.role(param).detail_of or param
     if main in schema.FORMERLY:
-        within = [name for name in dict.fromkeys([frames.column(main), _START]) if name in runs]
+        within = [name for name in dict.fromkeys([*CELL[:2], frames.column(main), _START]) if name in runs]
         return main == param or frames.column(main) not in runs or _differs(runs, column, within)
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
         runs = runs[~starts_anew(runs)]  # those are not fine-tuned, and the start says so

@@ -441,6 +441,15 @@ def compressed():
     )
 
 
+def test_steps_that_differ_with_the_size_of_the_data_set_are_not_shown():
+    """The same shares of the training are other numbers of steps."""
+    made = study(
+        runs("fashion-mnist", "net", "mp", 10, [1], **ANEW),
+        runs("cifar10", "net", "mp", 10, [1], **{**ANEW, "begin": "1", "end": "8"}),
+    )
+    assert shown_settings(made) == []
+
+
 def test_methods_are_named_by_what_differs_and_levels_are_ratios_sparsities_or_bits():
     made = compressed()
     named = [(method_label(run, shown_settings(made)), level(run)) for run in made.to_dict("records")]
