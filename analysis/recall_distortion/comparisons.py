@@ -405,9 +405,9 @@ def _mp_against_up(
     found = _models(alphas[alphas[schema.PRUNER].isin([mp, up])], as_printed)
     pairs = [(each, each._replace(pruner=up)) for each in found if each.pruner == mp]
     pairs = [pair for pair in pairs if pair[1] in found]
-    ratios = sorted({ratio for pair in pairs for own in _ratios(alphas, pair) for ratio in own})
+    ratios = told_apart(sorted({ratio for pair in pairs for own in _ratios(alphas, pair) for ratio in own}))
     for first, second in pairs:
-        for ratio, text in told_apart(ratios).items():
+        for ratio, text in ratios.items():
             fixed = f"{names[mp]} vs {names[up]}"
             cells = CellKey(*first, ratio), CellKey(*second, ratio)
             yield _Test(9, names[first.model], fixed, text, *cells)

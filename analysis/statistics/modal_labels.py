@@ -1,4 +1,7 @@
-"""Modal labels: what most networks of a population predict."""
+"""Modal labels: what most networks of a population predict.
+
+As in Hooker et al., "What Do Compressed Deep Neural Networks Forget?".
+"""
 
 from itertools import pairwise
 from typing import NamedTuple

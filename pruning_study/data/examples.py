@@ -92,7 +92,7 @@ class PackedImages:
         taken = torch.empty(shape, dtype=torch.float32, device=self._device, memory_format=self._memory_format)
         count = max(1, 4 * COPIED // self.image_bytes)
         for part, there in zip(taken.split(count), places.split(count), strict=True):
-            part.copy_(self._pixels.index_select(0, there))
+            part.copy_(self._pixels.index_select(0, there).to(self._device))  # moved as bytes
         return self._normalization.normalised(taken.div_(255))
 
 
