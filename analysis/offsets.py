@@ -175,7 +175,7 @@ def fit(
         table,
         _effect(names, label, right),
         (won - lost) / len(label),
-        *change_interval(lost, won, len(label)),
+        *map(float, change_interval(lost, won, len(label))),
         images=len(label),
         tested=tested is not None,
     )

@@ -21,6 +21,7 @@ from analysis.settings import (
     ITERATION,
     in_number_format,
     is_iterated,
+    is_of_dense,
     is_pruned,
     shown_settings,
 )
@@ -139,7 +140,8 @@ def _pruned(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _dense(runs: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each dense network; its settings of pruning are empty, and its iteration is 0."""
-    columns = [*CELL[:2], schema.DENSE_RUN_ID, frames.ACCURACY_BEFORE]
+    own = [name for name in shown_settings(runs) if is_of_dense(runs, name)]
+    columns = [*CELL[:2], *own, schema.DENSE_RUN_ID, frames.ACCURACY_BEFORE]
     rows = runs.iloc[_first_of_dense(runs)][columns].reset_index(drop=True)
     rows[frames.RUN_ID] = rows[schema.DENSE_RUN_ID]
     rows = rows.assign(**{schema.PRUNER: DENSE, schema.RATIO: 1.0, SPARSITY: 0.0})
@@ -260,13 +262,13 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     named : callable
         Returns what a point's method is called.
     """
-    floor, dense = rows["min_accuracy"].iloc[0], rows[rows[schema.PRUNER] == DENSE].iloc[0]
+    floor, dense = rows["min_accuracy"].iloc[0], rows[rows[schema.PRUNER] == DENSE]
     chosen = rows[rows["recommended"]]
     if chosen.empty:
         best = rows.loc[~rows[schema.PRUNER].isin([DENSE, CONTROL]), ACCURACY].max()
         yield (
             f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate has {_percent(best)}, the "
-            f"dense networks have {_percent(dense[ACCURACY])}. Ask for less with --min-accuracy."
+            f"dense networks have {_percent(dense[ACCURACY].max())}. Ask for less with --min-accuracy."
         )
         return
     names = [f"{named(row)} at ratio {short_ratio(row[schema.RATIO])}" for row in chosen.to_dict("records")]
@@ -274,7 +276,10 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
     yield f"With an accuracy of at least {_percent(floor)}, and if {worth}, choose {' or '.join(names)}."
     for name, row in zip(names, chosen.to_dict("records"), strict=True):
         yield f"With {name if len(names) > 1 else 'it'}, {cost(row)}."
-    yield f"Of the dense networks, the best class's is {in_points(dense, UNFAIRNESS)} points above the worst's."
+    for row in dense.to_dict("records"):
+        which = f" ({named(row)})" if len(dense) > 1 else ""
+        points = in_points(row, UNFAIRNESS)
+        yield f"Of the dense networks{which}, the best class's is {points} points above the worst's."
 
 
 def cost(row: Mapping[str, Any]) -> str:

@@ -174,6 +174,11 @@ def _is_of_dense(param: str) -> bool:
     return is_known and schema.role(param).concerns == "network"
 
 
+def is_of_dense(runs: pd.DataFrame, column: str) -> bool:
+    """Return whether a setting belongs to the dense networks: none of them has pruned networks that differ in it."""
+    return _is_of_dense(frames.param(column)) and not _differs(runs, column, [schema.DENSE_RUN_ID])
+
+
 def _differs(frame: pd.DataFrame, column: str, within: Sequence[str]) -> bool:
     return bool((frame.groupby(list(within), dropna=False)[column].nunique(dropna=False) > 1).any())
 

@@ -239,5 +239,5 @@ def _of_the_same_images(networks: list[Answers]) -> tuple[np.ndarray, np.ndarray
 def _bounded_losses(changes: Changes, weights: np.ndarray, level: float) -> list[Bounded]:
     """Return weighted sums, (sums, classes), of the classes' losses."""
     values = -weights @ changes.groups[0].mean(0)
-    halves = [two_way.half_width(variances, 2 * level) for variances in changes.variances(weights)]
+    halves = two_way.half_widths(changes.variances(weights), 2 * level)
     return [Bounded(float(value), float(value + half)) for value, half in zip(values, halves, strict=True)]

@@ -314,8 +314,7 @@ def verdict(made: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> st
 
 def _at_chance(made: Sequence[Pruned]) -> str:
     """Return a line that names the networks that guess, whose alpha means nothing."""
-    data = made[0].setting.data
-    networks = {
+    accuracies = {
         f"{name} of seed {result.setting.config.seed}" if len(made) > 1 else name: run.metrics[schema.TEST_ACCURACY]
         for result in made
         for name, run in [
@@ -323,9 +322,21 @@ def _at_chance(made: Sequence[Pruned]) -> str:
             *((f"t={ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
-    guesses = at_chance(list(networks.values()), len(data.classes), np.bincount(data.test_labels))
-    guessing = [name for name, at_random in zip(networks, guesses, strict=True) if at_random]
-    return f"\nat chance, alpha means nothing: {', '.join(guessing)}" if guessing else ""
+    return "".join(f"\n{line}" for line in chance_lines(accuracies, made[0].setting.data))
+
+
+def chance_lines(accuracies: Mapping[str, float], data: Dataset) -> list[str]:
+    """Return a line that names the networks that guess, whose alpha means nothing; no line if none does.
+
+    Parameters
+    ----------
+    accuracies : mapping
+        Test accuracy by the network's name.
+    data : Dataset
+    """
+    guesses = at_chance(list(accuracies.values()), len(data.classes), np.bincount(data.test_labels))
+    guessing = [name for name, at_random in zip(accuracies, guesses, strict=True) if at_random]
+    return [f"at chance, alpha means nothing: {', '.join(guessing)}"] if guessing else []
 
 
 def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:

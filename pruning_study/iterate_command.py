@@ -39,6 +39,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
         last = list(result.levels.values())[-1]
         yield "\n".join(
             [
+                *_at_chance(result),
                 "",
                 f"dense run: {result.dense.run_id}",
                 f"last iteration: {last.run_id}",
@@ -103,6 +104,12 @@ def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterat
         for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):
             say(line)
     return result
+
+
+def _at_chance(result: Iterated) -> list[str]:
+    runs = {"the dense network": result.dense} | {f"iteration {level}": run for level, run in result.levels.items()}
+    accuracies = {name: run.metrics[schema.TEST_ACCURACY] for name, run in runs.items()}
+    return commands.chance_lines(accuracies, result.setting.data)
 
 
 def summary(result: Iterated) -> pd.DataFrame:

@@ -69,8 +69,8 @@ def fronts(points: pd.DataFrame, study: AnalyzedStudy) -> Figure:
     study : AnalyzedStudy
     """
     first = points.iloc[0]
-    dense = points[points[schema.PRUNER] == DENSE].iloc[0]
-    near = points[points[ACCURACY] >= dense[ACCURACY] - _FAR]
+    dense = points[points[schema.PRUNER] == DENSE]
+    near = points[points[ACCURACY] >= dense[ACCURACY].max() - _FAR]
     near = near if len(near) > 1 else points
     lines = _lines(near, study)
     styles, handles = styles_of([lines])
@@ -99,7 +99,7 @@ def fronts(points: pd.DataFrame, study: AnalyzedStudy) -> Figure:
     return figure
 
 
-def _draw_points(axes: Axes, panel: _Panel, lines: Lines, styles: Styles, dense: pd.Series) -> None:
+def _draw_points(axes: Axes, panel: _Panel, lines: Lines, styles: Styles, dense: pd.DataFrame) -> None:
     for method, rows in lines.items():
         drawn = rows[rows["meets_floor"]] if panel.floor else rows
         if method.pruner == CONTROL or drawn.empty:
@@ -116,8 +116,8 @@ def _draw_points(axes: Axes, panel: _Panel, lines: Lines, styles: Styles, dense:
         places_of_best = _along(best, panel.across), _along(best, panel.up)
         axes.scatter(*places_of_best, s=170, facecolors="none", edgecolors="black", zorder=4)
     axes.plot(across, up, color="black", marker="x", markersize=6, linestyle="", markeredgewidth=1.4, zorder=4)
-    one = dense.to_frame().T
-    axes.plot(_along(one, panel.across), _along(one, panel.up), color="black", marker="*", markersize=11, zorder=4)
+    stars = _along(dense, panel.across), _along(dense, panel.up)
+    axes.plot(*stars, color="black", marker="*", markersize=11, linestyle="", zorder=4)
     if panel.across == SPARSITY:
         set_sparsities(axes, every[SPARSITY].max())
     axes.set_title(panel.title, fontsize=TITLE_SIZE)
@@ -156,7 +156,8 @@ def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: Analyz
         dense = _in_points(rows[rows[schema.PRUNER] == DENSE])
         for axes, what in zip(panels, (ACCURACY, UNFAIRNESS), strict=True):
             draw_lines(axes, shares, styles, Drawn(what, f"{what}_low", f"{what}_high"), _kept_once_in)
-            axes.axhline(dense[what].iloc[0], color="black", linestyle="--", linewidth=1)
+            for value in dense[what]:
+                axes.axhline(value, color="black", linestyle="--", linewidth=1)
             axes.set_ylim(np.clip(axes.get_ylim(), -_BEYOND, 100 + _BEYOND))
         name_panel(panels[0], name, title_room(group))
         set_sparsities(panels[-1], rows[SPARSITY].max())

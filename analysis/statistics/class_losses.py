@@ -29,18 +29,14 @@ class Changes(NamedTuple):
     images: np.ndarray
     in_both: np.ndarray
 
-    def variances(self, weights: np.ndarray) -> list[two_way.Variances]:
+    def variances(self, weights: np.ndarray) -> two_way.Variances:
         """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
         over_networks = [
             (np.var(group @ weights.T, axis=0, ddof=1) / len(group), len(group) - 1)
             for group in self.groups
             if len(group) > 1
         ]
-        images, in_both = ((np.square(weights) @ each).tolist() for each in (self.images, self.in_both))
-        return [
-            two_way.Variances(tuple((float(variance[place]), dof) for variance, dof in over_networks), *of_images)
-            for place, of_images in enumerate(zip(images, in_both, strict=True))
-        ]
+        return two_way.Variances(over_networks, *(np.square(weights) @ each for each in (self.images, self.in_both)))
 
 
 def from_recalls(before: np.ndarray, after: np.ndarray) -> Changes:
@@ -184,11 +180,10 @@ def intervals(changes: Changes, weights: np.ndarray, level: float = two_way.LEVE
 
 
 def _intervals(
-    changes: Changes, weights: np.ndarray, variances: Sequence[two_way.Variances], level: float
+    changes: Changes, weights: np.ndarray, variances: two_way.Variances, level: float
 ) -> dict[str, np.ndarray]:
     value = weights @ sum(group.mean(0) for group in changes.groups)
-    half = two_way.half_widths(variances, level)
-    half[[each.total <= 0 for each in variances]] = np.nan
+    half = np.where(variances.total > 0, two_way.half_widths(variances, level), np.nan)
     return {"value": value, "low": value - half, "high": value + half}
 
 

@@ -14,7 +14,7 @@ class Excess(NamedTuple):
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    variances: list[two_way.Variances]
+    variances: two_way.Variances
 
     @property
     def p(self) -> np.ndarray:
@@ -73,10 +73,9 @@ def excess_losses(
         )
         shifted, dof = retraining.shift_variances(alone, against)
         if dof:
-            of_sums = (np.square(weights) @ shifted).tolist()
-            variances = [each._replace(networks=((own, dof),)) for each, own in zip(variances, of_sums, strict=True)]
+            variances = variances._replace(networks=[(np.square(weights) @ shifted, dof)])
     value = weights @ changes.groups[0].mean(0)
     low, high = value + np.outer([-1, 1], two_way.half_widths(variances))
     if (before == after).all() and len(support) > 1:
-        low, high = np.array([change_interval(0, 0, images) for images in support.tolist()]).T
+        low, high = change_interval(0, 0, support)
     return Excess(value, low, high, variances)

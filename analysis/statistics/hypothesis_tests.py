@@ -11,11 +11,13 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
+from scipy import special, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.meta_analysis import effectsize_smd
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_ind
+
+from analysis.statistics.arithmetic import quotient
 
 Alternative = Literal["two-sided", "less", "greater"]
 Variance = Literal["welch", "pooled"]
@@ -29,6 +31,8 @@ TOO_FEW = "too few"
 # With five pairs the smallest two-sided p of a sign-flip test is 2 / 2^5, above .05.
 _SEEDS_TO_PERMUTE = 6
 _PERMUTATIONS = 9999
+# Of the range of a change of recall, to the last digit of a number.
+_HALVINGS = 54
 
 
 def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "two-sided", family: int = 1) -> Row:
@@ -226,21 +230,23 @@ def exact_mcnemar(lost: int, won: int) -> float:
     return float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue)
 
 
-def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
+def change_interval(
+    lost: ArrayLike, won: ArrayLike, images: ArrayLike, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for changes of recall.
 
     Parameters
     ----------
-    lost, won : int
+    lost, won : (...), integers
         Number of images right only before, and right only after.
-    images : int
+    images : (...), integers
         Number of images of the class, > 0.
     confidence : float
         Confidence of the interval.
 
     Returns
     -------
-    low, high : float
+    low, high : (...)
         Interval of recall after minus recall before, within [-1, 1].
 
     Examples
@@ -248,29 +254,33 @@ def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) 
     Agresti and Min (2005) print -.020 to .207 for 16 images won and 8 lost of 86:
 
     >>> low, high = change_interval(lost=8, won=16, images=86)
-    >>> round(low, 3), round(high, 3)
+    >>> round(float(low), 3), round(float(high), 3)
     (-0.02, 0.207)
     """
-    change = (won - lost) / images
+    lost, won, images = np.broadcast_arrays(*(np.asarray(each, dtype=float) for each in (lost, won, images)))
     limit = stats.norm.isf((1 - confidence) / 2)
+    low, high = (_score_limit(lost, won, images, score) for score in (limit, -limit))
+    return np.where(lost < images, low, -1.0), np.where(won < images, high, 1.0)
+
+
+def _score_limit(lost: np.ndarray, won: np.ndarray, images: np.ndarray, score: float) -> np.ndarray:
+    """Return the change of recall at which Tango's score, which falls as the change grows, is `score`."""
     # The score has poles at -1 and 1.
-    end = 1 - 1e-9
-    low, high = -1.0, 1.0
-    if lost < images:
-        low = optimize.brentq(lambda at: _tango_score(lost, won, images, at) - limit, -end, change)
-    if won < images:
-        high = optimize.brentq(lambda at: _tango_score(lost, won, images, at) + limit, change, end)
-    return low, high
+    low, high = np.full(lost.shape, -1 + 1e-9), np.full(lost.shape, 1 - 1e-9)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        is_below = _tango_score(lost, won, images, middle) > score
+        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+    return np.asarray((low + high) / 2)
 
 
-def _tango_score(lost: int, won: int, images: int, change: float) -> float:
-    """Return the score statistic for the hypothesis that recall changes by `change`; it falls as `change` grows."""
+def _tango_score(lost: np.ndarray, won: np.ndarray, images: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Return the score statistic for the hypothesis that recall changes by `change`."""
     distance = won - lost - images * change
-    if distance == 0:
-        return 0.0
     linear = (2 * images - won + lost) * change - lost - won
-    share_lost = (np.sqrt(linear**2 + 8 * images * lost * change * (1 - change)) - linear) / (4 * images)
-    return float(distance / np.sqrt(images * (2 * share_lost + change * (1 - change))))
+    root = np.sqrt(np.maximum(linear**2 + 8 * images * lost * change * (1 - change), 0))
+    variance = images * ((root - linear) / (2 * images) + change * (1 - change))
+    return np.where(distance == 0, 0.0, quotient(distance, np.sqrt(np.maximum(variance, 0))))
 
 
 class _TTest(Protocol):

@@ -119,9 +119,8 @@ def change(counts: Changed, level: float = LEVEL) -> tuple[np.ndarray, np.ndarra
     >>> value.round(3).tolist(), bounds.round(3).tolist()
     ([0.093], [[-0.02], [0.207]])
     """
-    each = np.array(counts).T.tolist()
-    bounds = np.array([change_interval(lost, won, images, 1 - level) for lost, won, images in each]).T
-    p = np.array([exact_mcnemar(lost, won) for lost, won, _ in each])
+    bounds = np.array(change_interval(*counts, 1 - level))
+    p = np.array([exact_mcnemar(lost, won) for lost, won in zip(counts.lost, counts.won, strict=True)])
     return (counts.won - counts.lost) / counts.support, bounds, p
 
 
@@ -163,10 +162,7 @@ def beyond_control(
     if not dof:
         return value, bounds, p
     of_images = np.maximum(against_control.images, 1) / np.square(against_control.support)
-    variances = [
-        two_way.Variances([(float(shifted), dof)], float(images))
-        for shifted, images in zip(of_shift, of_images, strict=True)
-    ]
+    variances = two_way.Variances([(of_shift, dof)], of_images)
     half = two_way.half_widths(variances, level)
     wider = np.array([np.fmin(bounds[0], value - half), np.fmax(bounds[1], value + half)]).clip(-1, 1)
     return value, wider, np.maximum(p, two_way.p_values(variances, value))

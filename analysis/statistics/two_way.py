@@ -7,7 +7,7 @@ variance over images, and that part must not be counted twice.
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,9 +17,11 @@ _SMALLEST_LEVEL = 1e-100
 # Of normal quantiles, and after how many steps of Newton's method at most.
 _PRECISION, _MOST_STEPS = 1e-12, 50
 
+Each: TypeAlias = float | np.ndarray
+
 
 class Variances(NamedTuple):
-    """Variance of a statistic over networks and over images.
+    """Variance of a statistic over networks and over images, a number, or of several statistics, (statistics,).
 
     Attributes
     ----------
@@ -32,19 +34,19 @@ class Variances(NamedTuple):
         The part of `images` that the variance over networks contains too.
     """
 
-    networks: Sequence[tuple[float, float]] = ()
-    images: float = 0.0
-    in_both: float = 0.0
+    networks: Sequence[tuple[Each, float]] = ()
+    images: Each = 0.0
+    in_both: Each = 0.0
 
     @property
-    def total(self) -> float:
+    def total(self) -> Each:
         """Variance over networks and images together."""
-        return max(sum(variance for variance, _ in self.networks) + self.images_alone, self.images)
+        return np.maximum(sum(variance for variance, _ in self.networks) + self.images_alone, self.images)
 
     @property
-    def images_alone(self) -> float:
+    def images_alone(self) -> Each:
         """Variance over images that the variance over networks does not contain."""
-        return max(self.images - self.in_both, 0.0) if self.networks else self.images
+        return np.maximum(self.images - self.in_both, 0.0) if self.networks else self.images
 
 
 def variances(
@@ -116,7 +118,7 @@ def half_width(variances: Variances, level: float = LEVEL) -> float:
     >>> round(half_width(both), 3), round((12.706**2 + 4 * 1.96**2) ** 0.5, 3)
     (13.297, 13.297)
     """
-    return _combined(variances, lambda dof: _critical(level, dof))
+    return float(half_widths(variances, level))
 
 
 def p_value(variances: Variances, distance: float) -> float:
@@ -139,49 +141,48 @@ def p_value(variances: Variances, distance: float) -> float:
     >>> round(p_value(variances, half_width(variances, level=0.001)), 6)
     0.001
     """
-    return float(p_values([variances], np.array([distance]))[0])
+    return float(p_values(variances, np.array([distance]))[0])
 
 
-def half_widths(found: Sequence[Variances], level: float = LEVEL) -> np.ndarray:
-    """Return `half_width` of several statistics of the same networks, (statistics,).
+def half_widths(variances: Variances, level: float = LEVEL) -> np.ndarray:
+    """Return `half_width` of several statistics, (statistics,).
 
     Examples
     --------
-    >>> half_widths([Variances([(1.0, 1)]), Variances([(4.0, 1)])]).round(2).tolist()
+    >>> half_widths(Variances([(np.array([1.0, 4.0]), 1)])).round(2).tolist()
     [12.71, 25.41]
     """
-    over_networks, dof, alone, images = _columns(found)
-    t, normal = (np.square([_critical(level, each) for each in which]) for which in (dof, [math.inf]))
-    return np.asarray(np.sqrt(np.maximum(over_networks @ t + normal * alone, normal * images)))
+    return _combined(variances, lambda dof: _critical(level, dof))
 
 
-def p_values(found: Sequence[Variances], distances: np.ndarray) -> np.ndarray:
-    """Return `p_value` of several statistics of the same networks, (statistics,).
+def p_values(variances: Variances, distances: np.ndarray) -> np.ndarray:
+    """Return `p_value` of several statistics, (statistics,).
 
     Parameters
     ----------
-    found : sequence of Variances
-        All with the same degrees of freedom.
+    variances : Variances
     distances : (statistics,)
 
     Examples
     --------
-    >>> found = [Variances([(1.0, 3)], images=0.5), Variances([(2.0, 3)])]
+    >>> found = Variances([(np.array([1.0, 2.0]), 3)], images=0.5)
     >>> p_values(found, half_widths(found, level=0.01)).round(6).tolist()
     [0.01, 0.01]
     """
     from scipy.special import ndtr  # training imports this package and must not wait for scipy
 
-    columns = over_networks, _, alone, images = _columns(found)
-    distance, total = np.abs(distances), np.maximum(over_networks.sum(1) + alone, images)
+    distance = np.abs(distances)
+    total, alone, images = (
+        np.broadcast_to(each, distance.shape) for each in (variances.total, variances.images_alone, variances.images)
+    )
+    networks = [(np.broadcast_to(variance, distance.shape), dof) for variance, dof in variances.networks]
     is_known = np.isfinite(distance) & (total > 0)
     errors = np.where(is_known, distance, np.nan) / np.sqrt(np.where(is_known, total, 1))
-    return np.asarray(2 * ndtr(-_normal_quantiles(*columns, distance, errors)))
+    return np.asarray(2 * ndtr(-_normal_quantiles(networks, alone, images, distance, errors)))
 
 
 def _normal_quantiles(
-    over_networks: np.ndarray,
-    dof: Sequence[float],
+    networks: Sequence[tuple[np.ndarray, float]],
     alone: np.ndarray,
     images: np.ndarray,
     distance: np.ndarray,
@@ -201,11 +202,11 @@ def _normal_quantiles(
         normal = quantile[moving]
         half_level, density = ndtr(-normal), np.exp(-np.square(normal) / 2) / math.sqrt(2 * math.pi)
         squares = slopes = np.square(normal) * alone[moving]
-        for variance, each in zip(over_networks[moving].T, dof, strict=True):
-            t = np.maximum(-stdtrit(each, half_level), normal)  # larger but for rounding
-            by_normal = density * math.sqrt(each) * beta(0.5, each / 2) * (1 + t**2 / each) ** ((each + 1) / 2)
-            squares = squares + variance * t**2
-            slopes = slopes + variance * t * by_normal * normal
+        for variance, dof in networks:
+            t = np.maximum(-stdtrit(dof, half_level), normal)  # larger but for rounding
+            by_normal = density * math.sqrt(dof) * beta(0.5, dof / 2) * (1 + t**2 / dof) ** ((dof + 1) / 2)
+            squares = squares + variance[moving] * t**2
+            slopes = slopes + variance[moving] * t * by_normal * normal
         of_images = np.square(normal) * images[moving]
         slope = np.where(squares < of_images, 1, slopes / np.where(squares > 0, squares, 1))
         step = np.log(distance[moving] / np.sqrt(np.maximum(squares, of_images))) / slope
@@ -214,13 +215,6 @@ def _normal_quantiles(
         if not len(moving):
             break
     return quantile
-
-
-def _columns(found: Sequence[Variances]) -> tuple[np.ndarray, list[float], np.ndarray, np.ndarray]:
-    """Return variances over networks, (statistics, groups), their degrees of freedom, and those over images."""
-    over_networks = np.array([[variance for variance, _ in each.networks] for each in found], dtype=float)
-    alone, images = (np.array([getattr(each, name) for each in found]) for name in ("images_alone", "images"))
-    return over_networks.reshape(len(found), -1), [dof for _, dof in found[0].networks], alone, images
 
 
 def detectable(variances: Variances, level: float = LEVEL) -> float:
@@ -241,15 +235,15 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
     """
     from analysis.statistics.hypothesis_tests import detectable_in_errors  # training must not wait for statsmodels
 
-    return _combined(variances, lambda dof: detectable_in_errors(dof, level))
+    return float(_combined(variances, lambda dof: detectable_in_errors(dof, level)))
 
 
-def _combined(variances: Variances, critical: Callable[[float], float]) -> float:
+def _combined(variances: Variances, critical: Callable[[float], float]) -> np.ndarray:
     """Return the two-way half-width whose factor for a number of degrees of freedom is `critical`."""
     normal = critical(math.inf)
     over_networks = sum(critical(dof) ** 2 * variance for variance, dof in variances.networks)
     squares = over_networks + normal**2 * variances.images_alone, normal**2 * variances.images
-    return math.nan if any(map(math.isnan, squares)) else math.sqrt(max(squares))
+    return np.asarray(np.sqrt(np.maximum(*squares)))
 
 
 def _critical(level: float, dof: float) -> float:

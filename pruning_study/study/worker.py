@@ -116,13 +116,25 @@ class Worker:
         return pruned.prune(store, self._study_run_id, setting, parent, config.ratio[0])
 
     def _parent(self, store: Store, parent_hash: str, setting: PruneSetting) -> LoadedRun:
-        """Return the run that a step starts from, out of memory or the store; a missing dense run is trained."""
+        """Return the run that a step starts from, out of memory or the store, or made again.
+
+        A dense run that is missing or damaged is trained again, and so is a level of an iteration.
+        """
         parent = self._models.get(parent_hash)
         if parent is None and parent_hash == config_hash(schema.DENSE, setting.params):
             parent = dense.train(store, self._study_run_id, setting)
-        parent = parent or _stored(store, parent_hash, setting)
+        parent = parent or _stored(store, parent_hash, setting) or self._level(store, parent_hash, setting)
         self._keep(parent)
         return parent
+
+    def _level(self, store: Store, level_hash: str, setting: PruneSetting) -> LoadedRun:
+        """Find or make a level of an iteration, and what it starts from."""
+        if isinstance(setting, IterateSetting):
+            root = dense.train(store, self._study_run_id, setting)
+            for run in iterated.levels(store, self._study_run_id, setting, root):
+                if run.config_hash == level_hash:
+                    return run
+        raise StudyError("the run that it starts from is gone or damaged: delete it if it is there, and start again")
 
     def _keep(self, run: FinishedRun) -> None:
         """Keep a run in memory as the one used last, and let go of the one that was not used for longest."""
@@ -149,12 +161,10 @@ class Worker:
         return self._data[key]
 
 
-def _stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun:
-    reason = "the run that it starts from is gone: start the study again"
+def _stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun | None:
     for run in store.find(config_hash):
         try:
             return load(store, run, setting)
         except StudyError as error:
-            reason = f"it starts from run {run.info.run_id}, which cannot be loaded: delete that run, and start again"
             log.warning("run %s cannot be loaded: %s", run.info.run_id, error)
-    raise StudyError(reason)
+    return None

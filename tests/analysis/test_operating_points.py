@@ -179,3 +179,22 @@ def test_a_preference_out_of_range_is_an_error(accuracy, worth, option):
     assert raised.value.option == option
     assert preference(None, None) is None
     assert preference(0.9, None) == Preference(0.9, 100.0)
+
+
+def test_dense_networks_of_two_recipes_are_not_averaged():
+    short, long = levels(seeds=1), levels(seeds=1)
+    short = short.assign(**{"params.epochs": "3", "accuracy_before": 0.9, "dense_run_id": "short"})
+    long = long.assign(**{"params.epochs": "30", "run_id": long["run_id"] + " long"})
+    found = chosen(made_up_runs.study(short, long))
+    dense = of(found, DENSE)
+    assert dense[["params.epochs", "networks"]].values.tolist() == [["3", 1], ["30", 1]]
+    assert dense["accuracy"].tolist() == pytest.approx([0.9, 0.96])
+    said = list(operating_points.sentences(found, Preference(), lambda row: f"{row['pruner']} {row['params.epochs']}"))
+    assert "Of the dense networks (dense 30), the best class's is 6.0 points above the worst's." in said
+
+
+def test_dense_networks_are_one_level_where_only_their_pruned_networks_differ():
+    runs = levels(seeds=1)
+    other = runs.assign(**{"params.fine_tune_epochs": "5", "run_id": runs["run_id"] + " longer"})
+    found = chosen(made_up_runs.study(runs.assign(**{"params.fine_tune_epochs": "1"}), other))
+    assert of(found, DENSE)["networks"].tolist() == [1]

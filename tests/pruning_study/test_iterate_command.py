@@ -24,7 +24,7 @@ def iterate(run_command, tiny_npz, store_uri):
 @pytest.mark.usefixtures("drawn_pictures")
 def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate):
     output = iterate("--pruner", "l1-unstructured")
-    header, *lines = [line.split() for line in output.split("\n\n")[0].strip().splitlines()]
+    header, *lines = [line.split() for line in output.strip().splitlines()[:4]]
     assert header[:4] == ["iteration", "sparsity", "ratio", "accuracy"]
     assert [line[0] for line in lines] == ["0", "1", "2"]
     assert [float(line[1]) for line in lines] == pytest.approx([0, 0.2, 0.36], abs=1e-3)
@@ -35,6 +35,11 @@ def test_a_line_for_each_iteration_and_a_job_with_their_summary(iterate):
     assert table["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
     assert job.data.tags["pruned_run_ids"] == ",".join(table["run_id"])
     assert artifact(job, "summary.png").exists()
+
+
+def test_iterations_at_chance_are_named(iterate):
+    output = iterate("--learning-rate", "1e-9")
+    assert "at chance, alpha means nothing: the dense network, iteration 1, iteration 2\n" in output
 
 
 def test_a_study_makes_the_chains_that_iterate_finds(iterate, run_command, tiny_npz, tmp_path):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pruning_study.config import PruneConfig
+from pruning_study.config import IterateConfig, PruneConfig
+from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan
 from pruning_study.study.worker import KEPT_MODELS, SharedDataset, Worker
@@ -94,19 +95,22 @@ def test_a_pruned_parent_that_is_gone_is_a_failed_step(worker, config, setting):
     *_, last = chain(config, setting, 2.0, 4.0)
     outcome = worker(last)
     assert (outcome.state, outcome.run_id) == ("failed", "")
-    assert "start the study again" in outcome.error
+    assert "gone or damaged" in outcome.error
 
 
-def test_a_pruned_parent_that_is_damaged_is_named(worker, config, setting):
-    first, second, third = chain(config, setting, 2.0, 4.0)
-    worker(first)
-    worker(second)
-    (damaged,) = runs("pruned")
+def test_a_damaged_level_is_made_again_and_the_next_one_starts_from_it(worker, tiny_npz):
+    config = IterateConfig(dataset=str(tiny_npz), epochs=1, batch_size=64, iterations=4)
+    steps = plan.chain(config, IterateSetting(config))
+    for step in steps[:-1]:
+        worker(step)
+    *_, damaged = runs("pruned")
     artifact(damaged, "checkpoint.safetensors").write_bytes(b"damaged")
     worker._models.clear()
-    outcome = worker(third)
-    assert outcome.state == "failed"
-    assert damaged.info.run_id in outcome.error
+    assert worker(steps[-1]).state == "made"
+    first, _, again, last = runs("pruned")
+    assert [run.data.tags["config_hash"] for run in (damaged, again)] == [steps[2].config_hash] * 2
+    assert again.data.tags["parent_run_id"] == first.info.run_id
+    assert last.data.tags["parent_run_id"] == again.info.run_id
 
 
 def test_what_fails_is_one_line(worker, config, setting):
