@@ -114,8 +114,9 @@ def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _panels(frame: pd.DataFrame) -> list[_Panel]:
-    primary = set(frame.loc[frame["primary"], "outcome"])
-    outcomes = [outcome for outcome in methods.OUTCOMES if outcome in _SHOWN or outcome in primary]
+    wanted = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
+    known = set(frame.loc[frame["difference"].notna(), "outcome"]) or wanted  # networks that guess have words
+    outcomes = [outcome for outcome in methods.OUTCOMES if outcome in wanted & known]
     panels = [_Panel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
     if frame[EQUAL_ACCURACY].notna().any():
         panels.append(_Panel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))

@@ -57,7 +57,7 @@ def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
             row("weakest_recall", -0.02, -0.05, 0.01, primary=True),
             row("largest_excess", 0.02, 0.01, 0.03, p_holm=0.06),
             row("alpha_new", -0.2, -0.3, -0.1, p_holm=0.01),
-            row("raw_slope", np.nan, np.nan, np.nan),
+            row("raw_slope", 0.1, 0.0, 0.2),
             row("alpha", 0.1, 0.0, 0.2),
         ]
     )
@@ -72,8 +72,17 @@ def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
         assert found == pytest.approx(to_rgb(color))
         assert reach == pytest.approx(ends)
         assert (value, height, *look) == (pytest.approx(mark[0]), 1, *mark[1:])
-    (text,) = panel(figure, "raw slope").texts
+
+
+def test_a_value_that_is_not_known_says_so_and_an_outcome_without_any_has_no_panel():
+    rows = [row(outcome, np.nan if outcome == "raw_slope" else 0.1, 0.05, 0.2) for outcome in OUTCOMES]
+    rows += [row(outcome, 0.1, 0.05, 0.2, method="up cubic") for outcome in OUTCOMES]
+    frame = pd.DataFrame(rows)
+    (text,) = panel(methods_figures.forest(frame), "raw slope").texts
     assert text.get_text() == "n/a"
+    unknown = frame.assign(difference=frame["difference"].mask(frame["outcome"] == "alpha_new"))
+    titles = [axes.get_title() for axes in methods_figures.forest(unknown).axes]
+    assert titles == ["accuracy, points", "largest excess loss, points", "raw slope"]
 
 
 def test_what_most_networks_guess_is_said_and_not_drawn():
