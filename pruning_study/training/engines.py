@@ -222,14 +222,26 @@ def _note(outcomes: Outcomes, batch: Tensor, scores: Tensor, labels: Tensor) -> 
     outcomes.right[batch] = scores.argmax(1) == labels
 
 
-@torch.no_grad()
 def _step(model: nn.Module, optimizer: Optimizer) -> None:
-    """Step as `torch.optim.SGD` does, which imports torch's compiler when it is made: seconds in every process."""
     trained = {name: weights for name, weights in model.named_parameters() if weights.grad is not None}
+    sgd_step(trained, {name: weights.grad for name, weights in trained.items() if weights.grad is not None}, optimizer)
+
+
+@torch.no_grad()
+def sgd_step(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer) -> None:
+    """Step as `torch.optim.SGD` does, which imports torch's compiler when it is made: seconds in every process.
+
+    Parameters
+    ----------
+    weights, gradients : mapping of names to Tensors
+        Weights are changed in place.
+    optimizer : Optimizer
+        It has a velocity for each name, which is changed in place.
+    """
     sgd(
-        [*trained.values()],
-        [weights.grad for weights in trained.values() if weights.grad is not None],
-        [optimizer.velocity[name] for name in trained],
+        [*weights.values()],
+        [gradients[name] for name in weights],
+        [optimizer.velocity[name] for name in weights],
         lr=optimizer.learning_rate,
         momentum=optimizer.momentum,
         dampening=0.0,

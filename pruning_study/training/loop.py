@@ -132,7 +132,7 @@ def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_e
     """
     _keep_freed_memory()
     apply_masks(model, training.masks)
-    epochs = _epochs(training.hyperparameters)
+    epochs = epochs_of(training.hyperparameters)
     if not epochs:
         return Fit(0, math.nan, dict(training.masks))
     training = _with_teacher_logits(training)
@@ -140,18 +140,15 @@ def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_e
     file = TrainingFile(saved, _made_by(model, training), SAVE_SECONDS)
     device = training.train.labels.device
     with seeded(training.seed, f"{training.stream} layers", device), _reporting(training, on_epoch) as report:
-        state = file.resume(model, random) or _initial_state(model, training)
+        state = file.resume(model, random) or initial_state(model, training)
         for epoch, metrics in zip(epochs, state.history, strict=False):
             report(epoch, metrics)
         for epoch in epochs[len(state.history) :]:
             if epoch.starts_phase:
                 state.velocity = zeros(model)
             train_loss = _train(model, training, epoch, state, random)
-            metrics = _evaluate(model, training, epoch, train_loss)
-            state.history.append(metrics)
-            report(epoch, metrics)
-            if _competes(training, epoch):
-                state.keep_if_best(epoch.number, _selection_loss(model, training, metrics), model)
+            end_epoch(model, training, epoch, train_loss, state)
+            report(epoch, state.history[-1])
             file.save_if_due(state, model, random)
     model.load_state_dict(state.best_weights)
     return Fit(state.best_epoch, len(training.train) * len(epochs) / state.seconds, state.masks, state.weighting)
@@ -177,10 +174,10 @@ def fit_steps(model: nn.Module, training: Training, steps: int) -> None:
     apply_masks(model, training.masks)
     training = _with_teacher_logits(training)
     random = generator(training.seed, training.stream)
-    state = _initial_state(model, training)
+    state = initial_state(model, training)
     batches = number_of_batches(len(training.train), training.hyperparameters.batch_size)
     with seeded(training.seed, f"{training.stream} layers", training.train.labels.device):
-        for epoch in _epochs(training.hyperparameters)[: math.ceil(steps / batches)]:
+        for epoch in epochs_of(training.hyperparameters)[: math.ceil(steps / batches)]:
             if epoch.starts_phase:
                 state.velocity = zeros(model)
             _train(model, training, epoch, state, random, most=steps - (epoch.number - 1) * batches)
@@ -195,7 +192,8 @@ class Epoch(NamedTuple):
     in_last_phase: bool
 
 
-def _epochs(hyperparameters: Hyperparameters) -> list[Epoch]:
+def epochs_of(hyperparameters: Hyperparameters) -> list[Epoch]:
+    """Return the epochs of a training, phase by phase."""
     places = [
         (phase.learning_rate, index == 0, phase is hyperparameters.phases[-1])
         for phase in hyperparameters.phases
@@ -206,6 +204,11 @@ def _epochs(hyperparameters: Hyperparameters) -> list[Epoch]:
 
 def _augments(training: Training) -> bool:
     return training.hyperparameters.augmentation == "flip-crop"
+
+
+def augmentation(training: Training, random: torch.Generator) -> FlipCrop | None:
+    """Return what augments the images of a training, None if nothing does."""
+    return FlipCrop(training.black, random) if _augments(training) else None
 
 
 def _with_teacher_logits(training: Training) -> Training:
@@ -226,7 +229,8 @@ def _made_by(model: nn.Module, training: Training) -> str:
     return f"{training.engine.identity} on {device} from {digest.hexdigest()[:16]}, torch {torch.__version__}"
 
 
-def _initial_state(model: nn.Module, training: Training) -> TrainingState:
+def initial_state(model: nn.Module, training: Training) -> TrainingState:
+    """Return the state of a training before its first epoch."""
     regrows = training.ramp and training.ramp.regrow
     weighting = training.weighting.initial_state() if training.weighting else {}
     return TrainingState(masks=dict(training.masks), withheld=zeros(model) if regrows else {}, weighting=weighting)
@@ -258,9 +262,9 @@ def _train(
     """Train an epoch, or at most so many of its first batches, with the masks of the ramp; return its mean loss."""
     settings = training.hyperparameters
     optimizer = Optimizer(epoch.learning_rate, settings.momentum, settings.weight_decay, state.velocity)
-    augment = FlipCrop(training.black, random) if _augments(training) else None
+    augment = augmentation(training, random)
     total, start = 0.0, time.perf_counter()
-    with _one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
+    with one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)[:most]
         factors = Factors(training.weighting, state.weighting, training.train.labels)
         for first, part in _parts(batches, training, (epoch.number - 1) * len(batches)):
@@ -307,6 +311,20 @@ def _follow_ramp(model: nn.Module, ramp: Ramp | None, state: TrainingState, batc
                 state.velocity[name].masked_fill_(~mask, 0)
 
 
+def end_epoch(model: nn.Module, training: Training, epoch: Epoch, train_loss: float, state: TrainingState) -> None:
+    """Evaluate a model after an epoch, note its metrics, and keep its weights if they are the best so far.
+
+    Raises
+    ------
+    StudyError
+        If the loss is NaN or infinite.
+    """
+    metrics = _evaluate(model, training, epoch, train_loss)
+    state.history.append(metrics)
+    if _competes(training, epoch):
+        state.keep_if_best(epoch.number, _selection_loss(model, training, metrics), model)
+
+
 def _evaluate(model: nn.Module, training: Training, epoch: Epoch, train_loss: float) -> dict[str, float]:
     """Return the metrics of an epoch."""
     val_loss, val_accuracy = loss_and_accuracy(model, training.validation, training.engine)
@@ -333,7 +351,7 @@ def _selection_loss(model: nn.Module, training: Training, metrics: dict[str, flo
 
 
 @contextmanager
-def _one_line(failure: str) -> Iterator[None]:
+def one_line(failure: str) -> Iterator[None]:
     """Turn an error of torch into a StudyError of one line."""
     try:
         yield
