@@ -9,13 +9,13 @@
 
 #include <tuple>
 #include <type_traits>
-#include <vector>
 
 #include "batch_norm.hpp"
 #include "examples.hpp"
 #include "linear.hpp"
 #include "loss.hpp"
 #include "padded_convolution.hpp"
+#include "room.hpp"
 
 namespace native {
 
@@ -42,13 +42,13 @@ struct Unit {
     struct State {
         typename Convolution::State convolution;
         Normalization normalization;
-        std::vector<Group> output;      // of the convolution
-        std::vector<Group> activation;  // of the ReLU, where it is kept
+        Room<Group> output;      // of the convolution
+        Room<Group> activation;  // of the ReLU, where it is kept
 
         NATIVE_SHARED void make_room(std::size_t groups, bool is_kept) {
             normalization.make_room(groups);
-            if (output.size() < groups) output.resize(groups);
-            if (is_kept && activation.size() < groups) activation.resize(groups);
+            output.make(groups);
+            if (is_kept) activation.make(groups);
         }
     };
 
@@ -163,12 +163,12 @@ class ResidualNetwork {
     };
 
     Gatherer<PIXELS> gatherer_;
-    std::vector<Input> input_;
+    Room<Input> input_;
     std::tuple<typename Units::State...> states_;
     typename Head::template State<GROUPS> head_;
     Lanes features_[GROUPS][Head::INPUTS], features_gradient_[GROUPS][Head::INPUTS];
     // Of what a unit's ReLU has let pass, before its normalization; of units with even and with odd numbers.
-    std::vector<Gradient> gradients_[2];
+    Room<Gradient> gradients_[2];
     Lanes activation_[LARGEST], output_gradient_[LARGEST], input_gradient_[LARGEST];  // of one group
 
     template <std::size_t I>
@@ -207,9 +207,8 @@ class ResidualNetwork {
 
     template <std::size_t I>
     void make_room(std::size_t groups) {
-        if (input_.size() < groups) input_.resize(groups);
-        for (auto& gradient : gradients_)
-            if (gradient.size() < groups) gradient.resize(groups);
+        input_.make(groups);
+        for (auto& gradient : gradients_) gradient.make(groups);
         state<I>().make_room(groups, is_kept<I>());
         if constexpr (I < LAST) make_room<I + 1>(groups);
     }
