@@ -124,6 +124,7 @@ struct Layers<ResidualNetwork<Head, First, Later...>> {
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 // For each layer: images, operations that one takes forward, the seconds of all of them forward and backward. Of a
@@ -147,3 +148,4 @@ double peak() {
     return 2.0 * CHAINS * WIDTH * STEPS / seconds_since(start);
 }
 }
+#pragma GCC visibility pop
