@@ -21,8 +21,8 @@ from analysis.runs.errors import StudyError
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.settings import CELL, CONTROL
 from analysis.statistics import grouping
-from analysis.statistics.class_table import LOSS, class_table
-from analysis.statistics.group_excess import Excess, excess_losses
+from analysis.statistics.class_table import LOSS, changes_beyond_control, recall_changes, recalls, with_ends
+from analysis.statistics.group_excess import excess_losses
 from analysis.statistics.groups import ImageGroups, members, read
 from analysis.statistics.hypothesis_tests import corrected
 
@@ -212,34 +212,24 @@ def _cell(group: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, 
     """Return the rows of a cell's groups, and what is said of the grouping as a whole."""
     names, images, place = members(group)
     label, before, after, control = answers.of(images)
-    table = class_table(names, place, before, after, control, tested=False)
     found = {
-        GROUP: table["class"],
-        "images": table["support"],
+        GROUP: names,
+        "images": np.bincount(place),
         "n": len(after),
-        **_columns(table, "recall_before", "accuracy_before"),
-        **_columns(table, "recall_after", "accuracy_after"),
-        **_columns(table, "change", "change"),
+        **with_ends("accuracy_before", *recalls(place, before)),
+        **with_ends("accuracy_after", *recalls(place, after)),
+        **with_ends("change", *recall_changes(place, before, after)),
     }
     excess = excess_losses(place, before, after)
-    found |= _with_ends("excess_loss", excess)
+    found |= with_ends("excess_loss", excess.value, (excess.low, excess.high))
     if control is not None:
-        found |= _columns(table, "recall_control", "accuracy_control") | _columns(table, LOSS, f"change_{LOSS}")
+        found |= with_ends("accuracy_control", *recalls(place, control))
+        found |= with_ends(f"change_{LOSS}", *changes_beyond_control(place, before, after, control))
         excess = excess_losses(place, control, after, before)
-        found |= _with_ends(f"excess_loss_{LOSS}", excess)
+        found |= with_ends(f"excess_loss_{LOSS}", excess.value, (excess.low, excess.high))
     p = excess.p
-    found |= {"p": p, "p_holm": corrected(p, len(table))[1]}
+    found |= {"p": p, "p_holm": corrected(p, len(names))[1]}
     return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
-
-
-def _with_ends(name: str, excess: Excess) -> dict[str, np.ndarray]:
-    """Return an excess loss and the ends of its interval."""
-    return {name: excess.value, f"{name}_low": excess.low, f"{name}_high": excess.high}
-
-
-def _columns(table: pd.DataFrame, name: str, called: str) -> dict[str, pd.Series]:
-    """Return a column and the ends of its interval under another name."""
-    return {f"{called}{end}": table[f"{name}{end}"] for end in ("", "_low", "_high")}
 
 
 def sentence(row: Mapping[str, Any]) -> str:

@@ -175,7 +175,7 @@ def fit(
         table,
         _effect(names, label, right),
         (won - lost) / len(label),
-        *map(float, change_interval(lost, won, len(label))),
+        *change_interval(lost, won, len(label)),
         images=len(label),
         tested=tested is not None,
     )
@@ -208,7 +208,7 @@ def _arrays(given: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.ndar
 def _effect(names: Sequence[str], label: np.ndarray, right: dict[str, np.ndarray]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for network, answers in right.items():
-        found = class_table(np.array(names), label, right[BEFORE], answers, tested=False)
+        found = class_table(np.array(names), label, right[BEFORE], answers)
         if network != BEFORE:
             worst = found.loc[found["excess"].idxmin()]
             ends = {"value": -worst["excess"], "low": -worst["excess_high"], "high": -worst["excess_low"]}

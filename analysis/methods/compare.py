@@ -536,7 +536,7 @@ def _tested(difference: float, variances: two_way.Variances, family: int, direct
         "difference": difference,
         "difference_low": difference - half,
         "difference_high": difference + half,
-        "statistic": difference / variances.total**0.5,
+        "statistic": difference / float(variances.total) ** 0.5,
         "p": p,
         "detectable_difference": two_way.detectable(variances, level),
     }

@@ -201,7 +201,7 @@ def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
     before, after = answers.before.mean(0), answers.after.mean(0)
     for name, group in groups.groupings.items():
         _, images, place = members(group)
-        for side, values in zip(SIDES, (before, after, after - before), strict=True):
-            found = group_spread.placebo(values[images], place, answers.label[images])
-            rows.append({GROUPING: name, "side": side, **found._asdict()})
+        sides = np.array([before, after, after - before])[:, images]
+        found = group_spread.placebos(sides, place, answers.label[images])
+        rows += [{GROUPING: name, "side": side, **each._asdict()} for side, each in zip(SIDES, found, strict=True)]
     return pd.DataFrame(rows)

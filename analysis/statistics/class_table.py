@@ -1,10 +1,12 @@
 """What single classes lost: recalls, their changes with intervals, and which classes lost beyond doubt."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from analysis.statistics import class_losses, retraining
-from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, wilson_interval
+from analysis.statistics.hypothesis_tests import LEVEL, corrected, unchanged_interval, wilson_interval
 
 # Column of the losses that retraining does not explain.
 LOSS = "beyond_control"
@@ -18,7 +20,6 @@ def class_table(
     control: np.ndarray | None = None,
     *,
     paired: bool = True,
-    tested: bool = True,
 ) -> pd.DataFrame:
     """Return a row for each class.
 
@@ -33,8 +34,6 @@ def class_table(
         The same of networks that were retrained without being compressed, as many as `after`, in the same order.
     paired : bool
         Whether equal numbers of networks before and after are pairs.
-    tested : bool
-        Whether p of several networks is worked out, which takes long for hundreds of classes; otherwise it is NaN.
 
     Returns
     -------
@@ -53,12 +52,11 @@ def class_table(
     ([0.0, -1.0], [1.0, 0.002])
     """
     table = pd.DataFrame({"class": list(map(str, names)), "support": np.bincount(label)})
-    table = table.assign(**_measured(label, before, after, paired, tested and control is None))
+    table = table.assign(**_measured(label, before, after, paired, control is None))
     if control is None:
         return table
-    table = table.assign(
-        **_columns("recall_control", *_recall(label, control)), **_beyond_control(label, before, after, control, tested)
-    )
+    value, bounds, p = _beyond_control(label, before, after, control)
+    table = table.assign(**with_ends("recall_control", *recalls(label, control)), **with_ends(LOSS, value, bounds), p=p)
     return table[[*table.columns.drop("p"), "p"]]
 
 
@@ -91,7 +89,7 @@ def _measured(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool, tested: bool
 ) -> dict[str, np.ndarray]:
     """Return the columns that need no control."""
-    change, bounds, p = _change(label, before, after, paired, tested)
+    change, bounds, p = _change(label, before, after, paired=paired, tested=tested)
     support = np.bincount(label)
     changes = _changes(label, before, after, paired)
     excess = class_losses.intervals(changes, class_losses.excess_weights(support / len(label)))
@@ -99,28 +97,41 @@ def _measured(
     # Without any variance, as where no image changed at all, the excess is known as well as the change.
     known = bounds - change + excess["value"]
     return {
-        **_columns("recall_before", *_recall(label, before)),
-        **_columns("recall_after", *_recall(label, after)),
-        **_columns("change", change, bounds),
-        **_columns("excess", excess["value"], np.where(np.isnan(excess_bounds), known, excess_bounds)),
+        **with_ends("recall_before", *recalls(label, before)),
+        **with_ends("recall_after", *recalls(label, after)),
+        **with_ends("change", change, bounds),
+        **with_ends("excess", excess["value"], np.where(np.isnan(excess_bounds), known, excess_bounds)),
         "p": p,
     }
 
 
+def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as `class_table`.
+
+    Without p, which takes long for hundreds of classes.
+    """
+    return _change(label, before, after, paired=True, tested=False)[:2]
+
+
+def changes_beyond_control(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same from the control on, `beyond_control` of `class_table`."""
+    return _beyond_control(label, before, after, control, tested=False)[:2]
+
+
 def _beyond_control(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray, tested: bool
-) -> dict[str, np.ndarray]:
-    """Return `beyond_control`, its ends and p."""
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray, *, tested: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return `beyond_control`, its bounds, (2, classes), and p."""
     if len(after) == 1:
         alone = retraining.changed(label, before[0], control[0])
-        value, bounds, p = retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]))
-    else:
-        value, bounds, p = _change(label, control, after, True, tested)
-    return {**_columns(LOSS, value, bounds), "p": p}
+        return retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]))
+    return _change(label, control, after, paired=True, tested=tested)
 
 
 def _change(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool, tested: bool
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool, tested: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the change of recall, its bounds, (2, classes), and p."""
     if len(before) == len(after) == 1:
@@ -129,7 +140,7 @@ def _change(
     found = worked_out(_changes(label, before, after, paired), np.eye(len(np.bincount(label))))
     bounds = np.clip([found["low"], found["high"]], -1, 1)
     changed = np.bincount(label, before.mean(0) != after.mean(0))
-    bounds = np.where(changed, bounds, change_interval(0, 0, np.bincount(label)))
+    bounds = np.where(changed, bounds, unchanged_interval(np.bincount(label)))
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
     p = np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1)) if tested else np.full(len(changed), np.nan)
     return found["value"], bounds, p
@@ -140,8 +151,11 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
     return class_losses.of_few_images(changes, np.bincount(label))
 
 
-def _recall(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return recalls and their bounds, (2, classes): Wilson's of one network, or of networks that all answer alike."""
+def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return recalls, (classes,), and their bounds, (2, classes), as `class_table` does.
+
+    They are Wilson's of one network, or of networks that all answer alike.
+    """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)
     found = class_losses.intervals(answered, np.eye(len(support)))
@@ -155,5 +169,6 @@ def _recall(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return found["value"], np.where(few, [np.fmin(bounds[0], one[0]), np.fmax(bounds[1], one[1])], bounds)
 
 
-def _columns(name: str, value: np.ndarray, bounds: np.ndarray) -> dict[str, np.ndarray]:
+def with_ends(name: str, value: np.ndarray, bounds: Sequence[np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+    """Return columns of a value and of the ends of its interval."""
     return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics import class_losses, retraining, two_way
-from analysis.statistics.hypothesis_tests import change_interval
+from analysis.statistics.hypothesis_tests import unchanged_interval
 
 
 class Excess(NamedTuple):
@@ -77,5 +77,5 @@ def excess_losses(
     value = weights @ changes.groups[0].mean(0)
     low, high = value + np.outer([-1, 1], two_way.half_widths(variances))
     if (before == after).all() and len(support) > 1:
-        low, high = change_interval(0, 0, support)
+        low, high = unchanged_interval(support)
     return Excess(value, low, high, variances)

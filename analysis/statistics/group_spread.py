@@ -82,37 +82,49 @@ def spread_by_chance(values: np.ndarray, place: np.ndarray, label: np.ndarray) -
     return float(np.sqrt(max((square / support).sum() / len(values) - values.mean() ** 2, 0.0)))
 
 
-def placebo(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles: int = SHUFFLES) -> Placebo:
+def placebos(values: np.ndarray, place: np.ndarray, label: np.ndarray, shuffles: int = SHUFFLES) -> list[Placebo]:
     """Hold the spread of groups against groups whose images were dealt out anew.
 
     Parameters
     ----------
-    values, place, label : (images,)
+    values : (kinds, images)
+        Numbers of several kinds for each image, such as the shares of networks that are right before and after.
+    place, label : (images,)
         As for `spread_by_chance`.
     shuffles : int
         How often the images are dealt out, always in the same ways.
+
+    Returns
+    -------
+    list of Placebo
+        One of each kind.
 
     Examples
     --------
     All images of the second group are right, and none of the first:
 
-    >>> found = placebo(np.repeat([0.0, 1.0], 20), np.repeat([0, 1], 20), np.zeros(40, int))
+    >>> (found,) = placebos(np.repeat([[0.0, 1.0]], 20, axis=1), np.repeat([0, 1], 20), np.zeros(40, int))
     >>> found.spread, found.p
     (0.5, 0.001)
     """
     rng = np.random.default_rng(0)
     support, order = np.bincount(place), np.argsort(label, kind="stable")
     of_class = np.split(order, np.cumsum(np.bincount(label))[:-1])
-    dealt = np.empty(len(values))
-    squares = np.empty(shuffles)
+    means = [kind.mean() for kind in values]
+    dealt = np.empty(len(label), dtype=int)
+    squares = np.empty((len(values), shuffles))
     for number in range(shuffles):
-        for images in of_class:
-            dealt[images] = values[rng.permutation(images)]
-        squares[number] = _mean_square(np.bincount(place, dealt), support, values.mean())
-    own = spread(values, place)
+        dealt[order] = np.concatenate([rng.permutation(images) for images in of_class])
+        for kind, mean in enumerate(means):
+            squares[kind, number] = _mean_square(np.bincount(place, values[kind, dealt]), support, mean)
+    return [_placebo(spread(kind, place), own) for kind, own in zip(values, squares, strict=True)]
+
+
+def _placebo(own: float, squares: np.ndarray) -> Placebo:
+    """Return a spread beside the squares of the shuffled ones."""
     low, high = np.sqrt(np.quantile(squares, [0.025, 0.975]))
     beyond = int((squares >= own**2 * (1 - 1e-9)).sum())  # ways that deal alike are as large, whatever was rounded
-    return Placebo(own, float(np.sqrt(squares.mean())), float(low), float(high), (1 + beyond) / (1 + shuffles))
+    return Placebo(own, float(np.sqrt(squares.mean())), float(low), float(high), (1 + beyond) / (1 + len(squares)))
 
 
 def _mean_square(sums: np.ndarray, support: np.ndarray, mean: float) -> float:

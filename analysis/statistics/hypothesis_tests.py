@@ -17,8 +17,6 @@ from statsmodels.stats.meta_analysis import effectsize_smd
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_ind
 
-from analysis.statistics.arithmetic import quotient
-
 Alternative = Literal["two-sided", "less", "greater"]
 Variance = Literal["welch", "pooled"]
 Row = dict[str, float | int | str]
@@ -31,8 +29,6 @@ TOO_FEW = "too few"
 # With five pairs the smallest two-sided p of a sign-flip test is 2 / 2^5, above .05.
 _SEEDS_TO_PERMUTE = 6
 _PERMUTATIONS = 9999
-# Of the range of a change of recall, to the last digit of a number.
-_HALVINGS = 54
 
 
 def paired(first: ArrayLike, second: ArrayLike, *, alternative: Alternative = "two-sided", family: int = 1) -> Row:
@@ -230,23 +226,21 @@ def exact_mcnemar(lost: int, won: int) -> float:
     return float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue)
 
 
-def change_interval(
-    lost: ArrayLike, won: ArrayLike, images: ArrayLike, confidence: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for changes of recall.
+def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
 
     Parameters
     ----------
-    lost, won : (...), integers
+    lost, won : int
         Number of images right only before, and right only after.
-    images : (...), integers
+    images : int
         Number of images of the class, > 0.
     confidence : float
         Confidence of the interval.
 
     Returns
     -------
-    low, high : (...)
+    low, high : float
         Interval of recall after minus recall before, within [-1, 1].
 
     Examples
@@ -254,33 +248,47 @@ def change_interval(
     Agresti and Min (2005) print -.020 to .207 for 16 images won and 8 lost of 86:
 
     >>> low, high = change_interval(lost=8, won=16, images=86)
-    >>> round(float(low), 3), round(float(high), 3)
+    >>> round(low, 3), round(high, 3)
     (-0.02, 0.207)
     """
-    lost, won, images = np.broadcast_arrays(*(np.asarray(each, dtype=float) for each in (lost, won, images)))
+    change = (won - lost) / images
     limit = stats.norm.isf((1 - confidence) / 2)
-    low, high = (_score_limit(lost, won, images, score) for score in (limit, -limit))
-    return np.where(lost < images, low, -1.0), np.where(won < images, high, 1.0)
-
-
-def _score_limit(lost: np.ndarray, won: np.ndarray, images: np.ndarray, score: float) -> np.ndarray:
-    """Return the change of recall at which Tango's score, which falls as the change grows, is `score`."""
     # The score has poles at -1 and 1.
-    low, high = np.full(lost.shape, -1 + 1e-9), np.full(lost.shape, 1 - 1e-9)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        is_below = _tango_score(lost, won, images, middle) > score
-        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-    return np.asarray((low + high) / 2)
+    end = 1 - 1e-9
+    low, high = -1.0, 1.0
+    if lost < images:
+        low = optimize.brentq(lambda at: _tango_score(lost, won, images, at) - limit, -end, change)
+    if won < images:
+        high = optimize.brentq(lambda at: _tango_score(lost, won, images, at) + limit, change, end)
+    return low, high
 
 
-def _tango_score(lost: np.ndarray, won: np.ndarray, images: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Return the score statistic for the hypothesis that recall changes by `change`."""
+def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return `change_interval` of classes none of whose images changed: Wilson's, upwards and downwards.
+
+    Parameters
+    ----------
+    images : (...), integers
+        Number of images of each class.
+
+    Examples
+    --------
+    >>> low, high = unchanged_interval([20, 100])
+    >>> low.round(6).tolist() == [round(change_interval(0, 0, images)[0], 6) for images in (20, 100)]
+    True
+    """
+    _, high = wilson_interval(np.zeros_like(images), images)
+    return -high, high
+
+
+def _tango_score(lost: int, won: int, images: int, change: float) -> float:
+    """Return the score statistic for the hypothesis that recall changes by `change`; it falls as `change` grows."""
     distance = won - lost - images * change
+    if distance == 0:
+        return 0.0
     linear = (2 * images - won + lost) * change - lost - won
-    root = np.sqrt(np.maximum(linear**2 + 8 * images * lost * change * (1 - change), 0))
-    variance = images * ((root - linear) / (2 * images) + change * (1 - change))
-    return np.where(distance == 0, 0.0, quotient(distance, np.sqrt(np.maximum(variance, 0))))
+    share_lost = (np.sqrt(linear**2 + 8 * images * lost * change * (1 - change)) - linear) / (4 * images)
+    return float(distance / np.sqrt(images * (2 * share_lost + change * (1 - change))))
 
 
 class _TTest(Protocol):

@@ -119,8 +119,9 @@ def change(counts: Changed, level: float = LEVEL) -> tuple[np.ndarray, np.ndarra
     >>> value.round(3).tolist(), bounds.round(3).tolist()
     ([0.093], [[-0.02], [0.207]])
     """
-    bounds = np.array(change_interval(*counts, 1 - level))
-    p = np.array([exact_mcnemar(lost, won) for lost, won in zip(counts.lost, counts.won, strict=True)])
+    each = np.array(counts).T.tolist()
+    bounds = np.array([change_interval(lost, won, images, 1 - level) for lost, won, images in each]).T
+    p = np.array([exact_mcnemar(lost, won) for lost, won, _ in each])
     return (counts.won - counts.lost) / counts.support, bounds, p
 
 

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from analysis.statistics.group_spread import placebo, spread, spread_by_chance
+from analysis.statistics.group_spread import placebos, spread, spread_by_chance
 
 
 def test_the_spread_by_chance_is_that_over_all_ways_to_deal_images_out_within_their_class():
@@ -21,7 +21,7 @@ def test_the_spread_by_chance_is_that_over_all_ways_to_deal_images_out_within_th
 
 def test_groups_that_are_classes_are_no_more_than_their_classes():
     values, label = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 0.0]), np.array([0, 0, 0, 1, 1, 1])
-    found = placebo(values, label, label)
+    (found,) = placebos(values[np.newaxis], label, label)
     assert found.p == 1
     assert (found.spread, found.chance, found.low, found.high) == pytest.approx((1 / 6,) * 4)
     assert spread_by_chance(values, label, label) == pytest.approx(1 / 6)
@@ -31,7 +31,7 @@ def test_placebo_and_closed_form_agree_and_groups_that_mean_nothing_are_not_foun
     rng = np.random.default_rng(3)
     label, place = rng.integers(0, 3, 400), rng.permutation(np.repeat(np.arange(20), 20))
     values = (rng.random(400) < 0.9 - 0.2 * label).astype(float)
-    found = placebo(values, place, label)
+    (found,) = placebos(values[np.newaxis], place, label)
     assert found.chance == pytest.approx(spread_by_chance(values, place, label), rel=0.03)
     assert found.low < found.spread < found.high
     assert found.p > 0.05
@@ -40,5 +40,6 @@ def test_placebo_and_closed_form_agree_and_groups_that_mean_nothing_are_not_foun
 def test_groups_that_differ_are_found_and_equal_answers_have_no_spread():
     place, label = np.repeat([0, 1], 48), np.tile([0, 1], 48)
     values = np.where(place, 1.0, np.arange(96) % 4 > 1)
-    assert placebo(values, place, label)[::4] == (0.25, 0.001)
-    assert placebo(np.ones(96), place, label) == (0, 0, 0, 0, 1)
+    found, equal = placebos(np.array([values, np.ones(96)]), place, label)
+    assert found[::4] == (0.25, 0.001)
+    assert equal == (0, 0, 0, 0, 1)

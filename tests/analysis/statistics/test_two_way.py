@@ -60,9 +60,11 @@ def test_p_is_the_level_at_which_the_interval_touches(level):
 
 @pytest.mark.parametrize("level", [0.999, 0.5, 0.05, 1e-12, 1e-99])
 def test_many_p_are_the_level_at_which_their_intervals_touch(level):
-    found = [Variances([(1.0, 3), (variance, 7)], images, 0.2) for variance in (0.0, 2.0) for images in (0.1, 50.0)]
+    own, images = [0.0, 0.0, 2.0, 2.0], [0.1, 50.0, 0.1, 50.0]
+    found = Variances([(1.0, 3), (np.array(own), 7)], np.array(images), 0.2)
     halves = half_widths(found, level)
-    assert halves.tolist() == pytest.approx([half_width(each, level) for each in found])
+    alone = [Variances([(1.0, 3), (one, 7)], of_images, 0.2) for one, of_images in zip(own, images, strict=True)]
+    assert halves.tolist() == pytest.approx([half_width(each, level) for each in alone])
     assert p_values(found, -halves) == pytest.approx(level, rel=1e-6)
 
 
