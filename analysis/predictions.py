@@ -12,6 +12,7 @@ from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import intensification
 from analysis.statistics.class_metrics import class_metrics
+from analysis.statistics.modal_labels import Modes, modes
 from analysis.statistics.new_images import PooledSlope, SlopeParts, pooled_slope, slope_parts
 
 OTHER_METRICS = ("precision", "f1")
@@ -32,6 +33,7 @@ class Predictions:
         self._networks: dict[str, Network | None] = {}
         self._images: dict[bytes, Images] = {}
         self._pairs: dict[tuple[tuple[str, ...], tuple[str, ...]], Pairs | None] = {}
+        self._modes: dict[tuple[str, ...], Modes] = {}
 
     @classmethod
     def shared(cls, predictions: "ReadPredictions | Predictions | None") -> "Predictions | None":
@@ -48,6 +50,14 @@ class Predictions:
         if ids not in self._pairs:
             self._pairs[ids] = self._paired(*ids)
         return self._pairs[ids]
+
+    def modes(self, run_ids: Iterable[str]) -> Modes:
+        """Return what most of some networks predict, which `of_pairs` has found to predict the same images."""
+        ids = tuple(run_ids)
+        if ids not in self._modes:
+            known = [network for network in map(self._networks.get, ids) if network]
+            self._modes[ids] = modes(np.stack([network.predicted for network in known]))
+        return self._modes[ids]
 
     @property
     def missing(self) -> list[str]:

@@ -3,7 +3,7 @@
 The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,8 +94,8 @@ def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | N
             if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared.missing).any(axis=None):
                 without.append(name)
             continue
-        found = populations.exemplars(pairs.dense, pairs.predicted[1])
         dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        found = _between(shared, dense, own[RUN_ID])
         if dense not in dense_halves:
             dense_halves[dense] = Halves(pairs.predicted[0], pairs.images.label)
         split, placebo = dense_halves[dense].against(pairs.predicted[1]), dense_halves[dense].placebo
@@ -174,8 +174,14 @@ def _against_control(study: RunArrays, rows: np.ndarray, none: np.ndarray, predi
     """Return the number of PIEs against the networks of the control; NaN if fewer than five runs have one."""
     rows = with_control(study, rows, none)
     run_ids = study.runs[RUN_ID].iloc
-    pairs = predictions.of_pairs(run_ids[none[rows]], run_ids[rows]) if len(rows) >= FEWEST else None
-    return float(populations.exemplars(pairs.dense, pairs.predicted[1]).identified.sum()) if pairs else np.nan
+    sides = run_ids[none[rows]], run_ids[rows]
+    known = len(rows) >= FEWEST and predictions.of_pairs(*sides)
+    return float(_between(predictions, *sides).identified.sum()) if known else np.nan
+
+
+def _between(predictions: Predictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
+    """Return the exemplars between networks before, each of which counts once, and networks after."""
+    return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
 
 
 def _identified(pairs: Pairs, found: Exemplars) -> dict[str, np.ndarray]:

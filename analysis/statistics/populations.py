@@ -59,8 +59,12 @@ def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
     >>> found.identified.tolist()
     [True, False]
     """
-    before, after = modes(dense), modes(compressed)
-    return Exemplars(before, after, before.label != after.label)
+    return exemplars_between(modes(dense), modes(compressed))
+
+
+def exemplars_between(dense: Modes, compressed: Modes) -> Exemplars:
+    """Return what `exemplars` does, by what most networks of each population predict."""
+    return Exemplars(dense, compressed, dense.label != compressed.label)
 
 
 def disagreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
