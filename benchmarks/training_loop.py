@@ -315,7 +315,9 @@ def cifar10_subset(data_dir: Path, count: int) -> Dataset | None:
         print(f"neither {files[0]} nor {files[1]} is there: no ResNet-20")
         return None
     data = datasets.load(str(file), data_dir=data_dir)
-    return replace(data, train_images=data.train_images[:count], train_labels=data.train_labels[:count])
+    # A file may be sorted by class, and of one class alone the loss is soon 0.
+    drawn = np.random.default_rng(0).permutation(len(data.train_labels))[:count]
+    return replace(data, train_images=data.train_images[drawn], train_labels=data.train_labels[drawn])
 
 
 def load() -> str:
