@@ -2,14 +2,16 @@
 //
 // A tile of 2x2 outputs takes 4x4 products of sums for each channel and filter, where the definition takes 36 products
 // (winograd.hpp). Each of the 16 sums is a multiplication of matrices of its own, kernels times tiles, whose blocks
-// stay in registers. The gradient of the input is the same with the kernels turned around; that of the weights is 16
-// multiplications too, which sum over tiles and images. All of them take the sums of a few tiles row by row: what is
-// stored on the way then stays in the first-level cache.
+// stay in registers. All of them take the sums of a few tiles row by row: what is stored on the way then stays in the
+// first-level cache. The gradient of the input is the same with the kernels turned around.
+//
+// Tiles of 4x4 outputs would take 9 products for 16 of these, but their error is two to four times torch's, even at the
+// best points (winograd_weight_gradient.hpp). That of tiles of 3x3 is as large.
 #pragma once
 
 #include "convolution.hpp"
-#include "transposed_filters.hpp"
 #include "winograd.hpp"
+#include "winograd_weight_gradient.hpp"
 
 namespace native {
 
@@ -177,105 +179,6 @@ class WinogradProduct {
     }
 };
 
-// The gradient of the weights, with filters in the lanes: where tiles are few, an accumulator for each image would be
-// moved to memory and back for just a few products.
-template <class Input, class Output>
-class WinogradWeightGradient {
-    static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS, TILES = Tiles<Input>::AT_ONCE;
-    static constexpr int LINES = groups_of(FILTERS), LINES_AT_ONCE = part_of(LINES, REGISTERS > 16 ? 4 : 2);
-    static constexpr int CHANNELS_AT_ONCE = part_of(CHANNELS, fitting(REGISTERS - LINES_AT_ONCE - 2, LINES_AT_ONCE));
-
-   public:
-    using Sums = Lanes[SUMS][CHANNELS][LINES];
-
-    struct Scratch {
-        Lanes pixels[TILES][WIDTH][LINES][2][2];      // of the gradient, filters in the lanes
-        Lanes gradients[SIDE][TILES * WIDTH * LINES];  // a row of sums of them, [tile][image][line]
-    };
-
-    template <int Count>
-    static void add(const Lanes* input, const Lanes* gradient, Tiles<Input>& tiles, int down, int across,
-                    Scratch& scratch, Sums& sums) {
-        transpose_tiles<Count>(gradient, down, across, scratch);
-        for_rows_of_sums([&](auto row) {
-            constexpr int ROW = row;
-            tiles.template sum_pixels<ROW, Count>(input, down, across);
-            sum_gradients<ROW, Count>(scratch);
-            for (int at = 0; at < SIDE; ++at)
-                in_parts<LINES, LINES_AT_ONCE>([&](auto lines, int line) {
-                    in_parts<CHANNELS, CHANNELS_AT_ONCE>([&](auto channels, int channel) {
-                        multiply<channels, lines, Count * WIDTH>(
-                            reinterpret_cast<const Lane*>(tiles.sums[channel] + at * Count),
-                            scratch.gradients[at] + line, sums[ROW * SIDE + at][channel] + line);
-                    });
-                });
-        });
-    }
-
-    static void end(const Sums& sums, float* gradient) {
-        for (int channel = 0; channel < CHANNELS; ++channel)
-            for (int line = 0; line < LINES; ++line) {
-                Lanes of_kernel[SUMS], taps[9];
-                for (int at = 0; at < SUMS; ++at) of_kernel[at] = sums[at][channel][line];
-                in_both_dimensions<WeightsTransposed>(of_kernel, SIDE, taps);
-                for (int lane = 0; lane < WIDTH && line * WIDTH + lane < FILTERS; ++lane)
-                    for (int tap = 0; tap < 9; ++tap)
-                        gradient[((line * WIDTH + lane) * CHANNELS + channel) * 9 + tap] += taps[tap][lane];
-            }
-    }
-
-   private:
-    typedef float Lane __attribute__((may_alias));
-
-    // Gradients outside the image are 0.
-    template <int Count>
-    static void transpose_tiles(const Lanes* gradient, int down, int across, Scratch& scratch) {
-        for (int line = 0; line < LINES; ++line)
-            for (int pixel = 0; pixel < 4 * Count; ++pixel) {
-                const int y = pixel / (2 * Count), x = pixel % (2 * Count);
-                const int row = 2 * down + y, column = 2 * across + x;
-                const auto put = [&](int image, Lanes filters) {
-                    scratch.pixels[x / 2][image][line][y][x % 2] = filters;
-                };
-                if (row < Output::HEIGHT && column < Output::WIDTH)
-                    transpose_filters<FILTERS, Output::PIXELS>(gradient + row * Output::WIDTH + column, line, put);
-                else
-                    for (int image = 0; image < WIDTH; ++image) put(image, Lanes{});
-            }
-    }
-
-    // Row `Row` of the sums of tiles of gradients: the transpose of how a tile of outputs comes about.
-    template <int Row, int Count>
-    static void sum_gradients(Scratch& scratch) {
-        const auto* pixels = scratch.pixels[0][0];
-        for (int i = 0; i < Count * WIDTH * LINES; ++i) {
-            const auto& [upper, lower] = pixels[i];
-            const Lanes left = spread<Row>(upper[0], lower[0]), right = spread<Row>(upper[1], lower[1]);
-            scratch.gradients[0][i] = left + right;
-            scratch.gradients[1][i] = left - right;
-            scratch.gradients[2][i] = left;
-            scratch.gradients[3][i] = right;
-        }
-    }
-
-    // Summed apart from what is there: of many images, one long sum would lose digits.
-    template <int Channels, int Lines, int Products>
-    static void multiply(const Lane* pixels, const Lanes* gradients, Lanes* sums) {
-        Lanes block[Channels][Lines]{};
-        for (int product = 0; product < Products; ++product)
-#pragma GCC unroll 32
-            for (int channel = 0; channel < Channels; ++channel)
-#pragma GCC unroll 32
-                for (int line = 0; line < Lines; ++line)
-                    block[channel][line] +=
-                        broadcast(pixels[channel * SIDE * TILES * WIDTH + product]) * gradients[product * LINES + line];
-#pragma GCC unroll 32
-        for (int channel = 0; channel < Channels; ++channel)
-#pragma GCC unroll 32
-            for (int line = 0; line < Lines; ++line) sums[channel * LINES + line] += block[channel][line];
-    }
-};
-
 // The three products. `Input` and `Output` differ in their channels alone.
 template <class Input, class Output>
 struct PaddedWinograd {
@@ -288,12 +191,11 @@ struct PaddedWinograd {
     struct State {
         typename Forward::Kernels kernels;
         typename Backward::Kernels turned_kernels;
-        typename WeightGradient::Sums sums;
         Tiles<Input> input;
         Tiles<Output> gradient;
         typename Forward::Unfinished output;
         typename Backward::Unfinished input_gradient;
-        typename WeightGradient::Scratch weight_gradient;
+        typename WeightGradient::State weight_gradient;
     };
 
     static void begin(const float* weights, State& state) {
@@ -303,7 +205,7 @@ struct PaddedWinograd {
         Backward::transform(
             [&](int channel, int filter, int tap) { return weights[(filter * CHANNELS + channel) * 9 + 8 - tap]; },
             state.turned_kernels);
-        std::memset(state.sums, 0, sizeof state.sums);
+        WeightGradient::clear(state.weight_gradient);
     }
 
     static void forward(const Lanes* input, State& state, Lanes* output) {
@@ -315,16 +217,16 @@ struct PaddedWinograd {
     // Adds to the gradient of the weights, and gives that of the input, if Asked.
     template <bool Asked>
     static void backward(const Lanes* input, const Lanes* output_gradient, State& state, Lanes* input_gradient) {
-        Tiles<Input>::for_parts([&](auto tiles, int down, int across) {
-            WeightGradient::template add<tiles>(input, output_gradient, state.input, down, across,
-                                                state.weight_gradient, state.sums);
-            if constexpr (Asked)
+        for (int down = 0; down < WeightGradient::DOWN; ++down)
+            WeightGradient::add(input, output_gradient, down, state.weight_gradient);
+        if constexpr (Asked)
+            Tiles<Output>::for_parts([&](auto tiles, int down, int across) {
                 Backward::template convolve<tiles>(state.turned_kernels, output_gradient, state.gradient, down, across,
                                                    state.input_gradient, input_gradient);
-        });
+            });
     }
 
-    static void end(const State& state, float* gradient) { WeightGradient::end(state.sums, gradient); }
+    static void end(const State& state, float* gradient) { WeightGradient::end(state.weight_gradient, gradient); }
 };
 
 }  // namespace native

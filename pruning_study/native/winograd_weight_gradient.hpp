@@ -1,0 +1,227 @@
+// The gradient of the weights of padded 3x3 convolutions of stride 1, by Winograd's filtering.
+//
+// A tile of 4x4 gradients of outputs and the 6x6 pixels that they reach take 36 products for each channel and filter,
+// where the definition takes 144: F(3x3, 4x4) of Lavin and Gray 2016. A gradient is summed over many tiles and images,
+// which costs torch as many digits as the larger tile costs here; outputs have no such sum (padded_winograd.hpp).
+//
+// In one dimension, the products are those of the values of two polynomials at 0, infinity, +-sqrt(1/2) and +-sqrt(2):
+// at these points the error is half of that at 1 and 2. The two points of a pair share most of their sums, so rows of
+// sums are found in pairs.
+#pragma once
+
+#include "convolution.hpp"
+#include "transposed_filters.hpp"
+#include "winograd.hpp"
+
+namespace native {
+
+// Maps in one dimension to the products at the points of pair 0 (0 and infinity), 1 (+-sqrt(1/2)) or 2 (+-sqrt(2)).
+template <int Pair>
+struct AtPoints {
+    static constexpr float POINT = Pair == 1 ? 0.70710678f : 1.41421356f, SQUARE = Pair == 1 ? 0.5f : 2.0f;
+
+    // Of six pixels.
+    static void of_pixels(const Lanes* d, Lanes& first, Lanes& second) {
+        if constexpr (Pair == 0) {
+            first = d[4] - 2.5f * d[2] + d[0];
+            second = d[5] - 2.5f * d[3] + d[1];
+        } else {
+            const Lanes even = d[4] - d[2] / SQUARE, odd = (d[3] - d[1] / SQUARE) * POINT;
+            first = even + odd;
+            second = even - odd;
+        }
+    }
+
+    // Of four gradients.
+    static void of_gradients(const Lanes* e, Lanes& first, Lanes& second) {
+        if constexpr (Pair == 0) {
+            first = e[0];
+            second = e[3];
+        } else {
+            const Lanes even = e[0] + e[2] * SQUARE, odd = (e[1] + e[3] * SQUARE) * POINT;
+            first = even + odd;
+            second = even - odd;
+        }
+    }
+};
+
+// From the sums of products at all points to the gradient of three weights.
+struct WeightsFromPoints {
+    static constexpr int FROM = 6, TO = 3;
+    static void map(const Lanes* s, int stride, Lanes* to, int to_stride) {
+        const Lanes zero = s[0], infinity = s[stride], *low = s + 2 * stride, *high = s + 4 * stride;
+        const Lanes even_low = (low[0] + low[stride]) / -1.5f, even_high = (high[0] + high[stride]) / 6.0f;
+        to[0] = zero + even_low + even_high;
+        to[to_stride] = (low[0] - low[stride]) * (AtPoints<1>::POINT / -1.5f) +
+                        (high[0] - high[stride]) * (AtPoints<2>::POINT / 6.0f);
+        to[2 * to_stride] = infinity + even_low * AtPoints<1>::SQUARE + even_high * AtPoints<2>::SQUARE;
+    }
+};
+
+// With filters in the lanes: where tiles are few, an accumulator for each image would be moved to memory and back for
+// just a few products.
+template <class Input, class Output>
+class WinogradWeightGradient {
+    static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS;
+    static constexpr int TILE = 4, POINTS = 6, PAIR = 2 * POINTS;  // sides of a tile; sums in a pair of rows
+    static constexpr int ACROSS = (Input::WIDTH + TILE - 1) / TILE, TILES = part_of(ACROSS, 2);
+    static constexpr int LINES = groups_of(FILTERS), LINES_AT_ONCE = part_of(LINES, REGISTERS > 16 ? 4 : 2);
+    static constexpr int CHANNELS_AT_ONCE = part_of(CHANNELS, fitting(REGISTERS - LINES_AT_ONCE - 2, LINES_AT_ONCE));
+
+   public:
+    static constexpr int DOWN = (Input::HEIGHT + TILE - 1) / TILE;  // rows of tiles
+
+    struct State {
+        Lanes sums[POINTS * POINTS][CHANNELS][LINES];
+        Lanes outputs[TILE][TILE][TILES * WIDTH * LINES];  // the gradient, filters in the lanes, [tile][image][line]
+        Lanes pixels[CHANNELS][PAIR * TILES];              // sums, [sum][tile]
+        Lanes gradients[PAIR][TILES * WIDTH * LINES];      // sums, [tile][image][line]
+    };
+
+    static void clear(State& state) { std::memset(state.sums, 0, sizeof state.sums); }
+
+    // Adds what a row of tiles contributes.
+    static void add(const Lanes* input, const Lanes* gradient, int down, State& state) {
+        in_parts<ACROSS, TILES>([&](auto tiles, int across) {
+            transpose_tiles<tiles>(gradient, down, across, state);
+            add_pair<0, tiles>(input, down, across, state);
+            add_pair<1, tiles>(input, down, across, state);
+            add_pair<2, tiles>(input, down, across, state);
+        });
+    }
+
+    static void end(const State& state, float* gradient) {
+        for (int channel = 0; channel < CHANNELS; ++channel)
+            for (int line = 0; line < LINES; ++line) {
+                Lanes of_kernel[POINTS * POINTS], taps[9];
+                for (int at = 0; at < POINTS * POINTS; ++at) of_kernel[at] = state.sums[at][channel][line];
+                in_both_dimensions<WeightsFromPoints>(of_kernel, POINTS, taps);
+                for (int lane = 0; lane < WIDTH && line * WIDTH + lane < FILTERS; ++lane)
+                    for (int tap = 0; tap < 9; ++tap)
+                        gradient[((line * WIDTH + lane) * CHANNELS + channel) * 9 + tap] += taps[tap][lane];
+            }
+    }
+
+   private:
+    typedef float Lane __attribute__((may_alias));
+    static inline const Lanes BLACK[Input::WIDTH]{};  // a row above or below the image
+
+    // Gradients outside the image are 0.
+    template <int Count>
+    static void transpose_tiles(const Lanes* gradient, int down, int across, State& state) {
+        for (int line = 0; line < LINES; ++line)
+            for (int y = 0; y < TILE; ++y)
+                for (int x = 0; x < TILE * Count; ++x) {
+                    const int row = TILE * down + y, column = TILE * across + x;
+                    const auto put = [&](int image, Lanes filters) {
+                        state.outputs[y][x % TILE][(x / TILE * WIDTH + image) * LINES + line] = filters;
+                    };
+                    if (row < Output::HEIGHT && column < Output::WIDTH)
+                        transpose_filters<FILTERS, Output::PIXELS>(gradient + row * Output::WIDTH + column, line, put);
+                    else
+                        for (int image = 0; image < WIDTH; ++image) put(image, Lanes{});
+                }
+    }
+
+    template <int Pair, int Count>
+    static void add_pair(const Lanes* input, int down, int across, State& state) {
+        if constexpr (Count == ACROSS)
+            sum_pixels<Pair, Count, true, true>(input, down, across, state);
+        else if (across == 0)
+            sum_pixels<Pair, Count, true, false>(input, down, across, state);
+        else if (across + Count == ACROSS)
+            sum_pixels<Pair, Count, false, true>(input, down, across, state);
+        else
+            sum_pixels<Pair, Count, false, false>(input, down, across, state);
+        sum_gradients<Pair, Count>(state);
+        for (int at = 0; at < PAIR; ++at)
+            in_parts<LINES, LINES_AT_ONCE>([&](auto lines, int line) {
+                in_parts<CHANNELS, CHANNELS_AT_ONCE>([&](auto channels, int channel) {
+                    multiply<channels, lines, Count * WIDTH>(
+                        reinterpret_cast<const Lane*>(state.pixels[channel] + at * Count), state.gradients[at] + line,
+                        state.sums[Pair * PAIR + at][channel] + line);
+                });
+            });
+    }
+
+    // Tiles at the left and the right end have columns outside the image.
+    template <int Pair, int Count, bool Left, bool Right>
+    static void sum_pixels(const Lanes* image, int down, int across, State& state) {
+        constexpr int COLUMNS = TILE * Count + 2;
+        constexpr int BEHIND = Right ? Input::WIDTH + 1 - TILE * (ACROSS - Count) : COLUMNS;
+        const Lanes* rows[POINTS];
+        int steps[POINTS];  // to the next channel
+        for (int y = 0; y < POINTS; ++y) {
+            const int row = TILE * down - 1 + y;
+            const bool inside = 0 <= row && row < Input::HEIGHT;
+            rows[y] = (inside ? image + row * Input::WIDTH : BLACK) + (TILE * across - 1);
+            steps[y] = inside ? Input::PIXELS : 0;
+        }
+        for (int channel = 0; channel < CHANNELS; ++channel) {
+            Lanes sums[2][COLUMNS];
+#pragma GCC unroll 16
+            for (int column = 0; column < COLUMNS; ++column) {
+                if ((Left && column == 0) || column >= BEHIND) {
+                    sums[0][column] = sums[1][column] = Lanes{};
+                    continue;
+                }
+                Lanes pixels[POINTS];
+#pragma GCC unroll 8
+                for (int y = 0; y < POINTS; ++y) pixels[y] = rows[y][column];
+                AtPoints<Pair>::of_pixels(pixels, sums[0][column], sums[1][column]);
+            }
+            Lanes* to = state.pixels[channel];
+#pragma GCC unroll 2
+            for (int row = 0; row < 2; ++row, to += POINTS * Count)
+#pragma GCC unroll 2
+                for (int tile = 0; tile < Count; ++tile) {
+                    const Lanes* pixels = sums[row] + TILE * tile;
+                    AtPoints<0>::of_pixels(pixels, to[tile], to[Count + tile]);
+                    AtPoints<1>::of_pixels(pixels, to[2 * Count + tile], to[3 * Count + tile]);
+                    AtPoints<2>::of_pixels(pixels, to[4 * Count + tile], to[5 * Count + tile]);
+                }
+            for (int y = 0; y < POINTS; ++y) rows[y] += steps[y];
+        }
+    }
+
+    // The transpose of how a tile of outputs comes about.
+    template <int Pair, int Count>
+    static void sum_gradients(State& state) {
+        for (int i = 0; i < Count * WIDTH * LINES; ++i) {
+            Lanes rows[2][TILE];
+#pragma GCC unroll 4
+            for (int x = 0; x < TILE; ++x) {
+                Lanes column[TILE];
+#pragma GCC unroll 4
+                for (int y = 0; y < TILE; ++y) column[y] = state.outputs[y][x][i];
+                AtPoints<Pair>::of_gradients(column, rows[0][x], rows[1][x]);
+            }
+#pragma GCC unroll 2
+            for (int row = 0; row < 2; ++row) {
+                auto* to = state.gradients + row * POINTS;
+                AtPoints<0>::of_gradients(rows[row], to[0][i], to[1][i]);
+                AtPoints<1>::of_gradients(rows[row], to[2][i], to[3][i]);
+                AtPoints<2>::of_gradients(rows[row], to[4][i], to[5][i]);
+            }
+        }
+    }
+
+    // Summed apart from what is there: of many images, one long sum would lose digits.
+    template <int Channels, int Lines, int Products>
+    static void multiply(const Lane* pixels, const Lanes* gradients, Lanes* sums) {
+        Lanes block[Channels][Lines]{};
+        for (int product = 0; product < Products; ++product)
+#pragma GCC unroll 32
+            for (int channel = 0; channel < Channels; ++channel)
+#pragma GCC unroll 32
+                for (int line = 0; line < Lines; ++line)
+                    block[channel][line] +=
+                        broadcast(pixels[channel * PAIR * TILES * WIDTH + product]) * gradients[product * LINES + line];
+#pragma GCC unroll 32
+        for (int channel = 0; channel < Channels; ++channel)
+#pragma GCC unroll 32
+            for (int line = 0; line < Lines; ++line) sums[channel * LINES + line] += block[channel][line];
+    }
+};
+
+}  // namespace native
