@@ -171,11 +171,13 @@ def fit(
     }
     lost = int((right[AFTER] & ~right[WITH_OFFSETS]).sum())
     won = int((right[WITH_OFFSETS] & ~right[AFTER]).sum())
+    low, high = change_interval(lost, won, len(label))
     return ClassOffsets(
         table,
         _effect(names, label, right),
         (won - lost) / len(label),
-        *change_interval(lost, won, len(label)),
+        float(low),
+        float(high),
         images=len(label),
         tested=tested is not None,
     )

@@ -94,4 +94,4 @@ def _collapsed(before: np.ndarray, after: np.ndarray) -> bool:
         return False
     worst = before[before.mean(1).argmin()]
     lost, won = int((worst & ~after).sum()), int((after & ~worst).sum())
-    return lost > won and exact_mcnemar(lost, won) <= CHANCE_LEVEL
+    return lost > won and bool(exact_mcnemar(lost, won) <= CHANCE_LEVEL)

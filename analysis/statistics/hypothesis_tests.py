@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
-from statsmodels.stats.contingency_tables import mcnemar
+from scipy.optimize.elementwise import find_root
 from statsmodels.stats.meta_analysis import effectsize_smd
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import ttost_ind
@@ -203,44 +203,48 @@ def wilson_interval(right: ArrayLike, images: ArrayLike, confidence: float = 0.9
     return low, high
 
 
-def exact_mcnemar(lost: int, won: int) -> float:
+def exact_mcnemar(lost: ArrayLike, won: ArrayLike) -> np.ndarray:
     """Return the two-sided p of McNemar's exact test that as many images are lost as are won.
 
     Parameters
     ----------
-    lost, won : int
+    lost, won : (...), integers
         Number of images right only before, and right only after.
 
     Returns
     -------
-    float
-        The p-value.
+    (...)
+        The p-values.
 
     Examples
     --------
     One of eight coins shows heads, or fewer, or as few tails: 2 * (1 + 8) / 2^8:
 
-    >>> round(exact_mcnemar(lost=1, won=7), 4), round(2 * 9 / 2**8, 4)
+    >>> round(float(exact_mcnemar(lost=1, won=7)), 4), round(2 * 9 / 2**8, 4)
     (0.0703, 0.0703)
     """
-    return float(mcnemar([[0, lost], [won, 0]], exact=True).pvalue)
+    changed = np.add(lost, won)
+    p: np.ndarray = np.minimum(2 * stats.binom.cdf(np.minimum(lost, won), changed, 0.5), 1.0)
+    return p
 
 
-def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) -> tuple[float, float]:
+def change_interval(
+    lost: ArrayLike, won: ArrayLike, images: ArrayLike, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the score interval of Tango (1998, Statistics in Medicine 17, 891-908) for a change of recall.
 
     Parameters
     ----------
-    lost, won : int
+    lost, won : (...), integers
         Number of images right only before, and right only after.
-    images : int
+    images : (...), integers
         Number of images of the class, > 0.
     confidence : float
         Confidence of the interval.
 
     Returns
     -------
-    low, high : float
+    low, high : (...)
         Interval of recall after minus recall before, within [-1, 1].
 
     Examples
@@ -248,19 +252,17 @@ def change_interval(lost: int, won: int, images: int, confidence: float = 0.95) 
     Agresti and Min (2005) print -.020 to .207 for 16 images won and 8 lost of 86:
 
     >>> low, high = change_interval(lost=8, won=16, images=86)
-    >>> round(low, 3), round(high, 3)
+    >>> round(float(low), 3), round(float(high), 3)
     (-0.02, 0.207)
     """
+    lost, won, images = counts = [np.asarray(each, dtype=float) for each in (lost, won, images)]
     change = (won - lost) / images
     limit = stats.norm.isf((1 - confidence) / 2)
     # The score has poles at -1 and 1.
-    end = 1 - 1e-9
-    low, high = -1.0, 1.0
-    if lost < images:
-        low = optimize.brentq(lambda at: _tango_score(lost, won, images, at) - limit, -end, change)
-    if won < images:
-        high = optimize.brentq(lambda at: _tango_score(lost, won, images, at) + limit, change, end)
-    return low, high
+    end = np.full_like(change, 1 - 1e-9)
+    low = find_root(lambda at, *counts: _tango_score(at, *counts) - limit, (-end, change), args=counts).x
+    high = find_root(lambda at, *counts: _tango_score(at, *counts) + limit, (change, end), args=counts).x
+    return np.where(lost < images, low, -1.0)[()], np.where(won < images, high, 1.0)[()]
 
 
 def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -281,14 +283,14 @@ def unchanged_interval(images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return -high, high
 
 
-def _tango_score(lost: int, won: int, images: int, change: float) -> float:
+def _tango_score(change: np.ndarray, lost: np.ndarray, won: np.ndarray, images: np.ndarray) -> np.ndarray:
     """Return the score statistic for the hypothesis that recall changes by `change`; it falls as `change` grows."""
     distance = won - lost - images * change
-    if distance == 0:
-        return 0.0
     linear = (2 * images - won + lost) * change - lost - won
     share_lost = (np.sqrt(linear**2 + 8 * images * lost * change * (1 - change)) - linear) / (4 * images)
-    return float(distance / np.sqrt(images * (2 * share_lost + change * (1 - change))))
+    variance = images * (2 * share_lost + change * (1 - change))
+    score: np.ndarray = np.divide(distance, np.sqrt(variance), out=np.zeros_like(distance), where=distance != 0)
+    return score
 
 
 class _TTest(Protocol):

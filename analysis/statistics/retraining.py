@@ -119,9 +119,8 @@ def change(counts: Changed, level: float = LEVEL) -> tuple[np.ndarray, np.ndarra
     >>> value.round(3).tolist(), bounds.round(3).tolist()
     ([0.093], [[-0.02], [0.207]])
     """
-    each = np.array(counts).T.tolist()
-    bounds = np.array([change_interval(lost, won, images, 1 - level) for lost, won, images in each]).T
-    p = np.array([exact_mcnemar(lost, won) for lost, won, _ in each])
+    bounds = np.stack(change_interval(*counts, 1 - level))
+    p = exact_mcnemar(counts.lost, counts.won)
     return (counts.won - counts.lost) / counts.support, bounds, p
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
 
@@ -186,6 +187,12 @@ def test_wilson_interval_of_newcombe():
     assert high == pytest.approx([0.3662, 0.1605, 0.1611, 0.1718], abs=5e-5)
 
 
+def test_exact_mcnemar_of_many_classes_is_that_of_statsmodels():
+    lost, won = np.meshgrid([0, 1, 3, 40], [0, 2, 3, 55])
+    expected = [mcnemar([[0, a], [b, 0]], exact=True).pvalue for a, b in zip(lost.flat, won.flat, strict=True)]
+    assert exact_mcnemar(lost, won).ravel() == pytest.approx(expected)
+
+
 def test_exact_mcnemar():
     # Two-sided binomial tests of 1 in 8 and of 0 in 5.
     assert exact_mcnemar(1, 7) == pytest.approx(2 * 9 / 2**8)
@@ -209,6 +216,12 @@ def test_exact_mcnemar():
 def test_tangos_published_intervals(lost, won, images, confidence, low, high):
     digits = 5e-5 if images in (14, 618) else 5e-4
     assert change_interval(lost, won, images, confidence) == pytest.approx((low, high), abs=digits)
+
+
+def test_tangos_intervals_of_many_classes_are_those_of_each():
+    counts = np.array([[8, 16, 86], [1, 3, 14], [0, 0, 100], [50, 0, 50], [0, 50, 50], [7, 7, 30]])
+    together = np.transpose(change_interval(*counts.T))
+    assert together == pytest.approx(np.array([change_interval(*each) for each in counts]), abs=1e-12)
 
 
 def test_tangos_interval_without_any_change_is_wilsons():
