@@ -176,7 +176,8 @@ def _is_of_dense(param: str) -> bool:
 
 def is_of_dense(runs: pd.DataFrame, column: str) -> bool:
     """Return whether a setting belongs to the dense networks: none of them has pruned networks that differ in it."""
-    return _is_of_dense(frames.param(column)) and not _differs(runs, column, [schema.DENSE_RUN_ID])
+    is_possible = _is_of_dense(frames.param(column)) and column not in _OF_ITERATIONS
+    return is_possible and not _differs(runs, column, [schema.DENSE_RUN_ID])
 
 
 def _differs(frame: pd.DataFrame, column: str, within: Sequence[str]) -> bool:

@@ -34,6 +34,7 @@ def test_unfairness_grows_with_the_sparsity_and_that_of_the_dense_networks_stand
     dense = of(found, DENSE).iloc[0]
     assert (dense["unfairness"], dense["unfairness_mean_min"], dense["sparsity"]) == pytest.approx((0.06, 0.03, 0))
     assert (dense["params.iteration"], dense["networks"]) == ("0", 2)
+    assert dense[["params.keep", "params.weight_treatment"]].isna().all()
 
 
 def test_a_mean_has_an_interval_over_networks_and_none_over_a_single_one():
