@@ -61,6 +61,7 @@ MADE = study(
     toy("up", 2, [1.3, 1.2], epochs="5", epsilon="0.1", **ONE_SHOT, **PLAIN, **AS_PRUNED),
     toy("none", 1, [1, 1], epochs="5", **ONE_SHOT, **PLAIN, **TUNED),
 )
+ONE_OF_EACH_CELL = MADE.index[MADE["seed"] == 0]
 PARAMS = [*schema.PARAM_ROLES, "output", "warmup"]
 
 
@@ -68,7 +69,7 @@ PARAMS = [*schema.PARAM_ROLES, "output", "warmup"]
 def test_one_run_more_never_cuts_a_study_anew(param):
     """Another run with any new value, in any param, leaves the runs of all cells together and adds itself to one."""
     before = cut(MADE)
-    for place in range(len(MADE)):
+    for place in ONE_OF_EACH_CELL:
         more = MADE.iloc[[place]].assign(run_id="more", dense_run_id="another")
         more[frames.column(param)] = 64.0 if param == "ratio" else 64 if param == "seed" else "new"
         after = cut(study(MADE, more))
@@ -85,7 +86,7 @@ def test_one_run_more_changes_nothing_of_the_other_cells(param):
     if schema.role(param).role == "consequence":
         return
     made = cells.cells(MADE).set_index(["pruner", "ratio", "n", "alpha_mean"])
-    for place in range(len(MADE)):
+    for place in ONE_OF_EACH_CELL:
         # A run of the control is the same network whatever the settings of pruning say.
         if MADE["pruner"][place] == "none" and schema.role(param).concerns != "network":
             continue
