@@ -61,20 +61,24 @@ MADE = study(
     toy("up", 2, [1.3, 1.2], epochs="5", epsilon="0.1", **ONE_SHOT, **PLAIN, **AS_PRUNED),
     toy("none", 1, [1, 1], epochs="5", **ONE_SHOT, **PLAIN, **TUNED),
 )
-ONE_OF_EACH_CELL = MADE.index[MADE["seed"] == 0]
 PARAMS = [*schema.PARAM_ROLES, "output", "warmup"]
+
+
+def one_more_of_each_cell(param, value, **others):
+    """A further run of each cell of MADE, of a dense network of its own, with another value of a param."""
+    more = MADE[MADE["seed"] == 0].assign(**others)
+    ids = {"run_id": "more " + more["run_id"], "dense_run_id": "another " + more["run_id"]}
+    return more.assign(**ids).assign(**{frames.column(param): value})
 
 
 @pytest.mark.parametrize("param", PARAMS)
 def test_one_run_more_never_cuts_a_study_anew(param):
     """Another run with any new value, in any param, leaves the runs of all cells together and adds itself to one."""
-    before = cut(MADE)
-    for place in ONE_OF_EACH_CELL:
-        more = MADE.iloc[[place]].assign(run_id="more", dense_run_id="another")
-        more[frames.column(param)] = 64.0 if param == "ratio" else 64 if param == "seed" else "new"
-        after = cut(study(MADE, more))
-        assert {cell - {"more"} for cell in after} - {frozenset()} == before
-        assert (len(after) > len(before)) == (schema.role(param).role == "setting")
+    more = one_more_of_each_cell(param, 64.0 if param == "ratio" else 64 if param == "seed" else "new")
+    after, added = cut(study(MADE, more)), set(more["run_id"])
+    assert {cell - added for cell in after} - {frozenset()} == cut(MADE)
+    is_alone = {run_id: cell <= added for cell in after for run_id in cell & added}
+    assert is_alone == dict.fromkeys(added, schema.role(param).role == "setting")
 
 
 SAME_WHATEVER_IS_ADDED = ["n_none", "alpha_minus_none", "confidence"]
@@ -86,18 +90,15 @@ def test_one_run_more_changes_nothing_of_the_other_cells(param):
     if schema.role(param).role == "consequence":
         return
     made = cells.cells(MADE).set_index(["pruner", "ratio", "n", "alpha_mean"])
-    for place in ONE_OF_EACH_CELL:
-        # A run of the control is the same network whatever the settings of pruning say.
-        if MADE["pruner"][place] == "none" and schema.role(param).concerns != "network":
-            continue
-        more = MADE.iloc[[place]].assign(run_id="more", dense_run_id="another", accuracy_after=0.7)
-        more[frames.column(param)] = "new"
-        for runs_of_both in (study(MADE, more), study(more, MADE)):
-            again = cells.cells(runs_of_both).set_index(["pruner", "ratio", "n", "alpha_mean"])
-            kept = again.index.intersection(made.index)
-            assert len(kept) == len(made)
-            for name in SAME_WHATEVER_IS_ADDED:
-                assert again.loc[kept, name].tolist() == pytest.approx(made.loc[kept, name].tolist(), nan_ok=True), name
+    more = one_more_of_each_cell(param, "new", accuracy_after=0.7)
+    if schema.role(param).concerns != "network":
+        more = more[more["pruner"] != "none"]  # a run of the control is the same whatever the settings of pruning say
+    for runs_of_both in (study(MADE, more), study(more, MADE)):
+        again = cells.cells(runs_of_both).set_index(["pruner", "ratio", "n", "alpha_mean"])
+        kept = again.index.intersection(made.index)
+        assert len(kept) == len(made)
+        for name in SAME_WHATEVER_IS_ADDED:
+            assert again.loc[kept, name].tolist() == pytest.approx(made.loc[kept, name].tolist(), nan_ok=True), name
 
 
 def test_consequences_and_seeds_tell_no_cells_apart():
