@@ -199,3 +199,4 @@ def test_dense_networks_are_one_level_where_only_their_pruned_networks_differ():
     other = runs.assign(**{"params.fine_tune_epochs": "5", "run_id": runs["run_id"] + " longer"})
     found = chosen(made_up_runs.study(runs.assign(**{"params.fine_tune_epochs": "1"}), other))
     assert of(found, DENSE)["networks"].tolist() == [1]
+    assert of(found, DENSE)["params.fine_tune_epochs"].isna().all()
