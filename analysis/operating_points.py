@@ -278,8 +278,8 @@ def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[s
         yield f"With {name if len(names) > 1 else 'it'}, {cost(row)}."
     for row in dense.to_dict("records"):
         which = f" ({named(row)})" if len(dense) > 1 else ""
-        points = in_points(row, UNFAIRNESS)
-        yield f"Of the dense networks{which}, the best class's is {points} points above the worst's."
+        apart = in_points(row, UNFAIRNESS)
+        yield f"Of the dense networks{which}, the best class's is {apart} points above the worst's."
 
 
 def cost(row: Mapping[str, Any]) -> str:

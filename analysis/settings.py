@@ -165,10 +165,10 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
         runs = runs[~starts_anew(runs)]  # those are not fine-tuned, and the start says so
     if column == _FINE_TUNE_EPOCHS:
         return _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
-    return _differs(runs, column, CELL[:2] if _is_of_dense(param) else CELL)
+    return _differs(runs, column, CELL[:2] if _parts_dense_networks(param) else CELL)
 
 
-def _is_of_dense(param: str) -> bool:
+def _parts_dense_networks(param: str) -> bool:
     """Return whether networks that differ in a param have no dense network in common, as far as the schema knows."""
     is_known = param in schema.PARAM_ROLES and param != schema.FINE_TUNE_LEARNING_RATE
     return is_known and schema.role(param).concerns == "network"
@@ -176,7 +176,7 @@ def _is_of_dense(param: str) -> bool:
 
 def is_of_dense(runs: pd.DataFrame, column: str) -> bool:
     """Return whether a setting belongs to the dense networks: none of them has pruned networks that differ in it."""
-    is_possible = _is_of_dense(frames.param(column)) and column not in _OF_ITERATIONS
+    is_possible = _parts_dense_networks(frames.param(column)) and column not in _OF_ITERATIONS
     return is_possible and not _differs(runs, column, [schema.DENSE_RUN_ID])
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import click
 import torch
 from torch import nn
-from training_loop import build, cifar10_subset, data_dir_option, load, one_epoch
+from training_loop import build, cifar10_subset, data_dir_option, examples, load, one_epoch
 
-from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
-from pruning_study.data.examples import Examples, Normalization, to_device
+from pruning_study.data.examples import Examples
 from pruning_study.training.loop import Training, fit
 from pruning_study.training.together import fit_together
 
@@ -58,8 +57,7 @@ def _model(data: Dataset, seed: int) -> nn.Module:
 
 
 def _training(data: Dataset, seed: int, device: str) -> Training:
-    normalization = Normalization(*datasets.normalization(data.train_images))
-    train = to_device(data.train_images, data.train_labels, normalization, device)
+    train, normalization = examples(data, torch.channels_last, device)
     validation = Examples(train.images[:128], train.labels[:128])
     return Training(train, validation, one_epoch("resnet20"), seed, "benchmark", normalization.black)
 

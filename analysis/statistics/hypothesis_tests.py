@@ -255,13 +255,14 @@ def change_interval(
     >>> round(float(low), 3), round(float(high), 3)
     (-0.02, 0.207)
     """
-    lost, won, images = counts = [np.asarray(each, dtype=float) for each in (lost, won, images)]
+    lost, won, images = (np.asarray(each, dtype=float) for each in (lost, won, images))
     change = (won - lost) / images
     limit = stats.norm.isf((1 - confidence) / 2)
     # The score has poles at -1 and 1.
     end = np.full_like(change, 1 - 1e-9)
-    low = find_root(lambda at, *counts: _tango_score(at, *counts) - limit, (-end, change), args=counts).x
-    high = find_root(lambda at, *counts: _tango_score(at, *counts) + limit, (change, end), args=counts).x
+    counts = lost, won, images
+    low = find_root(lambda at, *of: _tango_score(at, *of) - limit, (-end, change), args=counts).x
+    high = find_root(lambda at, *of: _tango_score(at, *of) + limit, (change, end), args=counts).x
     return np.where(lost < images, low, -1.0)[()], np.where(won < images, high, 1.0)[()]
 
 

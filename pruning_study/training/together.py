@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from analysis.runs.errors import StudyError
-from pruning_study.data.examples import Examples, FlipCrop, generator, shuffled
+from pruning_study.data.examples import FlipCrop, generator, shuffled
 from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training.engines import sgd_step
 from pruning_study.training.loop import (
@@ -115,7 +115,7 @@ def _batch(
     trainings: Sequence[Training], batches: Sequence[Tensor], augments: Sequence[FlipCrop | None]
 ) -> tuple[Tensor, Tensor]:
     """Return a batch of each network: images [networks, N, C, H, W] and labels [networks, N]."""
-    taken = [Examples.batch(training.train, batch) for training, batch in zip(trainings, batches, strict=True)]
+    taken = [training.train.batch(batch) for training, batch in zip(trainings, batches, strict=True)]
     images = [augment(own) if augment else own for (own, _), augment in zip(taken, augments, strict=True)]
     return torch.stack(images), torch.stack([labels for _, labels in taken])
 
