@@ -45,6 +45,7 @@ _SAFE = (
     f"any class, for a network's worst class or for the gaps, and rules out that a class loses {100 * SAFE_EXCESS:g} "
     "points more than the accuracy."
 )
+_WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
 
 # A param, one of its values, and what a reader has to know of runs with it.
@@ -258,6 +259,8 @@ def _gaps(cell: pd.Series) -> str:
         return f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test."
     if cell["alpha_minus_none_low"] > 0:
         return "Gaps grow only relative to the lower accuracy."
+    if high - low > _WIDEST:
+        return f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink."
     if np.isfinite(low):
         return f"Whether gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
     return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."

@@ -200,3 +200,10 @@ def test_dense_networks_are_one_level_where_only_their_pruned_networks_differ():
     found = chosen(made_up_runs.study(runs.assign(**{"params.fine_tune_epochs": "1"}), other))
     assert of(found, DENSE)["networks"].tolist() == [1]
     assert of(found, DENSE)["params.fine_tune_epochs"].isna().all()
+
+
+def test_intervals_of_shares_are_written_no_further_than_shares_go():
+    said = {"unfairness": 0.03, "unfairness_low": -0.027, "unfairness_high": 0.087}
+    assert operating_points.in_points(said, "unfairness") == "3.0 (0.0 to 8.7)"
+    assert operating_points.in_points({"a": 0.98, "a_low": 0.93, "a_high": 1.03}, "a") == "98.0 (93.0 to 100.0)"
+    assert operating_points.in_points({"a": 0.98, "a_low": np.nan, "a_high": np.nan}, "a") == "98.0"
