@@ -297,7 +297,8 @@ def _percent(share: float) -> str:
 def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
     """Return a share with its interval as text, in points of 100; the interval ends at 0 and 100, as the share does."""
     value, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return with_interval(value, *np.clip([low, high], 0, 100), _POINT)
+    low, high = np.clip([low, high], 0, 100)
+    return with_interval(value, low, high, _POINT)
 
 
 def wanted_of(runs: pd.DataFrame, given: Preference | None) -> Preference | None:
