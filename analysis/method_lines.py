@@ -30,6 +30,7 @@ _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
 _PLACES_A_FIGURE = 4
 _PANEL = 4.2  # inches
+_PALE = 0.3  # of the intervals of many methods, so that their lines stand out
 _LABEL = 0.06  # of an axis, the least distance between the labels of two ratios
 _LETTER = 0.085  # inches, in a legend
 _TITLE = 0.22  # inches
@@ -216,6 +217,7 @@ def draw_lines(
     places_of : callable, optional
         What returns where cells stand on the axis; their ratios by default.
     """
+    opacity = 1.0 if len(lines) <= len(_COLORS) else _PALE
     for index, (method, cells) in enumerate(lines.items()):
         value = cells[drawn.value].to_numpy(float)
         low, high = (cells[name].to_numpy(float) if name else np.full(len(cells), np.nan) for name in drawn[1:3])
@@ -234,7 +236,7 @@ def draw_lines(
         axes.plot(across, value, markersize=4.5, linewidth=1.4, **styles[method])
         if drawn.low:
             intervals = [[(place, bottom), (place, top)] for place, bottom, top in zip(across, low, high, strict=True)]
-            bars = LineCollection(intervals, colors=styles[method]["color"], linewidths=1.2)
+            bars = LineCollection(intervals, colors=styles[method]["color"], linewidths=1.2, alpha=opacity)
             axes.add_collection(bars, autolim=False)
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.grid(alpha=0.3)

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -35,13 +36,14 @@ def _boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     canvas.draw()
     ticks = [
         (axis, tick)
-        for axes in figure.axes
+        for axes in figure.findobj(Axes)
         for axis in (axes.xaxis, axes.yaxis)
         for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
     ]
     beyond_the_ends = {
-        id(tick.label1)
+        id(label)
         for axis, tick in ticks
+        for label in (tick.label1, tick.label2)
         if not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
     }
     texts = [text for text in figure.findobj(Text) if text.get_visible() and id(text) not in beyond_the_ends]

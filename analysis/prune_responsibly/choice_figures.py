@@ -110,7 +110,7 @@ def _draw_points(axes: Axes, panel: _Panel, lines: Lines, styles: Styles, dense:
     front = every[every[panel.front]].sort_values(panel.across)
     across, up = _along(front, panel.across), _along(front, panel.up)
     if panel.floor:
-        low, high = (100 * front[f"{panel.up}{end}"] for end in ("_low", "_high"))
+        low, high = (100 * front[f"{panel.up}{end}"].clip(0, 1) for end in ("_low", "_high"))
         axes.vlines(across, low, high, color="black", linewidth=0.8, alpha=0.5)
         best = front[front["recommended"]]
         places_of_best = _along(best, panel.across), _along(best, panel.up)

@@ -8,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import BboxTransformTo, ScaledTranslation, blended_transform_factory
 
 from analysis import arrays
@@ -138,4 +139,5 @@ def _add_color_bar(axes: Axes, colors: Normalize) -> None:
     inches_beside = figure.dpi_scale_trans + ScaledTranslation(1, 0, BboxTransformTo(axes.bbox))
     across = blended_transform_factory(inches_beside, axes.transAxes)
     beside = axes.inset_axes((_GAP, 0, _GAP, 1), transform=across)
-    figure.colorbar(ScalarMappable(colors, _COLORS), cax=beside, label="recall before pruning")
+    ticks = MaxNLocator(5)  # as many in every height, so that the layout measures those that are drawn
+    figure.colorbar(ScalarMappable(colors, _COLORS), cax=beside, label="recall before pruning", ticks=ticks)

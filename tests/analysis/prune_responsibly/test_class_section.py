@@ -98,3 +98,12 @@ def test_names_of_classes_are_written_where_bars_have_room(count, named):
     assert not hidden_texts(picture)
     written = [label.get_text() for label in picture.axes[0].get_xticklabels()]
     assert len(written) == (count if named else 0)
+
+
+def test_the_words_of_the_colour_bar_fit_however_many_methods_there_are():
+    structured = (f"{norm}-structured" for norm in ("l1", "l2", "linf", "random"))
+    pruners = ("global-unstructured", "l1-unstructured", "random-unstructured", *structured)
+    runs = made_up_levels.runs(pruners=pruners, levels=2, loss=dict.fromkeys(pruners, 0.1))
+    for name in runs.filter(regex="recall_before"):
+        runs[name] = 0.955 + 0.6 * (runs[name] - 0.93)
+    assert not hidden_texts(figures(class_section.class_curves(AnalyzedStudy(runs)))["class_curves"])
