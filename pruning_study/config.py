@@ -335,7 +335,7 @@ class PruneConfig(TrainConfig):
         AUTO,
         within(0, math.inf),
         "How much the multiplier of a class grows when its constraint is measured and broken by 1. Auto: 0.01 for "
-        "ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.05.",
+        "ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.01.",
     )
     class_weights: str = option(
         "none",
