@@ -68,7 +68,7 @@ def test_the_constraint_is_a_setting_and_changes_the_network(store, tiny_npz):
         (
             {"constraint": "equalized-loss", "constraint_images": "validation"},
             "mp constraint equalized-loss constraint-images validation",
-            0.05,
+            0.01,
         ),
     ],
 )
