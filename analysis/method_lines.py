@@ -20,7 +20,7 @@ from analysis.drawing import BELOW, NEUTRAL, page
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_legend
-from analysis.settings import CONTROL, ITERATION, is_iterated, is_pruned
+from analysis.settings import CONTROL, ITERATION, is_iterated, is_mitigated, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, mostly_sound, places
 
@@ -34,6 +34,8 @@ _PALE = 0.3  # of the intervals of many methods, so that their lines stand out
 _LABEL = 0.06  # of an axis, the least distance between the labels of two ratios
 _LETTER = 0.085  # inches, in a legend
 _TITLE = 0.22  # inches
+_LINE = 0.2  # inches, of a legend
+_USUAL_LINES = 4  # of a legend for which a figure has room
 
 Place: TypeAlias = tuple[tuple[str, str], pd.DataFrame]  # a data set and model, and its cells
 
@@ -131,8 +133,10 @@ def against_ratio(
 
 
 def lines_of(cells: pd.DataFrame, study: AnalyzedStudy) -> Lines:
-    """Return the cells of each method that are drawn, by ratio; the control is last."""
-    sound = cells[mostly_sound(cells)].sort_values(schema.RATIO, kind="stable")
+    """Return the cells of each method that are drawn, by ratio; the control is last, that without mitigation alone."""
+    of_control = cells[schema.PRUNER] == CONTROL
+    left_out = of_control & is_mitigated(cells) & (of_control & ~is_mitigated(cells)).any()
+    sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
     methods = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
     return {each: sound[[method == each for method in methods]] for each in order}
@@ -153,16 +157,18 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
         method: {"color": NEUTRAL, "linestyle": _DASHES[place % len(_DASHES)]} for place, method in enumerate(controls)
     }
     pruners, settings = (list(dict.fromkeys(values)) for values in zip(*pruned, strict=True)) if pruned else ([], [])
-    few = len(pruned) <= len(_COLORS)
+    # A method of its own for each line, unless all lines can be told by their pruners and settings.
+    own = len(pruned) <= len(_COLORS) or len(settings) > len(_MARKERS)
     for place, method in enumerate(pruned):
-        color = place if few else pruners.index(method.pruner)
-        shape = place if few else settings.index(method.setting)
+        color = place if own else pruners.index(method.pruner)
+        shape = place + place // len(_COLORS) if own else settings.index(method.setting)
+        dashes = place // len(_COLORS) if own else shape
         styles[method] = {
             "color": _COLORS[color % len(_COLORS)],
             "marker": _MARKERS[shape % len(_MARKERS)],
-            "linestyle": "-" if few else _DASHES[shape % len(_DASHES)],
+            "linestyle": _DASHES[dashes % len(_DASHES)],
         }
-    if few:
+    if own:
         handles = [handle(method.label, **styles[method]) for method in pruned]
     else:
         handles = [handle(name, color=_COLORS[place % len(_COLORS)]) for place, name in enumerate(pruners)]
@@ -258,12 +264,15 @@ def draw_stripe(axes: Axes, place: float) -> None:
 
 
 def add_legend(figure: Figure, handles: Sequence[Line2D], size: tuple[float, float]) -> None:
-    """Put a legend below the title of a figure of this size."""
+    """Put a legend below the title of a figure of this size, which grows where the legend has many lines."""
     width, height = size
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = min(len(handles), max(1, int(width / (_LETTER * longest + 0.6))))
+    lines = -(-len(handles) // columns)
+    height += _LINE * max(0, lines - _USUAL_LINES)
+    figure.set_size_inches(width, height)
     # Blank lines below the title make room for the legend.
-    figure.suptitle(figure.get_suptitle() + "\n" * -(-len(handles) // columns), x=0.01, ha="left", fontsize=12)
+    figure.suptitle(figure.get_suptitle() + "\n" * lines, x=0.01, ha="left", fontsize=12)
     legend = figure.legend(
         handles=handles,
         loc="upper left",

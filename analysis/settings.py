@@ -68,7 +68,9 @@ _OF_ITERATIONS = (_KEEP, frames.column(schema.WEIGHT_TREATMENT), ITERATION)
 _PAPERS_KEEP = "0.8"
 # Labels show their values without the param's name.
 _NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.PRECISION, schema.NUMBER_FORMAT)
-_LONGEST_LABEL = len("initialization scope layer")  # characters of a setting; a longer one has a letter
+# Characters of a setting; a longer one has a letter.
+_LONGEST_LABEL = len("initialization scope layer")
+_LONGEST_MITIGATION = len("cubic constraint equalized-loss (images validation)")
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 
 # The params of a setting that are not as in the papers, by name, and the letters of settings.
@@ -159,7 +161,9 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
     param = frames.param(column)
     main = schema.role(param).detail_of or param
     if main in schema.FORMERLY:
-        within = [name for name in dict.fromkeys([*CELL[:2], frames.column(main), _START]) if name in runs]
+        details = schema.details(main) if _concerns(column) == "mitigation" else []  # those before it may imply it
+        before = map(frames.column, details[: details.index(param)] if param in details else [])
+        within = [name for name in dict.fromkeys([*CELL[:2], frames.column(main), _START, *before]) if name in runs]
         return main == param or frames.column(main) not in runs or _differs(runs, column, within)
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
         runs = runs[~starts_anew(runs)]  # those are not fine-tuned, and the start says so
@@ -476,8 +480,8 @@ def setting_label(
 def setting_letters(runs: pd.DataFrame) -> Letters:
     """Return the letters of those settings of a study whose own label is too long for a table or a picture.
 
-    A label is too long if it has more than 26 characters, or if another setting has the same one. Settings are sorted
-    by their values, so that the order of the runs does not matter.
+    A label is too long if it has more than 26 characters, or 51 where it names a mitigation, or if another setting has
+    the same one. Settings are sorted by their values, so that the order of the runs does not matter.
 
     Returns
     -------
@@ -488,8 +492,12 @@ def setting_letters(runs: pd.DataFrame) -> Letters:
     rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
     labels = {_setting(row, shown): setting_label(row, shown) for row in rows}
     used = Counter(labels.values())
-    long = [setting for setting, label in labels.items() if len(label) > _LONGEST_LABEL or used[label] > 1]
+    long = [setting for setting, label in labels.items() if len(label) > _most_letters(setting) or used[label] > 1]
     return {setting: _letter(place) for place, setting in enumerate(sorted(long, key=_order))}
+
+
+def _most_letters(setting: Setting) -> int:
+    return _LONGEST_MITIGATION if set(dict(setting)) & set(schema.mitigations()) else _LONGEST_LABEL
 
 
 def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
@@ -561,7 +569,9 @@ def setting_labels(
     ]
     write = str if exact else _short
     how += [treatment] if treatment else []
-    return how, [f"{name} {write(value)}" for name, value in values.items() if name not in schema.FORMERLY]
+    return how, [
+        f"{schema.short_name(name)} {write(value)}" for name, value in values.items() if name not in schema.FORMERLY
+    ]
 
 
 def _short(value: str) -> str:

@@ -188,7 +188,9 @@ def _options(run: Mapping[str, Any], details: Mapping[str, list[str]]) -> list[s
     for param in _mitigations():
         value = run.get(frames.column(param))
         if pd.notna(value) and value != schema.FORMERLY[param]:
-            named = [f"{name.rpartition('_')[2]} {run[name]}" for name in details[param] if pd.notna(run[name])]
+            named = [
+                f"{schema.short_name(frames.param(name))} {run[name]}" for name in details[param] if pd.notna(run[name])
+            ]
             words.append(schema.words(param, str(value)) + (f" ({', '.join(named)})" if named else ""))
     return words
 

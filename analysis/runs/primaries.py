@@ -82,8 +82,8 @@ class Method(NamedTuple):
         settings: dict[str, str] = {}
         for word in words:
             bare = _BARE.get(word, schema.SCHEDULE)
-            param = word.replace("-", "_")
-            name, value = (param, next(words, None)) if param in _NAMED else (bare, word)
+            param = _NAMED.get(word.replace("-", "_"))
+            name, value = (param, next(words, None)) if param else (bare, word)
             if value is None:
                 raise ValueError(
                     f"{shortened(label)}: {name} has no value; write it behind the name, as in up epsilon 1e-3"
@@ -109,7 +109,8 @@ class Method(NamedTuple):
         )
 
 
-_NAMED = [name for name, declared in schema.PARAM_ROLES.items() if declared.role == "setting" and name not in _CELL]
+_SETTINGS = [name for name, declared in schema.PARAM_ROLES.items() if declared.role == "setting" and name not in _CELL]
+_NAMED = {schema.short_name(name): name for name in _SETTINGS} | {name: name for name in _SETTINGS}
 # A comma between numbers is part of a value, such as that of `performance-weighted 0.5,1.0`.
 _SEPARATORS = re.compile(r"[()]|,(?![\d.])")
 # Values that labels show without the param's name; any other such value is a schedule.

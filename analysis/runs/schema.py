@@ -229,6 +229,12 @@ def words(param: str, value: str) -> str:
     return WORDS.get((param, value), f"{name} {value}")
 
 
+def short_name(param: str) -> str:
+    """Return what labels call a param: of a mitigation's detail the last word, such as `power`, else its name."""
+    declared = role(param)
+    return param.rpartition("_")[2] if declared.concerns == "mitigation" and declared.detail_of else param
+
+
 def mitigations() -> list[str]:
     """Return the params that spare classes, without their details, in the order of the schema."""
     return [name for name, declared in PARAM_ROLES.items() if declared.concerns == "mitigation" and declared.formerly]

@@ -256,6 +256,29 @@ def test_mitigations_are_named_in_words():
         assert Method.from_label(name).among([params]) == [0]
 
 
+def test_details_of_mitigations_have_short_names_and_those_that_follow_from_others_none():
+    steps = {("ceag", "train"): "0.01", ("ceag", "validation"): "0.5", ("equalized-loss", "validation"): "0.01"}
+    constrained = [
+        toy("mp", 2, [1, 1.2], **CUBIC, constraint=name, constraint_images=images, constraint_step=step)
+        for (name, images), step in steps.items()
+    ]
+    made = study(
+        *constrained, *(toy("mp", 2, [1], **WEIGHTED | {"class_weight_power": power}) for power in ("1.0", "2.0"))
+    )
+    shown = shown_settings(made)
+    names = [method_label(run, shown, setting_letters(made)) for run in made.to_dict("records")]
+    assert list(dict.fromkeys(names)) == [
+        "mp cubic constraint ceag (images train)",
+        "mp cubic constraint ceag (images validation)",
+        "mp cubic constraint equalized-loss (images validation)",
+        "mp class weights (power 1.0)",
+        "mp class weights (power 2.0)",
+    ]
+    for name, run in zip(names, made.to_dict("records"), strict=True):
+        params = CellKey.from_run(run, further_settings(made)).params
+        assert Method.from_label(name).among([params]) == [0]
+
+
 def test_a_mitigation_is_shown_even_if_every_run_has_it():
     made = toy("mp", 2, [1, 1.2], **OFFSETS)
     assert shown_settings(made) == ["params.class_offsets"]

@@ -216,6 +216,30 @@ def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
     assert [hidden_texts(figure) for figure in drawn] == [[], []]
 
 
+def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation():
+    ways = [
+        *product(("mp",), (20, 50), ("one-shot", "cubic"), range(12)),
+        *product(("none",), (1,), ("one-shot",), range(12)),
+    ]
+    cells = pd.DataFrame(ways, columns=["pruner", "ratio", "params.schedule", "power"])
+    power = cells.pop("power")
+    weighted = {"params.class_weights": np.where(power > 0, "dense", "none"), "params.class_weight_power": None}
+    cells = cells.assign(dataset="toy", model="lenet5", n=8, n_at_chance=0, dense_run_id="the same", **weighted)
+    cells["params.class_weight_power"] = power.map("{:.6f}".format).where(power > 0)
+    low, value, high = (pd.Series(1 - cells["ratio"] / 500 - power / 100 + more) for more in (-0.01, 0, 0.01))
+    cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
+    cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
+    cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="a", weakest_count=5)
+    many = AnalyzedStudy(cells)
+    drawn = [*figures.accuracies(many, cells), *figures.sizes(many, cells)]
+    assert [hidden_texts(figure) for figure in drawn] == [[], []]
+    for figure in drawn:
+        assert all(axes.bbox.height / figure.dpi > 1.5 for axes in figure.axes)
+        named = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert [name for name in named if name.startswith("none")] == ["none (control)"]
+        assert "mp cubic class weights (power 11.000000)" in named
+
+
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("count", [2, 100])
 def test_words_of_many_classes_with_long_names_do_not_overlap(count):
