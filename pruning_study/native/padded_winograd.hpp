@@ -1,12 +1,13 @@
 // Padded 3x3 convolutions of stride 1 by Winograd's filtering.
 //
-// A tile of 2x2 outputs takes 4x4 products of sums for each channel and filter, where the definition takes 36 products
-// (winograd.hpp). Each of the 16 sums is a multiplication of matrices of its own, kernels times tiles, whose blocks
-// stay in registers. All of them take the sums of a few tiles row by row: what is stored on the way then stays in the
-// first-level cache. The gradient of the input is the same with the kernels turned around.
+// A tile of 4x2 outputs takes 6x4 products of sums for each channel and filter, where the definition takes 72: along
+// columns six for four outputs (points.hpp), along rows four for two (winograd.hpp). Each of the 24 sums is a
+// multiplication of matrices of its own, kernels times tiles, whose blocks stay in registers. All of them take the sums
+// of a few tiles two rows at a time: what is stored on the way then stays near. The gradient of the input is the same
+// with the kernels turned around.
 //
-// Tiles of 4x4 outputs would take 9 products for 16 of these, but their error is two to four times torch's, even at the
-// best points (winograd_weight_gradient.hpp). That of tiles of 3x3 is as large.
+// Tiles of 4x4 outputs would take 9 products for 12 of these, but their error is two to four times torch's. Even with
+// the products of eight channels to a sum it is up to 2.7 times.
 #pragma once
 
 #include "convolution.hpp"
@@ -17,22 +18,13 @@ namespace native {
 
 constexpr int SIDE = 4;  // sums in a row of a tile's
 
-// Calls body(integral_constant<int, row>) for each row of sums.
-template <class Body>
-inline void for_rows_of_sums(Body&& body) {
-    body(std::integral_constant<int, 0>{});
-    body(std::integral_constant<int, 1>{});
-    body(std::integral_constant<int, 2>{});
-    body(std::integral_constant<int, 3>{});
-}
-
 // The tiles of an image, which are dealt with a few of a row at once.
 template <class Of>
 struct Tiles {
-    static constexpr int CHANNELS = Of::CHANNELS, DOWN = (Of::HEIGHT + 1) / 2, ACROSS = (Of::WIDTH + 1) / 2;
+    static constexpr int CHANNELS = Of::CHANNELS, DOWN = (Of::HEIGHT + TILE - 1) / TILE, ACROSS = (Of::WIDTH + 1) / 2;
     static constexpr int AT_ONCE = part_of(ACROSS, 2);
 
-    Lanes sums[CHANNELS][SIDE * AT_ONCE];  // a row of them, [sum][tile]
+    Lanes sums[2][CHANNELS][SIDE * AT_ONCE];  // two rows of them, [sum][tile]
 
     // Calls body(tiles, down, across) for parts of the rows of tiles.
     template <class Body>
@@ -41,46 +33,33 @@ struct Tiles {
             in_parts<ACROSS, AT_ONCE>([&](auto tiles, int across) { body(tiles, down, across); });
     }
 
-    template <int Row, int Count>
+    template <int Pair, int Count>
     void sum_pixels(const Lanes* image, int down, int across) {
         if constexpr (Count == ACROSS)
-            sum_pixels<Row, Count, true, true>(image, down, across);
+            sum_pixels<Pair, Count, true, true>(image, down, across);
         else if (across == 0)
-            sum_pixels<Row, Count, true, false>(image, down, across);
+            sum_pixels<Pair, Count, true, false>(image, down, across);
         else if (across + Count == ACROSS)
-            sum_pixels<Row, Count, false, true>(image, down, across);
+            sum_pixels<Pair, Count, false, true>(image, down, across);
         else
-            sum_pixels<Row, Count, false, false>(image, down, across);
+            sum_pixels<Pair, Count, false, false>(image, down, across);
     }
 
    private:
-    static inline const Lanes BLACK[Of::WIDTH]{};  // a row above or below the image
-
-    // Each row of sums reads two rows of pixels. Tiles at the left and the right end have columns outside the image.
-    template <int Row, int Count, bool Left, bool Right>
+    // Tiles at the left and the right end have columns outside the image.
+    template <int Pair, int Count, bool Left, bool Right>
     void sum_pixels(const Lanes* image, int down, int across) {
-        constexpr int FIRST = Row == 2 ? 0 : 1, SECOND = Row == 3 ? 3 : 2;
         constexpr int BEHIND = Right ? Of::WIDTH + 1 - 2 * (ACROSS - Count) : 2 * Count + 2;
-        const int first = 2 * down - 1 + FIRST, second = 2 * down - 1 + SECOND;
-        const bool has_first = first >= 0, has_second = second < Of::HEIGHT;
-        const Lanes* a = has_first ? image + first * Of::WIDTH : BLACK;
-        const Lanes* b = has_second ? image + second * Of::WIDTH : BLACK;
-        a += 2 * across - 1, b += 2 * across - 1;
+        TileRows<Of> rows(image, down, 2 * across - 1);
         for (int channel = 0; channel < CHANNELS; ++channel) {
-            Lanes columns[2 * Count + 2];
+            Lanes columns[2][2 * Count + 2];
+            rows.template sum<Pair, Left, BEHIND>(columns);
+#pragma GCC unroll 2
+            for (int row = 0; row < 2; ++row)
 #pragma GCC unroll 16
-            for (int column = 0; column < 2 * Count + 2; ++column)
-                if ((Left && column == 0) || column >= BEHIND)
-                    columns[column] = Lanes{};
-                else
-                    columns[column] = Row == 0   ? a[column] + b[column]
-                                      : Row == 2 ? a[column] - b[column]
-                                                 : b[column] - a[column];
-#pragma GCC unroll 16
-            for (int tile = 0; tile < Count; ++tile)
-                Pixels::map(columns + 2 * tile, 1, sums[channel] + tile, Count);
-            if (has_first) a += Of::PIXELS;
-            if (has_second) b += Of::PIXELS;
+                for (int tile = 0; tile < Count; ++tile)
+                    Pixels::map(columns[row] + 2 * tile, 1, sums[row][channel] + tile, Count);
+            rows.next_channel();
         }
     }
 };
@@ -89,14 +68,16 @@ struct Tiles {
 template <class From, class To>
 class WinogradProduct {
     static constexpr int CHANNELS = From::CHANNELS, FILTERS = To::CHANNELS, TILES = Tiles<From>::AT_ONCE;
+    static constexpr int CHANNELS_AT_ONCE = part_of(CHANNELS, 16);  // in one sum, since a longer one loses digits
+    static constexpr int UNFINISHED = 5;                            // rows of outputs that are not complete yet
     // Registers: two accumulators for each filter and tile; a sum of pixels for each tile, and a weight.
     static constexpr int AT_ONCE = part_of(FILTERS, fitting(REGISTERS - TILES - 2, 2 * TILES));
 
    public:
-    using Kernels = float[SIDE][SIDE * FILTERS * CHANNELS];  // of each row of sums, in the order in which they are read
+    using Kernels = float[POINTS][SIDE * FILTERS * CHANNELS];  // of each row of sums, in the order of reading
 
     struct Unfinished {
-        Lanes outputs[FILTERS][2][2 * TILES];
+        Lanes outputs[FILTERS][UNFINISHED][2 * TILES];
     };
 
     // kernel(filter, channel, tap) is a weight.
@@ -105,12 +86,19 @@ class WinogradProduct {
         in_parts<FILTERS, AT_ONCE>([&](auto filters, int first) {
             for (int channel = 0; channel < CHANNELS; ++channel)
                 for (int filter = 0; filter < filters; ++filter) {
-                    float taps[9], sums[SUMS];
+                    float taps[9], columns[POINTS][3], sums[POINTS][SIDE];
                     for (int tap = 0; tap < 9; ++tap) taps[tap] = kernel(first + filter, channel, tap);
-                    in_both_dimensions<Weights>(taps, 3, sums);
-                    for (int at = 0; at < SUMS; ++at) {
-                        const int pair = at % SIDE / 2 * CHANNELS + channel;
-                        kernels[at / SIDE][first * CHANNELS * SIDE + (2 * pair + at % 2) * filters + filter] = sums[at];
+                    for (int x = 0; x < 3; ++x) {
+                        AtPoints<0>::of_weights(taps + x, 3, columns[0][x], columns[1][x]);
+                        AtPoints<1>::of_weights(taps + x, 3, columns[2][x], columns[3][x]);
+                        AtPoints<2>::of_weights(taps + x, 3, columns[4][x], columns[5][x]);
+                    }
+                    for (int row = 0; row < POINTS; ++row) {
+                        Weights::map(columns[row], 1, sums[row], 1);
+                        for (int at = 0; at < SIDE; ++at) {
+                            const int pair = at / 2 * CHANNELS + channel, place = (2 * pair + at % 2) * filters;
+                            kernels[row][first * CHANNELS * SIDE + place + filter] = sums[row][at];
+                        }
                     }
                 }
         });
@@ -120,55 +108,100 @@ class WinogradProduct {
     template <int Count>
     static void convolve(const Kernels& kernels, const Lanes* input, Tiles<From>& tiles, int down, int across,
                          Unfinished& unfinished, Lanes* output) {
-        output += 2 * down * To::WIDTH + 2 * across;
-        for_rows_of_sums([&](auto row) {
-            constexpr int ROW = row;
-            if (ROW == 3 && 2 * down + 1 >= To::HEIGHT) return;
-            tiles.template sum_pixels<ROW, Count>(input, down, across);
-            const bool whole = 2 * (across + Count) <= To::WIDTH;
-            in_parts<FILTERS, AT_ONCE>([&](auto filters, int first) {
-                multiply<ROW, filters, Count>(kernels[ROW] + first * CHANNELS * SIDE, tiles.sums[0],
-                                              unfinished.outputs + first, whole,
-                                              output + first * To::PIXELS + (ROW == 3) * To::WIDTH);
-            });
-        });
+        output += TILE * down * To::WIDTH + 2 * across;
+        convolve_pair<0, Count>(kernels, input, tiles, down, across, unfinished, output);
+        convolve_pair<1, Count>(kernels, input, tiles, down, across, unfinished, output);
+        convolve_pair<2, Count>(kernels, input, tiles, down, across, unfinished, output);
     }
 
    private:
-    // Products of sums 0 and 1 become their sum and their difference, to which those of 2 and 3 are added: the columns
-    // of each tile's outputs, as far as one row of sums brings them. Rows of sums make rows of outputs in the same way.
+    template <int Pair, int Count>
+    static void convolve_pair(const Kernels& kernels, const Lanes* input, Tiles<From>& tiles, int down, int across,
+                              Unfinished& unfinished, Lanes* output) {
+        const int rows = std::min(TILE, To::HEIGHT - TILE * down);
+        const bool whole = 2 * (across + Count) <= To::WIDTH;
+        tiles.template sum_pixels<Pair, Count>(input, down, across);
+        const auto convolve_row = [&](auto row) {
+            in_parts<FILTERS, AT_ONCE>([&](auto filters, int first) {
+                multiply<2 * Pair + row, filters, Count>(kernels[2 * Pair + row] + first * CHANNELS * SIDE,
+                                                         tiles.sums[row][0], unfinished.outputs + first, rows, whole,
+                                                         output + first * To::PIXELS);
+            });
+        };
+        convolve_row(std::integral_constant<int, 0>{});
+        convolve_row(std::integral_constant<int, 1>{});
+    }
+
     template <int Row, int Filters, int Count>
-    static void multiply(const float* kernels, const Lanes* sums, Lanes (*unfinished)[2][2 * TILES], bool whole,
-                         Lanes* output) {
+    static void multiply(const float* kernels, const Lanes* sums, Lanes (*unfinished)[UNFINISHED][2 * TILES], int rows,
+                         bool whole, Lanes* output) {
         Lanes block[Filters][2][Count]{};
-        add_products(kernels, sums, block);
+        find_columns(kernels, sums, 0, block);
+        for (int channel = CHANNELS_AT_ONCE; channel < CHANNELS; channel += CHANNELS_AT_ONCE) {
+            Lanes more[Filters][2][Count]{};
+            find_columns(kernels, sums, channel, more);
+#pragma GCC unroll 32
+            for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 32
+                for (int column = 0; column < 2 * Count; ++column)
+                    block[f][column % 2][column / 2] += more[f][column % 2][column / 2];
+        }
+#pragma GCC unroll 32
+        for (int f = 0; f < Filters; ++f)
+#pragma GCC unroll 32
+            for (int column = 0; column < 2 * Count; ++column)
+                finish<Row>(block[f][column % 2][column / 2], unfinished[f][0] + column,
+                            column < 2 * Count - 1 || To::WIDTH % 2 == 0 || whole ? rows : 0,
+                            output + f * To::PIXELS + column);
+    }
+
+    // Products of sums 0 and 1 become their sum and their difference, to which those of 2 and 3 are added: the columns
+    // of each tile's outputs, as far as one row of sums and some channels bring them.
+    template <int Filters, int Count>
+    __attribute__((always_inline)) static inline void find_columns(const float* kernels, const Lanes* sums, int channel,
+                                                                   Lanes (&block)[Filters][2][Count]) {
+        kernels += channel * 2 * Filters, sums += channel * SIDE * TILES;
+        const int channels = std::min(CHANNELS_AT_ONCE, CHANNELS - channel);
+        add_products(kernels, sums, channels, block);
 #pragma GCC unroll 32
         for (int f = 0; f < Filters; ++f)
 #pragma GCC unroll 32
             for (int tile = 0; tile < Count; ++tile) butterfly(block[f][0][tile], block[f][1][tile]);
-        add_products(kernels + 2 * Filters * CHANNELS, sums + 2 * Count, block);
-#pragma GCC unroll 32
-        for (int f = 0; f < Filters; ++f)
-#pragma GCC unroll 32
-            for (int column = 0; column < 2 * Count; ++column) {
-                const Lanes product = block[f][column % 2][column / 2];
-                Lanes &upper = unfinished[f][0][column], &lower = unfinished[f][1][column];
-                if constexpr (Row == 0) {
-                    upper = product;
-                } else if constexpr (Row == 1) {
-                    lower = upper - product;
-                    upper += product;
-                } else if (column < 2 * Count - 1 || To::WIDTH % 2 == 0 || whole) {
-                    output[f * To::PIXELS + column] = (Row == 2 ? upper : lower) + product;
-                }
-            }
+        add_products(kernels + 2 * Filters * CHANNELS, sums + 2 * Count, channels, block);
+    }
+
+    // Rows of sums make rows of outputs, all of which come with the last.
+    template <int Row>
+    __attribute__((always_inline)) static inline void finish(Lanes product, Lanes* unfinished, int rows,
+                                                             Lanes* output) {
+        constexpr bool WHOLE = To::HEIGHT % TILE == 0 && To::WIDTH % 2 == 0;
+        constexpr float LOW = AtPoints<1>::POINT, HIGH = AtPoints<2>::POINT;
+        Lanes &zero = unfinished[0], &infinity = unfinished[2 * TILES], &even = unfinished[4 * TILES];
+        Lanes &odd = unfinished[6 * TILES], &first = unfinished[8 * TILES];
+        if constexpr (Row == 0) {
+            zero = product;
+        } else if constexpr (Row == 1) {
+            infinity = product;
+        } else if constexpr (Row == 3) {
+            even = first + product;
+            odd = first - product;
+        } else if constexpr (Row < 5) {
+            first = product;
+        } else {
+            const Lanes high_even = first + product, high_odd = first - product;
+            if (WHOLE || rows > 0) output[0] = zero + even + high_even;
+            if (WHOLE || rows > 1) output[To::WIDTH] = LOW * odd + HIGH * high_odd;
+            if (WHOLE || rows > 2) output[2 * To::WIDTH] = 0.5f * even + 2.0f * high_even;
+            if (WHOLE || rows > 3)
+                output[3 * To::WIDTH] = infinity + (0.5f * LOW) * odd + (2.0f * HIGH) * high_odd;
+        }
     }
 
     // Of two of a row's sums. Not inlined, it would keep the block in memory.
     template <int Filters, int Count>
     __attribute__((always_inline)) static inline void add_products(const float* kernels, const Lanes* sums,
-                                                                   Lanes (&block)[Filters][2][Count]) {
-        for (int channel = 0; channel < CHANNELS; ++channel, kernels += 2 * Filters, sums += SIDE * TILES)
+                                                                   int channels, Lanes (&block)[Filters][2][Count]) {
+        for (int channel = 0; channel < channels; ++channel, kernels += 2 * Filters, sums += SIDE * TILES)
 #pragma GCC unroll 2
             for (int at = 0; at < 2; ++at)
 #pragma GCC unroll 32
@@ -217,7 +250,7 @@ struct PaddedWinograd {
     // Adds to the gradient of the weights, and gives that of the input, if Asked.
     template <bool Asked>
     static void backward(const Lanes* input, const Lanes* output_gradient, State& state, Lanes* input_gradient) {
-        for (int down = 0; down < WeightGradient::DOWN; ++down)
+        for (int down = 0; down < Tiles<Input>::DOWN; ++down)
             WeightGradient::add(input, output_gradient, down, state.weight_gradient);
         if constexpr (Asked)
             Tiles<Output>::for_parts([&](auto tiles, int down, int across) {

@@ -111,6 +111,9 @@ class ResidualNetwork {
     static constexpr int PIXELS = At<0>::INPUTS, CLASSES = Head::OUTPUTS;
     static constexpr int PARAMETERS = (Units::PARAMETERS + ...) + Head::PARAMETERS;
 
+    // Not defaulted: std::make_unique would clear 24 MB for every batch, which are written before they are read.
+    ResidualNetwork() {}
+
     void keep(const float* mask, bool all_learn) { keep_from<0>(mask, all_learn); }
 
     void logits(const float* parameters, Statistics statistics, const float* images, int64_t count, float* scores) {

@@ -3,47 +3,14 @@
 // A tile of 4x4 gradients of outputs and the 6x6 pixels that they reach take 36 products for each channel and filter,
 // where the definition takes 144: F(3x3, 4x4) of Lavin and Gray 2016. A gradient is summed over many tiles and images,
 // which costs torch as many digits as the larger tile costs here; outputs have no such sum (padded_winograd.hpp).
-//
-// In one dimension, the products are those of the values of two polynomials at 0, infinity, +-sqrt(1/2) and +-sqrt(2):
-// at these points the error is half of that at 1 and 2. The two points of a pair share most of their sums, so rows of
-// sums are found in pairs.
+// Rows of sums are found in pairs (points.hpp).
 #pragma once
 
-#include "convolution.hpp"
+#include "points.hpp"
 #include "transposed_filters.hpp"
 #include "winograd.hpp"
 
 namespace native {
-
-// Maps in one dimension to the products at the points of pair 0 (0 and infinity), 1 (+-sqrt(1/2)) or 2 (+-sqrt(2)).
-template <int Pair>
-struct AtPoints {
-    static constexpr float POINT = Pair == 1 ? 0.70710678f : 1.41421356f, SQUARE = Pair == 1 ? 0.5f : 2.0f;
-
-    // Of six pixels.
-    static void of_pixels(const Lanes* d, Lanes& first, Lanes& second) {
-        if constexpr (Pair == 0) {
-            first = d[4] - 2.5f * d[2] + d[0];
-            second = d[5] - 2.5f * d[3] + d[1];
-        } else {
-            const Lanes even = d[4] - d[2] / SQUARE, odd = (d[3] - d[1] / SQUARE) * POINT;
-            first = even + odd;
-            second = even - odd;
-        }
-    }
-
-    // Of four gradients.
-    static void of_gradients(const Lanes* e, Lanes& first, Lanes& second) {
-        if constexpr (Pair == 0) {
-            first = e[0];
-            second = e[3];
-        } else {
-            const Lanes even = e[0] + e[2] * SQUARE, odd = (e[1] + e[3] * SQUARE) * POINT;
-            first = even + odd;
-            second = even - odd;
-        }
-    }
-};
 
 // From the sums of products at all points to the gradient of three weights.
 struct WeightsFromPoints {
@@ -63,7 +30,7 @@ struct WeightsFromPoints {
 template <class Input, class Output>
 class WinogradWeightGradient {
     static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS;
-    static constexpr int TILE = 4, POINTS = 6, PAIR = 2 * POINTS;  // sides of a tile; sums in a pair of rows
+    static constexpr int PAIR = 2 * POINTS;  // sums in a pair of rows
     static constexpr int ACROSS = (Input::WIDTH + TILE - 1) / TILE, TILES = part_of(ACROSS, 2);
     static constexpr int LINES = groups_of(FILTERS), LINES_AT_ONCE = part_of(LINES, REGISTERS > 16 ? 4 : 2);
     static constexpr int CHANNELS_AT_ONCE = part_of(CHANNELS, fitting(REGISTERS - LINES_AT_ONCE - 2, LINES_AT_ONCE));
@@ -104,7 +71,6 @@ class WinogradWeightGradient {
 
    private:
     typedef float Lane __attribute__((may_alias));
-    static inline const Lanes BLACK[Input::WIDTH]{};  // a row above or below the image
 
     // Gradients outside the image are 0.
     template <int Count>
@@ -149,27 +115,10 @@ class WinogradWeightGradient {
     static void sum_pixels(const Lanes* image, int down, int across, State& state) {
         constexpr int COLUMNS = TILE * Count + 2;
         constexpr int BEHIND = Right ? Input::WIDTH + 1 - TILE * (ACROSS - Count) : COLUMNS;
-        const Lanes* rows[POINTS];
-        int steps[POINTS];  // to the next channel
-        for (int y = 0; y < POINTS; ++y) {
-            const int row = TILE * down - 1 + y;
-            const bool inside = 0 <= row && row < Input::HEIGHT;
-            rows[y] = (inside ? image + row * Input::WIDTH : BLACK) + (TILE * across - 1);
-            steps[y] = inside ? Input::PIXELS : 0;
-        }
+        TileRows<Input> rows(image, down, TILE * across - 1);
         for (int channel = 0; channel < CHANNELS; ++channel) {
             Lanes sums[2][COLUMNS];
-#pragma GCC unroll 16
-            for (int column = 0; column < COLUMNS; ++column) {
-                if ((Left && column == 0) || column >= BEHIND) {
-                    sums[0][column] = sums[1][column] = Lanes{};
-                    continue;
-                }
-                Lanes pixels[POINTS];
-#pragma GCC unroll 8
-                for (int y = 0; y < POINTS; ++y) pixels[y] = rows[y][column];
-                AtPoints<Pair>::of_pixels(pixels, sums[0][column], sums[1][column]);
-            }
+            rows.template sum<Pair, Left, BEHIND>(sums);
             Lanes* to = state.pixels[channel];
 #pragma GCC unroll 2
             for (int row = 0; row < 2; ++row, to += POINTS * Count)
@@ -180,7 +129,7 @@ class WinogradWeightGradient {
                     AtPoints<1>::of_pixels(pixels, to[2 * Count + tile], to[3 * Count + tile]);
                     AtPoints<2>::of_pixels(pixels, to[4 * Count + tile], to[5 * Count + tile]);
                 }
-            for (int y = 0; y < POINTS; ++y) rows[y] += steps[y];
+            rows.next_channel();
         }
     }
 

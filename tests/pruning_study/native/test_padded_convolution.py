@@ -20,6 +20,7 @@ LAYERS = {
     "no tile divides the channels": (13, 19, 9, 12, 1),
     "odd sides": (16, 16, 7, 5, 1),
     "many channels": (64, 64, 8, 8, 1),
+    "a stage's others": (32, 32, 16, 16, 1),
     "one channel": (1, 1, 6, 6, 1),
     "one pixel": (5, 4, 1, 1, 1),
     "a row": (6, 7, 1, 3, 1),
