@@ -157,7 +157,7 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
         method: {"color": NEUTRAL, "linestyle": _DASHES[place % len(_DASHES)]} for place, method in enumerate(controls)
     }
     pruners, settings = (list(dict.fromkeys(values)) for values in zip(*pruned, strict=True)) if pruned else ([], [])
-    # A method of its own for each line, unless all lines can be told by their pruners and settings.
+    # Few methods, and those of more settings than there are markers, have a style each, and a line of the legend.
     own = len(pruned) <= len(_COLORS) or len(settings) > len(_MARKERS)
     for place, method in enumerate(pruned):
         color = place if own else pruners.index(method.pruner)
