@@ -85,11 +85,11 @@ def test_what_spares_classes_is_compared_with_nothing_that_does_and_with_a_contr
         toy("none", 1, [1, 1.1], weighted | {"class_weight_power": "2.0"}),
     )
     every = pairs(methods.compare(made))
-    weights = "class weights (class_weight_power 1.0)"
+    weights = "class weights (power 1.0)"
     together = f"class offsets {weights}"
     assert {pair[1:] for pair in every if pair[0] == "mitigation"} == {
         *((20.0, f"mp {spared}", "mp") for spared in ("class offsets", weights, together)),
-        *((1.0, f"none {spared}", "none") for spared in ("class offsets", "class weights (class_weight_power 2.0)")),
+        *((1.0, f"none {spared}", "none") for spared in ("class offsets", "class weights (power 2.0)")),
     }
     assert {pair[1:] for pair in every if pair[0] == "control"} == {
         (20.0, "mp", "none"),
