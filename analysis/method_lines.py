@@ -134,8 +134,8 @@ def against_ratio(
 
 def lines_of(cells: pd.DataFrame, study: AnalyzedStudy) -> Lines:
     """Return the cells of each method that are drawn, by ratio; the control is last, that without mitigation alone."""
-    of_control = cells[schema.PRUNER] == CONTROL
-    left_out = of_control & is_mitigated(cells) & (of_control & ~is_mitigated(cells)).any()
+    of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
+    left_out = of_control & spared & (of_control & ~spared).any()
     sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
     methods = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
     order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))

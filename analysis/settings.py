@@ -161,15 +161,35 @@ def _tells_cells_apart(runs: pd.DataFrame, column: str) -> bool:
     param = frames.param(column)
     main = schema.role(param).detail_of or param
     if main in schema.FORMERLY:
-        details = schema.details(main) if _concerns(column) == "mitigation" else []  # those before it may imply it
-        before = map(frames.column, details[: details.index(param)] if param in details else [])
-        within = [name for name in dict.fromkeys([*CELL[:2], frames.column(main), _START, *before]) if name in runs]
-        return main == param or frames.column(main) not in runs or _differs(runs, column, within)
+        within = [name for name in dict.fromkeys([*CELL[:2], frames.column(main), _START]) if name in runs]
+        if main == param or frames.column(main) not in runs:
+            return True
+        if _concerns(column) == "mitigation":
+            return column in telling_details(runs, main, within)
+        return _differs(runs, column, within)
     if column in (_FINE_TUNE_EPOCHS, _FINE_TUNE_LEARNING_RATE) and _START in runs:
         runs = runs[~starts_anew(runs)]  # those are not fine-tuned, and the start says so
     if column == _FINE_TUNE_EPOCHS:
         return _differs(runs[~never_fine_tuned(runs)], column, CELL[:2])
     return _differs(runs, column, CELL[:2] if _parts_dense_networks(param) else CELL)
+
+
+def telling_details(runs: pd.DataFrame, main: str, within: Sequence[str]) -> list[str]:
+    """Return the columns of a param's details that tell cells apart, without what follows from those before.
+
+    Parameters
+    ----------
+    runs : DataFrame
+    main : str
+        The param, such as `constraint`.
+    within : sequence of str
+        Columns whose values cells have in common.
+    """
+    found: list[str] = []
+    for detail in filter(runs.columns.__contains__, map(frames.column, schema.details(main))):
+        if _differs(runs, detail, [*within, *found]):
+            found.append(detail)
+    return found
 
 
 def _parts_dense_networks(param: str) -> bool:

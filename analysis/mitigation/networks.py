@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.arrays import RunArrays, run_arrays
 from analysis.runs import frames, schema
 from analysis.runs.validation_counts import Recalls
-from analysis.settings import CONTROL, networks, own_scope
+from analysis.settings import CONTROL, networks, own_scope, telling_details
 from analysis.statistics import intensification
 
 # A mitigation of this name is none.
@@ -84,7 +84,7 @@ class Cells:
         study = run_arrays(runs)
         self._of_control = _places(study, of_control=True)
         self.columns = _places(study, of_control=False)
-        details = _named_details(study.runs)
+        details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
         self.all = [_cell(study, rows, validation, self.columns, details) for rows in study.cells()]
         self._found = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
@@ -164,18 +164,6 @@ def _place(run: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
 def _pruner(run: Mapping[str, Any]) -> list[str]:
     """Return the pruner, if it is a mitigation."""
     return [run[schema.PRUNER]] if run[schema.PRUNER] in schema.MITIGATING_PRUNERS else []
-
-
-def _named_details(runs: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the columns of the details that tell cells of a mitigation apart, without what follows from others."""
-    named: dict[str, list[str]] = {}
-    for param in _mitigations():
-        within = [frames.column(param)]
-        for detail in filter(runs.columns.__contains__, map(frames.column, schema.details(param))):
-            if (runs.groupby(within, dropna=False)[detail].nunique() > 1).any():
-                within.append(detail)
-        named[param] = within[1:]
-    return named
 
 
 def _mitigations() -> list[str]:

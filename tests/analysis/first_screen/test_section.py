@@ -223,7 +223,7 @@ def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_withou
     ]
     cells = pd.DataFrame(ways, columns=["pruner", "ratio", "params.schedule", "power"])
     power = cells.pop("power")
-    weighted = {"params.class_weights": np.where(power > 0, "dense", "none"), "params.class_weight_power": None}
+    weighted = {"params.class_weights": np.where(power > 0, "dense", "none")}
     cells = cells.assign(dataset="toy", model="lenet5", n=8, n_at_chance=0, dense_run_id="the same", **weighted)
     cells["params.class_weight_power"] = power.map("{:.6f}".format).where(power > 0)
     low, value, high = (pd.Series(1 - cells["ratio"] / 500 - power / 100 + more) for more in (-0.01, 0, 0.01))
