@@ -7,7 +7,7 @@ from _ctypes import dlclose
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ PORTION = 2**26
 # whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion.
 MULTIPLICATIONS, BATCH = 2**32, 128
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
 
 def load(model: nn.Module, image_shape: ImageShape) -> "Native":
@@ -125,8 +126,8 @@ def _open(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
-        optimizer, teacher, losses = [NUMBER] * 3, [POINTER] + [NUMBER] * 2, [POINTER] * 3
-        library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *losses]
+        optimizer, teacher, seen = [NUMBER] * 3, [POINTER] + [NUMBER] * 2, [POINTER] * 2
+        library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *seen, STEPPED, POINTER]
         library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
         library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
         for function in (library.train, library.logits, library.gradient):
@@ -176,6 +177,7 @@ class Native:
         withheld: Mapping[str, Tensor] | None = None,
         weights: Tensor | None = None,
         outcomes: Outcomes | None = None,
+        stepped: Callable[[int], None] | None = None,
     ) -> float:
         """Train as `Engine.train_epoch` says."""
         labels = self._checked_labels(train)
@@ -197,7 +199,8 @@ class Native:
         loss, entropy = torch.zeros(1, dtype=torch.float64), 0.0
         # The images that a teacher sees augmented are copies.
         copied = augment is not None and distillation is not None
-        for portion in _portions(train, labels, order, sizes, crops, self._at_once, copied=copied):
+        calls = _Calls(stepped)
+        for portion in _portions(train, labels, order, sizes, crops, self._at_once, copied=copied, alone=bool(stepped)):
             images = self._checked_images(portion.images)
             there = slice(None) if portion.places is None else portion.places
             wanted, factors = torch.empty(0), None if weights is None else weights[there]
@@ -214,10 +217,11 @@ class Native:
                 *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
                 *(wanted.data_ptr(), weight, temperature),
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
-                loss.data_ptr(),
+                *(calls.pointer(portion), loss.data_ptr()),
             )
             if outcomes and seen and portion.places is not None:  # else it is given the outcomes themselves
                 outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
+            calls.after(portion)
             # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
             entropy += _entropy(wanted, portion.order, factors) if distillation else 0.0
         self._copy(parameters, dict(model.named_parameters()))
@@ -383,14 +387,56 @@ class _Portion(NamedTuple):
     places: Tensor | None
 
 
+class _Calls:
+    """Calls after each step: by the library, or after a portion that is a copy, which has one batch.
+
+    What is raised cannot pass through the library. So it is kept until the library has returned.
+    """
+
+    def __init__(self, stepped: Callable[[int], None] | None) -> None:
+        self._stepped, self._batches, self._raised = stepped, 0, list[BaseException]()
+        self._by_library = STEPPED(self._call) if stepped else STEPPED()
+
+    def pointer(self, portion: "_Portion") -> Any:
+        """Return what the library is to call while it trains on a portion."""
+        return self._by_library if portion.places is None else STEPPED()
+
+    def after(self, portion: "_Portion") -> None:
+        """Call after a portion that is a copy, count its batches, and raise what a call has raised."""
+        if self._stepped and portion.places is not None:
+            self._stepped(self._batches)
+        self._batches += len(portion.sizes)
+        for error in self._raised:
+            raise error
+
+    def _call(self, number: int) -> bool:
+        assert self._stepped
+        try:
+            self._stepped(self._batches + number)
+        except BaseException as error:
+            self._raised.append(error)
+        return not self._raised
+
+
 def _portions(
-    train: Examples, labels: Tensor, order: Tensor, sizes: Tensor, crops: Tensor | None, images: int, *, copied: bool
+    train: Examples,
+    labels: Tensor,
+    order: Tensor,
+    sizes: Tensor,
+    crops: Tensor | None,
+    images: int,
+    *,
+    copied: bool,
+    alone: bool,
 ) -> Iterator[_Portion]:
-    """Yield some batches at a time, about so many images; with copies of these if so said or if they are packed."""
+    """Yield some batches at a time, about so many images, with copies of these if so said or if they are packed.
+
+    Where the images are copied and `alone`, a portion has one batch.
+    """
     whole = None if copied or isinstance(train.images, PackedImages) else train.images
     if whole is None:
         image_bytes = train.images.image_bytes if isinstance(train.images, PackedImages) else train.images[:1].nbytes
-        images = min(images, PORTION // image_bytes)
+        images = 1 if alone else min(images, PORTION // image_bytes)
     start = 0
     for some in sizes.split(max(1, images // int(sizes.max()))):
         there = slice(start, start := start + int(some.sum()))

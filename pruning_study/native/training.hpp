@@ -11,11 +11,15 @@
 
 namespace native {
 
+// What the caller does after each step, given the number of its batch; it returns whether the training goes on. Null
+// where it does nothing.
+using Stepped = bool (*)(int64_t batch);
+
 // Stochastic gradient descent over all batches; adds the images' losses, times their factors, to `loss`.
 template <class Model>
 void train(Model& model, float* parameters, float* velocity, Statistics statistics, Pruned pruned, Examples examples,
            const int64_t* order, const int64_t* batch_sizes, int64_t batches, Augmentation augmentation,
-           Optimizer optimizer, Distillation distillation, Outcomes outcomes, double& loss) {
+           Optimizer optimizer, Distillation distillation, Outcomes outcomes, Stepped stepped, double& loss) {
     std::vector<float> gradient(Model::PARAMETERS);
     if (pruned.mask) model.keep(pruned.mask, pruned.withheld != nullptr);
     for (int64_t batch = 0; batch < batches; ++batch) {
@@ -25,6 +29,7 @@ void train(Model& model, float* parameters, float* velocity, Statistics statisti
         step<Model::PARAMETERS>(parameters, velocity, gradient.data(), pruned, optimizer);
         order += size;
         augmentation = augmentation.from(size);
+        if (stepped && !stepped(batch)) return;
     }
 }
 

@@ -1,6 +1,6 @@
 """Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.native`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +66,7 @@ class Engine(Protocol):
         withheld: Mapping[str, Tensor] | None = None,
         weights: Tensor | None = None,
         outcomes: Outcomes | None = None,
+        stepped: Callable[[int], None] | None = None,
     ) -> float:
         """Train a model in place on the batches of an epoch, or of a part of one.
 
@@ -90,6 +91,9 @@ class Engine(Protocol):
             is the sum of factor times loss, divided by the number of images. Without them the loss is the plain mean.
         outcomes : Outcomes, optional
             Changed in place for the images of the batches.
+        stepped : callable, optional
+            Called after the step of each batch with its number, counted from 0. It may change the weights of the images
+            of later batches in place, by what `outcomes` has. What it raises ends the training.
 
         Returns
         -------
@@ -145,13 +149,14 @@ class Torch:
         withheld: Mapping[str, Tensor] | None = None,
         weights: Tensor | None = None,
         outcomes: Outcomes | None = None,
+        stepped: Callable[[int], None] | None = None,
     ) -> float:
         """Train as `Engine.train_epoch` says."""
         model.train()
         masked = {model.get_parameter(name): mask for name, mask in masks.items()}
         factors = [(parameter, torch.empty_like(parameter).copy_(mask)) for parameter, mask in masked.items()]
         total = torch.zeros((), dtype=torch.float64, device=train.labels.device)
-        for batch in batches:
+        for number, batch in enumerate(batches):
             images, labels = train.batch(batch)
             images = augment(images) if augment else images
             scores = self._training_logits(model, images)
@@ -174,6 +179,8 @@ class Torch:
             # The loss stays on the device: reading it here would make the device wait at every step.
             total += loss.detach() * len(labels)
             del images, scores, loss  # else they would take memory while the next batch is normalised
+            if stepped:
+                stepped(number)
         return total.item() / sum(len(batch) for batch in batches)
 
     def _training_logits(self, model: nn.Module, images: Tensor) -> Tensor:

@@ -271,12 +271,10 @@ def _train(
             raise_if_interrupted()
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
-            factors.before(part)
             loss = training.engine.train_epoch(
                 *(model, training.train, part, optimizer, state.masks, augment, training.distillation, withheld),
-                *(factors.weights, factors.outcomes),
+                *(factors.weights, factors.outcomes, factors.following(part)),
             )
-            factors.after(part)
             total += loss * sum(map(len, part))
     state.seconds += time.perf_counter() - start
     if training.weighting:
@@ -285,7 +283,7 @@ def _train(
 
 
 def _parts(batches: Sequence[Tensor], training: Training, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
-    """Yield the parts of an epoch that have the same masks and factors, each with the number of its first batch.
+    """Yield the parts of an epoch that have the same masks, each with the number of its first batch.
 
     Parameters
     ----------
@@ -297,8 +295,6 @@ def _parts(batches: Sequence[Tensor], training: Training, first: int) -> Iterato
     """
     ramp = training.ramp
     inside = [batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)]
-    if training.weighting and training.weighting.each_step:
-        inside = [*range(1, len(batches))]
     for start, end in pairwise([0, *sorted(inside), len(batches)]):
         yield first + start, batches[start:end]
 

@@ -1,6 +1,6 @@
 """Factors on the loss of each training image, as methods that spare classes set them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -49,7 +49,7 @@ class Weighting(Protocol):
 
 
 class Factors:
-    """The factors of an epoch's images, set before each part of it, and what the rule learns from a part.
+    """The factors of an epoch's images, which a rule may set again after each step, by what it learnt from the step.
 
     Parameters
     ----------
@@ -78,15 +78,26 @@ class Factors:
         elif weighting:
             self.weights = weighting.weights(state, labels)
 
-    def before(self, part: Sequence[Tensor]) -> None:
-        """Set the factors of the images of a part, which is one batch where they change at each step."""
-        if self._weighting and self._weighting.each_step and self.weights is not None:
-            (batch,) = part
-            self.weights[batch] = self._weighting.weights(self._state, self._labels[batch])
+    def following(self, batches: Sequence[Tensor]) -> Callable[[int], None] | None:
+        """Set the factors of the first batch, and return what is to be called after each step; None if nothing is.
 
-    def after(self, part: Sequence[Tensor]) -> None:
-        """Let the rule learn from a part."""
-        if self._weighting and self.outcomes:
-            (batch,) = part
-            of_batch = (self.outcomes.loss[batch], self.outcomes.right[batch])
-            self._weighting.after_step(self._state, self._labels[batch], *of_batch)
+        Parameters
+        ----------
+        batches : sequence of int64 Tensors
+            Indices of the images of each batch that is trained on next.
+        """
+        weighting, weights, outcomes = self._weighting, self.weights, self.outcomes
+        if not weighting or weights is None or outcomes is None:
+            return None
+
+        def set_factors(batch: Tensor) -> None:
+            weights[batch] = weighting.weights(self._state, self._labels[batch])
+
+        def stepped(number: int) -> None:
+            batch = batches[number]
+            weighting.after_step(self._state, self._labels[batch], outcomes.loss[batch], outcomes.right[batch])
+            if number + 1 < len(batches):
+                set_factors(batches[number + 1])
+
+        set_factors(batches[0])
+        return stepped

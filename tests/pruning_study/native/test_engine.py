@@ -534,6 +534,61 @@ def test_batches_one_by_one_are_an_epoch_to_the_last_bit():
     torch.testing.assert_close(*runs, rtol=0, atol=0)
 
 
+def packed(train):
+    """Return images whose pixels are 0 and 1, one byte each."""
+    channels = train.images.shape[1]
+    normalization = Normalization([0.0] * channels, [1 / 255] * channels)
+    pixels, places = (train.images > 0).to(torch.uint8), torch.arange(len(train))
+    return Examples(PackedImages(pixels, places, normalization, "cpu", torch.contiguous_format), train.labels)
+
+
+@pytest.mark.parametrize("images", ["as they are", "packed", "copied for a teacher"])
+def test_a_call_after_each_step_is_training_batch_by_batch_to_the_last_bit(images):
+    """The call learns from the batch's losses, and sets the factors of the next batch."""
+    stack = "lenet5, odd, 2 classes"
+    model, train = make(stack), examples(stack, 97)
+    train = packed(train) if images == "packed" else train
+    engine, batches, runs = native.load(model, STACKS[stack][1]), shuffled(train, 16, generator(0, "test")), []
+    for alone in (False, True):
+        own, (factors, outcomes), numbers = copy.deepcopy(model), of_images(97), []
+        optimizer, masks = at_rest(own), some_masks(own)
+        augment = FlipCrop(torch.zeros(2), generator(0, "crops")) if images == "copied for a teacher" else None
+        teacher = Distillation(model, 0.5, 2.0) if augment else None
+        settings = (optimizer, masks, augment, teacher, None, factors, outcomes)
+
+        def learn(number, factors=factors, outcomes=outcomes, numbers=numbers):
+            numbers.append(number)
+            if number + 1 < len(batches):
+                factors[batches[number + 1]] = outcomes.loss[batches[number]].mean()
+
+        if alone:
+            for number, batch in enumerate(batches):
+                engine.train_epoch(own, train, [batch], *settings)
+                learn(number)
+        else:
+            engine.train_epoch(own, train, batches, *settings, stepped=learn)
+        assert numbers == [*range(len(batches))]
+        assert not factors[batches[-1]].equal(of_images(97)[0][batches[-1]])
+        runs.append((own.state_dict(), optimizer.velocity, factors, outcomes.loss, outcomes.right))
+    torch.testing.assert_close(*runs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("error", [ValueError("enough"), KeyboardInterrupt()])
+def test_what_a_call_after_a_step_raises_ends_the_training(error):
+    model, train = make("no pools"), examples("no pools", 40)
+    engine, numbers = native.load(model, STACKS["no pools"][1]), []
+
+    def refuse(number):
+        numbers.append(number)
+        if number == 1:
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        engine.train_epoch(model, train, [*torch.arange(40).split(10)], at_rest(model), {}, stepped=refuse)
+    assert raised.value is error
+    assert numbers == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -331,6 +331,21 @@ def test_factors_multiply_the_loss_of_each_image():
     assert two_images()[1] == [[0.25, -0.25], [-0.25, 0.25]]
 
 
+def test_a_call_after_a_step_sets_the_factors_of_the_next_batch():
+    """Each image is a batch, whose gradient is (-1/2, 1/2) for its class; the second is given the factor 2."""
+    model, factors, numbers = linear_of([[0.0, 0.0], [0.0, 0.0]]), torch.ones(2), []
+    optimizer = Optimizer(1.0, 0.0, 0.0, {"0.weight": torch.zeros(2, 2)})
+
+    def double(number):
+        numbers.append((number, model[0].weight.tolist()))
+        factors.fill_(2.0)
+
+    batches, train = [torch.tensor([1]), torch.tensor([0])], Examples(torch.eye(2), torch.tensor([0, 1]))
+    engines.TORCH.train_epoch(model, train, batches, optimizer, {}, weights=factors, stepped=double)
+    assert numbers == [(0, [[0.0, -0.5], [0.0, 0.5]]), (1, model[0].weight.tolist())]
+    assert model[0].weight.tolist() == [[1.0, -0.5], [-1.0, 0.5]]
+
+
 def test_factors_multiply_the_teachers_part_too():
     """The teacher, sure of the other class, alone counts: gradient (1/2, -1/2)."""
     teacher = Distillation(nn.Identity(), 1.0, 1.0, 100 * torch.tensor([[-1.0, 1.0], [1.0, -1.0]]))
