@@ -51,10 +51,15 @@ class BatchNorm {
                 const Lanes deviation = values[pixel] - pivot;
                 return Pair{deviation, deviation};
             });
-            const Lanes mean = total * broadcast(1.0f / Pixels);
-            sums_[group].first[channel] = pivot + mean;
-            sums_[group].second[channel] = squares - total * mean;
+            take(group, channel, pivot, total, squares);
         }
+    }
+
+    // Takes sums of a group's deviations from a pivot, and of their squares.
+    void take(int group, int channel, Lanes pivot, Lanes total, Lanes squares) {
+        const Lanes mean = total * broadcast(1.0f / Pixels);
+        sums_[group].first[channel] = pivot + mean;
+        sums_[group].second[channel] = squares - total * mean;
     }
 
     // Normalizes by the measured batch from now on, and lets the running statistics follow it.
@@ -104,9 +109,14 @@ class BatchNorm {
                 gradient[at] = activation[at] <= Lanes{} ? Lanes{} : slope;
                 return Pair{gradient[at], values[at] - mean};
             });
-            sums_[group].first[channel] = total;
-            sums_[group].second[channel] = products;
+            take_gradient(group, channel, total, products);
         }
+    }
+
+    // Takes sums of a group's gradients, and of their products with deviations from the mean.
+    void take_gradient(int group, int channel, Lanes total, Lanes products) {
+        sums_[group].first[channel] = total;
+        sums_[group].second[channel] = products;
     }
 
     // Adds to the parameters' gradient; gives the input's from now on.
@@ -138,6 +148,10 @@ class BatchNorm {
                 *input_gradient++ = factor * *gradient + (slope * (*values - mean) + level);
         }
     }
+
+    // What the gradient of a value has besides its factor: slope * (value - mean) + level.
+    float slope(int channel) const { return slope_[channel]; }
+    float level(int channel) const { return level_[channel]; }
 
    private:
     static constexpr int PROBED = std::min(Pixels, 32);

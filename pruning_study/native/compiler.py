@@ -18,7 +18,7 @@ from pruning_study.native.errors import NativeError
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent
-SOURCE = FOLDER / "network.cpp"
+SOURCE, BF16_SOURCE = FOLDER / "network.cpp", FOLDER / "bf16.cpp"
 ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # variables that the result of `library` depends on
 # What a library does not export is its own. Else constants of one network, compiled for two instruction sets, would be
 # one constant in a process that loads both libraries.
@@ -141,13 +141,24 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _cpu() -> str:
-    """Return the CPU's model and instruction sets, on which a compiled library depends."""
+def check_bf16() -> None:
+    """Raise a NativeError unless the CPU multiplies bf16 numbers; one that has AMX also has AVX512_BF16."""
+    if "avx512_bf16" not in _known().get("flags", "").split():
+        raise NativeError("in bf16 it needs a CPU with avx512_bf16")
+
+
+def _known() -> dict[str, str]:
+    """Return what the system says of the CPU, by name."""
     try:
         lines = CPU.read_text().splitlines()
     except OSError:
         lines = []
-    known = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    return {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+
+
+def _cpu() -> str:
+    """Return the CPU's model and instruction sets, on which a compiled library depends."""
+    known = _known()
     flags = known.get("flags", "").split()
     if not ("avx512f" in flags or {"avx2", "fma"} <= set(flags)):
         raise NativeError("it needs a CPU with AVX-512 or AVX2")

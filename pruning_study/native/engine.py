@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from analysis.runs import schema
 from analysis.runs.errors import first_line
 from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
 from pruning_study.native import compiler
@@ -23,17 +24,19 @@ from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Outcomes
 from pruning_study.training.optimizer import Optimizer
 
-CLOSE = 1e-4
+CLOSE, CLOSE_IN_BF16 = 1e-4, 0.1  # in bf16 a loss of 4.308 was 4.311
 # Bytes of packed images that are normalised at once, to be handed to the library.
 PORTION = 2**26
 # Images are handed to the library for about a second of training: so many multiplications, forward, and in portions of
 # whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion.
 MULTIPLICATIONS, BATCH = 2**32, 128
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+# What a library in bf16 says that it multiplies by, if the CPU has a unit for it (bf16_tiles.hpp).
+BF16_UNITS = ("AMX", "AVX512_BF16")
 STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
 
-def load(model: nn.Module, image_shape: ImageShape) -> "Native":
+def load(model: nn.Module, image_shape: ImageShape, precision: str = schema.FLOAT32) -> "Native":
     """Return the native engine of a model, compiled if that has not been done yet.
 
     Parameters
@@ -41,6 +44,7 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
     model : nn.Module
         Model with the layers that the engine is for; its weights do not matter.
     image_shape : (channels, height, width)
+    precision : {"float32", "bf16"}
 
     Returns
     -------
@@ -52,31 +56,45 @@ def load(model: nn.Module, image_shape: ImageShape) -> "Native":
         If the engine cannot run this model, or cannot run on this machine.
     """
     stack = read(model, image_shape)
-    library = _library_or_reason(stack.network, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
-    if isinstance(library, str):
-        raise NativeError(library)
-    engine = Native(stack, library)
-    with seeded(0, "check of the native engine", torch.device("cpu")):
-        _check(engine, model, image_shape, stack.classes)
+    trainer = _bf16_library(stack) if precision == schema.BF16 else None
+    engine = Native(stack, _library(stack.network, compiler.SOURCE))
+    _check(engine, model, image_shape, stack.classes, CLOSE)
+    if trainer:
+        engine = Native(stack, engine._library, trainer)
+        _check(engine, model, image_shape, stack.classes, CLOSE_IN_BF16)
     return engine
 
 
-def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int) -> None:
+def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int, close: float) -> None:
     """Raise a NativeError unless the engine computes what the model does, in evaluation and in training.
 
     This finds layers that a method `stack` or the names of a block's layers do not tell of, and a faulty compiler. The
     weights are drawn: an initial weight of 0 hides what stands before it.
+
+    Parameters
+    ----------
+    engine : Native
+    model : nn.Module
+    image_shape : (channels, height, width)
+    classes : int
+    close : float
+        Largest relative difference of the training losses.
     """
+    with seeded(0, "check of the native engine", torch.device("cpu")):
+        _check_drawn(engine, model, image_shape, classes, close)
+
+
+def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int, close: float) -> None:
     images, labels = torch.randn(5, *image_shape), torch.arange(5) % classes
     drawn = _with_drawn_values(model)
-    if not _are_close(engine.logits(drawn, images), TORCH.logits(drawn, images)):
+    if not _are_close(engine.logits(drawn, images), TORCH.logits(drawn, images), CLOSE):
         raise NativeError(f"its logits are not those of {type(model).__name__}")
     losses = []
     for each in (engine, TORCH):
         own = copy.deepcopy(drawn)
         still = Optimizer(0.0, 0.0, 0.0, {name: torch.zeros_like(values) for name, values in own.named_parameters()})
         losses.append(torch.tensor(each.train_epoch(own, Examples(images, labels), [torch.arange(5)], still, {})))
-    if not _are_close(*losses):
+    if not _are_close(losses[0], losses[1], close):
         raise NativeError(f"its training loss is not that of {type(model).__name__}, which may have dropout")
 
 
@@ -97,30 +115,47 @@ def _with_drawn_values(model: nn.Module) -> nn.Module:
     return drawn
 
 
-def _are_close(given: Tensor, wanted: Tensor) -> bool:
+def _are_close(given: Tensor, wanted: Tensor, close: float) -> bool:
     # A deep network can have logits of any size.
-    close = CLOSE * max(1.0, wanted.abs().max().item())
-    return torch.allclose(given, wanted, rtol=CLOSE, atol=close)
+    return torch.allclose(given, wanted, rtol=close, atol=close * max(1.0, wanted.abs().max().item()))
+
+
+def _bf16_library(stack: Stack) -> ctypes.CDLL:
+    """Return the library that trains in bf16, or raise a NativeError if this machine multiplies no such numbers."""
+    network = stack.bf16_network
+    compiler.check_bf16()
+    library = _library(network, compiler.BF16_SOURCE)
+    unit = library.unit().decode()
+    if unit not in BF16_UNITS:
+        raise NativeError(f"in bf16 it needs a unit of the CPU for it, and has {unit}")
+    return library
+
+
+def _library(network: str, source: Path) -> ctypes.CDLL:
+    library = _library_or_reason(network, source, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
+    if isinstance(library, str):
+        raise NativeError(library)
+    return library
 
 
 @cache
-def _library_or_reason(network: str, *environment: str | None) -> ctypes.CDLL | str:
+def _library_or_reason(network: str, source: Path, *environment: str | None) -> ctypes.CDLL | str:
     """Return the library, or the reason why there is none.
 
     Reasons are cached too: a study asks at every run, and a compiler may take seconds to fail.
     """
     try:
-        path = compiler.library(network)
+        path = compiler.library(network, source)
         inode = path.stat().st_ino
         try:
-            return _open(path)
+            return _open(path, source)
         except NativeError:
-            return _open(compiler.library(network, unloadable=inode))
+            return _open(compiler.library(network, source, unloadable=inode), source)
     except (NativeError, FileNotFoundError) as reason:
         return str(reason)
 
 
-def _open(path: Path) -> ctypes.CDLL:
+def _open(path: Path, source: Path) -> ctypes.CDLL:
     # CDLL, unlike PyDLL, releases the interpreter's lock during calls.
     library = None
     try:
@@ -128,10 +163,13 @@ def _open(path: Path) -> ctypes.CDLL:
         arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
         optimizer, teacher, seen = [NUMBER] * 3, [POINTER] + [NUMBER] * 2, [POINTER] * 2
         library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *seen, STEPPED, POINTER]
-        library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
-        library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
-        for function in (library.train, library.logits, library.gradient):
-            function.restype = ctypes.c_bool
+        library.train.restype = ctypes.c_bool
+        if source == compiler.BF16_SOURCE:
+            library.unit.restype = ctypes.c_char_p
+        else:
+            library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
+            library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
+            library.logits.restype = library.gradient.restype = ctypes.c_bool
     except (OSError, AttributeError) as error:
         if library:  # else the next library of this name would be this one again
             dlclose(library._handle)
@@ -147,14 +185,16 @@ class Native:
     stack : Stack
     library : ctypes.CDLL
         Library compiled for this stack.
+    trainer : ctypes.CDLL, optional
+        Library for this stack that trains in bf16; without it the other one trains.
     """
 
     name = "native"
     layout: torch.memory_format | None = torch.contiguous_format
 
-    def __init__(self, stack: Stack, library: ctypes.CDLL) -> None:
+    def __init__(self, stack: Stack, library: ctypes.CDLL, trainer: ctypes.CDLL | None = None) -> None:
         self._stack = stack
-        self._library = library
+        self._library, self._trainer = library, trainer or library
         self._at_once = max(1, MULTIPLICATIONS // (stack.multiplications * BATCH)) * BATCH
         self._settings = torch.tensor(
             [(layer.epsilon, layer.momentum) for layer in stack.normalizations], dtype=torch.float64
@@ -162,8 +202,9 @@ class Native:
 
     @property
     def identity(self) -> str:
-        """Name and library: libraries for other machines or compilers round otherwise."""
-        return f"{self.name} of {Path(self._library._name).stem}"
+        """Name and libraries: those for other machines or compilers round otherwise."""
+        libraries = dict.fromkeys(Path(library._name).stem for library in (self._library, self._trainer))
+        return f"{self.name} of {' and '.join(libraries)}"
 
     def train_epoch(
         self,
@@ -208,7 +249,7 @@ class Native:
                 wanted, factors = self._teacher_probabilities(distillation, portion, augment, factors)
             seen = Outcomes(outcomes.loss[there], outcomes.right[there]) if outcomes else None
             self._run(
-                self._library.train,
+                self._trainer.train,
                 *(parameters.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
                 *(running.data_ptr(), self._settings.data_ptr()),
                 *(images.data_ptr(), portion.labels.data_ptr(), _pointer(factors)),

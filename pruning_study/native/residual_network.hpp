@@ -87,16 +87,18 @@ struct Unit {
             });
     }
 
-   private:
+    // Of the shortcut: channels of 0 on each side, and the stride.
     static constexpr int padding() { return (Output::CHANNELS - Source::CHANNELS) / 2; }
+    static constexpr int down() { return Source::HEIGHT == Output::HEIGHT ? 1 : 2; }
+    static constexpr int across() { return Source::WIDTH == Output::WIDTH ? 1 : 2; }
 
+   private:
     // Calls body(pixel, at) for the pixels of a channel, `at` the one of the source.
     template <class Body>
     static void for_pixels(Body&& body) {
-        constexpr int DOWN = Source::HEIGHT == Output::HEIGHT ? 1 : 2, ACROSS = Source::WIDTH == Output::WIDTH ? 1 : 2;
         for (int row = 0; row < Output::HEIGHT; ++row)
             for (int column = 0; column < Output::WIDTH; ++column)
-                body(row * Output::WIDTH + column, row * DOWN * Source::WIDTH + column * ACROSS);
+                body(row * Output::WIDTH + column, row * down() * Source::WIDTH + column * across());
     }
 };
 

@@ -36,11 +36,9 @@ def choose(
     if name == "torch":
         return torch
     try:
-        if precision != schema.FLOAT32:
-            raise NativeError(f"it trains in {schema.FLOAT32}, not in {precision}")
         if device != "cpu":
             raise NativeError(f"it runs on the cpu, not on {device}")
-        return native.load(model, image_shape)
+        return native.load(model, image_shape, precision)
     except NativeError as reason:
         _say_once(f"engine torch, because the native one cannot be used: {reason}")
         return torch

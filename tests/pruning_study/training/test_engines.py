@@ -61,11 +61,11 @@ def test_a_network_that_the_native_engine_cannot_train__gives_one_line_with_the_
 
 
 @pytest.mark.parametrize("name", [None, "native"])
-def test_bf16_is_trained_by_torch_and_one_line_says_why(lenet5, caplog, name):
+def test_bf16_of_lenet5_is_trained_by_torch_and_one_line_says_why(lenet5, caplog, name):
     chosen = [engine.choose(name, lenet5, SHAPE, device="cpu", precision="bf16") for _ in range(2)]
     assert chosen == [engines.TORCH_BF16, engines.TORCH_BF16]
     assert caplog.messages == [
-        "engine torch, because the native one cannot be used: it trains in float32, not in bf16",
+        "engine torch, because the native one cannot be used: in bf16 it trains only networks with BatchNorm",
     ]
 
 

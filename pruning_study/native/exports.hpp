@@ -1,0 +1,31 @@
+// What every compiled library exports: an epoch of training for a network, the type NETWORK.
+#pragma once
+
+#include "training.hpp"
+
+using namespace native;
+using Model = NETWORK;
+
+// Calls body(model), and returns whether there was memory enough: no exception may leave for the caller, who is in C.
+template <class Body>
+static bool has_memory_for(Body&& body) try {
+    body(*std::make_unique<Model>());
+    return true;
+} catch (const std::bad_alloc&) {
+    return false;
+}
+
+extern "C" __attribute__((visibility("default"))) bool train(
+    float* parameters, float* velocity, const float* mask, float* withheld, float* running,
+    const Statistics::Setting* settings, const float* images, const int64_t* labels, const float* factors,
+    const int64_t* order, const int64_t* batch_sizes, int64_t batches, const Augmentation::Crop* crops,
+    const float* black, int64_t height, int64_t width, float learning_rate, float momentum, float weight_decay,
+    const float* wanted, float weight, float temperature, float* image_losses, bool* right, Stepped stepped,
+    double* loss) {
+    const Augmentation augmentation{crops, black, static_cast<int>(height), static_cast<int>(width)};
+    return has_memory_for([&](Model& model) {
+        train(model, parameters, velocity, {running, settings, true}, {mask, withheld}, {images, labels, factors},
+              order, batch_sizes, batches, augmentation, {learning_rate, momentum, weight_decay},
+              {wanted, weight, temperature}, {image_losses, right}, stepped, *loss);
+    });
+}
