@@ -3,5 +3,4 @@
 
 #include "exports.hpp"
 
-// What the library multiplies by. This asks the system for the matrix unit.
-extern "C" __attribute__((visibility("default"))) const char* unit() { return bf16_unit(); }
+extern "C" __attribute__((visibility("default"))) const char* refusal() { return bf16_refusal(); }

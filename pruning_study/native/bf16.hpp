@@ -1,16 +1,15 @@
 // bfloat16 numbers, which are float32 without the last 16 bits. A register holds two channels of WIDTH images.
 #pragma once
 
-#include "lanes.hpp"
-
-#ifdef __AVX512BF16__
 #include <immintrin.h>
-#endif
+
+#include "lanes.hpp"
 
 namespace native {
 
 typedef uint16_t Half __attribute__((may_alias));
-typedef uint16_t Halves __attribute__((vector_size(2 * WIDTH * sizeof(uint16_t)), may_alias));  // [image][of 2 channels]
+// [image][of two channels]
+typedef uint16_t Halves __attribute__((vector_size(2 * WIDTH * sizeof(uint16_t)), may_alias));
 typedef uint32_t LaneBits __attribute__((vector_size(WIDTH * sizeof(uint32_t)), may_alias));
 
 constexpr int pairs_of(int channels) { return (channels + 1) / 2; }
@@ -38,6 +37,19 @@ inline Halves rounded(Lanes first, Lanes second) {
         return value == value ? up : bits | 0x400000u;
     };
     return (Halves)(round(first) >> 16 | (round(second) & 0xffff0000u));
+#endif
+}
+
+// Stores a pair; past the caches if it is far until it is read, so that what is there need not be loaded.
+template <bool Far>
+inline void put(Halves* to, Halves pair) {
+    if constexpr (!Far)
+        *to = pair;
+    else if constexpr (sizeof(Halves) == sizeof(__m256i))
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to), (__m256i)pair);
+#ifdef __AVX512F__
+    else
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(to), (__m512i)pair);
 #endif
 }
 

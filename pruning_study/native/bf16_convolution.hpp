@@ -10,32 +10,45 @@
 
 namespace native {
 
-// The pixels of an image with a border of 0.
+constexpr int AT_ONCE = 4;  // pixels that are dealt with together, so that what is the same for all is loaded once
+
+// Rows of an image with a border of 0, row 0 and column 0 of it: all rows, or the last `count`.
 template <class Image>
-struct Padded {
-    static constexpr int PAIRS = pairs_of(Image::CHANNELS), COLUMNS = Image::WIDTH + 2, ROW = COLUMNS * PAIRS;
-    // A tile may reach beyond the last pixel. Weights of 0 meet what is there.
-    static constexpr int SIZE = (Image::HEIGHT + 2) * ROW + DEPTH;
+struct BorderedRows {
+    static constexpr int PAIRS = pairs_of(Image::CHANNELS), ROWS = Image::HEIGHT + 2, COLUMNS = Image::WIDTH + 2;
 
-    // Where a pixel is; the image's first is at 1, 1.
-    static constexpr int at(int row, int column) { return row * ROW + column * PAIRS; }
+    // How far the last tile of a window, which is so many columns wide, reaches beyond it. Weights of 0 meet what is
+    // there.
+    static constexpr int excess(int columns) { return (columns * PAIRS + DEPTH - 1) / DEPTH * DEPTH - columns * PAIRS; }
+    static constexpr int PITCH = COLUMNS * PAIRS + std::max(excess(2), excess(3));
 
-    static void clear_border(Halves* pixels) {
-        const auto clear = [&](int from, int to) { std::fill(pixels + from, pixels + to, Halves{}); };
-        clear(0, at(1, 1));
-        for (int row = 1; row < Image::HEIGHT; ++row) clear(at(row, COLUMNS - 1), at(row + 1, 1));
-        clear(at(Image::HEIGHT, COLUMNS - 1), SIZE);
+    Halves* first;
+    int count;
+
+    Halves* operator[](int row) const { return first + row % count * PITCH; }
+
+    // Takes the pixels of a row of the image by pixels(row, column of the image, to).
+    template <class Pixels>
+    static void fill(int row, Halves* to, Pixels&& pixels) {
+        if (row == 0 || row > Image::HEIGHT) {
+            std::fill(to, to + PITCH, Halves{});
+            return;
+        }
+        std::fill(to, to + PAIRS, Halves{});
+        std::fill(to + (COLUMNS - 1) * PAIRS, to + PITCH, Halves{});
+        in_parts<Image::WIDTH, part_of(Image::WIDTH, AT_ONCE)>(
+            [&](auto count, int at) { pixels(count, (row - 1) * Image::WIDTH + at, to + (at + 1) * PAIRS); });
     }
 
-    static void fill(const Lanes* image, Halves* pixels) {
-        clear_border(pixels);
-        for (int row = 0; row < Image::HEIGHT; ++row)
-            for (int column = 0; column < Image::WIDTH; ++column)
-                for (int channel = 0; channel < Image::CHANNELS; channel += 2) {
-                    const Lanes* first = image + channel * Image::PIXELS + row * Image::WIDTH + column;
-                    pixels[at(row + 1, column + 1) + channel / 2] =
-                        rounded(*first, channel + 1 < Image::CHANNELS ? first[Image::PIXELS] : Lanes{});
+    static void take(int row, Halves* to, const Lanes* image) {
+        fill(row, to, [&](auto count, int first, Halves* pixels) {
+            for (int pixel = 0; pixel < count; ++pixel)
+                for (int pair = 0; pair < PAIRS; ++pair) {
+                    const Lanes* channel = image + 2 * pair * Image::PIXELS + first + pixel;
+                    pixels[pixel * PAIRS + pair] =
+                        rounded(*channel, 2 * pair + 1 < Image::CHANNELS ? channel[Image::PIXELS] : Lanes{});
                 }
+        });
     }
 };
 
@@ -60,22 +73,21 @@ class Bf16Product {
                     }
     }
 
-    // Of a row: calls body(pixels, tile, first pixel, found [pixel][row of the tile]) for a few of them at a time, which
-    // are Pass::PITCH apart. `corner` is that of the first window.
-    template <class Image, class Body>
-    void find(const Halves* corner, int row, Body&& body) const {
+    // Of a row: calls body(pixels, tile, first pixel, found [pixel][row of the tile]) for a few of them at a time,
+    // which are Pass::PITCH apart. The first window has its corner at so many pairs from the start of each of the rows
+    // `read`.
+    template <class Body>
+    void find(const Halves* const* read, int corner, int row, Body&& body) const {
         if (!Pass::has(row)) return;
         in_parts<TILES, TILES_AT_ONCE>([&](auto tiles, int tile) {
             in_parts<Pass::COLUMNS, COLUMNS_AT_ONCE>([&](auto columns, int column) {
-                const Halves* window = corner + column * Pass::STEP * PAIRS;
+                const int window = corner + column * Pass::STEP * PAIRS;
                 TileSums<tiles, columns> sums;
                 sums.clear();
                 for (int y = 0; y < Pass::DOWN; ++y)
                     for (int step = 0; step < STEPS; ++step)
                         sums.add([&](int i) { return kernels_[tile + i][y][step]; }, sizeof kernels_[0][0][0][0],
-                                 [&](int j) {
-                                     return window + y * Padded<Image>::ROW + j * Pass::STEP * PAIRS + step * DEPTH;
-                                 });
+                                 [&](int j) { return read[y] + window + j * Pass::STEP * PAIRS + step * DEPTH; });
                 Lanes found[tiles * columns][ROWS];
                 sums.store(found, columns);
                 for (int i = 0; i < tiles; ++i)
@@ -95,8 +107,6 @@ class Bf16WeightGradient {
     static constexpr int CHANNELS = Input::CHANNELS, FILTERS = Output::CHANNELS, TAPS = 9;
     static constexpr int PIXELS = DEPTH / QUADS;  // of a tile
     static constexpr int BLOCKS = (Output::WIDTH + PIXELS - 1) / PIXELS, COLUMNS = BLOCKS * PIXELS;
-    static constexpr int BAND = part_of(Output::HEIGHT, std::max(1, 16 / BLOCKS));  // rows of outputs at once
-    static constexpr int KEPT_ROWS = (BAND - 1) * Stride + 3;
     // With stride 2, even columns lie before odd ones: a tile has those that are two apart.
     static constexpr int ODD = COLUMNS + 1, PLACES = Stride == 1 ? COLUMNS + 2 : ODD + COLUMNS;
     static constexpr int LEFTS = tiles_of(FILTERS), LEFTS_AT_ONCE = part_of(LEFTS, 2);
@@ -104,20 +114,22 @@ class Bf16WeightGradient {
     static constexpr int RIGHTS_AT_ONCE = LEFTS_AT_ONCE == 1 ? 5 : 2;
 
    public:
+    static constexpr int BAND = part_of(Output::HEIGHT, std::max(1, 16 / BLOCKS));  // rows of outputs at once
+    static constexpr int ROWS_READ = (BAND - 1) * Stride + 3;                       // of the input
+
     void clear() {
         std::memset(sums_, 0, sizeof sums_);
         std::memset(gradients_, 0, sizeof gradients_);
     }
 
-    void add(const Halves* input, const Halves* gradient) {
-        int filled = 0;
-        for (int row = 0; row < Output::HEIGHT; row += BAND) {
-            for (; filled < row * Stride + KEPT_ROWS; ++filled) take_input(input, filled);
-            for (int of_band = 0; of_band < BAND; ++of_band) take_gradient(gradient, row + of_band, of_band);
-            in_parts<LEFTS, LEFTS_AT_ONCE>([&](auto lefts, int left) {
-                in_parts<RIGHTS, RIGHTS_AT_ONCE>([&](auto rights, int right) { multiply<lefts, rights>(row, left, right); });
-            });
-        }
+    // What a band from `row` on contributes; from the first band to the last.
+    void add(int row, BorderedRows<Input> input, BorderedRows<Output> gradient) {
+        for (int i = row == 0 ? 0 : ROWS_READ - BAND * Stride; i < ROWS_READ; ++i) take_input(input, row * Stride + i);
+        for (int of_band = 0; of_band < BAND; ++of_band) take_gradient(gradient, row + of_band, of_band);
+        in_parts<LEFTS, LEFTS_AT_ONCE>([&](auto lefts, int left) {
+            in_parts<RIGHTS, RIGHTS_AT_ONCE>(
+                [&](auto rights, int right) { multiply<lefts, rights>(row, left, right); });
+        });
     }
 
     void end(float* gradient) const {
@@ -130,7 +142,7 @@ class Bf16WeightGradient {
 
    private:
     Lanes sums_[LEFTS][RIGHTS][ROWS];
-    Halves pixels_[CHANNEL_TILES][KEPT_ROWS][PLACES][QUADS];  // [of a channel and two images]
+    Halves pixels_[CHANNEL_TILES][ROWS_READ][PLACES][QUADS];  // [of a channel and two images]
     // The rows of filters lie apart by no power of two.
     alignas(64) Half gradients_[LEFTS * ROWS][BAND * COLUMNS + PIXELS][WIDTH];
 
@@ -141,7 +153,7 @@ class Bf16WeightGradient {
         for (int of_band = 0; of_band < BAND; ++of_band) {
             const Halves* first[Rights];
             for (int j = 0; j < Rights; ++j) {
-                const int tap = (right + j) % TAPS, kept = ((row + of_band) * Stride + tap / 3) % KEPT_ROWS;
+                const int tap = (right + j) % TAPS, kept = ((row + of_band) * Stride + tap / 3) % ROWS_READ;
                 first[j] = pixels_[(right + j) / TAPS][kept][place(tap % 3)];
             }
             for (int step = 0; step < BLOCKS; ++step)
@@ -153,28 +165,30 @@ class Bf16WeightGradient {
 
     static constexpr int place(int column) { return Stride == 1 ? column : column % 2 * ODD + column / 2; }
 
-    void take_input(const Halves* input, int row) {
-        using From = Padded<Input>;
-        constexpr int READ = Stride == 1 ? COLUMNS + 2 : 2 * COLUMNS + 1;
+    void take_input(BorderedRows<Input> input, int row) {
+        constexpr int READ = Stride == 1 ? COLUMNS + 2 : 2 * COLUMNS + 1, PAIRS = BorderedRows<Input>::PAIRS;
+        constexpr int READ_ROWS = (Output::HEIGHT - 1) * Stride + 3;  // none is filled beyond
+        const Halves* from = input[row];
         for (int column = 0; column < READ; ++column)
             for (int tile = 0; tile < CHANNEL_TILES; ++tile) {
                 Halves pairs[QUADS];
                 for (int i = 0; i < QUADS; ++i) {
                     const int pair = tile * QUADS + i;
-                    const bool is_there = row < Input::HEIGHT + 2 && column < From::COLUMNS && pair < From::PAIRS;
-                    pairs[i] = is_there ? input[From::at(row, column) + pair] : Halves{};
+                    const bool is_there = row < READ_ROWS && column < input.COLUMNS && pair < PAIRS;
+                    pairs[i] = is_there ? from[column * PAIRS + pair] : Halves{};
                 }
                 pair_images(pairs);
-                std::copy_n(pairs, QUADS, pixels_[tile][row % KEPT_ROWS][place(column)]);
+                std::copy_n(pairs, QUADS, pixels_[tile][row % ROWS_READ][place(column)]);
             }
     }
 
-    void take_gradient(const Halves* gradient, int row, int of_band) {
-        using From = Padded<Output>;
+    void take_gradient(BorderedRows<Output> gradient, int row, int of_band) {
+        constexpr int PAIRS = BorderedRows<Output>::PAIRS;
+        const Halves* from = gradient[row + 1] + PAIRS;
         for (int column = 0; column < Output::WIDTH; ++column)
-            for (int pair = 0; pair < From::PAIRS; ++pair) {
+            for (int pair = 0; pair < PAIRS; ++pair) {
                 const Halves by_channel =
-                    row < Output::HEIGHT ? split_channels(gradient[From::at(row + 1, column + 1) + pair]) : Halves{};
+                    row < Output::HEIGHT ? split_channels(from[column * PAIRS + pair]) : Halves{};
                 for (int i = 0; i < 2; ++i)
                     std::memcpy(gradients_[2 * pair + i][of_band * COLUMNS + column],
                                 reinterpret_cast<const Half*>(&by_channel) + i * WIDTH, WIDTH * sizeof(Half));

@@ -1,8 +1,11 @@
 // A residual network whose convolutions are products of bf16 numbers, as torch's autocast has them.
 //
-// It is a ResidualNetwork (residual_network.hpp) that only trains. Outputs of convolutions, activations and gradients are
-// kept as bf16 numbers. What is computed with them is float32: sums of products, batch normalization, shortcuts, the
-// linear layer, the loss, weights and their gradient.
+// It is a ResidualNetwork (residual_network.hpp) that only trains. Outputs of convolutions, activations and gradients
+// are kept as bf16 numbers. What is computed with them is float32: sums of products, batch normalization, shortcuts,
+// the linear layer, the loss, weights and their gradient.
+//
+// Rows of activations and of gradients are found when a convolution needs them, and are kept no longer than that:
+// memory is slower than all that is computed.
 #pragma once
 
 #include "bf16_convolution.hpp"
@@ -10,7 +13,8 @@
 
 namespace native {
 
-constexpr int AT_ONCE = 4;  // pixels that normalization has at once, so that it need not load its factors for each
+// Bytes of a group's values from which those of a batch do not stay in the second-level cache.
+constexpr std::size_t FAR = 100'000;
 
 // The numbers of each channel, in all lanes; 0 of a channel that only fills a pair up.
 template <int Channels>
@@ -44,23 +48,28 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
     using Described = Unit<Input, Output, Stride, Source>;
     using Passes = PaddedPasses<Input, Output, Stride>;
     using Normalization = typename Described::Normalization;
-    using From = Padded<Input>;
-    using To = Padded<Output>;
+    using InputRows = BorderedRows<Input>;
+    using Rows = BorderedRows<Output>;
+    using WeightGradient = Bf16WeightGradient<Input, Output, Stride>;
     using Numbers = OfChannels<Output::CHANNELS>;
-    static constexpr int WEIGHTS = Described::WEIGHTS, PARAMETERS = Described::PARAMETERS, PAIRS = To::PAIRS;
+    static constexpr int WEIGHTS = Described::WEIGHTS, PARAMETERS = Described::PARAMETERS, PAIRS = Rows::PAIRS;
     static constexpr bool HAS_SHORTCUT = Described::HAS_SHORTCUT, IS_IDENTITY = Described::IS_IDENTITY;
 
     struct alignas(sizeof(Halves)) Group {
         Halves values[Output::PIXELS * PAIRS];  // [pixel][pair of channels]
     };
     struct alignas(sizeof(Halves)) Activation {
-        Halves pixels[To::SIZE];
+        Halves pixels[Rows::ROWS * Rows::PITCH];
     };
+    // How many rows there are of what is found row by row: those that a band of outputs reads, and its gradient's.
+    static constexpr int INPUT_ROWS = WeightGradient::ROWS_READ, GRADIENT_ROWS = WeightGradient::BAND + 2;
+    static constexpr int INPUT_PAIRS = INPUT_ROWS * InputRows::PITCH, GRADIENT_PAIRS = GRADIENT_ROWS * Rows::PITCH;
+    static constexpr bool IS_FAR = sizeof(Group) >= FAR;
 
     struct State {
         Bf16Product<typename Passes::Forward> forward;
         typename Passes::template Backwards<Bf16Product> backward;
-        Bf16WeightGradient<Input, Output, Stride> weight_gradient;
+        WeightGradient weight_gradient;
         Normalization normalization;
         Room<Group> output;           // of the convolution
         Room<Activation> activation;  // of the ReLU, where it is kept
@@ -80,111 +89,145 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
     }
 
     // Finds the outputs of a group, and takes their sums. Deviations are from numbers near the means.
-    NATIVE_SHARED static void convolve(const Halves* input, State& state, int group, const float* near_means) {
-        const Numbers pivots([&](int channel) { return near_means[channel]; });
-        ChannelSums<Output::CHANNELS> sums;
-        Halves* values = state.output[group].values;
-        const auto take = [&](auto pixels, int tile, int first, const Lanes (*found)[ROWS]) {
-            for_pairs<Output>(tile, [&](int pair, int row) {
-                const Lanes pivot[] = {pivots[2 * pair], pivots[2 * pair + 1]};
-                Lanes total[] = {sums.first[2 * pair], sums.first[2 * pair + 1]};
-                Lanes squares[] = {sums.second[2 * pair], sums.second[2 * pair + 1]};
+    class Convolver {
+       public:
+        NATIVE_SHARED Convolver(State& state, int group, const float* near_means)
+            : state_(state), group_(group), values_(state.output[group].values),
+              pivots_([&](int channel) { return near_means[channel]; }) {}
+        Convolver(const Convolver&) = delete;
+        NATIVE_SHARED ~Convolver() {
+            for (int channel = 0; channel < Output::CHANNELS; ++channel)
+                state_.normalization.take(group_, channel, pivots_[channel], sums_.first[channel],
+                                          sums_.second[channel]);
+        }
+
+        NATIVE_SHARED void find(int row, InputRows input) {
+            const Halves* read[] = {input[row * Stride], input[row * Stride + 1], input[row * Stride + 2]};
+            state_.forward.find(read, 0, row, [&](auto... arguments) { take(arguments...); });
+        }
+
+       private:
+        State& state_;
+        int group_;
+        Halves* values_;
+        Numbers pivots_;
+        ChannelSums<Output::CHANNELS> sums_;
+
+        template <class Pixels>
+        void take(Pixels pixels, int tile, int first, const Lanes (*found)[ROWS]) {
+            for_pairs(tile, [&](int pair, int row) {
+                const int channel = 2 * pair;
+                const Lanes pivot[] = {pivots_[channel], pivots_[channel + 1]};
+                Lanes total[] = {sums_.first[channel], sums_.first[channel + 1]};
+                Lanes squares[] = {sums_.second[channel], sums_.second[channel + 1]};
                 for (int pixel = 0; pixel < pixels; ++pixel) {
-                    values[(first + pixel) * PAIRS + pair] = rounded(found[pixel][row], found[pixel][row + 1]);
+                    put<IS_FAR>(values_ + (first + pixel) * PAIRS + pair,
+                                rounded(found[pixel][row], found[pixel][row + 1]));
                     for (int i = 0; i < 2; ++i) {
                         const Lanes deviation = found[pixel][row + i] - pivot[i];
                         total[i] += deviation, squares[i] += deviation * deviation;
                     }
                 }
                 for (int i = 0; i < 2; ++i)
-                    sums.first[2 * pair + i] = total[i], sums.second[2 * pair + i] = squares[i];
+                    sums_.first[channel + i] = total[i], sums_.second[channel + i] = squares[i];
             });
-        };
-        for (int row = 0; row < Output::HEIGHT; ++row)
-            state.forward.template find<Input>(input + From::at(row * Stride, 0), row, take);
-        for (int channel = 0; channel < Output::CHANNELS; ++channel)
-            state.normalization.take(group, channel, pivots[channel], sums.first[channel], sums.second[channel]);
-    }
+        }
+    };
 
-    NATIVE_SHARED static void activate(const State& state, int group, const Halves* source, Halves* to) {
-        const Numbers factors([&](int channel) { return state.normalization[channel].factor; });
-        const Numbers summands([&](int channel) {
-            const auto line = state.normalization[channel];
-            return line.summand - line.mean * line.factor;
-        });
-        const Halves* values = state.output[group].values;
-        To::clear_border(to);
-        for (int row = 0; row < Output::HEIGHT; ++row)
-            in_parts<Output::WIDTH, part_of(Output::WIDTH, AT_ONCE)>([&](auto pixels, int column) {
+    // Finds the activations of a group: normalizes, adds the shortcut from a source, if there is one, and rectifies.
+    class Activator {
+       public:
+        NATIVE_SHARED Activator(const State& state, int group, const Halves* source)
+            : values_(state.output[group].values), source_(source),
+              factors_([&](int channel) { return state.normalization[channel].factor; }),
+              summands_([&](int channel) {
+                  const auto line = state.normalization[channel];
+                  return line.summand - line.mean * line.factor;
+              }) {}
+
+        NATIVE_SHARED void operator()(int row, Halves* to) const {
+            Rows::fill(row, to, [&](auto pixels, int first, Halves* found) {
                 for (int pair = 0; pair < PAIRS; ++pair) {
                     const int channel = 2 * pair;
-                    const Lanes factor[] = {factors[channel], factors[channel + 1]};
-                    const Lanes summand[] = {summands[channel], summands[channel + 1]};
+                    const Lanes factor[] = {factors_[channel], factors_[channel + 1]};
+                    const Lanes summand[] = {summands_[channel], summands_[channel + 1]};
                     for (int pixel = 0; pixel < pixels; ++pixel) {
-                        const Halves value = values[(row * Output::WIDTH + column + pixel) * PAIRS + pair];
-                        Lanes first = first_of(value) * factor[0] + summand[0];
-                        Lanes second = second_of(value) * factor[1] + summand[1];
+                        const Halves value = values_[(first + pixel) * PAIRS + pair];
+                        Lanes one = first_of(value) * factor[0] + summand[0];
+                        Lanes other = second_of(value) * factor[1] + summand[1];
                         if constexpr (HAS_SHORTCUT) {
-                            const Halves added = shortcut(source, row, column + pixel, channel);
-                            first += first_of(added), second += second_of(added);
+                            const Halves added = shortcut(source_, first + pixel, channel);
+                            one += first_of(added), other += second_of(added);
                         }
-                        to[To::at(row + 1, column + pixel + 1) + pair] = rounded(rectified(first), rectified(second));
+                        found[pixel * PAIRS + pair] = rounded(rectified(one), rectified(other));
                     }
                 }
             });
-    }
+        }
+
+       private:
+        const Halves *values_, *source_;
+        Numbers factors_, summands_;
+    };
 
     // The mean over the pixels of each channel of an activation.
-    NATIVE_SHARED static void average(const Halves* activation, Lanes* means) {
+    NATIVE_SHARED static void average(Rows activation, Lanes* means) {
         for (int channel = 0; channel < Output::CHANNELS; ++channel) {
             Lanes total{};
             for (int row = 1; row <= Output::HEIGHT; ++row)
                 for (int column = 1; column <= Output::WIDTH; ++column) {
-                    const Halves pair = activation[To::at(row, column) + channel / 2];
+                    const Halves pair = activation[row][column * PAIRS + channel / 2];
                     total += channel % 2 ? second_of(pair) : first_of(pair);
                 }
             means[channel] = total * broadcast(1.0f / Output::PIXELS);
         }
     }
 
-    // The gradient of the convolution's output, from that of what it is normalized to; 0 in lanes without an image.
-    NATIVE_SHARED static void find_output_gradient(const State& state, int group, const Halves* gradient,
-                                                   Lanes present, Halves* output_gradient) {
-        const auto& normalization = state.normalization;
-        const Numbers factors([&](int channel) { return normalization[channel].factor; });
-        const Numbers slopes([&](int channel) { return normalization.slope(channel) * present; });
-        const Numbers levels([&](int channel) {
-            return (normalization.level(channel) - normalization.slope(channel) * normalization[channel].mean) * present;
-        });
-        const Halves* values = state.output[group].values;
-        To::clear_border(output_gradient);
-        for (int row = 0; row < Output::HEIGHT; ++row)
-            in_parts<Output::WIDTH, part_of(Output::WIDTH, AT_ONCE)>([&](auto pixels, int column) {
+    // Finds the gradient of the convolution's output, from that of what it is normalized to; 0 in lanes without an
+    // image.
+    class Differentiator {
+       public:
+        NATIVE_SHARED Differentiator(const State& state, int group, const Halves* gradient, Lanes present)
+            : values_(state.output[group].values), gradient_(gradient),
+              factors_([&](int channel) { return state.normalization[channel].factor; }),
+              slopes_([&](int channel) { return state.normalization.slope(channel) * present; }),
+              levels_([&](int channel) {
+                  const Lanes mean = state.normalization[channel].mean;
+                  return (state.normalization.level(channel) - state.normalization.slope(channel) * mean) * present;
+              }) {}
+
+        NATIVE_SHARED void operator()(int row, Halves* to) const {
+            Rows::fill(row, to, [&](auto pixels, int first, Halves* found) {
                 for (int pair = 0; pair < PAIRS; ++pair) {
                     const int channel = 2 * pair;
-                    const Lanes factor[] = {factors[channel], factors[channel + 1]};
-                    const Lanes slope[] = {slopes[channel], slopes[channel + 1]};
-                    const Lanes level[] = {levels[channel], levels[channel + 1]};
+                    const Lanes factor[] = {factors_[channel], factors_[channel + 1]};
+                    const Lanes slope[] = {slopes_[channel], slopes_[channel + 1]};
+                    const Lanes level[] = {levels_[channel], levels_[channel + 1]};
                     for (int pixel = 0; pixel < pixels; ++pixel) {
-                        const int at = (row * Output::WIDTH + column + pixel) * PAIRS + pair;
-                        const Halves value = values[at], behind = gradient[at];
-                        output_gradient[To::at(row + 1, column + pixel + 1) + pair] =
+                        const int at = (first + pixel) * PAIRS + pair;
+                        const Halves value = values_[at], behind = gradient_[at];
+                        found[pixel * PAIRS + pair] =
                             rounded(first_of(behind) * factor[0] + (first_of(value) * slope[0] + level[0]),
                                     second_of(behind) * factor[1] + (second_of(value) * slope[1] + level[1]));
                     }
                 }
             });
-    }
+        }
+
+       private:
+        const Halves *values_, *gradient_;
+        Numbers factors_, slopes_, levels_;
+    };
 
     // Lets the gradient of a group's activation pass the ReLU, and takes the sums that normalization needs.
     class Rectifier {
        public:
-        Rectifier(State& state, int group, const Halves* activation, Halves* gradient)
+        NATIVE_SHARED Rectifier(State& state, int group, Rows activation, Halves* gradient)
             : normalization_(state.normalization), group_(group), values_(state.output[group].values),
               activation_(activation), gradient_(gradient),
               means_([&](int channel) { return state.normalization[channel].mean; }) {}
         Rectifier(const Rectifier&) = delete;
-        ~Rectifier() {
+        NATIVE_SHARED ~Rectifier() {
             for (int channel = 0; channel < Output::CHANNELS; ++channel)
                 normalization_.take_gradient(group_, channel, sums_.first[channel], sums_.second[channel]);
         }
@@ -192,8 +235,9 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
         // Of some pixels, `pitch` apart, and a tile of channels: adds joined(pixel, pair) first.
         template <class Pixels, class Pitch, class Joined>
         void operator()(Pixels pixels, Pitch pitch, int tile, int first, const Lanes (*found)[ROWS], Joined&& joined) {
-            const Halves* activation = activation_ + To::at(first / Output::WIDTH + 1, first % Output::WIDTH + 1);
-            for_pairs<Output>(tile, [&](int pair, int row) {
+            const Halves* activation =
+                activation_[first / Output::WIDTH + 1] + (first % Output::WIDTH + 1) * PAIRS;
+            for_pairs(tile, [&](int pair, int row) {
                 const int channel = 2 * pair;
                 const Lanes mean[] = {means_[channel], means_[channel + 1]};
                 Lanes total[] = {sums_.first[channel], sums_.first[channel + 1]};
@@ -205,7 +249,7 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
                     const Lanes one = first_of(passed) <= Lanes{} ? Lanes{} : found[pixel][row] + first_of(added);
                     const Lanes other =
                         second_of(passed) <= Lanes{} ? Lanes{} : found[pixel][row + 1] + second_of(added);
-                    gradient_[at] = rounded(one, other);
+                    put<IS_FAR>(gradient_ + at, rounded(one, other));
                     total[0] += one, products[0] += one * (first_of(value) - mean[0]);
                     total[1] += other, products[1] += other * (second_of(value) - mean[1]);
                 }
@@ -217,7 +261,8 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
        private:
         Normalization& normalization_;
         int group_;
-        const Halves *values_, *activation_;
+        const Halves* values_;
+        Rows activation_;
         Halves* gradient_;
         Numbers means_;
         ChannelSums<Output::CHANNELS> sums_;
@@ -238,24 +283,32 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
         }
     }
 
-    // Lets the unit before have the gradient of its activation: that of this convolution's input, with what is joined.
+    // Lets the unit before have the gradient of its activation: that of this convolution's input, with what is joined;
+    // as far as a row of outputs reaches.
     template <class Rectify, class Joined>
-    NATIVE_SHARED static void find_input_gradient(const State& state, const Halves* output_gradient, Rectify& rectify,
+    NATIVE_SHARED static void find_input_gradient(const State& state, int row, Rows output_gradient, Rectify& rectify,
                                                   Joined joined) {
-        constexpr int CORNER = To::at(Stride - 1, Stride - 1);
-        for (int row = 0; row < Output::HEIGHT; ++row)
-            std::apply(
-                [&](auto&... passes) {
-                    (find_in_row(passes, output_gradient + CORNER + To::at(row, 0), row, rectify, joined), ...);
-                },
-                state.backward);
+        const int first = row + Stride - 1;
+        const Halves* read[] = {output_gradient[first], output_gradient[first + 1], output_gradient[first + 2]};
+        std::apply([&](auto&... passes) { (find_in_row(passes, read, row, rectify, joined), ...); }, state.backward);
     }
 
+    // Calls body(first, behind) for the bands of rows of outputs.
+    template <class Body>
+    static void for_bands(Body&& body) {
+        constexpr int BAND = WeightGradient::BAND;
+        for (int row = 0; row < Output::HEIGHT; row += BAND) body(row, std::min(row + BAND, Output::HEIGHT));
+    }
+
+    // How many rows of the input the first rows of outputs read.
+    static int rows_read(int rows) { return std::min((rows - 1) * Stride + 3, InputRows::ROWS); }
+
     // The two channels of the source that the shortcut adds to a pixel's.
-    static Halves shortcut(const Halves* source, int row, int column, int channel) {
-        using Its = Padded<Source>;
-        return channels_from<Its::PAIRS>(source + Its::at(row * Described::down() + 1, column * Described::across() + 1),
-                                         channel - Described::padding());
+    static Halves shortcut(const Halves* source, int pixel, int channel) {
+        using From = BorderedRows<Source>;
+        const int row = pixel / Output::WIDTH * Described::down(), column = pixel % Output::WIDTH * Described::across();
+        return channels_from<From::PAIRS>(source + (row + 1) * From::PITCH + (column + 1) * From::PAIRS,
+                                          channel - Described::padding());
     }
 
     // What the shortcut's gradient joins: the two channels of a source's pixel.
@@ -271,20 +324,36 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
     static Lanes rectified(Lanes value) { return value < Lanes{} ? Lanes{} : value; }
 
     // Calls body(pair, row) for the pairs of channels in a tile, `row` that of the first channel.
-    template <class Image, class Body>
+    template <class Body>
     static void for_pairs(int tile, Body&& body) {
-        const int first = tile * ROWS / 2, behind = std::min(first + ROWS / 2, pairs_of(Image::CHANNELS));
+        const int first = tile * ROWS / 2, behind = std::min(first + ROWS / 2, PAIRS);
         for (int pair = first; pair < behind; ++pair) body(pair, 2 * (pair - first));
     }
 
     template <class Pass, class Rectify, class Joined>
-    static void find_in_row(const Bf16Product<Pass>& pass, const Halves* corner, int row, Rectify& rectify,
+    static void find_in_row(const Bf16Product<Pass>& pass, const Halves* const* read, int row, Rectify& rectify,
                             Joined& joined) {
-        pass.template find<Output>(corner, row, [&](auto pixels, int tile, int first, const Lanes (*found)[ROWS]) {
+        const auto take = [&](auto pixels, int tile, int first, const Lanes (*found)[ROWS]) {
             rectify(pixels, std::integral_constant<int, Pass::PITCH>{}, tile, first, found, joined);
-        });
+        };
+        pass.find(read, (Stride - 1) * PAIRS, row, take);
     }
 };
+
+// Rows that are found when they are needed, so that they are near then.
+template <class Rows, class Fill>
+struct FoundRows {
+    Rows rows;
+    Fill fill;  // fill(row, to) finds a row
+    int found;  // so many rows so far
+
+    void reach(int behind) {
+        for (; found < behind; ++found) fill(found, rows[found]);
+    }
+};
+
+template <class Rows, class Fill>
+FoundRows(Rows, Fill, int) -> FoundRows<Rows, Fill>;
 
 template <class Head, class... Described>
 class Bf16ResidualNetwork {
@@ -294,7 +363,7 @@ class Bf16ResidualNetwork {
     static constexpr int GROUPS = 4;  // that go through the linear layer at once
 
    public:
-    static constexpr int PIXELS = At<0>::Input::SIZE, CLASSES = Head::OUTPUTS;
+    static constexpr int PIXELS = At<0>::Input::SIZE;
     static constexpr int PARAMETERS = (Described::PARAMETERS + ...) + Head::PARAMETERS;
 
     // Not defaulted, as in ResidualNetwork.
@@ -315,16 +384,18 @@ class Bf16ResidualNetwork {
         double loss = 0;
         for (int first = 0; first < groups_of(images); first += GROUPS) {
             const int size = std::min(GROUPS * WIDTH, images - first * WIDTH);
-            for (int group = 0; group < groups_of(size); ++group)
-                At<LAST>::average(activate<LAST>(first + group), features_[group]);
+            for (int group = 0; group < groups_of(size); ++group) {
+                auto activation = read<LAST + 1>(first + group, true);
+                activation.reach(activation.rows.ROWS);
+                At<LAST>::average(activation.rows, features_[group]);
+            }
             Head::forward(parameters + HEAD, features_, head_, groups_of(size));
             loss += cross_entropy(head_.output, examples, order + first * WIDTH, size,
                                   1.0f / static_cast<float>(divisor), distillation, outcomes, head_.gradient);
             Head::template backward<true>(parameters + HEAD, features_, head_, features_gradient_, gradient + HEAD,
                                           groups_of(size));
             for (int group = 0; group < groups_of(size); ++group) {
-                const Halves* activation = state<LAST>().activation[first + group].pixels;
-                typename At<LAST>::Rectifier rectify(state<LAST>(), first + group, activation,
+                typename At<LAST>::Rectifier rectify(state<LAST>(), first + group, rows_before<LAST + 1>(first + group),
                                                      gradients_[LAST % 2][first + group].values);
                 At<LAST>::spread(features_gradient_[group], rectify);
             }
@@ -336,7 +407,9 @@ class Bf16ResidualNetwork {
    private:
     static constexpr int HEAD = (Described::PARAMETERS + ...);  // where its parameters are
     static constexpr int LARGEST = std::max({Bf16Unit<Described>::Output::PIXELS * Bf16Unit<Described>::PAIRS...});
-    static constexpr int LARGEST_PADDED = std::max({At<0>::From::SIZE, Bf16Unit<Described>::To::SIZE...});
+    // The rows of activations and of gradients that a convolution reads at once.
+    static constexpr int LARGEST_INPUT = std::max({Bf16Unit<Described>::INPUT_PAIRS...});
+    static constexpr int LARGEST_GRADIENT = std::max({Bf16Unit<Described>::GRADIENT_PAIRS...});
 
     struct alignas(sizeof(Lanes)) Input {
         Lanes pixels[PIXELS];
@@ -352,7 +425,8 @@ class Bf16ResidualNetwork {
     Lanes features_[GROUPS][Head::INPUTS], features_gradient_[GROUPS][Head::INPUTS];
     // Of what a unit's ReLU has let pass, before its normalization; of units with even and with odd numbers.
     Room<Gradient> gradients_[2];
-    Halves activation_[LARGEST_PADDED], output_gradient_[LARGEST_PADDED], joined_[LARGEST];  // of one group
+    Halves activation_[LARGEST_INPUT], output_gradient_[LARGEST_GRADIENT];
+    Halves joined_[LARGEST];  // of one group
 
     template <std::size_t I>
     auto& state() {
@@ -383,34 +457,48 @@ class Bf16ResidualNetwork {
     void forward(const float* parameters, Statistics statistics, int images) {
         auto& normalization = state<I>().normalization;
         At<I>::begin(parameters, state<I>());
-        for (int group = 0; group < groups_of(images); ++group)
-            At<I>::convolve(read<I>(group, true), state<I>(), group, statistics.running);
+        for (int group = 0; group < groups_of(images); ++group) {
+            typename At<I>::Convolver convolver(state<I>(), group, statistics.running);
+            auto input = read<I>(group, true);
+            At<I>::for_bands([&](int first, int behind) {
+                input.reach(At<I>::rows_read(behind));
+                for (int row = first; row < behind; ++row) convolver.find(row, input.rows);
+            });
+        }
         normalization.settle(images, parameters + At<I>::WEIGHTS, statistics.running, *statistics.settings);
         statistics.running += At<I>::Normalization::RUNNING;
         ++statistics.settings;
         if constexpr (I < LAST) forward<I + 1>(parameters + At<I>::PARAMETERS, statistics, images);
     }
 
-    // What the convolution of a unit reads of a group; for the first time if so said.
+    // What the convolution of a unit reads of a group. Of a unit that is kept it is found the first time alone.
     template <std::size_t I>
-    const Halves* read(int group, bool first) {
+    auto read(int group, bool first) {
         if constexpr (I == 0) {
-            At<0>::From::fill(input_[group].pixels, activation_);
-            return activation_;
-        } else if constexpr (is_kept<I - 1>()) {
-            return first ? activate<I - 1>(group) : state<I - 1>().activation[group].pixels;
+            using Rows = typename At<0>::InputRows;
+            const auto fill = [images = input_[group].pixels](int row, Halves* to) { Rows::take(row, to, images); };
+            return FoundRows{Rows{activation_, At<0>::INPUT_ROWS}, fill, 0};
         } else {
-            return activate<I - 1>(group);
+            const auto rows = rows_before<I>(group);
+            const typename At<I - 1>::Activator fill(state<I - 1>(), group, source<I - 1>(group));
+            return FoundRows{rows, fill, first || !is_kept<I - 1>() ? 0 : rows.ROWS};
         }
     }
 
     template <std::size_t I>
-    const Halves* activate(int group) {
-        Halves* to = is_kept<I>() ? state<I>().activation[group].pixels : activation_;
-        const Halves* source = nullptr;
-        if constexpr (At<I>::HAS_SHORTCUT) source = state<I - 2>().activation[group].pixels;
-        At<I>::activate(state<I>(), group, source, to);
-        return to;
+    typename At<I - 1>::Rows rows_before(int group) {
+        if constexpr (is_kept<I - 1>())
+            return {state<I - 1>().activation[group].pixels, At<I - 1>::Rows::ROWS};
+        else
+            return {activation_, At<I>::INPUT_ROWS};
+    }
+
+    template <std::size_t I>
+    const Halves* source(int group) {
+        if constexpr (At<I>::HAS_SHORTCUT)
+            return state<I - 2>().activation[group].pixels;
+        else
+            return nullptr;
     }
 
     template <std::size_t I>
@@ -418,37 +506,56 @@ class Bf16ResidualNetwork {
         gradient -= At<I>::PARAMETERS;
         state<I>().normalization.settle_gradient(images, gradient + At<I>::WEIGHTS, true);
         for (int group = 0; group < groups_of(images); ++group) {
-            At<I>::find_output_gradient(state<I>(), group, gradients_[I % 2][group].values, present(images, group),
-                                        output_gradient_);
-            const Halves* input = read<I>(group, false);
-            state<I>().weight_gradient.add(input, output_gradient_);
-            if constexpr (I > 0) pass_back<I>(group, input);
+            auto input = read<I>(group, false);
+            if constexpr (I == 0) {
+                differentiate<I>(group, images, input, [](int) {});
+            } else {
+                Halves* to = gradients_[(I - 1) % 2][group].values;
+                typename At<I - 1>::Rectifier rectify(state<I - 1>(), group, input.rows, to);
+                with_joined<I - 1>(to, [&](auto joined) {
+                    differentiate<I>(group, images, input, [&](int row) {
+                        At<I>::find_input_gradient(state<I>(), row, gradient_rows<I>(), rectify, joined);
+                    });
+                });
+            }
         }
         state<I>().weight_gradient.end(gradient);
         if constexpr (I > 0) backward<I - 1>(images, gradient);
     }
 
-    // Gives the unit before the gradient of a group of its activations.
     template <std::size_t I>
-    void pass_back(int group, const Halves* activation) {
-        using Before = At<I - 1>;
-        Halves* to = gradients_[(I - 1) % 2][group].values;
-        typename Before::Rectifier rectify(state<I - 1>(), group, activation, to);
-        const auto pass = [&](auto joined) {
-            At<I>::find_input_gradient(state<I>(), output_gradient_, rectify, joined);
-        };
-        if constexpr (!is_source<I - 1>()) {
-            pass(Nothing{});
-        } else if constexpr (At<I + 1>::IS_IDENTITY) {
-            pass(Same<Before::PAIRS>{to});
+    typename At<I>::Rows gradient_rows() {
+        return {output_gradient_, At<I>::GRADIENT_ROWS};
+    }
+
+    // Takes the gradient of a unit's weights; calls pass_back(row) for each row of its outputs.
+    template <std::size_t I, class Input, class PassBack>
+    void differentiate(int group, int images, Input& input, PassBack&& pass_back) {
+        const Halves* behind_unit = gradients_[I % 2][group].values;
+        const typename At<I>::Differentiator fill(state<I>(), group, behind_unit, present(images, group));
+        FoundRows gradient{gradient_rows<I>(), fill, 0};
+        At<I>::for_bands([&](int first, int behind) {
+            gradient.reach(behind + 2);
+            input.reach(At<I>::rows_read(behind));
+            state<I>().weight_gradient.add(first, input.rows, gradient.rows);
+            for (int row = first; row < behind; ++row) pass_back(row);
+        });
+    }
+
+    // Calls body(joined), by which an activation's gradient is joined by that of the shortcut from it.
+    template <std::size_t I, class Body>
+    void with_joined(Halves* gradient, Body&& body) {
+        if constexpr (!is_source<I>()) {
+            body(Nothing{});
+        } else if constexpr (At<I + 2>::IS_IDENTITY) {
+            body(Same<At<I>::PAIRS>{gradient});
         } else {
             // What is joined has another shape, and would be written over before it is read.
-            std::copy_n(to, At<I + 1>::Output::PIXELS * At<I + 1>::PAIRS, joined_);
-            pass(Subsampled<At<I + 1>>{joined_});
+            std::copy_n(gradient, At<I + 2>::Output::PIXELS * At<I + 2>::PAIRS, joined_);
+            body(Subsampled<At<I + 2>>{joined_});
         }
     }
 
-    // What joins the gradient of an activation: that of the shortcut from it.
     struct Nothing {
         Halves operator()(int, int) const { return Halves{}; }
     };

@@ -1,8 +1,8 @@
-// Products of small matrices of bf16 numbers, summed in float32: by the CPU's matrix unit (AMX), else by its products of
-// pairs (AVX512_BF16), else by plain ones, which are there to test what is built on this.
+// Products of small matrices of bf16 numbers, summed in float32: by the CPU's matrix unit (AMX), else by its products
+// of pairs (AVX512_BF16), else by plain ones, which are there to test what is built on this.
 //
-// A left tile has ROWS rows of DEPTH pairs. A right tile has DEPTH rows of a pair for each of WIDTH columns. Their product
-// is ROWS rows of WIDTH sums.
+// A left tile has ROWS rows of DEPTH pairs. A right tile has DEPTH rows of a pair for each of WIDTH columns. Their
+// product is ROWS rows of WIDTH sums.
 #pragma once
 
 #include <cstddef>
@@ -32,10 +32,11 @@ inline void for_constants(Body&& body) {
 
 #ifdef __AMX_BF16__
 
-// What multiplies: the matrix unit, if the system lets this process have it.
-inline const char* bf16_unit() {
+// Why this process cannot multiply such numbers at speed; null if it can. Asks the system for the matrix unit.
+inline const char* bf16_refusal() {
     constexpr long ASK = 0x1023, TILES = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    return syscall(SYS_arch_prctl, ASK, TILES) == 0 ? "AMX" : "AMX, which the system denies to this process";
+    return syscall(SYS_arch_prctl, ASK, TILES) == 0 ? nullptr
+                                                    : "the system denies this process the CPU's matrix unit (AMX)";
 }
 
 // Sets the thread's matrix unit up.
@@ -111,13 +112,13 @@ class MatrixUnit {
 };
 
 #ifdef __AVX512BF16__
-inline const char* bf16_unit() { return "AVX512_BF16"; }
+inline const char* bf16_refusal() { return nullptr; }
 
 inline Lanes add_products(Lanes sums, uint32_t left, Halves right) {
     return (Lanes)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_set1_epi32(static_cast<int>(left)), (__m512bh)right);
 }
 #else
-inline const char* bf16_unit() { return "none"; }
+inline const char* bf16_refusal() { return "the compiler does not use the CPU's instructions for bf16"; }
 
 inline Lanes add_products(Lanes sums, uint32_t left, Halves right) {
     const auto pair = (Halves)(LaneBits{} + left);

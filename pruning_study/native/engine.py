@@ -6,6 +6,7 @@ import os
 from _ctypes import dlclose
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +29,10 @@ CLOSE, CLOSE_IN_BF16 = 1e-4, 0.1  # in bf16 a loss of 4.308 was 4.311
 # Bytes of packed images that are normalised at once, to be handed to the library.
 PORTION = 2**26
 # Images are handed to the library for about a second of training: so many multiplications, forward, and in portions of
-# whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion.
-MULTIPLICATIONS, BATCH = 2**32, 128
+# whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion, and
+# for each the library asks the system for memory, which took 7 % of the time where a portion was a batch.
+MULTIPLICATIONS, BATCH = 2**35, 128
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-# What a library in bf16 says that it multiplies by, if the CPU has a unit for it (bf16_tiles.hpp).
-BF16_UNITS = ("AMX", "AVX512_BF16")
 STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
 
@@ -125,9 +125,8 @@ def _bf16_library(stack: Stack) -> ctypes.CDLL:
     network = stack.bf16_network
     compiler.check_bf16()
     library = _library(network, compiler.BF16_SOURCE)
-    unit = library.unit().decode()
-    if unit not in BF16_UNITS:
-        raise NativeError(f"in bf16 it needs a unit of the CPU for it, and has {unit}")
+    if reason := library.refusal():
+        raise NativeError(f"in bf16 it cannot be fast: {reason.decode()}")
     return library
 
 
@@ -165,7 +164,7 @@ def _open(path: Path, source: Path) -> ctypes.CDLL:
         library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *seen, STEPPED, POINTER]
         library.train.restype = ctypes.c_bool
         if source == compiler.BF16_SOURCE:
-            library.unit.restype = ctypes.c_char_p
+            library.refusal.restype = ctypes.c_char_p
         else:
             library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
             library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
@@ -195,7 +194,9 @@ class Native:
     def __init__(self, stack: Stack, library: ctypes.CDLL, trainer: ctypes.CDLL | None = None) -> None:
         self._stack = stack
         self._library, self._trainer = library, trainer or library
-        self._at_once = max(1, MULTIPLICATIONS // (stack.multiplications * BATCH)) * BATCH
+        bytes_of_batch = BATCH * prod(stack.image_shape) * torch.float32.itemsize
+        batches = min(MULTIPLICATIONS // (stack.multiplications * BATCH), PORTION // bytes_of_batch)
+        self._at_once = max(1, batches) * BATCH
         self._settings = torch.tensor(
             [(layer.epsilon, layer.momentum) for layer in stack.normalizations], dtype=torch.float64
         )
