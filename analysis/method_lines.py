@@ -30,8 +30,10 @@ _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
 _PLACES_A_FIGURE = 4
 _PANEL = 4.2  # inches
+_AXIS = 3.5  # inches, of a panel, from the first ratio to the last
 _PALE = 0.3  # of the intervals of many methods, so that their lines stand out
-_LABEL = 0.06  # of an axis, the least distance between the labels of two ratios
+_DIGIT = 0.08  # inches, below an axis
+_BETWEEN = 0.06  # inches, at least, between two labels below an axis
 _LETTER = 0.085  # inches, in a legend
 _TITLE = 0.22  # inches
 _LINE = 0.2  # inches, of a legend
@@ -290,13 +292,15 @@ def _ratios(cells: pd.DataFrame) -> np.ndarray:
 
 
 def _apart(ratios: Sequence[float]) -> list[str]:
-    """Return a label for each ratio on a logarithmic axis, empty where it would lie over the one before."""
-    least = _LABEL * np.log(ratios[-1] / ratios[0])
-    labels, last = [], -np.inf
-    for place, ratio in zip(np.log(ratios), ratios, strict=True):
-        shown = place - last >= least
-        labels.append(f"{ratio:.3g}" if shown else "")
-        last = place if shown else last
+    """Return a label for each ratio on a logarithmic axis, empty where it would touch the one before."""
+    inches_each = _AXIS / max(np.log(ratios[-1] / ratios[0]), 1e-9)
+    labels, end = [], -np.inf
+    for ratio in ratios:
+        label = f"{ratio:.3g}"
+        place, half = inches_each * np.log(ratio), _DIGIT * len(label) / 2
+        shown = place - half >= end + _BETWEEN
+        labels.append(label if shown else "")
+        end = place + half if shown else end
     return labels
 
 

@@ -1,5 +1,7 @@
 """Lines of methods: their order, how they look, and what stands in each column of panels."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,25 @@ def test_the_control_of_a_chain_is_drawn_along_the_iterations_where_the_pruned_n
     *_, of_finetune, of_rewind = axes.lines
     assert of_finetune.get_xdata().tolist() == pytest.approx(sorted(set(made.cells["ratio"]) - {1.0}))
     assert of_rewind.get_ydata().tolist() == pytest.approx([0.9575] * 3)
+
+
+@pytest.mark.parametrize("datasets", ["a", "ab"])
+def test_labels_of_the_many_ratios_of_chains_do_not_touch(datasets):
+    """At each iteration, techniques prune a little more or less."""
+    ratios = [round(1.25**iteration * share, 3) for iteration in range(1, 15) for share in (0.98, 1, 1.02)]
+    figure = without_lines(study(*(("mp", ratio) for ratio in ratios), datasets=datasets))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        assert len(boxes) >= 6
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_few_ratios_have_a_label_each():
+    figure = without_lines(study(*(("mp", ratio) for ratio in (2, 4, 6, 8, 10, 20, 50))))
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["2", "4", "6", "8", "10", "20", "50"]
+
+
+def without_lines(made):
+    (group,) = method_lines.groups(made.cells)
+    return method_lines.against_ratio(group, {"accuracy": lambda axes, column: None}, made, "", "")
