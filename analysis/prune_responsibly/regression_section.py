@@ -80,7 +80,7 @@ def _sentences(found: Regression) -> Iterator[str]:
     by_term = table.set_index("term")
     for term, sign in EXPECTED_SIGNS.items():
         if term in by_term.index:
-            yield from _on_term(term, sign, by_term.loc[term], groups)
+            yield from _on_term(term, sign, by_term.loc[term], groups["networks"], _telling_classes(rows, term))
         else:
             yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end say why."
     few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
@@ -130,9 +130,15 @@ def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]
             yield f"{words}: {', '.join(map(figures.short, terms.loc[gone, 'term']))}."
 
 
-def _on_term(term: str, sign: int, row: pd.Series, groups: dict[str, int]) -> Iterator[str]:
+def _telling_classes(rows: pd.DataFrame, term: str) -> int:
+    """Return the number of classes in data sets whose classes differ in a term: the others tell nothing of it."""
+    values = rows.groupby([schema.DATASET, CLASS], observed=True)[term].first().round(12)
+    return int((values.groupby(schema.DATASET, observed=True).transform("nunique") > 1).sum())
+
+
+def _on_term(term: str, sign: int, row: pd.Series, networks: int, classes: int) -> Iterator[str]:
     meaning, points = _MEANINGS[term]
-    half = float(regression.clustered_half_width(row["se_network"], groups["networks"]))
+    half = float(regression.clustered_half_width(row["se_network"], networks))
     low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
     bounds = f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
     said = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
@@ -141,7 +147,7 @@ def _on_term(term: str, sign: int, row: pd.Series, groups: dict[str, int]) -> It
     p = one_tailed(row["p_class"], row["coefficient"], sign)
     if np.isfinite(p):
         yield (
-            f"Only {groups['classes']} classes tell this effect. Where rows of one class may depend on each other, the "
+            f"Only {classes} classes tell this effect. Where rows of one class may depend on each other, the "
             f"effect {'holds' if p < LEVEL else 'is not shown'} (one-tailed p {p_value(p)})."
         )
 

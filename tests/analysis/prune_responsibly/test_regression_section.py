@@ -15,6 +15,10 @@ RUNS = made_up_levels.runs(levels=6, seeds=4)
 @pytest.fixture(scope="module")
 def noisy():
     """A study in which a class with one point more of the training images is half a point more accurate."""
+    return section(noisy_study())
+
+
+def noisy_study():
     rng = np.random.default_rng(0)
     runs = made_up_runs.study(RUNS, made_up_levels.runs("fashion-mnist", levels=6, seeds=4))
     known = made_up_levels.characteristics(runs)
@@ -25,7 +29,7 @@ def noisy():
         runs[f"recall_after/{name}"] = (runs[f"recall_after/{name}"] + effect + rng.normal(size=len(runs)) / 100).clip(
             0, 1
         )
-    return section(AnalyzedStudy(runs, characteristics=known))
+    return AnalyzedStudy(runs, characteristics=known)
 
 
 def sentences(made):
@@ -60,6 +64,19 @@ def test_the_table_has_the_columns_that_were_promised_and_the_pictures_are_there
 def test_few_classes_and_one_level_factors_are_said(noisy):
     assert "(dense networks: 8, classes: 8)" in sentences(noisy)[-1]
     assert "regression: model has one level, lenet5, and is left out" in noisy.notes
+
+
+def test_classes_of_the_same_size_tell_nothing_of_size(noisy):
+    """Two data sets of four classes; then those of one have as many training images each."""
+    assert sum("Only 8 classes tell this effect" in text for text in sentences(noisy)) == 2
+    made = noisy_study()
+    of_fashion = made.characteristics["run_id"].str.startswith("fashion")
+    balanced = made.characteristics.assign(imbalance=made.characteristics["imbalance"].mask(of_fashion, 0.0))
+    size, entropy = [
+        text for text in sentences(section(AnalyzedStudy(made.runs, characteristics=balanced))) if "tell" in text
+    ]
+    assert size.startswith("Only 4 classes tell this effect")
+    assert entropy.startswith("Only 8 classes tell this effect")
 
 
 def test_the_section_is_written_as_a_page(noisy, tmp_path):
