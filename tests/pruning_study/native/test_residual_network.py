@@ -137,10 +137,11 @@ def check(model, train, batch_size, shape=SHAPE, **settings):
         assert error <= 2 * allowed + 1e-7 * size, name
 
 
-def errors(model, train, batch_size, shape=SHAPE, **settings):
-    """Return the errors of both engines and the size of what they should find, by name of the result."""
-    ours, our_counts = trained(native.load(model, shape), model, train, batch_size=batch_size, **settings)
-    theirs, counts = trained(TORCH, model, train, batch_size=batch_size, **settings)
+def errors(model, train, batch_size, shape=SHAPE, engines=None, **settings):
+    """Return the errors of two engines and the size of what they should find, by name of the result."""
+    one, other = engines or (native.load(model, shape), TORCH)
+    ours, our_counts = trained(one, model, train, batch_size=batch_size, **settings)
+    theirs, counts = trained(other, model, train, batch_size=batch_size, **settings)
     teacher = settings.pop("teacher", None)
     exact_model, exact_train = in_double(model, train)
     exact, _ = trained(
