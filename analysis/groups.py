@@ -67,8 +67,9 @@ class Answers(NamedTuple):
 
     def of(self, images: np.ndarray) -> "Answers":
         """Return the answers to some images."""
-        control = None if self.control is None else self.control[:, images]
-        return Answers(self.label[images], self.before[:, images], self.after[:, images], control)
+        # Indexed as `[:, images]`, the answers of each network would be scattered in memory.
+        control = None if self.control is None else self.control.take(images, 1)
+        return Answers(self.label[images], self.before.take(images, 1), self.after.take(images, 1), control)
 
 
 def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, Path]:
@@ -164,6 +165,10 @@ def groups(
     """
     study, shared = run_arrays(runs), Predictions.shared(predictions)
     none, without, other = control_rows(study.runs), 0, 0
+    members_of = {
+        dataset: {name: members(group) for name, group in table.groupings.items()}
+        for dataset, table in of_images.items()
+    }
     of_groups, of_groupings = [], []
     for rows in study.cells():
         cell = study.runs.iloc[rows[0]]
@@ -177,17 +182,21 @@ def groups(
             other += 1
             continue
         key = cell[[*CELL, *study.shown]].to_dict()
-        for name, group in of_images[cell[schema.DATASET]].groupings.items():
-            table, whole = _cell(group, answers)
-            of_groups.append(table.assign(**key, grouping=name)[[*key, GROUPING, *table.columns]])
+        for name, (names, images, place) in members_of[cell[schema.DATASET]].items():
+            table, whole = _cell(names, place, answers.of(images))
+            of_groups.append(table)
             of_groupings.append({**key, GROUPING: name, **whole})
     why = {
         "all their networks guess or lack predictions": without,
         "their test images are not those of the table": other,
     }
     notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
-    table = pd.concat(of_groups, ignore_index=True) if of_groups else pd.DataFrame()
-    return Grouped(table, pd.DataFrame(of_groupings), notes)
+    groupings = pd.DataFrame(of_groupings)
+    if not of_groups:
+        return Grouped(pd.DataFrame(), groupings, notes)
+    which = groupings[[*CELL, *study.shown, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
+    table = pd.concat([which.reset_index(drop=True), pd.concat(of_groups, ignore_index=True)], axis=1)
+    return Grouped(table, groupings, notes)
 
 
 def cell_answers(
@@ -208,10 +217,12 @@ def cell_answers(
     return Answers(pairs.images.place, before, after, control.right[1] if control else None)
 
 
-def _cell(group: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the rows of a cell's groups, and what is said of the grouping as a whole."""
-    names, images, place = members(group)
-    label, before, after, control = answers.of(images)
+def _cell(names: np.ndarray, place: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the rows of a cell's groups, and what is said of the grouping as a whole.
+
+    `names` and `place` are as `statistics.groups.members` returns them; the answers are to its images.
+    """
+    label, before, after, control = answers
     found = {
         GROUP: names,
         "images": np.bincount(place),

@@ -11,10 +11,10 @@ from analysis import cells, formats, published, settings
 from analysis.arrays import run_arrays
 from analysis.methods import compare as methods
 from analysis.methods import tables
+from analysis.predictions import Predictions
 from analysis.recall_distortion import claims
 from analysis.recall_distortion.tables import recall_variance
 from analysis.runs import schema
-from analysis.runs.frames import ReadPredictions
 from analysis.statistics.intensification import alpha
 from analysis.statistics.resampling import mean_interval
 
@@ -65,14 +65,15 @@ def at_equal_weights(results: Path) -> pd.DataFrame:
     runs, predictions = folders.runs(results, folders.RELEASED, folders.RELEASED_WEIGHTS)
     up = runs[runs[schema.PRUNER].eq("up-signed") & runs[schema.RATIO].isin(_RATIOS)]
     others = runs[runs[schema.RATIO].isin(_RATIOS.values())]
+    shared = Predictions(predictions)  # the networks of UP are in both comparisons
     compared = pd.concat(
-        _up_minus(up, others[others[schema.PRUNER].eq(name)], predictions).assign(minus=name) for name in ("mp", "gp")
+        _up_minus(up, others[others[schema.PRUNER].eq(name)], shared).assign(minus=name) for name in ("mp", "gp")
     )
     columns = [schema.DATASET, "minus", schema.RATIO, "one weight in", "n", *tables.TITLES.values()]
     return compared[columns].rename(columns={schema.DATASET: "data set", schema.RATIO: "UP asked for"})
 
 
-def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
+def _up_minus(up: pd.DataFrame, other: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:
     runs = pd.concat([up, other], ignore_index=True)
     compared = methods.compare(
         runs, predictions, baseline=other[schema.PRUNER].iloc[0], baseline_ratios=_RATIOS, primaries=[]

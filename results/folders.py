@@ -1,5 +1,6 @@
 """Runs and tables from the folders of the studies."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ TEXT, RELEASED, RELEASED_WEIGHTS = "lenet5", "lenet5-released", "lenet5-released
 RESNET, AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
 
 
+@cache
 def runs(results: Path, *studies: str) -> tuple[pd.DataFrame, ReadPredictions]:
     """Return the runs of studies, and a function that reads their predictions.
 

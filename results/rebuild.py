@@ -1,5 +1,6 @@
 """Make the tables, figures and pages of this folder from the frames of its studies, without tracking store or GPU."""
 
+import gc
 import os
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ WITH_PAPER_PICTURES = (folders.TEXT, folders.RESNET, "what-is-forgotten")
 @click.argument("studies", nargs=-1, type=click.Path(path_type=Path, exists=True, file_okay=False))
 def main(studies: tuple[Path, ...]) -> None:
     """Make all files beside `frames/` again in STUDIES, by default in every study, and then the pages about all."""
+    gc.set_threshold(100_000)  # figures and frames have very many objects, and few of them are garbage
     try:
         rebuild_all(studies or found(RESULTS))
         if not studies:
@@ -41,7 +43,7 @@ def found(results: Path) -> list[Path]:
 
 
 def rebuild_all(studies: Sequence[Path]) -> None:
-    """Rebuild studies, as many at a time as there are processor cores, those with the largest frames first.
+    """Rebuild studies, as many at a time as there are processor cores, the largest first.
 
     Raises
     ------
@@ -51,7 +53,8 @@ def rebuild_all(studies: Sequence[Path]) -> None:
     if len(studies) == 1:
         click.echo(_timed(studies[0]))
         return
-    largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("frames/*/*")))
+    # The tables of a study, where they are already there, say more than its frames.
+    largest_first = sorted(studies, key=lambda study: -sum(path.stat().st_size for path in study.rglob("*")))
     start = "fork" if figure_files.can_fork() else "spawn"  # which takes seconds
     with ProcessPoolExecutor(os.cpu_count(), get_context(start)) as pool:
         started = [pool.submit(_timed, study) for study in largest_first]

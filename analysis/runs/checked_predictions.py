@@ -40,7 +40,7 @@ class _DataSet(NamedTuple):
 
     def shares(self, right: np.ndarray) -> np.ndarray:
         """Return the share of the images of each label that are right; `right` is (images,)."""
-        counts = np.bincount(self.label[right], minlength=len(self.images))
+        counts = np.bincount(self.label, right, minlength=len(self.images))
         return (counts / np.maximum(self.images, 1))[self.images > 0]
 
 

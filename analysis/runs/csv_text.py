@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +43,17 @@ def write(frame: pd.DataFrame, path: Path, *, index: bool = False, missing: str 
     missing : str
         What stands for NaN.
     """
-    table = frame.reset_index(allow_duplicates=True) if index else frame.copy(deep=False)
-    for place, dtype in enumerate(table.dtypes):
-        if not (is_numeric_dtype(dtype) or is_bool_dtype(dtype)):
-            cells = [_cell(value) for value in table.iloc[:, place]]
-            table.isetitem(place, pd.Series(cells, index=table.index, dtype=object))
-    table.columns = pd.Index([_cell(name) for name in table.columns], dtype=object)
+    table = frame.reset_index(allow_duplicates=True) if index else frame
+    names = [_cell(name) for name in table.columns]
+    columns = [_cells(table.iloc[:, place], missing) for place in range(len(names))]
     # Python's writer puts no quotation marks round a carriage return, which readers take for the end of a line.
-    quoting = csv.QUOTE_NONNUMERIC if _has_carriage_return(table) else csv.QUOTE_MINIMAL
-    table.to_csv(path, index=False, na_rep=missing, quoting=quoting, errors="backslashreplace")
+    is_quoted = _has_carriage_return([names, *columns])
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(
+            file, quoting=csv.QUOTE_NONNUMERIC if is_quoted else csv.QUOTE_MINIMAL, lineterminator=os.linesep
+        )
+        writer.writerow(names)
+        writer.writerows(zip(*columns, strict=True))
 
 
 def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
@@ -63,10 +67,15 @@ def read(file: Path | io.BytesIO, **how: Any) -> pd.DataFrame:
     return frame.assign(**{str(name): column for name, column in texts.items()})
 
 
+def _cells(column: pd.Series, missing: str) -> list[Any]:
+    """Return what is written of a column, its floats with as many digits as they need."""
+    cells = column.astype(object).where(column.notna(), missing).tolist()
+    return cells if is_numeric_dtype(column) or is_bool_dtype(column) else [_cell(value) for value in cells]
+
+
 def _cell(value: Any) -> Any:
     return quoted(value) if isinstance(value, str) else value
 
 
-def _has_carriage_return(table: pd.DataFrame) -> bool:
-    texts = [*table.columns, *(value for _, column in table.items() if column.dtype == object for value in column)]
-    return any("\r" in text for text in texts if isinstance(text, str))
+def _has_carriage_return(columns: Iterable[Sequence[Any]]) -> bool:
+    return any("\r" in cell for column in columns for cell in column if isinstance(cell, str))

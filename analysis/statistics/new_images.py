@@ -287,7 +287,8 @@ def slope_parts(
     >>> parts.sums.shape, parts.moves.shape
     ((3, 1), (2, 1, 5))
     """
-    _, index, support = np.unique(label, return_inverse=True, return_counts=True)
+    images = np.bincount(label)
+    index, support = (np.cumsum(images > 0) - 1)[label], images[images > 0]
     # Of each network's images, which class and state they have, (networks, images), and how many have each.
     states, count = 4 * index + right_before + 2 * right_after, 4 * len(support)
     counts = np.array([np.bincount(network, minlength=count) for network in states]).reshape(len(states), -1, 4)
@@ -364,13 +365,17 @@ def pair_covariances(answers: np.ndarray, index: np.ndarray, support: np.ndarray
     """
     count, images = answers.shape[1], answers.shape[-1]
     centred = np.take(answers, np.argsort(index, kind="stable"), axis=-1)
-    centred -= np.repeat(np.add.reduceat(centred, np.cumsum(support) - support, axis=-1) / support, support, axis=-1)
-    weights = 2 * quotient(_noise_weights(support / support.sum()), support * (support - 1.0)) ** 2
+    means = np.add.reduceat(centred, np.cumsum(support) - support, axis=-1) / support
     by_class = np.split(centred.reshape(-1, images), np.cumsum(support)[:-1], axis=1)
+    for own, mean in zip(by_class, means.reshape(-1, len(support)).T, strict=True):
+        own -= mean[:, np.newaxis]
+    weights = 2 * quotient(_noise_weights(support / support.sum()), support * (support - 1.0)) ** 2
     products = np.array([own @ own.T for own in by_class]).reshape(-1, 2, count, 2, count)
     all_pairs = (products[:, 1:, :, 1:] * products + products[:, 1:] * products[:, :, :, 1:]) / 2
     itself = (centred * centred[1]).reshape(-1, images)  # an image with itself is no pair
-    without = (itself * np.repeat(weights, support)) @ itself.T
+    # In the memory of `centred`: to get more of it takes longer than to compute.
+    weighted = np.multiply(itself, np.repeat(weights, support), out=centred.reshape(-1, images))
+    without = weighted @ itself.T
     return np.asarray(np.tensordot(weights, all_pairs, 1) - without.reshape(2, count, 2, count))
 
 

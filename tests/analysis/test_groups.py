@@ -56,7 +56,7 @@ def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others(seeds):
     before, none = np.ones((seeds, 2000), bool), np.zeros(2000, int)
     lost = np.random.default_rng(0).permuted(np.tile(image % 5 == 0, (seeds, 1)).reshape(-1, 50), axis=1)
     after = ~lost.reshape(seeds, 2000)
-    table, _ = groups._cell(place.astype(str), groups.Answers(none, before, after, before))
+    table, _ = groups._cell(np.arange(40).astype(str), place, groups.Answers(none, before, after, before))
     assert table["change_high"].max() < 0
     assert table[["excess_loss", "excess_loss_beyond_control"]].abs().to_numpy().max() < 1e-9
     assert table["p_holm"].tolist() == [1] * 40
