@@ -1,11 +1,14 @@
 """Training images per second of the project's engines against a plain DataLoader loop.
 
     python benchmarks/training_loop.py [--rounds 5] [--data-dir data] [--resnet-images 2560] [--resnet-threads 1]
+    python benchmarks/training_loop.py --precisions
 
 Each comparison starts the processes of all its loops, lets each train a warm-up epoch, and then times one epoch of each
 in turn, round after round, so that other load of the machine meets all loops alike. Only the training epochs are timed:
 starting processes (the DataLoader keeps its workers from the warm-up on), reading data and evaluation are not. A ratio
 is the median, over the rounds, of a loop's images per second divided by those of the first loop.
+
+With --precisions only the steps of both engines on ResNet-20 are compared, in float32 and in bf16, in CPU time.
 """
 
 import os
@@ -27,17 +30,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from analysis.runs import schema
 from pruning_study import models
 from pruning_study.config import TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
-from pruning_study.data.examples import Examples, Normalization, to_device
+from pruning_study.data.examples import Examples, FlipCrop, Normalization, generator, shuffled, to_device
 from pruning_study.data.torchvision_import import torchvision
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import exact_k
 from pruning_study.steps.engine import choose as choose_engine
 from pruning_study.training import engines
-from pruning_study.training.loop import Training, fit
+from pruning_study.training.loop import Training, apply_masks, fit
+from pruning_study.training.optimizer import Optimizer
 from pruning_study.training.recipes import RECIPES, Hyperparameters, Phase
 
 WORKERS = 2
@@ -91,13 +96,19 @@ data_dir_option = click.option(
 @click.option(
     "--resnet-threads", default=1, show_default=True, type=click.IntRange(min=1), help="torch threads of ResNet loops."
 )
-def main(rounds: int, data_dir: Path, resnet_images: int, resnet_threads: int) -> None:
+@click.option("--precisions", is_flag=True, help="Compare precisions of ResNet-20 alone.")
+def main(rounds: int, data_dir: Path, resnet_images: int, resnet_threads: int, precisions: bool) -> None:
     """Time all loops, print one table."""
     print(f"{os.cpu_count()} cores, torch {torch.__version__}, {rounds} rounds, {load()}")
     print(f"{'loop':<34}{'setting':<26}{'images/s: min':>14}{'median':>9}{'max':>9}{'ratio':>8}")
+    cifar10 = cifar10_subset(data_dir, resnet_images)
+    if precisions:
+        if cifar10:
+            compare("ResNet-20, precisions", precision_loops(cifar10), cifar10, rounds)
+        return
     data = fashion_mnist(data_dir)
     compare("LeNet5", engine_loops("lenet5", data), data, rounds)
-    if cifar10 := cifar10_subset(data_dir, resnet_images):
+    if cifar10:
         compare("ResNet-20", engine_loops("resnet20", cifar10, resnet_threads), cifar10, rounds)
         compare("ResNet-20, memory layouts", resnet_layouts(resnet_threads), cifar10, rounds)
     print(f"{load()} at the end")
@@ -118,8 +129,18 @@ def engine_loops(model_name: str, data: Dataset, threads: int = 1) -> list[Loop]
     return loops
 
 
-def choose(engine: str, model: nn.Module, data: Dataset) -> engines.Engine:
-    return choose_engine(engine, model, data.image_shape, device="cpu")
+def precision_loops(data: Dataset) -> list[Loop]:
+    return [
+        Loop(f"{engine}, {precision}, {name}", partial(cpu_epoch, engine, precision, ratio))
+        for name, ratio in (("dense", None), (f"ratio {RATIO}", RATIO))
+        for precision in schema.PRECISIONS
+        for engine in ("torch", "native")
+        if choose(engine, build("resnet20", data), data, precision).name == engine
+    ]
+
+
+def choose(engine: str, model: nn.Module, data: Dataset, precision: str = schema.FLOAT32) -> engines.Engine:
+    return choose_engine(engine, model, data.image_shape, device="cpu", precision=precision)
 
 
 def resnet_layouts(threads: int) -> list[Loop]:
@@ -206,6 +227,31 @@ def ours(
         fit(model, epoch)  # the initial weights of the largest layer would all be pruned: they are the smallest
         epoch = replace(epoch, masks=magnitude_masks(model, ratio))
     return lambda: fit(model, epoch).images_per_second
+
+
+def cpu_epoch(engine: str, precision: str, ratio: float | None, data: Dataset) -> Epoch:
+    """Return an epoch of an engine's steps on ResNet-20, which gives its images per second of CPU time."""
+    model = build("resnet20", data).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    chosen = choose(engine, model, data, precision)
+    train, normalization = examples(data, chosen.layout or torch.channels_last)
+    recipe, random = one_epoch("resnet20"), generator(0, "benchmark")
+    masks: dict[str, Tensor] = {}
+    velocity = {name: torch.zeros_like(values) for name, values in model.named_parameters()}
+    optimizer = Optimizer(recipe.learning_rate, recipe.momentum, recipe.weight_decay, velocity)
+
+    def epoch() -> float:
+        batches, augment = shuffled(train, recipe.batch_size, random), FlipCrop(normalization.black, random)
+        start = time.process_time()
+        chosen.train_epoch(model, train, batches, optimizer, masks, augment)
+        return len(train) / (time.process_time() - start)
+
+    if ratio:
+        epoch()  # the initial weights of the largest layer would all be pruned: they are the smallest
+        masks.update(magnitude_masks(model, ratio))
+        apply_masks(model, masks)
+        for values in velocity.values():
+            values.zero_()
+    return epoch
 
 
 def dataloader_loop(model_name: str, data: Dataset) -> Epoch:

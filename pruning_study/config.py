@@ -158,8 +158,9 @@ class TrainConfig:
     precision: str = option(
         schema.FLOAT32,
         choice(schema.PRECISIONS),
-        "Numbers that layers compute with in training: float32, or bf16 (bfloat16; only the engine torch has it). "
-        "Weights, loss, evaluation and the gradient for scores are float32 with both.",
+        "Numbers that layers compute with in training: float32, or bf16 (bfloat16; the engine native has it for "
+        "residual networks, on CPUs that multiply such numbers). Weights, loss, evaluation and the gradient for scores "
+        "are float32 with both.",
     )
     data_dir: Path = option(
         AUTO,

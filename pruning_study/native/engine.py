@@ -185,7 +185,8 @@ class Native:
     library : ctypes.CDLL
         Library compiled for this stack.
     trainer : ctypes.CDLL, optional
-        Library for this stack that trains in bf16; without it the other one trains.
+        Library for this stack that trains in bf16; without it the other one trains. Evaluation and the gradient for
+        scores are float32 with both, as `training.engines.Torch` explains.
     """
 
     name = "native"
