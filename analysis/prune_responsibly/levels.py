@@ -78,10 +78,11 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
         support (test images of the class), accuracy (of the class: its recall), accuracy0 (at iteration 0),
         accuracy0_quartile (1 to 4: that of accuracy0 among the classes of the network), training_images (of the class),
         imbalance and class_entropy (NaN where they are not known). Classes have their names in metrics, and are
-        categories in the order of the columns of `runs`: by label.
+        categories in the order of their labels; without characteristics, in that of the columns of `runs`.
     """
     levels = iterated(runs)
-    classes = [name.removeprefix(frames.RECALL_BEFORE) for name in levels if name.startswith(frames.RECALL_BEFORE)]
+    names = [name.removeprefix(frames.RECALL_BEFORE) for name in levels if name.startswith(frames.RECALL_BEFORE)]
+    classes = _by_label(names, characteristics)
     before = _by_class(levels, frames.RECALL_BEFORE, classes)
     columns = [*_KEY, schema.DENSE_RUN_ID, ITERATION, SPARSITY]
     values = {
@@ -117,7 +118,7 @@ def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) ->
     classes, before, _ = arrays.recalls(dense)
     columns = [schema.DATASET, schema.MODEL, schema.DENSE_RUN_ID]
     rows = dense[columns].loc[dense.index.repeat(len(classes))].reset_index(drop=True)
-    names = pd.Categorical(classes * len(dense), classes, ordered=True)
+    names = pd.Categorical(classes * len(dense), _by_label(classes, characteristics), ordered=True)
     rows = rows.assign(**{CLASS: names, ACCURACY_0: before.ravel()})
     rows = _with_characteristics(rows[rows[ACCURACY_0].notna()], characteristics)
     rows = rows[rows[IMAGES].notna()]
@@ -129,6 +130,21 @@ def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) ->
 def _by_class(levels: pd.DataFrame, group: str, classes: list[str]) -> np.ndarray:
     """Return the values of a group of columns: (levels, classes)."""
     return levels.reindex(columns=[group + name for name in classes]).to_numpy(float)
+
+
+def _by_label(classes: list[str], characteristics: pd.DataFrame | None) -> list[str]:
+    """Return class names in the order of their labels, as far as characteristics tell these."""
+    if characteristics is None or not len(characteristics):
+        return classes
+    labels = _named(characteristics).groupby(CLASS)["index"].min()
+    return sorted(classes, key=lambda name: labels.get(name, np.inf))
+
+
+def _named(characteristics: pd.DataFrame) -> pd.DataFrame:
+    """Return characteristics with the names that classes have in metrics."""
+    known = characteristics.sort_values([frames.RUN_ID, "index"])
+    names = known.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
+    return known.assign(**{CLASS: names})
 
 
 def quartiles(accuracies: np.ndarray) -> np.ndarray:
@@ -153,10 +169,7 @@ def quartiles(accuracies: np.ndarray) -> np.ndarray:
 def _with_characteristics(rows: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
     if characteristics is None or not len(characteristics):
         return rows.assign(**dict.fromkeys(_CHARACTERISTICS, np.nan))
-    known = characteristics.sort_values([frames.RUN_ID, "index"])
-    names = known.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
-    known = known.assign(**{CLASS: names.astype(rows[CLASS].dtype)}).rename(
-        columns={frames.RUN_ID: schema.DENSE_RUN_ID, "entropy": ENTROPY}
-    )
+    known = _named(characteristics).rename(columns={frames.RUN_ID: schema.DENSE_RUN_ID, "entropy": ENTROPY})
+    known[CLASS] = known[CLASS].astype(rows[CLASS].dtype)
     key = [schema.DENSE_RUN_ID, CLASS]
     return rows.merge(known[[*key, *_CHARACTERISTICS]], on=key, how="left")

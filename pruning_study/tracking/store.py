@@ -78,10 +78,13 @@ class Store:
             raise StudyError(f"no run {run_id} in {without_password(self.uri)} ({first_line(error)})") from error
 
     def find(self, config_hash: str) -> list[Run]:
-        """Return the FINISHED runs with a config hash, the newest first."""
+        """Return the FINISHED runs with a config hash, the newest first; none whose dense run is gone."""
         query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
         with one_line_errors(self.uri):
-            return list(self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"]))
+            runs = self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
+        dense = [run.data.tags.get(schema.DENSE_RUN_ID, "") for run in runs]
+        gone = self._gone({run_id for run_id in dense if run_id})
+        return [run for run, run_id in zip(runs, dense, strict=True) if run_id not in gone]
 
     def newest(self, config_hash: str) -> Run | None:
         """Return the newest run with a config hash, whether it is finished or not."""
@@ -94,7 +97,7 @@ class Store:
         return [run for run in found if run.data.tags.get(schema.KIND) in kinds]
 
     def finished(self, artifacts: Mapping[str, Collection[str]]) -> dict[str, str]:
-        """Return the newest FINISHED run for each config hash whose artifacts are all there.
+        """Return the newest FINISHED run for each config hash whose artifacts and dense run are all there.
 
         Parameters
         ----------
@@ -108,9 +111,28 @@ class Store:
         """
         with stores.open_store(self.uri) as reader:
             tagged = reader.tagged(self.experiment_id, schema.CONFIG_HASH).to_pylist()
-        runs = [run for run in tagged if run["value"] in artifacts]
+            dense = {
+                run["run_id"]: run["value"]
+                for run in reader.tagged(self.experiment_id, schema.DENSE_RUN_ID).to_pylist()
+            }
+        wanted = [run for run in tagged if run["value"] in artifacts]
+        named = {dense[run["run_id"]] for run in wanted if run["run_id"] in dense}
+        gone = self._gone(named - {run["run_id"] for run in tagged})
+        runs = [run for run in wanted if dense.get(run["run_id"]) not in gone]
         names = self._artifact_names([run["folder"] for run in runs])
         return {run["value"]: run["run_id"] for run in runs if names[run["folder"]].issuperset(artifacts[run["value"]])}
+
+    def _gone(self, run_ids: Iterable[str]) -> set[str]:
+        """Return those runs that are deleted, not FINISHED, or not there at all."""
+
+        def is_there(run_id: str) -> bool:
+            try:
+                run = self.get(run_id)
+            except StudyError:
+                return False
+            return (run.info.lifecycle_stage, run.info.status) == ("active", "FINISHED")
+
+        return {run_id for run_id in run_ids if not is_there(run_id)}
 
     def missing(self, run_id: str, artifacts: Iterable[str]) -> list[str]:
         """Return the names of those artifacts that a run does not have."""

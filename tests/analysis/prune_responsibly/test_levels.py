@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.prune_responsibly.levels import class_levels, iterated, quartiles
+from analysis.prune_responsibly.levels import class_levels, iterated, quartiles, trained_classes
 from analysis.runs.frames import column
 from analysis.statistics import regression
 from tests import made_up_levels, made_up_runs
@@ -25,6 +25,26 @@ def test_classes_are_in_the_order_of_labels_and_not_of_text():
     assert rows["class"].cat.categories.tolist() == ["0", "1", "2", "10"]
     ordered = regression.estimate(rows.sample(frac=1, random_state=0)).rows
     assert ordered["class"].tolist()[:4] == ["0", "1", "2", "10"]
+
+
+def test_names_are_in_the_order_of_their_labels_too():
+    """The columns of runs are in the order of the names."""
+    runs = made_up_levels.runs(seeds=1)
+    names = dict(zip("0123", ["T-shirt", "Bag", "Sandal", "Boot"], strict=True))
+    renamed = {
+        f"{column}/{old}": f"{column}/{name}"
+        for column in ("recall_before", "recall_after", "support")
+        for old, name in names.items()
+    }
+    runs = runs.rename(columns=renamed)
+    runs = runs[sorted(runs)]
+    known = made_up_levels.characteristics(runs).replace({"class": names})
+    rows = class_levels(runs, known)
+    assert rows["class"].cat.categories.tolist() == list(names.values())
+    assert rows["accuracy0"].tolist()[:4] == [0.99, 0.97, 0.95, 0.93]
+    assert rows["class_entropy"].tolist()[:4] == [1.5, 2.5, 2.0, 3.0]
+    assert trained_classes(runs, known)["class"].tolist() == list(names.values())
+    assert class_levels(runs)["class"].cat.categories.tolist() == ["Bag", "Boot", "Sandal", "T-shirt"]
 
 
 def test_iteration_0_is_the_dense_network():

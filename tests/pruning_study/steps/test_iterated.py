@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from torch import nn
 from torch.nn.utils import prune
 
-from analysis import published
+from analysis import published, pull_runs
 from analysis.runs.errors import StudyError
 from pruning_study.config import IterateConfig
 from pruning_study.data.examples import generator, number_of_batches, shuffled
@@ -305,6 +305,16 @@ def test_a_deleted_level_of_a_named_dense_run_is_made_again_and_the_later_ones_a
     _, (other, *_) = chain(iterations=2, force=True)
     _, levels = chain(**named | {"dense_run_id": other.run_id, "iterations": 3})
     assert [run.found for run in levels] == [True, True, False]
+
+
+def test_levels_of_a_deleted_dense_run_are_made_again_with_it_and_a_pull_has_them(chain, store):
+    _, first = chain(iterations=3)
+    MlflowClient().delete_run(first[0].run_id)
+    _, again = chain(iterations=3)
+    assert [run.found for run in again] == [False, False, False]
+    assert {store.get(run.run_id).data.tags["dense_run_id"] for run in again[1:]} == {again[0].run_id}
+    pulled = pull_runs()
+    assert set(pulled["run_id"]) == {run.run_id for run in again[1:]}
 
 
 @pytest.mark.parametrize(

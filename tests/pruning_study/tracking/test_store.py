@@ -170,8 +170,8 @@ class TestFinished:
                 monkeypatch.setenv("MLFLOW_TRACKING_URI", stack.enter_context(postgres()))
             store, elsewhere = connect.connect(), connect.connect("elsewhere")
 
-            def make(config_hash, *artifacts, status="FINISHED", where=store):
-                run = store.client.create_run(where.experiment_id, tags={"config_hash": config_hash})
+            def make(config_hash, *artifacts, status="FINISHED", where=store, **tags):
+                run = store.client.create_run(where.experiment_id, tags={"config_hash": config_hash, **tags})
                 for name in artifacts:
                     store.client.log_text(run.info.run_id, "hello", name)
                 if status != "RUNNING":
@@ -188,8 +188,16 @@ class TestFinished:
             make("one", "a.txt", where=elsewhere)
             store.client.delete_run(make("one", "a.txt"))
             make("not asked for", "a.txt")
-            wanted = {"one": ["a.txt"], "two": ["a.txt", "b.txt"], "not there": []}
-            assert store.finished(wanted) == {"one": complete, "two": made[1]}
+            gone = make("dense", "a.txt")
+            pruned = make("two", "a.txt", "b.txt", dense_run_id=made[0])
+            make("two", "a.txt", "b.txt", dense_run_id=gone)
+            of_elsewhere = make("three", dense_run_id=make("dense", where=elsewhere))
+            make("four", dense_run_id="no run")
+            store.client.delete_run(gone)
+            wanted = {"one": ["a.txt"], "two": ["a.txt", "b.txt"], "three": [], "four": [], "not there": []}
+            assert store.finished(wanted) == {"one": complete, "two": pruned, "three": of_elsewhere}
+            assert [run.info.run_id for run in store.find("two")][:1] == [pruned]
+            assert store.find("four") == []
 
     def test_is_said_in_one_line_where_the_artifacts_cannot_be_asked_for(self, store_uri, tmp_path, monkeypatch):
         store = connect.connect()
