@@ -28,7 +28,7 @@ from pruning_study.training.optimizer import Optimizer
 CLOSE, CLOSE_IN_BF16 = 1e-4, 0.1  # in bf16 a loss of 4.308 was 4.311
 # Bytes of packed images that are normalised at once, to be handed to the library.
 PORTION = 2**26
-# Images are handed to the library for about a second of training: so many multiplications, forward, and in portions of
+# Images are handed to the library for a second or two of training: so many multiplications, forward, in portions of
 # whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion, and
 # for each the library asks the system for memory, which took 7 % of the time where a portion was a batch.
 MULTIPLICATIONS, BATCH = 2**35, 128
