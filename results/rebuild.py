@@ -77,7 +77,7 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     A study's `groups/` has a table of groups of test images for each data set that has one.
 
     Some files are left to `pruning-analysis report --frames`. SVGs and the page of SVGs grow with the number of
-    networks, and `pie.csv` with that of images. The papers' pictures are made for `WITH_PAPER_PICTURES` alone.
+    networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are made for `WITH_PAPER_PICTURES` alone.
 
     Returns
     -------
@@ -99,12 +99,13 @@ def rebuild(study: Path, output: Path) -> list[Path]:
         paper_pictures=study.name in WITH_PAPER_PICTURES,
         groups={file.stem: file for file in (study / "groups").glob("*.csv")},
     )
-    made = replace(made, sections=[_without_images(section) for section in made.sections])
+    made = replace(made, sections=[_without_large_tables(section) for section in made.sections])
     return page.write_markdown(made, output, processes=1)  # each core has a study of its own
 
 
-def _without_images(section: page.Section) -> page.Section:
-    return replace(section, tables={name: table for name, table in section.tables.items() if name != "pie.csv"})
+def _without_large_tables(section: page.Section) -> page.Section:
+    kept = {name: table for name, table in section.tables.items() if name not in ("pie.csv", "groups.csv")}
+    return replace(section, tables=kept)
 
 
 if __name__ == "__main__":
