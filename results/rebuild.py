@@ -77,7 +77,8 @@ def rebuild(study: Path, output: Path) -> list[Path]:
     A study's `groups/` has a table of groups of test images for each data set that has one.
 
     Some files are left to `pruning-analysis report --frames`. SVGs and the page of SVGs grow with the number of
-    networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are made for `WITH_PAPER_PICTURES` alone.
+    networks, `pie.csv` with that of images, and `groups.csv` with that of groups. The papers' pictures are made for
+    `WITH_PAPER_PICTURES` alone.
 
     Returns
     -------
