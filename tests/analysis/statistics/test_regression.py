@@ -97,8 +97,9 @@ class TestFit:
         assert list(table) == ["term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered"]
         assert (table.attrs["rows"], table.attrs["networks"]) == (2 * 2 * 2 * 2 * 5 * 4, 16)
 
-    def test_has_the_50_terms_in_print(self):
-        frame = made(datasets=("cifar-10", "cifar-100", "emnist", "fashionmnist", "kmnist", "mnist", "svhn"))
+    @pytest.mark.parametrize(("more", "count"), [((), 50), (("qmnist",), 52)])
+    def test_has_the_terms_in_print_and_two_for_the_eighth_data_set(self, more, count):
+        frame = made(datasets=("cifar-10", "cifar-100", "emnist", "fashionmnist", "kmnist", "mnist", *more, "svhn"))
         structured = [f"{norm}_structured" for norm in ("l1", "l2", "linfty", "random")]
         techniques = ["global_unstructured", *structured, "l1_unstructured", "random_unstructured"]
         frame = frame.assign(
@@ -106,7 +107,7 @@ class TestFit:
             model=np.array(["alexnet", "lenet", "resnet18", "vgg11"])[np.arange(len(frame)) % 4],
         )
         terms = fit(frame)["term"].tolist()
-        assert len(terms) == 50
+        assert len(terms) == count
         printed = published.figures("prune_responsibly_ols")["term"].tolist()
         assert [term for term in terms if term in printed] == printed
 

@@ -237,17 +237,26 @@ class TestDownload:
 
         return read
 
-    def test_is_cached_into_the_npz(self, idx, raw, tiny, tmp_path, monkeypatch):
+    @pytest.mark.parametrize(
+        ("name", "dataset"),
+        [
+            ("mnist", torchvision.datasets.MNIST),
+            ("fashion-mnist", torchvision.datasets.FashionMNIST),
+            ("kmnist", torchvision.datasets.KMNIST),
+        ],
+    )
+    def test_is_cached_into_the_npz(self, name, dataset, idx, raw, tiny, tmp_path, monkeypatch):
         for part, prefix in (("train", "train"), ("test", "t10k")):
             idx(f"{prefix}-images-idx3-ubyte", tiny[f"{part}_images"][..., 0])
             idx(f"{prefix}-labels-idx1-ubyte", tiny[f"{part}_labels"].astype(np.uint8))
-        raw(torchvision.datasets.FashionMNIST)
-        data = load("fashion-mnist", tmp_path)
-        assert [path.name for path in (tmp_path / "data").iterdir()] == ["fashion_mnist.npz"]
+        raw(dataset)
+        data = load(name, tmp_path)
+        assert [path.name for path in (tmp_path / "data").iterdir()] == [f"{name.replace('-', '_')}.npz"]
         assert np.array_equal(data.train_images[:, 0], tiny["train_images"][..., 0])
-        assert data.classes == tuple(tiny["class_names"])
+        assert data.test_labels.tolist() == tiny["test_labels"].tolist()
+        assert (data.classes == tuple(tiny["class_names"])) == (name == "fashion-mnist")
         monkeypatch.undo()
-        assert load("fashion-mnist", tmp_path).digest == data.digest
+        assert load(name, tmp_path).digest == data.digest
 
     def test_emnist_is_its_split_by_class_and_its_images_are_turned_upright(self, idx, raw, tmp_path):
         """Its files hold the transposed images; labels are digits, capitals and small letters in their order."""
