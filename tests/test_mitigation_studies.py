@@ -57,7 +57,7 @@ def test_the_two_methods_are_the_same_in_both_halves_and_on_resnet20():
         {replace(config, seed=0) for config in configs(name)} for name in ("mitigation-best", "mitigation-confirmation")
     ]
     assert halves[0] == halves[1]
-    options = ("class_offsets", "class_weights", "class_weight_power", "distill")
+    options = ("class_offsets", "class_weights", "class_weight_power", "constraint", "constraint_images", "distill")
     used = [
         {tuple(getattr(config, name) for name in options) for config in configs(name)}
         for name in ("mitigation-best", "mitigation-resnet20")
