@@ -44,14 +44,14 @@ def test_the_screening_has_each_mitigation_with_all_prunings_and_its_control():
 
 
 @pytest.mark.parametrize(("name", "seeds"), [("mitigation-best", (0, 29)), ("mitigation-confirmation", (30, 59))])
-def test_two_methods_are_on_thirty_networks_of_three_data_sets(name, seeds):
+def test_the_chosen_methods_are_on_thirty_networks_of_three_data_sets(name, seeds):
     made, found = configs(name), by_mitigation(name)
     assert {config.seed for config in made} == set(range(seeds[0], seeds[1] + 1))
-    assert Counter(config.dataset for config in found) == dict.fromkeys(("fashion-mnist", "cifar10_jpeg", "mnist"), 3)
+    assert Counter(config.dataset for config in found) == dict.fromkeys(("fashion-mnist", "cifar10_jpeg", "mnist"), 4)
     assert all(kinds == KINDS | {("none", 1.0, "one-shot")} for kinds in found.values())
 
 
-def test_the_two_methods_are_the_same_in_both_halves_and_on_resnet20():
+def test_the_chosen_methods_are_the_same_in_both_halves_and_on_resnet20():
     """The rule may put others in their place: then in all three files."""
     halves = [
         {replace(config, seed=0) for config in configs(name)} for name in ("mitigation-best", "mitigation-confirmation")
@@ -65,11 +65,12 @@ def test_the_two_methods_are_the_same_in_both_halves_and_on_resnet20():
     assert used[0] == used[1]
 
 
-def test_the_confirmation_tests_one_method_for_each_goal():
-    first, second = grid.read(STUDIES / "mitigation-confirmation.yaml").primaries
+def test_the_confirmation_tests_one_method_for_each_goal_and_class_offsets():
+    first, second, offsets = grid.read(STUDIES / "mitigation-confirmation.yaml").primaries
     datasets = ("fashion-mnist", "cifar10-jpeg", "mnist")
     assert first == Primary(first.method, "mp cubic", 20.0, ("largest_excess",), datasets, "less")
     assert second == Primary(second.method, "mp cubic", 20.0, ("weakest_recall",), datasets, "greater")
+    assert offsets == first._replace(method="mp cubic class offsets")
 
 
 def test_equal_accuracy_has_six_ratios_of_each_method_and_the_same_grid_on_new_networks():
