@@ -3,7 +3,6 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +15,15 @@ from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.input_files import SizeLimit
 from analysis.runs.printable import fault_of_name
 from pruning_study.data import folders
+from pruning_study.data.entropy import entropies
 from pruning_study.data.labels import check_class_names, check_labels
+from pruning_study.data.portions import portions
 
 MINI = "fashion-mnist-mini"
 EMBEDDED = Path(__file__).parent / "fashion_mnist_mini.npz"
 DOWNLOADABLE = ("mnist", "fashion-mnist", "kmnist", "qmnist", "emnist", "svhn", "cifar10", "cifar100")
 PARTS = ("train", "test")
 DEFAULT_MAX_GIB = SizeLimit().gib
-# Bytes of images that are copied or counted at once.
-PORTION = 2**24
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class Dataset:
         The training images that the data set itself holds out for validation.
     test_fraction : float, optional
         Share of each class that was held out for testing when the data set was read, if it has no test images itself.
+    train_entropies : float64 [N], optional
+        Entropies of the training images before they were resized, in bits. None if they were not resized.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Dataset:
     source: str
     validation_indices: np.ndarray | None = None
     test_fraction: float | None = None
+    train_entropies: np.ndarray | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -176,13 +178,6 @@ def normalization(images: np.ndarray, indices: np.ndarray | None = None) -> tupl
     return means, deviations
 
 
-def portions(array: np.ndarray, size: int | None = None) -> Iterator[np.ndarray]:
-    """Yield consecutive parts of an array, so that what each entry needs, in bytes, is `PORTION` for a part."""
-    size = size or array[:1].nbytes
-    count = max(1, PORTION // max(size, 1))
-    return (array[start : start + count] for start in range(0, len(array), count))
-
-
 def _located(dataset: str, data_dir: Path) -> Path | None:
     """Return the file or folder of a data set, or None if it has to be downloaded."""
     if dataset == MINI:
@@ -225,8 +220,10 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
     arrays = archives.read(path, required, optional=["class_names"], limit=limit)
     images = {part: _npz_images(arrays[f"{part}_images"], f"{path}: {part}_images") for part in PARTS}
     labels = {part: _npz_labels(arrays[f"{part}_labels"], f"{path}: {part}_labels") for part in PARTS}
+    train_entropies = None
     if image_size:
         limit.check(path, sum(array[..., 0, 0].size for array in images.values()) * image_size**2)
+        train_entropies = entropies(images["train"])
         images = {part: _resized_images(array, f"{path}: {part}_images", image_size) for part, array in images.items()}
     if "class_names" in arrays:
         classes = _class_names(arrays["class_names"], str(path))
@@ -234,7 +231,7 @@ def _from_npz(path: Path, name: str, image_size: int | None, limit: SizeLimit) -
         count = 1 + int(labels["train"].max(initial=-1))
         # Every class has an image, so a label above the number of images is a fault, which `_checked` names.
         classes = tuple(str(label) for label in range(min(count, len(labels["train"]))))
-    return _checked(name, classes, images, labels, str(path))
+    return replace(_checked(name, classes, images, labels, str(path)), train_entropies=train_entropies)
 
 
 def _class_names(names: np.ndarray, where: str) -> tuple[str, ...]:
@@ -288,7 +285,12 @@ def _from_folder(
     if content.validation is not None:
         count = len(data.train_labels)
         validation = np.arange(count - content.validation, count)
-    return replace(data, validation_indices=validation, test_fraction=content.test_fraction)
+    return replace(
+        data,
+        validation_indices=validation,
+        test_fraction=content.test_fraction,
+        train_entropies=content.train_entropies,
+    )
 
 
 def _checked(

@@ -6,9 +6,11 @@ import os
 import tempfile
 import unicodedata
 import warnings
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import numpy as np
 import PIL
@@ -18,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.input_files import SizeLimit, opened
 from analysis.runs.printable import shortened
+from pruning_study.data.entropy import entropies
 from pruning_study.data.labels import check_class_names, some, split
 
 DEFAULT_TEST_FRACTION = 0.2
@@ -46,6 +49,8 @@ class Folder(NamedTuple):
         Number of images in the folder's own part `val`; None if it has none.
     test_fraction : float or None
         Share of each class that was held out for testing; None if the folder has a part `test`.
+    train_entropies : float64 [N] or None
+        Entropies of the images of `train` before they were resized, in bits; None if they were not resized.
     """
 
     classes: tuple[str, ...]
@@ -53,6 +58,14 @@ class Folder(NamedTuple):
     labels: dict[str, np.ndarray]
     validation: int | None
     test_fraction: float | None
+    train_entropies: np.ndarray | None
+
+
+class _Decoded(NamedTuple):
+    """Decoded images, uint8 [N, C, H, W], and their entropies before they were resized; None if they were not."""
+
+    images: np.ndarray
+    entropies: np.ndarray | None
 
 
 class _Files(NamedTuple):
@@ -105,7 +118,7 @@ def read(
         validation = len(own[0].paths) if own else None
         if own:
             train = _Files(train.paths + own[0].paths, np.concatenate([train.labels, own[0].labels]))
-    images = _decoded(folder, train.paths + test.paths, image_size, limit, decoded)
+    images, bits = _decoded(folder, train.paths + test.paths, image_size, limit, decoded)
     count = len(train.paths)
     return Folder(
         classes,
@@ -113,6 +126,7 @@ def read(
         {"train": train.labels, "test": test.labels},
         validation,
         fraction,
+        None if bits is None else bits[:count],
     )
 
 
@@ -152,7 +166,7 @@ def read_labelled(
             hint = did_you_mean(name, classes, f"its classes are {some(list(classes))}")
             raise StudyError(f"{folder}: {shortened(name)} is no class of the networks, {hint}", option=OPTION)
     files = _files(folder, tuple(names))
-    images = _decoded(folder, files.paths, image_size, limit, decoded)
+    images = _decoded(folder, files.paths, image_size, limit, decoded).images
     return images, np.array([known[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
 
 
@@ -205,21 +219,50 @@ def _pictures(folder: Path) -> list[Path]:
     return files
 
 
-def _decoded(folder: Path, paths: list[Path], image_size: int | None, limit: SizeLimit, decoded: Path) -> np.ndarray:
-    """Return the images, uint8 [N, C, H, W], in memory or mapped."""
+def _decoded(folder: Path, paths: list[Path], image_size: int | None, limit: SizeLimit, decoded: Path) -> _Decoded:
+    """Return the images, in memory or mapped."""
     if image_size:
         limit.check(folder, len(paths) * image_size**2)
+    bits: list[float] = []
 
     def pictures() -> Iterator[np.ndarray]:
-        read = _equally_sized((_read_picture(path, image_size, limit) for path in paths), paths)
-        return (np.atleast_3d(np.asarray(picture)) for picture in _within(limit, folder, read))
+        bits.clear()
+        read = (_read_picture(path, limit) for path in paths)
+        sized = _resized(read, image_size, bits) if image_size else _equally_sized(read, paths)
+        return (np.atleast_3d(np.asarray(picture)) for picture in _within(limit, folder, sized))
 
     first = next(pictures())
     if len(paths) * first.nbytes > MAPPED_FROM:
-        images = _decoded_once(pictures, paths, first.shape, _file(decoded, paths, image_size), limit)
+        file = _file(decoded, paths, image_size)
+        images = _decoded_once(pictures, paths, first.shape, file, limit)
+        found = _entropies_once(file, pictures, bits, len(paths)) if image_size else None
     else:
         images = stacked(pictures(), len(paths))
-    return images.transpose(0, 3, 1, 2)
+        found = np.array(bits) if image_size else None
+    return _Decoded(images.transpose(0, 3, 1, 2), found)
+
+
+def _resized(pictures: Iterable[Image.Image], image_size: int, bits: list[float]) -> Iterator[Image.Image]:
+    """Yield resized pictures, and append to `bits` the entropy that each had before."""
+    for picture in pictures:
+        bits.append(entropies(np.asarray(picture)[None]).item())
+        yield resized(picture, image_size)
+
+
+def _entropies_once(
+    file: Path, pictures: Callable[[], Iterable[np.ndarray]], bits: list[float], count: int
+) -> np.ndarray:
+    """Return the entropies beside a file of decoded images; they are written first if they are not there."""
+    beside = file.with_suffix(".entropies.npy")
+    if not beside.is_file():
+        if len(bits) < count:
+            deque(pictures(), maxlen=0)
+        with _written(beside, "entropies") as part:
+            np.save(part, bits)
+    found = _loaded(beside, "entropies", None)
+    if found.dtype != float or found.shape != (count,):
+        raise StudyError(f"{beside}: these are not the entropies of the images: delete the file")
+    return found
 
 
 def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -300,46 +343,52 @@ def mapped(
         If the file cannot be written, or holds something else.
     """
     if not file.is_file():
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_images(file, pictures(), shape)
-        except OSError as error:
-            raise StudyError(
-                f"{file}: the {what} images cannot be written ({first_line(error)}): name a folder for them",
-                option="--data-dir",
-            ) from error
-    try:
-        images: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise StudyError(f"{file}: these are no {what} images ({first_line(error)}): delete the file") from error
+        with _written(file, f"{what} images") as part:
+            npy.write_array_header_1_0(part, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for pixels in pictures():
+                if pixels.shape[-1] > shape[-1]:
+                    raise _ColouredError
+                part.write(np.broadcast_to(pixels, shape[1:]).tobytes())
+    images = _loaded(file, f"{what} images", "r")
     if images.dtype != np.uint8 or images.shape not in (known or (shape,)):
         raise StudyError(f"{file}: these are not the {what} images: delete the file")
     return images
 
 
-def write_images(file: Path, pictures: Iterable[np.ndarray], shape: tuple[int, ...]) -> None:
-    """Write pictures of equal size to an .npy file of this shape, first aside; a full disk leaves nothing of it."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
+@contextmanager
+def _written(file: Path, what: str) -> Iterator[IO[bytes]]:
+    """Give a block a file that gets its name when the block ends; a full disk leaves nothing of it."""
     try:
-        with os.fdopen(descriptor, "wb") as part:
-            npy.write_array_header_1_0(part, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for pixels in pictures:
-                if pixels.shape[-1] > shape[-1]:
-                    raise _ColouredError
-                part.write(np.broadcast_to(pixels, shape[1:]).tobytes())
-        Path(name).rename(file)
-    finally:
-        Path(name).unlink(missing_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
+        try:
+            with os.fdopen(descriptor, "wb") as part:
+                yield part
+            Path(name).rename(file)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"{file}: the {what} cannot be written ({first_line(error)}): name a folder for them", option="--data-dir"
+        ) from error
 
 
-def _read_picture(path: Path, image_size: int | None, limit: SizeLimit) -> Image.Image:
+def _loaded(file: Path, what: str, mmap_mode: Literal["r"] | None) -> np.ndarray:
+    try:
+        content: np.ndarray = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise StudyError(f"{file}: these are no {what} ({first_line(error)}): delete the file") from error
+    return content
+
+
+def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
     with opened(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as of a palette's transparency, which is dropped
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(file, formats=FORMATS) as opened_picture:
                 limit.check(path, 3 * opened_picture.width * opened_picture.height)
-                return _as_uint8(path, ImageOps.exif_transpose(opened_picture), image_size)
+                return _as_uint8(path, ImageOps.exif_transpose(opened_picture))
         except StudyError:
             raise
         except UnidentifiedImageError as error:
@@ -349,14 +398,13 @@ def _read_picture(path: Path, image_size: int | None, limit: SizeLimit) -> Image
             raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error
 
 
-def _as_uint8(path: Path, picture: Image.Image, image_size: int | None) -> Image.Image:
-    """Return a picture as grey or RGB with 8 bits a channel, resized if it should be."""
+def _as_uint8(path: Path, picture: Image.Image) -> Image.Image:
+    """Return a picture as grey or RGB with 8 bits a channel."""
     if picture.mode.startswith(("I", "F")):
         raise StudyError(f"{path}: its pixels have mode {picture.mode}; images must have 8 bits a channel")
     if 0 in picture.size:
         raise StudyError(f"{path}: the image has {picture.width}x{picture.height} pixels")
-    picture = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
-    return resized(picture, image_size) if image_size else picture
+    return picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
 
 
 def resized(picture: Image.Image, image_size: int) -> Image.Image:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.runs import archives
 from analysis.runs.errors import StudyError
-from pruning_study.data.datasets import Dataset, portions
+from pruning_study.data.datasets import Dataset
+from pruning_study.data.portions import portions
 
 INK = 127  # a brighter pixel is ink
 MEASURE = "measure:"

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from pruning_study.data import datasets
-from pruning_study.data.characteristics import class_characteristics, entropies
+from pruning_study.data import datasets, portions
+from pruning_study.data.characteristics import class_characteristics
+from pruning_study.data.entropy import entropies
 
 
 def dataset(images, labels, classes):
@@ -48,5 +49,15 @@ def test_only_the_images_that_are_trained_on_count(tiny, tmp_path):
 def test_more_images_than_one_portion_holds(monkeypatch):
     images = np.random.default_rng(1).integers(0, 256, (10, 1, 8, 8), np.uint8)
     expected = entropies(images)
-    monkeypatch.setattr(datasets, "PORTION", 3 * 8 * (64 + 256))
+    monkeypatch.setattr(portions, "PORTION", 3 * 8 * (64 + 256))
     assert entropies(images).tolist() == expected.tolist()
+
+
+def test_entropy_is_of_the_images_before_they_were_resized(tiny, tmp_path):
+    np.savez(tmp_path / "tiny.npz", **tiny)
+    own, resized = (
+        datasets.load(str(tmp_path / "tiny.npz"), data_dir=tmp_path, image_size=size) for size in (None, 24)
+    )
+    chosen = np.arange(0, len(own.train_labels), 2)
+    assert entropies(resized.train_images).mean() > entropies(own.train_images).mean()
+    assert class_characteristics(resized, chosen).equals(class_characteristics(own, chosen))

@@ -9,6 +9,7 @@ from PIL import Image
 from analysis.runs.errors import StudyError
 from pruning_study.config import IterateConfig, TrainConfig
 from pruning_study.data import datasets, folders
+from pruning_study.data.entropy import entropies
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.study.processes import SharedMemory
@@ -173,6 +174,27 @@ class TestMapped:
         assert data.image_shape == (3, 12, 12)
         assert data.test_images[-1, :, 0, 0].tolist() == [9, 8, 7]
         assert np.array_equal(data.train_images[:, 0], data.train_images[:, 2])
+
+    def test_entropies_are_those_before_resizing__also_when_their_file_is_lost(self, folder, monkeypatch):
+        expected = entropies(load(folder).train_images).tolist()
+        first = load(folder, image_size=20)
+        assert isinstance(first.train_images, np.memmap)
+        (file,) = (folder.parent / "data" / "decoded").glob("*.entropies.npy")
+        read = load(folder, image_size=20)
+        file.unlink()
+        made_again = load(folder, image_size=20)
+        monkeypatch.setattr(folders, "MAPPED_FROM", 2**30)
+        in_memory = load(folder, image_size=20)
+        assert all(data.train_entropies.tolist() == expected for data in (first, read, made_again, in_memory))
+        assert SharedDataset(first, SharedMemory).dataset().train_entropies.tolist() == expected
+
+    @pytest.mark.parametrize("content", [b"no array", np.zeros(3)])
+    def test_a_file_of_other_entropies_is_named(self, folder, content):
+        load(folder, image_size=20)
+        (file,) = (folder.parent / "data" / "decoded").glob("*.entropies.npy")
+        file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
+        with pytest.raises(StudyError, match=r"entropies.npy: these are no.*: delete the file"):
+            load(folder, image_size=20)
 
     def test_workers_map_the_same_file(self, folder):
         data = load(folder)

@@ -1,0 +1,33 @@
+"""How varied the pixels of an image are."""
+
+import numpy as np
+
+from pruning_study.data.portions import portions
+
+
+def entropies(images: np.ndarray, indices: np.ndarray | None = None) -> np.ndarray:
+    """Return the Shannon entropy of the pixel values of each image, in bits: -sum_v p_v log2(p_v).
+
+    Parameters
+    ----------
+    images : uint8 [N, C, H, W] or [N, H, W, C]
+        p_v is the share of an image's pixels, those of all channels together, that have the value v.
+    indices : int64 [n], optional
+        The images that are wanted; by default all.
+
+    Returns
+    -------
+    float64 [n], from 0 to 8
+    """
+    indices = np.arange(len(images)) if indices is None else indices
+    pixels = images[:1].size
+    # An image with the counts k of its P values has the entropy log2(P) - sum(k log2(k)) / P.
+    counts = (_counts(images[part]) for part in portions(indices, 8 * (pixels + 256)))
+    sums = [(count * np.log2(np.maximum(count, 1))).sum(1) for count in counts]
+    return np.log2(pixels) - np.concatenate(sums) / pixels
+
+
+def _counts(images: np.ndarray) -> np.ndarray:
+    """Return how many pixels of each image have each of the 256 values, [n, 256]."""
+    values = images.reshape(len(images), -1) + 256 * np.arange(len(images))[:, None]
+    return np.bincount(values.ravel(), minlength=256 * len(images)).reshape(-1, 256)
