@@ -318,6 +318,12 @@ def offsets(
 @_MIN_ACCURACY
 @_FAIRNESS_VALUE
 @_GROUPS
+@click.option(
+    "--output",
+    type=_OrAuto(click.Path(path_type=Path)),
+    help="Folder that tables are written to: what was tried, the trade-off, groups of test images, and for iterative "
+    "pruning the regression.  [default: no tables]",
+)
 def recommend(
     experiment: str | None,
     study: str | None,
@@ -328,6 +334,7 @@ def recommend(
     min_accuracy: float | None,
     fairness_value: float | None,
     groups: tuple[str, ...],
+    output: Path | None,
 ) -> None:
     """Name the largest safe pruning ratio.
 
@@ -345,6 +352,7 @@ def recommend(
         fairness_value=fairness_value,
         ignore_params=ignore_params,
         groups=groups,
+        output=output,
     )
     click.echo("\n\n".join(map(recommend.summary, found)))
 

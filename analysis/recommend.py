@@ -4,6 +4,7 @@ import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,13 @@ from tqdm import tqdm
 
 from analysis import operating_points, validation
 from analysis.cells import alphas, cells, control_rows
-from analysis.formats import decimals, short_ratio, with_interval
-from analysis.groups import GivenGroups, files_of_datasets, read_groups, sentence
+from analysis.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
+from analysis.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.groups import groups as by_group
 from analysis.operating_points import Preference
 from analysis.prune_command import prune_command
-from analysis.runs import checks, frames, pull, schema
+from analysis.prune_responsibly import coefficients
+from analysis.runs import characteristics, checks, csv_text, files, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.printable import printable
@@ -25,6 +27,7 @@ from analysis.settings import CONTROL, ITERATION, is_iterated, method_label, sho
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
+from analysis.study import AnalyzedStudy
 from analysis.validation import Measured
 from analysis.verdict import to_know
 
@@ -64,6 +67,8 @@ class Recommendation(NamedTuple):
         Which level is the best trade-off of sparsity and fairness; empty if no such choice is made.
     pareto : DataFrame
         What that choice rests on, as `operating_points.table` returns it; empty if no such choice is made.
+    groups : DataFrame
+        What the recommended networks do to groups of test images, as `groups.Grouped.groups`; empty without groups.
     """
 
     verdict: str
@@ -72,6 +77,7 @@ class Recommendation(NamedTuple):
     command: str = ""
     choice: str = ""
     pareto: pd.DataFrame = pd.DataFrame()
+    groups: pd.DataFrame = pd.DataFrame()
 
     def _repr_html_(self) -> str:
         """Return the verdict, what was tried, and the notes, for a notebook."""
@@ -99,6 +105,7 @@ def recommend(
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
     groups: GivenGroups = (),
+    output: Path | None = None,
 ) -> Recommendations:
     """Choose a pruner, its settings and a ratio on validation images, and report the choice on test images.
 
@@ -124,8 +131,8 @@ def recommend(
     files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
     limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
-    return Recommendations(
-        _recommendation(
+    found = {
+        place: _recommendation(
             rows,
             shown,
             limits,
@@ -136,9 +143,35 @@ def recommend(
             partial(_on_groups, predictions=on_test, image_groups=image_groups),
             operating_points.wanted_of(rows, given),
         )
-        for _, rows in runs.groupby([schema.DATASET, schema.MODEL])
+        for place, rows in runs.groupby([schema.DATASET, schema.MODEL])
         if (rows[schema.PRUNER] != CONTROL).any()
-    )
+    }
+    if output:
+        known = characteristics.pulled(runs, tracking_uri=tracking_uri)
+        regression = coefficients.fitted(AnalyzedStudy(runs, characteristics=known))
+        _write({**_tables(found), "regression.csv": regression.table}, output)
+    return Recommendations(found.values())
+
+
+def _tables(found: Mapping[Any, Recommendation]) -> dict[str, pd.DataFrame]:
+    """Return the files of recommendations, whose keys are their data sets and models."""
+    tried = [
+        each.tried.assign(**{schema.DATASET: dataset, schema.MODEL: model}) for (dataset, model), each in found.items()
+    ]
+    first = [schema.DATASET, schema.MODEL]
+    return {
+        "tried.csv": pd.concat([part[[*first, *part.columns.drop(first)]] for part in tried], ignore_index=True),
+        "pareto.csv": pd.concat([each.pareto for each in found.values()], ignore_index=True),
+        "groups.csv": pd.concat([each.groups for each in found.values()], ignore_index=True),
+    }
+
+
+def _write(tables: Mapping[str, pd.DataFrame], output: Path) -> None:
+    """Write the tables that have rows."""
+    with files.aside(output) as scratch:
+        for name, table in tables.items():
+            if len(table):
+                csv_text.write(table, scratch / name, missing=NOT_AVAILABLE)
 
 
 def _on_quantized(number: int) -> Iterator[str]:
@@ -155,11 +188,11 @@ def _recommendation(
     names: Mapping[int, str],
     notes: list[str],
     command_of: Callable[[pd.DataFrame], str],
-    on_groups: Callable[[pd.DataFrame, pd.DataFrame], str],
+    on_groups: Callable[[pd.DataFrame, pd.DataFrame], Grouped],
     wanted: Preference | None,
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
-    command = ""
+    command, of_groups = "", pd.DataFrame()
     tried = _tried(runs, shown, limits, predictions, names, notes)
     passed = tried[tried["fails"] == ""].sort_values([schema.RATIO, "loss"], ascending=[False, True])
     if passed.empty:
@@ -169,14 +202,15 @@ def _recommendation(
         command = command_of(chosen)
         if not command:
             notes.append("No single command makes the recommended networks: they were pruned several times.")
-        sentences = (
-            f"{_on_validation_images(passed.iloc[0], shown)} {_on_test_images(chosen, runs)}{on_groups(chosen, runs)}"
-        )
+        grouped = on_groups(chosen, runs)
+        of_groups = grouped.groups
+        said = [_on_validation_images(passed.iloc[0], shown), _on_test_images(chosen, runs)]
+        sentences = " ".join([*said, *map(sentence, grouped.groupings.to_dict("records"))])
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
     tried = tried.drop(columns="run_ids")
     notes += [*to_know(runs), *_on_offsets(runs)]
-    return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto)
+    return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
 
 
 def _on_offsets(runs: pd.DataFrame) -> Iterator[str]:
@@ -380,10 +414,9 @@ def _on_groups(
     *,
     predictions: ReadPredictions,
     image_groups: Mapping[str, ImageGroups],
-) -> str:
+) -> Grouped:
     """Return what the chosen runs do to groups of test images; groups had no part in the choice."""
-    found = by_group(pd.concat([chosen, _controls(chosen, runs)]), predictions, image_groups)
-    return "".join(f" {sentence(row)}" for row in found.groupings.to_dict("records"))
+    return by_group(pd.concat([chosen, _controls(chosen, runs)]), predictions, image_groups)
 
 
 def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -304,16 +304,19 @@ def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_pat
     for seed in range(SEEDS):
         dense = store.dense(experiment, seed, test_artifact=True)
         store.pruned(experiment, dense, seed, "mp", 2.0, (0, 0, 0), on_test=(10, 10, 10), test_artifact=True)
-    path = tmp_path / "groups.csv"
+    path = tmp_path / "light.csv"
     path.write_text("light\n" + 3 * (IMAGES // 2 * "day\n" + IMAGES // 2 * "night\n"))
-    (found,) = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri, groups=path)
+    (found,) = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri, groups=path, output=tmp_path)
+    written = pd.read_csv(tmp_path / "groups.csv").set_index("group")
+    assert written.loc[["day", "night"], "change"].tolist() == pytest.approx([-0.05, 0])
+    assert found.groups["excess_loss"].tolist() == pytest.approx([0.025, -0.025])
     (without,) = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri)
     assert found.tried.equals(without.tried)
     said = found.verdict.removeprefix(without.verdict)
     assert said.startswith(" By light, 2 groups of 600 to 600 images: alpha is")
     assert "A group loses up to 2.5 (2.5 to 2.5) points more than the accuracy; on average day loses most." in said
     path.write_text("light\nday\n")
-    with pytest.raises(StudyError, match=r"groups\.csv: 1 rows for 1,200 test images"):
+    with pytest.raises(StudyError, match=r"light\.csv: 1 rows for 1,200 test images"):
         recommend.recommend("grouped", tracking_uri=store.uri, groups=path)
 
 
@@ -497,6 +500,19 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
     )
     assert "On test images, 36.0 % of the weights are pruned, the accuracy is 78.7 " in levels.choice
     assert "and the best class's recall is 39.0 " in levels.choice
+
+
+def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, store, tmp_path):
+    limits = {"max_alpha": 2, "max_accuracy_loss": 0.05, "fairness_value": 1, "min_accuracy": 0.8}
+    recommend.recommend("levels", **limits, tracking_uri=store.uri, output=tmp_path / "made")
+    made = {path.name: pd.read_csv(path) for path in (tmp_path / "made").iterdir()}
+    assert set(made) == {"tried.csv", "pareto.csv", "regression.csv"}
+    assert made["tried.csv"]["loss"].tolist() == pytest.approx(levels.tried["loss"].tolist())
+    assert made["tried.csv"].columns[:3].tolist() == ["dataset", "model", "pruner"]
+    assert made["pareto.csv"]["unfairness"].tolist() == pytest.approx(levels.pareto["unfairness"].tolist())
+    assert list(made["regression.csv"])[:8] == [
+        *("term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered")
+    ]
 
 
 def test_the_front_is_printed_below_the_choice(levels):
