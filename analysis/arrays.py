@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import frames
-from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE
+from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, class_names
 from analysis.settings import (
     ITERATION,
     cell_columns,
@@ -140,11 +140,6 @@ def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
 def common_support(support: np.ndarray) -> np.ndarray | None:
     """Return the test images of each class, (classes,), if every run has the same."""
     return support[0] if len(support) and (support == support[0]).all() else None
-
-
-def class_names(runs: pd.DataFrame) -> list[str]:
-    """Return the names of all classes, in the order of the columns of the arrays."""
-    return [name.removeprefix(RECALL_BEFORE) for name in runs.columns if name.startswith(RECALL_BEFORE)]
 
 
 def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) -> pd.DataFrame:

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
-from analysis.arrays import RunArrays, class_names, common_support, run_arrays
+from analysis.arrays import RunArrays, common_support, run_arrays
 from analysis.cells import control_rows, with_control
 from analysis.predictions import Pairs, Predictions
 from analysis.runs import schema
-from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.runs.frames import RUN_ID, ReadPredictions, class_names
 from analysis.settings import CELL, CONTROL
 from analysis.statistics import class_losses
 from analysis.statistics.class_losses import Changes

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.arrays import RunArrays, class_names, run_arrays
+from analysis.arrays import RunArrays, run_arrays
 from analysis.compressed_networks.naming import named
 from analysis.runs import schema
+from analysis.runs.frames import class_names
 from analysis.settings import CELL
 from analysis.statistics import populations
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT

@@ -81,8 +81,7 @@ def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None
         categories in the order of their labels; without characteristics, in that of the columns of `runs`.
     """
     levels = iterated(runs)
-    names = [name.removeprefix(frames.RECALL_BEFORE) for name in levels if name.startswith(frames.RECALL_BEFORE)]
-    classes = _by_label(names, characteristics)
+    classes = _by_label(frames.class_names(levels), characteristics)
     before = _by_class(levels, frames.RECALL_BEFORE, classes)
     columns = [*_KEY, schema.DENSE_RUN_ID, ITERATION, SPARSITY]
     values = {

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import checks, frames, schema
-from analysis.runs.frames import BY_CLASS, RECALL_BEFORE, RUN_ID, ReadPredictions
+from analysis.runs.frames import BY_CLASS, RUN_ID, ReadPredictions, class_names
 
 # Recalls that were rounded to three digits contradict the predictions by no more.
 _ROUNDING = 0.002
@@ -59,7 +59,7 @@ class CheckedPredictions:
         self._predictions = predictions
         columns = [frames.column(name) for name in (schema.DATASET, schema.DATASET_DIGEST)]
         number = runs.groupby([name for name in columns if name in runs], dropna=False).ngroup()
-        names = [name.removeprefix(RECALL_BEFORE) for name in runs if name.startswith(RECALL_BEFORE)]
+        names = class_names(runs)
         before, after, _, both = (
             runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
         )

@@ -305,7 +305,5 @@ def _param(frame: pd.DataFrame, name: str) -> pd.Series:
 
 def _by_class(runs: pd.DataFrame) -> list[np.ndarray]:
     """Return recall before and after, support and share right both times, (runs, classes), NaN for what is missing."""
-    names = [column.removeprefix(RECALL_BEFORE) for column in _columns(runs, RECALL_BEFORE)]
-    names += [column.removeprefix(RECALL_AFTER) for column in _columns(runs, RECALL_AFTER)]
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys([*frames.class_names(runs), *frames.class_names(runs, RECALL_AFTER)]))
     return [runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS]

@@ -40,6 +40,11 @@ ReadPredictions = Callable[[Sequence[str]], Mapping[str, Mapping[str, np.ndarray
 T = TypeVar("T")
 
 
+def class_names(columns: Iterable[str], start: str = RECALL_BEFORE) -> list[str]:
+    """Return the names of the classes that have a column, such as `recall_before/<class>`, in the columns' order."""
+    return [name.removeprefix(start) for name in columns if name.startswith(start)]
+
+
 def once_per_frame(make: Callable[[pd.DataFrame], T]) -> Callable[[pd.DataFrame], T]:
     """Return a function that remembers what `make` made of a frame, until the frame changes or is gone."""
     made: dict[int, tuple[pd.DataFrame, T]] = {}

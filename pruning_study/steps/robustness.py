@@ -26,7 +26,7 @@ from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.corruption_names import CORRUPTIONS
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
-from pruning_study.steps.settings import resolved_device
+from pruning_study.steps.settings import check_finished, resolved_device
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import scratch, sending
 from pruning_study.tracking.connect import connect, connect_to_runs
@@ -135,12 +135,7 @@ def _runs(store: Store, config: RobustnessConfig, run_ids: Sequence[str]) -> lis
     """Return the runs to measure, those of a data set beside each other."""
     runs = [store.get(run_id) for run_id in dict.fromkeys(run_ids)] if run_ids else store.of_kinds(KINDS)
     for run in runs:
-        kind = run.data.tags.get(schema.KIND, "unknown")
-        if kind not in KINDS or run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
-            raise StudyError(
-                f"run {run.info.run_id} is no finished dense, pruned or quantised run (kind {shortened(kind)[1:-1]}, "
-                f"{run.info.status}): name one of those, or none for all of the experiment"
-            )
+        check_finished(run, KINDS)
         for param in (schema.DATASET, schema.DATASET_DIGEST, schema.MODEL):
             if param not in run.data.params:
                 raise StudyError(f"run {run.info.run_id} has no param {param}: it was not made by this project")

@@ -508,9 +508,11 @@ def check_finished(run: Run, kinds: Collection[str], option: str | None = None) 
     """
     run_id, kind = run.info.run_id, run.data.tags.get(schema.KIND, "unknown")
     if kind not in kinds or run.info.status != "FINISHED":
+        root = run.data.tags.get(schema.DENSE_RUN_ID)
+        hint = f"its dense run is {shortened(root)[1:-1]}" if root else "name one that is"
         raise StudyError(
             f"run {run_id} is not a finished {' or '.join(kinds)} run (kind {shortened(kind)[1:-1]}, "
-            f"{run.info.status})",
+            f"{run.info.status}): {hint}",
             option=option,
         )
     if run.info.lifecycle_stage != "active":

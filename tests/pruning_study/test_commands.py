@@ -636,7 +636,9 @@ class TestDenseRunId:
 
     def test_a_run_of_another_kind(self, prune):
         prune()
-        assert "not a finished dense run" in prune("--dense-run-id", runs("pruned")[0].info.run_id, code=2)
+        (dense,), (pruned,) = runs("dense"), runs("pruned")
+        refused = prune("--dense-run-id", pruned.info.run_id, code=2)
+        assert f"not a finished dense run (kind pruned, FINISHED): its dense run is {dense.info.run_id}" in refused
 
     def test_other_images(self, prune, run_command):
         prune()
