@@ -43,7 +43,7 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     """
     rows = rows.assign(kind=[kind_label(row, columns) for row in rows.to_dict("records")])
     gained = rows[(rows[schema.PRUNER] != CONTROL) & rows[GAIN].notna()]
-    kinds = sorted(dict.fromkeys(zip(gained[schema.RATIO], gained["kind"], strict=True)), key=_by_ratio)
+    kinds = sorted(dict.fromkeys(zip(gained[schema.RATIO], gained["kind"], strict=True)), key=by_ratio)
     datasets = list(dict.fromkeys(gained[schema.DATASET]))
     order = gained.groupby(MITIGATION)[GAIN].mean().sort_values(ascending=False).index
     names = [name_in_picture(name, _LONGEST) for name in order]
@@ -74,7 +74,8 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     return figure
 
 
-def _by_ratio(kind: tuple[float, str]) -> tuple[float, int, str]:
+def by_ratio(kind: tuple[float, str]) -> tuple[float, int, str]:
+    """Return what kinds of pruning, as ratios and labels, are sorted by."""
     return kind[0], len(kind[1]), kind[1]
 
 

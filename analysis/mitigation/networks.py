@@ -32,6 +32,7 @@ class Cell(NamedTuple):
         The same without a pruner: what its control has too.
     run : mapping
         One of its runs.
+    classes : list of str
     networks : Index
     n_at_chance : int
         Networks that are left out because they guess.
@@ -46,6 +47,7 @@ class Cell(NamedTuple):
     mitigation: str
     options: str
     run: Mapping[str, Any]
+    classes: list[str]
     networks: pd.Index
     n_at_chance: int
     accuracy: np.ndarray
@@ -85,7 +87,8 @@ class Cells:
         self._of_control = _places(study, of_control=True)
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
-        self.all = [_cell(study, rows, validation, self.columns, details) for rows in study.cells()]
+        names = np.array(frames.class_names(runs))
+        self.all = [_cell(study, rows, names, validation, self.columns, details) for rows in study.cells()]
         self._found = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
@@ -127,7 +130,12 @@ def _is_mitigation(param: str) -> bool:
 
 
 def _cell(
-    study: RunArrays, rows: np.ndarray, validation: Recalls, columns: Sequence[str], details: Mapping[str, list[str]]
+    study: RunArrays,
+    rows: np.ndarray,
+    names: np.ndarray,
+    validation: Recalls,
+    columns: Sequence[str],
+    details: Mapping[str, list[str]],
 ) -> Cell:
     runs = study.runs.iloc[rows]
     index = networks(runs)
@@ -142,6 +150,7 @@ def _cell(
         mitigation=" + ".join(_pruner(run) + _options(run, details)),
         options=" + ".join(_options(run, details)),
         run=run,
+        classes=names[classes].tolist(),
         networks=index[sound],
         n_at_chance=int(study.at_chance[rows].sum()),
         accuracy=study.accuracy_after[kept],

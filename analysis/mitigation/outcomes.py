@@ -8,7 +8,6 @@ import pandas as pd
 from analysis.mitigation.networks import NOTHING, Cell, Cells
 from analysis.published import rank
 from analysis.runs import frames, schema
-from analysis.runs.validation_counts import Recalls, is_mitigated
 from analysis.settings import CONTROL
 from analysis.statistics.arithmetic import quotient
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, paired
@@ -22,19 +21,16 @@ ACCURACY_DIFFERENCE = "accuracy_difference"
 NOT_INFERIOR, HALVED = "not_inferior", "halved"
 
 
-def outcomes(runs: pd.DataFrame, validation: Recalls) -> pd.DataFrame:
+def outcomes(cells: Cells) -> pd.DataFrame:
     """Compare each mitigation with the same pruning without it, on the same dense networks.
 
     Parameters
     ----------
-    runs : DataFrame
-        As `pull.runs` returns it.
-    validation : Recalls
-        What the networks have right on validation images.
+    cells : Cells
 
     Returns
     -------
-    DataFrame, one row per cell; empty if no run has a mitigation
+    DataFrame, one row per cell; empty if no cell has a mitigation
         dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n (networks
         that do not guess), n_at_chance, classes, and:
 
@@ -53,9 +49,8 @@ def outcomes(runs: pd.DataFrame, validation: Recalls) -> pd.DataFrame:
         Estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the data
         sets of a method. A value that cannot be worked out is NaN.
     """
-    if not is_mitigated(runs).any():
+    if not any(cell.mitigation for cell in cells.all):
         return pd.DataFrame()
-    cells = Cells(runs, validation)
     rows = [_key(cell, cells) | _row(cell, cells) for cell in cells.all if len(cell.networks)]
     place = [frames.param(column) for column in cells.columns]
     table = pd.DataFrame(rows).sort_values([schema.DATASET, schema.MODEL], key=_ranks, kind="stable", ignore_index=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from analysis.formats import decimals, p_value, with_interval
-from analysis.mitigation import figures
+from analysis.mitigation import class_figures, figures
+from analysis.mitigation.networks import Cells
 from analysis.mitigation.outcomes import (
     ACCURACY_DIFFERENCE,
     EXCESS,
@@ -19,6 +20,7 @@ from analysis.mitigation.outcomes import (
 )
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
+from analysis.runs.validation_counts import is_mitigated
 from analysis.study import AnalyzedStudy
 
 _READING = (
@@ -41,9 +43,10 @@ _MOST_ROWS = 20
 
 def section(study: AnalyzedStudy) -> Section | None:
     """Return the section on mitigations; None if no network has one."""
-    found = outcomes(study.runs, study.on_validation)
-    if found.empty:
+    if not is_mitigated(study.runs).any():
         return None
+    cells = Cells(study.runs, study.on_validation)
+    found = outcomes(cells)
     columns = list(found.columns[2 : list(found.columns).index(MITIGATION)])
     blocks = [_READING, *_tables(found, columns)]
     drawn = [
@@ -52,7 +55,8 @@ def section(study: AnalyzedStudy) -> Section | None:
         if GAIN in rows and rows.loc[rows[schema.PRUNER] != schema.CONTROL, [GAIN, SURVIVES]].notna().all(axis=1).any()
     ]
     survival: list[Block] = [_SURVIVAL, *numbered("mitigation", drawn)] if drawn else []
-    return Section("Mitigations", [*blocks, *survival], {"mitigation.csv": found})
+    by_class = numbered("mitigation_classes", list(class_figures.by_class(cells)))
+    return Section("Mitigations", [*blocks, *by_class, *survival], {"mitigation.csv": found})
 
 
 def _tables(found: pd.DataFrame, columns: list[str]) -> Iterator[Block]:

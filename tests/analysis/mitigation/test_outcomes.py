@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.mitigation.networks import Cells
 from analysis.mitigation.outcomes import MARGIN, outcomes
 from analysis.runs.validation_counts import Recalls
 from tests import made_up_mitigations as made_up
@@ -13,7 +14,7 @@ from tests import made_up_runs
 def rows(made, **place):
     """Return the row of each mitigation of the pruned networks."""
     runs, counts = made
-    found = outcomes(runs, Recalls(counts))
+    found = outcomes(Cells(runs, Recalls(counts)))
     for name, value in place.items():
         found = found[found[name] == value]
     return found.set_index("mitigation")
@@ -126,7 +127,7 @@ def test_details_are_named_where_they_differ_and_do_not_follow_from_others():
     ]
     runs, counts = made_up.study(made_up.cell("mp", 20, [(78, 87, 90)]), *both)
     runs = runs.fillna({"params.constraint_images": "train"})
-    named = list(outcomes(runs, Recalls(counts))["mitigation"])
+    named = list(outcomes(Cells(runs, Recalls(counts)))["mitigation"])
     assert [name.rpartition("(")[2] for name in named if name] == ["images train)", "images validation)"]
 
 
@@ -148,4 +149,4 @@ def test_networks_that_guess_are_counted_and_left_out():
 
 
 def test_a_study_without_mitigations_has_no_outcomes():
-    assert outcomes(made_up_runs.runs("toy", "net", "mp", 10, [1.0, 1.1]), Recalls(None)).empty
+    assert outcomes(Cells(made_up_runs.runs("toy", "net", "mp", 10, [1.0, 1.1]), Recalls(None))).empty

@@ -1,0 +1,70 @@
+"""The figure of what each class loses beyond the accuracy, on networks whose losses are known."""
+
+import numpy as np
+import pytest
+
+from analysis.mitigation.class_figures import by_class
+from analysis.mitigation.networks import Cells
+from analysis.runs.validation_counts import Recalls
+from tests import made_up_mitigations as made_up
+from tests.text_boxes import hidden_texts
+
+
+def figures(*cells):
+    runs, counts = made_up.study(*cells)
+    return list(by_class(Cells(runs, Recalls(counts))))
+
+
+def labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_each_dot_is_a_network_and_each_line_their_mean():
+    (figure,) = figures(made_up.mitigated())
+    (axes,) = figure.axes
+    assert figure.get_suptitle().startswith("What each class loses beyond the accuracy: net, mp, ratio 20")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
+    assert labels(figure) == ["not pruned, fine-tuned alike", "no mitigation", "class offsets"]
+    dots = [np.sort(np.asarray(marks.get_offsets())[:, 0].reshape(2, 3), axis=0) for marks in axes.collections[::2]]
+    assert dots[0] == pytest.approx(np.array([[1, -1, -2], [3, 1, -2]]))
+    assert dots[1] == pytest.approx(np.array([[7, -5, -5], [10, -2, -5]]))
+    assert dots[2] == pytest.approx(np.array([[3, -2, -2], [4, -2, -1]]))
+    means = [[line[0, 0] for line in lines.get_segments()] for lines in axes.collections[1::2]]
+    assert means == [pytest.approx([2, 0, -2]), pytest.approx([8.5, -3.5, -5]), pytest.approx([3.5, -2, -1.5])]
+
+
+def test_a_panel_for_each_data_set_and_a_figure_for_each_kind_of_pruning():
+    cubic = {"schedule": "cubic"}
+    drawn = figures(
+        made_up.mitigated(),
+        made_up.mitigated("beside"),
+        made_up.cell("mp", 20, [(78, 87, 90)], params=cubic),
+        made_up.cell("mp", 20, [(81, 87, 87)], params=cubic | made_up.OFFSETS),
+        made_up.cell("mp", 50, [(70, 80, 90)]),
+    )
+    assert [[axes.get_title() for axes in figure.axes] for figure in drawn] == [["beside", "toy"], ["toy"]]
+    assert " ".join(drawn[1].get_suptitle().split()).endswith("mp cubic, ratio 20")
+
+
+def test_of_many_mitigations_the_two_with_the_smallest_largest_excess_are_drawn():
+    plain = made_up.cell("mp", 20, [(78, 87, 90)])
+    powers = {"1": (81, 87, 87), "2": (84, 85, 86), "3": (83, 85, 87)}
+    weighted = [
+        made_up.cell("mp", 20, [right], params={"class_weights": "dense", "class_weight_power": power})
+        for power, right in powers.items()
+    ]
+    (figure,) = figures(plain, *weighted)
+    assert labels(figure) == ["no mitigation", "class weights (power 2)", "class weights (power 3)"]
+
+
+def test_without_the_same_pruning_without_mitigation_there_is_no_figure():
+    assert figures(made_up.cell("mp", 20, [(81, 87, 87)], params=made_up.OFFSETS)) == []
+
+
+def test_words_are_seen_with_long_names_of_many_classes():
+    runs, counts = made_up.mitigated()
+    long = {"a": "a class with quite a long name", "b": "of another language: " * 2, "c": "$c_1$"}
+    for before, after in long.items():
+        runs.columns = [f"{name[:-1]}{after}" if name.endswith(f"/{before}") else name for name in runs]
+    (figure,) = by_class(Cells(runs, Recalls(counts)))
+    assert not hidden_texts(figure)
