@@ -18,7 +18,7 @@ from analysis.groups import GivenGroups, Grouped, files_of_datasets, read_groups
 from analysis.groups import groups as by_group
 from analysis.operating_points import Preference
 from analysis.prune_command import prune_command
-from analysis.prune_responsibly import coefficients
+from analysis.prune_responsibly.section import regression_table
 from analysis.runs import characteristics, checks, csv_text, files, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
@@ -148,8 +148,8 @@ def recommend(
     }
     if output:
         known = characteristics.pulled(runs, tracking_uri=tracking_uri)
-        regression = coefficients.fitted(AnalyzedStudy(runs, characteristics=known))
-        _write({**_tables(found), "regression.csv": regression.table}, output)
+        regression = regression_table(AnalyzedStudy(runs, characteristics=known))
+        _write({**_tables(found), "regression.csv": regression}, output)
     return Recommendations(found.values())
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+import pandas as pd
+
 from analysis.page import Section
 from analysis.prune_responsibly import choice, class_section
 from analysis.prune_responsibly import regression_section as regression
 from analysis.prune_responsibly import writers_section as writers
+from analysis.prune_responsibly.coefficients import fitted
 from analysis.study import AnalyzedStudy
 
 # In the order of the page.
@@ -20,3 +23,8 @@ PAPER_SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
     class_section.training_images,
     writers.figures_in_print,
 )
+
+
+def regression_table(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return `regression.csv` of a study; empty without levels of iterative pruning."""
+    return study.once(fitted).table
