@@ -22,8 +22,9 @@ _LETTERS = 9.0  # points, of the names of classes
 _APART = 0.17  # rows, between marks of one class
 _NOTE = (
     "Excess loss: the loss of recall of a class minus the loss of accuracy, from the dense network on, in points of "
-    "test images. Each dot is a network, each line the mean over networks. At 0 a class lost what the accuracy lost. "
-    "The further the dots lie apart, the more it is an accident of the single network which class pays."
+    "test images. Each dot is a network, each line the mean over networks. At 0 a class lost what the accuracy lost; on "
+    "the right it lost more. The further the dots of a class lie apart, the more its loss differs from network to "
+    "network."
 )
 _OF_CONTROL, _OF_PLAIN = "#a0a0a0", "black"
 _OF_MITIGATIONS = (BELOW, ABOVE)  # those with the smallest largest excess loss: more are hard to tell apart
@@ -64,7 +65,9 @@ _Rows = dict[str, tuple[Cell, str]]
 def _rows(cells: Cells, found: Mapping[tuple[str, str], Cell], dataset: str, shown: Sequence[str]) -> _Rows:
     plain = found[dataset, NOTHING]
     control = cells.plain_control(plain)
-    rows = {"not pruned, fine-tuned alike": (control, _OF_CONTROL)} if control and len(control.networks) else {}
+    rows = (
+        {"control: fine-tuned alike, not pruned": (control, _OF_CONTROL)} if control and len(control.networks) else {}
+    )
     rows["no mitigation"] = (plain, _OF_PLAIN)
     return rows | {name: (found[dataset, name], color) for name, color in zip(shown, _OF_MITIGATIONS, strict=False)}
 
