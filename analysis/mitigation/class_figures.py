@@ -22,8 +22,8 @@ _LETTERS = 9.0  # points, of the names of classes
 _APART = 0.17  # rows, between marks of one class
 _NOTE = (
     "Excess loss: the loss of recall of a class minus the loss of accuracy, from the dense network on, in points of "
-    "test images. Each dot is a network, each line the mean over networks. At 0 a class lost what the accuracy lost; on "
-    "the right it lost more. The further the dots of a class lie apart, the more its loss differs from network to "
+    "test images. Each dot is a network, each line the mean over networks. At 0 a class lost what the accuracy lost; "
+    "on the right it lost more. The further the dots of a class lie apart, the more its loss differs from network to "
     "network."
 )
 _OF_CONTROL, _OF_PLAIN = "#a0a0a0", "black"
