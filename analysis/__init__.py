@@ -241,7 +241,6 @@ def recommend_ratio(
     groups: "str | Path | Mapping[str, str | Path] | None" = None,
     min_accuracy: float | None = None,
     fairness_value: float | None = None,
-    output: "Path | None" = None,
 ) -> "Recommendations":
     """Name the largest pruning ratio that stays within limits, of each model on each data set of an experiment.
 
@@ -265,16 +264,13 @@ def recommend_ratio(
     fairness_value : float, >= 0, optional
         How much more a unit of fairness is worth than a unit of sparsity. Unfairness is the greatest minus the lowest
         recall of a class. By default 100 for iterative pruning; else no such choice is made.
-    output : Path, optional
-        Folder that tables are written to; none by default. `tried.csv` has what was tried, and `pareto.csv` the
-        trade-off. `groups.csv` has the groups of test images, and `regression.csv` the regression over levels of
-        iterative pruning. A table without rows is not written.
 
     Returns
     -------
     Recommendations
         A list, for each data set and model: `.verdict`, `.command` (which makes the recommended networks), `.tried` (a
-        row for each method and ratio), `.notes`. A notebook shows verdicts and tables.
+        row for each method and ratio), `.notes`. A notebook shows verdicts and tables; `.write(folder)` writes the
+        tables.
 
     Raises
     ------
@@ -301,5 +297,4 @@ def recommend_ratio(
         groups=groups or (),
         min_accuracy=min_accuracy,
         fairness_value=fairness_value,
-        output=output,
     )

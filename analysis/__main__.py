@@ -352,9 +352,10 @@ def recommend(
         fairness_value=fairness_value,
         ignore_params=ignore_params,
         groups=groups,
-        output=output,
     )
     click.echo("\n\n".join(map(recommend.summary, found)))
+    for note in found.write(output) if output else ():
+        click.echo(note)
 
 
 @cli.command(sections=SECTIONS, examples=("pruning-analysis export --study quick --output frames",))

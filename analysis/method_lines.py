@@ -36,7 +36,7 @@ _DIGIT = 0.08  # inches, below an axis
 _BETWEEN = 0.06  # inches, at least, between two labels below an axis
 _LETTER = 0.085  # inches, in a legend
 _TITLE = 0.22  # inches
-_LINE = 0.2  # inches, of a legend
+_LINE = 0.2  # inches, of a legend, and of a further line of a title
 _USUAL_LINES = 4  # of a legend for which a figure has room
 
 Place: TypeAlias = tuple[tuple[str, str], pd.DataFrame]  # a data set and model, and its cells
@@ -271,14 +271,16 @@ def add_legend(figure: Figure, handles: Sequence[Line2D], size: tuple[float, flo
     longest = max(len(str(handle.get_label())) for handle in handles)
     columns = min(len(handles), max(1, int(width / (_LETTER * longest + 0.6))))
     lines = -(-len(handles) // columns)
-    height += _LINE * max(0, lines - _USUAL_LINES)
+    title = figure.get_suptitle()
+    room = _TITLE + _LINE * title.count("\n")
+    height += _LINE * max(0, lines - _USUAL_LINES) + room - _TITLE
     figure.set_size_inches(width, height)
     # Blank lines below the title make room for the legend.
-    figure.suptitle(figure.get_suptitle() + "\n" * lines, x=0.01, ha="left", fontsize=12)
+    figure.suptitle(title + "\n" * lines, x=0.01, ha="left", fontsize=12)
     legend = figure.legend(
         handles=handles,
         loc="upper left",
-        bbox_to_anchor=(0, 1 - _TITLE / height),
+        bbox_to_anchor=(0, 1 - room / height),
         ncols=columns,
         fontsize=9,
         frameon=False,

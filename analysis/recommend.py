@@ -18,7 +18,7 @@ from analysis.groups import GivenGroups, Grouped, files_of_datasets, read_groups
 from analysis.groups import groups as by_group
 from analysis.operating_points import Preference
 from analysis.prune_command import prune_command
-from analysis.prune_responsibly.section import regression_table
+from analysis.prune_responsibly.section import fitted_regression
 from analysis.runs import characteristics, checks, csv_text, files, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
@@ -31,6 +31,7 @@ from analysis.study import AnalyzedStudy
 from analysis.validation import Measured
 from analysis.verdict import to_know
 
+_PLACE = [schema.DATASET, schema.MODEL]
 # Recalls that were rounded to three digits differ by less.
 _SAME_RECALL = 0.001
 
@@ -88,10 +89,77 @@ class Recommendation(NamedTuple):
 
 
 class Recommendations(list[Recommendation]):
-    """Recommendations for each data set and model, which a notebook shows below each other."""
+    """Recommendations for each data set and model, which a notebook shows below each other.
+
+    Parameters
+    ----------
+    found : mapping of tuple to Recommendation
+        By data set and model.
+    runs : DataFrame
+        What they rest on, as `pull.runs` returns it.
+    tracking_uri : str, optional
+        Where the runs are from.
+    """
+
+    def __init__(
+        self, found: Mapping[tuple[str, str], Recommendation], runs: pd.DataFrame, tracking_uri: str | None
+    ) -> None:
+        super().__init__(found.values())
+        self._places, self._runs, self._tracking_uri = list(found), runs, tracking_uri
 
     def _repr_html_(self) -> str:
         return "".join(recommendation._repr_html_() for recommendation in self)
+
+    def write(self, output: str | Path) -> list[str]:
+        """Write the tables that the recommendations rest on to a folder, as CSV.
+
+        Parameters
+        ----------
+        output : str or Path
+            It gets `tried.csv` (what was tried), `pareto.csv` (the trade-off of sparsity and fairness), `groups.csv`
+            (groups of test images) and `regression.csv` (the regression over levels of iterative pruning). A table
+            without rows is not written, and an older one of its name is removed.
+
+        Returns
+        -------
+        list of str
+            Sentences on what the regression leaves out.
+
+        Raises
+        ------
+        StudyError
+            If the folder cannot be written to.
+        """
+        regression, notes = self._regression()
+        tables = {
+            "tried.csv": self._joined([each.tried for each in self]),
+            "pareto.csv": pd.concat([each.pareto for each in self], ignore_index=True),
+            "groups.csv": pd.concat([each.groups for each in self], ignore_index=True),
+            "regression.csv": regression,
+        }
+        with files.aside(Path(output)) as scratch:
+            for name, table in tables.items():
+                if len(table):
+                    csv_text.write(table.rename(columns=frames.param), scratch / name, missing=NOT_AVAILABLE)
+        for name, table in tables.items():
+            if table.empty:
+                (Path(output) / name).unlink(missing_ok=True)
+        return notes
+
+    def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Return tables of all recommendations as one, which names their data sets and models."""
+        named = [
+            table.assign(**dict(zip(_PLACE, place, strict=True)))[[*_PLACE, *table.columns]]
+            for table, place in zip(tables, self._places, strict=True)
+        ]
+        return pd.concat(named, ignore_index=True)
+
+    def _regression(self) -> tuple[pd.DataFrame, list[str]]:
+        if not is_iterated(self._runs).any():
+            return pd.DataFrame(), []
+        known = characteristics.pulled(self._runs, tracking_uri=self._tracking_uri)
+        found = fitted_regression(AnalyzedStudy(self._runs, characteristics=known))
+        return found.table, found.notes
 
 
 def recommend(
@@ -105,7 +173,6 @@ def recommend(
     tracking_uri: str | None = None,
     ignore_params: Sequence[str] = (),
     groups: GivenGroups = (),
-    output: Path | None = None,
 ) -> Recommendations:
     """Choose a pruner, its settings and a ratio on validation images, and report the choice on test images.
 
@@ -143,35 +210,10 @@ def recommend(
             partial(_on_groups, predictions=on_test, image_groups=image_groups),
             operating_points.wanted_of(rows, given),
         )
-        for place, rows in runs.groupby([schema.DATASET, schema.MODEL])
+        for place, rows in runs.groupby(_PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
     }
-    if output:
-        known = characteristics.pulled(runs, tracking_uri=tracking_uri)
-        regression = regression_table(AnalyzedStudy(runs, characteristics=known))
-        _write({**_tables(found), "regression.csv": regression}, output)
-    return Recommendations(found.values())
-
-
-def _tables(found: Mapping[Any, Recommendation]) -> dict[str, pd.DataFrame]:
-    """Return the files of recommendations, whose keys are their data sets and models."""
-    tried = [
-        each.tried.assign(**{schema.DATASET: dataset, schema.MODEL: model}) for (dataset, model), each in found.items()
-    ]
-    first = [schema.DATASET, schema.MODEL]
-    return {
-        "tried.csv": pd.concat([part[[*first, *part.columns.drop(first)]] for part in tried], ignore_index=True),
-        "pareto.csv": pd.concat([each.pareto for each in found.values()], ignore_index=True),
-        "groups.csv": pd.concat([each.groups for each in found.values()], ignore_index=True),
-    }
-
-
-def _write(tables: Mapping[str, pd.DataFrame], output: Path) -> None:
-    """Write the tables that have rows."""
-    with files.aside(output) as scratch:
-        for name, table in tables.items():
-            if len(table):
-                csv_text.write(table, scratch / name, missing=NOT_AVAILABLE)
+    return Recommendations(found, runs, tracking_uri)
 
 
 def _on_quantized(number: int) -> Iterator[str]:

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 
-import pandas as pd
-
 from analysis.page import Section
 from analysis.prune_responsibly import choice, class_section
 from analysis.prune_responsibly import regression_section as regression
 from analysis.prune_responsibly import writers_section as writers
-from analysis.prune_responsibly.coefficients import fitted
+from analysis.prune_responsibly.coefficients import Regression, fitted
 from analysis.study import AnalyzedStudy
 
 # In the order of the page.
@@ -25,6 +23,6 @@ PAPER_SECTIONS: tuple[Callable[[AnalyzedStudy], Section | None], ...] = (
 )
 
 
-def regression_table(study: AnalyzedStudy) -> pd.DataFrame:
-    """Return `regression.csv` of a study; empty without levels of iterative pruning."""
-    return study.once(fitted).table
+def fitted_regression(study: AnalyzedStudy) -> Regression:
+    """Return the regression over a study's levels of iterative pruning."""
+    return study.once(fitted)

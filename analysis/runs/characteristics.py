@@ -5,7 +5,7 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.runs.run_tables import RunTable
 
-_MOST_BITS = 8  # pixels have 256 values
+MOST_BITS = 8  # of an entropy: pixels have 256 values
 
 
 def _check(table: pd.DataFrame) -> None:
@@ -14,8 +14,8 @@ def _check(table: pd.DataFrame) -> None:
         raise ValueError("index or training_images is negative")
     if not table["imbalance"].between(-1, 1).all():
         raise ValueError("an imbalance is not between -1 and 1")
-    if not (table["entropy"].between(0, _MOST_BITS) | table["entropy"].isna()).all():
-        raise ValueError(f"an entropy is not between 0 and {_MOST_BITS} bits")
+    if not (table["entropy"].between(0, MOST_BITS) | table["entropy"].isna()).all():
+        raise ValueError(f"an entropy is not between 0 and {MOST_BITS} bits")
 
 
 # class: true name; index: its label; training_images: its images that networks are trained on; imbalance: their share,

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import PIL
 from numpy.lib import format as npy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from analysis.runs.characteristics import MOST_BITS
 from analysis.runs.errors import StudyError, did_you_mean, first_line
 from analysis.runs.input_files import SizeLimit, opened
 from analysis.runs.printable import shortened
@@ -59,13 +60,6 @@ class Folder(NamedTuple):
     validation: int | None
     test_fraction: float | None
     train_entropies: np.ndarray | None
-
-
-class _Decoded(NamedTuple):
-    """Decoded images, uint8 [N, C, H, W], and their entropies before they were resized; None if they were not."""
-
-    images: np.ndarray
-    entropies: np.ndarray | None
 
 
 class _Files(NamedTuple):
@@ -118,7 +112,8 @@ def read(
         validation = len(own[0].paths) if own else None
         if own:
             train = _Files(train.paths + own[0].paths, np.concatenate([train.labels, own[0].labels]))
-    images, bits = _decoded(folder, train.paths + test.paths, image_size, limit, decoded)
+    before: list[float] | None = [] if image_size else None
+    images = _decoded(folder, train.paths + test.paths, image_size, limit, decoded, before)
     count = len(train.paths)
     return Folder(
         classes,
@@ -126,7 +121,7 @@ def read(
         {"train": train.labels, "test": test.labels},
         validation,
         fraction,
-        None if bits is None else bits[:count],
+        None if before is None else np.array(before[:count]),
     )
 
 
@@ -166,7 +161,7 @@ def read_labelled(
             hint = did_you_mean(name, classes, f"its classes are {some(list(classes))}")
             raise StudyError(f"{folder}: {shortened(name)} is no class of the networks, {hint}", option=OPTION)
     files = _files(folder, tuple(names))
-    images = _decoded(folder, files.paths, image_size, limit, decoded).images
+    images = _decoded(folder, files.paths, image_size, limit, decoded)
     return images, np.array([known[unicodedata.normalize("NFC", name)] for name in names])[files.labels]
 
 
@@ -219,50 +214,69 @@ def _pictures(folder: Path) -> list[Path]:
     return files
 
 
-def _decoded(folder: Path, paths: list[Path], image_size: int | None, limit: SizeLimit, decoded: Path) -> _Decoded:
-    """Return the images, in memory or mapped."""
+def _decoded(
+    folder: Path,
+    paths: list[Path],
+    image_size: int | None,
+    limit: SizeLimit,
+    decoded: Path,
+    before: list[float] | None = None,
+) -> np.ndarray:
+    """Return the images, uint8 [N, C, H, W], in memory or mapped; `before` gets their entropies before resizing."""
     if image_size:
         limit.check(folder, len(paths) * image_size**2)
-    bits: list[float] = []
 
     def pictures() -> Iterator[np.ndarray]:
-        bits.clear()
-        read = (_read_picture(path, limit) for path in paths)
-        sized = _resized(read, image_size, bits) if image_size else _equally_sized(read, paths)
+        read: Iterator[Image.Image] = (_read_picture(path, limit) for path in paths)
+        if before is not None:
+            before.clear()
+            read = _measured(read, before)
+        sized = (resized(picture, image_size) for picture in read) if image_size else _equally_sized(read, paths)
         return (np.atleast_3d(np.asarray(picture)) for picture in _within(limit, folder, sized))
 
     first = next(pictures())
     if len(paths) * first.nbytes > MAPPED_FROM:
         file = _file(decoded, paths, image_size)
         images = _decoded_once(pictures, paths, first.shape, file, limit)
-        found = _entropies_once(file, pictures, bits, len(paths)) if image_size else None
+        if before is not None:
+            before[:] = _entropies_once(file.with_suffix(".entropies.npy"), pictures, before, len(paths))
     else:
         images = stacked(pictures(), len(paths))
-        found = np.array(bits) if image_size else None
-    return _Decoded(images.transpose(0, 3, 1, 2), found)
+    return images.transpose(0, 3, 1, 2)
 
 
-def _resized(pictures: Iterable[Image.Image], image_size: int, bits: list[float]) -> Iterator[Image.Image]:
-    """Yield resized pictures, and append to `bits` the entropy that each had before."""
+def _measured(pictures: Iterable[Image.Image], measured: list[float]) -> Iterator[Image.Image]:
+    """Yield pictures, and append the entropy of each."""
     for picture in pictures:
-        bits.append(entropies(np.asarray(picture)[None]).item())
-        yield resized(picture, image_size)
+        measured.append(entropies(np.asarray(picture)[None]).item())
+        yield picture
 
 
 def _entropies_once(
-    file: Path, pictures: Callable[[], Iterable[np.ndarray]], bits: list[float], count: int
-) -> np.ndarray:
-    """Return the entropies beside a file of decoded images; they are written first if they are not there."""
-    beside = file.with_suffix(".entropies.npy")
-    if not beside.is_file():
-        if len(bits) < count:
+    file: Path, pictures: Callable[[], Iterable[np.ndarray]], measured: list[float], count: int
+) -> list[float]:
+    """Return the entropies that a file has; if it is not there, it is written first.
+
+    Parameters
+    ----------
+    file : Path
+    pictures : callable
+        Decodes the pictures. As it does so it measures them.
+    measured : list of float
+        What was measured last: all pictures, or only the first.
+    count : int
+        How many pictures there are.
+    """
+    if not file.is_file():
+        if len(measured) < count:
+            log.warning("%s images are decoded again: the file with their entropies is gone", f"{count:,}")
             deque(pictures(), maxlen=0)
-        with _written(beside, "entropies") as part:
-            np.save(part, bits)
-    found = _loaded(beside, "entropies", None)
-    if found.dtype != float or found.shape != (count,):
-        raise StudyError(f"{beside}: these are not the entropies of the images: delete the file")
-    return found
+        with _written(file, "entropies") as part:
+            np.save(part, measured)
+    found = _loaded(file, "entropies")
+    if found.dtype != float or found.shape != (count,) or not ((found >= 0) & (found <= MOST_BITS)).all():
+        raise StudyError(f"{file}: these are not the entropies of the images: delete the file")
+    return [float(entropy) for entropy in found]
 
 
 def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
@@ -349,7 +363,7 @@ def mapped(
                 if pixels.shape[-1] > shape[-1]:
                     raise _ColouredError
                 part.write(np.broadcast_to(pixels, shape[1:]).tobytes())
-    images = _loaded(file, f"{what} images", "r")
+    images = _loaded(file, f"{what} images", mapped=True)
     if images.dtype != np.uint8 or images.shape not in (known or (shape,)):
         raise StudyError(f"{file}: these are not the {what} images: delete the file")
     return images
@@ -357,7 +371,7 @@ def mapped(
 
 @contextmanager
 def _written(file: Path, what: str) -> Iterator[IO[bytes]]:
-    """Give a block a file that gets its name when the block ends; a full disk leaves nothing of it."""
+    """Write a file under another name, and rename it when it is complete; a full disk leaves nothing of it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}-")
@@ -373,12 +387,15 @@ def _written(file: Path, what: str) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def _loaded(file: Path, what: str, mmap_mode: Literal["r"] | None) -> np.ndarray:
+def _loaded(file: Path, what: str, *, mapped: bool = False) -> np.ndarray:
     try:
-        content: np.ndarray = np.load(file, mmap_mode=mmap_mode, allow_pickle=False)
+        if mapped:
+            return npy.open_memmap(file, mode="r")
+        with file.open("rb") as part:
+            content: np.ndarray = npy.read_array(part, allow_pickle=False)
+            return content
     except (ValueError, OSError, EOFError) as error:
         raise StudyError(f"{file}: these are no {what} ({first_line(error)}): delete the file") from error
-    return content
 
 
 def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:

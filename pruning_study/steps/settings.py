@@ -509,10 +509,12 @@ def check_finished(run: Run, kinds: Collection[str], option: str | None = None) 
     run_id, kind = run.info.run_id, run.data.tags.get(schema.KIND, "unknown")
     if kind not in kinds or run.info.status != "FINISHED":
         root = run.data.tags.get(schema.DENSE_RUN_ID)
-        hint = f"its dense run is {shortened(root)[1:-1]}" if root else "name one that is"
+        is_known = root and kind not in kinds and schema.DENSE in kinds
+        hint = f"its dense run is {shortened(str(root))[1:-1]}" if is_known else "name one that is"
+        *others, last = kinds
+        named = f"{', '.join(others)} or {last}" if others else last
         raise StudyError(
-            f"run {run_id} is not a finished {' or '.join(kinds)} run (kind {shortened(kind)[1:-1]}, "
-            f"{run.info.status}): {hint}",
+            f"run {run_id} is not a finished {named} run (kind {shortened(kind)[1:-1]}, {run.info.status}): {hint}",
             option=option,
         )
     if run.info.lifecycle_stage != "active":

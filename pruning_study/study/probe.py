@@ -102,6 +102,7 @@ def _sample(data: Dataset, count: int) -> Dataset:
         test_images=data.test_images[test],
         test_labels=data.test_labels[test],
         validation_indices=None,
+        train_entropies=None,
     )
 
 

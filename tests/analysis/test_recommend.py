@@ -306,7 +306,9 @@ def test_the_choice_is_reported_on_groups_that_have_no_part_in_it(store, tmp_pat
         store.pruned(experiment, dense, seed, "mp", 2.0, (0, 0, 0), on_test=(10, 10, 10), test_artifact=True)
     path = tmp_path / "light.csv"
     path.write_text("light\n" + 3 * (IMAGES // 2 * "day\n" + IMAGES // 2 * "night\n"))
-    (found,) = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri, groups=path, output=tmp_path)
+    recommended = recommend.recommend("grouped", max_alpha=1.5, tracking_uri=store.uri, groups=path)
+    (found,) = recommended
+    recommended.write(tmp_path)
     written = pd.read_csv(tmp_path / "groups.csv").set_index("group")
     assert written.loc[["day", "night"], "change"].tolist() == pytest.approx([-0.05, 0])
     assert found.groups["excess_loss"].tolist() == pytest.approx([0.025, -0.025])
@@ -504,7 +506,10 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
 
 def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, store, tmp_path):
     limits = {"max_alpha": 2, "max_accuracy_loss": 0.05, "fairness_value": 1, "min_accuracy": 0.8}
-    recommend.recommend("levels", **limits, tracking_uri=store.uri, output=tmp_path / "made")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "groups.csv").write_text("of a choice before")
+    found = recommend.recommend("levels", **limits, tracking_uri=store.uri)
+    assert "regression: no row has a value of imbalance, which is left out" in found.write(str(tmp_path / "made"))
     made = {path.name: pd.read_csv(path) for path in (tmp_path / "made").iterdir()}
     assert set(made) == {"tried.csv", "pareto.csv", "regression.csv"}
     assert made["tried.csv"]["loss"].tolist() == pytest.approx(levels.tried["loss"].tolist())

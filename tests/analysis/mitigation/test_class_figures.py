@@ -1,6 +1,7 @@
 """The figure of what each class loses beyond the accuracy, on networks whose losses are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.mitigation.class_figures import by_class
@@ -23,6 +24,7 @@ def test_each_dot_is_a_network_and_each_line_their_mean():
     (figure,) = figures(made_up.mitigated())
     (axes,) = figure.axes
     assert figure.get_suptitle().startswith("What each class loses beyond the accuracy: net, mp, ratio 20")
+    assert not hidden_texts(figure)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
     assert labels(figure) == ["control: fine-tuned alike, not pruned", "no mitigation", "class offsets"]
     dots = [np.sort(np.asarray(marks.get_offsets())[:, 0].reshape(2, 3), axis=0) for marks in axes.collections[::2]]
@@ -46,7 +48,7 @@ def test_a_panel_for_each_data_set_and_a_figure_for_each_kind_of_pruning():
     assert " ".join(drawn[1].get_suptitle().split()).endswith("mp cubic, ratio 20")
 
 
-def test_of_many_mitigations_the_two_with_the_smallest_largest_excess_are_drawn():
+def test_of_many_mitigations_the_two_that_leave_the_smallest_part_of_the_largest_excess_are_drawn():
     plain = made_up.cell("mp", 20, [(78, 87, 90)])
     powers = {"1": (81, 87, 87), "2": (84, 85, 86), "3": (83, 85, 87)}
     weighted = [
@@ -55,6 +57,59 @@ def test_of_many_mitigations_the_two_with_the_smallest_largest_excess_are_drawn(
     ]
     (figure,) = figures(plain, *weighted)
     assert labels(figure) == ["no mitigation", "class weights (power 2)", "class weights (power 3)"]
+
+
+def test_a_data_set_without_a_mitigation_has_no_panel_and_one_with_another_has_one():
+    plain, distilled = [(78, 87, 90)], {"distill": "0.5"}
+    (figure,) = figures(
+        made_up.mitigated("offsets"),
+        made_up.cell("mp", 20, plain, dataset="teacher"),
+        made_up.cell("mp", 20, [(80, 87, 88)], params=distilled, dataset="teacher"),
+        made_up.cell("mp", 20, plain, dataset="bare"),
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["offsets", "teacher"]
+    assert labels(figure)[1:] == ["no mitigation", "class offsets", "distill 0.5"]
+
+
+def test_only_networks_that_have_the_mitigation_and_its_absence_are_drawn():
+    """The first network alone has offsets."""
+    (figure,) = figures(
+        made_up.cell("mp", 20, [(78, 87, 90), (60, 90, 90)]),
+        made_up.cell("mp", 20, [(81, 87, 87)], params=made_up.OFFSETS),
+    )
+    (axes,) = figure.axes
+    assert [len(marks.get_offsets()) for marks in axes.collections[::2]] == [3, 3]
+    assert max(axes.collections[0].get_offsets()[:, 0]) == pytest.approx(7)
+
+
+def test_settings_of_equal_values_are_kinds_of_their_own():
+    drawn = figures(
+        *(made_up.cell("mp", 20, [(78, 87, 90)], params=each) for each in ({"epochs": "3"}, {"batch_size": "3"})),
+        *(
+            made_up.cell("mp", 20, [(81, 87, 87)], params=each | made_up.OFFSETS)
+            for each in ({"epochs": "3"}, {"batch_size": "3"})
+        ),
+    )
+    assert len(drawn) == 2
+
+
+def test_of_many_classes_those_that_lose_most_in_all_that_is_drawn_are_shown():
+    """Of 100 classes, each of which loses as much with the mitigation as another one loses without it."""
+    runs, counts = made_up.mitigated()
+    plain = (runs["pruner"] == "mp") & (runs["params.class_offsets"] == "none")
+    runs = runs[runs["pruner"] == "mp"].drop(columns=[name for name in runs if "/" in name])
+    names, losses = [f"class {number}" for number in range(100)], np.random.default_rng(0).normal(0.1, 0.05, (2, 100))
+    for group, values in (("recall_before/", np.full((2, 100), 0.8)), ("recall_after/", 0.8 - losses)):
+        rows = values[(~plain[runs.index]).to_numpy(int)]
+        runs = runs.join(pd.DataFrame(rows, runs.index, [group + name for name in names]))
+    runs = runs.assign(accuracy_before=0.8, accuracy_after=0.8 - losses.mean(1)[(~plain[runs.index]).to_numpy(int)])
+    (figure,) = by_class(Cells(runs, Recalls(counts)))
+    (axes,) = figure.axes
+    assert axes.get_title() == "toy\n20 of 100 classes"
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    excess = losses - losses.mean(1, keepdims=True)
+    assert shown == [names[label] for label in np.argsort(-excess.mean(0))[:20]]
+    assert not hidden_texts(figure)
 
 
 def test_without_the_same_pruning_without_mitigation_there_is_no_figure():

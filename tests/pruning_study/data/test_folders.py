@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from analysis.runs.errors import StudyError
+from analysis.runs.input_files import SizeLimit
 from pruning_study.config import IterateConfig, TrainConfig
 from pruning_study.data import datasets, folders
 from pruning_study.data.entropy import entropies
@@ -188,13 +189,21 @@ class TestMapped:
         assert all(data.train_entropies.tolist() == expected for data in (first, read, made_again, in_memory))
         assert SharedDataset(first, SharedMemory).dataset().train_entropies.tolist() == expected
 
-    @pytest.mark.parametrize("content", [b"no array", np.zeros(3)])
+    @pytest.mark.parametrize(
+        "content", [b"no array", b"PK\x03\x04junk", np.zeros(3), np.full(16, np.nan), np.full(16, 9.0)]
+    )
     def test_a_file_of_other_entropies_is_named(self, folder, content):
         load(folder, image_size=20)
         (file,) = (folder.parent / "data" / "decoded").glob("*.entropies.npy")
         file.write_bytes(content) if isinstance(content, bytes) else np.save(file, content)
         with pytest.raises(StudyError, match=r"entropies.npy: these are no.*: delete the file"):
             load(folder, image_size=20)
+
+    def test_images_that_are_only_predicted_have_no_entropies(self, folder):
+        decoded = folder.parent / "data" / "decoded" / "pets"
+        classes = ("cat", "dog")
+        folders.read_labelled(folder / "test", classes, 20, SizeLimit(), decoded=decoded)
+        assert [file.suffixes for file in decoded.parent.iterdir()] == [[".npy"]]
 
     def test_workers_map_the_same_file(self, folder):
         data = load(folder)

@@ -159,7 +159,7 @@ class TestFolder:
         assert "fog stands for corruptions in tables: rename it" in measure("--folder", tmp_path / "fog", code=2)
         job = runs("job")[0].info.run_id
         refused = measure(job, "--folder", tmp_path / "empty", code=1)  # a folder needs no extra
-        assert "is not a finished dense or pruned or quantized run (kind job" in refused
+        assert "is not a finished dense, pruned or quantized run (kind job" in refused
         assert "it belongs to test images" in measure("--folder", tmp_path, "--images", 5, code=2)
         assert "did you mean contrast?" in measure("--corruptions", "contrst", code=2)
         assert "6 is above 5" in measure("--severities", "1,6", code=2)
