@@ -514,6 +514,7 @@ def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, sto
     assert set(made) == {"tried.csv", "pareto.csv", "regression.csv"}
     assert made["tried.csv"]["loss"].tolist() == pytest.approx(levels.tried["loss"].tolist())
     assert made["tried.csv"].columns[:3].tolist() == ["dataset", "model", "pruner"]
+    assert all({"weight_treatment", "iteration"} <= set(made[name]) for name in ("tried.csv", "pareto.csv"))
     assert made["pareto.csv"]["unfairness"].tolist() == pytest.approx(levels.pareto["unfairness"].tolist())
     assert list(made["regression.csv"])[:8] == [
         *("term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered")
