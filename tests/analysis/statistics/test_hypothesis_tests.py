@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
@@ -9,6 +9,7 @@ from analysis.statistics.hypothesis_tests import (
     TOO_FEW,
     change_interval,
     corrected,
+    detectable_in_errors,
     exact_mcnemar,
     independent,
     paired,
@@ -145,6 +146,15 @@ def test_detectable_difference_of_two_pairs_is_found_where_statsmodels_gives_up(
     row = paired([0.0, 1.0], [0.0, 0.0], family=25)
     critical = stats.t.isf(0.001, 1)
     assert stats.nct.sf(critical, 1, row["detectable_difference"] / 0.5) == pytest.approx(0.8)
+
+
+@pytest.mark.filterwarnings("error")
+def test_detectable_difference_of_two_pairs_among_thousands_of_tests_has_that_power():
+    """With one degree of freedom the standard error is |z| times its true value, with z from a normal distribution."""
+    level = 0.05 / 2660
+    difference, critical = detectable_in_errors(1, level), stats.t.isf(level / 2, 1)
+    power = integrate.quad(lambda z: 2 * stats.norm.pdf(z) * stats.norm.sf(critical * z - difference), 0, 8, limit=500)
+    assert power[0] == pytest.approx(0.8, abs=1e-6)
 
 
 def test_equivalence_is_the_larger_of_two_one_sided_tests():
