@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from analysis.audit_result import Audit
     from analysis.offsets import ClassOffsets
-    from analysis.recommend import Recommendations
+    from analysis.recommendation import Recommendations
     from analysis.written_report import WrittenReport
 
 

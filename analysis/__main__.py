@@ -341,7 +341,7 @@ def recommend(
     It is the largest ratio of parameters before to parameters after pruning at which a pruner surely stays within all
     limits. Validation images choose the ratio and the pruner, test images report on the choice.
     """
-    from analysis import recommend
+    from analysis import recommend, recommendation
 
     found = recommend.recommend(
         _experiment(experiment, study),
@@ -353,7 +353,7 @@ def recommend(
         ignore_params=ignore_params,
         groups=groups,
     )
-    click.echo("\n\n".join(map(recommend.summary, found)))
+    click.echo("\n\n".join(map(recommendation.summary, found)))
     for note in found.write(output) if output else ():
         click.echo(note)
 

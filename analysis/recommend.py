@@ -1,10 +1,8 @@
 """How far a model can be pruned: the largest ratio that surely stays within limits of what pruning may cost."""
 
-import html
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,25 +11,22 @@ from tqdm import tqdm
 
 from analysis import operating_points, validation
 from analysis.cells import alphas, cells, control_rows
-from analysis.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
+from analysis.formats import decimals, short_ratio, with_interval
 from analysis.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.groups import groups as by_group
 from analysis.operating_points import Preference
 from analysis.prune_command import prune_command
-from analysis.prune_responsibly.section import fitted_regression
-from analysis.runs import characteristics, checks, csv_text, files, frames, pull, schema
+from analysis.recommendation import PLACE, Recommendation, Recommendations
+from analysis.runs import checks, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
-from analysis.runs.printable import printable
 from analysis.settings import CONTROL, ITERATION, is_iterated, method_label, shown_settings
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
-from analysis.study import AnalyzedStudy
 from analysis.validation import Measured
 from analysis.verdict import to_know
 
-_PLACE = [schema.DATASET, schema.MODEL]
 # Recalls that were rounded to three digits differ by less.
 _SAME_RECALL = 0.001
 
@@ -46,120 +41,6 @@ class Limits(NamedTuple):
     def __str__(self) -> str:
         limits = f"accuracy loss {self.accuracy_loss:g}, alpha {self.alpha:g}"
         return limits if self.class_loss is None else f"{limits}, class loss {self.class_loss:g}"
-
-
-class Recommendation(NamedTuple):
-    """How to prune one model on one data set.
-
-    Attributes
-    ----------
-    verdict : str
-        One sentence or two.
-    tried : DataFrame
-        A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
-        distillation and its other settings. Columns: pruner, settings, ratio, and what `judged` returns, all on
-        validation images, `_high` for one-sided bounds that are corrected for the number of methods.
-    notes : list of str
-        Sentences on what was left out.
-    command : str
-        The command line that makes the recommended networks, or finds them; empty if none can be recommended, or if
-        no single command makes them.
-    choice : str
-        Which level is the best trade-off of sparsity and fairness; empty if no such choice is made.
-    pareto : DataFrame
-        What that choice rests on, as `operating_points.table` returns it; empty if no such choice is made.
-    groups : DataFrame
-        What the recommended networks do to groups of test images, as `groups.Grouped.groups`; empty without groups.
-    """
-
-    verdict: str
-    tried: pd.DataFrame
-    notes: list[str]
-    command: str = ""
-    choice: str = ""
-    pareto: pd.DataFrame = pd.DataFrame()
-    groups: pd.DataFrame = pd.DataFrame()
-
-    def _repr_html_(self) -> str:
-        """Return the verdict, what was tried, and the notes, for a notebook."""
-        verdict, *notes = (f"<p>{html.escape(printable(said))}</p>" for said in (self.verdict, *self.notes))
-        how = f'<pre style="white-space: pre-wrap">{html.escape(printable(self.command))}</pre>' if self.command else ""
-        choice = f"<p>{html.escape(printable(self.choice))}</p>" if self.choice else ""
-        return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{choice}{''.join(notes)}"
-
-
-class Recommendations(list[Recommendation]):
-    """Recommendations for each data set and model, which a notebook shows below each other.
-
-    Parameters
-    ----------
-    found : mapping of tuple to Recommendation
-        By data set and model.
-    runs : DataFrame
-        What they rest on, as `pull.runs` returns it.
-    tracking_uri : str, optional
-        Where the runs are from.
-    """
-
-    def __init__(
-        self, found: Mapping[tuple[str, str], Recommendation], runs: pd.DataFrame, tracking_uri: str | None
-    ) -> None:
-        super().__init__(found.values())
-        self._places, self._runs, self._tracking_uri = list(found), runs, tracking_uri
-
-    def _repr_html_(self) -> str:
-        return "".join(recommendation._repr_html_() for recommendation in self)
-
-    def write(self, output: str | Path) -> list[str]:
-        """Write the tables that the recommendations rest on to a folder, as CSV.
-
-        Parameters
-        ----------
-        output : str or Path
-            It gets `tried.csv` (what was tried), `pareto.csv` (the trade-off of sparsity and fairness), `groups.csv`
-            (groups of test images) and `regression.csv` (the regression over levels of iterative pruning). A table
-            without rows is not written, and an older one of its name is removed.
-
-        Returns
-        -------
-        list of str
-            Sentences on what the regression leaves out.
-
-        Raises
-        ------
-        StudyError
-            If the folder cannot be written to.
-        """
-        regression, notes = self._regression()
-        tables = {
-            "tried.csv": self._joined([each.tried for each in self]),
-            "pareto.csv": pd.concat([each.pareto for each in self], ignore_index=True),
-            "groups.csv": pd.concat([each.groups for each in self], ignore_index=True),
-            "regression.csv": regression,
-        }
-        with files.aside(Path(output)) as scratch:
-            for name, table in tables.items():
-                if len(table):
-                    csv_text.write(table.rename(columns=frames.param), scratch / name, missing=NOT_AVAILABLE)
-        for name, table in tables.items():
-            if table.empty:
-                (Path(output) / name).unlink(missing_ok=True)
-        return notes
-
-    def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """Return tables of all recommendations as one, which names their data sets and models."""
-        named = [
-            table.assign(**dict(zip(_PLACE, place, strict=True)))[[*_PLACE, *table.columns]]
-            for table, place in zip(tables, self._places, strict=True)
-        ]
-        return pd.concat(named, ignore_index=True)
-
-    def _regression(self) -> tuple[pd.DataFrame, list[str]]:
-        if not is_iterated(self._runs).any():
-            return pd.DataFrame(), []
-        known = characteristics.pulled(self._runs, tracking_uri=self._tracking_uri)
-        found = fitted_regression(AnalyzedStudy(self._runs, characteristics=known))
-        return found.table, found.notes
 
 
 def recommend(
@@ -210,7 +91,7 @@ def recommend(
             partial(_on_groups, predictions=on_test, image_groups=image_groups),
             operating_points.wanted_of(rows, given),
         )
-        for place, rows in runs.groupby(_PLACE)
+        for place, rows in runs.groupby(PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
     }
     return Recommendations(found, runs, tracking_uri)
@@ -471,63 +352,3 @@ def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def _mean_in_points(values: pd.Series) -> str:
     low, high = mean_interval(values)
     return with_interval(100 * values.mean(), 100 * low, 100 * high, decimals(1, sign=True))
-
-
-def summary(recommendation: Recommendation) -> str:
-    """Return the verdict, its command, what was tried on validation images, and the notes, for a terminal."""
-    tried = _printable_tried(recommendation)
-    with pd.option_context("display.unicode.east_asian_width", True):
-        table = tried.to_string(index=False, float_format="{:.4g}".format)
-    verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
-    how = [printable(recommendation.command)] if recommendation.command else []
-    return "\n".join(
-        [verdict, *how, "", "On validation images, which choose:", table, *_printed(recommendation), *notes]
-    )
-
-
-def _printed(recommendation: Recommendation) -> Iterator[str]:
-    """Yield the best trade-off of sparsity and fairness, and the Pareto front that it is chosen from."""
-    if recommendation.choice:
-        yield "\n" + printable(recommendation.choice)
-    front = recommendation.pareto
-    if len(front) and front["on_front_2d"].any():
-        front = front[front["on_front_2d"]].sort_values(schema.SPARSITY)
-        ends = ("_low", "_high", "2d", "3d", "_floor")
-        names = [name for name in front if not name.endswith(ends) and front[name].notna().any()]
-        left_out = {schema.DATASET, schema.MODEL, "min_accuracy", "unfairness_mean_min"}
-        shown = front[[name for name in names if name not in left_out]]
-        yield "On the Pareto front:"
-        yield shown.map(_text).rename(columns=printable).to_string(index=False, float_format="{:.4g}".format)
-
-
-def _text(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) else value
-
-
-# Titles of a notebook's table, and the columns that they show: a number with its upper bound, or a text.
-_IN_A_NOTEBOOK = {
-    "networks": ("n",),
-    "accuracy loss (at most)": ("loss", "loss_high"),
-    "alpha on new images (at most)": ("alpha_new", "alpha_new_high"),
-    "largest class loss beyond it (at most)": ("largest_excess", "largest_excess_high"),
-    "of class": ("largest_excess_class",),
-    "outside the limits": ("fails",),
-}
-
-
-def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
-    """Return what was tried in few columns, which a notebook has room for."""
-    tried = _printable_tried(recommendation)
-    settings = tried.loc[:, : schema.RATIO].assign(ratio=tried[schema.RATIO].map("{:g}".format))
-    cells = {
-        title: tried[names[0]]
-        if len(names) == 1
-        else [f"{value:.3f} ({high:.3f})" for value, high in zip(*(tried[name] for name in names), strict=True)]
-        for title, names in _IN_A_NOTEBOOK.items()
-    }
-    return settings.assign(**cells)
-
-
-def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:
-    tried = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
-    return tried.map(_text)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from analysis import prune_command as module
-from analysis import recommend
+from analysis import recommend, recommendation
 from analysis.prune_command import prune_command
 from analysis.runs import frames, pull, schema
 from pruning_study.__main__ import cli
@@ -229,7 +229,7 @@ def test_the_command_that_is_recommended_finds_the_cell(run_command, tiny_npz, r
     options = shlex.split(f"{typed} {distilled}")
     assert run_command("prune", "--dataset", tiny_npz, *options).exit_code == 0
     (found,) = recommend.recommend(request.node.name, max_accuracy_loss=0.99, max_alpha=1e9)
-    lines = recommend.summary(found).splitlines()
+    lines = recommendation.summary(found).splitlines()
     (line,) = [line for line in lines if line.startswith("pruning-study prune")]
     for option in ("--distill 0.5", "--temperature 3.0", "--epsilon 0.001", "--seed 3,5", f"--dataset {tiny_npz}"):
         assert option in line

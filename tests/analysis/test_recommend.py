@@ -13,6 +13,7 @@ from scipy import stats
 
 from analysis import recommend
 from analysis.recommend import Limits
+from analysis.recommendation import Recommendation, summary
 from analysis.runs.errors import StudyError
 from analysis.validation import Bounded, Measured
 from tests.stored_runs import empty_store
@@ -154,7 +155,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Writer:
 
 
 @pytest.fixture(scope="module")
-def known(store) -> recommend.Recommendation:
+def known(store) -> Recommendation:
     (found,) = recommend.recommend("known", max_alpha=1.05, tracking_uri=store.uri)
     return found
 
@@ -340,7 +341,7 @@ def test_quantised_networks_alone_are_nothing_to_recommend(store):
 
 
 def test_the_summary_holds_verdict_and_table(known):
-    lines = recommend.summary(known).splitlines()
+    lines = summary(known).splitlines()
     assert lines[0] == known.verdict
     assert (
         lines[1]
@@ -449,13 +450,13 @@ def test_progress_is_shown_at_a_terminal_alone(store, monkeypatch, capsys):
 @pytest.mark.attack
 def test_terminal_escapes_in_a_recommendation__are_shown(known):
     tried = known.tried.assign(pruner="\x1b[2J\n")
-    shown = recommend.summary(known._replace(verdict="a\x1b[2J\nb", tried=tried, notes=["c\u202e"]))
+    shown = summary(known._replace(verdict="a\x1b[2J\nb", tried=tried, notes=["c\u202e"]))
     assert shown.replace("\n", "").isprintable()
     assert shown.splitlines()[0] == "a\\x1b[2J\\nb"
 
 
 @pytest.fixture(scope="module")
-def levels(store) -> recommend.Recommendation:
+def levels(store) -> Recommendation:
     """Two levels of two weight treatments; validation images say that rewinding is fairer, and test images not."""
     experiment = store.experiment("levels")
     for seed in range(SEEDS):
@@ -522,7 +523,7 @@ def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, sto
 
 
 def test_the_front_is_printed_below_the_choice(levels):
-    printed = recommend.summary(levels)
+    printed = summary(levels)
     front = printed.partition("On the Pareto front:\n")[2].splitlines()
     assert front[0].split()[:4] == ["pruner", "weight_treatment", "keep", "iteration"]
     assert [row.split()[:4] for row in front[1:3]] == [["l1-structured", "rewind", "0.8", level] for level in "12"]
