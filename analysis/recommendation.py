@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.formats import NOT_AVAILABLE
-from analysis.prune_responsibly.section import fitted_regression
 from analysis.runs import characteristics, csv_text, files, frames, schema
 from analysis.runs.printable import printable
 from analysis.settings import is_iterated
@@ -127,6 +126,8 @@ class Recommendations(list[Recommendation]):
     def _regression(self) -> tuple[pd.DataFrame, list[str]]:
         if not is_iterated(self._runs).any():
             return pd.DataFrame(), []
+        from analysis.prune_responsibly.section import fitted_regression  # a choice must not wait for its pictures
+
         known = characteristics.pulled(self._runs, tracking_uri=self._tracking_uri)
         found = fitted_regression(AnalyzedStudy(self._runs, characteristics=known))
         return found.table, found.notes

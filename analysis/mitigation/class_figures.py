@@ -53,18 +53,16 @@ class _Compared(NamedTuple):
     mitigated: dict[str, Cell]
 
 
-def _compared(cells: Cells) -> Iterator[_Compared]:
-    """Yield what is compared for each place, in the order of print, then of the alphabet."""
-    found: dict[tuple[Any, ...], dict[str, Cell]] = {}
+def _compared(cells: Cells) -> list[_Compared]:
+    """Return what is compared for each place, data sets in the order of print, then of the alphabet."""
+    found: dict[tuple[Any, ...], _Compared] = {}
     mitigated = [cell for cell in cells.all if cell.run[schema.PRUNER] != CONTROL and cell.mitigation != NOTHING]
     for cell in mitigated:
         plain = cells.plain(cell)
         if plain and len(plain.networks.intersection(cell.networks)):
-            found.setdefault(cell.place, {})[cell.mitigation] = cell
-    for place in sorted(found, key=lambda place: (rank(place[0]), place[0])):
-        plain = cells.plain(next(iter(found[place].values())))
-        assert plain
-        yield _Compared(plain, cells.plain_control(plain), found[place])
+            compared = found.setdefault(cell.place, _Compared(plain, cells.plain_control(plain), {}))
+            compared.mitigated[cell.mitigation] = cell
+    return sorted(found.values(), key=lambda each: (rank(each.plain.place[0]), each.plain.place[0]))
 
 
 def _label(cells: Cells, place: tuple[Any, ...]) -> str:

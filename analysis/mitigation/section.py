@@ -47,6 +47,8 @@ def section(study: AnalyzedStudy) -> Section | None:
         return None
     cells = Cells(study.runs, study.on_validation)
     found = outcomes(cells)
+    if found.empty:
+        return None
     columns = list(found.columns[2 : list(found.columns).index(MITIGATION)])
     blocks = [_READING, *_tables(found, columns)]
     drawn = [
