@@ -141,10 +141,17 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def check_bf16() -> None:
-    """Raise a NativeError unless the CPU multiplies bf16 numbers; one that has AMX also has AVX512_BF16."""
-    if "avx512_bf16" not in _known().get("flags", "").split():
+def check_bf16(*, faster: bool = False) -> None:
+    """Raise a NativeError unless the CPU multiplies bf16 numbers; if `faster`, unless it does so faster than PyTorch.
+
+    A CPU with a matrix unit (AMX_BF16) also has AVX512_BF16. On one with AVX512_BF16 alone, PyTorch trains ResNet-20 in
+    bf16 1.2 times as fast as the native engine.
+    """
+    flags = _known().get("flags", "").split()
+    if "avx512_bf16" not in flags:
         raise NativeError("in bf16 it needs a CPU with avx512_bf16")
+    if faster and "amx_bf16" not in flags:
+        raise NativeError("in bf16 it is slower than torch on a CPU without amx_bf16")
 
 
 def _known() -> dict[str, str]:

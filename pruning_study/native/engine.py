@@ -36,7 +36,9 @@ POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
 
 
-def load(model: nn.Module, image_shape: ImageShape, precision: str = schema.FLOAT32) -> "Native":
+def load(
+    model: nn.Module, image_shape: ImageShape, precision: str = schema.FLOAT32, *, faster: bool = False
+) -> "Native":
     """Return the native engine of a model, compiled if that has not been done yet.
 
     Parameters
@@ -45,6 +47,8 @@ def load(model: nn.Module, image_shape: ImageShape, precision: str = schema.FLOA
         Model with the layers that the engine is for; its weights do not matter.
     image_shape : (channels, height, width)
     precision : {"float32", "bf16"}
+    faster : bool
+        Whether to refuse a precision in which PyTorch is faster on this machine.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def load(model: nn.Module, image_shape: ImageShape, precision: str = schema.FLOA
         If the engine cannot run this model, or cannot run on this machine.
     """
     stack = read(model, image_shape)
-    trainer = _bf16_library(stack) if precision == schema.BF16 else None
+    trainer = _bf16_library(stack, faster=faster) if precision == schema.BF16 else None
     engine = Native(stack, _library(stack.network, compiler.SOURCE))
     _check(engine, model, image_shape, stack.classes, CLOSE)
     if trainer:
@@ -120,10 +124,10 @@ def _are_close(given: Tensor, wanted: Tensor, close: float) -> bool:
     return torch.allclose(given, wanted, rtol=close, atol=close * max(1.0, wanted.abs().max().item()))
 
 
-def _bf16_library(stack: Stack) -> ctypes.CDLL:
-    """Return the library that trains in bf16, or raise a NativeError if this machine multiplies no such numbers."""
+def _bf16_library(stack: Stack, *, faster: bool) -> ctypes.CDLL:
+    """Return the library that trains in bf16, or raise a NativeError if this machine is not one for it."""
     network = stack.bf16_network
-    compiler.check_bf16()
+    compiler.check_bf16(faster=faster)
     library = _library(network, compiler.BF16_SOURCE)
     if reason := library.refusal():
         raise NativeError(f"in bf16 it cannot be fast: {reason.decode()}")

@@ -26,7 +26,7 @@ def choose(
     Parameters
     ----------
     name : {"torch", "native"}, optional
-        By default the native one where it can be used.
+        By default the native one where it can be used and is not slower.
     model : nn.Module
     image_shape : (channels, height, width)
     device : str
@@ -38,9 +38,9 @@ def choose(
     try:
         if device != "cpu":
             raise NativeError(f"it runs on the cpu, not on {device}")
-        return native.load(model, image_shape, precision)
+        return native.load(model, image_shape, precision, faster=name is None)
     except NativeError as reason:
-        _say_once(f"engine torch, because the native one cannot be used: {reason}")
+        _say_once(f"engine torch, not native: {reason}")
         return torch
 
 

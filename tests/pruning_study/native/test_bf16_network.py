@@ -136,20 +136,31 @@ def test_the_identity_names_both_libraries(model):
 
 class TestRefusals:
     @pytest.fixture
-    def without_bf16(self, monkeypatch, tmp_path):
+    def cpu(self, monkeypatch, tmp_path):
+        """Return the file from which the CPU's instruction sets are read, of a CPU without bf16."""
         file = tmp_path / "cpuinfo"
         file.write_text("model name : made up\nflags : fma avx2 avx512f amx_tile\n")
         monkeypatch.setattr(compiler, "CPU", file)
+        return file
 
-    def test_a_cpu_without_bf16_leaves_training_to_torch__and_one_line_says_why(self, without_bf16, model, caplog):
+    def test_a_cpu_without_bf16_leaves_training_to_torch__and_one_line_says_why(self, cpu, model, caplog):
         for name in (None, "native"):
             assert choose(name, model, SHAPE, device="cpu", precision="bf16") is TORCH_BF16
-        (line,) = caplog.messages
-        assert line.endswith("in bf16 it needs a CPU with avx512_bf16")
+        assert caplog.messages == ["engine torch, not native: in bf16 it needs a CPU with avx512_bf16"]
+
+    def test_a_cpu_without_a_matrix_unit_leaves_bf16_to_torch__unless_native_is_asked_for(self, cpu, model, caplog):
+        cpu.write_text(cpu.read_text().replace("amx_tile", "avx512_bf16"))
+        assert choose(None, model, SHAPE, device="cpu", precision="bf16") is TORCH_BF16
+        assert caplog.messages == [
+            "engine torch, not native: in bf16 it is slower than torch on a CPU without amx_bf16",
+        ]
+        compiler.check_bf16()
+        cpu.write_text(cpu.read_text().replace("avx512_bf16", "avx512_bf16 amx_bf16"))
+        compiler.check_bf16(faster=True)
 
     def test_a_compiler_that_does_not_use_the_instructions_is_no_help(self, monkeypatch, model):
         monkeypatch.setenv("CXX", f"{os.environ.get('CXX', 'g++')} {UNITS['plain']}")
-        monkeypatch.setattr(compiler, "check_bf16", lambda: None)
+        monkeypatch.setattr(compiler, "check_bf16", lambda **_: None)
         with pytest.raises(NativeError, match="the compiler does not use the CPU's instructions for bf16"):
             native.load(model, SHAPE, "bf16")
 

@@ -57,7 +57,7 @@ def test_a_network_that_the_native_engine_cannot_train__gives_one_line_with_the_
     model = models.build("wrn16-4", num_classes=10, in_channels=1, image_size=(28, 28))
     assert choose(model, name) is engines.TORCH
     (line,) = caplog.messages
-    assert "the native one cannot be used: it stops at layer1.0.shortcut: it does not know Conv2d(16, 64, " in line
+    assert "not native: it stops at layer1.0.shortcut: it does not know Conv2d(16, 64, " in line
 
 
 @pytest.mark.parametrize("name", [None, "native"])
@@ -65,7 +65,7 @@ def test_bf16_of_lenet5_is_trained_by_torch_and_one_line_says_why(lenet5, caplog
     chosen = [engine.choose(name, lenet5, SHAPE, device="cpu", precision="bf16") for _ in range(2)]
     assert chosen == [engines.TORCH_BF16, engines.TORCH_BF16]
     assert caplog.messages == [
-        "engine torch, because the native one cannot be used: in bf16 it trains only networks with BatchNorm",
+        "engine torch, not native: in bf16 it trains only networks with BatchNorm",
     ]
 
 
