@@ -15,10 +15,10 @@ from analysis.mitigation.networks import NOTHING, family
 from analysis.mitigation.outcomes import EXCESS, GAIN, MITIGATION, SURVIVES, VAL_GAIN
 from analysis.runs import schema
 from analysis.runs.picture_text import name_in_picture, width_in_picture
-from analysis.settings import CONTROL
+from analysis.settings import CONTROL, method_label
 
 _ROW, _PANEL, _ABOVE = 0.27, 2.5, 0.75  # inches
-_LETTERS = 8.5  # points, of the names of mitigations
+_LETTERS, _TITLE = 8.5, 9.5  # points, of the names of mitigations and of the titles of panels
 _FOR_SHARES = 0.16  # of the width of a panel
 _APART = 0.13  # rows, between a mark on validation images and one on test images
 _LONGEST = 46  # characters of a mitigation
@@ -41,16 +41,20 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     columns : list of str
         The settings that tell kinds of pruning apart, beside the data set.
     """
-    rows = rows.assign(kind=[kind_label(row, columns) for row in rows.to_dict("records")])
+    kind = kinds(rows, columns)
     gained = rows[(rows[schema.PRUNER] != CONTROL) & rows[GAIN].notna()]
-    kinds = sorted(dict.fromkeys(zip(gained[schema.RATIO], gained["kind"], strict=True)), key=by_ratio)
+    one_of_each = gained[~kind[gained.index].duplicated()]
+    labels = {kind[index]: kind_label(row, columns) for index, row in one_of_each.iterrows()}
+    ratios = dict(zip(kind[one_of_each.index], one_of_each[schema.RATIO], strict=True))
+    drawn = sorted(labels, key=lambda each: by_ratio((ratios[each], labels[each])))
     datasets = list(dict.fromkeys(gained[schema.DATASET]))
     order = gained.groupby(MITIGATION)[GAIN].mean().sort_values(ascending=False).index
     names = [name_in_picture(name, _LONGEST) for name in order]
     beside = max(width_in_picture(name, _LETTERS) for name in names) / 72
+    panel = max(_PANEL, *(width_in_picture(label, _TITLE) / 72 + 0.3 for label in labels.values()))
     figure, grid = page(
-        (len(datasets), len(kinds)),
-        (max(_PANEL * len(kinds) + beside + 0.5, 6.5), len(datasets) * (_ROW * (len(order) + 1) + _ABOVE) + 1.35),
+        (len(datasets), len(drawn)),
+        (max(panel * len(drawn) + beside + 0.5, 6.5), len(datasets) * (_ROW * (len(order) + 1) + _ABOVE) + 1.35),
         f"What is gained on validation images, and what is left of it on new ones: {rows[schema.MODEL].iloc[0]}",
         _NOTE,
         sharey=True,
@@ -58,10 +62,10 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     )
     heights = {name: height for height, name in enumerate(order)}
     for (row, column), axes in np.ndenumerate(grid):
-        place = (rows["kind"] == kinds[column][1]) & (rows[schema.DATASET] == datasets[row])
+        place = (kind == drawn[column]) & (rows[schema.DATASET] == datasets[row])
         _draw_panel(axes, gained[place.loc[gained.index]].to_dict("records"), heights)
         _draw_control(axes, rows[place])
-        axes.set_title(f"{datasets[row]}\n{kinds[column][1]}", fontsize=9.5, parse_math=False)
+        axes.set_title(f"{datasets[row]}\n{labels[drawn[column]]}", fontsize=_TITLE, parse_math=False)
         axes.tick_params(axis="y", left=False)
     for axes in grid[0]:
         low, high = axes.get_xlim()
@@ -74,6 +78,15 @@ def survival(rows: pd.DataFrame, columns: list[str]) -> Figure:
     return figure
 
 
+def kinds(rows: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """Return a number for each kind of pruning, whatever the data set and the model.
+
+    Two kinds may have the same label, where it shortens numbers.
+    """
+    of_family = rows.assign(**{schema.PRUNER: rows[schema.PRUNER].map(family)})
+    return of_family.groupby(columns, sort=False, dropna=False).ngroup()
+
+
 def by_ratio(kind: tuple[float, str]) -> tuple[float, int, str]:
     """Return what kinds of pruning, as ratios and labels, are sorted by."""
     return kind[0], len(kind[1]), kind[1]
@@ -81,9 +94,9 @@ def by_ratio(kind: tuple[float, str]) -> tuple[float, int, str]:
 
 def kind_label(cell: Mapping[str, Any], columns: list[str]) -> str:
     """Return a kind of pruning in words, without what goes without saying: `mp cubic, ratio 20`."""
-    settings = {name: str(cell[name]) for name in columns if name not in (schema.PRUNER, schema.RATIO)}
-    named = [value for name, value in settings.items() if value not in ("", schema.FORMERLY.get(name))]
-    return f"{' '.join([family(cell[schema.PRUNER]), *named])}, ratio {short_ratio(cell[schema.RATIO])}"
+    settings = {name: cell[name] for name in columns if name not in (schema.PRUNER, schema.RATIO) and cell[name] != ""}
+    method = method_label({**settings, schema.PRUNER: family(cell[schema.PRUNER])}, list(settings))
+    return f"{method}, ratio {short_ratio(cell[schema.RATIO])}"
 
 
 def _draw_panel(axes: Axes, rows: list[dict[Any, Any]], heights: Mapping[str, int]) -> None:

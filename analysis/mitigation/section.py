@@ -62,10 +62,11 @@ def section(study: AnalyzedStudy) -> Section | None:
 
 
 def _tables(found: pd.DataFrame, columns: list[str]) -> Iterator[Block]:
-    kind = [figures.kind_label(row, columns) for row in found.to_dict("records")]
-    for place, rows in found.groupby([schema.DATASET, schema.MODEL, pd.Series(kind)], sort=False):
+    kind = figures.kinds(found, columns)
+    for (dataset, model, _), rows in found.groupby([schema.DATASET, schema.MODEL, kind], sort=False):
         if rows[MITIGATION].nunique() > 1:
-            yield Caption(f"{', '.join(place)}.", "The smallest excess first.")
+            label = figures.kind_label(rows.iloc[0], columns)
+            yield Caption(f"{dataset}, {model}, {label}.", "The smallest excess first.")
             yield _table(rows.sort_values(EXCESS, kind="stable").head(_MOST_ROWS))
 
 

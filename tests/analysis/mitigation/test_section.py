@@ -57,6 +57,23 @@ def test_words_are_seen_with_few_mitigations_and_with_many(count):
     assert not hidden_texts(picture)
 
 
+def test_settings_of_equal_values_are_kinds_of_their_own():
+    cells = []
+    for setting in ({"fine_tune_epochs": "3"}, {"fine_tune_batch_size": "3"}, {"schedule": "cubic"}):
+        cells.append(made_up.cell("mp", 20, [(78, 87, 90), (75, 90, 90)], params=setting))
+        cells.append(made_up.cell("mp", 20, [(81, 87, 87), (82, 87, 86)], params=setting | made_up.OFFSETS))
+    runs, counts = made_up.study(*cells)
+    made = section.section(AnalyzedStudy(runs, validation=counts))
+    assert len([block for block in made.blocks if hasattr(block, "columns")]) == 3
+    picture = figures(made)["mitigation"]
+    assert [axes.get_title() for axes in picture.axes] == [
+        "toy\nmp cubic, ratio 20",
+        "toy\nmp (fine_tune_epochs 3), ratio 20",
+        "toy\nmp (fine_tune_batch_size 3), ratio 20",
+    ]
+    assert not hidden_texts(picture)
+
+
 def test_reports_have_the_section_only_where_a_network_has_a_mitigation():
     runs, counts = made_up.mitigated()
     assert "mitigation.csv" in from_runs(runs, validation=counts).tables
