@@ -6,17 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from analysis.labels import need_all_digits
 from analysis.runs import frames
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, class_names
-from analysis.settings import (
-    ITERATION,
-    cell_columns,
-    ignore_options,
-    most_frequent,
-    need_all_digits,
-    shown_settings,
-    splitting_params,
-)
+from analysis.settings import ITERATION, cell_columns, ignore_options, most_frequent, shown_settings, splitting_params
 from analysis.statistics import intensification
 
 

@@ -14,13 +14,14 @@ from analysis.cells import alphas, cells, control_rows
 from analysis.formats import decimals, short_ratio, with_interval
 from analysis.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.groups import groups as by_group
+from analysis.labels import method_label
 from analysis.operating_points import Preference
 from analysis.prune_command import prune_command
 from analysis.recommendation import PLACE, Recommendation, Recommendations
 from analysis.runs import checks, frames, pull, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
-from analysis.settings import CONTROL, ITERATION, is_iterated, method_label, shown_settings
+from analysis.settings import CONTROL, ITERATION, is_iterated, shown_settings
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from analysis import cells, classes, groups
+from analysis.labels import Letters, method_label, need_all_digits, setting_label, setting_letters
 from analysis.operating_points import Preference
 from analysis.predictions import Predictions
 from analysis.runs import frames, schema
@@ -16,18 +17,7 @@ from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.frames import ReadPredictions
 from analysis.runs.primaries import Primary
 from analysis.runs.validation_counts import Recalls
-from analysis.settings import (
-    CELL,
-    Letters,
-    in_number_format,
-    is_iterated,
-    method_label,
-    need_all_digits,
-    setting_label,
-    setting_letters,
-    share_dense_networks,
-    shown_settings,
-)
+from analysis.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
 
@@ -102,7 +92,7 @@ class AnalyzedStudy:
 
     @cached_property
     def letters(self) -> Letters:
-        """The letters of settings with a long label, as `settings.setting_letters` returns them."""
+        """The letters of settings with a long label, as `labels.setting_letters` returns them."""
         return setting_letters(self.runs)
 
     def method(self, params: Mapping[str, Any]) -> str:

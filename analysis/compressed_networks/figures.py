@@ -12,11 +12,12 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.compressed_networks.naming import LEVEL
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
+from analysis.labels import level_label
 from analysis.method_lines import TITLE_SIZE, Column, Drawn, against_ratio, draw_lines, groups, handle
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_picture
-from analysis.settings import CELL, CONTROL, ITERATION, is_iterated, is_pruned, level_label
+from analysis.settings import CELL, CONTROL, ITERATION, is_iterated, is_pruned
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
 

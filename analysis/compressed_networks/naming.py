@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.arrays import RunArrays
+from analysis.labels import method_label
 from analysis.runs import schema
-from analysis.settings import CELL, level, method_label
+from analysis.settings import CELL, level
 
 METHOD, LEVEL = "method", "level"
 

@@ -12,11 +12,12 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.compressed_networks.naming import LEVEL
 from analysis.drawing import NEUTRAL, page
+from analysis.labels import level_label
 from analysis.method_lines import handle
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name
 from analysis.runs.robustness import ALL, CLEAN
-from analysis.settings import CONTROL, level_label
+from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
 
 MOST_METHODS = 6

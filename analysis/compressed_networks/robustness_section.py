@@ -8,10 +8,11 @@ from analysis.compressed_networks.naming import LEVEL, METHOD, written
 from analysis.compressed_networks.published_values import data_set_in_print
 from analysis.compressed_networks.robustness import MEAN, corruptions
 from analysis.formats import decimals, rounded, with_interval
+from analysis.labels import level_label
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
-from analysis.settings import CONTROL, level_label
+from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, places
 

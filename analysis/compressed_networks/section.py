@@ -7,9 +7,10 @@ from analysis.compressed_networks import claims, exemplars, figures, populations
 from analysis.compressed_networks.exemplars import Found
 from analysis.compressed_networks.naming import LEVEL, METHOD, written
 from analysis.formats import decimals, rounded, short_ratio, with_interval
+from analysis.labels import level_label
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
-from analysis.settings import CELL, CONTROL, in_number_format, is_pruned, level_label
+from analysis.settings import CELL, CONTROL, in_number_format, is_pruned
 from analysis.statistics.populations import FEW
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, places

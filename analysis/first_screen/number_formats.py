@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
+from analysis.labels import method_label, need_all_digits
 from analysis.runs import schema
 from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
-from analysis.settings import CELL, bits, level, method_label, need_all_digits
+from analysis.settings import CELL, bits, level
 from analysis.study import AnalyzedStudy
 
 _OF_CELLS = [

@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis import settings
 from analysis.arrays import RunArrays, common_support, run_arrays
+from analysis.labels import method_label
 from analysis.predictions import Images, Predictions
 from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
@@ -310,7 +311,7 @@ def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -
     parts = found.slope_parts if found else _parts(study, rows, classes)
     return _Cell(
         key=CellKey.from_run(run, settings.further_settings(study.runs)),
-        label=settings.method_label(run, study.shown, exact=study.exact),
+        label=method_label(run, study.shown, exact=study.exact),
         networks=index[first],
         dense=frozenset(study.runs[schema.DENSE_RUN_ID].iloc[rows]),
         outcomes={

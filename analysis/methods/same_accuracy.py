@@ -3,6 +3,7 @@
 import pandas as pd
 
 from analysis import settings
+from analysis.labels import method_label, need_all_digits
 from analysis.methods import compare as methods
 from analysis.predictions import Predictions
 from analysis.runs import frames, schema
@@ -130,8 +131,8 @@ def _compared(chosen: pd.DataFrame, predictions: Predictions | None, baseline: s
     chosen = chosen.assign(**{schema.RATIO: ratios.max()})
     rows = methods.compare(chosen, predictions, baseline=baseline)
     rows = rows[~rows["outcome"].isin(_LEFT_OUT)]
-    shown, exact = settings.shown_settings(chosen), settings.need_all_digits(chosen)
-    labels = [settings.method_label(run, shown, exact=exact) for run in chosen.to_dict("records")]
+    shown, exact = settings.shown_settings(chosen), need_all_digits(chosen)
+    labels = [method_label(run, shown, exact=exact) for run in chosen.to_dict("records")]
     medians = ratios.groupby([chosen[schema.DATASET], chosen[schema.MODEL], pd.Series(labels)]).median()
     for column, of in zip(_RATIOS, ("method", "baseline"), strict=True):
         rows[column] = medians.reindex(pd.MultiIndex.from_frame(rows[[*_PLACE, of]])).to_numpy()

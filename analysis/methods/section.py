@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from analysis.labels import letter_key
 from analysis.methods import compare as methods
 from analysis.methods import figures, tables
 from analysis.page import Block, Section, pictures
 from analysis.runs import schema
-from analysis.settings import letter_key
 from analysis.study import AnalyzedStudy
 
 _PRIMARY = (

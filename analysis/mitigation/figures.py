@@ -11,11 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.drawing import BELOW, NEUTRAL, page
 from analysis.formats import short_ratio
+from analysis.labels import method_label
 from analysis.mitigation.networks import NOTHING, family
 from analysis.mitigation.outcomes import EXCESS, GAIN, MITIGATION, SURVIVES, VAL_GAIN
 from analysis.runs import schema
 from analysis.runs.picture_text import name_in_picture, width_in_picture
-from analysis.settings import CONTROL, method_label
+from analysis.settings import CONTROL
 
 _ROW, _PANEL, _ABOVE = 0.27, 2.5, 0.75  # inches
 _LETTERS, _TITLE = 8.5, 9.5  # points, of the names of mitigations and of the titles of panels

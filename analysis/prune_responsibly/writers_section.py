@@ -9,11 +9,12 @@ import pandas as pd
 from analysis import published
 from analysis.formats import decimals, interval, p_value, rounded, values_with_intervals, with_interval
 from analysis.groups import GROUP, GROUPING
+from analysis.labels import level_label
 from analysis.page import Block, Caption, Picture, Section, picture_name
 from analysis.prune_responsibly import writers, writers_figures
 from analysis.prune_responsibly.writers import ALL, Units
 from analysis.runs import schema
-from analysis.settings import ITERATION, is_iterated, is_pruned, level, level_label
+from analysis.settings import ITERATION, is_iterated, is_pruned, level
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, mostly_sound, places
 

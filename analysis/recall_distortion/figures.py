@@ -21,11 +21,12 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from analysis.arrays import recalls
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
 from analysis.formats import short_ratio
+from analysis.labels import setting_labels
 from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
 from analysis.runs.picture_text import name_in_legend, name_in_picture
-from analysis.settings import CELL, CONTROL, main_setting, setting_labels, share_dense_networks
+from analysis.settings import CELL, CONTROL, main_setting, share_dense_networks
 from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
 
 By = Literal["pruner", "model", "dataset", "model under up"]

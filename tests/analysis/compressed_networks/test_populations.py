@@ -6,7 +6,7 @@ from scipy import stats
 
 from analysis.compressed_networks.exemplars import exemplars
 from analysis.compressed_networks.populations import accuracies, class_significance, significant_classes
-from analysis.settings import level_label
+from analysis.labels import level_label
 from analysis.statistics import halves, populations
 from tests.made_up_runs import runs, study
 
