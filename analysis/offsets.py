@@ -58,8 +58,10 @@ class ClassOffsets(NamedTuple):
     @property
     def verdict(self) -> str:
         """What the offsets do to the largest excess loss and to the accuracy, in a sentence."""
-        if not self.offsets.any():
+        if not self.table["excess"].any():
             return "No class changed otherwise than the accuracy: all offsets are 0."
+        if not self.offsets.any():
+            return "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take it away."
         losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
         said = [f"{losses['value'][name]:.3f} ({printable(losses['class'][name])})" for name in (AFTER, WITH_OFFSETS)]
         change = with_interval(
@@ -213,7 +215,7 @@ def _effect(names: Sequence[str], label: np.ndarray, right: dict[str, np.ndarray
         found = class_table(np.array(names), label, right[BEFORE], answers)
         if network != BEFORE:
             worst = found.loc[found["excess"].idxmin()]
-            ends = {"value": -worst["excess"], "low": -worst["excess_high"], "high": -worst["excess_low"]}
+            ends = {"value": 0 - worst["excess"], "low": 0 - worst["excess_high"], "high": 0 - worst["excess_low"]}
             rows.append({"measure": _LOSS, "network": network, "class": worst["class"], **ends})
         weakest = found.loc[found["recall_after"].idxmin()]
         ends = {end: weakest[f"recall_after{column}"] for end, column in _ENDS.items()}

@@ -136,7 +136,7 @@ def table(
     """
     found = fit(before, after, label, shrinkage=shrinkage, class_names=class_names)
     adjusted = held_out(before, after, label, shrinkage=shrinkage)
-    right_before, right_held_out = (_margins(logits, label) > 0 for logits in (before, adjusted))
+    right_before, right_held_out = (_answers(logits, label).right for logits in (before, adjusted))
     return pd.DataFrame(
         {
             "class": class_names,
@@ -262,30 +262,29 @@ def check_images(support: np.ndarray, class_names: Sequence[str] | None = None, 
 
 def _fit(before: np.ndarray, after: np.ndarray, label: np.ndarray, shrinkage: float) -> Offsets:
     classes = after.shape[1]
-    right_before = _margins(before, label) > 0
-    right_after = _margins(after, label) > 0
-    found, error = excess(right_before, right_after, label, classes)
+    right_before = _answers(before, label).right
+    found, error = excess(right_before, _answers(after, label).right, label, classes)
     share = reliability(found, error, shrinkage)
     recall = np.bincount(label, right_before, classes) / np.bincount(label, minlength=classes)
     value = _offsets(after, label, recall + (1 - share) * found) if found.any() else np.zeros(classes)
-    right_with = _margins(after, label, value) > 0
-    return Offsets(value, found, error, share, excess(right_before, right_with, label, classes)[0])
+    left = excess(right_before, _answers(after, label, value).right, label, classes)[0]
+    return Offsets(value, found, error, share, left)
 
 
 def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Return offsets with which all recalls differ from their targets by the same number, to an image if possible.
 
     The recall of a class rises with its own offset and falls with all others, and only differences between offsets
-    matter. A step moves each class that misses its target by more than an image halfway to the offset that alone would
-    reach it, which lies between two of its images' margins. The best of all steps counts.
+    matter. A step moves each class that misses its target by more than an image towards the offset that alone would
+    reach it (`_step`). The best of all steps counts.
     """
     support = np.bincount(label)
     classes = [np.flatnonzero(label == each) for each in range(len(target))]
     offsets = best = np.zeros(len(target))
     least, at = np.inf, 0
     for step in range(_MOST_STEPS):
-        margins = _margins(logits, label, offsets)
-        right = np.bincount(label, margins > 0, len(target))
+        answers = _answers(logits, label, offsets)
+        right = np.bincount(label, answers.right, len(target))
         gap = right / support - target
         gap -= support @ gap / len(label)
         if (loss := float(gap @ gap)) < least:
@@ -296,32 +295,48 @@ def _offsets(logits: np.ndarray, label: np.ndarray, target: np.ndarray) -> np.nd
             break
         offsets = offsets.copy()
         for each in moving:
-            offsets[each] += _shift(margins[classes[each]], int(right[each]) + missing[each]) / 2
+            offsets[each] += _step(answers.margin[classes[each]], int(right[each]) + missing[each])
         offsets -= offsets.mean()
     return best
 
 
-def _shift(margins: np.ndarray, right: int) -> float:
-    """Return what to add to margins so that so many of them are above 0, as far as possible."""
-    right = min(max(right, 0), len(margins))
+def _step(margins: np.ndarray, right: int) -> float:
+    """Return what to add to the margins of a class next, if so many of them are to be above 0.
+
+    This is half of the way to the point between two margins that parts them. Images of equal margins pass 0 together:
+    all or none of them, whichever is nearer to the number. They are moved all the way, since half of it may never end.
+    """
     ordered = np.sort(margins)[::-1]
-    if right == 0:
-        return -float(ordered[0])
-    last = float(ordered[right - 1])
-    next_one = float(ordered[right]) if right < len(margins) else last - abs(last)
-    return -(last + next_one) / 2
+    right = min(max(right, 0), len(ordered))
+    equals = np.flatnonzero(ordered == ordered[min(right, len(ordered) - 1)])
+    first, last = int(equals[0]), int(equals[-1]) + 1
+    is_tied = len(equals) > 1 and (first < right or right == 0)
+    if is_tied and first < right < last:
+        right = first if right - first < last - right else last
+    above = ordered[right - 1] if right else ordered[0] + is_tied * (abs(ordered[0]) or 1.0)
+    below = ordered[right] if right < len(ordered) else ordered[-1] - (abs(ordered[-1]) or 1.0)
+    return -float(above + below) / (2 if is_tied else 4)
 
 
-def _margins(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None = None) -> np.ndarray:
-    """Return how far each image's logit of its label, with offsets, is above the largest other one, (images,)."""
-    margins = np.empty(len(label))
+class _Answers(NamedTuple):
+    """Whether a network is right, and how far the logit of the label is above the largest other one, each (images,)."""
+
+    right: np.ndarray
+    margin: np.ndarray
+
+
+def _answers(logits: np.ndarray, label: np.ndarray, offsets: np.ndarray | None = None) -> _Answers:
+    """Return the answers of a network with offsets. Of equal largest logits the first is the answer, as of argmax."""
+    right, margin = np.empty(len(label), bool), np.empty(len(label))
     added = np.zeros(logits.shape[1]) if offsets is None else offsets
     for start in range(0, len(label), _ROWS):
-        part, own = logits[start : start + _ROWS] + added.astype(logits.dtype), label[start : start + _ROWS, np.newaxis]
+        rows = slice(start, start + _ROWS)
+        part, own = logits[rows] + added.astype(logits.dtype), label[rows, np.newaxis]
+        right[rows] = part.argmax(1) == own[:, 0]
         of_label = np.take_along_axis(part, own, 1)[:, 0]
         np.put_along_axis(part, own, -np.inf, 1)
-        margins[start : start + _ROWS] = of_label - part.max(1)
-    return margins
+        margin[rows] = of_label - part.max(1)
+    return _Answers(right, margin)
 
 
 def _folds(label: np.ndarray, classes: int) -> Iterator[np.ndarray]:

@@ -88,7 +88,15 @@ def test_the_function_does_what_the_command_does(files):
 
 def test_equal_networks_need_no_offsets(files):
     result = run("--before", "before.npz", "--after", "before.npz")
-    assert "all offsets are 0" in result.output
+    assert "No class changed otherwise than the accuracy: all offsets are 0." in result.output
+    assert "0.000 (" in result.output
+    assert "-0.000 (" not in result.output
+    assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]
+
+
+def test_an_excess_that_is_noise_is_not_said_to_be_none(files):
+    result = run("--before", "before.npz", "--after", "after.npz", "--shrinkage", "1e9")
+    assert "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take" in result.output
     assert pd.read_csv("class_offsets.csv")["offset"].tolist() == [0, 0, 0]
 
 

@@ -36,6 +36,42 @@ def test_offsets_of_two_made_up_networks():
     assert found.reliability.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("classes", [3, 10])
+@pytest.mark.parametrize("lost", [3, 10, 14])
+def test_images_of_one_margin_are_won_back_together(classes, lost):
+    # Class 0 has lost images by a margin of -1 each, and all others are right by 3: offsets undo it.
+    label = np.repeat(np.arange(classes), 100)
+    before = 3.0 * np.eye(classes)[label]
+    after = before.copy()
+    after[:lost, :2] = [0, 1]
+    found = fit(before, after, label, shrinkage=0)
+    assert found.excess[0] == pytest.approx(-lost / 100 * (1 - 1 / classes))
+    assert found.excess_left.tolist() == [0] * classes
+    assert ((after + found.value).argmax(1) == label).all()
+
+
+def test_images_of_one_margin_are_left_alone_where_half_of_them_would_be_too_many():
+    # 20 of class 0 have a margin of -1, and 6 of them would be wanted: their excess is .06 without offsets.
+    label = np.repeat([0, 1], 100)
+    before = 3.0 * np.eye(2)[label]
+    before[:8], after = before[:8, ::-1], 3.0 * np.eye(2)[label]
+    after[:20] = [0, 1]
+    found = fit(before, after, label, shrinkage=0)
+    assert found.excess.tolist() == pytest.approx([-0.06, 0.06])
+    assert found.value.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("step", [0.1, 0.5])
+def test_of_equal_logits_the_first_is_the_answer(step):
+    before, after, label = drawn(0, 100, np.linspace(-1, 1, 10))
+    before, after = (np.round(logits / step) * step for logits in (before, after))
+    found = fit(before, after, label, shrinkage=0)
+    recall = [np.bincount(label, logits.argmax(1) == label) / 100 for logits in (before, after, after + found.value)]
+    for excess_, change in ((found.excess, recall[1] - recall[0]), (found.excess_left, recall[2] - recall[0])):
+        assert excess_.tolist() == pytest.approx((change - change.mean()).tolist())
+    assert np.abs(found.excess_left).max() < np.abs(found.excess).max() / 2
+
+
 def test_offsets_leave_what_may_be_noise():
     # Class 1 has lost 30 images and won 10, class 0 none; 1 and 2 are the half images added to changed ones and to all.
     error = np.sqrt((40 + 1 - 20**2 / 102) / 102**2 / 4 + 1 / 102**2 / 4)

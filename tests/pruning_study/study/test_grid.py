@@ -78,8 +78,12 @@ def test_schedules_and_distillation_multiply_and_none_has_no_schedule(read):
             ],
         ),
         (
-            "{data_quotas: [none, recall], grids: [{}, {overrides: {data_density: 0.3}}]}",
+            "{data_quotas: [none, recall], data_densities: [0.5, 0.3]}",
             ["mp", "mp data quotas", "mp data quotas data-density 0.3"],
+        ),
+        (
+            "{class_offsets: [none, dense], offset_shrinkages: [0, 1]}",
+            ["mp", "mp class offsets", "mp class offsets offset-shrinkage 0"],
         ),
         ("{pruners: [none], class_weight_powers: [1, 2]}", ["none"]),
     ],

@@ -111,7 +111,7 @@ def test_a_teacher_predicts_the_training_images_once_or_in_every_epoch_if_they_a
 
 def test_quotas_leave_a_share_of_the_images_to_fine_tuning_and_to_the_teacher(tmp_path):
     """0.2 of 5,400 images are 1,080; the dense network is trained on all."""
-    keys = "data_quotas: [recall], distill: [0.5], overrides: {epochs: 10, fine_tune_epochs: 5, data_density: 0.2}"
+    keys = "data_quotas: [recall], distill: [0.5], data_densities: [0.2], overrides: {epochs: 10, fine_tune_epochs: 5}"
     dense, pruned = images(tmp_path, f"{{{keys}}}").values()
     assert dense == (10 * 5400 + 5400, 11 * 600 + 1000)
     assert pruned == (5 * 1080, 6 * 600 + 1000 + 1080)
