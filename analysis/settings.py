@@ -52,6 +52,7 @@ CELL_COLUMNS = [
 _FINE_TUNE_EPOCHS = frames.column(schema.FINE_TUNE_EPOCHS)
 _FINE_TUNE_LEARNING_RATE = frames.column(schema.FINE_TUNE_LEARNING_RATE)
 _START = frames.column(schema.START)
+_SCOPE = frames.column(schema.SCOPE)
 _SPARSITY = frames.column(schema.SPARSITY)
 _NUMBER_FORMAT = frames.column(schema.NUMBER_FORMAT)
 # Shown wherever a network is not of 32 bits.
@@ -421,6 +422,12 @@ def level(run: Mapping[str, Any]) -> float:
         if pd.notna(sparsity):
             return float(sparsity)
     return float(run[schema.RATIO])
+
+
+def is_by_layer(frame: pd.DataFrame) -> pd.Series:
+    """Return which rows are of a pruner that ranks the weights of each layer by themselves."""
+    scope = frame.reindex(columns=[_SCOPE])[_SCOPE]
+    return (scope == "layer").where(scope.notna(), frame[schema.PRUNER].isin(schema.BY_LAYER))
 
 
 def own_scope(params: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from analysis.runs.errors import StudyError
 from analysis.runs.markdown_text import markdown_line
 from analysis.runs.schema import text
 from analysis.statistics.class_metrics import class_metrics
-from analysis.statistics.intensification import at_chance, raw_slope
+from analysis.statistics.intensification import at_chance, excess_loss, raw_slope
 from pruning_study.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
@@ -247,7 +247,7 @@ def log_summary(job: Writer, table: pd.DataFrame) -> None:
 def summary(
     dense: LoadedRun, pruned: Iterable[tuple[Mapping[str, float], FinishedRun]], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row per pruned run: accuracies, realised ratio, alpha, raw slope, recall of each class before and after.
+    """Return a row per pruned run: accuracies, realised ratio, alpha, raw slope, largest excess loss, and all recalls.
 
     Parameters
     ----------
@@ -259,17 +259,20 @@ def summary(
     names = schema.metric_names(classes)
     rows = []
     for first, run in pruned:
+        accuracies = [each.metrics[schema.TEST_ACCURACY] for each in (dense, run)]
+        before, after = ([each.metrics[schema.RECALL + name] for name in names] for each in (dense, run))
         row: dict[str, float | str] = {
             **first,
             schema.REALIZED_RATIO: run.metrics[schema.REALIZED_RATIO],
-            "accuracy_before": dense.metrics[schema.TEST_ACCURACY],
-            "accuracy_after": run.metrics[schema.TEST_ACCURACY],
+            "accuracy_before": accuracies[0],
+            "accuracy_after": accuracies[1],
             schema.ALPHA: run.metrics.get(schema.ALPHA, np.nan),
             schema.RAW_SLOPE: _raw_slope(dense, run, names),
+            schema.LARGEST_EXCESS: float(np.nanmax(excess_loss(before, after, *accuracies))),
             "run_id": run.run_id,
         }
-        row |= {f"recall_before/{name}": dense.metrics[schema.RECALL + name] for name in names}
-        row |= {f"recall_after/{name}": run.metrics[schema.RECALL + name] for name in names}
+        row |= {f"recall_before/{name}": recall for name, recall in zip(names, before, strict=True)}
+        row |= {f"recall_after/{name}": recall for name, recall in zip(names, after, strict=True)}
         rows.append(row)
     return pd.DataFrame(rows)
 

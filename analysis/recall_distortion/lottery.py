@@ -30,7 +30,7 @@ from analysis.page import Block, Caption, Items, Section, numbered
 from analysis.recall_distortion import beside_print
 from analysis.recall_distortion.beside_print import LEVEL, Printed, minus_control
 from analysis.runs import frames, schema
-from analysis.settings import CELL, CONTROL, ITERATION, is_iterated
+from analysis.settings import CELL, CONTROL, ITERATION, is_by_layer, is_iterated
 from analysis.study import AnalyzedStudy
 
 RATIO = schema.RATIO_PRUNABLE
@@ -113,26 +113,28 @@ def levels(study: AnalyzedStudy) -> pd.DataFrame:
         level; accuracy_difference and alpha_difference, ours minus published, NaN but for print's data set, model and
         pruner.
     """
-    cells = study.cells.assign(**{RATIO: _ratios(study)})
+    cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
     treatment, keep, iteration = (cells.reindex(columns=[name])[name] for name in (_TREATMENT, _KEEP, ITERATION))
     number = pd.to_numeric(iteration, errors="coerce")
     rewound = is_iterated(cells) & (treatment == schema.REWIND) & (keep == _PRINTED_KEEP) & (number >= 1)
-    rewound &= ~cells[schema.PRUNER].isin(schema.BY_LAYER)
+    rewound &= ~_of_cells(study, is_by_layer(study.runs)).astype(bool)
     rows = cells[rewound].assign(**{LEVEL: number[rewound].astype(int)})
     rows = rows[[*CELL, *study.shown, LEVEL, RATIO, *_OF_LEVELS]].merge(_TABLE.values, on=LEVEL, how="left")
     rows = beside_print.with_differences(rows, _TABLE)
     return rows.sort_values([*beside_print.method_columns(rows), LEVEL], kind="stable", ignore_index=True)
 
 
-def _ratios(study: AnalyzedStudy) -> np.ndarray:
-    """Return the ratio of each cell over the weights that may be pruned, (cells,); NaN where runs do not say it."""
+def _ratios(runs: pd.DataFrame) -> pd.Series:
+    """Return the ratio of each run over the weights that may be pruned; NaN where runs do not say it."""
     column = frames.column(RATIO)
-    if column not in study.runs:
-        return np.full(len(study.cells), np.nan)
+    return pd.to_numeric(runs.reindex(columns=[column])[column], errors="coerce")
+
+
+def _of_cells(study: AnalyzedStudy, values: pd.Series) -> np.ndarray:
+    """Return the value of the first run of each cell, (cells,)."""
     keys = [*CELL, *study.shown]
-    ratios = pd.to_numeric(study.runs[column], errors="coerce").groupby([study.runs[key].fillna("") for key in keys])
-    cells = pd.MultiIndex.from_frame(study.cells[keys].fillna(""))
-    return ratios.first().reindex(cells).to_numpy(float)
+    first = values.groupby([study.runs[key].fillna("") for key in keys]).first()
+    return first.reindex(pd.MultiIndex.from_frame(study.cells[keys].fillna(""))).to_numpy()
 
 
 def level_table(rows: pd.DataFrame) -> pd.DataFrame:

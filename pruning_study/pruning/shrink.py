@@ -151,17 +151,20 @@ def _remove_unread(graph: DependencyGraph, layer: nn.Module, zeroed: dict[nn.Mod
 
 
 def _is_understood(graph: DependencyGraph, group: Group) -> bool:
-    """Return whether the channels of a group are all those of each of its layers, and at least one layer reads them."""
+    """Return whether a group has all channels that its convolutions and linear layers make, and a layer reads them.
+
+    A layer that reads them, and BatchNorm before it, may have other channels too, as behind a concatenation.
+    """
     reads = 0
     for (dependency, indices), layer in zip(group, _layers(group), strict=True):
-        inputs = graph.is_in_channel_pruning_fn(dependency.handler)
-        reads += inputs and isinstance(layer, _READERS)
+        is_read = graph.is_in_channel_pruning_fn(dependency.handler) and isinstance(layer, _READERS)
+        reads += is_read
         if getattr(layer, "weight", None) is None:
             continue
         if not isinstance(layer, (*_READERS, *_BATCH_NORMS)) or getattr(layer, "groups", 1) > 1:
             return False
-        channels = layer.weight.shape[1 if inputs and isinstance(layer, _READERS) else 0]
-        if sorted(indices) != list(range(channels)):  # as behind a shortcut that pads channels
+        made = isinstance(layer, _READERS) and not is_read
+        if made and sorted(indices) != list(range(len(layer.weight))):  # as behind a shortcut that pads channels
             return False
     return reads > 0
 

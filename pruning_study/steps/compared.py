@@ -56,20 +56,32 @@ def _write_confusion(run: Writer, before: Predictions, after: Predictions, class
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return slopes on test and validation images if defined, and the share of each class that is right both times."""
+    """Return slopes on test and validation images if defined, the largest excess loss, and shares right both times."""
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
     names = (schema.ALPHA, schema.RAW_SLOPE, schema.VAL_ALPHA, schema.VAL_RAW_SLOPE)
     slopes = dict(zip(names, (*on_test, *on_validation), strict=True))
+    excess = np.nanmax(intensification.excess_loss(*_recalls(dense.predictions, predictions, len(classes))))
     return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
-        schema.BOTH_RIGHT + name: float(share) for name, share in zip(schema.metric_names(classes), shares, strict=True)
+        schema.LARGEST_EXCESS: float(excess),
+        **{
+            schema.BOTH_RIGHT + name: float(share)
+            for name, share in zip(schema.metric_names(classes), shares, strict=True)
+        },
     }
 
 
 def _slopes(before: Predictions, after: Predictions, classes: int) -> tuple[float, float]:
     """Return alpha and the raw slope."""
-    recalls = [class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)]
-    balances = map(intensification.recall_balance, recalls, (before.accuracy, after.accuracy))
-    raw_slope = intensification.raw_slope(recalls[0], recalls[1], before.accuracy, after.accuracy)
-    return float(intensification.alpha(*balances)), float(raw_slope)
+    recalls = _recalls(before, after, classes)
+    balances = map(intensification.recall_balance, recalls[:2], recalls[2:])
+    return float(intensification.alpha(*balances)), float(intensification.raw_slope(*recalls))
+
+
+def _recalls(before: Predictions, after: Predictions, classes: int) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Return the recalls of the classes before and after, and the accuracies."""
+    first, second = (
+        class_metrics.class_metrics(part.label, part.predicted, classes).recall for part in (before, after)
+    )
+    return first, second, before.accuracy, after.accuracy

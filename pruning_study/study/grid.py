@@ -137,8 +137,8 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
 
     The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or `sparsities`,
     `schedules`, `distill`, the mitigations `data_quotas`, `performance_weighted`, `constraints`, `class_weights` and
-    `class_offsets` with the details `data_densities`, `constraint_images`, `constraint_steps`, `class_weight_powers` and
-    `offset_shrinkages`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options of `prune`).
+    `class_offsets` with the details `data_densities`, `constraint_images`, `constraint_steps`, `class_weight_powers`
+    and `offset_shrinkages`, `seeds` (a list, or a range such as `0-29`) and `overrides` (further options of `prune`).
     The study has every combination of the lists' values. A key that is left out has `prune`'s default. A detail counts
     only where its mitigation is not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of
     ratios, schedules, distillation and mitigations, a grid is one of `iterate`, whose defaults it has: each combination

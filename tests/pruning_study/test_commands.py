@@ -463,6 +463,12 @@ class TestRecomputed:
         ratio = accuracies[1] / accuracies[0]
         assert pruned.data.metrics["val_raw_slope"] == pytest.approx(alpha * ratio)
 
+    def test_the_largest_excess_loss(self, computed):
+        _, dense, pruned = computed
+        names = [name for name in dense.data.metrics if name.startswith("recall/")]
+        lost = [dense.data.metrics[name] - pruned.data.metrics[name] for name in (*names, "test_accuracy")]
+        assert pruned.data.metrics["largest_excess"] == pytest.approx(max(lost[:-1]) - lost[-1])
+
     def test_logged_settings(self, computed):
         _, dense, pruned = computed
         assert (

@@ -128,6 +128,13 @@ def test_studies_without_lottery_tickets_have_no_section(chains):
     assert lottery.section(AnalyzedStudy(made_up_runs.runs("mnist", "lenet5", "mp", 2, [1.0, 1.1]))) is None
 
 
+def test_levels_rank_the_weights_of_all_layers_together():
+    scopes = {"mp": "layer", "l1-unstructured": "global"}
+    made = [chain(pruner, [1.0, 0.9]).assign(**{"params.scope": scope}) for pruner, scope in scopes.items()]
+    assert lottery.levels(study(*made))["pruner"].tolist() == ["l1-unstructured"] * 2
+    assert lottery.levels(study(made[0])).empty
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("params", [{}, {"keep": "0.8", "weight_treatment": "rewind"}])
 def test_runs_without_an_iteration_are_no_levels(params):

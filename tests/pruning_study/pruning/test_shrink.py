@@ -135,6 +135,40 @@ def test_channels_that_a_shortcut_pads_stay():
     assert parameters(smaller) == parameters(network)
 
 
+class Concatenated(nn.Module):
+    """Channels of several layers side by side, normalised and read together, as in a DenseNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1), nn.Conv2d(9, 6, 1)
+        self.of_two, self.of_three = nn.BatchNorm2d(9), nn.BatchNorm2d(15)
+        self.fc = nn.Linear(15, 2)
+
+    def forward(self, x):
+        x = self.first(x)
+        x = torch.cat([x, self.second(F.relu(x))], 1)
+        x = torch.cat([x, self.third(F.relu(self.of_two(x)))], 1)
+        return self.fc(F.relu(self.of_three(x)).mean((2, 3)))
+
+
+def test_channels_go_from_the_middle_of_a_concatenation():
+    torch.manual_seed(0)
+    network = Concatenated().eval()
+    with torch.no_grad():
+        for norm in (network.of_two, network.of_three):
+            for values in (norm.weight, norm.bias, norm.running_mean):
+                values.uniform_(0.5, 1.5)
+        network.second.weight[:, 1] = 0
+        network.third.weight[:, [1, 5, 7]] = 0
+        network.fc.weight[:, [1, 5, 7, 10, 14]] = 0
+    smaller, zeroed, left = shrink(network, images(side=4))
+    layers = smaller.first, smaller.second, smaller.third
+    assert [layer.out_channels for layer in layers] == [3, 3, 4]
+    assert [smaller.of_two.num_features, smaller.of_three.num_features, smaller.fc.in_features] == [6, 10, 10]
+    assert (zeroed, left) == (9, 0)
+    assert same(network, smaller, images(side=4))
+
+
 class Backwards(nn.Module):
     """Calls its layers in another order than it has them in, and one of them never."""
 
