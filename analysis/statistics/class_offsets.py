@@ -304,15 +304,18 @@ def _step(margins: np.ndarray, right: int) -> float:
     """Return what to add to the margins of a class next, if so many of them are to be above 0.
 
     This is half of the way to the point between two margins that parts them. Images of equal margins pass 0 together:
-    all or none of them, whichever is nearer to the number. They are moved all the way, since half of it may never end.
+    all or none of them, whichever is nearer to the number, and what they do not do now if both are as near. They are
+    moved all the way, since half of it may never end.
     """
     ordered = np.sort(margins)[::-1]
-    right = min(max(right, 0), len(ordered))
+    right, now = min(max(right, 0), len(ordered)), int((ordered > 0).sum())
     equals = np.flatnonzero(ordered == ordered[min(right, len(ordered) - 1)])
     first, last = int(equals[0]), int(equals[-1]) + 1
     is_tied = len(equals) > 1 and (first < right or right == 0)
     if is_tied and first < right < last:
-        right = first if right - first < last - right else last
+        right = min((last, first), key=lambda end: (abs(end - right), end == now))
+    if is_tied and right == now:
+        return 0.0
     above = ordered[right - 1] if right else ordered[0] + is_tied * (abs(ordered[0]) or 1.0)
     below = ordered[right] if right < len(ordered) else ordered[-1] - (abs(ordered[-1]) or 1.0)
     return -float(above + below) / (2 if is_tied else 4)

@@ -50,6 +50,16 @@ def test_images_of_one_margin_are_won_back_together(classes, lost):
     assert ((after + found.value).argmax(1) == label).all()
 
 
+def test_a_class_that_was_never_right_can_be_so_again_though_its_images_have_one_margin():
+    label = np.repeat([0, 1], 100)
+    before = np.where(np.arange(2) == 1, 1.0, 0.0).repeat(200).reshape(2, 200).T
+    after = np.where(label[:, np.newaxis] == np.arange(2), [1.0, 3.0], 0.0)
+    found = fit(before, after, label, shrinkage=0)
+    assert found.excess.tolist() == [0.5, -0.5]
+    assert found.excess_left.tolist() == [0, 0]
+    assert ((after + found.value).argmax(1) == 1).all()
+
+
 def test_images_of_one_margin_are_left_alone_where_half_of_them_would_be_too_many():
     # 20 of class 0 have a margin of -1, and 6 of them would be wanted: their excess is .06 without offsets.
     label = np.repeat([0, 1], 100)
