@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from analysis.runs.errors import first_line
 from pruning_study.native import layers
 from pruning_study.native.errors import NativeError
 from pruning_study.native.layers import Convolution, ImageShape, Linear, Unit
@@ -139,7 +140,7 @@ def read(model: nn.Module, image_shape: ImageShape) -> Stack:
 
 
 def _sequential(model: nn.Module) -> nn.Sequential:
-    stack = model if type(model) is nn.Sequential else getattr(model, "stack", lambda: None)()
+    stack = model if type(model) is nn.Sequential else _returned_stack(model)
     if type(stack) is not nn.Sequential:
         lacks = "has no method `stack` that returns an nn.Sequential"
         for name, module in model.named_modules():
@@ -151,6 +152,17 @@ def _sequential(model: nn.Module) -> nn.Sequential:
         if any(hooks) or "forward" in vars(module):
             raise NativeError(f"a hook changes what {type(module).__name__} does")
     return stack
+
+
+def _returned_stack(model: nn.Module) -> object:
+    """Return what the model's own method `stack` returns; None if `stack` is a layer or a value, or is missing."""
+    method = getattr(model, "stack", None)
+    if isinstance(method, nn.Module) or not callable(method):
+        return None
+    try:
+        return method()
+    except Exception as error:
+        raise NativeError(f"the method `stack` of {type(model).__name__} fails: {first_line(error)}") from error
 
 
 def _is_known(module: nn.Module) -> bool:
@@ -237,7 +249,10 @@ def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -
             with named(rest[0]):
                 raise _unknown(rest[0])
         else:
-            units.append(_unit(take(nn.Conv2d), take(nn.BatchNorm2d), shape(), named))
+            convolution = take(nn.Conv2d)
+            with named(convolution):  # it is named before a layer behind it
+                layers.padded_shape(convolution, shape())
+            units.append(_unit(convolution, take(nn.BatchNorm2d), shape(), named))
             take(nn.ReLU)
     pool, flatten, last = take(nn.AdaptiveAvgPool2d), take(nn.Flatten), take(nn.Linear)
     with named(pool):

@@ -320,15 +320,46 @@ class Negative(Block):
         return -super().forward(x)
 
 
+class OfBatch(Block):
+    def forward(self, x):
+        return super().forward(x * 2 if self.training else x)
+
+
+class Detached(Block):
+    def forward(self, x):
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x.detach()))
+
+
 class Dropping(Block):
     def forward(self, x):
         y = F.dropout(F.relu(self.bn1(self.conv1(x))), 0.2, self.training)
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
+class Leaving(Block):
+    """A block that is hardly ever left out."""
+
+    def forward(self, x):
+        return F.relu(x) if self.training and torch.rand(()) < 1e-6 else super().forward(x)
+
+
+@pytest.mark.parametrize("changed", [Dropping, Leaving])
+def test_a_block_that_draws_random_numbers_is_refused(model, changed):
+    model.blocks[0].__class__ = changed
+    with pytest.raises(NativeError, match=r"^Small draws random numbers while it trains, as dropout does$"):
+        native.load(model, SHAPE)
+
+
 @pytest.mark.parametrize("zero", [(), ("blocks.0.bn2.weight", "head.weight")])
 @pytest.mark.parametrize(
-    ("changed", "what"), [(Changed, "logits"), (Silu, "logits"), (Negative, "logits"), (Dropping, "training loss")]
+    ("changed", "what"),
+    [
+        (Changed, "logits"),
+        (Silu, "logits"),
+        (Negative, "logits"),
+        (OfBatch, "training loss"),
+        (Detached, "gradient"),
+    ],
 )
 def test_a_block_that_computes_something_else_is_refused(model, changed, what, zero):
     """Also where the initial weights behind it are 0, and without a draw from the caller's random numbers."""

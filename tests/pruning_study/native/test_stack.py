@@ -94,6 +94,9 @@ NAMED = {
     r"2: it does not know Conv2d.*, where ReLU should be$": lambda: nn.Sequential(
         *unit(1, 4)[:2], *unit(4, 4), *residual()[-3:]
     ),
+    "0: .* stride 1 or 2, without bias": lambda: nn.Sequential(
+        nn.Conv2d(1, 4, 5, padding=2), nn.InstanceNorm2d(4), nn.ReLU(), *unit(4, 4), *residual()[-3:]
+    ),
     "6: it does not know ReLU": lambda: nn.Sequential(*residual(), nn.ReLU()),
     r"layer1\.0\.conv3: it does not know Conv2d.*; Bottleneck has no method `stack`": Bottleneck,
     r"layer1\.0\.shortcut: it does not know Conv2d": lambda: models.build(
@@ -137,6 +140,17 @@ class Parts(nn.Module):
         return self.parts
 
 
+def with_stack(stack):
+    """A model whose attribute `stack` is this."""
+    model = nn.Module()
+    model.stack = stack
+    return model
+
+
+def failing():
+    raise RuntimeError("no\nsuch layers")
+
+
 def hooked_stack():
     model = Parts()
     model.parts.register_full_backward_hook(lambda module, taken, given: None)
@@ -162,6 +176,10 @@ class Derived(nn.Sequential):
 REFUSED = {
     "Derived is no nn.Sequential": lambda: Derived(nn.Flatten(), nn.Linear(64, 3)),
     "Linear is no nn.Sequential": lambda: nn.Linear(8, 3),
+    "^Module is no nn.Sequential and has no method `stack` that returns an nn.Sequential$": lambda: with_stack(3),
+    r"^Module is no nn\.Sequential and has no method `stack`": lambda: with_stack(nn.Sequential(nn.Linear(64, 3))),
+    "^the method `stack` of Module fails: no$": lambda: with_stack(failing),
+    "^the method `stack` of Module fails: .*missing 1 required positional": lambda: with_stack(lambda images: images),
     "does not know BatchNorm2d": lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 3)),
     "does not know MaxPool2d": lambda: nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)),
     "does not know ReLU": lambda: nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
