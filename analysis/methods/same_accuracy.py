@@ -62,7 +62,7 @@ def same_accuracy(
     DataFrame, one row per accuracy, comparison and outcome
         points_below_control; the columns of `methods.compare` that need no ratio; and:
 
-        - ratio, ratio_of_baseline: medians of the ratios that were chosen for the networks of either method;
+        - ratio, ratio_of_baseline: medians of the ratios that were chosen for the networks of the pairs;
         - asked: dense networks with a control; n of them have a ratio for both methods and do not guess;
         - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
 
@@ -127,15 +127,21 @@ def _chosen(runs: pd.DataFrame, controls: pd.DataFrame, points: float, validatio
 
 def _compared(chosen: pd.DataFrame, predictions: Predictions | None, baseline: str) -> pd.DataFrame:
     """Compare chosen runs as if they had one ratio."""
-    ratios = chosen[schema.RATIO]
-    chosen = chosen.assign(**{schema.RATIO: ratios.max()})
-    rows = methods.compare(chosen, predictions, baseline=baseline)
-    rows = rows[~rows["outcome"].isin(_LEFT_OUT)]
-    shown, exact = settings.shown_settings(chosen), need_all_digits(chosen)
-    labels = [method_label(run, shown, exact=exact) for run in chosen.to_dict("records")]
-    medians = ratios.groupby([chosen[schema.DATASET], chosen[schema.MODEL], pd.Series(labels)]).median()
-    for column, of in zip(_RATIOS, ("method", "baseline"), strict=True):
-        rows[column] = medians.reindex(pd.MultiIndex.from_frame(rows[[*_PLACE, of]])).to_numpy()
+    rows = methods.compare(chosen.assign(**{schema.RATIO: chosen[schema.RATIO].max()}), predictions, baseline=baseline)
+    rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen)
     accuracy = rows[rows["outcome"] == ACCURACY].set_index([*_PLACE, "comparison", "method", "baseline"])
     is_equal = (accuracy["difference_low"] > -EQUAL) & (accuracy["difference_high"] < EQUAL)
     return rows.merge(is_equal.rename("is_equal").reset_index(), on=list(is_equal.index.names), how="left")
+
+
+def _with_median_ratios(rows: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """Return comparisons with the median ratios of both methods, over the dense networks for which both have one."""
+    shown, exact = settings.shown_settings(chosen), need_all_digits(chosen)
+    labels = [method_label(run, shown, exact=exact) for run in chosen.to_dict("records")]
+    by_network = chosen.assign(label=labels).set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO].unstack()
+    compared = rows[[*_PLACE, "method", "baseline"]].drop_duplicates()
+    medians = [
+        by_network.loc[(dataset, model), [method, baseline]].dropna().median().to_list()
+        for dataset, model, method, baseline in compared.itertuples(index=False)
+    ]
+    return rows.drop(columns=schema.RATIO).merge(compared.join(pd.DataFrame(medians, compared.index, _RATIOS)))

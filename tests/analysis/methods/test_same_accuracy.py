@@ -59,6 +59,23 @@ def test_a_network_without_a_ratio_within_half_a_point_is_no_pair():
     assert rows.loc[rows["outcome"] == "accuracy", ["n", "asked"]].to_numpy().tolist() == [[1, 2], [1, 2]]
 
 
+def test_median_ratios_are_of_the_pairs():
+    control = made_up.cell("none", 1, [(90, 90, 90)] * 3)
+    # A point is lost at 2, 4 and 16 by MP's three networks, at 8 by two of UP's, and never by UP's third.
+    mp, up = (
+        [
+            made_up.cell(pruner, ratio, [(90 - lost,) * 3 for lost in of])
+            for ratio, of in zip(RATIOS, losses, strict=True)
+        ]
+        for pruner, losses in (
+            ("mp", ((1, 0, 0), (2, 1, 0), (4, 2, 0), (6, 4, 1))),
+            ("up", ((0, 0, 4), (0, 0, 5), (1, 1, 6), (9, 9, 9))),
+        )
+    )
+    at_one = compared(control, *mp, *up).query("points_below_control == 1 and outcome == 'accuracy'")
+    assert at_one[["n", "ratio", "ratio_of_baseline"]].to_numpy().tolist() == [[2, 8, 3]]
+
+
 def test_accuracy_is_the_same_where_its_interval_is_within_three_tenths_of_a_point():
     rights = {ratio: [(90 - lost,) * 3] * 3 for ratio, lost in zip(RATIOS, (0, 1, 3, 9), strict=True)}
     control = made_up.cell("none", 1, [(90,) * 3] * 3)
