@@ -227,7 +227,9 @@ def shuffled(examples: Examples, batch_size: int, random: torch.Generator) -> li
 
 def number_of_batches(count: int, batch_size: int) -> int:
     """Return how many batches `shuffled` makes of `count` examples."""
-    return max(1, count // batch_size + (count % batch_size > 1))
+    whole, rest = divmod(count, batch_size)
+    joined = rest == 1 or batch_size == 1  # the last batch has one image
+    return max(1, whole + (rest > 0) - joined)
 
 
 class FlipCrop(NamedTuple):

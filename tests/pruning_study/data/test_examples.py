@@ -189,7 +189,10 @@ class TestFlipCrop:
         assert FlipCrop(torch.zeros(3), torch.Generator())(torch.randn(8, 3, 6, 6)).is_contiguous()
 
 
-@pytest.mark.parametrize(("count", "size", "batches"), [(12, 4, 3), (13, 4, 3), (14, 4, 4), (3, 4, 1), (1, 4, 1)])
+@pytest.mark.parametrize(
+    ("count", "size", "batches"),
+    [(12, 4, 3), (13, 4, 3), (14, 4, 4), (3, 4, 1), (1, 4, 1), (7, 1, 6), (2, 1, 1), (1, 1, 1), (5, 2, 2), (4, 2, 2)],
+)
 def test_number_of_batches_is_that_of_shuffled(count, size, batches):
     """A last batch of one image joins the one before it."""
     examples = Examples(torch.zeros(count, 1, 2, 2), torch.zeros(count, dtype=torch.int64))
