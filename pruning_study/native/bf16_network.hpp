@@ -88,12 +88,13 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
         state.weight_gradient.clear();
     }
 
-    // Finds the outputs of a group, and takes their sums. Deviations are from numbers near the means.
+    // Finds the outputs of a group, and takes their sums. Deviations are from each image's first pixel, which is as near
+    // to its mean as the spread is large: those from a number far away would leave no digit of a small variance, and may
+    // leave one below 0.
     class Convolver {
        public:
-        NATIVE_SHARED Convolver(State& state, int group, const float* near_means)
-            : state_(state), group_(group), values_(state.output[group].values),
-              pivots_([&](int channel) { return near_means[channel]; }) {}
+        NATIVE_SHARED Convolver(State& state, int group)
+            : state_(state), group_(group), values_(state.output[group].values) {}
         Convolver(const Convolver&) = delete;
         NATIVE_SHARED ~Convolver() {
             for (int channel = 0; channel < Output::CHANNELS; ++channel)
@@ -110,13 +111,15 @@ struct Bf16Unit<Unit<Input_, Output_, Stride, Source_>> {
         State& state_;
         int group_;
         Halves* values_;
-        Numbers pivots_;
+        Numbers pivots_{[](int) { return 0.0f; }};
         ChannelSums<Output::CHANNELS> sums_;
 
         template <class Pixels>
         void take(Pixels pixels, int tile, int first, const Lanes (*found)[ROWS]) {
             for_pairs(tile, [&](int pair, int row) {
                 const int channel = 2 * pair;
+                if (first == 0)
+                    for (int i = 0; i < 2; ++i) pivots_[channel + i] = found[0][row + i];
                 const Lanes pivot[] = {pivots_[channel], pivots_[channel + 1]};
                 Lanes total[] = {sums_.first[channel], sums_.first[channel + 1]};
                 Lanes squares[] = {sums_.second[channel], sums_.second[channel + 1]};
@@ -458,7 +461,7 @@ class Bf16ResidualNetwork {
         auto& normalization = state<I>().normalization;
         At<I>::begin(parameters, state<I>());
         for (int group = 0; group < groups_of(images); ++group) {
-            typename At<I>::Convolver convolver(state<I>(), group, statistics.running);
+            typename At<I>::Convolver convolver(state<I>(), group);
             auto input = read<I>(group, true);
             At<I>::for_bands([&](int first, int behind) {
                 input.reach(At<I>::rows_read(behind));

@@ -118,6 +118,21 @@ def test_the_training_loss_falls_as_torchs_does(model):
     assert theirs[-5:].mean() == pytest.approx(float32[-5:].mean().item(), rel=0.1)
 
 
+def test_a_filter_without_weights_whose_running_mean_is_large_is_that_of_torch(model):
+    """Its output is 0 everywhere. Sums of deviations from the running mean leave a variance that may be below 0."""
+    with torch.no_grad():
+        model.stem_bn.running_mean.copy_(torch.tensor([12.7, -23.1, 57.3, 77.7]))
+    masks = {"stem_conv.weight": torch.zeros(4, 3, 3, 3, dtype=torch.bool)}
+    model.stem_conv.weight.data.zero_()
+    losses, variances = [], []
+    for engine in (engine_of(model), TORCH_BF16):
+        own = copy.deepcopy(model)
+        losses.append(engine.train_epoch(own, examples(49), [torch.arange(49)], at_rest(own), masks))
+        variances.append(own.stem_bn.running_var)
+    assert losses[0] == pytest.approx(losses[1], rel=5e-3)
+    torch.testing.assert_close(*variances, rtol=1e-2, atol=0)
+
+
 def test_the_same_twice_is_the_same_to_the_last_bit(model):
     results = [trained(engine_of(model), model, examples(49), batch_size=32)[0] for _ in range(2)]
     torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
