@@ -167,7 +167,9 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
     aside = path.with_suffix(ASIDE)
     try:
         aside.mkdir(parents=True, exist_ok=True)
-        checkpoints.save(aside / path.name, tensors, {"made_by": made_by, "progress": json.dumps(numbers)})
+        # A file has its tensors in an order of its own, and scores are drawn and compared in the order of the masks.
+        told = {"progress": json.dumps(numbers), "masks": json.dumps([*state.masks])}
+        checkpoints.save(aside / path.name, tensors, {"made_by": made_by, **told})
         files.sync(aside / path.name)
         (aside / path.name).replace(path)
     finally:
@@ -218,6 +220,7 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
     velocity = zeros(model)
     for name, tensor in velocity.items():
         tensor.copy_(groups["velocity"][name])
+    groups["masks"] = {name: groups["masks"][name] for name in json.loads(metadata["masks"])}
     device = next(model.parameters()).device
     masks, withheld, weighting = (
         {name: tensor.to(device) for name, tensor in groups[group].items()}

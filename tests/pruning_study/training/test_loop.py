@@ -1,4 +1,5 @@
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 from analysis.runs.errors import StudyError
 from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.models import checkpoints
+from pruning_study.pruning.masks import exact_k
+from pruning_study.pruning.schedules import Ramp
 from pruning_study.training import loop
 from pruning_study.training.evaluation import loss_and_accuracy
 from pruning_study.training.loop import Training, fit, ignore
@@ -324,6 +327,34 @@ def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, cap
     assert f"going on after epoch {last}" in caplog.text
     assert torch.equal(again[0], weights)
     assert again[1:] == (best_epoch, seen)
+
+
+def at_random(model, theta, kept, among):
+    """Keep weights by random numbers that are drawn for one layer after the other, as the pruner rp does."""
+    random = torch.Generator().manual_seed(0)
+    scores = [torch.rand(weights.shape, generator=random) for weights in theta.values()]
+    return dict(zip(theta, exact_k(scores, kept, [among[name] for name in theta]), strict=True))
+
+
+def test_a_killed_gradual_pruning_goes_on_with_its_layers_in_their_order(tmp_path, monkeypatch):
+    """The file has its tensors in the order of the alphabet, and the model has not."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+
+    def pruned(saved=None, kill_after=math.inf):
+        def on_epoch(epoch, metrics):
+            if epoch > kill_after:
+                raise KilledError
+
+        names = "stem", "norm", "relu", "flat", "head"
+        model = nn.Sequential(OrderedDict(zip(names, network(), strict=True)))
+        masks = {name: torch.ones_like(model.get_parameter(name)).bool() for name in ("stem.weight", "head.weight")}
+        ramp = Ramp({0: 228, 12: 100, 22: 50}, at_random, regrow=False)
+        return run(model, LONG, masks=masks, ramp=ramp, saved=saved, on_epoch=on_epoch).masks
+
+    saved = tmp_path / "training.safetensors"
+    with pytest.raises(KilledError):
+        pruned(saved, 3)
+    torch.testing.assert_close(pruned(saved), pruned(), rtol=0, atol=0)
 
 
 def test_a_short_training_is_not_saved(tmp_path):
