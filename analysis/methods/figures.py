@@ -1,6 +1,6 @@
 """Figures of methods compared: every difference with its interval."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +30,11 @@ _COMPARED = {
     methods.NUMBER_FORMAT: "number format minus 32 bits",
     methods.OTHER: "one method minus another",
 }
+_NOTE = (
+    "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
+    "Blue: better (more accuracy or recall, a smaller loss, slope or alpha; a smaller slope is no benefit where "
+    "accuracy is orange); orange: worse; grey: neither is shown. Filled: p below .05 by Holm's correction"
+)
 _MOST_LEVELS = 4  # of iterative pruning, in a figure
 # The outcomes that every figure shows; those of primary comparisons are added.
 _SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW)
@@ -67,36 +72,50 @@ def forest(frame: pd.DataFrame) -> Figure:
     frame : DataFrame
         Rows of `methods.compare` of one data set, model and kind of comparison.
     """
-    frame = _with_few_levels(frame)
-    panels = _panels(frame)
-    by_outcome = dict(list(frame.sort_values(schema.RATIO, kind="stable").groupby("outcome")))
-    named = by_outcome[methods.ALPHA]
-    ratios = named[schema.RATIO].to_numpy()
-    # Every ratio has a heading above its methods.
-    starts = np.flatnonzero(np.diff(ratios, prepend=np.nan) != 0)
-    heights = np.arange(len(named)) + np.searchsorted(starts, np.arange(len(named)), side="right")
+    frame = _with_few_levels(frame).sort_values(schema.RATIO, kind="stable")
+    named = frame[frame["outcome"] == methods.ALPHA]
     first, baselines = frame.iloc[0], frame["baseline"].unique()
     compared = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
-    figure, grid = page(
-        (1, len(panels)),
-        (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * (len(named) + len(starts)) + 1.7),
-        f"What differs, {compared}: {first[schema.DATASET]}, {first[schema.MODEL]}",
-        "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
-        "Blue: better (more accuracy or recall, a smaller loss, slope or alpha; a smaller slope is no benefit where "
-        "accuracy is orange); orange: worse; grey: neither is shown. Filled: p below .05 by Holm's correction; "
-        "diamond: primary comparison.",
-        sharey=True,
-    )
+    title = f"What differs, {compared}: {first[schema.DATASET]}, {first[schema.MODEL]}"
+    headings = [f"ratio {short_ratio(ratio)}" for ratio in named[schema.RATIO]]
+    return _drawn(frame, headings, _names(named), title, f"{_NOTE}; diamond: primary comparison.")
+
+
+def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
+    """Draw differences at the same accuracy: a panel for each outcome, in it a row for each data set and method.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of `same_accuracy.same_accuracy` of one number of points below the control.
+    accuracy : str
+        What this accuracy is.
+    """
+    frame = frame.assign(primary=False).sort_values([schema.DATASET, schema.MODEL], kind="stable")
+    named = frame[frame["outcome"] == methods.ALPHA_NEW]
+    headings = list(named[schema.DATASET] + ", " + named[schema.MODEL])
+    names = list(_against(named) + named["is_equal"].map({True: "", False: " †"}))
+    title = f"What differs at the same accuracy, {accuracy}"
+    return _drawn(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.")
+
+
+def _drawn(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
+    """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
+    panels = _panels(frame)
+    by_outcome = dict(list(frame.groupby("outcome")))
+    starts = [place for place, heading in enumerate(headings) if place == 0 or heading != headings[place - 1]]
+    heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
+    size = (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * (len(names) + len(starts)) + 1.7)
+    figure, grid = page((1, len(panels)), size, title, note, sharey=True)
     for axes, panel in zip(grid[0], panels, strict=True):
         rows = [_interval(row, panel) for row in by_outcome[panel.outcome].to_dict("records")]
         draw_intervals(axes, list(zip(heights, rows, strict=True)), no_effect=0)
         axes.set_title(panel.title, fontsize=10, y=1)
     for axes in grid[0, 1:]:
         axes.tick_params(axis="y", left=False)
-    headings = [f"ratio {short_ratio(ratio)}" for ratio in ratios[starts]]
-    left = grid[0, 0]
-    left.set_yticks([*(heights[starts] - 1), *heights], [*headings, *_names(named)], fontsize=8, parse_math=False)
-    for label in left.get_yticklabels()[: len(headings)]:
+    left, above = grid[0, 0], [headings[place] for place in starts]
+    left.set_yticks([*(heights[starts] - 1), *heights], [*above, *names], fontsize=8, parse_math=False)
+    for label in left.get_yticklabels()[: len(above)]:
         label.set_fontweight("bold")
     left.set_ylim(heights[-1] + 0.6, -0.6)
     return figure
@@ -118,17 +137,21 @@ def _panels(frame: pd.DataFrame) -> list[_Panel]:
     known = set(frame.loc[frame["difference"].notna(), "outcome"]) or wanted  # networks that guess have words
     outcomes = [outcome for outcome in methods.OUTCOMES if outcome in wanted & known]
     panels = [_Panel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
-    if frame[EQUAL_ACCURACY].notna().any():
+    if EQUAL_ACCURACY in frame and frame[EQUAL_ACCURACY].notna().any():
         panels.append(_Panel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
     return panels
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
     """Return the methods; the title names what they are compared with, unless it differs."""
-    methods_named, baselines = (rows[name].map(name_in_picture) for name in ("method", "baseline"))
     if rows["comparison"].iloc[0] == methods.OTHER:
-        return list(methods_named + " − " + baselines)
-    return list(methods_named)
+        return list(_against(rows))
+    return list(rows["method"].map(name_in_picture))
+
+
+def _against(rows: pd.DataFrame) -> pd.Series:
+    """Return the methods with what they are compared with."""
+    return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
 
 
 def _interval(row: Mapping[str, Any], panel: _Panel) -> Interval:

@@ -6,9 +6,10 @@ import pandas as pd
 
 from analysis.formats import short_ratio
 from analysis.methods import tables
+from analysis.methods.figures import forest_at_same_accuracy
 from analysis.methods.same_accuracy import BELOW, EQUAL, TOLERANCE, same_accuracy
 from analysis.methods.section import baseline
-from analysis.page import Block, Caption, Section
+from analysis.page import Block, Caption, Picture, Section, picture_name
 from analysis.runs import schema
 from analysis.study import AnalyzedStudy
 
@@ -34,9 +35,11 @@ def section(study: AnalyzedStudy) -> Section | None:
 
 
 def _blocks(found: pd.DataFrame) -> Iterator[Block]:
-    for points, rows in found.groupby(BELOW):
-        yield Caption(f"{points:g} {'point' if points == 1 else 'points'} below the control.", "")
+    for place, (points, rows) in enumerate(found.groupby(BELOW)):
+        accuracy = f"{points:g} {'point' if points == 1 else 'points'} below the control"
+        yield Caption(f"{accuracy}.", "")
         yield _table(rows)
+        yield Picture(picture_name("same_accuracy", place), forest_at_same_accuracy(rows, accuracy))
 
 
 def _table(rows: pd.DataFrame) -> pd.DataFrame:

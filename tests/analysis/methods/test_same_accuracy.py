@@ -4,6 +4,7 @@ import pytest
 
 from analysis.methods.same_accuracy import same_accuracy
 from analysis.methods.same_accuracy_section import section
+from analysis.page import Picture
 from analysis.runs.validation_counts import Recalls
 from analysis.study import AnalyzedStudy
 from tests import made_up_mitigations as made_up
@@ -159,4 +160,5 @@ def test_the_report_has_a_table_for_each_accuracy():
     at_one, at_three = (block for block in made.blocks if hasattr(block, "columns"))
     assert at_one["ratios"].tolist() == ["8 and 4"]
     assert at_three["networks"].tolist() == ["2 of 2"]
+    assert [block.name for block in made.blocks if isinstance(block, Picture)] == ["same_accuracy", "same_accuracy_2"]
     assert section(AnalyzedStudy(made_up_runs.runs("toy", "net", "mp", 10, [1.0]))) is None
