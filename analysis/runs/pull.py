@@ -93,7 +93,7 @@ def study(
     dense, pruned = map(frames.with_canonical_values, _ignoring(ignore_params, dense, pruned))
 
     left_out: list[str] = []
-    dense = _finished(dense, left_out)
+    dense = frames.with_former_values(_finished(dense, left_out))
     sound_dense = _unpruned(_sound(dense, _DENSE_PARAMS, left_out), left_out)
     dense_left_out = left_out.copy()
     pruned = _named_by_format(_finished(pruned, left_out), left_out)

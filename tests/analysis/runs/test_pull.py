@@ -558,6 +558,23 @@ def quantized(writer: Writer, experiment: str, dense: str, number_format: str, *
     return writer.log(experiment, "quantized", {**params, "number_format": number_format}, metrics, **tags)
 
 
+@pytest.mark.attack
+def test_a_dense_run_made_before_a_param_existed_and_one_made_again_since__are_one_network(writer):
+    """The newer run logs the param's former value, and other recalls: pairs of both would be of two networks."""
+    study = writer.client.create_experiment("study")
+    old = writer.dense(study, 0)
+    of_old = writer.pruned(study, old, 0)
+    logged = {"precision": "float32"}
+    new = writer.dense(study, 0, params=logged, metrics=measured(0.8125, 0.625, 1.0))
+    of_new = writer.pruned(study, new, 0, params={**logged, "ratio": "5"})
+    runs, dense_runs = pull.study("study", tracking_uri=writer.uri)
+    assert runs["run_id"].tolist() == [of_new]
+    assert runs.attrs["left_out"] == [
+        "1 pruned run left out, a newer dense run has the settings and seed of theirs, and other recalls: " + of_old
+    ]
+    assert dense_runs["dense_run_id"].tolist() == [new]
+
+
 def test_quantised_runs_are_methods_of_their_own_beside_pruned_ones(writer):
     """A network that keeps its weights, dense or fine-tuned, is named by its format; a pruned one by its pruner."""
     experiment = writer.client.create_experiment("quantised")
