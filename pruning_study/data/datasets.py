@@ -260,6 +260,8 @@ def _npz_images(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _resized_images(images: np.ndarray, where: str, image_size: int) -> np.ndarray:
+    if images.shape[2:] == (image_size, image_size):  # of any channels, as `--dense-run-id` asks for
+        return images
     if images.shape[1] not in (1, 3):
         raise StudyError(f"{where} have {images.shape[1]} channels; --image-size can resize images of 1 or 3")
     pictures = (Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)) for image in images)

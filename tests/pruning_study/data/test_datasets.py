@@ -75,6 +75,14 @@ class TestNpz:
     def test_image_size_resizes(self, tiny, tmp_path):
         assert load(save(tmp_path / "a.npz", tiny), tmp_path, image_size=16).image_shape == (1, 16, 16)
 
+    def test_images_of_four_channels_that_have_the_size_already_stay_as_they_are(self, tiny, tmp_path):
+        """`--dense-run-id` asks for the size that the run's images had."""
+        four = {f"{part}_images": tiny[f"{part}_images"].repeat(4, axis=-1) for part in ("train", "test")}
+        path = save(tmp_path / "a.npz", tiny, **four)
+        data = load(path, tmp_path)
+        assert data.image_shape[0] == 4
+        assert load(path, tmp_path, image_size=data.image_shape[1]).digest == data.digest
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
