@@ -16,6 +16,7 @@ from analysis.runs.schema import text
 AUTO = "auto"
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
+LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would not be found again
 # Turns typed text into a value, and raises ValueError with what the option takes.
 Check = Callable[[str], Any]
 
@@ -207,7 +208,13 @@ def class_fractions(value: str) -> tuple[str, ...] | None:
         if name.strip() in shares:
             raise ValueError(f"{_start(value)}: {name.strip()} is given twice")
         shares[utf8_text(name.strip())] = within(0, 1, high_too=True)(share)
-    return tuple(f"{name}={text(share)}" for name, share in sorted(shares.items()) if share < 1) or None
+    settings = tuple(f"{name}={text(share)}" for name, share in sorted(shares.items()) if share < 1)
+    if (length := len(text(settings))) > LONGEST_PARAM:
+        raise ValueError(
+            f"{_start(value)} has {length:,} characters, and a run can log {LONGEST_PARAM:,}: name fewer classes, or "
+            "make a data set of the images to train on"
+        )
+    return settings or None
 
 
 def seeds(value: str) -> tuple[int, ...]:

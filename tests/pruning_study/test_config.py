@@ -210,6 +210,11 @@ BAD = [
     ("class_fractions", "5=1.5", "above 0 and at most 1"),
     ("class_fractions", "5=some", "not a number"),
     ("class_fractions", "5=0.2,5=0.3", "5 is given twice"),
+    (
+        "class_fractions",
+        ",".join(f"class {n}=0.5" for n in range(500)),
+        "has 6,889 characters, and a run can log 6,000",
+    ),
     ("performance_weighted", "0.5", "'0.5': write none, or two numbers such as 0.5,1"),
     ("performance_weighted", "0.5,1,2", "write none, or two numbers"),
     ("performance_weighted", "1.5,1", "at least 0 and at most 1"),
