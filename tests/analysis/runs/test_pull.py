@@ -559,7 +559,7 @@ def quantized(writer: Writer, experiment: str, dense: str, number_format: str, *
 
 
 @pytest.mark.attack
-def test_a_dense_run_made_before_a_param_existed_and_one_made_again_since_are_one_network(writer):
+def test_a_dense_run_from_before_a_param_existed_and_one_made_again__are_one_network(writer):
     """The newer run logs the param's former value, and other recalls: pairs of both would be of two networks."""
     study = writer.client.create_experiment("study")
     old = writer.dense(study, 0)
