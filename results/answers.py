@@ -1,4 +1,4 @@
-"""Answers to the questions of README.md: the five questions, what alpha adds to accuracy, and which classes pay."""
+"""Answers to questions 2, 3 and 4 of README.md, outcomes at the same ratio, and which classes pay."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,19 +23,18 @@ WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")
 
 _DIFFERENCE = "difference"
 _PAIR = [schema.DATASET, schema.MODEL, schema.RATIO, "method", "baseline"]
-_ACCURACY = {"accuracy, points": (methods.ACCURACY, _DIFFERENCE)}
-_ALPHA = {"alpha": (methods.ALPHA, _DIFFERENCE)}
-_ALPHA_NEW = {"alpha (new)": (methods.ALPHA_NEW, _DIFFERENCE)}
 # What an answer shows, by its title: an outcome, and the column of methods.csv with its value.
 _SHOWN = {
-    "1": _ACCURACY | _ALPHA | {"alpha at equal accuracy": (methods.ALPHA, tables.EQUAL_ACCURACY)},
     "2": {
         "alpha of MP": (methods.ALPHA, "of_method"),
         "alpha of the control": (methods.ALPHA, "of_baseline"),
         "difference": (methods.ALPHA, _DIFFERENCE),
     },
-    "4": _ACCURACY | _ALPHA_NEW | {tables.AT_EQUAL_ACCURACY: (methods.ALPHA_NEW, tables.EQUAL_ACCURACY)},
-    "5": _ACCURACY | _ALPHA_NEW | {tables.AT_EQUAL_ACCURACY: (methods.ALPHA_NEW, tables.EQUAL_ACCURACY)},
+    "4": {
+        "accuracy, points": (methods.ACCURACY, _DIFFERENCE),
+        "alpha (new)": (methods.ALPHA_NEW, _DIFFERENCE),
+        tables.AT_EQUAL_ACCURACY: (methods.ALPHA_NEW, tables.EQUAL_ACCURACY),
+    },
 }
 _FURTHER = (methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA, methods.ALPHA_NEW)
 # The comparisons of question 5, by their methods.
@@ -59,7 +58,7 @@ class Answer(NamedTuple):
 
 
 def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
-    """Return the answers by the number of their question.
+    """Return answers 2, 3 and 4 by the number of their question.
 
     Parameters
     ----------
@@ -76,8 +75,7 @@ def answers(results: Path, lightest_cells: pd.DataFrame) -> dict[str, Answer]:
     told = {question: _differences(_comparisons(results, question), shown) for question, shown in _SHOWN.items()}
     if unanswered := [question for question, answer in told.items() if not answer.rows]:
         raise StudyError(f"{results}: no study answers question {unanswered[0]} of README.md; rebuild all of them")
-    told["3"] = _of_noise(lightest_cells)
-    return dict(sorted(told.items()))
+    return told | {"3": _of_noise(lightest_cells)}
 
 
 def _differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapping[str, tuple[str, str]]) -> Answer:
@@ -88,12 +86,13 @@ def _differences(compared: Iterator[tuple[str, pd.DataFrame]], shown: Mapping[st
         by_outcome = {row["outcome"]: row for row in outcomes.to_dict("records")}
         fewer = f", {networks[name]} networks" if networks[name] < max(networks.values()) else ""
         rows[name + fewer] = {
-            title: _estimate(by_outcome[outcome], column) for title, (outcome, column) in shown.items()
+            title: estimate(by_outcome[outcome], column) for title, (outcome, column) in shown.items()
         }
     return Answer(rows, no_effect=0)
 
 
-def _estimate(row: Mapping[str, Any], column: str) -> Estimate:
+def estimate(row: Mapping[str, Any], column: str) -> Estimate:
+    """Return a column of a row of methods.csv or equal_accuracy.csv, in points where its outcome is."""
     scale = tables.scale(row["outcome"])
     value, low, high = (scale * row.get(f"{column}{end}", np.nan) for end in ("", "_low", "_high"))
     return Estimate(value, low, high, column == _DIFFERENCE and row["p_holm"] < LEVEL)
@@ -120,7 +119,7 @@ def table(answer: Answer) -> pd.DataFrame:
 def _text(title: str, estimate: Estimate, *, sign: bool = True) -> str:
     value, low, high, is_significant = estimate
     if np.isnan(value):
-        return NOT_COMPARABLE if "equal accuracy" in title else formats.NOT_AVAILABLE
+        return NOT_COMPARABLE
     write = formats.decimals(2 if "points" in title else 3, sign=sign and title not in WITHOUT_INTERVAL)
     return formats.with_interval(value, low, high, write) + (" *" if is_significant else "")
 
@@ -128,14 +127,14 @@ def _text(title: str, estimate: Estimate, *, sign: bool = True) -> str:
 def further(results: Path) -> pd.DataFrame:
     """Return further outcomes of the comparisons of questions 1, 2, 4 and 5, and tests of the primary ones."""
     told = []
-    for question in _SHOWN:
+    for question in ("1", "2", "4", "5"):
         for name, outcomes in _comparisons(results, question):
             rows = outcomes.to_dict("records")
             by_outcome = {row["outcome"]: row for row in rows}
             titles = {tables.TITLES[outcome]: by_outcome[outcome] for outcome in _FURTHER}
             told.append(
                 {"question": question, "": name, "compared": f"{rows[0]['method']} minus {rows[0]['baseline']}"}
-                | {title: _text(title, _estimate(row, _DIFFERENCE)) for title, row in titles.items()}
+                | {title: _text(title, estimate(row, _DIFFERENCE)) for title, row in titles.items()}
                 | {"primary": "; ".join(_tested(row) for row in rows if row["primary"])}
             )
     return pd.DataFrame(told)
@@ -147,7 +146,7 @@ def _tested(row: Mapping[str, Any]) -> str:
 
 
 def _comparisons(results: Path, question: str) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield what a question is answered by: a name, and the rows of methods.csv of all outcomes."""
+    """Yield the comparisons of a question at the same ratio: a name, and the rows of methods.csv of all outcomes."""
     if question == "5":
         yield from _of_less_distortion(results)
         return

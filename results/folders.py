@@ -12,6 +12,7 @@ from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 
 TEXT, RELEASED, RELEASED_WEIGHTS = "lenet5", "lenet5-released", "lenet5-released-weights"
+EQUAL, EQUAL_UNSEEN = "equal-accuracy", "equal-accuracy-confirmation"
 RESNET, AS_PRUNED = "resnet20-short", "resnet20-short-as-pruned"
 
 

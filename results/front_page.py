@@ -7,6 +7,7 @@ from pathlib import Path
 
 import answers
 import beside_print
+import equal_accuracy
 import experiments
 import folders
 import pandas as pd
@@ -29,16 +30,19 @@ FIGURES = "figures"
 # The table of a name stands between these two lines.
 _START, _END = "<!-- {} -->\n", "<!-- end of {} -->"
 _TITLES = {
-    "1": "UP minus MP at ratio 10",
+    "1": "UP minus MP, both a point less accurate than the control",
     "2": "Alpha of MP at ratio 2 minus alpha of the control",
     "3": "MP at ratio 2",
     "4": "UP with the tuned epsilon minus UP with epsilon 0.0005, at ratio 10",
-    "5": "Each way of pruning minus MP in one shot, at ratio 20",
+    "5": "Each way of pruning minus MP in one shot, both a point less accurate than the control",
 }
 _NOTE = (
     "Means with 95 % intervals. Triangle: the value is outside the panel. Blue: the interval leaves out the black line"
 )
-_NOTES = {0: _NOTE + ". Filled: p below .05 by Holm's correction.", 1: _NOTE + ", alpha 1."}
+_TESTED = _NOTE + ". Filled: p below .05 by Holm's correction."
+_OF_NOISE = _NOTE + ", alpha 1."
+_NOT_EQUAL = f"{_TESTED}{equal_accuracy.NOT_EQUAL}: the accuracies are not shown to be equal."
+_NOTES = {"1": _NOT_EQUAL, "2": _TESTED, "3": _OF_NOISE, "4": _TESTED, "5": _NOT_EQUAL}
 
 
 def write(results: Path) -> None:
@@ -50,7 +54,7 @@ def write(results: Path) -> None:
         A table of a study is missing, or a page has no place for a table.
     """
     lightest = answers.lightest_cells(*folders.runs(results, folders.TEXT))
-    told = answers.answers(results, lightest)
+    told = answered(results, lightest)
     made = tables(results, told, lightest)
     pages = {
         page: filled(page, (results / page).read_text(encoding="utf-8"), {name: made[name] for name in names})
@@ -63,11 +67,24 @@ def write(results: Path) -> None:
         figure_files.write(pictures(told), folder / FIGURES, [figure_files.PNG], processes=1)
 
 
+def answered(results: Path, lightest: pd.DataFrame) -> dict[str, answers.Answer]:
+    """Return the five answers by the number of their question.
+
+    `lightest` is as `answers.lightest_cells` returns it.
+
+    Raises
+    ------
+    StudyError
+        A table of a study is missing, or a question has no answer.
+    """
+    told = answers.answers(results, lightest) | equal_accuracy.answers(results)
+    return dict(sorted(told.items()))
+
+
 def pictures(told: Mapping[str, answers.Answer]) -> dict[str, Figure]:
     """Return a picture of each answer, by the name of its file without ending."""
     return {
-        f"answer_{question}": forest(answer, _TITLES[question], _NOTES[answer.no_effect])
-        for question, answer in told.items()
+        f"answer_{question}": forest(answer, _TITLES[question], _NOTES[question]) for question, answer in told.items()
     }
 
 
@@ -101,7 +118,7 @@ def tables(results: Path, told: Mapping[str, answers.Answer], lightest: pd.DataF
     results : Path
         A folder of results.
     told : mapping of str to Answer
-        As `answers.answers` returns them.
+        As `answered` returns them.
     lightest : DataFrame
         As `answers.lightest_cells` returns it.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rebuild
+from equal_accuracy import NOT_EQUAL
 from matplotlib.collections import PathCollection
 
 from analysis import cells, classes
@@ -98,7 +99,27 @@ def results(tmp_path_factory):
     classes.classes(resnet).to_csv(folder / "resnet20-short" / "classes.csv", na_rep="n/a", index=False)
     made_up_runs.export(folder / "resnet20-short", of_resnet, random(2, NONE, 0.8), random(10, NONE, 0.8), of_control)
     made_up_runs.export(folder / "resnet20-short-as-pruned", of_resnet, random(2, -UP, 0.5))
+    for half, moved in enumerate((folders.EQUAL, folders.EQUAL_UNSEEN)):
+        (folder / moved).mkdir()
+        at_the_same_accuracy(half).to_csv(folder / moved / "equal_accuracy.csv", na_rep="n/a", index=False)
     return folder
+
+
+def at_the_same_accuracy(half):
+    """MP beside each method at each accuracy: in the second half GP is not as accurate, and RP has nine pairs."""
+    row = {"model": "lenet5", "baseline": "mp", "n": 30, "p_holm": 0.04, "is_equal": True}
+    made = pd.DataFrame(
+        row | {"points_below_control": below, "dataset": dataset, "method": method, "outcome": outcome}
+        for below in (1.0, 3.0)
+        for dataset in ("cifar10-jpeg", "fashion-mnist")
+        for method in ("mp cubic", "mp distill 0.5", "up", "gp", "rp")
+        for outcome in ("accuracy", "largest_excess", "alpha_new")
+    )
+    made.loc[(made["method"] == "gp") & (half == 1), "is_equal"] = False
+    made.loc[(made["method"] == "rp") & (half == 1), "n"] = 9
+    made.loc[made["outcome"] == "alpha_new", "p_holm"] = 0.06
+    middle = made["points_below_control"] / 100 + half / 1000
+    return made.assign(difference=middle, difference_low=middle - 0.002, difference_high=middle + 0.002)
 
 
 def random(ratio, alphas, accuracy):
@@ -112,7 +133,7 @@ def lightest(results):
 
 @pytest.fixture(scope="module")
 def told(results, lightest):
-    return answers.answers(results, lightest)
+    return front_page.answered(results, lightest)
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +147,9 @@ def row_of(table, name):
 
 
 def test_an_answer_by_hand(tables):
-    # .2, .1, .4: mean .23333, standard deviation .15275, t(.975, 2 dof) = 4.302653
-    row = row_of(tables["answer_1"], "mnist")
-    assert (row["accuracy, points"], row["alpha"]) == ("+0.00", "+0.233 (-0.146 to +0.613)")
     row = row_of(tables["further"].query("question == '1'"), "mnist")
     assert row["compared"] == "up minus mp"
+    # .2, .1, .4: mean .23333, standard deviation .15275, t(.975, 2 dof) = 4.302653
     # Accuracies are equal, so that the raw slope is alpha.
     assert row["raw slope"] == row["alpha"] == "+0.233 (-0.146 to +0.613)"
     # Three data sets alike: Holm's p is three times p, of t = 2.6458. Three pairs show 5.6675 standard deviations with
@@ -166,13 +185,43 @@ def test_the_tuned_epsilon_is_compared_twice(tables):
     assert row_of(rows, "mnist, further networks")["accuracy, points"] == "+2.00 (-0.48 to +4.48)"
 
 
-def test_the_last_question_is_of_one_ratio_and_confirmed(tables):
+def test_methods_as_accurate_as_mp_are_compared_on_both_halves(tables):
+    assert tables["answer_1"].to_dict("records") == [
+        {
+            "": f"UP, {dataset}",
+            "alpha (new)": "+0.010 (+0.008 to +0.012)",
+            "alpha (new), unseen networks": "+0.011 (+0.009 to +0.013)",
+            "largest excess loss, points": "+1.00 (+0.80 to +1.20) *",
+            "largest excess loss, points, unseen networks": "+1.10 (+0.90 to +1.30) *",
+        }
+        for dataset in ("cifar10-jpeg", "fashion-mnist")
+    ]
     assert tables["answer_5"][""].tolist() == [
+        f"{name}, {dataset}{mark}"
+        for dataset in ("cifar10-jpeg", "fashion-mnist")
+        for name, mark in {"gradual MP": "", "MP with a teacher": "", "GP": NOT_EQUAL, "RP": ""}.items()
+    ]
+
+
+def test_fewer_than_ten_pairs_are_not_compared(tables):
+    row = row_of(tables["answer_5"], "RP, fashion-mnist")
+    assert row["alpha (new)"] == "+0.010 (+0.008 to +0.012)"
+    assert row["alpha (new), unseen networks"] == "not comparable"
+
+
+def test_a_row_whose_accuracy_is_not_equal_is_explained_below_its_picture(told):
+    drawn = front_page.pictures(told)
+    notes = {name: " ".join(text.get_text() for text in figure.texts) for name, figure in drawn.items()}
+    assert [name for name, note in notes.items() if NOT_EQUAL in note] == ["answer_1", "answer_5"]
+
+
+def test_the_last_question_at_the_same_ratio_is_confirmed(tables):
+    further = tables["further"].query("question == '5'")
+    assert further[""].tolist() == [
         "gradual MP, fashion-mnist",
         "gradual MP, fashion-mnist, unseen networks",
         *(f"gradual MP, {dataset}, ResNet-20" for dataset in ("fashion-mnist", "mnist")),
     ]
-    further = tables["further"].query("question == '5'")
     assert further["compared"].unique().tolist() == ["mp cubic minus mp"]
 
 
@@ -196,7 +245,7 @@ def test_an_answer_that_no_study_gives_is_named(results, lightest, tmp_path):
     again = there / "lenet5-up-confirmation" / "methods.csv"
     again.write_text(again.read_text().splitlines()[0])
     with pytest.raises(StudyError, match=r"no study answers question 4 of README.md"):
-        answers.answers(there, lightest)
+        front_page.answered(there, lightest)
 
 
 def test_a_picture_shows_what_the_table_says(told):
@@ -213,7 +262,6 @@ def test_a_picture_shows_what_the_table_says(told):
 def test_what_cannot_be_compared_at_equal_accuracy_says_so():
     missing = answers.Estimate(np.nan, np.nan, np.nan)
     assert answers._text("alpha (new) at equal accuracy", missing) == "not comparable"
-    assert answers._text("alpha (new)", missing) == "n/a"
 
 
 def test_alpha_beside_the_raw_slope_by_hand(tables):
