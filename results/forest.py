@@ -1,11 +1,14 @@
 """The pictures of README.md: the estimates of an answer, each with its interval."""
 
+from textwrap import fill
+
 from answers import NOT_COMPARABLE, WITHOUT_INTERVAL, Answer, Estimate
 from matplotlib.figure import Figure
 
 from analysis.drawing import BELOW, NEUTRAL, Interval, draw_intervals, page
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.6, 0.35  # inches
+_TITLE_WIDTH = 28  # characters
 
 
 def forest(answer: Answer, title: str, note: str) -> Figure:
@@ -24,7 +27,7 @@ def forest(answer: Answer, title: str, note: str) -> Figure:
     for axes, of in zip(grid[0], titles, strict=True):
         rows = [_interval(estimates[of], answer.no_effect) for estimates in answer.rows.values()]
         draw_intervals(axes, list(enumerate(rows)), answer.no_effect)
-        axes.set_title(of.replace(" at ", "\nat "), fontsize=10, y=1)
+        axes.set_title(fill(of, _TITLE_WIDTH), fontsize=10, y=1)
     for axes in grid[0, 1:]:
         axes.tick_params(axis="y", left=False)
     grid[0, 0].set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
