@@ -32,6 +32,8 @@ from analysis.settings import (
     pruner_settings,
 )
 from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
+from analysis.statistics.arithmetic import mean
+from analysis.statistics.largest_excess import largest_excess_floor
 
 
 def alphas(runs: pd.DataFrame) -> pd.DataFrame:
@@ -98,8 +100,8 @@ def cells(
         - n_none: the number of networks that have a run of `none`. Over these: the mean differences from `none`, of
           accuracy, alpha, raw slope, raw spread ratio and largest excess loss (`accuracy_minus_none`, ...), and
           alpha_on_none, the mean slope of the balance after pruning on that of `none`, all with intervals;
-          largest_excess_none, the largest excess loss of `none`; raw_slope_equivalence_p, of a test that the raw
-          slope differs from that of `none` by less than .05.
+          largest_excess_none, the largest excess loss of `none`, and its floor; raw_slope_equivalence_p, of a test
+          that the raw slope differs from that of `none` by less than .05.
         - alpha_other_seed: the mean slope between dense networks of different seeds.
         - alpha_precision, alpha_f1: the slopes of precision and F1, with their intervals.
         - realized_ratio: the mean over the runs, if `runs` has it.
@@ -279,7 +281,12 @@ def _against_none(
         row |= _mean(f"{name}_minus_none", values, confidence)
     row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
     row |= _mean("alpha_on_none", intensification.alpha(without_pruning[1], after), confidence)
-    return row | {"largest_excess_none": float(largest_of_none.mean()) if len(rows) else np.nan}
+    part = np.ix_(none, classes)
+    floor_of_none = largest_excess_floor(*of_none[:2], study.both_right[part], study.support[part])
+    return row | {
+        "largest_excess_none": mean(largest_of_none),
+        "largest_excess_floor_none": mean(floor_of_none),
+    }
 
 
 def _mean(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:

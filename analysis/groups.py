@@ -256,12 +256,13 @@ def sentence(row: Mapping[str, Any]) -> str:
     largest = with_interval(100 * row["largest_excess"], low, high, points)
     control = row["largest_excess_control"]
     beside = f", {points(100 * control)} in the control" if np.isfinite(control) else ""
+    floor = points(100 * row["largest_excess_floor"])
     alpha, raw = (
         with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
     )
     return (
         f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
         f"alpha is {alpha}, the raw slope {raw}. A group loses up to {largest} points more than the accuracy{beside}; "
-        f"on average {row['largest_excess_group']} loses most. Chance alone makes the largest loss of many small "
-        "groups large."
+        f"on average {row['largest_excess_group']} loses most. If all groups lost the same, noise of the test images "
+        f"alone would make the largest loss {floor} points."
     )

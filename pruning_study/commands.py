@@ -247,7 +247,7 @@ def log_summary(job: Writer, table: pd.DataFrame) -> None:
 def summary(
     dense: LoadedRun, pruned: Iterable[tuple[Mapping[str, float], FinishedRun]], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row per pruned run: accuracies, realised ratio, alpha, raw slope, largest excess loss, and all recalls.
+    """Return a row per pruned run: accuracies, realised ratio, slopes, largest excess loss, its floor, and all recalls.
 
     Parameters
     ----------
@@ -269,6 +269,7 @@ def summary(
             schema.ALPHA: run.metrics.get(schema.ALPHA, np.nan),
             schema.RAW_SLOPE: _raw_slope(dense, run, names),
             schema.LARGEST_EXCESS: float(np.nanmax(excess_loss(before, after, *accuracies))),
+            schema.LARGEST_EXCESS_FLOOR: run.metrics.get(schema.LARGEST_EXCESS_FLOOR, np.nan),
             "run_id": run.run_id,
         }
         row |= {f"recall_before/{name}": recall for name, recall in zip(names, before, strict=True)}

@@ -15,7 +15,7 @@ from analysis.study import AnalyzedStudy
 
 _OF_CELLS = [
     *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
-    *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess"),
+    *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess", "largest_excess_floor"),
 ]
 _UNITS = ("B", "kB", "MB", "GB")
 
@@ -27,9 +27,9 @@ def number_formats(study: AnalyzedStudy) -> pd.DataFrame:
     -------
     DataFrame, one row per cell whose number format is not of 32 bits
         dataset, model, method, level, pruner, ratio, `shown_settings(runs)`, n, n_at_chance, accuracy_before (of the
-        dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess, as in
-        `cells.csv`. Where runs have them: model_bytes, and latency_ms/one and latency_ms/batch with the ends of their
-        intervals, all means over networks.
+        dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
+        its floor, as in `cells.csv`. Where runs have them: model_bytes, and latency_ms/one and latency_ms/batch with
+        the ends of their intervals, all means over networks.
     """
     key = [*CELL, *study.shown]
     measured = [name for name in SIZE_AND_LATENCY if name in study.runs]
@@ -51,6 +51,7 @@ def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
         "accuracy": (100 * frame["accuracy_after"]).map(decimals(2)),
         "change": _with_intervals(frame, "accuracy_change", decimals(2, sign=True), scale=100),
         "largest excess": (100 * frame["largest_excess"]).map(decimals(1)),
+        "its floor": (100 * frame["largest_excess_floor"]).map(decimals(1)),
     }
     if schema.MODEL_BYTES in frame:
         columns["size"] = frame[schema.MODEL_BYTES].map(_size, na_action="ignore").fillna(NOT_AVAILABLE)

@@ -26,8 +26,9 @@ _SLOPES = (
     "Fine-tuning alone changes it, so read its minus none, the difference from the control. It is raw spread (how much "
     "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
     "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
-    "network, in points. The tables are at the ratio of the verdict; intervals are wide enough to hold for all ratios "
-    "of a method at once."
+    "network, in points. Its floor is what noise of the test images alone would make of it, if all classes lost the "
+    "same. The tables are at the ratio of the verdict; intervals are wide enough to hold for all ratios of a method at "
+    "once."
 )
 _NUMBER_FORMATS = (
     "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
@@ -131,7 +132,9 @@ def _slope_table(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
         "spread minus none": values_with_intervals(cells, "raw_spread_ratio_minus_none", "raw_spread_ratio_minus_none"),
         "correlation": cells["correlation"].map(number),
         "largest excess": (100 * cells["largest_excess"]).map(decimals(1)),
+        "its floor": (100 * cells["largest_excess_floor"]).map(decimals(1)),
         "of the control": (100 * cells["largest_excess_none"]).map(decimals(1)),
+        "floor of the control": (100 * cells["largest_excess_floor_none"]).map(decimals(1)),
     }
     if _has_unbalanced_classes(study.runs):
         columns["weighted alpha"] = cells["alpha_weighted"].map(number)

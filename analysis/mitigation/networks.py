@@ -11,6 +11,7 @@ from analysis.runs import frames, schema
 from analysis.runs.validation_counts import Recalls
 from analysis.settings import CONTROL, networks, own_scope, telling_details
 from analysis.statistics import intensification
+from analysis.statistics.largest_excess import largest_excess_floor
 
 # A mitigation of this name is none.
 NOTHING = ""
@@ -39,6 +40,8 @@ class Cell(NamedTuple):
     accuracy : (networks,)
     recall, excess : (networks, classes)
         Recall after pruning, and the loss of recall beyond the loss of accuracy, on test images.
+    floor : (networks,)
+        Of the largest excess loss, as `largest_excess_floor` returns it.
     val_excess : (networks,)
         The largest excess loss on validation images; NaN where it is not known.
     """
@@ -53,6 +56,7 @@ class Cell(NamedTuple):
     accuracy: np.ndarray
     recall: np.ndarray
     excess: np.ndarray
+    floor: np.ndarray
     val_excess: np.ndarray
 
     @property
@@ -68,7 +72,7 @@ class Cell(NamedTuple):
     def at(self, networks: pd.Index) -> "Cell":
         """Return the cell with these of its networks alone, in this order."""
         rows = self.networks.get_indexer(networks)
-        arrays = {name: getattr(self, name)[rows] for name in ("accuracy", "recall", "excess", "val_excess")}
+        arrays = {name: getattr(self, name)[rows] for name in ("accuracy", "recall", "excess", "floor", "val_excess")}
         return self._replace(networks=networks, **arrays)
 
 
@@ -142,7 +146,8 @@ def _cell(
     sound = np.flatnonzero(~index.duplicated() & ~study.at_chance[rows])
     sound = sound[index[sound].argsort()]
     kept, classes = rows[sound], ~np.isnan(study.before[rows[0]])
-    measured = _, after, *_ = study.measured(kept, classes)
+    measured = before, after, *_ = study.measured(kept, classes)
+    part = np.ix_(kept, classes)
     ids = study.runs.iloc[kept][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
     return Cell(
@@ -156,6 +161,7 @@ def _cell(
         accuracy=study.accuracy_after[kept],
         recall=after,
         excess=intensification.excess_loss(*measured),
+        floor=largest_excess_floor(before, after, study.both_right[part], study.support[part]),
         val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
     )
 

@@ -1,5 +1,6 @@
 """What each mitigation costs and brings, in one row per cell (`mitigation.csv`)."""
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from analysis.statistics.resampling import mean_interval, pseudo_values
 MARGIN = 0.003  # of accuracy, that a mitigation may cost
 MITIGATION = "mitigation"
 EXCESS, VAL_EXCESS, WEAKEST = "largest_excess", "val_largest_excess", "weakest_recall"
+FLOOR, BEYOND = "largest_excess_floor", "largest_excess_minus_control"
 GAIN, VAL_GAIN, SURVIVES = "gain_on_test", "gain_on_validation", "survives"
+CONTROL_GAIN, GAIN_BEYOND = "gain_of_control", "gain_beyond_control"
 ACCURACY_DIFFERENCE = "accuracy_difference"
 NOT_INFERIOR, HALVED = "not_inferior", "halved"
 
@@ -38,13 +41,17 @@ def outcomes(cells: Cells) -> pd.DataFrame:
           hypothesis that it is `MARGIN` lower or more;
         - largest_excess, val_largest_excess: mean over networks of the largest excess loss of a class, on test and on
           validation images; each with `_of_control`, the same of the control with the same mitigation;
+        - largest_excess_floor, and that of the control: what noise of the test images alone would make of it;
+        - largest_excess_minus_control: minus that of the control with the same mitigation, on the same networks;
         - p_halved: one-sided, of the hypothesis that the mitigation leaves half of the largest excess loss or more;
         - largest_mean_excess: the largest over classes of the mean excess loss over networks;
         - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
         - classes_worse: classes whose recall is lower than under the control without a mitigation, each by an interval
           at .05 / classes;
         - gain_on_validation, gain_on_test: how much smaller the largest excess loss is than without the mitigation;
-        - survives: gain_on_test / gain_on_validation, of sums over networks, with a jackknife interval.
+        - gain_of_control: the same gain, on test images, of the controls; gain_beyond_control: gain_on_test minus it;
+        - survives: gain_on_test / gain_on_validation, of sums over networks, with a jackknife interval. It has none
+          where gain_on_validation may be 0, and where the jackknife's does not hold the estimate.
 
         Estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the data
         sets of a method. A value that cannot be worked out is NaN.
@@ -78,18 +85,30 @@ def _row(cell: Cell, cells: Cells) -> dict[str, Any]:
         **_mean("accuracy", cell.accuracy),
         **_mean(EXCESS, cell.largest_excess),
         f"{EXCESS}_of_control": _known_mean(control.largest_excess) if control else np.nan,
+        FLOOR: _known_mean(cell.floor),
+        f"{FLOOR}_of_control": _known_mean(control.floor) if control else np.nan,
+        **_beyond(cell, control),
         **_mean(VAL_EXCESS, cell.val_excess),
         f"{VAL_EXCESS}_of_control": _known_mean(control.val_excess) if control else np.nan,
         **_mean(WEAKEST, cell.weakest),
         "largest_mean_excess": cell.excess.mean(0).max(),
         "classes_worse": _classes_worse(cell, cells.plain_control(cell)),
         **_against(cell, plain),
+        **(_against_controls(cell, plain, cells) if plain and control else {}),
     }
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, float]:
     low, high = mean_interval(values[np.isfinite(values)])
     return {name: _known_mean(values), f"{name}_low": low, f"{name}_high": high}
+
+
+def _beyond(cell: Cell, control: Cell | None) -> dict[str, float]:
+    """Return how much larger the largest excess loss is than the control's."""
+    if control is None:
+        return _mean(BEYOND, np.array([]))
+    pruned, retrained = _of_the_same_networks(cell, control)
+    return _mean(BEYOND, pruned.largest_excess - retrained.largest_excess)
 
 
 def _known_mean(values: np.ndarray) -> float:
@@ -115,7 +134,6 @@ def _against(cell: Cell, plain: Cell | None) -> dict[str, Any]:
     gains = baseline.largest_excess - method.largest_excess
     val_gains = baseline.val_excess - method.val_excess
     both = np.isfinite(val_gains)
-    survives = pseudo_values(gains[both], val_gains[both]) if both.any() else np.array([])
     return {
         **_mean(ACCURACY_DIFFERENCE, method.accuracy - baseline.accuracy),
         f"p_{NOT_INFERIOR}": paired(method.accuracy + MARGIN, baseline.accuracy, alternative="greater")["p"],
@@ -123,14 +141,36 @@ def _against(cell: Cell, plain: Cell | None) -> dict[str, Any]:
         **_mean(VAL_GAIN, val_gains),
         **_mean(GAIN, gains),
         f"p_{HALVED}": paired(method.largest_excess, baseline.largest_excess / 2, alternative="less")["p"],
-        **_mean(SURVIVES, survives),
-        SURVIVES: float(quotient(gains[both].sum(), val_gains[both].sum())) if both.any() else np.nan,
+        **_surviving(gains[both], val_gains[both]),
     }
 
 
-def _of_the_same_networks(one: Cell, other: Cell) -> tuple[Cell, Cell]:
-    shared = one.networks.intersection(other.networks)
-    return one.at(shared), other.at(shared)
+def _surviving(gains: np.ndarray, val_gains: np.ndarray) -> dict[str, float]:
+    """Return the share of the gain on validation images that is left, and its interval where it has one."""
+    if not len(gains):
+        return dict.fromkeys((SURVIVES, f"{SURVIVES}_low", f"{SURVIVES}_high"), np.nan)
+    share = float(quotient(gains.sum(), val_gains.sum()))
+    low, high = mean_interval(pseudo_values(gains, val_gains))
+    fewest, most = mean_interval(val_gains)
+    if fewest <= 0 <= most or not low <= share <= high:
+        low = high = np.nan
+    return {SURVIVES: share, f"{SURVIVES}_low": low, f"{SURVIVES}_high": high}
+
+
+def _against_controls(cell: Cell, plain: Cell, cells: Cells) -> dict[str, float]:
+    """Return what the mitigation gains without pruning, and with pruning beyond that."""
+    controls = cells.control(cell), cells.control(plain)
+    if None in controls or controls[0] is controls[1]:
+        return {}
+    method, baseline, own, other = _of_the_same_networks(cell, plain, *filter(None, controls))
+    gains = baseline.largest_excess - method.largest_excess
+    control_gains = other.largest_excess - own.largest_excess
+    return {**_mean(CONTROL_GAIN, control_gains), **_mean(GAIN_BEYOND, gains - control_gains)}
+
+
+def _of_the_same_networks(*cells: Cell) -> list[Cell]:
+    shared = reduce(pd.Index.intersection, (cell.networks for cell in cells))
+    return [cell.at(shared) for cell in cells]
 
 
 def _corrected(rows: pd.DataFrame, place: list[str]) -> pd.DataFrame:

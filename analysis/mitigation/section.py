@@ -9,8 +9,11 @@ from analysis.mitigation import class_figures, figures
 from analysis.mitigation.networks import Cells
 from analysis.mitigation.outcomes import (
     ACCURACY_DIFFERENCE,
+    BEYOND,
     EXCESS,
+    FLOOR,
     GAIN,
+    GAIN_BEYOND,
     MITIGATION,
     NOT_INFERIOR,
     SURVIVES,
@@ -26,11 +29,13 @@ from analysis.study import AnalyzedStudy
 _READING = (
     "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
     "networks. The largest excess is the loss of recall, beyond the loss of accuracy, of the class that lost most. It "
-    "is a maximum of noisy numbers, and so it is above 0 without pruning too: its control is the same fine-tuning with "
-    "the same mitigation and without pruning. The largest mean excess is that of the class that loses most in the mean "
-    "over the networks. Classes worse are those with a lower recall than under the control without a mitigation. All "
-    "values but p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more "
-    "columns."
+    "is a maximum of noisy numbers, and so it is above 0 without pruning too. Its floor is what noise of the test "
+    "images alone makes of it. Its control is the same fine-tuning with the same mitigation and without pruning: only "
+    "what is beyond the control is due to pruning. The gain is how much smaller the largest excess is than without the "
+    "mitigation. Gain beyond the control is that minus the gain of the control: it is what the mitigation does to the "
+    "part that is due to pruning. The largest mean excess is that of the class that loses most in the mean over the "
+    "networks. Classes worse are those with a lower recall than under the control without a mitigation. All values but "
+    "p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more columns."
 )
 _SURVIVAL = (
     "Some mitigations are fitted to validation images. The picture shows how much of what is gained on those is left "
@@ -78,7 +83,11 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
         "change of accuracy": [_in_points(row, ACCURACY_DIFFERENCE) for _, row in rows.iterrows()],
         "p (not .3 lower)": [_p(row) for _, row in rows.iterrows()],
         "largest excess": (100 * rows[EXCESS]).map(_POINT),
+        "its floor": (100 * rows[FLOOR]).map(_POINT),
         "its control": (100 * rows[f"{EXCESS}_of_control"]).map(_POINT),
+        "beyond the control": [_in_points(row, BEYOND) for _, row in rows.iterrows()],
+        "gain": [_in_points(row, GAIN) for _, row in rows.iterrows()],
+        "gain beyond the control": [_in_points(row, GAIN_BEYOND) for _, row in rows.iterrows()],
         "on validation": (100 * rows[VAL_EXCESS]).map(_POINT),
         "largest mean excess": (100 * rows["largest_mean_excess"]).map(_POINT),
         "weakest recall": (100 * rows[WEAKEST]).map(_POINT),

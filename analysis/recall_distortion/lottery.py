@@ -52,6 +52,7 @@ _TABLE = Printed(
 _OF_LEVELS = [
     *("n", "n_at_chance", "accuracy_before", "accuracy_after", "alpha_mean", "ci_low", "ci_high"),
     *("raw_slope_mean", "raw_slope_low", "raw_slope_high", "largest_excess", "largest_excess_none", "n_none"),
+    *("largest_excess_floor", "largest_excess_floor_none"),
     *("alpha_minus_none", "alpha_minus_none_low", "alpha_minus_none_high"),
     *("raw_slope_minus_none", "raw_slope_minus_none_low", "raw_slope_minus_none_high"),
     *("largest_excess_minus_none", "largest_excess_minus_none_low", "largest_excess_minus_none_high"),
@@ -109,9 +110,9 @@ def levels(study: AnalyzedStudy) -> pd.DataFrame:
     DataFrame, one row per cell, levels of one method in their order
         dataset, model, pruner, ratio (all parameters before / after), the shown settings, level (int, from 1),
         ratio_prunable (weights that may be pruned, before / after), what `cells.cells` says of alpha, raw slope and
-        largest excess, alone and minus the control's; printed_ratio, printed_accuracy and printed_alpha at the same
-        level; accuracy_difference and alpha_difference, ours minus published, NaN but for print's data set, model and
-        pruner.
+        largest excess, alone and minus the control's, and of the floor of the largest excess; printed_ratio,
+        printed_accuracy and printed_alpha at the same level; accuracy_difference and alpha_difference, ours minus
+        published, NaN but for print's data set, model and pruner.
     """
     cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
     treatment, keep, iteration = (cells.reindex(columns=[name])[name] for name in (_TREATMENT, _KEEP, ITERATION))

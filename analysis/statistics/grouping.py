@@ -8,6 +8,7 @@ from analysis.statistics.arithmetic import mean, quotient
 from analysis.statistics.group_spread import spread, spread_by_chance
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import excess_loss, raw_slope
+from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.resampling import mean_interval
 
@@ -43,8 +44,10 @@ def summary(
           alpha_new_identified says whether the groups differ enough before compression to say anything. alpha_weighted:
           mean slope with groups weighted by their images.
         - largest_excess: mean over the networks of the largest loss of accuracy of a group beyond that of all images,
-          with its interval; largest_excess_group: the group whose mean excess loss is largest.
-        - alpha_control, raw_slope_control, largest_excess_control: the same of the control.
+          with its interval; largest_excess_floor: what it would be if only noise of the test images moved groups;
+          largest_excess_group: the group whose mean excess loss is largest.
+        - alpha_control, raw_slope_control, largest_excess_control, largest_excess_floor_control: the same of the
+          control.
         - spread_change: standard deviation of the groups' changes, weighted by their images, and spread_change_chance,
           which it has if the groups mean nothing (`group_spread`).
 
@@ -74,6 +77,7 @@ def summary(
         "largest_excess": float(excess.max(1).mean()),
         "largest_excess_low": low,
         "largest_excess_high": high,
+        "largest_excess_floor": _floor(place, before, after),
         "largest_excess_group": str(names[excess.mean(0).argmax()]),
     }
     return found | {
@@ -88,22 +92,32 @@ def _excess(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndar
     return excess_loss(*_measured(place, before, after))
 
 
+def _floor(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+    """Return the mean over the networks of the floor of the largest excess loss."""
+    right_before, right_after, right_both = (_shares(place, right) for right in (before, after, before & after))
+    return mean(largest_excess_floor(right_before, right_after, right_both, np.bincount(place)))
+
+
 def _of_control(place: np.ndarray, before: np.ndarray, control: np.ndarray | None) -> dict[str, float]:
-    names = ("alpha_control", "raw_slope_control", "largest_excess_control")
+    names = ("alpha_control", "raw_slope_control", "largest_excess_control", "largest_excess_floor_control")
     if control is None:
         return dict.fromkeys(names, np.nan)
     raw = raw_slope(*_measured(place, before, control))
     alphas = raw * quotient(before.mean(1), control.mean(1))
-    return dict(zip(names, map(mean, (alphas, raw, _excess(place, before, control).max(1))), strict=True))
+    excess = _excess(place, before, control).max(1)
+    return dict(zip(names, (*map(mean, (alphas, raw, excess)), _floor(place, before, control)), strict=True))
 
 
 def _measured(
     place: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return accuracies of the groups before and after, each (networks, groups), and of all images."""
-    support = np.bincount(place)
-    of_groups = [np.array([np.bincount(place, network) for network in right]) / support for right in (before, after)]
-    return of_groups[0], of_groups[1], before.mean(1), after.mean(1)
+    return _shares(place, before), _shares(place, after), before.mean(1), after.mean(1)
+
+
+def _shares(place: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the share of each group's images that is right, (networks, groups)."""
+    return np.array([np.bincount(place, network) for network in right]) / np.bincount(place)
 
 
 def _slopes(place: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from analysis.statistics.intensification import (
     weighted_alpha,
     worst_class_change,
 )
+from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.new_images import alpha_new
 from analysis.statistics.resampling import mark, mean_interval
 
@@ -39,9 +40,9 @@ def cell_summary(
     accuracy_before, accuracy_after : (seeds,)
         Accuracy before and after pruning.
     support : (classes,), optional
-        Number of test images of each class; alpha_weighted and alpha_new are NaN without it.
+        Number of test images of each class; alpha_weighted, alpha_new and largest_excess_floor are NaN without it.
     both_right : (seeds, classes), optional
-        As for `alpha_new`, which is NaN without it.
+        As for `alpha_new`, which is NaN without it, as is largest_excess_floor.
     confidence : float
         Confidence of the intervals of the mean alpha, of alpha_new and of alpha_shared.
 
@@ -49,7 +50,7 @@ def cell_summary(
     -------
     dict
         `n` counts the seeds. `correlation`, `spread_ratio`, `raw_spread_ratio`, `worst_class_change`,
-        `alpha_weighted`, `largest_excess` and `accuracy_change` are means over them.
+        `alpha_weighted`, `largest_excess`, `largest_excess_floor` and `accuracy_change` are means over them.
 
     Examples
     --------
@@ -65,11 +66,12 @@ def cell_summary(
     slopes, raw_slopes = alpha(before, after), raw_slope(*measured)
     low, high = mean_interval(slopes, confidence)
     raw_low, raw_high = mean_interval(raw_slopes, confidence)
-    new = weighted = None
+    new = weighted = floor = None
     if support is not None:
         weighted = weighted_alpha(before, after, support)
         if both_right is not None:
             new = alpha_new(recall_before, recall_after, both_right, support, confidence=confidence)
+            floor = largest_excess_floor(recall_before, recall_after, both_right, support)
     shared = alpha_shared(before, after, confidence=confidence)
     largest = excess_loss(*measured).max(-1)
     largest_low, largest_high = mean_interval(largest, confidence)
@@ -89,6 +91,7 @@ def cell_summary(
         "largest_excess": mean(largest),
         "largest_excess_low": largest_low,
         "largest_excess_high": largest_high,
+        "largest_excess_floor": np.nan if floor is None else mean(floor),
         "alpha_weighted": np.nan if weighted is None else mean(weighted),
         "alpha_new": new.estimate if new else np.nan,
         "alpha_new_low": new.low if new else np.nan,

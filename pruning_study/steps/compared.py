@@ -4,6 +4,7 @@ import numpy as np
 
 from analysis.runs import csv_text, schema
 from analysis.statistics import class_metrics, intensification
+from analysis.statistics.largest_excess import largest_excess_floor
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.flipped import flipped
@@ -56,15 +57,17 @@ def _write_confusion(run: Writer, before: Predictions, after: Predictions, class
 def _distortion(
     dense: DenseRun, predictions: Predictions, val_predictions: Predictions, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return slopes on test and validation images if defined, the largest excess loss, and shares right both times."""
+    """Return slopes if defined, the largest excess loss and its floor, and shares right both times."""
     shares = both_right(dense.predictions, predictions, len(classes))
     on_test = _slopes(dense.predictions, predictions, len(classes))
     on_validation = _slopes(dense.val_predictions, val_predictions, len(classes))
     names = (schema.ALPHA, schema.RAW_SLOPE, schema.VAL_ALPHA, schema.VAL_RAW_SLOPE)
     slopes = dict(zip(names, (*on_test, *on_validation), strict=True))
-    excess = np.nanmax(intensification.excess_loss(*_recalls(dense.predictions, predictions, len(classes))))
+    recalls = _recalls(dense.predictions, predictions, len(classes))
+    support = np.bincount(predictions.label, minlength=len(classes))
     return {name: slope for name, slope in slopes.items() if np.isfinite(slope)} | {
-        schema.LARGEST_EXCESS: float(excess),
+        schema.LARGEST_EXCESS: float(np.nanmax(intensification.excess_loss(*recalls))),
+        schema.LARGEST_EXCESS_FLOOR: float(largest_excess_floor(*recalls[:2], shares, support)),
         **{
             schema.BOTH_RIGHT + name: float(share)
             for name, share in zip(schema.metric_names(classes), shares, strict=True)

@@ -181,6 +181,17 @@ def test_the_raw_slope_and_the_largest_excess_of_a_cell_by_hand():
     assert cell["largest_excess_none"] == pytest.approx(0.1 * (0 + 0.1 + 0.05) / 3)
 
 
+def test_the_floor_of_the_largest_excess_is_that_of_two_normal_variables():
+    made = with_supports(study(toy("mp", 2, [1.0, 1.0]), toy("none", 1, [1.0, 1.0])), 101)
+    # Recalls stay at .9 and .7. A tenth of each class is lost, and a tenth won; of the control nothing moves.
+    kept = np.where(made["pruner"] == "mp", 0.1, 0)
+    made = made.assign(**{f"both_right/{name}": recall - kept for name, recall in (("a", 0.9), ("b", 0.7))})
+    cell = cells(made).set_index("pruner").loc["mp"]
+    assert cell["largest_excess_floor"] == pytest.approx(np.sqrt(2 * 0.2 / 100 / (2 * np.pi)), rel=1e-5)
+    assert cell["largest_excess_floor_none"] == 0
+    assert np.isnan(cells(made.drop(columns="both_right/a"))["largest_excess_floor"]).all()
+
+
 def test_the_raw_slope_is_equivalent_to_the_controls_by_two_one_sided_tests():
     differences = [0.01, -0.02, 0.03, 0.0]
     made = study(toy("mp", 2, 1.1 + np.array(differences)), toy("none", 1, [1.1] * 4))

@@ -469,6 +469,18 @@ class TestRecomputed:
         lost = [dense.data.metrics[name] - pruned.data.metrics[name] for name in (*names, "test_accuracy")]
         assert pruned.data.metrics["largest_excess"] == pytest.approx(max(lost[:-1]) - lost[-1])
 
+    def test_its_floor_is_the_mean_maximum_of_the_noise_of_the_test_images(self, computed):
+        right = []
+        for run in computed[1:]:
+            with np.load(artifact(run, "predictions.npz")) as arrays:
+                label = arrays["label"]
+                right.append((arrays["predicted"] == label).astype(int))
+        change = right[1] - right[0]
+        deviations = [change[label == c].std(ddof=1) / np.sqrt((label == c).sum()) for c in range(10)]
+        maxima = (np.random.default_rng(0).normal(size=(200_000, 10)) * deviations).max(1)
+        error = maxima.std() / len(maxima) ** 0.5
+        assert computed[2].data.metrics["largest_excess_floor"] == pytest.approx(maxima.mean(), abs=5 * error)
+
     def test_logged_settings(self, computed):
         _, dense, pruned = computed
         assert (

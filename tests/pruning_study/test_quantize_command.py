@@ -14,7 +14,7 @@ from tests.stored_runs import artifact, runs
 
 FORMATS = ["float16", "dynamic-int8", "fixed-int8"]
 LATENCIES = [f"latency_ms/{what}{end}" for what in ("one", "batch") for end in ("", "_low", "_high")]
-DISTORTION = ["alpha", "raw_slope", "val_alpha", "val_raw_slope", "largest_excess"]
+DISTORTION = ["alpha", "raw_slope", "val_alpha", "val_raw_slope", "largest_excess", "largest_excess_floor"]
 METRICS = {"test_accuracy", "test_loss", "realized_ratio", "duration_seconds", "model_bytes", *DISTORTION, *LATENCIES}
 ARTIFACTS = {"model.onnx", "predictions.npz", "val_predictions.npz", "per_class.csv", "confusion.csv"}
 ARTIFACTS |= {"recall_balance.png", "flipped.png", "confusion.png", "confusion_change.csv"}

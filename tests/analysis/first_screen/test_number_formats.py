@@ -65,7 +65,7 @@ def test_a_study_without_number_formats_has_no_such_section_and_one_without_size
     assert section.number_formats(study(PRUNED, CONTROL)) is None
     made = section.number_formats(study(runs("float16", 1, number_format="float16")))
     (table,) = (block for block in made.blocks if isinstance(block, pd.DataFrame))
-    assert list(table) == ["method", "networks", "accuracy", "change", "largest excess"]
+    assert list(table) == ["method", "networks", "accuracy", "change", "largest excess", "its floor"]
 
 
 def test_losses_by_format_are_from_the_dense_networks():

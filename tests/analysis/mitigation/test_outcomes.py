@@ -40,6 +40,54 @@ def test_the_control_has_the_same_mitigation(pruned):
     assert pruned.loc["class offsets", "largest_excess_of_control"] == pytest.approx(0, abs=1e-12)
 
 
+def test_what_pruning_does_is_beyond_the_control_with_the_same_mitigation(pruned):
+    # Without offsets 7 - 1 and 10 - 3; with offsets 4 - 0 and 3 - 0.
+    assert pruned.loc["", "largest_excess_minus_control"] == pytest.approx(0.065)
+    assert pruned.loc["class offsets", "largest_excess_minus_control"] == pytest.approx(0.035)
+    half = stats.t.isf(0.025, 1) * np.std([0.06, 0.07], ddof=1) / 2**0.5
+    assert pruned.loc["", "largest_excess_minus_control_high"] == pytest.approx(0.065 + half)
+
+
+def test_a_mitigation_that_spares_the_control_as_much_gains_nothing_from_pruning(pruned):
+    row = pruned.loc["class offsets"]
+    # The controls gain 1 and 3, the pruned networks 3 and 7.
+    assert row["gain_of_control"] == pytest.approx(0.02)
+    assert row["gain_beyond_control"] == pytest.approx((0.02 + 0.04) / 2)
+    assert np.isnan(pruned.loc["", ["gain_of_control", "gain_beyond_control"]].astype(float)).all()
+
+
+def test_without_a_control_of_its_own_a_mitigation_has_no_gain_beyond_it():
+    made = made_up.study(
+        made_up.cell("mp", 20, [(78, 87, 90), (75, 90, 90)]),
+        made_up.cell("mp", 20, [(81, 87, 87), (82, 87, 86)], params=made_up.OFFSETS),
+        made_up.cell("none", 1, [(90, 90, 93), (88, 92, 93)]),
+    )
+    found = rows(made, pruner="mp")
+    assert found.loc["", "largest_excess_minus_control"] == pytest.approx(0.065)
+    assert np.isnan(found.loc["class offsets", "largest_excess_minus_control"])
+
+
+@pytest.mark.parametrize(
+    ("on_validation", "has_interval"),
+    [
+        # Gains of 7, 10 and 8 on validation images, of 3, 7 and 5 on test images.
+        ([(85, 85, 85)] * 3, True),
+        # Gains of 7, -4 and 8: the mean may be 0.
+        ([(85, 85, 85), (71, 92, 92), (85, 85, 85)], False),
+    ],
+)
+def test_what_survives_has_an_interval_only_if_something_was_gained(on_validation, has_interval):
+    made = made_up.study(
+        made_up.cell("mp", 20, [(78, 87, 90), (75, 90, 90), (77, 88, 90)]),
+        made_up.cell("mp", 20, [(81, 87, 87), (82, 87, 86), (82, 86, 87)], on_validation, made_up.OFFSETS),
+    )
+    row = rows(made).loc["class offsets"]
+    assert np.isfinite(row["survives"])
+    assert np.isfinite([row["survives_low"], row["survives_high"]]).tolist() == [has_interval] * 2
+    if has_interval:
+        assert row["survives_low"] <= row["survives"] <= row["survives_high"]
+
+
 def test_the_mean_excess_is_of_the_class_that_loses_most_in_the_mean(pruned):
     assert pruned.loc["", "largest_mean_excess"] == pytest.approx(0.085)
     # Class a loses 9 and 8, less 5.

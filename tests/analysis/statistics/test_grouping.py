@@ -31,6 +31,17 @@ def test_the_writer_who_loses_most_and_how_much_beyond_the_accuracy():
     assert found["spread_change"] == pytest.approx(changes.std())
 
 
+def test_the_floor_of_a_grouping_is_that_of_two_normal_variables():
+    # Of each group's 8 images one is lost and one won: a variance of .25 / 7, and no change.
+    place = np.repeat([0, 1], 8)
+    before = np.tile([1, 0, 1, 1, 1, 1, 0, 0], 2).astype(bool)[np.newaxis]
+    after = np.tile([0, 1, 1, 1, 1, 1, 0, 0], 2).astype(bool)[np.newaxis]
+    found = summary(np.arange(2), place, np.zeros(16, int), before, after, control=before)
+    assert found["largest_excess"] == 0
+    assert found["largest_excess_floor"] == pytest.approx(np.sqrt(2 * 0.25 / 7 / (2 * np.pi)), rel=1e-5)
+    assert found["largest_excess_floor_control"] == 0
+
+
 def test_groups_that_are_classes_give_the_slopes_of_classes():
     rng = np.random.default_rng(0)
     label = np.repeat([0, 1, 2], 40)
