@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from answers import Answer, Estimate, estimate
 
+from analysis.formats import NOT_AVAILABLE
 from analysis.methods import compare as methods
-from analysis.methods.same_accuracy import BELOW
-from analysis.runs import schema
+from analysis.methods.same_accuracy import BELOW, same_accuracy
+from analysis.runs import csv_text, files, schema, validation_counts
+from analysis.runs.validation_counts import Recalls
 
 # The methods of a question, by their names in equal_accuracy.csv.
 _METHODS = {
@@ -19,46 +21,61 @@ _METHODS = {
     "5": {"mp cubic": "gradual MP", "mp distill 0.5": "MP with a teacher", "gp": "GP", "rp": "RP"},
 }
 _OUTCOMES = {"alpha (new)": methods.ALPHA_NEW, "largest excess loss, points": methods.EXCESS}
-_HALVES = {"": folders.EQUAL, ", unseen networks": folders.EQUAL_UNSEEN}
+# The tables of both halves, and of their networks together.
+_TABLES = {
+    "seeds 0 to 29": Path(folders.EQUAL, "equal_accuracy.csv"),
+    "seeds 30 to 59": Path(folders.EQUAL_UNSEEN, "equal_accuracy.csv"),
+    "all": Path(folders.EQUAL, "equal_accuracy_pooled.csv"),
+}
 _FEWEST_PAIRS = 10  # as equal-accuracy/README.md says
 NOT_EQUAL = " †"
 
 
-def answers(results: Path) -> dict[str, Answer]:
-    """Return the answers by the number of their question: differences from MP.
+def write_pooled(results: Path) -> None:
+    """Compare the methods on the networks of both halves together, and write the table beside that of the first half.
 
-    `NOT_EQUAL` stands behind the name of a row if, in one half of the study, the accuracy is not shown to be equal. An
-    estimate of fewer than ten pairs of networks is left out.
+    Raises
+    ------
+    StudyError
+        A half has no frames, or they cannot be read.
+    """
+    runs, predictions = folders.runs(results, folders.EQUAL, folders.EQUAL_UNSEEN)
+    counts = validation_counts.TABLE.read(folders.exported(results, folders.EQUAL, folders.EQUAL_UNSEEN))
+    path = results / _TABLES["all"]
+    with files.aside(path.parent) as folder:
+        csv_text.write(same_accuracy(runs, Recalls(counts), predictions), folder / path.name, missing=NOT_AVAILABLE)
+
+
+def answers(results: Path) -> dict[str, Answer]:
+    """Return the answers by the number of their question: differences from MP, in each half and in both together.
+
+    `NOT_EQUAL` stands behind the name of a row if the accuracies are not shown to be equal. An estimate of fewer than
+    ten pairs of networks is left out.
 
     Raises
     ------
     StudyError
         A table of a study is missing.
     """
-    compared = {half: _by_comparison(results, study) for half, study in _HALVES.items()}
+    compared = {name: _by_comparison(results, path) for name, path in _TABLES.items()}
     return {question: Answer(dict(_rows(compared, names)), no_effect=0) for question, names in _METHODS.items()}
 
 
-def _by_comparison(results: Path, study: str) -> pd.DataFrame:
+def _by_comparison(results: Path, path: Path) -> pd.DataFrame:
     """Return the rows a point below the control, by data set, method and outcome."""
-    found = folders.table(results, study, "equal_accuracy.csv")
+    found = folders.table(results, str(path.parent), path.name)
     nearest = found[found[BELOW].eq(1) & found["baseline"].eq("mp")]
     return nearest.set_index([schema.DATASET, "method", "outcome"]).sort_index()
 
 
 def _rows(compared: Mapping[str, pd.DataFrame], names: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Estimate]]]:
-    """Yield the name of a method on a data set, and its estimates by their titles."""
-    datasets = compared[""].index.unique(schema.DATASET)
-    for dataset, (method, name) in product(datasets, names.items()):
-        halves = {half: rows.loc[dataset, method] for half, rows in compared.items()}
-        mark = "" if all(rows["is_equal"].eq(True).all() for rows in halves.values()) else NOT_EQUAL
-        yield (
-            f"{name}, {dataset}{mark}",
-            {
-                title + half: _estimate(rows, outcome)
-                for (title, outcome), (half, rows) in product(_OUTCOMES.items(), halves.items())
-            },
-        )
+    """Yield the name of a method, a data set and a half, and the estimates by their titles."""
+    datasets = next(iter(compared.values())).index.unique(schema.DATASET)
+    for dataset, (method, name), (half, table) in product(datasets, names.items(), compared.items()):
+        rows = table.loc[dataset, method]
+        mark = "" if rows["is_equal"].eq(True).all() else NOT_EQUAL
+        estimates = {title: _estimate(rows, outcome) for title, outcome in _OUTCOMES.items()}
+        yield f"{name}, {dataset}, {half}{mark}", estimates
 
 
 def _estimate(rows: pd.DataFrame, outcome: str) -> Estimate:

@@ -25,9 +25,19 @@ def runs(results: Path, *studies: str) -> tuple[pd.DataFrame, ReadPredictions]:
     StudyError
         A study has no frames, or they cannot be read.
     """
-    folders = [folder for name in studies for folder in exports.below(results / name / "frames")]
-    read, predictions = exports.read(folders)
+    read, predictions = exports.read(exported(results, *studies))
     return read.runs, predictions
+
+
+def exported(results: Path, *studies: str) -> list[Path]:
+    """Return the folders of studies that `pruning-analysis export` wrote.
+
+    Raises
+    ------
+    StudyError
+        A study has none.
+    """
+    return [folder for name in studies for folder in exports.below(results / name / "frames")]
 
 
 def table(results: Path, study: str, name: str, **how: Any) -> pd.DataFrame:

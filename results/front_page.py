@@ -10,6 +10,7 @@ import beside_print
 import equal_accuracy
 import experiments
 import folders
+import headline
 import pandas as pd
 from forest import forest
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ from analysis.runs.errors import StudyError
 
 # The pages, and the names of their tables.
 PAGES = {
-    "README.md": [f"answer_{question}" for question in range(1, 6)],
+    "README.md": ["gradual", "explained", *(f"answer_{question}" for question in range(1, 6)), "mitigations"],
     "tables.md": ["further", "lightest", "alpha and accuracy", "up", "classes", "harmed", "released", "equal weights"],
     "paper.md": [*(f"table {number}" for number in (3, 7, 10, 11)), "claims", "random", "origin"],
 }
@@ -144,6 +145,9 @@ def _other_tables(results: Path, told: Mapping[str, answers.Answer], lightest: p
     with_up = {folders.TEXT: (lenet5, ""), folders.RESNET: (resnet, ""), folders.RELEASED: (released, ", released")}
     return {
         **{f"answer_{question}": answers.table(answer) for question, answer in told.items()},
+        "gradual": headline.gradual(results),
+        "explained": headline.explained(results, folders.TEXT),
+        "mitigations": headline.mitigations(results),
         "further": answers.further(results),
         "lightest": answers.lightest(lightest),
         "alpha and accuracy": answers.alpha_and_accuracy(results, folders.TEXT, folders.RESNET),

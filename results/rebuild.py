@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import click
+import equal_accuracy
 import folders
 import front_page
 
@@ -32,6 +33,7 @@ def main(studies: tuple[Path, ...]) -> None:
     try:
         rebuild_all(studies or found(RESULTS))
         if not studies:
+            equal_accuracy.write_pooled(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error
