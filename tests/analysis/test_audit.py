@@ -798,6 +798,8 @@ def test_classes_have_the_names_that_are_given():
         ({"groups": ["x", "y"]}, r"groups: group has shape \(2,\) for 4 images"),
         ({"groups": {"light": [""] * 4}}, "groups: light names no group"),
         ({"groups": {}}, "groups: no grouping"),
+        ({"groups": {"Index": [3, 1, 0, 2]}}, "groups: Index numbers the images"),
+        ({"groups": pd.DataFrame({"id": [1.0, 2.0, 3.0, 4.0]})}, "groups: id numbers the images"),
     ],
 )
 def test_arrays_that_cannot_be_audited(sides, message):
