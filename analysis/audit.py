@@ -249,6 +249,8 @@ def _groupings(groups: Any, images: int) -> Groups:
             raise StudyError(f"groups: {name} has shape {group.shape} for {images:,} images: give (images,)")
         if not (group != "").any():
             raise StudyError(f"groups: {name} names no group: fill it in or leave it out")
+        if image_groups.number_images(group.tolist()):
+            raise StudyError(f"groups: {name} numbers the images: leave it out")
     if not found:
         raise StudyError("groups: no grouping in it: give the group of each image")
     return found

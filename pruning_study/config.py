@@ -813,7 +813,7 @@ class RobustnessConfig:
     folder: Path | None = option(
         AUTO,
         path,
-        "Folder of images <class>/*.png|jpg of some of the classes, such as natural adversarial images, to measure in "
+        "Folder with images in <class>/ of some of the classes, such as natural adversarial images, to measure in "
         "place of corrupted test images. Auto: none.",
     )
     dataset: str | None = option(

@@ -9,6 +9,7 @@ import click.testing
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from pruning_study.__main__ import cli
 from pruning_study.data.datasets import EMBEDDED
@@ -18,6 +19,10 @@ from tests.mlflow_server import free_port, server
 from tests.stored_runs import empty_store, leave_pictures_blank
 
 collect_ignore = ["fork_server.py"]  # whose import leaves pictures blank
+
+# Hypothesis would end an example after 200 ms, which a busy machine exceeds.
+settings.register_profile("any time", deadline=None)
+settings.load_profile("any time")
 
 # The tests run in as many processes as the machine has cores.
 torch.set_num_threads(1)

@@ -5,13 +5,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
+from tests.deadline import wait_until
 from tests.stored_runs import empty_store
 
 
@@ -46,16 +46,18 @@ def server(folder, port, backend=None):
         start_new_session=True,
     )
     try:
-        for _ in range(300):
-            try:
-                if requests.get(f"http://127.0.0.1:{port}/health", timeout=1).ok:
-                    break
-            except requests.RequestException:
-                time.sleep(0.2)
+        wait_until(lambda: _answers(port), process)
         yield process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+def _answers(port):
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/health", timeout=10).ok
+    except requests.RequestException:
+        return False
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import runpy
 import signal
 import sys
 import tempfile
-import time
 import weakref
 from multiprocessing import util
 from pathlib import Path
 
 from pruning_study.study.processes import CONTEXT, start_server
+from tests import deadline
 
 
 def run_module(name):
@@ -69,19 +69,15 @@ class WarmProcess:
         """Send a signal to the process and all that it started."""
         os.killpg(self.pid, number)
 
-    def wait(self, timeout=120):
+    def wait(self, timeout=deadline.SECONDS):
         """Wait until the process has ended, and return what it wrote to stdout and stderr."""
         self._process.join(timeout)
         assert self.returncode is not None, f"it runs longer than {timeout} seconds: {self.output.read_text()}"
         return self.output.read_text()
 
-    def wait_for_output(self, text, timeout=120):
+    def wait_for_output(self, text):
         """Wait until the process has written a text."""
-        deadline = time.monotonic() + timeout
-        while text not in self.output.read_text():
-            assert self.returncode is None, self.output.read_text()
-            assert time.monotonic() < deadline, self.output.read_text()
-            time.sleep(0.02)
+        deadline.wait_until(lambda: text in self.output.read_text(), self)
 
 
 def _run(run, source, arguments, environment, folder, output):

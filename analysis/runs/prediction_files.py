@@ -6,7 +6,7 @@ import glob
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from analysis.runs.printable import LONGEST_NAME, shortened
 _NAMES = (schema.LABEL, schema.PREDICTED)
 _LARGEST_TABLE = 2**26
 # Longer numbers stay text: 18 digits fit int64.
-_WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
+_WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 
 
 def find(patterns: Sequence[str], option: str) -> list[Path]:
@@ -65,13 +65,15 @@ def read(paths: Sequence[Path], limit: SizeLimit) -> tuple[np.ndarray, np.ndarra
     -------
     label : (images,)
     predicted : (files, images)
-        Both are text, or integers if all of it is whole numbers: 10 then comes after 9, and 1.0 is 1. Integers become
-        names if the `per_class.csv` of a run lies beside the first file.
+        Both are text, or integers if all of it is whole numbers: 10 then comes after 9, and 1.0 is 1. It stays text if
+        two labels, such as 1 and 01, are the same number. Integers become names if the `per_class.csv` of a run lies
+        beside the first file.
 
     Raises
     ------
     StudyError
-        If a file is damaged or too large, or does not hold the images of the first one in the same order.
+        If a file is damaged or too large, does not hold the images of the first one in the same order, or writes a
+        class otherwise than the labels, as 01 for 1.
     """
     names, places = zip(*(_read(path, limit) for path in paths), strict=True)
     for path, place in zip(paths, places, strict=True):
@@ -81,7 +83,8 @@ def read(paths: Sequence[Path], limit: SizeLimit) -> tuple[np.ndarray, np.ndarra
                 "give predictions for the same images"
             )
     known = np.unique(np.concatenate(names))
-    classes = _as_numbers(known)
+    tested = np.unique(np.concatenate([own[place[0]] for own, place in zip(names, places, strict=True)]))
+    classes = _as_numbers(known, tested, dict(zip(paths, names, strict=True)))
     columns = [classes[np.searchsorted(known, own)][place] for own, place in zip(names, places, strict=True)]
     labels, predicted = np.swapaxes(columns, 0, 1)
     for path, label in zip(paths, labels, strict=True):
@@ -151,7 +154,8 @@ def _classes(path: Path, name: str, given: np.ndarray) -> np.ndarray:
     if given.dtype.kind not in "biuUS":
         raise StudyError(f"{path}: {name} holds {given.dtype}: give a class for each image, as text or whole numbers")
     try:
-        return np.char.decode(given, "utf-8") if given.dtype.kind == "S" else given
+        texts = np.char.decode(given, "utf-8") if given.dtype.kind == "S" else given
+        return np.char.strip(texts) if texts.dtype.kind == "U" else texts
     except UnicodeError as error:
         raise StudyError(f"{path}: {name} is no text in UTF-8 ({error})") from error
 
@@ -194,8 +198,32 @@ def _read_lines(path: Path, lines: Iterable[str]) -> tuple[list[str], np.ndarray
     return list(known), np.frombuffer(place, np.int64).reshape(-1, 2).T
 
 
-def _as_numbers(names: np.ndarray) -> np.ndarray:
-    """Return text as integers if all of it is whole numbers. (As floats, two large numbers could become one class.)"""
-    if not all(map(_WHOLE.fullmatch, names)):
+def _as_numbers(names: np.ndarray, tested: np.ndarray, names_of: Mapping[Path, np.ndarray]) -> np.ndarray:
+    """Return text as integers if all of it is whole numbers, and no two labels are the same number.
+
+    As floats, two large numbers could become one class.
+
+    Parameters
+    ----------
+    names : (classes,), text
+    tested : text
+        The names that are labels.
+    names_of : mapping of Path to text
+        The names in each file, for errors.
+    """
+    wholes = [_WHOLE.fullmatch(name) for name in names]
+    if not all(wholes):
         return names
-    return np.array([int(name.partition(".")[0]) for name in names])
+    written = [whole[1] for whole in wholes if whole]
+    numbers = np.array(list(map(int, written)))
+    _, place, spellings = np.unique(numbers, return_inverse=True, return_counts=True)
+    if len(spellings) == len(set(written)):
+        return numbers
+    for index in np.flatnonzero((spellings[place] > 1) & ~np.isin(names, tested)):
+        one, other = names[index], names[(numbers == numbers[index]) & (names != names[index])][0]
+        path, other_path = (next(path for path, own in names_of.items() if name in own) for name in (one, other))
+        raise StudyError(
+            f"{path} has class {one} and {other_path} class {other}, which are the same number: write each class in "
+            "one way"
+        )
+    return names

@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from analysis.statistics.hypothesis_tests import wilson_interval
 
 INDEX, MEASURE = "index", "measure:"
 _INDEX_VALUE = re.compile("[0-9]{1,18}")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}(\.0*)?")
 _LARGEST = SizeLimit(1.0)
 
 
@@ -56,8 +58,8 @@ def read(path: Path, images: int) -> ImageGroups:
     Raises
     ------
     StudyError
-        If the file cannot be read, has not a row for each image, has no grouping or a measure that is no number, or
-        names an image that does not exist or that it named before.
+        If the file cannot be read, has not a row for each image, has no grouping or a measure that is no number, names
+        an image that does not exist or that it named before, or has a grouping that numbers the images.
     """
     header, rows = _rows(path)
     places = _places(path, header, rows, images)
@@ -67,6 +69,9 @@ def read(path: Path, images: int) -> ImageGroups:
         if name.startswith(MEASURE):
             measures[name.removeprefix(MEASURE)] = _numbers(path, name, rows, cells, places, images)
         elif name != INDEX:
+            if number_images(cells):
+                named = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
+                raise StudyError(f"{path}: column {shortened(name)} numbers the images: drop it{named}")
             group = np.full(images, "", dtype=object)
             group[places] = cells
             groupings[name] = group.astype(str)
@@ -99,6 +104,20 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = np.flatnonzero(group != "")
     names, place = np.unique(group[images], return_inverse=True)
     return names, images, place
+
+
+def number_images(cells: Sequence[str]) -> bool:
+    """Return whether cells are the numbers of images from 0 or from 1, in any order, and no groups.
+
+    Examples
+    --------
+    >>> number_images(["2", "0", "1"]), number_images(["1", "2", "3"]), number_images(["1", "2", "2"])
+    (True, True, False)
+    """
+    if not all(map(_WHOLE_NUMBER.fullmatch, cells)):
+        return False
+    numbers = sorted(int(float(cell)) for cell in cells)
+    return numbers in (list(range(len(cells))), list(range(1, len(cells) + 1)))
 
 
 def over_represented(group: np.ndarray, chosen: np.ndarray) -> pd.DataFrame:

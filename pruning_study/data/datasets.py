@@ -96,9 +96,9 @@ def load(
         - the name of a data set that torchvision can download into such a file;
         - the path of an .npz file with the arrays train_images, test_images (uint8, [N, H, W, C] or [N, H, W]),
           train_labels, test_labels (whole numbers, [N]) and optionally class_names (text, [classes]);
-        - the path of a folder with images train/<class>/*.png|jpg, test/<class>/*.png|jpg and, if its images for
-          validation are chosen already, val/<class>/*.png|jpg;
-        - the path of a folder with images <class>/*.png|jpg, of which some are held out for testing.
+        - the path of a folder with images in train/<class>/, test/<class>/ and, if its images for validation are chosen
+          already, val/<class>/;
+        - the path of a folder with images in <class>/, of which some are held out for testing.
     data_dir : Path
         Folder of the named data sets, and of the file that a large folder of images is decoded into.
     image_size : int, optional

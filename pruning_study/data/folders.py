@@ -30,9 +30,12 @@ SPLIT_SEED = 0
 # Images that take more bytes together are mapped.
 MAPPED_FROM = 2**30
 # Formats that Pillow decodes itself, whatever the file's name ends in. For others, such as EPS, it starts a program.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm")
+# What Windows writes into folders that somebody looks at.
+_OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")
 OPTION = "--folder"
-HOLDS = "a data set folder holds train/<class>/*.png|jpg and test/<class>/*.png|jpg"
+HOLDS = "a data set folder holds images in train/<class>/ and test/<class>/"
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ def read(
     Parameters
     ----------
     folder : Path
-        It holds `train/<class>/*.png|jpg`, `test/<class>/...` and perhaps `val/<class>/...`, or only `<class>/...`.
+        It holds images in `train/<class>/`, `test/<class>/` and perhaps `val/<class>/`, or only in `<class>/`.
     image_size : int, optional
         Height and width that the images are resized to.
     limit : SizeLimit
@@ -133,7 +136,7 @@ def read_labelled(
     Parameters
     ----------
     folder : Path
-        It holds `<class>/*.png|jpg`.
+        It holds images in `<class>/`.
     classes : tuple of str
         All classes of the data set.
     image_size, limit, decoded
@@ -154,7 +157,7 @@ def read_labelled(
         raise StudyError(f"{folder}: no such folder exists", option=OPTION)
     names = sorted(path.name for path in _class_folders(folder))
     if not names:
-        raise StudyError(f"{folder}: no folder in it; it should hold <class>/*.png|jpg", option=OPTION)
+        raise StudyError(f"{folder}: no folder in it; it should hold images in <class>/", option=OPTION)
     known = {unicodedata.normalize("NFC", name): place for place, name in enumerate(classes)}
     for name in names:
         if unicodedata.normalize("NFC", name) not in known:
@@ -208,10 +211,25 @@ def _files(part: Path, classes: tuple[str, ...]) -> _Files:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    if not files:
-        raise StudyError(f"{folder}: the folder has no .png or .jpg in it; add images of the class, or remove it")
-    return files
+    """Return the images of a class, and warn of what else its folder has."""
+    entries = sorted(path for path in folder.iterdir() if not _is_of_the_system(path))
+    pictures = [path for path in entries if path.suffix.lower() in ENDINGS]
+    others = [path for path in entries if path.suffix.lower() not in ENDINGS]
+    folders = sum(path.is_dir() for path in others)
+    kinds = {"file": len(others) - folders, "folder": folders}
+    left_out = " and ".join(f"{count:,} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items() if count)
+    if not pictures:
+        beside = f", and {left_out} of other kinds" if left_out else ""
+        raise StudyError(
+            f"{folder}: no image ({' '.join(ENDINGS)}) in it{beside}; put images of the class in it, or remove it"
+        )
+    if left_out:
+        log.warning("%s: %s left out: only files %s of the folder itself are read", folder, left_out, " ".join(ENDINGS))
+    return pictures
+
+
+def _is_of_the_system(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in _OF_THE_SYSTEM
 
 
 def _decoded(
@@ -409,7 +427,7 @@ def _read_picture(path: Path, limit: SizeLimit) -> Image.Image:
         except StudyError:
             raise
         except UnidentifiedImageError as error:
-            raise StudyError(f"{path}: this is no image; it must be PNG or JPEG") from error
+            raise StudyError(f"{path}: this is no image of a format that is read ({', '.join(FORMATS)})") from error
         # On bytes of any kind, the decoders raise errors of more than a dozen types.
         except Exception as error:
             raise StudyError(f"{path}: this is not a complete image ({first_line(error)[:200]})") from error

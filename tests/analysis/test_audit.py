@@ -14,7 +14,9 @@ from wcwidth import wcswidth
 
 from analysis import audit, audit_result
 from analysis.audit_result import Audit
+from analysis.runs import prediction_files
 from analysis.runs.errors import StudyError
+from analysis.runs.input_files import SizeLimit
 from analysis.statistics.pair_slopes import Slopes
 from tests.analysis.runs.test_markdown_text import parsed
 
@@ -526,6 +528,59 @@ def test_only_whole_numbers_are_numbers_and_none_become_one_class(tmp_path, name
     assert list(audit.audit([path], [csv_of(tmp_path / "b.csv", names, names)]).table["class"]) == classes
 
 
+def test_labels_that_are_the_same_number_are_names(tmp_path):
+    label = ["1", "01", "2", "2"]
+    before = csv_of(tmp_path / "before.csv", label, label)
+    after = csv_of(tmp_path / "after.csv", label, ["01", "01", "2", "2"])
+    table = audit.audit([before], [after]).table.set_index("class")
+    assert table["change"].to_dict() == {"1": -1, "01": 0, "2": 0}
+
+
+def test_a_prediction_that_writes_a_label_otherwise_is_refused_with_both_names(tmp_path):
+    before = csv_of(tmp_path / "before.csv", ["1", "2", "2"], ["1", "2", "1"])
+    after = csv_of(tmp_path / "after.csv", ["1", "2", "2"], ["01", "2", "2"])
+    with pytest.raises(StudyError, match=r"after\.csv has class 01 and .*before\.csv class 1, .* the same number"):
+        audit.audit([before], [after])
+
+
+def npz_of(path: Path, label, predicted_) -> str:
+    np.savez(path, label=np.array(label), predicted=np.array(predicted_))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("spellings")
+
+
+SPELLING = st.sampled_from(["{}", "{:02}", "{}.0", " {} ", "{:+}"])
+COLUMN = st.lists(st.tuples(st.integers(1, 3), SPELLING), min_size=4, max_size=4)
+WRITER = st.sampled_from([(csv_of, "a.csv"), (npz_of, "a.npz")])
+
+
+@given(COLUMN, COLUMN, WRITER)
+@settings(deadline=None)
+def test_numbers_in_any_spelling_are_the_plain_ones_or_names_of_their_own_or_refused(folder, label, predicted_, writer):
+    write, name = writer
+    numbers = [[number for number, _ in column] for column in (label, predicted_)]
+    texts = [[spelling.format(number) for number, spelling in column] for column in (label, predicted_)]
+    path = Path(write(folder / name, *texts))
+    names = [[text.strip() for text in column] for column in texts]
+    number_of = dict(zip([*names[0], *names[1]], [*numbers[0], *numbers[1]], strict=True))
+    if len({name.removesuffix(".0") for name in number_of}) == len(set(number_of.values())):
+        assert read_file(path) == numbers
+    elif any(list(number_of.values()).count(number_of[name]) > 1 for name in number_of.keys() - set(names[0])):
+        with pytest.raises(StudyError, match="the same number"):
+            read_file(path)
+    else:
+        assert read_file(path) == names
+
+
+def read_file(path):
+    label, predicted = prediction_files.read([path], SizeLimit(0.01))
+    return [label.tolist(), predicted[0].tolist()]
+
+
 def test_classes_of_a_runs_predictions_have_the_names_of_its_table(tmp_path):
     for name, predicted in (("before", [0, 1, 1]), ("after", [0, 0, 1])):
         (tmp_path / name).mkdir()
@@ -798,6 +853,8 @@ def test_classes_have_the_names_that_are_given():
         ({"groups": ["x", "y"]}, r"groups: group has shape \(2,\) for 4 images"),
         ({"groups": {"light": [""] * 4}}, "groups: light names no group"),
         ({"groups": {}}, "groups: no grouping"),
+        ({"groups": {"Index": [3, 1, 0, 2]}}, "groups: Index numbers the images"),
+        ({"groups": pd.DataFrame({"id": [1.0, 2.0, 3.0, 4.0]})}, "groups: id numbers the images"),
     ],
 )
 def test_arrays_that_cannot_be_audited(sides, message):

@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.runs.errors import StudyError
 from analysis.statistics import groups
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("groups")
 
 
 def written(tmp_path, text, encoding="utf-8"):
@@ -70,6 +77,38 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, text, message):
         groups.read(path, 4)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@given(
+    st.sampled_from(["Index", "INDEX", "image", "id", "Unnamed: 0", "writer"]),
+    st.permutations(range(4)),
+    st.integers(0, 1),
+    st.sampled_from(["{}", "{}.0", "{:03}", " {} "]),
+    st.integers(0, 1),
+)
+def test_a_column_that_numbers_the_images_is_refused_by_name(folder, name, numbers, first, spelling, place):
+    columns = [["light", "day", "night", "day", "day"]]
+    columns.insert(place, [name, *(spelling.format(number + first) for number in numbers)])
+    path = written(folder, "".join(f"{','.join(row)}\n" for row in zip(*columns, strict=True)))
+    with pytest.raises(StudyError, match=f"{name}.* numbers the images.* call it index"):
+        groups.read(path, 4)
+
+
+def test_a_second_column_that_numbers_the_images_of_an_index_is_refused(tmp_path):
+    path = written(tmp_path, "index,id,light\n3,1,day\n0,2,day\n")
+    with pytest.raises(StudyError, match=r"id.* numbers the images: drop it$"):
+        groups.read(path, 4)
+
+
+@pytest.mark.parametrize("cells", ["0 1 2 2", "1 2 3 5", "2 3 4 5", "-1 0 1 2", "a b c d", "0.5 1 2 3"])
+def test_groups_that_do_not_number_all_images_are_read(tmp_path, cells):
+    found = groups.read(written(tmp_path, "\n".join(["Index", *cells.split()])), 4)
+    assert found.groupings["Index"].tolist() == cells.split()
+
+
+def test_a_measure_may_rank_the_images(tmp_path):
+    found = groups.read(written(tmp_path, "light,measure:rank\nday,3\nday,1\nnight,2\n"), 3)
+    assert found.measures["rank"].tolist() == [3, 1, 2]
 
 
 def test_a_file_that_is_none_or_in_another_encoding_is_named(tmp_path):

@@ -139,6 +139,60 @@ class TestOneFolderOfClasses:
             load(folder)
 
 
+class TestFilesOfAClass:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        write(tmp_path / "pets", {"cat": 3, "dog": 3})
+        return tmp_path / "pets"
+
+    @pytest.mark.parametrize(
+        "ending", [".PNG", ".gif", ".bmp", ".webp", ".tif", ".TIFF", ".pbm", ".pgm", ".ppm", ".PNM"]
+    )
+    def test_images_of_every_lossless_format_have_their_pixels(self, folder, ending):
+        pixels = np.where(np.arange(144).reshape(12, 12) % 5, 255, 0).astype(np.uint8)
+        picture = Image.fromarray(pixels).convert("1" if ending == ".pbm" else "L")
+        for name in ("cat", "dog"):
+            for path in (folder / name).iterdir():
+                path.unlink()
+            for index in range(3):
+                picture.save(folder / name / f"{index}{ending}", **({"lossless": True} if ending == ".webp" else {}))
+        data = load(folder)
+        assert len(data.train_images) + len(data.test_images) == 6
+        for image in (*data.train_images, *data.test_images):
+            assert all(channel.tolist() == pixels.tolist() for channel in image)
+
+    def test_a_photograph_as_jpeg_is_read_under_either_ending(self, folder):
+        for ending in (".jpg", ".JPEG"):
+            Image.new("L", (12, 12), 70).save(folder / "cat" / f"9{ending}", "JPEG", quality=100)
+        assert len(load(folder).train_images) + len(load(folder).test_images) == 8
+
+    def test_what_is_left_out_is_counted_in_one_line_for_each_class(self, folder, caplog):
+        (folder / "cat" / "deeper").mkdir()
+        (folder / "cat" / "deeper" / "4.png").touch()
+        for path in ("cat/labels.txt", "cat/4.png.part", "cat/none", "dog/4.heic"):
+            (folder / path).touch()
+        data = load(folder)
+        assert len(data.train_images) + len(data.test_images) == 6
+        assert [(record.levelname, record.args[:2]) for record in caplog.records] == [
+            ("WARNING", (folder / "cat", "3 files and 1 folder")),
+            ("WARNING", (folder / "dog", "1 file")),
+        ]
+
+    def test_hidden_files_and_those_of_the_system_go_without_a_word(self, folder, caplog):
+        for name in (".DS_Store", "._000.png", ".ipynb_checkpoints", "Thumbs.db", "desktop.ini"):
+            (folder / "cat" / name).touch()
+        data = load(folder)
+        assert len(data.train_images) + len(data.test_images) == 6
+        assert caplog.records == []
+
+    def test_a_class_of_deeper_folders_alone_is_one_line(self, folder):
+        (folder / "emu" / "2019").mkdir(parents=True)
+        (folder / "emu" / "list.txt").touch()
+        with pytest.raises(StudyError, match=r"emu: no image .* 1 file and 1 folder") as error:
+            load(folder)
+        assert "\n" not in str(error.value)
+
+
 class TestMapped:
     """What more than a gibibyte does, with a lower limit."""
 

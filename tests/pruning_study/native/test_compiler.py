@@ -4,7 +4,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from pruning_study.native import compiler
 from pruning_study.native.errors import NativeError
 from tests import another_user
+from tests.deadline import wait_until
 from tests.pruning_study.native import made_up_compiler
 
 NETWORK = "Network<Linear<4, 2, false>>"
@@ -180,12 +180,10 @@ def test_processes_that_find_a_damaged_library_at_once__compile_it_once_and_all_
 
 @pytest.mark.attack
 def test_a_compilation_that_is_killed_halfway__leaves_nothing_that_is_taken_for_a_library(monkeypatch, tmp_path):
-    command, log = made_up_compiler.write(tmp_path, 'printf li > "$2"; sleep 60; printf brary >> "$2"')
+    command, log = made_up_compiler.write(tmp_path, 'printf li > "$2"; sleep 600; printf brary >> "$2"')
     environment = {**os.environ, "CXX": command}
     process = subprocess.Popen([sys.executable, "-c", ASKS, NETWORK], env=environment, start_new_session=True)
-    while not list(tmp_path.glob("pruning-study/*.part")):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(lambda: list(tmp_path.glob("pruning-study/*.part")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not list(tmp_path.glob("pruning-study/*.so"))

@@ -1,13 +1,12 @@
 """A study of three levels: made, killed, resumed and found."""
 
-import time
-
 import pytest
 import torch
 
 import pruning_study
 from pruning_study.models import checkpoints
 from tests.chained_study import chain, make
+from tests.deadline import wait_until
 from tests.stored_runs import artifact, runs
 from tests.warm_processes import WarmProcess, run_module
 
@@ -42,11 +41,7 @@ def test_every_level_starts_from_the_one_before_and_is_found_again(planned):
 
 def test_a_killed_chain_goes_on_where_it_was(planned, tiny_npz):
     process = WarmProcess(run_module, "tests.chained_study", tiny_npz, 2)
-    deadline = time.monotonic() + 120
-    while not runs("pruned"):
-        assert process.returncode is None, process.output.read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: runs("pruned"), process)
     process.kill_group()
     process.wait()
     counts = make(planned, workers=2)

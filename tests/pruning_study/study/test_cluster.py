@@ -4,13 +4,13 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from tests.deadline import wait_until
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
 
@@ -59,11 +59,7 @@ def found(client):
 def test_a_study_is_complete_though_a_node_is_lost(tmp_path, tiny_npz, tracking_uri, nodes):
     client = MlflowClient(tracking_uri)
     process = study(tmp_path, tiny_npz)
-    deadline = time.monotonic() + 120
-    while sum("config_hash" in run.data.tags for run in found(client)) < 4:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: sum("config_hash" in run.data.tags for run in found(client)) >= 4, process)
     cluster, second = nodes
     cluster.remove_node(second)
     printed, _ = process.communicate(timeout=240)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pruning_study.study.processes import Died, Processes, SharedMemory, worker_count
+from tests.deadline import in_time, wait_until
 
 
 def act(task):
@@ -21,7 +22,7 @@ def act(task):
         print(value, file=sys.stderr)
     if kind == "sleep":
         Path(value).touch()
-        time.sleep(60)
+        time.sleep(600)
     return os.getpid()
 
 
@@ -107,12 +108,9 @@ def test_what_a_worker_writes_to_stderr_comes_line_by_line():
 
 
 def test_a_busy_one_is_interrupted_at_the_end(tmp_path):
-    start = time.monotonic()
-    with Processes(1, act, print) as workers:
+    with in_time(), Processes(1, act, print) as workers:
         workers.give(0, ("sleep", tmp_path / "begun"))
-        while not (tmp_path / "begun").exists():
-            time.sleep(0.05)
-    assert time.monotonic() - start < 30
+        wait_until((tmp_path / "begun").exists)
 
 
 def test_a_shared_array_is_one_for_all():

@@ -21,6 +21,7 @@ from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
 from pruning_study.study.processes import Processes
 from pruning_study.tracking import connect
+from tests.deadline import wait_until
 from tests.mlflow_server import breaking_off, free_port, server
 from tests.stored_runs import artifact, empty_store, runs
 from tests.warm_processes import WarmProcess, run_module
@@ -68,13 +69,6 @@ def study(run_command, store_uri):
 def start(*arguments, **environment):
     """A study in a process group of its own."""
     return WarmProcess(run_module, "pruning_study", "study", *arguments, **environment)
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
 
 
 ARTIFACTS = {"dense": 8, "pruned": 10}
@@ -252,7 +246,7 @@ class TestDryRun:
 
 def test_killed_and_resumed_it_ends_with_the_runs_of_an_undisturbed_one(study, small, monkeypatch, request, temporary):
     first = start(small, "--workers", 2, TMPDIR=str(temporary))
-    wait_for(lambda: runs("pruned") and runs(status="RUNNING"))
+    wait_until(lambda: runs("pruned") and runs(status="RUNNING"))
     first.kill_group()
     first.wait()
     assert list(temporary.glob("pruning-study-*"))
@@ -290,7 +284,7 @@ def test_two_at_once_make_each_run_once(store_uri, write, tmp_path):
     file = write("models: ['held_net:Net']\npruners: [none]\nseeds: 0-1\noverrides: {epochs: 1, fine_tune_epochs: 1}")
     arguments = (file, "--engine", "torch", "--workers", 2)
     first = start(*arguments)
-    wait_for(lambda: runs("dense", status="RUNNING"))
+    wait_until(lambda: runs("dense", status="RUNNING"))
     second = start(*arguments)
     second.wait_for_output("another process is making this very run: waiting for it")
     (tmp_path / "held").unlink()
@@ -338,10 +332,10 @@ def test_an_interrupt_ends_all_runs_as_killed(store_uri, write):
     file = write("pruners: [none]\nseeds: 0-3\noverrides: {epochs: 500}")
     both = [start(file, "--experiment", name, "--engine", "torch", "--workers", 1) for name in ("group", "driver")]
     for process, name in zip(both, ("group", "driver"), strict=True):
-        wait_for(lambda name=name: ("dense", "RUNNING") in in_experiment(name))
+        wait_until(lambda name=name: ("dense", "RUNNING") in in_experiment(name))
         process.send_signal(signal.SIGTERM) if name == "driver" else process.kill_group(signal.SIGINT)
     for process, name in zip(both, ("group", "driver"), strict=True):
-        output = process.wait(60)
+        output = process.wait()
         assert process.returncode == 1
         assert "Traceback" not in output
         assert sorted(in_experiment(name)) == [("dense", "KILLED"), ("study", "KILLED")], output
@@ -363,7 +357,7 @@ def test_a_server_that_is_killed_and_started_again_costs_nothing(study, small, t
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")  # half as long as by default
 
     def die():
-        wait_for(lambda: runs("dense"))
+        wait_until(lambda: runs("dense"))
         os.killpg(first, signal.SIGKILL)
         killed.set()
         time.sleep(3)
@@ -408,7 +402,7 @@ def test_a_run_that_a_repeated_request_has_made_twice_is_ended(study, small, sto
     """As where a server dies between making a run and saying so."""
 
     def repeat():
-        wait_for(lambda: runs("dense", status="RUNNING"))
+        wait_until(lambda: runs("dense", status="RUNNING"))
         (experiment,) = {run.info.experiment_id for run in runs(status=None)}
         MlflowClient().create_run(experiment, tags={"config_hash": "of nobody's", "kind": "dense"})
 

@@ -6,9 +6,10 @@ import time
 import pytest
 
 from pruning_study.tracking.interrupts import SIGNALS
+from tests import deadline
 
 BEGIN = """
-import atexit, time
+import atexit, signal, sys, time
 from pruning_study.tracking import interrupts
 from pruning_study.tracking.interrupts import interrupt_once, uninterrupted
 
@@ -22,29 +23,31 @@ class Slow:
 
 def ready():
     print("ready", flush=True)
-    time.sleep(0.3)
+    sys.stdin.read()  # until the signals are sent
 
 interrupt_once()
 """
 WAIT = """
 try:
     {when}
-    time.sleep(1)
+    time.sleep({seconds})
     print("undisturbed")
 except KeyboardInterrupt:
     print("interrupted")
 """
 
 
-def output_after(number, code=WAIT, *, before=(), when="ready()", times=1, apart=0.0):
-    command = [*before, sys.executable, "-c", BEGIN + code.format(when=when)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def output_after(number, code=WAIT, *, before=(), when="ready()", seconds=600, times=1, apart=0.0):
+    """What a program says that gets signals, and then has the given time to be interrupted."""
+    command = [*before, sys.executable, "-c", BEGIN + code.format(when=when, seconds=seconds)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert process.stdout.readline() == "ready\n"
-    time.sleep(0.1)
     for _ in range(times):
         process.send_signal(number)
         time.sleep(apart)
-    return process.communicate(timeout=20)[0].strip()
+    return process.communicate(timeout=deadline.SECONDS)[0].strip()
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -53,7 +56,7 @@ def test_each_signal_interrupts(number):
 
 
 def test_nohup_is_respected():
-    assert output_after(signal.SIGHUP, before=("nohup",)) == "undisturbed"
+    assert output_after(signal.SIGHUP, before=("nohup",), seconds=0) == "undisturbed"
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -92,7 +95,6 @@ try:
     interrupts.raise_if_interrupted()
     try:
         ready()
-        time.sleep(1)
     except KeyboardInterrupt:
         print("swallowed")
     interrupts.raise_if_interrupted()
@@ -119,11 +121,11 @@ except KeyboardInterrupt:
 
 def test_a_repeated_interrupt_waits_for_the_end_of_an_uninterrupted_block():
     code = """
-interrupts.REPEAT_SECONDS = 0.2
+interrupts.REPEAT_SECONDS = 600
 try:
     Finalized()
     with uninterrupted():
-        time.sleep(0.4)
+        signal.raise_signal(interrupts.REPEAT)
         print("whole")
     print("undisturbed")
 except KeyboardInterrupt:

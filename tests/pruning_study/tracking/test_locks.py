@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import closing
 
 import pytest
@@ -16,6 +15,7 @@ from mlflow import MlflowClient
 from analysis.runs.errors import StudyError
 from pruning_study.tracking import locks
 from tests import another_user
+from tests.deadline import wait_until
 
 HOLD = """
 import sys, time
@@ -23,7 +23,7 @@ from pathlib import Path
 from pruning_study.tracking import locks
 with locks.held(Path(sys.argv[1]), waiting=""):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -45,12 +45,17 @@ def test_a_process_that_is_killed_while_it_holds_a_lock__holds_it_no_longer(tmp_
     process = holder(path)
     with locks.held_if_free(path) as held:
         assert not held
-    threading.Timer(0.3, process.send_signal, [signal.SIGKILL]).start()
-    start = time.monotonic()
+
+    def kill():
+        wait_until(lambda: caplog.messages == ["somebody has it"], process)
+        process.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
     with locks.held(path, waiting="somebody has it"):
-        assert 0.2 < time.monotonic() - start < 10
+        assert process.wait() == -signal.SIGKILL
+    thread.join()
     assert caplog.messages == ["somebody has it"]
-    assert process.wait() == -signal.SIGKILL
 
 
 def test_the_file_exists_only_while_the_lock_is_held(tmp_path):

@@ -3,7 +3,6 @@ import os
 import shutil
 import socket
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
 from analysis.runs.errors import StudyError
 from pruning_study.tracking import reach
+from tests.deadline import in_time, wait_until
 from tests.mlflow_server import free_port
 from tests.postgres_server import postgres
 from tests.warm_processes import WarmProcess, run_code
@@ -64,8 +64,7 @@ class TestSqlite:
         uri = f"sqlite:///{tmp_path}/new.db"
         code = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).create_experiment('theirs')"
         process = WarmProcess(run_code, code, uri)
-        while not (tmp_path / "new.db").exists() or not (tmp_path / "new.db").stat().st_size:
-            time.sleep(0.001)
+        wait_until(lambda: (tmp_path / "new.db").exists() and (tmp_path / "new.db").stat().st_size)
         client = reach.client(uri)
         said = process.wait()
         assert process.returncode == 0, said
@@ -117,19 +116,15 @@ def test_a_shared_database_of_an_older_mlflow__it_is_not_upgraded_without_a_ques
 
 class TestServer:
     def test_that_is_not_there_is_found_out_at_once(self):
-        start = time.monotonic()
-        with pytest.raises(StudyError, match="does not answer"):
+        with in_time(), pytest.raises(StudyError, match="does not answer"):
             reach.client(f"http://127.0.0.1:{free_port()}")
-        assert time.monotonic() - start < 5
 
-    def test_that_accepts_and_says_nothing_is_found_out_within_10_s(self):
+    def test_that_accepts_and_says_nothing_is_given_up(self):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen()
-            start = time.monotonic()
-            with pytest.raises(StudyError, match="does not answer"):
+            with in_time(), pytest.raises(StudyError, match="does not answer"):
                 reach.client(f"http://127.0.0.1:{listener.getsockname()[1]}")
-            assert time.monotonic() - start < 10
 
     def test_that_goes_away_is_asked_again_for_more_than_a_minute(self, monkeypatch):
         """The waits between the attempts of the session that a client uses, as MLflow has made it."""

@@ -17,7 +17,7 @@ from pruning_study.tracking import scratch
 with scratch.folder() as folder:
     (folder / "a.txt").write_text("hello")
     print(folder, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

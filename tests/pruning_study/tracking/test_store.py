@@ -244,7 +244,7 @@ store = connect()
 with store.making("abc"):
     store.saved_training("abc").with_suffix(".saving").mkdir()
     print("written", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
         store = connect.connect()
         aside = store.saved_training("abc").with_suffix(".saving")

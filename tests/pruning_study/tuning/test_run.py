@@ -1,7 +1,6 @@
 """`tune` from end to end, in this process, on small real data."""
 
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking import connect
 from pruning_study.tuning import run as tuning
 from pruning_study.tuning.search import AS_MAGNITUDE
+from tests.deadline import wait_until
 from tests.stored_runs import leave_pictures_blank
 from tests.warm_processes import WarmProcess, run_module
 
@@ -387,13 +387,10 @@ def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatc
     # drops the locks that other processes go by.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     process = WarmProcess(run_module, "pruning_study", *arguments(tiny_npz, n_trials=200))
-    deadline = time.monotonic() + 120
-    while len(runs("trial")) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(runs("trial")) >= 2, process)
     process.kill()
     process.wait()
     whole = len(runs("trial"))
-    assert whole >= 2
     tune(n_trials=whole + 1)
     assert len(runs("trial")) == whole + 1
     assert not runs("trial", "RUNNING")

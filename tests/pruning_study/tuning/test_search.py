@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from pruning_study.config import ANCHORS
 from pruning_study.tracking import connect
 from pruning_study.tuning.objectives import Recalls
 from pruning_study.tuning.search import AS_MAGNITUDE, Point, Search, Space
+from tests.deadline import wait_until
 from tests.warm_processes import WarmProcess, run_code
 
 DENSE = np.array([0.9, 0.8, 0.7])
@@ -239,7 +239,7 @@ def test_the_trial_of_a_killed_process_is_made_again(store, request, store_uri):
         "import time\nfrom pruning_study.tracking.connect import connect\n"
         "from pruning_study.tuning.search import Search, Space\n"
         f"search = Search(connect(), {request.node.name!r}, Space('accuracy', (10.0,), (1e-8, 1e2), 5e-4))\n"
-        "with search.trial(3, late=False):\n    print('taken', flush=True)\n    time.sleep(60)\n"
+        "with search.trial(3, late=False):\n    print('taken', flush=True)\n    time.sleep(600)\n"
     )
     process = WarmProcess(run_code, code)
     process.wait_for_output("taken\n")
@@ -247,10 +247,7 @@ def test_the_trial_of_a_killed_process_is_made_again(store, request, store_uri):
     assert search.running()
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 5
-    while search.running() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not search.running()
+    wait_until(lambda: not search.running())
     made(search, 3)
     assert search.trials()[["number", "anchor"]].to_numpy().tolist() == [[1, "MP"], [2, "GP"], [3, "lambda"]]
 
