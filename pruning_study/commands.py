@@ -24,6 +24,7 @@ from pruning_study.steps import dense as dense_step
 from pruning_study.steps import logged_model, pictures, runs, shrunk
 from pruning_study.steps import pruned as pruned_step
 from pruning_study.steps.class_changes import ClassChanges, class_changes
+from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.text_tables import text_table
@@ -64,10 +65,13 @@ class Pruned(NamedTuple):
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
     """Train a network of each seed and yield the lines to print; parameters as of `each_dense`."""
+    found: list[str] = []
     for result in each_dense(configs, options):
         store, setting, dense = result
+        found += ids_of_found([dense])
         lines = ["", _train_table(dense, setting.data), "", _how_found("dense run", dense)]
         yield _heading(result, configs) + "\n".join([*lines, *what_next(store, dense.run_id, setting)])
+    yield from engine_lines(store, setting, found)
 
 
 def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -81,6 +85,10 @@ def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> It
         yield _heading(result, configs) + _pruned_lines(result)
     if len(made) > 1:
         yield f"\nmean of {len(made)} seeds\n\n" + "\n".join(_comparison(made))
+    found = [
+        run_id for result in made for run_id in found_by_hash(result.setting, result.dense, result.pruned.values())
+    ]
+    yield from engine_lines(made[0].store, made[0].setting, found)
 
 
 def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
@@ -132,6 +140,11 @@ def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> I
     """
     check_one_seed(configs)
     return each_seed(configs, options, make_pruned)
+
+
+def found_by_hash(setting: PruneSetting, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
+    """Return the ids of the runs that were found, without the dense run that `--dense-run-id` names."""
+    return ids_of_found([*([] if setting.config.dense_run_id else [dense]), *pruned])
 
 
 def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from analysis.runs.errors import StudyError, did_you_mean
+from pruning_study import own_modules
 
 
 def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
@@ -74,19 +75,28 @@ def check_name(name: str, known: Iterable[str], *, kind: str, option: str) -> No
 
 
 def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
-    """Return a digest of the source that defines a callable; `unknown` if it is compiled.
+    """Return a digest of the source that defines a callable and of what it imports; `unknown` if it is compiled.
 
     Parameters
     ----------
     imported : callable
         If it is decorated or a `functools.partial`, the source of the function or class inside counts.
     import_path : str
-        If it is given, and its module is another file than that of the function inside, both files count.
+        If it is given, and its module is another file than that of the function inside, both files count. The user's
+        own modules that these files import count too (`own_modules.imported_by`).
     """
-    module = sys.modules.get(import_path.partition(":")[0])
-    files = dict.fromkeys([_source_file(imported), getattr(module, "__file__", None)])
-    content = b"".join(Path(file).read_bytes() for file in files if file)
+    module_name = import_path.partition(":")[0]
+    module = sys.modules.get(module_name)
+    named = dict.fromkeys([_source_file(imported), getattr(module, "__file__", None)])
+    files = [Path(file) for file in named if file]
+    content = b"".join(file.read_bytes() for file in files)
+    # Sorted by content, since a file may have another name or place on another machine.
+    content += b"".join(sorted(map(_file_digest, own_modules.imported_by(files, module_name.partition(".")[0]))))
     return hashlib.sha256(content).hexdigest()[:32] if content else "unknown"
+
+
+def _file_digest(file: Path) -> bytes:
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 def _source_file(imported: Callable[..., Any]) -> str | None:

@@ -12,6 +12,7 @@ from pruning_study import commands
 from pruning_study.config import IterateConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.found_engines import engine_lines
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.tracking.store import Store
@@ -34,7 +35,9 @@ class Iterated(NamedTuple):
 
 def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
     """Make the chain of each seed, and yield the lines to print at its end; parameters as of `each_iterated`."""
+    found_ids: list[str] = []
     for result in each_iterated(configs, options, say):
+        found_ids += commands.found_by_hash(result.setting, result.dense, result.levels.values())
         found = sum(run.found for run in (result.dense, *result.levels.values()))
         last = list(result.levels.values())[-1]
         yield "\n".join(
@@ -47,6 +50,7 @@ def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], s
                 *commands.what_next(result.store, last.run_id, result.setting),
             ]
         )
+    yield from engine_lines(result.store, result.setting, found_ids)
 
 
 def each_iterated(

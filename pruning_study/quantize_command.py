@@ -16,6 +16,7 @@ from pruning_study.models import onnx_export
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
 from pruning_study.steps.followed import Follower, finished_run
+from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.text_tables import text_table
@@ -88,6 +89,8 @@ def quantize_each(
         yield _lines(store, result) if count == 1 else f"[{place}/{count}] {_line(result)}"
     if count > 1 and made:
         yield _means(made)
+    if made and not given:
+        yield from engine_lines(store, made[0].setting, ids_of_found(result.parent for result in made))
     if failed:
         raise StudyError(f"{failed} of {count} networks were not quantised: the lines above say why")
 

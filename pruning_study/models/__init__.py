@@ -226,5 +226,5 @@ def set_threads(name: str) -> None:
 
 
 def source_digest(name: str) -> str | None:
-    """Return a digest of the source file of a user's own model; None for the models that are built in."""
-    return None if is_built_in(name) else imports.source_digest(factory(name))
+    """Return a digest of the source of a user's own model; None for the models that are built in."""
+    return None if is_built_in(name) else imports.source_digest(factory(name), name)

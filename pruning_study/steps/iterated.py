@@ -97,7 +97,8 @@ class IterateSetting(PruneSetting):
     def rewound(self) -> nn.Module:
         """The network that levels go back to: the initial one, or the dense one after the first steps of its training.
 
-        These steps are trained again, from the same seed. The result is the same to the last bit on the same engine.
+        These steps are trained again, from the same seed. The result is the same to the last bit on the same engine
+        and processor.
         """
         model = copy.deepcopy(self.model).to(self.device)
         if steps := self.chain.rewind_step:

@@ -22,11 +22,14 @@ from pruning_study.pruning.pruners import own_unit
 from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.steps.measured import final_metrics
 from pruning_study.steps.settings import TrainSetting
+from pruning_study.steps.stored_network import OtherNetworkError, check_predictions
 from pruning_study.tracking.store import Store
 from pruning_study.training.evaluation import Predictions
 
 # Largest difference between two accuracies that are equal but for rounding
 SAME_ACCURACY = 1e-6
+
+_checked: set[str] = set()  # runs whose network this process has compared with their predictions
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +121,8 @@ def find_or_make(
     force : bool
         Whether the run is made even if it exists.
     read : callable
-        Reads a run that exists. A StudyError says why it cannot be used; it is shown, and the next run is tried.
+        Reads a run that exists. A StudyError says why it cannot be used; it is shown, and the next run is tried. An
+        OtherNetworkError is raised, since what is made instead would have the same hash as runs of another network.
     make : callable
         Makes the run.
     counts : callable
@@ -128,6 +132,8 @@ def find_or_make(
         for run in [] if force else filter(counts, store.find(config_hash)):
             try:
                 return read(run)
+            except OtherNetworkError:
+                raise
             except StudyError as error:
                 log.warning("%s run %s cannot be used and is made again: %s", kind, run.info.run_id, error)
         return make()
@@ -178,13 +184,15 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
     ------
     StudyError
         If an artifact is missing, does not load, or does not fit the setting's model or data.
+    OtherNetworkError
+        If the network predicts something else than the run has stored.
     """
     run_id = run.info.run_id
     is_dense = run.data.tags.get(schema.KIND, schema.DENSE) == schema.DENSE
     _check_fits(run, setting)
     model, normalization = _model(store, run_id, setting)
     root = run if is_dense else _root(store, run, setting)
-    return LoadedRun(
+    loaded = LoadedRun(
         run_id=run_id,
         config_hash=run.data.tags.get(schema.CONFIG_HASH, run_id),
         found=True,
@@ -196,6 +204,11 @@ def load(store: Store, run: Run, setting: TrainSetting) -> LoadedRun:
         iteration=0 if is_dense else _iteration(run),
         dense=_dense_run(store, root, setting),
     )
+    if run_id not in _checked:
+        stored = loaded.dense.predictions if is_dense else test_predictions(store, run_id, setting)
+        check_predictions(run_id, loaded.model, normalization, setting, stored)
+        _checked.add(run_id)
+    return loaded
 
 
 def test_predictions(store: Store, run_id: str, setting: TrainSetting) -> Predictions:

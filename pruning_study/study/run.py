@@ -19,6 +19,7 @@ from analysis.runs.masking import without_secrets
 from analysis.runs.primaries import described
 from analysis.runs.printable import printable
 from pruning_study.config import StudyConfig
+from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, found_lines
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
 from pruning_study.study.plan import Plan, Step
@@ -99,6 +100,9 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
         (job.folder / schema.PRIMARY).write_text(described(planned.primaries, planned.name), encoding="utf-8")
         job.flush()
         queue = make(store, job, planned, config)
+        found = [outcome.run_id for outcome in queue.outcomes.values() if outcome.state == FOUND]
+        for line in found_lines(store, config.engine, found, IN_ANOTHER_EXPERIMENT):
+            click.echo(line)
         click.echo(f"\nthe report: pruning-analysis report {_where(store, planned)}")
         if failed := queue.counts[FAILED]:
             job.flush()

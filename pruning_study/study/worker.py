@@ -18,6 +18,7 @@ from pruning_study.steps.identity import config_hash
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.runs import FinishedRun, LoadedRun, load
 from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.stored_network import OtherNetworkError
 from pruning_study.study.grid import Config
 from pruning_study.study.plan import Source, Step, source
 from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome
@@ -165,6 +166,8 @@ def _stored(store: Store, config_hash: str, setting: PruneSetting) -> LoadedRun 
     for run in store.find(config_hash):
         try:
             return load(store, run, setting)
+        except OtherNetworkError:
+            raise
         except StudyError as error:
             log.warning("run %s cannot be loaded: %s", run.info.run_id, error)
     return None

@@ -122,6 +122,11 @@ class Store:
         names = self._artifact_names([run["folder"] for run in runs])
         return {run["value"]: run["run_id"] for run in runs if names[run["folder"]].issuperset(artifacts[run["value"]])}
 
+    def tag_values(self, tag: str) -> dict[str, str]:
+        """Return the value of a tag by run id, for the FINISHED runs that have it."""
+        with stores.open_store(self.uri) as reader:
+            return {run["run_id"]: run["value"] for run in reader.tagged(self.experiment_id, tag).to_pylist()}
+
     def _gone(self, run_ids: Iterable[str]) -> set[str]:
         """Return those runs that are deleted, not FINISHED, or not there at all."""
 

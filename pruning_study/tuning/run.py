@@ -22,6 +22,7 @@ from analysis.tuning import figures as tuning_figures
 from analysis.tuning.results import WINNER, Tuning, comparisons
 from pruning_study.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned
+from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
@@ -96,7 +97,9 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
             result = _result(store, search, networks, config, job.run_id)
             _log(parent, search, result)
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
-    return "\n".join(["", _table(result), "", result.summary, "", *next_steps])
+    found = ids_of_found(network.dense for network in networks)
+    other_engine = engine_lines(store, settings[0], found, IN_ANOTHER_EXPERIMENT)
+    return "\n".join(["", _table(result), "", result.summary, "", *next_steps, *other_engine])
 
 
 def _settings(config: TuneConfig) -> list[PruneSetting]:

@@ -1,3 +1,4 @@
+import importlib
 import sys
 import textwrap
 
@@ -181,3 +182,13 @@ class TestOwnModel:
             file.write("# changed\n")
         assert models.source_digest("own_models:net") != before
         assert models.source_digest("lenet5") is None
+
+    def test_the_module_that_is_named_counts_beside_that_of_the_function_inside(self, tmp_path):
+        made = tmp_path / "made_models.py"
+        digests = []
+        for classes in (1, 2):
+            made.write_text(f"import own_models, functools\nnet = functools.partial(own_models.net, {classes})\n")
+            sys.modules.pop("made_models", None)
+            importlib.invalidate_caches()
+            digests.append(models.source_digest("made_models:net"))
+        assert digests[0] != digests[1]

@@ -175,6 +175,18 @@ class TestOwnPruner:
         importlib.invalidate_caches()
         assert pruners.pruner("own_scores:score").digest != before["score"]
 
+    def test_a_module_that_it_imports_counts_too(self, own):
+        own.with_name("powers.py").write_text("power = 1\n")
+        own.write_text(own.read_text() + "import powers\n")
+        before = pruners.pruner("own_scores:score").digest
+        own.with_name("powers.py").write_text("power = 2\n")
+        with pytest.raises(StudyError, match="has changed"):
+            pruners.pruner("own_scores:score")
+        for name in ("own_scores", "powers"):
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        assert pruners.pruner("own_scores:score").digest != before
+
     def test_the_module_that_is_named_counts_too(self, own):
         """A module may make the score by a function of another module, with numbers of its own."""
         made = own.with_name("made_scores.py")

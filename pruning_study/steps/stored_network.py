@@ -1,0 +1,58 @@
+"""Check that the network of a run that was found still predicts what the run has stored."""
+
+import math
+
+import numpy as np
+from torch import nn
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from pruning_study.data.examples import Normalization, to_device
+from pruning_study.steps.settings import TrainSetting
+from pruning_study.training.engines import TORCH
+from pruning_study.training.evaluation import Predictions, predict
+
+COMPARED = 256  # test images at most, spread evenly over all
+# Share of the images whose prediction may be another one. Engines and devices round differently, which matters where
+# two classes are almost tied. Logits of LeNet5 that were moved by 1e-3 of their size, as far as a GPU's TF32 rounds,
+# changed 0.2 % of the predictions; those moved by 1e-2 changed 1.8 %.
+ALMOST_TIED = 0.02
+
+
+class OtherNetworkError(StudyError):
+    """A run's weights make another network here than they made when the run was stored."""
+
+
+def check_predictions(
+    run_id: str, model: nn.Module, normalization: Normalization, setting: TrainSetting, stored: Predictions
+) -> None:
+    """Check that a run's model predicts some test images as the run has stored it.
+
+    Parameters
+    ----------
+    run_id : str
+    model : nn.Module, on the setting's device
+        The code of now with the weights of the run.
+    normalization : Normalization
+        The one that the model was trained with.
+    setting : TrainSetting
+        Of the run's data.
+    stored : Predictions
+        The run's predictions for all test images.
+
+    Raises
+    ------
+    OtherNetworkError
+        If more predictions differ than rounding explains.
+    """
+    data = setting.data
+    chosen = np.arange(0, len(data.test_labels), math.ceil(len(data.test_labels) / COMPARED))
+    images = to_device(data.test_images, data.test_labels, normalization, setting.device, setting.memory_format, chosen)
+    predictions, _ = predict(model, images, TORCH)
+    differing = int((predictions.predicted != stored.predicted[chosen]).sum())
+    if differing > math.ceil(ALMOST_TIED * len(chosen)):
+        raise OtherNetworkError(
+            f"run {run_id}: {setting.config.model} with the weights of {schema.CHECKPOINT} predicts {differing} of "
+            f"{len(chosen)} test images otherwise than {schema.PREDICTIONS}, so the model's code, a library or a file "
+            "of the run has changed: undo that, or train anew with --force and without --dense-run-id"
+        )

@@ -1,0 +1,91 @@
+"""Commands say that they found runs of another engine than the one that is asked for."""
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.stored_runs import runs
+
+QUICK = ("--epochs", 1, "--batch-size", 64)
+
+
+@pytest.fixture
+def command(run_command, tiny_npz, store_uri):
+    def run(name, *arguments):
+        result = run_command(name, "--dataset", tiny_npz, *QUICK, *arguments)
+        assert result.exit_code == 0, result.output
+        return [line for line in result.output.splitlines() if "made by the engine" in line]
+
+    return run
+
+
+def tag_as_native():
+    """Give all dense and pruned runs the tag of the native engine."""
+    for run in (*runs("dense"), *runs("pruned")):
+        MlflowClient().set_tag(run.info.run_id, "engine", "native")
+
+
+def test_a_found_run_is_named_if_another_engine_is_asked_for(command):
+    assert command("train", "--engine", "torch") == []
+    assert command("train", "--engine", "torch") == []
+    tag_as_native()
+    (run,) = runs("dense")
+    assert command("train", "--engine", "torch") == [
+        f"found run {run.info.run_id}, made by the engine native; --engine torch trains it anew with --force"
+    ]
+    assert command("train") == []
+    assert command("train", "--engine", "torch", "--force") == []
+    assert command("train", "--engine", "torch") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "found"),
+    [
+        ("train", ("--seed", "0,1"), 2),
+        ("prune", ("--ratio", "2,4", "--fine-tune-epochs", 1, "--seed", "0,1"), 6),
+        ("iterate", ("--iterations", 3), 3),
+    ],
+)
+def test_several_found_runs_are_counted_in_one_line(command, name, options, found):
+    command(name, *options, "--engine", "torch")
+    tag_as_native()
+    assert command(name, *options, "--engine", "torch") == [
+        f"found {found} runs, made by the engine native; --engine torch trains them anew with --force"
+    ]
+
+
+def test_a_dense_run_that_is_named_is_not_counted(command):
+    command("train", "--engine", "torch")
+    tag_as_native()
+    named = ("--dense-run-id", runs("dense")[0].info.run_id)
+    prune = ("prune", *named, "--ratio", 2, "--fine-tune-epochs", 1, "--engine", "torch")
+    assert command(*prune) == []
+    tag_as_native()
+    assert [line.split(",")[0] for line in command(*prune)] == [f"found run {runs('pruned')[0].info.run_id}"]
+
+
+def test_a_study_says_how_many_it_found(run_command, tiny_npz, store_uri, tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        f"datasets: [{tiny_npz}]\npruners: [mp]\nratios: [2, 4]\nseeds: [0]\n"
+        "overrides: {epochs: 1, fine_tune_epochs: 1, batch_size: 64}\n"
+    )
+    study = ("study", file, "--workers", 1, "--engine", "torch")
+    assert "made by the engine" not in run_command(*study).output
+    tag_as_native()
+    output = run_command(*study).output
+    assert output.count("made by the engine") == 1
+    assert "found 3 runs, made by the engine native; --engine torch trains them anew in another --experiment" in output
+
+
+def test_no_line_where_the_engine_that_is_asked_for_cannot_train_the_network(command, tmp_path, monkeypatch):
+    """`--force` would train it with torch again."""
+    (tmp_path / "strided_net.py").write_text(
+        "from torch import nn\n"
+        "def net(num_classes, in_channels):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, 2, 5, 2), nn.Flatten(), nn.Linear(288, num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(2):
+        assert command("train", "--model", "strided_net:net", "--engine", "native") == []
+    (run,) = runs("dense")
+    assert run.data.tags["engine"] == "torch"
