@@ -30,7 +30,7 @@ class Populations(NamedTuple):
     significance : DataFrame, one row per class
         class, recall_before, recall_after, and then as `populations.class_significance` describes them: difference,
         normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm,
-        significant, significant_paired. Empty with one network on a side.
+        significant, significant_paired, shift. Empty with one network on a side.
     notes : list of str
     """
 

@@ -1,7 +1,7 @@
 """Pictures of what compressed networks forget: counts against the ratio, and the change of each class's recall."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -49,7 +49,7 @@ def counts(study: AnalyzedStudy, summary: pd.DataFrame, tested: pd.DataFrame) ->
     # Cells without PIEs stay: the ratio of the verdict may be theirs.
     cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left"))
     known = cells["n_pie"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
-    rows = {
+    rows: dict[str, Callable[[Axes, Column], None]] = {
         "PIEs of halves": partial(_draw_exemplars, study=study),
         "significant classes, paired": _draw_paired,
         "significant classes, as in print": partial(_draw_significant, study=study),
