@@ -12,7 +12,8 @@ from analysis.statistics import groups, halves, populations
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.intensification import at_chance
-from analysis.statistics.populations import FEW, FEWEST, FEWEST_TESTED
+from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.populations import FEWEST_TESTED, paired_counts
 
 
 class Populations(NamedTuple):
@@ -28,7 +29,8 @@ class Populations(NamedTuple):
         ends of its 95 % interval (ratio_low, ratio_high). The classes are the first grouping.
     significance : DataFrame, one row per class
         class, recall_before, recall_after, and then as `populations.class_significance` describes them: difference,
-        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, significant. Empty with one network on a side.
+        normalised_difference, statistic, dof, p, p_holm, p_bh, p_paired, p_paired_holm,
+        significant, significant_paired, shift. Empty with one network on a side.
     notes : list of str
     """
 
@@ -121,17 +123,23 @@ def _exemplars(found: populations.Exemplars, label: np.ndarray, called: np.ndarr
 def _exemplar_notes(found: populations.Exemplars, before: np.ndarray, after: np.ndarray, paired: bool) -> list[str]:
     said = (
         f"PIEs: most networks after compression predict another class than most before for {found.identified.sum():,} "
-        f"of {len(found.identified):,} images"
+        f"of {len(found.identified):,} images ({found.untied:,} of them are untied)"
     )
+    few = min(len(before), len(after))
+    if few < halves.FEWEST:
+        warning = (
+            f"Too few networks to count the PIEs of chance: {few} a side, and two halves of {FEWEST} take "
+            f"{halves.FEWEST}. Give {halves.FEWEST} or more a side."
+        )
+        return [said + ".", warning]
     if paired:
         half, placebo = (halves.exemplars_of_halves(before, side) for side in (after, before))
         said += (
-            f". Between half of the networks before and half of those after there are {half:,.0f}, and between two "
-            f"halves of the networks before, which chance alone tells apart, {placebo:,.0f}"
+            f". Between half of the networks before and half of those after there are {half.pies:,.0f} "
+            f"({half.untied:,.0f}), and between two halves of the networks before, which chance alone tells apart, "
+            f"{placebo.pies:,.0f} ({placebo.untied:,.0f})"
         )
-    few = min(len(before), len(after))
-    warning = [f"PIEs of {few} networks are noisy: give {FEW} or more a side."] if few < FEW else []
-    return [said + ".", *warning]
+    return [said + "."]
 
 
 def _significance(
@@ -149,14 +157,22 @@ def _significance(
 
 
 _TESTED = (
-    *("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "p_paired"),
-    "significant",
+    *("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "p_paired", "p_paired_holm"),
+    *("significant", "significant_paired", "shift"),
 )
 
 
 def _significance_note(table: pd.DataFrame) -> str:
     holm = int((table["p_holm"] <= LEVEL).sum())
-    return (
+    said = (
         f"Class significance (Hooker et al.): {table['significant'].sum():,} of {len(table):,} classes changed "
         f"otherwise than the accuracy by Welch's t-test at 5 %, and {holm:,} after Holm's correction."
+    )
+    if table["p_paired"].isna().all():
+        return said
+    found = paired_counts(*(table[name].to_numpy() for name in ("shift", "p_paired", "p_paired_holm")))
+    most = f" (by {100 * found['largest_shift_paired']:.1f} points at most)" if found["significant_paired"] else ""
+    return (
+        f"{said} The networks of both sides are the same, so read the paired t-test: {found['significant_paired']:.0f} "
+        f"classes{most}, and {found['significant_paired_holm']:.0f} after Holm's correction."
     )

@@ -59,7 +59,7 @@ def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
         dataset, model, pruner (the method), ratio (the level), seed (of a group of dense networks, the same in all
         cells that share them), at_chance (never), and values whose mean is that of the cell, and their error the
         jackknife's: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
-        decrease_minus_increase. NaN where a cell has no predictions.
+        decrease_minus_increase. NaN where a cell has no predictions, or too few networks for PIEs of halves.
     """
     study = run_arrays(runs)
     populations: dict[tuple[str, ...], int] = {}

@@ -3,7 +3,7 @@
 The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,10 @@ from analysis.compressed_networks.naming import LEVEL, METHOD, named
 from analysis.predictions import Pairs, Predictions
 from analysis.runs import schema
 from analysis.runs.frames import RUN_ID, ReadPredictions
-from analysis.statistics import populations, resampling
+from analysis.statistics import halves, populations, resampling
 from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
-from analysis.statistics.populations import FEWEST, Exemplars
+from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.populations import Exemplars
 
 # A network's five most probable classes say nothing about so many classes or fewer.
 _RANKED = 5
@@ -58,13 +59,18 @@ def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | N
     Returns
     -------
     summary : DataFrame, one row per cell
-        What `naming.named` returns, n_dense, n_compressed, n_pie, n_ties; the share of dense networks that are right
+        What `naming.named` returns, n_dense, n_compressed, n_pie, n_pie_untied (of them, those for which neither modal
+        label is a tie), n_ties (of all images); the share of dense networks that are right
         about PIEs, other images and all (top1_pie, top1_non_pie, top1_all), and that have the label among five classes
         (top5_...; NaN for five classes or fewer, or where the predictions lack it); the first on other images of the
         same dense vote share (top1_matched, top5_matched); the same of the compressed networks (`compressed_...`).
 
-        n_pie_halves, n_pie_placebo: PIEs between a dense half and the compressed networks of the other half, and
-        between two dense halves. n_pie_none: PIEs against the networks of the control. disagreement,
+        n_pie is between all dense networks and all that were made of them. n_pie_halves, n_pie_placebo: PIEs between
+        a dense half and the compressed networks of the other half, and between two dense halves; n_pie_halves_untied,
+        n_pie_placebo_untied: those without a tie. n_pie_placebo_low, n_pie_placebo_high: nine in ten splits of the
+        placebo lie between them. n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval by the
+        jackknife over groups of networks. Halves of fewer than five networks have no PIEs: all that is of halves is
+        NaN then. n_pie_none, n_pie_none_untied: PIEs against the networks of the control. disagreement,
         disagreement_dense: how often a dense and a compressed network, and two dense networks, predict different
         classes.
 
@@ -80,11 +86,12 @@ def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | N
         return Found(pd.DataFrame(), pd.DataFrame(), [], [])
     study = run_arrays(runs)
     none = control_rows(study.runs)
-    dense_halves: dict[tuple[str, ...], Halves] = {}
+    dense_halves: dict[tuple[str, ...], Halves | None] = {}
     summaries, images, of_halves, without = [], [], [], []
     for rows in study.cells():
         kept, has = study.counted(rows)
-        if len(kept) < FEWEST:
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        if len(set(dense)) < FEWEST:
             continue
         name = named(study, rows[0])
         own = study.runs.iloc[kept]
@@ -94,16 +101,17 @@ def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | N
             if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared.missing).any(axis=None):
                 without.append(name)
             continue
-        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
         found = _between(shared, dense, own[RUN_ID])
         if dense not in dense_halves:
-            dense_halves[dense] = Halves(pairs.predicted[0], pairs.images.label)
-        split, placebo = dense_halves[dense].against(pairs.predicted[1]), dense_halves[dense].placebo
+            dense_halves[dense] = _halves(pairs, dense)
         on_images = _on_images(pairs, found, ranked=has.sum() > _RANKED)
-        against = {"n_pie_none": _against_control(study, kept, none, shared)}
-        summaries.append({**name, **on_images, **_gaps(split, placebo), **against})
+        between_halves = dict.fromkeys(OF_HALVES, np.nan)
+        if (own_halves := dense_halves[dense]) is not None:
+            split, placebo = own_halves.against(pairs.predicted[1]), own_halves.placebo
+            between_halves = _of_halves(split, placebo)
+            of_halves.append((name, dense, split, placebo))
+        summaries.append({**name, **on_images, **between_halves, **_against_control(study, kept, none, shared)})
         images.append(pd.DataFrame({**name, **_identified(pairs, found)}))
-        of_halves.append((name, dense, split, placebo))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
     return Found(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
 
@@ -131,6 +139,7 @@ def _on_images(pairs: Pairs, found: Exemplars, *, ranked: bool) -> dict[str, Any
         "n_dense": len(dense),
         "n_compressed": len(compressed),
         "n_pie": int(found.identified.sum()),
+        "n_pie_untied": found.untied,
         "n_ties": found.ties,
         **top1,
         **top5,
@@ -153,30 +162,51 @@ def _accuracies(name: str, right: np.ndarray, found: Exemplars) -> dict[str, flo
     }
 
 
-def _gaps(split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
+def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
+    """Return halves of the dense networks; None if halves have fewer than five, or could share a network."""
+    enough = len(dense) >= halves.FEWEST and len(set(dense)) == len(dense)
+    return Halves(pairs.predicted[0], pairs.images.label) if enough else None
+
+
+def _of_halves(split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
     """Return what PIEs between halves say, beside what they say of dense halves."""
-    more = split.gap - placebo.gap
-    low, high = resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
-    return {
-        "n_pie_halves": split.n_pie[0],
-        "n_pie_placebo": placebo.n_pie[0],
-        "gap_halves": split.gap[0],
-        "gap_placebo": placebo.gap[0],
-        "gap_minus_placebo": more[0],
-        "gap_minus_placebo_low": low,
-        "gap_minus_placebo_high": high,
-        "gap_halves_matched": split.matched - split.pie[0],
-        "gap_placebo_matched": placebo.matched - placebo.pie[0],
-    }
+    low, high = placebo.most_splits
+    values = (
+        *(split.n_pie[0], split.untied, placebo.n_pie[0], placebo.untied, low, high),
+        *_beyond(split.n_pie - placebo.n_pie),
+        *(split.gap[0], placebo.gap[0]),
+        *_beyond(split.gap - placebo.gap),
+        *(split.matched - split.pie[0], placebo.matched - placebo.pie[0]),
+    )
+    return dict(zip(OF_HALVES, values, strict=True))
 
 
-def _against_control(study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions) -> float:
-    """Return the number of PIEs against the networks of the control; NaN if fewer than five runs have one."""
+OF_HALVES = (
+    *("n_pie_halves", "n_pie_halves_untied"),
+    *("n_pie_placebo", "n_pie_placebo_untied", "n_pie_placebo_low", "n_pie_placebo_high"),
+    *("n_pie_minus_placebo", "n_pie_minus_placebo_low", "n_pie_minus_placebo_high"),
+    *("gap_halves", "gap_placebo", "gap_minus_placebo", "gap_minus_placebo_low", "gap_minus_placebo_high"),
+    *("gap_halves_matched", "gap_placebo_matched"),
+)
+
+
+def _beyond(more: np.ndarray) -> tuple[float, float, float]:
+    """Return a statistic of all networks and the ends of its interval, from it and those without each group."""
+    return more[0], *resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
+
+
+def _against_control(
+    study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions
+) -> dict[str, float]:
+    """Return the numbers of PIEs against the networks of the control; NaN if fewer than five runs have one."""
     rows = with_control(study, rows, none)
     run_ids = study.runs[RUN_ID].iloc
     sides = run_ids[none[rows]], run_ids[rows]
-    known = len(rows) >= FEWEST and predictions.of_pairs(*sides)
-    return float(_between(predictions, *sides).identified.sum()) if known else np.nan
+    counts = np.nan, np.nan
+    if len(set(sides[0])) >= FEWEST and predictions.of_pairs(*sides):
+        found = _between(predictions, *sides)
+        counts = float(found.identified.sum()), float(found.untied)
+    return dict(zip(("n_pie_none", "n_pie_none_untied"), counts, strict=True))
 
 
 def _between(predictions: Predictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:

@@ -1,7 +1,7 @@
 """Pictures of what compressed networks forget: counts against the ratio, and the change of each class's recall."""
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,11 +13,13 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from analysis.compressed_networks.naming import LEVEL
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
 from analysis.labels import level_label
-from analysis.method_lines import TITLE_SIZE, Column, Drawn, against_ratio, draw_lines, groups, handle
+from analysis.method_lines import TITLE_SIZE, Column, Drawn, Place, against_ratio, draw_lines, groups, handle
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_picture
-from analysis.settings import CELL, CONTROL, ITERATION, is_iterated, is_pruned
+from analysis.settings import CELL, CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
+from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
+from analysis.statistics.modal_labels import FEWEST
 from analysis.study import AnalyzedStudy
 from analysis.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
 
@@ -33,65 +35,117 @@ _MOST_COLUMNS = 5
 _FAR = 5  # times the loss of accuracy of the level before
 
 
-def counts(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFrame) -> list[Figure]:
+def counts(study: AnalyzedStudy, summary: pd.DataFrame, tested: pd.DataFrame) -> list[Figure]:
     """Draw PIEs of halves and significant classes against the ratio, at most four data sets and models a figure.
 
     Parameters
     ----------
     study : AnalyzedStudy
-    summary, significance : DataFrame
-        As `exemplars.exemplars` and `populations.class_significance` return them.
+    summary, tested : DataFrame
+        As `exemplars.exemplars` and `populations.significant_classes` return them.
     """
     key = [*CELL, *study.shown]
-    tested = significance.groupby(key, dropna=False)[["significant", "placebo"]].sum()
-    columns = ["n_dense", "n_pie_halves", "n_pie_placebo"]
-    counted = summary[[*key, *columns]].merge(tested.reset_index(), on=key)
+    counted = summary[[*key, *_OF_SUMMARY]].merge(tested[[*key, *_OF_TESTS]], on=key)
     # Cells without PIEs stay: the ratio of the verdict may be theirs.
-    cells = study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left")
-    known = cells["n_pie_halves"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
-    note = (
-        "Dashed: the placebo, which chance gives between two halves of the dense networks. Grey: the same fine-tuning "
-        "without pruning. Blue stripe: the ratio of the verdict. PIEs are counted between half of the dense and half "
-        "of the compressed networks. A class is significant at 5 %, not corrected for the number of classes. Cells "
-        "most of whose networks guess are not drawn."
-    )
-    rows = {
+    cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left"))
+    known = cells["n_pie"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
+    rows: dict[str, Callable[[Axes, Column], None]] = {
         "PIEs of halves": partial(_draw_exemplars, study=study),
-        "significant classes": partial(_draw_significant, study=study),
+        "significant classes, paired": _draw_paired,
+        "significant classes, as in print": partial(_draw_significant, study=study),
     }
-    dashed = handle("placebo", color="black", linestyle="--", linewidth=1)
+    handles = [
+        handle("placebo", color="black", linestyle="--", linewidth=1),
+        handle("5 % of the classes", color="black", linestyle=":", linewidth=1),
+    ]
     by = "pruning ratio" if is_pruned(summary).any() else "number format"
     title = f"PIEs and significant classes, by {by}"
-    return [against_ratio(group, rows, study, title, note, [dashed]) for group in groups(cells[known > 0])]
+    return [
+        against_ratio(group, rows, study, title, f"{_NOTE}{_of_same_networks(group, study)}", handles)
+        for group in groups(cells[known > 0])
+    ]
 
 
 _OF_CELLS = ("n", "n_at_chance", "accuracy_minus_none", "accuracy_before", "accuracy_after")
+_OF_SUMMARY = (
+    *("n_dense", "n_pie", "n_pie_halves", "n_pie_placebo", "n_pie_placebo_low", "n_pie_placebo_high"),
+    *("n_pie_minus_placebo_low", "n_pie_minus_placebo_high"),
+)
+_OF_TESTS = ("classes", "significant", "significant_paired", "placebo", "placebo_low", "placebo_high")
+_NOTE = (
+    "Dashed: the placebo, which chance gives between two halves of the dense networks. Hatched: nine in ten of the "
+    "random splits of these networks into halves. Bars, and the grey band of the control: 95 % interval over networks, "
+    "for the same test images, of the PIEs minus the placebo's, drawn around the PIEs; compare it with the dashed "
+    "line. Halves are of different networks, so their PIEs measure mostly seeds. A class is significant at 5 %, not "
+    "corrected for the number of classes: by the paired test of networks and their own dense networks, of which chance "
+    "gives 5 % of the classes (dotted), or by the unpaired test in print. Counts of classes have no interval. Grey "
+    "line: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells most of whose networks "
+    "guess are not drawn."
+)
+
+
+def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return cells with the ends of the bars, which are the interval of the difference from the placebo."""
+    ends = {end: np.maximum(cells["n_pie_placebo"] + cells[f"n_pie_minus_placebo_{end}"], 0) for end in ("low", "high")}
+    return cells.assign(**{f"n_pie_halves_{end}": values for end, values in ends.items()})
+
+
+def _of_same_networks(group: Sequence[Place], study: AnalyzedStudy) -> str:
+    """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
+    said = []
+    for place, rows in group:
+        shown = rows[in_number_format(rows) | rows[schema.PRUNER].eq(CONTROL)].dropna(subset="n_pie")
+        if in_number_format(shown).any():
+            numbers = [f"{study.method(cell)} {cell['n_pie']:,.0f}" for cell in shown.to_dict("records")]
+            said.append(f"{', '.join(place)}: {', '.join(numbers)}")
+    return f" PIEs of the same networks, all dense against all compressed, in {'; '.join(said)}." if said else ""
 
 
 def _draw_exemplars(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
-    draw_lines(axes, column.lines, column.styles, Drawn("n_pie_halves"))
+    drawn = Drawn("n_pie_halves", "n_pie_halves_low", "n_pie_halves_high")
+    draw_lines(axes, column.lines, column.styles, drawn)
     _draw_placebo(axes, column, "n_pie_placebo", study)
-    drawn = pd.concat(column.lines.values())[["n_pie_halves", "n_pie_placebo"]].stack()
-    _set_decades(axes, float(drawn.min()), float(drawn.max()))
+    names = [drawn.value, drawn.low, drawn.high, "n_pie_placebo", "n_pie_placebo_low", "n_pie_placebo_high"]
+    values = pd.concat(column.lines.values())[names].stack().dropna()
+    if len(values):
+        _set_decades(axes, float(values.min()), float(values.max()))
+        return
+    said = f"Too few networks: each half takes {FEWEST} of them"
+    axes.text(0.5, 0.5, said, ha="center", fontsize=_LETTERS, transform=axes.transAxes)
+    axes.set_yticks([])
 
 
 def _draw_significant(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
     draw_lines(axes, column.lines, column.styles, Drawn("significant"))
     _draw_placebo(axes, column, "placebo", study)
-    top = max(1.0, pd.concat(column.lines.values())[["significant", "placebo"]].stack().max())
+    _set_counts(axes, pd.concat(column.lines.values())[["significant", "placebo_high"]])
+
+
+def _draw_paired(axes: Axes, column: Column) -> None:
+    draw_lines(axes, column.lines, column.styles, Drawn("significant_paired"))
+    cells = pd.concat(column.lines.values())
+    axes.axhline(SIGNIFICANT * cells["classes"].max(), color="black", linestyle=":", linewidth=1)
+    _set_counts(axes, cells[["significant_paired"]])
+
+
+def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
+    top = max(1.0, counts.stack().max())
     axes.set_ylim(-0.05 * top, 1.08 * top)
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def _draw_placebo(axes: Axes, column: Column, name: str, study: AnalyzedStudy) -> None:
-    """Draw the placebo of the largest population; one for each method if they share no dense networks."""
+    """Draw the placebo of the largest population, and its splits; one for each method if they share no networks."""
     lines = column.lines.items()
     populations = {column.styles[method]["color"]: cells for method, cells in lines}
     if study.share_dense_networks(column.cells):
         populations = {"black": pd.concat(column.lines.values())}
     for color, cells in populations.items():
-        for placebo in cells.dropna(subset=name).sort_values("n_dense", kind="stable")[name].tail(1):
-            axes.axhline(placebo, color=color, linestyle="--", linewidth=1)
+        largest = cells.dropna(subset=name).sort_values("n_dense", kind="stable").tail(1)
+        for placebo in largest.to_dict("records"):
+            axes.axhline(placebo[name], color=color, linestyle="--", linewidth=1)
+            band = axes.axhspan(placebo[f"{name}_low"], placebo[f"{name}_high"], facecolor="none", linewidth=0)
+            band.set(hatch="///", edgecolor=color, alpha=0.15, zorder=0)
 
 
 def _set_decades(axes: Axes, low: float, high: float) -> None:

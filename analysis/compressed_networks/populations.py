@@ -15,8 +15,9 @@ from analysis.runs import schema
 from analysis.runs.frames import class_names
 from analysis.settings import CELL
 from analysis.statistics import populations
+from analysis.statistics.halves import most_of
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
-from analysis.statistics.populations import FEWEST_TESTED
+from analysis.statistics.populations import FEWEST_TESTED, paired_counts
 
 _QUARTILES = {"min": 0.0, "q1": 0.25, "median": 0.5, "q3": 0.75, "max": 1.0}
 
@@ -102,9 +103,11 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame, one row per cell and class
         What `naming.named` returns, class, recall_dense, recall_compressed, and then as
         `populations.class_significance` describes them: difference, normalised_difference, statistic, dof, p, p_holm,
-        p_bh, significant, p_paired, shift. `placebo` is how often the class is significant between two halves of the
-        dense networks. `p_ratio` and `significant_ratio` are of the same test of recall over accuracy (equations 1, 2).
-        `relative_recall` is the mean over networks of the recall over that of the dense network (equation 3).
+        p_bh, significant, p_paired, p_paired_holm, significant_paired, shift. `placebo` is how often the class is
+        significant between two halves of the dense networks. `placebo_low` and `placebo_high` are numbers of classes
+        of the cell, between which nine in ten splits into halves lie. `p_ratio` and `significant_ratio` are of the
+        same test of recall over accuracy (equations 1, 2). `relative_recall` is the mean over networks of the recall
+        over that of the dense network (equation 3).
     """
     study = run_arrays(runs)
     names = np.array(class_names(runs))
@@ -113,7 +116,8 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
     for cell in recalls(study):
         sides = cell.dense, cell.compressed, cell.dense_accuracy, cell.compressed_accuracy
         if cell.dense_run_ids not in placebos:
-            placebos[cell.dense_run_ids] = populations.placebo_significance(cell.dense, cell.dense_accuracy)
+            placebos[cell.dense_run_ids] = populations.placebo_tests(cell.dense, cell.dense_accuracy)
+        placebo = placebos[cell.dense_run_ids]
         test = populations.class_significance(*sides, paired=True)
         by_ratio = populations.class_significance(*sides, measure="ratio")
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -127,7 +131,10 @@ def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
             "n_dense": len(cell.rows),
             "n_compressed": len(cell.rows),
             "p_paired": test.p_paired,
-            "placebo": placebos[cell.dense_run_ids],
+            "p_paired_holm": test.p_paired_holm,
+            "significant_paired": test.significant_paired,
+            "placebo": placebo.mean(0),
+            **dict(zip(("placebo_low", "placebo_high"), most_of(placebo.sum(1)), strict=True)),
             "shift": test.shift,
             "p_ratio": by_ratio.p,
             "significant_ratio": by_ratio.significant,
@@ -152,7 +159,8 @@ def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame, one row per cell
         What `naming.named` returns, n_dense, n_compressed, classes; how many classes are significant, and how many the
-        placebo gives; how many are by the paired test, by the ratio, and after each correction; of the significant
+        placebo gives, with the numbers between which nine in ten of its splits lie; what
+        `populations.paired_counts` returns; how many are by the ratio, and after each correction; of the significant
         ones, how many have a lower and a higher recall than before (decreased, increased), and by how much in the mean
         (mean_decrease, mean_increase), both as numbers above 0.
     """
@@ -176,7 +184,9 @@ def _counts(rows: pd.DataFrame) -> dict[str, float]:
         "classes": len(rows),
         "significant": int(rows["significant"].sum()),
         "placebo": rows["placebo"].sum(min_count=len(rows)),
-        "significant_paired": int((rows["p_paired"] <= SIGNIFICANT).sum()),
+        "placebo_low": rows["placebo_low"].iloc[0],
+        "placebo_high": rows["placebo_high"].iloc[0],
+        **paired_counts(*(rows[name].to_numpy() for name in ("shift", "p_paired", "p_paired_holm"))),
         "significant_ratio": int(rows["significant_ratio"].sum()),
         "significant_bh": int((rows["p_bh"] <= SIGNIFICANT).sum()),
         "significant_holm": int((rows["p_holm"] <= SIGNIFICANT).sum()),

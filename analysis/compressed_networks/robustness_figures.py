@@ -21,11 +21,11 @@ from analysis.settings import CONTROL
 from analysis.study import AnalyzedStudy
 
 MOST_METHODS = 6
-_MOST_LEVELS = 6
 _ACROSS = 3  # panels in a row
 _WIDTH, _NAMES = 2.7, 1.5  # inches of a panel, and of the names beside the panels
 _NARROWEST = 4.5  # inches of all panels of a row together
-_LINE = 0.24  # inches
+_LINE, _MARK = 0.24, 0.05  # inches, at least, of a corruption, and of each of its levels
+_LEVELS_ACROSS, _LEGEND_LINE = 3, 0.16  # levels in a line of a legend, and the inches of the line
 _LETTERS = 9  # points
 _WORDS = {CLEAN: "not corrupted", ALL: "mean of corruptions"}
 _NOTE = (
@@ -38,8 +38,7 @@ _NOTE = (
 def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.DataFrame) -> Figure:
     """Draw the change of accuracy under each corruption, a panel for each method and a mark for each level.
 
-    The control is drawn too. Of more than six methods those are drawn that cost most, and of more than six levels six,
-    evenly between.
+    The control is drawn too. Of more than six methods those are drawn that cost most.
 
     Parameters
     ----------
@@ -53,7 +52,9 @@ def relative_accuracy(study: AnalyzedStudy, place: tuple[str, str], means: pd.Da
     order = means.groupby("corruption")["top1_norm"].mean().sort_values(ascending=False).index
     names = [*(name for name in order if name not in _WORDS), *(name for name in _WORDS if name in order)]
     down, across = -(-len(methods) // _ACROSS), min(len(methods), _ACROSS)
-    size = (_NAMES + max(_WIDTH * across, _NARROWEST), 1.1 + down * (0.9 + _LINE * len(names)))
+    levels = max(rows[LEVEL].nunique() for rows in methods.values())
+    panel = max(_LINE, _MARK * levels) * len(names) + _LEGEND_LINE * -(-levels // _LEVELS_ACROSS)
+    size = (_NAMES + max(_WIDTH * across, _NARROWEST), 1.1 + down * (0.9 + panel))
     title = f"{place[0]}, {place[1]}: accuracy on corrupted images, relative to the dense networks"
     drawn = pd.concat(methods.values())["top1_norm"]
     low, high = min(drawn.min(), 0), max(drawn.max(), 0)
@@ -84,7 +85,6 @@ def _by_method(study: AnalyzedStudy, means: pd.DataFrame) -> dict[str, pd.DataFr
 def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     """Draw a mark for each corruption and level, and a legend of the levels."""
     levels = sorted(rows[LEVEL].unique())
-    levels = [levels[int(place)] for place in np.unique(np.linspace(0, len(levels) - 1, _MOST_LEVELS).round())]
     colors = colormaps["viridis_r"](np.linspace(0.15, 0.95, len(levels)))
     if rows[schema.PRUNER].iloc[0] == CONTROL:
         colors[:] = to_rgba(NEUTRAL)
@@ -104,4 +104,15 @@ def _draw(axes: Axes, rows: pd.DataFrame, names: Sequence[str]) -> None:
     marks = [
         handle(named[level], color=color, marker="o", linestyle="") for level, color in zip(levels, colors, strict=True)
     ]
-    axes.legend(handles=marks, fontsize=7, loc="best", framealpha=0.7, handletextpad=0.1)
+    # Below the numbers of the axis, so that it hides no mark
+    axes.legend(
+        handles=marks,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        borderaxespad=2.6,
+        ncols=_LEVELS_ACROSS,
+        fontsize=7,
+        frameon=False,
+        handletextpad=0.1,
+        columnspacing=0.6,
+    )

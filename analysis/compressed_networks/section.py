@@ -1,27 +1,32 @@
 """The report's sections on the paper's exemplars and class tests, in functions that take a study."""
 
+import numpy as np
 import pandas as pd
 
 from analysis.claims import UNTRIED, shown
 from analysis.compressed_networks import claims, exemplars, figures, populations, published_values
 from analysis.compressed_networks.exemplars import Found
 from analysis.compressed_networks.naming import LEVEL, METHOD, written
-from analysis.formats import decimals, rounded, short_ratio, with_interval
+from analysis.formats import NOT_AVAILABLE, decimals, rounded, short_ratio, with_interval
 from analysis.labels import level_label
 from analysis.page import Block, Caption, Section, numbered
 from analysis.runs import schema
 from analysis.settings import CELL, CONTROL, in_number_format, is_pruned
-from analysis.statistics.populations import FEW
+from analysis.statistics import modal_labels
 from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, places
 
 _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
-    "another class than most dense networks. A significant class changed otherwise than the accuracy, by their t-test "
-    "at 5 %. Chance gives both: the placebo compares two halves of the dense networks. Compare it with the PIEs of "
-    "halves, between half of the dense and half of the compressed networks. Dense networks are less accurate on PIEs "
-    "than on other images; the last column says by how many points more than on the placebo's PIEs. pie_summary.csv, "
-    "pie.csv and class_significance.csv have the numbers."
+    "another class than most dense networks; it is untied if no other class has as many votes on either side. PIEs of "
+    "the same networks are between all dense networks and all that were made of them. PIEs of halves are between half "
+    "of the dense networks and what was made of the other half; the placebo's are between two dense halves. Halves are "
+    "of different networks, so their PIEs measure mostly seeds. A significant class changed otherwise than the "
+    "accuracy at 5 %. Read the paired test, which compares each network with its own dense network, and Holm's "
+    "correction of it. The t-test of Hooker et al. takes the two sides for independent networks, so it can hardly "
+    "reject a small change; its placebo are two dense halves. Dense networks are less accurate on PIEs than on other "
+    "images; the last column says by how many points more than on the placebo's PIEs. pie_summary.csv, pie.csv, "
+    "class_significance.csv and significant_classes.csv have the numbers."
 )
 _CHANGES = (
     "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
@@ -38,12 +43,20 @@ _CLAIMS = (
     "networks guess are left out."
 )
 _TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
-_SUMMARY = ("n_dense", "n_compressed", "n_pie", "n_ties", *(f"top{k}_{on}" for k in (1, 5) for on in exemplars.PARTS))
+_SUMMARY = (
+    *("n_dense", "n_compressed", "n_pie", "n_pie_untied", "n_ties"),
+    *(f"top{k}_{on}" for k in (1, 5) for on in exemplars.PARTS),
+)
 
 
 def significance(study: AnalyzedStudy) -> pd.DataFrame:
     """Return the class tests of a study, as `populations.class_significance` does."""
     return populations.class_significance(study.runs)
+
+
+def tested(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the significant classes of a study, as `populations.significant_classes` does."""
+    return populations.significant_classes(study.once(significance))
 
 
 def found_exemplars(study: AnalyzedStudy) -> Found:
@@ -57,14 +70,14 @@ def section(study: AnalyzedStudy) -> Section | None:
     made = {
         "populations.csv": written(populations.accuracies(study.runs), ["n"], study.shown),
         "class_significance.csv": written(tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown),
-        "significant_classes.csv": written(populations.significant_classes(tests), [], study.shown),
+        "significant_classes.csv": written(study.once(tested), [], study.shown),
         "pie_summary.csv": written(found.summary, _SUMMARY, study.shown),
         "pie.csv": written(found.images, [], study.shown),
     }
     tables = {name: table for name, table in made.items() if len(table)}
     if not tables:
         return None
-    blocks = _blocks(study, found.summary, tests) if len(found.summary) else []
+    blocks = _blocks(study, found.summary) if len(found.summary) else []
     return Section("Images that are forgotten", blocks, tables=tables, notes=[*found.notes, *_notes(found.summary)])
 
 
@@ -107,15 +120,16 @@ def paper_claims(study: AnalyzedStudy) -> Section | None:
     return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(found)], tables)
 
 
-def _blocks(study: AnalyzedStudy, summary: pd.DataFrame, tests: pd.DataFrame) -> list[Block]:
+def _blocks(study: AnalyzedStudy, summary: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
         ratio = leading_ratio(_of_verdict(cells))
         here = summary[summary[schema.DATASET].eq(dataset) & summary[schema.MODEL].eq(model)]
         beside = here[_beside(here, ratio)]
         if len(beside):
-            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside, tests)]
-    return [_PIES, *numbered("forgotten", figures.counts(study, summary, tests)), *blocks] if blocks else []
+            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
+    drawn = figures.counts(study, summary, study.once(tested))
+    return [_PIES, *numbered("forgotten", drawn), *blocks] if blocks else []
 
 
 def _of_verdict(cells: pd.DataFrame) -> pd.DataFrame:
@@ -132,24 +146,32 @@ def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
     return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())
 
 
-def _table(study: AnalyzedStudy, summary: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
+def _table(study: AnalyzedStudy, summary: pd.DataFrame) -> pd.DataFrame:
     key = [*CELL, *study.shown]
-    counts = tests.groupby(key, dropna=False)[["significant", "placebo"]].sum().reset_index()
+    counts = study.once(tested).drop(columns=["n_dense", "n_compressed", METHOD, LEVEL])
     rows = summary.merge(counts, on=key, how="left").sort_values("n_pie", kind="stable")
     cells = rows.to_dict("records")
     columns = {
         "method": [study.method(cell) for cell in cells],
         "level": [level_label(cell, cell[LEVEL]) for cell in cells],
         "networks": rows["n_compressed"].map(str),
-        "PIEs": rows["n_pie"].map("{:,}".format),
-        "PIEs of halves": rows["n_pie_halves"].map(decimals(0)),
-        "placebo": rows["n_pie_placebo"].map(decimals(0)),
-        "significant classes": rows["significant"].map(decimals(0)),
+        "PIEs of the same networks (untied)": _with_untied(rows, "n_pie"),
+        "PIEs of halves (untied)": _with_untied(rows, "n_pie_halves"),
+        "placebo (untied)": _with_untied(rows, "n_pie_placebo"),
+        "significant classes, paired": rows["significant_paired"].map(decimals(0)),
+        "by Holm": rows["significant_paired_holm"].map(decimals(0)),
+        "largest change of them, points": (100 * rows["largest_shift_paired"]).map(decimals(1)),
+        "significant as in print": rows["significant"].map(decimals(0)),
         "significant by placebo": rows["placebo"].map(decimals(1)),
         "harder than the placebo's": [_harder_than_placebo(cell) for cell in cells],
     }
     plain = all(cell[LEVEL] == cell[schema.RATIO] for cell in cells)
     return pd.DataFrame({name: list(values) for name, values in columns.items() if name != "level" or not plain})
+
+
+def _with_untied(rows: pd.DataFrame, name: str) -> list[str]:
+    counts = rows[[name, f"{name}_untied"]].to_numpy(float)
+    return [f"{count:,.0f} ({untied:,.0f})" if np.isfinite(count) else NOT_AVAILABLE for count, untied in counts]
 
 
 def _harder_than_placebo(cell: dict[str, float]) -> str:
@@ -158,7 +180,10 @@ def _harder_than_placebo(cell: dict[str, float]) -> str:
 
 
 def _notes(summary: pd.DataFrame) -> list[str]:
-    few = int((summary[["n_dense", "n_compressed"]].min(axis=1) < FEW).sum()) if len(summary) else 0
+    few = int(summary["n_pie_halves"].isna().sum()) if len(summary) else 0
     if not few:
         return []
-    return [f"{few:,} of {len(summary):,} cells have PIEs of fewer than {FEW} networks, whose modal labels are noisy"]
+    return [
+        f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half takes "
+        f"{modal_labels.FEWEST} different ones. PIEs of all networks there are noisy, and many are ties"
+    ]

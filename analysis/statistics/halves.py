@@ -8,13 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.statistics import modal_labels
 from analysis.statistics.modal_labels import modes
 
 # Random splits of a population. The standard error of a mean over them is below that over the networks.
 SPLITS = 20
 # Groups of networks that the jackknife leaves out in turn.
 MOST_GROUPS = 10
-FEWEST = 4
+# Networks of a population whose halves have modal labels.
+FEWEST = 2 * modal_labels.FEWEST
+_FEWEST_LEFT = 4  # networks that stay when the jackknife leaves out a group
 _BLOCK = 256  # images
 
 
@@ -27,6 +30,10 @@ class HalvesExemplars(NamedTuple):
     ----------
     n_pie : (1 + groups,)
         Mean number of PIEs.
+    of_splits : (splits,)
+        Number of PIEs of each split; of all networks.
+    untied : float
+        Mean number of PIEs for which neither modal label is a tie; of all networks.
     pie, non_pie : (1 + groups,)
         Share of right answers by the half of the dense networks, on its PIEs and on other images.
     matched : float
@@ -34,9 +41,16 @@ class HalvesExemplars(NamedTuple):
     """
 
     n_pie: np.ndarray
+    of_splits: np.ndarray
+    untied: float
     pie: np.ndarray
     non_pie: np.ndarray
     matched: float
+
+    @property
+    def most_splits(self) -> tuple[float, float]:
+        """The least and the largest number of PIEs of a split, but for one split in ten."""
+        return most_of(self.of_splits)
 
     @property
     def gap(self) -> np.ndarray:
@@ -60,20 +74,20 @@ class Halves:
     Dense networks agree. The networks that were made of them predict another class for the second image, about which
     the dense networks are wrong:
 
-    >>> halves = Halves(np.array([[0, 1]] * 4), np.array([0, 2]))
-    >>> found = halves.against(np.array([[0, 2]] * 4))
+    >>> halves = Halves(np.array([[0, 1]] * 10), np.array([0, 2]))
+    >>> found = halves.against(np.array([[0, 2]] * 10))
     >>> [float(each[0]) for each in (found.n_pie, found.pie, found.non_pie, halves.placebo.n_pie)]
     [1.0, 0.0, 1.0, 0.0]
     """
 
     def __init__(self, dense: np.ndarray, label: np.ndarray, splits: int = SPLITS) -> None:
         if len(dense) < FEWEST:
-            raise ValueError(f"{len(dense)} networks, and halves of two need {FEWEST}")
+            raise ValueError(f"{len(dense)} networks, and modal labels of halves need {FEWEST}")
         self._splits = splits
         members, others = (sides.reshape(-1, len(dense)) for sides in _members(len(dense), splits))
         self._others, size = others, members.sum(1)
         self._least_half = int(size.min())
-        self._labels, votes = leaders(members, dense)
+        self._labels, votes, self._tied = leaders(members, dense)
         self._right = np.ascontiguousarray((dense == label).T).astype(np.float32) @ members.T / size
         self._all_right = self._over_splits(self._right)
         # A number for each split and vote share, and what all images have of each.
@@ -94,8 +108,10 @@ class Halves:
         mode, is_open = self._common_mode(second)
         images = np.flatnonzero(is_open | self._open | (mode != self._mode))
         labels, right = self._labels[images], self._right[images]
-        differ = labels != mode[images, np.newaxis]
-        differ[is_open[images]] = self._labels[is_open] != leaders(self._others, second[:, is_open])[0]
+        differ, untied = labels != mode[images, np.newaxis], ~self._tied[images]
+        others, _, tied = leaders(self._others, second[:, is_open])
+        differ[is_open[images]] = self._labels[is_open] != others
+        untied[is_open[images]] &= ~tied
         n_pie = self._over_splits(differ)
         right_pie = self._over_splits(right * differ)
         with np.errstate(invalid="ignore"):
@@ -103,7 +119,14 @@ class Halves:
             non_pie = (self._all_right - right_pie) / (second.shape[1] * self._splits - n_pie)
         base = differ[:, : self._splits]
         matched = self._matched(self._strata[images][base], right[:, : self._splits][base])
-        return HalvesExemplars(n_pie / self._splits, pie, non_pie, matched)
+        return HalvesExemplars(
+            n_pie / self._splits,
+            base.sum(0),
+            float((base & untied[:, : self._splits]).sum() / self._splits),
+            pie,
+            non_pie,
+            matched,
+        )
 
     def _over_splits(self, values: np.ndarray) -> np.ndarray:
         """Return sums over images and splits, (1 + groups,), of values of (images, populations)."""
@@ -124,8 +147,27 @@ class Halves:
         return float((weight * total / np.maximum(others, 1)).sum() / weight.sum()) if weight.sum() else np.nan
 
 
-def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> float:
-    """Return the mean number of PIEs between half of one population and the other half of another.
+def most_of(counts: np.ndarray) -> tuple[float, float]:
+    """Return between which two numbers nine in ten splits lie; NaN where their counts are.
+
+    Examples
+    --------
+    >>> most_of(np.arange(20)), most_of(np.array([0, 0, 0, 7]))
+    ((0.0, 18.0), (0.0, 7.0))
+    """
+    low, high = np.quantile(counts, [0.05, 0.95], method="inverted_cdf")
+    return float(low), float(high)
+
+
+class Counts(NamedTuple):
+    """Mean numbers of PIEs over splits: all of them, and those for which neither modal label is a tie."""
+
+    pies: float
+    untied: float
+
+
+def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPLITS) -> Counts:
+    """Return the mean numbers of PIEs between half of one population and the other half of another.
 
     Given the dense population twice, this is the placebo: the number of PIEs that no compression gives. Given the dense
     and the compressed population, it is the number to hold against the placebo, because it compares as many networks.
@@ -139,21 +181,23 @@ def exemplars_of_halves(first: np.ndarray, second: np.ndarray, splits: int = SPL
 
     Returns
     -------
-    float
-        NaN with fewer than four networks.
+    Counts
+        NaN with fewer than ten networks, which is five a half.
 
     Examples
     --------
     The networks of either population agree, and those of the other predict another class for the second image:
 
-    >>> dense, compressed = np.array([[0, 1]] * 4), np.array([[0, 2]] * 4)
-    >>> exemplars_of_halves(dense, dense), exemplars_of_halves(dense, compressed)
+    >>> dense, compressed = np.array([[0, 1]] * 10), np.array([[0, 2]] * 10)
+    >>> exemplars_of_halves(dense, dense).pies, exemplars_of_halves(dense, compressed).pies
     (0.0, 1.0)
     """
     if len(first) < FEWEST:
-        return np.nan
+        return Counts(np.nan, np.nan)
     one, other = (sides[0] for sides in _members(len(first), splits))
-    return float((leaders(one, first)[0] != leaders(other, second)[0]).sum(0).mean())
+    (labels, _, tied), (others, _, others_tied) = leaders(one, first), leaders(other, second)
+    differ = labels != others
+    return Counts(float(differ.sum(0).mean()), float((differ & ~tied & ~others_tied).sum(0).mean()))
 
 
 def halves(networks: int, splits: int = SPLITS) -> tuple[np.ndarray, np.ndarray]:
@@ -214,11 +258,11 @@ def group_of(networks: int) -> np.ndarray:
 
 def groups(networks: int) -> int:
     """Return how many groups of networks the jackknife leaves out in turn; none where too few networks would stay."""
-    return min(networks, MOST_GROUPS) if networks > FEWEST else 0
+    return min(networks, MOST_GROUPS) if networks > _FEWEST_LEFT else 0
 
 
-def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the modal label of each population of networks, of several the highest, and how many networks predict it.
+def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the modal label of each population of networks, of several the highest, its votes, and where it is tied.
 
     Parameters
     ----------
@@ -229,6 +273,8 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     Returns
     -------
     label, votes : (images, populations), integers
+    tied : (images, populations), bool
+        Whether another class has as many votes.
 
     Examples
     --------
@@ -240,14 +286,15 @@ def leaders(members: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.
     contested = np.flatnonzero((predicted != predicted[0]).any(axis=0))
     label = np.repeat(predicted[0, :, np.newaxis], len(members), axis=1)
     votes = np.tile(members.sum(axis=1).astype(np.min_scalar_type(len(members.T))), (len(label), 1))
+    tied = np.zeros(label.shape, dtype=bool)
     predicted = predicted[:, contested]
     predicted, candidates = np.ascontiguousarray(predicted.T), np.ascontiguousarray(_candidates(predicted).T)
     order = np.argsort((candidates >= 0).sum(axis=1), kind="stable")
     for start in range(0, len(order), _BLOCK):  # votes of a block of images stay in the processor's cache
         block = order[start : start + _BLOCK]
         images = contested[block]
-        label[images], votes[images] = _leaders(members, predicted[block], candidates[block])
-    return label, votes
+        label[images], votes[images], tied[images] = _leaders(members, predicted[block], candidates[block])
+    return label, votes, tied
 
 
 def _candidates(predicted: np.ndarray) -> np.ndarray:
@@ -258,15 +305,19 @@ def _candidates(predicted: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def _leaders(members: np.ndarray, predicted: np.ndarray, candidates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _leaders(
+    members: np.ndarray, predicted: np.ndarray, candidates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return `leaders` of a block of images, by what they are predicted, (images, networks), and their candidates."""
     candidates = candidates[:, (candidates >= 0).any(axis=0)]
     last, bits = candidates.shape[1] - 1, (candidates.shape[1] - 1).bit_length()
-    best = np.zeros((len(predicted), len(members)), np.float32)
+    best, second = np.zeros((2, len(predicted), len(members)), np.float32)
     votes_weigh = (members * 2**bits).T
     for place, candidate in enumerate(candidates.T):  # votes, and behind them the place, the first being the largest
         own = (predicted == candidate[:, np.newaxis]).astype(np.float32) @ votes_weigh
-        np.maximum(best, own + (last - place), out=best)
-    found = best.astype(np.int32)
+        own += last - place
+        np.maximum(second, np.minimum(best, own), out=second)
+        np.maximum(best, own, out=best)
+    found, beaten = best.astype(np.int32), second.astype(np.int32)
     places = last - (found & (2**bits - 1)) + candidates.shape[1] * np.arange(len(candidates))[:, np.newaxis]
-    return candidates.ravel()[places], found >> bits
+    return candidates.ravel()[places], found >> bits, found >> bits == beaten >> bits

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Networks that a modal label takes. That of two is mostly a tie.
+FEWEST = 5
+
 
 class Modes(NamedTuple):
     """What most networks of a population predict for each image.

@@ -16,8 +16,6 @@ from analysis.statistics.modal_labels import Modes, modes
 
 Measure = Literal["difference", "ratio"]
 
-# A modal label takes so many networks, and one of fewer than FEW says little.
-FEWEST, FEW = 5, 10
 # So many votes, one for each image and class, are counted at a time.
 _VOTES = 2**20
 # A t-test of classes takes so many a side.
@@ -42,7 +40,16 @@ class Exemplars(NamedTuple):
     @property
     def ties(self) -> int:
         """Number of images whose modal label is tied in either population."""
-        return int((self.dense.tied | self.compressed.tied).sum())
+        return int(self._tied.sum())
+
+    @property
+    def untied(self) -> int:
+        """Number of exemplars for which neither modal label is a tie."""
+        return int((self.identified & ~self._tied).sum())
+
+    @property
+    def _tied(self) -> np.ndarray:
+        return np.asarray(self.dense.tied | self.compressed.tied)
 
 
 def exemplars(dense: np.ndarray, compressed: np.ndarray) -> Exemplars:
@@ -174,8 +181,9 @@ class ClassSignificance(NamedTuple):
         Welch's two-sided t-test; NaN if neither population varies.
     p_holm, p_bh : (classes,)
         The same corrected over the classes by Holm, and by Benjamini and Hochberg.
-    p_paired : (classes,)
-        Two-sided paired t-test; NaN if the populations are not pairs.
+    p_paired, p_paired_holm : (classes,)
+        Two-sided paired t-test, and the same corrected by Holm; NaN if the populations are not pairs. Networks of the
+        same seeds share most of what they get wrong, which Welch's test takes for noise.
     """
 
     difference: np.ndarray
@@ -187,11 +195,17 @@ class ClassSignificance(NamedTuple):
     p_holm: np.ndarray
     p_bh: np.ndarray
     p_paired: np.ndarray
+    p_paired_holm: np.ndarray
 
     @property
     def significant(self) -> np.ndarray:
         """Whether the paper calls a class significant: p at most .05, not corrected; (classes,), bool."""
         return self.p <= LEVEL
+
+    @property
+    def significant_paired(self) -> np.ndarray:
+        """Whether a class is significant by the paired test, not corrected; (classes,), bool."""
+        return self.p_paired <= LEVEL
 
 
 def class_significance(
@@ -231,6 +245,7 @@ def class_significance(
         change = compressed.mean(0) - dense.mean(0)
         normalised = np.where(dense.mean(0) > 0, change / dense.mean(0), np.nan)
     statistic, dof, p = welch(before, after)
+    p_paired = _paired_p(before, after) if paired else np.full(len(p), np.nan)
     known = np.isfinite(p)
     p_bh = np.full(len(p), np.nan)
     if known.any():
@@ -244,8 +259,36 @@ def class_significance(
         p,
         corrected(p, len(p))[1],
         p_bh,
-        _paired_p(before, after) if paired else np.full(len(p), np.nan),
+        p_paired,
+        corrected(p_paired, len(p))[1],
     )
+
+
+def paired_counts(shift: np.ndarray, p: np.ndarray, p_holm: np.ndarray) -> dict[str, float]:
+    """Return how many classes the paired test calls significant, and how much the most changed of them changed.
+
+    Parameters
+    ----------
+    shift, p, p_holm : (classes,)
+        As `ClassSignificance` has shift, p_paired and p_paired_holm.
+
+    Returns
+    -------
+    dict
+        `significant_paired` and `significant_paired_holm`, NaN where no class has a p; `largest_shift_paired`, the
+        largest absolute shift of a class that is significant without correction, NaN where none is.
+
+    Examples
+    --------
+    >>> paired_counts(np.array([-0.3, 0.2, 0.5]), np.array([0.01, 0.04, 0.2]), np.array([0.03, 0.08, 0.2]))
+    {'significant_paired': 2.0, 'significant_paired_holm': 1.0, 'largest_shift_paired': 0.3}
+    """
+    known, found = not np.isnan(p).all(), p <= LEVEL
+    return {
+        "significant_paired": float(found.sum()) if known else np.nan,
+        "significant_paired_holm": float((p_holm <= LEVEL).sum()) if known else np.nan,
+        "largest_shift_paired": float(np.abs(shift[found]).max()) if found.any() else np.nan,
+    }
 
 
 def welch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -305,9 +348,20 @@ def placebo_significance(recall: np.ndarray, accuracy: np.ndarray, splits: int =
     (classes,)
         Share of the splits with p at most .05; NaN with fewer than four networks.
     """
+    return np.asarray(placebo_tests(recall, accuracy, splits).mean(axis=0))
+
+
+def placebo_tests(recall: np.ndarray, accuracy: np.ndarray, splits: int = SPLITS) -> np.ndarray:
+    """Return which classes are significant in each of the splits of `placebo_significance`.
+
+    Returns
+    -------
+    (splits, classes)
+        1 where p is at most .05, else 0; NaN with fewer than four networks.
+    """
     if len(recall) < 4:
-        return np.full(recall.shape[1], np.nan)
+        return np.full((splits, recall.shape[1]), np.nan)
     shifted = recall - accuracy[:, np.newaxis]
     first, second = halves(len(recall), splits)
     _, _, p = welch(shifted[first], shifted[second])
-    return np.asarray(np.mean(p <= LEVEL, axis=0))
+    return np.asarray(p <= LEVEL, dtype=float)

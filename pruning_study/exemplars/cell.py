@@ -13,7 +13,8 @@ from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.runs.printable import shortened
 from analysis.statistics.intensification import at_chance
-from analysis.statistics.populations import FEW, FEWEST, Exemplars, exemplars
+from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.populations import Exemplars, exemplars
 from pruning_study.config import ExemplarsConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
@@ -176,8 +177,6 @@ def _with_predictions(
             f"{name}: {there}{''.join(f' ({said})' for said in left_out)}, and a modal label needs {FEWEST} or more: "
             "choose another cell, or make the runs of more seeds"
         )
-    if len(sound) < FEW:
-        left_out.append(f"modal labels of {len(sound)} networks are noisy: {FEW} or more are better")
     label = sound[0][0][schema.LABEL]
     dense, compressed = (np.stack([pair[side][schema.PREDICTED] for pair in sound]) for side in (0, 1))
     return (label, dense, compressed), left_out

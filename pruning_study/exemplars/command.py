@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.runs import csv_text, files
 from analysis.runs.errors import StudyError
 from analysis.runs.printable import printable
-from analysis.statistics.halves import exemplars_of_halves
+from analysis.statistics import halves, modal_labels
 from pruning_study.config import ExemplarsConfig
 from pruning_study.exemplars import cell, gallery, labelling
 from pruning_study.exemplars.cell import Cell
@@ -70,15 +70,22 @@ def _counts(read: Cell, pies: int) -> str:
     return (
         f"{pies:,} of {len(read.label):,} test images are PIEs: most of {len(read.compressed)} compressed networks "
         f"predict another class than most of {len(read.dense)} dense ones.\n"
-        f"The dense majority is right on {right[0]:,} of them, the compressed on {right[1]:,}."
+        f"The dense majority is right on {right[0]:,} of them, the compressed on {right[1]:,}. "
+        f"{found.untied:,} are untied."
     )
 
 
 def _placebo(read: Cell) -> str:
-    halves, placebo = (exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
+    if len(read.dense) < halves.FEWEST:
+        return (
+            f"Chance gives PIEs too. There are too few networks to count them: {len(read.dense)} a side, and two "
+            f"halves of {modal_labels.FEWEST} take {halves.FEWEST}."
+        )
+    half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
     return (
-        f"Chance gives PIEs too. With half as many networks a side, there are {placebo:,.0f} between dense and dense "
-        f"networks, and {halves:,.0f} between dense and compressed."
+        f"Chance gives PIEs too. With half as many networks a side, there are {placebo.pies:,.0f} "
+        f"({placebo.untied:,.0f} untied) between dense and dense networks, and {half.pies:,.0f} ({half.untied:,.0f}) "
+        "between dense and compressed."
     )
 
 

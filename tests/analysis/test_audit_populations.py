@@ -35,8 +35,32 @@ def test_sentences_say_counts_beside_those_of_chance():
     same = networks(*[[12]] * 5)
     said = " ".join(audited(same, same).notes)
     assert "another class than most before for 0 of 20 images" in said
-    assert "chance alone tells apart, 0" in said
-    assert "PIEs of 5 networks are noisy" in said
+    assert "Too few networks to count the PIEs of chance: 5 a side" in said
+    assert "chance alone" not in said
+    same = networks(*[[12]] * 10)
+    said = " ".join(audited(same, same).notes)
+    assert "chance alone tells apart, 0 (0)" in said
+    assert "Too few" not in said
+
+
+def test_the_sentence_on_exemplars_counts_those_without_a_tie():
+    """Of six networks after, three take image 12 for a cat, and four image 13. A tie goes to the highest label."""
+    after = networks([2, 13], [2, 13], [2, 13], [13], [], [])
+    (said, *_) = (note for note in audited(networks(*[[]] * 6), after).notes if note.startswith("PIEs"))
+    assert "for 2 of 20 images (1 of them are untied)" in said
+
+
+def test_a_small_change_of_the_same_networks_is_told_by_the_paired_test():
+    """Networks have 0 to 2 cats wrong, and then one more: 5 points beyond the accuracy. The last has two more: 10."""
+    wrong = [[], [], [0], [0], [0, 1], [0, 1]]
+    before = networks(*wrong)
+    after = networks(*[[*images, 9] for images in wrong[:5]], [0, 1, 8, 9])
+    found = audited(before, after)
+    (said,) = (note for note in found.notes if note.startswith("Class significance"))
+    assert said.startswith("Class significance (Hooker et al.): 0 of 2 classes")
+    assert "paired t-test: 2 classes (by 5.8 points at most), and 2 after Holm's" in said
+    p = stats.ttest_1samp([-0.05] * 5 + [-0.1], 0).pvalue
+    assert found.populations.significance["p_paired_holm"].tolist() == pytest.approx([2 * p, 2 * p])
 
 
 @pytest.mark.parametrize(("count", "exemplars", "tested"), [(1, 0, 0), (2, 0, 2), (4, 0, 2), (5, 1, 2)])

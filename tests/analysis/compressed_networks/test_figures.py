@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 
 from analysis.compressed_networks import figures
 from analysis.compressed_networks.populations import accuracies
@@ -29,18 +30,23 @@ def study(places=("toy",), ratios=(2.0, 10.0)):
     return AnalyzedStudy(made.assign(accuracy_after=np.where(made["pruner"] == "gp", 0.79, 0.8)))
 
 
-def frames(cells, pies, significant, placebo=(40.0, 0.2)):
-    """Summary and class tests of cells by method and level: PIEs of halves and the significant of classes a and b."""
+def frames(cells, pies, significant, placebo=(40.0, 0.4), bar=0):
+    """Summary and significant classes, of two, of cells by method and level; bars are so many PIEs long a side."""
     keys = [{**KEY, "pruner": method, "ratio": level, "level": level} for method, level in cells]
+    of_placebo = {"n_pie_placebo": placebo[0], "n_pie_placebo_low": placebo[0], "n_pie_placebo_high": placebo[0] + 1}
     summary = [
-        {**key, "n_dense": 6, "n_pie_halves": n, "n_pie_placebo": placebo[0]} for key, n in zip(keys, pies, strict=True)
+        {
+            **{**key, "n_dense": 6, "n_pie": 7, "n_pie_halves": n, **of_placebo},
+            **{f"n_pie_minus_placebo_{end}": n - placebo[0] + more for end, more in (("low", -bar), ("high", bar))},
+        }
+        for key, n in zip(keys, pies, strict=True)
     ]
-    classes = [
-        {**key, "class": name, "significant": place < count, "placebo": placebo[1]}
+    of_placebo = {"placebo": placebo[1], "placebo_low": 0, "placebo_high": 1}
+    tested = [
+        {**key, "classes": 2, "significant": count, "significant_paired": 2 - count, **of_placebo}
         for key, count in zip(keys, significant, strict=True)
-        for place, name in enumerate("ab")
     ]
-    return pd.DataFrame(summary), pd.DataFrame(classes)
+    return pd.DataFrame(summary), pd.DataFrame(tested)
 
 
 CELLS = [("mp", 2.0), ("mp", 10.0), ("gp", 2.0), ("gp", 10.0), (NONE, 1.0)]
@@ -57,22 +63,63 @@ def heights(axes):
 
 def test_counts_of_each_method_by_ratio_with_the_placebo_and_the_control():
     (figure,) = figures.counts(study(), *COUNTS)
-    above, below = figure.axes
+    above, paired, below = figure.axes
     across = {"black": [40.0, 40.0], NEUTRAL: [42.0, 42.0]}
     assert heights(above) == {"o": [45.0, 300.0], "s": [50.0, 900.0], **across}
-    # The expected number of significant classes is the sum over two classes: .2 + .2.
     across = {"black": [0.4, 0.4], NEUTRAL: [1.0, 1.0]}
     assert heights(below) == {"o": [0.0, 2.0], "s": [1.0, 1.0], **across}
+    # Chance makes 5 % of two classes significant by the paired test.
+    across = {"black": [0.1, 0.1], NEUTRAL: [1.0, 1.0]}
+    assert heights(paired) == {"o": [2.0, 0.0], "s": [1.0, 1.0], **across}
     (first, *_) = (line for line in above.lines if line.get_marker() == "o")
     assert first.get_xdata() == pytest.approx([2, 10], rel=0.02)
     dashed = [line for line in above.lines if line.get_linestyle() == "--"]
     assert [line.get_color() for line in dashed] == ["black"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mp", "gp", "none (control)", "placebo"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        *("mp", "gp", "none (control)", "placebo", "5 % of the classes")
+    ]
+
+
+def bars(axes):
+    """Ends of the intervals of each method, by colour."""
+    found = [each for each in axes.collections if isinstance(each, LineCollection)]
+    return {tuple(each.get_color()[0][:3]): [line[:, 1].tolist() for line in each.get_segments()] for each in found}
+
+
+def test_exemplars_have_bars_and_the_placebo_a_band():
+    cells = frames(CELLS, [45.0, 300.0, 50.0, 900.0, 42.0], [0, 2, 1, 1, 1], bar=5)
+    (figure,) = figures.counts(study(), *cells)
+    above, _, below = figure.axes
+    assert list(bars(above).values()) == [[[40.0, 50.0], [295.0, 305.0]], [[45.0, 55.0], [895.0, 905.0]]]
+    bands = {(patch.get_y(), patch.get_y() + patch.get_height()) for patch in above.patches}
+    assert bands == {(40.0, 41.0), (37.0, 47.0)}  # of the placebo's splits, and of the control's interval
+    assert [(patch.get_y(), patch.get_height()) for patch in below.patches] == [(0, 1)]
+
+
+def test_panels_of_too_few_networks_for_halves_say_so():
+    summary, tested = COUNTS
+    halves = [name for name in summary if "placebo" in name or "halves" in name]
+    (figure,) = figures.counts(study(), summary.assign(**dict.fromkeys(halves, np.nan)), tested)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["Too few networks: each half takes 5 of them"]
+    assert heights(figure.axes[2])["o"] == [0.0, 2.0]
+
+
+def test_the_note_has_the_exemplars_of_the_same_networks_of_number_formats():
+    quantised = made_up_runs.runs("toy", "net", "float16", 1, 1 + SPREAD, number_format="float16")
+    control = made_up_runs.runs("toy", "net", NONE, 1, 1 + SPREAD)
+    made = AnalyzedStudy(made_up_runs.with_images(made_up_runs.study(quantised, control)))
+    keys = made.cells[["dataset", "model", "pruner", "ratio", *made.shown]]
+    found = [
+        frame.drop(columns=["level", *KEY, "pruner", "ratio"]).join(keys)
+        for frame in frames([("a", 1), ("b", 1)], [5] * 2, [0] * 2)
+    ]
+    (figure,) = figures.counts(made, found[0].assign(n_pie=[3, 1247]), found[1])
+    assert "in toy, net: float16 3, none 1,247." in figure.get_supxlabel().replace("\n", " ")
 
 
 def test_counts_of_exemplars_have_a_logarithmic_axis_from_one_round_number_on():
     (figure,) = figures.counts(study(), *COUNTS)
-    above, below = figure.axes
+    above, _, below = figure.axes
     assert [label.get_text() for label in above.get_yticklabels()] == ["20", "50", "100", "200", "500", "1,000"]
     scaled = above.transData.transform([(2, 50), (2, 100), (2, 200)])[:, 1]
     assert scaled[2] - scaled[1] == pytest.approx(scaled[1] - scaled[0])

@@ -10,7 +10,7 @@ from analysis.labels import level_label
 from analysis.statistics import halves, populations
 from tests.made_up_runs import runs, study
 
-NETWORKS, IMAGES = 6, 90
+NETWORKS, IMAGES = 10, 90
 LABEL = np.repeat([0, 1, 2], IMAGES // 3)
 
 
@@ -60,8 +60,17 @@ def test_rows_are_what_the_functions_of_arrays_give():
         [right[expected.identified].mean(), right[~expected.identified].mean(), right.mean()]
     )
     assert row["compressed_top1_all"] == pytest.approx((compressed == LABEL).mean())
+    assert row["n_pie_untied"] == (expected.identified & ~expected.dense.tied & ~expected.compressed.tied).sum()
     split, placebo = (halves.Halves(dense, LABEL).against(side) for side in (compressed, dense))
     assert row[["n_pie_halves", "n_pie_placebo"]].tolist() == [split.n_pie[0], placebo.n_pie[0]]
+    assert row[["n_pie_halves_untied", "n_pie_placebo_untied"]].tolist() == [split.untied, placebo.untied]
+    ends = np.sort(placebo.of_splits)[[0, 18]]  # the first and the last but one of twenty
+    assert row[["n_pie_placebo_low", "n_pie_placebo_high"]].tolist() == ends.tolist()
+    error = stats.sem(halves.jackknife_values(split.n_pie - placebo.n_pie))
+    assert row["n_pie_minus_placebo"] == split.n_pie[0] - placebo.n_pie[0]
+    assert row["n_pie_minus_placebo_high"] == pytest.approx(
+        row["n_pie_minus_placebo"] + stats.t.isf(0.025, NETWORKS - 1) * error
+    )
     assert summary["n_pie_placebo"][1] == row["n_pie_placebo"]
     assert row[["gap_halves", "gap_placebo"]].tolist() == [split.gap[0], placebo.gap[0]]
     values = halves.jackknife_values(split.gap - placebo.gap)
@@ -70,7 +79,7 @@ def test_rows_are_what_the_functions_of_arrays_give():
     assert row["gap_minus_placebo_low"] == pytest.approx(row["gap_minus_placebo"] - half)
     assert row["gap_placebo_matched"] == pytest.approx(placebo.matched - placebo.pie[0])
     against = populations.exemplars(stacked(NONE["run_id"]), compressed)
-    assert row["n_pie_none"] == against.identified.sum()
+    assert row[["n_pie_none", "n_pie_none_untied"]].tolist() == [against.identified.sum(), against.untied]
     assert np.isnan(summary["n_pie_none"][1])
     assert row["disagreement"] == pytest.approx(populations.disagreement(dense, compressed).mean())
     of_cell = images[images["method"] == "mp"]
@@ -87,6 +96,26 @@ def test_a_cell_needs_five_networks_for_exemplars_and_two_for_class_tests():
     assert class_significance(PRUNED.iloc[:1]).empty
     assert len(exemplars(PRUNED.iloc[:5], read).summary) == 1
     assert [len(frame) for frame in exemplars(PRUNED, None)[:2]] == [0, 0]
+
+
+def test_halves_of_fewer_than_five_networks_have_no_exemplars():
+    found = exemplars(PRUNED.iloc[:9], read)
+    (row,) = found.summary.to_dict("records")
+    of_halves = [name for name in row if "halves" in name or "placebo" in name]
+    assert len(of_halves) == 16
+    assert np.isnan([row[name] for name in of_halves]).all()
+    assert row["n_pie"] > 0
+    assert found.halves == []
+    assert exemplars(PRUNED, read).summary[of_halves].notna().all(axis=None)
+
+
+def test_a_dense_network_that_is_there_twice_is_in_one_half_alone():
+    twice = PRUNED["dense_run_id"].where(PRUNED["seed"] > 0, PRUNED["dense_run_id"].iloc[1])
+    (row,) = exemplars(PRUNED.assign(dense_run_id=twice), read).summary.to_dict("records")
+    assert (row["n_dense"], row["n_compressed"]) == (9, 10)
+    assert np.isnan(row["n_pie_halves"])
+    four = [PRUNED["dense_run_id"].iloc[place % 4] for place in range(NETWORKS)]
+    assert exemplars(PRUNED.assign(dense_run_id=four), read).summary.empty
 
 
 def test_a_cell_whose_networks_predict_different_images_is_named():
@@ -118,8 +147,8 @@ def test_top_five_is_that_of_the_networks_and_nothing_of_five_classes():
         return exemplars(made, lambda run_ids: {run: predictions[run] for run in run_ids}).summary.iloc[0]
 
     row = first_row(many, known)
-    # Network i lacks i of ten images: 0 to 5, 2.5 in the mean.
-    assert row["top5_all"] == pytest.approx(0.75)
+    # Network i lacks i of ten images: 0 to 9, 4.5 in the mean.
+    assert row["top5_all"] == pytest.approx(0.55)
     assert row["compressed_top5_all"] == pytest.approx(0.5)
     pies = populations.exemplars(stacked(many["dense_run_id"]), stacked(many["run_id"])).identified
     share = np.mean([in_top5[run] for run in many["dense_run_id"]], axis=0)
@@ -139,7 +168,7 @@ def test_class_rows_are_what_the_function_of_arrays_gives():
     )
     assert frame["class"].tolist() == ["a", "b"]
     assert frame["recall_compressed"].tolist() == pytest.approx(compressed.mean(0).tolist())
-    for name in ("difference", "normalised_difference", "p_holm", "p_bh", "p_paired", "significant"):
+    for name in ("difference", "normalised_difference", "p_holm", "p_bh", "p_paired", "p_paired_holm", "significant"):
         assert frame[name].to_numpy() == pytest.approx(getattr(expected, name), nan_ok=True)
     assert frame["n_compressed"].tolist() == [4, 4]
     ratios = [
@@ -159,14 +188,32 @@ def test_significant_classes_are_counted_with_their_mean_decrease_and_increase()
     assert row["mean_decrease"] == pytest.approx(0.03)
     assert row["mean_increase"] == pytest.approx(0.03)
     assert row["significant_holm"] == row["significant_ratio"] == 2
-    assert (row["placebo"], row["n_dense"]) == (0, 4)
+    assert (row["placebo"], row["placebo_low"], row["placebo_high"], row["n_dense"]) == (0, 0, 0, 4)
     assert significant_classes(class_significance(PRUNED.iloc[:1])).empty
 
 
+def test_a_small_change_of_the_same_networks_is_significant_by_the_paired_test_alone():
+    """Seeds differ by up to ten points, and each network loses half a point of a, give or take a tenth, to b."""
+    made = runs("toy", "net", "fixed-int8", 1, [1.0] * 4, number_format="fixed-int8")
+    own, lost = np.array([-0.05, -0.02, 0.03, 0.05]), np.array([0.004, 0.005, 0.005, 0.006])
+    recalls = {"recall_before/a": 0.8 + own, "recall_after/a": 0.8 + own - lost}
+    recalls |= {"recall_before/b": 0.8 - own, "recall_after/b": 0.8 - own + lost}
+    tests = class_significance(made.assign(accuracy_before=0.8, accuracy_after=0.8, **recalls))
+    wanted = stats.ttest_1samp(lost, 0).pvalue
+    assert tests["p_paired"].tolist() == pytest.approx([wanted, wanted])
+    assert tests["p_paired_holm"].tolist() == pytest.approx([2 * wanted, 2 * wanted])
+    assert tests["significant_paired"].tolist() == [True, True]
+    assert tests["significant"].tolist() == [False, False]
+    (row,) = significant_classes(tests).to_dict("records")
+    counts = [row[name] for name in ("significant", "significant_paired", "significant_paired_holm")]
+    assert counts == [0, 2, 2]
+    assert row["largest_shift_paired"] == pytest.approx(0.005)
+
+
 def test_accuracies_are_described_by_numpys_quantiles():
-    made = PRUNED.assign(accuracy_after=[0.80, 0.82, 0.84, 0.86, 0.88, 0.90])
+    made = PRUNED.iloc[:6].assign(accuracy_after=[0.80, 0.82, 0.84, 0.86, 0.88, 0.90])
     (row,) = accuracies(made).to_dict("records")
-    assert row["n"] == NETWORKS
+    assert row["n"] == 6
     ends = [row[f"accuracy_{end}"] for end in ("min", "q1", "median", "q3", "max")]
     assert ends == pytest.approx([0.80, 0.825, 0.85, 0.875, 0.90])
     assert row["accuracy_mean"] == pytest.approx(0.85)

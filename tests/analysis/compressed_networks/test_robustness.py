@@ -156,13 +156,28 @@ def test_a_folder_of_imagenet_a_stands_beside_its_values_in_print(folder):
     assert rows["printed"].tolist() == ["-59.800", "-40.960"]
 
 
-def test_the_picture_has_a_panel_for_each_method_and_the_control_last():
-    rest = [runs("toy", "net", "mp", ratio, [1.2] * 2) for ratio in (2, 50)]
-    made = study(*rest, MADE)
+def drawn(*ratios):
+    """The picture of mp at ratio 10 and at others, where the networks have as much right."""
+    rest = [runs("toy", "net", "mp", ratio, [1.2] * 2) for ratio in ratios]
     same = [dict(zip(PRUNED["run_id"], other["run_id"], strict=True)) for other in rest]
     measured = pd.concat([COUNTS, *(COUNTS.assign(run_id=COUNTS["run_id"].map(ids)).dropna() for ids in same)])
-    section = robustness_section.section(AnalyzedStudy(made, corrupted=measured))
+    section = robustness_section.section(AnalyzedStudy(study(*rest, MADE), corrupted=measured))
     (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
+    return picture
+
+
+def test_the_picture_has_every_level_and_its_legends_hide_nothing():
+    figure = drawn(2, 3, 4, 6, 20, 50, 90).figure
+    figure.draw_without_rendering()
+    mp, none = figure.axes
+    said = [text.get_text() for text in mp.get_legend().get_texts()]
+    assert said == [f"ratio {ratio}" for ratio in (2, 3, 4, 6, 10, 20, 50, 90)]
+    for legend in (mp.get_legend(), none.get_legend()):
+        assert not any(legend.get_window_extent().overlaps(axes.bbox) for axes in figure.axes)
+
+
+def test_the_picture_has_a_panel_for_each_method_and_the_control_last():
+    picture = drawn(2, 50)
     assert picture.name == "corruptions"
     mp, none = picture.figure.axes
     assert (mp.get_title(), none.get_title()) == ("mp", "none")

@@ -32,9 +32,21 @@ def test_the_table_has_the_methods_and_the_control_and_the_files_are_written():
     assert caption == Caption("toy, net.", "Ratio 10.")
     summary = found.tables["pie_summary.csv"].set_index("method")
     assert table["method"].tolist() == ["none", "mp"]
-    assert table["PIEs"].tolist() == [f"{summary['n_pie'][method]:,}" for method in ("none", "mp")]
+    for column, name in (("PIEs of the same networks", "n_pie"), ("PIEs of halves", "n_pie_halves")):
+        counts = [(summary[name][method], summary[f"{name}_untied"][method]) for method in ("none", "mp")]
+        assert table[f"{column} (untied)"].tolist() == [f"{count:,.0f} ({untied:,.0f})" for count, untied in counts]
+    assert {"significant classes, paired", "by Holm", "significant as in print"} <= {*table}
     assert table["networks"].tolist() == [str(NETWORKS)] * 2
-    assert found.notes == ["2 of 2 cells have PIEs of fewer than 10 networks, whose modal labels are noisy"]
+    assert found.notes == []
+
+
+def test_too_few_networks_for_halves_are_told_once():
+    few = with_recalls_of(FOUND).groupby("pruner").head(9)
+    found = section(replace(STUDY, runs=few))
+    (note,) = found.notes
+    assert note.startswith("too few networks for PIEs of halves in 2 of 2 cells: each half takes 5")
+    *_, table = found.blocks
+    assert table["PIEs of halves (untied)"].tolist() == table["placebo (untied)"].tolist() == ["n/a", "n/a"]
 
 
 def test_without_predictions_there_are_class_tests_and_without_seeds_nothing():
@@ -46,7 +58,7 @@ def test_without_predictions_there_are_class_tests_and_without_seeds_nothing():
 def test_the_files_have_the_columns_that_others_read():
     found = section(replace(STUDY, runs=with_recalls_of(FOUND)))
     columns = {name: " ".join(table.columns) for name, table in found.tables.items()}
-    pies = "dataset model method level n_dense n_compressed n_pie n_ties top1_pie top1_non_pie top1_all"
+    pies = "dataset model method level n_dense n_compressed n_pie n_pie_untied n_ties top1_pie top1_non_pie top1_all"
     pies += " top5_pie top5_non_pie top5_all"
     assert columns["pie_summary.csv"].startswith(pies)
     images = "dataset model method level index label dense_mode compressed_mode dense_share compressed_share"

@@ -9,15 +9,34 @@ from analysis.statistics import halves, modal_labels, populations
 
 
 def test_halves_give_as_many_exemplars_as_chance_says():
-    # Two networks a half; each votes 1 with probability p, and a tie goes to 1: a half has the mode 0 if both vote 0.
+    # Five networks a half; each votes 1 with probability .3. A half has the mode 0 if three, four or five vote 0.
     p, images = 0.3, 20_000
-    dense, other = (np.random.default_rng(seed).random((4, images)) < p for seed in (0, 1))
-    votes_zero = (1 - p) ** 2
+    dense, other = (np.random.default_rng(seed).random((10, images)) < p for seed in (0, 1))
+    votes_zero = 0.7**5 + 5 * 0.7**4 * 0.3 + 10 * 0.7**3 * 0.3**2
     expected = 2 * votes_zero * (1 - votes_zero) * images
     for second in (dense, other):
         found = halves.exemplars_of_halves(dense.astype(int), second.astype(int))
-        assert found == pytest.approx(expected, abs=4 * (expected / 2) ** 0.5)
-    assert np.isnan(halves.exemplars_of_halves(dense[:3].astype(int), dense[:3].astype(int)))
+        assert found.pies == pytest.approx(expected, abs=4 * (expected / 2) ** 0.5)
+        assert found.untied == found.pies  # an odd number of votes for one of two classes has no tie
+    assert np.isnan(halves.exemplars_of_halves(dense[:9].astype(int), dense[:9].astype(int))).all()
+
+
+def test_modal_labels_of_halves_take_five_networks_in_each():
+    label = np.zeros(3, int)
+    assert halves.Halves(np.zeros((10, 3), int), label).placebo.n_pie[0] == 0
+    with pytest.raises(ValueError, match="9 networks, and modal labels of halves need 10"):
+        halves.Halves(np.zeros((9, 3), int), label)
+
+
+def test_ties_of_halves_are_no_untied_exemplars():
+    """Of six networks a half, three predict 1 and three 0 in one population; all predict 0 in the other."""
+    first, second = np.zeros((12, 1), int), np.zeros((12, 1), int)
+    first[::2] = 1
+    found = halves.Halves(first, np.zeros(1, int)).against(second)
+    ones = first[halves.halves(12)[0], 0].sum(1)
+    assert found.of_splits.tolist() == (ones >= 3).astype(int).tolist()
+    assert found.untied == pytest.approx((ones > 3).mean())
+    assert (ones == 3).any()
 
 
 @pytest.mark.parametrize("networks", [4, 7, 30])
@@ -29,14 +48,18 @@ def test_halves_share_no_network_and_stay_the_same(networks):
     assert (halves.halves(networks)[0] == first).all()
 
 
-@given(st.integers(4, 9), st.integers(0, 2**32 - 1))
+@given(st.integers(10, 13), st.integers(0, 2**32 - 1))
 def test_exemplars_of_halves_are_those_of_each_split(networks, seed):
     generator = np.random.default_rng(seed)
     likely = generator.uniform(0.5, 1, 40)
     first, second = (np.where(generator.random((networks, 40)) < likely, 1, generator.integers(0, 3, 40)) for _ in "ab")
     splits = zip(*halves.halves(networks), strict=True)
-    counts = [populations.exemplars(first[one], second[other]).identified.sum() for one, other in splits]
-    assert halves.exemplars_of_halves(first, second) == pytest.approx(np.mean(counts))
+    each = [populations.exemplars(first[one], second[other]) for one, other in splits]
+    found = halves.exemplars_of_halves(first, second)
+    assert found.pies == pytest.approx(np.mean([split.identified.sum() for split in each]))
+    untied = [(split.identified & ~split.dense.tied & ~split.compressed.tied).sum() for split in each]
+    assert found.untied == pytest.approx(np.mean(untied))
+    assert halves.Halves(first, np.zeros(40, int)).against(second).untied == pytest.approx(np.mean(untied))
 
 
 def populations_of(networks, images=60, seed=0):
@@ -49,7 +72,7 @@ def populations_of(networks, images=60, seed=0):
     return label, first, second
 
 
-@pytest.mark.parametrize("networks", [4, 7, 12])
+@pytest.mark.parametrize("networks", [10, 11, 16])
 def test_accuracies_on_exemplars_of_halves_are_those_of_each_split_put_together(networks):
     label, first, second = populations_of(networks)
     found = halves.Halves(first, label).against(second)
@@ -60,24 +83,26 @@ def test_accuracies_on_exemplars_of_halves_are_those_of_each_split_put_together(
         right.append((first[one] == label).mean(0))
         share.append(each.dense.share + 2 * len(share))  # shares of other splits are others
     differ, right = np.array(differ), np.array(right)
-    assert found.n_pie[0] == differ.sum(1).mean() == halves.exemplars_of_halves(first, second)
+    assert found.n_pie[0] == differ.sum(1).mean() == halves.exemplars_of_halves(first, second).pies
+    assert found.of_splits.tolist() == differ.sum(1).tolist()
     assert found.pie[0] == pytest.approx(right[differ].mean())
     assert found.non_pie[0] == pytest.approx(right[~differ].mean())
     assert found.matched == pytest.approx(
         populations.matched_share(right.ravel(), np.concatenate(share), differ.ravel())
     )
     placebo = halves.Halves(first, label).placebo
-    assert placebo.n_pie[0] == halves.exemplars_of_halves(first, first)
+    assert placebo.n_pie[0] == halves.exemplars_of_halves(first, first).pies
 
 
 def test_a_group_left_out_is_in_no_half():
-    # The second network of five votes for another class in both populations; without it all agree on all images.
-    dense = np.zeros((5, 3), int)
-    dense[1] = 1
+    # Three networks vote 0. A half that has all of them has the mode 0. Without one, two of four are a tie, which is 1.
+    dense = np.ones((10, 3), int)
+    dense[[1, 4, 7]] = 0
     found = halves.Halves(dense, np.zeros(3, int)).placebo
-    assert found.n_pie.shape == (6,)
+    assert found.n_pie.shape == (11,)
     assert found.n_pie[0] > 0
-    assert (found.n_pie[1:] == 0).tolist() == [False, True, False, False, False]
+    assert (found.n_pie[1:][[1, 4, 7]] == 0).all()
+    assert found.n_pie[1:].any()
     assert [halves.groups(networks) for networks in (4, 5, 30)] == [0, 5, 10]
 
 
@@ -98,8 +123,9 @@ def test_leaders_are_modes(seed, classes):
     predicted = generator.integers(0, classes, (6, 300)).astype(np.min_scalar_type(classes))
     members = generator.random((5, 6)) < 0.7
     members[:, 0] = True
-    label, votes = halves.leaders(members.astype(np.float32), predicted)
-    for own, found, count in zip(members, label.T, votes.T, strict=True):
+    label, votes, tied = halves.leaders(members.astype(np.float32), predicted)
+    for own, found, count, is_tied in zip(members, label.T, votes.T, tied.T, strict=True):
         expected = modal_labels.modes(predicted[own])
         assert found.tolist() == expected.label.tolist()
         assert count == pytest.approx(expected.share * own.sum())
+        assert is_tied.tolist() == expected.tied.tolist()

@@ -25,7 +25,8 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     made = run_command("exemplars", "--frames", tmp_path / "study", "--dataset", data, "--images", 4)
     assert made.exit_code == 0, made.output
     assert "3 of 60 test images are PIEs: most of 6 compressed networks predict another class" in made.output
-    assert "The dense majority is right on 2 of them, the compressed on 1." in made.output
+    assert "The dense majority is right on 2 of them, the compressed on 1. 3 are untied." in made.output
+    assert "There are too few networks to count them: 6 a side, and two halves of 5 take 10." in made.output
     assert "labelling_sheet.png: 2 PIEs and as many others, for annotators" in made.output
     folder = tmp_path / "exemplars"
     assert sorted(path.name for path in folder.iterdir()) == FILES
@@ -39,6 +40,13 @@ def test_a_cell_of_exported_files_gives_a_gallery_and_a_sheet_that_can_be_tallie
     assert tallied.exit_code == 0, tallied.output
     assert re.search(r"multiple objects +0\.0 +0\.0 .* 39\.5, 59\.\d", tallied.output)
     assert frames.is_dir()
+
+
+def test_ten_networks_a_side_tell_how_many_exemplars_chance_gives(tmp_path, data, run_command):
+    export(tmp_path / "frames", data, predictions(10))
+    made = run_command("exemplars", "--frames", tmp_path / "frames", "--dataset", data, "--images", 4)
+    assert made.exit_code == 0, made.output
+    assert re.search(r"there are \d+ \(\d+ untied\) between dense and dense networks, and \d+ \(\d+\)", made.output)
 
 
 def test_the_same_command_writes_the_same_files_and_another_seed_does_not_replace_them(tmp_path, data, run_command):
