@@ -108,9 +108,8 @@ class Claim(NamedTuple):
     sentence, source : str
     looked_at : str
         The number that tests it.
-    checks : callable, optional
-        Takes the places that the claim is about, one or two, and yields the checks that the study allows. Without it
-        the claim is about something that no study of this project has.
+    checks : callable
+        Takes the places that the claim is about, one or two, and yields the checks that the study allows.
     places : int
         1, or 2.
     every : bool
@@ -121,7 +120,7 @@ class Claim(NamedTuple):
     sentence: str
     source: str
     looked_at: str
-    checks: Callable[..., Iterable[Check]] | None = None
+    checks: Callable[..., Iterable[Check]]
     places: int = 1
     every: bool = True
 
@@ -132,16 +131,17 @@ class Place:
     Parameters
     ----------
     dataset, model : str
-    measured : DataFrame, a row per network
-        pruner, ratio, seed, at_chance, and what was measured.
+    measured : DataFrame, a row per network; or None
+        pruner, ratio, seed, at_chance, and what was measured. None if no network was pruned at a ratio of its own.
+    tickets : Place, optional
+        The same data set and model, with the levels of lottery tickets.
     """
 
-    def __init__(self, dataset: str, model: str, measured: pd.DataFrame):
-        self.dataset, self.model = dataset, model
+    def __init__(self, dataset: str, model: str, measured: pd.DataFrame | None, tickets: "Place | None" = None):
+        self.dataset, self.model, self.tickets = dataset, model, tickets
+        by_arm = [] if measured is None else measured.groupby([schema.PRUNER, schema.RATIO])
         self._arms = {
-            Arm(*arm): rows.set_axis(index)[~index.duplicated()]
-            for arm, rows in measured.groupby([schema.PRUNER, schema.RATIO])
-            for index in [networks(rows)]
+            Arm(*arm): rows.set_axis(index)[~index.duplicated()] for arm, rows in by_arm for index in [networks(rows)]
         }
         self._guessing = {arm: rows["at_chance"].to_numpy(bool) for arm, rows in self._arms.items()}
 
@@ -180,6 +180,10 @@ class Place:
         """Return a column of an arm by network, missing for networks that guess."""
         rows = self._arms[arm]
         return rows[column].mask(self._guessing[arm])
+
+    def setting(self, arm: Arm, column: str) -> str:
+        """Return a setting that all networks of an arm have."""
+        return str(self._arms[arm][column].iloc[0])
 
     def n_at_chance(self, arm: Arm) -> int:
         """Return how many networks guess."""
@@ -364,7 +368,7 @@ class Judged(NamedTuple):
 
 def judged(claim: Claim, places: tuple[Place, ...]) -> list[Judged]:
     """Judge the checks of a claim; if all of them must hold, their p are corrected together."""
-    checks = list(claim.checks(*places)) if claim.checks else []
+    checks = list(claim.checks(*places))
     p = np.array([p_values(check) for check in checks]).reshape(-1, 2)
     if claim.every:
         read = np.array([not check.at_chance for check in checks], dtype=bool)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.prune_responsibly.levels import CLASS, ENTROPY, IMBALANCE, ITERATION, TECHNIQUE, class_levels
+from analysis.prune_responsibly.levels import CLASS, ENTROPY, IMBALANCE, ITERATION, TECHNIQUE, class_levels, iterated
 from analysis.prune_responsibly.printed_terms import published_terms
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.runs.errors import StudyError, first_line
 from analysis.settings import CONTROL
 from analysis.statistics import regression
@@ -45,14 +45,16 @@ class Regression(NamedTuple):
 
 
 def fitted(study: AnalyzedStudy) -> Regression:
-    """Fit the accuracies of a study's classes after each level of iterative pruning."""
-    rows = fitted_rows(study.runs, study.characteristics)
+    """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
+    guesses = study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
+    notes = _note_on_guessing(study.runs, guesses)
+    rows = fitted_rows(frames.rows(study.runs, ~guesses), study.characteristics)
     if rows.empty:
-        return Regression(pd.DataFrame(), None, None, [])
+        return Regression(pd.DataFrame(), None, None, notes)
     try:
         fit = regression.estimate(rows)
     except StudyError as error:
-        return Regression(pd.DataFrame(), None, None, [first_line(error)])
+        return Regression(pd.DataFrame(), None, None, [*notes, first_line(error)])
     linear = regression.estimate(rows, crossed=False)
     logit = regression.logit_of(fit).set_index("term")
     table = fit.coefficients.copy()
@@ -69,7 +71,15 @@ def fitted(study: AnalyzedStudy) -> Regression:
     for name, column in {"logit": "coefficient", "logit_p": "p", "logit_effect": "effect"}.items():
         table[name] = logit[column].to_numpy()
     table.attrs = {}
-    return Regression(table, fit, linear, logit.attrs["notes"])
+    return Regression(table, fit, linear, [*notes, *logit.attrs["notes"]])
+
+
+def _note_on_guessing(runs: pd.DataFrame, guesses: pd.Series) -> list[str]:
+    levels = iterated(runs.assign(guesses=guesses))
+    left_out = levels.loc[levels[TECHNIQUE] != CONTROL, "guesses"]
+    if not left_out.any():
+        return []
+    return [f"regression: {left_out.sum():,} of {len(left_out):,} pruned networks left out, which guess"]
 
 
 def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:

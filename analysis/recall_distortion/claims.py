@@ -10,10 +10,11 @@ from analysis.arrays import run_arrays
 from analysis.claims import Check, Place, held, judged
 from analysis.predictions import OTHER_METRICS, Predictions
 from analysis.published import rank
+from analysis.recall_distortion import lottery
 from analysis.recall_distortion.sentences import CLAIMS, MP
-from analysis.runs import schema
+from analysis.runs import frames, schema
 from analysis.runs.frames import ReadPredictions
-from analysis.settings import CELL, main_setting, shown_settings
+from analysis.settings import CELL, ITERATION, in_number_format, is_iterated, main_setting, shown_settings
 from analysis.statistics import intensification, resampling
 
 # Pooled slopes: each is a sum over all classes and networks of a cell, divided by another such sum.
@@ -28,6 +29,8 @@ def claims(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None
     ----------
     runs : DataFrame
         As `analysis.runs.pull.runs` returns it. Of several settings of a cell the papers' counts (`main_setting`).
+        Networks in another number format are left out, and of those that were pruned iteratively all but lottery
+        tickets, which one claim is about.
     predictions : callable or Predictions, optional
         As `cells.cells` takes it. It is asked for the predictions under magnitude pruning, since one claim is about
         their precision and F1.
@@ -61,9 +64,22 @@ def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Place,
 
 
 def _places(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None) -> list[Place]:
-    by_place = measured(main_setting(runs, shown_settings(runs)), predictions).groupby(CELL[:2])
-    places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
+    with_ratios = _by_place(frames.rows(runs, ~(in_number_format(runs) | is_iterated(runs))), predictions)
+    tickets = _by_place(frames.rows(runs, lottery.are_tickets(runs)))
+    places = [
+        Place(*place, with_ratios.get(place), Place(*place, tickets[place]) if place in tickets else None)
+        for place in {**with_ratios, **tickets}
+    ]
     return sorted(places, key=lambda place: (rank(place.model), rank(place.dataset)))
+
+
+def _by_place(
+    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None
+) -> dict[tuple[str, str], pd.DataFrame]:
+    if runs.empty:
+        return {}
+    shown = [name for name in shown_settings(runs) if name != ITERATION]
+    return dict(list(measured(main_setting(runs, shown), predictions).groupby(CELL[:2])))
 
 
 def measured(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:

@@ -36,10 +36,11 @@ from analysis.study import AnalyzedStudy
 RATIO = schema.RATIO_PRUNABLE
 _KEEP, _TREATMENT = frames.column(schema.KEEP), frames.column(schema.WEIGHT_TREATMENT)
 _PRINTED_KEEP = "0.8"
+PRUNERS = ("mp", "global-unstructured")  # two names of global magnitude
 _TABLE = Printed(
     12,
     networks=10,
-    pruners=("mp", "global-unstructured"),  # two names of global magnitude
+    pruners=PRUNERS,
     params={
         schema.RECIPE: "lottery",
         schema.EPOCHS: "80",
@@ -78,10 +79,7 @@ _PRINT = (
 
 
 def section(study: AnalyzedStudy) -> Section | None:
-    """Return the section on lottery tickets (Table 12); None for a study without networks that are rewound.
-
-    Methods that prune each layer by itself are left out, for lottery tickets rank the weights of all layers together.
-    """
+    """Return the section on lottery tickets (Table 12); None for a study without networks that are rewound."""
     found = levels(study)
     pruned = found[found[schema.PRUNER] != CONTROL]
     if pruned.empty:
@@ -115,14 +113,28 @@ def levels(study: AnalyzedStudy) -> pd.DataFrame:
         published, NaN but for print's data set, model and pruner.
     """
     cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
-    treatment, keep, iteration = (cells.reindex(columns=[name])[name] for name in (_TREATMENT, _KEEP, ITERATION))
-    number = pd.to_numeric(iteration, errors="coerce")
-    rewound = is_iterated(cells) & (treatment == schema.REWIND) & (keep == _PRINTED_KEEP) & (number >= 1)
-    rewound &= ~_of_cells(study, is_by_layer(study.runs)).astype(bool)
-    rows = cells[rewound].assign(**{LEVEL: number[rewound].astype(int)})
+    rows = cells[_of_cells(study, are_tickets(study.runs)).astype(bool)]
+    rows = rows.assign(**{LEVEL: rows.get(ITERATION, pd.Series(dtype=str)).astype(int)})
     rows = rows[[*CELL, *study.shown, LEVEL, RATIO, *_OF_LEVELS]].merge(_TABLE.values, on=LEVEL, how="left")
     rows = beside_print.with_differences(rows, _TABLE)
     return rows.sort_values([*beside_print.method_columns(rows), LEVEL], kind="stable", ignore_index=True)
+
+
+def are_tickets(runs: pd.DataFrame) -> pd.Series:
+    """Return whether each run is a level of lottery tickets that keep as many weights as print's, or of their control.
+
+    Methods that prune each layer by itself are none, for lottery tickets rank the weights of all layers together.
+    """
+    treatment, keep, iteration = (runs.reindex(columns=[name])[name] for name in (_TREATMENT, _KEEP, ITERATION))
+    is_level = is_iterated(runs) & (pd.to_numeric(iteration, errors="coerce") >= 1)
+    return is_level & (treatment == schema.REWIND) & (keep == _PRINTED_KEEP) & ~is_by_layer(runs)
+
+
+def printed_threshold() -> int:
+    """Return the level from which on alpha is above 1 in Table 12."""
+    level = _in_table_12().above_from
+    assert level
+    return level
 
 
 def _ratios(runs: pd.DataFrame) -> pd.Series:
@@ -195,9 +207,13 @@ def _sentence(rows: pd.DataFrame, study: AnalyzedStudy) -> str:
     return f"{name}: alpha is lowest at level {dip.level}, {dip.alpha:.3f}{beyond}. Its interval {dip.rise}."
 
 
-def _in_print() -> str:
+def _in_table_12() -> _Dip:
     printed = _TABLE.values.iloc[1:]
-    dip = _Dip.of(printed[LEVEL], printed["printed_alpha"], printed["printed_alpha"])
+    return _Dip.of(printed[LEVEL], printed["printed_alpha"], printed["printed_alpha"])
+
+
+def _in_print() -> str:
+    dip = _in_table_12()
     return f"In print alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
 
 

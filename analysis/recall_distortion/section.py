@@ -94,10 +94,12 @@ def paper_tables(study: AnalyzedStudy) -> Section:
     )
 
 
-def paper_claims(study: AnalyzedStudy) -> Section:
-    """Return the section that holds the paper's sentences against the study."""
+def paper_claims(study: AnalyzedStudy) -> Section | None:
+    """Return the section that holds the paper's sentences against the study; None if it has nothing of the paper."""
     found = claims.claims(study.runs, study.predicted)
     tried = (found["verdict"] != UNTRIED).any()
+    if not tried and study.with_ratios.runs.empty:
+        return None
     return Section(
         "The paper's sentences, held against this study",
         [_CLAIMS, shown(found)] if tried else [],

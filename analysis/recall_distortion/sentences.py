@@ -26,8 +26,11 @@ from analysis.claims import (
 )
 from analysis.predictions import OTHER_METRICS
 from analysis.published import label, original
+from analysis.recall_distortion.channel_pruning import PRUNER as CHIP
 from analysis.recall_distortion.comparisons import HARDER, resnet_size, usual_model
-from analysis.settings import CONTROL
+from analysis.recall_distortion.lottery import PRUNERS as TICKET_PRUNERS
+from analysis.recall_distortion.lottery import printed_threshold
+from analysis.settings import CONTROL, ITERATION
 from analysis.statistics.hypothesis_tests import LEVEL, Row
 
 ALPHA, ACCURACY, SPREAD, VARIANCE, LOG_RATIO = "alpha", "accuracy", "spread ratio", "variance", "log of ratio"
@@ -230,6 +233,21 @@ def _between(more: Place, less: Place, pruner: str) -> Iterator[Check]:
             yield Check((arm,), ALPHA, row, ABOVE, more.n_at_chance(arm) + less.n_at_chance(arm), guessing)
 
 
+def _tickets_above_threshold(place: Place) -> Iterator[Check]:
+    if place.tickets is None:
+        return
+    for pruner in TICKET_PRUNERS:
+        for arm in place.tickets.arms(pruner):
+            level = int(place.tickets.setting(arm, ITERATION))
+            if level >= printed_threshold():
+                yield _slope(place.tickets, arm, 1, ABOVE)._replace(part=f"level {level}")
+
+
+def _chip_rises(place: Place) -> Iterator[Check]:
+    for less, more in pairwise(place.arms(CHIP)):
+        yield _differences(place, more, less, ABOVE)
+
+
 CLAIMS = (
     Claim(
         "more-pruning-intensifies",
@@ -416,12 +434,14 @@ CLAIMS = (
         "lth-threshold",
         'LTH: "an intensification above 1 consistently occurs if the pruning ratio exceeds a certain threshold"',
         "H",
-        "not built here",
+        "alpha - 1 at each of the levels from which on print's alpha is above 1, MP",
+        _tickets_above_threshold,
     ),
     Claim(
         "chip-rises",
         'CHIP: "intensification starts to increase from one pruning ratio to another"',
         "H",
-        "not built here",
+        "alpha of CHIP at each ratio minus alpha at the one before",
+        _chip_rises,
     ),
 )

@@ -22,9 +22,11 @@ from analysis.claims import (
     Claim,
     estimate,
 )
-from analysis.recall_distortion import claims
+from analysis.recall_distortion import claims, section
 from analysis.recall_distortion.sentences import CLAIMS
+from analysis.runs.frames import column
 from analysis.statistics.resampling import mean_interval
+from analysis.study import AnalyzedStudy
 from tests import made_up_runs
 
 # Sums to 0, so that a cell's mean is its centre.
@@ -38,7 +40,7 @@ DIFFER, ACCURATE, MAGNITUDE = "pruners-differ", "up-more-accurate", "mp-more-acc
 LIGHT, HEAVY, VARIANCE = "light-pruning", "heavy-pruning", "recall-variance-grows"
 LINEAR, MEAN_RATIO, HARDER = "linear-at-origin", "mean-ratio-volatile", "harder-data-intensify"
 SMALLER, SMALLER_UP = "smaller-models-intensify", "smaller-models-intensify-up"
-EXPRESSIVE = "recall-most-expressive"
+EXPRESSIVE, TICKETS, CHIP = "recall-most-expressive", "lth-threshold", "chip-rises"
 
 
 def cell(pruner, ratio, alpha, *, dataset="mnist", model="lenet5", noise=NOISE, **columns):
@@ -404,6 +406,85 @@ def test_recall_against_precision_needs_predictions():
     assert frame["where"].tolist() == ["recall minus precision, mp, t=2", "recall minus f1, mp, t=2"]
     assert frame["estimate"].iloc[0] == pytest.approx(0.45 - 2.8)
     assert verdict(claims.claims(runs), EXPRESSIVE) == UNTRIED
+
+
+def tickets(alpha_of_level, *, pruner="mp", keep=0.8, treatment="rewind", **params):
+    """Levels 11 to 14 of lottery tickets; print's alpha is .997 at level 11, and above 1 from level 12 on."""
+    params = {"keep": repr(keep), "weight_treatment": treatment, **params}
+    levels = []
+    for place, (level, alpha) in enumerate(alpha_of_level.items()):
+        noise = NOISE if place % 2 else OTHER_NOISE
+        of_level = {column(name): value for name, value in ({"iteration": str(level)} | params).items()}
+        made = cell(pruner, 0.8**-level, alpha, noise=noise).assign(**of_level)
+        levels.append(made.assign(run_id=made["run_id"] + f" {level} {keep} {treatment}"))
+    return made_up_runs.study(*levels)
+
+
+ABOVE_FROM_12 = {11: 0.9, 12: 1.2, 13: 1.3, 14: 1.4}
+
+
+def test_tickets_are_above_1_at_every_level_beyond_prints_threshold():
+    frame = held(tickets(ABOVE_FROM_12))
+    found = of(frame, TICKETS)
+    assert found["where"].tolist() == [f"level {level}, mp, t={0.8**-level:.4g}" for level in (12, 13, 14)]
+    assert found["estimate"].tolist() == pytest.approx([0.2, 0.3, 0.4])
+    assert found["claimed"].tolist() == [ABOVE] * 3
+    # The interval of a level is joint over the four levels.
+    assert found[["low", "high"]].to_numpy()[0].tolist() == pytest.approx(mean_interval(NOISE + 0.2, 1 - 0.05 / 4))
+    assert verdict(frame, TICKETS) == HOLDS
+    assert verdict(held(tickets(ABOVE_FROM_12 | {13: 0.7})), TICKETS) == FAILS
+    assert verdict(held(tickets(ABOVE_FROM_12 | {13: 1.0})), TICKETS) == UNCLEAR
+    assert verdict(held(tickets(ABOVE_FROM_12, pruner="global-unstructured")), TICKETS) == HOLDS
+
+
+def test_other_networks_than_tickets_say_nothing_of_them():
+    others = [
+        cell("mp", 20, 1.5),
+        tickets(ABOVE_FROM_12, treatment="finetune"),
+        tickets(ABOVE_FROM_12, keep=0.5),
+        tickets(ABOVE_FROM_12, pruner="l1-unstructured"),
+        tickets(ABOVE_FROM_12, pruner="none"),
+        tickets({10: 1.5, 11: 1.5}),
+    ]
+    assert [verdict(held(other), TICKETS) for other in others] == [UNTRIED] * len(others)
+
+
+def test_levels_are_in_no_sentence_about_ratios():
+    one_shot = [cell("mp", 2, 0.8), cell("mp", 20, 1.5)]
+    both, alone = held(tickets(ABOVE_FROM_12), *one_shot), held(*one_shot)
+    others = [frame[frame["slug"] != TICKETS].reset_index(drop=True) for frame in (both, alone)]
+    pd.testing.assert_frame_equal(*others)
+    assert verdict(both, TICKETS) == HOLDS
+    assert verdict(held(tickets(ABOVE_FROM_12)), HIGH) == UNTRIED
+
+
+def test_a_report_of_tickets_alone_has_the_sentence_on_them_and_one_of_other_levels_has_none():
+    made = section.paper_claims(AnalyzedStudy(tickets(ABOVE_FROM_12)))
+    assert verdict(made.tables["claims.csv"], TICKETS) == HOLDS
+    assert section.paper_claims(AnalyzedStudy(tickets(ABOVE_FROM_12, treatment="finetune"))) is None
+
+
+def test_tickets_that_guess_are_not_read():
+    guessing = tickets(ABOVE_FROM_12)
+    guessing.loc[guessing[column("iteration")] == "14", "accuracy_after"] = 0.5
+    assert of(held(guessing), TICKETS)["holds"].tolist() == ["yes", "yes", "at chance"]
+
+
+def test_alpha_of_chip_rises_from_ratio_to_ratio():
+    first, second, third = (
+        cell("chip", ratio, alpha, noise=noise)
+        for ratio, alpha, noise in ((1.75, 0.9, NOISE), (3.33, 1.4, OTHER_NOISE), (8.27, 1.0, NOISE))
+    )
+    rises, falls = held(first, second), held(first, second, third)
+    (row,) = of(rises, CHIP).to_dict("records")
+    changes = OTHER_NOISE - NOISE
+    assert (row["where"], row["claimed"], row["n"]) == ("chip, t=3.33 minus t=1.75", ABOVE, 6)
+    assert row["estimate"] == pytest.approx(0.5)
+    assert (row["low"], row["high"]) == pytest.approx(mean_interval(changes + 0.5))
+    assert verdict(rises, CHIP) == HOLDS
+    assert of(falls, CHIP)["holds"].tolist() == ["yes", "no"]
+    assert verdict(falls, CHIP) == FAILS
+    assert verdict(held(first, cell("mp", 3.33, 1.4)), CHIP) == UNTRIED
 
 
 def test_the_papers_setting_counts_where_a_study_has_several():
