@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.drawing import BELOW, NEUTRAL, page
+from analysis.labels import TEACHER
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_legend
@@ -51,7 +52,7 @@ class Method(NamedTuple):
     @property
     def label(self) -> str:
         """What a legend calls the method."""
-        return " ".join(filter(None, self))
+        return (", " if self.setting.startswith(TEACHER) else " ").join(filter(None, self))
 
 
 Lines: TypeAlias = dict[Method, pd.DataFrame]  # the cells of each method

@@ -22,7 +22,7 @@ _LOWER_IS_BETTER = (methods.LOSS, methods.EXCESS)
 _COMPARED = {
     methods.SCHEDULE: "gradual pruning minus one shot",
     methods.START: "pruning while training minus one shot",
-    methods.DISTILLATION: "distillation minus none",
+    methods.DISTILLATION: "with a teacher minus without one",
     methods.MITIGATION: "each mitigation minus none",
     methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",

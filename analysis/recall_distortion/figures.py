@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from analysis.arrays import recalls
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
 from analysis.formats import short_ratio
-from analysis.labels import setting_labels
+from analysis.labels import has_several_teachers, in_words, setting_labels
 from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
@@ -244,10 +244,13 @@ class _Panel(NamedTuple):
         Pruner or model, or data set and model.
     settings : tuple of (str, str)
         Further settings by column.
+    with_weight : bool
+        Whether the weight of a teacher is named.
     """
 
     names: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
+    with_weight: bool
 
     def label(self, width: float) -> str:
         """Return the label in lines that are no wider than a panel of a width in inches."""
@@ -264,7 +267,7 @@ class _Panel(NamedTuple):
         values = dict(self.settings)
         how, others = setting_labels(values, list(values))
         named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in self.names]
-        parts = [", ".join(named), *([" ".join(how)] if how else []), *others]
+        parts = [", ".join(named), *([in_words(" ".join(how), with_weight=self.with_weight)] if how else []), *others]
         return [name_in_picture(part) for part in parts]
 
 
@@ -303,11 +306,12 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
         return _Panels({}, "", "")
     grouped.sort(key=lambda group: [_place(value) for value in group[0]])
     fixed = [c for c in (schema.DATASET, schema.MODEL, schema.PRUNER) if c != varied and cells[c].nunique() == 1]
+    with_weight = has_several_teachers(cells)
     panels = {}
     for key, rows in grouped:
         values = zip(settings, key[len(columns) :], strict=True)
-        panel = _Panel(key[: len(columns)], tuple((name, value) for name, value in values if pd.notna(value)))
-        panels[panel] = rows
+        own = tuple((name, value) for name, value in values if pd.notna(value))
+        panels[_Panel(key[: len(columns)], own, with_weight)] = rows
     return _Panels(panels, ", ".join(name_in_picture(cells[column].iloc[0]) for column in fixed), which)
 
 

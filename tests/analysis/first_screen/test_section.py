@@ -180,7 +180,7 @@ def test_of_many_methods_pruners_and_settings_are_named_once_each():
     ]
     (figure,) = shown(section.slopes(study(*cells))).values()
     named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == ["mp", "gp", "up", "as in print", "cubic", "cubic distill 0.5", "distill 0.5"]
+    assert named == ["mp", "gp", "up", "as in print", "cubic", "cubic, teacher", "teacher"]
 
 
 def test_five_data_sets_need_two_figures():

@@ -237,7 +237,7 @@ def test_where_all_settings_are_too_many_panels_the_main_one_is_drawn():
     names = ["params.distill", "params.schedule"]
     few = figures.tradeoff(study("0.0", "0.5"), names)
     assert len(few.axes[0].get_legend_handles_labels()[1]) == 8
-    assert "mp (magnitude), cubic distill 0.5, n 2" in few.axes[0].get_legend_handles_labels()[1]
+    assert "mp (magnitude), cubic, teacher, n 2" in few.axes[0].get_legend_handles_labels()[1]
     many = figures.tradeoff(study("0.5", "0.0", "0.9"), names)
     assert many.axes[0].get_legend_handles_labels()[1] == ["mp (magnitude), n 2", "gp (gradient), n 2"]
     assert many.get_suptitle().replace("\n", " ").endswith("one of several settings")
