@@ -27,8 +27,8 @@ _WIDEST_NAME = 150  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
 _RATIO = (
-    f" The ratio is the verdict's: the largest at which a method costs at most {100 * SMALL_LOSS:g} point of accuracy, or "
-    "else the smallest."
+    f" The ratio is the verdict's: the largest at which a method costs at most {100 * SMALL_LOSS:g} point of accuracy, "
+    "or else the smallest."
 )
 
 
