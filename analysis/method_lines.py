@@ -294,7 +294,7 @@ def _ratios(cells: pd.DataFrame) -> np.ndarray:
     return cells[schema.RATIO].to_numpy(float)
 
 
-def _apart(ratios: Sequence[float]) -> list[str]:
+def ratio_labels(ratios: Sequence[float]) -> list[str]:
     """Return a label for each ratio on a logarithmic axis, empty where it would touch the one before."""
     inches_each = _AXIS / max(np.log(ratios[-1] / ratios[0]), 1e-9)
     labels, end = [], -np.inf
@@ -311,7 +311,7 @@ def _set_ratios(axes: Axes, lines: Lines) -> None:
     ratios = sorted({ratio for method, cells in lines.items() if method.pruner != CONTROL for ratio in cells["ratio"]})
     axes.set_xscale("log")
     if ratios:
-        axes.set_xticks(ratios, _apart(ratios), fontsize=9)
+        axes.set_xticks(ratios, ratio_labels(ratios), fontsize=9)
     if len(ratios) == 1:
         axes.set_xlim(ratios[0] / 1.5, 1.5 * ratios[0])
     axes.xaxis.set_minor_locator(NullLocator())
