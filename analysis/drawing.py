@@ -20,6 +20,7 @@ from analysis.runs.printable import printable
 
 # Colours by Okabe and Ito, which colour-blind readers can tell apart.
 NEUTRAL, BELOW, ABOVE = "#767676", "#0072b2", "#d55e00"
+DIFFERENT = "black"  # where neither side is better
 DPI = 120
 _LONGEST_TITLE = 400
 _PAD = 0.04  # inches, around a panel
@@ -150,10 +151,27 @@ class Interval(NamedTuple):
     words: str = ""
 
 
-def draw_intervals(axes: Axes, rows: Sequence[tuple[float, Interval]], no_effect: float) -> None:
+def interval_limits(rows: Sequence[Interval], no_effect: float) -> tuple[float, float]:
+    """Return the ends of an axis for intervals. It leaves out what is far from the others."""
+    ends = [end for row in rows if np.isfinite(row.value) for end in row[:3] if np.isfinite(end)]
+    return axis_limits(pd.Series(ends, dtype=float), through=no_effect)
+
+
+def draw_intervals(
+    axes: Axes, rows: Sequence[tuple[float, Interval]], no_effect: float, limits: tuple[float, float] | None = None
+) -> None:
     """Draw an interval with a mark at each height, and a line where there is no effect.
 
-    The axis leaves out values far from the others: a triangle at its end stands for each.
+    A triangle at the end of the axis stands for a value beyond it.
+
+    Parameters
+    ----------
+    axes : Axes
+    rows : sequence of (float, Interval)
+        Heights and intervals.
+    no_effect : float
+    limits : (float, float), optional
+        The ends of the axis; by default those of `interval_limits`.
     """
     axes.axvline(no_effect, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
@@ -167,8 +185,7 @@ def draw_intervals(axes: Axes, rows: Sequence[tuple[float, Interval]], no_effect
     if not drawn:
         axes.set_xticks([])
         return
-    ends = pd.Series([end for _, row in drawn for end in row[:3] if np.isfinite(end)])
-    left, right = axis_limits(ends, through=no_effect)
+    left, right = limits or interval_limits([row for _, row in drawn], no_effect)
     axes.set_xlim(left, right)
     if known := [(height, *row[1:4]) for height, row in drawn if np.isfinite(row.low)]:
         heights, lows, highs, line_colors = zip(*known, strict=True)

@@ -20,6 +20,8 @@ _NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.PRECISION, schema.NUMBE
 # Characters of a setting; a longer one has a letter.
 _LONGEST_LABEL = len("initialization scope layer")
 _LONGEST_MITIGATION = len("cubic constraint equalized-loss (images validation)")
+TEACHER = "teacher"
+_DISTILL = re.compile(rf"((?<!\+) )?(?<![\w-]){schema.DISTILL} (\S+)( (?=\w))?")
 _MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
 
 # The params of a setting that are not as in the papers, by name, and the letters of settings.
@@ -65,6 +67,30 @@ def method_label(
         Whether numbers have all their digits, as `need_all_digits` says.
     """
     return " ".join(filter(None, [params[schema.PRUNER], setting_label(params, shown, letters, exact=exact)]))
+
+
+def has_several_teachers(runs: pd.DataFrame) -> bool:
+    """Return whether networks of a study learn from their dense networks with more than one weight."""
+    weights = set(runs.get(frames.column(schema.DISTILL), pd.Series(dtype=str)).dropna())
+    return len(weights - {schema.FORMERLY[schema.DISTILL]}) > 1
+
+
+def in_words(label: str, *, with_weight: bool) -> str:
+    """Return a label as people read it, with a teacher in place of the param: `mp, teacher` for `mp distill 0.5`.
+
+    Parameters
+    ----------
+    label : str
+        As `method_label` and `setting_label` return it.
+    with_weight : bool
+        Whether the weight of the teacher is named: `mp, teacher 0.5`. `has_several_teachers` says when it must be.
+    """
+
+    def teacher(distill: re.Match[str]) -> str:
+        before, weight, after = distill.groups()
+        return f"{', ' if before else ''}{TEACHER}{f' {weight}' if with_weight else ''}{', ' if after else ''}"
+
+    return _DISTILL.sub(teacher, label)
 
 
 def need_all_digits(runs: pd.DataFrame) -> bool:

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from analysis.drawing import BELOW, NEUTRAL, page
+from analysis.labels import TEACHER
 from analysis.published import rank
 from analysis.runs import schema
 from analysis.runs.picture_text import fitted_name, name_in_legend
@@ -51,7 +52,7 @@ class Method(NamedTuple):
     @property
     def label(self) -> str:
         """What a legend calls the method."""
-        return " ".join(filter(None, self))
+        return (", " if self.setting.startswith(TEACHER) else " ").join(filter(None, self))
 
 
 Lines: TypeAlias = dict[Method, pd.DataFrame]  # the cells of each method
@@ -293,7 +294,7 @@ def _ratios(cells: pd.DataFrame) -> np.ndarray:
     return cells[schema.RATIO].to_numpy(float)
 
 
-def _apart(ratios: Sequence[float]) -> list[str]:
+def ratio_labels(ratios: Sequence[float]) -> list[str]:
     """Return a label for each ratio on a logarithmic axis, empty where it would touch the one before."""
     inches_each = _AXIS / max(np.log(ratios[-1] / ratios[0]), 1e-9)
     labels, end = [], -np.inf
@@ -310,7 +311,7 @@ def _set_ratios(axes: Axes, lines: Lines) -> None:
     ratios = sorted({ratio for method, cells in lines.items() if method.pruner != CONTROL for ratio in cells["ratio"]})
     axes.set_xscale("log")
     if ratios:
-        axes.set_xticks(ratios, _apart(ratios), fontsize=9)
+        axes.set_xticks(ratios, ratio_labels(ratios), fontsize=9)
     if len(ratios) == 1:
         axes.set_xlim(ratios[0] / 1.5, 1.5 * ratios[0])
     axes.xaxis.set_minor_locator(NullLocator())

@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from analysis import cells, classes, groups
-from analysis.labels import Letters, method_label, need_all_digits, setting_label, setting_letters
+from analysis.labels import (
+    Letters,
+    has_several_teachers,
+    in_words,
+    method_label,
+    need_all_digits,
+    setting_label,
+    setting_letters,
+)
 from analysis.operating_points import Preference
 from analysis.predictions import Predictions
 from analysis.runs import frames, schema
@@ -95,13 +103,18 @@ class AnalyzedStudy:
         """The letters of settings with a long label, as `labels.setting_letters` returns them."""
         return setting_letters(self.runs)
 
+    @cached_property
+    def has_several_teachers(self) -> bool:
+        """Whether labels name the weight of a teacher."""
+        return has_several_teachers(self.runs)
+
     def method(self, params: Mapping[str, Any]) -> str:
         """Return what tables and pictures call a method: its pruner, and its setting or the letter of it."""
-        return method_label(params, self.shown, self.letters)
+        return in_words(method_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def setting(self, params: Mapping[str, Any]) -> str:
         """Return what tables and pictures call a method's setting; the empty text if it is the papers'."""
-        return setting_label(params, self.shown, self.letters)
+        return in_words(setting_label(params, self.shown, self.letters), with_weight=self.has_several_teachers)
 
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
         """Return whether any two of some cells have a dense network in common, as `settings` says."""

@@ -1,41 +1,74 @@
 """The pictures of README.md: the estimates of an answer, each with its interval."""
 
+from collections.abc import Sequence
+from itertools import chain
 from textwrap import fill
 
 from answers import NOT_COMPARABLE, WITHOUT_INTERVAL, Answer, Estimate
 from matplotlib.figure import Figure
 
-from analysis.drawing import BELOW, NEUTRAL, Interval, draw_intervals, page
+from analysis.drawing import Interval, draw_intervals, interval_limits, page
+from analysis.methods import compare as methods
+from analysis.methods.figures import color_of
+from analysis.methods.tables import TITLES
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.6, 0.35  # inches
 _TITLE_WIDTH = 28  # characters
+# What a title begins with, if it is of one of these outcomes; `alpha (new)` has the scale of `alpha`.
+_BEGINNINGS = {
+    TITLES[outcome]: outcome for outcome in (methods.ACCURACY, methods.EXCESS, methods.ALPHA, methods.RAW_SLOPE)
+}
 
 
 def forest(answer: Answer, title: str, note: str) -> Figure:
     """Draw the estimates that have intervals: a panel for each title, in it a row for each thing that they are of.
 
+    Panels of the same outcome have the same scale. They stand below those of the outcome before where every outcome has
+    as many.
+
     Parameters
     ----------
     answer : Answer
+        The title of an estimate begins with its outcome: `alpha (new), unseen networks`.
     title, note : str
         Text above and below.
     """
     names = list(answer.rows)
     titles = [title for title in answer.rows[names[0]] if title not in WITHOUT_INTERVAL]
-    size = (_PANEL_WIDTH * len(titles) + 2, _ROW_HEIGHT * len(names) + 1.7)
-    figure, grid = page((1, len(titles)), size, title, note, sharey=True)
-    for axes, of in zip(grid[0], titles, strict=True):
-        rows = [_interval(estimates[of], answer.no_effect) for estimates in answer.rows.values()]
-        draw_intervals(axes, list(enumerate(rows)), answer.no_effect)
+    lines = _lines(titles)
+    columns = len(lines[0])
+    size = (_PANEL_WIDTH * columns + 2, (_ROW_HEIGHT * len(names) + 0.7) * len(lines) + 1.0)
+    figure, grid = page((len(lines), columns), size, title, note, sharey=True)
+    drawn = {
+        of: [_interval(_outcome(of), estimates[of], answer.no_effect) for estimates in answer.rows.values()]
+        for of in titles
+    }
+    for axes, of in zip(grid.flat, chain.from_iterable(lines), strict=True):
+        same = [row for other in titles if _outcome(other) == _outcome(of) for row in drawn[other]]
+        draw_intervals(axes, list(enumerate(drawn[of])), answer.no_effect, interval_limits(same, answer.no_effect))
         axes.set_title(fill(of, _TITLE_WIDTH), fontsize=10, y=1)
-    for axes in grid[0, 1:]:
+    for axes in grid[:, 1:].flat:
         axes.tick_params(axis="y", left=False)
-    grid[0, 0].set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    for axes in grid[:, 0]:
+        axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     grid[0, 0].set_ylim(len(names) - 0.5, -0.5)
     return figure
 
 
-def _interval(estimate: Estimate, no_effect: int) -> Interval:
+def _lines(titles: Sequence[str]) -> list[list[str]]:
+    """Return a line of titles for each outcome if all lines have the same length, above 1; else all in one line."""
+    by_outcome: dict[str, list[str]] = {}
+    for title in titles:
+        by_outcome.setdefault(_outcome(title), []).append(title)
+    lines = list(by_outcome.values())
+    return lines if {len(line) for line in lines} == {len(lines[0])} != {1} else [list(titles)]
+
+
+def _outcome(title: str) -> str:
+    return next((outcome for beginning, outcome in _BEGINNINGS.items() if title.startswith(beginning)), title)
+
+
+def _interval(outcome: str, estimate: Estimate, no_effect: int) -> Interval:
     value, low, high, is_significant = estimate
-    color = BELOW if low > no_effect or high < no_effect else NEUTRAL
+    color = color_of(outcome, low, high, no_effect)
     return Interval(value, low, high, color, is_significant, words=NOT_COMPARABLE)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from analysis import figure_files
 from analysis.claims import shown as shown_claims
 from analysis.formats import markdown_table
+from analysis.methods.figures import COLORS_MEAN
 from analysis.runs import files
 from analysis.runs.errors import StudyError
 
@@ -37,11 +38,9 @@ _TITLES = {
     "4": "UP with the tuned epsilon minus UP with epsilon 0.0005, at ratio 10",
     "5": "Each way of pruning minus MP in one shot, both a point less accurate than the control",
 }
-_NOTE = (
-    "Means with 95 % intervals. Triangle: the value is outside the panel. Blue: the interval leaves out the black line"
-)
-_TESTED = _NOTE + ". Filled: p below .05 by Holm's correction."
-_OF_NOISE = _NOTE + ", alpha 1."
+_NOTE = "Means with 95 % intervals. Triangle: the value is outside the panel."
+_TESTED = f"{_NOTE} {COLORS_MEAN} Filled: p below .05 by Holm's correction."
+_OF_NOISE = f"{_NOTE} Black: the interval leaves out alpha 1."
 _NOT_EQUAL = f"{_TESTED}{equal_accuracy.NOT_EQUAL}: the accuracies are not shown to be equal."
 _NOTES = {"1": _NOT_EQUAL, "2": _TESTED, "3": _OF_NOISE, "4": _TESTED, "5": _NOT_EQUAL}
 

@@ -16,7 +16,7 @@ from analysis.runs.picture_text import fitted_name, name_in_picture, width_in_pi
 from analysis.settings import in_number_format, is_random
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import AnalyzedStudy
-from analysis.verdict import beyond, class_rows
+from analysis.verdict import SMALL_LOSS, beyond, class_rows
 
 MOST_CLASSES = 30
 MOST_NAMED = 5
@@ -26,6 +26,10 @@ _SIZE, _FRAME = (7.2, 5.6), (0.8, 1.9)  # inches; what stands around the axes
 _WIDEST_NAME = 150  # points
 _LETTERS = 9  # points
 _STRONG = "#333333"
+_RATIO = (
+    f" The ratio is the verdict's: the largest at which a method costs at most {100 * SMALL_LOSS:g} point of accuracy, "
+    "or else the smallest."
+)
 
 
 def class_recalls(study: AnalyzedStudy, cell: pd.Series) -> Figure:
@@ -151,6 +155,7 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
     in_formats = in_number_format(cells).all()
     by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"
     dense = "the dense networks" if in_formats else "the dense networks; there is no control"
+    chosen = "" if in_formats else _RATIO
     what = "the same fine-tuning without pruning" if first["n_none"] else dense
     figure, grid = page(
         (1, len(drawn)),
@@ -158,7 +163,7 @@ def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
         f"What {which} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
         f"Loss of recall beyond {what}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. Orange: "
         "the class loses more than the accuracy, blue: less, by Holm's p below .05 over the classes; grey: neither."
-        f"{left_out}",
+        f"{left_out}{chosen}",
         sharey=True,
         sharex=True,
     )

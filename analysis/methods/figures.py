@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.drawing import ABOVE, BELOW, NEUTRAL, Interval, draw_intervals, page
+from analysis.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, Interval, draw_intervals, page
 from analysis.formats import short_ratio
 from analysis.methods import compare as methods
 from analysis.methods.tables import AT_EQUAL_ACCURACY, EQUAL_ACCURACY, TITLES, at_chance, scale
@@ -18,10 +18,11 @@ from analysis.statistics.hypothesis_tests import LEVEL
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.4, 0.3  # inches
 _HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
+_LOWER_IS_BETTER = (methods.LOSS, methods.EXCESS)
 _COMPARED = {
     methods.SCHEDULE: "gradual pruning minus one shot",
     methods.START: "pruning while training minus one shot",
-    methods.DISTILLATION: "distillation minus none",
+    methods.DISTILLATION: "with a teacher minus without one",
     methods.MITIGATION: "each mitigation minus none",
     methods.PRUNER: "each pruner minus {baseline}",
     methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
@@ -30,10 +31,13 @@ _COMPARED = {
     methods.NUMBER_FORMAT: "number format minus 32 bits",
     methods.OTHER: "one method minus another",
 }
+COLORS_MEAN = (
+    "Blue: better (more accuracy or recall, a smaller loss); orange: worse; black: alpha or a slope differs, which "
+    "alone is neither better nor worse; grey: no difference is shown."
+)
 _NOTE = (
     "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
-    "Blue: better (more accuracy or recall, a smaller loss, slope or alpha; a smaller slope is no benefit where "
-    "accuracy is orange); orange: worse; grey: neither is shown. Filled: p below .05 by Holm's correction"
+    f"{COLORS_MEAN} Filled: p below .05 by Holm's correction"
 )
 _MOST_LEVELS = 4  # of iterative pruning, in a figure
 # The outcomes that every figure shows; those of primary comparisons are added.
@@ -99,6 +103,24 @@ def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
     return _drawn(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.")
 
 
+def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str:
+    """Return the colour of an interval: grey if it holds `no_effect`; else blue for better, orange for worse.
+
+    Parameters
+    ----------
+    outcome : str
+        One of `compare.OUTCOMES`, or another quantity. Black where no side of it is better.
+    low, high : float
+        The ends of the interval, NaN where there is none.
+    no_effect : float
+    """
+    if not (low > no_effect or high < no_effect):
+        return NEUTRAL
+    if outcome not in (*_HIGHER_IS_BETTER, *_LOWER_IS_BETTER):
+        return DIFFERENT
+    return BELOW if (low > no_effect) == (outcome in _HIGHER_IS_BETTER) else ABOVE
+
+
 def _drawn(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
     """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
     panels = _panels(frame)
@@ -160,8 +182,6 @@ def _interval(row: Mapping[str, Any], panel: _Panel) -> Interval:
     if at_chance(row):
         words = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
         return Interval(np.nan, np.nan, np.nan, NEUTRAL, words=words)
-    color = NEUTRAL
-    if low > 0 or high < 0:
-        color = BELOW if (value > 0) == (panel.outcome in _HIGHER_IS_BETTER) else ABOVE
+    color = color_of(panel.outcome, low, high)
     mark, words = "D" if row["primary"] else "o", "n/a" if is_tested else "not comparable"
     return Interval(value, low, high, color, bool(is_tested and row["p_holm"] < LEVEL), mark, words)

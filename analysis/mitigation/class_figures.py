@@ -61,7 +61,7 @@ def _compared(cells: Cells) -> list[_Compared]:
         plain = cells.plain(cell)
         if plain and len(plain.networks.intersection(cell.networks)):
             compared = found.setdefault(cell.place, _Compared(plain, cells.plain_control(plain), {}))
-            compared.mitigated[cell.mitigation] = cell
+            compared.mitigated[cells.in_words(cell.mitigation)] = cell
     return sorted(found.values(), key=lambda each: (rank(each.plain.place[0]), each.plain.place[0]))
 
 

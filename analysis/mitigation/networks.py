@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import RunArrays, run_arrays
+from analysis.labels import has_several_teachers, in_words
 from analysis.runs import frames, schema
 from analysis.runs.validation_counts import Recalls
 from analysis.settings import CONTROL, networks, own_scope, telling_details
@@ -92,10 +93,15 @@ class Cells:
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
         names = np.array(frames.class_names(runs))
+        self._with_weight = has_several_teachers(runs)
         self.all = [_cell(study, rows, names, validation, self.columns, details) for rows in study.cells()]
         self._found = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
+
+    def in_words(self, mitigation: str) -> str:
+        """Return what people read for a mitigation: `teacher` for `distill 0.5`."""
+        return in_words(mitigation, with_weight=self._with_weight)
 
     def plain(self, cell: Cell) -> Cell | None:
         """Return the cell that has all but the mitigation of another."""

@@ -55,10 +55,11 @@ def section(study: AnalyzedStudy) -> Section | None:
     if found.empty:
         return None
     columns = list(found.columns[2 : list(found.columns).index(MITIGATION)])
-    blocks = [_READING, *_tables(found, columns)]
+    named = found.assign(**{MITIGATION: found[MITIGATION].map(cells.in_words)})
+    blocks = [_READING, *_tables(named, columns)]
     drawn = [
         figures.survival(rows, columns)
-        for _, rows in found.groupby(schema.MODEL, sort=False)
+        for _, rows in named.groupby(schema.MODEL, sort=False)
         if GAIN in rows and rows.loc[rows[schema.PRUNER] != schema.CONTROL, [GAIN, SURVIVES]].notna().all(axis=1).any()
     ]
     survival: list[Block] = [_SURVIVAL, *numbered("mitigation", drawn)] if drawn else []

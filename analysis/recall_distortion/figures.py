@@ -21,7 +21,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from analysis.arrays import recalls
 from analysis.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
 from analysis.formats import short_ratio
-from analysis.labels import setting_labels
+from analysis.labels import has_several_teachers, in_words, setting_labels
+from analysis.method_lines import add_legend, handle, ratio_labels
 from analysis.published import rank, standing_for_up
 from analysis.recall_distortion.comparisons import DATASET, usual, usual_model
 from analysis.runs import schema
@@ -45,9 +46,7 @@ _MOST_TRADEOFFS = 4
 _SEVERAL = "one of several settings"
 _NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
 _AXIS_WIDTH = 0.9  # inches
-_LETTER_WIDTH = 0.06  # inches, in a legend
 _TITLE_LETTER_WIDTH = 0.085  # inches
-_LETTERS_OF_A_LINE = 8  # width of a legend's line and of the space beside it, in letters
 
 
 def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
@@ -208,19 +207,22 @@ def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | Non
     titles = named if len(named) > 1 else [""]
     guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns, strict=True)]
     width = 8.5 if len(columns) == 1 else 5.5
+    size = width * len(columns), 8.5
     figure, grid = page(
         (2, len(columns)),
-        (width * len(columns), 8.5),
+        size,
         f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
-        "Means over networks with their standard errors; ratio 1 is the dense network unless the pruner was run at it. "
+        "Means over n networks with their standard errors, as in print; ratio 1 is the dense network unless the pruner "
+        "was run at it. "
         "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
         "classes differ less, or other classes are weak. "
         f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
         sharex="col",
     )
-    named_methods: list[str] = []
-    for column, title, (lines, dense) in zip(grid.T, titles, columns, strict=True):
-        named_methods = _draw_tradeoff(column, lines, dense, title, width, named_methods)
+    styles = _styles([lines for lines, _ in columns])
+    for column, title, (lines, dense) in zip(grid.T, named, columns, strict=True):
+        _draw_tradeoff(column, lines, dense, title, styles)
+    add_legend(figure, [handle(name, **style) for name, style in styles.items()], size)
     return figure
 
 
@@ -244,10 +246,13 @@ class _Panel(NamedTuple):
         Pruner or model, or data set and model.
     settings : tuple of (str, str)
         Further settings by column.
+    with_weight : bool
+        Whether the weight of a teacher is named.
     """
 
     names: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
+    with_weight: bool
 
     def label(self, width: float) -> str:
         """Return the label in lines that are no wider than a panel of a width in inches."""
@@ -264,7 +269,7 @@ class _Panel(NamedTuple):
         values = dict(self.settings)
         how, others = setting_labels(values, list(values))
         named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in self.names]
-        parts = [", ".join(named), *([" ".join(how)] if how else []), *others]
+        parts = [", ".join(named), *([in_words(" ".join(how), with_weight=self.with_weight)] if how else []), *others]
         return [name_in_picture(part) for part in parts]
 
 
@@ -303,11 +308,12 @@ def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
         return _Panels({}, "", "")
     grouped.sort(key=lambda group: [_place(value) for value in group[0]])
     fixed = [c for c in (schema.DATASET, schema.MODEL, schema.PRUNER) if c != varied and cells[c].nunique() == 1]
+    with_weight = has_several_teachers(cells)
     panels = {}
     for key, rows in grouped:
         values = zip(settings, key[len(columns) :], strict=True)
-        panel = _Panel(key[: len(columns)], tuple((name, value) for name, value in values if pd.notna(value)))
-        panels[panel] = rows
+        own = tuple((name, value) for name, value in values if pd.notna(value))
+        panels[_Panel(key[: len(columns)], own, with_weight)] = rows
     return _Panels(panels, ", ".join(name_in_picture(cells[column].iloc[0]) for column in fixed), which)
 
 
@@ -547,68 +553,62 @@ def _draw_outer_ticks(grid: np.ndarray, *, each_column: bool) -> None:
             axes.set_xlabel("recall balance before", fontsize=9)
 
 
+def _styles(columns: Sequence[dict[_Panel, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
+    """Return how each pruner is drawn in every column, by its name; controls are last."""
+    is_control = {panel.inline: bool(line["control"].all()) for lines in columns for panel, line in lines.items()}
+    pruned = [name for name, control in is_control.items() if not control]
+    controls = [name for name, control in is_control.items() if control]
+    return {
+        name: {"color": _LINES[place % len(_LINES)], "marker": _SHAPES[place % len(_SHAPES)]}
+        for place, name in enumerate(pruned)
+    } | {
+        name: {"color": NEUTRAL, "linestyle": _CONTROLS[place % len(_CONTROLS)]} for place, name in enumerate(controls)
+    }
+
+
 def _draw_tradeoff(
     column: np.ndarray,
     lines: dict[_Panel, pd.DataFrame],
     dense: float,
     title: str,
-    width: float,
-    named: Sequence[str],
-) -> list[str]:
-    """Draw a column, with a legend unless it would name the same as the column before; return what it names."""
+    styles: dict[str, dict[str, Any]],
+) -> None:
     upper, lower = column
-    _draw_lines(upper, lines, "accuracy", dense)
-    _draw_lines(lower, lines, "alpha", 1.0)
+    _draw_lines(upper, lines, "accuracy", dense, styles)
+    _draw_lines(lower, lines, "alpha", 1.0, styles)
+    counts = pd.concat([line["n"] for line in lines.values()])
+    networks = f"n {counts.min()}" if counts.nunique() == 1 else f"n {counts.min()} to {counts.max()}"
+    upper.set_title(f"{title}, {networks}", fontsize=10, parse_math=False)
     upper.set_ylabel("mean test accuracy" + (f" (dense {dense:.3f})" if np.isfinite(dense) else ""))
     lower.set_ylabel("mean alpha (above 1 intensifies)")
     ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
     lower.set_xscale("log")
-    lower.set_xticks(ratios, [short_ratio(ratio) for ratio in ratios])
+    lower.set_xticks(ratios, ratio_labels(ratios))
     lower.xaxis.set_minor_locator(NullLocator())
     lower.set_xlabel("pruning ratio")
-    handles, labels = upper.get_legend_handles_labels()
-    columns = _legend_columns(labels, width)
-    if labels == named:
-        handles = []
-    legend = upper.legend(
-        handles,
-        labels[: len(handles)],
-        title=title,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        fontsize=8,
-        frameon=False,
-    )
-    legend.set_alignment("left")
-    for text in (*legend.get_texts(), legend.get_title()):
-        text.set_parse_math(False)
-    return list(labels)
 
 
-def _legend_columns(labels: Sequence[str], width: float) -> int:
-    """Return how many columns of a legend are no wider than a panel: a wider legend would push panels apart."""
-    longest = max(map(len, labels), default=0)
-    return max(1, int((width - _AXIS_WIDTH) / ((longest + _LETTERS_OF_A_LINE) * _LETTER_WIDTH)))
-
-
-def _draw_lines(axes: Axes, lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> None:
+def _draw_lines(
+    axes: Axes,
+    lines: dict[_Panel, pd.DataFrame],
+    name: str,
+    centre: float,
+    styles: dict[str, dict[str, Any]],
+) -> None:
     """Draw a line for each pruner about the centre; the control has no ratio of its own and is a band."""
     reach = _reach(lines, name, centre)
     for index, (panel, line) in enumerate(lines.items()):
-        counts = f"{line['n'].min()}" if line["n"].nunique() == 1 else f"{line['n'].min()}-{line['n'].max()}"
-        label = name_in_legend(f"{panel.inline}, n {counts}")
+        style = {**styles[panel.inline], "label": name_in_legend(panel.inline)}
         drawn = line[2 * line["chance"] <= line["n"]]
         values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
         if line["control"].all():
             for value, error in zip(values, errors, strict=True):
-                axes.axhline(value, color=NEUTRAL, linestyle=_CONTROLS[index % 2], linewidth=1.5, label=label)
+                axes.axhline(value, linewidth=1.5, **style)
                 axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
         else:
             # A hair apart, so that error bars do not hide one another.
             places = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
-            style: dict[str, Any] = {"color": _LINES[index % len(_LINES)], "marker": _SHAPES[index % len(_SHAPES)]}
-            axes.errorbar(places, values, yerr=errors, label=label, capsize=2.5, markersize=5, **style)
+            axes.errorbar(places, values, yerr=errors, capsize=2.5, markersize=5, **style)
     if np.isfinite(centre):
         axes.axhline(centre, color="black", linestyle="--", linewidth=1)
         axes.set_ylim(centre - reach, centre + reach)
@@ -636,7 +636,7 @@ def _beyond(count: int, what: str) -> str:
 def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
     at = []
     for panel, line in lines.items():
-        if counts := [f"{row.Index:g} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
+        if counts := [f"{short_ratio(row.Index)} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
             at.append(f"{panel.inline} at ratio {', '.join(counts)}")
     where = f", {title}" if title else ""
     return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are." if at else ""

@@ -1,12 +1,15 @@
 """What methods, settings and levels are called."""
 
 import numpy as np
+import pytest
 
-from analysis.labels import letter_key, method_label, need_all_digits, setting_letters
+from analysis import method_lines
+from analysis.labels import in_words, letter_key, method_label, need_all_digits, setting_letters
 from analysis.methods.compare import compare
 from analysis.runs import frames
 from analysis.runs.primaries import Method
 from analysis.settings import CellKey, further_settings, shown_settings
+from analysis.study import AnalyzedStudy
 from tests import made_up_levels
 from tests.made_up_runs import runs, study
 from tests.made_up_settings import CUBIC, DISTILLED, OFFSETS, ONE_SHOT, PLAIN, UNSPARED, WEIGHTED, toy
@@ -71,6 +74,35 @@ def test_a_label_says_what_is_not_as_in_the_papers():
     assert label("distill", "ramp", "schedule", **CUBIC, **DISTILLED) == "mp cubic distill 0.5 (ramp 0.5)"
     assert label("schedule", "epochs", "ramp", schedule=np.nan, epochs="5", ramp=None) == "mp (epochs 5)"
     assert label("scope", "epsilon", scope="layer", epsilon="0.07158707475562237") == "mp scope layer (epsilon 0.07159)"
+
+
+@pytest.mark.parametrize(
+    ("label", "read"),
+    [
+        ("mp", "mp"),
+        ("distill 0.5", "teacher 0.5"),
+        ("mp distill 0.5", "mp, teacher 0.5"),
+        ("mp cubic distill 0.25 (ramp 0.5)", "mp cubic, teacher 0.25 (ramp 0.5)"),
+        ("mp distill 0.5 class offsets", "mp, teacher 0.5, class offsets"),
+        ("class offsets + distill 0.5", "class offsets + teacher 0.5"),
+        ("distill 0.5 (temperature 3) + class offsets", "teacher 0.5 (temperature 3) + class offsets"),
+        ("my-distill 0.5", "my-distill 0.5"),
+    ],
+)
+def test_people_read_of_a_teacher(label, read):
+    assert in_words(label, with_weight=True) == read
+    assert in_words(label, with_weight=False) == read.replace("teacher 0.5", "teacher").replace(" 0.25", "")
+
+
+@pytest.mark.parametrize(("weights", "named"), [(["0.5"], ["mp", "mp, teacher"]), (["0.5", "1.0"], None)])
+def test_the_weight_of_a_teacher_is_named_where_a_study_has_several(weights, named):
+    """The names of methods in tables that programs read keep the param."""
+    runs = study(toy("mp", 2, [1, 1.1], **PLAIN), *(toy("mp", 2, [1, 1.1], distill=weight) for weight in weights))
+    made = AnalyzedStudy(runs)
+    assert list(made.names.values()) == (named or ["mp", "mp, teacher 0.5", "mp, teacher 1.0"])
+    assert list(made.names) == ["mp", *(f"mp distill {weight}" for weight in weights)]
+    settings = [made.setting(run) for run in runs.drop_duplicates("params.distill").to_dict("records")]
+    assert [method_lines.Method("mp", setting).label for setting in settings] == list(made.names.values())
 
 
 FIVE = [

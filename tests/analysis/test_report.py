@@ -316,7 +316,7 @@ def test_markup_in_every_name_of_a_study__adds_nothing_to_its_report_but_words(t
     assert Elements((tmp_path / "report.html").read_text()).found == Elements(page._html(plain, no_pictures)).found
     assert parsed((tmp_path / "report.md").read_text())[0] == parsed(page.markdown(plain))[0]
     assert all(ET.parse(path) for path in tmp_path.rglob("*.svg"))
-    legend = made.figures["figure_13"].axes[0].get_legend().get_texts()
+    legend = made.figures["figure_13"].legends[0].get_texts()
     assert any(text.get_text().startswith(" _mine:[x](javascript:y)") for text in legend)
     with (tmp_path / "cells.csv").open(newline="") as file:
         assert {row["params.<i>n|o</i>"] for row in csv.DictReader(file)} == {"'@*x*\n# y", "plain"}

@@ -96,6 +96,10 @@ def test_the_classes_of_the_leading_ratio_with_losses_beyond_the_control():
     intervals = np.array([segment[:, 0] for segment in axes.collections[0].get_segments()])
     assert intervals == pytest.approx(np.array([[3.83, 6.17], [-6.17, -3.83]]), abs=0.01)
     assert set(made.tables["classes.csv"]["ratio"]) == {10.0, 20.0}
+    # Ratio 10 costs nothing, and ratio 20 costs 10 points.
+    figure = shown(made)["class_losses"]
+    assert figure.get_suptitle().startswith("What each class loses at ratio 10")
+    assert "the largest at which a method costs at most 1 point of accuracy" in " ".join(figure.get_supxlabel().split())
 
 
 def test_a_loss_that_is_not_shown_is_black_and_without_a_control_there_are_two_stations():
@@ -180,7 +184,7 @@ def test_of_many_methods_pruners_and_settings_are_named_once_each():
     ]
     (figure,) = shown(section.slopes(study(*cells))).values()
     named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == ["mp", "gp", "up", "as in print", "cubic", "cubic distill 0.5", "distill 0.5"]
+    assert named == ["mp", "gp", "up", "as in print", "cubic", "cubic, teacher", "teacher"]
 
 
 def test_five_data_sets_need_two_figures():

@@ -5,7 +5,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.markers import MarkerStyle
 
-from analysis.drawing import ABOVE, BELOW, NEUTRAL
+from analysis.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
 from analysis.methods import figures as methods_figures
 from analysis.methods.compare import METHOD_COLUMNS, OUTCOMES
 
@@ -66,12 +66,18 @@ def test_a_difference_is_drawn_from_end_to_end_in_the_colour_of_what_it_means():
         ("accuracy", BELOW, (1, 3), (2, "D", True)),
         ("weakest", NEUTRAL, (-5, 1), (-2, "D", False)),
         ("largest excess", ABOVE, (1, 3), (2, "o", False)),
-        ("alpha (new)", BELOW, (-0.3, -0.1), (-0.2, "o", True)),
+        ("alpha (new)", DIFFERENT, (-0.3, -0.1), (-0.2, "o", True)),
     ):
         ((found, *reach),), ((value, height, *look),) = intervals(panel(figure, title)), marks(panel(figure, title))
         assert found == pytest.approx(to_rgb(color))
         assert reach == pytest.approx(ends)
         assert (value, height, *look) == (pytest.approx(mark[0]), 1, *mark[1:])
+
+
+@pytest.mark.parametrize("outcome", ["alpha_new", "alpha", "raw_slope"])
+@pytest.mark.parametrize("low", [-0.3, 0.1])
+def test_no_side_is_better_for_alpha_and_the_raw_slope(outcome, low):
+    assert methods_figures.color_of(outcome, low, low + 0.2) == DIFFERENT
 
 
 def test_a_value_that_is_not_known_says_so_and_an_outcome_without_any_has_no_panel():

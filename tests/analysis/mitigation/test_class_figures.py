@@ -70,7 +70,7 @@ def test_a_data_set_without_a_mitigation_has_no_panel_and_one_with_another_has_o
         made_up.cell("mp", 20, plain, dataset="bare"),
     )
     assert [axes.get_title() for axes in figure.axes] == ["offsets", "teacher"]
-    assert labels(figure)[1:] == ["no mitigation", "class offsets", "distill 0.5"]
+    assert labels(figure)[1:] == ["no mitigation", "class offsets", "teacher"]
 
 
 def test_a_mitigation_counts_by_the_part_that_it_leaves_in_its_own_data_sets():
