@@ -202,11 +202,15 @@ def audit(
     folder by name. A single network before is compared with all networks after.
     """
     from analysis import audit, audit_result
+    from analysis.runs import overwriting, prediction_files
 
+    sources = prediction_files.named([*before, *after, *control])
+    overwriting.check_inputs(output, sources, "predictions", names=audit_result.FILES)
+    overwriting.check_inputs(output, [groups], "groups", names=audit_result.FILES)
     result = audit.audit(before, after, control, groups=groups, max_data_gib=max_data_gib)
     audit_result.write(result, output)
     click.echo(audit_result.summary(result))
-    click.echo(f"In {output.absolute()}: audit.md, audit.csv, audit.png")
+    click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")
     if fail_on_damage and result.fails:
         ctx.exit(3)
 
@@ -275,8 +279,9 @@ def offsets(
     It may have class_names. The images should be new to both networks: validation images.
     """
     from analysis import offsets
+    from analysis.runs import overwriting
 
-    offsets.check_output(output, [before, after, test_before, test_after])
+    overwriting.check_file(output, [before, after, test_before, test_after], "logits")
     result = offsets.fit_files(before, after, test_before, test_after, shrinkage=shrinkage, max_data_gib=max_data_gib)
     offsets.write(result, output)
     click.echo(offsets.summary(result))
@@ -342,7 +347,11 @@ def recommend(
     limits. Validation images choose the ratio and the pruner, test images report on the choice.
     """
     from analysis import recommend, recommendation
+    from analysis.groups import named_files
+    from analysis.runs import overwriting
 
+    if output:
+        overwriting.check_inputs(output, named_files(groups), "groups", names=list(recommendation.FILES))
     found = recommend.recommend(
         _experiment(experiment, study),
         max_accuracy_loss=max_accuracy_loss,
@@ -463,9 +472,11 @@ def report(
     if folders and ignore_params:
         raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
     from analysis import page, report
-    from analysis.runs import characteristics, exports, primaries, robustness, validation_counts
+    from analysis.runs import characteristics, exports, overwriting, primaries, robustness, validation_counts
     from analysis.tuning import exports as tuning_exports
 
+    overwriting.check_inputs(output, folders, "runs")
+    report.check_output(output, groups)
     if folders:
         pulled, predictions = exports.read(folders)
         tunings = tuning_exports.read(folders)

@@ -323,6 +323,9 @@ def _draw_changes(axes: Axes, table: pd.DataFrame, column: str, **look: Any) -> 
         axes.errorbar(table[column], table.index, xerr=errors, markersize=4, **look)
 
 
+FILES = ("audit.md", "audit.csv", "audit.png")
+
+
 def write(result: Audit, output: Path) -> None:
     """Write audit.csv, audit.md, audit.png and the tables of the populations into a folder.
 

@@ -101,6 +101,14 @@ def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, 
     return found
 
 
+def named_files(given: GivenGroups) -> list[Path]:
+    """Return the paths that may be those of tables of groups, as `files_of_datasets` takes them."""
+    if isinstance(given, Mapping):
+        return [Path(path) for path in given.values()]
+    each = [given] if isinstance(given, str | Path) else given
+    return [Path(path) for text in map(str, each) for path in (text, text.partition("=")[2]) if path]
+
+
 def _split(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
     name, equals, path = given.partition("=")
     if equals and (name in datasets or not Path(given).exists()):

@@ -1,8 +1,7 @@
 """Class offsets for anyone's logits, and what they do to images that they were not fitted on."""
 
 import itertools
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,12 +72,6 @@ class ClassOffsets(NamedTuple):
 
     def _repr_html_(self) -> str:
         return f"<p>{self.verdict}</p>{printed(self).to_html()}{self.table.to_html(index=False)}"
-
-
-def check_output(output: Path, inputs: Iterable[Path | None]) -> None:
-    """Raise a StudyError if a file that offsets are written to is one that logits are read from."""
-    if os.path.realpath(output) in [os.path.realpath(path) for path in inputs if path]:
-        raise StudyError(f"logits are read from {output}: name another file", option="--output")
 
 
 def fit_files(
@@ -262,7 +255,5 @@ def write(result: ClassOffsets, path: Path) -> None:
     StudyError
         If the file cannot be written.
     """
-    if path.is_dir():
-        raise StudyError(f"{path} is a folder: name a file", option="--output")
-    with files.aside(path.parent) as folder:
-        csv_text.write(result.table, folder / path.name)
+    with files.one_aside(path) as scratch:
+        csv_text.write(result.table, scratch)

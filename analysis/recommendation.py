@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.formats import NOT_AVAILABLE
-from analysis.runs import characteristics, csv_text, files, frames, schema
+from analysis.runs import characteristics, csv_text, files, frames, overwriting, schema
 from analysis.runs.printable import printable
 from analysis.settings import is_iterated
 from analysis.study import AnalyzedStudy
 
 # What there is a recommendation for.
 PLACE = [schema.DATASET, schema.MODEL]
+# The tables that are written, and columns by which an older one is known.
+FILES = {"tried.csv": PLACE, "pareto.csv": PLACE, "groups.csv": PLACE, "regression.csv": ["term", "coefficient"]}
 
 
 class Recommendation(NamedTuple):
@@ -87,7 +89,7 @@ class Recommendations(list[Recommendation]):
         output : str or Path
             It gets `tried.csv` (what was tried), `pareto.csv` (the trade-off of sparsity and fairness), `groups.csv`
             (groups of test images) and `regression.csv` (the regression over levels of iterative pruning). A table
-            without rows is not written, and an older one of its name is removed.
+            without rows is not written, and an older one that this method wrote is removed.
 
         Returns
         -------
@@ -97,22 +99,23 @@ class Recommendations(list[Recommendation]):
         Raises
         ------
         StudyError
-            If the folder cannot be written to.
+            If the folder cannot be written to, or has another file of such a name.
         """
         regression, notes = self._regression()
-        tables = {
-            "tried.csv": self._joined([each.tried for each in self]),
-            "pareto.csv": pd.concat([each.pareto for each in self], ignore_index=True),
-            "groups.csv": pd.concat([each.groups for each in self], ignore_index=True),
-            "regression.csv": regression,
-        }
+        parts = (
+            self._joined([each.tried for each in self]),
+            pd.concat([each.pareto for each in self], ignore_index=True),
+            pd.concat([each.groups for each in self], ignore_index=True),
+            regression,
+        )
+        tables = dict(zip(FILES, parts, strict=True))
         with files.aside(Path(output)) as scratch:
             for name, table in tables.items():
                 if len(table):
                     csv_text.write(table.rename(columns=frames.param), scratch / name, missing=NOT_AVAILABLE)
-        for name, table in tables.items():
-            if table.empty:
-                (Path(output) / name).unlink(missing_ok=True)
+        for path in (Path(output) / name for name, table in tables.items() if table.empty):
+            if overwriting.column_names(path) >= set(FILES[path.name]):
+                path.unlink()
         return notes
 
     def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from analysis.compressed_networks import robustness_section as robustness
 from analysis.compressed_networks import section as compressed_networks
 from analysis.first_screen import section as first_screen
-from analysis.groups import GivenGroups, files_of_datasets
+from analysis.groups import GivenGroups, files_of_datasets, named_files
 from analysis.methods import same_accuracy_section as same_accuracy
 from analysis.methods import section as compared_methods
 from analysis.mitigation import section as mitigations
@@ -28,6 +28,7 @@ from analysis.runs import schema, validation_counts
 from analysis.runs.errors import StudyError
 from analysis.runs.frames import PREDICTED_ARRAYS, ReadPredictions
 from analysis.runs.markdown_text import markdown_line
+from analysis.runs.overwriting import check_inputs
 from analysis.runs.primaries import Primary
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import AnalyzedStudy, notes
@@ -237,6 +238,13 @@ def from_runs(
 def _left_out(study: AnalyzedStudy, sections: Sequence[Section]) -> Section:
     said = [*notes(study.runs, study.alphas, study.cells), *(note for section in sections for note in section.notes)]
     return Section("What was left out, and what to know", [Items(list(dict.fromkeys(said)))] if said else [])
+
+
+def check_output(output: Path, groups: GivenGroups) -> None:
+    """Raise a usage error if a report would take the place of a table of groups that it reads."""
+    check_inputs(
+        output, named_files(groups), "groups", names=["report.html", "report.md", "groups.csv", "groupings.csv"]
+    )
 
 
 def log(

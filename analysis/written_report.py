@@ -38,6 +38,7 @@ def write(
     experiment: str | None, output: Path, *, tracking_uri: str | None, log: bool, **options: Any
 ) -> WrittenReport:
     """Return what `analysis.write_report` does."""
+    report.check_output(output, options["groups"])
     made = report.report(experiment, tracking_uri=tracking_uri, **options)
     written = page.write(made, output)
     run_id = report.log(written, output, experiment, tracking_uri, verdict=made.verdict) if log else None

@@ -1,9 +1,9 @@
 """The command `export`: write a run's network as a file, and log it as an MLflow model."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from analysis.runs import files, schema
-from analysis.runs.errors import StudyError
+from analysis.runs import files, overwriting, schema
 from pruning_study.config import ExportConfig
 from pruning_study.models import onnx_export
 from pruning_study.steps import logged_model, shrunk
@@ -31,8 +31,7 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
     StudyError
         If the run, its data or its network cannot be used, or if the file cannot be written.
     """
-    if config.output and config.output.is_dir():
-        raise StudyError(f"{config.output} is a folder: name a file", option="--output")
+    overwriting.check_file(config.output, [Path(config.dataset)], "images")
     onnx_export.check_installed()
     shrunk.check_installed(config)
     store = connect(config.experiment)
@@ -52,8 +51,8 @@ def export(config: ExportConfig, run_id: str, options: Mapping[str, str]) -> str
             how_to_load = [logged_model.loading_line(logged), f"a server:       {served}"]
         content = model.SerializeToString()
         if config.output:
-            with files.aside(config.output.parent) as folder:
-                (folder / config.output.name).write_bytes(content)
+            with files.one_aside(config.output) as file:
+                file.write_bytes(content)
     shape = ", ".join(map(str, setting.data.image_shape))
     return "\n".join(
         [

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from analysis.runs import csv_text, files
-from analysis.runs.errors import StudyError
+from analysis.runs import csv_text, files, overwriting
 from pruning_study.config import GroupsConfig
 from pruning_study.data import datasets
 from pruning_study.data.groups import MEASURE, groups
@@ -17,9 +16,12 @@ def write(config: GroupsConfig) -> str:
     StudyError
         If the data set cannot be read, or a file not be written.
     """
-    for option, path in (("--output", config.output), ("--picture", config.picture)):
-        if path and path.is_dir():
-            raise StudyError(f"{path} is a folder: name a file", option=option)
+    outputs = (("--output", config.output), ("--picture", config.picture))
+    for option, path in outputs:
+        overwriting.check_file(path, [], "images", option=option)
+    source = datasets.source(config.dataset, data_dir=config.data_dir)
+    for option, path in outputs:
+        overwriting.check_file(path, [source], "images", option=option)
     data = datasets.load(
         config.dataset,
         data_dir=config.data_dir,
@@ -28,8 +30,8 @@ def write(config: GroupsConfig) -> str:
         test_fraction=config.test_fraction,
     )
     table = groups(data)
-    with files.aside(config.output.parent) as folder:
-        csv_text.write(table, folder / config.output.name)
+    with files.one_aside(config.output) as file:
+        csv_text.write(table, file)
     said = _write_picture(data, config.picture) if config.picture else []
     groupings = [name for name in table if not name.startswith(MEASURE)]
     counts = ", ".join(f"{name} ({table[name].nunique():,} groups)" for name in groupings)
@@ -46,6 +48,6 @@ def _write_picture(data: datasets.Dataset, path: Path) -> list[str]:
     from pruning_study.data.tilt_picture import tilt_picture  # matplotlib takes a second to import
 
     figure = tilt_picture(data)
-    with files.aside(path.parent) as folder:
-        figure.savefig(folder / path.name, format="png")
+    with files.one_aside(path) as file:
+        figure.savefig(file, format="png", metadata={"Software": overwriting.MAKER})
     return [f"{path}: the tilt of a few test images"]

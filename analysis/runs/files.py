@@ -8,24 +8,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis.runs.errors import StudyError
+from analysis.runs.overwriting import check_own
 
 # A full disk, a spent quota, and the largest size of a file (ulimit -f).
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def aside(output: Path) -> Iterator[Path]:
+def aside(output: Path, *, alone: bool = False) -> Iterator[Path]:
     """Give a block a scratch folder, and move its files into another folder when the block ends.
 
     Parameters
     ----------
     output : Path
         The folder that the files move to. It is made if it does not exist, and other files in it stay.
+    alone : bool
+        Whether the block makes one file, which the user named.
 
     Raises
     ------
     StudyError
-        If the folder cannot be made or written to. It then has no new file, unless the moving itself fails.
+        If the folder cannot be made or written to, or if a file would take the place of one that this project did not
+        make. The folder then has no new file, unless the moving itself fails.
     """
     is_new = not output.exists()
     try:
@@ -33,6 +37,7 @@ def aside(output: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=output, prefix=".") as scratch:
             yield Path(scratch)
             paths = written(Path(scratch))
+            check_own(output, Path(scratch), paths, alone=alone)
             for path in paths:
                 sync(Path(scratch) / path)
             for path in paths:
@@ -44,6 +49,19 @@ def aside(output: Path) -> Iterator[Path]:
                 output.rmdir()
         option = None if error.errno in _NO_ROOM else "--output"
         raise StudyError(fault(error, output), option=option) from error
+
+
+@contextmanager
+def one_aside(output: Path) -> Iterator[Path]:
+    """Give a block the path of a scratch file, and move the file to another path when the block ends, as `aside` does.
+
+    Parameters
+    ----------
+    output : Path
+        Where the file moves to.
+    """
+    with aside(output.parent, alone=True) as folder:
+        yield folder / output.name
 
 
 def sync(path: Path) -> None:

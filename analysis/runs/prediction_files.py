@@ -15,12 +15,18 @@ import pandas as pd
 from analysis.runs import archives, csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit, opened
+from analysis.runs.overwriting import is_there
 from analysis.runs.printable import LONGEST_NAME, shortened
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
 _LARGEST_TABLE = 2**26
 # Longer numbers stay text: 18 digits fit int64.
 _WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
+
+
+def named(patterns: Iterable[str]) -> list[Path]:
+    """Return the files and folders that paths and globs name; what names none is left out."""
+    return [Path(path) for pattern in patterns for path in ([pattern] if is_there(pattern) else _matches(pattern))]
 
 
 def find(patterns: Sequence[str], option: str) -> list[Path]:
@@ -40,7 +46,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     """
     paths: list[Path] = []
     for pattern in patterns:
-        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        found = [pattern] if Path(pattern).is_file() else _matches(pattern)
         if not found:
             raise StudyError(f"{pattern}: no such file", option=option)
         paths += map(Path, found)
@@ -50,6 +56,10 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
             also = f", as {other} too," if other != path else ""
             raise StudyError(f"{path} is given twice{also} and a file stands for a seed", option=option)
     return paths
+
+
+def _matches(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
 
 
 def read(paths: Sequence[Path], limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:

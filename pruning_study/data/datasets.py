@@ -138,6 +138,11 @@ def is_here(dataset: str, *, data_dir: Path) -> bool:
     return _located(dataset, data_dir) is not None
 
 
+def source(dataset: str, *, data_dir: Path) -> Path:
+    """Return the file or folder that `load` reads; if it has to be downloaded first, there is no such file yet."""
+    return _located(dataset, data_dir) or _named(dataset, data_dir)
+
+
 def is_path(name: str) -> bool:
     """Return whether the name of a data set that a run has is a path, which a stranger could have chosen."""
     return Path(name).name != name or name == ".."

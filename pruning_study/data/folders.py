@@ -313,11 +313,12 @@ def stacked(pictures: Iterable[np.ndarray], count: int) -> np.ndarray:
 
 
 def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
-    """Return the file that these images are decoded into; another one if an image changes."""
+    """Return the file that these images are decoded into; another one if the bytes of an image change."""
     content = hashlib.sha256(f"{PIL.__version__} {image_size}".encode())
     for path in paths:
-        state = path.stat()
-        content.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        with opened(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        content.update(f"{path} {digest}\n".encode(errors="surrogateescape"))
     return decoded.with_name(f"{decoded.name}-{content.hexdigest()[:16]}.npy")
 
 

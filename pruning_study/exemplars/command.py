@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from analysis.runs import csv_text, files
+from analysis.runs import csv_text, files, overwriting
 from analysis.runs.errors import StudyError
 from analysis.runs.printable import printable
 from analysis.statistics import halves, modal_labels
@@ -23,6 +23,8 @@ def write(config: ExemplarsConfig) -> str:
         If the runs have no such cell or their networks no PIE, if the data set is not theirs, or if the folder cannot
         be written to.
     """
+    overwriting.check_inputs(config.output, [config.frames], "runs")
+    overwriting.check_inputs(config.output, [Path(config.dataset)] if config.dataset else [], "images")
     read = cell.read(config)
     table = gallery.pies(read)
     if table.empty:

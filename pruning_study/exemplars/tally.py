@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.runs import csv_text, files
+from analysis.runs import csv_text, files, overwriting
 from analysis.runs.errors import StudyError
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.statistics.ratings import agreement, share_difference
@@ -34,6 +34,8 @@ def tally(sheets: Sequence[Path], key_path: Path, output: Path | None = None) ->
     """
     if twice := [path for place, path in enumerate(sheets) if path.resolve() in map(Path.resolve, sheets[:place])]:
         raise StudyError(f"{twice[0]} is given twice: each annotator has a sheet")
+    if output is not None:
+        overwriting.check_inputs(output, [*sheets, key_path], "answers", names=[TALLY])
     key = read_key(key_path)
     answers = np.array([read_answers(path, key) for path in sheets])
     table = tallied(answers, key.is_pie)

@@ -216,3 +216,36 @@ def test_a_table_that_is_none_of_groups_is_an_error_of_one_line(files, table):
     assert result.exit_code != 0
     assert result.output.startswith("Error: groups.csv: ")
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.attack
+def test_an_audit_over_its_predictions_or_over_other_files__is_refused_and_they_stay(files):
+    Path("audit.csv").write_bytes(Path("after.csv").read_bytes())
+    Path("link").symlink_to(".")
+    before = {path.name: path.read_bytes() for path in files.glob("*.csv")}
+    for sources, output in ((("*.csv",), "."), (("audit.csv",), "link"), ((".",), "."), ((".",), "link/new")):
+        result = run("audit", "--before", "before.csv", "--after", *sources, "--output", output)
+        assert result.exit_code == 2
+        assert "--output: predictions are read from " in result.stderr
+    result = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", ".")
+    assert result.exit_code == 1
+    assert "audit.csv is not a file that this command made" in result.stderr
+    assert {path.name: path.read_bytes() for path in files.glob("*.csv")} == before
+    assert not Path("audit.md").exists()
+
+
+@pytest.mark.attack
+def test_groups_that_a_command_would_overwrite__are_refused_before_any_work(files):
+    for command, name in (("report", "groups.csv"), ("recommend", "groups.csv"), ("audit", "audit.csv")):
+        Path(name).write_text("writer\nanna\n")
+        sources = ("--before", "before.csv", "--after", "after.csv") if command == "audit" else ()
+        result = run(command, *sources, "--groups", Path(name).absolute(), "--output", ".")
+        assert result.exit_code == 2
+        assert f"--output: groups are read from {name}" in result.stderr
+
+
+@pytest.mark.attack
+def test_a_report_in_the_folder_that_it_reads__is_refused(files):
+    result = run("report", "--frames", ".", "--output", "new")
+    assert result.exit_code == 2
+    assert "--output: runs are read from new" in result.stderr

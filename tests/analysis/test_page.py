@@ -281,3 +281,18 @@ def test_a_formula_in_a_table_of_a_report__gets_a_quote_in_its_csv_file(tmp_path
 def test_a_name_with_a_line_break_in_a_report__begins_no_line_of_its_own(tmp_path):
     markdown, _ = written(report(Section("s", ["of a\n\n# Results\n- [x] good"])), tmp_path)
     assert "\n\nof a\\\\n\\\\n# Results\\\\n- [x] good\n" in markdown
+
+
+@pytest.mark.attack
+def test_a_page_that_someone_else_made__stays_and_is_named(tmp_path):
+    (tmp_path / "report.html").write_text("<!doctype html>\nmine")
+    with pytest.raises(StudyError, match=r"report\.html is not a file that this command made: name another --output"):
+        page.write(report(Section("A", ["Words."])), tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"report.html": "<!doctype html>\nmine"}
+
+
+def test_a_report_takes_the_place_of_one_of_another_study(tmp_path):
+    said = ["A sentence that every report says before any number, whatever its study is."]
+    page.write(report(Section("A", ["Words."]), title="One", verdict=["First."], to_know=said), tmp_path)
+    again = report(Section("B", ["Others."]), title="Two", verdict=["Second."], to_know=said)
+    assert "Others." in written(again, tmp_path)[0]

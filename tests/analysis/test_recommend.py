@@ -508,7 +508,7 @@ def test_the_trade_off_is_chosen_on_validation_images_and_reported_on_test_image
 def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, store, tmp_path):
     limits = {"max_alpha": 2, "max_accuracy_loss": 0.05, "fairness_value": 1, "min_accuracy": 0.8}
     (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "groups.csv").write_text("of a choice before")
+    (tmp_path / "made" / "groups.csv").write_text("dataset,model,grouping,group\nof,a,choice,before\n")
     found = recommend.recommend("levels", **limits, tracking_uri=store.uri)
     assert "regression: no row has a value of imbalance, which is left out" in found.write(str(tmp_path / "made"))
     made = {path.name: pd.read_csv(path) for path in (tmp_path / "made").iterdir()}
@@ -520,6 +520,9 @@ def test_what_was_tried_the_trade_off_and_the_regression_are_written(levels, sto
     assert list(made["regression.csv"])[:8] == [
         *("term", "coefficient", "se", "t", "p", "ci_low", "ci_high", "se_clustered")
     ]
+    (tmp_path / "made" / "groups.csv").write_text("writer\nanna\n")  # of the user's own
+    found.write(tmp_path / "made")
+    assert (tmp_path / "made" / "groups.csv").read_text() == "writer\nanna\n"
 
 
 def test_the_front_is_printed_below_the_choice(levels):

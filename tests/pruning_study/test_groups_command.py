@@ -37,3 +37,32 @@ def test_what_cannot_be_is_a_usage_error(run_command, options, message):
     result = run_command("groups", *options)
     assert result.exit_code == 2
     assert message in result.output
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("option", ["--output", "--picture"])
+@pytest.mark.parametrize("output", ["letters.npz", "link", "data/../letters.npz"])
+def test_a_table_or_picture_over_the_data_set__is_refused_and_the_data_set_stays(
+    run_command, tiny_npz, tmp_path, monkeypatch, option, output
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "letters.npz").write_bytes(tiny_npz.read_bytes())
+    (tmp_path / "link").symlink_to("letters.npz")
+    result = run_command("groups", "--dataset", "letters.npz", option, output)
+    assert result.exit_code == 2
+    assert f"{option}: images are read from {output}" in result.output
+    assert (tmp_path / "letters.npz").read_bytes() == tiny_npz.read_bytes()
+
+
+def test_a_table_to_which_someone_added_a_column_stays(run_command, tmp_path):
+    file, picture = tmp_path / "groups.csv", tmp_path / "tilt.png"
+    for _ in range(2):
+        result = run_command("groups", "--output", file, "--picture", picture)
+        assert result.exit_code == 0, result.output
+    pd.read_csv(file).assign(mine=1).to_csv(file, index=False)
+    extended = file.read_bytes()
+    result = run_command("groups", "--output", file)
+    assert result.exit_code == 1
+    assert "groups.csv is not a file that this command made" in result.output
+    assert file.read_bytes() == extended

@@ -1,4 +1,5 @@
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -222,6 +223,20 @@ class TestMapped:
         assert len(caplog.messages) == 2
         assert first.digest == again.digest != changed.digest
         assert not changed.train_images[0].any()
+
+    def test_an_image_of_the_same_size_and_time_is_another_image(self, folder):
+        one, other = folder / "train" / "cat" / "000.png", folder / "train" / "cat" / "001.png"
+        for path, colour in ((one, 3), (other, 5)):
+            Image.new("L", (12, 12), colour).save(path)
+        before, state = load(folder), one.stat()
+        assert other.stat().st_size == state.st_size
+        one.write_bytes(other.read_bytes())
+        os.utime(one, ns=(state.st_atime_ns, state.st_mtime_ns))
+        after = load(folder)
+        assert [data.train_images[0].max() for data in (before, after)] == [3, 5]
+        os.utime(one)
+        assert load(folder).digest == after.digest
+        assert len(list((folder.parent / "data" / "decoded").iterdir())) == 2  # a time alone changes nothing
 
     def test_a_coloured_picture_after_grey_ones_makes_all_of_them_rgb(self, folder):
         Image.new("RGB", (12, 12), (9, 8, 7)).save(folder / "test" / "dog" / "z.png")
