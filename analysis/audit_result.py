@@ -20,8 +20,9 @@ from analysis.runs.markdown_text import markdown_line
 from analysis.runs.picture_text import name_in_picture
 from analysis.runs.printable import printable
 from analysis.statistics.class_table import LOSS
+from analysis.statistics.gap_changes import gap_change
+from analysis.statistics.gap_changes import sentence as gap_sentence
 from analysis.statistics.guessing import Guessing
-from analysis.statistics.hypothesis_tests import MARGIN
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.resampling import Interval
 
@@ -209,28 +210,19 @@ def _meaning(result: Audit) -> str:
             "networks"
         )
     new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
-    direction = _direction(slopes.raw_new, slopes.spread_new, slopes.unchanged)
-    return f"the differences between classes {direction}; {alphas}, and on new images {new}"
+    direction = _direction(slopes, slopes.raw_new, slopes.spread_new)
+    return f"{direction}; {alphas}, and on new images {new}"
 
 
-def _direction(raw: Interval, spread: Interval, unchanged: Interval | None) -> str:
+def _direction(slopes: Slopes, raw: Interval, spread: Interval) -> str:
     """Say what became of the differences between classes on new images, with the numbers that show it."""
-    write = decimals(2)
+    write, change = decimals(2), gap_change(raw, spread, slopes.unchanged)
+    if change.size == "same" and slopes.unchanged is not None:
+        narrower = f"90 % interval {slopes.unchanged.low:.2f} to {slopes.unchanged.high:.2f}"
+        return f"{gap_sentence(change)} (raw slope on new images {raw.estimate:.2f}, {narrower})"
     slope = f"raw slope on new images {with_interval(raw.estimate, raw.low, raw.high, write)}"
-    both = f"{slope}, spread {with_interval(spread.estimate, spread.low, spread.high, write)}"
-    if raw.low > 1:
-        return f"grew ({slope})"
-    if spread.low > 1:
-        where = "between other classes than before" if raw.high < 1 else "not only between the same classes"
-        return f"grew, {where} ({both})"
-    if raw.high < 1 and spread.high < 1:
-        return f"shrank ({slope})"
-    if unchanged is not None:
-        narrower = f"90 % interval {unchanged.low:.2f} to {unchanged.high:.2f}"
-        return f"are the same within {MARGIN:g} (raw slope on new images {raw.estimate:.2f}, {narrower})"
-    if raw.high < 1:
-        return f"moved to other classes ({both})"
-    return f"may be as they were ({slope})"
+    spreads = f"spread {with_interval(spread.estimate, spread.low, spread.high, write)}"
+    return f"{gap_sentence(change)} ({slope}, {spreads})"
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
@@ -364,10 +356,10 @@ _READING = (
     "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
     "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
     "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
-    "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they "
-    "shrank. Alpha is the raw slope times accuracy before over accuracy after, so that it rises whenever accuracy "
-    "falls. The spread is the root mean square of recalls minus accuracy, after over before. The interval beside alpha "
-    "is over networks, on these images. Where classes differ in size by more than 1 %, alpha with classes weighted by "
-    "their images stands beside it. A network guesses if its accuracy is not above the share of the largest class by a "
-    "binomial bound at 1 %."
+    "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they shrank "
+    "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "
+    "before over accuracy after, so that it rises whenever accuracy falls. The spread is the root mean square of "
+    "recalls minus accuracy, after over before. The interval beside alpha is over networks, on these images. Where "
+    "classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside it. A network "
+    "guesses if its accuracy is not above the share of the largest class by a binomial bound at 1 %."
 )

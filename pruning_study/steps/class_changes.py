@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import class_table
+from analysis.statistics import class_table, gap_changes
 from analysis.statistics.pair_slopes import Slopes, slopes
 from pruning_study.training.evaluation import Predictions
 
@@ -49,19 +49,14 @@ class ClassChanges(NamedTuple):
         return f"{len(self.lost)} of {len(self.table)} classes lost more recall than the choice of test images explains"
 
     def differences(self) -> str:
-        """Say what became of the differences between the classes, by the raw slope on new images."""
-        raw = self.slopes.raw_new
-        if not self.identified or raw is None:
+        """Say what became of the differences between the classes, by slope and spread on new images."""
+        raw, spread = self.slopes.raw_new, self.slopes.spread_new
+        if not self.identified or raw is None or spread is None:
             few = f"{self.accuracy['support']:,} test images" + (
                 f" and {self.networks} networks" if self.networks > 1 else ""
             )
             return f"the differences between classes are too small for {few} to say what became of them"
-        if raw.low > 1:
-            return "the differences between classes grew"
-        if raw.high < 1:
-            shrank = self.slopes.raw_spread_ratio < 1
-            return f"the differences between classes {'shrank' if shrank else 'moved to other classes'}"
-        return "the differences between classes may be as they were"
+        return gap_changes.sentence(gap_changes.gap_change(raw, spread, self.slopes.unchanged))
 
 
 def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> ClassChanges:

@@ -335,11 +335,21 @@ def test_a_class_that_is_never_predicted_makes_differences_grow():
     )
     # The best class becomes the worst: -.133, .167, -.033 are (.0467 / .02) ** .5 times as large.
     swapped = moved((0.9, 0.8, 0.7), (0.6, 0.9, 0.7))
-    assert re.search(r"grew, between other classes than before \(raw slope .* -0\.51 .*, spread 1\.53 \(", swapped)
+    assert re.search(r"reversed, .*, and the differences grew \(raw slope .* -0\.51 .*, spread 1\.53 \(", swapped)
+
+
+def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
     # Classes change places: the slope is -1, the spread as before.
     assert re.search(
-        r"moved to other classes \(raw slope .* -1\.0.*, spread 1\.00 ", moved((0.9, 0.8, 0.7), (0.7, 0.8, 0.9))
+        r"the order of the classes reversed, .* \(raw slope .* -1\.0.*, spread 1\.00 ",
+        moved((0.9, 0.8, 0.7), (0.7, 0.8, 0.9)),
     )
+    # Balances .1, 0, -.1 become -.05, 0, .05: the slope is -.5, and half of the spread is left.
+    halved = moved((0.9, 0.8, 0.7), (0.75, 0.8, 0.85))
+    assert re.search(r"reversed, .* and the differences shrank \(raw slope .* -0\.5", halved)
+    # Balances .1, 0, -.1 become .01, -.02, .01, whose slope is 0.
+    unrelated = moved((0.9, 0.8, 0.7), (0.81, 0.78, 0.81))
+    assert "the differences between classes shrank and have no shown relation to those before (raw" in unrelated
 
 
 def test_equivalence_is_said_with_the_interval_that_shows_it():
