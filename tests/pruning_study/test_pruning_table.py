@@ -88,3 +88,33 @@ def test_classes_that_change_places_are_said_to_have_reversed_their_order():
     said = what_is_shown({2.0: changes}, prunes=True)
     assert "(cat); the order of the classes reversed" in said
     assert "moved" not in said
+
+
+THREE = ["cat", "dog", "owl"]
+
+
+def test_of_a_network_that_names_one_class_nothing_is_said_but_that():
+    changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
+    said = what_is_shown({50.0: changes}, prunes=True)
+    assert said.startswith("t=50: the network is at chance; nothing is said of classes\n")
+    assert changes.lost == []
+    table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
+    assert line(table, "alpha") == ["alpha", "at", "chance"]
+    assert line(table, "new images: alpha") == ["new", "images:", "alpha"]
+
+
+def test_a_network_at_chance_is_left_out_of_the_numbers_of_the_others():
+    good, worse, names_one = three_classes(0.9, 0.8, 0.7), three_classes(0.9, 0.7, 0.5), three_classes(1, 0, 0)
+    changes = class_changes(THREE, [good] * 3, [worse, names_one, worse])
+    assert changes.slopes.raw_slope == pytest.approx(2)
+    assert changes.table["change"].tolist() == pytest.approx([0, -0.1, -0.2])
+    assert what_is_shown({8.0: changes}, prunes=True).startswith("t=8: 1 of 3 networks at chance, left out; ")
+
+
+def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
+    changes = class_changes(THREE, [three_classes(0.9, 0.8, 0)], [three_classes(0.9, 0.8, 0)])
+    said = what_is_shown({2.0: changes}, prunes=True)
+    assert said.startswith("The dense network is weak: no test image of owl is recognised.\nt=2: no class")
+    guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
+    said = what_is_shown({2.0: guessing}, prunes=True)
+    assert said.startswith("The dense network is at chance.\nt=2: the dense network is at chance; nothing is said of")
