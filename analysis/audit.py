@@ -20,6 +20,7 @@ from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import class_table, with_losses
 from analysis.statistics.guessing import Guessing, without_guessing
 from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.weak_dense import weak_from_answers
 
 Groups = Mapping[str, np.ndarray]
 
@@ -84,8 +85,9 @@ def audit_predictions(
     (`retraining.beyond_control`). With several networks, intervals and p are over networks and images
     (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
 
-    A pair in which a network guesses is left out of all numbers and counted in `.guessing`. If no other pair is left,
-    the losses of all networks are shown.
+    A pair with a network at chance is left out of all numbers and counted in `.guessing`. If no other pair is left, the
+    verdict says that and nothing of classes; `.table` has the recalls of all networks. It is said first if a network
+    before is at chance, or has recall 0 of a class.
 
     Parameters
     ----------
@@ -139,7 +141,7 @@ def audit_predictions(
         place, {side: predicted == label for side, predicted in networks.items()}, paired=paired
     )
     if guessing.found:
-        notes.append(_what_guesses(np.bincount(place)))
+        notes.append(_what_is_chance(np.bincount(place)))
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     called = _named(names, class_names)
     groupings = {} if groups is None else _groupings(groups, len(label))
@@ -158,6 +160,7 @@ def audit_predictions(
         guessing=guessing,
         populations=compared,
         groupings=pd.DataFrame(summaries),
+        dense=weak_from_answers(called, place, networks["before"] == label),
     )
 
 
@@ -171,11 +174,11 @@ def _slopes(
     return slopes(place, right["before"], right["after"], notes)
 
 
-def _what_guesses(support: np.ndarray) -> str:
+def _what_is_chance(support: np.ndarray) -> str:
     images = support.sum()
     return (
-        "A network guesses if it is right no more often than chance allows someone who always names the largest class, "
-        f"which has {support.max() / images:.1%} of the {images:,} images."
+        "A network is at chance if it is right no more often than chance allows someone who always names the largest "
+        f"class, which has {support.max() / images:.1%} of the {images:,} images."
     )
 
 

@@ -20,10 +20,13 @@ from analysis.runs.markdown_text import markdown_line
 from analysis.runs.picture_text import name_in_picture
 from analysis.runs.printable import printable
 from analysis.statistics.class_table import LOSS
+from analysis.statistics.gap_changes import gap_change
+from analysis.statistics.gap_changes import sentence as gap_sentence
 from analysis.statistics.guessing import Guessing
-from analysis.statistics.hypothesis_tests import MARGIN
 from analysis.statistics.pair_slopes import Slopes
 from analysis.statistics.resampling import Interval
+from analysis.statistics.weak_dense import SOUND, WeakDense
+from analysis.statistics.weak_dense import sentence as weak_sentence
 
 MOST_DRAWN = 100
 MOST_SHOWN = 25
@@ -49,13 +52,15 @@ class Audit(NamedTuple):
         the networks differ and the cause is unknown.
     accuracy_control : float, optional
     guessing : Guessing
-        Networks that guess.
+        Networks at chance.
     populations : Populations
         With several networks a side: the images whose usual prediction changed, the groups that have most of them, and
         the classes that changed otherwise than the accuracy.
     groupings : DataFrame, one row per grouping
         grouping, and what `grouping.summary` returns: slopes over its groups, the largest excess loss, and how much the
         groups differ. Empty without groups, and where networks are independent.
+    dense : WeakDense
+        What makes the networks before compression weak.
     """
 
     table: pd.DataFrame
@@ -68,17 +73,28 @@ class Audit(NamedTuple):
     guessing: Guessing = Guessing({})
     populations: Populations = NOTHING
     groupings: pd.DataFrame = pd.DataFrame()
+    dense: WeakDense = SOUND
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether all numbers are those of networks at chance, so that nothing is said of classes."""
+        return self.guessing.are_all_that_is_left
+
+    @property
+    def lost(self) -> pd.DataFrame:
+        """The rows of the classes, or groups, that lost recall beyond doubt, the worst first; none at chance."""
+        return self.table[self.table["damaged"] & (not self.at_chance)]
 
     @property
     def damaged(self) -> list[str]:
-        """Names of the classes, or groups, that lost recall beyond doubt, the worst first."""
-        return list(names(self.table[self.table["damaged"]]))
+        """Their names."""
+        return list(names(self.lost))
 
     @property
     def fails(self) -> bool:
         """Whether `--fail-on-damage` fails.
 
-        A network that guesses after compression, and neither before nor in the control, always fails. Without a
+        A network that is at chance after compression, and neither before nor in the control, always fails. Without a
         control and with one network a side a loss fails only if it is surely above `GROSS_LOSS`, because retraining
         alone moves classes.
         """
@@ -89,27 +105,35 @@ class Audit(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Which networks guess, if any, and what happened to the classes, in a sentence each."""
+        """Which networks are weak or at chance, if any, and what happened to the classes, in a sentence each."""
         accuracies = f"accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}"
         if self.accuracy_control is not None:
             accuracies += f", and to {self.accuracy_control:.3f} in the control"
         meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" else ""
-        return f"{_guessing(self.guessing)}{_losses(self)}; {accuracies}{meaning}."
+        weak = [said] if (said := weak_sentence(self.dense)) else []
+        if self.at_chance:
+            said = f"{_at_chance(self.guessing)}{accuracies}, and nothing is said of {_kind(self.table)}."
+        else:
+            said = f"{_left_out(self.guessing)}{_losses(self)}; {accuracies}{meaning}."
+        return " ".join([*weak, said[0].upper() + said[1:]])
 
     @property
     def caution(self) -> str:
         """What the verdict does not say, in a sentence or two, or nothing."""
-        if self.basis != "pair":
+        if self.basis != "pair" or self.at_chance:
             return ""
         return (
             "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
             "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
             "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
-            f"surely above {GROSS_LOSS:g}, or for a network that guesses after compression alone."
+            f"surely above {GROSS_LOSS:g}, or for a network that is at chance after compression alone."
         )
 
     def _repr_html_(self) -> str:
         """Return the verdict, the table and the picture, for a notebook."""
+        said = "".join(f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, self.caution) if line)
+        if self.at_chance:
+            return said
         picture = io.BytesIO()
         figure(self).savefig(picture, format="png")
         data = base64.b64encode(picture.getvalue()).decode()
@@ -117,7 +141,6 @@ class Audit(NamedTuple):
         # A narrow cell breaks before an interval and not within it.
         titles = [title for title in _SHOWN if title in table]
         table[titles] = table[titles].map(lambda cell: cell.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"))
-        said = "".join(f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, self.caution) if line)
         drawn = f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
         return f"{said}{table.to_html(index=False)}{drawn}"
 
@@ -152,7 +175,7 @@ def _images(table: pd.DataFrame) -> int:
 def _losses(result: Audit) -> str:
     table = result.table
     column = LOSS if LOSS in table else "change"
-    lost = table[table["damaged"]]
+    lost = result.lost
     images = f"{_images(table):,} images"
     of_all = f"of {len(table)} {_kind(table)}"
     beyond = " beyond the control" if result.basis == "control" else ""
@@ -172,31 +195,29 @@ def _losses(result: Audit) -> str:
 _CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
 
 
-_WHEN = {"after": "after compression", "before": "before compression", "control": "in the control"}
+_WHEN = {"after": "after compression", "control": "in the control"}
 
 
-def _guessing(guessing: Guessing) -> str:
-    """Say how many networks guess, and whether they are left out."""
+def _at_chance(guessing: Guessing) -> str:
+    """Say how many networks are at chance after compression and in the control; the dense ones are told before."""
     found = [(*guessing.counts[side], when) for side, when in _WHEN.items() if guessing.counts.get(side, (0,))[0]]
     if not found:
         return ""
     if max(networks for _, networks in guessing.counts.values()) == 1:
-        return f"The network guesses {' and '.join(when for *_, when in found)}; its losses are shown all the same. "
+        return f"the network is at chance {' and '.join(when for *_, when in found)}; "
     (guess, networks, when), *others = found
     more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in others)
-    rest = (
-        "pairs in which a network guesses are left out"
-        if guessing.left_out
-        else "no pair is left without such a network, and the losses of all are shown"
-    )
-    return f"{guess} of {networks} networks guess{'es' if guess == 1 else ''} {when}{more}; {rest}. "
+    return f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}; "
+
+
+def _left_out(guessing: Guessing) -> str:
+    """Say that pairs with a network at chance are left out, if any are."""
+    return f"{_at_chance(guessing)}pairs with a network at chance are left out. " if guessing.left_out else ""
 
 
 def _meaning(result: Audit) -> str:
     """Say what happened to the differences between classes, by raw slope and spread, and what alpha is."""
     slopes = result.slopes
-    if result.guessing.are_all_that_is_left:
-        return "nothing can be said of the differences between classes"
     if slopes.new is None or slopes.raw_new is None or slopes.spread_new is None:
         return "alpha is n/a"
     write = decimals(2)
@@ -209,28 +230,19 @@ def _meaning(result: Audit) -> str:
             "networks"
         )
     new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
-    direction = _direction(slopes.raw_new, slopes.spread_new, slopes.unchanged)
-    return f"the differences between classes {direction}; {alphas}, and on new images {new}"
+    direction = _direction(slopes, slopes.raw_new, slopes.spread_new)
+    return f"{direction}; {alphas}, and on new images {new}"
 
 
-def _direction(raw: Interval, spread: Interval, unchanged: Interval | None) -> str:
+def _direction(slopes: Slopes, raw: Interval, spread: Interval) -> str:
     """Say what became of the differences between classes on new images, with the numbers that show it."""
-    write = decimals(2)
+    write, change = decimals(2), gap_change(raw, spread, slopes.unchanged)
+    if change.size == "same" and slopes.unchanged is not None:
+        narrower = f"90 % interval {slopes.unchanged.low:.2f} to {slopes.unchanged.high:.2f}"
+        return f"{gap_sentence(change)} (raw slope on new images {raw.estimate:.2f}, {narrower})"
     slope = f"raw slope on new images {with_interval(raw.estimate, raw.low, raw.high, write)}"
-    both = f"{slope}, spread {with_interval(spread.estimate, spread.low, spread.high, write)}"
-    if raw.low > 1:
-        return f"grew ({slope})"
-    if spread.low > 1:
-        where = "between other classes than before" if raw.high < 1 else "not only between the same classes"
-        return f"grew, {where} ({both})"
-    if raw.high < 1 and spread.high < 1:
-        return f"shrank ({slope})"
-    if unchanged is not None:
-        narrower = f"90 % interval {unchanged.low:.2f} to {unchanged.high:.2f}"
-        return f"are the same within {MARGIN:g} (raw slope on new images {raw.estimate:.2f}, {narrower})"
-    if raw.high < 1:
-        return f"moved to other classes ({both})"
-    return f"may be as they were ({slope})"
+    spreads = f"spread {with_interval(spread.estimate, spread.low, spread.high, write)}"
+    return f"{gap_sentence(change)} ({slope}, {spreads})"
 
 
 def _with_interval(row: pd.Series, name: str) -> str:
@@ -276,12 +288,14 @@ def _printable_table(result: Audit) -> pd.DataFrame:
 
 def summary(result: Audit) -> str:
     """Return the verdict, the classes that lost most, and the notes, for a terminal."""
+    notes = [printable(note) for note in (result.caution, *result.notes) if note]
+    if result.at_chance:
+        return "\n".join([printable(result.verdict), "", *notes])
     table = _printable_table(result)
     left = len(table) - MOST_SHOWN
     more = [f"and {left:,} more {_kind(result.table)} in audit.csv"] if left > 0 else []
     with pd.option_context("display.unicode.east_asian_width", True):
         text = table.head(MOST_SHOWN).to_string(index=False)
-    notes = [printable(note) for note in (result.caution, *result.notes) if note]
     return "\n".join([printable(result.verdict), "", text, *more, "", *notes])
 
 
@@ -293,8 +307,9 @@ def figure(result: Audit) -> Figure:
     table, column = result.table.head(MOST_DRAWN), LOSS if LOSS in result.table else "change"
     picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
     axes = picture.subplots()
-    _draw_changes(axes, table[~table["damaged"]], column, fmt="o", color=BELOW, label="no loss shown")
-    lost = table[table["damaged"]]
+    lost = result.lost.head(MOST_DRAWN)
+    others = "of a network at chance" if result.at_chance else "no loss shown"
+    _draw_changes(axes, table.drop(lost.index), column, fmt="o", color=BELOW, label=others)
     _draw_changes(axes, lost, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
     axes.axvline(0, color="black", linewidth=1)
     start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
@@ -345,17 +360,12 @@ def write(result: Audit, output: Path) -> None:
 
 
 def markdown(result: Audit) -> str:
-    """Return the verdict, the table, the notes and how to read them, as Markdown."""
+    """Return the verdict, the table, the notes and how to read them, as Markdown; of chance the verdict and notes."""
     picture = "![Change of recall of each class](audit.png)"
     notes = map(markdown_line, result.notes)
-    parts = [
-        "# Audit",
-        f"**{markdown_line(result.verdict)}**",
-        picture,
-        markdown_table(shown(result)),
-        *notes,
-        _READING,
-    ]
+    told = [] if result.at_chance else [picture, markdown_table(shown(result))]
+    reading = [] if result.at_chance else [_READING]
+    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *told, *notes, *reading]
     return "\n\n".join(parts) + "\n"
 
 
@@ -367,10 +377,10 @@ _READING = (
     "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
     "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
     "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
-    "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they "
-    "shrank. Alpha is the raw slope times accuracy before over accuracy after, so that it rises whenever accuracy "
-    "falls. The spread is the root mean square of recalls minus accuracy, after over before. The interval beside alpha "
-    "is over networks, on these images. Where classes differ in size by more than 1 %, alpha with classes weighted by "
-    "their images stands beside it. A network guesses if its accuracy is not above the share of the largest class by a "
-    "binomial bound at 1 %."
+    "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they shrank "
+    "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "
+    "before over accuracy after, so that it rises whenever accuracy falls. The spread is the root mean square of "
+    "recalls minus accuracy, after over before. The interval beside alpha is over networks, on these images. Where "
+    "classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside it. A network "
+    "is at chance if its accuracy is not above the share of the largest class by a binomial bound at 1 %."
 )

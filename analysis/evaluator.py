@@ -123,15 +123,15 @@ def _logged(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
 
 
 def _metrics(result: Audit) -> dict[str, float]:
-    """Return the numbers of an audit that are defined."""
+    """Return the numbers of an audit that are defined; at chance those of classes are not."""
     loss = -result.table["beyond_control" if result.basis == "control" else "change"]
     metrics = {
         "accuracy_before": result.accuracy_before,
         "accuracy_after": result.accuracy_after,
         "accuracy_control": result.accuracy_control,
-        "damaged_classes": len(result.damaged),
+        "damaged_classes": None if result.at_chance else len(result.damaged),
         "fails_on_damage": float(result.fails),
-        "largest_loss": loss.max(),
+        "largest_loss": None if result.at_chance else loss.max(),
         "alpha": result.slopes.alpha,
         "raw_slope": result.slopes.raw_slope,
     }

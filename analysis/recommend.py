@@ -301,11 +301,12 @@ def _on_validation_images(row: pd.Series, shown: Sequence[str]) -> str:
     bound = f"no class more than {100 * high:.1f}" if np.isfinite(high) else "there are too few images for a bound"
     worst = "falls by at most" if row["loss_high"] >= 0 else "rises by at least"
     ratio, falls = short_ratio(row[schema.RATIO]), "falls" if row["loss"] > 0 else "rises"
+    order = " The order of the classes reversed: the strong ones became weak." if row["alpha_new_high"] < 0 else ""
     return (
         f"prune with {method_label(row, shown)} at ratio {ratio}. Validation images of {row['n']} seeds chose it. On "
         f"them accuracy {falls} by {100 * abs(row['loss']):.1f} points (it {worst} "
         f"{100 * abs(row['loss_high']):.1f}). Alpha on new images is {row['alpha_new']:.2f} (at most "
-        f"{row['alpha_new_high']:.2f}). Class {row['largest_excess_class']} loses most beyond the accuracy, "
+        f"{row['alpha_new_high']:.2f}).{order} Class {row['largest_excess_class']} loses most beyond the accuracy, "
         f"{100 * row['largest_excess']:.1f} points ({bound})."
     )
 

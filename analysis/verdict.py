@@ -1,6 +1,7 @@
 """A study in a few sentences for each data set and model: what pruning costs, and which classes pay for it."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -247,6 +248,12 @@ def _gaps(cell: pd.Series) -> str:
     """Say whether weak classes fall further behind, by the raw slope, and whether gaps grow between other classes."""
     change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
     spread, spread_low, spread_high = (100 * cell[f"raw_spread_ratio_minus_none{end}"] for end in ("", "_low", "_high"))
+    if (order := _order(cell)) == "reversed":
+        return _reversed(cell)
+    if order == "unrelated":
+        slope = f"the raw slope may be 0{_brackets(cell['raw_slope_low'], cell['raw_slope_high'], 2)}"
+        grown = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)} and " if spread_low > 0 else ""
+        return f"Gaps {grown}have no shown relation to those before: {slope}."
     if low > 0:
         explained = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
         return f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{explained}."
@@ -264,6 +271,26 @@ def _gaps(cell: pd.Series) -> str:
     if np.isfinite(low):
         return f"Whether gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
     return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
+
+
+def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
+    """Decide how the gaps after pruning lie to those of the dense networks; `unrelated` if a slope of 1 is excluded."""
+    low, high = (cell[f"raw_slope_{end}"] for end in ("low", "high"))
+    if high < 0 or (np.isnan(high) and cell["raw_slope_mean"] < 0):
+        return "reversed"
+    return "unrelated" if low <= 0 and high < 1 else "kept"
+
+
+def _reversed(cell: pd.Series) -> str:
+    """Say that strong classes became the weak ones, and how far the raw slope is from the control's."""
+    slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
+    which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
+    interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)
+    beside = f"{abs(from_none):.2f} {'below' if from_none < 0 else 'above'} the control's"
+    return (
+        f"The order of the classes reverses {which}and strong classes become the weak ones: the raw slope is "
+        f"{slope:.2f}{interval}, {beside}."
+    )
 
 
 def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:

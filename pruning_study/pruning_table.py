@@ -1,6 +1,6 @@
 """What `prune` prints about the classes: a table with intervals, and sentences that say what is noise."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.runs.printable import printable
 from analysis.statistics.resampling import Interval
+from analysis.statistics.weak_dense import sentence
 from pruning_study.data.labels import some
 from pruning_study.steps.class_changes import ClassChanges
 
@@ -47,23 +48,19 @@ def pruning_table(ratios: Mapping[float, ClassChanges], realized_ratios: Mapping
         rows = shortened([rows[index] for index in order])
     shown = [f"t={ratio:g}" for ratio in ratios] if len(ratios) > 1 else ["after"]
     intervals = [f"95 % at {ratio}" for ratio in shown] if len(ratios) > 1 else ["95 % interval"]
-    slopes = [changes.slopes for changes in all_changes]
     return Table(
         ["class", "before", *(head for ratio in shown for head in (ratio, "change")), *intervals, "images"],
         rows,
         [
             _recall_row([changes.accuracy for changes in all_changes]),
             _row("realised ratio", "1", ((f"{realized_ratios[ratio]:.2f}", "") for ratio in ratios)),
-            _row("alpha", "", (_mean(each.alpha, each.low, each.high) for each in slopes)),
-            _row("raw slope", "", (_mean(each.raw_slope, each.raw_slope_low, each.raw_slope_high) for each in slopes)),
-            _row("new images: alpha", "", (_estimate(each.new) for each in slopes)),
-            _row("new images: raw slope", "", (_estimate(each.raw_new) for each in slopes)),
+            *(_row(name, "", map(cells, all_changes)) for name, cells in _SLOPES.items()),
         ],
     )
 
 
 def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
-    """Return a sentence on each ratio, and on what one network or several can show.
+    """Return what makes the dense networks weak, a sentence on each ratio, and on what one network or several can show.
 
     Parameters
     ----------
@@ -71,13 +68,18 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
     prunes : bool
         Whether anything was pruned.
     """
-    sentences = [
-        f"t={ratio:g}: {changes.losses()}{_named(changes.lost)}; {changes.differences()}"
-        for ratio, changes in ratios.items()
-    ]
-    networks = next(iter(ratios.values())).networks
+    all_changes = list(ratios.values())
+    weak = sentence(all_changes[0].dense)
+    sentences = [f"t={ratio:g}: {_said(changes)}" for ratio, changes in ratios.items()]
+    networks = max(changes.networks for changes in all_changes)
     cause = UNPRUNED if not prunes else ALONE if networks == 1 else TOGETHER
-    return "\n".join([*sentences, cause, _READING])
+    return "\n".join([*([printable(weak)] if weak else []), *sentences, cause, _READING])
+
+
+def _said(changes: ClassChanges) -> str:
+    left_out = f"{changes.chance() or 'pairs with a dense network at chance'}, left out; "
+    start = left_out if changes.guessing.left_out else ""
+    return f"{start}{changes.losses()}{_named(changes.lost)}; {changes.differences()}"
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:
@@ -108,18 +110,36 @@ def _row(name: str, before: str, values: Iterable[tuple[str, str]]) -> list[str]
     return [name, before, *parts, *(interval for _, interval in found), ""]
 
 
-def _mean(value: float, low: float, high: float) -> tuple[str, str]:
+def _mean(changes: ClassChanges, value: float, low: float, high: float) -> tuple[str, str]:
     """Return a mean over networks and its interval, which one network does not have."""
     if np.isnan(value):
-        return "undefined", ""
+        return "at chance" if changes.at_chance else "undefined", ""
     return f"{value:.3f}", "" if np.isnan(low) else _interval(low, high)
 
 
-def _estimate(found: Interval | None) -> tuple[str, str]:
+def _estimate(changes: ClassChanges, found: Interval | None) -> tuple[str, str]:
     if found is None or not found.identified:
-        return "", "not identified"
+        return "", "" if changes.at_chance else "not identified"
     return f"{found.estimate:.3f}", _interval(found.low, found.high)
 
 
 def _interval(low: float, high: float) -> str:
     return f"{low:.3f} to {high:.3f}"
+
+
+def _alpha(changes: ClassChanges) -> tuple[str, str]:
+    return _mean(changes, changes.slopes.alpha, changes.slopes.low, changes.slopes.high)
+
+
+def _raw_slope(changes: ClassChanges) -> tuple[str, str]:
+    slopes = changes.slopes
+    return _mean(changes, slopes.raw_slope, slopes.raw_slope_low, slopes.raw_slope_high)
+
+
+# What the rows of slopes show of each ratio: a value and an interval.
+_SLOPES: dict[str, Callable[[ClassChanges], tuple[str, str]]] = {
+    "alpha": _alpha,
+    "raw slope": _raw_slope,
+    "new images: alpha": lambda changes: _estimate(changes, changes.slopes.new),
+    "new images: raw slope": lambda changes: _estimate(changes, changes.slopes.raw_new),
+}

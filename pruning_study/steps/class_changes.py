@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.statistics import class_table
+from analysis.statistics import class_table, gap_changes
+from analysis.statistics.guessing import Guessing, without_guessing
 from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.weak_dense import WeakDense, weak_from_answers
 from pruning_study.training.evaluation import Predictions
 
 
@@ -24,17 +26,29 @@ class ClassChanges(NamedTuple):
     slopes : Slopes
         Alpha and raw slope, on new images too.
     networks : int
+        Pairs of networks in these numbers: all of which neither is at chance, or all if there is no such pair.
+    guessing : Guessing
+        Networks at chance.
+    dense : WeakDense
+        What makes the networks before weak.
     """
 
     table: pd.DataFrame
     accuracy: pd.Series
     slopes: Slopes
     networks: int
+    guessing: Guessing
+    dense: WeakDense
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether these are the numbers of networks at chance, so that nothing is said of classes."""
+        return self.guessing.are_all_that_is_left
 
     @property
     def lost(self) -> list[str]:
-        """Names of the classes that are shown to have lost recall, the one that lost most first."""
-        table = self.table[self.table["damaged"]]
+        """Names of the classes that are shown to have lost recall, the one that lost most first; none at chance."""
+        table = self.table[self.table["damaged"] & (not self.at_chance)]
         return list(table.sort_values("change", kind="stable")["class"])
 
     @property
@@ -43,29 +57,37 @@ class ClassChanges(NamedTuple):
         return self.slopes.raw_new is not None and self.slopes.raw_new.identified
 
     def losses(self) -> str:
-        """Say which classes lost recall."""
+        """Say which classes lost recall, or how many networks are at chance."""
+        if self.at_chance:
+            return self.chance()
         if not self.lost:
             return "no class is shown to have lost recall"
         return f"{len(self.lost)} of {len(self.table)} classes lost more recall than the choice of test images explains"
 
+    def chance(self) -> str:
+        """Say how many networks are at chance after pruning, or that those before are; the empty text if none is."""
+        guess, networks = self.guessing.counts["after"]
+        if not guess:
+            return "the dense network is at chance" if self.at_chance else ""
+        return "the network is at chance" if networks == 1 else f"{guess} of {networks} networks at chance"
+
     def differences(self) -> str:
-        """Say what became of the differences between the classes, by the raw slope on new images."""
-        raw = self.slopes.raw_new
-        if not self.identified or raw is None:
+        """Say what became of the differences between the classes, by slope and spread on new images."""
+        raw, spread = self.slopes.raw_new, self.slopes.spread_new
+        if self.at_chance:
+            return "nothing is said of classes"
+        if not self.identified or raw is None or spread is None:
             few = f"{self.accuracy['support']:,} test images" + (
                 f" and {self.networks} networks" if self.networks > 1 else ""
             )
             return f"the differences between classes are too small for {few} to say what became of them"
-        if raw.low > 1:
-            return "the differences between classes grew"
-        if raw.high < 1:
-            shrank = self.slopes.raw_spread_ratio < 1
-            return f"the differences between classes {'shrank' if shrank else 'moved to other classes'}"
-        return "the differences between classes may be as they were"
+        return gap_changes.sentence(gap_changes.gap_change(raw, spread, self.slopes.unchanged))
 
 
 def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: Sequence[Predictions]) -> ClassChanges:
     """Compare networks with what was made of them, on the same test images.
+
+    Pairs with a network at chance are left out, unless that leaves none.
 
     Parameters
     ----------
@@ -75,7 +97,9 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
         One of each network; the first after was made of the first before.
     """
     label = before[0].label
-    right_before, right_after = (np.array([each.right for each in side]) for side in (before, after))
+    sides = {name: np.array([each.right for each in side]) for name, side in (("before", before), ("after", after))}
+    guessing, left = without_guessing(label, sides, paired=True)
+    right_before, right_after = left["before"], left["after"]
     table = class_table.class_table(np.array(classes, dtype=object), label, right_before, right_after).assign(
         place=range(len(classes))
     )
@@ -83,6 +107,8 @@ def class_changes(classes: Sequence[str], before: Sequence[Predictions], after: 
     return ClassChanges(
         class_table.with_losses(table).sort_values("place", ignore_index=True).drop(columns="place"),
         together.iloc[0],
-        slopes(label, right_before, right_after, notes=[]),
-        len(after),
+        Slopes(0) if guessing.are_all_that_is_left else slopes(label, right_before, right_after, notes=[]),
+        len(right_after),
+        guessing,
+        weak_from_answers(classes, label, sides["before"]),
     )

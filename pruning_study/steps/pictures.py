@@ -115,7 +115,7 @@ def _recalls(axes: Axes, changes: ClassChanges) -> None:
         table, which = pd.concat([table.head(half), table.tail(half)]), f"the {half} best and the {half} worst classes"
     places = np.arange(len(table))
     start, end = table["recall_before"], table["recall_after"]
-    shown = (table["p_holm"] <= LEVEL).to_numpy()
+    shown = (table["p_holm"] <= LEVEL).to_numpy() & (not changes.at_chance)
     colors = np.where(shown, np.where(table["change"] < 0, LOST, GAINED), BEFORE).tolist()
     low, high = ((start + table[f"change_{side}"]).clip(0, 1) for side in ("low", "high"))
     axes.hlines(places, low, high, colors=colors, linewidth=6, alpha=0.25, label="95 % interval of the change")
@@ -149,7 +149,7 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
     reach = 1.1 * max(np.abs(start).max(), np.abs(end).max(), 0.01)
     line = np.array([-reach, reach])
     axes.plot(line, line, color=BEFORE, linestyle="--", linewidth=1, label="no change of balance")
-    if np.isfinite(alpha):
+    if np.isfinite(alpha) and not changes.at_chance:
         style = "-" if changes.identified else ":"
         axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes, alpha))
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
@@ -163,7 +163,7 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
         xlabel="recall balance before, (R - A) / A",
         ylabel="recall balance after",
     )
-    said = changes.differences() if np.isfinite(alpha) else "alpha is undefined here"
+    said = changes.differences() if np.isfinite(alpha) or changes.at_chance else "alpha is undefined here"
     axes.set_title(textwrap.fill(said[0].upper() + said[1:], 56), fontsize=10)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)

@@ -52,9 +52,12 @@ def test_two_classes_by_hand():
     # Eight images lost and none won, one and one; Holm doubles the smaller.
     assert [a["p"], a["p_holm"]] == pytest.approx([2 / 2**8, 4 / 2**8])
     assert [b["p"], b["p_holm"]] == [1, 1]
-    assert (a["damaged"], b["damaged"], result.damaged) == (True, False, ["a"])
+    assert (a["damaged"], b["damaged"]) == (True, False)
     assert list(result.table["class"]) == ["a", "b"]
-    assert re.search(r"1 of 2 classes .*a -0\.800 \(.*accuracy .*0\.750 to 0\.350", result.verdict)
+    # 200 images, recalls 1, .5 before and .4, .8 after.
+    many = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis])
+    assert many.damaged == ["a"]
+    assert re.search(r"1 of 2 classes .*a -0\.600 \(.*accuracy .*0\.750 to 0\.600", many.verdict)
 
 
 def test_slopes_by_hand():
@@ -337,11 +340,21 @@ def test_a_class_that_is_never_predicted_makes_differences_grow():
     )
     # The best class becomes the worst: -.133, .167, -.033 are (.0467 / .02) ** .5 times as large.
     swapped = moved((0.9, 0.8, 0.7), (0.6, 0.9, 0.7))
-    assert re.search(r"grew, between other classes than before \(raw slope .* -0\.51 .*, spread 1\.53 \(", swapped)
+    assert re.search(r"reversed, .*, and the differences grew \(raw slope .* -0\.51 .*, spread 1\.53 \(", swapped)
+
+
+def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
     # Classes change places: the slope is -1, the spread as before.
     assert re.search(
-        r"moved to other classes \(raw slope .* -1\.0.*, spread 1\.00 ", moved((0.9, 0.8, 0.7), (0.7, 0.8, 0.9))
+        r"the order of the classes reversed, .* \(raw slope .* -1\.0.*, spread 1\.00 ",
+        moved((0.9, 0.8, 0.7), (0.7, 0.8, 0.9)),
     )
+    # Balances .1, 0, -.1 become -.05, 0, .05: the slope is -.5, and half of the spread is left.
+    halved = moved((0.9, 0.8, 0.7), (0.75, 0.8, 0.85))
+    assert re.search(r"reversed, .* and the differences shrank \(raw slope .* -0\.5", halved)
+    # Balances .1, 0, -.1 become .01, -.02, .01, whose slope is 0.
+    unrelated = moved((0.9, 0.8, 0.7), (0.81, 0.78, 0.81))
+    assert "the differences between classes shrank and have no shown relation to those before (raw" in unrelated
 
 
 def test_equivalence_is_said_with_the_interval_that_shows_it():
@@ -378,8 +391,10 @@ def test_a_network_that_guesses_is_left_out_of_losses_accuracies_and_slopes_alik
     assert result.slopes.n == 2
     assert result.slopes.raw_slope == pytest.approx(1)
     pd.testing.assert_frame_equal(result.table, without.table)
-    assert result.verdict.startswith("1 of 3 networks guesses after compression; pairs in which a network guesses are")
-    assert result.verdict.count("guesses after") == 1
+    assert result.verdict.startswith(
+        "1 of 3 networks is at chance after compression; pairs with a network at chance are"
+    )
+    assert result.verdict.count("at chance after") == 1
     note = result.notes[0]
     assert "the largest class, which has 10.0% of the 1,000 images" in note
 
@@ -399,29 +414,43 @@ def test_a_network_that_guesses_after_compression_alone_fails():
     ):
         result = audit.audit_predictions(TEN, before, after, control)
         assert result.fails == fails
-        assert "guesses" in result.verdict
+        assert "at chance" in result.verdict
 
 
-def test_a_single_network_that_guesses_has_losses_and_no_slopes():
+def test_of_a_network_that_names_one_class_nothing_is_said_but_that(tmp_path):
     good, guesses = ten_classes(GOOD), ten_classes(NAMES_ONE)
-    for before, after, when, least in (
-        (good, guesses, "after compression", -0.9),
-        (guesses, good, "before compression", -0.1),
-        (guesses, guesses, "after compression and before compression", 0),
+    for before, after, said in (
+        (good, guesses, "The network is at chance after compression; accuracy went from 0.850 to 0.100"),
+        (guesses, good, "The dense network is at chance. Accuracy went from 0.100 to 0.850"),
+        (guesses, guesses, "The dense network is at chance. The network is at chance after compression; accuracy went"),
     ):
         result = audit.audit_predictions(TEN, before, after)
-        assert result.verdict.startswith(f"The network guesses {when}; its losses are shown all the same. The networks")
-        assert "nothing can be said of the differences between classes" in result.verdict
-        assert "alpha" not in result.verdict
+        assert result.verdict.startswith(said)
+        assert result.verdict.endswith("and nothing is said of classes.")
+        assert result.damaged == []
         assert result.slopes == Slopes(0)
-        assert result.table["change"].min() == pytest.approx(least)
+        audit_result.write(result, tmp_path)
+        for text in (
+            (tmp_path / "audit.md").read_text(),
+            audit_result.summary(result),
+            result._repr_html_(),
+        ):
+            assert "at chance" in text
+            assert not re.search("alpha|lost|recall|differ|cost", text)
+
+
+def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
+    blind = ten_classes([*GOOD[:9], 0])
+    result = audit.audit_predictions(TEN, blind, ten_classes([*WORSE[:9], 0]))
+    assert result.verdict.startswith("The dense network is weak: no test image of 9 is recognised. The networks differ")
+    assert "weak" not in audit.audit_predictions(TEN, ten_classes(GOOD), blind).verdict
 
 
 def test_a_pair_whose_control_guesses_is_left_out():
     networks = ten_classes(GOOD, WORSE, NAMES_ONE)
     result = audit.audit_predictions(TEN, networks[[0, 0, 0]], networks[[1, 0, 1]], networks[[0, 2, 0]])
     assert result.table["beyond_control"].tolist() == pytest.approx([-0.1] * 10)
-    assert result.verdict.startswith("1 of 3 networks guesses in the control; pairs")
+    assert result.verdict.startswith("1 of 3 networks is at chance in the control; pairs")
 
 
 def test_independent_networks_of_which_equally_many_are_left_are_no_pairs():
@@ -443,14 +472,14 @@ def test_chance_is_a_binomial_bound_on_the_largest_class():
         assert audit.audit_predictions(label, network, network).slopes.n == n
 
 
-def test_an_audit_of_networks_that_all_guess_says_what_classes_lost(tmp_path):
+def test_an_audit_of_several_networks_that_all_are_at_chance_says_nothing_of_classes(tmp_path):
     guesses = np.full((2, 200), "a"), np.full((2, 200), "b")
     result = audit.audit_predictions(MANY, *guesses)
     assert result.slopes == Slopes(0)
-    assert of_class(result, "a")["damaged"]
+    assert of_class(result, "a")["change"] == -1
     audit_result.write(result, tmp_path)
     text = (tmp_path / "audit.md").read_text()
-    assert "2 of 2 networks guess after compression, 2 of 2 before compression; no pair is left without" in text
+    assert "All 2 dense networks are at chance. 2 of 2 networks are at chance after compression; accuracy" in text
 
 
 def test_classes_all_alike_have_no_alpha():
@@ -675,7 +704,7 @@ def test_a_file_is_given_once(tmp_path):
 
 
 def test_files_are_written_and_nothing_else(tmp_path):
-    result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], AFTER[np.newaxis])
+    result = audit.audit_predictions(MANY, MANY_BEFORE[np.newaxis], MANY_AFTER[np.newaxis])
     columns = ["recall_before", "recall_after", "change", "excess"]
     ends = [f"{name}{end}" for name in columns for end in ("", "_low", "_high")]
     assert result.table.columns.tolist() == ["class", "support", *ends, "p", "p_holm", "damaged"]
@@ -686,7 +715,7 @@ def test_files_are_written_and_nothing_else(tmp_path):
     pd.testing.assert_frame_equal(written, result.table)
     markdown = (tmp_path / "deep" / "out" / "audit.md").read_text()
     assert f"**{result.verdict}**" in markdown
-    assert "| a | 10 | 1.000 (0.722 to 1.000) | 0.200 (" in markdown
+    assert "| a | 100 | 1.000 (0.963 to 1.000) | 0.400 (" in markdown
 
 
 def test_the_terminal_gets_25_classes_and_the_figure_100():
@@ -720,9 +749,9 @@ NAMES = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(lambda pie
 
 
 def audit_of(names, folder):
-    """An audit of CSV files, in which each class has two images of which the second is lost."""
-    rows = [name for name in names for _ in range(2)]
-    wrong = [names[0] if place % 2 else name for place, name in enumerate(rows)]
+    """An audit of CSV files, in which each class has ten images of which the last is lost."""
+    rows = [name for name in names for _ in range(10)]
+    wrong = [names[0] if place % 10 == 9 else name for place, name in enumerate(rows)]
     for file, predicted in (("before.csv", rows), ("after.csv", wrong)):
         with (folder / file).open("w", newline="", encoding="utf-8") as opened:
             csv.writer(opened).writerows([("label", "predicted"), *zip(rows, predicted, strict=True)])

@@ -54,6 +54,14 @@ def test_predictions_and_a_model_have_the_audit_of_plain_arrays_on_the_run(exper
         assert result.artifacts["audit.png"].content.size[0] > 100
 
 
+def test_of_a_network_that_names_one_class_no_number_of_a_class_is_logged(experiment_id):
+    data = pd.DataFrame({"label": LABEL, "predicted": np.zeros_like(LABEL)})
+    _, run = evaluate(experiment_id, {"baseline_predictions": LABEL}, data=data, predictions="predicted")
+    assert set(run.data.metrics) == {"accuracy_before", "accuracy_after", "fails_on_damage"}
+    assert run.data.metrics["fails_on_damage"] == 1
+    assert run.data.tags["audit_verdict"].startswith("The network is at chance after compression; ")
+
+
 def test_names_groups_and_prefix(experiment_id):
     config = {
         "baseline_predictions": LABEL,

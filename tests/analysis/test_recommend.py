@@ -384,6 +384,20 @@ def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_los
     assert wide.tried[["largest_excess", "largest_excess_high"]].to_numpy()[0].tolist() == pytest.approx([0.1, high])
 
 
+def test_an_order_of_classes_that_reversed_is_said(store, moved):
+    """Owls win 100 images and cats lose 100, so that recalls of .95, .85, .7 to .63 become .7, .85, .95 to .88."""
+    experiment = store.experiment("reversed")
+    for seed in range(SEEDS):
+        dense = store.dense(experiment, seed, test_artifact=True)
+        store.pruned(experiment, dense, seed, "mp", 4.0, (100, 0, -100))
+    limits = {"max_accuracy_loss": 0.02, "tracking_uri": store.uri}
+    (found,) = recommend.recommend("reversed", **limits)
+    assert "prune with mp at ratio 4" in found.verdict
+    assert "The order of the classes reversed" in found.verdict
+    (shrunk,) = recommend.recommend("moved", **limits)
+    assert "reversed" not in shrunk.verdict
+
+
 def test_every_limit_that_fails_is_said(store, moved):
     (found,) = recommend.recommend("known", max_alpha=0.5, max_class_loss=0.05, tracking_uri=store.uri)
     assert re.search("above the limit 0.5.*With", found.verdict)

@@ -75,6 +75,24 @@ def test_what_is_said_of_gaps_rests_on_the_raw_slope_and_the_raw_spread(pruned, 
     assert said in sentences(pruned, control)
 
 
+def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
+    """The half-widths are those of t: 2.365 times the standard error of SPREAD, .0247; of a tenth of it, .0025."""
+    said = sentences(runs(alpha=-0.8, noise=SPREAD), none())
+    assert "Gaps shrink" not in " ".join(said)
+    assert said[-2] == (
+        "The order of the classes reverses and strong classes become the weak ones: the raw slope is -0.80 (-0.86 to "
+        "-0.74), 1.80 below the control's"
+    )
+    one = sentences(runs(alpha=-0.8, noise=SPREAD).head(1), none().head(1))
+    # -.8 - .1, from 1 + .1.
+    assert "raw slope is -0.90, 2.00 below the control's" in one[-2]
+
+
+def test_gaps_whose_slope_may_be_0_have_no_shown_relation_to_those_before():
+    said = sentences(runs(alpha=0.02), none())
+    assert said[-2] == "Gaps have no shown relation to those before: the raw slope may be 0 (-0.04 to 0.08)"
+
+
 def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_lose():
     said = sentences(runs(), none())
     # The half-width is that of a tenth of 2 * SPREAD.

@@ -64,10 +64,57 @@ def test_the_mean_slope_of_two_networks_has_the_t_interval_over_them():
     assert line(table, "raw slope") == ["raw", "slope", "2.500", "-3.853", "to", "8.853"]
 
 
-def test_classes_that_keep_their_differences_may_be_as_they_were():
+def test_classes_that_keep_their_differences_are_said_to_keep_them():
     """Recalls .5 and 1 stay, so that both slopes are exactly 1 on any images."""
     half = network(range(0, 1000, 2), 1000)
     changes = class_changes(CLASSES, [half], [half])
     table = text_table(*pruning_table({2.0: changes}, {2.0: 2.0}))
     assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
-    assert "the differences between classes may be as they were" in what_is_shown({2.0: changes}, prunes=True)
+    assert "the differences between classes are the same within 0.05" in what_is_shown({2.0: changes}, prunes=True)
+
+
+def three_classes(*recalls, images=200):
+    """Return predictions for three classes with these recalls."""
+    label, place = np.repeat([0, 1, 2], images), np.tile(np.arange(images) / images, 3)
+    predicted = np.where(place < np.repeat(recalls, images), label, (label + 1) % 3)
+    return Predictions(label, predicted, predicted[:, None], np.ones(len(label), np.float32))
+
+
+def test_classes_that_change_places_are_said_to_have_reversed_their_order():
+    """Balances .25, 0, -.25 become -.2, 0, .2: the raw slope is -.8 and four fifths of the spread are left."""
+    before, after = three_classes(0.95, 0.7, 0.45), three_classes(0.5, 0.7, 0.9)
+    changes = class_changes(["cat", "dog", "owl"], [before], [after])
+    assert changes.slopes.raw_slope == pytest.approx(-0.8)
+    said = what_is_shown({2.0: changes}, prunes=True)
+    assert "(cat); the order of the classes reversed" in said
+    assert "moved" not in said
+
+
+THREE = ["cat", "dog", "owl"]
+
+
+def test_of_a_network_that_names_one_class_nothing_is_said_but_that():
+    changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
+    said = what_is_shown({50.0: changes}, prunes=True)
+    assert said.startswith("t=50: the network is at chance; nothing is said of classes\n")
+    assert changes.lost == []
+    table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
+    assert line(table, "alpha") == ["alpha", "at", "chance"]
+    assert line(table, "new images: alpha") == ["new", "images:", "alpha"]
+
+
+def test_a_network_at_chance_is_left_out_of_the_numbers_of_the_others():
+    good, worse, names_one = three_classes(0.9, 0.8, 0.7), three_classes(0.9, 0.7, 0.5), three_classes(1, 0, 0)
+    changes = class_changes(THREE, [good] * 3, [worse, names_one, worse])
+    assert changes.slopes.raw_slope == pytest.approx(2)
+    assert changes.table["change"].tolist() == pytest.approx([0, -0.1, -0.2])
+    assert what_is_shown({8.0: changes}, prunes=True).startswith("t=8: 1 of 3 networks at chance, left out; ")
+
+
+def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
+    changes = class_changes(THREE, [three_classes(0.9, 0.8, 0)], [three_classes(0.9, 0.8, 0)])
+    said = what_is_shown({2.0: changes}, prunes=True)
+    assert said.startswith("The dense network is weak: no test image of owl is recognised.\nt=2: no class")
+    guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
+    said = what_is_shown({2.0: guessing}, prunes=True)
+    assert said.startswith("The dense network is at chance.\nt=2: the dense network is at chance; nothing is said of")

@@ -1,0 +1,91 @@
+"""What became of the differences between the recalls of classes, decided by the raw slope and the raw spread ratio."""
+
+from typing import Literal, NamedTuple
+
+from analysis.statistics.hypothesis_tests import MARGIN
+from analysis.statistics.resampling import Interval
+
+
+class GapChange(NamedTuple):
+    """What is shown of the gaps of classes.
+
+    Attributes
+    ----------
+    size : {"grew", "shrank", "same", "open"}
+        What became of their size.
+    order : {"kept", "moved", "unrelated", "reversed", "open"}
+        How they lie to the gaps before: `moved` if they are partly gaps of other classes, `unrelated` if a slope of 0
+        is not ruled out, `reversed` if the slope is below 0.
+    """
+
+    size: Literal["grew", "shrank", "same", "open"]
+    order: Literal["kept", "moved", "unrelated", "reversed", "open"]
+
+
+def gap_change(raw: Interval, spread: Interval, unchanged: Interval | None) -> GapChange:
+    """Decide what became of the gaps.
+
+    Parameters
+    ----------
+    raw, spread : Interval
+        Of the raw slope and of the raw spread ratio.
+    unchanged : Interval, optional
+        As `pair_slopes.Slopes` has it: there if the gaps are shown to be the same within `MARGIN`.
+
+    Examples
+    --------
+    >>> below_0 = Interval(-0.8, -0.9, -0.7, 1, True, "seeds")
+    >>> as_before = Interval(1, 0.9, 1.1, 1, True, "seeds")
+    >>> gap_change(below_0, as_before, None)
+    GapChange(size='open', order='reversed')
+    """
+    return GapChange(_size(raw, spread, unchanged), _order(raw))
+
+
+def _size(raw: Interval, spread: Interval, unchanged: Interval | None) -> Literal["grew", "shrank", "same", "open"]:
+    if raw.low > 1 or spread.low > 1:
+        return "grew"
+    if raw.high < 1 and spread.high < 1:
+        return "shrank"
+    return "open" if unchanged is None else "same"
+
+
+def _order(raw: Interval) -> Literal["kept", "moved", "unrelated", "reversed", "open"]:
+    if raw.high < 0:
+        return "reversed"
+    if raw.low <= 0:
+        return "unrelated"
+    if raw.low > 1:
+        return "kept"
+    return "moved" if raw.high < 1 else "open"
+
+
+def sentence(change: GapChange) -> str:
+    """Say what became of the gaps, in a clause.
+
+    Examples
+    --------
+    >>> sentence(GapChange("shrank", "reversed"))
+    'the order of the classes reversed, the strong ones before are the weak ones now, and the differences shrank'
+    """
+    if change.order == "reversed":
+        more = f", and the differences {change.size}" if change.size in ("grew", "shrank") else ""
+        return f"the order of the classes reversed, the strong ones before are the weak ones now{more}"
+    return f"the differences between classes {_predicate(change)}"
+
+
+def _predicate(change: GapChange) -> str:
+    if change.order == "unrelated":
+        size = f"{change.size} and " if change.size in ("grew", "shrank") else ""
+        return f"{size}have no shown relation to those before"
+    if change.size == "grew":
+        return {
+            "kept": "grew",
+            "moved": "grew, between other classes than before",
+            "open": "grew, not only between the same classes",
+        }[change.order]
+    if change.size == "same":
+        return f"are the same within {MARGIN:g}"
+    if change.size == "shrank":
+        return "shrank"
+    return "moved to other classes" if change.order == "moved" else "may be as they were"

@@ -1,0 +1,54 @@
+"""What is said of gaps, from intervals of the raw slope and the raw spread ratio."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.statistics.gap_changes import gap_change, sentence
+from analysis.statistics.resampling import Interval
+
+
+def interval(low, high):
+    return Interval((low + high) / 2, low, high, 1, True, "seeds")
+
+
+AROUND_1 = (0.9, 1.1)
+
+
+@pytest.mark.parametrize(
+    ("raw", "spread", "said"),
+    [
+        ((1.1, 1.3), (1.1, 1.4), "the differences between classes grew"),
+        (AROUND_1, (1.2, 1.4), "the differences between classes grew, not only between the same classes"),
+        ((0.1, 0.9), (1.2, 1.4), "the differences between classes grew, between other classes than before"),
+        ((0.1, 0.9), (0.2, 0.9), "the differences between classes shrank"),
+        ((0.1, 0.9), AROUND_1, "the differences between classes moved to other classes"),
+        (AROUND_1, AROUND_1, "the differences between classes may be as they were"),
+        ((-0.2, 0.3), AROUND_1, "the differences between classes have no shown relation to those before"),
+        ((-0.2, 0.3), (0.1, 0.5), "the differences between classes shrank and have no shown relation to those before"),
+        ((-0.2, 0.3), (1.2, 1.5), "the differences between classes grew and have no shown relation to those before"),
+        ((-0.9, -0.7), AROUND_1, "the order of the classes reversed, the strong ones before are the weak ones now"),
+        (
+            (-0.9, -0.7),
+            (1.2, 1.5),
+            "the order of the classes reversed, the strong ones before are the weak ones now, and the differences grew",
+        ),
+    ],
+)
+def test_what_is_said_of_each_place_of_the_intervals(raw, spread, said):
+    assert sentence(gap_change(interval(*raw), interval(*spread), None)) == said
+
+
+def test_what_is_shown_to_be_the_same_is_said_to_be():
+    change = gap_change(interval(0.97, 1.03), interval(0.97, 1.03), interval(0.98, 1.02))
+    assert sentence(change) == "the differences between classes are the same within 0.05"
+
+
+bounds = st.floats(-3, 3)
+
+
+@given(st.tuples(bounds, bounds).map(sorted), st.tuples(bounds, bounds).map(sorted))
+def test_a_slope_below_0_is_a_reversed_order_and_one_that_may_be_0_has_no_relation(raw, spread):
+    said = sentence(gap_change(interval(*raw), interval(*spread), None))
+    assert ("reversed" in said) == (raw[1] < 0)
+    assert ("no shown relation" in said) == (raw[0] <= 0 <= raw[1])
