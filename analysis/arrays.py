@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.labels import need_all_digits
-from analysis.runs import frames
+from analysis.runs import frames, schema
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, class_names
 from analysis.settings import ITERATION, cell_columns, ignore_options, most_frequent, shown_settings, splitting_params
 from analysis.statistics import intensification
+from analysis.statistics.weak_dense import WeakDense, weak_dense
 
 
 class RunArrays(NamedTuple):
@@ -110,8 +111,19 @@ def _run_arrays(runs: pd.DataFrame) -> RunArrays:
     )
 
 
+def dense_weakness(runs: pd.DataFrame) -> WeakDense:
+    """Return what makes the dense networks of runs weak; each run has another dense network."""
+    names = class_names(runs)
+    before, support = (
+        runs.reindex(columns=[group + name for name in names]).to_numpy(float)
+        for group in (RECALL_BEFORE, schema.SUPPORT)
+    )
+    guesses = _guesses(before, support, [runs[frames.ACCURACY_BEFORE].to_numpy(float)])
+    return weak_dense(names, before, guesses)
+
+
 def _guesses(before: np.ndarray, support: np.ndarray, accuracies: Sequence[np.ndarray]) -> np.ndarray:
-    """Return whether either network of each run guesses, (runs,)."""
+    """Return whether any network of each run guesses, (runs,)."""
     guesses = np.zeros(len(before), dtype=bool)
     for rows, classes in _class_sets(before):
         supports, place = np.unique(support[np.ix_(rows, classes)], axis=0, return_inverse=True)

@@ -6,11 +6,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from analysis.arrays import dense_weakness
 from analysis.formats import short_ratio
 from analysis.published import rank
 from analysis.runs import frames, schema
 from analysis.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
+from analysis.statistics.weak_dense import sentence
 from analysis.study import AnalyzedStudy
 
 SMALL_LOSS = 0.01
@@ -74,6 +76,9 @@ def verdict(study: AnalyzedStudy) -> list[str]:
     neither a class, nor the largest excess loss, nor the raw slope or spread is shown to be worse than without pruning;
     and the interval of every class ends at most at `SAFE_EXCESS`. Of several methods it is the most accurate one. Of
     number formats a line names the one that costs most accuracy.
+
+    A line begins with what makes dense networks weak: those at chance, and classes with recall 0. If all compressed
+    networks are at chance, it says nothing else.
     """
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
     if compressed.empty:
@@ -81,7 +86,9 @@ def verdict(study: AnalyzedStudy) -> list[str]:
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
         ]
-    lines = [" ".join(_sentences(cells, study)) for _, cells in places(compressed)]
+    lines = [" ".join(_sentences(place, cells, study)) for place, cells in places(compressed)]
+    if not mostly_sound(compressed).any():
+        return lines
     reading = " ".join(_reading(compressed))
     return [*lines, reading] if reading else lines
 
@@ -156,7 +163,17 @@ def beyond(cell: pd.Series) -> str:
     return "_beyond_control" if cell["n_none"] else ""
 
 
-def _sentences(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+    rows = study.runs[(study.runs[PLACE] == list(place)).all(axis=1)]
+    weak = dense_weakness(rows.drop_duplicates(schema.DENSE_RUN_ID))
+    where = f"On {place[0]} with {place[1]}"
+    if said := sentence(weak):
+        yield f"{where}: {said}"
+    if weak.at_chance == weak.networks:
+        return
+    if (cells["n"] == 0).all() and (cells["n_at_chance"] > 0).all():
+        yield f"{where}, all compressed networks{' or their dense networks' if weak.at_chance else ''} are at chance."
+        return
     pruned, formats = cells[is_pruned(cells)], cells[in_number_format(cells)]
     if len(pruned):
         yield from _on_pruning(pruned, study)
@@ -167,7 +184,7 @@ def _sentences(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
 def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
     if not mostly_sound(cells).any():
         dataset, model = cells.iloc[0][PLACE]
-        yield f"On {dataset} with {model}, most pruned networks guess at every ratio."
+        yield f"On {dataset} with {model}, most pruned networks are at chance at every ratio."
         return
     best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
     yield f"{_where(best)}, {study.method(best)} at ratio {short_ratio(best[schema.RATIO])} {_cost(best)}."
@@ -199,7 +216,7 @@ def _on_number_formats(cells: pd.DataFrame, study: AnalyzedStudy, *, named: bool
 def _where(cell: pd.Series) -> str:
     count = cell["n_none"] or cell["n"]
     networks = "one network" if count == 1 else f"{count} networks"
-    guessing = f", {cell['n_at_chance']} more guess" if cell["n_at_chance"] else ""
+    guessing = f", {cell['n_at_chance']} more at chance" if cell["n_at_chance"] else ""
     return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing})"
 
 
@@ -318,7 +335,7 @@ def _reading(pruned: pd.DataFrame) -> Iterator[str]:
     if (pruned["n"] + pruned["n_at_chance"] == 1).all():
         yield _ONE_NETWORK
     if pruned["n_at_chance"].any():
-        yield "Networks that guess are left out of all numbers."
+        yield "Networks at chance are left out of all numbers."
     if named := [f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned[schema.PRUNER])]:
         yield f"{'; '.join(named)}."
 

@@ -145,9 +145,27 @@ def test_one_network_a_cell_has_no_interval_and_that_is_said_once():
 def test_networks_at_chance_are_counted_and_not_judged():
     after = np.array([0.8] * 6 + [0.5, 0.5])
     line, _ = judged(runs(alpha=1.5).assign(accuracy_after=after), none())
-    assert "(6 networks, 2 more guess)" in line
+    assert "(6 networks, 2 more at chance)" in line
     assert "costs 0.0 points" in line
-    assert "most pruned networks guess" in judged(runs(after=0.5), none())[0]
+
+
+def test_of_compressed_networks_that_all_are_at_chance_nothing_else_is_said():
+    assert judged(runs(after=0.5), runs("gp", after=0.5), none()) == [
+        "On mnist with lenet5, all compressed networks are at chance."
+    ]
+    formats = runs("fixed-int8", 1, number_format="fixed-int8", after=0.5)
+    assert judged(formats) == ["On mnist with lenet5, all compressed networks are at chance."]
+
+
+def test_a_weak_dense_network_is_said_before_the_verdict():
+    def blind(made):
+        return made.assign(**{"recall_before/b": 0.0})
+
+    assert sentences(blind(runs()), blind(none()))[0] == (
+        "On mnist with lenet5: Dense networks are weak: no test image is recognised of b (8 of 8)"
+    )
+    guessing = [made.assign(accuracy_before=0.5) for made in (runs(), none())]
+    assert judged(*guessing) == ["On mnist with lenet5: All 8 dense networks are at chance."]
 
 
 def test_what_is_gained_is_no_cost():
