@@ -299,7 +299,7 @@ def _file(decoded: Path, paths: list[Path], image_size: int | None) -> Path:
     content = hashlib.sha256(f"{PIL.__version__} {image_size}".encode())
     for path in paths:
         with opened(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256(file.read()).hexdigest()
         content.update(f"{path} {digest}\n".encode(errors="surrogateescape"))
     return decoded.with_name(f"{decoded.name}-{content.hexdigest()[:16]}.npy")
 
