@@ -17,6 +17,7 @@ from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
 from analysis.runs import archives, checks, frames, schema
+from analysis.runs.clocks import dated_ahead
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.frames import (
     ACCURACY_AFTER,
@@ -92,7 +93,9 @@ def study(
         dense = pd.concat([dense, found[found["kind"] == schema.DENSE]])
     dense, pruned = map(frames.with_canonical_values, _ignoring(ignore_params, dense, pruned))
 
-    left_out: list[str] = []
+    left_out = dated_ahead(
+        date for frame in (dense, pruned) for date in zip(frame[RUN_ID], frame["ended"], strict=True)
+    )
     dense = frames.with_former_values(_finished(dense, left_out))
     sound_dense = _unpruned(_sound(dense, _DENSE_PARAMS, left_out), left_out)
     dense_left_out = left_out.copy()

@@ -1,5 +1,6 @@
 """Runs of one experiment in a tracking store: find them, make them, and end those whose process died."""
 
+import logging
 import os
 import shutil
 import time
@@ -22,6 +23,7 @@ from mlflow.utils.uri import is_local_uri
 
 from analysis.runs import retries, schema, stores
 from analysis.runs.address import without_password
+from analysis.runs.clocks import dated_ahead
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.markdown_text import markdown_line
 from analysis.runs.masking import without_secrets
@@ -29,6 +31,8 @@ from pruning_study.tracking import locks, scratch
 from pruning_study.tracking.interrupts import uninterrupted
 from pruning_study.tracking.reach import STORE_ERRORS, one_line_errors
 from pruning_study.tracking.writer import Writer, ending
+
+log = logging.getLogger(__name__)
 
 LISTINGS_AT_ONCE = 16
 _UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens if no port is given
@@ -82,6 +86,8 @@ class Store:
         query = f"tags.{schema.CONFIG_HASH} = '{config_hash}' and attributes.status = 'FINISHED'"
         with one_line_errors(self.uri):
             runs = self.client.search_runs([self.experiment_id], query, order_by=["attributes.start_time DESC"])
+        for line in dated_ahead((run.info.run_id, run.info.start_time) for run in runs):
+            log.warning("%s", line)
         dense = [run.data.tags.get(schema.DENSE_RUN_ID, "") for run in runs]
         gone = self._gone({run_id for run_id in dense if run_id})
         return [run for run, run_id in zip(runs, dense, strict=True) if run_id not in gone]

@@ -620,3 +620,17 @@ def test_quantised_runs_that_contradict_themselves__are_left_out_and_counted(wri
         f"1 quantized run left out, the dense run is gone or not finished: {gone}",
         f"1 quantized run left out, the supports are not those of the dense run: {more}",
     ]
+
+
+@pytest.mark.attack
+def test_runs_of_a_machine_whose_clock_is_ahead__are_named(writer):
+    experiment = writer.client.create_experiment("ahead")
+    dense = writer.dense(experiment, 0)
+    writer.pruned(experiment, dense, 0)
+    assert pull.runs("ahead", tracking_uri=writer.uri).attrs["left_out"] == []
+    writer.clock = int(time.time() * 1000) + 86_400_000
+    wrong = writer.pruned(experiment, dense, 0)
+    found = pull.runs("ahead", tracking_uri=writer.uri)
+    assert found["run_id"].tolist() == [wrong]
+    said = "1 run is dated in the future, so the run that counts as newest may be an older one: " + wrong
+    assert found.attrs["left_out"][0] == said

@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing, nullcontext, suppress
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
@@ -84,6 +85,23 @@ class TestRun:
             pytest.fail("the job should not begin")
         (run,) = store.client.search_runs([store.experiment_id])
         assert (run.info.status, run.data.tags["error"]) == ("KILLED", "interrupted")
+
+    def test_one_that_is_dated_in_the_future_is_named(self, store_uri, caplog):
+        store = connect.connect()
+        query = {"tags": {"config_hash": "abc"}}
+        now = int(time.time() * 1000)
+        right, wrong = (
+            MlflowClient(store_uri).create_run(store.experiment_id, start_time=start, **query).info.run_id
+            for start in (now, now + 86_400_000)
+        )
+        store.client.set_terminated(right)
+        assert [run.info.run_id for run in store.find("abc")] == [right]
+        assert not caplog.messages
+        store.client.set_terminated(wrong)
+        assert [run.info.run_id for run in store.find("abc")] == [wrong, right]
+        (line,) = caplog.messages
+        assert line.startswith("1 run is dated in the future")
+        assert line.endswith(f": {wrong}")
 
     def test_is_found_by_its_hash_the_newest_first_and_only_where_finished(self, store_uri):
         store = connect.connect()
