@@ -30,6 +30,7 @@ from analysis.verdict import to_know
 
 # Recalls that were rounded to three digits differ by less.
 _SAME_RECALL = 0.001
+_CHANCE = "all_at_chance"
 
 
 class Limits(NamedTuple):
@@ -132,7 +133,7 @@ def _recommendation(
         sentences = " ".join([*said, *map(sentence, grouped.groupings.to_dict("records"))])
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
-    tried = tried.drop(columns="run_ids")
+    tried = tried.drop(columns=["run_ids", _CHANCE])
     notes += [*to_know(runs), *_on_offsets(runs)]
     return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
 
@@ -176,7 +177,10 @@ def _tried(
     names: Mapping[int, str],
     notes: list[str],
 ) -> pd.DataFrame:
-    """Return `Recommendation.tried` and the ids of the runs: every method, ratio by ratio up to its first failure."""
+    """Return `Recommendation.tried`, the ids of the runs, and whether all networks of a row are at chance.
+
+    The rows are every method, ratio by ratio up to its first failure.
+    """
     columns = [schema.PRUNER, *shown]
     axis = [ITERATION] if is_iterated(runs).any() else []
     of_method = [name for name in columns if name not in axis]
@@ -185,9 +189,11 @@ def _tried(
     rows: list[dict[str, Any]] = []
     for _, method in tqdm(methods, desc="recommend", unit=" methods", leave=False, disable=None):
         for _, cell in method.groupby([schema.RATIO, *axis]):
-            judgement = judged(validation.measure(validation.answers(cell, predictions, notes), level), limits, names)
+            measured = validation.measure(validation.answers(cell, predictions, notes), level)
+            judgement = judged(measured, limits, names)
             settings = cell.iloc[0][[*columns, schema.RATIO]].to_dict()
-            rows.append({**settings, **judgement, "run_ids": list(cell[frames.RUN_ID])})
+            all_at_chance = measured.n_at_chance > 0 and not measured.n
+            rows.append({**settings, **judgement, "run_ids": list(cell[frames.RUN_ID]), _CHANCE: all_at_chance})
             if judgement["fails"]:
                 break
     return pd.DataFrame(rows)
@@ -233,9 +239,9 @@ def judged(measured: Measured, limits: Limits, names: Mapping[int, str]) -> dict
 def _failures(measured: Measured, limits: Limits, names: Mapping[int, str]) -> Iterator[str]:
     """Yield why a cell cannot be recommended."""
     if measured.n_at_chance:
-        yield f"{measured.n_at_chance} of {measured.n + measured.n_at_chance} pruned networks guess"
+        yield f"{measured.n_at_chance} of {measured.n + measured.n_at_chance} pruned networks are at chance"
     elif measured.n < 2:
-        yield "one seed says nothing for sure, make more" if measured.n else "all dense networks guess"
+        yield "one seed says nothing for sure, make more" if measured.n else "all dense networks are at chance"
     else:
         yield from _exceeds("the accuracy loss", measured.loss.high, limits.accuracy_loss)
         yield from _exceeds("alpha", measured.alpha_new.high, limits.alpha)
@@ -288,6 +294,8 @@ def class_names(runs: pd.DataFrame, predictions: ReadPredictions) -> dict[int, s
 
 
 def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -> str:
+    if tried[_CHANCE].all():
+        return "all pruned networks are at chance at the smallest ratio of every method."
     reasons = (
         f"With {method_label(row, shown)} at ratio {short_ratio(row[schema.RATIO])}, {row['fails']}."
         for row in tried.to_dict("records")
@@ -316,7 +324,7 @@ def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
     slopes = alphas(chosen)
     sound = chosen[chosen[frames.RUN_ID].isin(slopes.loc[~slopes["at_chance"], frames.RUN_ID])]
     if sound.empty:
-        return "On test images all these networks guess."
+        return "On test images all these networks are at chance."
     cell = cells(chosen).iloc[0]
     alpha = f"Alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
     if np.isfinite(cell["alpha_new"]):

@@ -413,7 +413,16 @@ def test_pruned_networks_that_guess_are_said_and_nothing_is_recommended(store):
         store.pruned(guessing, dense, seed, "mp", 4.0, more)
     (found,) = recommend.recommend("guessing", max_accuracy_loss=0.9, max_alpha=9, tracking_uri=store.uri)
     # 390 of 1,200 images are right.
-    assert "With mp at ratio 4, 1 of 3 pruned networks guess." in found.verdict
+    assert "With mp at ratio 4, 1 of 3 pruned networks are at chance." in found.verdict
+
+
+def test_of_pruned_networks_that_all_are_at_chance_nothing_else_is_said(store):
+    chance = store.experiment("chance")
+    for seed in range(2):
+        dense = store.dense(chance, seed)
+        store.pruned(chance, dense, seed, "mp", 4.0, (250, 210, 150))
+    (found,) = recommend.recommend("chance", tracking_uri=store.uri)
+    assert found.verdict == ("net on pets: all pruned networks are at chance at the smallest ratio of every method.")
 
 
 RUNS = pd.DataFrame({"dense_run_id": ["d"], "run_id": ["p"], "recall_before/a": [0.5], "recall_before/b": [1.0]})
