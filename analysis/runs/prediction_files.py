@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.runs import archives, csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit, opened
+from analysis.runs.network_names import natural
 from analysis.runs.printable import LONGEST_NAME, shortened
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
@@ -24,7 +25,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}(\.0*)?")
 
 
 def find(patterns: Sequence[str], option: str) -> list[Path]:
-    """Return the files that paths and globs name, those of a glob sorted by name.
+    """Return the files that paths and globs name, those of a glob sorted by name and number.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
     """
     paths: list[Path] = []
     for pattern in patterns:
-        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+        found = [pattern] if Path(pattern).is_file() else sorted(glob.glob(pattern, recursive=True), key=natural)  # noqa: PTH207
         if not found:
             raise StudyError(f"{pattern}: no such file", option=option)
         paths += map(Path, found)
