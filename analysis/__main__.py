@@ -15,7 +15,7 @@ FC = TypeVar("FC", bound=Callable[..., Any])
 
 # The sections that `--help` shows options in; a command shows the options that it has of each.
 SECTIONS = {
-    "Predictions": ("before", "after", "test_before", "test_after", "control", "max_data_gib"),
+    "Predictions": ("before", "after", "test_before", "test_after", "control", "pair_by_order", "max_data_gib"),
     "Groups of images": ("groups",),
     "Runs to read": ("experiment", "study", "folders", "dataset", "ignore_params"),
     "Limits": ("max_accuracy_loss", "max_alpha", "max_class_loss"),
@@ -154,6 +154,10 @@ def cli() -> None:
     help="Predictions of the model before after the same retraining without pruning, as many as after. The losses are "
     "then those beyond the control. If nothing was retrained, the control is what --before has.  [default: none]",
 )
+@_true_or_false(
+    "--pair-by-order",
+    "Pair several files in the order given, those of a folder or a glob by name and number, and not by their names.",
+)
 @click.option(
     "--groups",
     type=_OrAuto(click.Path(path_type=Path)),
@@ -187,6 +191,7 @@ def audit(
     before: tuple[str, ...],
     after: tuple[str, ...],
     control: tuple[str, ...],
+    pair_by_order: bool,
     groups: Path | None,
     output: Path,
     max_data_gib: float,
@@ -198,8 +203,9 @@ def audit(
     the tracking store. A file is CSV with the columns label and predicted, or .npz with arrays of these names, an entry
     for each test image. Classes are words or whole numbers.
 
-    With several seeds, networks before, after and in the control are paired in the order given, those of a glob or a
-    folder by name. A single network before is compared with all networks after.
+    With several seeds, the files before, after and in the control are paired by the numbers and words in their names:
+    dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
+    is compared with all networks after.
     """
     from analysis import audit, audit_result
     from analysis.runs import overwriting, prediction_files
@@ -207,7 +213,7 @@ def audit(
     sources = prediction_files.named([*before, *after, *control])
     overwriting.check_inputs(output, sources, "predictions", names=audit_result.FILES)
     overwriting.check_inputs(output, [groups], "groups", names=audit_result.FILES)
-    result = audit.audit(before, after, control, groups=groups, max_data_gib=max_data_gib)
+    result = audit.audit(before, after, control, groups=groups, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
     audit_result.write(result, output)
     click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")

@@ -32,6 +32,7 @@ def audit(
     *,
     groups: Path | None = None,
     max_data_gib: float = 1.0,
+    pair_by_order: bool = False,
 ) -> Audit:
     """Compare stored predictions before and after compression.
 
@@ -39,23 +40,26 @@ def audit(
     ----------
     before, after, control : sequence of str
         Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
-        and `predicted`, or CSV with columns of these names. Networks are paired in the order given; those of a glob or
-        a folder by name.
+        and `predicted`, or CSV with columns of these names. Several files are paired by their names, as
+        `network_names.matched` does; several runs in the order given.
     groups : Path, optional
         File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
     max_data_gib : float
         Most memory, in GiB, that the classes in one file may take.
+    pair_by_order : bool
+        Whether several files are paired in the order given, those of a glob or a folder by name and number.
 
     Raises
     ------
     StudyError
-        If predictions are missing, given twice, damaged or too large, or are not of the same images as the first; and
-        as `audit_predictions` says.
+        If predictions are missing, given twice, damaged or too large, are not of the same images as the first, or if
+        their names do not match; and as `audit_predictions` says.
     """
     limit = SizeLimit(max_data_gib, "--max-data-gib")
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
         found = {side: prediction_sources.find(given, f"--{side}", Path(downloads)) for side, given in sides.items()}
+        found = prediction_sources.in_pairs(found, by_order=pair_by_order)
         label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
     ends = np.cumsum([len(side) for side in found.values()])
     networks = dict(zip(sides, np.split(predicted, ends[:-1]), strict=True))
@@ -66,8 +70,7 @@ def audit(
         networks["control"] if control else None,
         image_groups.read(groups, len(label)).groupings if groups else None,
     )
-    said = [f"{side.capitalize()}: {some(called.values())}." for side, called in found.items() if called]
-    return result._replace(notes=[" ".join(said), *result.notes])
+    return result._replace(notes=[*prediction_sources.described(found), *result.notes])
 
 
 def audit_predictions(

@@ -15,6 +15,7 @@ import pandas as pd
 from analysis.runs import archives, csv_text, schema
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit, opened
+from analysis.runs.network_names import natural
 from analysis.runs.overwriting import is_there
 from analysis.runs.printable import LONGEST_NAME, shortened
 
@@ -30,7 +31,7 @@ def named(patterns: Iterable[str]) -> list[Path]:
 
 
 def find(patterns: Sequence[str], option: str) -> list[Path]:
-    """Return the files that paths and globs name, those of a glob sorted by name.
+    """Return the files that paths and globs name, those of a glob sorted by name and number.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def find(patterns: Sequence[str], option: str) -> list[Path]:
 
 
 def _matches(pattern: str) -> list[str]:
-    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
+    return sorted(glob.glob(pattern, recursive=True), key=natural)  # noqa: PTH207
 
 
 def read(paths: Sequence[Path], limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:

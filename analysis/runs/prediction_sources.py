@@ -1,13 +1,16 @@
-"""Where predictions come from: a file, a folder, a glob, or a run of the tracking store."""
+"""Where predictions come from: a file, a folder, a glob, or a run of the tracking store; and which belong together."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analysis.runs import prediction_files, schema
+from analysis.runs.checks import some
 from analysis.runs.errors import StudyError
+from analysis.runs.network_names import matched, natural
 
 _RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
+_MOST_PAIRS = 10
 _NO_PREDICTIONS = {schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION}
 
 
@@ -18,7 +21,8 @@ def find(given: Sequence[str], option: str, downloads: Path) -> dict[Path, str]:
     ----------
     given : sequence of str
         Paths, globs, folders, or ids of runs. A folder with `predictions.npz` stands for one network, as a run's
-        artifacts do; of another folder, every .npz and .csv file and every such folder in it counts, by name.
+        artifacts do; of another folder, every .npz and .csv file and every such folder in it counts, by name and
+        number.
     option : str
         The command-line option that they were given to, for the error.
     downloads : Path
@@ -44,11 +48,55 @@ def find(given: Sequence[str], option: str, downloads: Path) -> dict[Path, str]:
     return called
 
 
+def in_pairs(found: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict[str, dict[Path, str]]:
+    """Return the networks of every side in the order of the first side that has as many as `after`.
+
+    Parameters
+    ----------
+    found : mapping of str to dict
+        What `find` returns, by the name of the side.
+    by_order : bool
+        Whether the order given is kept. That of runs always is, as their ids say nothing.
+
+    Raises
+    ------
+    StudyError
+        If the names of the files do not say which belong together.
+    """
+    sides = _several(found)
+    are_files = all(str(path) == name for called in sides.values() for path, name in called.items())
+    if by_order or len(sides) < 2 or not are_files:
+        return dict(found)
+    orders = matched({f"--{side}": list(called.values()) for side, called in sides.items()})
+    placed = {side: list(called.items()) for side, called in sides.items()}
+    return {**found, **{side: dict(placed[side][place] for place in orders[f"--{side}"]) for side in sides}}
+
+
+def described(found: Mapping[str, dict[Path, str]]) -> list[str]:
+    """Return sentences on the networks of each side, and on the pairs where there are several."""
+    pairs = _several(found) if len(_several(found)) > 1 else {}
+    sides = [
+        f"{side.capitalize()}: {some(found[side].values())}." for side in found if found[side] and side not in pairs
+    ]
+    lines = [
+        f"Pair {number}: {', '.join(f'{side} {name}' for side, name in zip(pairs, names, strict=True))}."
+        for number, names in enumerate(zip(*(called.values() for called in pairs.values()), strict=True), 1)
+    ]
+    more = [f"And {len(lines) - _MOST_PAIRS:,} more pairs."] if len(lines) > _MOST_PAIRS else []
+    return [" ".join(sides)] * bool(sides) + lines[:_MOST_PAIRS] + more
+
+
+def _several(found: Mapping[str, dict[Path, str]]) -> dict[str, dict[Path, str]]:
+    """Return the sides that have as many networks as `after`, if these are several."""
+    count = len(found["after"])
+    return {side: called for side, called in found.items() if len(called) == count > 1}
+
+
 def _in_folder(folder: Path, option: str) -> list[Path]:
     if (own := folder / schema.PREDICTIONS).is_file():
         return [own]
     files = [path for kind in ("*.npz", "*.csv") for path in folder.glob(kind) if path.name not in _NO_PREDICTIONS]
-    found = sorted([*files, *folder.glob(f"*/{schema.PREDICTIONS}")])
+    found = sorted([*files, *folder.glob(f"*/{schema.PREDICTIONS}")], key=lambda path: natural(str(path)))
     if not found:
         raise StudyError(f"{folder}: no predictions in this folder (.npz or .csv)", option=option)
     return found

@@ -629,13 +629,18 @@ def test_whole_floats_of_an_npz_are_integers(tmp_path):
     assert list(result.table["class"]) == ["9", "10", "1000000"]
 
 
-def test_a_glob_is_sorted_by_name_and_pairs_with_the_files_given(tmp_path):
+def test_a_glob_is_sorted_by_name_and_pairs_with_the_files_given_if_the_order_is_insisted_on(tmp_path):
     for name, values in (("d2", MANY_AFTER), ("d1", MANY_BEFORE)):
         csv_of(tmp_path / f"{name}.csv", MANY, values)
     others = [csv_of(tmp_path / f"p{name}.csv", MANY, values) for name, values in ((9, MANY_BEFORE), (1, MANY_AFTER))]
-    result = audit.audit([str(tmp_path / "d*.csv")], others)
+    result = audit.audit([str(tmp_path / "d*.csv")], others, pair_by_order=True)
     assert result.slopes.alpha == pytest.approx(1)
-    assert result.notes[0].startswith(f"Before: {tmp_path / 'd1.csv'}, {tmp_path / 'd2.csv'}. After: {others[0]}")
+    assert result.notes[:2] == [
+        f"Pair 1: before {tmp_path / 'd1.csv'}, after {others[0]}.",
+        f"Pair 2: before {tmp_path / 'd2.csv'}, after {others[1]}.",
+    ]
+    with pytest.raises(StudyError, match=r"belongs to --before .*d2\.csv; --after .*p9\.csv; .*--pair-by-order"):
+        audit.audit([str(tmp_path / "d*.csv")], others)
 
 
 def test_names_with_commas_byte_order_mark_and_further_columns(tmp_path):
