@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics import class_losses, retraining
-from analysis.statistics.hypothesis_tests import LEVEL, corrected, unchanged_interval, wilson_interval
+from analysis.statistics.hypothesis_tests import LEVEL, change_interval, corrected, unchanged_interval, wilson_interval
 
 # Column of the losses that retraining does not explain.
 LOSS = "beyond_control"
@@ -92,17 +92,33 @@ def _measured(
     change, bounds, p = _change(label, before, after, paired=paired, tested=tested)
     support = np.bincount(label)
     changes = _changes(label, before, after, paired)
-    excess = class_losses.intervals(changes, class_losses.excess_weights(support / len(label)))
-    excess_bounds = np.array([excess["low"], excess["high"]])
-    # Without any variance, as where no image changed at all, the excess is known as well as the change.
-    known = bounds - change + excess["value"]
+    excess, excess_bounds = _excess(changes, class_losses.excess_weights(support / len(label)), change, bounds)
     return {
         **with_ends("recall_before", *recalls(label, before)),
         **with_ends("recall_after", *recalls(label, after)),
         **with_ends("change", change, bounds),
-        **with_ends("excess", excess["value"], np.where(np.isnan(excess_bounds), known, excess_bounds)),
+        **with_ends("excess", excess, excess_bounds),
         "p": p,
     }
+
+
+def _excess(
+    changes: class_losses.Changes, weights: np.ndarray, change: np.ndarray, bounds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the excess of each class and its bounds, (2, classes), given the changes of recall and their bounds.
+
+    Where all images of a class change alike, as where none changes, its change has no variance that images could show.
+    The distances to the bounds of such changes are squared and added, as Zou and Donner (2008, Statistics in Medicine
+    27, 1693-1702) do.
+    """
+    found = class_losses.intervals(changes, weights)
+    alike = changes.variances(np.eye(len(change))).total == 0
+    below, above = np.square(np.where(alike, [change - bounds[0], bounds[1] - change], 0))
+    adds, subtracts = np.square(np.maximum(weights, 0)), np.square(np.minimum(weights, 0))
+    known = np.square(np.nan_to_num(found["high"] - found["value"]))
+    low = np.sqrt(known + adds @ below + subtracts @ above)
+    high = np.sqrt(known + adds @ above + subtracts @ below)
+    return found["value"], np.array([found["value"] - low, found["value"] + high])
 
 
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,12 +154,15 @@ def _change(
         return retraining.change(retraining.changed(label, before[0], after[0]))
     worked_out = class_losses.estimates if tested else class_losses.intervals
     found = worked_out(_changes(label, before, after, paired), np.eye(len(np.bincount(label))))
-    bounds = np.clip([found["low"], found["high"]], -1, 1)
+    support, value = np.bincount(label), found["value"]
     changed = np.bincount(label, before.mean(0) != after.mean(0))
-    bounds = np.where(changed, bounds, unchanged_interval(np.bincount(label)))
+    bounds = np.where(changed, np.clip([found["low"], found["high"]], -1, 1), unchanged_interval(support))
+    alike = np.isnan(bounds[0])
+    lost, won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
+    bounds[:, alike] = change_interval(lost[alike], won[alike], support[alike])
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
     p = np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1)) if tested else np.full(len(changed), np.nan)
-    return found["value"], bounds, p
+    return value, bounds, p
 
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:
@@ -154,14 +173,14 @@ def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: b
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return recalls, (classes,), and their bounds, (2, classes), as `class_table` does.
 
-    They are Wilson's of one network, or of networks that all answer alike.
+    They are Wilson's of one network, and where networks and images show no variance.
     """
     support = np.bincount(label)
     answered = class_losses.of_few_images(class_losses.from_answers(label, [right.astype(float)]), support)
     found = class_losses.intervals(answered, np.eye(len(support)))
     bounds = np.clip([found["low"], found["high"]], 0, 1)
     answers = np.bincount(label, right.mean(0))
-    alike = (answers == 0) | (answers == support) | (len(right) == 1)
+    alike = (answers == 0) | (answers == support) | (len(right) == 1) | np.isnan(bounds[0])
     one = np.array(wilson_interval(answers, support))
     bounds[:, alike] = one[:, alike]
     # A variance from few images that are nearly all right is often far too small.

@@ -289,7 +289,8 @@ def _tango_score(change: np.ndarray, lost: np.ndarray, won: np.ndarray, images: 
     """Return the score statistic for the hypothesis that recall changes by `change`; it falls as `change` grows."""
     distance = won - lost - images * change
     linear = (2 * images - won + lost) * change - lost - won
-    share_lost = (np.sqrt(linear**2 + 8 * images * lost * change * (1 - change)) - linear) / (4 * images)
+    root = np.sqrt(np.maximum(linear**2 + 8 * images * lost * change * (1 - change), 0))  # rounding goes below 0
+    share_lost = (root - linear) / (4 * images)
     variance = images * (2 * share_lost + change * (1 - change))
     score: np.ndarray = np.divide(distance, np.sqrt(variance), out=np.zeros_like(distance), where=distance != 0)
     return score

@@ -72,11 +72,11 @@ def test_intervals_of_one_network():
     result = audit.audit_predictions(LABEL, BEFORE[np.newaxis], BEFORE[np.newaxis])
     square = stats.norm.isf(0.025) ** 2
     a = of_class(result, "a")
-    # Wilson's of 10 in 10; Tango's without a change, which is that of the excess where no image at all changed.
+    # Wilson's of 10 in 10; Tango's without a change. The excess is half the difference of two such changes.
     assert [a["recall_before_low"], a["recall_before_high"]] == pytest.approx([10 / (10 + square), 1])
     tango = [-square / (10 + square), square / (10 + square)]
     assert [a["change_low"], a["change_high"]] == pytest.approx(tango)
-    assert [a["excess_low"], a["excess_high"]] == pytest.approx(tango)
+    assert [a["excess_low"], a["excess_high"]] == pytest.approx([end / 2**0.5 for end in tango])
 
 
 def test_identical_networks_have_slopes_of_1_and_no_damage():
@@ -152,7 +152,8 @@ def test_pairs_are_taken_as_pairs_and_on_the_same_images():
     # Tango's for one network without a change, since networks that all stay as they are tell nothing of others.
     square = stats.norm.isf(0.025) ** 2
     tango = [-square / (10 + square), square / (10 + square)]
-    assert a[["change_low", "change_high", "excess_low", "excess_high"]].tolist() == pytest.approx(tango * 2)
+    assert a[["change_low", "change_high"]].tolist() == pytest.approx(tango)
+    assert a[["excess_low", "excess_high"]].tolist() == pytest.approx([end / 2**0.5 for end in tango])
     assert a["p"] == 1
     # Recalls 1 and .2: Student's t of one degree of freedom leaves all that a recall can be.
     assert [a["recall_before_low"], a["recall_before_high"]] == [0, 1]

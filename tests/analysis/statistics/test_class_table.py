@@ -1,0 +1,73 @@
+"""Intervals of classes whose images all answer alike: they have a width, and cover."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.statistics.class_table import class_table
+from analysis.statistics.hypothesis_tests import change_interval
+
+ENDS = ["change_low", "change_high", "excess_low", "excess_high"]
+
+
+def table_of(label, before, after):
+    names = np.array([f"class {index}" for index in range(max(label) + 1)])
+    return class_table(names, label, np.atleast_2d(before), np.atleast_2d(after))
+
+
+def test_the_excess_of_a_class_without_a_change_has_the_width_of_its_own_images():
+    # Six classes of 100 images; one loses all but one, the others nothing: the accuracy falls by .165.
+    label = np.repeat(np.arange(6), 100)
+    row = table_of(label, np.ones(600, bool), (label < 5) | (np.arange(600) == 599)).iloc[0]
+    assert row["excess"] == pytest.approx(0.165)
+    # 5/6 of the distance to Wilson's end of no change in 100, z^2 / (100 + z^2), and 1/6 of it for four other classes.
+    end = 1.959964**2 / (100 + 1.959964**2)
+    of_the_last = 1.959964 * (0.99 * 0.01 / 99) ** 0.5 / 6
+    half = (((5 / 6) ** 2 + 4 / 6**2) * end**2 + of_the_last**2) ** 0.5
+    assert [row["excess_low"], row["excess_high"]] == pytest.approx([0.165 - half, 0.165 + half], rel=1e-5)
+
+
+def chance(counts, shares):
+    """The chance that so many images of a class are lost, won, and neither."""
+    return stats.multinomial.pmf(counts, sum(counts), [*shares, 1 - sum(shares)])
+
+
+def test_intervals_of_two_small_classes_cover_by_exact_enumeration():
+    sizes = 4, 6
+    label = np.repeat([0, 1], sizes)
+    counts = [[(lost, won, n - lost - won) for lost in range(n + 1) for won in range(n + 1 - lost)] for n in sizes]
+    ends = {}
+    for both in product(*counts):
+        before, after = (
+            np.concatenate([np.repeat(right, each) for each in both]).astype(bool) for right in ([1, 0, 1], [0, 1, 1])
+        )
+        ends[both] = table_of(label, before, after)[ENDS].to_numpy().reshape(2, 2, 2)
+    for shares in product([(0.0, 0.0), (0.1, 0.0), (0.1, 0.05), (0.3, 0.2), (0.9, 0.02), (1.0, 0.0)], repeat=2):
+        change = np.array([won - lost for lost, won in shares])
+        true = np.stack([change, change - np.average(change, weights=sizes)], axis=1)[..., np.newaxis]
+        covered = sum(
+            np.prod([chance(*each) for each in zip(both, shares, strict=True)])
+            * ((found[..., :1] <= true + 1e-9) & (true - 1e-9 <= found[..., 1:]))
+            for both, found in ends.items()
+        )
+        assert covered.min() > 0.92
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (2, 2)])
+@pytest.mark.parametrize("images", [6, 200])
+def test_a_class_that_all_networks_lose_has_the_interval_of_one(before, after, images):
+    label = np.repeat([0, 1], images)
+    found = table_of(label, np.ones((before, 2 * images), bool), np.zeros((after, 2 * images), bool))
+    expected = [float(end) for end in change_interval(images, 0, images)]
+    assert found[["change_low", "change_high"]].iloc[0].tolist() == pytest.approx(expected)
+    assert (found["excess_high"] - found["excess_low"] > 0.005).all()
+
+
+def test_networks_that_know_halves_of_a_class_have_an_interval_of_its_recall():
+    label = np.zeros(200, int)
+    right = np.repeat([[True, False], [False, True]], 100, axis=1)
+    row = table_of(label, right, right).iloc[0]
+    # Wilson's of 100 in 200, half as wide as z / (200 + z^2)^.5.
+    assert [row["recall_before_low"], row["recall_before_high"]] == pytest.approx([0.431362, 0.568638], abs=1e-5)
