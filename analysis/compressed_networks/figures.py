@@ -62,7 +62,7 @@ def counts(study: AnalyzedStudy, summary: pd.DataFrame, significance: pd.DataFra
     dashed = handle("placebo", color="black", linestyle="--", linewidth=1)
     by = "pruning ratio" if is_pruned(summary).any() else "number format"
     title = f"PIEs and significant classes, by {by}"
-    return [against_ratio(group, rows, study, title, note, [dashed]) for group in groups(cells[known > 0])]
+    return [against_ratio(group, rows, study, title, note, [dashed]) for group in groups(cells[known > 0], study)]
 
 
 _OF_CELLS = ("n", "n_at_chance", "accuracy_minus_none", "accuracy_before", "accuracy_after")
