@@ -5,7 +5,9 @@ marks stand for the same method in all panels of a figure, and one legend names 
 ratio of its own and is a line across, or a band.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.drawing import BELOW, NEUTRAL, page
+from analysis.drawing import BELOW, NEUTRAL, PAPER, page
 from analysis.labels import TEACHER
 from analysis.published import rank
 from analysis.runs import schema
@@ -26,6 +28,8 @@ from analysis.study import AnalyzedStudy
 from analysis.verdict import leading_ratio, mostly_sound, places
 
 TITLE_SIZE = 10  # of the letters above a panel, in points
+_AS_IN_PRINT = "as in print"
+_PARTS: tuple[Callable[["Method"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#9a6324")
 _MARKERS = "osD^vPX*"
 _DASHES = ("-", "--", ":", "-.")
@@ -35,12 +39,11 @@ _AXIS = 3.5  # inches, of a panel, from the first ratio to the last
 _PALE = 0.3  # of the intervals of many methods, so that their lines stand out
 _DIGIT = 0.08  # inches, below an axis
 _BETWEEN = 0.06  # inches, at least, between two labels below an axis
+_TEXT = 0.16  # inches, from one upright text in a panel to the next
 _LETTER = 0.085  # inches, in a legend
 _TITLE = 0.22  # inches
 _LINE = 0.2  # inches, of a legend, and of a further line of a title
 _USUAL_LINES = 4  # of a legend for which a figure has room
-
-Place: TypeAlias = tuple[tuple[str, str], pd.DataFrame]  # a data set and model, and its cells
 
 
 class Method(NamedTuple):
@@ -57,6 +60,17 @@ class Method(NamedTuple):
 
 Lines: TypeAlias = dict[Method, pd.DataFrame]  # the cells of each method
 Styles: TypeAlias = dict[Method, dict[str, Any]]
+
+
+class Place(NamedTuple):
+    """What a column of panels is about: a data set and model, with all their cells, and the methods that are drawn.
+
+    Where these would be too many, the name ends with the pruner or the setting that those of the column share.
+    """
+
+    name: tuple[str, ...]
+    cells: pd.DataFrame
+    lines: Lines
 
 
 class Column(NamedTuple):
@@ -81,18 +95,49 @@ class Drawn(NamedTuple):
     bounds: tuple[float, float] = (-np.inf, np.inf)
 
 
-def groups(cells: pd.DataFrame) -> Iterator[list[Place]]:
-    """Return every data set and model that is drawn, at most four a figure.
+def groups(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[list[Place]]:
+    """Return what is drawn of every data set and model, at most four columns a figure.
+
+    A data set and model with more than eight methods have a column for each pruner or for each setting.
 
     Parameters
     ----------
     cells : DataFrame
         As `cells.cells` returns them. Data sets and models with no cell whose networks mostly do not guess are left
         out.
+    study : AnalyzedStudy
     """
-    found = [(place, rows) for place, rows in places(cells) if mostly_sound(rows).any()]
-    for start in range(0, len(found), _PLACES_A_FIGURE):
-        yield found[start : start + _PLACES_A_FIGURE]
+    group: list[Place] = []
+    for name, rows in places(cells):
+        columns = _columns(name, rows, study) if mostly_sound(rows).any() else []
+        if group and len(group) + len(columns) > _PLACES_A_FIGURE:
+            yield group
+            group = []
+        group += columns
+        while len(group) > _PLACES_A_FIGURE:
+            yield group[:_PLACES_A_FIGURE]
+            group = group[_PLACES_A_FIGURE:]
+    if group:
+        yield group
+
+
+def _columns(name: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy) -> list[Place]:
+    """Return a column for all methods or, where they are too many, one for each pruner or for each setting."""
+    lines = lines_of(cells, study)
+    pruned = [method for method in lines if method.pruner != CONTROL]
+    counts = {part: Counter(map(part, pruned)) for part in _PARTS}
+    splits = [part for part in _PARTS if 1 < len(counts[part]) <= len(_COLORS) >= max(counts[part].values())]
+    if len(pruned) <= len(_COLORS) or not splits:
+        return [Place(name, cells, lines)]
+    part = min(splits, key=lambda part: len(counts[part]))
+    return [Place((*name, of or _AS_IN_PRINT), cells, _alike(lines, part, of)) for of in counts[part]]
+
+
+def _alike(lines: Lines, part: Callable[[Method], str], of: str) -> Lines:
+    """Return the methods that share a pruner or a setting, and the control of it, or all controls if it has none."""
+    pruned = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
+    controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
+    return pruned | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
 
 
 def against_ratio(
@@ -116,23 +161,105 @@ def against_ratio(
     handles : sequence of Line2D
         Of the legend, after those of the methods.
     """
-    lines = [lines_of(cells, study) for _, cells in group]
-    styles, named = styles_of(lines)
+    styles, named = styles_of([place.lines for place in group])
     size = figure_width(group), 2.9 * len(rows) + 1.6
     figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
-    for panels, ((name, cells), found) in zip(grid.T, zip(group, lines, strict=True), strict=True):
-        name_panel(panels[0], name, title_room(group))
-        pruned = cells[is_pruned(cells)]
-        column = Column(cells, found, styles, leading_ratio(pruned) if len(pruned) else np.inf)
+    for panels, place in zip(grid.T, group, strict=True):
+        name_panel(panels[0], place.name, title_room(group))
+        pruned = place.cells[is_pruned(place.cells)]
+        column = Column(place.cells, place.lines, styles, leading_ratio(pruned) if len(pruned) else np.inf)
         for axes, draw in zip(panels, rows.values(), strict=True):
             draw(axes, column)
             if len(pruned):
                 draw_stripe(axes, column.leading)
-        _set_ratios(panels[-1], found)
+        _set_ratios(panels[-1], place.lines)
+    for row in grid:
+        show_beyond(row, group)
     for axes, label in zip(grid[:, 0], rows, strict=True):
         axes.set_ylabel(label)
     add_legend(figure, [*named, *handles], size)
     return figure
+
+
+def show_beyond(row: Sequence[Axes], group: Sequence[Place]) -> None:
+    """Give panels of one data set and model one axis, and mark at its ends the values beyond it.
+
+    Parameters
+    ----------
+    row : sequence of Axes
+        A panel for each place, with its lines.
+    group : sequence of Place
+    """
+    for name in dict.fromkeys(place.name[:2] for place in group):
+        panels = [axes for axes, place in zip(row, group, strict=True) if place.name[:2] == name]
+        lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
+        values = np.concatenate([_marked(axes)[1] for axes in panels])
+        for axes in panels:
+            axes.set_ylim(*_with_near(values, min(lows), max(highs)))
+            _draw_beyond(axes)
+
+
+def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return places, values and colours of the marks of a panel's lines."""
+    lines = [line for line in axes.lines if line.get_marker() in list(_MARKERS)]
+    marks = [
+        (x, y, line.get_color())
+        for line in lines
+        for x, y in zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True)
+        if np.isfinite(y)
+    ]
+    places, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
+    return np.array(places, float), np.array(values, float), np.array(colors, object)
+
+
+def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis, moved so far that no mark stands on one of them, or little beyond it."""
+    near, margin = 0.1 * (high - low), 0.05 * (high - low)
+    above = values[(values > high - margin) & (values < high + near)]
+    below = values[(values < low + margin) & (values > low - near)]
+    return min([low, *(below - margin)]), max([high, *(above + margin)])
+
+
+def _draw_beyond(axes: Axes) -> None:
+    """Draw a triangle at the end of an axis for each mark beyond it, and write the values beside those."""
+    places, values, colors = _marked(axes)
+    low, high = axes.get_ylim()
+    for beyond, height, mark, end in ((values > high, 1, "^", "top"), (values < low, 0, "v", "bottom")):
+        axes.scatter(
+            places[beyond],
+            np.full(beyond.sum(), height),
+            c=list(colors[beyond]),
+            marker=mark,
+            s=28,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            zorder=4,
+        )
+        for place, text in _told(axes, places[beyond], values[beyond]):
+            axes.annotate(
+                text,
+                (place, abs(height - 0.02)),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(-5, 0),  # points, beside the marks
+                textcoords="offset points",
+                ha="right",
+                va=end,
+                fontsize=7,
+                rotation=90,
+                bbox=PAPER,
+            )
+
+
+def _told(axes: Axes, places: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
+    """Yield where on an axis a value stands; the range of values that are so close that their texts would touch."""
+    order = np.argsort(places)
+    along = axes.transScale.transform(np.column_stack([places, np.ones(len(places))]))[order, 0]
+    ends = axes.transScale.transform([(end, 1) for end in axes.get_xlim()])[:, 0]
+    inches = _AXIS * along / np.ptp(ends)
+    for near in np.split(order, np.flatnonzero(np.diff(inches) > _TEXT) + 1):
+        if len(near):
+            low, high = f"{values[near].min():.2f}", f"{values[near].max():.2f}"
+            yield float(places[near].min()), low if low == high else f"{low} to {high}"
 
 
 def lines_of(cells: pd.DataFrame, study: AnalyzedStudy) -> Lines:
@@ -177,7 +304,7 @@ def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
         handles = [handle(name, color=_COLORS[place % len(_COLORS)]) for place, name in enumerate(pruners)]
         handles += [
             handle(
-                name or "as in print",
+                name or _AS_IN_PRINT,
                 color="black",
                 marker=_MARKERS[place % len(_MARKERS)],
                 linestyle=_DASHES[place % len(_DASHES)],
@@ -192,17 +319,17 @@ def handle(label: str, **style: Any) -> Line2D:
     return Line2D([], [], label=name_in_legend(label), markersize=5, **style)
 
 
-def figure_width(group: Sequence[Place]) -> float:
+def figure_width(group: Sequence[Any]) -> float:
     """Return the width of a figure with a column for each data set and model, in inches."""
     return max(_PANEL * len(group), 7.0)
 
 
-def title_room(group: Sequence[Place]) -> float:
+def title_room(group: Sequence[Any]) -> float:
     """Return the room above each column, without the labels of its axis, in points."""
     return 72 * (figure_width(group) / len(group) - 1.0)
 
 
-def name_panel(axes: Axes, name: tuple[str, str], room: float, below: Sequence[str] = ()) -> None:
+def name_panel(axes: Axes, name: Sequence[str], room: float, below: Sequence[str] = ()) -> None:
     """Write the data set and model above a panel, and lines below them."""
     lines = [fitted_name(", ".join(name), room, TITLE_SIZE), *below]
     axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
@@ -226,7 +353,7 @@ def draw_lines(
     places_of : callable, optional
         What returns where cells stand on the axis; their ratios by default.
     """
-    opacity = 1.0 if len(lines) <= len(_COLORS) else _PALE
+    opacity = 1.0 if len(styles) <= len(_COLORS) else _PALE
     for index, (method, cells) in enumerate(lines.items()):
         value = cells[drawn.value].to_numpy(float)
         low, high = (cells[name].to_numpy(float) if name else np.full(len(cells), np.nan) for name in drawn[1:3])

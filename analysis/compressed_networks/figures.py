@@ -62,7 +62,7 @@ def counts(study: AnalyzedStudy, summary: pd.DataFrame, tested: pd.DataFrame) ->
     title = f"PIEs and significant classes, by {by}"
     return [
         against_ratio(group, rows, study, title, f"{_NOTE}{_of_same_networks(group, study)}", handles)
-        for group in groups(cells[known > 0])
+        for group in groups(cells[known > 0], study)
     ]
 
 
@@ -93,7 +93,8 @@ def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
 def _of_same_networks(group: Sequence[Place], study: AnalyzedStudy) -> str:
     """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
     said = []
-    for place, rows in group:
+    # A data set and model with many methods have several columns, each with all cells.
+    for place, rows in {column.name[:2]: column.cells for column in group}.items():
         shown = rows[in_number_format(rows) | rows[schema.PRUNER].eq(CONTROL)].dropna(subset="n_pie")
         if in_number_format(shown).any():
             numbers = [f"{study.method(cell)} {cell['n_pie']:,.0f}" for cell in shown.to_dict("records")]

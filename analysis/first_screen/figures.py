@@ -25,8 +25,8 @@ from analysis.method_lines import (
     figure_width,
     groups,
     handle,
-    lines_of,
     name_panel,
+    show_beyond,
     styles_of,
     title_room,
 )
@@ -40,10 +40,8 @@ _BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
 _MOST_RATIOS = 6  # that find room below an axis
 _USEFUL = 0.8  # of the weakest recall of the dense networks; panels on size leave out lower ones
 _FAR = 1  # ranges of the means, beyond which intervals leave a panel
-_READING = (
-    "Grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. A line that leaves its "
-    "panel goes on outside."
-)
+_BEYOND = "Triangle: a value outside the panel; beside it stands which, or from which to which."
+_READING = f"Grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. {_BEYOND}"
 _MINIMUM = (
     "The weakest class is chosen in each network by noisy recalls, so that its mean is too low. That of the control is "
     "too low as well: compare with the grey band."
@@ -82,7 +80,7 @@ def sizes(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
 
     Dense networks and the control are at 100 %. Parameters are as for `accuracies`.
     """
-    return [_against_size(group, study) for group in groups(cells) if any(map(_has_compressed, group))]
+    return [_against_size(group, study) for group in groups(cells, study) if any(map(_has_compressed, group))]
 
 
 def slopes(study: AnalyzedStudy) -> list[Figure]:
@@ -96,7 +94,7 @@ def slopes(study: AnalyzedStudy) -> list[Figure]:
 
 
 def _has_compressed(place: Place) -> bool:
-    return bool((place[1][schema.PRUNER] != CONTROL).any())
+    return bool((place.cells[schema.PRUNER] != CONTROL).any())
 
 
 def _against_ratio(
@@ -104,7 +102,7 @@ def _against_ratio(
 ) -> list[Figure]:
     panels = {label: partial(_draw_panel, drawn=drawn, study=study) for label, drawn in rows.items()}
     with_ratio = cells[~in_number_format(cells)]
-    return [against_ratio(group, panels, study, title, note) for group in groups(with_ratio)]
+    return [against_ratio(group, panels, study, title, note) for group in groups(with_ratio, study)]
 
 
 def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: AnalyzedStudy) -> None:
@@ -115,23 +113,23 @@ def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: AnalyzedStudy) 
 
 
 def _against_size(group: Sequence[Place], study: AnalyzedStudy) -> Figure:
-    lines = [lines_of(cells, study) for _, cells in group]
-    styles, handles = styles_of(lines)
+    styles, handles = styles_of([place.lines for place in group])
     size = figure_width(group), 4.9
     note = (
         "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
         "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above it, "
-        f"the class that is then weakest in most networks. A line that leaves its panel goes on outside. {_MINIMUM}"
+        f"the class that is then weakest in most networks. {_BEYOND} {_MINIMUM}"
     )
     figure, grid = page((1, len(group)), size, "Model size against the recall of the weakest class", note)
-    for axes, ((name, cells), found) in zip(grid[0], zip(group, lines, strict=True), strict=True):
+    for axes, (name, cells, lines) in zip(grid[0], group, strict=True):
         pruned = cells[is_pruned(cells)]
         best = by_accuracy(pruned, leading_ratio(pruned)).head(1) if len(pruned) else pruned
         name_panel(axes, name, title_room(group), _weakest_class(best, title_room(group)))
-        _draw_sizes(axes, cells, found, styles, study)
+        _draw_sizes(axes, cells, lines, styles, study)
         for share in _shares(best):
             draw_stripe(axes, share)
-        _set_shares(axes, found)
+        _set_shares(axes, lines)
+    show_beyond(grid[0], group)
     grid[0, 0].set_ylabel("weakest class's recall")
     add_legend(figure, [*handles, handle("dense", color="black", marker="*", linestyle="--")], size)
     return figure

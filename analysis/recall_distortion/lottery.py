@@ -21,7 +21,6 @@ from analysis.method_lines import (
     figure_width,
     groups,
     handle,
-    lines_of,
     name_panel,
     styles_of,
     title_room,
@@ -227,9 +226,8 @@ def figures(found: pd.DataFrame, study: AnalyzedStudy) -> Iterator[Figure]:
     study : AnalyzedStudy
     """
     printed = _TABLE.values.iloc[1:]
-    for group in groups(found):
-        lines = [lines_of(cells, study) for _, cells in group]
-        styles, named = styles_of(lines)
+    for group in groups(found, study):
+        styles, named = styles_of([place.lines for place in group])
         size = figure_width(group), 4.6
         note = (
             "Mean alpha over networks with intervals that hold together over the levels; grey: the control, which is "
@@ -238,7 +236,7 @@ def figures(found: pd.DataFrame, study: AnalyzedStudy) -> Iterator[Figure]:
         )
         figure, grid = page((1, len(group)), size, "Lottery tickets: alpha at each level (Table 12)", note)
         in_print = {"color": "black", "linestyle": ":"}
-        for axes, (name, _), drawn in zip(grid[0], group, lines, strict=True):
+        for axes, (name, _, drawn) in zip(grid[0], group, strict=True):
             name_panel(axes, name, title_room(group))
             axes.axhline(1, color="black", linewidth=0.8)
             draw_lines(axes, drawn, styles, Drawn("alpha_mean", "ci_low", "ci_high"), _places)

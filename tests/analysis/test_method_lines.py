@@ -3,13 +3,16 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 
 from analysis import method_lines
 from analysis.drawing import NEUTRAL, page
 from analysis.method_lines import Drawn, Method
 from analysis.study import AnalyzedStudy
 from tests import made_up_levels, made_up_runs
+from tests.text_boxes import hidden_texts
 
 SPREAD = np.linspace(-0.1, 0.1, 4)
 
@@ -53,14 +56,69 @@ def test_lines_without_intervals_are_lines_alone_and_the_control_is_drawn_across
 
 def test_each_data_set_has_a_column_at_most_four_a_figure_and_a_stripe_at_the_leading_ratio():
     made = study(("mp", 2), ("mp", 10), datasets="abcde")
-    first, second = method_lines.groups(made.cells)
-    assert [[name for (name, _), _ in group] for group in (first, second)] == [list("abcd"), ["e"]]
+    first, second = method_lines.groups(made.cells, made)
+    assert [[place.name[0] for place in group] for group in (first, second)] == [list("abcd"), ["e"]]
     drawn = []
     rows = {"above": lambda axes, column: drawn.append(("above", column.leading)), "below": lambda axes, column: None}
     figure = method_lines.against_ratio(second, rows, made, "a title", "a note")
     assert drawn == [("above", 10.0)]
     assert [axes.get_ylabel() for axes in figure.axes] == ["above", "below"]
     assert [line.get_xdata() for axes in figure.axes for line in axes.lines] == [[10.0, 10.0]] * 2
+
+
+def marks(axes):
+    """Colour of every line with marks, and its values."""
+    return {line.get_color(): line.get_ydata().tolist() for line in axes.lines if line.get_marker() in tuple("osD^")}
+
+
+def accuracies(made, group):
+    def draw(axes, column):
+        method_lines.draw_lines(axes, column.lines, column.styles, Drawn("accuracy_after"))
+        axes.set_ylim(0.5, 0.9)
+
+    return method_lines.against_ratio(group, {"accuracy": draw}, made, "", "")
+
+
+def test_more_than_eight_methods_have_a_panel_for_each_treatment_with_one_axis():
+    """Five pruners and two treatments: the fewest panels of eight methods or fewer are two."""
+    runs = made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none"))
+    further = [runs[runs["pruner"] == "l1-structured"].assign(pruner=pruner) for pruner in ("mine", "ours", "yours")]
+    made = AnalyzedStudy(pd.concat([runs, *further], ignore_index=True))
+    pruners = ["global-unstructured", "l1-structured", "mine", "ours", "yours"]
+    (group,) = method_lines.groups(made.cells, made)
+    assert [place.name[2:] for place in group] == [("finetune",), ("rewind",)]
+    for place in group:
+        assert {method.setting for method in place.lines} == {place.name[2]}
+        assert [method.pruner for method in place.lines] == [*pruners, "none"]
+    figure = accuracies(made, group)
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert [list(marks(axes)) for axes in figure.axes] == [list(marks(figure.axes[0]))] * 2
+    assert len(marks(figure.axes[0])) == 5
+    assert hidden_texts(figure) == []
+
+
+def test_few_methods_have_one_panel():
+    made = AnalyzedStudy(made_up_levels.runs(pruners=("global-unstructured", "l1-structured", "none")))
+    ((place,),) = method_lines.groups(made.cells, made)
+    assert (len(place.name), len(place.lines)) == (2, 6)
+
+
+def test_values_beyond_an_axis_are_marked_at_its_ends_and_said():
+    made = study(*(("mp", ratio) for ratio in (2, 4, 10, 50)), *(("up", ratio) for ratio in (2, 4, 10, 50)))
+    values = {("mp", 2.0): 0.7, ("mp", 4.0): 0.91, ("mp", 10.0): 0.2, ("mp", 50.0): 1.5}
+    values |= {("up", 2.0): 0.6, ("up", 4.0): 0.65, ("up", 10.0): 0.8, ("up", 50.0): 2.25}
+    after = [values[cell["pruner"], cell["ratio"]] for cell in made.cells.to_dict("records")]
+    cells = made.cells.assign(accuracy_after=after)
+    (group,) = method_lines.groups(cells, made)
+    figure = accuracies(made, group)
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    # The axis is moved up a little, so that .91 stands in it.
+    assert (low, high) == (0.5, pytest.approx(0.93))
+    assert [text.get_text() for text in axes.texts] == ["1.50 to 2.25", "0.20"]
+    ends = [points.get_offsets()[:, 1].tolist() for points in axes.collections if isinstance(points, PathCollection)]
+    assert ends == [[1, 1], [0]]
+    assert hidden_texts(figure) == []
 
 
 def test_the_control_of_a_chain_is_drawn_along_the_iterations_where_the_pruned_networks_of_each_stand():
@@ -92,5 +150,5 @@ def test_few_ratios_have_a_label_each():
 
 
 def without_lines(made):
-    (group,) = method_lines.groups(made.cells)
+    (group,) = method_lines.groups(made.cells, made)
     return method_lines.against_ratio(group, {"accuracy": lambda axes, column: None}, made, "", "")

@@ -217,7 +217,9 @@ def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
     cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="猫W" * 20, weakest_count=5)
     many = AnalyzedStudy(cells)
     drawn = [*figures.accuracies(many, cells), *figures.sizes(many, cells)]
-    assert [hidden_texts(figure) for figure in drawn] == [[], []]
+    assert [hidden_texts(figure) for figure in drawn] == [[]] * 4
+    # Twenty methods on each data set: a panel for each of the four pruners.
+    assert [len(figure.axes) for figure in drawn] == [8, 8, 4, 4]
 
 
 def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation():
