@@ -163,7 +163,7 @@ def audit_predictions(
         guessing=guessing,
         populations=compared,
         groupings=pd.DataFrame(summaries),
-        dense=weak_from_answers(called.tolist(), place, networks["before"] == label),
+        dense=weak_from_answers(called.astype(str).tolist(), place, networks["before"] == label),
     )
 
 

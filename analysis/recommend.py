@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from analysis import operating_points, validation
+from analysis import agreement, operating_points, validation
 from analysis.cells import alphas, cells, control_rows
 from analysis.formats import decimals, short_ratio, with_interval
 from analysis.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
@@ -25,6 +25,7 @@ from analysis.settings import CONTROL, ITERATION, is_iterated, shown_settings
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
+from analysis.study import AnalyzedStudy
 from analysis.validation import Measured
 from analysis.verdict import to_know
 
@@ -81,6 +82,7 @@ def recommend(
     files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
     limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
+    study = AnalyzedStudy(runs, on_test)
     found = {
         place: _recommendation(
             rows,
@@ -92,6 +94,7 @@ def recommend(
             partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
             partial(_on_groups, predictions=on_test, image_groups=image_groups),
             operating_points.wanted_of(rows, given),
+            partial(_beside_the_verdict, place, limits=limits, study=study),
         )
         for place, rows in runs.groupby(PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
@@ -115,6 +118,7 @@ def _recommendation(
     command_of: Callable[[pd.DataFrame], str],
     on_groups: Callable[[pd.DataFrame, pd.DataFrame], Grouped],
     wanted: Preference | None,
+    beside_verdict: Callable[[pd.DataFrame, pd.Series | None], Iterator[str]],
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
     command, of_groups = "", pd.DataFrame()
@@ -133,9 +137,18 @@ def _recommendation(
         sentences = " ".join([*said, *map(sentence, grouped.groupings.to_dict("records"))])
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
+    notes[:0] = beside_verdict(tried, None if passed.empty else passed.iloc[0])
     tried = tried.drop(columns=["run_ids", _CHANCE])
     notes += [*to_know(runs), *_on_offsets(runs)]
     return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
+
+
+def _beside_the_verdict(
+    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Limits, study: AnalyzedStudy
+) -> Iterator[str]:
+    """Say where a report's verdict differs; of networks at chance nothing."""
+    if not tried[_CHANCE].all():
+        yield from agreement.sentences(agreement.agreement(place, tried, best, study), str(limits), study)
 
 
 def _on_offsets(runs: pd.DataFrame) -> Iterator[str]:

@@ -192,7 +192,7 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
     if best["n_none"]:
         yield _gaps(best)
         yield _safest(cells, best, study)
-    elif starts_anew(_rows_of(best, study.runs, study)).all():
+    elif _need_no_control(best, study):
         yield _NOT_FINE_TUNED
         yield _safest(cells, best, study)
     else:
@@ -310,15 +310,37 @@ def _reversed(cell: pd.Series) -> str:
     )
 
 
-def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
+def calls_safe(cells: pd.DataFrame, study: AnalyzedStudy) -> bool:
+    """Return whether a verdict says which choice of pruned networks is safe.
+
+    It does if the networks that it leads with have a control, or need none because they were pruned as they were
+    trained.
+    """
+    if not mostly_sound(cells).any():
+        return False
+    best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
+    return bool(best["n_none"]) or _need_no_control(best, study)
+
+
+def _need_no_control(cell: pd.Series, study: AnalyzedStudy) -> bool:
+    return bool(starts_anew(_rows_of(cell, study.runs, study)).all())
+
+
+def safe_choices(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the cells that a verdict calls safe: the largest ratio first, and there the most accurate."""
     small = cells[mostly_sound(cells) & (accuracy_loss(cells) <= SMALL_LOSS)]
-    safe = [cell for _, cell in small.iterrows() if _is_safe(cell, class_rows(study, cell))]
-    if not safe:
+    safe = small.loc[[index for index, cell in small.iterrows() if _is_safe(cell, class_rows(study, cell))]]
+    return safe.sort_values([schema.RATIO, "accuracy_after"], ascending=False, kind="stable")
+
+
+def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
+    safe = safe_choices(cells, study)
+    if safe.empty:
         return "No choice is shown to be safe."
-    found = max(safe, key=lambda cell: (cell[schema.RATIO], cell["accuracy_after"]))
-    if found.name == best.name:
+    largest = safe.iloc[0]
+    if largest.name == best.name:
         return "This is safe, and no larger ratio is."
-    return f"The largest safe ratio is {short_ratio(found[schema.RATIO])}, by {study.method(found)}."
+    return f"The largest safe ratio is {short_ratio(largest[schema.RATIO])}, by {study.method(largest)}."
 
 
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:

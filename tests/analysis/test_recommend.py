@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from scipy import stats
 
-from analysis import recommend
+from analysis import recommend, report
 from analysis.recommend import Limits
 from analysis.recommendation import Recommendation, summary
 from analysis.runs.errors import StudyError
@@ -203,7 +203,7 @@ def test_one_sided_bounds_are_corrected_for_methods_and_not_for_limits(known):
 
 
 def test_what_pull_left_out_is_said(known):
-    (note,) = known.notes
+    note = known.notes[-1]
     assert note.startswith("1 pruned run left out")
 
 
@@ -396,6 +396,51 @@ def test_an_order_of_classes_that_reversed_is_said(store, moved):
     assert "The order of the classes reversed" in found.verdict
     (shrunk,) = recommend.recommend("moved", **limits)
     assert "reversed" not in shrunk.verdict
+
+
+def beside(store, name, cells):
+    """Log cells of four networks, by pruner and ratio: more wrong images on validation and on test images."""
+    experiment = store.experiment(name)
+    for seed in range(SEEDS):
+        dense = store.dense(experiment, seed, test_artifact=True)
+        store.pruned(experiment, dense, seed, "none", 1.0, (0, 0, 0), test_artifact=True)
+        for ratio, on_validation, on_test in cells:
+            store.pruned(
+                experiment, dense, seed, "mp", ratio, on_validation, on_test=on_test, artifact=True, test_artifact=True
+            )
+
+
+def verdict_of(store, name):
+    return report.report(name, tracking_uri=store.uri).verdict[0]
+
+
+def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):
+    """On test images a class loses one image at ratio 10; on validation images owls lose 100 of 400 there."""
+    beside(store, "stricter", [(2.0, (0, 0, 0), (1, 1, 1)), (10.0, (0, 0, 100), (1, 1, 1))])
+    assert "This is safe, and no larger ratio is." in verdict_of(store, "stricter")
+    (found,) = recommend.recommend("stricter", tracking_uri=store.uri)
+    assert "prune with mp at ratio 2." in found.verdict
+    (said,) = [note for note in found.notes if "verdict" in note]
+    assert "calls mp at ratio 10 safe, by test images and against none. recommend is stricter" in said
+    assert "With mp at ratio 10, the accuracy loss may be" in said
+
+
+def test_recommend_says_that_the_reports_verdict_does_not_call_its_choice_safe(store):
+    """Cats lose 40 images of 400 and owls win 40, so that the accuracy stays and the gaps shrink."""
+    beside(store, "looser", [(4.0, (40, 0, -40), (40, 0, -40))])
+    assert "No choice is shown to be safe." in verdict_of(store, "looser")
+    (found,) = recommend.recommend("looser", max_accuracy_loss=0.02, tracking_uri=store.uri)
+    assert "prune with mp at ratio 4." in found.verdict
+    (said,) = [note for note in found.notes if "verdict" in note]
+    assert "does not call the recommended networks safe, but no choice" in said
+
+
+def test_where_both_call_the_same_ratio_safe_nothing_is_said_of_the_verdict(store):
+    beside(store, "alike", [(4.0, (0, 0, 0), (1, 1, 1))])
+    assert "This is safe" in verdict_of(store, "alike")
+    (found,) = recommend.recommend("alike", tracking_uri=store.uri)
+    assert "prune with mp at ratio 4." in found.verdict
+    assert "verdict" not in " ".join(found.notes)
 
 
 def test_every_limit_that_fails_is_said(store, moved):
