@@ -34,10 +34,10 @@ def audit_predictions(
         Predictions of the networks before after the same retraining without compression, as many as `after`. Losses
         are then those beyond the control. Where compression retrains nothing, as quantization, the control is `before`.
     groups : (images,) text, or mapping of str to (images,) text, optional
-        The group of each image, or several groupings by name; an empty text stands for no group. The audit is then of
-        groups in place of classes.
+        The group of each image, or several groupings by name; None, NaN and an empty text stand for no group. A
+        grouping whose name begins with `measure:` does not count. The audit is then of groups in place of classes.
     class_names : sequence or mapping, optional
-        Names of the labels, by number or by label.
+        Names of the labels, by number or by label, no two alike.
 
     Returns
     -------
@@ -156,8 +156,9 @@ def pull_runs(
     >>> runs.groupby("pruner")["accuracy_after"].count().to_dict()
     {'mp': 1, 'none': 1}
     """
-    from analysis.runs import pull
+    from analysis.runs import arguments, pull
 
+    arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     return pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
 
 
@@ -214,7 +215,11 @@ def write_report(
     True
     """
     from analysis import written_report
+    from analysis.runs import arguments
 
+    arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+    arguments.check(output=output, confidence=confidence, variance=variance, paper=paper, log=log, groups=groups)
+    arguments.check(min_accuracy=min_accuracy, fairness_value=fairness_value)
     return written_report.write(
         experiment,
         Path(output),
@@ -286,7 +291,11 @@ def recommend_ratio(
     [['mp', 10.0]]
     """
     from analysis import recommend
+    from analysis.runs import arguments
 
+    arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
+    arguments.check(max_accuracy_loss=max_accuracy_loss, max_alpha=max_alpha, max_class_loss=max_class_loss)
+    arguments.check(groups=groups, min_accuracy=min_accuracy, fairness_value=fairness_value)
     return recommend.recommend(
         experiment,
         max_accuracy_loss=max_accuracy_loss,

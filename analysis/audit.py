@@ -1,6 +1,7 @@
 """Which classes compression cost, from predictions alone: no tracking server and no training is needed."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +13,10 @@ from numpy.typing import ArrayLike
 from analysis import audit_populations
 from analysis.audit_result import Audit, some
 from analysis.groups import sentence
-from analysis.runs import prediction_files, prediction_sources
+from analysis.runs import class_arrays, prediction_files, prediction_sources
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
+from analysis.runs.printable import shortened
 from analysis.statistics import grouping
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import class_table, with_losses
@@ -103,10 +105,11 @@ def audit_predictions(
         Predictions of the networks before after the same retraining without compression, as many as `after`. Losses
         are then those beyond the control. Where compression retrains nothing, as quantization, it is `before`.
     groups : (images,) text, or mapping of str to (images,) text, optional
-        The group of each image, or several groupings by name; an empty text stands for no group. The audit is then of
-        groups, whose recall is their accuracy.
+        The group of each image, or several groupings by name, as `groups.of_arrays` takes them: None, NaN and an empty
+        text stand for no group, and a name that begins with `measure:` for no grouping. The audit is then of groups,
+        whose recall is their accuracy.
     class_names : sequence or mapping, optional
-        Names of the labels, by number or by label.
+        Names of the labels, by number or by label, no two alike.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def audit_predictions(
         notes.append(_what_is_chance(np.bincount(place)))
     accuracies = {side: float(answers.mean()) for side, answers in right.items()}
     called = _named(names, class_names)
-    groupings = {} if groups is None else _groupings(groups, len(label))
+    groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
     tables = _group_tables(groupings, right, paired) if groupings else [_table(called, place, right, paired)]
     summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
     notes += map(sentence, summaries)
@@ -204,13 +207,16 @@ def _networks(side: str, given: ArrayLike, label: np.ndarray) -> np.ndarray:
 
 def _classes(name: str, given: ArrayLike) -> np.ndarray:
     """Return classes as text or integers."""
-    values = np.asarray(given)
+    values = class_arrays.as_array(name, given)
     if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)
-    if values.dtype.kind == "f" and values.size and np.array_equal(values, np.trunc(values)):
-        values = values.astype(np.int64)
-    if values.size and values.dtype.kind not in "biuU":
-        raise StudyError(f"{name} holds {values.dtype}: give a class for each image, as text or whole numbers")
+    if not values.size:
+        return values
+    values = class_arrays.classes(name, values)
+    if values.dtype.kind == "U":
+        if (values == "").any():
+            raise StudyError(f"{name}: image {np.argwhere(values == '')[0][-1] + 1:,} has no class: fill it in")
+        class_arrays.check_names(name, np.unique(values))
     return values
 
 
@@ -241,25 +247,19 @@ def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
 def _named(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, str] | None) -> np.ndarray:
     if class_names is None:
         return names
+    if isinstance(class_names, str | bytes) or not isinstance(class_names, Sequence | Mapping | np.ndarray | pd.Series):
+        raise StudyError(f"class_names is {shortened(class_names)}: give a list of names, or a name for each label")
     known = dict(class_names) if isinstance(class_names, Mapping) else dict(enumerate(class_names))
+    if other := [name for name in known.values() if not isinstance(name, str)]:
+        raise StudyError(f"class_names holds {shortened(other[0])}, which is no text: write each name in quotes")
+    class_arrays.check_names("class_names", known.values())
+    if "" in known.values() or len(set(known.values())) < len(known):
+        name, _ = Counter(known.values()).most_common(1)[0]
+        fault = "an empty name" if "" in known.values() else f"the name {shortened(name)} twice"
+        raise StudyError(f"class_names has {fault}: give each class a name of its own")
     if missing := [name for name in names.tolist() if name not in known]:
         raise StudyError(f"class_names has {len(known):,} names and none for label {missing[0]}: name every class")
     return np.array([known[name] for name in names.tolist()])
-
-
-def _groupings(groups: Any, images: int) -> Groups:
-    given = groups if isinstance(groups, Mapping | pd.DataFrame) else {"group": groups}
-    found = {str(name): np.asarray(group).astype(str) for name, group in given.items()}
-    for name, group in found.items():
-        if group.shape != (images,):
-            raise StudyError(f"groups: {name} has shape {group.shape} for {images:,} images: give (images,)")
-        if not (group != "").any():
-            raise StudyError(f"groups: {name} names no group: fill it in or leave it out")
-        if image_groups.number_images(group.tolist()):
-            raise StudyError(f"groups: {name} numbers the images: leave it out")
-    if not found:
-        raise StudyError("groups: no grouping in it: give the group of each image")
-    return found
 
 
 def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.runs import schema
+from analysis.runs import arguments, schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.masking import without_secrets
 from analysis.runs.printable import printable
@@ -241,6 +241,7 @@ def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
     """Return what `pruning_study.run_study` does."""
     from pruning_study.study import run
 
+    arguments.check(file=file)
     config, typed = _config(StudyConfig, options)
     if config.dry_run:
         raise StudyError("true makes no runs: use the command line, pruning-study study --dry-run", option="--dry-run")
@@ -265,9 +266,10 @@ def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, d
         name = min(unknown)
         raise StudyError(f"no option {name!r}, {did_you_mean(name, items)}")
     given = {name: _plain(value) for name, value in options.items()}
+    checked = config(**given)
     typed = {name: default_text(item) for name, item in items.items()}
     typed |= {name: without_secrets(schema.text(value)) for name, value in given.items() if value is not None}
-    return config(**given), typed
+    return checked, typed
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,10 @@
 """The public functions of both packages: their examples run, imports stay fast, and errors are StudyErrors."""
 
 import doctest
+import inspect
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import analysis
 import pruning_study
 from analysis import audit
 from analysis.runs.errors import StudyError
-from tests.stored_runs import leave_pictures_blank
+from tests.stored_runs import empty_store, leave_pictures_blank
 
 # In this order the later ones find the runs of the earlier ones.
 EXAMPLES = [
@@ -90,6 +92,42 @@ def test_no_public_function_has_the_name_of_a_module():
     for package in (analysis, pruning_study):
         modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
         assert not modules & {function.__name__ for function in EXAMPLES}
+
+
+WRONG_KINDS = [3.5, b"x", [None], {"a": [1]}, object(), np.arange(3)]
+
+
+@pytest.mark.parametrize("function", [analysis.pull_runs, analysis.write_report, analysis.recommend_ratio])
+def test_an_argument_of_a_wrong_kind_is_named(function, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
+    for name in inspect.signature(function).parameters:
+        wrong = "much" if name in NUMBERS else 3.5
+        for value in (wrong, *WRONG_KINDS[1:]):
+            with pytest.raises(StudyError) as caught:
+                function(**{name: value})
+            assert str(caught.value).startswith(f"{name} is ")
+            assert "\n" not in str(caught.value)
+
+
+NUMBERS = {
+    *("confidence", "min_accuracy", "fairness_value"),
+    *("max_accuracy_loss", "max_alpha", "max_class_loss"),
+}
+
+
+@pytest.mark.parametrize("value", [*WRONG_KINDS, "x", "", "a\0b", pytest.param(10**5000, id="huge")])
+def test_no_argument_of_a_command_ends_in_another_error(value, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "mlflow.db"))
+    calls = [pruning_study.run_study, pruning_study.load_model]
+    calls += [
+        partial(function, **{name: value})
+        for function in (pruning_study.train, pruning_study.prune)
+        for name in ("epochs", "force", "engine")
+    ]
+    for call in calls:
+        with pytest.raises(StudyError):
+            call() if isinstance(call, partial) else call(value)
 
 
 @pytest.mark.parametrize(

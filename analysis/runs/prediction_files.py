@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.runs import archives, csv_text, schema
+from analysis.runs.class_arrays import check_names, classes
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit, opened
 from analysis.runs.network_names import natural
 from analysis.runs.overwriting import is_there
-from analysis.runs.printable import LONGEST_NAME, shortened
+from analysis.runs.printable import shortened
 
 _NAMES = (schema.LABEL, schema.PREDICTED)
 _LARGEST_TABLE = 2**26
@@ -127,10 +128,7 @@ def _read(path: Path, limit: SizeLimit) -> tuple[np.ndarray, np.ndarray]:
     names, place = _read_npz(path, limit) if path.suffix == ".npz" else _read_csv(path, limit)
     if not place.size:
         raise StudyError(f"{path}: no image in it")
-    if long := next((name for name in names if len(name) > LONGEST_NAME), None):
-        raise StudyError(f"{path}: a class has {len(long):,} characters, and the most is {LONGEST_NAME}")
-    if any("\0" in name for name in names):  # NumPy would cut a name at its end, and make one class of two
-        raise StudyError(f"{path}: a class has a NUL character in its name")
+    check_names(path, names)
     texts = np.array(names, dtype=str)
     if (empty := np.flatnonzero((texts == "")[place].any(0))).size:
         raise StudyError(f"{path}: image {empty[0] + 1:,} has no {' or no '.join(_NAMES)}: fill it in")
@@ -144,31 +142,10 @@ def _read_npz(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:
     shapes = [array.shape for array in arrays.values()]
     if shapes[0] != shapes[1] or len(shapes[0]) != 1:
         raise StudyError(f"{path}: label has shape {shapes[0]}, predicted {shapes[1]}: give a class for each image")
-    columns = [np.unique(_classes(path, name, array), return_inverse=True) for name, array in arrays.items()]
+    columns = [np.unique(classes(f"{path}: {name}", array), return_inverse=True) for name, array in arrays.items()]
     names, place = np.unique(np.concatenate([texts.astype(str) for texts, _ in columns]), return_inverse=True)
     count = len(columns[0][0])
     return names.tolist(), np.stack([place[:count][columns[0][1]], place[count:][columns[1][1]]])
-
-
-def _classes(path: Path, name: str, given: np.ndarray) -> np.ndarray:
-    """Return an array of classes as text, whole numbers or truth values."""
-    if given.dtype.kind == "f":
-        largest = min(2 / float(np.finfo(given.dtype).eps), 2.0**63)
-        with np.errstate(invalid="ignore"):
-            exact = (given == np.trunc(given)) & (np.abs(given) < largest)
-        if not exact.all():
-            raise StudyError(
-                f"{path}: {name} holds {given[~exact][0]}: give a class for each image, as text or whole numbers "
-                "(large ones of an integer type)"
-            )
-        return given.astype(np.int64)
-    if given.dtype.kind not in "biuUS":
-        raise StudyError(f"{path}: {name} holds {given.dtype}: give a class for each image, as text or whole numbers")
-    try:
-        texts = np.char.decode(given, "utf-8") if given.dtype.kind == "S" else given
-        return np.char.strip(texts) if texts.dtype.kind == "U" else texts
-    except UnicodeError as error:
-        raise StudyError(f"{path}: {name} is no text in UTF-8 ({error})") from error
 
 
 def _read_csv(path: Path, limit: SizeLimit) -> tuple[list[str], np.ndarray]:

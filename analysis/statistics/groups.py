@@ -5,16 +5,17 @@ import io
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from analysis.runs.class_arrays import as_array, check_floats, check_names, decoded
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit, opened
-from analysis.runs.printable import LONGEST_NAME, shortened
+from analysis.runs.printable import shortened
 from analysis.statistics.hypothesis_tests import wilson_interval
 
 INDEX, MEASURE = "index", "measure:"
@@ -78,6 +79,76 @@ def read(path: Path, images: int) -> ImageGroups:
     if empty := [name for name, group in groupings.items() if not (group != "").any()]:
         raise StudyError(f"{path}: column {empty[0]} names no group: fill it in or leave it out")
     return ImageGroups(groupings, measures)
+
+
+def of_arrays(given: object, images: int) -> ImageGroups:
+    """Return what arrays say of each test image, as `read` does of a file.
+
+    Parameters
+    ----------
+    given : (images,) text, or mapping or DataFrame of str to (images,)
+        The group of each image, or several groupings by name. None, NaN and an empty text stand for no group. What has
+        a name that begins with `measure:` is a number for each image.
+    images : int
+        Number of test images.
+
+    Raises
+    ------
+    StudyError
+        If an array has not a value for each image, or does not hold groups or numbers, or if two have one name.
+
+    Examples
+    --------
+    >>> of_arrays({"light": ["day", None], "measure:angle": [0.5, 1]}, 2).groupings["light"].tolist()
+    ['day', '']
+    """
+    columns = list(given.items()) if isinstance(given, Mapping | pd.DataFrame) else [("group", given)]
+    names = [str(name).strip() for name, _ in columns]
+    if {"", MEASURE} & set(names) or len(set(names)) < len(names):
+        raise StudyError("groups: give each grouping a name of its own")
+    if INDEX in names:
+        raise StudyError(
+            f"groups: {INDEX} is no grouping: leave it out, and give the group of each image in test order"
+        )
+    groupings, measures = {}, {}
+    for name, (_, values) in zip(names, columns, strict=True):
+        where = f"groups: {name}"
+        array = as_array(where, values)
+        if array.shape != (images,):
+            raise StudyError(f"{where} has shape {array.shape} for {images:,} images: give (images,)")
+        if name.startswith(MEASURE):
+            measures[name.removeprefix(MEASURE).strip()] = _measure(where, array)
+        else:
+            groupings[name] = _group(where, array)
+    if not groupings:
+        raise StudyError("groups: no grouping in it: give the group of each image")
+    return ImageGroups(groupings, measures)
+
+
+def _group(where: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind not in "biufUSOmM":
+        raise StudyError(f"{where} holds {array.dtype}: give the group of each image, as text or whole numbers")
+    missing = pd.isna(array)
+    if array.dtype.kind == "f":
+        check_floats(where, array[~missing], whole=False)
+    check_names("groups", [where], "a grouping")
+    texts = ["" if gap else str(value).strip() for value, gap in zip(decoded(where, array), missing, strict=True)]
+    check_names(where, set(texts), "a group")
+    if not any(texts):
+        raise StudyError(f"{where} names no group: fill it in or leave it out")
+    if number_images(texts):
+        raise StudyError(f"{where} numbers the images: leave it out")
+    return np.array(texts)
+
+
+def _measure(where: str, array: np.ndarray) -> np.ndarray:
+    try:
+        numbers = np.where(pd.isna(array), np.nan, array).astype(float)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"{where} is no number for each image ({error}); leave it empty if it is unknown") from error
+    if np.isinf(numbers).any():
+        raise StudyError(f"{where} holds {numbers[np.isinf(numbers)][0]}, no number; leave it empty if it is unknown")
+    return numbers
 
 
 def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -225,10 +296,5 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     for line, row in rows:
         if len(row) != len(header):
             raise StudyError(f"{path}, line {line:,}: {len(row)} values for {len(header)} columns")
-        if long := next((cell for cell in row if len(cell) > LONGEST_NAME), None):
-            raise StudyError(
-                f"{path}, line {line:,}: a group has {len(long):,} characters, and the most is {LONGEST_NAME}"
-            )
-        if any("\0" in cell for cell in row):  # NumPy would cut a name at its end, and make one group of two
-            raise StudyError(f"{path}, line {line:,}: a group has a NUL character in its name")
+        check_names(f"{path}, line {line:,}", row, "a group")
     return header, rows

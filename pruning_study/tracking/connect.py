@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
-from analysis.runs import schema
+from analysis.runs import arguments, schema
 from analysis.runs.address import without_password
 from analysis.runs.errors import StudyError, first_line
 from analysis.runs.printable import shortened
@@ -93,6 +93,7 @@ def checkpoint(run_id: str) -> Iterator[tuple[Path, dict[str, str]]]:
     StudyError
         If the run or its checkpoint does not exist, if the job has several results or none, or if the run is quantised.
     """
+    arguments.check(run_id=run_id)
     uri = mlflow.get_tracking_uri()
     if reach.is_missing_file(uri):
         raise StudyError(f"{uri}: no such file; load_model reads the current tracking store")

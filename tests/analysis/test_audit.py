@@ -881,7 +881,7 @@ def test_classes_have_the_names_that_are_given():
         ({"before": [0, 1]}, r"before has shape \(2,\) for 4 labels"),
         ({"after": [[[0, 1, 0, 1]]]}, r"after has shape \(1, 1, 4\) for 4 labels"),
         ({"control": [[0, 1, 0, 1]] * 2}, "2 networks in the control and 1 after"),
-        ({"after": [0.5, 1, 0, 1]}, "after holds float64"),
+        ({"after": [0.5, 1, 0, 1]}, "after holds 0.5: give a class"),
         ({"label": [None, 1, 0, 1]}, "label holds object"),
         ({"label": []}, r"label has shape \(0,\)"),
         ({"after": ["a", "b", "a", "b"]}, "no prediction is a class of the labels"),
@@ -890,6 +890,43 @@ def test_classes_have_the_names_that_are_given():
         ({"groups": {}}, "groups: no grouping"),
         ({"groups": {"Index": [3, 1, 0, 2]}}, "groups: Index numbers the images"),
         ({"groups": pd.DataFrame({"id": [1.0, 2.0, 3.0, 4.0]})}, "groups: id numbers the images"),
+        ({"groups": {"measure:angle": [1, 2, 3, 4]}}, "groups: no grouping"),
+        ({"groups": {"light": ["x"] * 4, "measure:angle": ["steep"] * 4}}, "measure:angle is no number"),
+        ({"groups": {"light": ["x"] * 4, "measure:angle": [np.inf] * 4}}, "measure:angle holds inf"),
+        ({"groups": {"light": ["x"] * 4, "light ": ["x"] * 4}}, "a name of its own"),
+        ({"groups": {"": ["x"] * 4}}, "a name of its own"),
+        ({"groups": {"index": range(4), "light": ["x"] * 4}}, "index is no grouping"),
+        ({"groups": ["x\0", "x", "y", "y"]}, "groups: group: a name has a NUL"),
+        ({"groups": ["x" * 251, "x", "y", "y"]}, "a group has 251 characters"),
+        ({"groups": [[1, 2], [3]]}, "groups: group cannot be an array"),
+        ({"groups": [np.inf, 1, 1, 2]}, "groups: group holds inf"),
+        ({"groups": [2.0**53, 1, 1, 2]}, r"groups: group holds 9007199254740992\.0"),
+        ({"groups": [1j, 1, 1, 2]}, "groups: group holds complex128"),
+        ({"after": [0, 1, 0, np.inf]}, "after holds inf: give a class for each image, as text or whole numbers"),
+        ({"label": [0, 1, 0, np.nan]}, "label holds nan"),
+        ({"after": [0, 1, 0, 2.0**53]}, r"after holds 9007199254740992\.0: .*integer type"),
+        ({"after": [0, 1, 0, -1e30]}, r"after holds -1e\+30"),
+        ({"after": np.array([0, 1, 0, 2**11], np.float16)}, r"after holds 2048\.0"),
+        ({"label": np.ma.masked_array([0, 1, 0, 1], [1, 0, 0, 0])}, "label has masked values"),
+        ({"before": [np.ma.masked_array([0, 1, 0, 1], [1, 0, 0, 0])]}, "before has masked values"),
+        ({"after": [[0, 1, 0, 1], [0, 1]]}, "after cannot be an array"),
+        ({"after": ["a\0", "a", "b", "b"]}, "after: a name has a NUL character in it"),
+        ({"label": pd.Series(["a\0b", "a", "b", "b"], dtype=object)}, "label: a name has a NUL character in it"),
+        ({"label": np.array(["a\0b", "a", "b", "b"])}, "label: a class has a NUL character in its name"),
+        ({"label": ["x" * 251, "a", "b", "b"]}, "a class has 251 characters"),
+        ({"label": ["a", np.nan, "b", "b"]}, "label holds object"),
+        ({"label": ["a", "", "b", "b"]}, "label: image 2 has no class"),
+        ({"label": ["\ud800", "a", "b", "b"]}, "half a character"),
+        ({"class_names": "ab"}, "class_names is 'ab': give a list of names"),
+        ({"class_names": 2}, "class_names is 2: give a list of names"),
+        ({"class_names": {"a", "b"}}, "give a list of names"),
+        ({"class_names": [1, 2]}, "class_names holds 1, which is no text"),
+        ({"class_names": ["a", None]}, "class_names holds None, which is no text"),
+        ({"class_names": ["a", "a"]}, "class_names has the name 'a' twice"),
+        ({"class_names": {0: "a", 1: "a"}}, "class_names has the name 'a' twice"),
+        ({"class_names": ["a", ""]}, "class_names has an empty name"),
+        ({"class_names": ["a", "b\0"]}, "class_names: a class has a NUL"),
+        ({"class_names": ["a"]}, "class_names has 1 names and none for label 1"),
     ],
 )
 def test_arrays_that_cannot_be_audited(sides, message):
@@ -918,6 +955,40 @@ def test_several_groupings_are_corrected_together_and_an_image_may_be_in_no_grou
     # Twenty images lost and none won, of both groups that hold them; Holm multiplies by 3, then by 2.
     assert result.table["p_holm"].tolist() == pytest.approx([3 * 2 / 2**20, 3 * 2 / 2**20, 1])
     assert "light: night" in audit_result.markdown(result)
+
+
+@pytest.mark.parametrize(
+    "missing", [None, np.nan, pd.NA, pd.NaT, "", " "], ids=["None", "NaN", "NA", "NaT", "empty", "blank"]
+)
+def test_an_image_without_a_group_is_in_no_group_as_in_a_file(missing, tmp_path):
+    label, before = shirts(0)
+    groups = ["night" if image % 2 else missing for image in range(1000)]
+    table = audit.audit_predictions(label, before, shirts(60)[1], before, groups=groups).table
+    assert table[["group", "support"]].to_numpy().tolist() == [["night", 500]]
+    as_column = {"light": pd.Series(groups, dtype=object), "measure:angle": np.where(label, np.nan, 1)}
+    pd.testing.assert_frame_equal(
+        audit.audit_predictions(label, before, shirts(60)[1], before, groups=as_column).table, table
+    )
+    for name, predicted_ in (("before", before), ("after", shirts(60)[1])):
+        np.savez(tmp_path / f"{name}.npz", label=label, predicted=predicted_)
+    pd.DataFrame(as_column).to_csv(tmp_path / "groups.csv", index=False)
+    files = [str(tmp_path / "before.npz")], [str(tmp_path / "after.npz")]
+    from_file = audit.audit(*files, files[0], groups=tmp_path / "groups.csv")
+    # In a file NaT and NA are written as an empty cell too.
+    pd.testing.assert_frame_equal(from_file.table, table)
+
+
+def test_numbers_as_groups_have_none_for_nan():
+    label, before = shirts(0)
+    groups = np.where(label == 9, np.nan, label % 2)
+    table = audit.audit_predictions(label, before, before, groups=groups).table
+    assert dict(zip(table["group"], table["support"], strict=True)) == {"0.0": 500, "1.0": 400}
+
+
+def test_bytes_and_masked_arrays_without_a_masked_value_are_classes():
+    label = np.array([b"cat", b"dog"] * 20)
+    result = audit.audit_predictions(label, np.ma.masked_array(label, False), label)
+    assert set(result.table["class"]) == {"cat", "dog"}
 
 
 def test_a_notebook_shows_the_table_and_the_picture_and_no_markup_of_names():
