@@ -162,7 +162,7 @@ class TestPrune:
         assert mlflow.load_table("summary.json", [job.info.run_id])["run_id"].tolist() == summary["run_id"].tolist()
         assert artifact(job, "summary.png").read_bytes().startswith(b"\x89PNG")
         notes = job.data.tags["mlflow.note.content"].splitlines()
-        assert [note[:6] for note in notes[:2]] == ["- t=2:", "- t=10"]
+        assert [note[:6] for note in notes if note.startswith("- t=")] == ["- t=2:", "- t=10"]
         assert "- One network cannot tell pruning from retraining" in job.data.tags["mlflow.note.content"]
 
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -514,7 +514,7 @@ class TestRecomputed:
 
 
 class TestFound:
-    def test_a_run_made_before_the_raw_slope_was_logged_is_found_and_shown_with_it(self, prune, session_store):
+    def test_a_run_made_before_the_raw_slope_was_logged_is_found_and_summarized_with_it(self, prune, session_store):
         prune("--ratio", "2,10")
         first, second = runs("pruned")
         raw_slopes = [run.data.metrics["raw_slope"] for run in (first, second)]
@@ -522,10 +522,8 @@ class TestFound:
             for table in ("metrics", "latest_metrics"):
                 store.execute(f"DELETE FROM {table} WHERE key = 'raw_slope' AND run_uuid = ?", [first.info.run_id])
         assert "raw_slope" not in runs("pruned")[0].data.metrics
-        output = prune("--ratio", "2,10")
+        prune("--ratio", "2,10")
         assert len(runs("pruned")) == 2
-        (line,) = [line for line in output.splitlines() if line.startswith("raw slope ")]
-        assert line.split()[2:] == [f"{slope:.3f}" for slope in raw_slopes]
         job = next(run for run in runs("job") if "found_run_id" in run.data.tags)
         assert pd.read_csv(artifact(job, "summary.csv"))["raw_slope"].tolist() == pytest.approx(raw_slopes)
 
