@@ -201,8 +201,13 @@ def show_beyond(row: Sequence[Axes], group: Sequence[Place]) -> None:
 
 def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return places, values and colours of the marks of a panel's lines."""
-    data = [(*line.get_data(), line.get_color()) for line in axes.lines if line.get_marker() in _MARKERS]
-    marks = [(x, y, color) for xs, ys, color in data for x, y in zip(xs, ys, strict=True) if np.isfinite(y)]
+    marks = [
+        (*point, line.get_color())
+        for line in axes.lines
+        if str(line.get_marker()) in _MARKERS
+        for point in np.column_stack(line.get_data())
+        if np.isfinite(point).all()
+    ]
     places, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
     return np.array(places, float), np.array(values, float), np.array(colors, object)
 
@@ -314,18 +319,18 @@ def handle(label: str, **style: Any) -> Line2D:
     return Line2D([], [], label=name_in_legend(label), markersize=5, **style)
 
 
-def figure_width(group: Sequence[Place]) -> float:
+def figure_width(group: Sequence[Any]) -> float:
     """Return the width of a figure with a column for each data set and model, in inches."""
     return max(_PANEL * len(group), 7.0)
 
 
-def title_room(group: Sequence[Place]) -> float:
+def title_room(group: Sequence[Any]) -> float:
     """Return the room above each column, without the labels of its axis, in points."""
     return 72 * (figure_width(group) / len(group) - 1.0)
 
 
-def name_panel(axes: Axes, name: tuple[str, str], room: float, below: Sequence[str] = ()) -> None:
-    """Write the data set and model above a panel, and lines below them."""
+def name_panel(axes: Axes, name: Sequence[str], room: float, below: Sequence[str] = ()) -> None:
+    """Write the name of a place above a panel, and lines below it."""
     lines = [fitted_name(", ".join(name), room, TITLE_SIZE), *below]
     axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
 
