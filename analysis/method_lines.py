@@ -201,12 +201,12 @@ def show_beyond(row: Sequence[Axes], group: Sequence[Place]) -> None:
 
 def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return places, values and colours of the marks of a panel's lines."""
-    lines = [line for line in axes.lines if line.get_marker() in list(_MARKERS)]
     marks = [
-        (x, y, line.get_color())
-        for line in lines
-        for x, y in zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True)
-        if np.isfinite(y)
+        (*point, line.get_color())
+        for line in axes.lines
+        if str(line.get_marker()) in _MARKERS
+        for point in np.column_stack(line.get_data())
+        if np.isfinite(point).all()
     ]
     places, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
     return np.array(places, float), np.array(values, float), np.array(colors, object)
@@ -330,7 +330,7 @@ def title_room(group: Sequence[Any]) -> float:
 
 
 def name_panel(axes: Axes, name: Sequence[str], room: float, below: Sequence[str] = ()) -> None:
-    """Write the data set and model above a panel, and lines below them."""
+    """Write the name of a place above a panel, and lines below it."""
     lines = [fitted_name(", ".join(name), room, TITLE_SIZE), *below]
     axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
 
