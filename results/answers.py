@@ -8,7 +8,7 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import cells, formats
+from analysis import cells, formats, labels
 from analysis.claims import AT_CHANCE
 from analysis.methods import compare as methods
 from analysis.methods import tables
@@ -133,11 +133,16 @@ def further(results: Path) -> pd.DataFrame:
             by_outcome = {row["outcome"]: row for row in rows}
             titles = {tables.TITLES[outcome]: by_outcome[outcome] for outcome in _FURTHER}
             told.append(
-                {"question": question, "": name, "compared": f"{rows[0]['method']} minus {rows[0]['baseline']}"}
+                {"question": question, "": name, "compared": _compared(rows[0])}
                 | {title: _text(title, estimate(row, _DIFFERENCE)) for title, row in titles.items()}
                 | {"primary": "; ".join(_tested(row) for row in rows if row["primary"])}
             )
     return pd.DataFrame(told)
+
+
+def _compared(row: Mapping[str, Any]) -> str:
+    method, baseline = (labels.in_words(row[side], with_weight=False) for side in ("method", "baseline"))
+    return f"{method} minus {baseline}"
 
 
 def _tested(row: Mapping[str, Any]) -> str:
