@@ -29,7 +29,8 @@ NONE, MP, UP = np.array([[0.5, 0.6, 0.7], [0.6, 0.8, 1.0], [0.8, 0.9, 1.4]])
 
 def words(place):
     """A page's own words: a page is known by a line of sixty characters, which its next version has too."""
-    return f"These words stand on the page before {place}, whatever is made of it.\n\n<!-- {place} -->\nwhat stood there\n<!-- end of {place} -->\n\nand behind.\n"
+    before = f"These words stand on the page before {place}, whatever is made of it."
+    return f"{before}\n\n<!-- {place} -->\nwhat stood there\n<!-- end of {place} -->\n\nand behind.\n"
 
 
 def lenet5(dataset):
