@@ -4,7 +4,7 @@ import time
 from contextlib import contextmanager
 
 # MLflow, whose requests are to fail at once, would repeat them for four minutes.
-SECONDS = 180
+SECONDS = 600
 
 
 def wait_until(condition, process=None):
