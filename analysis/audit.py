@@ -249,7 +249,7 @@ def _named(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, str] | N
         return names
     if isinstance(class_names, str | bytes) or not isinstance(class_names, Sequence | Mapping | np.ndarray | pd.Series):
         raise StudyError(f"class_names is {shortened(class_names)}: give a list of names, or a name for each label")
-    known = dict(class_names) if isinstance(class_names, Mapping) else dict(enumerate(class_names))
+    known = dict(class_names) if isinstance(class_names, Mapping | pd.Series) else dict(enumerate(class_names))
     if other := [name for name in known.values() if not isinstance(name, str)]:
         raise StudyError(f"class_names holds {shortened(other[0])}, which is no text: write each name in quotes")
     class_arrays.check_names("class_names", known.values())

@@ -90,13 +90,16 @@ def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
     named = dict.fromkeys([_source_file(imported), getattr(module, "__file__", None)])
     files = [Path(file) for file in named if file]
     content = b"".join(file.read_bytes() for file in files)
-    # Sorted by content, since a file may have another name or place on another machine.
-    content += b"".join(sorted(map(_file_digest, own_modules.imported_by(files, module_name.partition(".")[0]))))
+    imported_files = own_modules.imported_by(files, module_name.partition(".")[0])
+    content += b"".join(sorted(map(_file_digest, imported_files)))
     return hashlib.sha256(content).hexdigest()[:32] if content else "unknown"
 
 
 def _file_digest(file: Path) -> bytes:
-    return hashlib.sha256(file.read_bytes()).digest()
+    """Return a digest of a file and of its name within its packages, which may be elsewhere on another machine."""
+    depth = len(own_modules.packages_of(file)) + 1
+    name = "/".join(file.parts[-depth:])
+    return hashlib.sha256(f"{name}\n".encode(errors="surrogateescape") + file.read_bytes()).digest()
 
 
 def _source_file(imported: Callable[..., Any]) -> str | None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 _OF_THE_PROJECT = [Path(__file__).parents[1] / name for name in ("pruning_study", "analysis")]
@@ -17,9 +18,10 @@ _INSTALLED = {"site-packages", "dist-packages"}
 def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     """Return the files of the user's own modules that some files import, and of those that these import in turn.
 
-    Imports inside functions count. A module is the user's own if it lies in the named package, or in the current
-    folder, the folder of the package or of one of the files, and is neither installed nor of this project. Which
-    modules are imported already makes no difference.
+    Imports inside functions count, and so do the packages that a module lies in, unless their `__init__.py` is empty.
+    A star stands for all modules of a package. A module is the user's own if it lies in the named package, or in the
+    current folder, the folder of the package or of one of the files, and is neither installed nor of this project.
+    Which modules are imported already makes no difference.
 
     Parameters
     ----------
@@ -34,8 +36,9 @@ def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
     reached, left = set(start), list(start)
     while left:
         file = left.pop()
-        named = {_file(file, level, name.split(".")) for level, name in _imports(_source(file))}
-        own = {found for found in named - reached if found and _is_own(found, packages, folders)}
+        named = {found for level, name in _imports(_source(file)) for found in _files(file, level, name.split("."))}
+        named |= {package for package in packages_of(file) if package.read_bytes().strip()}
+        own = {found for found in named - reached if _is_own(found, packages, folders)}
         reached |= own
         left += own
     return reached - start
@@ -62,7 +65,8 @@ def _imports(source: bytes) -> frozenset[tuple[int, str]]:
                 named |= {(0, package) for item in node.names for package in _packages_on_the_way(item.name)}
             elif isinstance(node, ast.ImportFrom):
                 name = node.module or ""
-                named |= {(node.level, name)} | {(node.level, f"{name}.{item.name}".strip(".")) for item in node.names}
+                named |= {(node.level, package) for package in _packages_on_the_way(name)}
+                named |= {(node.level, f"{name}.{item.name}".strip(".")) for item in node.names}
     return frozenset(named)
 
 
@@ -70,6 +74,20 @@ def _packages_on_the_way(name: str) -> Iterator[str]:
     """Yield `a`, `a.b` and `a.b.c` for `a.b.c`: the source can use all three."""
     parts = name.split(".")
     return (".".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+def packages_of(file: Path) -> list[Path]:
+    """Return the `__init__.py` of each package that a module lies in, the innermost first."""
+    inits = (folder / "__init__.py" for folder in file.parents)
+    return [*takewhile(Path.is_file, inits)]
+
+
+def _files(importer: Path, level: int, parts: Sequence[str]) -> list[Path]:
+    """Return the source files of what an importing file names: one, none, or with a star those of a whole package."""
+    if parts[-1] != "*":
+        return [found] if (found := _file(importer, level, parts)) else []
+    package = _file(importer, level, parts[:-1])
+    return sorted(package.parent.glob("*.py")) if package and package.name == "__init__.py" else []
 
 
 def _file(importer: Path, level: int, parts: Sequence[str]) -> Path | None:

@@ -17,7 +17,9 @@ Part = str | int
 # The word before a part, and how many parts with this word came before.
 Place = tuple[str, int]
 Key = frozenset[tuple[Place, Part]]
-_PART = re.compile(r"\d+|[^\W\d_]+")
+_WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # its sign stands behind no letter or digit, as in `t_-1`
+# What follows the point of a decimal, and an exponent with a sign, are texts: .1 is not .01, and 1e-3 not 1e3.
+_PART = re.compile(rf"(?<=\d)\.\d+|(?<=\d)e[-+]\d+|{_WHOLE}|[^\W\d_]+|[-+](?!\w)")
 _KIND = re.compile(r"\.(npz|csv)$", re.IGNORECASE)
 _ANY_WORD = "*"
 
@@ -154,4 +156,4 @@ def _parts(path: str) -> list[Part]:
     """Return the words and numbers of a path. A folder's `predictions.npz` has the folder's name."""
     name = str(PurePath(path).parent) if PurePath(path).name == schema.PREDICTIONS else _KIND.sub("", path)
     parts = _PART.findall(unicodedata.normalize("NFC", name).casefold())
-    return [int(part) if part.isdecimal() else part for part in parts]
+    return [int(part) if re.fullmatch(_WHOLE, part) else part for part in parts]

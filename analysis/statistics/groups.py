@@ -22,6 +22,7 @@ INDEX, MEASURE = "index", "measure:"
 _INDEX_VALUE = re.compile("[0-9]{1,18}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}(\.0*)?")
 _LARGEST = SizeLimit(1.0)
+_FEWEST_NAMES = 10  # of images that all differ
 
 
 class ImageGroups(NamedTuple):
@@ -72,7 +73,7 @@ def read(path: Path, images: int) -> ImageGroups:
         elif name != INDEX:
             if number_images(cells):
                 named = "" if header[0] == INDEX else f", or make it the first column, from 0, and call it {INDEX}"
-                raise StudyError(f"{path}: column {shortened(name)} numbers the images: drop it{named}")
+                raise StudyError(f"{path}: column {shortened(name)} numbers or names the images: drop it{named}")
             group = np.full(images, "", dtype=object)
             group[places] = cells
             groupings[name] = group.astype(str)
@@ -137,7 +138,7 @@ def _group(where: str, array: np.ndarray) -> np.ndarray:
     if not any(texts):
         raise StudyError(f"{where} names no group: fill it in or leave it out")
     if number_images(texts):
-        raise StudyError(f"{where} numbers the images: leave it out")
+        raise StudyError(f"{where} numbers or names the images: leave it out")
     return np.array(texts)
 
 
@@ -180,11 +181,17 @@ def members(group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def number_images(cells: Sequence[str]) -> bool:
     """Return whether cells are the numbers of images from 0 or from 1, in any order, and no groups.
 
+    Ten cells or more that all differ are names of images in any case.
+
     Examples
     --------
     >>> number_images(["2", "0", "1"]), number_images(["1", "2", "3"]), number_images(["1", "2", "2"])
     (True, True, False)
+    >>> number_images([f"img_{number}.png" for number in range(10)])
+    True
     """
+    if len(cells) >= _FEWEST_NAMES and len(set(cells)) == len(cells):
+        return True
     if not all(map(_WHOLE_NUMBER.fullmatch, cells)):
         return False
     numbers = sorted(int(float(cell)) for cell in cells)

@@ -59,7 +59,8 @@ def _expected_maximum(deviation: np.ndarray, exists: np.ndarray) -> np.ndarray:
 
     reach = _REACH * deviation.max(-1, keepdims=True, initial=0)[..., np.newaxis]
     points = reach * (_NODES + 1) / 2
-    below = ndtr(points / np.maximum(deviation, np.finfo(float).tiny)[..., np.newaxis])
+    least = np.maximum(1e-9 * reach[..., 0], np.finfo(float).tiny)  # of a class that does not move
+    below = ndtr(points / np.maximum(deviation, least)[..., np.newaxis])
     above = np.where(exists[..., np.newaxis], 1 - below, 1)
     outside = 1 - below.prod(-2) - above.prod(-2)
     return np.asarray(np.where(exists.any(-1), (outside * _WEIGHTS).sum(-1) * reach[..., 0, 0] / 2, np.nan))

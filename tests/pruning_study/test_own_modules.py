@@ -81,6 +81,39 @@ def test_a_module_that_is_imported_by_way_of_others_counts(folder):
     assert digest() == first
 
 
+@pytest.mark.parametrize("statement", ["from own.parts.deep import width", "from .parts.deep import width"])
+def test_the_packages_on_the_way_to_a_module_count(folder, statement):
+    write(folder / "own" / "models.py", f"{statement}\ndef net(): return width\n")
+    write(folder / "own" / "parts" / "__init__.py", "")
+    before = digest()
+    write(folder / "own" / "parts" / "__init__.py", "from . import deep\ndeep.width = 6\n")
+    assert digest() != before
+
+
+def test_the_package_of_the_factory_counts(folder):
+    write(folder / "own" / "models.py", "def net(): return 1\n")
+    before = digest()
+    write(folder / "own" / "__init__.py", "import own.models\nown.models.net = lambda: 2\n")
+    assert digest() != before
+
+
+def test_a_star_stands_for_all_modules_of_a_package(folder):
+    write(folder / "own" / "models.py", "from .star import *\ndef net(): return layers.width\n")
+    write(folder / "own" / "star" / "__init__.py", "__all__ = ['layers']\n")
+    write(folder / "own" / "star" / "layers.py", "width = 3\n")
+    before = digest()
+    write(folder / "own" / "star" / "layers.py", "width = 4\n")
+    assert digest() != before
+
+
+def test_two_modules_that_swap_their_contents_are_others(folder):
+    write(folder / "own" / "models.py", "from . import layers, unused\ndef net(): return layers.width - unused.width\n")
+    before = digest()
+    write(folder / "own" / "layers.py", "width = 4\n")
+    write(folder / "own" / "unused.py", "width = 3\n")
+    assert digest() != before
+
+
 def test_modules_that_import_each_other_end(folder):
     write(folder / "own/models.py", f"from . import layers\n{NET}")
     write(folder / "own/layers.py", "def later():\n    from . import models\n")
@@ -90,7 +123,7 @@ def test_modules_that_import_each_other_end(folder):
 def test_a_module_that_is_not_imported_does_not_count(folder):
     write(folder / "own/models.py", f"from .layers import width\n{NET}")
     first = digest()
-    for name in ("unused", "__init__", "parts/deep"):
+    for name in ("unused", "parts/deep"):
         write(folder / f"own/{name}.py", "width = 6\n")
     assert digest() == first
 
@@ -100,7 +133,6 @@ def test_a_module_that_is_not_imported_does_not_count(folder):
 )
 def test_a_module_that_imports_nothing_of_the_users_keeps_the_digest_of_its_file(folder, before):
     """The hashes of runs that earlier versions made follow from it."""
-    write(folder / "own/__init__.py", "from .unused import width\n")
     write(folder / "own/models.py", before + NET)
     write(folder / "beside.py", before + NET)
     assert digest() == digest("beside:net") == of_bytes(before + NET)

@@ -28,7 +28,9 @@ NONE, MP, UP = np.array([[0.5, 0.6, 0.7], [0.6, 0.8, 1.0], [0.8, 0.9, 1.4]])
 
 
 def words(place):
-    return f"Words before {place}.\n\n<!-- {place} -->\nwhat stood there\n<!-- end of {place} -->\n\nand behind.\n"
+    """A page's own words: a page is known by a line of sixty characters, which its next version has too."""
+    before = f"These words stand on the page before {place}, whatever is made of it."
+    return f"{before}\n\n<!-- {place} -->\nwhat stood there\n<!-- end of {place} -->\n\nand behind.\n"
 
 
 def lenet5(dataset):
@@ -505,7 +507,7 @@ def test_the_pages_keep_their_words(results):
     for page, names in front_page.PAGES.items():
         assert "what stood there" not in once[page]
         for name in names:
-            assert f"Words before {name}.\n\n<!-- {name} -->\n\n| " in once[page]
+            assert f"before {name}, whatever is made of it.\n\n<!-- {name} -->\n\n| " in once[page]
         assert once[page].count("and behind.") == len(names)
     assert "<!-- table 10 -->\n\n| printed / text / released | Accuracy |" in once["paper.md"]
     pictures = {path.name: path.read_bytes() for path in (results / "figures").iterdir()}

@@ -35,6 +35,8 @@ def pairs(before, after, *control):
         (["anna.csv", "bert.csv"], ["pruned_anna.csv", "pruned_bert.csv"]),
         (["a/model.csv", "a/model_1.csv", "a/model_2.csv"], ["b/net.csv", "b/net_1.csv", "b/net_2.csv"]),
         (["a/seed0/predictions.npz", "a/seed1.npz"], ["b/seed0.npz", "b/seed1/predictions.npz"]),
+        (["dense_lr0.1", "dense_lr0.05"], ["pruned_lr0.1", "pruned_lr0.05"]),
+        (["t-1", "t-2"], ["t_01", "t_2"]),
         (["M\u00fcnchen", "Ulm"], ["Mu\u0308nchen", "Ulm"]),
     ],
 )
@@ -53,6 +55,10 @@ def test_files_that_a_reader_takes_for_partners(before, after):
         (["a/seed_3", "a/seed_03"], ["b/seed_3", "b/seed_4"], "a/seed_3, a/seed_03 have the same"),
         (["a/seed_3.npz", "a/seed_3.csv"], ["b/seed_3.npz", "b/seed_4.npz"], "have the same"),
         (["anna", "bert"], ["seed_0", "seed_1"], "anna, bert"),
+        (["lr0.1", "lr0.05"], ["lr0.01", "lr0.5"], "--before lr0.1"),
+        (["t_-1", "t_2"], ["t_1", "t_-2"], "--before t_-1"),
+        (["lr1e-3", "lr1e4"], ["lr1e3", "lr1e-4"], "--before lr1e-3"),
+        (["a+", "b-"], ["a-", "b+"], r"--before a\+"),
     ],
 )
 def test_files_that_are_no_partners_are_named(before, after, named):

@@ -208,7 +208,7 @@ class TestFolder:
     def test_empty_class_folder(self, folder, tmp_path):
         for part in ("train", "test"):
             (folder / part / "nothing").mkdir()
-        with pytest.raises(StudyError, match=r"nothing.* no \.png"):
+        with pytest.raises(StudyError, match=r"nothing: no image \(\.png"):
             load(folder, tmp_path)
 
     def test_no_train_folder(self, tmp_path):
