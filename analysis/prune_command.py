@@ -25,6 +25,7 @@ DEFAULTS = {
     schema.VALIDATION_FRACTION: "0.1",
     schema.TEST_FRACTION: "none",
     schema.CLASS_FRACTIONS: "none",
+    schema.DECAY: "none",
     schema.PRECISION: schema.FLOAT32,
     schema.PRUNE_OUTPUT_LAYER: "false",
     schema.SCOPE: "global",
@@ -96,6 +97,8 @@ OPTIONS = (
     schema.LEARNING_RATE,
     schema.MOMENTUM,
     schema.WEIGHT_DECAY,
+    schema.DECAY,
+    schema.KEPT_EPOCH,
     schema.VALIDATION_FRACTION,
     schema.TEST_FRACTION,
     schema.CLASS_FRACTIONS,
@@ -109,6 +112,7 @@ OPTIONS = (
     schema.GRADIENT_MODE,
     schema.FINE_TUNE_EPOCHS,
     schema.FINE_TUNE_LEARNING_RATE,
+    schema.FINE_TUNE_DECAY,
     schema.PRUNE_OUTPUT_LAYER,
     schema.START,
     schema.BEGIN,
@@ -216,10 +220,12 @@ def _given(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
             defaults |= {epochs: str(sum(map(int, lengths))), rate: rates[0]}
             if rate in values:
                 values[rate] = _first_rate(values[rate], lengths, rates, values.get(epochs, defaults[epochs]))
+    defaults[schema.FINE_TUNE_DECAY] = values.get(schema.DECAY, "none")
     given = {
         name: value
         for name, value in values.items()
-        if name in _ALWAYS or (value != defaults.get(name) and value not in _NOTHING)
+        if name in _ALWAYS
+        or (value != defaults.get(name) and (value not in _NOTHING or name == schema.FINE_TUNE_DECAY))
     }
     height, _, width = str(params.get(schema.IMAGE_SHAPE, "")).partition("x")[2].partition("x")
     if height and height == width and str(SIDES.get(str(params[schema.DATASET]))) != height:

@@ -40,7 +40,7 @@ from pruning_study.options import (
 from pruning_study.protocols import PROTOCOLS
 from pruning_study.pruning import pruners
 from pruning_study.pruning.pruners import PRUNERS, SCOPES
-from pruning_study.training.recipes import RECIPES
+from pruning_study.training.recipes import DECAYS, RECIPES
 
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"
@@ -126,6 +126,18 @@ class TrainConfig:
     )
     weight_decay: float | None = option(
         AUTO, within(0, math.inf, low_too=True), "Weight decay (L2 penalty) of the optimizer. Auto: the recipe's value."
+    )
+    decay: str = option(
+        "none",
+        choice(DECAYS),
+        "How the learning rate falls from step to step, to 0 at the end of each phase: not at all (none), along a "
+        "cosine, or in a line (linear).",
+    )
+    kept_epoch: str | None = option(
+        AUTO,
+        choice(("best", "last")),
+        "Keep the network of the epoch with the lowest validation loss (best), or of the last one. Auto: the last "
+        "where the learning rate decays to 0, else the best.",
     )
     validation_fraction: float = option(
         "0.1",
@@ -257,6 +269,9 @@ class PruneConfig(TrainConfig):
     )
     fine_tune_learning_rate: float | None = option(
         AUTO, within(0, math.inf), "Learning rate of the first phase of fine-tuning. Auto: the recipe's value."
+    )
+    fine_tune_decay: str | None = option(
+        AUTO, choice(DECAYS), "How the learning rate of fine-tuning falls, as --decay says. Auto: the value of --decay."
     )
     prune_output_layer: bool = option("false", boolean, "Prune weights of the last layer too.")
     shrink: bool = option(
@@ -640,6 +655,8 @@ class TuneConfig:
     learning_rate: float | None = same_option(TrainConfig, "learning_rate")
     momentum: float | None = same_option(TrainConfig, "momentum")
     weight_decay: float | None = same_option(TrainConfig, "weight_decay")
+    decay: str = same_option(TrainConfig, "decay")
+    kept_epoch: str | None = same_option(TrainConfig, "kept_epoch")
     validation_fraction: float = same_option(TrainConfig, "validation_fraction")
     test_fraction: float | None = same_option(TrainConfig, "test_fraction")
     gradient_objective: str | None = same_option(PruneConfig, "gradient_objective")
@@ -647,6 +664,7 @@ class TuneConfig:
     gradient_mode: str | None = same_option(PruneConfig, "gradient_mode")
     fine_tune_epochs: int | None = same_option(PruneConfig, "fine_tune_epochs")
     fine_tune_learning_rate: float | None = same_option(PruneConfig, "fine_tune_learning_rate")
+    fine_tune_decay: str | None = same_option(PruneConfig, "fine_tune_decay")
     prune_output_layer: bool = same_option(PruneConfig, "prune_output_layer")
     scope: str | None = same_option(PruneConfig, "scope")
     schedule: str = same_option(PruneConfig, "schedule")

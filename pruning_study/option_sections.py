@@ -4,7 +4,18 @@ _DATA = (
     *("dataset", "model", "weights", "recipe", "protocol", "data_dir", "image_size", "max_data_gib"),
     *("validation_fraction", "test_fraction", "class_fractions"),
 )
-_TRAINING = ("seed", "seeds", "epochs", "batch_size", "learning_rate", "momentum", "weight_decay", "precision")
+_TRAINING = (
+    "seed",
+    "seeds",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "decay",
+    "kept_epoch",
+    "precision",
+)
 _PRUNING = (
     *(
         "pruner",
@@ -24,7 +35,7 @@ _PRUNING = (
     *("gradient_objective", "gradient_batches", "gradient_mode"),
 )
 _FINE_TUNING = (
-    *("fine_tune_epochs", "fine_tune_learning_rate", "schedule", "ramp", "ramp_steps", "regrow"),
+    *("fine_tune_epochs", "fine_tune_learning_rate", "fine_tune_decay", "schedule", "ramp", "ramp_steps", "regrow"),
     *("start", "begin", "end", "frequency"),
     *("data_quotas", "data_density"),
     *("distill", "temperature", "performance_weighted"),

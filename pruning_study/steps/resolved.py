@@ -68,7 +68,8 @@ def resolve_training(config: TrainConfig) -> ResolvedTraining:
     """Work out how the dense model of some options is trained."""
     protocol = PROTOCOLS[config.protocol]
     recipe = config.recipe or models.recipe(config.model)
-    hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.epochs, config.learning_rate)
+    hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.decay)
+    hyperparameters = scaled(hyperparameters, epochs=config.epochs, learning_rate=config.learning_rate)
     return ResolvedTraining(protocol, recipe, hyperparameters)
 
 
@@ -84,12 +85,11 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
     pruner = protocol.pruner(config.pruner)
     fine_tuning = training.hyperparameters
     if not config.starts_anew:
-        fine_tuning = _adapted(
-            RECIPES[training.recipe].fine_tuning,
-            config,
-            protocol,
-            config.fine_tune_epochs,
-            config.fine_tune_learning_rate,
+        decay = config.fine_tune_decay or config.decay
+        fine_tuning = scaled(
+            _adapted(RECIPES[training.recipe].fine_tuning, config, protocol, decay),
+            epochs=config.fine_tune_epochs,
+            learning_rate=config.fine_tune_learning_rate,
         )
     parts = {
         "gradual pruning": config.is_gradual,
@@ -141,6 +141,29 @@ def check_ramp(config: PruneConfig, fine_tuning: Hyperparameters, images: int) -
             f"{config.ramp:g} ends the ramp with the fine-tuning ({epochs} epochs of {config.ramp_steps} steps), and a "
             f"step must follow it: give at most {int(longest * 1e4) / 1e4:g}, or more --ramp-steps",
             option="--ramp",
+        )
+
+
+def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> None:
+    """Check that a learning rate has steps to decay in.
+
+    Parameters
+    ----------
+    hyperparameters : Hyperparameters
+    images : int
+        Number of training images.
+    option : str
+        The command-line option that asked for the decay.
+
+    Raises
+    ------
+    StudyError
+        If a phase has a single step.
+    """
+    batches = number_of_batches(images, hyperparameters.batch_size)
+    if hyperparameters.decay != "none" and any(phase.epochs * batches < 2 for phase in hyperparameters.phases):
+        raise StudyError(
+            f"{hyperparameters.decay} needs two steps in every phase, and one has a single step", option=option
         )
 
 
@@ -207,12 +230,15 @@ def training_params(config: TrainConfig, training: ResolvedTraining, described: 
         schema.VALIDATION_FRACTION: text(config.validation_fraction),
         schema.PRECISION: config.precision,
     }
+    if config.kept_epoch:
+        params[schema.KEPT_EPOCH] = config.kept_epoch
     if schema.WEIGHTS_DIGEST in described:
         return params
     return params | {
         **_loop_params(trained_by),
         schema.EPOCHS: text(trained_by.epochs),
         schema.LEARNING_RATE: text(trained_by.learning_rate),
+        schema.DECAY: trained_by.decay,
         schema.PHASES: str(trained_by),
     }
 
@@ -285,22 +311,22 @@ def _fine_tuning_params(fine_tuning: Hyperparameters) -> dict[str, str]:
     params = {schema.FINE_TUNE_EPOCHS: text(fine_tuning.epochs)}
     if fine_tuning.epochs:
         params[schema.FINE_TUNE_LEARNING_RATE] = text(fine_tuning.learning_rate)
+        params[schema.FINE_TUNE_DECAY] = fine_tuning.decay
         params[schema.FINE_TUNE_PHASES] = str(fine_tuning)
     return params
 
 
-def _adapted(
-    recipe: Hyperparameters, config: TrainConfig, protocol: Protocol, epochs: int | None, learning_rate: float | None
-) -> Hyperparameters:
+def _adapted(recipe: Hyperparameters, config: TrainConfig, protocol: Protocol, decay: str) -> Hyperparameters:
     """Return a recipe's hyperparameters with what the options and the protocol change of them."""
     weight_decay = recipe.weight_decay if protocol.weight_decay is None else protocol.weight_decay
-    adapted = replace(
+    return replace(
         recipe,
         batch_size=config.batch_size or recipe.batch_size,
         momentum=recipe.momentum if config.momentum is None else config.momentum,
         weight_decay=weight_decay if config.weight_decay is None else config.weight_decay,
+        decay=decay,
+        keeps_last_epoch=config.kept_epoch == "last" if config.kept_epoch else decay != "none",
     )
-    return scaled(adapted, epochs=epochs, learning_rate=learning_rate)
 
 
 def _loop_params(hyperparameters: Hyperparameters) -> dict[str, str]:

@@ -30,6 +30,7 @@ from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import engine
 from pruning_study.steps.resolved import (
+    check_decay,
     check_ramp,
     pruning_params,
     pruning_steps,
@@ -92,6 +93,7 @@ class TrainSetting:
         )
         indices, self.validation_indices = self._split()
         self.train_indices = self._thinned(indices)
+        check_decay(self.training.hyperparameters, len(self.train_indices), "--decay")
         weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
         self.model = self._initial_model(weights)
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
@@ -321,6 +323,7 @@ class PruneSetting(TrainSetting):
     def _resolve_pruning(self) -> None:
         self.pruning = resolve_pruning(self.config, self.training)
         check_ramp(self.config, self.pruning.fine_tuning, len(self.train_indices))
+        check_decay(self.pruning.fine_tuning, len(self.train_indices), "--fine-tune-decay")
         self.pruning_steps = pruning_steps(self.config, self.pruning.fine_tuning, len(self.train_indices))
 
     @property
@@ -476,7 +479,7 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
             there = _followed(item, dense.data.params[item.name], where, option)
         elif item.name in schema.FORMERLY:
             former = schema.FORMERLY[item.name]
-            there = None if former == "none" else former
+            there = None if former == "none" and item.default is None else former
         else:
             continue
         given = getattr(config, item.name)

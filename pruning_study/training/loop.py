@@ -26,7 +26,7 @@ from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.evaluation import loss_and_accuracy
 from pruning_study.training.optimizer import Optimizer
-from pruning_study.training.recipes import Hyperparameters
+from pruning_study.training.recipes import Hyperparameters, Phase, decayed
 from pruning_study.training.resumption import TrainingFile, TrainingState, zeros
 from pruning_study.training.weighting import Factors, Weighting
 
@@ -107,8 +107,9 @@ class Fit:
 def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_epoch: OnEpoch = ignore) -> Fit:
     """Train a model in place, and leave it with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss. The weights before the first epoch do not compete, nor
-    does an epoch that ends before the masks are final. With no epochs, the model is masked and nothing else.
+    The best epoch is the one with the lowest validation loss, or the last one if the hyperparameters say so. The
+    weights before the first epoch do not compete, nor does an epoch that ends before the masks are final. With no
+    epochs, the model is masked and nothing else.
 
     Parameters
     ----------
@@ -184,18 +185,36 @@ def fit_steps(model: nn.Module, training: Training, steps: int) -> None:
 
 
 class Epoch(NamedTuple):
-    """An epoch's number, counted from 1, and its place among the phases."""
+    """An epoch's number, counted from 1, and its place among the phases.
+
+    Attributes
+    ----------
+    number : int
+    phase : Phase
+    place : int
+        Number of the epoch in its phase, from 0.
+    in_last_phase : bool
+    """
 
     number: int
-    learning_rate: float
-    starts_phase: bool
+    phase: Phase
+    place: int
     in_last_phase: bool
+
+    @property
+    def starts_phase(self) -> bool:
+        """Whether a new optimiser starts with the epoch."""
+        return self.place == 0
+
+    def learning_rate(self, decay: str, batch: int, batches: int) -> float:
+        """Return the learning rate of a batch of the epoch, counted from 0, of so many in all."""
+        return decayed(self.phase.learning_rate, decay, self.place * batches + batch, self.phase.epochs * batches)
 
 
 def epochs_of(hyperparameters: Hyperparameters) -> list[Epoch]:
     """Return the epochs of a training, phase by phase."""
     places = [
-        (phase.learning_rate, index == 0, phase is hyperparameters.phases[-1])
+        (phase, index, phase is hyperparameters.phases[-1])
         for phase in hyperparameters.phases
         for index in range(phase.epochs)
     ]
@@ -261,14 +280,17 @@ def _train(
 ) -> float:
     """Train an epoch, or at most so many of its first batches, with the masks of the ramp; return its mean loss."""
     settings = training.hyperparameters
-    optimizer = Optimizer(epoch.learning_rate, settings.momentum, settings.weight_decay, state.velocity)
     augment = augmentation(training, random)
+    of_epoch = number_of_batches(len(training.train), settings.batch_size)
+    start_of_epoch = (epoch.number - 1) * of_epoch
     total, start = 0.0, time.perf_counter()
     with one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)[:most]
         factors = Factors(training.weighting, state.weighting, training.train.labels)
-        for first, part in _parts(batches, training, (epoch.number - 1) * len(batches)):
+        for first, part in _parts(batches, training, start_of_epoch):
             raise_if_interrupted()
+            rate = epoch.learning_rate(settings.decay, first - start_of_epoch, of_epoch)
+            optimizer = Optimizer(rate, settings.momentum, settings.weight_decay, state.velocity)
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(
@@ -283,7 +305,7 @@ def _train(
 
 
 def _parts(batches: Sequence[Tensor], training: Training, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
-    """Yield the parts of an epoch that have the same masks, each with the number of its first batch.
+    """Yield the parts of an epoch with the same masks and learning rate, each with the number of its first batch.
 
     Parameters
     ----------
@@ -294,7 +316,9 @@ def _parts(batches: Sequence[Tensor], training: Training, first: int) -> Iterato
         Number of the epoch's first batch, counted from 0 over all epochs.
     """
     ramp = training.ramp
-    inside = [batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)]
+    inside = {batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)}
+    if training.hyperparameters.decay != "none":
+        inside = set(range(1, len(batches)))
     for start, end in pairwise([0, *sorted(inside), len(batches)]):
         yield first + start, batches[start:end]
 
@@ -334,8 +358,10 @@ def _evaluate(model: nn.Module, training: Training, epoch: Epoch, train_loss: fl
 
 def _competes(training: Training, epoch: Epoch) -> bool:
     """Return whether an epoch may be the best one: its masks are final, its phase is one that counts."""
-    ramp = training.ramp
-    batches = number_of_batches(len(training.train), training.hyperparameters.batch_size)
+    ramp, settings = training.ramp, training.hyperparameters
+    if settings.keeps_last_epoch:
+        return epoch.number == settings.epochs
+    batches = number_of_batches(len(training.train), settings.batch_size)
     masks_are_final = not ramp or epoch.number * batches > ramp.last
     return masks_are_final and (epoch.in_last_phase or not training.released_selection)
 

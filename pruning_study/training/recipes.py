@@ -3,13 +3,41 @@
 import math
 from dataclasses import dataclass, replace
 
+DECAYS = ("none", "cosine", "linear")
+
 
 @dataclass(frozen=True)
 class Phase:
-    """A number of epochs at one learning rate; a new optimiser starts each phase."""
+    """A number of epochs at one learning rate, or decaying from it; a new optimiser starts each phase."""
 
     epochs: int
     learning_rate: float
+
+
+def decayed(learning_rate: float, decay: str, step: int, steps: int) -> float:
+    """Return the learning rate of a step within a phase that ends at a rate of 0.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the first step.
+    decay : {"none", "cosine", "linear"}
+    step : int
+        Number of the step in the phase, from 0.
+    steps : int
+        Steps of the phase.
+
+    Examples
+    --------
+    >>> [round(decayed(0.1, "linear", step, 4), 6) for step in range(4)]
+    [0.1, 0.075, 0.05, 0.025]
+    >>> [round(decayed(0.1, "cosine", step, 4), 6) for step in range(4)]
+    [0.1, 0.085355, 0.05, 0.014645]
+    """
+    if decay == "none":
+        return learning_rate
+    left = 1 - step / steps
+    return learning_rate * (left if decay == "linear" else (1 - math.cos(math.pi * left)) / 2)
 
 
 @dataclass(frozen=True)
@@ -26,6 +54,10 @@ class Hyperparameters:
         Weight decay of SGD, for every parameter.
     augmentation : {"none", "flip-crop"}
         `flip-crop`: horizontal flip, and a random crop of the image padded by 4 black pixels.
+    decay : {"none", "cosine", "linear"}
+        How the learning rate falls from step to step, to 0 at the end of each phase.
+    keeps_last_epoch : bool
+        Whether the weights of the last epoch are kept, and not those of the epoch of the lowest validation loss.
     """
 
     phases: tuple[Phase, ...]
@@ -33,6 +65,8 @@ class Hyperparameters:
     momentum: float
     weight_decay: float
     augmentation: str
+    decay: str = "none"
+    keeps_last_epoch: bool = False
 
     @property
     def epochs(self) -> int:

@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -100,11 +101,12 @@ def _train(
     ]
     augments = [augmentation(training, random) for training, random in zip(trainings, randoms, strict=True)]
     with one_line(f"{type(models[0]).__name__} fails to train together with others"):
-        networks = _Networks(models, trainings, states, epoch.learning_rate)
+        networks = _Networks(models, trainings, states)
         total = torch.zeros(len(models), dtype=torch.float64, device=trainings[0].train.labels.device)
-        for batches in zip(*orders, strict=True):
+        for number, batches in enumerate(zip(*orders, strict=True)):
             raise_if_interrupted()
-            total += networks.step(*_batch(trainings, batches, augments)) * len(batches[0])
+            rate = epoch.learning_rate(settings.decay, number, len(orders[0]))
+            total += networks.step(*_batch(trainings, batches, augments), rate) * len(batches[0])
         networks.put_back(models, states)
     for state in states:
         state.seconds += time.perf_counter() - start
@@ -128,17 +130,16 @@ class _Networks:
         models: Sequence[nn.Module],
         trainings: Sequence[Training],
         states: Sequence[TrainingState],
-        learning_rate: float,
     ) -> None:
         settings = trainings[0].hyperparameters
         self._layers = copy.deepcopy(models[0]).to("meta").train()
         self._weights, self._buffers = stack_module_state(list(models))
         velocity = {name: torch.stack([state.velocity[name] for state in states]) for name in self._weights}
-        self._optimizer = Optimizer(learning_rate, settings.momentum, settings.weight_decay, velocity)
+        self._optimizer = Optimizer(0.0, settings.momentum, settings.weight_decay, velocity)
         masks = {name: torch.stack([training.masks[name] for training in trainings]) for name in trainings[0].masks}
         self._factors = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
 
-    def step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def step(self, images: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
         """Take a step of SGD with a batch of each network, and return their losses before it, [networks]."""
         scores = torch.vmap(self._scores)(self._weights, self._buffers, images)
         losses = torch.stack([F.cross_entropy(*own) for own in zip(scores, labels, strict=True)])
@@ -151,7 +152,7 @@ class _Networks:
         }
         for name, factor in self._factors.items():
             gradients[name].mul_(factor)
-        sgd_step(self._weights, gradients, self._optimizer)
+        sgd_step(self._weights, gradients, replace(self._optimizer, learning_rate=learning_rate))
         return losses.detach()
 
     def _scores(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ import pytest
 from analysis.runs.errors import StudyError
 from pruning_study.config import PruneConfig
 from pruning_study.steps.resolved import (
+    check_decay,
     check_ramp,
     pruning_params,
     pruning_steps,
@@ -81,6 +82,7 @@ def test_params_hold_what_can_change_the_dense_model():
         "augmentation": "none",
         "epochs": "3",
         "learning_rate": "0.01",
+        "decay": "none",
         "phases": "3x0.01",
     }
 
@@ -191,3 +193,34 @@ def test_a_network_that_is_not_pruned_has_no_steps():
     for options in ({"pruner": "none", **FROM_INITIALIZATION}, {"schedule": "cubic"}):
         config, _, pruning = resolved(**options)
         assert pruning_steps(config, pruning.fine_tuning, 5000) == {}
+
+
+def test_fine_tuning_decays_as_training_does_unless_it_is_told_otherwise():
+    _, training, pruning = resolved(decay="cosine")
+    assert (training.hyperparameters.decay, pruning.fine_tuning.decay) == ("cosine", "cosine")
+    _, training, pruning = resolved(decay="cosine", fine_tune_decay="none")
+    assert (training.hyperparameters.decay, pruning.fine_tuning.decay) == ("cosine", "none")
+
+
+@pytest.mark.parametrize(
+    ("options", "keeps_last"),
+    [
+        ({}, False),
+        ({"decay": "linear"}, True),
+        ({"decay": "linear", "kept_epoch": "best"}, False),
+        ({"kept_epoch": "last"}, True),
+    ],
+)
+def test_a_decay_to_0_keeps_the_last_epoch(options, keeps_last):
+    config, training, _ = resolved(**options)
+    assert training.hyperparameters.keeps_last_epoch == keeps_last
+    kept = training_params(config, training, {}).get("kept_epoch")
+    assert kept == options.get("kept_epoch")
+
+
+def test_a_decay_needs_two_steps_in_every_phase():
+    _, training, _ = resolved(decay="cosine", epochs="1")
+    check_decay(training.hyperparameters, 256, "--decay")
+    with pytest.raises(StudyError, match="single step") as caught:
+        check_decay(training.hyperparameters, 128, "--decay")
+    assert caught.value.option == "--decay"

@@ -1,5 +1,6 @@
 import math
 from collections import OrderedDict
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import exact_k
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.training import loop
+from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import loss_and_accuracy
 from pruning_study.training.loop import Training, fit, ignore
 from pruning_study.training.recipes import Hyperparameters, Phase
@@ -80,6 +82,50 @@ def test_a_new_optimiser_starts_each_phase():
     assert losses[0][:2] == losses[1][:2]
     assert losses[0][2:] != losses[1][2:]
     assert losses[2] == losses[3]
+
+
+def rates_of(plan, train=TRAIN):
+    """The learning rate of every step of a training."""
+    rates = []
+
+    class Engine(type(TORCH)):
+        def train_epoch(self, model, train, batches, optimizer, *more, **settings):
+            rates.extend([optimizer.learning_rate] * len(batches))
+            return super().train_epoch(model, train, batches, optimizer, *more, **settings)
+
+    run(network(), plan, train=train, engine=Engine())
+    return rates
+
+
+def test_a_learning_rate_decays_from_step_to_step_to_0_at_the_end_of_each_phase():
+    # 70 images are five batches of 16: two epochs of ten steps, then one of five.
+    linear = replace(phases((2, 0.1), (1, 0.05)), decay="linear")
+    assert rates_of(linear) == pytest.approx(
+        [0.1 * (10 - step) / 10 for step in range(10)] + [0.05, 0.04, 0.03, 0.02, 0.01]
+    )
+    cosine = rates_of(replace(linear, decay="cosine"))
+    assert cosine == pytest.approx(
+        [0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(10)]
+        + [0.025 * (1 + math.cos(math.pi * step / 5)) for step in range(5)]
+    )
+    assert rates_of(replace(linear, decay="none")) == [0.1] * 10 + [0.05] * 5
+
+
+def test_a_decay_is_the_same_steps_with_other_rates():
+    """Two phases of one step each, at the rates that a line gives: a new phase changes nothing without momentum."""
+    train = examples(16, 3)  # one batch an epoch
+    by_hand = phases((1, 0.1), (1, 0.05), momentum=0.0, batch_size=16)
+    decayed = replace(phases((2, 0.1), momentum=0.0, batch_size=16), decay="linear")
+    models = network(), network()
+    for model, plan in zip(models, (by_hand, decayed), strict=True):
+        run(model, replace(plan, keeps_last_epoch=True), train=train)
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_last_epoch_is_kept_where_it_is_asked_for():
+    plan = phases((4, 0.05))
+    assert run(network(), replace(plan, keeps_last_epoch=True)).best_epoch == 4
 
 
 def test_keeps_the_epoch_with_the_lowest_validation_loss():
