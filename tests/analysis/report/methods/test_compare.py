@@ -620,7 +620,8 @@ RESULTS = Path(__file__).parents[4] / "results"
 def test_at_equal_accuracy_beside_what_a_review_found_by_drawing_networks(
     study, dataset, of, difference, at_equal_accuracy
 ):
-    found, _ = exports.read([RESULTS / study / "frames" / dataset])
+    read, _ = exports.read([RESULTS / study / "frames"])
+    found = exports.select_dataset(read, dataset)
     made = found.runs[found.runs["pruner"].isin(["mp", "none", of[1].split()[0]])].reset_index(drop=True)
     row = one(methods.compare(made), "alpha_new", **dict(zip(("comparison", "method", "ratio"), of, strict=True)))
     assert row["difference"] == pytest.approx(difference, abs=0.002)
