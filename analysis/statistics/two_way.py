@@ -233,7 +233,7 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
     >>> round(detectable(Variances(images=1.0)), 2)
     2.8
     """
-    from analysis.statistics.hypothesis_tests import detectable_in_errors  # training must not wait for statsmodels
+    from analysis.statistics.hypothesis_tests import detectable_in_errors  # training must not wait for scipy
 
     return float(_combined(variances, lambda dof: detectable_in_errors(dof, level)))
 
