@@ -25,9 +25,9 @@ from mlflow.utils.uri import is_local_uri
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import ProgrammingError
 
+from analysis.common.errors import StudyError
 from analysis.runs import retries, schema, sqlite_files
 from analysis.runs.address import probe, without_password
-from analysis.runs.errors import StudyError
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 FINISHED = "FINISHED"

@@ -9,7 +9,7 @@ from importlib.metadata import requires, version
 
 import torch
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 
 SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -11,7 +11,7 @@ import torch
 ROOT = Path(__file__).parents[3]
 BROKEN = "raise RuntimeError('operator torchvision::nms does not exist')"
 PROGRAM = """
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 try:
     from pruning_study.data import torchvision_import
     print("defined" if hasattr(torchvision_import, "_library") else "left alone")
