@@ -206,9 +206,10 @@ class Epoch(NamedTuple):
         """Whether a new optimiser starts with the epoch."""
         return self.place == 0
 
-    def learning_rate(self, decay: str, batch: int, batches: int) -> float:
-        """Return the learning rate of a batch of the epoch, counted from 0, of so many in all."""
-        return decayed(self.phase.learning_rate, decay, self.place * batches + batch, self.phase.epochs * batches)
+    def learning_rates(self, decay: str, batches: int) -> list[float]:
+        """Return the learning rate of each of the epoch's batches."""
+        steps = range(self.place * batches, (self.place + 1) * batches)
+        return [decayed(self.phase.learning_rate, decay, step, self.phase.epochs * batches) for step in steps]
 
 
 def epochs_of(hyperparameters: Hyperparameters) -> list[Epoch]:
@@ -281,16 +282,16 @@ def _train(
     """Train an epoch, or at most so many of its first batches, with the masks of the ramp; return its mean loss."""
     settings = training.hyperparameters
     augment = augmentation(training, random)
-    of_epoch = number_of_batches(len(training.train), settings.batch_size)
-    start_of_epoch = (epoch.number - 1) * of_epoch
+    rates = epoch.learning_rates(settings.decay, number_of_batches(len(training.train), settings.batch_size))
+    start_of_epoch = (epoch.number - 1) * len(rates)
     total, start = 0.0, time.perf_counter()
     with one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)[:most]
         factors = Factors(training.weighting, state.weighting, training.train.labels)
-        for first, part in _parts(batches, training, start_of_epoch):
+        for first, part in _parts(batches, training.ramp, start_of_epoch):
             raise_if_interrupted()
-            rate = epoch.learning_rate(settings.decay, first - start_of_epoch, of_epoch)
-            optimizer = Optimizer(rate, settings.momentum, settings.weight_decay, state.velocity)
+            its_rates = rates[first - start_of_epoch :][: len(part)]
+            optimizer = Optimizer(its_rates, settings.momentum, settings.weight_decay, state.velocity)
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(
@@ -304,21 +305,18 @@ def _train(
     return total / sum(map(len, batches))
 
 
-def _parts(batches: Sequence[Tensor], training: Training, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
-    """Yield the parts of an epoch with the same masks and learning rate, each with the number of its first batch.
+def _parts(batches: Sequence[Tensor], ramp: Ramp | None, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
+    """Yield the parts of an epoch between changes of the masks, each with the number of its first batch.
 
     Parameters
     ----------
     batches : sequence of Tensor
         The batches of the epoch.
-    training : Training
+    ramp : Ramp, optional
     first : int
         Number of the epoch's first batch, counted from 0 over all epochs.
     """
-    ramp = training.ramp
     inside = {batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)}
-    if training.hyperparameters.decay != "none":
-        inside = set(range(1, len(batches)))
     for start, end in pairwise([0, *sorted(inside), len(batches)]):
         yield first + start, batches[start:end]
 

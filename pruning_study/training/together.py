@@ -4,7 +4,6 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -103,9 +102,9 @@ def _train(
     with one_line(f"{type(models[0]).__name__} fails to train together with others"):
         networks = _Networks(models, trainings, states)
         total = torch.zeros(len(models), dtype=torch.float64, device=trainings[0].train.labels.device)
-        for number, batches in enumerate(zip(*orders, strict=True)):
+        rates = epoch.learning_rates(settings.decay, len(orders[0]))
+        for rate, *batches in zip(rates, *orders, strict=True):
             raise_if_interrupted()
-            rate = epoch.learning_rate(settings.decay, number, len(orders[0]))
             total += networks.step(*_batch(trainings, batches, augments), rate) * len(batches[0])
         networks.put_back(models, states)
     for state in states:
@@ -135,7 +134,7 @@ class _Networks:
         self._layers = copy.deepcopy(models[0]).to("meta").train()
         self._weights, self._buffers = stack_module_state(list(models))
         velocity = {name: torch.stack([state.velocity[name] for state in states]) for name in self._weights}
-        self._optimizer = Optimizer(0.0, settings.momentum, settings.weight_decay, velocity)
+        self._optimizer = Optimizer(math.nan, settings.momentum, settings.weight_decay, velocity)
         masks = {name: torch.stack([training.masks[name] for training in trainings]) for name in trainings[0].masks}
         self._factors = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
 
@@ -152,7 +151,7 @@ class _Networks:
         }
         for name, factor in self._factors.items():
             gradients[name].mul_(factor)
-        sgd_step(self._weights, gradients, replace(self._optimizer, learning_rate=learning_rate))
+        sgd_step(self._weights, gradients, self._optimizer, learning_rate)
         return losses.detach()
 
     def _scores(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:

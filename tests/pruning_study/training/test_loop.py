@@ -84,16 +84,16 @@ def test_a_new_optimiser_starts_each_phase():
     assert losses[2] == losses[3]
 
 
-def rates_of(plan, train=TRAIN):
+def rates_of(plan, train=TRAIN, **settings):
     """The learning rate of every step of a training."""
     rates = []
 
     class Engine(type(TORCH)):
         def train_epoch(self, model, train, batches, optimizer, *more, **settings):
-            rates.extend([optimizer.learning_rate] * len(batches))
+            rates.extend(optimizer.learning_rates(len(batches)))
             return super().train_epoch(model, train, batches, optimizer, *more, **settings)
 
-    run(network(), plan, train=train, engine=Engine())
+    run(network(), plan, train=train, engine=Engine(), **settings)
     return rates
 
 
@@ -109,6 +109,13 @@ def test_a_learning_rate_decays_from_step_to_step_to_0_at_the_end_of_each_phase(
         + [0.025 * (1 + math.cos(math.pi * step / 5)) for step in range(5)]
     )
     assert rates_of(replace(linear, decay="none")) == [0.1] * 10 + [0.05] * 5
+
+
+def test_a_ramp_that_parts_an_epoch_leaves_the_rates_of_its_steps():
+    masks = {"4.weight": torch.ones(3, 64, dtype=torch.bool)}
+    ramp = Ramp({0: 192, 3: 100, 7: 50}, at_random, regrow=False)
+    linear = replace(phases((2, 0.1)), decay="linear")
+    assert rates_of(linear, masks=masks, ramp=ramp) == pytest.approx([0.1 - 0.01 * step for step in range(10)])
 
 
 def test_a_decay_is_the_same_steps_with_other_rates():
