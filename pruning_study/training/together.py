@@ -23,6 +23,7 @@ from pruning_study.training.loop import (
     end_epoch,
     epochs_of,
     initial_state,
+    leave,
     one_line,
 )
 from pruning_study.training.optimizer import Optimizer
@@ -66,8 +67,8 @@ def fit_together(models: Sequence[nn.Module], trainings: Sequence[Training]) -> 
         losses = _train(models, trainings, epoch, states, randoms)
         for model, training, loss, state in zip(models, trainings, losses, states, strict=True):
             end_epoch(model, training, epoch, loss, state)
-    for model, state in zip(models, states, strict=True):
-        model.load_state_dict(state.best_weights)
+    for model, training, state, random in zip(models, trainings, states, randoms, strict=True):
+        leave(model, training, state, random)
     images = sum(len(training.train) for training in trainings) * len(epochs)
     return [Fit(state.best_epoch, images / state.seconds, state.masks) for state in states]
 
