@@ -119,6 +119,11 @@ class TestPrune:
         balance = [np.array(part) - np.mean(part) for part in recall]
         raw_slope = (balance[0] * balance[1]).sum() / (balance[0] ** 2).sum()
         assert pruned.data.metrics["raw_slope"] == pytest.approx(raw_slope)
+        accuracies = [run.data.metrics["test_accuracy"] for run in (dense, pruned)]
+        excess = recall[0] - np.array(recall[1]) - (accuracies[0] - accuracies[1])
+        note = pruned.data.tags["mlflow.note.content"]
+        assert note.startswith(f"accuracy {100 * accuracies[0]:.1f} -> {100 * accuracies[1]:.1f} %, largest excess: ")
+        assert f"{table['class'][excess.argmax()]} {100 * excess.max():.1f} points" in note
 
     @pytest.mark.usefixtures("drawn_pictures")
     def test_artifacts_of_the_schema(self, prune):
@@ -149,8 +154,14 @@ class TestPrune:
     def test_several_ratios_are_pruned_from_one_dense_run(self, prune):
         output = prune("--ratio", "2,10", "--pruner", "gp")
         assert len(runs("dense")) == len(runs("job")) == 1
+        (picture,) = [line.removeprefix("the picture: ") for line in output.splitlines() if "the picture" in line]
+        assert Path(picture) == artifact(runs("job")[0], "summary.png")
+        assert f"engine {runs('pruned')[1].data.tags['engine']}, device cpu" in output
         assert [run.data.params["ratio"] for run in runs("pruned")] == ["2.0", "10.0"]
-        assert "ratio 2:" in output
+        assert output.index("ratio 2:") < output.index("class ")  # the verdict stands above the table
+        assert "new images" not in output
+        assert "new images: raw slope" in prune("--ratio", "2,10", "--pruner", "gp", "--details")
+        assert len(runs("pruned")) == 2
         summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
         assert summary["ratio"].tolist() == [2, 10]
         assert summary["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
