@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from analysis.runs import csv_text, schema
-from analysis.runs.markdown_text import markdown_line
+from analysis.common import csv_text
+from analysis.rendering.markdown_text import markdown_line
+from analysis.runs import schema
 from analysis.statistics import class_metrics, intensification
 from analysis.statistics.largest_excess import largest_excess_floor
 from pruning_study.steps import pictures
