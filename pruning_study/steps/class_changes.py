@@ -61,7 +61,7 @@ class ClassChanges(NamedTuple):
         before, after = (f"{100 * self.accuracy[f'recall_{side}']:.1f}" for side in ("before", "after"))
         accuracy = f"accuracy {before} -> {after} %"
         if self.at_chance:
-            return accuracy
+            return f"{accuracy}, at chance"
         excess = 100 * (self.accuracy["change"] - self.table["change"])
         worst = self.table["class"][excess.idxmax()]
         return f"{accuracy}, largest excess: {worst} {excess.max():.1f} points"

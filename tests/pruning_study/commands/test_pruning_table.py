@@ -100,7 +100,7 @@ def test_of_a_network_that_names_one_class_nothing_is_said_but_that():
     changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
     said = what_is_shown({50.0: changes}, prunes=True)
     assert said.startswith(
-        "ratio 50: accuracy 80.0 -> 33.3 %\n  the network is at chance\n  nothing is said of classes\n"
+        "ratio 50: accuracy 80.0 -> 33.3 %, at chance\n  the network is at chance\n  nothing is said of classes\n"
     )
     assert changes.lost == []
     table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
@@ -127,5 +127,5 @@ def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
     guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
     said = what_is_shown({2.0: guessing}, prunes=True)
     assert said.startswith(
-        "The dense network is at chance.\nratio 2: accuracy 33.3 -> 80.0 %\n  the dense network is at chance\n"
+        "The dense network is at chance.\nratio 2: accuracy 33.3 -> 80.0 %, at chance\n  the dense network is at chance"
     )
