@@ -306,6 +306,9 @@ class PruneConfig(TrainConfig):
         "Also remove the channels that no layer reads any more, and show the size and the speed of the smaller network "
         "(needs the extra structured).",
     )
+    details: bool = option(
+        "false", boolean, "Also print the slopes that are expected on new images, with their intervals."
+    )
     schedule: str = option(
         ONE_SHOT,
         choice(SCHEDULES),

@@ -51,7 +51,7 @@ _SEARCH = (
 )
 _MACHINE = (
     *("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "frames", "study"),
-    *("dry_run", "force", "log_model"),
+    *("dry_run", "force", "log_model", "details"),
 )
 _FILES = ("key", "output", "picture")
 _IMAGES = ("corruptions", "severities", "images", "folder")

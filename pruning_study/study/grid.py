@@ -58,12 +58,13 @@ LISTS_OF_ITERATE = {
 }
 GRID_KEYS = (*LISTS, *ITERATING, "overrides")
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
-# Options of the command `study`, and three that have no meaning for a grid.
+# Options of the command `study`, and those that have no meaning for a grid.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {
     "force",
     "dense_run_id",
     "log_model",
     "shrink",
+    "details",
 }
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
