@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
@@ -154,7 +155,8 @@ def _reading(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
         with engine.connect() as connection:
 
             def read(statement: str) -> Sequence[tuple]:
-                return connection.exec_driver_sql(statement).fetchall()
+                # The driver's own rows take half the time of SQLAlchemy's.
+                return connection.exec_driver_sql(statement).cursor.fetchall()
 
             if is_file:
                 sqlite_files.check(uri, path, read)
@@ -398,7 +400,7 @@ def _api_page(found: Sequence[Run]) -> Page:
 
 
 def _table(rows: Sequence[tuple], columns: pa.Schema) -> pa.Table:
-    return pa.table(list(zip(*rows, strict=True)), schema=columns) if rows else columns.empty_table()
+    return pa.table([list(map(itemgetter(place), rows)) for place in range(len(columns))], schema=columns)
 
 
 def _state(run: Run) -> str:
