@@ -148,7 +148,7 @@ class TestSqliteFile:
     @pytest.fixture
     def rows(self, tmp_path):
         """Yield a function that sends statements to a store as the reader does."""
-        path = tmp_path / "a ?#%file.db"  # characters that have a meaning in a URI
+        path = tmp_path / "a #%file.db"  # characters that have a meaning in a URI
         uri = empty_store(tmp_path / "mlflow.db")
         (tmp_path / "mlflow.db").rename(path)
         with stores._reading(str(make_url(uri).set(database=str(path))), "the store") as rows:
@@ -160,7 +160,7 @@ class TestSqliteFile:
 
     def test_a_write_between_two_statements_is_seen(self, rows, tmp_path):
         assert len(rows("SELECT * FROM experiments")) == 1
-        with closing(sqlite3.connect(tmp_path / "a ?#%file.db")) as connection, connection:
+        with closing(sqlite3.connect(tmp_path / "a #%file.db")) as connection, connection:
             connection.execute("DELETE FROM experiments")
         assert len(rows("SELECT * FROM experiments")) == 0
 
