@@ -309,7 +309,7 @@ def _bisected(falling: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high
         middle = (low + high) / 2
         is_above = falling(middle) > 0
         low, high = np.where(is_above, middle, low), np.where(is_above, high, middle)
-    return (low + high) / 2
+    return np.asarray((low + high) / 2)
 
 
 def _tango_score(change: np.ndarray, lost: np.ndarray, won: np.ndarray, images: np.ndarray) -> np.ndarray:
