@@ -3,8 +3,9 @@
 import base64
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from analysis.audit_populations import NOTHING, Populations
 from analysis.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.formats import decimals, markdown_table, p_value, with_interval
+from analysis.movement import Movement
 from analysis.runs import csv_text, files
 from analysis.runs.markdown_text import markdown_line
 from analysis.runs.picture_text import name_in_picture
@@ -61,6 +63,9 @@ class Audit(NamedTuple):
         groups differ. Empty without groups, and where networks are independent.
     dense : WeakDense
         What makes the networks before compression weak.
+    movements : mapping of str to Movement
+        From files with logits: what a common shift of the logits explains of the movement of the classes from before
+        to `control` and to `after`.
     """
 
     table: pd.DataFrame
@@ -74,6 +79,7 @@ class Audit(NamedTuple):
     populations: Populations = NOTHING
     groupings: pd.DataFrame = pd.DataFrame()
     dense: WeakDense = SOUND
+    movements: Mapping[str, Movement] = MappingProxyType({})
 
     @property
     def at_chance(self) -> bool:
