@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from analysis import agreement, operating_points, validation
 from analysis.cells import alphas, cells, control_rows
+from analysis.decay_advice import decay_advice
 from analysis.formats import decimals, short_ratio, with_interval
 from analysis.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.groups import groups as by_group
@@ -139,7 +140,7 @@ def _recommendation(
     choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
     notes[:0] = beside_verdict(tried, None if passed.empty else passed.iloc[0])
     tried = tried.drop(columns=["run_ids", _CHANCE])
-    notes += [*to_know(runs), *_on_offsets(runs)]
+    notes += [*decay_advice(runs), *to_know(runs), *_on_offsets(runs)]
     return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
 
 
