@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.arrays import run_arrays
-from analysis.formats import decimals, with_interval
+from analysis.rendering.formats import decimals, with_interval
 from analysis.runs import frames, schema
-from analysis.settings import CONTROL, is_mitigated
 from analysis.statistics.intensification import excess_loss
 from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.resampling import mean_interval
+from analysis.study.arrays import run_arrays
+from analysis.study.settings import CONTROL, is_mitigated
 
 # Of recall: what the control's largest excess loss has to be above its floor, by the lower end of its interval.
 SENSIBLE_SIZE = 0.01

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.formats import decimals, with_interval
-from analysis.runs import logit_files
-from analysis.runs.errors import StudyError
-from analysis.runs.input_files import SizeLimit
-from analysis.runs.printable import printable
+from analysis.audit import logit_files
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import printable
+from analysis.rendering.formats import decimals, with_interval
 from analysis.statistics import class_offsets, common_shift
 
 

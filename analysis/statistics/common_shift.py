@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.runs.errors import StudyError
-from analysis.runs.printable import shortened
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
 from analysis.statistics.class_offsets import check_arrays
 
 # Two halves of the images have ten groups each; a class then has two images or more in every group.

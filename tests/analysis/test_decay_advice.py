@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import recommend
 from analysis.decay_advice import control_movement, decay_advice
-from analysis.study import AnalyzedStudy
-from analysis.verdict import verdict
+from analysis.recommend import recommend
+from analysis.report.verdict import verdict
+from analysis.study.study import AnalyzedStudy
 from tests import made_up_runs
 
 # Recall of class b goes from .7 to .8 - .1 alpha, and the accuracy stays: it loses 4, 5, 6 and 5 points.

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 import analysis
-from analysis import audit
 from analysis.__main__ import cli
-from analysis.runs.errors import StudyError
+from analysis.audit import audit
+from analysis.common.errors import StudyError
 
 LABEL = np.repeat([0, 1, 2], 100)
 NAMES = np.array(["bag", "hat", "shoe"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.statistics import common_shift
 from analysis.statistics.common_shift import diagnose
 
