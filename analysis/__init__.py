@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from analysis.audit.class_offsets import ClassOffsets
+    from analysis.audit.movement import Movement
     from analysis.audit.result import Audit
-    from analysis.movement import Movement
     from analysis.recommend.result import Recommendations
     from analysis.report.written_report import WrittenReport
 
@@ -164,7 +164,7 @@ def diagnose_movement(
     >>> round(found.share, 2), found.table["shift"].round(2).tolist()
     (1.0, [0.25, -0.25])
     """
-    from analysis import movement
+    from analysis.audit import movement
 
     return movement.diagnose(label, before, after, class_names=class_names)
 

@@ -13,10 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
 from analysis.common.printable import printable
-from analysis.movement import Movement
 from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
 from analysis.rendering.formats import decimals, markdown_table, p_value, with_interval
 from analysis.rendering.markdown_text import markdown_line

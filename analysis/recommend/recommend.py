@@ -10,7 +10,6 @@ import pandas as pd
 from tqdm import tqdm
 
 from analysis.common.errors import StudyError
-from analysis.decay_advice import decay_advice
 from analysis.recommend import agreement
 from analysis.recommend import bounds as validation
 from analysis.recommend.bounds import Measured
@@ -25,6 +24,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
 from analysis.study import operating_points
 from analysis.study.cells import alphas, cells, control_rows
+from analysis.study.decay_advice import decay_advice
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.study.groups import groups as by_group
 from analysis.study.labels import method_label

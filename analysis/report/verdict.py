@@ -6,13 +6,13 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from analysis.decay_advice import decay_advice
 from analysis.rendering.formats import short_ratio
 from analysis.report.published import rank
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
+from analysis.study.decay_advice import decay_advice
 from analysis.study.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.study.study import AnalyzedStudy
 

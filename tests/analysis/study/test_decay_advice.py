@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.decay_advice import control_movement, decay_advice
 from analysis.recommend import recommend
 from analysis.report.verdict import verdict
+from analysis.study.decay_advice import control_movement, decay_advice
 from analysis.study.study import AnalyzedStudy
 from tests import made_up_runs
 
