@@ -147,4 +147,4 @@ def _diagnosed(
 
 def _largest_loss(table: pd.DataFrame, column: str) -> str:
     worst = table.loc[table[column].idxmin()]
-    return f"{-100 * worst[column]:.1f} points ({printable(worst['class'])})"
+    return f"{0 - 100 * worst[column].round(9):.1f} points ({printable(worst['class'])})"
