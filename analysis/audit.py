@@ -21,10 +21,16 @@ from analysis.statistics import grouping
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import class_table, with_losses
 from analysis.statistics.guessing import Guessing, without_guessing
+from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.weak_dense import weak_from_answers
 
 Groups = Mapping[str, np.ndarray]
+
+_PLAIN_TEST = (
+    f"Each class, or group, is tested with its own variance alone: fewer than {FEWEST_CLASSES} do not show how much "
+    "their variances differ."
+)
 
 
 def audit(
@@ -154,13 +160,14 @@ def audit_predictions(
     tables = _group_tables(groupings, right, paired) if groupings else [_table(called, place, right, paired)]
     summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
     notes += map(sentence, summaries)
+    are_plain = min(map(len, right.values())) > 1 and min(map(len, tables)) < FEWEST_CLASSES
     compared = audit_populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
     return Audit(
         table=with_losses(pd.concat(tables, ignore_index=True)),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
         slopes=_slopes(place, right, guessing, paired, notes),
-        notes=[*notes, *compared.notes],
+        notes=[*notes, *compared.notes, *([_PLAIN_TEST] if are_plain else [])],
         basis=_basis(right),
         accuracy_control=accuracies.get("control"),
         guessing=guessing,

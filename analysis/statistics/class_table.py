@@ -124,36 +124,43 @@ def _excess(
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as `class_table`.
 
-    Without p, which takes long for hundreds of classes.
+    Without p, which takes long for hundreds of classes, and with a variance over networks of each class's own.
     """
-    return _change(label, before, after, paired=True, tested=False)[:2]
+    return _change(label, before, after, paired=True, tested=False, moderated=False)[:2]
 
 
 def changes_beyond_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the same from the control on, `beyond_control` of `class_table`."""
-    return _beyond_control(label, before, after, control, tested=False)[:2]
+    return _beyond_control(label, before, after, control, tested=False, moderated=False)[:2]
 
 
 def _beyond_control(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray, *, tested: bool = True
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray,
+    *,
+    tested: bool = True,
+    moderated: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return `beyond_control`, its bounds, (2, classes), and p."""
     if len(after) == 1:
         alone = retraining.changed(label, before[0], control[0])
         return retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]))
-    return _change(label, control, after, paired=True, tested=tested)
+    return _change(label, control, after, paired=True, tested=tested, moderated=moderated)
 
 
 def _change(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool, tested: bool
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool, tested: bool, moderated: bool = True
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the change of recall, its bounds, (2, classes), and p."""
     if len(before) == len(after) == 1:
         return retraining.change(retraining.changed(label, before[0], after[0]))
     worked_out = class_losses.estimates if tested else class_losses.intervals
-    found = worked_out(_changes(label, before, after, paired), np.eye(len(np.bincount(label))))
+    changes = _changes(label, before, after, paired)
+    found = worked_out(changes if moderated else changes._replace(scale=None), np.eye(len(np.bincount(label))))
     support, value = np.bincount(label), found["value"]
     changed = np.bincount(label, before.mean(0) != after.mean(0))
     bounds = np.where(changed, np.clip([found["low"], found["high"]], -1, 1), unchanged_interval(support))
@@ -167,7 +174,8 @@ def _change(
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:
     changes = class_losses.from_predictions(label, before, after, paired=paired and len(before) == len(after))
-    return class_losses.of_few_images(changes, np.bincount(label))
+    recall = sum(np.bincount(label, side.mean(0)) for side in (before, after)) / (2 * np.bincount(label))
+    return class_losses.moderated(class_losses.of_few_images(changes, np.bincount(label)), recall)
 
 
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
