@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.audit import populations, prediction_files, prediction_sources
+from analysis.audit import limits, populations, prediction_files, prediction_sources
 from analysis.audit.result import Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
@@ -173,6 +173,7 @@ def audit_predictions(
         guessing=guessing,
         populations=compared,
         groupings=pd.DataFrame(summaries),
+        losses=_all_losses(called, place, groupings, right, paired),
         dense=weak_from_answers(called.astype(str).tolist(), place, networks["before"] == label),
     )
 
@@ -281,6 +282,22 @@ def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str
 
 def _table(names: np.ndarray, place: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
     return class_table(names, place, right["before"], right["after"], right.get("control"), paired=paired)
+
+
+def _all_losses(
+    names: np.ndarray, place: np.ndarray, groupings: Groups, right: Mapping[str, np.ndarray], paired: bool
+) -> pd.DataFrame:
+    """Return the losses of the accuracy and of each class, or of each group in place of classes."""
+    found = limits.losses(list(map(str, names)), place, right, paired)
+    if not groupings:
+        return found
+    parts = [found[:1]]
+    for name, group in groupings.items():
+        called, images, of_group = image_groups.members(group)
+        answers = {side: each[:, images] for side, each in right.items()}
+        titles = [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in called]
+        parts.append(limits.losses(titles, of_group, answers, paired)[1:])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:

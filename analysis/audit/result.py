@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.audit.limits import Gate, Limits, gate
 from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
 from analysis.common.printable import printable
@@ -61,6 +62,8 @@ class Audit(NamedTuple):
         groups differ. Empty without groups, and where networks are independent.
     dense : WeakDense
         What makes the networks before compression weak.
+    losses : DataFrame
+        The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns it.
     """
 
     table: pd.DataFrame
@@ -74,6 +77,7 @@ class Audit(NamedTuple):
     populations: Populations = NOTHING
     groupings: pd.DataFrame = pd.DataFrame()
     dense: WeakDense = SOUND
+    losses: pd.DataFrame = pd.DataFrame()
 
     @property
     def at_chance(self) -> bool:
@@ -102,6 +106,14 @@ class Audit(NamedTuple):
             return True
         lost = self.table[self.table["damaged"]]
         return bool((lost["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(lost))
+
+    def gate(self, limits: Limits) -> Gate:
+        """Hold the losses against limits; a network at chance after compression alone is beyond every limit."""
+        if self.guessing.collapsed:
+            return Gate("beyond", "Beyond the limits: a network is at chance after compression alone.")
+        if self.at_chance:
+            return Gate("undecided", "Undecided: the networks are at chance.")
+        return gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
 
     @property
     def verdict(self) -> str:
