@@ -104,7 +104,7 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
     -------
     Gate
     """
-    of_row = np.where(table["name"].index == 0, limits.accuracy_loss, limits.class_loss).astype(float)
+    of_row = np.array([limits.accuracy_loss, *[limits.class_loss] * (len(table) - 1)], dtype=float)
     table = table.assign(limit=of_row)[~np.isnan(of_row)]
     beyond = table[table["low"] > np.maximum(table["limit"], least_certain or 0)]
     if len(beyond):

@@ -35,17 +35,18 @@ class Changes(NamedTuple):
     def variances(self, weights: np.ndarray) -> two_way.Variances:
         """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
         images, in_both = (np.square(weights) @ each for each in (self.images, self.in_both))
-        over_networks: list[tuple[two_way.Each, two_way.Each]] = [
+        estimated = [
             (np.var(group @ weights.T, axis=0, ddof=1) / len(group), len(group) - 1)
             for group in self.groups
             if len(group) > 1
         ]
         if self.scale is not None:
             # The part of both groups together is no bound for one of them.
-            least = in_both if len(over_networks) == 1 else 0.0
+            least = in_both if len(estimated) == 1 else 0.0
             scale = np.square(weights) @ self.scale
-            over_networks = [moderation.moderated(*found, scale, least) for found in over_networks]
-        return two_way.Variances(over_networks, images, in_both)
+            shrunk = [moderation.moderated(*found, scale, least) for found in estimated]
+            return two_way.Variances(shrunk, images, in_both)
+        return two_way.Variances(estimated, images, in_both)
 
 
 def from_recalls(before: np.ndarray, after: np.ndarray) -> Changes:

@@ -251,7 +251,7 @@ def _critical(level: float, dof: Each) -> Each:
     """Return the upper `level` / 2 quantile of the t distribution, or of the normal one."""
     normal, t = _quantiles()
     is_normal = np.isinf(dof)
-    return np.where(is_normal, -normal(level / 2), -t(np.where(is_normal, 1, dof), level / 2))
+    return np.asarray(np.where(is_normal, -normal(level / 2), -t(np.where(is_normal, 1, dof), level / 2)))
 
 
 @cache
