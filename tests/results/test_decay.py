@@ -18,7 +18,7 @@ def networks(decay_name, pruner, ratio, alphas, **params):
 
 @pytest.fixture(scope="module")
 def primary():
-    """Three seeds: under the constant rate class b moves by 3, 4 and 5 points, under the cosine by 1; pruned, 2 more."""
+    """Three seeds: under the constant rate class b moves by 3, 4 and 5 points, under cosine 1; pruned, 2 more."""
     runs = made_up_runs.study(
         networks("none", "none", 1, [1.3, 1.4, 1.5]),
         networks("none", "mp", 20, [1.5, 1.6, 1.7]),
