@@ -20,6 +20,7 @@ from analysis.runs.printable import printable
 
 # A table with a cell of more characters holds sentences, not values with intervals, and its cells wrap.
 _LONGEST_NUMBER = 60
+_WIDE = 12  # inches, of a picture that fills the page
 _PLACE = (schema.DATASET, schema.MODEL)
 
 
@@ -239,7 +240,8 @@ def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the values that the template needs to show a block."""
     match block:
         case Picture(name, figure):
-            return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}
+            drawn = base64.b64encode(drawings[name]).decode()
+            return {"picture": drawn, "title": _title(figure), "is_wide": figure.get_figwidth() >= _WIDE}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
             parts = _under_headings(block)
@@ -259,5 +261,6 @@ def _printable(value: Any) -> Any:
 
 
 def _title(figure: Figure) -> str:
-    titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes), "figure"]
-    return next(title for title in titles if title).strip().replace("\n", " ")
+    of_panels = (axes.get_title(place) for axes in figure.axes for place in ("center", "left"))
+    titles = [figure.get_suptitle(), *of_panels, "figure"]
+    return next(stripped for title in titles if (stripped := title.strip())).replace("\n", " ")

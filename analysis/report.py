@@ -35,7 +35,7 @@ from analysis.study import AnalyzedStudy, notes
 from analysis.tuning import exports as tuning_exports
 from analysis.tuning import section as tuning
 from analysis.tuning.results import Tuning
-from analysis.verdict import to_know, verdict
+from analysis.verdict import reading, to_know, verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,9 +44,10 @@ SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
 
 # In the order of the page. Sections on the searches of epsilon follow, then the paper's, then what was left out.
 SECTIONS: tuple[SectionFunction, ...] = (
+    first_screen.costs,
     compared_methods.settings,
-    first_screen.accuracy,
     first_screen.class_losses,
+    first_screen.sizes,
     first_screen.slopes,
     first_screen.number_formats,
     compared_methods.section,
@@ -230,7 +231,7 @@ def from_runs(
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",
         verdict=verdict(study),
-        to_know=to_know(runs),
+        to_know=[*reading(study), *to_know(runs)],
         sections=[*sections, _left_out(study, sections)],
     )
 

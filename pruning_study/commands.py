@@ -101,10 +101,10 @@ def _pruned_lines(result: Pruned) -> str:
         [
             "",
             *_comparison([result]),
-            *shrunk.size_lines({f"t={ratio:g}": metrics for ratio, metrics in sizes.items()}),
+            *shrunk.size_lines({f"ratio {ratio:g}": metrics for ratio, metrics in sizes.items()}),
             "",
             _how_found("dense run", dense),
-            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
+            *(_how_found(f"pruned run, ratio {ratio:g}", run) for ratio, run in pruned.items()),
             *what_next(store, list(pruned.values())[-1].run_id, setting),
         ]
     )
@@ -336,7 +336,7 @@ def _at_chance(made: Sequence[Pruned]) -> str:
         for result in made
         for name, run in [
             ("the dense network", result.dense),
-            *((f"t={ratio:g}", run) for ratio, run in result.pruned.items()),
+            *((f"ratio {ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
     return "".join(f"\n{line}" for line in chance_lines(accuracies, made[0].setting.data))

@@ -46,7 +46,7 @@ def pruning_table(ratios: Mapping[float, ClassChanges], realized_ratios: Mapping
     if len(rows) > LONGEST_TABLE:
         order = np.argsort(all_changes[-1].table["change"], kind="stable")
         rows = shortened([rows[index] for index in order])
-    shown = [f"t={ratio:g}" for ratio in ratios] if len(ratios) > 1 else ["after"]
+    shown = [f"ratio {ratio:g}" for ratio in ratios] if len(ratios) > 1 else ["after"]
     intervals = [f"95 % at {ratio}" for ratio in shown] if len(ratios) > 1 else ["95 % interval"]
     return Table(
         ["class", "before", *(head for ratio in shown for head in (ratio, "change")), *intervals, "images"],
@@ -70,7 +70,7 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
     """
     all_changes = list(ratios.values())
     weak = sentence(all_changes[0].dense)
-    sentences = [f"t={ratio:g}: {_said(changes)}" for ratio, changes in ratios.items()]
+    sentences = [f"ratio {ratio:g}: {_said(changes)}" for ratio, changes in ratios.items()]
     networks = max(changes.networks for changes in all_changes)
     cause = UNPRUNED if not prunes else ALONE if networks == 1 else TOGETHER
     return "\n".join([*([printable(weak)] if weak else []), *sentences, cause, _READING])

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from analysis.first_screen import class_figures, figures
+from analysis.first_screen import costs as cost_figures
 from analysis.first_screen import number_formats as quantized
 from analysis.first_screen.weakest import with_weakest
 from analysis.formats import decimals, number, short_ratio, values_with_intervals
@@ -13,8 +14,17 @@ from analysis.statistics.intensification import unbalanced
 from analysis.study import AnalyzedStudy
 from analysis.verdict import by_accuracy, leading_ratio, places
 
-_ACCURACY = (
-    "The pruning ratio is the number of parameters before over the number after pruning. cells.csv has the numbers."
+_COSTS = (
+    "The control (none) is the same network, trained as long and not pruned. Each mark is the mean over networks of "
+    "the pruned network minus its own control, and 0 is no difference. Left: the accuracy; lower is worse. Right: the "
+    "excess loss of the class that loses most, which is the recall that the class lost minus the accuracy that the "
+    "network lost; higher is worse. The pruning ratio is the number of parameters before over the number after.",
+    "Lines are 95 % intervals that hold for all ratios of a method together. A cross at the edge stands for networks "
+    "most of which are at chance, and a triangle for a value far from the others. cells.csv has the numbers.",
+)
+_COSTS_WITHOUT_CONTROL = (
+    "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
+    "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
     "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Control is the "
@@ -46,11 +56,20 @@ _FILES = (
 )
 
 
-def accuracy(study: AnalyzedStudy) -> Section:
-    """Return the section on accuracy and the weakest class, against the ratio and the size of the model."""
-    cells = with_weakest(study)
-    drawn = {"accuracy": figures.accuracies(study, cells), "model_size": figures.sizes(study, cells)}
-    return Section("Accuracy", [_ACCURACY, *(block for name in drawn for block in numbered(name, drawn[name]))])
+def costs(study: AnalyzedStudy) -> Section | None:
+    """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
+    drawn = numbered("accuracy", cost_figures.costs(study))
+    if not drawn:
+        return None
+    pruned = _pruned(study)
+    without = [_COSTS_WITHOUT_CONTROL] if (pruned["n_none"] == 0).any() else []
+    return Section("What pruning costs", [*drawn, *_COSTS, *without])
+
+
+def sizes(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the recall of the weakest class against the size of the model."""
+    drawn = numbered("model_size", figures.sizes(study, with_weakest(study)))
+    return Section("Model size and the weakest class", drawn) if drawn else None
 
 
 def class_losses(study: AnalyzedStudy) -> Section | None:

@@ -150,7 +150,7 @@ class TestPrune:
         output = prune("--ratio", "2,10", "--pruner", "gp")
         assert len(runs("dense")) == len(runs("job")) == 1
         assert [run.data.params["ratio"] for run in runs("pruned")] == ["2.0", "10.0"]
-        assert "t=2" in output
+        assert "ratio 2" in output
         summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
         assert summary["ratio"].tolist() == [2, 10]
         assert summary["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
@@ -162,7 +162,7 @@ class TestPrune:
         assert mlflow.load_table("summary.json", [job.info.run_id])["run_id"].tolist() == summary["run_id"].tolist()
         assert artifact(job, "summary.png").read_bytes().startswith(b"\x89PNG")
         notes = job.data.tags["mlflow.note.content"].splitlines()
-        assert [note[:6] for note in notes if note.startswith("- t=")] == ["- t=2:", "- t=10"]
+        assert [note[:10] for note in notes if note.startswith("- ratio ")] == ["- ratio 2:", "- ratio 10"]
         assert "- One network cannot tell pruning from retraining" in job.data.tags["mlflow.note.content"]
 
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -394,7 +394,7 @@ class TestPrune:
 
     def test_networks_at_chance_are_named(self, prune):
         output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
-        assert "at chance, alpha means nothing: the dense network, t=4" in output
+        assert "at chance, alpha means nothing: the dense network, ratio 4" in output
 
     def test_released_budget(self, prune):
         prune("--protocol", "released", "--pruner", "mp", "--ratio", 50)
