@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from mlflow.entities import Run
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
-from pruning_study.config import TrainConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import TrainConfig
 from pruning_study.steps.settings import TrainSetting, check_finished, following
 from pruning_study.tracking.store import Store
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.config import CUBIC, ONE_SHOT, PruneConfig, TrainConfig
 from pruning_study.data.examples import number_of_batches
-from pruning_study.protocols import PROTOCOLS, Protocol
+from pruning_study.options.config import CUBIC, ONE_SHOT, PruneConfig, TrainConfig
+from pruning_study.options.protocols import PROTOCOLS, Protocol
 from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import Pruner
 from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled

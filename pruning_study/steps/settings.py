@@ -14,18 +14,17 @@ from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import Run
 from torch import Tensor, nn
 
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.printable import shortened
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, did_you_mean
-from analysis.runs.printable import shortened
 from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.data import datasets, labels
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
-from pruning_study.mitigation import class_offsets, data_quotas
 from pruning_study.models import checkpoints, onnx_export
-from pruning_study.options import option_name
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
+from pruning_study.options.options import option_name
 from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import engine
@@ -39,6 +38,7 @@ from pruning_study.steps.resolved import (
     training_params,
 )
 from pruning_study.training.engines import Engine
+from pruning_study.training.mitigation import class_offsets, data_quotas
 
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {

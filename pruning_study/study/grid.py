@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
+from analysis.common.errors import StudyError, did_you_mean, first_line
+from analysis.common.input_files import opened
+from analysis.common.printable import LONGEST_NAME, fault_of_name, shortened
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, did_you_mean, first_line
-from analysis.runs.input_files import opened
 from analysis.runs.primaries import Primary
-from analysis.runs.printable import LONGEST_NAME, fault_of_name, shortened
 from pruning_study import models
-from pruning_study.config import IterateConfig, PruneConfig, StudyConfig, checked
-from pruning_study.options import LARGEST, option_name, utf8_text
+from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, checked
+from pruning_study.options.options import LARGEST, option_name, utf8_text
 from pruning_study.pruning import pruners
 from pruning_study.study.planned import planned_primaries
 

@@ -1,0 +1,270 @@
+"""How an option is declared, checked and shown."""
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import field, fields
+from pathlib import Path
+from typing import Any
+
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.printable import shortened
+from analysis.runs.schema import text
+
+AUTO = "auto"
+LARGEST = 2**31 - 1
+MOST_SEEDS = 1000
+LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would not be found again
+# Turns typed text into a value, and raises ValueError with what the option takes.
+Check = Callable[[str], Any]
+
+
+def option(default: Any, check: Check, help: str, typed: Check | None = None) -> Any:
+    """Declare an option as a dataclass field.
+
+    Parameters
+    ----------
+    default : Any
+        The default as it is typed. `auto` stands for None: a value that is worked out from other options or the data.
+    check : callable
+        Turns typed text into the value, and raises ValueError with what the option takes.
+    help : str
+        The text that `--help` shows.
+    typed : callable, optional
+        Check of what may be typed where a command takes several values, each of which passes `check`.
+    """
+    auto = default == AUTO
+    return field(
+        default=None if auto else check(default),
+        metadata={"check": check, "typed": typed or check, "auto": auto, "help": help},
+    )
+
+
+def same_option(config: type, name: str) -> Any:
+    """Declare an option that the dataclass of another command has too."""
+    item = next(item for item in fields(config) if item.name == name)
+    return field(default=item.default, metadata=item.metadata)
+
+
+def option_name(name: str) -> str:
+    """Return a field's name as it is typed: `--batch-size` for `batch_size`."""
+    return "--" + name.replace("_", "-")
+
+
+def default_text(item: Any) -> str:
+    """Return a field's default as it is typed on the command line or in MLproject."""
+    return AUTO if item.default is None else text(item.default)
+
+
+def check_fields(config: Any) -> None:
+    """Check every option of a command, and put the checked values in the place of the given ones.
+
+    Raises
+    ------
+    StudyError
+        If an option does not take its value.
+    """
+    for item in fields(config):
+        object.__setattr__(config, item.name, checked_value(item, getattr(config, item.name)))
+    if config.data_dir is None:
+        object.__setattr__(config, "data_dir", Path(default_data_dir()))
+
+
+def checked_value(item: Any, value: Any) -> Any:
+    """Return the value of a field, given as typed or as it is; errors as in `check_fields`."""
+    if value is None or (value == AUTO and item.metadata["auto"]):
+        return None if item.metadata["auto"] else item.default
+    try:
+        return item.metadata["check"](text(value))
+    except ValueError as error:
+        raise StudyError(str(error), option=option_name(item.name)) from None
+
+
+def default_data_dir() -> str:
+    return os.environ.get("PRUNING_STUDY_DATA") or "data"
+
+
+def nonempty_text(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    return utf8_text(value)
+
+
+def utf8_text(value: str) -> str:
+    """Return a text that MLflow can store; raise ValueError if there is none that is the same."""
+    if "\0" in value or value != value.encode(errors="replace").decode():
+        raise ValueError(f"{shortened(value)} is no text in UTF-8: rename it")
+    return value
+
+
+def path(value: str) -> Path:
+    try:
+        return Path(nonempty_text(value)).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{shortened(value)}: {error}") from None
+
+
+def integer(minimum: int, maximum: int = LARGEST) -> Check:
+    def check(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError(f"{shortened(value)} is not a whole number") from None
+        if number < minimum:
+            raise ValueError(f"{_start(value)} is below {minimum}")
+        if number > maximum:
+            raise ValueError(f"{_start(value)} is above {maximum}")
+        return number
+
+    return check
+
+
+def finite_number(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"{shortened(value)} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{_start(value)} is not a finite number")
+    return number
+
+
+def within(low: float, high: float, *, low_too: bool = False, high_too: bool = False) -> Check:
+    def check(value: str) -> float:
+        number = finite_number(value)
+        if not (low < number < high or (low_too and number == low) or (high_too and number == high)):
+            bounds = f"at least {low:g}" if low_too else f"above {low:g}"
+            if high < math.inf:
+                bounds += f" and at most {high:g}" if high_too else f" and below {high:g}"
+            raise ValueError(f"{_start(value)} should be {bounds}")
+        return number
+
+    return check
+
+
+def choice(names: Iterable[str]) -> Check:
+    def check(value: str) -> str:
+        if value in names:
+            return value
+        raise ValueError(f"{shortened(value)}: {did_you_mean(value, names)}")
+
+    return check
+
+
+def valid_name(check_name: Callable[[str], None]) -> Check:
+    """Return a check of a name, from a function that raises StudyError if the name is unknown."""
+
+    def check(value: str) -> str:
+        try:
+            check_name(value)
+        except StudyError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    return check
+
+
+def boolean(value: str) -> bool:
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
+    except KeyError:
+        raise ValueError(f"{shortened(value)} is neither true nor false") from None
+
+
+def several(check: Check) -> Check:
+    """Return a check of values between commas, no two the same."""
+
+    def checked(value: str) -> tuple[Any, ...]:
+        values = tuple(check(item.strip()) for item in value.split(","))
+        if twice := [item for item, count in Counter(values).items() if count > 1]:
+            shown = twice[0] if isinstance(twice[0], str) else f"{twice[0]:.12g}"
+            raise ValueError(f"{_start(value)}: {shown} is given twice")
+        return values
+
+    return checked
+
+
+def assignments(value: str) -> tuple[str, ...]:
+    """Return settings that are written name=value, between commas."""
+    settings = tuple(item.strip() for item in value.split(","))
+    names = [item.partition("=")[0] for item in settings]
+    for name, item in zip(names, settings, strict=True):
+        if not name or "=" not in item:
+            raise ValueError(f"{shortened(item)}: write name=value, such as schedule=cubic")
+        if names.count(name) > 1:
+            raise ValueError(f"{_start(value)}: {name} is given twice")
+    return settings
+
+
+def class_fractions(value: str) -> tuple[str, ...] | None:
+    """Return shares of classes that are written class=share, between commas, by name; a share of 1 is left out."""
+    shares: dict[str, float] = {}
+    for item in value.split(","):
+        name, equals, share = item.rpartition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"{shortened(item)}: write class=share, such as 5=0.2, of classes without a comma")
+        if name.strip() in shares:
+            raise ValueError(f"{_start(value)}: {name.strip()} is given twice")
+        shares[utf8_text(name.strip())] = within(0, 1, high_too=True)(share)
+    settings = tuple(f"{name}={text(share)}" for name, share in sorted(shares.items()) if share < 1)
+    if (length := len(text(settings))) > LONGEST_PARAM:
+        raise ValueError(
+            f"{_start(value)} has {length:,} characters, and a run can log {LONGEST_PARAM:,}: name fewer classes, or "
+            "make a data set of the images to train on"
+        )
+    return settings or None
+
+
+def seeds(value: str) -> tuple[int, ...]:
+    """Return the seeds that are written as 3, as 0,2,5 or as 0-4."""
+    numbers: list[int] = []
+    for item in value.split(","):
+        found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item, re.ASCII)
+        first, last = (integer(0)(end) for end in found.groups()) if found else [integer(0)(item.strip())] * 2
+        if first > last or last - first >= MOST_SEEDS:
+            raise ValueError(f"{_start(item)}: write the smaller seed first, and at most {MOST_SEEDS:,} seeds")
+        numbers += range(first, last + 1)
+    if twice := [number for number, count in Counter(numbers).items() if count > 1]:
+        raise ValueError(f"{_start(value)}: {twice[0]} is given twice")
+    return tuple(numbers)
+
+
+def gpu_share(value: str) -> float:
+    number = within(0, math.inf, low_too=True)(value)
+    if number > 1 and number % 1:
+        raise ValueError(f"{_start(value)} should be below 1, or a whole number")
+    return number
+
+
+def steps_or_share(value: str) -> int | float:
+    """Return a whole number of training steps, or a share of the training, which is written with a point."""
+    if value.strip().isdecimal():
+        return integer(0)(value)
+    share = finite_number(value)
+    if not 0 <= share < 1:
+        raise ValueError(f"{_start(value)} is neither a whole number of steps nor a share from 0 to below 1")
+    return share
+
+
+def theta_and_gamma(value: str) -> str:
+    """Return `none`, or the two numbers of --performance-weighted as canonical text."""
+    if value.strip() == "none":
+        return "none"
+    theta, comma, gamma = value.partition(",")
+    if not comma or "," in gamma:
+        raise ValueError(f"{shortened(value)}: write none, or two numbers such as 0.5,1")
+    least = within(0, 1, low_too=True, high_too=True)(theta.strip())
+    return text((least, within(0, math.inf, low_too=True)(gamma.strip())))
+
+
+def positive_range(value: str) -> tuple[float, float]:
+    ends = tuple(within(0, math.inf)(item.strip()) for item in value.split(","))
+    if len(ends) != 2 or ends[0] >= ends[1]:
+        raise ValueError(f"{shortened(value)}: write two numbers, the smaller one first, such as 1e-8,1e2")
+    return ends[0], ends[1]
+
+
+def _start(value: str) -> str:
+    return value if len(value) <= 100 else f"{value[:100]}..."

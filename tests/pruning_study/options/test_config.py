@@ -1,0 +1,454 @@
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from mlflow.projects._project_spec import load_project
+from mlflow.utils.environment import _PythonEnv
+from packaging.specifiers import SpecifierSet
+
+from analysis.__main__ import report
+from analysis.common.errors import StudyError
+from analysis.runs.schema import text
+from pruning_study.options.config import (
+    ExemplarsConfig,
+    ExportConfig,
+    GroupsConfig,
+    IterateConfig,
+    PruneConfig,
+    QuantizeConfig,
+    RobustnessConfig,
+    StudyConfig,
+    TrainConfig,
+    TuneConfig,
+)
+from pruning_study.options.options import default_text, option_name, seeds
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = [
+    ("train", TrainConfig),
+    ("prune", PruneConfig),
+    ("main", PruneConfig),
+    ("iterate", IterateConfig),
+    ("tune", TuneConfig),
+    ("exemplars", ExemplarsConfig),
+    ("groups", GroupsConfig),
+]
+
+
+@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
+def test_mlproject_has_the_options_and_defaults_of_the_config(entry_point, config):
+    parameters = load_project(str(ROOT)).get_entry_point(entry_point).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        item.name: default_text(item) for item in fields(config)
+    }
+
+
+@pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
+def test_mlproject_passes_every_option_on(entry_point, config):
+    command = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"][entry_point]["command"]
+    expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
+    assert command.split() == ["python", "-m", "pruning_study", command.split()[3], *expected]
+    assert command.split()[3] == ("prune" if entry_point == "main" else entry_point)
+
+
+def test_mlproject_has_the_options_and_defaults_of_a_study():
+    entry = load_project(str(ROOT)).get_entry_point("study")
+    defaults = {name: parameter.default for name, parameter in entry.parameters.items()}
+    assert (ROOT / defaults.pop("file")).is_file()
+    assert defaults == {item.name: default_text(item) for item in fields(StudyConfig)}
+    expected = [part for item in fields(StudyConfig) for part in (option_name(item.name), f"{{{item.name}}}")]
+    assert entry.command.split() == ["python", "-m", "pruning_study", "study", "{file}", *expected]
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "config", "argument", "default"),
+    [
+        ("robustness", RobustnessConfig, "run_ids", "auto"),
+        ("quantize", QuantizeConfig, "run_ids", "auto"),
+        ("export", ExportConfig, "run_id", None),
+    ],
+)
+def test_mlproject_has_the_options_and_defaults_of_a_command_of_runs(entry_point, config, argument, default):
+    entry = load_project(str(ROOT)).get_entry_point(entry_point)
+    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
+        argument: default,
+        **{item.name: default_text(item) for item in fields(config)},
+    }
+    expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
+    assert entry.command.split() == ["python", "-m", "pruning_study", entry_point, f"{{{argument}}}", *expected]
+
+
+def test_mlproject_has_the_options_and_defaults_of_the_report():
+    entry = load_project(str(ROOT)).get_entry_point("analyze")
+    # A project is for an experiment; what takes several values, such as folders of files, is no parameter of one. Of
+    # groups it takes one file.
+    options = [
+        option
+        for option in report.params
+        if isinstance(option, click.Option) and (not option.multiple or option.name == "groups")
+    ]
+    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
+        option.name: text(str(option.default) if isinstance(option.default, Path) else option.default)
+        if isinstance(option.default, str | bool | float | Path)
+        else "auto"
+        for option in options
+    }
+    expected = [part for option in options for part in (option.opts[0], f"{{{option.name}}}")]
+    assert entry.command.split() == ["python", "-m", "analysis", "report", *expected]
+
+
+def test_conda_pins_the_upper_ends_of_the_ranges_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ranges = project["dependencies"] + project["optional-dependencies"]["train"]
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+    pins = [re.fullmatch(r"([\w\[\]-]+)>=([\d.]+),<=([\d.]+)", dependency).groups() for dependency in ranges]
+    assert conda[-1]["pip"] == [f"{name}=={newest}" for name, _, newest in pins]
+
+
+def test_uv_makes_the_environment_of_conda_yaml_with_any_patch_version_of_python():
+    """This is how MLflow reads the file for `mlflow run --env-manager uv`."""
+    environment = _PythonEnv.from_conda_yaml(ROOT / "conda.yaml")
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert re.fullmatch(r"\d+\.\d+", environment.python)
+    assert all(SpecifierSet(required).contains(f"{environment.python}.{patch}") for patch in (0, 7, 99))
+    assert environment.build_dependencies == ["pip==24.0"]
+    assert all(re.fullmatch(r"[\w\[\]-]+==[\d.]+", pin) for pin in environment.dependencies)
+    assert {"mlflow==3.17.2", "torch==2.13.0"} <= set(environment.dependencies)
+
+
+def test_defaults():
+    config = PruneConfig()
+    assert (config.dataset, config.model, config.seed, config.pruner) == ("fashion-mnist-mini", "lenet5", 0, "mp")
+    assert config.ratio == (10.0,)
+    assert config.validation_fraction == 0.1
+    assert config.data_dir == Path("data")
+
+
+def test_data_dir_from_the_environment(monkeypatch):
+    monkeypatch.setenv("PRUNING_STUDY_DATA", "/somewhere")
+    assert TrainConfig().data_dir == Path("/somewhere")
+    assert TrainConfig(data_dir="here").data_dir == Path("here")
+
+
+def test_values_as_text_or_as_they_are():
+    assert PruneConfig(ratio="2,4,10") == PruneConfig(ratio=(2.0, 4.0, 10.0))
+    assert PruneConfig(force="false") == PruneConfig(force=False)
+    assert PruneConfig(epsilon="auto") == PruneConfig(epsilon=None)
+    assert PruneConfig(epsilon=1e-3).epsilon == 0.001
+
+
+def test_the_control_has_ratio_1():
+    assert PruneConfig(pruner="none").ratio == (1.0,)
+    with pytest.raises(StudyError, match="ratio 1 and no other"):
+        PruneConfig(pruner="none", ratio="1,2")
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({"pruner": "up"}, "up"),
+        ({"scope": "global"}, "mp"),
+        ({"scope": "layer", "schedule": "cubic", "distill": 0.5}, "mp scope layer cubic distill 0.5"),
+        ({"schedule": "cubic", "ramp": 0}, "mp"),
+        ({"pruner": "none", "scope": "layer", "schedule": "cubic", "distill": 0.5}, "none distill 0.5"),
+        ({"performance_weighted": ".5,1"}, "mp performance-weighted 0.5,1.0"),
+        ({"class_weights": "dense"}, "mp class weights"),
+        (
+            {"class_weights": "dense", "class_weight_power": 2, "pruner": "none"},
+            "none class weights class-weight-power 2",
+        ),
+        ({"class_weight_power": 2}, "mp"),
+        ({"class_offsets": "dense", "offset_shrinkage": 0}, "mp class offsets offset-shrinkage 0"),
+        ({"data_quotas": "recall", "data_density": 0.8}, "mp data quotas data-density 0.8"),
+        ({"constraint": "ceag", "constraint_step": 0.2}, "mp constraint ceag constraint-step 0.2"),
+        ({"constraint": "ceag", "constraint_step": 0.01}, "mp constraint ceag"),
+        (
+            {"constraint": "ceag", "constraint_images": "validation", "constraint_step": 0.01},
+            "mp constraint ceag constraint-images validation constraint-step 0.01",
+        ),
+        ({"pruner": "no_such_module:score", "scope": "layer"}, "no_such_module:score scope layer"),
+    ],
+)
+def test_a_method_is_the_pruner_and_what_differs_from_the_usual(options, method):
+    assert PruneConfig(**options).method == method
+
+
+BAD = [
+    ("pruner", "upp", "did you mean up"),
+    ("pruner", "magic", "it takes mp, gp"),
+    ("scope", "layers", "did you mean layer"),
+    ("recipe", "lenet", "did you mean lenet5"),
+    ("protocol", "relased", "did you mean released"),
+    ("ratio", "0.5", "at least 1"),
+    ("ratio", "ten", "'ten' is not a number"),
+    ("ratio", "2,,4", "'' is not a number"),
+    ("ratio", "", "'' is not a number"),
+    ("ratio", "nan", "not a finite number"),
+    ("ratio", "inf", "not a finite number"),
+    ("ratio", "2,2", "is given twice"),
+    ("seed", "1.5", "not a whole number"),
+    ("seed", "-1", "below 0"),
+    ("epochs", "0", "below 1"),
+    ("fine_tune_epochs", "-1", "below 0"),
+    ("batch_size", "0", "below 1"),
+    ("learning_rate", "inf", "not a finite number"),
+    ("learning_rate", "0", "above 0"),
+    ("momentum", "1", "at least 0 and below 1"),
+    ("weight_decay", "-1", "at least 0"),
+    ("epsilon", "-1e-3", "at least 0"),
+    ("epsilon", "nan", "not a finite number"),
+    ("validation_fraction", "0", "above 0 and below 1"),
+    ("validation_fraction", "1", "above 0 and below 1"),
+    ("class_fractions", "5", "write class=share, such as 5=0.2"),
+    ("class_fractions", "bowl, deep=0.5", "'bowl': write class=share, such as 5=0.2, of classes without a comma"),
+    ("class_fractions", "=0.5", "write class=share"),
+    ("class_fractions", "5=0", "above 0 and at most 1"),
+    ("class_fractions", "5=1.5", "above 0 and at most 1"),
+    ("class_fractions", "5=some", "not a number"),
+    ("class_fractions", "5=0.2,5=0.3", "5 is given twice"),
+    (
+        "class_fractions",
+        ",".join(f"class {n}=0.5" for n in range(500)),
+        "has 6,889 characters, and a run can log 6,000",
+    ),
+    ("performance_weighted", "0.5", "'0.5': write none, or two numbers such as 0.5,1"),
+    ("performance_weighted", "0.5,1,2", "write none, or two numbers"),
+    ("performance_weighted", "1.5,1", "at least 0 and at most 1"),
+    ("performance_weighted", "0.5,-1", "at least 0"),
+    ("performance_weighted", "0.5,nan", "not a finite number"),
+    ("class_weights", "recall", "it takes none, dense"),
+    ("class_weight_power", "-1", "at least 0"),
+    ("class_weight_power", "inf", "not a finite number"),
+    ("device", "quantum", "it takes cpu, cuda"),
+    ("engine", "jax", "it takes torch, native"),
+    ("precision", "double", "it takes float32, bf16"),
+    ("force", "perhaps", "neither true nor false"),
+    ("gradient_batches", "0", "below 1"),
+    ("gradient_mode", "test", "it takes eval, train"),
+    ("dataset", " ", "is empty"),
+    ("image_size", "0", "below 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({}, "--tune-mitigation", "--constraint: none is given"),
+        (
+            {"class_offsets": "dense", "class_weights": "dense"},
+            "--tune-mitigation",
+            "it takes one of .*: --class-offsets and --class-weights",
+        ),
+        ({"class_offsets": "dense", "objective": "accuracy"}, "--objective", "take alpha or both"),
+    ],
+)
+def test_a_search_of_a_mitigation_takes_one_and_an_objective_that_it_serves(options, option, message):
+    with pytest.raises(StudyError, match=message) as error:
+        TuneConfig(**{"tune_mitigation": "true", "objective": "alpha"} | options)
+    assert error.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("options", "strength"),
+    [
+        ({"class_offsets": "dense"}, "offset_shrinkage"),
+        ({"class_weights": "dense"}, "class_weight_power"),
+        ({"constraint": "ceag"}, "constraint_step"),
+    ],
+)
+def test_the_strength_that_is_searched_is_that_of_the_mitigation(options, strength):
+    assert TuneConfig(tune_mitigation="true", objective="both", **options).searched_strength == strength
+    assert TuneConfig(**options).searched_strength == ""
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD)
+def test_bad_values_name_the_option(name, value, message):
+    with pytest.raises(StudyError, match=message) as error:
+        PruneConfig(**{name: value})
+    assert error.value.option == option_name(name)
+
+
+@pytest.mark.parametrize(("name", "value", "message"), [case for case in BAD if case[0] != "force"])
+def test_bad_values_are_usage_errors_of_the_command_line(run_command, name, value, message):
+    result = run_command("prune", option_name(name), value)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{option_name(name)}'" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_performance_weights_and_distillation_exclude_each_other():
+    with pytest.raises(StudyError, match="leave --distill out") as error:
+        PruneConfig(performance_weighted="0.5,1", distill=0.5)
+    assert error.value.option == "--performance-weighted"
+
+
+def test_shares_of_classes_are_the_same_in_any_order_and_one_of_1_is_none():
+    assert PruneConfig(class_fractions="8=.50, 5=0.2,a=b=1e-1,7=1").class_fractions == ("5=0.2", "8=0.5", "a=b=0.1")
+    assert PruneConfig(class_fractions=("8=0.5",)).class_fractions == ("8=0.5",)
+    assert PruneConfig(class_fractions="5=1").class_fractions is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"), [("3", (3,)), ("0-4", (0, 1, 2, 3, 4)), ("0,2, 5", (0, 2, 5)), ("7,1-2", (7, 1, 2))]
+)
+def test_seeds_are_numbers_and_ranges(typed, wanted):
+    assert seeds(typed) == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("4-0", "4-0: write the smaller seed first"),
+        ("0-1000", "at most 1,000 seeds"),
+        ("0-2,1", "0-2,1: 1 is given twice"),
+        ("-1", "-1 is below 0"),
+        ("1-", "'1-' is not a whole number"),
+        ("", "'' is not a whole number"),
+        (f"0-{2**31}", f"above {2**31 - 1}"),
+    ],
+)
+def test_what_are_no_seeds_is_one_line_of_the_command_line(run_command, typed, message):
+    result = run_command("prune", "--seed", typed)
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "values"),
+    [
+        ("train", "--seed", ("1", "2")),
+        ("prune", "--seed", ("1", "2")),
+        ("prune", "--sparsity", ("0.5", "0.9")),
+        ("quantize", "--number-format", ("float16", "fixed-int8")),
+        ("robustness", "--corruptions", ("fog", "contrast")),
+        ("exemplars", "--setting", ("schedule=cubic", "scope=layer")),
+    ],
+)
+def test_an_option_of_several_values_that_is_given_twice_is_an_error(run_command, command, option, values):
+    result = run_command(command, option, values[0], f"{option}={values[1]}")
+    assert result.exit_code == 2
+    assert f"{option} is given 2 times: write all values behind one {option}, between commas" in result.output
+
+
+def test_a_flag_may_have_a_value_or_none(run_command):
+    result = run_command("prune", "--force", "perhaps")
+    assert result.exit_code == 2
+    assert "'perhaps' is not a valid boolean" in result.output
+    assert "--ratio" in run_command("prune", "--force", "false", "--prune-output-layer", "--ratio", "x").output
+
+
+def test_the_options_of_a_tuning_are_those_of_prune_for_every_seed():
+    config = TuneConfig(seeds="3,5", ratio="5,10", weight_decay="0.01", fine_tune_epochs=2, n_trials=6)
+    assert (config.seeds, config.epsilon_range, config.objective) == ((3, 5), (1e-8, 1e2), "accuracy")
+    assert config.pruning(5) == PruneConfig(pruner="up", seed=5, ratio="5,10", weight_decay="0.01", fine_tune_epochs=2)
+    gradual = {
+        "scope": "layer",
+        "schedule": "cubic",
+        "ramp": 0.25,
+        "ramp_steps": 3,
+        "regrow": "true",
+        "distill": 0.5,
+        "temperature": 4,
+    }
+    assert TuneConfig(**gradual).pruning(0) == PruneConfig(pruner="up", **gradual)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"executor": "ray", "workers": "2"}, "--workers"),
+        ({"gpus_per_step": "0.5"}, "--gpus-per-step"),
+        ({"executor": "ray", "gpus_per_step": "1.5"}, "--gpus-per-step"),
+    ],
+)
+def test_options_of_the_other_executor_are_usage_errors(given, option):
+    with pytest.raises(StudyError) as error:
+        StudyConfig(**given)
+    assert error.value.option == option
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--dataset", "a\udcff"], r"'a\udcff' is no text in UTF-8"),
+        (["--data-dir", "\udcff"], r"'\udcff' is no text in UTF-8"),
+        (["--weights", "\udcff"], r"'\udcff' is no text in UTF-8"),
+        (["--experiment", "\x1b[2J\udcff"], r"'\x1b[2J\udcff' is no text in UTF-8"),
+        (["--recipe", "\x1b[2J"], r"'\x1b[2J': it takes"),
+        (["--seed", "9" * 9000], "is not a whole number"),
+        (["--learning-rate", "9" * 9000], "is not a finite number"),
+        (["--max-data-gib", "nan"], "nan is not a finite number"),
+        (["--max-data-gib", "0"], "0 should be above 0"),
+        (["--ratio", ",".join(["2"] * 30_000)], "2 is given twice"),
+    ],
+)
+def test_an_option_that_is_no_utf_8_endless_or_commands_the_terminal__is_a_usage_error_of_one_line(
+    run_command, arguments, shown
+):
+    result = run_command("prune", *arguments)
+    *usage, error = result.output.splitlines()
+    assert result.exit_code == 2
+    assert len(usage) == 3
+    assert shown in error
+    assert error.isprintable()
+    assert len(error) < 400
+
+
+def test_the_limit_of_memory_is_no_param_of_a_run():
+    from pruning_study.steps.settings import TrainSetting
+
+    small, usual = (TrainSetting(TrainConfig(max_data_gib=gib)).params for gib in ("0.5", "16"))
+    assert small == usual
+    assert not [name for name in usual if "gib" in name]
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"begin": 10}, "--begin"),
+        ({"frequency": 5}, "--frequency"),
+        ({"start": "initialization", "ramp": 0.25}, "--ramp"),
+        ({"start": "initialization", "ramp_steps": 2}, "--ramp-steps"),
+        ({"start": "initialization", "distill": 0.5}, "--distill"),
+        ({"start": "initialization", "performance_weighted": "0.5,1"}, "--performance-weighted"),
+        ({"start": "initialization", "class_weights": "dense"}, "--class-weights"),
+        ({"start": "initialization", "weights": "a.safetensors"}, "--weights"),
+    ],
+)
+def test_options_of_another_start_are_refused(options, option):
+    with pytest.raises(StudyError, match="belongs to --start") as error:
+        PruneConfig(**options)
+    assert error.value.option == option
+
+
+def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
+    config = PruneConfig(start="initialization", end="0.5", begin="300")
+    assert (config.is_gradual, config.regrows, config.begin, config.end) == (True, True, 300, 0.5)
+    assert config.method == "mp initialization"
+    assert not PruneConfig(start="initialization", regrow=False).regrows
+    assert not PruneConfig(schedule="cubic").regrows
+    assert not PruneConfig(start="initialization", pruner="none").is_gradual
+
+
+@pytest.mark.parametrize("options", [{"ratio": 10, "sparsity": 0.9}, {"pruner": "none", "sparsity": 0.5}])
+def test_a_sparsity_stands_in_place_of_a_ratio(options):
+    with pytest.raises(StudyError) as error:
+        PruneConfig(**options)
+    assert error.value.option == "--sparsity"
+
+
+def test_a_sparsity_has_no_ratio_until_the_network_is_known():
+    assert PruneConfig(sparsity="0.5,0.9").ratio == ()
+    assert PruneConfig(sparsity="0.5,0.9").amounts == ["sparsity 0.5", "sparsity 0.9"]
+    assert PruneConfig(ratio="2,10").amounts == ["ratio 2", "ratio 10"]
+
+
+@pytest.mark.parametrize("value", ["1e3", "1.5", "-1", "1.0"])
+def test_a_step_that_is_neither_a_number_nor_a_share_is_named(value):
+    with pytest.raises(StudyError, match="neither a whole number of steps nor a share"):
+        PruneConfig(start="initialization", begin=value)

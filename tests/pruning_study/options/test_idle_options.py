@@ -1,0 +1,65 @@
+"""Options that change nothing are named, and no run under its defaults is warned of anything."""
+
+import pytest
+
+from pruning_study.options.config import PruneConfig, TrainConfig, TuneConfig
+from pruning_study.options.idle_options import idle_options
+from pruning_study.options.options import default_text, fields, option_name
+from pruning_study.pruning.pruners import PRUNERS
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_defaults_and_options_that_do_something_are_not_named(pruner):
+    typed = {item.name: default_text(item) for item in fields(PruneConfig)}
+    assert idle_options(PruneConfig(**{**typed, "pruner": pruner})) == []
+    assert idle_options(TrainConfig(epochs=3, learning_rate=0.1)) == []
+    assert idle_options(PruneConfig(pruner="up", epsilon=1, gradient_batches=2, schedule="cubic", ramp=0.2)) == []
+    assert idle_options(PruneConfig(distill=0.5, temperature=3, scope="layer", fine_tune_learning_rate=0.1)) == []
+
+
+def test_a_precision_in_which_nothing_is_trained():
+    given = {"weights": "a.safetensors", "precision": "bf16"}
+    (line,) = idle_options(TrainConfig(**given))
+    assert line == "--precision has no effect with --weights: the network is not trained"
+    (line,) = idle_options(PruneConfig(**given, fine_tune_epochs=0))
+    assert line.endswith("the network is not trained, and --fine-tune-epochs is 0")
+    assert idle_options(PruneConfig(**given)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "named", "reason"),
+    [
+        ({"pruner": "mp", "epsilon": 0.1}, ["epsilon"], "with --pruner mp"),
+        ({"pruner": "gp", "epsilon": 0.1, "gradient_mode": "train"}, ["epsilon"], "with --pruner gp"),
+        ({"pruner": "mp", "gradient_mode": "train"}, ["gradient_mode"], "which needs no gradient"),
+        ({"ramp": 0.2, "regrow": True}, ["ramp", "regrow"], "without --schedule cubic"),
+        ({"schedule": "cubic", "ramp": 0, "ramp_steps": 2}, ["ramp_steps"], "with --ramp 0"),
+        ({"temperature": 3}, ["temperature"], "without --distill"),
+        ({"class_weight_power": 3}, ["class_weight_power"], "without --class-weights"),
+        ({"pruner": "none", "scope": "layer"}, ["scope"], "which prunes nothing"),
+        ({"pruner": "none", "schedule": "cubic", "ramp": 0.1}, ["ramp", "schedule"], "which prunes nothing"),
+        (
+            {"fine_tune_epochs": 0, "fine_tune_learning_rate": 0.1},
+            ["fine_tune_learning_rate"],
+            "with --fine-tune-epochs 0",
+        ),
+        ({"weights": "a.safetensors", "epochs": 3, "learning_rate": 1}, ["epochs", "learning_rate"], "not trained"),
+    ],
+)
+def test_what_does_nothing_is_named_with_the_reason(options, named, reason):
+    found = idle_options(PruneConfig(**options))
+    assert sorted(line.split()[0] for line in found) == [option_name(name) for name in named]
+    assert all("has no effect" in line and reason in line for line in found)
+
+
+def test_a_search_uses_what_it_searches():
+    assert idle_options(TuneConfig(temperature=3)) == ["--temperature has no effect without --distill"]
+    assert idle_options(TuneConfig(temperature=3, tune_schedule=True)) == []
+
+
+def test_the_command_warns_and_goes_on(run_command, store_uri, tiny_npz):
+    options = ("--dataset", tiny_npz, "--epochs", 1, "--fine-tune-epochs", 0)
+    result = run_command("prune", *options, "--epsilon", 0.1, "--seed", "0,1")
+    assert result.exit_code == 0
+    assert result.stderr.count("Warning: --epsilon has no effect with --pruner mp") == 1
+    assert "Warning" not in run_command("prune", *options).output
