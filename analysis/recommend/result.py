@@ -202,7 +202,7 @@ def _filled(text: str) -> str:
 def _printed(recommendation: Recommendation) -> Iterator[str]:
     """Yield the best trade-off of sparsity and fairness, and the Pareto front that it is chosen from."""
     if recommendation.choice:
-        yield "\n" + printable(recommendation.choice)
+        yield "\n" + _filled(recommendation.choice)
     front = recommendation.pareto
     if len(front) and front["on_front_2d"].any():
         front = front[front["on_front_2d"]].sort_values(schema.SPARSITY)
@@ -211,7 +211,11 @@ def _printed(recommendation: Recommendation) -> Iterator[str]:
         left_out = {schema.DATASET, schema.MODEL, "min_accuracy", "unfairness_mean_min"}
         shown = front[[name for name in names if name not in left_out]]
         yield "On the Pareto front:"
-        yield shown.map(_text).rename(columns=printable).to_string(index=False, float_format="{:.4g}".format)
+        yield (
+            shown.map(_text)
+            .rename(columns=printable)
+            .to_string(index=False, float_format="{:.4g}".format, line_width=_COLUMNS)
+        )
 
 
 def _text(value: Any) -> Any:

@@ -21,16 +21,16 @@ from analysis.runs import schema
 
 # A table with a cell of more characters holds sentences, not values with intervals, and its cells wrap.
 _LONGEST_NUMBER = 60
-_WIDE = 12  # inches, of a picture that fills the page
 _PLACE = (schema.DATASET, schema.MODEL)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and the name of its files, without ending."""
+    """A figure and the name of its files, without ending. If it is too wide for the window, it is shrunk or scrolls."""
 
     name: str
     figure: Figure
+    scrolls: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def markdown(report: Report) -> str:
 
 def _markdown_block(block: Block) -> str:
     match block:
-        case Picture(name, _):
+        case Picture(name):
             return f"![{name}](figures/{name}.png)"
         case pd.DataFrame():
             return markdown_table(_with_heading_rows(block))
@@ -240,9 +240,9 @@ def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
 def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the values that the template needs to show a block."""
     match block:
-        case Picture(name, figure):
+        case Picture(name, figure, scrolls):
             drawn = base64.b64encode(drawings[name]).decode()
-            return {"picture": drawn, "title": _title(figure), "is_wide": figure.get_figwidth() >= _WIDE}
+            return {"picture": drawn, "title": _title(figure), "scrolls": scrolls}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
             parts = _under_headings(block)

@@ -44,8 +44,8 @@ SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
 
 # In the order of the page. Sections on the searches of epsilon follow, then the paper's, then what was left out.
 SECTIONS: tuple[SectionFunction, ...] = (
-    first_screen.costs,
     compared_methods.settings,
+    first_screen.costs,
     first_screen.class_losses,
     first_screen.sizes,
     first_screen.slopes,

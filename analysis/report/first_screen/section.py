@@ -1,5 +1,7 @@
 """The sections of a report's first screen, and the one on its files, in functions that take a study."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals
@@ -58,7 +60,7 @@ _FILES = (
 
 def costs(study: AnalyzedStudy) -> Section | None:
     """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
-    drawn = numbered("accuracy", cost_figures.costs(study))
+    drawn = [replace(picture, scrolls=True) for picture in numbered("accuracy", cost_figures.costs(study))]
     if not drawn:
         return None
     pruned = _pruned(study)

@@ -47,15 +47,15 @@ def intervals(axes):
 
 
 def test_accuracy_and_worst_class_beside_the_control_network_by_network():
-    # Both have the same noise of accuracy, and the pruned networks are a point below: the interval has no width. Class b
-    # loses 5 points more than in the control, of which the accuracy explains 1.
+    # Both have the same noise of accuracy, and the pruned networks are a point below: the interval has no width. Class
+    # b loses 5 points more than in the control, of which the accuracy explains 1.
     noise = SPREAD / 100
     left, right = panels(runs(alpha=1.5, after=0.79 + noise), none(after=0.8 + noise))
     (inside, edge), (worst, _) = marks(left), marks(right)
     assert inside["o"] == [pytest.approx([0, -1])]
     assert not edge
     assert intervals(left) == pytest.approx(np.array([[-1, -1]]))
-    # The largest excess loss is b's with pruning, .04 + .11 SPREAD. Without it, it is b's .11 SPREAD or a's -.09 SPREAD.
+    # The largest excess loss is b's with pruning, .04 + .11 SPREAD. Without, it is b's .11 SPREAD or a's -.09 SPREAD.
     assert worst["o"] == [pytest.approx([0, 4 - 10 * np.abs(SPREAD).mean()])]
 
 
