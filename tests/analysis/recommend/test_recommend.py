@@ -410,7 +410,7 @@ def test_a_loss_that_moves_to_another_class_is_refused_where_a_class_may_not_los
         f"{high - 0.05:.3f} above the limit 0.05."
     )
     (wide,) = recommend.recommend("moved", max_class_loss=0.2, **limits)
-    assert "prune with mp at ratio 4" in wide.verdict
+    assert "use mp at ratio 4" in wide.verdict
     assert wide.tried[["largest_excess", "largest_excess_high"]].to_numpy()[0].tolist() == pytest.approx([0.1, high])
 
 
@@ -422,7 +422,7 @@ def test_an_order_of_classes_that_reversed_is_said(store, moved):
         store.pruned(experiment, dense, seed, "mp", 4.0, (100, 0, -100))
     limits = {"max_accuracy_loss": 0.02, "tracking_uri": store.uri}
     (found,) = recommend.recommend("reversed", **limits)
-    assert "prune with mp at ratio 4" in found.verdict
+    assert "use mp at ratio 4" in found.verdict
     assert "The order of the classes reversed" in found.verdict
     (shrunk,) = recommend.recommend("moved", **limits)
     assert "reversed" not in shrunk.verdict
@@ -449,7 +449,7 @@ def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):
     beside(store, "stricter", [(2.0, (0, 0, 0), (1, 1, 1)), (10.0, (0, 0, 100), (1, 1, 1))])
     assert "This is safe, and no larger ratio is." in verdict_of(store, "stricter")
     (found,) = recommend.recommend("stricter", tracking_uri=store.uri)
-    assert "prune with mp at ratio 2." in found.verdict
+    assert "use mp at ratio 2." in found.verdict
     (said,) = [note for note in found.notes if "verdict" in note]
     assert "calls mp at ratio 10 safe, by test images and against none. recommend is stricter" in said
     assert "With mp at ratio 10, the accuracy loss may be" in said
@@ -460,7 +460,7 @@ def test_recommend_says_that_the_reports_verdict_does_not_call_its_choice_safe(s
     beside(store, "looser", [(4.0, (40, 0, -40), (40, 0, -40))])
     assert "No choice is shown to be safe." in verdict_of(store, "looser")
     (found,) = recommend.recommend("looser", max_accuracy_loss=0.02, tracking_uri=store.uri)
-    assert "prune with mp at ratio 4." in found.verdict
+    assert "use mp at ratio 4." in found.verdict
     (said,) = [note for note in found.notes if "verdict" in note]
     assert "does not call the recommended networks safe, but no choice" in said
 
@@ -469,7 +469,7 @@ def test_where_both_call_the_same_ratio_safe_nothing_is_said_of_the_verdict(stor
     beside(store, "alike", [(4.0, (0, 0, 0), (1, 1, 1))])
     assert "This is safe" in verdict_of(store, "alike")
     (found,) = recommend.recommend("alike", tracking_uri=store.uri)
-    assert "prune with mp at ratio 4." in found.verdict
+    assert "use mp at ratio 4." in found.verdict
     assert "verdict" not in " ".join(found.notes)
 
 
@@ -584,7 +584,7 @@ def test_a_method_of_iterative_pruning_is_tried_level_by_level(levels):
     columns = ["params.weight_treatment", "params.iteration", "ratio"]
     tried = [tuple(row) for row in levels.tried[columns].itertuples(index=False)]
     assert tried == [(how, level, ratio) for how in ("finetune", "rewind") for level, ratio in (("1", 1.2), ("2", 1.5))]
-    assert "prune with l1-structured rewind at ratio 1.5. " in levels.verdict
+    assert "use l1-structured rewind at ratio 1.5. " in levels.verdict
     assert levels.command.startswith("pruning-study iterate ")
     assert "--weight-treatment rewind" in levels.command
     assert "--iterations 3" in levels.command
