@@ -231,7 +231,7 @@ def from_runs(
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",
         verdict=verdict(study),
-        to_know=[*reading(study), *to_know(runs)],
+        to_know=[*filter(None, [" ".join(reading(study))]), *to_know(runs)],
         sections=[*sections, _left_out(study, sections)],
     )
 

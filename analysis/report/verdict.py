@@ -303,7 +303,7 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         others = f", {len(names) - 2} others less" if len(names) > 2 else ""
         lost = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
-        yield f"{names[0]} pays: it loses {lost}{second}{others}."
+        yield f"{names[0]} loses {lost}{second}{others}."
 
 
 def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:

@@ -71,7 +71,7 @@ def _figure(places: Sequence[Place], study: AnalyzedStudy) -> Figure:
     for axes in grid[-1]:
         axes.set_xlabel("pruning ratio")
     has_control = any((cells["n_none"] > 0).any() for methods in lines for cells in methods.values())
-    add_legend(figure, [*handles, handle(CONTROL if has_control else "dense", color="black")], size)
+    add_legend(figure, [*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")], size)
     return figure
 
 
@@ -86,7 +86,7 @@ def _pruned_lines(place: Place, study: AnalyzedStudy) -> Lines:
 
 
 def _title(place: Place, lines: Lines) -> str:
-    counts = pd.concat(lines.values())["n"]
+    counts = pd.concat(lines.values())[["n", "n_at_chance"]].sum(axis=1)
     least, most = int(counts.min()), int(counts.max())
     networks = "1 network" if most == 1 else f"{most} networks" if least == most else f"{least} to {most} networks"
     return f"{fitted_name(', '.join(place.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"

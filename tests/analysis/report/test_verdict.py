@@ -36,7 +36,7 @@ def test_cost_classes_gaps_and_the_largest_safe_ratio():
         "On mnist with lenet5 (8 networks), use mp at ratio 2. It costs 0.0 points of accuracy (0.0 to 0.0). "
         "No class is shown to lose more than the accuracy; a single class may lose up to 0.6 points more. "
         "mp at ratio 10 is not shown to be safe: it costs 1.0 points of accuracy (1.0 to 1.0). "
-        "b pays: it loses 4.0 points (2.8 to 5.2) more than the accuracy. "
+        "b loses 4.0 points (2.8 to 5.2) more than the accuracy. "
         "Weak classes fall behind: gaps grow 50 % (36 to 64), more than accuracy explains."
     )
     assert "trained as long and not pruned" in how_to_read
@@ -124,7 +124,7 @@ def test_a_choice_is_safe_where_harm_is_ruled_out_and_not_where_it_is_unknown():
 def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
     line, how_to_read = judged(runs(alpha=1.5, after=0.79))
     assert line.startswith(
-        "On mnist with lenet5 (8 networks), mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). b pays"
+        "On mnist with lenet5 (8 networks), mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). b loses 4.0"
     )
     assert line.endswith("Without runs of none, nobody can tell pruning from fine-tuning.")
     assert "control" not in how_to_read
