@@ -279,9 +279,9 @@ def _where(cell: pd.Series) -> str:
 def _cost(cell: pd.Series) -> str:
     change = "accuracy_minus_none" if cell["n_none"] else "accuracy_change"
     loss, low, high = (-100 * cell[f"{change}{end}"] for end in ("", "_high", "_low"))
-    if loss.round(9) < 0:
+    if round(loss, 9) < 0:
         low, high = -high, -low
-    verb = "gains" if loss.round(9) < 0 else "costs"
+    verb = "gains" if round(loss, 9) < 0 else "costs"
     return f"{verb} {abs(loss):.1f} points of accuracy{_brackets(low, high)}"
 
 

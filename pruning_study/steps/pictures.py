@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture
@@ -21,7 +22,7 @@ MOST_CLASSES = 100  # with a name in a picture
 DPI = 120
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
 _NAME_SIZE, _NAME_ROOM = 8, 80.0  # points, of the names beside the recall balances
-_NAME_GAP = 0.05  # of a panel's height, from one of these names to the next
+_NAME_GAP = 0.1  # of half a panel's height, from one of these names to the next
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
@@ -157,7 +158,7 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
     named = np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]
     names = [fitted_name(str(name), _NAME_ROOM, _NAME_SIZE) for name in changes.table["class"].iloc[named]]
-    _name_points(axes, names, start[named], end[named], (end[named] + reach) / (2 * reach))
+    _name_points(axes, names, np.column_stack([start, end])[named], reach)
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),
@@ -170,24 +171,17 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
     axes.grid(alpha=0.3)
 
 
-def _name_points(axes: Axes, names: list[str], x: np.ndarray, y: np.ndarray, heights: np.ndarray) -> None:
-    """Write names to the right of a panel, each joined to its point by a line, one above the other.
-
-    `heights` are the points' places between the lower end of the panel, 0, and its upper end, 1.
-    """
-    order = np.argsort(heights, kind="stable")
-    steps = _NAME_GAP * np.arange(len(order))
-    places = np.maximum.accumulate(heights[order] - steps).clip(0, 1 - _NAME_GAP * (len(order) - 1)) + steps
-    for index, place in zip(order, places, strict=True):
-        axes.annotate(
-            names[index],
-            (x[index], y[index]),
-            xytext=(1.03, place),
-            textcoords=axes.transAxes,
-            va="center",
-            fontsize=_NAME_SIZE,
-            arrowprops={"arrowstyle": "-", "color": BEFORE, "linewidth": 0.6, "alpha": 0.6},
-        )
+def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float) -> None:
+    """Write names to the right of a panel from -reach to reach, one above the other, each joined to its point."""
+    order = np.argsort(points[:, 1], kind="stable")
+    steps = _NAME_GAP * reach * np.arange(len(order))
+    highest = reach - _NAME_GAP * reach * (len(order) - 1)
+    heights = np.maximum.accumulate(points[order, 1] - steps).clip(-reach, highest) + steps
+    ends = np.column_stack([np.full(len(order), 1.04 * reach), heights])
+    joined = np.stack([points[order], ends], axis=1)
+    axes.add_collection(LineCollection(list(joined), colors=BEFORE, linewidths=0.6, alpha=0.6, clip_on=False))
+    for index, (x, y) in zip(order, ends, strict=True):
+        axes.text(1.01 * x, y, names[index], va="center", fontsize=_NAME_SIZE)
 
 
 def _slope_label(changes: ClassChanges, alpha: float) -> str:
