@@ -26,6 +26,7 @@ DEFAULTS = {
     schema.TEST_FRACTION: "none",
     schema.CLASS_FRACTIONS: "none",
     schema.DECAY: "none",
+    schema.AVERAGE_EPOCHS: "0",
     schema.PRECISION: schema.FLOAT32,
     schema.PRUNE_OUTPUT_LAYER: "false",
     schema.SCOPE: "global",
@@ -99,6 +100,7 @@ OPTIONS = (
     schema.WEIGHT_DECAY,
     schema.DECAY,
     schema.KEPT_EPOCH,
+    schema.AVERAGE_EPOCHS,
     schema.VALIDATION_FRACTION,
     schema.TEST_FRACTION,
     schema.CLASS_FRACTIONS,
@@ -113,6 +115,7 @@ OPTIONS = (
     schema.FINE_TUNE_EPOCHS,
     schema.FINE_TUNE_LEARNING_RATE,
     schema.FINE_TUNE_DECAY,
+    schema.FINE_TUNE_AVERAGE_EPOCHS,
     schema.PRUNE_OUTPUT_LAYER,
     schema.START,
     schema.BEGIN,
@@ -221,6 +224,7 @@ def _given(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
             if rate in values:
                 values[rate] = _first_rate(values[rate], lengths, rates, values.get(epochs, defaults[epochs]))
     defaults[schema.FINE_TUNE_DECAY] = values.get(schema.DECAY, "none")
+    defaults[schema.FINE_TUNE_AVERAGE_EPOCHS] = values.get(schema.AVERAGE_EPOCHS, "0")
     given = {
         name: value
         for name, value in values.items()

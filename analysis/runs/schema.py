@@ -89,6 +89,8 @@ FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
 DECAY = "decay"
 FINE_TUNE_DECAY = "fine_tune_decay"
 KEPT_EPOCH = "kept_epoch"
+AVERAGE_EPOCHS = "average_epochs"
+FINE_TUNE_AVERAGE_EPOCHS = "fine_tune_average_epochs"
 PRUNE_OUTPUT_LAYER = "prune_output_layer"
 SCOPE = "scope"
 ITERATION = "iteration"
@@ -169,6 +171,7 @@ PARAM_ROLES = {
     **dict.fromkeys((WEIGHT_DECAY, FINE_TUNE_LEARNING_RATE), ParamRole(value="float")),
     **dict.fromkeys((DECAY, FINE_TUNE_DECAY), ParamRole(formerly="none")),
     KEPT_EPOCH: ParamRole(formerly="none"),
+    **dict.fromkeys((AVERAGE_EPOCHS, FINE_TUNE_AVERAGE_EPOCHS), ParamRole(formerly="0", value="integer")),
     TEST_FRACTION: ParamRole(formerly="none", value="float"),
     CLASS_FRACTIONS: ParamRole(formerly="none"),
     **dict.fromkeys((PRUNER, PRUNER_DIGEST), ParamRole(concerns="pruner")),

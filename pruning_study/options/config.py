@@ -139,6 +139,12 @@ class TrainConfig:
         "Keep the network of the epoch with the lowest validation loss (best), or of the last one. Auto: the last "
         "where the learning rate decays to 0, else the best.",
     )
+    average_epochs: int = option(
+        "0",
+        integer(0),
+        "Keep the mean of the weights after each of the last so many epochs, in place of the network of one epoch; the "
+        "statistics of BatchNorm are made again. 0: no mean.",
+    )
     validation_fraction: float = option(
         "0.1",
         within(0, 1),
@@ -203,6 +209,21 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        self._check_average(self.average_epochs, self.decay)
+
+    def _check_average(self, epochs: int, decay: str, phase: str = "") -> None:
+        """Raise a StudyError if the mean of some epochs is kept, and other options speak against it."""
+        option = f"--{phase}average-epochs"
+        if epochs == 1:
+            raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
+        if epochs and decay != "none":
+            raise StudyError(
+                f"{epochs} epochs are averaged at a constant learning rate, and {decay} lets it fall to 0: give 0, or "
+                f"--{phase}decay none",
+                option=option,
+            )
+        if epochs and self.kept_epoch == "best":
+            raise StudyError(f"best keeps one epoch, and {option} the mean of {epochs}", option="--kept-epoch")
 
 
 @dataclass(frozen=True)
@@ -273,12 +294,20 @@ class PruneConfig(TrainConfig):
     fine_tune_decay: str | None = option(
         AUTO, choice(DECAYS), "How the learning rate of fine-tuning falls, as --decay says. Auto: the value of --decay."
     )
+    fine_tune_average_epochs: int | None = option(
+        AUTO,
+        integer(0),
+        "Epochs of fine-tuning whose mean is kept, as --average-epochs says. Auto: the value of --average-epochs.",
+    )
     prune_output_layer: bool = option("false", boolean, "Prune weights of the last layer too.")
     shrink: bool = option(
         "false",
         boolean,
         "Also remove the channels that no layer reads any more, and show the size and the speed of the smaller network "
         "(needs the extra structured).",
+    )
+    details: bool = option(
+        "false", boolean, "Also print the slopes that are expected on new images, with their intervals."
     )
     schedule: str = option(
         ONE_SHOT,
@@ -385,6 +414,8 @@ class PruneConfig(TrainConfig):
         self._set_ratio()
         self._check_start()
         self._check_losses()
+        if not self.starts_anew:
+            self._check_average(self.fine_tuning_average_epochs, self.fine_tuning_decay, "fine-tune-")
         if self.is_gradual:
             pruners.check_gradual(self.pruner, "--start" if self.starts_anew else "--schedule")
 
@@ -436,6 +467,18 @@ class PruneConfig(TrainConfig):
         if self.constraint == "none":
             return 0.0
         return self.constraint_step or constraint_names.DUAL_STEPS[self.constraint, self.constraint_images]
+
+    @property
+    def fine_tuning_decay(self) -> str:
+        """How the learning rate of fine-tuning falls."""
+        return self.fine_tune_decay or self.decay
+
+    @property
+    def fine_tuning_average_epochs(self) -> int:
+        """Number of the last epochs of fine-tuning whose mean is kept; 0 for none."""
+        if self.fine_tune_epochs == 0:
+            return 0
+        return self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
 
     @property
     def starts_anew(self) -> bool:
@@ -657,6 +700,7 @@ class TuneConfig:
     weight_decay: float | None = same_option(TrainConfig, "weight_decay")
     decay: str = same_option(TrainConfig, "decay")
     kept_epoch: str | None = same_option(TrainConfig, "kept_epoch")
+    average_epochs: int = same_option(TrainConfig, "average_epochs")
     validation_fraction: float = same_option(TrainConfig, "validation_fraction")
     test_fraction: float | None = same_option(TrainConfig, "test_fraction")
     gradient_objective: str | None = same_option(PruneConfig, "gradient_objective")
@@ -665,6 +709,7 @@ class TuneConfig:
     fine_tune_epochs: int | None = same_option(PruneConfig, "fine_tune_epochs")
     fine_tune_learning_rate: float | None = same_option(PruneConfig, "fine_tune_learning_rate")
     fine_tune_decay: str | None = same_option(PruneConfig, "fine_tune_decay")
+    fine_tune_average_epochs: int | None = same_option(PruneConfig, "fine_tune_average_epochs")
     prune_output_layer: bool = same_option(PruneConfig, "prune_output_layer")
     scope: str | None = same_option(PruneConfig, "scope")
     schedule: str = same_option(PruneConfig, "schedule")

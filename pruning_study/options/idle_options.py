@@ -8,7 +8,7 @@ from pruning_study.options.options import option_name
 from pruning_study.options.protocols import PROTOCOLS
 
 _GRADIENT = ("gradient_objective", "gradient_batches", "gradient_mode")
-_FINE_TUNING = ("fine_tune_epochs", "fine_tune_learning_rate", "fine_tune_decay")
+_OF_FINE_TUNING = ("fine_tune_learning_rate", "fine_tune_decay", "fine_tune_average_epochs")
 _RAMP = ("ramp", "ramp_steps", "regrow")
 _NOT_TRAINED = "with --weights: the network is not trained"
 
@@ -43,7 +43,7 @@ def _of_training(config: TrainConfig) -> Iterator[tuple[str, str]]:
     if config.weights and not isinstance(config, IterateConfig):
         yield from _each(("epochs", "learning_rate"), _NOT_TRAINED)
         if not isinstance(config, PruneConfig):
-            yield from _each(("precision", "decay", "kept_epoch"), _NOT_TRAINED)
+            yield from _each(("precision", "decay", "kept_epoch", "average_epochs"), _NOT_TRAINED)
 
 
 def _of_pruning(config: PruneConfig) -> Iterator[tuple[str, str]]:
@@ -60,11 +60,11 @@ def _of_pruning(config: PruneConfig) -> Iterator[tuple[str, str]]:
     if config.class_offsets == "none":
         yield "offset_shrinkage", "without --class-offsets"
     if config.fine_tune_epochs == 0:
-        yield from _each(("fine_tune_learning_rate", "fine_tune_decay"), "with --fine-tune-epochs 0")
+        yield from _each(_OF_FINE_TUNING, "with --fine-tune-epochs 0")
         if config.weights:
             yield "precision", f"{_NOT_TRAINED}, and --fine-tune-epochs is 0"
     if config.starts_anew:
-        yield from _each(_FINE_TUNING, "with --start initialization")
+        yield from _each(("fine_tune_epochs", *_OF_FINE_TUNING), "with --start initialization")
     elif config.schedule == ONE_SHOT:
         yield from _each(_RAMP, "without --schedule cubic")
     elif not config.ramp:

@@ -14,6 +14,7 @@ _TRAINING = (
     "weight_decay",
     "decay",
     "kept_epoch",
+    "average_epochs",
     "precision",
 )
 _PRUNING = (
@@ -35,7 +36,8 @@ _PRUNING = (
     *("gradient_objective", "gradient_batches", "gradient_mode"),
 )
 _FINE_TUNING = (
-    *("fine_tune_epochs", "fine_tune_learning_rate", "fine_tune_decay", "schedule", "ramp", "ramp_steps", "regrow"),
+    *("fine_tune_epochs", "fine_tune_learning_rate", "fine_tune_decay", "fine_tune_average_epochs"),
+    *("schedule", "ramp", "ramp_steps", "regrow"),
     *("start", "begin", "end", "frequency"),
     *("data_quotas", "data_density"),
     *("distill", "temperature", "performance_weighted"),
@@ -49,7 +51,7 @@ _SEARCH = (
 )
 _MACHINE = (
     *("workers", "executor", "gpus_per_step", "device", "engine", "experiment", "frames", "study"),
-    *("dry_run", "force", "log_model"),
+    *("dry_run", "force", "log_model", "details"),
 )
 _FILES = ("key", "output", "picture")
 _IMAGES = ("corruptions", "severities", "images", "folder")

@@ -33,6 +33,8 @@ LISTS = {
     "sparsities": "sparsity",
     "decays": "decay",
     "fine_tune_decays": "fine_tune_decay",
+    "average_epochs": "average_epochs",
+    "fine_tune_average_epochs": "fine_tune_average_epochs",
     "schedules": "schedule",
     "distill": "distill",
     "data_quotas": "data_quotas",
@@ -50,18 +52,19 @@ LISTS = {
 # A grid with one of these keys is one of `iterate`: the first is a list too, the others are single values.
 ITERATING = ("weight_treatments", "iterations", "keep")
 LISTS_OF_ITERATE = {
-    **{key: LISTS[key] for key in ("datasets", "models", "recipes", "decays", "pruners")},
+    **{key: LISTS[key] for key in ("datasets", "models", "recipes", "decays", "average_epochs", "pruners")},
     "weight_treatments": "weight_treatment",
     "seeds": LISTS["seeds"],
 }
 GRID_KEYS = (*LISTS, *ITERATING, "overrides")
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
-# Options of the command `study`, and three that have no meaning for a grid.
+# Options of the command `study`, and those that have no meaning for a grid.
 NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {
     "force",
     "dense_run_id",
     "log_model",
     "shrink",
+    "details",
 }
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
@@ -138,10 +141,10 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
     The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or `sparsities`,
-    `decays`, `fine_tune_decays`, `schedules`, `distill`, the mitigations `data_quotas`, `performance_weighted`,
-    `constraints`, `class_weights` and `class_offsets` with the details `data_densities`, `constraint_images`,
-    `constraint_steps`, `class_weight_powers` and `offset_shrinkages`, `seeds` (a list, or a range such as `0-29`) and
-    `overrides` (further options of `prune`); a single seed is a list of one.
+    `decays`, `fine_tune_decays`, `average_epochs`, `fine_tune_average_epochs`, `schedules`, `distill`, the mitigations
+    `data_quotas`, `performance_weighted`, `constraints`, `class_weights` and `class_offsets` with the details
+    `data_densities`, `constraint_images`, `constraint_steps`, `class_weight_powers` and `offset_shrinkages`, `seeds` (a
+    list, one seed, or a range such as `0-29`) and `overrides` (further options of `prune`).
     The study has every combination of the lists' values. A key that is left out has `prune`'s default. A detail counts
     only where its mitigation is not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of
     ratios, schedules, distillation and mitigations, a grid is one of `iterate`, whose defaults it has: each combination

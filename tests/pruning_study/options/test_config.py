@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from analysis.__main__ import report
 from analysis.common.errors import StudyError
 from analysis.runs.schema import text
+from pruning_study.__main__ import send, tally
 from pruning_study.options.config import (
     ExemplarsConfig,
     ExportConfig,
@@ -80,6 +81,19 @@ def test_mlproject_has_the_options_and_defaults_of_a_command_of_runs(entry_point
     }
     expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
     assert entry.command.split() == ["python", "-m", "pruning_study", entry_point, f"{{{argument}}}", *expected]
+
+
+@pytest.mark.parametrize("command", [tally, send])
+def test_mlproject_has_the_arguments_and_options_of_a_command_of_files(command):
+    entry = load_project(str(ROOT)).get_entry_point(command.name)
+    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
+        param.name: None if param.required else "auto" for param in command.params
+    }
+    parts = [
+        (param.opts[0] if isinstance(param, click.Option) else "", f"{{{param.name}}}") for param in command.params
+    ]
+    expected = [part for pair in parts for part in pair if part]
+    assert entry.command.split() == ["python", "-m", "pruning_study", command.name, *expected]
 
 
 def test_mlproject_has_the_options_and_defaults_of_the_report():
@@ -424,6 +438,36 @@ def test_options_of_another_start_are_refused(options, option):
     with pytest.raises(StudyError, match="belongs to --start") as error:
         PruneConfig(**options)
     assert error.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({"average_epochs": 1}, "--average-epochs", "no mean"),
+        ({"average_epochs": 7, "decay": "cosine"}, "--average-epochs", "--decay none"),
+        ({"average_epochs": 7, "kept_epoch": "best"}, "--kept-epoch", "the mean of 7"),
+        ({"average_epochs": 7, "fine_tune_decay": "linear"}, "--fine-tune-average-epochs", "--fine-tune-decay none"),
+        ({"decay": "cosine", "fine_tune_average_epochs": 3}, "--fine-tune-average-epochs", "--fine-tune-decay none"),
+        ({"fine_tune_average_epochs": 3, "kept_epoch": "best"}, "--kept-epoch", "the mean of 3"),
+    ],
+)
+def test_a_mean_of_epochs_and_what_speaks_against_it_is_one_line(options, option, message):
+    with pytest.raises(StudyError, match=message) as error:
+        PruneConfig(**options)
+    assert error.value.option == option
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decay": "cosine", "fine_tune_decay": "none", "fine_tune_average_epochs": 3},
+        {"average_epochs": 7, "fine_tune_average_epochs": 0, "fine_tune_decay": "cosine"},
+        {"average_epochs": 7, "fine_tune_average_epochs": 0, "kept_epoch": "last"},
+        {"average_epochs": 7, "fine_tune_epochs": 0, "fine_tune_decay": "cosine"},
+    ],
+)
+def test_training_may_end_in_a_mean_and_fine_tuning_in_a_decay(options):
+    PruneConfig(**options)
 
 
 def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
