@@ -239,9 +239,9 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
             yield from [_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
             yield "This is safe, and no larger ratio is."
             return
-        yield f"{choice(detailed, study)} is not shown to be safe: it {_cost(detailed)}."
+        yield f"{choice(detailed, study)} does not count as safe: it {_cost(detailed)}."
     else:
-        unsafe = "no choice is shown to be safe. " if is_safe is False else ""
+        unsafe = "no choice counts as safe. " if is_safe is False else ""
         yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
     yield from _payers(class_rows(study, detailed), detailed)
     if detailed["n_none"]:
