@@ -16,7 +16,7 @@ from analysis.recommend.bounds import Measured
 from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import decimals, short_ratio, with_interval
-from analysis.report.verdict import choice, to_know, use
+from analysis.report.verdict import costs, to_know
 from analysis.runs import checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.groups import ImageGroups
@@ -152,8 +152,8 @@ def _use(place: tuple[str, str], row: pd.Series, *, study: AnalyzedStudy) -> str
     """Say what to use, what it costs on test images, and which classes pay, as a report's verdict does."""
     found = study.cells[(study.cells[PLACE] == list(place)).all(axis=1)]
     cell = agreement.matching(row, found, [schema.PRUNER, schema.RATIO, *study.shown])
-    sentences = list(use(cell, study)) if cell["n"] else [f"use {choice(row, study)}."]
-    return " ".join(sentences)
+    said = costs(cell, study) if cell["n"] else ()
+    return " ".join([f"use {method_label(row, study.shown)} at ratio {short_ratio(row[schema.RATIO])}.", *said])
 
 
 def _beside_the_verdict(

@@ -40,14 +40,13 @@ MEANINGS = {
 _NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
 _NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with the dense networks."
 _BEYOND_CONTROL = (
-    f"All losses are beyond those of the control ({CONTROL}): the same network, trained as long and not pruned. "
-    "Brackets hold 95 % intervals. Recall is the share of a class's test images that the network recognises. A gap is "
-    "a class's recall minus the accuracy; its change is in % of the gap before pruning."
+    f"Losses are beyond those of the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
+    "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
+    "recall minus the accuracy; changes of gaps are in % of the gap before pruning."
 )
 _SAFE = (
-    f"Safe means three things: the accuracy falls by at most {100 * SMALL_LOSS:g} point; neither a class nor the gaps "
-    f"are shown to be worse than in the control; and no class may lose {100 * SAFE_EXCESS:g} points more than the "
-    "accuracy, with 95 % confidence."
+    f"Safe: the accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to be "
+    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy (95 % confidence)."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
@@ -131,9 +130,8 @@ def decision(cells: pd.DataFrame, study: AnalyzedStudy) -> Decision:
     return Decision(cell, not safe.empty, detailed)
 
 
-def use(cell: pd.Series, study: AnalyzedStudy) -> Iterator[str]:
-    """Say which networks to use, what they cost, and which classes pay; the first sentence goes on after a comma."""
-    yield f"use {choice(cell, study)}."
+def costs(cell: pd.Series, study: AnalyzedStudy) -> Iterator[str]:
+    """Say what the networks of a cell cost: how much accuracy, and which classes pay."""
     yield f"It {_cost(cell)}."
     yield from _payers(class_rows(study, cell), cell)
 
@@ -233,8 +231,8 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
         return
     cell, is_safe, detailed = decision(cells, study)
     if is_safe:
-        first, *others = use(cell, study)
-        yield from [f"{_where(cell)}, {first}", *others]
+        yield f"{_where(cell)}, use {choice(cell, study)}."
+        yield from costs(cell, study)
         if cell.name == detailed.name:
             yield from [_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
             yield "This is safe, and no larger ratio is."

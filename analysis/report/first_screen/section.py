@@ -17,21 +17,18 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import AnalyzedStudy
 
 _COSTS = (
-    "The control (none) is the same network, trained as long and not pruned. Each mark is the mean over networks of "
-    "the pruned network minus its own control, and 0 is no difference. Left: the accuracy; lower is worse. Right: the "
-    "excess loss of the class that loses most, which is the recall that the class lost minus the accuracy that the "
-    "network lost; higher is worse. The pruning ratio is the number of parameters before over the number after.",
-    "Lines are 95 % intervals that hold for all ratios of a method together. A cross at the edge stands for networks "
-    "most of which are at chance, and a triangle for a value far from the others. cells.csv has the numbers.",
+    "Each mark is the mean of pruned networks minus their control (none). Left: the accuracy; lower is worse. Right: "
+    "the excess loss of the class that loses most, which is what it loses beyond the accuracy; higher is worse. Lines "
+    "are 95 % intervals, for all ratios of a method together. At an edge, a cross stands for networks at chance, and a "
+    "triangle for a value far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
-    "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Control is the "
-    "same fine-tuning without pruning. Loss is the control's recall, or without a control that of the dense networks, "
-    "minus the recall after pruning, in points of 100. classes.csv has the numbers."
+    "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Loss is "
+    "the control's recall, or without a control that of the dense networks, minus the recall after pruning, in points. classes.csv has the numbers."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
@@ -65,13 +62,13 @@ def costs(study: AnalyzedStudy) -> Section | None:
         return None
     pruned = _pruned(study)
     without = [_COSTS_WITHOUT_CONTROL] if (pruned["n_none"] == 0).any() else []
-    return Section("What pruning costs", [*drawn, *_COSTS, *without])
+    return Section("What pruning costs", [*drawn, _COSTS, *without])
 
 
 def sizes(study: AnalyzedStudy) -> Section | None:
     """Return the section on the recall of the weakest class against the size of the model."""
     drawn = numbered("model_size", figures.sizes(study, with_weakest(study)))
-    return Section("Model size and the weakest class", drawn) if drawn else None
+    return Section("Model size", drawn) if drawn else None
 
 
 def class_losses(study: AnalyzedStudy) -> Section | None:
