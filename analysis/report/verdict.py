@@ -46,7 +46,8 @@ _BEYOND_CONTROL = (
 )
 _SAFE = (
     f"Safe: the accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to be "
-    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy (95 % confidence)."
+    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy (95 % "
+    "confidence)."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."

@@ -27,8 +27,9 @@ _COSTS_WITHOUT_CONTROL = (
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
-    "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Loss is "
-    "the control's recall, or without a control that of the dense networks, minus the recall after pruning, in points. classes.csv has the numbers."
+    "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Loss is the "
+    "control's recall, or without a control that of the dense networks, minus the recall after pruning, in points. "
+    "classes.csv has the numbers."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
