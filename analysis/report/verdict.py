@@ -42,12 +42,11 @@ _NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with 
 _BEYOND_CONTROL = (
     f"Losses are beyond those of the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
     "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
-    "recall minus the accuracy; changes of gaps are in % of the gap before pruning."
+    "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
     f"Safe: the accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to be "
-    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy (95 % "
-    "confidence)."
+    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -135,7 +135,7 @@ def _values(cells: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
 def _draw_method(
     axes: Axes, across: np.ndarray, values: pd.DataFrame, style: dict[str, str], mark: float, far: float, worse: int
 ) -> None:
-    look = {"color": style["color"], "clip_on": False}
+    look: dict[str, Any] = {"color": style["color"], "clip_on": False}
     value = values["value"].to_numpy()
     inside, chance = np.abs(value) <= far, np.isnan(value)
     axes.plot(across[inside], value[inside], linewidth=0.8, alpha=0.35, color=style["color"])

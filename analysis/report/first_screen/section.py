@@ -17,19 +17,17 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import AnalyzedStudy
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none). Left: the accuracy; lower is worse. Right: "
-    "the excess loss of the class that loses most, which is what it loses beyond the accuracy; higher is worse. Lines "
-    "are 95 % intervals, for all ratios of a method together. At an edge, a cross stands for networks at chance, and a "
-    "triangle for a value far off."
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval. Left: the accuracy; "
+    "lower is worse. Right: the excess loss of the class that loses most, which is what it loses beyond the accuracy; "
+    "higher is worse. At an edge, a cross is at chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
     "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
-    "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Loss is the "
-    "control's recall, or without a control that of the dense networks, minus the recall after pruning, in points. "
-    "classes.csv has the numbers."
+    "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the control's "
+    "recall, or without a control that of the dense networks, minus the recall after pruning, in points."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
