@@ -379,7 +379,7 @@ def test_a_summary_has_at_most_100_columns_and_is_what_print_shows(known, levels
 def test_what_to_use_is_said_first_and_as_in_the_verdict_of_a_report(known):
     """Beyond the control, of 1,200 images 30 more are wrong: 10 of cat, 10 of dog and 10 of owl."""
     assert known.verdict.startswith(
-        "net on pets: use up (epsilon 0.0005) at ratio 10. It costs 2.5 points of accuracy (2.5 to 2.5). No class is"
+        "net on pets: use up at ratio 10. It costs 2.5 points of accuracy (2.5 to 2.5). No class is"
     )
 
 
