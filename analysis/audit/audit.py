@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.audit import populations, prediction_files, prediction_sources
+from analysis.audit import movement, populations, prediction_files, prediction_sources
 from analysis.audit.result import Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
@@ -43,7 +43,8 @@ def audit(
     before, after, control : sequence of str
         Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
         and `predicted`, or CSV with columns of these names. Several files are paired by their names, as
-        `network_names.matched` does; several runs in the order given.
+        `network_names.matched` does; several runs in the order given. If .npz files also hold `logits`, the movement
+        of the classes is diagnosed.
     groups : Path, optional
         File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
     max_data_gib : float
@@ -63,6 +64,7 @@ def audit(
         found = {side: prediction_sources.find(given, f"--{side}", Path(downloads)) for side, given in sides.items()}
         found = prediction_sources.in_pairs(found, by_order=pair_by_order)
         label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
+        movements, diagnoses = movement.of_files({side: list(called) for side, called in found.items()}, limit)
     ends = np.cumsum([len(side) for side in found.values()])
     networks = dict(zip(sides, np.split(predicted, ends[:-1]), strict=True))
     result = audit_predictions(
@@ -72,7 +74,7 @@ def audit(
         networks["control"] if control else None,
         image_groups.read(groups, len(label)).groupings if groups else None,
     )
-    return result._replace(notes=[*prediction_sources.described(found), *result.notes])
+    return result._replace(notes=[*prediction_sources.described(found), *result.notes, *diagnoses], movements=movements)
 
 
 def audit_predictions(

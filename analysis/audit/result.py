@@ -3,8 +3,9 @@
 import base64
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
 from analysis.common.printable import printable
@@ -61,6 +63,9 @@ class Audit(NamedTuple):
         groups differ. Empty without groups, and where networks are independent.
     dense : WeakDense
         What makes the networks before compression weak.
+    movements : mapping of str to Movement
+        From files with logits: what a common shift of the logits explains of the movement of the classes from before
+        to `control` and to `after`.
     """
 
     table: pd.DataFrame
@@ -74,6 +79,7 @@ class Audit(NamedTuple):
     populations: Populations = NOTHING
     groupings: pd.DataFrame = pd.DataFrame()
     dense: WeakDense = SOUND
+    movements: Mapping[str, Movement] = MappingProxyType({})
 
     @property
     def at_chance(self) -> bool:

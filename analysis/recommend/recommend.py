@@ -24,6 +24,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
 from analysis.study import operating_points
 from analysis.study.cells import alphas, cells, control_rows
+from analysis.study.decay_advice import decay_advice
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.study.groups import groups as by_group
 from analysis.study.labels import method_label
@@ -144,7 +145,7 @@ def _recommendation(
     choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
     notes[:0] = beside_verdict(tried, None if passed.empty else passed.iloc[0])
     tried = tried.drop(columns=["run_ids", _CHANCE])
-    notes += [*to_know(runs), *_on_offsets(runs)]
+    notes += [*decay_advice(runs), *to_know(runs), *_on_offsets(runs)]
     return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
 
 

@@ -12,6 +12,7 @@ from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
+from analysis.study.decay_advice import decay_advice
 from analysis.study.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.study.study import AnalyzedStudy
 
@@ -93,7 +94,7 @@ def verdict(study: AnalyzedStudy) -> list[str]:
     networks that lose at most `SMALL_LOSS` of accuracy, if neither a class, nor the largest excess loss, nor the raw
     slope or spread is shown to be worse than without pruning, and the interval of every class ends at most at
     `SAFE_EXCESS`. Of several methods the most accurate one is taken. Of number formats a line names the one that costs
-    most accuracy.
+    most accuracy. A line ends with `decay_advice`, where there is any.
 
     A line begins with what makes dense networks weak: those at chance, and classes with recall 0. If all compressed
     networks are at chance, it says nothing else.
@@ -222,6 +223,7 @@ def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy
         yield from _on_pruning(pruned, study)
     if mostly_sound(formats).any():
         yield from _on_number_formats(formats[mostly_sound(formats)], study, named=len(pruned) > 0)
+    yield from decay_advice(rows)
 
 
 def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
