@@ -498,7 +498,7 @@ class PruneConfig(TrainConfig):
     @property
     def amounts(self) -> list[str]:
         """How much is pruned, in words: each ratio, or each sparsity where ratios are not known yet."""
-        return [f"t={ratio:g}" for ratio in self.ratio] or [f"sparsity {share:g}" for share in self.sparsity or ()]
+        return [f"ratio {ratio:g}" for ratio in self.ratio] or [f"sparsity {share:g}" for share in self.sparsity or ()]
 
     @property
     def method(self) -> str:

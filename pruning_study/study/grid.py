@@ -144,7 +144,7 @@ def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     `decays`, `fine_tune_decays`, `average_epochs`, `fine_tune_average_epochs`, `schedules`, `distill`, the mitigations
     `data_quotas`, `performance_weighted`, `constraints`, `class_weights` and `class_offsets` with the details
     `data_densities`, `constraint_images`, `constraint_steps`, `class_weight_powers` and `offset_shrinkages`, `seeds` (a
-    list, or a range such as `0-29`) and `overrides` (further options of `prune`).
+    list, one seed, or a range such as `0-29`) and `overrides` (further options of `prune`).
     The study has every combination of the lists' values. A key that is left out has `prune`'s default. A detail counts
     only where its mitigation is not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of
     ratios, schedules, distillation and mitigations, a grid is one of `iterate`, whose defaults it has: each combination
@@ -399,6 +399,8 @@ def _values(key: str, values: Any, place: str, command: _Command, faults: list[s
     with _noting(place, faults):
         if key == "seeds" and isinstance(values, str):
             return dict.fromkeys(_range(values), place)
+        if key == "seeds" and isinstance(values, int) and not isinstance(values, bool):
+            values = [values]
         if not isinstance(values, list) or not values:
             raise ValueError(
                 f"{shortened(values)} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else "")

@@ -534,7 +534,7 @@ def test_a_sparsity_stands_in_place_of_a_ratio(options):
 def test_a_sparsity_has_no_ratio_until_the_network_is_known():
     assert PruneConfig(sparsity="0.5,0.9").ratio == ()
     assert PruneConfig(sparsity="0.5,0.9").amounts == ["sparsity 0.5", "sparsity 0.9"]
-    assert PruneConfig(ratio="2,10").amounts == ["t=2", "t=10"]
+    assert PruneConfig(ratio="2,10").amounts == ["ratio 2", "ratio 10"]
 
 
 @pytest.mark.parametrize("value", ["1e3", "1.5", "-1", "1.0"])
