@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.statistics import class_offsets
 from pruning_study import load_model, prune
-from pruning_study.config import TrainConfig
+from pruning_study.options.config import TrainConfig
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.training.engines import TORCH
 

@@ -29,7 +29,7 @@ from mlflow import MlflowClient
 from pull import RUNS_AT_ONCE, write
 
 from analysis.runs import schema
-from pruning_study.config import StudyConfig
+from pruning_study.options.config import StudyConfig
 from pruning_study.steps.identity import ARTIFACTS
 from pruning_study.study import plan
 from pruning_study.study.plan import Plan

@@ -18,7 +18,7 @@ import numpy as np
 from mlflow.entities import Dataset
 
 from analysis.runs import schema
-from pruning_study.config import PruneConfig
+from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import pruned as steps
 from pruning_study.steps.settings import PruneSetting

@@ -32,11 +32,11 @@ from torch.utils.data import Dataset as TorchDataset
 
 from analysis.runs import schema
 from pruning_study import models
-from pruning_study.config import TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, FlipCrop, Normalization, generator, shuffled, to_device
 from pruning_study.data.torchvision_import import torchvision
+from pruning_study.options.config import TrainConfig
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import exact_k
 from pruning_study.steps.engine import choose as choose_engine

@@ -13,10 +13,14 @@ import click
 from analysis.runs import masked_output
 from analysis.runs.command_line import SETTINGS, Command, CommandGroup, completion
 from analysis.runs.masking import without_secrets
+from analysis.runs.options.commands import sections
+from analysis.runs.options.record import AUTO, default_text, option_name
+from analysis.runs.options.table import OPTIONS
+from analysis.runs.options.values import boolean, seeds
 from analysis.runs.printable import printable
 from analysis.runs.schema import text
 from pruning_study import __version__
-from pruning_study.config import (
+from pruning_study.options.config import (
     ExemplarsConfig,
     ExportConfig,
     GroupsConfig,
@@ -28,12 +32,13 @@ from pruning_study.config import (
     TrainConfig,
     TuneConfig,
 )
-from pruning_study.option_sections import EXAMPLES, SECTIONS
-from pruning_study.options import AUTO, boolean, default_text, option_name, seeds
+from pruning_study.options.examples import EXAMPLES
 from pruning_study.tracking.interrupts import interrupt_once
 
+SECTIONS = sections()
+SECTIONS["Files"].insert(0, "key")  # of `tally`, whose options are no options of a run
 # Options that take several values between commas
-SEVERAL = ("number_format", "ratio", "sparsity", "setting", "seed", "seeds", "corruptions", "severities")
+SEVERAL = {record.name for record in OPTIONS if record.takes_several}
 
 
 class _Checked(click.ParamType):
@@ -318,7 +323,7 @@ def _named(run_ids: tuple[str, ...]) -> list[str]:
 
 
 def _warn_of_idle_options(config: TrainConfig | TuneConfig) -> None:
-    from pruning_study.idle_options import idle_options
+    from pruning_study.options.idle_options import idle_options
 
     for line in idle_options(config):
         click.echo(f"Warning: {printable(line)}", err=True)

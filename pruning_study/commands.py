@@ -16,9 +16,9 @@ from analysis.runs.markdown_text import markdown_line
 from analysis.runs.schema import text
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import at_chance, excess_loss, raw_slope
-from pruning_study.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning_table import LONGEST_TABLE, pruning_table, shortened, what_is_shown
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import logged_model, pictures, runs, shrunk

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from analysis.runs import files, overwriting, schema
-from pruning_study.config import ExportConfig
 from pruning_study.models import onnx_export
+from pruning_study.options.config import ExportConfig
 from pruning_study.steps import logged_model, shrunk
 from pruning_study.steps.followed import Follower, finished_run
 from pruning_study.tracking import sending

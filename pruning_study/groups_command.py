@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from analysis.runs import csv_text, files, overwriting
-from pruning_study.config import GroupsConfig
 from pruning_study.data import datasets
 from pruning_study.data.groups import MEASURE, groups
+from pruning_study.options.config import GroupsConfig
 
 
 def write(config: GroupsConfig) -> str:

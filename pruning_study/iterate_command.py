@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.runs import schema
 from analysis.runs.printable import printable
 from pruning_study import commands
-from pruning_study.config import IterateConfig
+from pruning_study.options.config import IterateConfig
 from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.steps.found_engines import engine_lines

@@ -11,8 +11,8 @@ from mlflow.entities import Run
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
-from pruning_study.config import QuantizeConfig
 from pruning_study.models import onnx_export
+from pruning_study.options.config import QuantizeConfig
 from pruning_study.steps import dense as dense_step
 from pruning_study.steps import quantized, runs
 from pruning_study.steps.followed import Follower, finished_run

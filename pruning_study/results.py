@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from analysis.runs import arguments, schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.masking import without_secrets
+from analysis.runs.options.record import default_text, option_name
+from analysis.runs.options.values import seeds
 from analysis.runs.printable import printable
 from analysis.statistics.class_table import class_table
 from pruning_study import commands, iterate_command
-from pruning_study.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
-from pruning_study.options import default_text, option_name, seeds
+from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.pruning_table import Table, pruning_table
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import ClassChanges

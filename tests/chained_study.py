@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 
 from analysis.runs import schema
-from pruning_study.config import PruneConfig, StudyConfig
+from pruning_study.options.config import PruneConfig, StudyConfig
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan, run
 from pruning_study.study.plan import Plan

@@ -11,14 +11,14 @@ from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.checks import some
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.runs.options.record import option_name
 from analysis.runs.printable import shortened
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import Exemplars, exemplars
-from pruning_study.config import ExemplarsConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
-from pruning_study.options import option_name
+from pruning_study.options.config import ExemplarsConfig
 
 # The options that choose a cell, by param; any other param is chosen by --setting.
 _OPTIONS = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SPARSITY)

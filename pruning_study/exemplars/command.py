@@ -6,10 +6,10 @@ from analysis.runs import csv_text, files, overwriting
 from analysis.runs.errors import StudyError
 from analysis.runs.printable import printable
 from analysis.statistics import halves, modal_labels
-from pruning_study.config import ExemplarsConfig
 from pruning_study.exemplars import cell, gallery, labelling
 from pruning_study.exemplars.cell import Cell
 from pruning_study.exemplars.questions import INDEX
+from pruning_study.options.config import ExemplarsConfig
 
 GALLERY, SHEET, KEY = "gallery.png", "labelling_sheet", "labelling_key.csv"
 

@@ -6,8 +6,8 @@ from mlflow.entities import Run
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from pruning_study.config import TrainConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import TrainConfig
 from pruning_study.steps.settings import TrainSetting, check_finished, following
 from pruning_study.tracking.store import Store
 

@@ -12,9 +12,9 @@ from torch import nn
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
-from pruning_study.config import IterateConfig
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import number_of_batches
+from pruning_study.options.config import IterateConfig
 from pruning_study.pruning import budget
 from pruning_study.pruning.masks import Masks
 from pruning_study.steps import pruned, selection

@@ -13,8 +13,8 @@ from mlflow.types import Schema, TensorSpec
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
-from pruning_study.config import TrainConfig
 from pruning_study.models import checkpoints, onnx_export
+from pruning_study.options.config import TrainConfig
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.tracking import logged_models
 from pruning_study.tracking.store import Store

@@ -19,13 +19,13 @@ from analysis.runs import robustness as counts
 from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
+from analysis.runs.options.names import CORRUPTIONS
 from analysis.runs.printable import shortened
 from pruning_study import models
-from pruning_study.config import RobustnessConfig, checked
 from pruning_study.data import corruptions, datasets, folders
-from pruning_study.data.corruption_names import CORRUPTIONS
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
+from pruning_study.options.config import RobustnessConfig, checked
 from pruning_study.steps.settings import check_finished, resolved_device
 from pruning_study.text_tables import text_table
 from pruning_study.tracking import scratch, sending

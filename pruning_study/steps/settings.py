@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from analysis.runs import schema
 from analysis.runs.errors import StudyError, did_you_mean
+from analysis.runs.options.commands import of_command
+from analysis.runs.options.record import option_name
 from analysis.runs.printable import shortened
 from analysis.runs.schema import text
 from pruning_study import models
-from pruning_study.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.data import datasets, labels
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
 from pruning_study.mitigation import class_offsets, data_quotas
 from pruning_study.models import checkpoints, onnx_export
-from pruning_study.options import option_name
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import engine
@@ -41,22 +42,7 @@ from pruning_study.steps.resolved import (
 from pruning_study.training.engines import Engine
 
 # Options that `--dense-run-id` takes from the params of the dense run.
-FOLLOWED = {
-    schema.DATASET,
-    schema.MODEL,
-    schema.RECIPE,
-    schema.PROTOCOL,
-    schema.SEED,
-    schema.EPOCHS,
-    schema.BATCH_SIZE,
-    schema.LEARNING_RATE,
-    schema.MOMENTUM,
-    schema.WEIGHT_DECAY,
-    schema.VALIDATION_FRACTION,
-    schema.TEST_FRACTION,
-    schema.CLASS_FRACTIONS,
-    schema.PRECISION,
-}
+FOLLOWED = {name for name, record in of_command("train").items() if record.param}
 # What depends on the normalisation: examples, and the network that iterative pruning goes back to.
 _NORMALIZED = ("train", "validation", "test", "rewound")
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
@@ -206,8 +192,6 @@ class TrainSetting:
         }
         if self.data.test_fraction is not None:
             described[schema.TEST_FRACTION] = text(self.data.test_fraction)
-        if config.class_fractions:
-            described[schema.CLASS_FRACTIONS] = text(config.class_fractions)
         if digest := models.source_digest(config.model):
             described[schema.MODEL_DIGEST] = digest
         if config.weights:

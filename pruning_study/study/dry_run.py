@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis.runs import schema
 from analysis.runs.printable import printable
-from pruning_study.config import IterateConfig, PruneConfig, StudyConfig
+from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig
 from pruning_study.study import plan, probe, processes
 from pruning_study.study.grid import Config
 from pruning_study.study.pace import MeasuredCosts, duration, time_left, together, workload

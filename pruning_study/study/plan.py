@@ -10,9 +10,9 @@ from analysis.runs import schema
 from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
 from analysis.runs.schema import text
-from pruning_study.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.steps.identity import ARTIFACTS, config_hash
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import PruneSetting

@@ -9,8 +9,8 @@ from analysis.runs import schema
 from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.primaries import DIRECTIONS, OUTCOMES, Method, Primary
 from analysis.runs.printable import printable, shortened
-from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data import datasets
+from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params
 
 KEYS = ("method", "baseline", "ratio", "outcomes", "datasets", "direction")

@@ -15,8 +15,8 @@ from torch import nn
 
 from analysis.runs import retries
 from analysis.runs.errors import StudyError
-from pruning_study.config import ONE_SHOT, IterateConfig, PruneConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import ONE_SHOT, IterateConfig, PruneConfig
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.resolved import resolve_training
 from pruning_study.steps.settings import PruneSetting

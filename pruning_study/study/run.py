@@ -18,7 +18,7 @@ from analysis.runs.errors import StudyError
 from analysis.runs.masking import without_secrets
 from analysis.runs.primaries import described
 from analysis.runs.printable import printable
-from pruning_study.config import StudyConfig
+from pruning_study.options.config import StudyConfig
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, found_lines
 from pruning_study.study import plan
 from pruning_study.study.pace import duration

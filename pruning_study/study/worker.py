@@ -11,8 +11,8 @@ import torch
 
 from analysis.runs import masked_output, retries, schema
 from analysis.runs.errors import StudyError, first_line
-from pruning_study.config import PruneConfig
 from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, iterated, pruned
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.iterated import IterateSetting

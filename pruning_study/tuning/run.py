@@ -20,7 +20,7 @@ from analysis.statistics.intensification import at_chance
 from analysis.statistics.new_images import alpha_new
 from analysis.tuning import figures as tuning_figures
 from analysis.tuning.results import WINNER, Tuning, comparisons
-from pruning_study.config import CUBIC, TuneConfig
+from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params

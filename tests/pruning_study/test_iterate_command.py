@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from pruning_study.config import IterateConfig
 from pruning_study.iterate_command import each_iterated
+from pruning_study.options.config import IterateConfig
 from pruning_study.steps.runs import FinishedRun
 from tests.stored_runs import artifact, runs
 

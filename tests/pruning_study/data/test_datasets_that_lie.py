@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import TrainConfig
 from pruning_study.data import datasets, folders
+from pruning_study.options.config import TrainConfig
 from tests.damage import LONGEST_MESSAGE, read_damaged
 from tests.memory_limit import memory_limit
 

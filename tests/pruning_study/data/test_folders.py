@@ -9,9 +9,9 @@ from PIL import Image
 
 from analysis.runs.errors import StudyError
 from analysis.runs.input_files import SizeLimit
-from pruning_study.config import IterateConfig, TrainConfig
 from pruning_study.data import datasets, folders
 from pruning_study.data.entropy import entropies
+from pruning_study.options.config import IterateConfig, TrainConfig
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.study.processes import SharedMemory

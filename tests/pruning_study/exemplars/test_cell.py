@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import ExemplarsConfig
 from pruning_study.exemplars import cell
+from pruning_study.options.config import ExemplarsConfig
 from tests.made_up_populations import LABEL, export, predictions, study, write_data
 
 

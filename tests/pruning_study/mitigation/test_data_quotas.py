@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import PruneConfig
 from pruning_study.mitigation import data_quotas
+from pruning_study.options.config import PruneConfig
 from pruning_study.steps.settings import PruneSetting
 from tests.stored_runs import runs
 

@@ -6,7 +6,7 @@ import torch
 from torch import tensor
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import IterateConfig, PruneConfig
+from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.pruning.fairgrape import keeping_shares
 from pruning_study.pruning.pruners import PRUNERS
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pruning_study.config import PruneConfig
 from pruning_study.data.examples import Examples, generator, shuffled
+from pruning_study.options.config import PruneConfig
 from pruning_study.pruning.budget import Budget
 from pruning_study.pruning.masks import exact_k
 from pruning_study.pruning.schedules import Ramp, at_batches, cubic, while_training

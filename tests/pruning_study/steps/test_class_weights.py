@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pruning_study.config import PruneConfig
+from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.connect import connect

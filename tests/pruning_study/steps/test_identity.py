@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from analysis.runs import schema
-from pruning_study.config import PruneConfig
+from pruning_study.options.config import PruneConfig
 from pruning_study.steps.identity import config_hash, hashed_params
 from pruning_study.steps.settings import PruneSetting
 

@@ -13,9 +13,9 @@ from torch.nn.utils import prune
 
 from analysis import published, pull_runs
 from analysis.runs.errors import StudyError
-from pruning_study.config import IterateConfig
 from pruning_study.data.examples import generator, number_of_batches, shuffled
 from pruning_study.models import checkpoints
+from pruning_study.options.config import IterateConfig
 from pruning_study.steps import dense, iterated, runs
 from pruning_study.steps.identity import hashed_params
 from pruning_study.steps.iterated import IterateSetting

@@ -1,7 +1,7 @@
 import pytest
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import PruneConfig
+from pruning_study.options.config import PruneConfig
 from pruning_study.steps.resolved import (
     check_decay,
     check_ramp,

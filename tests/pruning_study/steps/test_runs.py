@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
+from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps import dense, pruned, runs
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.tracking.connect import connect

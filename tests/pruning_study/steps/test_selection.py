@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import PruneConfig
 from pruning_study.data.examples import Examples
+from pruning_study.options.config import PruneConfig
 from pruning_study.pruning import schedules
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps import selection

@@ -5,9 +5,9 @@ import pytest
 from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import PruneConfig, TrainConfig
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
+from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.tracking.connect import connect

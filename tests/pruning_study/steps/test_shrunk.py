@@ -8,8 +8,8 @@ import torch
 
 import pruning_study
 from analysis.runs.errors import StudyError
-from pruning_study.config import ExportConfig
 from pruning_study.models import onnx_export
+from pruning_study.options.config import ExportConfig
 from tests.stored_runs import runs
 
 # Of 6, 400 and 120 channels 3, 220 and 66 are kept at sparsity 0.45. What stands between the two convolutions goes, and

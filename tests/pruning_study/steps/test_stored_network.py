@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pruning_study.config import TrainConfig
+from pruning_study.options.config import TrainConfig
 from pruning_study.steps import dense, runs, stored_network
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.steps.stored_network import OtherNetworkError, check_predictions

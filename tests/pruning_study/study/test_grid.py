@@ -7,7 +7,7 @@ import pytest
 
 from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
-from pruning_study.config import IterateConfig, PruneConfig
+from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.study import grid
 from tests.damage import read_damaged
 from tests.memory_limit import memory_limit

@@ -1,6 +1,6 @@
 import pytest
 
-from pruning_study.config import PruneConfig
+from pruning_study.options.config import PruneConfig
 from pruning_study.study.pace import Costs, MeasuredCosts, Pace, duration, time_left, together
 from pruning_study.study.plan import Step
 

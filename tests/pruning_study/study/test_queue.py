@@ -1,6 +1,6 @@
 import pytest
 
-from pruning_study.config import PruneConfig
+from pruning_study.options.config import PruneConfig
 from pruning_study.study.plan import Step
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pruning_study.config import IterateConfig, PruneConfig
+from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import plan

@@ -15,7 +15,7 @@ from analysis.runs import stores
 from analysis.runs.errors import StudyError
 from analysis.tuning import exports as tuning_exports
 from pruning_study.__main__ import cli
-from pruning_study.config import TuneConfig
+from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
 from pruning_study.steps import runs as step_runs
 from pruning_study.steps.settings import PruneSetting

@@ -7,7 +7,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.runs.errors import StudyError
-from pruning_study.config import ANCHORS
+from pruning_study.options.config import ANCHORS
 from pruning_study.tracking import connect
 from pruning_study.tuning.objectives import Recalls
 from pruning_study.tuning.search import AS_MAGNITUDE, Point, Search, Space

@@ -12,8 +12,10 @@ from packaging.specifiers import SpecifierSet
 
 from analysis.__main__ import report
 from analysis.runs.errors import StudyError
+from analysis.runs.options.record import default_text, option_name
+from analysis.runs.options.values import seeds
 from analysis.runs.schema import text
-from pruning_study.config import (
+from pruning_study.options.config import (
     ExemplarsConfig,
     ExportConfig,
     GroupsConfig,
@@ -25,9 +27,8 @@ from pruning_study.config import (
     TrainConfig,
     TuneConfig,
 )
-from pruning_study.options import default_text, option_name, seeds
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = [
     ("train", TrainConfig),
     ("prune", PruneConfig),

@@ -1,6 +1,6 @@
 import pytest
 
-from pruning_study.protocols import PROTOCOLS
+from pruning_study.options.protocols import PROTOCOLS
 from pruning_study.pruning.budget import Budget
 
 

@@ -1,0 +1,1 @@
+"""Options of the commands: their dataclasses, protocols, options without effect, and examples."""

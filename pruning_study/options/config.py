@@ -1,0 +1,359 @@
+"""The options of each command as a frozen dataclass, with checks of options that do not go together.
+
+The fields are made from the records of the table. A field that is None stands for `auto`: its value is worked out from
+the other options and the data.
+"""
+
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from analysis.runs import schema
+from analysis.runs.errors import StudyError
+from analysis.runs.options.commands import STRENGTHS, command
+from analysis.runs.options.record import checked_value, option_name
+from analysis.runs.options.table import (
+    Data,
+    Exemplars,
+    Export,
+    FineTuning,
+    Groups,
+    Iteration,
+    Machine,
+    NumberFormat,
+    Pruning,
+    Reading,
+    Robustness,
+    Search,
+    Study,
+    Training,
+)
+from pruning_study.mitigation import constraint_names
+from pruning_study.options.protocols import PROTOCOLS
+from pruning_study.pruning import pruners
+from pruning_study.pruning.pruners import Pruner
+
+ONE_SHOT = "one-shot"
+CUBIC = "cubic"
+# Reference trials of a search: undecayed pruning with lambda as epsilon, as magnitude pruning, and as gradient pruning
+ANCHORS = ("lambda", "MP", "GP")
+# Options that weigh images in the loss of fine-tuning
+_WEIGHING = ("performance_weighted", "constraint", "class_weights")
+
+
+def default_data_dir() -> str:
+    return os.environ.get("PRUNING_STUDY_DATA") or "data"
+
+
+def check_fields(config: Any) -> None:
+    """Check every option of a command, and put the checked values in the place of the given ones.
+
+    Raises
+    ------
+    StudyError
+        If an option does not take its value.
+    """
+    for item in fields(config):
+        object.__setattr__(config, item.name, checked_value(item, getattr(config, item.name)))
+    if config.data_dir is None:
+        object.__setattr__(config, "data_dir", Path(default_data_dir()))
+
+
+@command("train")
+class TrainConfig(Data, Reading, Training, NumberFormat, Machine):
+    """Options of `train`. Every value may be given as text, as on the command line.
+
+    Raises
+    ------
+    StudyError
+        If an option does not take its value.
+    """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@command("prune")
+class PruneConfig(TrainConfig, Pruning, FineTuning):
+    """Options of `prune`: those of the dense model, and those of pruning and fine-tuning it."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scope:
+            pruners.check_scope(self.pruner, self.scope)
+        self._set_ratio()
+        self._check_start()
+        self._check_losses()
+        if self.is_gradual:
+            pruners.check_gradual(self.pruner, "--start" if self.starts_anew else "--schedule")
+
+    def _set_ratio(self) -> None:
+        """Set the default ratio. With a sparsity there is none until the network is known, and the ratio is empty."""
+        if self.sparsity and self.ratio:
+            raise StudyError("give a ratio or a sparsity, not both", option="--sparsity")
+        prunes = pruners.prunes(self.pruner)
+        if self.sparsity and not prunes:
+            raise StudyError(f"the pruner {self.pruner} prunes nothing: leave the sparsity out", option="--sparsity")
+        if self.ratio is None:
+            auto = (10.0,) if prunes else (1.0,)
+            object.__setattr__(self, "ratio", () if self.sparsity else auto)
+        if not prunes and self.ratio != (1.0,):
+            raise StudyError(
+                f"the pruner {self.pruner} prunes nothing: it takes ratio 1 and no other", option="--ratio"
+            )
+
+    def _check_start(self) -> None:
+        """Raise a StudyError if an option does not belong to the start."""
+        anew = ("begin", "end", "frequency")
+        fine_tuning = ("ramp", "ramp_steps", "distill", *_WEIGHING, "data_quotas", "weights")
+        refused = fine_tuning if self.starts_anew else anew
+        for item in fields(self):
+            if item.name in refused and getattr(self, item.name) != item.default:
+                other = "dense" if self.starts_anew else schema.INITIALIZATION
+                raise StudyError(f"it belongs to --start {other}", option=option_name(item.name))
+
+    def _check_losses(self) -> None:
+        """Raise a StudyError if two options change the loss of images, each in its own way."""
+        given = [option_name(name) for name in self.weighing]
+        if len(given) > 1:
+            raise StudyError(f"{given[0]} weighs images too: take one of them", option=given[1])
+        if given and self.data_quotas != "none":
+            raise StudyError(f"{given[0]} weighs images, and quotas leave some out: take one", option="--data-quotas")
+        if self.distill and self.performance_weighted != "none":
+            raise StudyError(
+                "it learns from the dense network already: leave --distill out", option="--performance-weighted"
+            )
+
+    @property
+    def weighing(self) -> list[str]:
+        """The options, at most one, that weigh images in the loss of fine-tuning."""
+        return [name for name in _WEIGHING if getattr(self, name) != "none"]
+
+    @property
+    def dual_step(self) -> float:
+        """Size of a dual step under a constraint; 0 without one."""
+        if self.constraint == "none":
+            return 0.0
+        return self.constraint_step or constraint_names.DUAL_STEPS[self.constraint, self.constraint_images]
+
+    @property
+    def pruner_record(self) -> Pruner:
+        """What the protocol puts in place of the pruner that the option names; errors as in `pruners.pruner`."""
+        return PROTOCOLS[self.protocol].pruner(self.pruner)
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether the network is pruned while it is trained from its initial weights."""
+        return self.start == schema.INITIALIZATION
+
+    @property
+    def regrows(self) -> bool:
+        """Whether weights that were pruned may come back."""
+        return self.starts_anew if self.regrow is None else self.regrow
+
+    @property
+    def is_gradual(self) -> bool:
+        """Whether weights are pruned step by step; a ramp over none of the epochs prunes at once."""
+        return (self.starts_anew or (self.schedule != ONE_SHOT and self.ramp > 0)) and pruners.prunes(self.pruner)
+
+    @property
+    def amounts(self) -> list[str]:
+        """How much is pruned, in words: each ratio, or each sparsity where ratios are not known yet."""
+        return [f"t={ratio:g}" for ratio in self.ratio] or [f"sparsity {share:g}" for share in self.sparsity or ()]
+
+    @property
+    def method(self) -> str:
+        """The pruner, followed by the scope, schedule, distillation and mitigations that differ from the defaults."""
+        own_scope = self.scope in (None, pruners.own_scope(self.pruner)) or not pruners.prunes(self.pruner)
+        scope = [] if own_scope else [f"scope {self.scope}"]
+        gradual = [self.start] if self.starts_anew else [self.schedule] if self.is_gradual else []
+        distilled = [f"distill {self.distill:g}"] if self.distill else []
+        mitigations = (*self.weighing, "data_quotas", "class_offsets")
+        mitigated = [words for name in mitigations for words in self._mitigated(name)]
+        return " ".join([self.pruner, *scope, *gradual, *distilled, *mitigated])
+
+    def _mitigated(self, name: str) -> list[str]:
+        """Return a mitigation in words, with its details that differ from the defaults; nothing without it."""
+        if getattr(self, name) == "none":
+            return []
+        auto = {"constraint_step": constraint_names.DUAL_STEPS.get((self.constraint, self.constraint_images))}
+        words = [schema.words(name, getattr(self, name))]
+        for detail in schema.details(name):
+            value = getattr(self, detail)
+            if value not in (getattr(PruneConfig, detail), auto.get(detail)):
+                words.append(schema.words(detail, value if isinstance(value, str) else f"{value:g}"))
+        return words
+
+
+@command("iterate")
+class IterateConfig(TrainConfig, Pruning, Iteration):
+    """Options of `iterate`: those of the dense network, and those of pruning it again and again."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pruners.check_gradual(self.pruner, "--pruner")
+        if self.scope:
+            pruners.check_scope(self.pruner, self.scope)
+        if self.weights and self.rewinds:
+            raise StudyError(
+                "initial values of given weights are not known: leave them out, or take --weight-treatment finetune",
+                option="--weights",
+            )
+        if self.rewind_step and not self.rewinds:
+            raise StudyError("it belongs to --weight-treatment rewind", option="--rewind-step")
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether each iteration starts from the network's initial values, or from an early step of its training."""
+        return self.weight_treatment == schema.REWIND
+
+    @property
+    def pruning(self) -> PruneConfig:
+        """The options of `prune` that iterations share: those of the dense network, and how weights are chosen."""
+        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
+        return PruneConfig(ratio=(1.0,), **{name: getattr(self, name) for name in shared})
+
+    @property
+    def method(self) -> str:
+        """The pruner, followed by the scope if it is not the pruner's own, and by the weight treatment."""
+        step = f" {schema.REWIND_STEP} {self.rewind_step}" if self.rewind_step else ""
+        return f"{self.pruning.method} {self.weight_treatment}{step}"
+
+
+@command("study")
+class StudyConfig(Study, Reading, Machine):
+    """Options of `study` that say where and how to run it; the file says what the study holds."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.executor == "ray" and self.workers:
+            raise StudyError("a Ray cluster has as many workers as it has cores", option="--workers")
+        if self.executor != "ray" and self.gpus_per_step:
+            raise StudyError("it takes --executor ray", option="--gpus-per-step")
+
+
+@command("tune")
+class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTuning, Search):
+    """Options of `tune`: those of the dense model and of fine-tuning, as in `prune`, and those of the search."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        anchors_per_ratio = len(ANCHORS) * (2 if self.tune_schedule else 1)
+        anchors = anchors_per_ratio * len(self.ratio)
+        if self.n_trials < anchors:
+            raise StudyError(
+                f"{self.n_trials} is below {anchors}: each ratio has {anchors_per_ratio} reference trials (anchors)",
+                option="--n-trials",
+            )
+        if self.tune_schedule and self.schedule != ONE_SHOT:
+            raise StudyError(f"{self.schedule}: --tune-schedule searches the schedule", option="--schedule")
+        if self.tune_schedule and not self.ramp:
+            raise StudyError(
+                "0 prunes at once: with --tune-schedule the gradual reference trials need a ramp", option="--ramp"
+            )
+        if self.confirm_seeds == 1:
+            raise StudyError("1 is too few: a paired comparison takes 2 or more", option="--confirm-seeds")
+        self._check_mitigation()
+
+    def _check_mitigation(self) -> None:
+        """Raise a StudyError unless there is one strength to search, and an objective that it may serve."""
+        given = [option_name(name) for name in STRENGTHS if getattr(self, name) != "none"]
+        if self.tune_mitigation and len(given) != 1:
+            which = " and ".join(given) or "none is given"
+            raise StudyError(
+                f"it takes one of {', '.join(map(option_name, STRENGTHS))}: {which}", option="--tune-mitigation"
+            )
+        if self.tune_mitigation and self.objective == "accuracy":
+            raise StudyError(
+                "a mitigation costs accuracy, so that the weakest one would win: take alpha or both",
+                option="--objective",
+            )
+
+    @property
+    def searched_strength(self) -> str:
+        """The option that says how strong the mitigation is, if it is searched; else empty."""
+        given = (strength for name, strength in STRENGTHS.items() if getattr(self, name) != "none")
+        return next(given, "") if self.tune_mitigation else ""
+
+    def pruning(self, seed: int) -> PruneConfig:
+        """Return the options of `prune` for a seed."""
+        shared = {item.name for item in fields(self)} & {item.name for item in fields(PruneConfig)}
+        return PruneConfig(pruner="up", seed=seed, **{name: getattr(self, name) for name in shared})
+
+
+@command("exemplars")
+class ExemplarsConfig(Exemplars, Reading, Machine):
+    """Options of `exemplars`: which runs it reads, which cell of them, and what it makes."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        named = [option_name(name) for name in ("frames", "study", "experiment") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise StudyError(f"it takes the place of {named[1]}: leave one of them out", option=named[0])
+        if self.images % 2:
+            raise StudyError(f"{self.images} is odd: half of the images are exemplars", option="--images")
+
+
+@command("groups")
+class GroupsConfig(Data, Reading, Groups):
+    """Options of `groups`: the data set, and the file that is written."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@command("robustness")
+class RobustnessConfig(Robustness, Reading, Machine):
+    """Options of `robustness`."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for item in fields(self) if self.folder else ():
+            if item.name in ("corruptions", "severities", "images") and getattr(self, item.name) != item.default:
+                raise StudyError("it belongs to test images: leave it or --folder out", option=option_name(item.name))
+
+
+@command("quantize")
+class QuantizeConfig(Data, Reading, Training, NumberFormat, Machine):
+    """Options of `quantize`: which number formats, and which network if no run is named."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @property
+    def training(self) -> TrainConfig:
+        """The options of `train` that make the network."""
+        return _training(self)
+
+
+@command("export")
+class ExportConfig(Data, Reading, Machine, Export):
+    """Options of `export`: the format, and where the data of the run are."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.shrink and self.output is None:
+            raise StudyError("the smaller network is written to a file: name it (--output)", option="--shrink")
+
+    @property
+    def training(self) -> TrainConfig:
+        """The options of `train` that say where the data of the run are."""
+        return _training(self)
+
+
+def _training(config: Any) -> TrainConfig:
+    """Return the options of `train` that another command has too, the others with their defaults."""
+    names = {item.name for item in fields(TrainConfig)} & {item.name for item in fields(config)}
+    return TrainConfig(**{name: getattr(config, name) for name in names})
+
+
+def checked(name: str, value: Any, config: type[TrainConfig] = PruneConfig) -> Any:
+    """Return the checked value of an option of `prune` or another command, given as text or as it is.
+
+    Raises
+    ------
+    StudyError
+        If the option does not take the value.
+    """
+    return checked_value(next(item for item in fields(config) if item.name == name), value)

@@ -1,0 +1,50 @@
+"""Options that were given and change nothing, because of other options."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from analysis.runs.options.commands import of_command
+from analysis.runs.options.record import Option, option_name
+from pruning_study.options.config import IterateConfig, TrainConfig, TuneConfig
+
+# A search of the schedule sets these itself.
+_SEARCHED = ("ramp", "ramp_steps", "regrow", "temperature")
+
+
+def idle_options(config: TrainConfig | TuneConfig) -> list[str]:
+    """Return a sentence for each option that differs from its default and has no effect beside the others.
+
+    Parameters
+    ----------
+    config : TrainConfig, PruneConfig, IterateConfig or TuneConfig
+
+    Raises
+    ------
+    StudyError
+        If the pruner cannot be imported.
+    """
+    searched = _SEARCHED if isinstance(config, TuneConfig) and config.tune_schedule else ()
+    given = [item.name for item in fields(config) if getattr(config, item.name) != item.default]
+    subject, records = _as_one_run(config), of_command("prune")
+    reasons = {
+        name: reason_without_effect(records[name], subject)
+        for name in given
+        if name in records and name not in searched
+    }
+    return [f"{option_name(name)} has no effect {reason}" for name, reason in reasons.items() if reason]
+
+
+def _as_one_run(config: TrainConfig | TuneConfig) -> TrainConfig:
+    """Return the options of the trainings that a command makes, as `train` or `prune` has them."""
+    if isinstance(config, TuneConfig):
+        return config.pruning(config.seeds[0])
+    # The iterations of given weights are trained, as if there were none.
+    return replace(config.pruning, weights=None) if isinstance(config, IterateConfig) else config
+
+
+def reason_without_effect(record: Option, config: Any) -> str:
+    """Return why an option has no effect beside the others, as the end of a sentence; empty if it has one."""
+    if main := record.main_if_off(config):
+        return f"without {option_name(main)}"
+    unmet = next((need.otherwise for need in record.needs if not need.is_met(config)), "")
+    return unmet.format(pruner=config.pruner) if "{" in unmet else unmet
