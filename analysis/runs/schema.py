@@ -1,6 +1,7 @@
-"""The names of all tags, params, metrics and artifacts of a run, and what each param means for a study.
+"""The names of tags, params, metrics and artifacts of a run, and what each param means for a study.
 
-No other module spells these names.
+A param that is an option has the option's name, and its role stands in the option's record. The other names are spelled
+in no other module.
 """
 
 import math
@@ -56,7 +57,7 @@ TUNING = "tuning"
 TRIAL = "trial"
 REPORT = "report"
 
-# Params
+# Params: all that are no options, and options that code beside the table names
 DATASET = "dataset"
 DATASET_DIGEST = "dataset_digest"
 IMAGE_SHAPE = "image_shape"
@@ -75,43 +76,21 @@ WEIGHT_DECAY = "weight_decay"
 AUGMENTATION = "augmentation"
 VALIDATION_FRACTION = "validation_fraction"
 TEST_FRACTION = "test_fraction"
-CLASS_FRACTIONS = "class_fractions"
 PRUNER = "pruner"
 PRUNER_DIGEST = "pruner_digest"
 RATIO = "ratio"
 EPSILON = "epsilon"
-GRADIENT_OBJECTIVE = "gradient_objective"
-GRADIENT_BATCHES = "gradient_batches"
-GRADIENT_MODE = "gradient_mode"
 FINE_TUNE_EPOCHS = "fine_tune_epochs"
 FINE_TUNE_PHASES = "fine_tune_phases"
 FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
-DECAY = "decay"
-FINE_TUNE_DECAY = "fine_tune_decay"
-KEPT_EPOCH = "kept_epoch"
 PRUNE_OUTPUT_LAYER = "prune_output_layer"
 SCOPE = "scope"
 ITERATION = "iteration"
 SCHEDULE = "schedule"
 RAMP = "ramp"
-RAMP_STEPS = "ramp_steps"
-REGROW = "regrow"
 START = "start"
-BEGIN = "begin"
-END = "end"
-FREQUENCY = "frequency"
 DISTILL = "distill"
-TEMPERATURE = "temperature"
 CLASS_OFFSETS = "class_offsets"
-OFFSET_SHRINKAGE = "offset_shrinkage"
-CLASS_WEIGHTS = "class_weights"
-CLASS_WEIGHT_POWER = "class_weight_power"
-CONSTRAINT = "constraint"
-CONSTRAINT_IMAGES = "constraint_images"
-CONSTRAINT_STEP = "constraint_step"
-PERFORMANCE_WEIGHTED = "performance_weighted"
-DATA_QUOTAS = "data_quotas"
-DATA_DENSITY = "data_density"
 SPARSITY = "sparsity"
 KEEP = "keep"
 WEIGHT_TREATMENT = "weight_treatment"
@@ -123,9 +102,8 @@ NUMBER_FORMAT = "number_format"
 # Values of the param `number_format`, and the bits of a weight
 FLOAT32, FLOAT16, DYNAMIC_INT8, FIXED_INT8 = "float32", "float16", "dynamic-int8", "fixed-int8"
 BITS = {FLOAT32: 32, FLOAT16: 16, DYNAMIC_INT8: 8, FIXED_INT8: 8}
-# Values of the param `precision`: in which numbers a network is trained
+# Value of the param `precision`: in which numbers a network is trained, if not in float32
 BF16 = "bf16"
-PRECISIONS = (FLOAT32, BF16)
 
 
 # A param that is neither here nor an option is a setting of every network.
@@ -137,16 +115,21 @@ _OTHER_PARAMS = {
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
     RATIO_PRUNABLE: ParamRole("consequence", value="float"),
 }
-# Labels name settings of fine-tuning before those of pruning.
+# In this order labels name the settings of a cell: first those of training and fine-tuning, then those of pruning.
 _OPTIONS = sorted(OPTIONS, key=lambda record: record.heading == "Pruning")
-PARAM_ROLES = {record.name: record.param for record in _OPTIONS if record.param} | _OTHER_PARAMS
+_LAST = (PRECISION, NUMBER_FORMAT)
+PARAM_ROLES = {
+    **{record.name: record.param for record in _OPTIONS if record.param and record.name not in _LAST},
+    **_OTHER_PARAMS,
+    **{record.name: record.param for record in _OPTIONS if record.param and record.name in _LAST},
+}
 # What every pruned run did before the param existed, by param.
 FORMERLY = {name: param.legacy_default for name, param in PARAM_ROLES.items() if param.legacy_default is not None}
 # Words for params and values that have better ones than their own.
 WORDS = {
-    (CLASS_OFFSETS, "dense"): "class offsets",
-    (CLASS_WEIGHTS, "dense"): "class weights",
-    (DATA_QUOTAS, "recall"): "data quotas",
+    ("class_offsets", "dense"): "class offsets",
+    ("class_weights", "dense"): "class weights",
+    ("data_quotas", "recall"): "data quotas",
 }
 # These two were in every hash from the day that they existed. Any other param with a former value is in the hash only
 # where it differs from that value.

@@ -52,7 +52,7 @@ MOST_RUNS = 1_000_000
 MOST_LISTED = 100
 _NUMBERS = ("ratio", "sparsity", "iterations", "keep")
 Config: TypeAlias = PruneConfig | IterateConfig
-# Options without a meaning for a pruner that prunes nothing. Its runs are found by the option of the output layer too.
+# Options without a meaning for a pruner that prunes nothing. Its runs log whether the output layer may be pruned.
 PRUNING_OPTIONS = {"ratio", "sparsity"} | {
     record.name for record in OPTIONS if PRUNES in record.needs and record.name != "prune_output_layer"
 }
@@ -117,18 +117,14 @@ class Grid:
 def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or `sparsities`,
-    `decays`, `fine_tune_decays`, `schedules`, `distill`, the mitigations `data_quotas`, `performance_weighted`,
-    `constraints`, `class_weights` and `class_offsets` with the details `data_densities`, `constraint_images`,
-    `constraint_steps`, `class_weight_powers` and `offset_shrinkages`, `seeds` (a list, or a range such as `0-29`) and
-    `overrides` (further options of `prune`).
-    The study has every combination of the lists' values. A key that is left out has `prune`'s default. A detail counts
-    only where its mitigation is not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of
-    ratios, schedules, distillation and mitigations, a grid is one of `iterate`, whose defaults it has: each combination
-    is a chain of runs. The key `grids` lists several such grids; the keys beside it are their defaults. A pruner that
-    prunes nothing, such as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination
-    of `distill` and the mitigations. The key `primary` lists the comparisons that the study is made for
-    (`planned.planned_primaries`).
+    The file has the keys `name`, `experiment`, those of `LISTS`, which list values of an option (`seeds` may be a range
+    such as `0-29`), and `overrides` (further options of `prune`). The study has every combination of the lists' values.
+    A key that is left out has `prune`'s default. A detail of a mitigation counts only where the mitigation is not
+    `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation and
+    mitigations, a grid is one of `iterate`, whose defaults it has: each combination is a chain of runs. The key `grids`
+    lists several such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`,
+    ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
+    mitigations. The key `primary` lists the comparisons that the study is made for (`planned.planned_primaries`).
 
     Parameters
     ----------

@@ -27,6 +27,7 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
+from tests import mlproject
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
@@ -38,6 +39,10 @@ COMMANDS = [
     ("exemplars", ExemplarsConfig),
     ("groups", GroupsConfig),
 ]
+
+
+def test_mlproject_is_what_the_command_lines_make_of_it():
+    assert mlproject.FILE.read_text() == mlproject.mlproject()
 
 
 @pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
