@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
 
-    from analysis.audit_result import Audit
-    from analysis.offsets import ClassOffsets
-    from analysis.recommendation import Recommendations
-    from analysis.written_report import WrittenReport
+    from analysis.audit.class_offsets import ClassOffsets
+    from analysis.audit.result import Audit
+    from analysis.recommend.result import Recommendations
+    from analysis.report.written_report import WrittenReport
 
 
 def audit_predictions(
@@ -64,7 +64,7 @@ def audit_predictions(
     >>> result.table["recall_after"].tolist()
     [0.6, 1.0, 1.0]
     """
-    from analysis import audit
+    from analysis.audit import audit
 
     return audit.audit_predictions(label, before, after, control, groups, class_names)
 
@@ -118,9 +118,9 @@ def fit_class_offsets(
     >>> found.offsets.round(1).tolist()
     [-0.2, 0.2]
     """
-    from analysis import offsets
+    from analysis.audit import class_offsets
 
-    return offsets.fit(label, before, after, test, class_names=class_names, shrinkage=shrinkage)
+    return class_offsets.fit(label, before, after, test, class_names=class_names, shrinkage=shrinkage)
 
 
 def pull_runs(
@@ -156,7 +156,8 @@ def pull_runs(
     >>> runs.groupby("pruner")["accuracy_after"].count().to_dict()
     {'mp': 1, 'none': 1}
     """
-    from analysis.runs import arguments, pull
+    from analysis.common import arguments
+    from analysis.runs import pull
 
     arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     return pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
@@ -214,8 +215,8 @@ def write_report(
     >>> (written.folder / "report.html").is_file()
     True
     """
-    from analysis import written_report
-    from analysis.runs import arguments
+    from analysis.common import arguments
+    from analysis.report import written_report
 
     arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     arguments.check(output=output, confidence=confidence, variance=variance, paper=paper, log=log, groups=groups)
@@ -290,8 +291,8 @@ def recommend_ratio(
     >>> recommendation.tried[["pruner", "ratio"]].to_numpy().tolist()
     [['mp', 10.0]]
     """
-    from analysis import recommend
-    from analysis.runs import arguments
+    from analysis.common import arguments
+    from analysis.recommend import recommend
 
     arguments.check(experiment=experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     arguments.check(max_accuracy_loss=max_accuracy_loss, max_alpha=max_alpha, max_class_loss=max_class_loss)

@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from analysis.runs import masked_output
-from analysis.runs.command_line import SETTINGS, CommandGroup, completion
-from analysis.runs.printable import printable
+from analysis.common import masked_output
+from analysis.common.command_line import SETTINGS, CommandGroup, completion
+from analysis.common.printable import printable
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 
@@ -207,8 +207,9 @@ def audit(
     dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
     is compared with all networks after.
     """
-    from analysis import audit, audit_result
-    from analysis.runs import overwriting, prediction_files
+    from analysis.audit import audit, prediction_files
+    from analysis.audit import result as audit_result
+    from analysis.common import overwriting
 
     sources = prediction_files.named([*before, *after, *control])
     overwriting.check_inputs(output, sources, "predictions", names=audit_result.FILES)
@@ -284,8 +285,8 @@ def offsets(
     A FILE.npz has the arrays logits, (images, classes), and label, the column of each image's class, counted from 0.
     It may have class_names. The images should be new to both networks: validation images.
     """
-    from analysis import offsets
-    from analysis.runs import overwriting
+    from analysis.audit import class_offsets as offsets
+    from analysis.common import overwriting
 
     overwriting.check_file(output, [before, after, test_before, test_after], "logits")
     result = offsets.fit_files(before, after, test_before, test_after, shrinkage=shrinkage, max_data_gib=max_data_gib)
@@ -352,9 +353,10 @@ def recommend(
     It is the largest ratio of parameters before to parameters after pruning at which a pruner surely stays within all
     limits. Validation images choose the ratio and the pruner, test images report on the choice.
     """
-    from analysis import recommend, recommendation
-    from analysis.groups import named_files
-    from analysis.runs import overwriting
+    from analysis.common import overwriting
+    from analysis.recommend import recommend
+    from analysis.recommend import result as recommendation
+    from analysis.study.groups import named_files
 
     if output:
         overwriting.check_inputs(output, named_files(groups), "groups", names=list(recommendation.FILES))
@@ -392,8 +394,8 @@ def export(
 
     From such a folder `report --frames` needs no tracking server.
     """
+    from analysis.report.tuning import exports as tuning_exports
     from analysis.runs import characteristics, exports, frames, primaries, pull, robustness, validation_counts
-    from analysis.tuning import exports as tuning_exports
 
     experiment = _experiment(experiment, study)
     pulled = pull.study(experiment, ignore_params=ignore_params)
@@ -477,9 +479,11 @@ def report(
         raise click.UsageError(f"--frames takes the place of {name}: leave one of them out")
     if folders and ignore_params:
         raise click.UsageError("--ignore-param goes with --experiment: give it to `export`, which made the folders")
-    from analysis import page, report
-    from analysis.runs import characteristics, exports, overwriting, primaries, robustness, validation_counts
-    from analysis.tuning import exports as tuning_exports
+    from analysis.common import overwriting
+    from analysis.rendering import page
+    from analysis.report import report
+    from analysis.report.tuning import exports as tuning_exports
+    from analysis.runs import characteristics, exports, primaries, robustness, validation_counts
 
     overwriting.check_inputs(output, folders, "runs")
     report.check_output(output, groups)
@@ -538,9 +542,9 @@ def compare(
 
     The output is CSV: the values of the paper's tables, those of the experiment, and their difference.
     """
-    from analysis import cells
-    from analysis.recall_distortion import tables
+    from analysis.report.papers.recall_distortion import tables
     from analysis.runs import pull
+    from analysis.study import cells
 
     runs = pull.runs(_experiment(experiment, study), ignore_params=ignore_params)
     frame = tables.compare(runs, cells.alphas(runs), variance=variance)

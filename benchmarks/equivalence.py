@@ -22,11 +22,11 @@ from analysis.statistics.resampling import mean_interval
 from pruning_study.data import datasets
 from pruning_study.data.examples import Examples, Normalization, to_device
 from pruning_study.models.resnet import Block, initialize
-from pruning_study.native import engine as native
 from pruning_study.pruning.budget import Budget, prunable
 from pruning_study.pruning.masks import Masks, exact_k
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.loop import Training, fit
+from pruning_study.training.native import engine as native
 from pruning_study.training.recipes import RECIPES, Phase
 
 RATIO = 4

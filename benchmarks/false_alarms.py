@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.audit import audit_predictions
-from analysis.audit_result import Audit
+from analysis.audit.audit import audit_predictions
+from analysis.audit.result import Audit
 from analysis.runs import exports, schema
-from analysis.settings import CONTROL
+from analysis.study.settings import CONTROL
 
 RESULTS = Path(__file__).parent.parent / "results"
 STUDIES = (

@@ -19,10 +19,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study import models
-from pruning_study.native import compiler, stack
-from pruning_study.native.errors import NativeError
+from pruning_study.training.native import compiler, stack
+from pruning_study.training.native.errors import NativeError
 
 SOURCE = Path(__file__).parent / "layers.cpp"
 WAYS = ("", "by definition", "a tenth")

@@ -37,10 +37,11 @@ def measured(folder: Path, *, paper: bool) -> Iterator[tuple[str, float]]:
     """Yield the name of each step and its CPU seconds."""
     seconds, _ = timed(import_all)
     yield "imports", seconds
-    from analysis import page, report
+    from analysis.rendering import page
+    from analysis.report import report
+    from analysis.report.verdict import verdict
     from analysis.runs import exports
-    from analysis.study import AnalyzedStudy
-    from analysis.verdict import verdict
+    from analysis.study.study import AnalyzedStudy
 
     seconds, (read, predictions) = timed(lambda: exports.read(exports.below(folder)))
     yield "reading", seconds
@@ -60,8 +61,8 @@ def measured(folder: Path, *, paper: bool) -> Iterator[tuple[str, float]]:
 
 def import_all() -> None:
     """Import what a report imports."""
-    import analysis.page
-    import analysis.report  # noqa: F401
+    import analysis.rendering.page
+    import analysis.report.report  # noqa: F401
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pruning_study.commands.notebook_results import Iterating, Pruning, Training
     from pruning_study.models.checkpoints import Classifier
-    from pruning_study.results import Iterating, Pruning, Training
 
 __version__ = "0.1.0"
 
@@ -40,9 +40,9 @@ def train(**options: Any) -> "Training":
     >>> list(trained.table), len(trained.runs)
     (['class', 'recall', 'recall_low', 'recall_high', 'support'], 1)
     """
-    from pruning_study import results
+    from pruning_study.commands import notebook_results
 
-    return results.train(options)
+    return notebook_results.train(options)
 
 
 def prune(**options: Any) -> "Pruning":
@@ -80,9 +80,9 @@ def prune(**options: Any) -> "Pruning":
     >>> len(pruned.table), pruned.runs[["seed", "ratio"]].to_numpy().tolist()
     (10, [[0.0, 10.0], [1.0, 10.0]])
     """
-    from pruning_study import results
+    from pruning_study.commands import notebook_results
 
-    return results.prune(options)
+    return notebook_results.prune(options)
 
 
 def iterate(**options: Any) -> "Iterating":
@@ -111,9 +111,9 @@ def iterate(**options: Any) -> "Iterating":
     >>> iterated.runs[["iteration", "sparsity"]].round(2).to_numpy().tolist()
     [[1.0, 0.2], [2.0, 0.36]]
     """
-    from pruning_study import results
+    from pruning_study.commands import notebook_results
 
-    return results.iterate(options)
+    return notebook_results.iterate(options)
 
 
 def run_study(file: str | Path, **options: Any) -> "pd.DataFrame":
@@ -150,9 +150,9 @@ def run_study(file: str | Path, **options: Any) -> "pd.DataFrame":
     >>> runs["kind"].value_counts().to_dict()
     {'pruned': 2, 'dense': 1}
     """
-    from pruning_study import results
+    from pruning_study.commands import notebook_results
 
-    return results.run_study(file, options)
+    return notebook_results.run_study(file, options)
 
 
 def load_model(run_id: str, *, model: str | None = None) -> "Classifier":

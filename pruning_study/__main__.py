@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from analysis.runs import masked_output
-from analysis.runs.command_line import SETTINGS, Command, CommandGroup, completion
-from analysis.runs.masking import without_secrets
+from analysis.common import masked_output
+from analysis.common.command_line import SETTINGS, Command, CommandGroup, completion
+from analysis.common.masking import without_secrets
+from analysis.common.printable import printable
 from analysis.runs.options.commands import sections
 from analysis.runs.options.record import AUTO, default_text, option_name
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.options.values import boolean, seeds
-from analysis.runs.printable import printable
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.options.config import (
@@ -135,9 +135,9 @@ def train(**typed: Any) -> None:
     """Train a network, or find the run that did."""
     configs = [TrainConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _warn_of_idle_options(configs[0])
-    from pruning_study import commands
+    from pruning_study.commands import train_and_prune
 
-    for lines in commands.train_each(configs, _as_typed(typed)):
+    for lines in train_and_prune.train_each(configs, _as_typed(typed)):
         click.echo(lines)
 
 
@@ -150,9 +150,9 @@ def prune(**typed: Any) -> None:
     """
     configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _warn_of_idle_options(configs[0])
-    from pruning_study import commands
+    from pruning_study.commands import train_and_prune
 
-    for lines in commands.prune_each(configs, _as_typed(typed)):
+    for lines in train_and_prune.prune_each(configs, _as_typed(typed)):
         click.echo(lines)
 
 
@@ -165,7 +165,7 @@ def iterate(**typed: Any) -> None:
     """
     configs = [IterateConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
     _warn_of_idle_options(configs[0])
-    from pruning_study import iterate_command
+    from pruning_study.commands import iterate as iterate_command
 
     for lines in iterate_command.iterate_each(configs, _as_typed(typed), click.echo):
         click.echo(lines)
@@ -200,7 +200,7 @@ def tune(**typed: Any) -> None:
     """Search the option --epsilon of undecayed pruning on validation images, and test the best value."""
     config = TuneConfig(**typed)
     _warn_of_idle_options(config)
-    from pruning_study.tuning import run as tuning
+    from pruning_study.study.tuning import run as tuning
 
     click.echo(tuning.tune(config, _as_typed(typed)))
 
@@ -214,7 +214,7 @@ def exemplars(**typed: Any) -> None:
     labelling sheet holds as many PIEs as other images, and does not say which is which.
     """
     config = ExemplarsConfig(**typed)
-    from pruning_study.exemplars import command
+    from pruning_study.commands.exemplars import command
 
     click.echo(command.write(config))
 
@@ -239,7 +239,7 @@ def tally(sheets: tuple[Path, ...], key: Path, output: Path | None) -> None:
 
     SHEET.csv is a labelling sheet of `exemplars` that an annotator has filled in; give one for each annotator.
     """
-    from pruning_study.exemplars import tally as exemplars_tally
+    from pruning_study.commands.exemplars import tally as exemplars_tally
 
     click.echo(exemplars_tally.tally(sheets, key, output))
 
@@ -252,7 +252,7 @@ def groups(**typed: Any) -> None:
     `--groups` of pruning-analysis takes the table. Add columns of your own to it for other groups.
     """
     config = GroupsConfig(**typed)
-    from pruning_study import groups_command
+    from pruning_study.commands import groups as groups_command
 
     click.echo(groups_command.write(config))
 
@@ -282,7 +282,7 @@ def quantize(run_ids: tuple[str, ...], **typed: Any) -> None:
     RUN_ID is a dense or pruned run. Without one, the network is trained by the options, unless a run with them exists.
     """
     configs = [QuantizeConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    from pruning_study import quantize_command
+    from pruning_study.commands import quantize as quantize_command
 
     named = _named(run_ids)
     options = _as_typed({"run_ids": ",".join(named) or AUTO, **typed})
@@ -299,7 +299,7 @@ def export(run_id: str, **typed: Any) -> None:
     RUN_ID is a dense, pruned or quantised run.
     """
     config = ExportConfig(**typed)
-    from pruning_study import export_command
+    from pruning_study.commands import export as export_command
 
     click.echo(export_command.export(config, run_id, _as_typed({"run_id": run_id, **typed})))
 

@@ -8,15 +8,16 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import cells, formats, labels
-from analysis.claims import AT_CHANCE
-from analysis.methods import compare as methods
-from analysis.methods import tables
-from analysis.recall_distortion import claims
+from analysis.common.errors import StudyError
+from analysis.rendering import formats
+from analysis.report.methods import compare as methods
+from analysis.report.methods import tables
+from analysis.report.papers.claims import AT_CHANCE
+from analysis.report.papers.recall_distortion import claims
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.study import cells, labels
 
 NOT_COMPARABLE = "not comparable"
 WITHOUT_INTERVAL = ("alpha of MP", "alpha of the control", "reliability")

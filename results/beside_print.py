@@ -5,9 +5,9 @@ from pathlib import Path
 import folders
 import pandas as pd
 
-from analysis import published
-from analysis.formats import NOT_AVAILABLE
-from analysis.recall_distortion.tables import AT_CHANCE, recall_variance
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.report import published
+from analysis.report.papers.recall_distortion.tables import AT_CHANCE, recall_variance
 
 
 def compared(results: Path) -> pd.DataFrame:

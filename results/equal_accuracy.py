@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from answers import Answer, Estimate, estimate
 
-from analysis.formats import NOT_AVAILABLE
-from analysis.methods import compare as methods
-from analysis.methods.same_accuracy import BELOW, same_accuracy
-from analysis.runs import csv_text, files, schema, validation_counts
+from analysis.common import csv_text, files
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.report.methods import compare as methods
+from analysis.report.methods.same_accuracy import BELOW, same_accuracy
+from analysis.runs import schema, validation_counts
 from analysis.runs.validation_counts import Recalls
 
 # The methods of a question, by their names in equal_accuracy.csv.

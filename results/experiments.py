@@ -7,16 +7,18 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import cells, formats, published, settings
-from analysis.arrays import run_arrays
-from analysis.methods import compare as methods
-from analysis.methods import tables
-from analysis.predictions import Predictions
-from analysis.recall_distortion import claims
-from analysis.recall_distortion.tables import recall_variance
+from analysis.rendering import formats
+from analysis.report import published
+from analysis.report.methods import compare as methods
+from analysis.report.methods import tables
+from analysis.report.papers.recall_distortion import claims
+from analysis.report.papers.recall_distortion.tables import recall_variance
 from analysis.runs import schema
 from analysis.statistics.intensification import alpha
 from analysis.statistics.resampling import mean_interval
+from analysis.study import cells, settings
+from analysis.study.arrays import run_arrays
+from analysis.study.predictions import Predictions
 
 # The ratio that the released code's UP is asked for, and the one at which its MP and GP keep about as many weights.
 _RATIOS = {4.0: 2.2, 10.0: 5.5, 20.0: 12.0, 50.0: 40.0}

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.formats import NOT_AVAILABLE
+from analysis.common.errors import StudyError
+from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import exports
-from analysis.runs.errors import StudyError
 from analysis.runs.frames import ReadPredictions
 
 TEXT, RELEASED, RELEASED_WEIGHTS = "lenet5", "lenet5-released", "lenet5-released-weights"

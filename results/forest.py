@@ -7,10 +7,10 @@ from textwrap import fill
 from answers import NOT_COMPARABLE, WITHOUT_INTERVAL, Answer, Estimate
 from matplotlib.figure import Figure
 
-from analysis.drawing import Interval, draw_intervals, interval_limits, page
-from analysis.methods import compare as methods
-from analysis.methods.figures import color_of
-from analysis.methods.tables import TITLES
+from analysis.rendering.drawing import Interval, draw_intervals, interval_limits, page
+from analysis.report.methods import compare as methods
+from analysis.report.methods.figures import color_of
+from analysis.report.methods.tables import TITLES
 
 _PANEL_WIDTH, _ROW_HEIGHT = 2.6, 0.35  # inches
 _TITLE_WIDTH = 28  # characters

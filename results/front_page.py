@@ -15,12 +15,12 @@ import pandas as pd
 from forest import forest
 from matplotlib.figure import Figure
 
-from analysis import figure_files
-from analysis.claims import shown as shown_claims
-from analysis.formats import markdown_table
-from analysis.methods.figures import COLORS_MEAN
-from analysis.runs import files
-from analysis.runs.errors import StudyError
+from analysis.common import files
+from analysis.common.errors import StudyError
+from analysis.rendering import figure_files
+from analysis.rendering.formats import markdown_table
+from analysis.report.methods.figures import COLORS_MEAN
+from analysis.report.papers.claims import shown as shown_claims
 
 # The pages, and the names of their tables.
 PAGES = {

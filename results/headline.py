@@ -8,8 +8,8 @@ import folders
 import numpy as np
 import pandas as pd
 
-from analysis import formats
-from analysis.mitigation.outcomes import BEYOND, CONTROL_GAIN, EXCESS, FLOOR, GAIN, GAIN_BEYOND, MITIGATION
+from analysis.rendering import formats
+from analysis.report.mitigation.outcomes import BEYOND, CONTROL_GAIN, EXCESS, FLOOR, GAIN, GAIN_BEYOND, MITIGATION
 from analysis.runs import schema
 
 # The data sets and the mitigations, by their names in mitigation.csv.

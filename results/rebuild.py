@@ -14,10 +14,11 @@ import equal_accuracy
 import folders
 import front_page
 
-from analysis import figure_files, page, report
+from analysis.common.errors import StudyError
+from analysis.rendering import figure_files, page
+from analysis.report import report
+from analysis.report.tuning import exports as tuning_exports
 from analysis.runs import characteristics, exports, primaries, robustness, validation_counts
-from analysis.runs.errors import StudyError
-from analysis.tuning import exports as tuning_exports
 
 RESULTS = Path(__file__).parent
 # The studies that repeat the papers' experiments. In a study of other questions the papers' pictures would show what

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 
 LONGEST_MESSAGE = 700
 

@@ -4,7 +4,7 @@ import git  # noqa: F401
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 import pytest
 
-import pruning_study.commands  # noqa: F401
+import pruning_study.commands.train_and_prune  # noqa: F401
 from tests.stored_runs import leave_pictures_blank
 
 leave_pictures_blank(pytest.MonkeyPatch())

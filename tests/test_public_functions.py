@@ -11,8 +11,8 @@ import pytest
 
 import analysis
 import pruning_study
-from analysis import audit
-from analysis.runs.errors import StudyError
+from analysis.audit import audit
+from analysis.common.errors import StudyError
 from tests.stored_runs import empty_store, leave_pictures_blank
 
 # In this order the later ones find the runs of the earlier ones.

@@ -10,8 +10,8 @@ import click.testing
 import pytest
 from mlflow.exceptions import MlflowException
 
-from analysis import report
 from analysis.__main__ import cli as analysis_cli
+from analysis.report import report
 from pruning_study.tracking import connect, store
 from tests.mlflow_server import free_port, server
 from tests.warm_processes import WarmProcess, run_module

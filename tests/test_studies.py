@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import published
+from analysis.report import published
+from analysis.report.tuning import exports as tuning_exports
 from analysis.runs import exports, primaries
-from analysis.tuning import exports as tuning_exports
 from pruning_study.study import grid
 from pruning_study.training.recipes import RECIPES
 

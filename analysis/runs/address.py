@@ -14,9 +14,9 @@ from requests import Response
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.common.errors import StudyError, first_line
+from analysis.common.masking import MASK, without_password
 from analysis.runs import retries
-from analysis.runs.errors import StudyError, first_line
-from analysis.runs.masking import MASK, without_password
 from analysis.runs.store_errors import reason
 
 PROBE_SECONDS = 5  # to connect, and as long again to answer

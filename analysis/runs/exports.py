@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.runs import archives, checks, csv_text, files, frames, schema
-from analysis.runs.errors import StudyError, did_you_mean, first_line
+from analysis.common import archives, csv_text, files
+from analysis.common.errors import StudyError, did_you_mean, first_line
+from analysis.common.input_files import GIB, SizeLimit
+from analysis.runs import checks, frames, schema
 from analysis.runs.frames import IN_TOP5, RUN_ID
-from analysis.runs.input_files import GIB, SizeLimit
 
 CONTENTS = "study.json"
 RUNS, DENSE_RUNS = "runs.csv.gz", "dense_runs.csv.gz"

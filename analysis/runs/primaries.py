@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from analysis.runs import files, schema
-from analysis.runs.errors import StudyError, did_you_mean
-from analysis.runs.printable import shortened
+from analysis.common import files
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.printable import shortened
+from analysis.runs import schema
 
 # Outcomes of a comparison.
 ACCURACY, WEAKEST, LOSS, EXCESS = "accuracy", "weakest_recall", "largest_loss", "largest_excess"

@@ -16,9 +16,11 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from tqdm import tqdm
 
-from analysis.runs import archives, checks, frames, schema
+from analysis.common import archives
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.masking import without_secrets
+from analysis.runs import checks, frames, schema
 from analysis.runs.clocks import dated_ahead
-from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.frames import (
     ACCURACY_AFTER,
     ACCURACY_BEFORE,
@@ -30,7 +32,6 @@ from analysis.runs.frames import (
     RUN_ID,
     Study,
 )
-from analysis.runs.masking import without_secrets
 from analysis.runs.retries import download_artifacts, list_artifacts
 from analysis.runs.stores import FINISHED, NO_NUMBER, NOTHING, Page, open_store
 

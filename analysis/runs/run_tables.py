@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
-from analysis.runs import csv_text, files
-from analysis.runs.errors import StudyError, first_line
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError, first_line
+from analysis.common.input_files import GIB, SizeLimit
 from analysis.runs.frames import RUN_ID
-from analysis.runs.input_files import GIB, SizeLimit
 
 _LARGEST = SizeLimit(1)
 

@@ -7,8 +7,8 @@ import mlflow
 from mlflow.store.db.base_sql_model import Base
 from mlflow.store.db.utils import _get_latest_schema_revision
 
-from analysis.runs.errors import StudyError
-from analysis.runs.masking import without_password
+from analysis.common.errors import StudyError
+from analysis.common.masking import without_password
 from analysis.runs.store_errors import damaged
 
 KNOWN_SCHEMAS = {"dc11669786a5"}  # alembic_version of MLflow 3.17

@@ -11,8 +11,8 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.runs.errors import first_line
-from analysis.runs.masking import without_password
+from analysis.common.errors import first_line
+from analysis.common.masking import without_password
 
 STORE_ERRORS = (
     *(MlflowException, SQLAlchemyError, RequestException, OSError, sqlite3.Error, adbc.Error),

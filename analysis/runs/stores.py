@@ -23,9 +23,9 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
 from sqlalchemy import make_url
 
+from analysis.common.errors import StudyError
 from analysis.runs import retries, schema, sqlite_columns, sqlite_files
 from analysis.runs.address import missing_driver, probe, without_password
-from analysis.runs.errors import StudyError
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 FINISHED = "FINISHED"

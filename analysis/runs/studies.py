@@ -4,8 +4,8 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from analysis.common.errors import StudyError, did_you_mean
 from analysis.runs import pull, schema
-from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.stores import open_store
 
 _ENDINGS = (".yaml", ".yml")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.statistics.arithmetic import quotient
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.runs.errors import StudyError
-from analysis.runs.printable import shortened
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
 
 # The standard error of a change of recall is then 5 points at most, if the networks disagree on a tenth of the images:
 # .1 / 40 = .05^2. Offsets that were fitted on fewer images of real networks did not lower the excess on new images.

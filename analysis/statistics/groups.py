@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.runs.class_arrays import as_array, check_floats, check_names, decoded
-from analysis.runs.errors import StudyError
-from analysis.runs.input_files import SizeLimit, opened
-from analysis.runs.printable import shortened
+from analysis.common.class_arrays import as_array, check_floats, check_names, decoded
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit, opened
+from analysis.common.printable import shortened
 from analysis.statistics.hypothesis_tests import wilson_interval
 
 INDEX, MEASURE = "index", "measure:"

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import special, stats
 from threadpoolctl import threadpool_limits
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 
 FACTORS = ("dataset", "model", "weight_treatment", "pruning_technique")
 NUMBERS = ("sparsity", "accuracy0", "accuracy0_quartile", "imbalance", "class_entropy")

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.runs.errors import StudyError
-from pruning_study import extras
+from analysis.common import extras
+from analysis.common.errors import StudyError
 from pruning_study.data import folders
 
 PACKAGE = "imagecorruptions-imaug"

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from analysis.runs import archives
-from analysis.runs.errors import StudyError, did_you_mean, first_line
-from analysis.runs.input_files import SizeLimit
-from analysis.runs.printable import fault_of_name
+from analysis.common import archives
+from analysis.common.errors import StudyError, did_you_mean, first_line
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import fault_of_name
 from pruning_study.data import folders
 from pruning_study.data.entropy import entropies
 from pruning_study.data.labels import check_class_names, check_labels

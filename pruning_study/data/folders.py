@@ -17,10 +17,10 @@ import PIL
 from numpy.lib import format as npy
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from analysis.common.errors import StudyError, did_you_mean, first_line
+from analysis.common.input_files import SizeLimit, opened
+from analysis.common.printable import shortened
 from analysis.runs.characteristics import MOST_BITS
-from analysis.runs.errors import StudyError, did_you_mean, first_line
-from analysis.runs.input_files import SizeLimit, opened
-from analysis.runs.printable import shortened
 from pruning_study.data.entropy import entropies
 from pruning_study.data.labels import check_class_names, some, split
 

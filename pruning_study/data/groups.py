@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.runs import archives
-from analysis.runs.errors import StudyError
+from analysis.common import archives
+from analysis.common.errors import StudyError
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.portions import portions
 

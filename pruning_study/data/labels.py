@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.runs.errors import StudyError
-from analysis.runs.printable import fault_of_name, shortened
+from analysis.common.errors import StudyError
+from analysis.common.printable import fault_of_name, shortened
 
 
 def split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

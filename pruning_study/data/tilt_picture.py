@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.runs.errors import StudyError
-from analysis.runs.picture_text import name_in_picture
+from analysis.common.errors import StudyError
+from analysis.rendering.picture_text import name_in_picture
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.groups import INK, ink_lines, ink_of
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from analysis.runs.errors import StudyError, did_you_mean
-from analysis.runs.printable import shortened
-from pruning_study import imports
+from analysis.common import imports
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.printable import shortened
 
 if TYPE_CHECKING:
     import torch

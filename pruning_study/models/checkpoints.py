@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from analysis.common.errors import StudyError, first_line
+from analysis.common.printable import shortened
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, first_line
-from analysis.runs.printable import shortened
 from pruning_study import models
 from pruning_study.data.examples import Normalization, in_layout
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 
 SMALLEST = 10
 

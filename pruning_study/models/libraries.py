@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.runs.errors import StudyError, did_you_mean
+from analysis.common.errors import StudyError, did_you_mean
 
 OPTION = "--model"
 # In training these two return the logits of further classifiers too, unless they are told not to have them.

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.runs.errors import StudyError, first_line
-from pruning_study import extras
+from analysis.common import extras
+from analysis.common.errors import StudyError, first_line
 from pruning_study.models.checkpoints import Classifier
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, first_line
 from pruning_study.models.onnx_export import INPUT, quiet, session
 from pruning_study.tracking import scratch
 

@@ -9,8 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from analysis.runs.options.commands import STRENGTHS, command
 from analysis.runs.options.record import checked_value, option_name
 from analysis.runs.options.table import (
@@ -29,10 +29,10 @@ from analysis.runs.options.table import (
     Study,
     Training,
 )
-from pruning_study.mitigation import constraint_names
 from pruning_study.options.protocols import PROTOCOLS
 from pruning_study.pruning import pruners
 from pruning_study.pruning.pruners import Pruner
+from pruning_study.training.mitigation import constraint_names
 
 ONE_SHOT = "one-shot"
 CUBIC = "cubic"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -404,7 +404,7 @@ class Budget:
         --------
         >>> Budget(total=1000, prunable=900).check_filters(ratio=4, fewest=300, option="--ratio")
         Traceback (most recent call last):
-        analysis.runs.errors.StudyError: 4 is above 3.33, the largest ratio that leaves a channel in every layer: ...
+        analysis.common.errors.StudyError: 4 is above 3.33, the largest ratio that leaves a channel in every layer: ...
         """
         if fewest <= round(self.total / ratio):
             return

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.runs.errors import StudyError, first_line
+from analysis.common.errors import StudyError, first_line
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 
 if TYPE_CHECKING:
     import numpy as np

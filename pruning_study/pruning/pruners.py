@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from analysis.runs.errors import StudyError
+from analysis.common import imports
+from analysis.common.errors import StudyError
 from analysis.runs.options.values import choice_or_import_path
-from pruning_study import imports
 from pruning_study.pruning import budget, channels, fairgrape, masks, scores, structured
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from analysis.runs.errors import StudyError, first_line
+from analysis.common.errors import StudyError, first_line
 
 if TYPE_CHECKING:
     from torch_pruning import DependencyGraph

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from analysis.runs import csv_text, schema
+from analysis.common import csv_text
+from analysis.runs import schema
 from analysis.statistics import class_metrics, intensification
 from analysis.statistics.largest_excess import largest_excess_floor
 from pruning_study.steps import pictures

@@ -5,8 +5,9 @@ import time
 
 from mlflow.entities import Run
 
-from analysis.runs import csv_text, schema
-from analysis.runs.errors import StudyError
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.runs import schema
 from pruning_study.data.characteristics import class_characteristics
 from pruning_study.models import checkpoints
 from pruning_study.steps import pictures

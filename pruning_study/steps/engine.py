@@ -6,9 +6,9 @@ from functools import cache
 from torch import nn
 
 from analysis.runs import schema
-from pruning_study.native import engine as native
-from pruning_study.native.errors import NativeError
 from pruning_study.training.engines import TORCH, TORCH_BF16, Engine
+from pruning_study.training.native import engine as native
+from pruning_study.training.native.errors import NativeError
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.runs.picture_text import fitted_name
-from pruning_study.image_sheet import POINTS, ImageSheet
+from analysis.rendering.picture_text import fitted_name
 from pruning_study.steps.class_changes import ClassChanges
+from pruning_study.steps.image_sheet import POINTS, ImageSheet
 from pruning_study.training.evaluation import Predictions
 
 MOST_CLASSES, MOST_IMAGES = 6, 8

@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from mlflow.entities import Run
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps.settings import TrainSetting, check_finished, following

@@ -9,8 +9,8 @@ from pathlib import Path
 from mlflow.entities import Run
 from torch import nn
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from analysis.runs.schema import text
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import number_of_batches

@@ -11,8 +11,8 @@ from mlflow.entities import LoggedModel, Run
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import TrainConfig
 from pruning_study.steps.settings import TrainSetting

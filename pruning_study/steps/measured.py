@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from analysis.runs import csv_text, schema
-from analysis.runs.errors import StudyError
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.runs import schema
 from analysis.statistics import class_metrics
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints

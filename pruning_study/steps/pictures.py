@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.runs.picture_text import name_in_legend, name_in_picture
+from analysis.rendering.picture_text import name_in_legend, name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
 from pruning_study.steps.class_changes import ClassChanges
 

@@ -13,11 +13,11 @@ import torch
 from mlflow.entities import Run
 from torch import nn
 
-from analysis.runs import csv_text, schema
-from analysis.runs.errors import StudyError
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.runs import schema
 from analysis.statistics.class_metrics import class_metrics
 from pruning_study.data.examples import number_of_batches
-from pruning_study.mitigation import class_offsets, class_weights, constraint_names, constraints, performance_weighted
 from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
@@ -36,6 +36,13 @@ from pruning_study.tracking.store import Store
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.evaluation import Predictions, from_logits, predict
 from pruning_study.training.loop import Fit, OnEpoch, ignore
+from pruning_study.training.mitigation import (
+    class_offsets,
+    class_weights,
+    constraint_names,
+    constraints,
+    performance_weighted,
+)
 from pruning_study.training.weighting import Weighting
 
 Setting = TypeVar("Setting", bound=PruneSetting)

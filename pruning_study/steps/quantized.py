@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from mlflow.entities import Run
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from pruning_study.models import onnx_export, onnx_quantization
 from pruning_study.models.checkpoints import Classifier
 from pruning_study.models.latency import latency

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.recipes import recipe_of
 from analysis.runs.options.record import Option

@@ -15,19 +15,19 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import shortened
 from analysis.runs import robustness as counts
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
-from analysis.runs.input_files import SizeLimit
 from analysis.runs.options.names import CORRUPTIONS
-from analysis.runs.printable import shortened
 from pruning_study import models
 from pruning_study.data import corruptions, datasets, folders
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import RobustnessConfig, checked
 from pruning_study.steps.settings import check_finished, resolved_device
-from pruning_study.text_tables import text_table
+from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking import scratch, sending
 from pruning_study.tracking.connect import connect, connect_to_runs
 from pruning_study.tracking.store import Store

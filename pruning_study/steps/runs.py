@@ -11,9 +11,9 @@ import numpy as np
 from mlflow.entities import Run
 from torch import Tensor, nn
 
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
-from analysis.runs.printable import shortened
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.pruning import budget

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, seeded
 from pruning_study.models import onnx_export
 from pruning_study.pruning import filters

@@ -14,17 +14,16 @@ from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import Run
 from torch import Tensor, nn
 
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.printable import shortened
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.record import option_name
-from analysis.runs.printable import shortened
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets, labels
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
-from pruning_study.mitigation import class_offsets, data_quotas
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.pruning import budget, filters, schedules
@@ -40,6 +39,7 @@ from pruning_study.steps.resolved import (
     training_params,
 )
 from pruning_study.training.engines import Engine
+from pruning_study.training.mitigation import class_offsets, data_quotas
 
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}

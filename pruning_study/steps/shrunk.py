@@ -10,16 +10,16 @@ import torch
 from mlflow.entities import Run
 from torch import Tensor, nn
 
+from analysis.common import extras
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
-from pruning_study import extras
 from pruning_study.data.examples import Normalization, in_layout
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.models.latency import latency
 from pruning_study.options.config import ExportConfig, IterateConfig, PruneConfig
 from pruning_study.pruning.shrink import macs, shrink
 from pruning_study.steps.settings import PruneSetting, TrainSetting
-from pruning_study.text_tables import text_table
+from pruning_study.steps.text_tables import text_table
 from pruning_study.tracking.store import Store
 
 OPTION = "--shrink"

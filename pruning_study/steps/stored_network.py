@@ -5,8 +5,8 @@ import math
 import numpy as np
 from torch import nn
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from pruning_study.data.examples import Normalization, to_device
 from pruning_study.steps.settings import TrainSetting
 from pruning_study.training.engines import TORCH

@@ -13,9 +13,9 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from analysis.runs import masked_output
-from analysis.runs.errors import StudyError, first_line
-from analysis.runs.masking import without_password
+from analysis.common import masked_output
+from analysis.common.errors import StudyError, first_line
+from analysis.common.masking import without_password
 from pruning_study.study.processes import Died
 
 # How often a step is tried again after its machine was lost.

@@ -4,15 +4,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from analysis.common.printable import printable
 from analysis.runs import schema
-from analysis.runs.printable import printable
 from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig
+from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan, probe, processes
 from pruning_study.study.grid import Config
 from pruning_study.study.pace import MeasuredCosts, duration, time_left, together, workload
 from pruning_study.study.plan import Plan, Step
 from pruning_study.study.processes import worker_count
-from pruning_study.text_tables import text_table
 from pruning_study.tracking import connect
 
 

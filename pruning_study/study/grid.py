@@ -12,16 +12,16 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
+from analysis.common.errors import StudyError, did_you_mean, first_line
+from analysis.common.input_files import opened
+from analysis.common.printable import LONGEST_NAME, fault_of_name, shortened
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, did_you_mean, first_line
-from analysis.runs.input_files import opened
 from analysis.runs.options.commands import of_command
 from analysis.runs.options.record import OVERRIDES as OVERRIDES_KEY
 from analysis.runs.options.record import option_name
 from analysis.runs.options.table import OPTIONS, PRUNES
 from analysis.runs.options.values import LARGEST, utf8_text
 from analysis.runs.primaries import Primary
-from analysis.runs.printable import LONGEST_NAME, fault_of_name, shortened
 from pruning_study import models
 from pruning_study.options.config import IterateConfig, PruneConfig, checked
 from pruning_study.pruning import pruners

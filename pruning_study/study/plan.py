@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
+from analysis.common.errors import StudyError
 from analysis.runs import schema
-from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
 from analysis.runs.schema import text
 from pruning_study.data import datasets

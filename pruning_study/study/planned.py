@@ -5,10 +5,10 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.printable import printable, shortened
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, did_you_mean
 from analysis.runs.primaries import DIRECTIONS, OUTCOMES, Method, Primary
-from analysis.runs.printable import printable, shortened
 from pruning_study.data import datasets
 from pruning_study.options.config import PruneConfig, TrainConfig
 from pruning_study.steps.resolved import pruning_params, resolve_pruning, resolve_training, training_params

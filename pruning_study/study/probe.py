@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from analysis.common.errors import StudyError
 from analysis.runs import retries
-from analysis.runs.errors import StudyError
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import ONE_SHOT, IterateConfig, PruneConfig
 from pruning_study.steps import dense, pruned

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from joblib import cpu_count
 
-from analysis.runs.masking import without_secrets
+from analysis.common.masking import without_secrets
 from pruning_study.data.mapped import MappedArray
 from pruning_study.tracking.interrupts import interrupt_once
 

@@ -7,8 +7,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from analysis.common.printable import printable
 from analysis.runs import schema
-from analysis.runs.printable import printable
 from pruning_study.study.pace import Pace, duration, time_left
 from pruning_study.study.plan import Step
 from pruning_study.study.queue import FAILED, FOUND, MADE, Outcome, Queue

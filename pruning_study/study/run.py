@@ -13,13 +13,15 @@ import click
 import numpy as np
 import pandas as pd
 
-from analysis.runs import csv_text, schema
-from analysis.runs.errors import StudyError
-from analysis.runs.masking import without_secrets
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.common.masking import without_secrets
+from analysis.common.printable import printable
+from analysis.runs import schema
 from analysis.runs.primaries import described
-from analysis.runs.printable import printable
 from pruning_study.options.config import StudyConfig
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, found_lines
+from pruning_study.steps.text_tables import text_table
 from pruning_study.study import plan
 from pruning_study.study.pace import duration
 from pruning_study.study.plan import Plan, Step
@@ -27,7 +29,6 @@ from pruning_study.study.processes import Died, Processes, SharedMemory, worker_
 from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
 from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
-from pruning_study.text_tables import text_table
 from pruning_study.tracking import connect, sending
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from analysis.runs import masked_output, retries, schema
-from analysis.runs.errors import StudyError, first_line
+from analysis.common import masked_output
+from analysis.common.errors import StudyError, first_line
+from analysis.runs import retries, schema
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, iterated, pruned

@@ -11,10 +11,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment
 from mlflow.exceptions import MlflowException
 
-from analysis.runs import arguments, schema
+from analysis.common import arguments
+from analysis.common.errors import StudyError, first_line
+from analysis.common.printable import shortened
+from analysis.runs import schema
 from analysis.runs.address import without_password
-from analysis.runs.errors import StudyError, first_line
-from analysis.runs.printable import shortened
 from analysis.runs.store_errors import explained
 from pruning_study.tracking import reach, scratch
 from pruning_study.tracking.store import Store

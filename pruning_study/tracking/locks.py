@@ -12,9 +12,9 @@ from pathlib import Path
 import sqlalchemy
 from filelock import FileLock, Timeout
 
+from analysis.common import private_folders
+from analysis.common.errors import StudyError
 from analysis.runs.address import without_password
-from analysis.runs.errors import StudyError
-from pruning_study import private_folders
 
 INSTEAD_OF_STORE = (
     "run the command as the owner, or use a store of your own (MLFLOW_TRACKING_URI); users who share runs need an "

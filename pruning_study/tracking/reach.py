@@ -13,8 +13,9 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from analysis.runs import address, files, retries, sqlite_files
-from analysis.runs.errors import StudyError
+from analysis.common import files
+from analysis.common.errors import StudyError
+from analysis.runs import address, retries, sqlite_files
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 BUSY_SECONDS = 30  # how long to wait for another process that holds a sqlite file

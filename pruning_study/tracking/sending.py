@@ -7,8 +7,8 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Metric
 
+from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, first_line
 from pruning_study.tracking import reach, unsent
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from analysis.runs import files
+from analysis.common import files
+from analysis.common.errors import StudyError, first_line
 from analysis.runs.address import without_password
-from analysis.runs.errors import StudyError, first_line
 from pruning_study.tracking import scratch
 
 FOLDER = Path("unsent")

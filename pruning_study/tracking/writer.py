@@ -13,10 +13,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
-from analysis.runs import files, schema, store_errors
+from analysis.common import files
+from analysis.common.errors import StudyError, first_line
+from analysis.common.masking import without_secrets
+from analysis.runs import schema, store_errors
 from analysis.runs.address import without_password
-from analysis.runs.errors import StudyError, first_line
-from analysis.runs.masking import without_secrets
 from pruning_study.tracking import reach, scratch, unsent
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.native`)."""
+"""Training back ends: PyTorch, or a step compiled from C++ (`pruning_study.training.native`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.runs import archives
-from analysis.runs.errors import StudyError
+from analysis.common import archives
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH, Engine
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
-from analysis.runs.errors import StudyError, first_line
 from pruning_study.data.examples import Examples, FlipCrop, generator, number_of_batches, seeded, shuffled
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp

@@ -13,9 +13,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from analysis.runs import files
-from analysis.runs.errors import StudyError, first_line
-from pruning_study import private_folders
+from analysis.common import files, private_folders
+from analysis.common.errors import StudyError, first_line
 from pruning_study.models import checkpoints
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import FlipCrop, generator, shuffled
 from pruning_study.tracking.interrupts import raise_if_interrupted
 from pruning_study.training.engines import sgd_step

@@ -136,7 +136,9 @@ def loaded(*modules: str) -> list[set[str]]:
 
 
 def test_help_loads_no_numbers_and_audit_neither_server_nor_torch_and_recommend_no_torch():
-    of_help, of_audit, of_recommend = loaded("analysis.__main__", "analysis.audit", "analysis.recommend")
+    of_help, of_audit, of_recommend = loaded(
+        "analysis.__main__", "analysis.audit.audit", "analysis.recommend.recommend"
+    )
     assert not of_help & {"numpy", "pandas", "scipy", "mlflow", "matplotlib", "torch"}
     assert not of_audit & {"mlflow", "torch", "pruning_study"}
     assert not of_recommend & {"torch", "pruning_study"}

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analysis import drawing, report
+from analysis.rendering import drawing
+from analysis.report import report
 
 RATIOS = (2.0, 4.0, 6.0, 8.0, 10.0, 20.0, 50.0)
 LONG = "a_name_of_20_letters"

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file, save_file
 
 import pruning_study
-from analysis import audit
+from analysis.audit import audit
 from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study import models
 from pruning_study.data import labels

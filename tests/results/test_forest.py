@@ -6,7 +6,7 @@ from forest import forest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
-from analysis.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL
 from tests.text_boxes import hidden_texts
 
 ALPHAS = {

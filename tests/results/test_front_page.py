@@ -15,12 +15,12 @@ import rebuild
 from equal_accuracy import NOT_EQUAL
 from matplotlib.collections import PathCollection
 
-from analysis import cells, classes
-from analysis.methods import compare as methods
-from analysis.recall_distortion import claims
+from analysis.common.errors import StudyError
+from analysis.report.methods import compare as methods
+from analysis.report.papers.recall_distortion import claims
 from analysis.runs import exports, primaries
-from analysis.runs.errors import StudyError
 from analysis.runs.primaries import described
+from analysis.study import cells, classes
 from tests import made_up_runs
 
 GRADUAL = ("gradual", "gradual-confirmation", "resnet20-short-gradual")

@@ -11,7 +11,7 @@ import rebuild
 from click.testing import CliRunner
 from pandas.testing import assert_frame_equal
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from tests import made_up_runs
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeVar, dataclass_transform, get_args
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.runs.options.values import Check, text
 
 AUTO = "auto"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.runs.errors import did_you_mean
-from analysis.runs.printable import shortened
+from analysis.common.errors import did_you_mean
+from analysis.common.printable import shortened
 
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000

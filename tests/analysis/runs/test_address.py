@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from analysis.common.errors import StudyError
 from analysis.runs import address
-from analysis.runs.errors import StudyError
 from tests.deadline import in_time
 from tests.mlflow_server import free_port
 

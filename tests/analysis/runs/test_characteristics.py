@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from analysis.common.errors import StudyError
 from analysis.runs import pull
 from analysis.runs.characteristics import TABLE, pulled
-from analysis.runs.errors import StudyError
 from tests import made_up_levels, made_up_runs
 from tests.damage import read_damaged
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.runs.checked_predictions import CheckedPredictions
-from analysis.study import AnalyzedStudy
+from analysis.study.study import AnalyzedStudy
 
 LABEL = np.repeat([0, 1, 2], [40, 50, 60])
 NAMES = ("ant", "bee", "cow")

@@ -18,8 +18,8 @@ from mlflow import MlflowClient
 from pandas.testing import assert_frame_equal
 
 from analysis.__main__ import cli
+from analysis.common.errors import StudyError
 from analysis.runs import exports, pull, sqlite_files
-from analysis.runs.errors import StudyError
 
 CLASSES = ("bird", "cat", "dog")
 IMAGES = (100, 200, 300)

@@ -15,11 +15,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
-from analysis import page, report
 from analysis.__main__ import cli
-from analysis.runs import csv_text, exports, pull
-from analysis.runs.errors import StudyError
-from analysis.runs.input_files import SizeLimit
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.rendering import page
+from analysis.report import report
+from analysis.runs import exports, pull
 
 EXPERIMENT = "two data sets"
 # Of ten images, five of each class; which of them the seed's dense network has wrong, and its pruned ones too.

@@ -5,8 +5,8 @@ import json
 import mlflow
 import pytest
 
+from analysis.common.errors import StudyError
 from analysis.runs import primaries, schema
-from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Method, Primary
 
 CELLS = [

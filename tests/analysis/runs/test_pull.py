@@ -19,8 +19,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from pandas.testing import assert_frame_equal
 
+from analysis.common.errors import StudyError
 from analysis.runs import address, pull, sqlite_files, stores
-from analysis.runs.errors import StudyError
 from tests.deadline import in_time
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres

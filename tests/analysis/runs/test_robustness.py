@@ -5,8 +5,8 @@ import gzip
 import pandas as pd
 import pytest
 
+from analysis.common.errors import StudyError
 from analysis.runs import robustness
-from analysis.runs.errors import StudyError
 from tests.damage import read_damaged
 
 ROWS = [

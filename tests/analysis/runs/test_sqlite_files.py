@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from analysis.__main__ import cli as analysis_cli
+from analysis.common.errors import StudyError
 from analysis.runs import sqlite_columns, sqlite_files, store_errors, stores
-from analysis.runs.errors import StudyError
 from pruning_study.__main__ import cli as study_cli
 from pruning_study.tracking import reach
 from tests.stored_runs import empty_store

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from mlflow.exceptions import MlflowException
 
+from analysis.common.errors import StudyError
 from analysis.runs import address, pull, stores
-from analysis.runs.errors import StudyError
 from analysis.runs.store_errors import explained
 from pruning_study.tracking import connect
 from tests.deadline import in_time

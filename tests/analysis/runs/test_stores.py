@@ -6,8 +6,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from analysis.common.errors import StudyError
 from analysis.runs import sqlite_files, stores
-from analysis.runs.errors import StudyError
 from tests.mlflow_server import free_port, server
 from tests.postgres_server import postgres
 from tests.stored_runs import empty_store

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.common.errors import StudyError
 from analysis.runs import pull
-from analysis.runs.errors import StudyError
 from analysis.runs.validation_counts import TABLE, Recalls, pulled, wanted
 from tests import made_up_mitigations as made_up
 from tests import made_up_runs

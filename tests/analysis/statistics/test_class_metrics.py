@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.statistics.class_metrics import class_metrics
 
 

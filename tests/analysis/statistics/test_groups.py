@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.statistics import groups
 
 

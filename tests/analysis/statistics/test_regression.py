@@ -11,8 +11,8 @@ from statsmodels.datasets import macrodata
 from statsmodels.genmod.families import Binomial
 from statsmodels.stats.stattools import durbin_watson, jarque_bera, omni_normtest
 
-from analysis import published
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
+from analysis.report import published
 from analysis.statistics.regression import (
     clustered,
     clustered_errors,

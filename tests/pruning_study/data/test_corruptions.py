@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import published
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
+from analysis.report import published
 from analysis.runs.options.names import CORRUPTIONS, SEVERITIES
 from pruning_study.data import corruptions
 from pruning_study.data.corruptions import Sample, corrupt, corrupted

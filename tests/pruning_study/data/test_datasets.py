@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data import datasets, labels
 from pruning_study.data.groups import groups
 from pruning_study.data.torchvision_import import torchvision

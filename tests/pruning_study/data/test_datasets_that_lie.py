@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data import datasets, folders
 from pruning_study.options.config import TrainConfig
 from tests.damage import LONGEST_MESSAGE, read_damaged

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.runs.errors import StudyError
-from analysis.runs.input_files import SizeLimit
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
 from pruning_study.data import datasets, folders
 from pruning_study.data.entropy import entropies
 from pruning_study.options.config import IterateConfig, TrainConfig

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.datasets import Dataset
 from pruning_study.data.groups import tilts
 from pruning_study.data.tilt_picture import tilt_picture

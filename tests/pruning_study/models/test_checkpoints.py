@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models import libraries

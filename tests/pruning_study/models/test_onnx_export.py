@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.data.examples import Normalization
 from pruning_study.models import onnx_export

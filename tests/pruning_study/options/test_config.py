@@ -11,7 +11,7 @@ from mlflow.utils.environment import _PythonEnv
 from packaging.specifiers import SpecifierSet
 
 from analysis.__main__ import report
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.runs.options.record import default_text, option_name
 from analysis.runs.options.values import seeds
 from analysis.runs.schema import text

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import tensor
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.pruning.fairgrape import keeping_shares
 from pruning_study.pruning.pruners import PRUNERS

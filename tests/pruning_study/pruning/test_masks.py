@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn, tensor
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.pruning.budget import (
     Budget,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import tensor
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.pruning import masks, pruners, scores
 from pruning_study.pruning.pruners import PRUNERS
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study import models
 from pruning_study.models.onnx_export import with_plain_layers
 from pruning_study.pruning.budget import prunable

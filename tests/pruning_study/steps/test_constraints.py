@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.settings import PruneSetting

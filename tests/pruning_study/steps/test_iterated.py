@@ -11,8 +11,9 @@ from mlflow import MlflowClient
 from torch import nn
 from torch.nn.utils import prune
 
-from analysis import published, pull_runs
-from analysis.runs.errors import StudyError
+from analysis import pull_runs
+from analysis.common.errors import StudyError
+from analysis.report import published
 from pruning_study.data.examples import generator, number_of_batches, shuffled
 from pruning_study.models import checkpoints
 from pruning_study.options.config import IterateConfig

@@ -1,6 +1,6 @@
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.resolved import (
     check_decay,

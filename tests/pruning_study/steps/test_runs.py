@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig, TrainConfig

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
 from pruning_study.options.config import PruneConfig
 from pruning_study.pruning import schedules

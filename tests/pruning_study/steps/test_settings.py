@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
 from pruning_study.options.config import PruneConfig, TrainConfig

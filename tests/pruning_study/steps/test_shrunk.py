@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import pruning_study
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.models import onnx_export
 from pruning_study.options.config import ExportConfig
 from tests.stored_runs import runs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from analysis.runs.primaries import Primary
 from pruning_study.options.config import IterateConfig, PruneConfig
 from pruning_study.study import grid

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid, plan

@@ -16,8 +16,8 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
+from analysis.common.errors import StudyError
 from analysis.runs import primaries, pull, studies
-from analysis.runs.errors import StudyError
 from analysis.runs.primaries import Primary
 from pruning_study.study.processes import Processes
 from pruning_study.tracking import connect

@@ -4,8 +4,8 @@ import pytest
 from mlflow import MlflowClient
 
 import pruning_study
+from analysis.common.errors import StudyError
 from analysis.runs import address
-from analysis.runs.errors import StudyError
 from pruning_study.tracking import connect
 from tests.mlflow_server import losing
 from tests.stored_runs import dense_run

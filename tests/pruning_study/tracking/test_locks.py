@@ -12,7 +12,7 @@ from contextlib import closing
 import pytest
 from mlflow import MlflowClient
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.tracking import locks
 from tests import another_user
 from tests.deadline import wait_until

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.tracking import reach
 from tests.deadline import in_time, wait_until
 from tests.mlflow_server import free_port

@@ -3,7 +3,7 @@ import json
 import pytest
 from mlflow import MlflowClient
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.tracking import connect, sending, unsent
 from tests.mlflow_server import breaking_off, free_port, server
 from tests.stored_runs import dense_run

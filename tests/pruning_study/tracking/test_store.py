@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.tracking import connect, writer
 from tests.mlflow_server import free_port, losing, server
 from tests.postgres_server import postgres

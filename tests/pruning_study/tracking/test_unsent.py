@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.tracking import unsent
 
 RUN = unsent.UnsentRun(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.tracking import connect, scratch, writer
 
 

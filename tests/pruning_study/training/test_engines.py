@@ -9,12 +9,12 @@ from torch import nn
 
 from pruning_study import models
 from pruning_study.data.examples import Examples
-from pruning_study.native import compiler, stack
 from pruning_study.steps import engine
 from pruning_study.training import engines
 from pruning_study.training.distillation import Distillation
+from pruning_study.training.native import compiler, stack
 from pruning_study.training.optimizer import Optimizer
-from tests.pruning_study.native import made_up_compiler
+from tests.pruning_study.training.native import made_up_compiler
 
 SHAPE = (1, 28, 28)
 

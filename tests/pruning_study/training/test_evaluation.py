@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import Predictions, loss_and_accuracy, predict

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples, generator, shuffled
 from pruning_study.models import checkpoints
 from pruning_study.pruning.masks import exact_k

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.models import checkpoints
 from pruning_study.training.resumption import TrainingFile, TrainingState, load, save, zeros
 from tests import another_user

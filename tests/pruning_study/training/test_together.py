@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.runs.errors import StudyError
+from analysis.common.errors import StudyError
 from pruning_study.data.examples import Examples
 from pruning_study.models.resnet import ResNet
 from pruning_study.training.loop import Training, fit

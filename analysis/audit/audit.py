@@ -1,0 +1,289 @@
+"""Which classes compression cost, from predictions alone: no tracking server and no training is needed."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from analysis.audit import populations, prediction_files, prediction_sources
+from analysis.audit.result import Audit, some
+from analysis.common import class_arrays
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import shortened
+from analysis.statistics import grouping
+from analysis.statistics import groups as image_groups
+from analysis.statistics.class_table import class_table, with_losses
+from analysis.statistics.guessing import Guessing, without_guessing
+from analysis.statistics.pair_slopes import Slopes, slopes
+from analysis.statistics.weak_dense import weak_from_answers
+from analysis.study.groups import sentence
+
+Groups = Mapping[str, np.ndarray]
+
+
+def audit(
+    before: Sequence[str],
+    after: Sequence[str],
+    control: Sequence[str] = (),
+    *,
+    groups: Path | None = None,
+    max_data_gib: float = 1.0,
+    pair_by_order: bool = False,
+) -> Audit:
+    """Compare stored predictions before and after compression.
+
+    Parameters
+    ----------
+    before, after, control : sequence of str
+        Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
+        and `predicted`, or CSV with columns of these names. Several files are paired by their names, as
+        `network_names.matched` does; several runs in the order given.
+    groups : Path, optional
+        File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
+    max_data_gib : float
+        Most memory, in GiB, that the classes in one file may take.
+    pair_by_order : bool
+        Whether several files are paired in the order given, those of a glob or a folder by name and number.
+
+    Raises
+    ------
+    StudyError
+        If predictions are missing, given twice, damaged or too large, are not of the same images as the first, or if
+        their names do not match; and as `audit_predictions` says.
+    """
+    limit = SizeLimit(max_data_gib, "--max-data-gib")
+    sides = {"before": before, "after": after, "control": control}
+    with tempfile.TemporaryDirectory() as downloads:
+        found = {side: prediction_sources.find(given, f"--{side}", Path(downloads)) for side, given in sides.items()}
+        found = prediction_sources.in_pairs(found, by_order=pair_by_order)
+        label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
+    ends = np.cumsum([len(side) for side in found.values()])
+    networks = dict(zip(sides, np.split(predicted, ends[:-1]), strict=True))
+    result = audit_predictions(
+        label,
+        networks["before"],
+        networks["after"],
+        networks["control"] if control else None,
+        image_groups.read(groups, len(label)).groupings if groups else None,
+    )
+    return result._replace(notes=[*prediction_sources.described(found), *result.notes])
+
+
+def audit_predictions(
+    label: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    control: ArrayLike | None = None,
+    groups: ArrayLike | Mapping[str, ArrayLike] | None = None,
+    class_names: Sequence[str] | Mapping[Any, str] | None = None,
+) -> Audit:
+    """Find the classes that lost recall when a classifier was compressed.
+
+    With one network before and one after, recalls have Wilson's intervals, their changes Tango's, and p is McNemar's
+    exact one; with a control, p also allows for how far retraining alone shifts classes
+    (`retraining.beyond_control`). With several networks, intervals and p are over networks and images
+    (`two_way.half_width`). They cover at least as often as stated, for any number of networks.
+
+    A pair with a network at chance is left out of all numbers and counted in `.guessing`. If no other pair is left, the
+    verdict says that and nothing of classes; `.table` has the recalls of all networks. It is said first if a network
+    before is at chance, or has recall 0 of a class.
+
+    Parameters
+    ----------
+    label : (images,), text or integers
+        True class of each image.
+    before, after : (images,) or (networks, images)
+        Predicted classes. Equal numbers of networks before and after are taken as pairs. A single network before is
+        compared with all after. With other numbers the networks are independent, and alpha is undefined.
+    control : (images,) or (networks, images), optional
+        Predictions of the networks before after the same retraining without compression, as many as `after`. Losses
+        are then those beyond the control. Where compression retrains nothing, as quantization, it is `before`.
+    groups : (images,) text, or mapping of str to (images,) text, optional
+        The group of each image, or several groupings by name, as `groups.of_arrays` takes them: None, NaN and an empty
+        text stand for no group, and a name that begins with `measure:` for no grouping. The audit is then of groups,
+        whose recall is their accuracy.
+    class_names : sequence or mapping, optional
+        Names of the labels, by number or by label, no two alike.
+
+    Returns
+    -------
+    Audit
+        `.table` has a row for each class, the worst first, `.damaged` names the classes that lost beyond doubt, and
+        `.verdict` says it in a sentence. Without a control and with one network on a side, the networks differ in
+        these classes, and the cause is not known: retraining alone moves classes.
+
+    Raises
+    ------
+    StudyError
+        If the arrays do not fit each other, or if none of the predictions of a side is one of the labels' classes.
+
+    Examples
+    --------
+    Class 1 has ten images, of which nine are lost. The networks were not retrained, so the control is the network
+    before:
+
+    >>> import numpy as np
+    >>> label = np.repeat([0, 1], 10)
+    >>> after = np.where(np.arange(20) < 11, label, 0)
+    >>> result = audit_predictions(label, before=label, after=after, control=label, class_names=["cat", "dog"])
+    >>> result.damaged, result.table["change"].tolist()
+    (['dog'], [-0.9, 0.0])
+    """
+    label = _classes("label", label)
+    if label.ndim != 1 or not label.size:
+        raise StudyError(f"label has shape {label.shape}: give a class for each image, (images,)")
+    sides = {"before": before, "after": after} | ({} if control is None else {"control": control})
+    networks = {side: _networks(side, given, label) for side, given in sides.items()}
+    names, place = np.unique(label, return_inverse=True)
+    notes = _notes(names, networks)
+    paired = len(networks["before"]) in (1, len(networks["after"]))
+    guessing, right = without_guessing(
+        place, {side: predicted == label for side, predicted in networks.items()}, paired=paired
+    )
+    if guessing.found:
+        notes.append(_what_is_chance(np.bincount(place)))
+    accuracies = {side: float(answers.mean()) for side, answers in right.items()}
+    called = _named(names, class_names)
+    groupings = {} if groups is None else image_groups.of_arrays(groups, len(label)).groupings
+    tables = _group_tables(groupings, right, paired) if groupings else [_table(called, place, right, paired)]
+    summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
+    notes += map(sentence, summaries)
+    compared = populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
+    return Audit(
+        table=with_losses(pd.concat(tables, ignore_index=True)),
+        accuracy_before=accuracies["before"],
+        accuracy_after=accuracies["after"],
+        slopes=_slopes(place, right, guessing, paired, notes),
+        notes=[*notes, *compared.notes],
+        basis=_basis(right),
+        accuracy_control=accuracies.get("control"),
+        guessing=guessing,
+        populations=compared,
+        groupings=pd.DataFrame(summaries),
+        dense=weak_from_answers(called.astype(str).tolist(), place, networks["before"] == label),
+    )
+
+
+def _slopes(
+    place: np.ndarray, right: Mapping[str, np.ndarray], guessing: Guessing, paired: bool, notes: list[str]
+) -> Slopes:
+    if not paired:
+        notes.append("Alpha is n/a: it is of a network before and the same network after.")
+    if not paired or guessing.are_all_that_is_left:
+        return Slopes(0)
+    return slopes(place, right["before"], right["after"], notes)
+
+
+def _what_is_chance(support: np.ndarray) -> str:
+    images = support.sum()
+    return (
+        "A network is at chance if it is right no more often than chance allows someone who always names the largest "
+        f"class, which has {support.max() / images:.1%} of the {images:,} images."
+    )
+
+
+def _basis(right: Mapping[str, np.ndarray]) -> Literal["control", "networks", "pair"]:
+    if "control" in right:
+        return "control"
+    return "networks" if min(map(len, right.values())) > 1 else "pair"
+
+
+def _networks(side: str, given: ArrayLike, label: np.ndarray) -> np.ndarray:
+    """Return the predictions of a side, (networks, images)."""
+    predicted = np.atleast_2d(_classes(side, given))
+    if predicted.ndim != 2 or predicted.shape[1] != len(label) or not len(predicted):
+        raise StudyError(
+            f"{side} has shape {np.shape(given)} for {len(label):,} labels: give a class for each image, (images,) or "
+            "(networks, images)"
+        )
+    return predicted
+
+
+def _classes(name: str, given: ArrayLike) -> np.ndarray:
+    """Return classes as text or integers."""
+    values = class_arrays.as_array(name, given)
+    if values.dtype.kind == "O" and all(isinstance(value, str) for value in values.flat):
+        values = values.astype(str)
+    if not values.size:
+        return values
+    values = class_arrays.classes(name, values)
+    if values.dtype.kind == "U":
+        if (values == "").any():
+            raise StudyError(f"{name}: image {np.argwhere(values == '')[0][-1] + 1:,} has no class: fill it in")
+        class_arrays.check_names(name, np.unique(values))
+    return values
+
+
+def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
+    """Return sentences on the networks; raise a StudyError if they cannot be compared."""
+    untested = np.setdiff1d(np.concatenate([predicted.ravel() for predicted in networks.values()]), names)
+    for predicted in networks.values():
+        if not np.isin(predicted, names).any():
+            raise StudyError(
+                f"no prediction is a class of the labels (labels: {some(map(str, names))}; predicted: "
+                f"{some(map(str, untested))}): write labels and predictions alike"
+            )
+    before, after, *control = map(len, networks.values())
+    if control and control[0] != after:
+        raise StudyError(
+            f"{control[0]} networks in the control and {after} after: give as many, in the same order",
+            option="--control",
+        )
+    notes = []
+    if len(untested):
+        notes.append(f"Predicted but without a test image, so never right: {some(map(str, untested))}.")
+    if before != after:
+        kind = "the one before is taken for that of all after" if before == 1 else "taken as independent"
+        notes.append(f"Networks: {before} before, {after} after; {kind}.")
+    return notes
+
+
+def _named(names: np.ndarray, class_names: Sequence[str] | Mapping[Any, str] | None) -> np.ndarray:
+    if class_names is None:
+        return names
+    if isinstance(class_names, str | bytes) or not isinstance(class_names, Sequence | Mapping | np.ndarray | pd.Series):
+        raise StudyError(f"class_names is {shortened(class_names)}: give a list of names, or a name for each label")
+    known = dict(class_names) if isinstance(class_names, Mapping | pd.Series) else dict(enumerate(class_names))
+    if other := [name for name in known.values() if not isinstance(name, str)]:
+        raise StudyError(f"class_names holds {shortened(other[0])}, which is no text: write each name in quotes")
+    class_arrays.check_names("class_names", known.values())
+    if "" in known.values() or len(set(known.values())) < len(known):
+        name, _ = Counter(known.values()).most_common(1)[0]
+        fault = "an empty name" if "" in known.values() else f"the name {shortened(name)} twice"
+        raise StudyError(f"class_names has {fault}: give each class a name of its own")
+    if missing := [name for name in names.tolist() if name not in known]:
+        raise StudyError(f"class_names has {len(known):,} names and none for label {missing[0]}: name every class")
+    return np.array([known[name] for name in names.tolist()])
+
+
+def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return what is said of each grouping as a whole, of the images that are in one of its groups."""
+    summaries = []
+    for name, group in groupings.items():
+        names, images, place = image_groups.members(group)
+        answers = {side: each[:, images] for side, each in right.items()}
+        summaries.append({"grouping": name, **grouping.summary(names, place, label[images], **answers)})
+    return summaries
+
+
+def _table(names: np.ndarray, place: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
+    return class_table(names, place, right["before"], right["after"], right.get("control"), paired=paired)
+
+
+def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:
+    """Return a table for each grouping, of the images that are in one of its groups."""
+    tables = []
+    for name, group in groupings.items():
+        names, images, place = image_groups.members(group)
+        answers = {side: each[:, images] for side, each in right.items()}
+        table = _table(names, place, answers, paired).rename(columns={"class": "group"})
+        if len(groupings) > 1:
+            table.insert(0, "grouping", name)
+        tables.append(table)
+    return tables

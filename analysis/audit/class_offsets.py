@@ -1,0 +1,260 @@
+"""Class offsets for anyone's logits, and what they do to images that they were not fitted on."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from analysis.audit import logit_files
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import printable, shortened
+from analysis.rendering.formats import decimals, with_interval
+from analysis.statistics import class_offsets
+from analysis.statistics.class_table import class_table
+from analysis.statistics.hypothesis_tests import change_interval, wilson_interval
+
+BEFORE, AFTER, WITH_OFFSETS = "before", "after", "with offsets"
+_LOSS, _RECALL, _ACCURACY = "largest excess loss", "weakest recall", "accuracy"
+
+
+class ClassOffsets(NamedTuple):
+    """Class offsets, and what they do.
+
+    Attributes
+    ----------
+    table : DataFrame, a row for each class
+        As `class_offsets.table` returns it: class, index, offset, excess, error, reliability, excess_fitted,
+        excess_held_out, images.
+    effect : DataFrame
+        On images that the offsets were not fitted on: measure (largest excess loss, weakest recall, accuracy), network
+        (before, after, with offsets), class, value, and the ends of its 95 % interval, low and high.
+    accuracy_change, accuracy_change_low, accuracy_change_high : float
+        What offsets add to the accuracy on these images, with its 95 % interval.
+    images : int
+        Number of these images.
+    tested : bool
+        Whether they are test images; otherwise those that the offsets were fitted on, by cross-fitting.
+    """
+
+    table: pd.DataFrame
+    effect: pd.DataFrame
+    accuracy_change: float
+    accuracy_change_low: float
+    accuracy_change_high: float
+    images: int
+    tested: bool
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """The offsets, (classes,)."""
+        return self.table["offset"].to_numpy()
+
+    @property
+    def verdict(self) -> str:
+        """What the offsets do to the largest excess loss and to the accuracy, in a sentence."""
+        if not self.table["excess"].any():
+            return "No class changed otherwise than the accuracy: all offsets are 0."
+        if not self.offsets.any():
+            return "All offsets are 0: what classes changed beyond the accuracy is noise, or no offsets take it away."
+        losses = self.effect[self.effect["measure"] == _LOSS].set_index("network")
+        said = [f"{losses['value'][name]:.3f} ({printable(losses['class'][name])})" for name in (AFTER, WITH_OFFSETS)]
+        change = with_interval(
+            self.accuracy_change, self.accuracy_change_low, self.accuracy_change_high, decimals(3, sign=True)
+        )
+        return (
+            f"Offsets change the largest excess loss of a class from {' to '.join(said)}, and the accuracy by {change}."
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.verdict}</p>{printed(self).to_html()}{self.table.to_html(index=False)}"
+
+
+def fit_files(
+    before: Path,
+    after: Path,
+    test_before: Path | None = None,
+    test_after: Path | None = None,
+    *,
+    shrinkage: float = 1.0,
+    max_data_gib: float = 1.0,
+) -> ClassOffsets:
+    """Fit class offsets to stored logits.
+
+    Parameters
+    ----------
+    before, after : Path
+        Files that `logit_files.read` takes.
+    test_before, test_after : Path, optional
+        The same for images that the effect is measured on.
+    shrinkage : float, >= 0
+    max_data_gib : float
+        Most memory, in GiB, that the arrays of one file may take.
+
+    Raises
+    ------
+    StudyError
+        If a file is damaged or too large, if the files are not of the same images, or as `fit` says.
+    """
+    limit = SizeLimit(max_data_gib, "--max-data-gib")
+    if (test_before is None) != (test_after is None):
+        missing = "--test-before" if test_before is None else "--test-after"
+        raise StudyError("test images need the logits of both networks", option=missing)
+    first, second = logit_files.read_pair(before, after, limit)
+    test = None
+    if test_before and test_after:
+        test_first, test_second = logit_files.read_pair(test_before, test_after, limit)
+        if test_first.values.shape[1] != first.values.shape[1]:
+            raise StudyError(
+                f"{test_before}: logits of {test_first.values.shape[1]:,} classes, and {before} has "
+                f"{first.values.shape[1]:,}: give those of the same networks"
+            )
+        for each, tested in itertools.product((first, second), (test_first, test_second)):
+            logit_files.check_names(each, tested)
+        test = test_first.label, test_first.values, test_second.values
+    names = first.class_names or second.class_names
+    return fit(first.label, first.values, second.values, test, class_names=names, shrinkage=shrinkage)
+
+
+def fit(
+    label: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    test: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    shrinkage: float = 1.0,
+) -> ClassOffsets:
+    """Fit class offsets, and measure what they do on other images.
+
+    Parameters
+    ----------
+    label : (images,), integers
+    before, after : (images, classes)
+        Logits of the two networks.
+    test : tuple of label, before and after, optional
+        The same for the images that the effect is measured on. By default it is measured by cross-fitting.
+    class_names : sequence of str, optional
+    shrinkage : float, >= 0
+        As `class_offsets.fit` takes it.
+
+    Raises
+    ------
+    StudyError
+        If the arrays do not fit each other, or have too few images of a class: `class_offsets.LEAST_IMAGES` are needed
+        to fit, and one to test.
+    """
+    label, before, after = _arrays((label, before, after))
+    class_offsets.check(before, after, label, class_names)
+    names = [str(each) for each in (class_names if class_names is not None else range(before.shape[1]))]
+    if not 0 <= shrinkage < np.inf:
+        raise StudyError(f"shrinkage is {shrinkage}: give a number of 0 or more", option="--shrinkage")
+    tested = None if test is None else _test_arrays(test, names)
+    table = class_offsets.table(before, after, label, names, shrinkage=shrinkage)
+    if tested is None:
+        adjusted = class_offsets.held_out(before, after, label, shrinkage=shrinkage)
+    else:
+        label, before, after = tested
+        adjusted = after + table["offset"].to_numpy(after.dtype)
+    right = {
+        name: (logits.argmax(1) == label)[np.newaxis]
+        for name, logits in ((BEFORE, before), (AFTER, after), (WITH_OFFSETS, adjusted))
+    }
+    lost = int((right[AFTER] & ~right[WITH_OFFSETS]).sum())
+    won = int((right[WITH_OFFSETS] & ~right[AFTER]).sum())
+    low, high = change_interval(lost, won, len(label))
+    return ClassOffsets(
+        table,
+        _effect(names, label, right),
+        (won - lost) / len(label),
+        float(low),
+        float(high),
+        images=len(label),
+        tested=tested is not None,
+    )
+
+
+def _test_arrays(test: Sequence[ArrayLike], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return label, before and after of test images, of which every class has one or more."""
+    label, before, after = _arrays(test)
+    class_offsets.check_arrays(before, after, label)
+    if before.shape[1] != len(names):
+        raise StudyError(
+            f"test logits of {before.shape[1]:,} classes for {len(names):,}: give those of the same networks"
+        )
+    support = np.bincount(label, minlength=len(names))
+    if not support.all():
+        missing = shortened(names[int(support.argmin())])
+        raise StudyError(f"no test image is of class {missing}: give one of each class or more")
+    return label, before, after
+
+
+def _arrays(given: Sequence[ArrayLike]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return label, before and after as arrays."""
+    try:
+        label, before, after = map(np.asarray, given)
+    except ValueError as error:
+        raise StudyError("give label, before and after, each with rows of one length, for test images too") from error
+    return label, before, after
+
+
+def _effect(names: Sequence[str], label: np.ndarray, right: dict[str, np.ndarray]) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for network, answers in right.items():
+        found = class_table(np.array(names), label, right[BEFORE], answers)
+        if network != BEFORE:
+            worst = found.loc[found["excess"].idxmin()]
+            ends = {"value": 0 - worst["excess"], "low": 0 - worst["excess_high"], "high": 0 - worst["excess_low"]}
+            rows.append({"measure": _LOSS, "network": network, "class": worst["class"], **ends})
+        weakest = found.loc[found["recall_after"].idxmin()]
+        ends = {end: weakest[f"recall_after{column}"] for end, column in _ENDS.items()}
+        rows.append({"measure": _RECALL, "network": network, "class": weakest["class"], **ends})
+        low, high = (float(end) for end in wilson_interval(answers.sum(), answers.size))
+        ends = {"value": answers.mean(), "low": low, "high": high}
+        rows.append({"measure": _ACCURACY, "network": network, "class": "", **ends})
+    return pd.DataFrame(rows)
+
+
+_ENDS = {"value": "", "low": "_low", "high": "_high"}
+
+
+def printed(result: ClassOffsets) -> pd.DataFrame:
+    """Return the effect as text, a row for each measure and a column for each network."""
+    cells = {
+        (row["measure"], row["network"]): " ".join(
+            filter(None, [with_interval(row["value"], row["low"], row["high"], decimals(3)), printable(row["class"])])
+        )
+        for row in result.effect.to_dict("records")
+    }
+    return pd.DataFrame(
+        {name: [cells.get((measure, name), "") for measure in _MEASURES] for name in (BEFORE, AFTER, WITH_OFFSETS)},
+        index=list(_MEASURES),
+    )
+
+
+_MEASURES = (_LOSS, _RECALL, _ACCURACY)
+
+
+def summary(result: ClassOffsets) -> str:
+    """Return the verdict, and what offsets do to other images, for a terminal."""
+    images = "test images" if result.tested else "images, each with offsets that were fitted on other images"
+    with pd.option_context("display.width", 200, "display.max_colwidth", None):
+        table = printed(result).to_string()
+    return f"{result.verdict}\n\nOn {result.images:,} {images}, with 95 % intervals:\n\n{table}\n"
+
+
+def write(result: ClassOffsets, path: Path) -> None:
+    """Write the table as CSV.
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be written.
+    """
+    with files.one_aside(path) as scratch:
+        csv_text.write(result.table, scratch)

@@ -1,0 +1,139 @@
+"""MLflow's evaluator `pruning-audit`: the audit of a compressed classifier on the active run.
+
+mlflow.models.evaluate(
+    model, data, targets="label", model_type="classifier", evaluators="pruning-audit",
+    evaluator_config={"baseline_predictions": before, "control_predictions": control},
+)
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.models.evaluation.artifacts import (
+    CsvEvaluationArtifact,
+    ImageEvaluationArtifact,
+    TextEvaluationArtifact,
+)
+from mlflow.models.evaluation.base import EvaluationResult, ModelEvaluator
+
+from analysis.audit import audit
+from analysis.audit import result as audit_result
+from analysis.audit.result import Audit
+from analysis.common.errors import StudyError
+
+BASELINE = "baseline_predictions"
+CONTROL = "control_predictions"
+_OTHERS = ("class_names", "groups", "metric_prefix")
+_ARTIFACTS: dict[str, type[Any]] = {
+    "csv": CsvEvaluationArtifact,
+    "png": ImageEvaluationArtifact,
+    "md": TextEvaluationArtifact,
+}
+
+
+class PruningAudit(ModelEvaluator):
+    """Holds a compressed classifier against the model before, class by class.
+
+    The configuration is `baseline_predictions`, and optionally `control_predictions`, `class_names` and `groups`, as
+    `analysis.audit_predictions` takes `before`, `control` and those two; and `metric_prefix`, a text before all names.
+    """
+
+    @classmethod
+    def can_evaluate(cls, *, model_type: str, evaluator_config: dict[str, Any], **_: Any) -> bool:
+        """Return whether the model is a classifier and there are predictions to compare it with."""
+        return model_type == "classifier" and BASELINE in (evaluator_config or {})
+
+    def evaluate(
+        self,
+        *,
+        model_type: str,
+        dataset: Any,
+        run_id: str,
+        evaluator_config: dict[str, Any],
+        model: Any = None,
+        predictions: str | None = None,
+        **_: Any,
+    ) -> EvaluationResult:
+        """Log the audit's metrics, table and picture to a run.
+
+        Raises
+        ------
+        StudyError
+            If the configuration has an unknown entry, if labels are missing, or as `analysis.audit_predictions` says.
+        """
+        if unknown := sorted(evaluator_config.keys() - {BASELINE, CONTROL, *_OTHERS}):
+            known = ", ".join((BASELINE, CONTROL, *_OTHERS))
+            raise StudyError(f"evaluator_config: {unknown[0]!r} is unknown; pruning-audit takes {known}")
+        if not dataset.has_targets:
+            raise StudyError("pruning-audit needs the true classes: name their column by targets")
+        predicted = dataset.predictions_data if model is None else model.predict(dataset.features_data)
+        if predicted is None:
+            raise StudyError("pruning-audit needs a model, or the column of its predictions by predictions")
+        result = audit.audit_predictions(
+            np.asarray(dataset.labels_data),
+            evaluator_config[BASELINE],
+            classes(predicted, predictions),
+            evaluator_config.get(CONTROL),
+            evaluator_config.get("groups"),
+            evaluator_config.get("class_names"),
+        )
+        return _logged(result, run_id, evaluator_config.get("metric_prefix", ""))
+
+
+def classes(predicted: Any, column: str | None = None) -> np.ndarray:
+    """Return the predicted class of each image, (images,), from what a model returns.
+
+    Parameters
+    ----------
+    predicted : array, Series, DataFrame, list or dict
+        Classes, or a score for each class, (images, classes), of which the largest counts.
+    column : str, optional
+        The column of the classes, if there are several columns that are not scores.
+    """
+    if isinstance(predicted, dict):
+        predicted = pd.DataFrame({name: list(values) for name, values in predicted.items()})
+    if isinstance(predicted, pd.DataFrame) and column is not None:
+        predicted = predicted[column]
+    values = np.asarray(predicted)
+    if values.ndim == 2 and values.shape[1] == 1:
+        return values[:, 0]
+    return values.argmax(axis=1) if values.ndim == 2 else values
+
+
+def _logged(result: Audit, run_id: str, prefix: str) -> EvaluationResult:
+    """Send an audit to a run."""
+    client = mlflow.MlflowClient()
+    metrics = {f"{prefix}{name}": value for name, value in _metrics(result).items()}
+    for name, value in metrics.items():
+        client.log_metric(run_id, name, value)
+    client.set_tag(run_id, f"{prefix}audit_verdict", result.verdict)
+    folder, artifacts = f"{prefix}audit", {}
+    with tempfile.TemporaryDirectory() as written:
+        audit_result.write(result, Path(written))
+        client.log_artifacts(run_id, written, folder)
+        uri = client.get_run(run_id).info.artifact_uri
+        for ending, kind in _ARTIFACTS.items():
+            name = f"audit.{ending}"
+            artifacts[f"{prefix}{name}"] = kind(uri=f"{uri}/{folder}/{name}")
+            artifacts[f"{prefix}{name}"]._load(str(Path(written) / name))
+    return EvaluationResult(metrics=metrics, artifacts=artifacts, run_id=run_id)
+
+
+def _metrics(result: Audit) -> dict[str, float]:
+    """Return the numbers of an audit that are defined; at chance those of classes are not."""
+    loss = -result.table["beyond_control" if result.basis == "control" else "change"]
+    metrics = {
+        "accuracy_before": result.accuracy_before,
+        "accuracy_after": result.accuracy_after,
+        "accuracy_control": result.accuracy_control,
+        "damaged_classes": None if result.at_chance else len(result.damaged),
+        "fails_on_damage": float(result.fails),
+        "largest_loss": None if result.at_chance else loss.max(),
+        "alpha": result.slopes.alpha,
+        "raw_slope": result.slopes.raw_slope,
+    }
+    return {name: float(value) for name, value in metrics.items() if value is not None and np.isfinite(value)}

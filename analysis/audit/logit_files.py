@@ -1,0 +1,111 @@
+"""Files of logits that anyone can write: .npz with arrays `logits` and `label`, and perhaps `class_names`."""
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.common import archives
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import shortened
+from analysis.runs import schema
+
+_LOGITS, _CLASS_NAMES = "logits", "class_names"
+
+
+class Logits(NamedTuple):
+    """The logits of one network.
+
+    Attributes
+    ----------
+    path : Path
+        The file that they are from.
+    values : (images, classes), float32 or float64
+    label : (images,), integers
+        The number of the column that is the image's class.
+    class_names : list of str, optional
+    """
+
+    path: Path
+    values: np.ndarray
+    label: np.ndarray
+    class_names: list[str] | None
+
+
+def read(path: Path, limit: SizeLimit) -> Logits:
+    """Read the logits of a network.
+
+    Parameters
+    ----------
+    path : Path
+    limit : SizeLimit
+        Most memory that the arrays may take.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged or too large, if its arrays are of other types or shapes, or if a name stands twice.
+    """
+    arrays = archives.read(path, [_LOGITS, schema.LABEL], [_CLASS_NAMES], limit=limit)
+    values, label, names = (arrays.get(name) for name in (_LOGITS, schema.LABEL, _CLASS_NAMES))
+    if values is None or values.dtype.kind != "f" or values.ndim != 2 or not len(values):
+        raise StudyError(f"{path}: logits should be numbers with a fraction, (images, classes): {_described(values)}")
+    if label is None or label.dtype.kind not in "iu" or label.shape != values.shape[:1]:
+        raise StudyError(
+            f"{path}: label should be a whole number for each of {len(values):,} images: {_described(label)}"
+        )
+    if names is not None and (names.dtype.kind != "U" or names.shape != values.shape[1:]):
+        raise StudyError(
+            f"{path}: class_names should be a text for each of {values.shape[1]:,} classes: {_described(names)}"
+        )
+    if names is not None and (twice := [name for name, count in Counter(names.tolist()).items() if count > 1]):
+        raise StudyError(f"{path}: class_names has {shortened(twice[0])} twice: give each class a name of its own")
+    if (wrong := np.flatnonzero(~np.isfinite(values).all(1))).size:
+        raise StudyError(f"{path}: the logits of image {wrong[0] + 1:,} hold NaN or infinite numbers")
+    if (wrong := np.flatnonzero((label < 0) | (label >= values.shape[1]))).size:
+        raise StudyError(
+            f"{path}: image {wrong[0] + 1:,} has the label {label[wrong[0]]}, and the {values.shape[1]:,} columns of "
+            "logits are counted from 0"
+        )
+    precise = values.astype(np.promote_types(values.dtype, np.float32).newbyteorder("="))
+    return Logits(path, precise, label.astype(np.int64), None if names is None else names.tolist())
+
+
+def read_pair(before: Path, after: Path, limit: SizeLimit) -> tuple[Logits, Logits]:
+    """Read the logits of two networks for the same images; parameters and errors as in `read`.
+
+    Raises
+    ------
+    StudyError
+        Also if the files differ in the number of images or classes, in a label, or in the name of a class.
+    """
+    first, second = read(before, limit), read(after, limit)
+    if first.values.shape != second.values.shape:
+        raise StudyError(
+            f"{after}: logits have shape {second.values.shape}, and in {before} {first.values.shape}: give those of "
+            "the same images and classes"
+        )
+    if (differing := np.flatnonzero(first.label != second.label)).size:
+        place = differing[0]
+        raise StudyError(
+            f"{after}: image {place + 1:,} is labelled {second.label[place]} and in {before} {first.label[place]}: "
+            "give logits for the same images in the same order"
+        )
+    check_names(first, second)
+    return first, second
+
+
+def check_names(first: Logits, second: Logits) -> None:
+    """Raise a StudyError if logits of as many classes have other names for them; files without names fit all others."""
+    for place, (name, other) in enumerate(zip(first.class_names or [], second.class_names or [], strict=False)):
+        if name != other:
+            raise StudyError(
+                f"{second.path}: class {place} is {shortened(other)} and in {first.path} {shortened(name)}: "
+                "give logits of the same classes in the same order"
+            )
+
+
+def _described(array: np.ndarray | None) -> str:
+    return "there are none" if array is None else f"they are {array.dtype} of shape {array.shape}"

@@ -1,0 +1,159 @@
+"""Which networks of several folders belong together, by the names of their files."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import PurePath
+from typing import NamedTuple
+
+from analysis.common.errors import StudyError
+from analysis.runs import schema
+from analysis.runs.checks import some
+
+# A word or a number.
+Part = str | int
+# The word before a part, and how many parts with this word came before.
+Place = tuple[str, int]
+Key = frozenset[tuple[Place, Part]]
+_WHOLE = r"(?:(?<![^\W_])[-+])?\d+"  # its sign stands behind no letter or digit, as in `t_-1`
+# What follows the point of a decimal, and an exponent with a sign, are texts: .1 is not .01, and 1e-3 not 1e3.
+_PART = re.compile(rf"(?<=\d)\.\d+|(?<=\d)e[-+]\d+|{_WHOLE}|[^\W\d_]+|[-+](?!\w)")
+_KIND = re.compile(r"\.(npz|csv)$", re.IGNORECASE)
+_ANY_WORD = "*"
+
+
+class _Side(NamedTuple):
+    """What the names of one side say.
+
+    Attributes
+    ----------
+    differing : list of mapping of place to part
+        The parts of each name that not all names of the side have.
+    constant : set of str
+        The words before numbers that all names of the side have.
+    """
+
+    differing: list[dict[Place, Part]]
+    constant: set[str]
+
+    @property
+    def words(self) -> set[str]:
+        """The words before the differing parts."""
+        return {word for parts in self.differing for word, _ in parts}
+
+
+def natural(name: str) -> tuple[list[Part], str]:
+    """Return a sort key that takes numbers by their value.
+
+    Examples
+    --------
+    >>> sorted(["seed_10", "seed_9"], key=natural)
+    ['seed_9', 'seed_10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
+
+
+def matched(sides: Mapping[str, Sequence[str]]) -> dict[str, list[int]]:
+    """Return the order in which the files of every side belong to those of the first side.
+
+    A file is known by the parts of its path that not all files of its side have: numbers by value, words in any case.
+    Such a part goes by the word before it, as 3 in `seed_3`. This word may be another on each side, as in `dense_3` and
+    `pruned_3`, if there is one such word a side and no other side has it before a number that never changes.
+
+    Parameters
+    ----------
+    sides : mapping of str to sequence of str
+        Paths, as many on each side and at least two, by the command-line option of the side.
+
+    Returns
+    -------
+    dict of str to list of int
+        Places in each side.
+
+    Raises
+    ------
+    StudyError
+        If two files of a side cannot be told apart, or a file has no partner on another side.
+
+    Examples
+    --------
+    >>> matched({"--before": ["a/seed_2.csv", "a/seed_10.csv"], "--after": ["b/pruned_10.npz", "b/pruned_02.npz"]})
+    {'--before': [0, 1], '--after': [1, 0]}
+    """
+    keys = dict(zip(sides, _keys([_side(paths) for paths in sides.values()]), strict=True))
+    for option, own in keys.items():
+        if alike := [path for path, key in zip(sides[option], own, strict=True) if own.count(key) > 1]:
+            raise StudyError(f"{some(alike, 2)} have the same numbers and words in their names; {_HINT}", option=option)
+    everywhere = frozenset.intersection(*map(frozenset, keys.values()))
+    alone = {
+        option: [path for path, key in zip(sides[option], own, strict=True) if key not in everywhere]
+        for option, own in keys.items()
+    }
+    if any(alone.values()):
+        listed = "; ".join(f"{option} {some(paths, 10)}" for option, paths in alone.items() if paths)
+        raise StudyError(f"no file of the same number or name belongs to {listed}; {_HINT}", option=[*alone][-1])
+    first = next(iter(keys.values()))
+    return {option: [own.index(key) for key in first] for option, own in keys.items()}
+
+
+_HINT = "rename the files, or add --pair-by-order to pair them in the order given"
+
+
+def _keys(sides: Sequence[_Side]) -> list[list[Key]]:
+    """Return what the files of each side are known by."""
+    shared = set.intersection(*(side.words for side in sides))
+    keys = []
+    for side in sides:
+        own = side.words - shared
+        elsewhere = set().union(*(other.constant for other in sides if other is not side))
+        any_word = own if len(own) == 1 and not own & elsewhere else ()
+        keys.append(
+            [
+                frozenset(((_ANY_WORD if word in any_word else word, nth), part) for (word, nth), part in parts.items())
+                for parts in side.differing
+            ]
+        )
+    return keys
+
+
+def _side(paths: Sequence[str]) -> _Side:
+    rows = [_parts(path) for path in paths]
+    if len({len(row) for row in rows}) > 1:
+        return _of_unlike_names(rows)
+    places: list[Place | None] = []
+    constant, word, seen = set(), "", Counter[str]()
+    for column in zip(*rows, strict=True):
+        part, is_constant = column[0], len(set(column)) == 1
+        places.append(None if is_constant else (word, seen[word]))
+        if not is_constant:
+            seen[word] += 1
+        elif isinstance(part, str):
+            word = part
+        else:
+            constant.add(word)
+            word = ""
+    differing = [{place: part for place, part in zip(places, row, strict=True) if place} for row in rows]
+    return _Side(differing, constant)
+
+
+def _of_unlike_names(rows: Sequence[list[Part]]) -> _Side:
+    """Return the parts between the common start of all names and their common words at the end, by number."""
+    rows = [row[_common(rows) :] for row in rows]
+    ends = [[*takewhile(lambda part: isinstance(part, str), reversed(row))] for row in rows]
+    rows = [row[: len(row) - _common(ends)] for row in rows]
+    return _Side([{("", place): part for place, part in enumerate(row)} for row in rows], set())
+
+
+def _common(rows: Sequence[list[Part]]) -> int:
+    """Return the length of the start that all rows have in common."""
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False)))
+
+
+def _parts(path: str) -> list[Part]:
+    """Return the words and numbers of a path. A folder's `predictions.npz` has the folder's name."""
+    name = str(PurePath(path).parent) if PurePath(path).name == schema.PREDICTIONS else _KIND.sub("", path)
+    parts = _PART.findall(unicodedata.normalize("NFC", name).casefold())
+    return [int(part) if re.fullmatch(_WHOLE, part) else part for part in parts]

@@ -1,0 +1,115 @@
+"""Where predictions come from: a file, a folder, a glob, or a run of the tracking store; and which belong together."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from analysis.audit import prediction_files
+from analysis.audit.network_names import matched, natural
+from analysis.common.errors import StudyError
+from analysis.runs import schema
+from analysis.runs.checks import some
+
+_RUN = re.compile(r"(?:runs:/)?([0-9a-f]{32})")
+_MOST_PAIRS = 10
+_NO_PREDICTIONS = {schema.VAL_PREDICTIONS, schema.PER_CLASS, schema.CONFUSION}
+
+
+def find(given: Sequence[str], option: str, downloads: Path) -> dict[Path, str]:
+    """Return the files of predictions, one for each network, and what each is called.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Paths, globs, folders, or ids of runs. A folder with `predictions.npz` stands for one network, as a run's
+        artifacts do; of another folder, every .npz and .csv file and every such folder in it counts, by name and
+        number.
+    option : str
+        The command-line option that they were given to, for the error.
+    downloads : Path
+        Folder that predictions on a server are loaded into.
+
+    Raises
+    ------
+    StudyError
+        If there is no such file or run, if it has no predictions, or if it is given twice.
+    """
+    called: dict[Path, str] = {}
+    for each in given:
+        if each and Path(each).is_dir():
+            found = {path: str(path) for path in _in_folder(Path(each), option)}
+        elif (run := _RUN.fullmatch(each)) and not Path(each).exists():
+            found = {_of_run(run[1], option, downloads): f"run {run[1]}"}
+        else:
+            found = {path: str(path) for path in prediction_files.find([each], option)}
+        if twice := called.keys() & found.keys():
+            raise StudyError(f"{called[twice.pop()]} is given twice and a file stands for a seed", option=option)
+        called |= found
+    prediction_files.find([str(path) for path in called], option)  # the same file under two names
+    return called
+
+
+def in_pairs(found: Mapping[str, dict[Path, str]], *, by_order: bool) -> dict[str, dict[Path, str]]:
+    """Return the networks of every side in the order of the first side that has as many as `after`.
+
+    Parameters
+    ----------
+    found : mapping of str to dict
+        What `find` returns, by the name of the side.
+    by_order : bool
+        Whether the order given is kept. That of runs always is, as their ids say nothing.
+
+    Raises
+    ------
+    StudyError
+        If the names of the files do not say which belong together.
+    """
+    sides = _several(found)
+    are_files = all(str(path) == name for called in sides.values() for path, name in called.items())
+    if by_order or len(sides) < 2 or not are_files:
+        return dict(found)
+    orders = matched({f"--{side}": list(called.values()) for side, called in sides.items()})
+    placed = {side: list(called.items()) for side, called in sides.items()}
+    return {**found, **{side: dict(placed[side][place] for place in orders[f"--{side}"]) for side in sides}}
+
+
+def described(found: Mapping[str, dict[Path, str]]) -> list[str]:
+    """Return sentences on the networks of each side, and on the pairs where there are several."""
+    pairs = _several(found) if len(_several(found)) > 1 else {}
+    sides = [
+        f"{side.capitalize()}: {some(found[side].values())}." for side in found if found[side] and side not in pairs
+    ]
+    lines = [
+        f"Pair {number}: {', '.join(f'{side} {name}' for side, name in zip(pairs, names, strict=True))}."
+        for number, names in enumerate(zip(*(called.values() for called in pairs.values()), strict=True), 1)
+    ]
+    more = [f"And {len(lines) - _MOST_PAIRS:,} more pairs."] if len(lines) > _MOST_PAIRS else []
+    return [" ".join(sides)] * bool(sides) + lines[:_MOST_PAIRS] + more
+
+
+def _several(found: Mapping[str, dict[Path, str]]) -> dict[str, dict[Path, str]]:
+    """Return the sides that have as many networks as `after`, if these are several."""
+    count = len(found["after"])
+    return {side: called for side, called in found.items() if len(called) == count > 1}
+
+
+def _in_folder(folder: Path, option: str) -> list[Path]:
+    if (own := folder / schema.PREDICTIONS).is_file():
+        return [own]
+    files = [path for kind in ("*.npz", "*.csv") for path in folder.glob(kind) if path.name not in _NO_PREDICTIONS]
+    found = sorted([*files, *folder.glob(f"*/{schema.PREDICTIONS}")], key=lambda path: natural(str(path)))
+    if not found:
+        raise StudyError(f"{folder}: no predictions in this folder (.npz or .csv)", option=option)
+    return found
+
+
+def _of_run(run_id: str, option: str, downloads: Path) -> Path:
+    from analysis.runs import pull  # files need neither MLflow nor a store
+
+    found = pull.files_of(run_id, [schema.PREDICTIONS, schema.PER_CLASS], downloads / run_id)
+    if schema.PREDICTIONS not in found:
+        raise StudyError(
+            f"run {run_id} is not in this tracking store, or has no {schema.PREDICTIONS}: name a dense or a pruned run",
+            option=option,
+        )
+    return found[schema.PREDICTIONS]

@@ -1,0 +1,386 @@
+"""The result of an audit: a table of classes or groups, its verdict in words, and its picture."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.audit.populations import NOTHING, Populations
+from analysis.common import csv_text, files
+from analysis.common.printable import printable
+from analysis.rendering.drawing import ABOVE, BELOW, DPI, NEUTRAL
+from analysis.rendering.formats import decimals, markdown_table, p_value, with_interval
+from analysis.rendering.markdown_text import markdown_line
+from analysis.rendering.picture_text import name_in_picture
+from analysis.statistics.class_table import LOSS
+from analysis.statistics.gap_changes import gap_change
+from analysis.statistics.gap_changes import sentence as gap_sentence
+from analysis.statistics.guessing import Guessing
+from analysis.statistics.pair_slopes import Slopes
+from analysis.statistics.resampling import Interval
+from analysis.statistics.weak_dense import SOUND, WeakDense
+from analysis.statistics.weak_dense import sentence as weak_sentence
+
+MOST_DRAWN = 100
+MOST_SHOWN = 25
+# Retraining alone moved a class by up to 26 points between two networks; benchmarks/false_alarms.py measures the rule.
+GROSS_LOSS = 0.2
+
+
+class Audit(NamedTuple):
+    """What compression did to each class, or to each group of images.
+
+    Attributes
+    ----------
+    table : DataFrame, the class that lost most first
+        class (or group, after grouping where there are several), support; recall_before, recall_after, change, and
+        excess (change of recall minus change of accuracy), each with the ends of its interval (`_low`, `_high`); with a
+        control also recall_control and beyond_control (recall after minus recall of the control); p, p_holm, damaged.
+    accuracy_before, accuracy_after : float
+    slopes : Slopes
+    notes : list of str
+        Sentences on what was compared, what was left out and what cannot be said.
+    basis : {"control", "networks", "pair"}
+        What losses are held against: the control; several networks a side; or nothing but the images, in which case
+        the networks differ and the cause is unknown.
+    accuracy_control : float, optional
+    guessing : Guessing
+        Networks at chance.
+    populations : Populations
+        With several networks a side: the images whose usual prediction changed, the groups that have most of them, and
+        the classes that changed otherwise than the accuracy.
+    groupings : DataFrame, one row per grouping
+        grouping, and what `grouping.summary` returns: slopes over its groups, the largest excess loss, and how much the
+        groups differ. Empty without groups, and where networks are independent.
+    dense : WeakDense
+        What makes the networks before compression weak.
+    """
+
+    table: pd.DataFrame
+    accuracy_before: float
+    accuracy_after: float
+    slopes: Slopes
+    notes: list[str]
+    basis: Literal["control", "networks", "pair"] = "pair"
+    accuracy_control: float | None = None
+    guessing: Guessing = Guessing({})
+    populations: Populations = NOTHING
+    groupings: pd.DataFrame = pd.DataFrame()
+    dense: WeakDense = SOUND
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether all numbers are those of networks at chance, so that nothing is said of classes."""
+        return self.guessing.are_all_that_is_left
+
+    @property
+    def lost(self) -> pd.DataFrame:
+        """The rows of the classes, or groups, that lost recall beyond doubt, the worst first; none at chance."""
+        return self.table[self.table["damaged"] & (not self.at_chance)]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Their names."""
+        return list(names(self.lost))
+
+    @property
+    def fails(self) -> bool:
+        """Whether `--fail-on-damage` fails.
+
+        A network that is at chance after compression, and neither before nor in the control, always fails. Without a
+        control and with one network a side a loss fails only if it is surely above `GROSS_LOSS`, because retraining
+        alone moves classes.
+        """
+        if self.guessing.collapsed:
+            return True
+        lost = self.table[self.table["damaged"]]
+        return bool((lost["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(lost))
+
+    @property
+    def verdict(self) -> str:
+        """Which networks are weak or at chance, if any, and what happened to the classes, in a sentence each."""
+        accuracies = f"accuracy went from {self.accuracy_before:.3f} to {self.accuracy_after:.3f}"
+        if self.accuracy_control is not None:
+            accuracies += f", and to {self.accuracy_control:.3f} in the control"
+        meaning = f"; {_meaning(self)}" if _kind(self.table) == "classes" else ""
+        weak = [said] if (said := weak_sentence(self.dense)) else []
+        if self.at_chance:
+            said = f"{_at_chance(self.guessing)}{accuracies}, and nothing is said of {_kind(self.table)}."
+        else:
+            said = f"{_left_out(self.guessing)}{_losses(self)}; {accuracies}{meaning}."
+        return " ".join([*weak, said[0].upper() + said[1:]])
+
+    @property
+    def caution(self) -> str:
+        """What the verdict does not say, in a sentence or two, or nothing."""
+        if self.basis != "pair" or self.at_chance:
+            return ""
+        return (
+            "Retraining alone also moves classes, and so this comparison cannot say that pruning is the cause. Give "
+            "the same retraining without pruning as a control (the predictions before, if nothing was retrained), or "
+            "several networks before and after. Until then --fail-on-damage fails only for a loss of recall that is "
+            f"surely above {GROSS_LOSS:g}, or for a network that is at chance after compression alone."
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the verdict, the table and the picture, for a notebook."""
+        said = "".join(f"<p>{html.escape(printable(line))}</p>" for line in (self.verdict, self.caution) if line)
+        if self.at_chance:
+            return said
+        picture = io.BytesIO()
+        figure(self).savefig(picture, format="png")
+        data = base64.b64encode(picture.getvalue()).decode()
+        table = _printable_table(self)
+        # A narrow cell breaks before an interval and not within it.
+        titles = [title for title in _SHOWN if title in table]
+        table[titles] = table[titles].map(lambda cell: cell.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"))
+        drawn = f'<img alt="Change of each class" src="data:image/png;base64,{data}">'
+        return f"{said}{table.to_html(index=False)}{drawn}"
+
+
+def names(table: pd.DataFrame) -> pd.Series:
+    """Return the name of each row: its class or its group, after the grouping where there are several."""
+    if "grouping" in table:
+        return table["grouping"] + ": " + table["group"]
+    return table[table.columns[0]]
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """Return names between commas, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# Words.
+
+
+def _kind(table: pd.DataFrame) -> str:
+    return "groups" if "group" in table else "classes"
+
+
+def _images(table: pd.DataFrame) -> int:
+    """Return the number of images; every grouping may have all of them."""
+    by_grouping = table["support"].groupby(table["grouping"]) if "grouping" in table else [("", table["support"])]
+    return max(int(support.sum()) for _, support in by_grouping)
+
+
+def _losses(result: Audit) -> str:
+    table = result.table
+    column = LOSS if LOSS in table else "change"
+    lost = result.lost
+    images = f"{_images(table):,} images"
+    of_all = f"of {len(table)} {_kind(table)}"
+    beyond = " beyond the control" if result.basis == "control" else ""
+    if lost.empty:
+        worst = table.loc[[table[f"{column}_low"].idxmin()]]
+        left = f"not excluded: {max(-worst[f'{column}_low'].item(), 0):.3f} of {names(worst).item()}"
+        if result.basis == "pair":
+            return f"The networks do not differ beyond doubt: none {of_all} lost recall that {images} can show ({left})"
+        return f"{_CAUSE[result.basis]} none {of_all} recall{beyond} that {images} can show ({left})"
+    each = zip(names(lost), (_with_interval(row, column) for _, row in lost.iterrows()), strict=True)
+    named = some(f"{name} {loss}" for name, loss in each)
+    if result.basis == "pair":
+        return f"The networks differ: recall is lower in {len(lost)} {of_all} after than before: {named}"
+    return f"{_CAUSE[result.basis]} {len(lost)} {of_all} recall{beyond}: {named}"
+
+
+_CAUSE = {"control": "Pruning cost", "networks": "Pruning and its retraining cost"}
+
+
+_WHEN = {"after": "after compression", "control": "in the control"}
+
+
+def _at_chance(guessing: Guessing) -> str:
+    """Say how many networks are at chance after compression and in the control; the dense ones are told before."""
+    found = [(*guessing.counts[side], when) for side, when in _WHEN.items() if guessing.counts.get(side, (0,))[0]]
+    if not found:
+        return ""
+    if max(networks for _, networks in guessing.counts.values()) == 1:
+        return f"the network is at chance {' and '.join(when for *_, when in found)}; "
+    (guess, networks, when), *others = found
+    more = "".join(f", {guess} of {networks} {when}" for guess, networks, when in others)
+    return f"{guess} of {networks} networks {'is' if guess == 1 else 'are'} at chance {when}{more}; "
+
+
+def _left_out(guessing: Guessing) -> str:
+    """Say that pairs with a network at chance are left out, if any are."""
+    return f"{_at_chance(guessing)}pairs with a network at chance are left out. " if guessing.left_out else ""
+
+
+def _meaning(result: Audit) -> str:
+    """Say what happened to the differences between classes, by raw slope and spread, and what alpha is."""
+    slopes = result.slopes
+    if slopes.new is None or slopes.raw_new is None or slopes.spread_new is None:
+        return "alpha is n/a"
+    write = decimals(2)
+    alphas = f"alpha is {with_interval(slopes.alpha, slopes.low, slopes.high, write)}"
+    if np.isfinite(slopes.weighted):
+        alphas += f", {slopes.weighted:.2f} with classes weighted by their images"
+    if not slopes.raw_new.identified:
+        return (
+            f"{alphas}, and nothing can be said of new images: the classes differ too little for so few images and "
+            "networks"
+        )
+    new = with_interval(slopes.new.estimate, slopes.new.low, slopes.new.high, write)
+    direction = _direction(slopes, slopes.raw_new, slopes.spread_new)
+    return f"{direction}; {alphas}, and on new images {new}"
+
+
+def _direction(slopes: Slopes, raw: Interval, spread: Interval) -> str:
+    """Say what became of the differences between classes on new images, with the numbers that show it."""
+    write, change = decimals(2), gap_change(raw, spread, slopes.unchanged)
+    if change.size == "same" and slopes.unchanged is not None:
+        narrower = f"90 % interval {slopes.unchanged.low:.2f} to {slopes.unchanged.high:.2f}"
+        return f"{gap_sentence(change)} (raw slope on new images {raw.estimate:.2f}, {narrower})"
+    slope = f"raw slope on new images {with_interval(raw.estimate, raw.low, raw.high, write)}"
+    spreads = f"spread {with_interval(spread.estimate, spread.low, spread.high, write)}"
+    return f"{gap_sentence(change)} ({slope}, {spreads})"
+
+
+def _with_interval(row: pd.Series, name: str) -> str:
+    write = decimals(3, sign=not name.startswith("recall"))
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write)
+
+
+# Tables.
+
+_SHOWN = {
+    "before": "recall_before",
+    "after": "recall_after",
+    "control": "recall_control",
+    "change": "change",
+    "beyond control": LOSS,
+    "excess": "excess",
+}
+
+
+def shown(result: Audit) -> pd.DataFrame:
+    """Return the classes as text, a column for each quantity with its interval."""
+    table = result.table
+    cells = {
+        title: [_with_interval(row, name) for _, row in table.iterrows()]
+        for title, name in _SHOWN.items()
+        if name in table
+    }
+    return pd.DataFrame(
+        {
+            "group" if "group" in table else "class": names(table),
+            "images": table["support"],
+            **cells,
+            "p (Holm)": table["p_holm"].map(p_value),
+            "lost": np.where(table["damaged"], "yes", ""),
+        }
+    )
+
+
+def _printable_table(result: Audit) -> pd.DataFrame:
+    table = shown(result)
+    return table.assign(**{table.columns[0]: table.iloc[:, 0].map(printable)})
+
+
+def summary(result: Audit) -> str:
+    """Return the verdict, the classes that lost most, and the notes, for a terminal."""
+    notes = [printable(note) for note in (result.caution, *result.notes) if note]
+    if result.at_chance:
+        return "\n".join([printable(result.verdict), "", *notes])
+    table = _printable_table(result)
+    left = len(table) - MOST_SHOWN
+    more = [f"and {left:,} more {_kind(result.table)} in audit.csv"] if left > 0 else []
+    with pd.option_context("display.unicode.east_asian_width", True):
+        text = table.head(MOST_SHOWN).to_string(index=False)
+    return "\n".join([printable(result.verdict), "", text, *more, "", *notes])
+
+
+# Pictures and files.
+
+
+def figure(result: Audit) -> Figure:
+    """Draw the loss of each class with its interval, of at most `MOST_DRAWN` classes."""
+    table, column = result.table.head(MOST_DRAWN), LOSS if LOSS in result.table else "change"
+    picture = Figure((8, max(3, 0.17 * len(table) + 1.8)), dpi=DPI, layout="constrained")
+    axes = picture.subplots()
+    lost = result.lost.head(MOST_DRAWN)
+    others = "of a network at chance" if result.at_chance else "no loss shown"
+    _draw_changes(axes, table.drop(lost.index), column, fmt="o", color=BELOW, label=others)
+    _draw_changes(axes, lost, column, fmt="D", color=ABOVE, label="lost recall (Holm-corrected p ≤ .05)")
+    axes.axvline(0, color="black", linewidth=1)
+    start = result.accuracy_before if result.accuracy_control is None else result.accuracy_control
+    accuracy = result.accuracy_after - start
+    axes.axvline(accuracy, color=NEUTRAL, linestyle="--", linewidth=1, label=f"change of accuracy, {accuracy:+.3f}")
+    axes.set_yticks(
+        range(len(table)), names(table).map(name_in_picture), fontsize=9 if len(table) <= 30 else 6, parse_math=False
+    )
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    kind = _kind(result.table)
+    which = "each " + {"classes": "class", "groups": "group"}[kind]
+    which = which if len(result.table) <= MOST_DRAWN else f"the worst {MOST_DRAWN} {kind}"
+    versus = "the control's recall" if column == LOSS else "recall before"
+    axes.set(
+        xlabel=f"recall after minus {versus}, with 95 % interval",
+        title=f"Change of recall of {which}, {_images(result.table):,} images",
+    )
+    axes.grid(axis="x", alpha=0.3)
+    picture.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return picture
+
+
+def _draw_changes(axes: Axes, table: pd.DataFrame, column: str, **look: Any) -> None:
+    if len(table):
+        errors = np.abs(table[[f"{column}_low", f"{column}_high"]].to_numpy().T - table[column].to_numpy())
+        axes.errorbar(table[column], table.index, xerr=errors, markersize=4, **look)
+
+
+FILES = ("audit.md", "audit.csv", "audit.png")
+
+
+def write(result: Audit, output: Path) -> None:
+    """Write audit.csv, audit.md, audit.png and the tables of the populations into a folder.
+
+    All files are first written to a scratch folder and then moved, so that `output` never holds half an audit.
+
+    Raises
+    ------
+    StudyError
+        If the folder cannot be made or written to.
+    """
+    with files.aside(output) as folder:
+        groupings = {"groupings.csv": result.groupings} if len(result.groupings) else {}
+        for name, table in {"audit.csv": result.table, **groupings, **result.populations.tables}.items():
+            csv_text.write(table, folder / name)
+        (folder / "audit.md").write_text(markdown(result), encoding="utf-8")
+        figure(result).savefig(folder / "audit.png")
+
+
+def markdown(result: Audit) -> str:
+    """Return the verdict, the table, the notes and how to read them, as Markdown; of chance the verdict and notes."""
+    picture = "![Change of recall of each class](audit.png)"
+    notes = map(markdown_line, result.notes)
+    told = [] if result.at_chance else [picture, markdown_table(shown(result))]
+    reading = [] if result.at_chance else [_READING]
+    parts = ["# Audit", f"**{markdown_line(result.verdict)}**", *told, *notes, *reading]
+    return "\n\n".join(parts) + "\n"
+
+
+_READING = (
+    "Change is recall after minus recall before; excess is what remains of it when the change of accuracy is taken "
+    "off. The control was retrained in the same way without being pruned; beyond control is recall after minus recall "
+    "of the control. Intervals are of 95 %, each class for itself. A class lost recall where its change (with a "
+    "control, its change beyond the control) is below 0 and its p, corrected for all classes (Holm), at most .05. For "
+    "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
+    "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
+    "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
+    "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they shrank "
+    "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "
+    "before over accuracy after, so that it rises whenever accuracy falls. The spread is the root mean square of "
+    "recalls minus accuracy, after over before. The interval beside alpha is over networks, on these images. Where "
+    "classes differ in size by more than 1 %, alpha with classes weighted by their images stands beside it. A network "
+    "is at chance if its accuracy is not above the share of the largest class by a binomial bound at 1 %."
+)

@@ -1,0 +1,141 @@
+"""Read NumPy archives (.npz) without pickle. Nothing that a file says of itself is believed before it is checked."""
+
+import io
+import math
+import sys
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib import format as npy
+
+from analysis.common.errors import StudyError, first_line
+from analysis.common.input_files import SizeLimit, opened
+
+# A header of NumPy's has some hundred bytes.
+_LONGEST_HEADER = 10_000
+_CHUNK = 2**20
+# zipfile unpacks all that it reads of these methods at once: 4 KiB of a file may become tens of megabytes.
+_SMALL_CHUNK = 2**12
+_USUAL = SizeLimit()
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class _Header(NamedTuple):
+    """What the header of an array says.
+
+    Parameters
+    ----------
+    entry : zipfile.ZipInfo
+    length : int
+        Bytes in front of the values.
+    dtype : numpy.dtype
+    shape : tuple of int
+    fortran : bool
+        Whether the first index varies fastest.
+    """
+
+    entry: zipfile.ZipInfo
+    length: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool
+
+
+def read(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), *, limit: SizeLimit = _USUAL
+) -> dict[str, np.ndarray]:
+    """Read arrays of an .npz file by their names.
+
+    Parameters
+    ----------
+    path : Path
+    required, optional : sequence of str
+        Names of arrays. Other arrays of the file are not read.
+    limit : SizeLimit
+        Most memory that the arrays may take together; nothing of a larger file is read.
+
+    Returns
+    -------
+    dict of array
+        The required arrays, and those of the optional ones that the file holds.
+
+    Raises
+    ------
+    StudyError
+        If the file is truncated or not an .npz file, lacks a required array, exceeds the limit, or if an array holds
+        other things than numbers, truth values, dates and text.
+    """
+    with opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy warns of headers that it reads all the same
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entries = _entries(archive, [*required, *optional])
+                limit.check(path, sum(entry.file_size for entry in entries.values()))
+                headers = {name: _header(archive, name, entry) for name, entry in entries.items()}
+                arrays = {name: _array(archive, header) for name, header in headers.items()}
+        except StudyError:
+            raise
+        # On bytes of any kind, zipfile, the decompressors and NumPy raise errors of more than a dozen types.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+            raise StudyError(f"{path}: not a complete .npz file ({reason})") from error
+    if missing := [name for name in required if name not in arrays]:
+        raise StudyError(f"{path}: no {', '.join(missing)} in it; the file needs {', '.join(required)}")
+    return arrays
+
+
+def _entries(archive: zipfile.ZipFile, names: Sequence[str]) -> dict[str, zipfile.ZipInfo]:
+    """Return the wanted arrays that the archive holds, by name."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name in names and found.setdefault(name, entry) is not entry:
+            raise ValueError(f"it holds {name} twice")
+    return {name: found[name] for name in names if name in found}
+
+
+def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> _Header:
+    """Read the header of an array, and check that it promises as many bytes as the archive does."""
+    with archive.open(entry) as file:
+        start = io.BytesIO(file.read(min(_LONGEST_HEADER, _chunk(entry))))
+    version = npy.read_magic(start)
+    if version not in _HEADERS:
+        raise ValueError(f"{name} has version {version} of the format, and NumPy writes numbers and text in 1.0 or 2.0")
+    shape, fortran, dtype = _HEADERS[version](start, max_header_size=_LONGEST_HEADER)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds pickled objects, which may run code: save it as numbers or text")
+    if dtype.kind == "V":
+        raise ValueError(f"{name} holds records of several values: save it as numbers or text")
+    if not dtype.itemsize:
+        raise ValueError(f"{name} holds values of no size")
+    if any(type(side) is not int or side < 0 for side in shape):
+        raise ValueError(f"{name} has an impossible shape")
+    size = start.tell() + math.prod(shape) * dtype.itemsize
+    if size != entry.file_size:
+        raise ValueError(f"the header of {name} promises {size:,} bytes, and the archive {entry.file_size:,}")
+    return _Header(entry, start.tell(), dtype, shape, fortran)
+
+
+def _array(archive: zipfile.ZipFile, header: _Header) -> np.ndarray:
+    content = np.empty(header.entry.file_size, np.uint8)
+    with archive.open(header.entry) as file:
+        place = 0
+        while part := file.read(_chunk(header.entry)):
+            content[place : place + len(part)] = np.frombuffer(part, np.uint8)
+            place += len(part)
+    if place != len(content):
+        raise ValueError(f"{header.entry.filename} ends after {place:,} of {len(content):,} bytes")
+    values = content[header.length :].view(header.dtype)
+    if header.dtype.kind == "U":
+        codes = content[header.length :].view(np.dtype("u4").newbyteorder(header.dtype.byteorder))
+        if ((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+            raise ValueError(f"{header.entry.filename} is text with codes that are no characters")
+    return values.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def _chunk(entry: zipfile.ZipInfo) -> int:
+    return _CHUNK if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else _SMALL_CHUNK

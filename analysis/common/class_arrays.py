@@ -1,0 +1,79 @@
+"""Arrays of classes, from files or from Python: what is refused, and why."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from analysis.common.errors import StudyError
+from analysis.common.printable import LONGEST_NAME
+
+_WHAT = "give a class for each image, as text or whole numbers"
+
+
+def as_array(where: object, given: Any) -> np.ndarray:
+    """Return what a user gave as an array, of objects if it is text and other values.
+
+    Raises
+    ------
+    StudyError
+        If it is ragged or cannot be an array, if a value is masked, or if a text has a NUL character, which NumPy would
+        cut off at its end.
+    """
+    parts = given if isinstance(given, list | tuple) else [given]
+    if any(np.ma.is_masked(part) for part in parts if isinstance(part, np.ma.MaskedArray)):
+        raise StudyError(f"{where} has masked values: fill them in, or leave these images out")
+    try:
+        values = np.asarray(given)
+        if values.dtype.kind == "U" and not isinstance(given, np.ndarray):
+            values = np.asarray(given, object)  # NumPy would make a text of NaN
+    except Exception as error:  # any library's array may refuse in its own way
+        raise StudyError(f"{where} cannot be an array ({error}): give lists of one length, or an array") from error
+    if values.dtype.kind == "O" and any(isinstance(value, str) and "\0" in value for value in values.flat):
+        raise StudyError(f"{where}: a name has a NUL character in it")
+    return values
+
+
+def classes(where: object, given: np.ndarray) -> np.ndarray:
+    """Return an array of classes as text, whole numbers or truth values.
+
+    Raises
+    ------
+    StudyError
+        If a number is not whole, or is too large to be exact, or if the array is of another kind.
+    """
+    if given.dtype.kind == "f":
+        check_floats(where, given)
+        return given.astype(np.int64)
+    if given.dtype.kind not in "biuUS":
+        raise StudyError(f"{where} holds {given.dtype}: {_WHAT}")
+    texts = decoded(where, given)
+    return np.char.strip(texts) if texts.dtype.kind == "U" else texts
+
+
+def check_floats(where: object, given: np.ndarray, *, whole: bool = True) -> None:
+    """Refuse numbers that are not finite, too large for their type to be exact, or not `whole`."""
+    largest = min(2 / float(np.finfo(given.dtype).eps), 2.0**63)
+    with np.errstate(invalid="ignore"):
+        exact = (np.abs(given) < largest) & ((given == np.trunc(given)) | (not whole))
+    if not exact.all():
+        raise StudyError(f"{where} holds {given[~exact][0]}: {_WHAT} (large ones of an integer type)")
+
+
+def decoded(where: object, given: np.ndarray) -> np.ndarray:
+    """Return an array with bytes as text."""
+    try:
+        return np.char.decode(given, "utf-8") if given.dtype.kind == "S" else given
+    except UnicodeError as error:
+        raise StudyError(f"{where} is no text in UTF-8 ({error})") from error
+
+
+def check_names(where: object, names: Iterable[str], what: str = "a class") -> None:
+    """Refuse names that are too long, or that NumPy or a file could not hold."""
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            raise StudyError(f"{where}: {what} has {len(name):,} characters, and the most is {LONGEST_NAME}")
+        if "\0" in name:  # NumPy would cut a name at its end, and make one class of two
+            raise StudyError(f"{where}: {what} has a NUL character in its name")
+        if any("\ud800" <= char <= "\udfff" for char in name):
+            raise StudyError(f"{where}: {what} has half a character in its name, which no UTF-8 file can hold")

@@ -1,0 +1,98 @@
+"""Click settings of both command lines, and how they show errors that a user can mend."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from analysis.common.errors import StudyError, first_line
+from analysis.common.masking import without_secrets
+from analysis.common.printable import printable
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+def completion(program: str) -> str:
+    """Return a sentence on shell completion, for the end of a program's help."""
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    return (
+        f'Shell completion: put eval "$({variable}=bash_source {program})" into ~/.bashrc; zsh and fish have '
+        "zsh_source and fish_source."
+    )
+
+
+class Command(click.Command):
+    """A command whose help shows the options in sections, and then examples.
+
+    Parameters
+    ----------
+    sections : mapping of str to sequence of str
+        Names of options by the heading of their section. Other options are shown below the last section.
+    examples : sequence of str
+        Command lines.
+    """
+
+    def __init__(
+        self,
+        *given: Any,
+        sections: Mapping[str, Sequence[str]] | None = None,
+        examples: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(*given, **settings)
+        self.sections, self.examples = sections or {}, examples
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options below the headings of their sections."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        left = {option.name: record for option in options if (record := option.get_help_record(ctx))}
+        for heading, names in self.sections.items():
+            if records := [left.pop(name) for name in names if name in left]:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+        with formatter.section("Options" if len(left) > 1 else "Help"):
+            formatter.write_dl(list(left.values()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples below the help."""
+        super().format_epilog(ctx, formatter)
+        _write_examples(formatter, self.examples)
+
+
+def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write each example in a line of its own, however long it is."""
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+class CommandGroup(click.Group):
+    """Group of commands that shows an error in one line: exit code 2 if an option is at fault, else 1."""
+
+    command_class = Command
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first example of each command below the help."""
+        _write_examples(
+            formatter, [command.examples[0] for command in self.commands.values() if isinstance(command, Command)]
+        )
+        super().format_epilog(ctx, formatter)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.ClickException as error:
+            text = printable(without_secrets(error.message))  # it may quote what was typed
+            error.message = text  # type: ignore[misc]
+            raise
+        except StudyError as error:
+            if error.option:
+                raise click.BadParameter(str(error), ctx, param_hint=error.option) from error
+            raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{error.name} is not installed: pip install 'pruning-study[train]'") from error
+        except BrokenPipeError:  # whoever reads the output has read enough, as `head` does: click ends the program
+            raise
+        except OSError as error:
+            raise click.ClickException(first_line(error)) from error

@@ -1,0 +1,42 @@
+"""The exception that both command lines print as one line, and words for such lines."""
+
+import difflib
+from collections.abc import Iterable
+
+from analysis.common.masking import without_secrets
+from analysis.common.printable import printable
+
+
+def did_you_mean(name: str, names: Iterable[str], otherwise: str = "") -> str:
+    """Return a hint for an unknown name: the nearest of the known names, else `otherwise`, else all known names."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise or f"it takes {', '.join(names)}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message without secrets, at most 500 characters.
+
+    An error that has no message is named by its type.
+    """
+    lines = without_secrets(str(error)).strip().splitlines()
+    return printable(lines[0][:500]) if lines else type(error).__name__
+
+
+class StudyError(Exception):
+    """An error that a user can mend.
+
+    Parameters
+    ----------
+    *lines : str
+        One line that says what is wrong, where, and what to do; further lines if several things are wrong.
+        Secrets in it are masked.
+    option : str, optional
+        The option whose value is wrong, as typed (`--ratio`). It makes the error a usage error with exit code 2.
+    """
+
+    def __init__(self, *lines: str, option: str | None = None) -> None:
+        super().__init__(*(printable(without_secrets(line)) for line in lines))
+        self.option = option
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.args)

@@ -1,0 +1,31 @@
+"""Optional packages: those of the project's extras, which a plain installation lacks."""
+
+import importlib.util
+from collections.abc import Mapping
+
+from analysis.common.errors import StudyError
+
+
+def check_installed(extra: str, packages: Mapping[str, str], *, option: str | None = None) -> None:
+    """Check that the packages of an extra are there, without importing them.
+
+    Parameters
+    ----------
+    extra : str
+        A name of the optional dependencies in `pyproject.toml`.
+    packages : mapping of str to str
+        Module -> the package that holds it.
+    option : str, optional
+        The option that needs them, for the error.
+
+    Raises
+    ------
+    StudyError
+        If one is missing. The error says how to install it.
+    """
+    if missing := [package for module, package in packages.items() if importlib.util.find_spec(module) is None]:
+        raise StudyError(
+            f"it needs {', '.join(missing)}: pip install 'pruning-study[{extra}]', or pip install -e '.[{extra}]' in a "
+            "copy of the project",
+            option=option,
+        )

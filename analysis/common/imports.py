@@ -1,0 +1,90 @@
+"""Import the user's own models and pruners by their import paths."""
+
+import functools
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from analysis.common import own_modules
+from analysis.common.errors import StudyError
+
+
+def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
+    """Import a callable that the user names: from the current folder, PYTHONPATH or an installed package.
+
+    The module is run by this. So a path that a file or a run names must never get here.
+
+    Parameters
+    ----------
+    import_path : str
+        `package.module:name`, as the user typed it.
+    option : str
+        The command line's option that takes the path, such as `--model`; an error names it.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    StudyError
+        If the module cannot be imported, or does not hold a callable of that name.
+    """
+    module_name, _, name = import_path.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        imported = getattr(importlib.import_module(module_name), name)
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StudyError(
+            f"{import_path!r} cannot be imported ({reason}): write package.module:name, importable from the current "
+            "folder or PYTHONPATH",
+            option=option,
+        ) from error
+    if not callable(imported):
+        raise StudyError(f"{import_path!r} is not callable", option=option)
+    return cast(Callable[..., Any], imported)
+
+
+def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:
+    """Return a digest of the source that defines a callable and of what it imports; `unknown` if it is compiled.
+
+    Parameters
+    ----------
+    imported : callable
+        If it is decorated or a `functools.partial`, the source of the function or class inside counts.
+    import_path : str
+        If it is given, and its module is another file than that of the function inside, both files count. The user's
+        own modules that these files import count too (`own_modules.imported_by`).
+    """
+    module_name = import_path.partition(":")[0]
+    module = sys.modules.get(module_name)
+    named = dict.fromkeys([_source_file(imported), getattr(module, "__file__", None)])
+    files = [Path(file) for file in named if file]
+    content = b"".join(file.read_bytes() for file in files)
+    imported_files = own_modules.imported_by(files, module_name.partition(".")[0])
+    content += b"".join(sorted(map(_file_digest, imported_files)))
+    return hashlib.sha256(content).hexdigest()[:32] if content else "unknown"
+
+
+def _file_digest(file: Path) -> bytes:
+    """Return a digest of a file and of its name within its packages, which may be elsewhere on another machine."""
+    depth = len(own_modules.packages_of(file)) + 1
+    name = "/".join(file.parts[-depth:])
+    return hashlib.sha256(f"{name}\n".encode(errors="surrogateescape") + file.read_bytes()).digest()
+
+
+def _source_file(imported: Callable[..., Any]) -> str | None:
+    while isinstance(imported, functools.partial):
+        imported = imported.func
+    imported = inspect.unwrap(imported)
+    is_source = inspect.isroutine(imported) or inspect.isclass(imported)
+    try:
+        return inspect.getsourcefile(imported if is_source else type(imported))
+    except TypeError:  # a callable that is compiled has no source file
+        return None

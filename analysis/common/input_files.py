@@ -1,0 +1,56 @@
+"""Open the files that a user names, within a limit on the memory that they may ask for."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from analysis.common.errors import StudyError
+
+GIB = 2**30
+
+
+class SizeLimit(NamedTuple):
+    """Most memory that the content of files may take.
+
+    Parameters
+    ----------
+    gib : float, > 0
+        Gibibytes, of 2^30 bytes.
+    option : str, optional
+        The command-line option that sets the limit, for the error.
+    """
+
+    gib: float = 16.0
+    option: str | None = None
+
+    def check(self, where: object, size: int) -> None:
+        """Raise a StudyError if the content of a file would take more bytes than the limit."""
+        if not size <= self.gib * GIB:  # a limit that is no number allows nothing
+            needed, hint = f"{size / GIB:,.3g}", "make sure that it is what you expect"
+            raise StudyError(
+                f"{where}: {needed} GiB of memory are needed, and the limit is {self.gib:g} GiB: {hint}"
+                + (f", then raise {self.option}" if self.option else ""),
+                option=self.option,
+            )
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file for reading. A named pipe or a device, which might never end, is refused.
+
+    Raises
+    ------
+    StudyError
+        If there is no such file, or if it is of another kind.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = "Is a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise StudyError(f"{path}: {kind}; give an ordinary file")
+    return os.fdopen(descriptor, "rb")

@@ -1,0 +1,118 @@
+"""Find the modules that a user's own module imports, by reading source: no module is run for this."""
+
+import ast
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from itertools import takewhile
+from pathlib import Path
+
+_OF_THE_PROJECT = [Path(__file__).parents[2] / name for name in ("pruning_study", "analysis")]
+_STANDARD_LIBRARY = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+def imported_by(files: Iterable[Path], top_level: str) -> set[Path]:
+    """Return the files of the user's own modules that some files import, and of those that these import in turn.
+
+    Imports inside functions count, and so do the packages that a module lies in, unless their `__init__.py` is empty.
+    A star stands for all modules of a package. A module is the user's own if it lies in the named package, or in the
+    current folder, the folder of the package or of one of the files, and is neither installed nor of this project.
+    Which modules are imported already makes no difference.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Source files to start from. They are not returned.
+    top_level : str
+        Name of a package without the parts after its first dot, which may be an installed one.
+    """
+    start = set(files)
+    packages = _folders(_spec(top_level)) if top_level else []
+    folders = [Path.cwd(), *(package.parent for package in packages), *(file.parent for file in start)]
+    reached, left = set(start), list(start)
+    while left:
+        file = left.pop()
+        named = {found for level, name in _imports(_source(file)) for found in _files(file, level, name.split("."))}
+        named |= {package for package in packages_of(file) if package.read_bytes().strip()}
+        own = {found for found in named - reached if _is_own(found, packages, folders)}
+        reached |= own
+        left += own
+    return reached - start
+
+
+def _is_own(file: Path, packages: Sequence[Path], folders: Sequence[Path]) -> bool:
+    if any(map(file.is_relative_to, _OF_THE_PROJECT)):
+        return False
+    is_installed = not _INSTALLED.isdisjoint(file.parts) or any(map(file.is_relative_to, _STANDARD_LIBRARY))
+    return any(map(file.is_relative_to, packages if is_installed else [*packages, *folders]))
+
+
+def _source(file: Path) -> bytes:
+    return file.read_bytes() if file.suffix == ".py" else b""
+
+
+@cache
+def _imports(source: bytes) -> frozenset[tuple[int, str]]:
+    """Return the names that a source may import as modules, each with its number of leading dots."""
+    named: set[tuple[int, str]] = set()
+    with suppress(SyntaxError, ValueError):  # what does not parse imports nothing
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                named |= {(0, package) for item in node.names for package in _packages_on_the_way(item.name)}
+            elif isinstance(node, ast.ImportFrom):
+                name = node.module or ""
+                named |= {(node.level, package) for package in _packages_on_the_way(name)}
+                named |= {(node.level, f"{name}.{item.name}".strip(".")) for item in node.names}
+    return frozenset(named)
+
+
+def _packages_on_the_way(name: str) -> Iterator[str]:
+    """Yield `a`, `a.b` and `a.b.c` for `a.b.c`: the source can use all three."""
+    parts = name.split(".")
+    return (".".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+def packages_of(file: Path) -> list[Path]:
+    """Return the `__init__.py` of each package that a module lies in, the innermost first."""
+    inits = (folder / "__init__.py" for folder in file.parents)
+    return [*takewhile(Path.is_file, inits)]
+
+
+def _files(importer: Path, level: int, parts: Sequence[str]) -> list[Path]:
+    """Return the source files of what an importing file names: one, none, or with a star those of a whole package."""
+    if parts[-1] != "*":
+        return [found] if (found := _file(importer, level, parts)) else []
+    package = _file(importer, level, parts[:-1])
+    return sorted(package.parent.glob("*.py")) if package and package.name == "__init__.py" else []
+
+
+def _file(importer: Path, level: int, parts: Sequence[str]) -> Path | None:
+    """Return the source file of the module that an importing file names; None if no such module has one."""
+    if level:
+        return _file_in([importer.parents[level - 1]], parts)
+    spec = _spec(parts[0])
+    if len(parts) > 1:
+        return _file_in(_folders(spec), parts[1:])
+    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
+
+
+def _file_in(folders: Iterable[Path], parts: Sequence[str]) -> Path | None:
+    paths = [folder.joinpath(*parts) for folder in folders]
+    candidates = [file for path in paths for file in (path / "__init__.py", path.parent / f"{path.name}.py")]
+    return next(filter(Path.is_file, candidates), None)
+
+
+def _folders(spec: ModuleSpec | None) -> list[Path]:
+    """Return the folders in which the modules of a package are."""
+    return [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+
+
+def _spec(top_level: str) -> ModuleSpec | None:
+    """Return where Python finds a module or package that is in no other package."""
+    with suppress(ImportError, ValueError):  # ValueError: a module without a spec, such as __main__
+        return find_spec(top_level)
+    return None

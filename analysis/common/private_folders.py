@@ -1,0 +1,178 @@
+"""Folders and files of this user that no other user of the machine can write or replace."""
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from analysis.common.errors import StudyError
+
+INSTEAD_OF_CACHE = "set XDG_CACHE_HOME to a folder that only you can write"
+MOST_LINKS = 40  # as many as Linux follows in one path
+# Users who can replace any folder. The owner of / is root, and has another number in a user namespace without root.
+ROOTS = {0, Path("/").lstat().st_uid}
+
+
+def cache(name: str = "") -> Path:
+    """Return a folder in this user's cache, which is made if it is missing.
+
+    Parameters
+    ----------
+    name : str
+        Path below `$XDG_CACHE_HOME/pruning-study`, or below `~/.cache/pruning-study` where the variable is not set.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    StudyError
+        If there is no absolute path to make the folder at, or if `private` refuses the folder.
+    """
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError as error:
+        raise StudyError(f"this user has no home folder for a cache: {INSTEAD_OF_CACHE}") from error
+    if not home.is_absolute():
+        raise StudyError(f"{home}: the path of the cache is not absolute; {INSTEAD_OF_CACHE}")
+    folder = home
+    for part in ("pruning-study", *Path(name).parts):
+        folder = private(folder / part, INSTEAD_OF_CACHE)
+    return folder
+
+
+def private(path: Path, instead: str, trusted: Path | None = None) -> Path:
+    """Return a folder that belongs to this user and that nobody else can write; it is made if it is missing.
+
+    Parameters
+    ----------
+    path : Path
+    instead : str
+        What the user can do if the folder cannot be used.
+    trusted : Path, optional
+        A folder above that is not checked, and neither is its place. By default every folder above is checked: root or
+        this user owns it, and nobody else can rename what lies in it.
+
+    Returns
+    -------
+    Path
+        The folder without symbolic links.
+
+    Raises
+    ------
+    StudyError
+        If the folder or a symbolic link on the way to it belongs to another user, if another user can write or replace
+        the folder, or if it cannot be made.
+    """
+    try:
+        folder = _walked(path, instead, trusted)
+        info = folder.lstat()
+    except OSError as error:
+        raise StudyError(f"{path} cannot be used ({error.strerror}): {instead}") from error
+    _check_owner(folder, info, {os.geteuid()}, instead)
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StudyError(f"{folder} can be written by other users: run `chmod go-w {shlex.quote(str(folder))}`")
+    return folder
+
+
+def check_file(path: Path, *, content: bool = True) -> None:
+    """Check that a file is a regular file of this user, if it exists.
+
+    Parameters
+    ----------
+    path : Path
+        A file in a private folder. Another user may have made it before the folder was private.
+    content : bool
+        Whether what stands in the file matters. If so, nobody else may be able to write it.
+
+    Raises
+    ------
+    StudyError
+        If the file should not be used.
+    """
+    try:
+        info = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(info.st_mode):
+        raise StudyError(f"{path} is no regular file: delete it")
+    _check_owner(path, info, {os.geteuid()}, "delete it")
+    if content and info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StudyError(f"{path} can be written by other users: delete it")
+
+
+def _walked(path: Path, instead: str, trusted: Path | None) -> Path:
+    """Go to a folder from the trusted one, checking what lies between, and make the folders that are missing."""
+    here = unchecked = trusted.resolve() if trusted else Path("/")
+    names = list(reversed(path.relative_to(trusted or "/").parts))
+    links = 0
+    while names:
+        if not trusted or here != unchecked:
+            _check_above(here, instead)
+        name = names.pop()
+        entry = here.parent if name == ".." else here / name
+        info = _made(entry)
+        if stat.S_ISLNK(info.st_mode):
+            _check_owner(entry, info, {os.geteuid(), *ROOTS}, instead)
+            links += 1
+            if links > MOST_LINKS:
+                raise StudyError(f"{path} cannot be used (too many symbolic links): {instead}")
+            target = entry.readlink()
+            here = Path("/") if target.is_absolute() else here
+            names += [part for part in reversed(target.parts) if part != "/"]
+        elif stat.S_ISDIR(info.st_mode):
+            here = entry
+        else:
+            raise StudyError(f"{entry} is no folder: {instead}")
+    return here
+
+
+def _made(entry: Path) -> os.stat_result:
+    try:
+        return entry.lstat()
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # another process was quicker
+            entry.mkdir(mode=0o700)
+        return entry.lstat()
+
+
+def _check_above(folder: Path, instead: str) -> None:
+    """Check that nobody but root and this user can rename or replace what lies in a folder and belongs to them."""
+    info = folder.lstat()
+    _check_owner(folder, info, {os.geteuid(), *ROOTS}, instead)
+    others = info.st_mode & stat.S_IWOTH or (info.st_mode & stat.S_IWGRP and not _is_own_group(info.st_gid))
+    if others and not info.st_mode & stat.S_ISVTX:
+        raise StudyError(
+            f"other users can replace what lies in {folder}: run `chmod +t {shlex.quote(str(folder))}`, or {instead}"
+        )
+
+
+def _check_owner(path: Path, info: os.stat_result, allowed: set[int], instead: str) -> None:
+    if info.st_uid not in allowed:
+        what = "the symbolic link " if stat.S_ISLNK(info.st_mode) else ""
+        raise StudyError(
+            f"{what}{path} belongs to {_user(info.st_uid)}, and this process runs as {_user(os.geteuid())}: {instead}"
+        )
+
+
+def _is_own_group(gid: int) -> bool:
+    """Return whether this user is the only member of a group, as many systems make one for each user.
+
+    With such a group comes a umask that lets the group write.
+    """
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return (user.pw_gid, user.pw_name) == (gid, group.gr_name) and set(group.gr_mem) <= {user.pw_name}
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,0 +1,1 @@
+"""The largest pruning ratio within limits, and the command that makes it."""

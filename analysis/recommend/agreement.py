@@ -1,0 +1,86 @@
+"""What a report's verdict calls safe, beside what `recommend` chooses by its own limits."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis.rendering.formats import short_ratio
+from analysis.report.verdict import PLACE, SAFE_EXCESS, calls_safe, safe_choices
+from analysis.runs import schema
+from analysis.study.settings import CONTROL, ITERATION, is_pruned
+from analysis.study.study import AnalyzedStudy
+
+
+class Agreement(NamedTuple):
+    """How a recommendation agrees with the verdict.
+
+    Attributes
+    ----------
+    safest : Series, optional
+        The cell that the verdict calls the largest safe choice, if any is.
+    stopped : Series, optional
+        The row of what was tried at which its method failed, if the recommended ratio is smaller or there is none.
+    unsafe : bool
+        Whether the verdict does not call the recommended networks safe.
+    """
+
+    safest: pd.Series | None
+    stopped: pd.Series | None
+    unsafe: bool
+
+
+def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, study: AnalyzedStudy) -> Agreement:
+    """Hold a recommendation against the verdict of the same runs.
+
+    Parameters
+    ----------
+    place : (data set, model)
+    tried : DataFrame
+        As `Recommendation.tried`.
+    best : Series, optional
+        The row of it that is recommended.
+    study : AnalyzedStudy
+
+    Returns
+    -------
+    Agreement
+        Nothing in it differs where the verdict calls nothing safe for want of a control.
+    """
+    cells = study.cells[(study.cells[PLACE] == list(place)).all(axis=1) & is_pruned(study.cells)]
+    if not calls_safe(cells, study):
+        return Agreement(None, None, unsafe=False)
+    safe = safe_choices(cells, study)
+    safest = safe.iloc[0] if len(safe) else None
+    key = [schema.PRUNER, schema.RATIO, *study.shown]
+    unsafe = best is not None and not any(_alike(best, cell, key) for _, cell in safe.iterrows())
+    if safest is None or (best is not None and best[schema.RATIO] >= safest[schema.RATIO]):
+        return Agreement(safest, None, unsafe)
+    method = [name for name in key if name not in (schema.RATIO, ITERATION)]
+    stopped = [row for _, row in tried.iterrows() if row["fails"] and _alike(row, safest, method)]
+    return Agreement(safest, stopped[0], unsafe)
+
+
+def sentences(found: Agreement, limits: str, study: AnalyzedStudy) -> Iterator[str]:
+    """Say in a line each where the two differ, and why; nothing where they agree."""
+    safest = "no choice" if found.safest is None else _choice(found.safest, study)
+    if found.stopped is not None:
+        yield (
+            f"The report's verdict calls {safest} safe, by test images and against {CONTROL}. recommend is stricter: "
+            f"it also asks that bounds, against the dense networks on validation images, stay within the limits "
+            f"({limits}). With {_choice(found.stopped, study)}, {found.stopped['fails']}."
+        )
+    if found.unsafe:
+        yield (
+            f"The report's verdict does not call the recommended networks safe, but {safest}. It also asks, on test "
+            f"images, that neither a class nor the gaps are shown to fare worse than with {CONTROL}, and that no class "
+            f"may lose {100 * SAFE_EXCESS:g} points more than the accuracy (see --max-class-loss)."
+        )
+
+
+def _choice(row: pd.Series, study: AnalyzedStudy) -> str:
+    return f"{study.method(row)} at ratio {short_ratio(row[schema.RATIO])}"
+
+
+def _alike(row: pd.Series, other: pd.Series, columns: list[str]) -> bool:
+    return all(row[name] == other[name] or (pd.isna(row[name]) and pd.isna(other[name])) for name in columns)

@@ -1,0 +1,180 @@
+"""The command line that makes the networks of a cell."""
+
+import json
+import math
+import os
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+from analysis.rendering.formats import exact
+from analysis.runs import frames, retries, schema
+from analysis.runs.options.commands import of_command
+from analysis.runs.options.names import PRUNERS
+from analysis.runs.options.recipes import RECIPES, Recipe, recipe_of
+from analysis.runs.options.record import Option
+from analysis.runs.store_errors import STORE_ERRORS
+
+EMBEDDED = "fashion-mnist-mini"
+SIDES = {
+    **dict.fromkeys((EMBEDDED, "mnist", "fashion-mnist", "kmnist", "qmnist", "emnist"), 28),
+    **dict.fromkeys(("svhn", "cifar10", "cifar100"), 32),
+}
+# What options that are `auto` come to in runs of the protocol `paper`. Another protocol has values of its own.
+_PAPER = {"gradient_objective": "regularized", "gradient_mode": "eval"}
+# Options of the epochs and of the learning rate, of training and of fine-tuning
+_PHASES = (
+    (schema.EPOCHS, schema.LEARNING_RATE),
+    (schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE),
+)
+_ALWAYS = {schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO}
+# What runs log for a value that no option asks for
+_NOTHING = {"none", "all"}
+
+
+def prune_command(cell: pd.DataFrame, experiment: str | None = None, *, tracking_uri: str | None = None) -> str:
+    """Return the call of `pruning-study prune` or `iterate` that makes the runs of a cell, or finds them.
+
+    Parameters
+    ----------
+    cell : DataFrame
+        Runs that differ in the seed alone, as `pull.runs` returns them.
+    experiment : str, optional
+        The experiment that holds the runs; MLflow's current one needs no option.
+    tracking_uri : str, optional
+        By default MLflow's current one.
+
+    Returns
+    -------
+    str
+        It names each option whose value differs from the default. If the networks were given as files of weights, it
+        prunes the first of them. It is empty for networks that `prune` pruned several times: no single call makes
+        them. A level of iterative pruning is the last iteration of its call.
+    """
+    params = {frames.param(name): value for name, value in cell.iloc[0].items() if pd.notna(value)}
+    is_level = params.get(schema.KEEP, "none") != "none"
+    iteration = int(params.get(schema.ITERATION, 1))
+    if iteration > 1 and not is_level:
+        return ""
+    given = _given(params, is_level=is_level)
+    if is_level:
+        given["iterations"] = str(iteration + 1)  # the dense network is the first
+    if given.get(schema.DATASET) != EMBEDDED and (source := _source(cell[frames.RUN_ID].iloc[0], tracking_uri)):
+        given[schema.DATASET] = source
+    if schema.WEIGHTS_DIGEST in params:
+        given["dense_run_id"] = str(params[schema.DENSE_RUN_ID])
+    else:
+        given[schema.SEED] = _seeds(sorted({int(seed) for seed in cell[schema.SEED]}))
+    if experiment:
+        given["experiment"] = experiment
+    options = (f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items())
+    return " ".join([f"pruning-study {'iterate' if is_level else 'prune'}", *options])
+
+
+def _given(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
+    """Return the options that differ from the defaults, as typed."""
+    records = _logged_options("iterate" if is_level else "prune")
+    values = {name: _typed(name, params[name]) for name in records if name in params}
+    recipe = RECIPES.get(values.get(schema.RECIPE, _own_recipe(records, values)))
+    defaults = _defaults(records, values, recipe)
+    if recipe:
+        for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
+            if rate in values:
+                values[rate] = _first_rate(values[rate], phases, values.get(epochs, defaults[epochs]))
+    if values.get(schema.START) == schema.INITIALIZATION:
+        del values[schema.SCHEDULE]  # the start implies it
+    given = {
+        name: value
+        for name, value in values.items()
+        if name in _ALWAYS or (value != defaults.get(name) and (value not in _NOTHING or name == "fine_tune_decay"))
+    }
+    height, _, width = str(params.get(schema.IMAGE_SHAPE, "")).partition("x")[2].partition("x")
+    if height and height == width and str(SIDES.get(str(params[schema.DATASET]))) != height:
+        given["image_size"] = height
+    return given
+
+
+def _logged_options(command: str) -> dict[str, Option]:
+    """Return the options of a command whose values runs log, except the seed, which no two runs share."""
+    records = of_command(command)
+    return {name: record for name, record in records.items() if record.param and record.param.role == "setting"}
+
+
+def _own_recipe(records: Mapping[str, Option], values: Mapping[str, str]) -> str:
+    """Return the recipe unless an option names one."""
+    record = records[schema.RECIPE]
+    return recipe_of(values.get(schema.MODEL, "")) if record.is_auto else record.default
+
+
+def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: Recipe | None) -> dict[str, str]:
+    """Return what runs log of each option that is not given, where that is known."""
+    defaults = {name: schema.text(record.value) for name, record in records.items() if not record.is_auto}
+    autos = {name: record.param.legacy_default for name, record in records.items() if record.is_auto and record.param}
+    defaults |= {name: value for name, value in autos.items() if value is not None}
+    weight_decay, batch_size, momentum = (
+        (recipe.weight_decay, recipe.batch_size, recipe.momentum) if recipe else (0.0, 128, 0.9)
+    )
+    defaults |= {
+        schema.RECIPE: _own_recipe(records, values),
+        schema.BATCH_SIZE: schema.text(batch_size),
+        schema.MOMENTUM: schema.text(momentum),
+        schema.SCOPE: PRUNERS.get(values.get(schema.PRUNER, ""), ""),  # a pruner from elsewhere may have any
+        "fine_tune_decay": values.get("decay", "none"),
+        "regrow": schema.text(values.get(schema.START) == schema.INITIALIZATION),
+    }
+    if values.get(schema.PROTOCOL, "paper") == "paper":
+        own_decay = values.get(schema.WEIGHT_DECAY, schema.text(weight_decay))
+        own_epsilon = own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)
+        defaults |= _PAPER | {schema.WEIGHT_DECAY: schema.text(weight_decay), schema.EPSILON: own_epsilon}
+    if recipe:
+        for phases, (epochs, rate) in zip((recipe.training, recipe.fine_tuning), _PHASES, strict=True):
+            lengths, rates = _lengths_and_rates(phases)
+            defaults |= {epochs: str(sum(lengths)), rate: rates[0]}
+    return defaults
+
+
+def _lengths_and_rates(phases: str) -> tuple[list[int], list[str]]:
+    """Return the epochs and the learning rates of phases that are written `10x0.1 5x0.01`."""
+    lengths, rates = zip(*(phase.split("x") for phase in phases.split()), strict=True)
+    return list(map(int, lengths)), list(rates)
+
+
+def _first_rate(logged: str, phases: str, epochs: str) -> str:
+    """Return the learning rate that the option gives to a recipe's first phase.
+
+    Runs log the learning rate of the first phase that is left when few epochs are shared among the phases.
+    """
+    lengths, rates = _lengths_and_rates(phases)
+    with suppress(ValueError):
+        for end, rate in zip(accumulate(lengths), rates, strict=True):
+            if math.floor(end * int(epochs) / sum(lengths) + 0.5) > 0:
+                return schema.text(float(f"{float(logged) * float(rates[0]) / float(rate):.12g}"))
+    return logged
+
+
+def _typed(name: str, value: Any) -> str:
+    return exact(value) if name == schema.RATIO else schema.canonical(name, str(value))
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ",".join(map(str, seeds))
+
+
+def _source(run_id: str, tracking_uri: str | None) -> str:
+    """Return the file or folder that a run's data set was read from, empty if the data set is found by its name."""
+    folder = Path(os.environ.get("PRUNING_STUDY_DATA") or "data")
+    with suppress(*STORE_ERRORS, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError):
+        run = retries.client(tracking_uri or mlflow.get_tracking_uri()).get_run(run_id)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        uri = json.loads(inputs[0].dataset.source)["uri"]
+        if Path(uri).exists() and Path(uri).resolve().parent != folder.resolve():
+            return str(uri)
+    return ""

@@ -1,0 +1,199 @@
+"""A recommendation, for a terminal, for a notebook and as tables."""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis.common import csv_text, files, overwriting
+from analysis.common.printable import printable
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import characteristics, frames, schema
+from analysis.study.settings import is_iterated
+from analysis.study.study import AnalyzedStudy
+
+# What there is a recommendation for.
+PLACE = [schema.DATASET, schema.MODEL]
+# The tables that are written, and columns by which an older one is known.
+FILES = {"tried.csv": PLACE, "pareto.csv": PLACE, "groups.csv": PLACE, "regression.csv": ["term", "coefficient"]}
+
+
+class Recommendation(NamedTuple):
+    """How to prune one model on one data set.
+
+    Attributes
+    ----------
+    verdict : str
+        One sentence or two.
+    tried : DataFrame
+        A row for each method and ratio, up to the method's first failure. A method is a pruner with its schedule, its
+        distillation and its other settings. Columns: pruner, settings, ratio, and what `judged` returns, all on
+        validation images, `_high` for one-sided bounds that are corrected for the number of methods.
+    notes : list of str
+        Sentences on what was left out.
+    command : str
+        The command line that makes the recommended networks, or finds them; empty if none can be recommended, or if
+        no single command makes them.
+    choice : str
+        Which level is the best trade-off of sparsity and fairness; empty if no such choice is made.
+    pareto : DataFrame
+        What that choice rests on, as `operating_points.table` returns it; empty if no such choice is made.
+    groups : DataFrame
+        What the recommended networks do to groups of test images, as `groups.Grouped.groups`; empty without groups.
+    """
+
+    verdict: str
+    tried: pd.DataFrame
+    notes: list[str]
+    command: str = ""
+    choice: str = ""
+    pareto: pd.DataFrame = pd.DataFrame()
+    groups: pd.DataFrame = pd.DataFrame()
+
+    def _repr_html_(self) -> str:
+        """Return the verdict, what was tried, and the notes, for a notebook."""
+        verdict, *notes = (f"<p>{html.escape(printable(said))}</p>" for said in (self.verdict, *self.notes))
+        how = f'<pre style="white-space: pre-wrap">{html.escape(printable(self.command))}</pre>' if self.command else ""
+        choice = f"<p>{html.escape(printable(self.choice))}</p>" if self.choice else ""
+        return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{choice}{''.join(notes)}"
+
+
+class Recommendations(list[Recommendation]):
+    """Recommendations for each data set and model, which a notebook shows below each other.
+
+    Parameters
+    ----------
+    found : mapping of tuple to Recommendation
+        By data set and model.
+    runs : DataFrame
+        What they rest on, as `pull.runs` returns it.
+    tracking_uri : str, optional
+        Where the runs are from.
+    """
+
+    def __init__(
+        self, found: Mapping[tuple[str, str], Recommendation], runs: pd.DataFrame, tracking_uri: str | None
+    ) -> None:
+        super().__init__(found.values())
+        self._places, self._runs, self._tracking_uri = list(found), runs, tracking_uri
+
+    def _repr_html_(self) -> str:
+        return "".join(recommendation._repr_html_() for recommendation in self)
+
+    def write(self, output: str | Path) -> list[str]:
+        """Write the tables that the recommendations rest on to a folder, as CSV.
+
+        Parameters
+        ----------
+        output : str or Path
+            It gets `tried.csv` (what was tried), `pareto.csv` (the trade-off of sparsity and fairness), `groups.csv`
+            (groups of test images) and `regression.csv` (the regression over levels of iterative pruning). A table
+            without rows is not written, and an older one that this method wrote is removed.
+
+        Returns
+        -------
+        list of str
+            Sentences on what the regression leaves out.
+
+        Raises
+        ------
+        StudyError
+            If the folder cannot be written to, or has another file of such a name.
+        """
+        regression, notes = self._regression()
+        parts = (
+            self._joined([each.tried for each in self]),
+            pd.concat([each.pareto for each in self], ignore_index=True),
+            pd.concat([each.groups for each in self], ignore_index=True),
+            regression,
+        )
+        tables = dict(zip(FILES, parts, strict=True))
+        with files.aside(Path(output)) as scratch:
+            for name, table in tables.items():
+                if len(table):
+                    csv_text.write(table.rename(columns=frames.param), scratch / name, missing=NOT_AVAILABLE)
+        for path in (Path(output) / name for name, table in tables.items() if table.empty):
+            if overwriting.column_names(path) >= set(FILES[path.name]):
+                path.unlink()
+        return notes
+
+    def _joined(self, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Return tables of all recommendations as one, which names their data sets and models."""
+        named = [
+            table.assign(**dict(zip(PLACE, place, strict=True)))[[*PLACE, *table.columns]]
+            for table, place in zip(tables, self._places, strict=True)
+        ]
+        return pd.concat(named, ignore_index=True)
+
+    def _regression(self) -> tuple[pd.DataFrame, list[str]]:
+        if not is_iterated(self._runs).any():
+            return pd.DataFrame(), []
+        from analysis.report.papers.prune_responsibly.section import (
+            fitted_regression,  # a choice must not wait for its pictures
+        )
+
+        known = characteristics.pulled(self._runs, tracking_uri=self._tracking_uri)
+        found = fitted_regression(AnalyzedStudy(self._runs, characteristics=known))
+        return found.table, found.notes
+
+
+def summary(recommendation: Recommendation) -> str:
+    """Return the verdict, its command, what was tried on validation images, and the notes, for a terminal."""
+    tried = _printable_tried(recommendation)
+    with pd.option_context("display.unicode.east_asian_width", True):
+        table = tried.to_string(index=False, float_format="{:.4g}".format)
+    verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
+    how = [printable(recommendation.command)] if recommendation.command else []
+    return "\n".join(
+        [verdict, *how, "", "On validation images, which choose:", table, *_printed(recommendation), *notes]
+    )
+
+
+def _printed(recommendation: Recommendation) -> Iterator[str]:
+    """Yield the best trade-off of sparsity and fairness, and the Pareto front that it is chosen from."""
+    if recommendation.choice:
+        yield "\n" + printable(recommendation.choice)
+    front = recommendation.pareto
+    if len(front) and front["on_front_2d"].any():
+        front = front[front["on_front_2d"]].sort_values(schema.SPARSITY)
+        ends = ("_low", "_high", "2d", "3d", "_floor")
+        names = [name for name in front if not name.endswith(ends) and front[name].notna().any()]
+        left_out = {schema.DATASET, schema.MODEL, "min_accuracy", "unfairness_mean_min"}
+        shown = front[[name for name in names if name not in left_out]]
+        yield "On the Pareto front:"
+        yield shown.map(_text).rename(columns=printable).to_string(index=False, float_format="{:.4g}".format)
+
+
+def _text(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
+
+
+# Titles of a notebook's table, and the columns that they show: a number with its upper bound, or a text.
+_IN_A_NOTEBOOK = {
+    "networks": ("n",),
+    "accuracy loss (at most)": ("loss", "loss_high"),
+    "alpha on new images (at most)": ("alpha_new", "alpha_new_high"),
+    "largest class loss beyond it (at most)": ("largest_excess", "largest_excess_high"),
+    "of class": ("largest_excess_class",),
+    "outside the limits": ("fails",),
+}
+
+
+def _notebook_table(recommendation: Recommendation) -> pd.DataFrame:
+    """Return what was tried in few columns, which a notebook has room for."""
+    tried = _printable_tried(recommendation)
+    settings = tried.loc[:, : schema.RATIO].assign(ratio=tried[schema.RATIO].map("{:g}".format))
+    cells = {
+        title: tried[names[0]]
+        if len(names) == 1
+        else [f"{value:.3f} ({high:.3f})" for value, high in zip(*(tried[name] for name in names), strict=True)]
+        for title, names in _IN_A_NOTEBOOK.items()
+    }
+    return settings.assign(**cells)
+
+
+def _printable_tried(recommendation: Recommendation) -> pd.DataFrame:
+    tried = recommendation.tried.rename(columns=lambda column: printable(frames.param(column)))
+    return tried.map(_text)

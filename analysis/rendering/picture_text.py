@@ -1,0 +1,100 @@
+"""Names of unknown origin, made fit for pictures."""
+
+import textwrap
+import warnings
+from bisect import bisect_right
+from collections.abc import Iterable
+from functools import lru_cache
+
+import matplotlib as mpl
+from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from analysis.common.printable import printable
+
+LONGEST_NAME = 60
+
+# Fonts with Chinese, Japanese and Korean letters, of which a system has one or another.
+_EAST_ASIAN = (
+    *(f"Noto Sans {kind}" for kind in ("CJK JP", "CJK SC", "CJK TC", "CJK KR", "JP", "SC", "TC", "KR")),
+    *("Source Han Sans", "Source Han Sans SC", "Source Han Sans JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("IPAexGothic", "IPAGothic", "TakaoGothic", "VL Gothic", "Droid Sans Fallback", "NanumGothic"),
+    *("Hiragino Sans", "Hiragino Sans GB", "PingFang SC", "PingFang HK", "Heiti TC", "Apple SD Gothic Neo"),
+    *("Microsoft YaHei", "SimHei", "Yu Gothic", "MS Gothic", "Malgun Gothic", "Arial Unicode MS", "Unifont"),
+)
+
+
+def with_east_asian(families: Iterable[str], installed: Iterable[str]) -> list[str]:
+    """Return families of fonts, followed by the installed ones that have Chinese, Japanese or Korean letters.
+
+    Parameters
+    ----------
+    families : iterable of str
+        Matplotlib takes each letter from the first of them that has it.
+    installed : iterable of str
+    """
+    families, known = list(families), set(installed)
+    return [*families, *(name for name in _EAST_ASIAN if name in known and name not in families)]
+
+
+mpl.rcParams["font.family"] = with_east_asian(
+    mpl.rcParams["font.family"], (font.name for font in font_manager.fontManager.ttflist)
+)
+# A letter that no font has is drawn as a box; a line of warning for each such letter would help nobody.
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+
+
+def name_in_picture(name: str, longest: int = LONGEST_NAME) -> str:
+    """Return a name as pictures show it: a long one is cut, and control characters are written as escapes."""
+    shown = printable(name[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def name_in_legend(name: str) -> str:
+    """Return a name with a space before an underscore, at which matplotlib would leave it out of the legend."""
+    return f" {name}" if name.startswith("_") else name
+
+
+@lru_cache(4096)
+def width_in_picture(text: str, size: float) -> float:
+    """Return the width of a line of text in points.
+
+    Parameters
+    ----------
+    text : str
+    size : float
+        Of the font, in points.
+    """
+    width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(width)
+
+
+def fitted_name(name: str, width: float, size: float, *, lines: int = 1) -> str:
+    """Return a name as pictures show it, broken into lines and cut so that it is not too wide.
+
+    Parameters
+    ----------
+    name : str
+    width, size : float
+        Of each line and of the font, in points.
+    lines : int
+        Most lines.
+    """
+    left = name_in_picture(name)
+    found: list[str] = []
+    while left and len(found) < lines - 1:
+        count = _letters_that_fit(left, width, size)
+        whole_words = textwrap.wrap(left, count, break_long_words=False) or [left]
+        first = left if count == len(left) else whole_words[0][:count]
+        found.append(first)
+        left = left[len(first) :].lstrip()
+    if width_in_picture(left, size) > width:
+        left = left[: _letters_that_fit(left, width - width_in_picture("…", size), size)].rstrip() + "…"
+    return "\n".join([*found, left] if left else found)
+
+
+def _letters_that_fit(text: str, width: float, size: float) -> int:
+    """Return how many of the first letters fit, at least 1."""
+    fitting = bisect_right(range(1, len(text) + 1), width, key=lambda end: width_in_picture(text[:end], size))
+    return max(fitting, 1)

@@ -1,0 +1,197 @@
+"""Figures of single classes at the ratio that a verdict leads with."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
+
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, page
+from analysis.rendering.formats import short_ratio
+from analysis.rendering.picture_text import fitted_name, name_in_picture, width_in_picture
+from analysis.report.verdict import SMALL_LOSS, beyond, class_rows
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.study.settings import in_number_format, is_random
+from analysis.study.study import AnalyzedStudy
+
+MOST_CLASSES = 30
+MOST_NAMED = 5
+_MOST_METHODS = 6
+_LONGEST_NAME = 28
+_SIZE, _FRAME = (7.2, 5.6), (0.8, 1.9)  # inches; what stands around the axes
+_WIDEST_NAME = 150  # points
+_LETTERS = 9  # points
+_STRONG = "#333333"
+_RATIO = (
+    f" The ratio is the verdict's: the largest at which a method costs at most {100 * SMALL_LOSS:g} point of accuracy, "
+    "or else the smallest."
+)
+
+
+def class_recalls(study: AnalyzedStudy, cell: pd.Series) -> Figure:
+    """Draw the mean recall of each class: dense, fine-tuned only, and pruned. Without a control it has two stations.
+
+    The classes that lose most are named at the right end.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    cell : Series
+        A row of `study.cells`.
+    """
+    ending, rows = beyond(cell), class_rows(study, cell)
+    stations = {"dense": "recall_before", **({"fine-tuned only": "recall_control"} if ending else {})}
+    stations |= {"pruned": "recall_after"}
+    accuracy = [cell["accuracy_before"], cell["accuracy_after"]]
+    if ending:
+        accuracy.insert(1, cell["accuracy_after"] - cell["accuracy_minus_none"])
+    loss = rows[f"loss{ending}"]
+    named = rows[loss.round(9) > 0].sort_values(f"loss{ending}", ascending=False, kind="stable").head(MOST_NAMED)
+    figure, ((axes,),) = page((1, 1), _SIZE, _recalls_title(study, cell), _recalls_note(cell, named))
+    recalls = rows[list(stations.values())].to_numpy()
+    axes.add_collection(LineCollection(list(_lines(recalls)), colors=NEUTRAL, alpha=0.45, linewidths=1))
+    ends = [("accuracy", accuracy[-1], _STRONG)]
+    axes.plot(accuracy, color=_STRONG, linestyle="--", linewidth=1.6)
+    for _, row in named.iterrows():
+        shown = row[f"excess{ending}_p_holm"] < LEVEL and row[f"excess{ending}"] > 0
+        color = ABOVE if shown else _STRONG
+        name = fitted_name(str(row["class"]), _WIDEST_NAME, _LETTERS)
+        style = {"color": color, "linewidth": 2.2 if shown else 1.2, "markersize": 5 if shown else 3.5}
+        axes.plot(row[list(stations.values())].to_numpy(float), marker="o", **style)
+        ends.append((f"{name}  {-100 * row[f'loss{ending}']:+.1f}", row["recall_after"], color))
+    _set_stations(axes, list(stations), np.array([*recalls.ravel(), *accuracy]))
+    _write_ends(axes, len(stations) - 1, ends)
+    return figure
+
+
+def _recalls_title(study: AnalyzedStudy, cell: pd.Series) -> str:
+    how = f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
+    return f"Recall of each class, {how}: {cell[schema.DATASET]}, {cell[schema.MODEL]}"
+
+
+def _recalls_note(cell: pd.Series, named: pd.DataFrame) -> str:
+    count = "One network" if cell["n"] == 1 else f"Means of {cell['n']} networks"
+    paired = f", {cell['n_none']} of them fine-tuned only" if cell["n_none"] and cell["n_none"] < cell["n"] else ""
+    since = "fine-tuned only" if cell["n_none"] else "dense"
+    what = "Fine-tuned only is the control." if cell["n_none"] else "There is no control."
+    if not len(named):
+        return f"{count}{paired}. {what} No class loses recall from {since} to pruned."
+    which = "The class that loses most is" if len(named) == 1 else f"The {len(named)} classes that lose most are"
+    return (
+        f"{count}{paired}. {what} {which} named, with the change from {since} to pruned in points. Orange: shown to "
+        "lose more than the accuracy (Holm's p below .05 over the classes); black: not shown. Grey: other classes."
+    )
+
+
+def _lines(recalls: np.ndarray) -> np.ndarray:
+    """Return a line for each class, (classes, stations, 2)."""
+    return np.stack([np.broadcast_to(np.arange(recalls.shape[1]), recalls.shape), recalls], axis=-1)
+
+
+def _set_stations(axes: Axes, stations: Sequence[str], values: np.ndarray) -> None:
+    axes.set_xticks(range(len(stations)), stations, fontsize=10)
+    axes.set_ylabel("recall")
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    pad = 0.05 * (high - low) or 0.01
+    axes.set_ylim(low - pad, high + pad)
+    axes.grid(axis="x", color=NEUTRAL, alpha=0.5)
+    axes.grid(axis="y", alpha=0.2)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.tick_params(axis="x", length=0)
+
+
+def _write_ends(axes: Axes, last: int, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Write texts beside the right ends of lines, moved apart as far as they need it."""
+    width, height = 72 * (np.array(_SIZE) - _FRAME)
+    room = max(width_in_picture(text, _LETTERS) for text, _, _ in ends) + 24
+    left = 0.1
+    axes.set_xlim(-left, last + (last + left) * room / (width - room))
+    point = (last + left) / (width - room)
+    low, high = axes.get_ylim()
+    heights = spread([value for _, value, _ in ends], 1.35 * _LETTERS * (high - low) / height, low, high)
+    for (text, value, color), place in zip(ends, heights, strict=True):
+        line = [last + 4 * point, last + 16 * point], [value, place]
+        axes.plot(*line, color=color, linewidth=0.6, alpha=0.6)
+        axes.text(last + 19 * point, place, text, va="center", fontsize=_LETTERS, color=color, parse_math=False)
+
+
+def spread(values: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
+    """Return the places nearest to values, by least squares, that are at least a gap apart and between two ends.
+
+    The places are in the order of the values. Where the ends leave no room for all gaps, the upper end gives way.
+    """
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(order))
+    near = isotonic_regression(np.asarray(values, dtype=float)[order] - steps).x
+    places = np.empty(len(order))
+    places[order] = np.clip(near, low, max(high - gap * (len(order) - 1), low)) + steps
+    return places
+
+
+def class_losses(study: AnalyzedStudy, cells: pd.DataFrame) -> Figure:
+    """Draw what each class loses beyond the control, a panel for each of the first methods.
+
+    The class that loses most by the first method is on top.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    cells : DataFrame
+        Of one data set, model and ratio, as `verdict.by_accuracy` returns them; either pruned or number formats.
+    """
+    random = is_random(cells)
+    shown = cells if random.all() else cells[~random]
+    drawn = [(cell, class_rows(study, cell).set_index("class")) for _, cell in shown.head(_MOST_METHODS).iterrows()]
+    order = drawn[0][1][f"loss{beyond(drawn[0][0])}"].sort_values(ascending=False, kind="stable").index
+    names = list(order[:MOST_CLASSES])
+    first = cells.iloc[0]
+    which = f"the worst {len(names)} of {len(order):,} classes lose" if len(names) < len(order) else "each class loses"
+    methods = f", the {len(drawn)} most accurate of {len(shown)} methods" if len(drawn) < len(shown) else ""
+    left_out = " Random pruning is left out, its scale would hide the others." if len(shown) < len(cells) else ""
+    in_formats = in_number_format(cells).all()
+    by = "by number format" if in_formats else f"at ratio {short_ratio(first[schema.RATIO])}"
+    dense = "the dense networks" if in_formats else "the dense networks; there is no control"
+    chosen = "" if in_formats else _RATIO
+    what = "the same fine-tuning without pruning" if first["n_none"] else dense
+    figure, grid = page(
+        (1, len(drawn)),
+        (max(2.1 * len(drawn) + 1.5, 6.5), 0.27 * len(names) + 2.0),
+        f"What {which} {by}: {first[schema.DATASET]}, {first[schema.MODEL]}{methods}",
+        f"Loss of recall beyond {what}, in points of 100, with 95 % intervals. Dotted: the loss of accuracy. Orange: "
+        "the class loses more than the accuracy, blue: less, by Holm's p below .05 over the classes; grey: neither."
+        f"{left_out}{chosen}",
+        sharey=True,
+        sharex=True,
+    )
+    for axes, (cell, rows) in zip(grid[0], drawn, strict=True):
+        _draw_losses(axes, rows.loc[names], beyond(cell))
+        axes.set_title(_wrapped(name_in_picture(study.method(cell))), fontsize=9, parse_math=False)
+        axes.set_xlabel("loss, points", fontsize=9)
+    labels = [name_in_picture(str(name), _LONGEST_NAME) for name in names]
+    grid[0, 0].set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
+    grid[0, 0].set_ylim(len(names) - 0.4, -0.6)
+    return figure
+
+
+def _draw_losses(axes: Axes, rows: pd.DataFrame, ending: str) -> None:
+    loss, low, high = (100 * rows[f"loss{ending}{end}"] for end in ("", "_low", "_high"))
+    excess, holm = rows[f"excess{ending}"], rows[f"excess{ending}_p_holm"]
+    colors = [NEUTRAL if not p < LEVEL else ABOVE if more > 0 else BELOW for more, p in zip(excess, holm, strict=True)]
+    height = np.arange(len(rows))
+    axes.hlines(height, low, high, colors=colors, linewidth=1.8)
+    axes.scatter(loss, height, color=colors, s=18, zorder=3)
+    axes.axvline(0, color="black", linewidth=0.8)
+    # A class's loss minus its excess loss is the loss of accuracy.
+    axes.axvline(float((loss - 100 * excess).mean()), color=NEUTRAL, linestyle=":", linewidth=1.6)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(alpha=0.3)
+
+
+def _wrapped(label: str) -> str:
+    """Return a label in two lines if it is long."""
+    name, _, rest = label.partition(" ")
+    return f"{name}\n{rest}" if len(label) > 16 else label

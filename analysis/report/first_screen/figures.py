@@ -1,0 +1,215 @@
+"""Figures of methods against ratio and size, each a function of a study's frames."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from analysis.rendering.drawing import NEUTRAL, page
+from analysis.rendering.picture_text import fitted_name, width_in_picture
+from analysis.report.first_screen.weakest import WEAKEST, WEAKEST_BEFORE
+from analysis.report.ratio_plot import (
+    TITLE_SIZE,
+    Column,
+    Drawn,
+    Lines,
+    Place,
+    Styles,
+    add_legend,
+    against_ratio,
+    draw_lines,
+    draw_stripe,
+    figure_width,
+    groups,
+    handle,
+    name_panel,
+    show_beyond,
+    styles_of,
+    title_room,
+)
+from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound
+from analysis.runs import schema
+from analysis.study.settings import CONTROL, bits, in_number_format, is_iterated, is_pruned, is_random
+from analysis.study.study import AnalyzedStudy
+
+_BITS_OF_DENSE = schema.BITS[schema.FLOAT32]
+_MOST_RATIOS = 6  # that find room below an axis
+_USEFUL = 0.8  # of the weakest recall of the dense networks; panels on size leave out lower ones
+_FAR = 1  # ranges of the means, beyond which intervals leave a panel
+_BEYOND = "Triangle: a value outside the panel; beside it stands which, or from which to which."
+_READING = f"Grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. {_BEYOND}"
+_MINIMUM = (
+    "The weakest class is chosen in each network by noisy recalls, so that its mean is too low. That of the control is "
+    "too low as well: compare with the grey band."
+)
+
+
+_SHARE = (0.0, 1.0)
+_ACCURACY = Drawn("accuracy_after", "accuracy_low", "accuracy_high", "accuracy_before", _SHARE)
+_WEAKEST = Drawn(WEAKEST, "weakest_low", "weakest_high", WEAKEST_BEFORE, _SHARE)
+_SLOPES = {
+    "alpha": Drawn("alpha_mean", "ci_low", "ci_high"),
+    "raw slope": Drawn("raw_slope_mean", "raw_slope_low", "raw_slope_high"),
+}
+
+
+def accuracies(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
+    """Draw accuracy and weakest recall against the ratio, a column for each data set and model, at most four a figure.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    cells : DataFrame
+        As `weakest.with_weakest` returns them.
+    """
+    title = "Accuracy and the recall of the weakest class, by pruning ratio"
+    note = (
+        "Means of test images over networks that do not guess, with 95 % intervals over networks. Dashed: the dense "
+        f"networks. {_READING} Cells most of whose networks guess are not drawn. {_MINIMUM}"
+    )
+    rows = {"accuracy": _ACCURACY, "weakest class's recall": _WEAKEST}
+    return _against_ratio(cells, rows, study, title, note)
+
+
+def sizes(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
+    """Draw the recall of the weakest class against the size of the model, a panel for each data set and model.
+
+    Dense networks and the control are at 100 %. Parameters are as for `accuracies`.
+    """
+    return [_against_size(group, study) for group in groups(cells, study) if any(map(_has_compressed, group))]
+
+
+def slopes(study: AnalyzedStudy) -> list[Figure]:
+    """Draw alpha above the raw slope, against the ratio, panels as in `accuracies`."""
+    title = "Alpha and raw slope against the pruning ratio"
+    note = (
+        "Means over networks that do not guess, with their intervals. Dashed: no change from the dense networks. "
+        f"{_READING} Where alpha rises and the raw slope does not, the accuracy fell."
+    )
+    return _against_ratio(study.cells, _SLOPES, study, title, note)
+
+
+def _has_compressed(place: Place) -> bool:
+    return bool((place.cells[schema.PRUNER] != CONTROL).any())
+
+
+def _against_ratio(
+    cells: pd.DataFrame, rows: dict[str, Drawn], study: AnalyzedStudy, title: str, note: str
+) -> list[Figure]:
+    panels = {label: partial(_draw_panel, drawn=drawn, study=study) for label, drawn in rows.items()}
+    with_ratio = cells[~in_number_format(cells)]
+    return [against_ratio(group, panels, study, title, note) for group in groups(with_ratio, study)]
+
+
+def _draw_panel(axes: Axes, column: Column, drawn: Drawn, study: AnalyzedStudy) -> None:
+    cells = column.cells
+    draw_lines(axes, column.lines, column.styles, drawn)
+    dense = _draw_dense(axes, cells, drawn, study)
+    axes.set_ylim(_limits(cells[mostly_sound(cells) & (cells[schema.RATIO] <= column.leading)], drawn, dense))
+
+
+def _against_size(group: Sequence[Place], study: AnalyzedStudy) -> Figure:
+    styles, handles = styles_of([place.lines for place in group])
+    size = figure_width(group), 4.9
+    note = (
+        "Mean recall of each network's weakest class, with 95 % intervals over networks. Star: the dense networks. "
+        "Diamond and grey band: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict; above it, "
+        f"the class that is then weakest in most networks. {_BEYOND} {_MINIMUM}"
+    )
+    figure, grid = page((1, len(group)), size, "Model size against the recall of the weakest class", note)
+    for axes, (name, cells, lines) in zip(grid[0], group, strict=True):
+        pruned = cells[is_pruned(cells)]
+        best = by_accuracy(pruned, leading_ratio(pruned)).head(1) if len(pruned) else pruned
+        name_panel(axes, name, title_room(group), _weakest_class(best, title_room(group)))
+        _draw_sizes(axes, cells, lines, styles, study)
+        for share in _shares(best):
+            draw_stripe(axes, share)
+        _set_shares(axes, lines)
+    show_beyond(grid[0], group)
+    grid[0, 0].set_ylabel("weakest class's recall")
+    add_legend(figure, [*handles, handle("dense", color="black", marker="*", linestyle="--")], size)
+    return figure
+
+
+def _draw_sizes(
+    axes: Axes,
+    cells: pd.DataFrame,
+    lines: Lines,
+    styles: Styles,
+    study: AnalyzedStudy,
+) -> None:
+    draw_lines(axes, lines, styles, _WEAKEST, _shares)
+    dense = _draw_dense(axes, cells, _WEAKEST, study)
+    # A hair below and above 100 %, so that neither hides the other.
+    axes.plot(94, dense, color="black", marker="*", markersize=11, zorder=4)
+    for method, control in lines.items():
+        if method.pruner == CONTROL and not is_iterated(control).any():
+            axes.plot(106, control[WEAKEST].iloc[0], color=NEUTRAL, marker="D", markersize=6, zorder=3)
+    sound = cells[mostly_sound(cells)]
+    useful = sound[sound[WEAKEST] >= _USEFUL * sound[WEAKEST_BEFORE]]
+    axes.set_ylim(_limits(useful if len(useful) else sound, _WEAKEST, dense, pad=0.1))
+
+
+def _weakest_class(cells: pd.DataFrame, room: float) -> list[str]:
+    """Return which class is weakest in each of some cells, in lines for which there is so much room."""
+    lines = []
+    for _, cell in cells.iterrows():
+        is_weakest = " is the weakest class"
+        if cell["n"] > 1:
+            is_weakest = f" is weakest in {cell['weakest_count']:g} of {cell['n']} networks"
+        width = room - width_in_picture(is_weakest, TITLE_SIZE)
+        lines.append(fitted_name(cell["weakest_class"], width, TITLE_SIZE) + is_weakest)
+    return lines
+
+
+def _draw_dense(axes: Axes, cells: pd.DataFrame, drawn: Drawn, study: AnalyzedStudy) -> float:
+    """Draw a line at the mean of the dense networks and return it; NaN and no line if two cells share none."""
+    dense = float(cells[drawn.dense].mean()) if drawn.dense else 1.0
+    if drawn.dense and not study.share_dense_networks(cells):
+        return float("nan")
+    axes.axhline(dense, color="black", linestyle="--", linewidth=1)
+    return dense
+
+
+def _shares(cells: pd.DataFrame) -> np.ndarray:
+    """Return the share of the bits of all parameters that each cell keeps, in percent."""
+    realized = cells.get(schema.REALIZED_RATIO, cells[schema.RATIO]).fillna(cells[schema.RATIO])
+    return 100 / realized.to_numpy(float) * bits(cells) / _BITS_OF_DENSE
+
+
+def _limits(cells: pd.DataFrame, drawn: Drawn, dense: float, *, pad: float = 0.35) -> tuple[float, float]:
+    """Return the ends of an axis that shows most of the cells that people would ship, and some room for the others.
+
+    Intervals of few networks may be so wide that no difference could be seen beside them: they leave the panel.
+    """
+    random = is_random(cells)
+    shown = cells if cells.loc[~random, schema.PRUNER].eq(CONTROL).all() else cells[~random]
+    means = shown[drawn.value].dropna()
+    lowest, highest = min([dense, *means]), max([dense, *means])
+    far = _FAR * (highest - lowest) or np.inf
+    ends = shown[list(drawn[1:3])].clip(lowest - far, highest + far).clip(*drawn.bounds)
+    values = [value for value in (dense, *means, *ends.stack()) if np.isfinite(value)]
+    room = pad * (max(values) - min(values)) or 0.01
+    beyond = room / 7  # so that a mark at its end is seen whole
+    least, most = drawn.bounds
+    return max(min(values) - room, least - beyond), min(max(values) + room, most + beyond)
+
+
+def _set_shares(axes: Axes, lines: Lines) -> None:
+    """Write shares of parameters and the ratios they stand for below an axis."""
+    least = min((_shares(cells).min() for cells in lines.values()), default=50.0)
+    axes.set_xscale("log")
+    in_full = all((bits(cells) == _BITS_OF_DENSE).all() for cells in lines.values())
+    steps = (1, 2, 5) if in_full else (1, 2.5, 5)  # 8 of 32 bits are 25 %
+    decades = (step * 10.0**power for power in range(-4, 3) for step in steps)
+    ticks = [share for share in decades if 0.9 * least <= share <= 100]
+    ratios = [f"\nratio {100 / share:g}" if len(ticks) <= _MOST_RATIOS and in_full else "" for share in ticks]
+    labels = [f"{share:g} %{ratio}" for share, ratio in zip(ticks, ratios, strict=True)]
+    axes.set_xticks(ticks, labels, fontsize=8)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(0.85 * least, 130)
+    axes.set_xlabel(f"share of the {'parameters' if in_full else 'bits of all parameters'} that is kept")

@@ -1,0 +1,109 @@
+"""What number formats cost and save: accuracy, size and latency of every quantised cell."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import NOT_AVAILABLE, decimals, short_ratio, with_interval
+from analysis.runs import schema
+from analysis.runs.frames import NUMBER_FORMATS, SIZE_AND_LATENCY
+from analysis.statistics.populations import FEWEST_TESTED, class_significance, paired_counts
+from analysis.study.arrays import run_arrays
+from analysis.study.labels import method_label, need_all_digits
+from analysis.study.settings import CELL, bits, level
+from analysis.study.study import AnalyzedStudy
+
+_OF_CELLS = [
+    *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
+    *("accuracy_change", "accuracy_change_low", "accuracy_change_high", "largest_excess", "largest_excess_floor"),
+]
+_OF_CLASSES = ("significant", "significant_paired", "significant_paired_holm", "largest_shift_paired")
+_UNITS = ("B", "kB", "MB", "GB")
+
+
+def number_formats(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return what each cell of quantised networks costs, and its size and latency (`number_formats.csv`).
+
+    Returns
+    -------
+    DataFrame, one row per cell whose number format is not of 32 bits
+        dataset, model, method, level, pruner, ratio, `shown_settings(runs)`, n, n_at_chance, accuracy_before (of the
+        dense networks), accuracy_after, accuracy_change with its interval over networks, and largest_excess with
+        its floor, as in `cells.csv`. Of cells of two networks or more: how many classes are significant by Welch's
+        unpaired test (significant), and what `populations.paired_counts` returns. Where runs have them: model_bytes,
+        and latency_ms/one and latency_ms/batch with the ends of their intervals, all means over networks.
+    """
+    key = [*CELL, *study.shown]
+    measured = [name for name in SIZE_AND_LATENCY if name in study.runs]
+    means = study.runs.groupby(key, dropna=False)[measured].mean().reset_index()
+    cells = study.cells[_is_quantised(study.cells)][[*key, *_OF_CELLS]]
+    frame = cells.merge(_significant_classes(study, key), on=key, how="left").merge(means, on=key, how="left")
+    runs = frame[key].merge(study.runs.drop_duplicates(key), on=key, how="left").to_dict("records")
+    exact = need_all_digits(study.runs)
+    frame.insert(2, "method", [method_label(run, study.shown, exact=exact) for run in runs])
+    frame.insert(3, "level", [level(run) for run in runs])
+    return frame
+
+
+def _is_quantised(frame: pd.DataFrame) -> np.ndarray:
+    return np.asarray(bits(frame) < max(schema.BITS.values()))
+
+
+def _significant_classes(study: AnalyzedStudy, key: list[str]) -> pd.DataFrame:
+    """Return how many classes are significant in every quantised cell of two networks or more."""
+    arrays = run_arrays(study.runs)
+    quantised = _is_quantised(arrays.runs)
+    found = []
+    for rows in arrays.cells():
+        kept, classes = arrays.counted(rows)
+        is_twice = arrays.runs[schema.DENSE_RUN_ID].iloc[kept].duplicated().any()  # and is no second network
+        if quantised[rows[0]] and len(kept) >= FEWEST_TESTED and not is_twice:
+            test = class_significance(*arrays.measured(kept, classes), paired=True)
+            paired = paired_counts(test.shift, test.p_paired, test.p_paired_holm)
+            found.append({**arrays.runs.iloc[rows[0]][key], "significant": test.significant.sum(), **paired})
+    return pd.DataFrame(found, columns=[*key, *_OF_CLASSES]).astype(study.runs[key].dtypes)
+
+
+def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    """Return some rows of the frame as text."""
+    columns = {
+        "method": [_named(row, study) for row in frame.to_dict("records")],
+        "networks": frame["n"].map(str),
+        "accuracy": (100 * frame["accuracy_after"]).map(decimals(2)),
+        "change": _with_intervals(frame, "accuracy_change", decimals(2, sign=True), scale=100),
+        "largest excess": (100 * frame["largest_excess"]).map(decimals(1)),
+        "its floor": (100 * frame["largest_excess_floor"]).map(decimals(1)),
+        "significant classes, paired": frame["significant_paired"].map(decimals(0)),
+        "by Holm": frame["significant_paired_holm"].map(decimals(0)),
+        "largest change of them, points": (100 * frame["largest_shift_paired"]).map(decimals(1)),
+    }
+    if schema.MODEL_BYTES in frame:
+        columns["size"] = frame[schema.MODEL_BYTES].map(_size, na_action="ignore").fillna(NOT_AVAILABLE)
+    for images, title in (("one", "one image, ms"), ("batch", "batch, ms")):
+        if f"{schema.LATENCY}{images}" in frame:
+            columns[title] = _with_intervals(frame, f"{schema.LATENCY}{images}", _three_digits)
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _named(row: dict[Any, Any], study: AnalyzedStudy) -> str:
+    method = study.method(row)
+    return method if row[schema.PRUNER] in NUMBER_FORMATS else f"{method}, ratio {short_ratio(row[schema.RATIO])}"
+
+
+def _with_intervals(frame: pd.DataFrame, name: str, write: Callable[[float], str], *, scale: float = 1) -> list[str]:
+    values = scale * frame.reindex(columns=[name, f"{name}_low", f"{name}_high"]).to_numpy(float)
+    return [with_interval(value, low, high, write) for value, low, high in values]
+
+
+def _size(number: float) -> str:
+    """Return a number of bytes with three digits: `61.2 kB`."""
+    power = min(int(np.log10(max(number, 1)) // 3), len(_UNITS) - 1) if number > 0 else 0
+    return f"{_three_digits(number / 1000**power)} {_UNITS[power]}"
+
+
+def _three_digits(value: float) -> str:
+    """Return a number with three digits, none of them behind the point from 100 on."""
+    digits = 2 - int(np.floor(np.log10(value))) if value > 0 else 0
+    return decimals(min(max(digits, 0), 6))(value)

@@ -1,0 +1,149 @@
+"""The sections of a report's first screen, and the one on its files, in functions that take a study."""
+
+import pandas as pd
+
+from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals
+from analysis.rendering.page import Block, Caption, Section, numbered, picture_name, pictures
+from analysis.report.first_screen import class_figures, figures
+from analysis.report.first_screen import number_formats as quantized
+from analysis.report.first_screen.weakest import with_weakest
+from analysis.report.verdict import by_accuracy, leading_ratio, places
+from analysis.runs import schema
+from analysis.statistics.intensification import unbalanced
+from analysis.study.settings import in_number_format, is_pruned, never_fine_tuned
+from analysis.study.study import AnalyzedStudy
+
+_ACCURACY = (
+    "The pruning ratio is the number of parameters before over the number after pruning. cells.csv has the numbers."
+)
+_CLASSES = (
+    "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Control is the "
+    "same fine-tuning without pruning. Loss is the control's recall, or without a control that of the dense networks, "
+    "minus the recall after pruning, in points of 100. classes.csv has the numbers."
+)
+_SLOPES = (
+    "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
+    "Fine-tuning alone changes it, so read its minus none, the difference from the control. It is raw spread (how much "
+    "gaps grew) times correlation (whether the same classes are weak). Alpha divides each gap by the accuracy, so it "
+    "also rises whenever accuracy falls. Largest excess is the excess loss of the class that lost most in each "
+    "network, in points. Its floor is what noise of the test images alone would make of it, if all classes lost the "
+    "same. The tables are at the ratio of the verdict; intervals are wide enough to hold for all ratios of a method at "
+    "once."
+)
+_NUMBER_FORMATS = (
+    "A number format stores weights, or computes, in fewer bits than 32. The change is that of the accuracy since the "
+    "dense networks, and the largest excess is the excess loss of the class that lost most, both in points. "
+    "Significant classes changed otherwise than the accuracy at 5 %, by a paired test of networks and their own dense "
+    "networks; beside them stand how many are left after Holm's correction, and the largest of their changes in "
+    "points. Size is that of the model's file. Latency is a median time on one thread. number_formats.csv has the "
+    "numbers."
+)
+_FILES = (
+    "cells.csv has a row per method and ratio, classes.csv the losses of every class at every ratio, alpha.csv a row "
+    "per network.",
+    "The verdict's ratio and method are chosen by test images, which flatters them; the command recommend chooses by "
+    "validation images.",
+)
+
+
+def accuracy(study: AnalyzedStudy) -> Section:
+    """Return the section on accuracy and the weakest class, against the ratio and the size of the model."""
+    cells = with_weakest(study)
+    drawn = {"accuracy": figures.accuracies(study, cells), "model_size": figures.sizes(study, cells)}
+    return Section("Accuracy", [_ACCURACY, *(block for name in drawn for block in numbered(name, drawn[name]))])
+
+
+def class_losses(study: AnalyzedStudy) -> Section | None:
+    """Return the section on what each class lost beyond the control, at the ratio that the verdict leads with.
+
+    Of a study of number formats alone it has the file and nothing to show.
+    """
+    leading = [by_accuracy(rows, leading_ratio(rows)) for _, rows in places(_pruned(study))]
+    leading = [cells for cells in leading if len(cells)]
+    tables = {"classes.csv": study.classes}
+    if not leading:
+        return Section("", [], tables=tables) if in_number_format(study.cells).any() else None
+    blocks: list[Block] = [_CLASSES]
+    for index, cells in enumerate(leading):
+        drawn = {
+            picture_name("class_recalls", index): class_figures.class_recalls(study, cells.iloc[0]),
+            picture_name("class_losses", index): class_figures.class_losses(study, cells),
+        }
+        blocks += pictures(drawn)
+    return Section("What each class loses", blocks, tables=tables)
+
+
+def number_formats(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the accuracy, the size and the latency of quantised networks, if there are any."""
+    frame = quantized.number_formats(study)
+    if frame.empty:
+        return None
+    blocks: list[Block] = [_NUMBER_FORMATS]
+    for place, rows in places(frame):
+        if len(places(frame)) > 1:
+            blocks.append(Caption(_place(place), "All quantised networks."))
+        blocks.append(quantized.shown(rows, study))
+    formats = study.cells[never_fine_tuned(study.cells)]
+    leading = [cells for _, rows in places(formats) if len(cells := by_accuracy(rows, 1.0))]
+    drawn = [class_figures.class_losses(study, cells) for cells in leading]
+    return Section("Number formats", [*blocks, *numbered("format_losses", drawn)], tables={"number_formats.csv": frame})
+
+
+def slopes(study: AnalyzedStudy) -> Section | None:
+    """Return the section on alpha and the raw slope; None where every network is in another number format."""
+    if in_number_format(study.cells).all():
+        return None
+    blocks: list[Block] = [_SLOPES, *numbered("slopes", figures.slopes(study))]
+    for place, rows in places(_pruned(study)):
+        cells = by_accuracy(rows, leading_ratio(rows))
+        if len(cells):
+            blocks += [
+                Caption(_place(place), f"{_ratios(cells)}."),
+                _slope_table(cells, study),
+            ]
+    return Section("Differences between classes", blocks)
+
+
+def files(study: AnalyzedStudy) -> Section:
+    """Return the section that says where all other numbers are."""
+    return Section("Every number", [*_FILES], tables={"alpha.csv": study.alphas, "cells.csv": study.cells})
+
+
+def _pruned(study: AnalyzedStudy) -> pd.DataFrame:
+    return study.cells[is_pruned(study.cells)]
+
+
+def _place(place: tuple[str, str]) -> str:
+    return f"{place[0]}, {place[1]}."
+
+
+def _ratios(cells: pd.DataFrame) -> str:
+    """Return the ratio of some cells, or the least and the greatest of an iteration of iterative pruning."""
+    ratios = list(dict.fromkeys(map(short_ratio, sorted(cells[schema.RATIO]))))
+    return f"Ratio {ratios[0]}" if len(ratios) == 1 else f"Ratios {ratios[0]} to {ratios[-1]}, of one iteration"
+
+
+def _slope_table(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    columns = {
+        "method": [study.method(cell) for _, cell in cells.iterrows()],
+        "networks": cells["n"].map(str),
+        "raw slope": values_with_intervals(cells, "raw_slope_mean", "raw_slope"),
+        "minus none": values_with_intervals(cells, "raw_slope_minus_none", "raw_slope_minus_none"),
+        "alpha": values_with_intervals(cells, "alpha_mean", "ci"),
+        "alpha minus none": values_with_intervals(cells, "alpha_minus_none", "alpha_minus_none"),
+        "raw spread": cells["raw_spread_ratio"].map(number),
+        "spread minus none": values_with_intervals(cells, "raw_spread_ratio_minus_none", "raw_spread_ratio_minus_none"),
+        "correlation": cells["correlation"].map(number),
+        "largest excess": (100 * cells["largest_excess"]).map(decimals(1)),
+        "its floor": (100 * cells["largest_excess_floor"]).map(decimals(1)),
+        "of the control": (100 * cells["largest_excess_none"]).map(decimals(1)),
+        "floor of the control": (100 * cells["largest_excess_floor_none"]).map(decimals(1)),
+    }
+    if _has_unbalanced_classes(study.runs):
+        columns["weighted alpha"] = cells["alpha_weighted"].map(number)
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _has_unbalanced_classes(runs: pd.DataFrame) -> bool:
+    supports = runs.filter(regex=f"^{schema.SUPPORT}").dropna().to_numpy()
+    return bool(supports.size and unbalanced(supports).any())

@@ -1,0 +1,56 @@
+"""The recall of the weakest class of every network, and the means of it over the networks of each cell."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from analysis.runs.frames import RUN_ID
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.study import arrays
+from analysis.study.settings import CELL
+from analysis.study.study import AnalyzedStudy
+
+WEAKEST_BEFORE, WEAKEST = "weakest_before", "weakest_after"
+
+
+def with_weakest(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the cells of a study with the recall of the weakest class, and the interval of the accuracy.
+
+    The weakest class of one network may be another than that of the next. A mean of such minima is too low where
+    recalls are noisy, that of the control as well.
+
+    Returns
+    -------
+    DataFrame
+        `study.cells`, and over the networks that neither guess nor lack a slope:
+
+        - accuracy_low, accuracy_high: the 95 % interval of accuracy_after;
+        - weakest_before, weakest_after, weakest_low, weakest_high: the mean recall of the weakest class of the dense
+          and of the pruned networks, the latter with its 95 % interval;
+        - weakest_class, weakest_count: the class that is weakest in most of the pruned networks, and in how many.
+    """
+    names, before, after = arrays.recalls(study.runs)
+    networks = pd.DataFrame(
+        {
+            RUN_ID: study.runs[RUN_ID].to_numpy(),
+            WEAKEST_BEFORE: np.nanmin(before, axis=1),
+            WEAKEST: np.nanmin(after, axis=1),
+            "class": np.array(names, dtype=object)[np.nanargmin(after, axis=1)],
+        }
+    )
+    counted = study.alphas[~study.alphas["at_chance"].astype(bool) & study.alphas["alpha"].notna()]
+    cell = [*CELL, *study.shown]
+    by_cell = counted.merge(networks, on=RUN_ID).groupby(cell, dropna=False)
+    mean, error = (getattr(by_cell[["accuracy_after", WEAKEST_BEFORE, WEAKEST]], name)() for name in ("mean", "sem"))
+    half = error.mul(stats.t.isf(LEVEL / 2, by_cell.size() - 1), axis=0)
+    # Of equally many, the class that is first by name.
+    often = by_cell["class"].agg(lambda names: names.mode().iloc[0])
+    found = mean[[WEAKEST_BEFORE, WEAKEST]].assign(
+        accuracy_low=(mean - half)["accuracy_after"],
+        accuracy_high=(mean + half)["accuracy_after"],
+        weakest_low=(mean - half)[WEAKEST],
+        weakest_high=(mean + half)[WEAKEST],
+        weakest_class=often,
+        weakest_count=by_cell["class"].agg(lambda names: (names == names.mode().iloc[0]).sum()),
+    )
+    return study.cells.merge(found.reset_index(), on=cell, how="left")

@@ -1,0 +1,543 @@
+"""Methods compared on the same dense networks: what a pruner, its epsilon, a schedule or distillation changes.
+
+And what a number format changes of a pruned network. That of a dense network is in every other table: dense networks
+are what all methods are measured from.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, product
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.runs.frames import ReadPredictions
+from analysis.runs.primaries import (
+    ACCURACY,
+    ALPHA,
+    ALPHA_NEW,
+    EXCESS,
+    LOSS,
+    OUTCOMES,
+    RAW_SLOPE,
+    WEAKEST,
+    Direction,
+    Method,
+    Primary,
+)
+from analysis.statistics import equal_accuracy, intensification, two_way
+from analysis.statistics.equal_accuracy import Curve
+from analysis.statistics.hypothesis_tests import LEVEL, Row, corrected, paired
+from analysis.statistics.new_images import PooledSlope, SlopeParts, new_image_sums, pooled_slope
+from analysis.study import settings
+from analysis.study.arrays import RunArrays, common_support, run_arrays
+from analysis.study.labels import method_label
+from analysis.study.predictions import Images, Predictions
+from analysis.study.settings import CELL, CellKey
+
+# They say nearly the same. In a family of tests only the first of them counts; each other has a family of its own.
+SLOPES = (ALPHA_NEW, ALPHA, RAW_SLOPE)
+# The slopes that depend on the accuracy, and are compared at equal accuracy.
+OVER_ACCURACY = (ALPHA_NEW, ALPHA)
+# Kinds of comparison. A primary comparison that is of none of the other kinds is `OTHER`.
+SCHEDULE, DISTILLATION, MITIGATION, PRUNER, EPSILON = "schedule", "distillation", "mitigation", "pruner", "epsilon"
+TREATMENT, REWIND_STEP = schema.WEIGHT_TREATMENT, schema.REWIND_STEP
+START, NUMBER_FORMAT = schema.START, schema.NUMBER_FORMAT
+AGAINST_CONTROL, OTHER = "control", "other"
+METHOD_COLUMNS = [
+    schema.DATASET,
+    schema.MODEL,
+    schema.RATIO,
+    "comparison",
+    "method",
+    "baseline",
+    "outcome",
+    "primary",
+    "of_method",
+    "of_baseline",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "statistic",
+    "dof",
+    "alternative",
+    "p",
+    "p_holm",
+    "p_permutation",
+    "effect_size",
+    "detectable_difference",
+    "at_equal_accuracy",
+    "at_equal_accuracy_low",
+    "at_equal_accuracy_high",
+    "n",
+    "n_at_chance",
+    "resampled",
+]
+
+
+def compare(
+    runs: pd.DataFrame,
+    predictions: ReadPredictions | Predictions | None = None,
+    *,
+    baseline: str = "mp",
+    baseline_ratios: Mapping[float, float] = MappingProxyType({}),
+    primaries: Sequence[Primary] = (),
+) -> pd.DataFrame:
+    """Compare every method with its baseline, network by network (`methods.csv`).
+
+    A schedule is compared with one shot, pruning while the network is trained with one shot too, a distillation with
+    none, what spares classes (such as class offsets, or several such methods together) with nothing that does, a pruner
+    with a baseline pruner, an epsilon with the papers', 5e-4, a number format of a pruned network with 32 bits, rewound
+    weights of iterative pruning with fine-tuned ones, and weights that are rewound to an early step with those rewound
+    to the first values. Everything else (data set, model, ratio and so on) is the same, and so are
+    the dense networks. Levels of iterative pruning have the iteration in common in place of the ratio, which rounding
+    may let differ a little. Each method is also compared with its control, the same fine-tuning without pruning. The
+    control spares classes in the same way, if there is such a one. Primary comparisons may be of any two methods.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it.
+    predictions : callable or Predictions, optional
+        As for `cells.cells`. With it the interval and p of alpha_new are for new images too.
+    baseline : str
+        The pruner with which the other pruners are compared; by default magnitude pruning.
+    baseline_ratios : mapping of float to float
+        The baseline pruner's ratio that a ratio of the other pruners is compared with; by default the same ratio.
+    primaries : sequence of Primary
+        The primary comparisons. Each is a family of tests, corrected together; all other comparisons with the control
+        are another family, and all remaining ones are the last.
+
+    Returns
+    -------
+    DataFrame, one row per comparison and outcome
+        `METHOD_COLUMNS`, and `params.iteration` if the study has levels of iterative pruning. Among them:
+
+        - outcome: accuracy; weakest_recall, the lowest of a network's classes; largest_loss, the most that a class's
+          recall fell; largest_excess, the most that a class's recall fell beyond the accuracy; alpha_new, of all
+          networks of the cell together; alpha and raw_slope, of each network.
+        - of_method, of_baseline: means over the networks; pooled for alpha_new.
+        - difference: of_method minus of_baseline, with its two-sided 95 % interval. p is two-sided, unless the
+          alternative says in which direction a primary comparison was predicted. p_holm is corrected within its family,
+          which has as many tests as were planned. Of alpha_new, alpha and raw_slope, which say nearly the same, only
+          the first in a family counts; each other has a family of its own. p_permutation flips the signs of the seeds'
+          differences.
+        - effect_size: d_z.
+        - detectable_difference: at 80 % power and level .05 / family.
+        - at_equal_accuracy: for alpha and alpha_new, the difference from the baseline where it is as accurate as the
+          method, interpolated over the baseline's ratios and its control, which is ratio 1, with its 95 % interval over
+          networks. NaN if the baseline is as accurate at none of its ratios, or with fewer than two ratios.
+        - n: the number of pairs. A pair with a network at chance is left out; n_at_chance counts such pairs.
+        - dof: of the variance over networks.
+        - resampled: `seeds and images`, or `seeds`.
+
+        A value that cannot be computed is NaN. alpha_new cannot be computed where noise hides the differences between
+        the classes of the dense networks.
+    """
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    cells = [_cell(study, rows, shared) for rows in study.cells()]
+    curves = _Curves(cells, _of_pruning(study.runs))
+    pairs = list(_pairs(study.runs, cells, curves, baseline, baseline_ratios))
+    primary_pairs = [_primary_pairs(primary, cells, curves) for primary in primaries]
+    known = {pair.keys for pair in pairs}
+    further = {keys: pair for found in primary_pairs for keys, pair in found.items() if keys not in known}
+    pairs += further.values()
+    members: dict[_Family, list[int]] = {}
+    families = [_family(pair, outcome, primaries, primary_pairs) for pair, outcome in product(pairs, OUTCOMES)]
+    for place, family in enumerate(families):
+        members.setdefault(family, []).append(place)
+    sizes = {family: max(len(places), family.planned) for family, places in members.items()}
+    each = iter(families)
+    rows = [row for pair in pairs for row in _rows(pair, [(of, sizes[of]) for of in islice(each, len(OUTCOMES))])]
+    axis = [settings.ITERATION] if settings.is_iterated(runs).any() else []
+    frame = pd.DataFrame(rows, columns=[*METHOD_COLUMNS, *axis]).astype({"p_holm": float})
+    for family, places in members.items():
+        frame.loc[places, "p_holm"] = corrected(frame.loc[places, "p"], sizes[family])[1]
+    return frame
+
+
+class _Family(NamedTuple):
+    """Tests that are corrected together.
+
+    Attributes
+    ----------
+    name : str
+        `primary`, or what the comparisons have in common.
+    place : int
+        Which of the primary comparisons it is.
+    slope : str
+        The slope that has this family of its own; empty for any other family.
+    planned : int
+        Number of tests that were planned; 0 if nobody said.
+    direction : {"two-sided", "less", "greater"}
+    """
+
+    name: str
+    place: int = 0
+    slope: str = ""
+    planned: int = 0
+    direction: Direction = "two-sided"
+
+    @property
+    def is_primary(self) -> bool:
+        return self.name == "primary"
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """A cell and its networks, in the order of their seeds.
+
+    Parameters
+    ----------
+    key : CellKey
+    label : str
+        How its method is shown.
+    networks : Index
+    dense : frozenset of str
+        Run ids of the dense networks.
+    outcomes : dict of (networks,)
+    at_chance : (networks,), bool
+    images : Images, optional
+        The test images, if predictions are known.
+    parts : SlopeParts, optional
+        Parts of alpha_new.
+    pooled : PooledSlope, optional
+        alpha_new of the networks together, if the parts are known and there are at least two networks.
+    """
+
+    key: CellKey
+    label: str
+    networks: pd.Index
+    dense: frozenset[str]
+    outcomes: dict[str, np.ndarray]
+    at_chance: np.ndarray
+    images: Images | None
+    parts: SlopeParts | None
+    pooled: PooledSlope | None
+
+    def at(self, networks: pd.Index) -> "_Cell":
+        """Return the cell with these of its networks alone, in this order."""
+        if networks.equals(self.networks):
+            return self
+        rows = self.networks.get_indexer(networks)
+        parts = self.parts.of(rows) if self.parts else None
+        return replace(
+            self,
+            networks=networks,
+            outcomes={name: values[rows] for name, values in self.outcomes.items()},
+            at_chance=self.at_chance[rows],
+            parts=parts,
+            pooled=pooled_slope(parts) if parts and len(rows) > 1 else None,
+        )
+
+    @property
+    def sound(self) -> pd.Index:
+        """The networks that do not guess."""
+        return self.networks[~self.at_chance]
+
+    def curve(self, outcome: str, networks: pd.Index) -> Curve:
+        """Return accuracy and slope of these of the networks as a curve of one ratio."""
+        rows = self.networks.get_indexer(networks)
+        accuracy = self.outcomes[ACCURACY][np.newaxis, rows]
+        if outcome == ALPHA_NEW:
+            sums = self.parts.sums[:, rows] if self.parts else np.full((2, len(rows)), np.nan)
+            return Curve(accuracy, sums[:1], sums[1:2])
+        return Curve(accuracy, self.outcomes[outcome][np.newaxis, rows], np.ones_like(accuracy))
+
+
+_Keys: TypeAlias = tuple[CellKey, CellKey]
+
+
+class _Pair(NamedTuple):
+    comparison: str
+    method: _Cell
+    baseline: _Cell
+    curve: Sequence[_Cell]  # the baseline at all its ratios, and its control
+
+    @property
+    def keys(self) -> _Keys:
+        return self.method.key, self.baseline.key
+
+
+class _Curves:
+    """Finds the cells that differ from a cell in nothing but the ratio.
+
+    Parameters
+    ----------
+    cells : sequence of _Cell
+    of_pruning : set of str
+        Settings in which a pruned network may differ from its control.
+    """
+
+    def __init__(self, cells: Sequence[_Cell], of_pruning: set[str]) -> None:
+        self._of_pruning = of_pruning
+        self._cells: dict[CellKey, list[_Cell]] = {}
+        self._controls: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        for cell in cells:
+            self._cells.setdefault(_off_axis(cell.key), []).append(cell)
+            if cell.key.pruner == settings.CONTROL:
+                self._controls.setdefault(cell.key.without(of_pruning), []).append(cell)
+
+    def of(self, cell: _Cell) -> list[_Cell]:
+        """Return the cells of all ratios, this one's included, and the control, which is ratio 1."""
+        found = self._cells[_off_axis(cell.key)]
+        if cell.key.pruner == settings.CONTROL:
+            return found
+        controls = self._controls.get(cell.key.without(self._of_pruning), [])
+        control = _nearest(cell.key, _spared_alike(cell.key, controls))
+        return [*found, control] if control else found
+
+
+def _off_axis(key: CellKey) -> CellKey:
+    """Return what a cell has in common with those of the same method at other ratios, or at other iterations."""
+    settings_of = dict(key.settings)
+    if key.is_iterated and key.pruner != settings.CONTROL:
+        del settings_of[schema.ITERATION]
+    return key._replace(ratio=1.0, settings=tuple(settings_of.items()))
+
+
+def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> _Cell:
+    index = settings.networks(study.runs.iloc[rows])
+    first = np.flatnonzero(~index.duplicated())
+    first = first[index[first].argsort()]
+    rows = rows[first]
+    classes = ~np.isnan(study.before[rows[0]])
+    run = study.runs.iloc[rows[0]]
+    measured = before, after, *_ = study.measured(rows, classes)
+    found = predictions.of_runs(study.runs.iloc[rows]) if predictions else None
+    parts = found.slope_parts if found else _parts(study, rows, classes)
+    return _Cell(
+        key=CellKey.from_run(run, settings.further_settings(study.runs)),
+        label=method_label(run, study.shown, exact=study.exact),
+        networks=index[first],
+        dense=frozenset(study.runs[schema.DENSE_RUN_ID].iloc[rows]),
+        outcomes={
+            ACCURACY: study.accuracy_after[rows],
+            WEAKEST: after.min(1),
+            LOSS: (before - after).max(1),
+            EXCESS: intensification.excess_loss(*measured).max(1),
+            ALPHA: intensification.alpha(*study.balances(rows, classes)),
+            RAW_SLOPE: intensification.raw_slope(*measured),
+        },
+        at_chance=study.at_chance[rows],
+        images=found.images if found else None,
+        parts=parts,
+        pooled=(found.pooled if found else pooled_slope(parts)) if parts and len(rows) > 1 else None,
+    )
+
+
+def _parts(study: RunArrays, rows: np.ndarray, classes: np.ndarray) -> SlopeParts | None:
+    """Return the parts of alpha_new from recalls alone."""
+    part = np.ix_(rows, classes)
+    support = common_support(study.support[part])
+    if support is None:
+        return None
+    return SlopeParts(new_image_sums(study.before[part], study.after[part], study.both_right[part], support))
+
+
+def _pairs(
+    runs: pd.DataFrame,
+    cells: Sequence[_Cell],
+    curves: _Curves,
+    baseline: str,
+    baseline_ratios: Mapping[float, float],
+) -> Iterator[_Pair]:
+    pruners = {schema.PRUNER, *map(frames.param, settings.pruner_settings(runs, lacked_by=baseline))}
+    former = schema.FORMERLY
+    schedule = {schema.SCHEDULE, *schema.details(schema.SCHEDULE)}
+    fine_tuning = {schema.FINE_TUNE_EPOCHS, schema.FINE_TUNE_LEARNING_RATE}
+    start = {schema.START, *schema.details(schema.START), schema.SCOPE, *schedule, *fine_tuning}
+    mitigation = set(map(frames.param, settings.mitigation_columns(runs)))
+    for comparison, is_baseline, varying in (
+        (SCHEDULE, _with(schema.SCHEDULE), schedule),
+        (START, _with(schema.START), start),
+        (DISTILLATION, _with(schema.DISTILL), {schema.DISTILL, *schema.details(schema.DISTILL)}),
+        (MITIGATION, lambda key: not key.mitigation, mitigation),
+        (PRUNER, _with(schema.PRUNER, baseline), pruners),
+        (EPSILON, _with(schema.EPSILON, str(schema.PAPERS_EPSILON)), {schema.EPSILON}),
+        (TREATMENT, _with(schema.WEIGHT_TREATMENT, schema.FINETUNE), {schema.WEIGHT_TREATMENT, schema.REWIND_STEP}),
+        (REWIND_STEP, _with(schema.REWIND_STEP), {schema.REWIND_STEP}),
+        (NUMBER_FORMAT, _with(schema.NUMBER_FORMAT), {schema.NUMBER_FORMAT}),
+        (AGAINST_CONTROL, _with(schema.PRUNER, settings.CONTROL), _of_pruning(runs)),
+    ):
+        baselines: dict[frozenset[tuple[str, Any]], list[_Cell]] = {}
+        for cell in cells:
+            is_gradual = cell.key.params.get(schema.SCHEDULE, former[schema.SCHEDULE]) != former[schema.SCHEDULE]
+            if is_baseline(cell.key) and not (comparison == START and is_gradual):
+                baselines.setdefault(_fixed(cell.key, varying), []).append(cell)
+        for cell in cells:
+            key = cell.key
+            if comparison == PRUNER:
+                key = key._replace(ratio=baseline_ratios.get(key.ratio, key.ratio))
+            found = baselines.get(_fixed(key, varying), [])
+            against = _nearest(key, _spared_alike(key, found) if comparison == AGAINST_CONTROL else found)
+            if against and not is_baseline(cell.key) and not _has_no_pruner(cell.key, comparison):
+                yield _Pair(comparison, cell, against, curves.of(against))
+
+
+def _with(param: str, value: str | None = None) -> Callable[[CellKey], bool]:
+    """Return whether a cell has a value of a param, by default the papers'."""
+    wanted = schema.FORMERLY[param] if value is None else value
+    return lambda key: key.params.get(param) == wanted
+
+
+def _spared_alike(key: CellKey, controls: Sequence[_Cell]) -> Sequence[_Cell]:
+    """Return the controls with the mitigation of a cell; if there are none, those without any."""
+    alike = [control for control in controls if control.key.mitigation == key.mitigation]
+    return alike or [control for control in controls if not control.key.mitigation]
+
+
+def _fixed(key: CellKey, varying: set[str]) -> frozenset[tuple[str, Any]]:
+    """Return the settings in which two cells of a comparison agree.
+
+    Levels of an iteration may differ in the ratio, and pruners in the scope that is their own.
+    """
+    free = {schema.RATIO} if key.is_iterated else set()
+    if key.params.get(schema.SCOPE) == settings.own_scope(key.params):
+        free.add(schema.SCOPE)
+    return key.without(varying | free)
+
+
+def _has_no_pruner(key: CellKey, comparison: str) -> bool:
+    """Return whether a comparison of pruners, or with the control, means nothing for a cell."""
+    if comparison == AGAINST_CONTROL:
+        return key.pruner == settings.CONTROL or key.pruner in schema.BITS  # fine-tuning plays no part in the latter
+    return comparison == PRUNER and (key.pruner == settings.CONTROL or key.pruner in frames.NUMBER_FORMATS)
+
+
+def _of_pruning(runs: pd.DataFrame) -> set[str]:
+    """Return the settings in which a pruned network may differ from its control."""
+    every = {*CELL, *map(frames.param, settings.further_settings(runs))}
+    return every - set(map(frames.param, settings.control_columns(runs)))
+
+
+def _nearest(key: CellKey, baselines: Sequence[_Cell]) -> _Cell | None:
+    """Return the baseline that has most settings in common with a cell; None if two have as many."""
+    shared = [len(key.without(set()) & cell.key.without(set())) for cell in baselines]
+    return baselines[shared.index(max(shared))] if shared.count(max(shared, default=0)) == 1 else None
+
+
+def _primary_pairs(primary: Primary, cells: Sequence[_Cell], curves: _Curves) -> dict[_Keys, _Pair]:
+    """Return the pairs that a primary comparison names, by the keys of their cells."""
+    places: dict[tuple[str, str], list[_Cell]] = {}
+    for cell in cells:
+        if not primary.datasets or cell.key.dataset in primary.datasets:
+            places.setdefault((cell.key.dataset, cell.key.model), []).append(cell)
+    found = {}
+    for group in places.values():
+        at_ratio = [cell for cell in group if cell.key.ratio == primary.ratio]
+        controls = [cell for cell in group if cell.key.pruner == settings.CONTROL and cell not in at_ratio]
+        baselines = _named(primary.baseline, [*at_ratio, *controls])
+        for method in _named(primary.method, at_ratio):
+            alike = [cell for cell in baselines if cell is not method and cell.dense & method.dense]
+            against = _nearest(method.key, alike)
+            if against:
+                found[method.key, against.key] = _Pair(OTHER, method, against, curves.of(against))
+    return found
+
+
+def _named(label: str, cells: Sequence[_Cell]) -> list[_Cell]:
+    return [cells[place] for place in Method.from_label(label).among([cell.key.params for cell in cells])]
+
+
+def _family(
+    pair: _Pair, outcome: str, primaries: Sequence[Primary], primary_pairs: Sequence[Mapping[_Keys, _Pair]]
+) -> _Family:
+    """Return the family of a test: a primary comparison, the comparisons with the control, or the rest."""
+    for place, (primary, found) in enumerate(zip(primaries, primary_pairs, strict=True)):
+        if outcome in primary.outcomes and pair.keys in found:
+            slope = _further_slope(outcome, primary.outcomes)
+            together = [name for name in primary.outcomes if _further_slope(name, primary.outcomes) == slope]
+            return _Family("primary", place, slope, len(together) * len(primary.datasets), primary.direction)
+    rest = AGAINST_CONTROL if pair.comparison == AGAINST_CONTROL else "the rest"
+    return _Family(rest, slope=_further_slope(outcome, OUTCOMES))
+
+
+def _further_slope(outcome: str, outcomes: Sequence[str]) -> str:
+    """Return an outcome that says nearly the same as another one before it; the empty text for any other outcome."""
+    slopes = [slope for slope in SLOPES if slope in outcomes]
+    return outcome if outcome in slopes[1:] else ""
+
+
+def _rows(pair: _Pair, families: Sequence[tuple[_Family, int]]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each outcome, given its family and the family's size."""
+    shared = pair.method.networks.intersection(pair.baseline.networks)
+    sound = shared.intersection(pair.method.sound).intersection(pair.baseline.sound)
+    method, baseline = pair.method.at(sound), pair.baseline.at(sound)
+    curve = [cell for cell in pair.curve if sound.isin(cell.sound).all()]
+    for outcome, (family, size) in zip(OUTCOMES, families, strict=True):
+        if outcome == ALPHA_NEW:
+            means, result = _pooled(method, baseline, size, family.direction)
+        else:
+            values = np.array([cell.outcomes[outcome] for cell in (method, baseline)])
+            both = np.isfinite(values).all(0)
+            means = [outcomes[both].mean() if both.any() else np.nan for outcomes in values]
+            result = {**paired(*values, family=size, alternative=family.direction), "resampled": "seeds"}
+        yield {
+            **{name: method.key.params[name] for name in (schema.DATASET, schema.MODEL, schema.RATIO)},
+            "comparison": pair.comparison,
+            "method": method.label,
+            "baseline": baseline.label,
+            "outcome": outcome,
+            "primary": family.is_primary,
+            "of_method": means[0],
+            "of_baseline": means[1],
+            "alternative": family.direction,
+            **result,
+            **_at_equal_accuracy(method, curve, outcome),
+            "n_at_chance": len(shared) - len(sound),
+            settings.ITERATION: method.key.params.get(schema.ITERATION) if method.key.is_iterated else None,
+        }
+
+
+def _at_equal_accuracy(method: _Cell, curve: Sequence[_Cell], outcome: str) -> dict[str, float]:
+    """Return the difference in a slope from a baseline's curve over the ratios."""
+    names = ("at_equal_accuracy", "at_equal_accuracy_low", "at_equal_accuracy_high")
+    if outcome not in OVER_ACCURACY or len(curve) < 2 or not len(method.networks):
+        return dict.fromkeys(names, np.nan)
+    own, *others = (cell.curve(outcome, method.networks) for cell in (method, *curve))
+    baseline = Curve(*map(np.concatenate, zip(*others, strict=True)))
+    return dict(zip(names, equal_accuracy.difference(own, baseline, 1 - LEVEL), strict=True))
+
+
+def _pooled(method: _Cell, baseline: _Cell, family: int, direction: Direction) -> tuple[list[float], Row]:
+    """Return alpha_new of either cell, and the test of their difference, over the same networks.
+
+    The difference of two ratios of sums is a mean over seeds only to first order, so that its jackknife pseudo-values
+    are tested.
+    """
+    first, second = method.pooled, baseline.pooled
+    if not (first and second and first.identified() and second.identified()):
+        n = len(method.networks)
+        return [np.nan, np.nan], {**paired([], [], family=family), "n": n, "resampled": "seeds"}
+    result = paired(first.pseudo_values, second.pseudo_values, family=family, alternative=direction)
+    moves = None
+    if first.moves is not None and second.moves is not None and method.images is baseline.images:
+        moves = first.moves - second.moves
+    variances = two_way.variances(first.pseudo_values - second.pseudo_values, moves)
+    difference = first.estimate - second.estimate
+    tested = _tested(difference, variances, family, direction) if variances.total > 0 else {}
+    return [first.estimate, second.estimate], {
+        **result,
+        **tested,
+        "resampled": "seeds" if moves is None else "seeds and images",
+    }
+
+
+def _tested(difference: float, variances: two_way.Variances, family: int, direction: Direction) -> Row:
+    half = two_way.half_width(variances)
+    p, level = two_way.p_value(variances, difference), LEVEL / family
+    if direction != "two-sided":
+        as_predicted = (difference < 0) == (direction == "less")
+        p, level = p / 2 if as_predicted else 1 - p / 2, 2 * level
+    return {
+        "difference": difference,
+        "difference_low": difference - half,
+        "difference_high": difference + half,
+        "statistic": difference / float(variances.total) ** 0.5,
+        "p": p,
+        "detectable_difference": two_way.detectable(variances, level),
+    }

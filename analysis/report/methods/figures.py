@@ -1,0 +1,187 @@
+"""Figures of methods compared: every difference with its interval."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.rendering.drawing import ABOVE, BELOW, DIFFERENT, NEUTRAL, Interval, draw_intervals, page
+from analysis.rendering.formats import short_ratio
+from analysis.rendering.picture_text import name_in_picture
+from analysis.report.methods import compare as methods
+from analysis.report.methods.tables import AT_EQUAL_ACCURACY, EQUAL_ACCURACY, TITLES, at_chance, scale
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL
+from analysis.study.settings import ITERATION
+
+_PANEL_WIDTH, _ROW_HEIGHT = 2.4, 0.3  # inches
+_HIGHER_IS_BETTER = (methods.ACCURACY, methods.WEAKEST)
+_LOWER_IS_BETTER = (methods.LOSS, methods.EXCESS)
+_COMPARED = {
+    methods.SCHEDULE: "gradual pruning minus one shot",
+    methods.START: "pruning while training minus one shot",
+    methods.DISTILLATION: "with a teacher minus without one",
+    methods.MITIGATION: "each mitigation minus none",
+    methods.PRUNER: "each pruner minus {baseline}",
+    methods.EPSILON: f"epsilon minus the paper's, {schema.PAPERS_EPSILON}",
+    methods.TREATMENT: "rewound weights minus fine-tuned ones",
+    methods.REWIND_STEP: "rewound to an early step minus to first values",
+    methods.NUMBER_FORMAT: "number format minus 32 bits",
+    methods.OTHER: "one method minus another",
+}
+COLORS_MEAN = (
+    "Blue: better (more accuracy or recall, a smaller loss); orange: worse; black: alpha or a slope differs, which "
+    "alone is neither better nor worse; grey: no difference is shown."
+)
+_NOTE = (
+    "Differences on the same dense networks with their 95 % intervals. A triangle: the value is outside the panel. "
+    f"{COLORS_MEAN} Filled: p below .05 by Holm's correction"
+)
+_MOST_LEVELS = 4  # of iterative pruning, in a figure
+# The outcomes that every figure shows; those of primary comparisons are added.
+_SHOWN = (methods.ACCURACY, methods.EXCESS, methods.RAW_SLOPE, methods.ALPHA_NEW)
+
+
+class _Panel(NamedTuple):
+    outcome: str
+    column: str  # of the difference
+    title: str
+
+
+def figures(frame: pd.DataFrame) -> dict[str, Figure]:
+    """Draw a forest plot for each data set, model and kind of comparison, by file name without ending.
+
+    Comparisons with the control are left out: the first screen of a report draws them.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `methods.compare` returns it.
+    """
+    return {
+        f"methods_{number}_{comparison}": forest(rows)
+        for number, (_, group) in enumerate(frame.groupby([schema.DATASET, schema.MODEL]), start=1)
+        for comparison, rows in group.groupby("comparison", sort=False)
+        if comparison != methods.AGAINST_CONTROL
+    }
+
+
+def forest(frame: pd.DataFrame) -> Figure:
+    """Draw differences with their intervals: a panel for each outcome, in it a row for each ratio and method.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of `methods.compare` of one data set, model and kind of comparison.
+    """
+    frame = _with_few_levels(frame).sort_values(schema.RATIO, kind="stable")
+    named = frame[frame["outcome"] == methods.ALPHA]
+    first, baselines = frame.iloc[0], frame["baseline"].unique()
+    compared = _COMPARED[first["comparison"]].format(baseline=baselines[0] if len(baselines) == 1 else "the baseline")
+    title = f"What differs, {compared}: {first[schema.DATASET]}, {first[schema.MODEL]}"
+    headings = [f"ratio {short_ratio(ratio)}" for ratio in named[schema.RATIO]]
+    return _drawn(frame, headings, _names(named), title, f"{_NOTE}; diamond: primary comparison.")
+
+
+def forest_at_same_accuracy(frame: pd.DataFrame, accuracy: str) -> Figure:
+    """Draw differences at the same accuracy: a panel for each outcome, in it a row for each data set and method.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Rows of `same_accuracy.same_accuracy` of one number of points below the control.
+    accuracy : str
+        What this accuracy is.
+    """
+    frame = frame.assign(primary=False).sort_values([schema.DATASET, schema.MODEL], kind="stable")
+    named = frame[frame["outcome"] == methods.ALPHA_NEW]
+    headings = list(named[schema.DATASET] + ", " + named[schema.MODEL])
+    names = list(_against(named) + named["is_equal"].map({True: "", False: " †"}))
+    title = f"What differs at the same accuracy, {accuracy}"
+    return _drawn(frame, headings, names, title, f"{_NOTE}. †: the accuracies are not shown to be equal.")
+
+
+def color_of(outcome: str, low: float, high: float, no_effect: float = 0) -> str:
+    """Return the colour of an interval: grey if it holds `no_effect`; else blue for better, orange for worse.
+
+    Parameters
+    ----------
+    outcome : str
+        One of `compare.OUTCOMES`, or another quantity. Black where no side of it is better.
+    low, high : float
+        The ends of the interval, NaN where there is none.
+    no_effect : float
+    """
+    if not (low > no_effect or high < no_effect):
+        return NEUTRAL
+    if outcome not in (*_HIGHER_IS_BETTER, *_LOWER_IS_BETTER):
+        return DIFFERENT
+    return BELOW if (low > no_effect) == (outcome in _HIGHER_IS_BETTER) else ABOVE
+
+
+def _drawn(frame: pd.DataFrame, headings: Sequence[str], names: Sequence[str], title: str, note: str) -> Figure:
+    """Draw a panel for each outcome. Every run of equal headings stands above its rows."""
+    panels = _panels(frame)
+    by_outcome = dict(list(frame.groupby("outcome")))
+    starts = [place for place, heading in enumerate(headings) if place == 0 or heading != headings[place - 1]]
+    heights = np.arange(len(names)) + np.searchsorted(starts, np.arange(len(names)), side="right")
+    size = (_PANEL_WIDTH * len(panels) + 1.8, _ROW_HEIGHT * (len(names) + len(starts)) + 1.7)
+    figure, grid = page((1, len(panels)), size, title, note, sharey=True)
+    for axes, panel in zip(grid[0], panels, strict=True):
+        rows = [_interval(row, panel) for row in by_outcome[panel.outcome].to_dict("records")]
+        draw_intervals(axes, list(zip(heights, rows, strict=True)), no_effect=0)
+        axes.set_title(panel.title, fontsize=10, y=1)
+    for axes in grid[0, 1:]:
+        axes.tick_params(axis="y", left=False)
+    left, above = grid[0, 0], [headings[place] for place in starts]
+    left.set_yticks([*(heights[starts] - 1), *heights], [*above, *names], fontsize=8, parse_math=False)
+    for label in left.get_yticklabels()[: len(above)]:
+        label.set_fontweight("bold")
+    left.set_ylim(heights[-1] + 0.6, -0.6)
+    return figure
+
+
+def _with_few_levels(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep some levels of iterative pruning, evenly spaced, and give those of an iteration one ratio to stand under."""
+    if ITERATION not in frame or frame[ITERATION].isna().all():
+        return frame
+    iteration = pd.to_numeric(frame[ITERATION], errors="coerce")
+    there = np.sort(iteration.dropna().unique())
+    kept = there[np.unique(np.linspace(0, len(there) - 1, _MOST_LEVELS).round().astype(int))]
+    ratio = frame.groupby(iteration)[schema.RATIO].transform("median").fillna(frame[schema.RATIO])
+    return frame.assign(**{schema.RATIO: ratio})[iteration.isna() | iteration.isin(kept)]
+
+
+def _panels(frame: pd.DataFrame) -> list[_Panel]:
+    wanted = {*_SHOWN, *frame.loc[frame["primary"], "outcome"]}
+    known = set(frame.loc[frame["difference"].notna(), "outcome"]) or wanted  # networks that guess have words
+    outcomes = [outcome for outcome in methods.OUTCOMES if outcome in wanted & known]
+    panels = [_Panel(outcome, "difference", TITLES[outcome]) for outcome in outcomes]
+    if EQUAL_ACCURACY in frame and frame[EQUAL_ACCURACY].notna().any():
+        panels.append(_Panel(methods.ALPHA_NEW, EQUAL_ACCURACY, AT_EQUAL_ACCURACY.replace(" at ", "\nat ")))
+    return panels
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    """Return the methods; the title names what they are compared with, unless it differs."""
+    if rows["comparison"].iloc[0] == methods.OTHER:
+        return list(_against(rows))
+    return list(rows["method"].map(name_in_picture))
+
+
+def _against(rows: pd.DataFrame) -> pd.Series:
+    """Return the methods with what they are compared with."""
+    return rows["method"].map(name_in_picture) + " − " + rows["baseline"].map(name_in_picture)
+
+
+def _interval(row: Mapping[str, Any], panel: _Panel) -> Interval:
+    value, low, high = (scale(panel.outcome) * row[f"{panel.column}{end}"] for end in ("", "_low", "_high"))
+    is_tested = panel.column != EQUAL_ACCURACY
+    if at_chance(row):
+        words = f"{row['n_at_chance']} of {row['n'] + row['n_at_chance']} at chance"
+        return Interval(np.nan, np.nan, np.nan, NEUTRAL, words=words)
+    color = color_of(panel.outcome, low, high)
+    mark, words = "D" if row["primary"] else "o", "n/a" if is_tested else "not comparable"
+    return Interval(value, low, high, color, bool(is_tested and row["p_holm"] < LEVEL), mark, words)

@@ -1,0 +1,147 @@
+"""Methods compared at the same accuracy: the ratio of each network is chosen on validation images."""
+
+import pandas as pd
+
+from analysis.report.methods import compare as methods
+from analysis.runs import frames, schema
+from analysis.runs.frames import ReadPredictions
+from analysis.runs.primaries import ACCURACY, ALPHA, LOSS
+from analysis.runs.validation_counts import FEWEST_RATIOS, Recalls
+from analysis.statistics.hypothesis_tests import corrected
+from analysis.statistics.ratio_choice import NONE, nearest
+from analysis.study import settings
+from analysis.study.labels import method_label, need_all_digits
+from analysis.study.predictions import Predictions
+
+# How far below the control the accuracy is at which methods are compared, and how near to it a network has to be on
+# validation images.
+POINTS_BELOW = (1.0, 3.0)
+TOLERANCE = 0.005
+# Accuracies on test images are the same where the interval of their difference is within this.
+EQUAL = 0.003
+BELOW = "points_below_control"
+_PLACE = [schema.DATASET, schema.MODEL]
+_OF_DISTILLATION = [frames.column(name) for name in (schema.DISTILL, *schema.details(schema.DISTILL))]
+_RATIOS = [schema.RATIO, f"{schema.RATIO}_of_baseline"]
+# At equal accuracy alpha says what the raw slope says, and the largest loss what the largest excess loss says.
+_LEFT_OUT = (ALPHA, LOSS)
+_NO_COLUMNS = {schema.RATIO, "primary", "alternative", "detectable_difference"}
+_OF_METHODS = [
+    name for name in methods.METHOD_COLUMNS if name not in _NO_COLUMNS and not name.startswith("at_equal_accuracy")
+]
+COLUMNS = [BELOW, *_OF_METHODS, *_RATIOS, "asked", "is_equal"]
+
+
+def same_accuracy(
+    runs: pd.DataFrame,
+    validation: Recalls,
+    predictions: ReadPredictions | Predictions | None = None,
+    *,
+    baseline: str = "mp",
+) -> pd.DataFrame:
+    """Compare methods network by network, each network at the ratio at which it is as accurate as was asked for.
+
+    The accuracy that is asked for is that of the network's control, the same fine-tuning by the labels alone without
+    pruning, less some points. Of the ratios of a method, `ratio_choice.nearest` chooses one for each network.
+    Validation images choose, and test images measure. The networks that were chosen are compared as
+    `methods.compare` compares the networks of one ratio.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    validation : Recalls
+        What the networks have right on validation images.
+    predictions : callable or Predictions, optional
+        As for `methods.compare`.
+    baseline : str
+        The pruner with which the others are compared.
+
+    Returns
+    -------
+    DataFrame, one row per accuracy, comparison and outcome
+        points_below_control; the columns of `methods.compare` that need no ratio; and:
+
+        - ratio, ratio_of_baseline: medians of the ratios that were chosen for the networks of the pairs;
+        - asked: dense networks with a control; n of them have a ratio for both methods and do not guess;
+        - is_equal: whether the 95 % interval of the difference in test accuracy lies within `EQUAL` of 0.
+
+        p_holm is corrected over all methods and data sets, for each accuracy and outcome by itself. Empty without a
+        control, or if fewer than two methods have `FEWEST_RATIOS` ratios.
+    """
+    controls = _controls(runs, validation)
+    several = _with_several_ratios(runs)
+    shared = Predictions.shared(predictions)
+    found = [
+        _compared(chosen, shared, baseline).assign(**{BELOW: points})
+        for points in POINTS_BELOW
+        if len(chosen := _chosen(several, controls, points, validation))
+    ]
+    if not found:
+        return pd.DataFrame(columns=COLUMNS)
+    rows = pd.concat(found, ignore_index=True)
+    asked = controls.groupby(_PLACE)[schema.DENSE_RUN_ID].nunique().rename("asked")
+    rows = rows.merge(asked, on=_PLACE, how="left")
+    families = rows.groupby([BELOW, "outcome"])["p"]
+    return rows.assign(p_holm=families.transform(lambda p: corrected(p, len(p))[1]))[COLUMNS]
+
+
+def _controls(runs: pd.DataFrame, validation: Recalls) -> pd.DataFrame:
+    """Return dense runs and the accuracy, on validation images, of the controls that learn by the labels alone.
+
+    Its other columns are the settings that a method has in common with its control.
+    """
+    shared = [name for name in settings.control_columns(runs) if name not in _OF_DISTILLATION]
+    is_plain = runs[schema.PRUNER] == settings.CONTROL
+    for name, former in schema.FORMERLY.items():
+        if (column := frames.column(name)) in runs and column not in shared:
+            is_plain &= runs[column].fillna(former) == former
+    keys = [*shared, schema.DENSE_RUN_ID]
+    plain = runs[is_plain].drop_duplicates(keys)
+    return plain[keys].assign(target=plain[frames.RUN_ID].map(validation.accuracy))
+
+
+def _with_several_ratios(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of methods that have enough ratios to choose from, with a number for each method."""
+    pruned = runs[settings.is_pruned(runs) & ~settings.is_iterated(runs)]
+    by_method = pruned.groupby([name for name in settings.cell_columns(runs) if name != schema.RATIO], dropna=False)
+    enough = by_method[schema.RATIO].transform("nunique") >= FEWEST_RATIOS
+    return pruned.assign(method=by_method.ngroup())[enough]
+
+
+def _chosen(runs: pd.DataFrame, controls: pd.DataFrame, points: float, validation: Recalls) -> pd.DataFrame:
+    """Return the run of each method and dense network whose ratio is chosen."""
+    asked = runs.merge(controls, on=list(controls.columns.drop("target")))
+    asked = asked.assign(known=asked[frames.RUN_ID].map(validation.accuracy)).dropna(subset=["known", "target"])
+    asked = asked.reset_index(drop=True).reset_index()
+    kept = []
+    for _, own in asked.groupby("method", sort=False):
+        index = [*_PLACE, schema.DENSE_RUN_ID]
+        wide = own.pivot_table(index=index, columns=schema.RATIO, values=["known", "index"], aggfunc="first")
+        target = own.groupby(index)["target"].first().reindex(wide.index).to_numpy() - points / 100
+        place = nearest(wide["known"].to_numpy(float), target, TOLERANCE)
+        has = place != NONE
+        kept += wide["index"].to_numpy()[has, place[has]].astype(int).tolist()
+    return asked.iloc[sorted(kept)].drop(columns=["index", "method", "target", "known"]).reset_index(drop=True)
+
+
+def _compared(chosen: pd.DataFrame, predictions: Predictions | None, baseline: str) -> pd.DataFrame:
+    """Compare chosen runs as if they had one ratio."""
+    rows = methods.compare(chosen.assign(**{schema.RATIO: chosen[schema.RATIO].max()}), predictions, baseline=baseline)
+    rows = _with_median_ratios(rows[~rows["outcome"].isin(_LEFT_OUT)], chosen)
+    accuracy = rows[rows["outcome"] == ACCURACY].set_index([*_PLACE, "comparison", "method", "baseline"])
+    is_equal = (accuracy["difference_low"] > -EQUAL) & (accuracy["difference_high"] < EQUAL)
+    return rows.merge(is_equal.rename("is_equal").reset_index(), on=list(is_equal.index.names), how="left")
+
+
+def _with_median_ratios(rows: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """Return comparisons with the median ratios of both methods, over the dense networks for which both have one."""
+    shown, exact = settings.shown_settings(chosen), need_all_digits(chosen)
+    labels = [method_label(run, shown, exact=exact) for run in chosen.to_dict("records")]
+    by_network = chosen.assign(label=labels).set_index([*_PLACE, schema.DENSE_RUN_ID, "label"])[schema.RATIO].unstack()
+    compared = rows[[*_PLACE, "method", "baseline"]].drop_duplicates()
+    medians = [
+        by_network.loc[(dataset, model), [method, baseline]].dropna().median().to_list()
+        for dataset, model, method, baseline in compared.itertuples(index=False)
+    ]
+    return rows.drop(columns=schema.RATIO).merge(compared.join(pd.DataFrame(medians, compared.index, _RATIOS)))

@@ -1,0 +1,53 @@
+"""The report's section on methods compared at the same accuracy."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from analysis.rendering.formats import short_ratio
+from analysis.rendering.page import Block, Caption, Picture, Section, picture_name
+from analysis.report.methods import tables
+from analysis.report.methods.figures import forest_at_same_accuracy
+from analysis.report.methods.same_accuracy import BELOW, EQUAL, TOLERANCE, same_accuracy
+from analysis.report.methods.section import baseline
+from analysis.runs import schema
+from analysis.study.study import AnalyzedStudy
+
+_READING = (
+    "More pruning costs accuracy, and with the accuracy all else changes. So here each network has the ratio at which "
+    "it is as accurate as was asked for: a number of points below its control, the same fine-tuning by the labels "
+    f"alone without pruning. Validation images choose the ratio, within {100 * TOLERANCE:g} points. Each row has "
+    "differences on test images with their 95 % intervals, and a * where p is below .05 by Holm's correction over "
+    "methods and data sets. Ratios are medians. Accuracies are the same where the interval of their difference is "
+    f"within {100 * EQUAL:g} points of 0. equal_accuracy.csv has the numbers."
+)
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section; None without validation images or enough ratios to choose from."""
+    if study.validation is None or study.validation.empty:
+        return None
+    found = same_accuracy(study.runs, study.on_validation, study.predicted, baseline=baseline(study.runs))
+    if found.empty:
+        return None
+    named = found.replace({"method": study.names, "baseline": study.names})
+    return Section("Methods at the same accuracy", [_READING, *_blocks(named)], {"equal_accuracy.csv": found})
+
+
+def _blocks(found: pd.DataFrame) -> Iterator[Block]:
+    for place, (points, rows) in enumerate(found.groupby(BELOW)):
+        accuracy = f"{points:g} {'point' if points == 1 else 'points'} below the control"
+        yield Caption(f"{accuracy}.", "")
+        yield _table(rows)
+        yield Picture(picture_name("same_accuracy", place), forest_at_same_accuracy(rows, accuracy))
+
+
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    first = rows[rows["outcome"] == rows["outcome"].iloc[0]]
+    table = tables.shown(rows.assign(primary=False)).drop(columns=["primary", schema.RATIO])
+    ratios = zip(first[schema.RATIO], first[f"{schema.RATIO}_of_baseline"], strict=True)
+    table.insert(4, "ratios", [f"{short_ratio(own)} and {short_ratio(other)}" for own, other in ratios])
+    same = first["is_equal"].map({True: "yes", False: "not shown"})
+    table.insert(5, "same accuracy", same.to_numpy())
+    pairs = [f"{n} of {asked}" for n, asked in zip(first["n"], first["asked"], strict=True)]
+    return table.assign(n=pairs).rename(columns={"n": "networks"})

@@ -1,0 +1,60 @@
+"""The report's section on methods compared, and the key of the letters that stand for their settings."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from analysis.rendering.page import Block, Section, pictures
+from analysis.report.methods import compare as methods
+from analysis.report.methods import figures, tables
+from analysis.runs import schema
+from analysis.study.labels import letter_key
+from analysis.study.study import AnalyzedStudy
+
+_PRIMARY = (
+    "The study's file names these primary comparisons of a method with a baseline on the same dense networks. Each row "
+    "has the difference with its 95 % interval; p is corrected by Holm over the data sets of a comparison."
+)
+_BY_RATIO = (
+    "All else but the named method is the same. Higher and lower name the pruning ratios at which the method differs "
+    "from its baseline, with p below .05 by Holm's correction; a dash says that no difference is shown. The excess "
+    "loss is that of the class that lost most. At equal accuracy, alpha is compared with the baseline's at the ratio "
+    "at which both are as accurate; without such a ratio they are not comparable. Alpha (new) is alpha as new images "
+    "of the same kind would show it."
+)
+_LETTERS = "In tables and pictures a letter stands for these settings."
+_AT_CHANCE = " At chance names the ratios at which most networks guess."
+
+
+def settings(study: AnalyzedStudy) -> Section | None:
+    """Return the key of the letters, if any setting has one."""
+    if not study.letters:
+        return None
+    return Section("Settings", [_LETTERS, letter_key(study.runs, study.letters)])
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section that compares methods with their baselines, if the study has any to compare."""
+    compared = methods.compare(study.runs, study.predicted, baseline=baseline(study.runs), primaries=study.primaries)
+    if compared.empty:
+        return None
+    named = compared.replace({"method": study.names, "baseline": study.names})
+    blocks = [*_blocks(named), *pictures(figures.figures(named))]
+    return Section("Methods compared", blocks, tables={"methods.csv": compared})
+
+
+def baseline(runs: pd.DataFrame) -> str:
+    """Return the pruner that others are compared with: magnitude pruning, by its other name if it has no run."""
+    magnitude = ("mp", "global-unstructured")
+    return next((name for name in magnitude if runs[schema.PRUNER].eq(name).any()), magnitude[0])
+
+
+def _blocks(compared: pd.DataFrame) -> Iterator[Block]:
+    if compared["primary"].any():
+        yield _PRIMARY
+        yield tables.primary(compared)
+    table, left_out = tables.by_ratio(compared)
+    yield _BY_RATIO + (_AT_CHANCE if "at chance" in table else "")
+    yield table
+    more = f"{left_out:,} more comparisons, and " if left_out else ""
+    yield f"methods.csv has {more}the numbers of all."

@@ -1,0 +1,200 @@
+"""Methods compared, as tables of text: primary comparisons in full, all others in a line over the ratios."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import decimals, p_value, short_ratio, with_interval
+from analysis.report.methods.compare import AGAINST_CONTROL, OVER_ACCURACY, SLOPES
+from analysis.report.published import rank
+from analysis.runs import schema
+from analysis.runs.primaries import ACCURACY, ALPHA, ALPHA_NEW, EXCESS, LOSS, RAW_SLOPE, WEAKEST
+from analysis.statistics.hypothesis_tests import LEVEL
+
+TITLES = {
+    ACCURACY: "accuracy, points",
+    WEAKEST: "weakest recall, points",
+    LOSS: "largest loss, points",
+    EXCESS: "largest excess loss, points",
+    ALPHA_NEW: "alpha (new)",
+    ALPHA: "alpha",
+    RAW_SLOPE: "raw slope",
+}
+EQUAL_ACCURACY = "at_equal_accuracy"
+AT_EQUAL_ACCURACY = f"{TITLES[ALPHA_NEW]} at equal accuracy"
+_NOT_COMPARABLE = "not comparable"
+_NO_DIFFERENCE = "–"
+_SHOWN = (ACCURACY, EXCESS, RAW_SLOPE)
+_PLACE = [schema.DATASET, schema.MODEL]
+# Lines for each data set and model, and in all. methods.csv has the others.
+_MOST_HERE, _MOST = 9, 30
+
+
+def scale(outcome: str) -> float:
+    """Return the factor by which an outcome is shown: shares are shown in points."""
+    return 1.0 if outcome in SLOPES else 100.0
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each comparison with a column for each outcome, as text: difference (interval).
+
+    A `*` says that Holm's p is below .05.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `compare` returns it, or all rows of some of its comparisons.
+    """
+    rows = []
+    for _, outcomes in frame.groupby(frame.groupby("outcome").cumcount(), sort=False):
+        row = outcomes.iloc[0][[*_PLACE, schema.RATIO, "method", "baseline"]].to_dict()
+        row[schema.RATIO] = short_ratio(row[schema.RATIO])
+        row |= {"primary": "yes" if outcomes["primary"].any() else "", "n": str(outcomes["n"].max())}
+        row |= {TITLES[result["outcome"]]: _with_stars(result) for result in outcomes.to_dict("records")}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _with_stars(row: Mapping[str, Any]) -> str:
+    if np.isnan(row["difference"]):
+        return f"n/a ({row['n_at_chance']} at chance)" if row["n_at_chance"] else "n/a"
+    significant = " *" if row["p_holm"] < LEVEL else ""
+    left_out = f", n {row['n']}" if row["n_at_chance"] else ""
+    return f"{_difference(row, 'difference')}{significant}{left_out}"
+
+
+def _difference(row: Mapping[str, Any], name: str) -> str:
+    """Return a difference with its interval; `not comparable` at equal accuracy stands for none."""
+    write = decimals(2 if scale(row["outcome"]) == 1 else 1, sign=True)
+    value, low, high = (scale(row["outcome"]) * row[column] for column in (name, f"{name}_low", f"{name}_high"))
+    if np.isnan(value):
+        return _NOT_COMPARABLE if name == EQUAL_ACCURACY else "n/a"
+    return write(value) if np.isnan(low) else with_interval(value, low, high, write)
+
+
+def primary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each test of a primary comparison, as text.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `compare` returns it.
+    """
+    rows = []
+    for row in frame[frame["primary"]].to_dict("records"):
+        side = "" if row["alternative"] == "two-sided" else ", one-sided"
+        rows.append(
+            {
+                **{name: row[name] for name in _PLACE},
+                "comparison": f"{_compared(row)}, ratio {short_ratio(row[schema.RATIO])}",
+                "outcome": TITLES[row["outcome"]],
+                "difference": _difference(row, "difference"),
+                "p (Holm)": "n/a" if np.isnan(row["p_holm"]) else p_value(row["p_holm"]) + side,
+                "n": str(row["n"]),
+                "at equal accuracy": _difference(row, EQUAL_ACCURACY) if row["outcome"] in OVER_ACCURACY else "",
+            }
+        )
+    return _by_place(pd.DataFrame(rows), frame)
+
+
+def by_ratio(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return a row for each method and baseline, which names the ratios with a difference; and how many are left out.
+
+    Methods that differ from the papers' in few words come first, comparisons with the control last.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `compare` returns it.
+    """
+    rows = []
+    for of_pair in _grouped(frame.to_dict("records"), (*_PLACE, "method", "baseline")):
+        by_outcome = {results[0]["outcome"]: results for results in _grouped(of_pair, ("outcome",))}
+        ratios = sorted({row[schema.RATIO] for row in of_pair})
+        rows.append(
+            {
+                **{name: of_pair[0][name] for name in _PLACE},
+                "comparison": _compared(of_pair[0]),
+                **{
+                    TITLES[outcome].split(",")[0]: _over_ratios(by_outcome[outcome], _by_holm, ratios)
+                    for outcome in _SHOWN
+                },
+                AT_EQUAL_ACCURACY: _over_ratios(by_outcome[ALPHA_NEW], _by_interval_at_equal_accuracy, ratios),
+                "at chance": _ranges([row[schema.RATIO] for row in by_outcome[ALPHA_NEW] if at_chance(row)], ratios),
+                "control": all(row["comparison"] == AGAINST_CONTROL for row in of_pair),
+            }
+        )
+    table = pd.DataFrame(rows).assign(words=lambda rows: rows["comparison"].str.split().str.len())
+    table = table.sort_values(["control", "words"], kind="stable").groupby(_PLACE, sort=False).head(_MOST_HERE)[:_MOST]
+    unsaid = [] if table["at chance"].any() else ["at chance"]
+    return _by_place(table.drop(columns=["control", "words", *unsaid]), frame), len(rows) - len(table)
+
+
+def _grouped(rows: Sequence[dict[Any, Any]], names: Sequence[str]) -> list[list[dict[Any, Any]]]:
+    """Return rows with the same values of some columns together, in the order of their first row."""
+    groups: dict[tuple[Any, ...], list[dict[Any, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return list(groups.values())
+
+
+def _compared(row: Mapping[str, Any]) -> str:
+    return f"{row['method']} − {row['baseline']}"
+
+
+def _by_place(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows by data set and model, in the order of print, without a column for a single one of either."""
+    order = sorted(range(len(table)), key=lambda row: [rank(name) for name in table[_PLACE].iloc[row]])
+    return table.iloc[order].drop(columns=[name for name in _PLACE if frame[name].nunique() == 1])
+
+
+def _by_holm(row: Mapping[str, Any]) -> str:
+    if np.isnan(row["difference"]):
+        return "n/a"
+    return _side(row["difference"], row["p_holm"] < LEVEL)
+
+
+def _by_interval_at_equal_accuracy(row: Mapping[str, Any]) -> str:
+    value, low, high = (row[EQUAL_ACCURACY + end] for end in ("", "_low", "_high"))
+    return _NOT_COMPARABLE if np.isnan(value) else _side(value, low > 0 or high < 0)
+
+
+def _side(difference: float, is_shown: bool) -> str:
+    return _NO_DIFFERENCE if not is_shown else "higher" if difference > 0 else "lower"
+
+
+def _over_ratios(
+    results: Sequence[Mapping[str, Any]], said: Callable[[Mapping[str, Any]], str], ratios: Sequence[float]
+) -> str:
+    """Return what is said at which ratios: `lower: 2; higher: 10–50`."""
+    at: dict[str, list[float]] = {}
+    for row in results:
+        if not at_chance(row):
+            at.setdefault(said(row), []).append(row[schema.RATIO])
+    if list(at) == [_NOT_COMPARABLE]:
+        return _NOT_COMPARABLE
+    at.pop(_NO_DIFFERENCE, None)
+    return "; ".join(f"{kind}: {_ranges(chosen, ratios)}" for kind, chosen in at.items()) or _NO_DIFFERENCE
+
+
+def at_chance(row: Mapping[str, Any]) -> bool:
+    """Return whether most pairs of a comparison have a network at chance, so that the others stand for little."""
+    return bool(row["n_at_chance"] > row["n"])
+
+
+def _ranges(chosen: Sequence[float], ratios: Sequence[float]) -> str:
+    """Return ratios as text; three or more neighbours among all ratios become a range."""
+    if len(chosen) == len(ratios) > 1:
+        return "all"
+    runs: list[list[float]] = []
+    for ratio in sorted(chosen):
+        if runs and ratios.index(ratio) == ratios.index(runs[-1][-1]) + 1:
+            runs[-1].append(ratio)
+        else:
+            runs.append([ratio])
+    return ", ".join(
+        f"{short_ratio(run[0])}–{short_ratio(run[-1])}" if len(run) > 2 else ", ".join(map(short_ratio, run))
+        for run in runs
+    )

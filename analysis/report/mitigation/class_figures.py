@@ -1,0 +1,143 @@
+"""The figures of what each class loses beyond the accuracy, with mitigations and without."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.rendering.drawing import ABOVE, BELOW, page
+from analysis.rendering.picture_text import name_in_picture, width_in_picture
+from analysis.report.mitigation.figures import by_ratio, kind_label
+from analysis.report.mitigation.networks import NOTHING, Cell, Cells
+from analysis.report.published import rank
+from analysis.report.ratio_plot import add_legend, handle
+from analysis.runs import frames, schema
+from analysis.study.settings import CONTROL
+
+_ROW, _PANEL, _ABOVE = 0.42, 2.9, 2.0  # inches
+_MOST_CLASSES = 20  # of a data set
+_LONGEST = 20  # characters of a class
+_LETTERS = 9.0  # points, of the names of classes
+_APART = 0.17  # rows, between marks of one class
+_NOTE = (
+    "Excess loss: the loss of recall of a class minus the loss of accuracy, from the dense network on, in points of "
+    "test images. Each dot is a network, each line the mean over networks. At 0 a class lost what the accuracy lost; "
+    "on the right it lost more. The further the dots of a class lie apart, the more its loss differs from network to "
+    "network. Of more than two mitigations, those are drawn that do best for the class that loses most."
+)
+_CONTROL, _PLAIN = "control: fine-tuned alike, not pruned", "no mitigation"
+_GREY, _BLACK = "#a0a0a0", "black"
+_OF_MITIGATIONS = (BELOW, ABOVE)  # more than two are hard to tell apart
+# What is drawn of a data set: cells with the same networks and their colours, by what the legend calls them.
+_Rows = dict[str, tuple[Cell, str]]
+
+
+def by_class(cells: Cells) -> Iterator[Figure]:
+    """Yield a figure for each model and kind of pruning that has a mitigation, with a panel for each data set."""
+    kinds: dict[tuple[Any, ...], list[_Compared]] = {}
+    for compared in _compared(cells):
+        kinds.setdefault(compared.plain.place[1:], []).append(compared)
+    labelled = {place: (place[0], place[2], _label(cells, place)) for place in kinds}
+    for place in sorted(kinds, key=lambda place: (labelled[place][0], by_ratio(labelled[place][1:]))):
+        model, _, label = labelled[place]
+        yield _figure(kinds[place], f"What each class loses beyond the accuracy: {model}, {label}")
+
+
+class _Compared(NamedTuple):
+    """Networks of a data set without a mitigation, and the same with mitigations, by these."""
+
+    plain: Cell
+    control: Cell | None
+    mitigated: dict[str, Cell]
+
+
+def _compared(cells: Cells) -> list[_Compared]:
+    """Return what is compared for each place, data sets in the order of print, then of the alphabet."""
+    found: dict[tuple[Any, ...], _Compared] = {}
+    mitigated = [cell for cell in cells.all if cell.run[schema.PRUNER] != CONTROL and cell.mitigation != NOTHING]
+    for cell in mitigated:
+        plain = cells.plain(cell)
+        if plain and len(plain.networks.intersection(cell.networks)):
+            compared = found.setdefault(cell.place, _Compared(plain, cells.plain_control(plain), {}))
+            compared.mitigated[cells.in_words(cell.mitigation)] = cell
+    return sorted(found.values(), key=lambda each: (rank(each.plain.place[0]), each.plain.place[0]))
+
+
+def _label(cells: Cells, place: tuple[Any, ...]) -> str:
+    """Return a kind of pruning in words, from a place without its data set."""
+    columns = list(map(frames.param, cells.columns))
+    return kind_label(dict(zip(columns[1:], place, strict=True)), columns[2:])
+
+
+def _best(compared: Sequence[_Compared]) -> list[str]:
+    """Return the mitigations that leave the smallest part of the largest excess loss, by the mean over data sets."""
+    parts: dict[str, list[float]] = {}
+    for each in compared:
+        for name, cell in each.mitigated.items():
+            shared = each.plain.networks.intersection(cell.networks)
+            after, before = (part.at(shared).largest_excess.mean() for part in (cell, each.plain))
+            parts.setdefault(name, []).append(after / before if before > 0 else np.inf)
+    return sorted(parts, key=lambda name: np.mean(parts[name]))[: len(_OF_MITIGATIONS)]
+
+
+def _rows(compared: _Compared, shown: Sequence[str]) -> _Rows:
+    """Return what is drawn of a data set; empty if it has none of the mitigations shown."""
+    drawn = {name: compared.mitigated[name] for name in shown if name in compared.mitigated}
+    shared = compared.plain.networks
+    for cell in drawn.values():
+        shared = shared.intersection(cell.networks)
+    if not drawn or not len(shared):
+        return {}
+    rows = {_PLAIN: (compared.plain.at(shared), _BLACK)}
+    if compared.control and len(of_control := shared.intersection(compared.control.networks)):
+        rows = {_CONTROL: (compared.control.at(of_control), _GREY), **rows}
+    colors = dict(zip(shown, _OF_MITIGATIONS, strict=False))
+    return rows | {name: (cell.at(shared), colors[name]) for name, cell in drawn.items()}
+
+
+def _order(rows: _Rows) -> np.ndarray:
+    """Return the classes of a panel, those first that lose most in the mean over all that is drawn.
+
+    If those that lose most without a mitigation were first, chance alone would make a mitigation look good.
+    """
+    means = [cell.excess.mean(0) for name, (cell, _) in rows.items() if name != _CONTROL]
+    return np.argsort(-np.mean(means, axis=0), kind="stable")[:_MOST_CLASSES]
+
+
+def _figure(compared: Sequence[_Compared], title: str) -> Figure:
+    shown = _best(compared)
+    panels = [(each.plain, rows) for each in compared if (rows := _rows(each, shown))]
+    orders = [_order(rows) for _, rows in panels]
+    names = [
+        [name_in_picture(plain.classes[label], _LONGEST) for label in order]
+        for (plain, _), order in zip(panels, orders, strict=True)
+    ]
+    beside = sum(max(width_in_picture(name, _LETTERS) for name in of) for of in names) / 72
+    size = max(_PANEL * len(panels) + beside, 6.5), _ROW * max(map(len, names)) + _ABOVE
+    figure, grid = page((1, len(panels)), size, title, _NOTE)
+    for axes, (plain, rows), order, classes in zip(grid[0], panels, orders, names, strict=True):
+        _draw(axes, rows, order)
+        of_all = f"\n{len(order)} of {len(plain.classes)} classes" if len(order) < len(plain.classes) else ""
+        axes.set_title(f"{plain.run[schema.DATASET]}{of_all}", fontsize=10, parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, fontsize=_LETTERS, parse_math=False)
+        axes.set_ylim(len(classes) - 0.4, -0.6)
+        axes.set_xlabel("excess loss, points", fontsize=9)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", left=False)
+    colors = {label: color for _, rows in panels for label, (_, color) in rows.items()}
+    entries = [handle(label, color=color, marker="o", linestyle="") for label, color in colors.items()]
+    add_legend(figure, entries, size)
+    return figure
+
+
+def _draw(axes: Axes, rows: _Rows, order: np.ndarray) -> None:
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.grid(axis="x", alpha=0.3)
+    for place, (cell, color) in enumerate(rows.values()):
+        heights = np.arange(len(order)) + _APART * (place - (len(rows) - 1) / 2)
+        excess = 100 * cell.excess[:, order]
+        at = np.broadcast_to(heights, excess.shape)
+        axes.scatter(excess, at, s=9, color=color, alpha=0.45, linewidths=0)
+        axes.vlines(excess.mean(0), heights - _APART / 2, heights + _APART / 2, color=color, linewidth=2)

@@ -1,0 +1,211 @@
+"""What each network lost on test and on validation images, and which cells a mitigation is compared with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.runs.validation_counts import Recalls
+from analysis.statistics import intensification
+from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.labels import has_several_teachers, in_words
+from analysis.study.settings import CONTROL, networks, own_scope, telling_details
+
+# A mitigation of this name is none.
+NOTHING = ""
+_SCOPE = frames.column(schema.SCOPE)
+_MAGNITUDE = "mp"  # what pruners that are meant to spare classes are compared with
+
+
+class Cell(NamedTuple):
+    """The networks of a cell, in the order of their seeds, without those that guess.
+
+    Attributes
+    ----------
+    place : tuple
+        Data set, model, pruner, ratio and all settings that are shown, without those of the mitigation. A pruner that
+        is itself a mitigation stands under `mp`.
+    mitigation : str
+        In words; `NOTHING` if there is none.
+    options : str
+        The same without a pruner: what its control has too.
+    run : mapping
+        One of its runs.
+    classes : list of str
+    networks : Index
+    n_at_chance : int
+        Networks that are left out because they guess.
+    accuracy : (networks,)
+    recall, excess : (networks, classes)
+        Recall after pruning, and the loss of recall beyond the loss of accuracy, on test images.
+    floor : (networks,)
+        Of the largest excess loss, as `largest_excess_floor` returns it.
+    val_excess : (networks,)
+        The largest excess loss on validation images; NaN where it is not known.
+    """
+
+    place: tuple[Any, ...]
+    mitigation: str
+    options: str
+    run: Mapping[str, Any]
+    classes: list[str]
+    networks: pd.Index
+    n_at_chance: int
+    accuracy: np.ndarray
+    recall: np.ndarray
+    excess: np.ndarray
+    floor: np.ndarray
+    val_excess: np.ndarray
+
+    @property
+    def largest_excess(self) -> np.ndarray:
+        """The largest excess loss of each network on test images, (networks,)."""
+        return np.asarray(self.excess.max(1))
+
+    @property
+    def weakest(self) -> np.ndarray:
+        """The recall of each network's weakest class on test images, (networks,)."""
+        return np.asarray(self.recall.min(1))
+
+    def at(self, networks: pd.Index) -> "Cell":
+        """Return the cell with these of its networks alone, in this order."""
+        rows = self.networks.get_indexer(networks)
+        arrays = {name: getattr(self, name)[rows] for name in ("accuracy", "recall", "excess", "floor", "val_excess")}
+        return self._replace(networks=networks, **arrays)
+
+
+class Cells:
+    """The cells of a study, by place and mitigation.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    validation : Recalls
+    """
+
+    def __init__(self, runs: pd.DataFrame, validation: Recalls) -> None:
+        study = run_arrays(runs)
+        self._of_control = _places(study, of_control=True)
+        self.columns = _places(study, of_control=False)
+        details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
+        names = np.array(frames.class_names(runs))
+        self._with_weight = has_several_teachers(runs)
+        self.all = [_cell(study, rows, names, validation, self.columns, details) for rows in study.cells()]
+        self._found = {(cell.place, cell.mitigation): cell for cell in self.all}
+        controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
+        self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
+
+    def in_words(self, mitigation: str) -> str:
+        """Return what people read for a mitigation: `teacher` for `distill 0.5`."""
+        return in_words(mitigation, with_weight=self._with_weight)
+
+    def plain(self, cell: Cell) -> Cell | None:
+        """Return the cell that has all but the mitigation of another."""
+        return self._found.get((cell.place, NOTHING))
+
+    def control(self, cell: Cell) -> Cell | None:
+        """Return the same fine-tuning with the same mitigation and without pruning."""
+        return self._controls.get((self._control_place(cell), cell.options))
+
+    def plain_control(self, cell: Cell) -> Cell | None:
+        """Return the same fine-tuning with neither a mitigation nor pruning."""
+        return self._controls.get((self._control_place(cell), NOTHING))
+
+    def _control_place(self, cell: Cell) -> tuple[Any, ...]:
+        by_column = dict(zip(self.columns, cell.place, strict=True))
+        return tuple(by_column[column] for column in self._of_control)
+
+
+def family(pruner: str) -> str:
+    """Return the pruner under which a cell is compared: `mp` for one that is itself a mitigation."""
+    return _MAGNITUDE if pruner in schema.MITIGATING_PRUNERS else pruner
+
+
+def _places(study: RunArrays, *, of_control: bool) -> list[str]:
+    """Return the columns of a place; those that a pruned network has in common with its control, or all."""
+    more = [column for column in study.shown if not _is_mitigation(frames.param(column))]
+    if of_control:
+        shared = [column for column in more if schema.role(frames.param(column)).concerns == "network"]
+        return [schema.DATASET, schema.MODEL, *shared]
+    return [schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, *more]
+
+
+def _is_mitigation(param: str) -> bool:
+    """Return whether a param belongs to a mitigation; distillation is one, for it spares classes too."""
+    return schema.role(param).concerns == "mitigation" or schema.DISTILL in (param, schema.role(param).detail_of)
+
+
+def _cell(
+    study: RunArrays,
+    rows: np.ndarray,
+    names: np.ndarray,
+    validation: Recalls,
+    columns: Sequence[str],
+    details: Mapping[str, list[str]],
+) -> Cell:
+    runs = study.runs.iloc[rows]
+    index = networks(runs)
+    sound = np.flatnonzero(~index.duplicated() & ~study.at_chance[rows])
+    sound = sound[index[sound].argsort()]
+    kept, classes = rows[sound], ~np.isnan(study.before[rows[0]])
+    measured = before, after, *_ = study.measured(kept, classes)
+    part = np.ix_(kept, classes)
+    ids = study.runs.iloc[kept][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
+    run = runs.iloc[0].to_dict()
+    return Cell(
+        place=_place(run, columns),
+        mitigation=" + ".join(_pruner(run) + _options(run, details)),
+        options=" + ".join(_options(run, details)),
+        run=run,
+        classes=names[classes].tolist(),
+        networks=index[sound],
+        n_at_chance=int(study.at_chance[rows].sum()),
+        accuracy=study.accuracy_after[kept],
+        recall=after,
+        excess=intensification.excess_loss(*measured),
+        floor=largest_excess_floor(before, after, study.both_right[part], study.support[part]),
+        val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
+    )
+
+
+def _place(run: Mapping[str, Any], columns: Sequence[str]) -> tuple[Any, ...]:
+    values = {column: "" if pd.isna(run[column]) else run[column] for column in columns}
+    if family(run[schema.PRUNER]) == _MAGNITUDE:
+        of_pruner = [column for column in columns if schema.role(frames.param(column)).concerns == "pruner"]
+        values |= dict.fromkeys(of_pruner, "") | {schema.PRUNER: family(run[schema.PRUNER])}
+        if values.get(_SCOPE) == own_scope(run):
+            values[_SCOPE] = schema.FORMERLY[schema.SCOPE]
+    return tuple(values.values())
+
+
+def _pruner(run: Mapping[str, Any]) -> list[str]:
+    """Return the pruner, if it is a mitigation."""
+    return [run[schema.PRUNER]] if run[schema.PRUNER] in schema.MITIGATING_PRUNERS else []
+
+
+def _mitigations() -> list[str]:
+    return [*schema.mitigations(), schema.DISTILL]
+
+
+def _options(run: Mapping[str, Any], details: Mapping[str, list[str]]) -> list[str]:
+    """Return the mitigations of a run in words, with their details."""
+    words = []
+    for param in _mitigations():
+        value = run.get(frames.column(param))
+        if pd.notna(value) and value != schema.FORMERLY[param]:
+            named = [
+                f"{schema.short_name(frames.param(name))} {run[name]}" for name in details[param] if pd.notna(run[name])
+            ]
+            words.append(schema.words(param, str(value)) + (f" ({', '.join(named)})" if named else ""))
+    return words
+
+
+def _largest_on_validation(validation: Recalls, before: str, after: str) -> float:
+    found = validation.recalls(before, after)
+    if found is None:
+        return np.nan
+    return float(intensification.excess_loss(*found, validation.accuracy(before), validation.accuracy(after)).max())

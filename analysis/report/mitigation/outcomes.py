@@ -1,0 +1,183 @@
+"""What each mitigation costs and brings, in one row per cell (`mitigation.csv`)."""
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.report.mitigation.networks import NOTHING, Cell, Cells
+from analysis.report.published import rank
+from analysis.runs import frames, schema
+from analysis.statistics.arithmetic import quotient
+from analysis.statistics.hypothesis_tests import LEVEL, corrected, paired
+from analysis.statistics.resampling import mean_interval, pseudo_values
+from analysis.study.settings import CONTROL
+
+MARGIN = 0.003  # of accuracy, that a mitigation may cost
+MITIGATION = "mitigation"
+EXCESS, VAL_EXCESS, WEAKEST = "largest_excess", "val_largest_excess", "weakest_recall"
+FLOOR, BEYOND = "largest_excess_floor", "largest_excess_minus_control"
+GAIN, VAL_GAIN, SURVIVES = "gain_on_test", "gain_on_validation", "survives"
+CONTROL_GAIN, GAIN_BEYOND = "gain_of_control", "gain_beyond_control"
+ACCURACY_DIFFERENCE = "accuracy_difference"
+NOT_INFERIOR, HALVED = "not_inferior", "halved"
+
+
+def outcomes(cells: Cells) -> pd.DataFrame:
+    """Compare each mitigation with the same pruning without it, on the same dense networks.
+
+    Parameters
+    ----------
+    cells : Cells
+
+    Returns
+    -------
+    DataFrame, one row per cell; empty if no cell has a mitigation
+        dataset, model, pruner, ratio, the settings that are shown, mitigation (in words, empty for none), n (networks
+        that do not guess), n_at_chance, classes, and:
+
+        - accuracy; accuracy_difference from the cell without the mitigation; p_not_inferior, one-sided, of the
+          hypothesis that it is `MARGIN` lower or more;
+        - largest_excess, val_largest_excess: mean over networks of the largest excess loss of a class, on test and on
+          validation images; each with `_of_control`, the same of the control with the same mitigation;
+        - largest_excess_floor, and that of the control: what noise of the test images alone would make of it;
+        - largest_excess_minus_control: minus that of the control with the same mitigation, on the same networks;
+        - p_halved: one-sided, of the hypothesis that the mitigation leaves half of the largest excess loss or more;
+        - largest_mean_excess: the largest over classes of the mean excess loss over networks;
+        - weakest_recall: mean over networks; weakest_recall_difference from the cell without the mitigation;
+        - classes_worse: classes whose recall is lower than under the control without a mitigation, each by an interval
+          at .05 / classes;
+        - gain_on_validation, gain_on_test: how much smaller the largest excess loss is than without the mitigation;
+        - gain_of_control: the same gain, on test images, of the controls; gain_beyond_control: gain_on_test minus it;
+        - survives: gain_on_test / gain_on_validation, of sums over networks, with a jackknife interval. It has none
+          where gain_on_validation may be 0, and where the jackknife's does not hold the estimate.
+
+        Estimates have 95 % intervals over networks, `_low` and `_high`. A p with `_holm` is corrected over the data
+        sets of a method. A value that cannot be worked out is NaN.
+    """
+    if not any(cell.mitigation for cell in cells.all):
+        return pd.DataFrame()
+    rows = [_key(cell, cells) | _row(cell, cells) for cell in cells.all if len(cell.networks)]
+    place = [frames.param(column) for column in cells.columns]
+    table = pd.DataFrame(rows).sort_values([schema.DATASET, schema.MODEL], key=_ranks, kind="stable", ignore_index=True)
+    return _corrected(table, place)
+
+
+def _ranks(names: pd.Series) -> pd.Series:
+    """Return the place of data sets or models in the order of print, then of the alphabet."""
+    order = sorted(names.unique(), key=lambda name: (rank(name), name))
+    return names.map(order.index)
+
+
+def _key(cell: Cell, cells: Cells) -> dict[str, Any]:
+    place = dict(zip(map(frames.param, cells.columns), cell.place, strict=True))
+    return {**place, schema.PRUNER: cell.run[schema.PRUNER], MITIGATION: cell.mitigation}
+
+
+def _row(cell: Cell, cells: Cells) -> dict[str, Any]:
+    plain = cells.plain(cell) if cell.mitigation != NOTHING else None
+    control = cells.control(cell) if cell.run[schema.PRUNER] != CONTROL else None
+    return {
+        "n": len(cell.networks),
+        "n_at_chance": cell.n_at_chance,
+        "classes": cell.recall.shape[1],
+        **_mean("accuracy", cell.accuracy),
+        **_mean(EXCESS, cell.largest_excess),
+        f"{EXCESS}_of_control": _known_mean(control.largest_excess) if control else np.nan,
+        FLOOR: _known_mean(cell.floor),
+        f"{FLOOR}_of_control": _known_mean(control.floor) if control else np.nan,
+        **_beyond(cell, control),
+        **_mean(VAL_EXCESS, cell.val_excess),
+        f"{VAL_EXCESS}_of_control": _known_mean(control.val_excess) if control else np.nan,
+        **_mean(WEAKEST, cell.weakest),
+        "largest_mean_excess": cell.excess.mean(0).max(),
+        "classes_worse": _classes_worse(cell, cells.plain_control(cell)),
+        **_against(cell, plain),
+        **(_against_controls(cell, plain, cells) if plain and control else {}),
+    }
+
+
+def _mean(name: str, values: np.ndarray) -> dict[str, float]:
+    low, high = mean_interval(values[np.isfinite(values)])
+    return {name: _known_mean(values), f"{name}_low": low, f"{name}_high": high}
+
+
+def _beyond(cell: Cell, control: Cell | None) -> dict[str, float]:
+    """Return how much larger the largest excess loss is than the control's."""
+    if control is None:
+        return _mean(BEYOND, np.array([]))
+    pruned, retrained = _of_the_same_networks(cell, control)
+    return _mean(BEYOND, pruned.largest_excess - retrained.largest_excess)
+
+
+def _known_mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else np.nan
+
+
+def _classes_worse(cell: Cell, control: Cell | None) -> float:
+    if control is None or control.run is cell.run:
+        return np.nan
+    method, baseline = _of_the_same_networks(cell, control)
+    if len(method.networks) < 2:
+        return np.nan
+    changes = (method.recall - baseline.recall).T
+    return sum(mean_interval(change, 1 - LEVEL / len(changes))[1] < 0 for change in changes)
+
+
+def _against(cell: Cell, plain: Cell | None) -> dict[str, Any]:
+    """Return the differences from the cell without the mitigation."""
+    if plain is None:
+        return {}
+    method, baseline = _of_the_same_networks(cell, plain)
+    gains = baseline.largest_excess - method.largest_excess
+    val_gains = baseline.val_excess - method.val_excess
+    both = np.isfinite(val_gains)
+    return {
+        **_mean(ACCURACY_DIFFERENCE, method.accuracy - baseline.accuracy),
+        f"p_{NOT_INFERIOR}": paired(method.accuracy + MARGIN, baseline.accuracy, alternative="greater")["p"],
+        **_mean(f"{WEAKEST}_difference", method.weakest - baseline.weakest),
+        **_mean(VAL_GAIN, val_gains),
+        **_mean(GAIN, gains),
+        f"p_{HALVED}": paired(method.largest_excess, baseline.largest_excess / 2, alternative="less")["p"],
+        **_surviving(gains[both], val_gains[both]),
+    }
+
+
+def _surviving(gains: np.ndarray, val_gains: np.ndarray) -> dict[str, float]:
+    """Return the share of the gain on validation images that is left, and its interval where it has one."""
+    if not len(gains):
+        return dict.fromkeys((SURVIVES, f"{SURVIVES}_low", f"{SURVIVES}_high"), np.nan)
+    share = float(quotient(gains.sum(), val_gains.sum()))
+    low, high = mean_interval(pseudo_values(gains, val_gains))
+    fewest, most = mean_interval(val_gains)
+    if fewest <= 0 <= most or not low <= share <= high:
+        low = high = np.nan
+    return {SURVIVES: share, f"{SURVIVES}_low": low, f"{SURVIVES}_high": high}
+
+
+def _against_controls(cell: Cell, plain: Cell, cells: Cells) -> dict[str, float]:
+    """Return what the mitigation gains without pruning, and with pruning beyond that."""
+    controls = cells.control(cell), cells.control(plain)
+    if None in controls or controls[0] is controls[1]:
+        return {}
+    method, baseline, own, other = _of_the_same_networks(cell, plain, *filter(None, controls))
+    gains = baseline.largest_excess - method.largest_excess
+    control_gains = other.largest_excess - own.largest_excess
+    return {**_mean(CONTROL_GAIN, control_gains), **_mean(GAIN_BEYOND, gains - control_gains)}
+
+
+def _of_the_same_networks(*cells: Cell) -> list[Cell]:
+    shared = reduce(pd.Index.intersection, (cell.networks for cell in cells))
+    return [cell.at(shared) for cell in cells]
+
+
+def _corrected(rows: pd.DataFrame, place: list[str]) -> pd.DataFrame:
+    """Add p-values by Holm's correction over the data sets of a method."""
+    by_method = rows.groupby([name for name in [*place, MITIGATION] if name != schema.DATASET], dropna=False)
+    for name in (f"p_{NOT_INFERIOR}", f"p_{HALVED}"):
+        if name in rows:
+            holm = by_method[name].transform(lambda p: corrected(p, len(p))[1])
+            rows.insert(list(rows).index(name) + 1, f"{name}_holm", holm)
+    return rows

@@ -1,0 +1,111 @@
+"""The report's section on mitigations: what each costs and brings, and what survives on new images."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from analysis.rendering.formats import decimals, p_value, with_interval
+from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.report.mitigation import class_figures, figures
+from analysis.report.mitigation.networks import Cells
+from analysis.report.mitigation.outcomes import (
+    ACCURACY_DIFFERENCE,
+    BEYOND,
+    EXCESS,
+    FLOOR,
+    GAIN,
+    GAIN_BEYOND,
+    MITIGATION,
+    NOT_INFERIOR,
+    SURVIVES,
+    VAL_EXCESS,
+    WEAKEST,
+    outcomes,
+)
+from analysis.runs import schema
+from analysis.runs.validation_counts import is_mitigated
+from analysis.study.study import AnalyzedStudy
+
+_READING = (
+    "A mitigation is meant to spare classes. Each is compared with the same pruning without it, on the same dense "
+    "networks. The largest excess is the loss of recall, beyond the loss of accuracy, of the class that lost most. It "
+    "is a maximum of noisy numbers, and so it is above 0 without pruning too. Its floor is what noise of the test "
+    "images alone makes of it. Its control is the same fine-tuning with the same mitigation and without pruning: only "
+    "what is beyond the control is due to pruning. The gain is how much smaller the largest excess is than without the "
+    "mitigation. Gain beyond the control is that minus the gain of the control: it is what the mitigation does to the "
+    "part that is due to pruning. The largest mean excess is that of the class that loses most in the mean over the "
+    "networks. Classes worse are those with a lower recall than under the control without a mitigation. All values but "
+    "p are points of 100, on test images unless they say otherwise. mitigation.csv has all cells and more columns."
+)
+_SURVIVAL = (
+    "Some mitigations are fitted to validation images. The picture shows how much of what is gained on those is left "
+    "on test images."
+)
+_POINT = decimals(1)
+_SIGNED = decimals(1, sign=True)
+_MOST_ROWS = 20
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on mitigations; None if no network has one."""
+    if not is_mitigated(study.runs).any():
+        return None
+    cells = Cells(study.runs, study.on_validation)
+    found = outcomes(cells)
+    if found.empty:
+        return None
+    columns = list(found.columns[2 : list(found.columns).index(MITIGATION)])
+    named = found.assign(**{MITIGATION: found[MITIGATION].map(cells.in_words)})
+    blocks = [_READING, *_tables(named, columns)]
+    drawn = [
+        figures.survival(rows, columns)
+        for _, rows in named.groupby(schema.MODEL, sort=False)
+        if GAIN in rows and rows.loc[rows[schema.PRUNER] != schema.CONTROL, [GAIN, SURVIVES]].notna().all(axis=1).any()
+    ]
+    survival: list[Block] = [_SURVIVAL, *numbered("mitigation", drawn)] if drawn else []
+    by_class = numbered("mitigation_classes", list(class_figures.by_class(cells)))
+    return Section("Mitigations", [*blocks, *by_class, *survival], {"mitigation.csv": found})
+
+
+def _tables(found: pd.DataFrame, columns: list[str]) -> Iterator[Block]:
+    kind = figures.kinds(found, columns)
+    for (dataset, model, _), rows in found.groupby([schema.DATASET, schema.MODEL, kind], sort=False):
+        if rows[MITIGATION].nunique() > 1:
+            label = figures.kind_label(rows.iloc[0], columns)
+            yield Caption(f"{dataset}, {model}, {label}.", "The smallest excess first.")
+            yield _table(rows.sort_values(EXCESS, kind="stable").head(_MOST_ROWS))
+
+
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return cells of one kind of pruning as text."""
+    table = {
+        "mitigation": rows[MITIGATION].replace("", "none"),
+        "accuracy": (100 * rows["accuracy"]).map(_POINT),
+        "change of accuracy": [_in_points(row, ACCURACY_DIFFERENCE) for _, row in rows.iterrows()],
+        "p (not .3 lower)": [_p(row) for _, row in rows.iterrows()],
+        "largest excess": (100 * rows[EXCESS]).map(_POINT),
+        "its floor": (100 * rows[FLOOR]).map(_POINT),
+        "its control": (100 * rows[f"{EXCESS}_of_control"]).map(_POINT),
+        "beyond the control": [_in_points(row, BEYOND) for _, row in rows.iterrows()],
+        "gain": [_in_points(row, GAIN) for _, row in rows.iterrows()],
+        "gain beyond the control": [_in_points(row, GAIN_BEYOND) for _, row in rows.iterrows()],
+        "on validation": (100 * rows[VAL_EXCESS]).map(_POINT),
+        "largest mean excess": (100 * rows["largest_mean_excess"]).map(_POINT),
+        "weakest recall": (100 * rows[WEAKEST]).map(_POINT),
+        "its change": [_in_points(row, f"{WEAKEST}_difference") for _, row in rows.iterrows()],
+        "classes worse": rows["classes_worse"].map(decimals(0)),
+        "n": rows["n"].map(str),
+    }
+    return pd.DataFrame({name: list(values) for name, values in table.items()})
+
+
+def _in_points(row: pd.Series, name: str) -> str:
+    if pd.isna(row.get(name)):
+        return ""
+    value, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return with_interval(value, low, high, _SIGNED)
+
+
+def _p(row: pd.Series) -> str:
+    p = row.get(f"p_{NOT_INFERIOR}_holm")
+    return "" if pd.isna(p) else p_value(p)

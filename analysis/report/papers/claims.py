@@ -1,0 +1,416 @@
+"""Claims of a paper, the comparisons in a study that test them, and what follows: which hold and which do not."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from analysis.rendering.formats import decimals, short_ratio, with_interval
+from analysis.report.published import standing_for_up
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL, MARGIN, Row, corrected
+from analysis.study.settings import CONTROL, networks
+
+CLAIM_COLUMNS = [
+    "claim",
+    "slug",
+    "sentence",
+    "source",
+    "looked_at",
+    "place",
+    "where",
+    "quantity",
+    "claimed",
+    "estimate",
+    "low",
+    "high",
+    "p_for",
+    "p_against",
+    "n",
+    "n_at_chance",
+    "holds",
+    "verdict",
+]
+HOLDS, FAILS, UNCLEAR, UNTRIED = "holds", "does not hold", "cannot be told", "not tried"
+YES, NO, UNKNOWN, AT_CHANCE = "yes", "no", "?", "at chance"
+
+BELOW, ABOVE, DIFFERS = "below 0", "above 0", "not 0"
+NOT_BELOW, NOT_ABOVE = f"above -{MARGIN:g}", f"below {MARGIN:g}"
+SUBSTANTIAL = 0.25
+ALIKE = f"within {SUBSTANTIAL:g} of 0"
+
+# From this pruning ratio on, pruning counts as strong.
+HIGH = 10.0
+# Values that differ by no more than rounding have a standard error below this.
+_ROUNDING = 1e-10
+
+
+class Arm(NamedTuple):
+    """A pruner at a ratio, on the data set and model of a `Place`."""
+
+    pruner: str
+    ratio: float
+
+
+class Check(NamedTuple):
+    """One comparison that a claim is about.
+
+    Attributes
+    ----------
+    arms : tuple of Arm
+        One arm, or two arms of which the second is subtracted from the first.
+    quantity : str
+    row : dict
+        As `estimate` returns it. NaN where most networks guess.
+    claimed : str
+        Range in which the difference lies according to the claim.
+    n_at_chance : int
+        Number of networks that are left out because they guess.
+    at_chance : bool
+        Whether most networks guess, so that the difference means nothing.
+    part : str
+        Label of what is compared, such as `weak classes`; empty if `quantity` says it.
+    """
+
+    arms: tuple[Arm, ...]
+    quantity: str
+    row: Row
+    claimed: str
+    n_at_chance: int = 0
+    at_chance: bool = False
+    part: str = ""
+
+    @property
+    def where(self) -> str:
+        """How the comparison is shown."""
+        return ", ".join(filter(None, [self.part, _minus(*self.arms)]))
+
+
+def _minus(first: Arm, second: Arm | None = None) -> str:
+    if second and second.pruner == first.pruner:
+        return f"{first.pruner}, t={short_ratio(first.ratio)} minus t={short_ratio(second.ratio)}"
+    if second and second.pruner != CONTROL and second.ratio != first.ratio:
+        return f"{first.pruner}, t={short_ratio(first.ratio)} minus {second.pruner}, t={short_ratio(second.ratio)}"
+    pruners = f"{first.pruner} minus {second.pruner}" if second else first.pruner
+    return f"{pruners}, t={short_ratio(first.ratio)}"
+
+
+class Claim(NamedTuple):
+    """A claim of the paper.
+
+    Attributes
+    ----------
+    slug : str
+        Name of the claim in code and files; it stays when the wording changes.
+    sentence, source : str
+    looked_at : str
+        The number that tests it.
+    checks : callable
+        Takes the places that the claim is about, one or two, and yields the checks that the study allows.
+    places : int
+        1, or 2.
+    every : bool
+        Whether all checks must hold. A claim about most cases, or about a tendency, needs more than half.
+    """
+
+    slug: str
+    sentence: str
+    source: str
+    looked_at: str
+    checks: Callable[..., Iterable[Check]]
+    places: int = 1
+    every: bool = True
+
+
+class Place:
+    """A data set and a model in a study, with one setting of each pruner.
+
+    Parameters
+    ----------
+    dataset, model : str
+    measured : DataFrame, a row per network; or None
+        pruner, ratio, seed, at_chance, and what was measured. None if no network was pruned at a ratio of its own.
+    tickets : Place, optional
+        The same data set and model, with the levels of lottery tickets.
+    """
+
+    def __init__(self, dataset: str, model: str, measured: pd.DataFrame | None, tickets: "Place | None" = None):
+        self.dataset, self.model, self.tickets = dataset, model, tickets
+        by_arm = [] if measured is None else measured.groupby([schema.PRUNER, schema.RATIO])
+        self._arms = {
+            Arm(*arm): rows.set_axis(index)[~index.duplicated()] for arm, rows in by_arm for index in [networks(rows)]
+        }
+        self._guessing = {arm: rows["at_chance"].to_numpy(bool) for arm, rows in self._arms.items()}
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}, {self.model}"
+
+    @property
+    def pruners(self) -> list[str]:
+        """The pruners, sorted by name."""
+        return sorted({arm.pruner for arm in self._arms})
+
+    def ratios(self, pruner: str, *, at_least: float = 0.0, at_most: float = np.inf) -> list[float]:
+        """Return the pruner's ratios, ascending."""
+        return sorted(arm.ratio for arm in self._arms if arm.pruner == pruner and at_least <= arm.ratio <= at_most)
+
+    def arms(self, pruner: str, *, at_most: float = np.inf) -> list[Arm]:
+        """Return the pruner at each of its ratios, ascending."""
+        return [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_most=at_most)]
+
+    def shared(self, first: str, second: str, *, at_least: float = 0.0) -> list[tuple[Arm, Arm]]:
+        """Return two pruners at each ratio that both have, ascending."""
+        ratios = self.ratios(second)
+        return [
+            (Arm(first, ratio), Arm(second, ratio))
+            for ratio in self.ratios(first, at_least=at_least)
+            if ratio in ratios
+        ]
+
+    def highest(self, pruner: str) -> list[Arm]:
+        """Return the pruner at the largest of the high ratios at which most networks do not guess, if there is one."""
+        arms = [Arm(pruner, ratio) for ratio in self.ratios(pruner, at_least=HIGH)]
+        return [arm for arm in arms if not self.guesses(arm)][-1:]
+
+    def values(self, arm: Arm, column: str) -> pd.Series:
+        """Return a column of an arm by network, missing for networks that guess."""
+        rows = self._arms[arm]
+        return rows[column].mask(self._guessing[arm])
+
+    def setting(self, arm: Arm, column: str) -> str:
+        """Return a setting that all networks of an arm have."""
+        return str(self._arms[arm][column].iloc[0])
+
+    def n_at_chance(self, arm: Arm) -> int:
+        """Return how many networks guess."""
+        return int(self._guessing[arm].sum())
+
+    def guesses(self, arm: Arm) -> bool:
+        """Return whether most networks guess."""
+        return bool(self._guessing[arm].mean() > 0.5)
+
+    def up(self) -> str:
+        """Return what stands for UP: the released code's formula if the study has no other."""
+        return standing_for_up({arm.pruner for arm in self._arms})
+
+
+def estimate(first: pd.Series, second: pd.Series | None = None, *, level: float = LEVEL) -> Row:
+    """Return the mean of a sample, or what remains of it without the mean of an independent one, with its interval.
+
+    Parameters
+    ----------
+    first, second : Series
+        NaN are left out.
+    level : float
+        1 minus the confidence of the interval.
+
+    Returns
+    -------
+    dict
+        `difference` with its interval `difference_low`, `difference_high`; its standard `error` and the degrees of
+        freedom `dof` (Welch's for two samples); `n`, the number of values. All but the difference and `n` are NaN where
+        the values of a sample are fewer than two, or where all are the same.
+
+    Examples
+    --------
+    The mean is 2, its standard error 1, and t for one degree of freedom at 5 % is 12.706:
+
+    >>> row = estimate(pd.Series([1.0, 3.0]))
+    >>> row["difference"], row["error"], row["dof"], round(row["difference_high"], 3)
+    (2.0, 1.0, 1.0, 14.706)
+    """
+    samples = [sample.dropna().to_numpy(float) for sample in (first, second) if sample is not None]
+    means = [sample.mean() if len(sample) else np.nan for sample in samples]
+    difference = float(means[0] - sum(means[1:]))
+    error, dof = _standard_error(samples)
+    half = -float(special.stdtrit(dof, level / 2)) * error
+    return {
+        "difference": difference,
+        "difference_low": difference - half,
+        "difference_high": difference + half,
+        "error": error,
+        "dof": dof,
+        "n": sum(map(len, samples)),
+    }
+
+
+def _standard_error(samples: list[np.ndarray]) -> tuple[float, float]:
+    """Return the standard error of the difference of means, and its degrees of freedom by Welch."""
+    if min(map(len, samples)) < 2:
+        return np.nan, np.nan
+    variances = np.array([sample.var(ddof=1) / len(sample) for sample in samples])
+    error = float(np.sqrt(variances.sum()))
+    if error < _ROUNDING:
+        return np.nan, np.nan
+    return error, float(variances.sum() ** 2 / (variances**2 / [len(sample) - 1 for sample in samples]).sum())
+
+
+def held(claims: Sequence[Claim], places: Sequence[Place]) -> pd.DataFrame:
+    """Hold claims against the places of a study.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+    places : sequence of Place
+
+    Returns
+    -------
+    DataFrame, one row per comparison, by claim and place
+        `CLAIM_COLUMNS`, among them:
+
+        - estimate, low, high: the estimate over n networks, or over n pairs of them, with its two-sided interval.
+        - claimed: where the estimate should lie.
+        - p_for, p_against: p that the true value lies there, and p that it does not. They are one-sided where the claim
+          has a direction. That something differs has a two-sided p for it, and that of an equivalence test against it.
+          If every comparison must hold, each of the two is corrected over the comparisons at the place by Holm.
+        - holds: `yes` if p_for is at most .05, `no` if p_against is, `at chance` if most networks guess, `?` otherwise.
+        - verdict: of all comparisons of the claim at the place, except those at chance. `holds` if every comparison
+          holds, `does not hold` if one does not, `cannot be told` otherwise. A claim about most cases, or about a
+          tendency, needs more than half of them instead. `not tried` if there is no comparison; place is then empty.
+    """
+    rows = [row for number, claim in enumerate(claims, start=1) for row in _rows(number, claim, places)]
+    return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each claim with a column for each place, as text: the verdict, and what it rests on.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As `held` returns it.
+    """
+    rows = []
+    for _, results in frame.groupby("claim", sort=False):
+        claim = results.iloc[0]
+        row = {"": str(claim["claim"]), "the paper": f"{claim['sentence']} ({claim['source']})"}
+        row["looked at"] = claim["looked_at"]
+        tried = results[results["place"] != ""]
+        rows.append(row | {place: _told(checks) for place, checks in tried.groupby("place", sort=False)})
+    names = [place for place in dict.fromkeys(frame["place"]) if place]
+    return pd.DataFrame(rows, columns=["", "the paper", "looked at", *names]).fillna(UNTRIED)
+
+
+def _told(checks: pd.DataFrame) -> str:
+    verdict, first = checks["verdict"].iloc[0], checks.iloc[0]
+    counts = checks["holds"].value_counts()
+    read = checks[checks["holds"] != AT_CHANCE]
+    if len(checks) == 1 and len(read):
+        estimate = with_interval(first["estimate"], first["low"], first["high"], _number)
+        return f"{verdict}: {first['where']}: {estimate}"
+    others = [
+        f"{counts[answer]} {word}" for answer, word in ((NO, "against"), (AT_CHANCE, AT_CHANCE)) if answer in counts
+    ]
+    ranges = [
+        f"{quantity} {_reach(rows['estimate'], rows['estimate'])} ({_reach(rows['low'], rows['high'])})"
+        for quantity, rows in read.groupby("quantity", sort=False)
+    ]
+    return "; ".join([f"{verdict}: {', '.join([f'{counts.get(YES, 0)} of {len(read)}', *others])}", *ranges])
+
+
+def _reach(low: pd.Series, high: pd.Series) -> str:
+    return " to ".join(dict.fromkeys((_number(low.min()), _number(high.max()))))
+
+
+def _number(value: float) -> str:
+    places = 4 if abs(value) < 0.01 else 2
+    is_zero = round(value, places) == 0
+    return decimals(places, sign=not is_zero)(0.0 if is_zero else value)
+
+
+def _rows(number: int, claim: Claim, places: Sequence[Place]) -> list[dict[str, Any]]:
+    named = dict(zip(CLAIM_COLUMNS, (number, *claim[:4]), strict=False))
+    tried = [named | row for chosen in combinations(places, claim.places) for row in _checked(claim, chosen)]
+    return tried or [named | _NOTHING]
+
+
+_NOTHING = {
+    **dict.fromkeys(("place", "where", "quantity", "claimed", "holds"), ""),
+    **dict.fromkeys(("estimate", "low", "high", "p_for", "p_against"), np.nan),
+    **dict.fromkeys(("n", "n_at_chance"), 0),
+    "verdict": UNTRIED,
+}
+
+
+def _checked(claim: Claim, places: tuple[Place, ...]) -> Iterator[dict[str, Any]]:
+    found = judged(claim, places)
+    verdict = _verdict([each.holds for each in found], every=claim.every)
+    for check, p_for, p_against, holds in found:
+        yield {
+            "place": " and ".join(place.name for place in places),
+            "where": check.where,
+            "quantity": check.quantity,
+            "claimed": check.claimed,
+            "estimate": check.row["difference"],
+            "low": check.row["difference_low"],
+            "high": check.row["difference_high"],
+            "p_for": p_for,
+            "p_against": p_against,
+            "n": check.row["n"],
+            "n_at_chance": check.n_at_chance,
+            "holds": holds,
+            "verdict": verdict,
+        }
+
+
+class Judged(NamedTuple):
+    """A check, p that it holds and p that it does not, and which of both is shown."""
+
+    check: Check
+    p_for: float
+    p_against: float
+    holds: str
+
+
+def judged(claim: Claim, places: tuple[Place, ...]) -> list[Judged]:
+    """Judge the checks of a claim; if all of them must hold, their p are corrected together."""
+    checks = list(claim.checks(*places))
+    p = np.array([p_values(check) for check in checks]).reshape(-1, 2)
+    if claim.every:
+        read = np.array([not check.at_chance for check in checks], dtype=bool)
+        p[read] = np.column_stack([corrected(side, int(read.sum()))[1] for side in p[read].T])
+    return [
+        Judged(check, p_for, p_against, AT_CHANCE if check.at_chance else _answer(p_for, p_against))
+        for check, (p_for, p_against) in zip(checks, p.tolist(), strict=True)
+    ]
+
+
+def _answer(p_for: float, p_against: float) -> str:
+    return YES if p_for <= LEVEL else NO if p_against <= LEVEL else UNKNOWN
+
+
+def p_values(check: Check) -> tuple[float, float]:
+    """Return p that the true value lies where the claim has it, and p that it does not."""
+    value, error, dof = (float(check.row[name]) for name in ("difference", "error", "dof"))
+
+    def below(bound: float) -> float:
+        return float(special.stdtr(dof, (value - bound) / error))
+
+    def above(bound: float) -> float:
+        return float(special.stdtr(dof, (bound - value) / error))
+
+    def within(margin: float) -> float:
+        return max(above(-margin), below(margin))
+
+    def beyond(margin: float) -> float:
+        return min(2 * min(below(-margin), above(margin)), 1.0)
+
+    return {
+        BELOW: (below(0), above(0)),
+        ABOVE: (above(0), below(0)),
+        NOT_BELOW: (above(-MARGIN), below(-MARGIN)),
+        NOT_ABOVE: (below(MARGIN), above(MARGIN)),
+        DIFFERS: (beyond(0), within(MARGIN)),
+        ALIKE: (within(SUBSTANTIAL), beyond(SUBSTANTIAL)),
+    }[check.claimed]
+
+
+def _verdict(holds: list[str], *, every: bool) -> str:
+    yes, no, read = holds.count(YES), holds.count(NO), len(holds) - holds.count(AT_CHANCE)
+    if every:
+        return FAILS if no else HOLDS if yes == read > 0 else UNCLEAR
+    return HOLDS if 2 * yes > read else FAILS if 2 * no > read else UNCLEAR

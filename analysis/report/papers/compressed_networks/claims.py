@@ -1,0 +1,261 @@
+"""The claims of Hooker et al. held against a study: which hold, which do not, which cannot be told.
+
+Counts of modal labels and of tests have no value for a single network. Their errors are those of the jackknife, which
+leaves out groups of networks in turn (`halves.jackknife_values`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Place, estimate, held
+from analysis.report.papers.compressed_networks.exemplars import Found
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
+from analysis.report.papers.compressed_networks.populations import Recalls, recalls
+from analysis.report.published import rank
+from analysis.runs import schema
+from analysis.statistics.halves import group_of, groups, jackknife_values
+from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
+from analysis.statistics.populations import placebo_significance, welch
+from analysis.study.arrays import run_arrays
+from analysis.study.settings import CONTROL
+
+_PIES, _CLASSES, _GAP, _RECALL = "PIEs of halves", "significant classes", "accuracy", "recall"
+
+
+def claims(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
+    """Hold every claim against a study (`forgotten_claims.csv`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it.
+    found : Found
+        As `exemplars.exemplars` returns it.
+
+    Returns
+    -------
+    DataFrame, one row per comparison, by claim and place
+        As `papers.claims.held` returns it; n is the number of groups of networks, and t in `where` is the level.
+    """
+    frame = measured(runs, found)
+    by_place = frame.groupby([schema.DATASET, schema.MODEL]) if len(frame) else []
+    places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
+    return held(CLAIMS, sorted(places, key=lambda place: (rank(place.model), rank(place.dataset))))
+
+
+def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
+    """Return what the claims are about, one row per cell of five networks or more and group of its networks.
+
+    Cells most of whose networks guess are left out.
+
+    Returns
+    -------
+    DataFrame
+        dataset, model, pruner (the method), ratio (the level), seed (of a group of dense networks, the same in all
+        cells that share them), at_chance (never), and values whose mean is that of the cell, and their error the
+        jackknife's: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
+        decrease_minus_increase. NaN where a cell has no predictions, or too few networks for PIEs of halves.
+    """
+    study = run_arrays(runs)
+    populations: dict[tuple[str, ...], int] = {}
+    placebos: dict[tuple[str, ...], np.ndarray] = {}
+    pies = {(*_key(cell), dense): (split, placebo) for cell, dense, split, placebo in found.halves}
+    rows = []
+    for cell in recalls(study):
+        dense = cell.dense_run_ids
+        if groups(len(dense)) and len(cell.rows) > cell.n_at_chance:
+            number = populations.setdefault(dense, len(populations))
+            if dense not in placebos:
+                placebos[dense] = _without_groups(len(dense), partial(_placebo, cell))
+            name = named(study, cell.rows[0])
+            values = _on_classes(cell, placebos[dense])
+            if (*_key(name), dense) in pies:
+                split, placebo = pies[(*_key(name), dense)]
+                values |= {"pies_beyond_placebo": split.n_pie - placebo.n_pie}
+                values |= {"gap": split.gap, "gap_beyond_placebo": split.gap - placebo.gap}
+            rows.append(_rows(name, number, {what: jackknife_values(each) for what, each in values.items()}))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+
+
+def _key(cell: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(cell[name]) for name in (schema.DATASET, schema.MODEL, METHOD, LEVEL))
+
+
+def _rows(cell: dict[str, Any], population: int, values: dict[str, np.ndarray]) -> pd.DataFrame:
+    count = len(values["significant"])
+    return pd.DataFrame(
+        {
+            schema.DATASET: cell[schema.DATASET],
+            schema.MODEL: cell[schema.MODEL],
+            schema.PRUNER: cell[METHOD],
+            schema.RATIO: cell[LEVEL],
+            schema.SEED: population * 1000 + np.arange(count),
+            "at_chance": False,
+            **{name: values.get(name, np.full(count, np.nan)) for name in _MEASURED},
+        }
+    )
+
+
+_MEASURED = (
+    *("pies_beyond_placebo", "gap", "gap_beyond_placebo"),
+    *("significant", "significant_beyond_placebo", "decrease_minus_increase"),
+)
+
+
+def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.ndarray:
+    """Return a number of all networks, and without each group, (1 + groups,); `count` takes which networks count."""
+    group = group_of(networks)
+    return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
+
+
+def _placebo(cell: Recalls, kept: np.ndarray) -> float:
+    return float(placebo_significance(cell.dense[kept], cell.dense_accuracy[kept]).sum())
+
+
+def _on_classes(cell: Recalls, placebo: np.ndarray) -> dict[str, np.ndarray]:
+    count = _without_groups(len(cell.rows), partial(_count, cell))
+    more = _without_groups(len(cell.rows), partial(_decrease_minus_increase, cell))
+    return {
+        "significant": count,
+        "significant_beyond_placebo": count - placebo,
+        "decrease_minus_increase": more if np.isfinite(more).all() else np.full(len(more), np.nan),
+    }
+
+
+def _count(cell: Recalls, kept: np.ndarray) -> float:
+    return float(_significant(cell, kept).sum())
+
+
+def _significant(cell: Recalls, kept: np.ndarray) -> np.ndarray:
+    """Return which classes are significant between some of the networks, (classes,), bool."""
+    before = cell.dense[kept] - cell.dense_accuracy[kept, np.newaxis]
+    after = cell.compressed[kept] - cell.compressed_accuracy[kept, np.newaxis]
+    return np.asarray(welch(before, after)[2] <= SIGNIFICANT)
+
+
+def _decrease_minus_increase(cell: Recalls, kept: np.ndarray) -> float:
+    """Return how much larger the mean decrease of significant classes is than the mean increase; NaN without either."""
+    change = (cell.compressed[kept] - cell.dense[kept]).mean(0)[_significant(cell, kept)]
+    falls, rises = change[change < 0], change[change > 0]
+    return float(-falls.mean() - rises.mean()) if len(falls) and len(rises) else np.nan
+
+
+# What is compared.
+
+
+def _pruned(place: Place) -> list[str]:
+    return [method for method in place.pruners if method.split()[0] not in (CONTROL, *schema.BITS)]
+
+
+def _formats(place: Place) -> list[str]:
+    return [method for method in place.pruners if method.split()[0] in schema.BITS]
+
+
+def _above(place: Place, arm: Arm, column: str, quantity: str) -> Iterator[Check]:
+    """Yield a check that a value is above 0, if the cell has it."""
+    values = place.values(arm, column)
+    if values.notna().any():
+        yield Check((arm,), quantity, estimate(values), ABOVE)
+
+
+def _larger(place: Place, first: Arm, second: Arm, column: str, quantity: str) -> Iterator[Check]:
+    """Yield a check that a value is larger in one cell than in another, paired where they share dense networks."""
+    one, other = place.values(first, column), place.values(second, column)
+    if one.notna().any() and other.notna().any():
+        row = estimate(one - other) if one.index.equals(other.index) else estimate(one, other)
+        yield Check((first, second), quantity, row, ABOVE)
+
+
+def _grows(column: str, quantity: str) -> Callable[[Place], Iterable[Check]]:
+    def checks(place: Place) -> Iterator[Check]:
+        for method in _pruned(place):
+            for less, more in pairwise(place.arms(method)):
+                yield from _larger(place, more, less, column, quantity)
+
+    return checks
+
+
+def _everywhere(column: str, quantity: str) -> Callable[[Place], Iterable[Check]]:
+    def checks(place: Place) -> Iterator[Check]:
+        for method in [*_pruned(place), *_formats(place)]:
+            for arm in place.arms(method):
+                yield from _above(place, arm, column, quantity)
+
+    return checks
+
+
+def _more_than_formats(place: Place) -> Iterator[Check]:
+    for method in _pruned(place):
+        for number_format in _formats(place):
+            for arm in place.arms(number_format):
+                yield from _larger(place, place.arms(method)[-1], arm, "significant", _CLASSES)
+
+
+CLAIMS = (
+    Claim(
+        "pies-grow",
+        '"The number of images classified as PIE increases with the level of pruning"',
+        "3.2",
+        "PIEs of halves, beyond the placebo, at each level minus those at the level before",
+        _grows("pies_beyond_placebo", _PIES),
+    ),
+    Claim(
+        "pies-beyond-chance",
+        'PIEs are images "disproportionately sensitive to the removal of weights"',
+        "3.2",
+        "PIEs of halves minus those between two halves of the dense networks",
+        _everywhere("pies_beyond_placebo", _PIES),
+        every=False,
+    ),
+    Claim(
+        "pies-harder",
+        '"PIE images are far more challenging for a non-compressed model to classify"',
+        "3.2",
+        "accuracy of dense networks on other images minus that on PIEs",
+        _everywhere("gap", _GAP),
+    ),
+    Claim(
+        "pies-harder-than-chance",
+        "the same",
+        "3.2",
+        "that difference minus the one that PIEs between two halves of the dense networks give",
+        _everywhere("gap_beyond_placebo", _GAP),
+    ),
+    Claim(
+        "significant-classes-grow",
+        '"This sensitivity is amplified at higher levels of sparsity with more classes evidencing a statistically '
+        'significant relative change in recall"',
+        "3.1",
+        "significant classes at each level minus those at the level before",
+        _grows("significant", _CLASSES),
+        every=False,
+    ),
+    Claim(
+        "significant-classes-beyond-chance",
+        '"This disparate impact is far from random"',
+        "3.1",
+        "significant classes minus those between two halves of the dense networks",
+        _everywhere("significant_beyond_placebo", _CLASSES),
+        every=False,
+    ),
+    Claim(
+        "decrease-above-increase",
+        '"the average absolute class decrease in recall is far larger than the average increase"',
+        "3.1",
+        "mean decrease of the recall of significant classes minus the mean increase",
+        _everywhere("decrease_minus_increase", _RECALL),
+        every=False,
+    ),
+    Claim(
+        "pruning-above-quantization",
+        '"High levels of pruning incur a far higher disparate impact than is observed for the quantization techniques"',
+        "1",
+        "significant classes at the highest level of pruning minus those of a number format",
+        _more_than_formats,
+    ),
+)

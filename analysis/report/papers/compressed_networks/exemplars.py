@@ -1,0 +1,227 @@
+"""Pruning identified exemplars (PIEs) of every cell: how many, which images, and how hard they are, beside a placebo.
+
+The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
+from analysis.runs import schema
+from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.statistics import halves, populations, resampling
+from analysis.statistics.halves import Halves, HalvesExemplars, jackknife_values
+from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.populations import Exemplars
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.cells import control_rows, with_control
+from analysis.study.predictions import Pairs, Predictions
+
+# A network's five most probable classes say nothing about so many classes or fewer.
+_RANKED = 5
+_CONFIDENCE = 0.95
+# What accuracies are over, in the order of the columns.
+PARTS = ("pie", "non_pie", "all")
+
+
+class Found(NamedTuple):
+    """The exemplars of a study's cells.
+
+    Attributes
+    ----------
+    summary, images : DataFrame
+        As `exemplars` describes them.
+    halves : list of (dict, tuple of str, HalvesExemplars, HalvesExemplars)
+        Of each cell: what names it, its dense runs, PIEs between halves, and those of the placebo.
+    notes : list of str
+        Sentences on cells that are left out.
+    """
+
+    summary: pd.DataFrame
+    images: pd.DataFrame
+    halves: list[tuple[dict[str, Any], tuple[str, ...], HalvesExemplars, HalvesExemplars]]
+    notes: list[str]
+
+
+def exemplars(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None) -> Found:
+    """Return the pruning identified exemplars of every cell of five networks or more (`pie_summary.csv`, `pie.csv`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it.
+    predictions : callable or Predictions, optional
+        As for `cells.cells`; without it there is no row.
+
+    Returns
+    -------
+    summary : DataFrame, one row per cell
+        What `naming.named` returns, n_dense, n_compressed, n_pie, n_pie_untied (of them, those for which neither modal
+        label is a tie), n_ties (of all images); the share of dense networks that are right
+        about PIEs, other images and all (top1_pie, top1_non_pie, top1_all), and that have the label among five classes
+        (top5_...; NaN for five classes or fewer, or where the predictions lack it); the first on other images of the
+        same dense vote share (top1_matched, top5_matched); the same of the compressed networks (`compressed_...`).
+
+        n_pie is between all dense networks and all that were made of them. n_pie_halves, n_pie_placebo: PIEs between
+        a dense half and the compressed networks of the other half, and between two dense halves; n_pie_halves_untied,
+        n_pie_placebo_untied: those without a tie. n_pie_placebo_low, n_pie_placebo_high: nine in ten splits of the
+        placebo lie between them. n_pie_minus_placebo: n_pie_halves minus n_pie_placebo, with its 95 % interval by the
+        jackknife over groups of networks. Halves of fewer than five networks have no PIEs: all that is of halves is
+        NaN then. n_pie_none, n_pie_none_untied: PIEs against the networks of the control. disagreement,
+        disagreement_dense: how often a dense and a compressed network, and two dense networks, predict different
+        classes.
+
+        gap_halves, gap_placebo: how much more accurate the dense half is on other images than on PIEs.
+        gap_minus_placebo with its 95 % interval (`..._low`, `..._high`), by the jackknife over groups of networks.
+        gap_halves_matched, gap_placebo_matched: the gaps to other images of the same vote share.
+    images : DataFrame, one row per cell and PIE
+        What `naming.named` returns, index (place among the test images, from 0), label, dense_mode, compressed_mode,
+        dense_share, compressed_share (of the votes for the mode).
+    """
+    shared = Predictions.shared(predictions)
+    if shared is None:
+        return Found(pd.DataFrame(), pd.DataFrame(), [], [])
+    study = run_arrays(runs)
+    none = control_rows(study.runs)
+    dense_halves: dict[tuple[str, ...], Halves | None] = {}
+    summaries, images, of_halves, without = [], [], [], []
+    for rows in study.cells():
+        kept, has = study.counted(rows)
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        if len(set(dense)) < FEWEST:
+            continue
+        name = named(study, rows[0])
+        own = study.runs.iloc[kept]
+        pairs = shared.of_runs(own)
+        if pairs is None:
+            # Where predictions are missing, the note of `cells.cells` says so.
+            if not own[[schema.DENSE_RUN_ID, RUN_ID]].isin(shared.missing).any(axis=None):
+                without.append(name)
+            continue
+        found = _between(shared, dense, own[RUN_ID])
+        if dense not in dense_halves:
+            dense_halves[dense] = _halves(pairs, dense)
+        on_images = _on_images(pairs, found, ranked=has.sum() > _RANKED)
+        between_halves = dict.fromkeys(OF_HALVES, np.nan)
+        if (own_halves := dense_halves[dense]) is not None:
+            split, placebo = own_halves.against(pairs.predicted[1]), own_halves.placebo
+            between_halves = _of_halves(split, placebo)
+            of_halves.append((name, dense, split, placebo))
+        summaries.append({**name, **on_images, **between_halves, **_against_control(study, kept, none, shared)})
+        images.append(pd.DataFrame({**name, **_identified(pairs, found)}))
+    pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
+    return Found(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
+
+
+def _notes(without: list[dict[str, Any]]) -> Iterator[str]:
+    if without:
+        cells = [f"{cell[schema.DATASET]}, {cell[METHOD]} at {cell[LEVEL]:g}" for cell in without]
+        more = f" and {len(cells) - 3:,} more" if len(cells) > 3 else ""
+        count = "one cell" if len(cells) == 1 else f"{len(cells):,} cells"
+        yield (
+            f"no PIEs of {count}, because the networks there predicted different test images: "
+            f"{'; '.join(cells[:3])}{more}"
+        )
+
+
+def _on_images(pairs: Pairs, found: Exemplars, *, ranked: bool) -> dict[str, Any]:
+    """Return the numbers of a cell that are counts and means over its images."""
+    dense, (_, compressed) = pairs.dense, pairs.predicted
+    right = [(side == pairs.images.label).mean(0) for side in (dense, compressed)]
+    missing = np.full(len(pairs.images.label), np.nan)
+    in_top5 = (pairs.in_top5 if ranked else None) or (missing, missing)
+    top1, top5 = (_accuracies(name, shares[0], found) for name, shares in (("top1", right), ("top5", in_top5)))
+    matched = {f"{name}_matched": each.pop(f"{name}_matched") for name, each in (("top1", top1), ("top5", top5))}
+    return {
+        "n_dense": len(dense),
+        "n_compressed": len(compressed),
+        "n_pie": int(found.identified.sum()),
+        "n_pie_untied": found.untied,
+        "n_ties": found.ties,
+        **top1,
+        **top5,
+        **matched,
+        **_accuracies("compressed_top1", right[1], found),
+        **_accuracies("compressed_top5", in_top5[1], found),
+        "disagreement": float(populations.disagreement(dense, compressed).mean()),
+        "disagreement_dense": float(populations.disagreement_within(dense).mean()),
+    }
+
+
+def _accuracies(name: str, right: np.ndarray, found: Exemplars) -> dict[str, float]:
+    """Return means of `right`, (images,): over PIEs, other images, all, and others of the same dense vote share."""
+    pies = found.identified
+    return {
+        f"{name}_pie": right[pies].mean() if pies.any() else np.nan,
+        f"{name}_non_pie": right[~pies].mean() if not pies.all() else np.nan,
+        f"{name}_all": right.mean(),
+        f"{name}_matched": populations.matched_share(right, found.dense.share, pies),
+    }
+
+
+def _halves(pairs: Pairs, dense: Sequence[str]) -> Halves | None:
+    """Return halves of the dense networks; None if halves have fewer than five, or could share a network."""
+    enough = len(dense) >= halves.FEWEST and len(set(dense)) == len(dense)
+    return Halves(pairs.predicted[0], pairs.images.label) if enough else None
+
+
+def _of_halves(split: HalvesExemplars, placebo: HalvesExemplars) -> dict[str, float]:
+    """Return what PIEs between halves say, beside what they say of dense halves."""
+    low, high = placebo.most_splits
+    values = (
+        *(split.n_pie[0], split.untied, placebo.n_pie[0], placebo.untied, low, high),
+        *_beyond(split.n_pie - placebo.n_pie),
+        *(split.gap[0], placebo.gap[0]),
+        *_beyond(split.gap - placebo.gap),
+        *(split.matched - split.pie[0], placebo.matched - placebo.pie[0]),
+    )
+    return dict(zip(OF_HALVES, values, strict=True))
+
+
+OF_HALVES = (
+    *("n_pie_halves", "n_pie_halves_untied"),
+    *("n_pie_placebo", "n_pie_placebo_untied", "n_pie_placebo_low", "n_pie_placebo_high"),
+    *("n_pie_minus_placebo", "n_pie_minus_placebo_low", "n_pie_minus_placebo_high"),
+    *("gap_halves", "gap_placebo", "gap_minus_placebo", "gap_minus_placebo_low", "gap_minus_placebo_high"),
+    *("gap_halves_matched", "gap_placebo_matched"),
+)
+
+
+def _beyond(more: np.ndarray) -> tuple[float, float, float]:
+    """Return a statistic of all networks and the ends of its interval, from it and those without each group."""
+    return more[0], *resampling.mean_interval(jackknife_values(more), _CONFIDENCE)
+
+
+def _against_control(
+    study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions
+) -> dict[str, float]:
+    """Return the numbers of PIEs against the networks of the control; NaN if fewer than five runs have one."""
+    rows = with_control(study, rows, none)
+    run_ids = study.runs[RUN_ID].iloc
+    sides = run_ids[none[rows]], run_ids[rows]
+    counts = np.nan, np.nan
+    if len(set(sides[0])) >= FEWEST and predictions.of_pairs(*sides):
+        found = _between(predictions, *sides)
+        counts = float(found.identified.sum()), float(found.untied)
+    return dict(zip(("n_pie_none", "n_pie_none_untied"), counts, strict=True))
+
+
+def _between(predictions: Predictions, before: Iterable[str], after: Iterable[str]) -> Exemplars:
+    """Return the exemplars between networks before, each of which counts once, and networks after."""
+    return populations.exemplars_between(predictions.modes(dict.fromkeys(before)), predictions.modes(after))
+
+
+def _identified(pairs: Pairs, found: Exemplars) -> dict[str, np.ndarray]:
+    """Return a column for each thing to know of the PIEs of a cell."""
+    pies = np.flatnonzero(found.identified)
+    return {
+        "index": pies,
+        "label": pairs.images.label[pies],
+        "dense_mode": found.dense.label[pies],
+        "compressed_mode": found.compressed.label[pies],
+        "dense_share": found.dense.share[pies],
+        "compressed_share": found.compressed.share[pies],
+    }

@@ -1,0 +1,338 @@
+"""Pictures of what compressed networks forget: counts against the ratio, and the change of each class's recall."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, page
+from analysis.rendering.picture_text import fitted_name, name_in_picture
+from analysis.report.papers.compressed_networks.naming import LEVEL
+from analysis.report.published import rank
+from analysis.report.ratio_plot import TITLE_SIZE, Column, Drawn, Place, against_ratio, draw_lines, groups, handle
+from analysis.report.verdict import PLACE, by_accuracy, leading_ratio, mostly_sound, places
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
+from analysis.statistics.modal_labels import FEWEST
+from analysis.study.labels import level_label
+from analysis.study.settings import CELL, CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
+from analysis.study.study import AnalyzedStudy
+
+MOST_CLASSES = 30
+MOST_NAMED = 5
+_MOST_LEVELS = 6
+_MOST_TICKS = 8
+_LONGEST_NAME = 28
+_PANEL = 2.3  # inches
+_LETTERS = 8  # points, of names in a panel
+_WIDE_PANEL = 2.7  # inches
+_MOST_COLUMNS = 5
+_FAR = 5  # times the loss of accuracy of the level before
+
+
+def counts(study: AnalyzedStudy, summary: pd.DataFrame, tested: pd.DataFrame) -> list[Figure]:
+    """Draw PIEs of halves and significant classes against the ratio, at most four data sets and models a figure.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    summary, tested : DataFrame
+        As `exemplars.exemplars` and `populations.significant_classes` return them.
+    """
+    key = [*CELL, *study.shown]
+    counted = summary[[*key, *_OF_SUMMARY]].merge(tested[[*key, *_OF_TESTS]], on=key)
+    # Cells without PIEs stay: the ratio of the verdict may be theirs.
+    cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left"))
+    known = cells["n_pie"].where(mostly_sound(cells)).groupby([cells[name] for name in PLACE]).transform("count")
+    rows: dict[str, Callable[[Axes, Column], None]] = {
+        "PIEs of halves": partial(_draw_exemplars, study=study),
+        "significant classes, paired": _draw_paired,
+        "significant classes, as in print": partial(_draw_significant, study=study),
+    }
+    handles = [
+        handle("placebo", color="black", linestyle="--", linewidth=1),
+        handle("5 % of the classes", color="black", linestyle=":", linewidth=1),
+    ]
+    by = "pruning ratio" if is_pruned(summary).any() else "number format"
+    title = f"PIEs and significant classes, by {by}"
+    return [
+        against_ratio(group, rows, study, title, f"{_NOTE}{_of_same_networks(group, study)}", handles)
+        for group in groups(cells[known > 0], study)
+    ]
+
+
+_OF_CELLS = ("n", "n_at_chance", "accuracy_minus_none", "accuracy_before", "accuracy_after")
+_OF_SUMMARY = (
+    *("n_dense", "n_pie", "n_pie_halves", "n_pie_placebo", "n_pie_placebo_low", "n_pie_placebo_high"),
+    *("n_pie_minus_placebo_low", "n_pie_minus_placebo_high"),
+)
+_OF_TESTS = ("classes", "significant", "significant_paired", "placebo", "placebo_low", "placebo_high")
+_NOTE = (
+    "Dashed: the placebo, which chance gives between two halves of the dense networks. Hatched: nine in ten of the "
+    "random splits of these networks into halves. Bars, and the grey band of the control: 95 % interval over networks, "
+    "for the same test images, of the PIEs minus the placebo's, drawn around the PIEs; compare it with the dashed "
+    "line. Halves are of different networks, so their PIEs measure mostly seeds. A class is significant at 5 %, not "
+    "corrected for the number of classes: by the paired test of networks and their own dense networks, of which chance "
+    "gives 5 % of the classes (dotted), or by the unpaired test in print. Counts of classes have no interval. Grey "
+    "line: the same fine-tuning without pruning. Blue stripe: the ratio of the verdict. Cells most of whose networks "
+    "guess are not drawn."
+)
+
+
+def _with_ends(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return cells with the ends of the bars, which are the interval of the difference from the placebo."""
+    ends = {end: np.maximum(cells["n_pie_placebo"] + cells[f"n_pie_minus_placebo_{end}"], 0) for end in ("low", "high")}
+    return cells.assign(**{f"n_pie_halves_{end}": values for end, values in ends.items()})
+
+
+def _of_same_networks(group: Sequence[Place], study: AnalyzedStudy) -> str:
+    """Return a sentence on the PIEs of number formats and the control, between all networks; empty without formats."""
+    said = []
+    # A data set and model with many methods have several columns, each with all cells.
+    for place, rows in {column.name[:2]: column.cells for column in group}.items():
+        shown = rows[in_number_format(rows) | rows[schema.PRUNER].eq(CONTROL)].dropna(subset="n_pie")
+        if in_number_format(shown).any():
+            numbers = [f"{study.method(cell)} {cell['n_pie']:,.0f}" for cell in shown.to_dict("records")]
+            said.append(f"{', '.join(place)}: {', '.join(numbers)}")
+    return f" PIEs of the same networks, all dense against all compressed, in {'; '.join(said)}." if said else ""
+
+
+def _draw_exemplars(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
+    drawn = Drawn("n_pie_halves", "n_pie_halves_low", "n_pie_halves_high")
+    draw_lines(axes, column.lines, column.styles, drawn)
+    _draw_placebo(axes, column, "n_pie_placebo", study)
+    names = [drawn.value, drawn.low, drawn.high, "n_pie_placebo", "n_pie_placebo_low", "n_pie_placebo_high"]
+    values = pd.concat(column.lines.values())[names].stack().dropna()
+    if len(values):
+        _set_decades(axes, float(values.min()), float(values.max()))
+        return
+    said = f"Too few networks: each half takes {FEWEST} of them"
+    axes.text(0.5, 0.5, said, ha="center", fontsize=_LETTERS, transform=axes.transAxes)
+    axes.set_yticks([])
+
+
+def _draw_significant(axes: Axes, column: Column, study: AnalyzedStudy) -> None:
+    draw_lines(axes, column.lines, column.styles, Drawn("significant"))
+    _draw_placebo(axes, column, "placebo", study)
+    _set_counts(axes, pd.concat(column.lines.values())[["significant", "placebo_high"]])
+
+
+def _draw_paired(axes: Axes, column: Column) -> None:
+    draw_lines(axes, column.lines, column.styles, Drawn("significant_paired"))
+    cells = pd.concat(column.lines.values())
+    axes.axhline(SIGNIFICANT * cells["classes"].max(), color="black", linestyle=":", linewidth=1)
+    _set_counts(axes, cells[["significant_paired"]])
+
+
+def _set_counts(axes: Axes, counts: pd.DataFrame) -> None:
+    top = max(1.0, counts.stack().max())
+    axes.set_ylim(-0.05 * top, 1.08 * top)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _draw_placebo(axes: Axes, column: Column, name: str, study: AnalyzedStudy) -> None:
+    """Draw the placebo of the largest population, and its splits; one for each method if they share no networks."""
+    lines = column.lines.items()
+    populations = {column.styles[method]["color"]: cells for method, cells in lines}
+    if study.share_dense_networks(column.cells):
+        populations = {"black": pd.concat(column.lines.values())}
+    for color, cells in populations.items():
+        largest = cells.dropna(subset=name).sort_values("n_dense", kind="stable").tail(1)
+        for placebo in largest.to_dict("records"):
+            axes.axhline(placebo[name], color=color, linestyle="--", linewidth=1)
+            band = axes.axhspan(placebo[f"{name}_low"], placebo[f"{name}_high"], facecolor="none", linewidth=0)
+            band.set(hatch="///", edgecolor=color, alpha=0.15, zorder=0)
+
+
+def _set_decades(axes: Axes, low: float, high: float) -> None:
+    """Give an axis logarithms above 1, and round numbers below and above counts between two ends."""
+    steps = [0.0, *(step * 10.0**power for power in range(10) for step in (1, 2, 5))]
+    place = bisect_right(steps, low) - 1
+    ends = steps[place] or -0.1, max(1.15 * high, steps[place + 1])
+    ticks = [step for step in steps if ends[0] <= step <= ends[1]]
+    if len(ticks) > _MOST_TICKS:
+        ticks = [tick for tick in ticks if np.log10(max(tick, 1)) % 1 == 0]
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(ends)
+    axes.set_yticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def normalised_recall(study: AnalyzedStudy, cells: pd.DataFrame, significance: pd.DataFrame) -> Figure | None:
+    """Draw the normalised change of each class's recall, a panel for each ratio of the method of the verdict.
+
+    Where there are more than six ratios, six of them are drawn: the least, the largest, and others evenly between.
+    Classes stand in their order if there are few; many are sorted by their change, and the worst are named.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    cells : DataFrame
+        Rows of `study.cells` of one data set and model that are pruned.
+    significance : DataFrame
+        As `populations.class_significance` returns it.
+
+    Returns
+    -------
+    Figure or None
+        None if the method has no test.
+    """
+    levels = _levels(study, cells, significance)
+    if not levels:
+        return None
+    cell, rows = levels[0]
+    few, room = len(rows) <= MOST_CLASSES, max(0.6, 0.02 * len(rows))
+    which = "" if few else f" Classes are sorted; the {MOST_NAMED} that lose most are named."
+    figure, grid = page(
+        (1, len(levels)),
+        (max(_PANEL * len(levels) + 1.2, 6.5), 0.24 * len(rows) + 1.9 if few else 4.6),
+        f"Normalised change of recall, {study.method(cell)}: {cell[schema.DATASET]}, {cell[schema.MODEL]}",
+        "Change of a class's mean recall from the dense to the compressed networks, in % of the recall before. Each "
+        "panel has its own scale. Dotted: the change of the accuracy, in % too. Coloured classes are significant at "
+        "5 %, not corrected: recall minus accuracy fell (orange) or rose (blue). Chance alone gives about one class in "
+        "twenty."
+        f"{which}",
+        sharey=True,
+    )
+    for axes, (of_level, classes) in zip(grid[0], levels, strict=True):
+        _set_changes(axes, of_level, classes)
+        (_draw_classes if few else _draw_many_classes)(axes, classes)
+    names = [name_in_picture(str(name), _LONGEST_NAME) for name in rows["class"]] if few else []
+    grid[0, 0].set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
+    grid[0, 0].set_ylim(len(rows) - 1 + room, -room)
+    if not few:
+        grid[0, 0].set_ylabel(f"{len(rows):,} classes, the worst on top")
+    return figure
+
+
+def accuracies(study: AnalyzedStudy, populations: pd.DataFrame) -> list[Figure]:
+    """Draw how accuracies are distributed at each level, a figure for each data set and model (Table 1 in print).
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    populations : DataFrame
+        As `populations.accuracies` returns it.
+    """
+    return [_draw_accuracies(study, name, rows) for name, rows in places(populations)]
+
+
+def _draw_accuracies(study: AnalyzedStudy, name: tuple[str, str], rows: pd.DataFrame) -> Figure:
+    labels = [study.method(cell) for cell in rows.to_dict("records")]
+    methods = list(dict.fromkeys(sorted(labels, key=lambda label: (label.startswith(CONTROL), rank(label)))))
+    of_method = [rows[[label == method for label in labels]].sort_values(LEVEL, kind="stable") for method in methods]
+    most = max(map(len, of_method))
+    columns = min(len(methods), _MOST_COLUMNS)
+    lines = -(-len(methods) // columns)
+    figure, grid = page(
+        (lines, columns),
+        (max(_WIDE_PANEL * columns, 6.5), lines * (0.27 * (most + 1) + 0.75) + 0.9),
+        f"Accuracy of each network: {', '.join(name)}",
+        "A box holds the middle half of a cell's networks, its line the median, the whiskers all of them. Networks "
+        "that guess are left out. Grey: the dense networks of the first cell. Each panel has its own scale; a level "
+        "far below the others is a number.",
+    )
+    for axes, method, cells in zip(grid.flat, methods, of_method, strict=False):
+        _draw_boxes(axes, cells)
+        axes.set_ylim(most + 0.5, -0.5)
+        parts = method.split(" ", 1) if is_iterated(cells).all() else [method]
+        title = "\n".join(fitted_name(part, 72 * (_WIDE_PANEL - 1.0), TITLE_SIZE) for part in parts)
+        axes.set_title(title, fontsize=TITLE_SIZE, parse_math=False)
+        axes.set_xlabel("accuracy, %", fontsize=9)
+    for axes in grid.flat[len(methods) :]:
+        axes.remove()
+    return figure
+
+
+def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
+    """Draw the dense networks on top, and the cells of a method below by level."""
+    dense = cells.iloc[0]
+    rows = [
+        ("dense", "dense", dense),
+        *(("accuracy", level_label(cell, cell[LEVEL]), cell) for cell in cells.to_dict("records")),
+    ]
+    drawn = [(place, side, cell) for place, (side, _, cell) in enumerate(rows) if not place or not _is_far(cell, cells)]
+    boxes = [
+        {name: 100 * cell[f"{side}_{end}"] for name, end in _ENDS.items()} | {"fliers": []} for _, side, cell in drawn
+    ]
+    parts = axes.bxp(boxes, positions=[place for place, *_ in drawn], orientation="horizontal", widths=0.6)
+    for lines in parts.values():
+        for place, line in enumerate(lines):
+            line.set(color=NEUTRAL if place * len(boxes) < len(lines) else BELOW, linewidth=1.4)
+    for place, (_, _, cell) in enumerate(rows):
+        if place not in {each for each, *_ in drawn}:
+            said = axes.text(0.03, place, f"median {100 * cell['accuracy_median']:.1f} %", va="center", fontsize=8)
+            said.set(transform=axes.get_yaxis_transform(), color=BELOW, bbox=PAPER)
+    axes.set_yticks(range(len(rows)), [label for _, label, _ in rows])
+    axes.tick_params(labelsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.grid(axis="x", alpha=0.3)
+
+
+_ENDS = {"whislo": "min", "q1": "q1", "med": "median", "q3": "q3", "whishi": "max"}
+
+
+def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:
+    """Return whether a cell loses so much more than the others of a method that it would leave them no room."""
+    losses = np.maximum(cells["dense_median"] - cells["accuracy_median"], cells["dense_max"] - cells["dense_min"])
+    loss = cell["dense_median"] - cell["accuracy_median"]
+    smaller = losses[losses < loss]
+    return len(smaller) > 0 and bool(loss > _FAR * smaller.max())
+
+
+def _levels(
+    study: AnalyzedStudy, cells: pd.DataFrame, significance: pd.DataFrame
+) -> list[tuple[pd.Series, pd.DataFrame]]:
+    """Return the cells of the method of the verdict, by ratio, each with its classes."""
+    leading = by_accuracy(cells, leading_ratio(cells)).head(1)
+    axis = [ITERATION] if is_iterated(leading).any() else []
+    key = [name for name in (schema.DATASET, schema.MODEL, schema.PRUNER, *study.shown) if name not in axis]
+    same = cells[mostly_sound(cells)].merge(leading[key], on=key).sort_values(schema.RATIO)
+    rows = significance.merge(leading[key], on=key)
+    found = [(cell, rows[rows[schema.RATIO] == cell[schema.RATIO]]) for _, cell in same.iterrows()]
+    found = [(cell, classes) for cell, classes in found if len(classes)]
+    kept = np.unique(np.linspace(0, len(found) - 1, _MOST_LEVELS).round())
+    return [found[int(place)] for place in kept] if found else []
+
+
+def _set_changes(axes: Axes, cell: pd.Series, classes: pd.DataFrame) -> None:
+    significant = int(classes["significant"].sum())
+    axes.axvline(100 * (cell["accuracy_after"] / cell["accuracy_before"] - 1), color=NEUTRAL, linestyle=":")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_title(f"{level_label(classes.iloc[0], classes[LEVEL].iloc[0])}: {significant:,} significant", fontsize=10)
+    axes.set_xlabel("change, %", fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _draw_classes(axes: Axes, rows: pd.DataFrame) -> None:
+    change, heights, colors = _changes(rows), np.arange(len(rows)), _colors(rows)
+    axes.hlines(heights, 0, change, colors=colors, linewidth=1.8)
+    axes.scatter(change, heights, color=colors, s=22, zorder=3)
+
+
+def _draw_many_classes(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw a line through all classes, marks on the significant ones, and the names of the worst."""
+    rows = rows.sort_values("normalised_difference", kind="stable")
+    is_marked = rows["significant"].to_numpy(bool)
+    axes.plot(_changes(rows), np.arange(len(rows)), color=NEUTRAL, linewidth=1.6)
+    marked = rows[is_marked]
+    axes.scatter(_changes(marked), np.flatnonzero(is_marked), color=_colors(marked), s=12, zorder=3)
+    worst = [fitted_name(str(name), 72 * (_PANEL - 0.8), _LETTERS) for name in rows["class"].head(MOST_NAMED)]
+    said = axes.text(0.04, 0.03, "\n".join(["Worst:", *worst]), fontsize=_LETTERS, parse_math=False, zorder=4)
+    said.set(transform=axes.transAxes, bbox=PAPER, linespacing=1.3)
+
+
+def _changes(rows: pd.DataFrame) -> np.ndarray:
+    return 100 * rows["normalised_difference"].to_numpy(float)
+
+
+def _colors(rows: pd.DataFrame) -> list[str]:
+    falls, significant = rows["statistic"].to_numpy(float) < 0, rows["significant"].to_numpy(bool)
+    return list(np.where(~significant, NEUTRAL, np.where(falls, ABOVE, BELOW)))

@@ -1,0 +1,197 @@
+"""Accuracies and recalls of the dense and the compressed networks of every cell, and the paper's test of each class.
+
+The control `none` is a cell too: what it gives, fine-tuning alone does. Networks that guess are left out.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.report.papers.compressed_networks.naming import named
+from analysis.runs import schema
+from analysis.runs.frames import class_names
+from analysis.statistics import populations
+from analysis.statistics.halves import most_of
+from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
+from analysis.statistics.populations import FEWEST_TESTED, paired_counts
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.settings import CELL
+
+_QUARTILES = {"min": 0.0, "q1": 0.25, "median": 0.5, "q3": 0.75, "max": 1.0}
+
+
+class Recalls(NamedTuple):
+    """The networks of a cell that do not guess, each with its own dense network.
+
+    Attributes
+    ----------
+    rows : (networks,)
+        Their rows of the runs.
+    has : (classes of all data sets,), bool
+        The classes of the cell.
+    dense, compressed : (networks, classes)
+        Recalls.
+    dense_accuracy, compressed_accuracy : (networks,)
+    dense_run_ids : tuple of str
+        Dense networks, which are the same in many cells.
+    n_at_chance : int
+        How many further networks guess.
+    """
+
+    rows: np.ndarray
+    has: np.ndarray
+    dense: np.ndarray
+    compressed: np.ndarray
+    dense_accuracy: np.ndarray
+    compressed_accuracy: np.ndarray
+    dense_run_ids: tuple[str, ...]
+    n_at_chance: int
+
+
+def recalls(study: RunArrays) -> Iterator[Recalls]:
+    """Return every cell of two networks or more; a network that is there twice is no second network."""
+    for rows in study.cells():
+        kept, has = study.counted(rows)
+        dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
+        if len(set(dense)) == len(kept) >= FEWEST_TESTED:
+            yield Recalls(kept, has, *study.measured(kept, has), dense, int(study.at_chance[rows].sum()))
+
+
+def accuracies(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return how the accuracies of every cell of two networks or more are distributed (`populations.csv`; Table 1).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it.
+
+    Returns
+    -------
+    DataFrame, one row per cell
+        What `naming.named` returns, n, and mean, standard deviation, minimum, quartiles and maximum of the accuracies
+        of the compressed networks (`accuracy_mean`, ...) and of their dense networks (`dense_mean`, ...).
+    """
+    study = run_arrays(runs)
+    found = [
+        named(study, cell.rows[0])
+        | {"n": len(cell.rows)}
+        | _distribution("accuracy", cell.compressed_accuracy)
+        | _distribution("dense", cell.dense_accuracy)
+        for cell in recalls(study)
+    ]
+    return pd.DataFrame(found)
+
+
+def _distribution(name: str, accuracy: np.ndarray) -> dict[str, float]:
+    ends = np.quantile(accuracy, list(_QUARTILES.values()))
+    moments = {f"{name}_mean": accuracy.mean(), f"{name}_sd": accuracy.std(ddof=1)}
+    return moments | dict(zip((f"{name}_{end}" for end in _QUARTILES), ends, strict=True))
+
+
+def class_significance(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the paper's test of every class in every cell of two networks or more (`class_significance.csv`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it.
+
+    Returns
+    -------
+    DataFrame, one row per cell and class
+        What `naming.named` returns, class, recall_dense, recall_compressed, and then as
+        `populations.class_significance` describes them: difference, normalised_difference, statistic, dof, p, p_holm,
+        p_bh, significant, p_paired, p_paired_holm, significant_paired, shift. `placebo` is how often the class is
+        significant between two halves of the dense networks. `placebo_low` and `placebo_high` are numbers of classes
+        of the cell, between which nine in ten splits into halves lie. `p_ratio` and `significant_ratio` are of the
+        same test of recall over accuracy (equations 1, 2). `relative_recall` is the mean over networks of the recall
+        over that of the dense network (equation 3).
+    """
+    study = run_arrays(runs)
+    names = np.array(class_names(runs))
+    placebos: dict[tuple[str, ...], np.ndarray] = {}
+    found = []
+    for cell in recalls(study):
+        sides = cell.dense, cell.compressed, cell.dense_accuracy, cell.compressed_accuracy
+        if cell.dense_run_ids not in placebos:
+            placebos[cell.dense_run_ids] = populations.placebo_tests(cell.dense, cell.dense_accuracy)
+        placebo = placebos[cell.dense_run_ids]
+        test = populations.class_significance(*sides, paired=True)
+        by_ratio = populations.class_significance(*sides, measure="ratio")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            relative = (cell.compressed / cell.dense).mean(0)
+        columns = {
+            **named(study, cell.rows[0]),
+            "class": names[cell.has],
+            "recall_dense": cell.dense.mean(0),
+            "recall_compressed": cell.compressed.mean(0),
+            **{name: getattr(test, name) for name in TESTED},
+            "n_dense": len(cell.rows),
+            "n_compressed": len(cell.rows),
+            "p_paired": test.p_paired,
+            "p_paired_holm": test.p_paired_holm,
+            "significant_paired": test.significant_paired,
+            "placebo": placebo.mean(0),
+            **dict(zip(("placebo_low", "placebo_high"), most_of(placebo.sum(1)), strict=True)),
+            "shift": test.shift,
+            "p_ratio": by_ratio.p,
+            "significant_ratio": by_ratio.significant,
+            "relative_recall": np.where(np.isfinite(relative), relative, np.nan),
+        }
+        found.append(pd.DataFrame(columns))
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
+
+
+def significant_classes(significance: pd.DataFrame) -> pd.DataFrame:
+    """Return how many classes of every cell are significant, and by how much they change (`significant_classes.csv`).
+
+    Parameters
+    ----------
+    significance : DataFrame
+        As `class_significance` returns it.
+
+    Returns
+    -------
+    DataFrame, one row per cell
+        What `naming.named` returns, n_dense, n_compressed, classes; how many classes are significant, and how many the
+        placebo gives, with the numbers between which nine in ten of its splits lie; what
+        `populations.paired_counts` returns; how many are by the ratio, and after each correction; of the significant
+        ones, how many have a lower and a higher recall than before (decreased, increased), and by how much in the mean
+        (mean_decrease, mean_increase), both as numbers above 0.
+    """
+    if significance.empty:
+        return pd.DataFrame()
+    shown = [name for name in significance.columns[: list(significance.columns).index("class")] if name not in CELL]
+    key = [*CELL, *shown]
+    rows = [dict(zip(key, names, strict=True)) | _counts(rows) for names, rows in _cells(significance, key)]
+    return pd.DataFrame(rows)
+
+
+def _cells(frame: pd.DataFrame, key: list[str]) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    yield from frame.groupby(key, dropna=False, sort=False)
+
+
+def _counts(rows: pd.DataFrame) -> dict[str, float]:
+    change = rows.loc[rows["significant"], "difference"]
+    return {
+        "n_dense": int(rows["n_dense"].iloc[0]),
+        "n_compressed": int(rows["n_compressed"].iloc[0]),
+        "classes": len(rows),
+        "significant": int(rows["significant"].sum()),
+        "placebo": rows["placebo"].sum(min_count=len(rows)),
+        "placebo_low": rows["placebo_low"].iloc[0],
+        "placebo_high": rows["placebo_high"].iloc[0],
+        **paired_counts(*(rows[name].to_numpy() for name in ("shift", "p_paired", "p_paired_holm"))),
+        "significant_ratio": int(rows["significant_ratio"].sum()),
+        "significant_bh": int((rows["p_bh"] <= SIGNIFICANT).sum()),
+        "significant_holm": int((rows["p_holm"] <= SIGNIFICANT).sum()),
+        "decreased": int((change < 0).sum()),
+        "increased": int((change > 0).sum()),
+        "mean_decrease": -change[change < 0].mean(),
+        "mean_increase": change[change > 0].mean(),
+    }

@@ -1,0 +1,123 @@
+"""The report's sections on corrupted images and natural adversarial ones."""
+
+import pandas as pd
+
+from analysis.rendering.formats import decimals, rounded, with_interval
+from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.report import published
+from analysis.report.papers.compressed_networks import robustness_figures
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, written
+from analysis.report.papers.compressed_networks.published_values import data_set_in_print
+from analysis.report.papers.compressed_networks.robustness import MEAN, corruptions
+from analysis.report.verdict import PLACE, places
+from analysis.runs import schema
+from analysis.runs.robustness import ALL, CLEAN
+from analysis.study.labels import level_label
+from analysis.study.settings import CONTROL
+from analysis.study.study import AnalyzedStudy
+
+# Of a method with more levels, the least and the largest are in the table.
+_MOST_ROWS = 12
+_READING = (
+    "Corrupted test images are harder. A change is that of the top-1 accuracy, in % of the accuracy of the dense "
+    "networks on the same images, as Hooker et al. give it. Severities are averaged. corruptions.csv has each "
+    "severity, top-5, alpha and the largest loss of a class."
+)
+_PRINTED = (
+    "Changes of the top-1 and top-5 accuracy in % as Hooker et al. print them for ResNet-50, means of 50 networks, "
+    "beside those of this study."
+)
+_PRINTED_TABLES = {
+    "top1": "compressed_networks_imagenet_c_top1_norm",
+    "top5": "compressed_networks_imagenet_c_top5_norm",
+}
+_PRINTED_NATURAL = "compressed_networks_imagenet_a"
+_IMAGENET, _NATURAL = "imagenet", "imagenet-a"
+
+
+def found(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return what compression costs on corrupted images, as `robustness.corruptions` does."""
+    return corruptions(study.runs, study.corrupted)
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on corrupted images; None if no network was measured on them."""
+    table = study.once(found)
+    if not len(table):
+        return None
+    means = _means(table)
+    drawn = [robustness_figures.relative_accuracy(study, place, rows) for place, rows in places(means) if len(rows) > 1]
+    blocks: list[Block] = [_READING, *numbered("corruptions", drawn)]
+    for (dataset, model), rows in places(means):
+        blocks += [Caption(f"{dataset}, {model}.", ""), _shown(study, rows)]
+    table = written(table, ["corruption", "severity"], study.shown)
+    return Section("Corrupted images", blocks, tables={"corruptions.csv": table})
+
+
+def published_values(study: AnalyzedStudy) -> Section | None:
+    """Return the section with the values in print; None for a study without them."""
+    table = study.once(found)
+    rows = _beside_print(_compressed(_means(table))) if len(table) else table
+    return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
+
+
+def _means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of images as they are, of folders, and of means over severities."""
+    return table[table["severity"].isin([MEAN, "0"])]
+
+
+def _compressed(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table[schema.PRUNER].ne(CONTROL)]
+
+
+def _shown(study: AnalyzedStudy, means: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each method and level: changes on clean images, on corrupted ones, and the costliest."""
+    key = [schema.PRUNER, *study.shown, LEVEL]
+    groups = [(rows.iloc[0], rows.set_index("corruption")) for _, rows in means.groupby(key, dropna=False)]
+    if len(groups) > _MOST_ROWS:
+        ends = means.groupby(METHOD)[LEVEL].agg(["min", "max"])
+        groups = [(first, rows) for first, rows in groups if first[LEVEL] in set(ends.loc[first[METHOD]])]
+    return pd.DataFrame([_row(study, first, rows) for first, rows in groups])
+
+
+def _row(study: AnalyzedStudy, first: pd.Series, rows: pd.DataFrame) -> dict[str, str]:
+    others = rows.drop(index=[CLEAN, ALL], errors="ignore")
+    worst = others["top1_norm"].idxmin() if others["top1_norm"].notna().any() else None
+    changes = {"clean": CLEAN, "mean of corruptions": ALL, "costliest": worst}
+    cells = {head: _change(rows, name) for head, name in changes.items()}
+    return {
+        "method": study.method(first),
+        "level": level_label(first, first[LEVEL]),
+        "networks": f"{first['n']:,}",
+        **cells,
+        "which": str(worst).replace("_", " ") if worst else "",
+    }
+
+
+def _change(rows: pd.DataFrame, name: str | None) -> str:
+    if name not in rows.index:
+        return ""
+    change, low, high = (float(rows.at[name, f"top1_norm{end}"]) for end in ("", "_low", "_high"))
+    return with_interval(change, low, high, decimals(1, sign=True))
+
+
+def _beside_print(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the values in print of the corruptions and sparsities that a study of ImageNet has, and its own."""
+    as_printed = [data_set_in_print(*place) == _IMAGENET for place in means[PLACE].to_numpy()]
+    ours, parts = means[as_printed], []
+    ours = ours.assign(corruption=ours["corruption"].replace(r"(?i)imagenet[-_ ]?a", _NATURAL, regex=True))
+    for name in _PRINTED_TABLES:
+        printed = _printed(name)
+        both = ours.merge(printed[printed[LEVEL] > 0], on=["corruption", LEVEL])
+        values = {"accuracy": name, "printed": both["printed"], "ours": both[f"{name}_norm"]}
+        parts.append(both[[schema.MODEL, METHOD, LEVEL, "corruption"]].assign(**values))
+    rows = pd.concat(parts, ignore_index=True)
+    return rows.assign(difference=rows["ours"] - rows["printed"])
+
+
+def _printed(name: str) -> pd.DataFrame:
+    """Return the printed changes of the top-1 or top-5 accuracy, by corruption and level; ImageNet-A is one more."""
+    corrupted = published.figures(_PRINTED_TABLES[name]).melt("corruption", var_name=LEVEL, value_name="printed")
+    corrupted[LEVEL] = corrupted[LEVEL].str.removeprefix("sparsity_").astype(float)
+    natural = published.figures(_PRINTED_NATURAL).rename(columns={"sparsity": LEVEL, f"{name}_norm": "printed"})
+    return pd.concat([corrupted, natural.assign(corruption=_NATURAL)[[*corrupted]]])

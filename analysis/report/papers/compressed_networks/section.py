@@ -1,0 +1,189 @@
+"""The report's sections on the paper's exemplars and class tests, in functions that take a study."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import NOT_AVAILABLE, decimals, rounded, short_ratio, with_interval
+from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.report.papers.claims import UNTRIED, shown
+from analysis.report.papers.compressed_networks import claims, exemplars, figures, populations, published_values
+from analysis.report.papers.compressed_networks.exemplars import Found
+from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, written
+from analysis.report.verdict import leading_ratio, places
+from analysis.runs import schema
+from analysis.statistics import modal_labels
+from analysis.study.labels import level_label
+from analysis.study.settings import CELL, CONTROL, in_number_format, is_pruned
+from analysis.study.study import AnalyzedStudy
+
+_PIES = (
+    "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
+    "another class than most dense networks; it is untied if no other class has as many votes on either side. PIEs of "
+    "the same networks are between all dense networks and all that were made of them. PIEs of halves are between half "
+    "of the dense networks and what was made of the other half; the placebo's are between two dense halves. Halves are "
+    "of different networks, so their PIEs measure mostly seeds. A significant class changed otherwise than the "
+    "accuracy at 5 %. Read the paired test, which compares each network with its own dense network, and Holm's "
+    "correction of it. The t-test of Hooker et al. takes the two sides for independent networks, so it can hardly "
+    "reject a small change; its placebo are two dense halves. Dense networks are less accurate on PIEs than on other "
+    "images; the last column says by how many points more than on the placebo's PIEs. pie_summary.csv, pie.csv, "
+    "class_significance.csv and significant_classes.csv have the numbers."
+)
+_CHANGES = (
+    "A class whose recall is low loses a larger share of it by the same points. So Hooker et al. divide the change of "
+    "the recall by the recall before. The method is that of the verdict."
+)
+_POPULATIONS = "The accuracies of the networks of each level, in populations.csv as numbers (Hooker et al., Table 1)."
+_PRINTED = (
+    "Hooker et al. train 30 networks for each level, other ones than here. Gradual pruning while training is theirs "
+    "too; other methods stand beside the same sparsity. Accuracies are in %."
+)
+_CLAIMS = (
+    "Read as the sentences of the first paper. Errors are those of the jackknife over groups of networks, because a "
+    "single network has no modal label; on average they are rather too large. t is the level. Levels at which most "
+    "networks guess are left out."
+)
+_TESTED = ("difference", "normalised_difference", "statistic", "dof", "p", "p_holm", "p_bh", "significant")
+_SUMMARY = (
+    *("n_dense", "n_compressed", "n_pie", "n_pie_untied", "n_ties"),
+    *(f"top{k}_{on}" for k in (1, 5) for on in exemplars.PARTS),
+)
+
+
+def significance(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the class tests of a study, as `populations.class_significance` does."""
+    return populations.class_significance(study.runs)
+
+
+def tested(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the significant classes of a study, as `populations.significant_classes` does."""
+    return populations.significant_classes(study.once(significance))
+
+
+def found_exemplars(study: AnalyzedStudy) -> Found:
+    """Return the exemplars of a study, as `exemplars.exemplars` does."""
+    return exemplars.exemplars(study.runs, study.predicted)
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on what compressed networks forget; None for a study of single networks."""
+    tests, found = study.once(significance), study.once(found_exemplars)
+    made = {
+        "populations.csv": written(populations.accuracies(study.runs), ["n"], study.shown),
+        "class_significance.csv": written(tests, ["class", "recall_dense", "recall_compressed", *_TESTED], study.shown),
+        "significant_classes.csv": written(study.once(tested), [], study.shown),
+        "pie_summary.csv": written(found.summary, _SUMMARY, study.shown),
+        "pie.csv": written(found.images, [], study.shown),
+    }
+    tables = {name: table for name, table in made.items() if len(table)}
+    if not tables:
+        return None
+    blocks = _blocks(study, found.summary) if len(found.summary) else []
+    return Section("Images that are forgotten", blocks, tables=tables, notes=[*found.notes, *_notes(found.summary)])
+
+
+def accuracies(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the distributions of the accuracy; None for a study of single networks."""
+    table = populations.accuracies(study.runs)
+    if table.empty:
+        return None
+    return Section(
+        "Accuracy of each network", [_POPULATIONS, *numbered("populations", figures.accuracies(study, table))]
+    )
+
+
+def normalised_recall(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the normalised change of each class's recall; None for a study of single networks."""
+    tests = study.once(significance)
+    compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
+    if not len(tests) or not len(compressed):
+        return None
+    drawn = [figures.normalised_recall(study, _of_verdict(cells), tests) for _, cells in places(compressed)]
+    return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
+
+
+def beside_print(study: AnalyzedStudy) -> Section | None:
+    """Return the section that sets the study's values beside the published ones; None if none has a counterpart."""
+    tests, found = study.once(significance), study.once(found_exemplars)
+    compared = published_values.compare(populations.accuracies(study.runs), tests, found.summary)
+    if compared.empty:
+        return None
+    tables = {"forgotten_in_print.csv": compared}
+    return Section("Forgotten images, in print", [_PRINTED, rounded(compared)], tables, published_values.SLIPS)
+
+
+def paper_claims(study: AnalyzedStudy) -> Section | None:
+    """Return the section that holds the paper's sentences against the study; None where none can be tried."""
+    found = claims.claims(study.runs, study.once(found_exemplars))
+    if (found["verdict"] == UNTRIED).all():
+        return None
+    tables = {"forgotten_claims.csv": found}
+    return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(found)], tables)
+
+
+def _blocks(study: AnalyzedStudy, summary: pd.DataFrame) -> list[Block]:
+    blocks: list[Block] = []
+    for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
+        ratio = leading_ratio(_of_verdict(cells))
+        here = summary[summary[schema.DATASET].eq(dataset) & summary[schema.MODEL].eq(model)]
+        beside = here[_beside(here, ratio)]
+        if len(beside):
+            blocks += [Caption(f"{dataset}, {model}.", f"Ratio {short_ratio(ratio)}."), _table(study, beside)]
+    drawn = figures.counts(study, summary, study.once(tested))
+    return [_PIES, *numbered("forgotten", drawn), *blocks] if blocks else []
+
+
+def _of_verdict(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the pruned cells of a data set and model; those of number formats where no network is pruned."""
+    pruned = cells[is_pruned(cells)]
+    return pruned if len(pruned) else cells
+
+
+def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
+    """Return which cells a table shows: those of a ratio, the control, number formats, and the nearest sparsity."""
+    is_shown = summary[schema.RATIO].eq(ratio) | summary[schema.PRUNER].eq(CONTROL) | in_number_format(summary)
+    anew = summary[summary[LEVEL] < 1]  # by sparsity, though no column may say so
+    distance = (anew[schema.RATIO] / ratio - 1).abs()
+    return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())
+
+
+def _table(study: AnalyzedStudy, summary: pd.DataFrame) -> pd.DataFrame:
+    key = [*CELL, *study.shown]
+    counts = study.once(tested).drop(columns=["n_dense", "n_compressed", METHOD, LEVEL])
+    rows = summary.merge(counts, on=key, how="left").sort_values("n_pie", kind="stable")
+    cells = rows.to_dict("records")
+    columns = {
+        "method": [study.method(cell) for cell in cells],
+        "level": [level_label(cell, cell[LEVEL]) for cell in cells],
+        "networks": rows["n_compressed"].map(str),
+        "PIEs of the same networks (untied)": _with_untied(rows, "n_pie"),
+        "PIEs of halves (untied)": _with_untied(rows, "n_pie_halves"),
+        "placebo (untied)": _with_untied(rows, "n_pie_placebo"),
+        "significant classes, paired": rows["significant_paired"].map(decimals(0)),
+        "by Holm": rows["significant_paired_holm"].map(decimals(0)),
+        "largest change of them, points": (100 * rows["largest_shift_paired"]).map(decimals(1)),
+        "significant as in print": rows["significant"].map(decimals(0)),
+        "significant by placebo": rows["placebo"].map(decimals(1)),
+        "harder than the placebo's": [_harder_than_placebo(cell) for cell in cells],
+    }
+    plain = all(cell[LEVEL] == cell[schema.RATIO] for cell in cells)
+    return pd.DataFrame({name: list(values) for name, values in columns.items() if name != "level" or not plain})
+
+
+def _with_untied(rows: pd.DataFrame, name: str) -> list[str]:
+    counts = rows[[name, f"{name}_untied"]].to_numpy(float)
+    return [f"{count:,.0f} ({untied:,.0f})" if np.isfinite(count) else NOT_AVAILABLE for count, untied in counts]
+
+
+def _harder_than_placebo(cell: dict[str, float]) -> str:
+    more, low, high = (100 * cell[f"gap_minus_placebo{end}"] for end in ("", "_low", "_high"))
+    return with_interval(more, low, high, decimals(1, sign=True))
+
+
+def _notes(summary: pd.DataFrame) -> list[str]:
+    few = int(summary["n_pie_halves"].isna().sum()) if len(summary) else 0
+    if not few:
+        return []
+    return [
+        f"too few networks for PIEs of halves in {few:,} of {len(summary):,} cells: each half takes "
+        f"{modal_labels.FEWEST} different ones. PIEs of all networks there are noisy, and many are ties"
+    ]

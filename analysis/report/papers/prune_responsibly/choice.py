@@ -1,0 +1,69 @@
+"""The report's sections on fairness between classes, and on the choice among pruned networks (Paganini 2020)."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from analysis.rendering.formats import decimals, short_ratio
+from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.report.papers.prune_responsibly import choice_figures as figures
+from analysis.report.verdict import places
+from analysis.runs import frames, schema
+from analysis.study import operating_points
+from analysis.study.operating_points import ACCURACY, SPARSITY, UNFAIRNESS
+from analysis.study.study import AnalyzedStudy
+
+_READING = (
+    "Unfairness is the greatest minus the lowest recall of a class. A network is on the Pareto front if no other is at "
+    "least as sparse and as fair, and more so in one. Its value is the sparsity minus a weight times the unfairness. "
+    "Only networks that are accurate enough count. All this is measured on test images: the choice is made on the "
+    "images that measure it, which flatters it, and noise makes every unfairness too large. The command recommend "
+    "chooses on validation images. pareto.csv has every level."
+)
+_MOST_ROWS = 8
+
+
+def found_points(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the points of a study, as `operating_points.points` does; an empty frame if no choice is shown."""
+    wanted = operating_points.wanted_of(study.runs, study.preference)
+    return operating_points.points(operating_points.on_test(study.runs), wanted) if wanted else pd.DataFrame()
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the trade-off of sparsity, accuracy and fairness; None if no choice is shown."""
+    found = study.once(found_points)
+    if found.empty:
+        return None
+    tables = {"pareto.csv": operating_points.table(found)}
+    drawn = [figures.fronts(rows, study) for _, rows in places(found)]
+    blocks = [_READING, *_blocks(found, study), *numbered("pareto", drawn)]
+    return Section(
+        "Fairness against sparsity", [*blocks, *numbered("unfairness", figures.curves(found, study))], tables
+    )
+
+
+def _blocks(found: pd.DataFrame, study: AnalyzedStudy) -> Iterator[Block]:
+    wanted = operating_points.wanted_of(study.runs, study.preference)
+    assert wanted
+    for place, rows in places(found):
+        yield Caption(", ".join(place) + ".", " ".join(operating_points.sentences(rows, wanted, study.method)))
+        front = rows[rows["on_front_2d"]].sort_values("value", ascending=False, kind="stable")
+        if len(front):
+            yield _table(front.head(_MOST_ROWS), study)
+
+
+def _table(front: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the front as text, the greatest value first; shares in points of 100."""
+    columns = {
+        "method": [study.method(row) for row in front.to_dict("records")],
+        "ratio": front[schema.RATIO].map(short_ratio),
+        "sparsity": (100 * front[SPARSITY]).map(decimals(1)),
+        "accuracy": [operating_points.in_points(row, ACCURACY) for row in front.to_dict("records")],
+        "unfairness": [operating_points.in_points(row, UNFAIRNESS) for row in front.to_dict("records")],
+        "value": front["value"].map(decimals(3)),
+        "recommended": front["recommended"].map({True: "yes", False: ""}),
+    }
+    iteration = frames.column(schema.ITERATION)
+    if iteration in front:
+        columns = {"method": columns.pop("method"), "iteration": front[iteration], **columns}
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})

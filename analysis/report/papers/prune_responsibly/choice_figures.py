@@ -1,0 +1,199 @@
+"""Figures of sparsity, accuracy and fairness, each a function of a study's frames (Paganini 2020, Section 4.2)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from analysis.rendering.drawing import page
+from analysis.report.published import rank
+from analysis.report.ratio_plot import (
+    TITLE_SIZE,
+    Drawn,
+    Lines,
+    Method,
+    Styles,
+    add_legend,
+    draw_lines,
+    figure_width,
+    handle,
+    name_panel,
+    styles_of,
+    title_room,
+)
+from analysis.report.verdict import places
+from analysis.runs import schema
+from analysis.study.operating_points import ACCURACY, BELOW_MEAN, DENSE, SPARSITY, UNFAIRNESS
+from analysis.study.settings import CONTROL
+from analysis.study.study import AnalyzedStudy
+
+NAMES = {
+    SPARSITY: "weights pruned",
+    ACCURACY: "accuracy, %",
+    UNFAIRNESS: "best minus worst class, points",
+    BELOW_MEAN: "mean minus worst class, points",
+}
+_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+_FAR = 0.1  # below the dense networks' accuracy: pictures of fronts leave out what is less accurate
+_BEYOND = 3  # points below 0 and above 100 on an axis of shares, so that a mark at an end is seen whole
+_PLACES_A_FIGURE = 4
+
+
+class _Panel(NamedTuple):
+    title: str
+    across: str
+    up: str
+    front: str  # column of the points that are marked
+    floor: bool = False  # whether only points that are accurate enough are drawn
+
+
+_PANELS = (
+    _Panel("accurate enough", SPARSITY, UNFAIRNESS, "on_front_2d", floor=True),
+    _Panel("three goods: sparsity and accuracy", SPARSITY, ACCURACY, "on_front_3d"),
+    _Panel("three goods: sparsity and fairness", SPARSITY, BELOW_MEAN, "on_front_3d"),
+    _Panel("three goods: accuracy and fairness", ACCURACY, BELOW_MEAN, "on_front_3d"),
+)
+
+
+def fronts(points: pd.DataFrame, study: AnalyzedStudy) -> Figure:
+    """Draw the Pareto front of sparsity and fairness, and that with accuracy in three projections (Figure 4).
+
+    Parameters
+    ----------
+    points : DataFrame
+        Of one data set and model, as `operating_points.points` returns them.
+    study : AnalyzedStudy
+    """
+    first = points.iloc[0]
+    dense = points[points[schema.PRUNER] == DENSE]
+    near = points[points[ACCURACY] >= dense[ACCURACY].max() - _FAR]
+    near = near if len(near) > 1 else points
+    lines = _lines(near, study)
+    styles, handles = styles_of([lines])
+    size = 9.6, 8.2
+    figure, grid = page(
+        (2, 2),
+        size,
+        f"Sparsity, accuracy and fairness: {first[schema.DATASET]}, {first[schema.MODEL]}",
+        "As Figures 4a and 4b in print. "
+        "Means of test images over networks. Star: the dense networks. Black cross: on the Pareto front, where no "
+        "other point is at least as good in all and better in one. Ring: recommended. Only points with an "
+        f"accuracy of at least {100 * first['min_accuracy']:.1f} % count. Upper left: they alone, lines for 95 % "
+        f"intervals of the front. Other panels: points within {100 * _FAR:g} points of the dense networks' accuracy; "
+        "their front is of sparsity, accuracy and mean minus worst class, so that a point may be beaten in one panel "
+        "and not in all.",
+    )
+    for axes, panel in zip(grid.flat, _PANELS, strict=True):
+        _draw_points(axes, panel, lines, styles, dense)
+    marks = [
+        handle("on the front", color="black", marker="x", linestyle=""),
+        handle("recommended", color="black", marker="o", markerfacecolor="none", linestyle=""),
+        handle("dense", color="black", marker="*", linestyle=""),
+    ]
+    named = [one for one in handles if "(control)" not in str(one.get_label())]
+    add_legend(figure, [*named, *marks], size)
+    return figure
+
+
+def _draw_points(axes: Axes, panel: _Panel, lines: Lines, styles: Styles, dense: pd.DataFrame) -> None:
+    for method, rows in lines.items():
+        drawn = rows[rows["meets_floor"]] if panel.floor else rows
+        if method.pruner == CONTROL or drawn.empty:
+            continue
+        look = {"color": styles[method]["color"], "marker": styles[method]["marker"], "linestyle": ""}
+        axes.plot(_along(drawn, panel.across), _along(drawn, panel.up), markersize=4.5, alpha=0.75, **look)
+    every = pd.concat(list(lines.values()))
+    front = every[every[panel.front]].sort_values(panel.across)
+    across, up = _along(front, panel.across), _along(front, panel.up)
+    if panel.floor:
+        low, high = (100 * front[f"{panel.up}{end}"].clip(0, 1) for end in ("_low", "_high"))
+        axes.vlines(across, low, high, color="black", linewidth=0.8, alpha=0.5)
+        best = front[front["recommended"]]
+        places_of_best = _along(best, panel.across), _along(best, panel.up)
+        axes.scatter(*places_of_best, s=170, facecolors="none", edgecolors="black", zorder=4)
+    axes.plot(across, up, color="black", marker="x", markersize=6, linestyle="", markeredgewidth=1.4, zorder=4)
+    stars = _along(dense, panel.across), _along(dense, panel.up)
+    axes.plot(*stars, color="black", marker="*", markersize=11, linestyle="", zorder=4)
+    if panel.across == SPARSITY:
+        set_sparsities(axes, every[SPARSITY].max())
+    axes.set_title(panel.title, fontsize=TITLE_SIZE)
+    axes.set_xlabel(NAMES[panel.across])
+    axes.set_ylabel(NAMES[panel.up])
+    axes.grid(alpha=0.3)
+
+
+def curves(points: pd.DataFrame, study: AnalyzedStudy) -> list[Figure]:
+    """Draw accuracy and unfairness against sparsity, a line for each method and a column for each data set and model.
+
+    As Figures 3b and 3c, at most four columns a figure. Parameters are as for `fronts`, of all data sets and models.
+    """
+    found = places(points)
+    groups = [found[start : start + _PLACES_A_FIGURE] for start in range(0, len(found), _PLACES_A_FIGURE)]
+    return [_curves(group, study) for group in groups]
+
+
+def _curves(group: Sequence[tuple[tuple[str, str], pd.DataFrame]], study: AnalyzedStudy) -> Figure:
+    lines = [_lines(rows, study) for _, rows in group]
+    styles, handles = styles_of(lines)
+    size = figure_width(group), 7.4
+    figure, grid = page(
+        (2, len(group)),
+        size,
+        "Accuracy and unfairness between classes, by sparsity",
+        "As Figures 3b and 3c in print. "
+        "Means of test images over networks, with 95 % intervals. Dashed: the dense networks. Sparsity is the share of "
+        "weights that is pruned, on a scale that spreads high shares. Intervals may leave the panel. "
+        "Noise in recalls makes the lower panel's values "
+        "too large, those of the dense networks as well.",
+        sharex="col",
+    )
+    for panels, (name, rows), drawn in zip(grid.T, group, lines, strict=True):
+        shares = {method: _in_points(own) for method, own in drawn.items()}
+        dense = _in_points(rows[rows[schema.PRUNER] == DENSE])
+        for axes, what in zip(panels, (ACCURACY, UNFAIRNESS), strict=True):
+            draw_lines(axes, shares, styles, Drawn(what, f"{what}_low", f"{what}_high"), _kept_once_in)
+            for value in dense[what]:
+                axes.axhline(value, color="black", linestyle="--", linewidth=1)
+            axes.set_ylim(np.clip(axes.get_ylim(), -_BEYOND, 100 + _BEYOND))
+        name_panel(panels[0], name, title_room(group))
+        set_sparsities(panels[-1], rows[SPARSITY].max())
+        panels[-1].set_xlabel(NAMES[SPARSITY])
+    for axes, what in zip(grid[:, 0], (ACCURACY, UNFAIRNESS), strict=True):
+        axes.set_ylabel(NAMES[what])
+    add_legend(figure, handles, size)
+    return figure
+
+
+def set_sparsities(axes: Axes, greatest: float) -> None:
+    """Write shares of pruned weights below an axis that has one over the share that is kept, logarithmically."""
+    axes.set_xscale("log")
+    ticks = [share for share in _TICKS if share <= greatest] if greatest >= _TICKS[1] else [0.0, greatest]
+    axes.set_xticks([1 / (1 - share) for share in ticks], [f"{100 * share:.3g} %" for share in ticks], fontsize=8)
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _lines(points: pd.DataFrame, study: AnalyzedStudy) -> Lines:
+    """Return the points of each method, by sparsity; the control is last, and dense networks are none."""
+    rows = points[points[schema.PRUNER] != DENSE].sort_values(SPARSITY, kind="stable")
+    methods = [Method(row[schema.PRUNER], study.setting(row)) for row in rows.to_dict("records")]
+    order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
+    return {each: rows[[method == each for method in methods]] for each in order}
+
+
+def _in_points(rows: pd.DataFrame) -> pd.DataFrame:
+    names = [f"{name}{end}" for name in (ACCURACY, UNFAIRNESS) for end in ("", "_low", "_high")]
+    return rows.assign(**{name: 100 * rows[name] for name in names})
+
+
+def _along(rows: pd.DataFrame, good: str) -> np.ndarray:
+    """Return where points stand on the axis of a good."""
+    values = rows[good].to_numpy(float)
+    return 1 / (1 - values) if good == SPARSITY else 100 * values
+
+
+def _kept_once_in(rows: pd.DataFrame) -> np.ndarray:
+    return _along(rows, SPARSITY)

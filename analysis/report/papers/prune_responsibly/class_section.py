@@ -1,0 +1,66 @@
+"""The report's sections on each class: its recall at each sparsity, and its training images (Paganini 2020)."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+from scipy import stats
+
+from analysis.rendering.formats import decimals
+from analysis.rendering.page import Block, Caption, Section, numbered
+from analysis.report.papers.prune_responsibly import class_figures as figures
+from analysis.report.papers.prune_responsibly.choice import found_points
+from analysis.report.papers.prune_responsibly.levels import ACCURACY_0, CLASS, IMAGES, trained_classes
+from analysis.report.verdict import places
+from analysis.study.settings import is_pruned
+from analysis.study.study import AnalyzedStudy
+
+_CURVES = (
+    "The mean recall of each class at each sparsity. The colour is the recall before pruning, so that colours in order "
+    "from top to bottom mean that weak classes stay weak."
+)
+_IMAGES = (
+    "The number of images of each class that the networks are trained on. The colour is the recall before pruning, so "
+    "that dark short bars mean that classes with few images are weak. class_images.csv has the numbers."
+)
+
+
+def class_curves(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the recall of each class at each sparsity; None if no choice is shown."""
+    if study.once(found_points).empty:
+        return None
+    runs = study.runs[is_pruned(study.runs)]
+    drawn = [figures.class_curves(rows, study) for _, rows in places(runs)]
+    return Section("Recall of each class, by sparsity", [_CURVES, *numbered("class_curves", drawn)])
+
+
+def training_images(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the training images of each class; None where they are not known."""
+    found = trained_classes(study.runs, study.characteristics)
+    if found.empty:
+        return None
+    drawn = [figures.training_images(rows) for _, rows in places(found)]
+    blocks: list[Block] = [_IMAGES, *_captions(found), *numbered("class_images", drawn)]
+    table = found.rename(columns={ACCURACY_0: "recall_before"})
+    return Section("Training images of each class", blocks, {"class_images.csv": table})
+
+
+def _captions(found: pd.DataFrame) -> Iterator[Caption]:
+    for place, rows in places(found):
+        yield Caption(", ".join(place) + ".", " ".join(_sentences(rows)))
+
+
+def _sentences(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield what the classes of one data set and model say of images and recall."""
+    images, recall = rows[IMAGES], rows[ACCURACY_0]
+    if images.nunique() < 2:
+        yield "All classes have as many training images."
+        return
+    ranks = recall.rank(ascending=False, method="min")
+    for words, row in (("most", images.idxmax()), ("fewest", images.idxmin())):
+        yield (
+            f"Class {rows.at[row, CLASS]} has the {words} training images, {images[row]:,.0f}; its recall is number "
+            f"{ranks[row]:.0f} of {len(rows):,}."
+        )
+    if recall.nunique() > 1:
+        correlation = stats.spearmanr(images, recall).statistic
+        yield f"The rank correlation of training images and recall is {decimals(2)(correlation)}."

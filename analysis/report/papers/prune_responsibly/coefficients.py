@@ -1,0 +1,165 @@
+"""The regression over a study's networks, beside the coefficients in print."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.common.errors import StudyError, first_line
+from analysis.report.papers.prune_responsibly.levels import (
+    CLASS,
+    ENTROPY,
+    IMBALANCE,
+    ITERATION,
+    TECHNIQUE,
+    class_levels,
+    iterated,
+)
+from analysis.report.papers.prune_responsibly.printed_terms import published_terms
+from analysis.runs import frames, schema
+from analysis.statistics import regression
+from analysis.study.settings import CONTROL
+from analysis.study.study import AnalyzedStudy
+
+LEVEL = 0.05  # of significance
+# With fewer groups, or with fewer than terms, standard errors clustered by them are too small.
+FEW = 30
+# The signs that the paper's one-tailed tests are for (Section 3.1).
+EXPECTED_SIGNS = {IMBALANCE: 1, ENTROPY: -1}
+
+
+class Regression(NamedTuple):
+    """The fit of a study; without levels of iterative pruning, or with too few rows, `table` is empty.
+
+    Attributes
+    ----------
+    table : DataFrame, a row for each term
+        The columns of `regression.fit`, and those of `published_terms`; p_clustered; se_network and p_network (as
+        se_clustered, but of the jackknife where networks are few); se_dense and p_dense (of the jackknife: rows of
+        networks that were pruned from one dense network may depend on each other); se_class and p_class (rows of one
+        class of one data set may); linear, linear_se, linear_p and linear_p_network (of the model without products);
+        logit, logit_p and logit_effect (of the fractional logit).
+    fitted : Estimate or None
+    linear : Estimate or None
+        The model without products (Section 3.1).
+    notes : list of str
+        What was left out.
+    """
+
+    table: pd.DataFrame
+    fitted: regression.Estimate | None
+    linear: regression.Estimate | None
+    notes: list[str]
+
+
+def fitted(study: AnalyzedStudy) -> Regression:
+    """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
+    guesses = study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
+    notes = _note_on_guessing(study.runs, guesses)
+    rows = fitted_rows(frames.rows(study.runs, ~guesses), study.characteristics)
+    if rows.empty:
+        return Regression(pd.DataFrame(), None, None, notes)
+    try:
+        fit = regression.estimate(rows)
+    except StudyError as error:
+        return Regression(pd.DataFrame(), None, None, [*notes, first_line(error)])
+    linear = regression.estimate(rows, crossed=False)
+    logit = regression.logit_of(fit).set_index("term")
+    table = fit.coefficients.copy()
+    table = table.join(published_of(fit))
+    networks = fit.rows[regression.NETWORK]
+    table["se_network"] = _by_network(fit)
+    for name in ("clustered", "network"):
+        table[f"p_{name}"] = _clustered_p(table, f"se_{name}", networks)
+    for name, columns in {"dense": [schema.DENSE_RUN_ID], "class": [schema.DATASET, CLASS]}.items():
+        groups = fit.rows.groupby(columns, observed=True).ngroup()
+        table[f"se_{name}"] = regression.jackknife_errors(fit, groups)
+        table[f"p_{name}"] = _clustered_p(table, f"se_{name}", groups)
+    table = table.join(_linear(linear).set_index("term"), on="term")
+    for name, column in {"logit": "coefficient", "logit_p": "p", "logit_effect": "effect"}.items():
+        table[name] = logit[column].to_numpy()
+    table.attrs = {}
+    return Regression(table, fit, linear, [*notes, *logit.attrs["notes"]])
+
+
+def _note_on_guessing(runs: pd.DataFrame, guesses: pd.Series) -> list[str]:
+    levels = iterated(runs.assign(guesses=guesses))
+    left_out = levels.loc[levels[TECHNIQUE] != CONTROL, "guesses"]
+    if not left_out.any():
+        return []
+    return [f"regression: {left_out.sum():,} of {len(left_out):,} pruned networks left out, which guess"]
+
+
+def fitted_rows(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the rows of `class_levels` that the regression is over: those of pruned networks.
+
+    The paper fits pruned networks (Sections 3 and 3.1). The dense network is on the other side of the formula, as
+    accuracy0: its own rows would say that accuracy0 is accuracy0. The control, which is retrained and not pruned, has
+    no counterpart in the paper.
+    """
+    rows = class_levels(runs, characteristics)
+    return rows[(rows[ITERATION] > 0) & (rows[TECHNIQUE] != CONTROL)].reset_index(drop=True)
+
+
+def published_of(fit: regression.Estimate) -> pd.DataFrame:
+    """Return what is printed of each term of a fit, as `published_terms` does.
+
+    A term that stands for terms that were left out too has the sum of the printed values, and no interval or p. Where
+    a technique is only rewound, its coefficient is its own and that of its rewinding.
+    """
+    printed = published_terms([*fit.implied.index, *fit.implied.columns], _references(fit.rows))
+    own, other = printed.iloc[: len(fit.implied)], printed["published"].to_numpy()[len(fit.implied) :]
+    times = fit.implied.to_numpy(float)
+    added = np.where(times == 0, 0.0, times * other).sum(axis=1)
+    alone = (times == 0).all(axis=1)
+    return own[alone].reindex(own.index).assign(published=own["published"] + added)
+
+
+def _by_network(fit: regression.Estimate) -> np.ndarray:
+    networks = fit.rows[regression.NETWORK]
+    errors = regression.jackknife_errors if has_few_networks(fit) else regression.clustered_errors
+    return errors(fit, networks)
+
+
+def has_few_networks(fit: regression.Estimate) -> bool:
+    """Return whether a fit has too few networks for standard errors clustered by them."""
+    return bool(fit.rows[regression.NETWORK].nunique() < max(FEW, len(fit.coefficients)))
+
+
+def _linear(fit: regression.Estimate) -> pd.DataFrame:
+    table = fit.coefficients
+    errors = table.assign(se_network=_by_network(fit))
+    return pd.DataFrame(
+        {
+            "term": table["term"],
+            "linear": table["coefficient"],
+            "linear_se": table["se"],
+            "linear_p": table["p"],
+            "linear_p_network": _clustered_p(errors, "se_network", fit.rows[regression.NETWORK]),
+        }
+    )
+
+
+def _references(rows: pd.DataFrame) -> dict[str, str]:
+    return {factor: str(rows[factor].cat.categories[0]) for factor in regression.FACTORS}
+
+
+def _clustered_p(table: pd.DataFrame, errors: str, groups: pd.Series) -> np.ndarray:
+    return regression.clustered_p(table["coefficient"], table[errors], int(groups.nunique()))
+
+
+def survival(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the terms that are significant in print and estimated here, and whether they hold.
+
+    Terms whose printed value is a sum are not among them, because print does not say how sure the sum is.
+
+    Returns
+    -------
+    DataFrame, a row for each term
+        The columns of `table`; same_sign (as in print); hac, network, dense, class (bool: the same sign, and p below
+        5 % with the standard errors of that name).
+    """
+    rows = table[table["published_p"] < LEVEL].reset_index(drop=True)
+    same = np.sign(rows["coefficient"]) == np.sign(rows["published"])
+    by = {"hac": "p", "network": "p_network", "dense": "p_dense", "class": "p_class"}
+    return rows.assign(same_sign=same, **{name: same & (rows[column] < LEVEL) for name, column in by.items()})

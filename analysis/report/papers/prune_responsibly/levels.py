@@ -1,0 +1,174 @@
+"""Networks class by class: one row for each iteratively pruned network, iteration and class, or for each class."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.study import arrays
+
+# Columns of the frame, as the regression names them.
+NETWORK, ITERATION, CLASS = "network", "iteration", "class"
+TECHNIQUE, TREATMENT = "pruning_technique", "weight_treatment"
+ACCURACY, ACCURACY_0, QUARTILE = "accuracy", "accuracy0", "accuracy0_quartile"
+SPARSITY, IMBALANCE, ENTROPY = "sparsity", "imbalance", "class_entropy"
+IMAGES = "training_images"
+_KEY = [schema.DATASET, schema.MODEL, TREATMENT, TECHNIQUE, schema.SEED, NETWORK]
+_CHARACTERISTICS = [IMAGES, IMBALANCE, ENTROPY]
+
+
+def iterated(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that are levels of iterative pruning, with what tells them apart as numbers and names.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+
+    Returns
+    -------
+    DataFrame
+        The runs with the params `keep`, `weight_treatment`, `iteration` and `sparsity`, which the control may lack, and
+        the columns network (text: levels that follow from each other have the same), iteration (int, from 1), sparsity
+        (float, 0 for the control), pruning_technique (the pruner) and weight_treatment.
+    """
+    columns = [
+        frames.column(name) for name in (schema.KEEP, schema.WEIGHT_TREATMENT, schema.ITERATION, schema.SPARSITY)
+    ]
+    known = runs.reindex(columns=list(dict.fromkeys([*runs.columns, *columns])))
+    keep, treatment, iteration, sparsity = (known[name] for name in columns)
+    iteration, sparsity = (pd.to_numeric(text, errors="coerce") for text in (iteration, sparsity))
+    sparsity = sparsity.mask(known[schema.PRUNER] == schema.CONTROL, 0.0)
+    is_level = keep.notna() & treatment.notna() & (iteration >= 1) & (iteration % 1 == 0) & sparsity.between(0, 1)
+    levels = known[is_level]
+    told_apart = [schema.DENSE_RUN_ID, schema.PRUNER, *_settings_of_levels(levels)]
+    return levels.assign(
+        **{
+            NETWORK: levels[told_apart].fillna("").astype(str).agg(" ".join, axis=1) if len(levels) else "",
+            ITERATION: iteration[is_level].astype(int),
+            SPARSITY: sparsity[is_level],
+            TECHNIQUE: levels[schema.PRUNER],
+            TREATMENT: treatment[is_level],
+        }
+    ).reset_index(drop=True)
+
+
+def _settings_of_levels(levels: pd.DataFrame) -> list[str]:
+    """Return the columns of settings that differ between the levels, beside how far each is pruned."""
+    along = {schema.ITERATION, schema.RATIO, schema.PRUNER}
+    settings = [name for name in frames.identity(levels) if frames.param(name) not in along]
+    return [name for name in settings if levels[name].nunique(dropna=False) > 1]
+
+
+def class_levels(runs: pd.DataFrame, characteristics: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the accuracy of each class at each iteration of each network.
+
+    Iteration 0 is the dense network: every network that was pruned from it has these rows, at sparsity 0.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    characteristics : DataFrame, optional
+        As `characteristics.pulled` returns it.
+
+    Returns
+    -------
+    DataFrame, sorted by dataset, model, weight_treatment, pruning_technique, seed, network, iteration and class
+        dataset, model, weight_treatment, pruning_technique, seed, network, dense_run_id, iteration, sparsity, class,
+        support (test images of the class), accuracy (of the class: its recall), accuracy0 (at iteration 0),
+        accuracy0_quartile (1 to 4: that of accuracy0 among the classes of the network), training_images (of the class),
+        imbalance and class_entropy (NaN where they are not known). Classes have their names in metrics, and are
+        categories in the order of their labels; without characteristics, in that of the columns of `runs`.
+    """
+    levels = iterated(runs)
+    classes = _by_label(frames.class_names(levels), characteristics)
+    before = _by_class(levels, frames.RECALL_BEFORE, classes)
+    columns = [*_KEY, schema.DENSE_RUN_ID, ITERATION, SPARSITY]
+    values = {
+        CLASS: pd.Categorical(classes * len(levels), classes, ordered=True),
+        "support": _by_class(levels, schema.SUPPORT, classes).ravel(),
+        ACCURACY: _by_class(levels, frames.RECALL_AFTER, classes).ravel(),
+        ACCURACY_0: before.ravel(),
+        QUARTILE: quartiles(before).ravel(),
+    }
+    rows = levels[columns].loc[levels.index.repeat(len(classes))].reset_index(drop=True).assign(**values)
+    rows = rows[rows[ACCURACY_0].notna()]
+    dense = rows.drop_duplicates([NETWORK, CLASS])
+    dense = dense.assign(**{ITERATION: 0, SPARSITY: 0.0, ACCURACY: dense[ACCURACY_0]})
+    rows = pd.concat([dense, rows]).sort_values([*_KEY, ITERATION], kind="stable", ignore_index=True)
+    return _with_characteristics(rows, characteristics)
+
+
+def trained_classes(runs: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
+    """Return how many images of each class networks are trained on, and its accuracy before pruning.
+
+    Parameters
+    ----------
+    runs, characteristics
+        As for `class_levels`.
+
+    Returns
+    -------
+    DataFrame, a row for each class of a data set and model whose training images are known
+        dataset, model, class; networks (the number of dense ones), and the means over them of training_images and
+        accuracy0. Classes are in the order of their labels.
+    """
+    dense = runs.drop_duplicates(schema.DENSE_RUN_ID)
+    classes, before, _ = arrays.recalls(dense)
+    columns = [schema.DATASET, schema.MODEL, schema.DENSE_RUN_ID]
+    rows = dense[columns].loc[dense.index.repeat(len(classes))].reset_index(drop=True)
+    names = pd.Categorical(classes * len(dense), _by_label(classes, characteristics), ordered=True)
+    rows = rows.assign(**{CLASS: names, ACCURACY_0: before.ravel()})
+    rows = _with_characteristics(rows[rows[ACCURACY_0].notna()], characteristics)
+    rows = rows[rows[IMAGES].notna()]
+    by_class = rows.groupby([schema.DATASET, schema.MODEL, CLASS], observed=True)
+    means = by_class.agg(**{"networks": (IMAGES, "size"), IMAGES: (IMAGES, "mean"), ACCURACY_0: (ACCURACY_0, "mean")})
+    return means.reset_index()
+
+
+def _by_class(levels: pd.DataFrame, group: str, classes: list[str]) -> np.ndarray:
+    """Return the values of a group of columns: (levels, classes)."""
+    return levels.reindex(columns=[group + name for name in classes]).to_numpy(float)
+
+
+def _by_label(classes: list[str], characteristics: pd.DataFrame | None) -> list[str]:
+    """Return class names in the order of their labels, as far as characteristics tell these."""
+    if characteristics is None or not len(characteristics):
+        return classes
+    labels = _named(characteristics).groupby(CLASS)["index"].min()
+    return sorted(classes, key=lambda name: labels.get(name, np.inf))
+
+
+def _named(characteristics: pd.DataFrame) -> pd.DataFrame:
+    """Return characteristics with the names that classes have in metrics."""
+    known = characteristics.sort_values([frames.RUN_ID, "index"])
+    names = known.groupby(frames.RUN_ID)[CLASS].transform(lambda own: schema.metric_names(list(own)))
+    return known.assign(**{CLASS: names})
+
+
+def quartiles(accuracies: np.ndarray) -> np.ndarray:
+    """Return the quartile, 1 to 4, of each class's accuracy among the classes of its network.
+
+    Parameters
+    ----------
+    accuracies : (networks, classes)
+        NaN where a network has no such class.
+
+    Returns
+    -------
+    (networks, classes), float
+        1 for a value up to the first quartile of its row, 4 for one above the third; NaN where the value is.
+    """
+    if not accuracies.size:
+        return np.empty_like(accuracies)
+    cuts = np.nanquantile(accuracies, [0.25, 0.5, 0.75], axis=1)
+    return np.where(np.isnan(accuracies), np.nan, 1.0 + (accuracies > cuts[:, :, None]).sum(axis=0))
+
+
+def _with_characteristics(rows: pd.DataFrame, characteristics: pd.DataFrame | None) -> pd.DataFrame:
+    if characteristics is None or not len(characteristics):
+        return rows.assign(**dict.fromkeys(_CHARACTERISTICS, np.nan))
+    known = _named(characteristics).rename(columns={frames.RUN_ID: schema.DENSE_RUN_ID, "entropy": ENTROPY})
+    known[CLASS] = known[CLASS].astype(rows[CLASS].dtype)
+    key = [schema.DENSE_RUN_ID, CLASS]
+    return rows.merge(known[[*key, *_CHARACTERISTICS]], on=key, how="left")

@@ -1,0 +1,102 @@
+"""The coefficients in print, translated to the levels of a study and to the levels that its terms are relative to."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from analysis.report import published
+
+# The first level of each factor in print: coefficients of the others are relative to it.
+_REFERENCES = {
+    "dataset": "cifar-10",
+    "model": "AlexNet",
+    "weight_treatment": "finetune",
+    "pruning_technique": "global_unstructured",
+}
+# What each slope of the formula depends on, by the numeric part of the term ("" for the intercept).
+_DEPENDS_ON: dict[str, list[tuple[str, ...]]] = {
+    "": [
+        ("dataset",),
+        ("model",),
+        ("weight_treatment",),
+        ("pruning_technique",),
+        ("weight_treatment", "pruning_technique"),
+    ],
+    "np.exp(sparsity)": [("dataset",), ("pruning_technique",)],
+    "accuracy0": [("weight_treatment",), ("pruning_technique",)],
+}
+_DATASETS = {"fashion-mnist": "fashionmnist", "cifar10": "cifar-10", "cifar100": "cifar-100"}
+_MODELS = {"lenet5": "LeNet", "alexnet": "AlexNet"}
+_FACTOR = re.compile(r"(\w+)\[T\.(.*)\]")
+
+
+def published_terms(terms: Sequence[str], references: Mapping[str, str]) -> pd.DataFrame:
+    """Return the printed coefficient of each term of a study.
+
+    A coefficient is relative to the first level of each factor. Where a study has another first level than print, the
+    value is the sum and difference of printed coefficients that says the same; so an intercept, which in print is that
+    of CIFAR-10, becomes that of the study's first data set.
+
+    Parameters
+    ----------
+    terms : sequence of str
+        As `regression.fit` names them, with the levels of a study.
+    references : dict of factor -> level
+        The level of the study that each factor's other levels are relative to, or its only level.
+
+    Returns
+    -------
+    DataFrame, a row for each term
+        published (NaN where a coefficient that is needed is not printed or not legible); published_low, published_high
+        and published_p (as printed, and NaN where the value is a sum).
+    """
+    printed = published.figures("prune_responsibly_ols").set_index("term")
+    start = {factor: _printed_level(factor, level) for factor, level in references.items()}
+    parts = [_parts(term, start) for term in terms]
+    alone = [next(iter(own)) if list(own.values()) == [1] else None for own in parts]
+    columns = {"published_low": "lower", "published_high": "upper", "published_p": "p"}
+    return pd.DataFrame(
+        {"published": [_value(own, printed["coefficient"]) for own in parts]}
+        | {name: printed[column].reindex(alone).to_numpy() for name, column in columns.items()}
+    )
+
+
+def _printed_level(factor: str, level: str) -> str:
+    match factor:
+        case "dataset":
+            return _DATASETS.get(level, level)
+        case "model":
+            return _MODELS.get(level, level)
+        case "pruning_technique":
+            return level.replace("-", "_").replace("linf_", "linfty_")
+    return level
+
+
+def _parts(term: str, start: Mapping[str, str]) -> Counter[str]:
+    """Return how often each printed coefficient is added to give that of a term."""
+    found = [(part, _FACTOR.fullmatch(part)) for part in ([] if term == "Intercept" else term.split(":"))]
+    number = ":".join(part for part, factor in found if not factor)
+    levels = {factor[1]: _printed_level(factor[1], factor[2]) for _, factor in found if factor}
+    added: Counter[str] = Counter()
+    for size in range(len(levels) + 1):
+        for changed in combinations(levels, size):
+            sign = (-1) ** (len(levels) - size)
+            for name in _slope(number, {**start, **{factor: levels[factor] for factor in changed}}):
+                added[name] += sign
+    return Counter({name: times for name, times in added.items() if times})
+
+
+def _slope(number: str, levels: Mapping[str, str]) -> Iterator[str]:
+    """Yield the printed terms whose sum is the slope of a number, or the intercept, at some levels."""
+    yield number or "Intercept"
+    for factors in _DEPENDS_ON.get(number, []):
+        if all(levels.get(factor, _REFERENCES[factor]) != _REFERENCES[factor] for factor in factors):
+            yield ":".join([*filter(None, [number]), *(f"{factor}[T.{levels[factor]}]" for factor in factors)])
+
+
+def _value(parts: Counter[str], printed: pd.Series) -> float:
+    return float(sum(times * printed.get(name, np.nan) for name, times in parts.items()))

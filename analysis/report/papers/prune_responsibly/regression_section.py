@@ -1,0 +1,224 @@
+"""The report's section on the regression of class accuracy (Paganini 2020, Section 3.1 and Appendix D)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import decimals, interval, number, p_value
+from analysis.rendering.page import Block, Items, Section, numbered
+from analysis.report import published
+from analysis.report.papers.prune_responsibly import regression_figures as figures
+from analysis.report.papers.prune_responsibly.coefficients import (
+    EXPECTED_SIGNS,
+    FEW,
+    LEVEL,
+    Regression,
+    fitted,
+    has_few_networks,
+    survival,
+)
+from analysis.report.papers.prune_responsibly.levels import CLASS, ENTROPY, IMBALANCE
+from analysis.runs import schema
+from analysis.statistics import regression
+from analysis.statistics.regression import one_tailed
+from analysis.study.study import AnalyzedStudy
+
+_READING = (
+    "The regression of Paganini explains the accuracy of each class after pruning: by the class (its accuracy before, "
+    "its share of the training images, the entropy of its images) and by the network (its sparsity, data set, model, "
+    "pruning technique and weight treatment). Every row is a class of a pruned network. Rows of one network are not "
+    "independent, so a second standard error, by network, lets them depend on each other. regression.csv has all terms."
+)
+_TABLE = (
+    "A colon stands for a product. The first p is by the paper's standard errors. The others let rows depend on each "
+    "other: those of one network, of all networks from one dense network, or of one class. A printed value without a p "
+    "is a sum of printed ones, because the first data set or technique here is another, or because the term stands "
+    "here for one that was left out too. A level alone, such as rewind, "
+    "is worth its coefficient only where its products are 0, which no network is."
+)
+_TESTS = "One-tailed p: that a larger share of the training images helps a class, and that more entropy hurts it."
+_SUMMARY = "The fit as a whole, beside print. Durbin-Watson is 2 if neighbouring rows have independent errors."
+_MEANINGS = {
+    IMBALANCE: ("A class with one point more of the training images is", 1.0),
+    ENTROPY: ("A class whose images have one bit more of entropy is", 100.0),
+}
+_SIGN_WORDS = {1: "above 0", -1: "below 0"}
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the regression; None for a study without levels of iterative pruning."""
+    found = study.once(fitted)
+    if found.fitted is None:
+        return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
+    networks = int(found.fitted.rows[regression.NETWORK].nunique())
+    drawn = [figures.coefficients(found.table, networks)] if found.table["published"].notna().any() else []
+    blocks: list[Block] = [
+        Items(list(_sentences(found))),
+        _READING,
+        *numbered("regression", drawn),
+        *([_TESTS, tests] if len(tests := one_tailed_tests(found.table)) else []),
+        _TABLE,
+        _shown(found.table),
+        *numbered("regression_diagnostics", [figures.diagnostics(found.fitted)]),
+        _SUMMARY,
+        _summary(found),
+    ]
+    return Section("What a class's accuracy depends on", blocks, {"regression.csv": found.table}, found.notes)
+
+
+def _sentences(found: Regression) -> Iterator[str]:
+    """Yield what the regression says, first how much of print survives standard errors by network."""
+    assert found.fitted is not None
+    rows, table = found.fitted.rows, found.table
+    yield from _on_survival(survival(table), found.fitted)
+    groups = {
+        "networks": int(rows[regression.NETWORK].nunique()),
+        "dense networks": int(rows[schema.DENSE_RUN_ID].nunique()),
+        "classes": rows.groupby([schema.DATASET, CLASS], observed=True).ngroups,
+    }
+    by_term = table.set_index("term")
+    for term, sign in EXPECTED_SIGNS.items():
+        if term in by_term.index:
+            yield from _on_term(term, sign, by_term.loc[term], groups["networks"], _telling_classes(rows, term))
+        else:
+            yield f"The effect of {_words(term)} cannot be estimated here: the notes at the end say why."
+    few = [f"{name}: {count}" for name, count in groups.items() if count < FEW]
+    if few:
+        yield (
+            f"Few are behind these numbers ({', '.join(few)}). So few say little about others: do not carry the result "
+            "over to other data sets or models."
+        )
+
+
+def _on_survival(terms: pd.DataFrame, fit: regression.Estimate) -> Iterator[str]:
+    if terms.empty:
+        yield "No coefficient that is significant in print can be estimated in this study."
+        return
+    tested = terms["p_network"].notna().any()
+    if tested:
+        yield (
+            f"{int(terms['network'].sum())} of {len(terms)} coefficients that are significant in print survive here: "
+            "the same sign, and significant with standard errors by network."
+        )
+    else:
+        yield (
+            f"It cannot be tested by network whether the {len(terms)} coefficients that are significant in print "
+            "survive here: there is one network, or a term rests on one."
+        )
+    if tested and has_few_networks(fit):
+        networks = fit.rows[regression.NETWORK].nunique()
+        yield (
+            f"{networks:,} networks are few for {len(fit.coefficients)} terms. Standard errors clustered by so few are "
+            "too small, so those by network come from a jackknife: from fits that leave out one network each."
+        )
+    yield (
+        f"With the paper's own standard errors they would be {int(terms['hac'].sum())}. "
+        f"{int(terms['same_sign'].sum())} have the sign in print."
+    )
+    for kind, who in (("dense", "all networks from one dense network"), ("class", "rows of one class")):
+        if terms[f"p_{kind}"].notna().any():
+            yield f"Where {who} may depend on each other, the number that survive is {int(terms[kind].sum())}."
+    for words, gone in (
+        ("The sign is another than in print for", ~terms["same_sign"]),
+        (
+            "The sign is as in print, and not significant by network, for",
+            terms["same_sign"] & ~terms["network"] & tested,
+        ),
+    ):
+        if gone.any():
+            yield f"{words}: {', '.join(map(figures.short, terms.loc[gone, 'term']))}."
+
+
+def _telling_classes(rows: pd.DataFrame, term: str) -> int:
+    """Return the number of classes in data sets whose classes differ in a term: the others tell nothing of it."""
+    values = rows.groupby([schema.DATASET, CLASS], observed=True)[term].first().round(12)
+    return int((values.groupby(schema.DATASET, observed=True).transform("nunique") > 1).sum())
+
+
+def _on_term(term: str, sign: int, row: pd.Series, networks: int, classes: int) -> Iterator[str]:
+    meaning, points = _MEANINGS[term]
+    half = float(regression.clustered_half_width(row["se_network"], networks))
+    low, high = (_to_hundredths(points * (row["coefficient"] + side * half)) for side in (-1, 1))
+    bounds = f" (95 % interval by network: {interval(low, high, decimals(2))})" if np.isfinite(half) else ""
+    said = f"{meaning} {_more_accurate(points * row['coefficient'])}, all else equal{bounds}."
+    printed = points * row["published"]
+    yield f"{said} In print it is {_more_accurate(printed)}." if np.isfinite(printed) else said
+    p = one_tailed(row["p_class"], row["coefficient"], sign)
+    if np.isfinite(p):
+        yield (
+            f"Only {classes} classes tell this effect. Where rows of one class may depend on each other, the "
+            f"effect {'holds' if p < LEVEL else 'is not shown'} (one-tailed p {p_value(p)})."
+        )
+
+
+def _more_accurate(points: float) -> str:
+    points = _to_hundredths(points)
+    return f"{abs(points):.2f} points {'less' if points < 0 else 'more'} accurate"
+
+
+def _to_hundredths(points: float) -> float:
+    return round(points, 2) + 0.0  # 0 has no sign
+
+
+def one_tailed_tests(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the one-tailed tests of the paper, by every kind of standard error and of model."""
+    by_term = table.set_index("term")
+    kinds = {
+        "the paper's": ("p", "coefficient"),
+        "by network": ("p_network", "coefficient"),
+        "by dense network": ("p_dense", "coefficient"),
+        "by class": ("p_class", "coefficient"),
+        "without products": ("linear_p", "linear"),
+        "without products, by network": ("linear_p_network", "linear"),
+        "fractional logit": ("logit_p", "logit"),
+    }
+    return pd.DataFrame(
+        {
+            "alternative": f"{_words(term)} {_SIGN_WORDS[sign]}",
+            **{
+                name: p_value(one_tailed(by_term.at[term, p], by_term.at[term, coefficient], sign))
+                for name, (p, coefficient) in kinds.items()
+            },
+        }
+        for term, sign in EXPECTED_SIGNS.items()
+        if term in by_term.index
+    )
+
+
+def _words(term: str) -> str:
+    return term.replace("_", " ")
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the terms that print has too, as text."""
+    rows = table[table["published"].notna()]
+    columns = {"p": "p", "by network": "p_network", "by dense network": "p_dense", "by class": "p_class"}
+    return pd.DataFrame(
+        {
+            "term": [figures.short(term) for term in rows["term"]],
+            "coefficient": rows["coefficient"].map(number),
+            "in print": rows["published"].map(number),
+            "p in print": rows["published_p"].map(p_value),
+            **{name: rows[column].map(p_value) for name, column in columns.items()},
+        }
+    )
+
+
+def _summary(found: Regression) -> pd.DataFrame:
+    assert found.fitted is not None
+    assert found.linear is not None
+    printed = published.figures("prune_responsibly_summary").set_index("statistic")["value"]
+    ours, simpler = regression.summary(found.fitted), regression.summary(found.linear)
+    return pd.DataFrame(
+        {
+            "statistic": list(ours),
+            "this study": [_whole(value) for value in ours.values()],
+            "without products": [_whole(value) for value in simpler.values()],
+            "in print": [_whole(printed[name]) for name in ours],
+        }
+    )
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else number(float(value))

@@ -1,0 +1,207 @@
+"""Groups of test images at one level of pruning, such as the writers of digits (Paganini 2020, Section 4.1).
+
+The smallest groups, such as writers, are the units. If every unit is in one group of another grouping, such as the
+series that a writer belongs to, that group is its cohort.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.statistics import group_lines, group_spread
+from analysis.statistics.groups import MEASURE, ImageGroups, members
+from analysis.statistics.worst_groups import picked_and_judged
+from analysis.study.arrays import run_arrays
+from analysis.study.cells import control_rows
+from analysis.study.groups import GROUP, GROUPING, Answers, cell_answers
+from analysis.study.settings import CELL
+from analysis.study.study import AnalyzedStudy
+
+PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
+ALL, COHORT = "all", "cohort"
+SIDES = ("before", "after", "change")
+_SHARE_PICKED = 0.05  # of all units
+
+
+class Units(NamedTuple):
+    """The units of one data set and model, and what networks of one cell do to them.
+
+    Attributes
+    ----------
+    cell : mapping
+        Row of `Grouped.groupings`: which networks these are.
+    unit : str
+        Name of the grouping whose groups are the units.
+    cohort : str
+        Name of the grouping that the units are in; empty if there is none.
+    names, images : (units,)
+        Names of the units, and their numbers of images.
+    cohorts : (units,)
+        Cohort of each unit; `ALL` if there is none.
+    before, after : (networks, units)
+        Accuracy on the images of each unit.
+    measures : dict of str to (units,)
+        Mean of each measure over the images of a unit.
+    seeds : (networks,)
+        Seed of each network.
+    """
+
+    cell: Mapping[str, Any]
+    unit: str
+    cohort: str
+    names: np.ndarray
+    images: np.ndarray
+    cohorts: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    measures: dict[str, np.ndarray]
+    seeds: np.ndarray
+
+    @property
+    def side(self) -> dict[str, np.ndarray]:
+        """Accuracy before and after, and the change, each (networks, units)."""
+        return dict(zip(SIDES, (self.before, self.after, self.after - self.before), strict=True))
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """Which units are in each cohort, and all, each (units,), bool."""
+        own = {} if not self.cohort else {str(name): self.cohorts == name for name in np.unique(self.cohorts)}
+        return own | {ALL: np.ones(len(self.names), dtype=bool)}
+
+
+def level(cells: pd.DataFrame) -> pd.Series | None:
+    """Return the cell that is looked at closely: the last iteration of the paper's method, else the largest ratio.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows of `study.cells` of one data set and model that are pruned and mostly do not guess.
+
+    Returns
+    -------
+    Series or None
+        Of several methods at the largest ratio, that which is most accurate. None without a cell.
+    """
+    treatment = cells.reindex(columns=[frames.column(schema.WEIGHT_TREATMENT)]).iloc[:, 0]
+    papers = cells[(cells[schema.PRUNER] == PAPERS_PRUNER) & (treatment == PAPERS_TREATMENT)]
+    found = (papers if len(papers) else cells).sort_values([schema.RATIO, "accuracy_after"], kind="stable")
+    return found.iloc[-1] if len(found) else None
+
+
+def is_cell(table: pd.DataFrame, cell: pd.Series, study: AnalyzedStudy) -> np.ndarray:
+    """Return which rows of a table are of a cell of a study, (rows,)."""
+    columns = [*CELL, *study.shown]
+    same = [table[name].isna() if pd.isna(cell[name]) else table[name] == cell[name] for name in columns]
+    return np.asarray(np.logical_and.reduce(same), dtype=bool)
+
+
+def answers_of(study: AnalyzedStudy, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
+    """Return the answers of a cell's networks and their seeds.
+
+    None if there are no predictions of them, or if they are of other images than the table of groups.
+    """
+    arrays = run_arrays(study.runs)
+    cells = arrays.cells()
+    rows = cells[int(is_cell(arrays.runs.iloc[[rows[0] for rows in cells]], cell, study).argmax())]
+    answers = cell_answers(arrays, rows, control_rows(arrays.runs), study.predicted)
+    if answers is None or len(answers.label) != study.image_groups[cell[schema.DATASET]].images:
+        return None
+    return answers, arrays.runs[schema.SEED].iloc[rows[~arrays.at_chance[rows]]].to_numpy()
+
+
+def units(groups: ImageGroups, answers: Answers, seeds: np.ndarray, cell: Mapping[str, Any]) -> Units:
+    """Return the units of a table of groups, and what networks of a cell do to them."""
+    unit = max(groups.groupings, key=lambda name: len(np.unique(groups.groupings[name])))
+    names, images, place = members(groups.groupings[unit])
+    support = np.bincount(place)
+    before, after = (
+        np.array([np.bincount(place, network[images], len(names)) for network in side]) / support
+        for side in (answers.before, answers.after)
+    )
+    measures = {name: _means(values[images], place, len(names)) for name, values in groups.measures.items()}
+    cohort, cohorts = _cohort(groups, unit, images, place, len(names))
+    return Units(cell, unit, cohort, names, support, cohorts, before, after, measures, seeds)
+
+
+def _means(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+    """Return the mean of the known values of each unit; NaN for a unit without one."""
+    known = ~np.isnan(values)
+    sums, number = (np.bincount(place[known], weights, count) for weights in (values[known], None))
+    return np.divide(sums, number, out=np.full(count, np.nan), where=number > 0)
+
+
+def _cohort(
+    groups: ImageGroups, unit: str, images: np.ndarray, place: np.ndarray, count: int
+) -> tuple[str, np.ndarray]:
+    """Return the name of the first grouping that every unit is in one group of, and that group, (units,)."""
+    first = np.unique(place, return_index=True)[1]
+    for name, group in groups.groupings.items():
+        of_image = group[images]
+        of_unit = of_image[first]
+        if name != unit and (of_image == of_unit[place]).all() and 1 < len(np.unique(of_unit)) < count:
+            return name, np.where(of_unit == "", "none", of_unit)
+    return "", np.full(count, ALL)
+
+
+def profiles(found: Units) -> pd.DataFrame:
+    """Return a row for each unit: cohort, images, means over the networks, and measures (`group_profiles.csv`).
+
+    Columns of the user's own have names that no other column has: `measure:NAME`, as in the table of groups.
+    """
+    means = {f"accuracy_{name}" if name != "change" else name: values.mean(0) for name, values in found.side.items()}
+    measures = {f"{MEASURE}{name}": values for name, values in found.measures.items()}
+    return pd.DataFrame({GROUP: found.names, COHORT: found.cohorts, "images": found.images, **means, **measures})
+
+
+def lines(found: Units) -> pd.DataFrame:
+    """Return the least-squares lines of the accuracy on each measure, by cohort (`group_lines.csv`).
+
+    Returns
+    -------
+    DataFrame, one row per measure, cohort and side
+        measure, cohort (`all` for all units), side (before, after or change), units, and intercept and slope, each
+        with its 95 % interval over units and networks (`_low`, `_high`) and p (`_p`).
+    """
+    rows = []
+    for measure, values in found.measures.items():
+        for cohort, inside in found.parts.items():
+            kept = inside & ~np.isnan(values)
+            for side, accuracy in found.side.items():
+                fitted = group_lines.line(values[kept], accuracy[:, kept])
+                row = {"measure": measure, COHORT: cohort, "side": side, "units": int(kept.sum())}
+                for name, coefficient in fitted._asdict().items():
+                    row |= {name: coefficient.value, f"{name}_low": coefficient.low, f"{name}_high": coefficient.high}
+                    row |= {f"{name}_p": coefficient.p}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def worst(found: Units) -> pd.DataFrame:
+    """Return the 5 % of units that each network loses most of, and how they fare in the others (`worst_groups.csv`)."""
+    picked = picked_and_judged(found.names, found.before, found.after, ceil(_SHARE_PICKED * len(found.names)))
+    images = dict(zip(found.names, found.images, strict=True))
+    picked.insert(0, schema.SEED, found.seeds[picked.pop("network")])
+    picked.insert(2, "images", picked[GROUP].map(images))
+    return picked
+
+
+def placebos(groups: ImageGroups, answers: Answers) -> pd.DataFrame:
+    """Return how much groups differ, beside groups whose images were dealt out anew (`group_placebo.csv`).
+
+    Returns
+    -------
+    DataFrame, one row per grouping and side
+        grouping, side, and the fields of `group_spread.Placebo`.
+    """
+    rows = []
+    before, after = answers.before.mean(0), answers.after.mean(0)
+    for name, group in groups.groupings.items():
+        _, images, place = members(group)
+        sides = np.array([before, after, after - before])[:, images]
+        found = group_spread.placebos(sides, place, answers.label[images])
+        rows += [{GROUPING: name, "side": side, **each._asdict()} for side, each in zip(SIDES, found, strict=True)]
+    return pd.DataFrame(rows)

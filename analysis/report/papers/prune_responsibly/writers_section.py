@@ -1,0 +1,289 @@
+"""The report's sections on groups of test images, such as the writers of digits (Paganini 2020, Section 4.1)."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import decimals, interval, p_value, rounded, values_with_intervals, with_interval
+from analysis.rendering.page import Block, Caption, Picture, Section, picture_name
+from analysis.report import published
+from analysis.report.papers.prune_responsibly import writers, writers_figures
+from analysis.report.papers.prune_responsibly.writers import ALL, Units
+from analysis.report.verdict import PLACE, mostly_sound, places
+from analysis.runs import schema
+from analysis.study.groups import GROUP, GROUPING
+from analysis.study.labels import level_label
+from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
+from analysis.study.study import AnalyzedStudy
+
+_READING = (
+    "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
+    "of a group is that of its images. Excess loss is how much more accuracy a group loses than all images. Its p is "
+    "about that, and not about whether the group lost anything; with a control it is of the excess loss beyond the "
+    "control. Small groups differ by chance: the largest excess loss of many small groups is large even if groups mean "
+    "nothing. So it stands beside that of the control, and the spread of the groups' changes beside that of a placebo. "
+    "The placebo deals the images out to the groups anew, within each class. groups.csv has every group of every cell, "
+    "with intervals; groupings.csv has alpha, raw slope and largest excess loss of every cell."
+)
+_WORST = (
+    "The group that loses most is picked on one network and judged on the others. The loss in the network that picks "
+    "owes a part to chance; the loss elsewhere is what to expect of another network. Each network picks in turn."
+)
+_PRINTED = (
+    "Lines through the accuracy of each writer on the mean absolute tilt of the writer's digits, before and after "
+    "pruning. Print has 60,000 test images and does not say of how many networks; here accuracies are means over "
+    "networks. Intervals are over writers and networks."
+)
+_MOST_ROWS = 10
+_FEWEST = 3  # groups that make a picture
+_TILT, _ABSOLUTE_TILT = "tilt", "absolute_tilt"
+_COLOURED = {8: "distance", 9: "activation", 12: _ABSOLUTE_TILT}
+_PRINTED_ALL = "full"
+_SAME_IMAGES = ("qmnist", "mnist")  # data sets with the test images of print
+
+
+class Found(NamedTuple):
+    """What is looked at closely on one data set and model: the networks, and their units, worst units and placebos."""
+
+    place: tuple[str, str]
+    networks: str
+    units: Units
+    worst: pd.DataFrame
+    placebos: pd.DataFrame
+    groupings: pd.DataFrame
+    groups: pd.DataFrame
+
+    @property
+    def named(self) -> tuple[str, str]:
+        """Data set and model, and which networks, as pictures name them."""
+        return ", ".join(self.place), self.networks
+
+    @property
+    def key(self) -> dict[str, str]:
+        """Data set and model, as columns of a table."""
+        return dict(zip(PLACE, self.place, strict=True))
+
+
+def found_units(study: AnalyzedStudy) -> list[Found]:
+    """Return the units of each data set and model that has a table of groups and networks to look at."""
+    return list(_found(study)) if study.image_groups else []
+
+
+def _found(study: AnalyzedStudy) -> Iterator[Found]:
+    cells = study.cells[study.cells[schema.DATASET].isin(study.image_groups) & is_pruned(study.cells)]
+    for place, rows in places(cells[mostly_sound(cells)]):
+        cell = writers.level(rows)
+        answers = None if cell is None else writers.answers_of(study, cell)
+        if cell is None or answers is None:
+            continue
+        groups = study.image_groups[place[0]]
+        units = writers.units(groups, *answers, cell.to_dict())
+        yield Found(
+            place,
+            f"{study.method(cell)} {_level(cell)}",
+            units,
+            writers.worst(units),
+            writers.placebos(groups, answers[0]),
+            *(table[writers.is_cell(table, cell, study)] for table in (study.groups.groupings, study.groups.groups)),
+        )
+
+
+def _level(cell: pd.Series) -> str:
+    reached = level_label(cell.to_dict(), level(cell.to_dict()))
+    return f"iteration {cell[ITERATION]} ({reached})" if is_iterated(cell.to_frame().T).all() else reached
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on groups of test images; None without a table of groups."""
+    if not study.image_groups:
+        return None
+    found = study.once(found_units)
+    blocks: list[Block] = [_READING] if found else []
+    for number, each in enumerate(found):
+        blocks += _blocks(each, number)
+    tables = {
+        "groups.csv": study.groups.groups,
+        "groupings.csv": study.groups.groupings,
+        "group_placebo.csv": _joined(found, [each.placebos for each in found]),
+        "group_profiles.csv": _joined(found, [writers.profiles(each.units) for each in found]),
+        "group_lines.csv": _joined(found, [writers.lines(each.units) for each in found]),
+        "worst_groups.csv": _joined(found, [each.worst for each in found]),
+    }
+    tables = {name: table for name, table in tables.items() if len(table)}
+    return Section("Groups of test images", blocks, tables, study.groups.notes)
+
+
+def figures_in_print(study: AnalyzedStudy) -> Section | None:
+    """Return the section with the paper's figures of writers and its Table 1; None without their measures."""
+    blocks: list[Block] = []
+    compared = []
+    for number, each in enumerate(study.once(found_units)):
+        blocks += _numbered_figures(each, number)
+        compared.append(_beside_print(each))
+    table = pd.concat(compared, ignore_index=True) if compared else pd.DataFrame()
+    if not blocks:
+        return None
+    tables = {}
+    if len(table):
+        blocks += [Caption("Table 1.", _PRINTED), rounded(table)]
+        tables = {"writers_table_01.csv": table}
+    return Section("Writers of digits, in print", blocks, tables)
+
+
+def _joined(found: list[Found], parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables of several data sets and models as one, which names these."""
+    named = [part.assign(**each.key)[[*PLACE, *part.columns]] for each, part in zip(found, parts, strict=True)]
+    return pd.concat(named, ignore_index=True) if named else pd.DataFrame()
+
+
+def _blocks(found: Found, number: int) -> list[Block]:
+    units = found.units
+    blocks: list[Block] = [
+        Caption(f"{', '.join(found.place)}.", f"Networks: {found.networks}, {len(units.after)} seeds."),
+        _groupings_table(found),
+    ]
+    few = found.groupings.loc[found.groupings["groups"] <= _MOST_ROWS, GROUPING]
+    blocks += [_groups_table(found.groups[found.groups[GROUPING] == name]) for name in few]
+    if len(units.names) < _FEWEST:
+        return blocks
+    blocks += [Picture(picture_name("groups", number), writers_figures.accuracies(units, *found.named))]
+    if units.measures:
+        blocks += [Picture(picture_name("group_measures", number), writers_figures.changes(units, *found.named))]
+    return [*blocks, _WORST, _picked(found), _worst_table(found)]
+
+
+def _groupings_table(found: Found) -> pd.DataFrame:
+    spreads = found.placebos[found.placebos["side"] == "change"].drop(columns="side")
+    rows = found.groupings.merge(spreads, on=GROUPING)
+    largest = 100 * rows[["largest_excess", "largest_excess_low", "largest_excess_high"]]
+    control = 100 * rows["largest_excess_control"]
+    one, sizes = decimals(1), zip(rows["fewest_images"], rows["most_images"], strict=True)
+    columns = {
+        GROUPING: rows[GROUPING],
+        "groups": rows["groups"].map("{:,}".format),
+        "images": [f"{fewest:,} to {most:,}" for fewest, most in sizes],
+        "alpha": values_with_intervals(rows, "alpha", "alpha"),
+        "raw slope": values_with_intervals(rows, "raw_slope", "raw_slope"),
+        "largest excess, points": [with_interval(value, low, high, one) for value, low, high in largest.to_numpy()],
+        **({"of the control": control.map(one)} if control.notna().any() else {}),
+        "spread of changes": (100 * rows["spread"]).map(one),
+        "of the placebo (95 %)": [
+            interval(100 * low, 100 * high, one) for low, high in zip(rows["low"], rows["high"], strict=True)
+        ],
+        "p": rows["p"].map(p_value),
+    }
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _groups_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the groups of one grouping."""
+    names = ("accuracy_before", "accuracy_after", "change", "excess_loss", "excess_loss_beyond_control")
+    columns = {
+        _of(rows[GROUPING].iloc[0]): rows[GROUP],
+        "images": rows["images"].map("{:,}".format),
+        **{name.replace("_", " "): values_with_intervals(rows, name, name) for name in names if name in rows},
+        "p of excess (Holm)": rows["p_holm"].map(p_value),
+    }
+    return pd.DataFrame({name: list(values) for name, values in columns.items()})
+
+
+def _of(grouping: str) -> str:
+    """Return the title of the column of a grouping's groups, which no other column has, whatever a user calls it."""
+    return f"{GROUP} ({grouping})"
+
+
+def _picked(found: Found) -> str:
+    """Say what the worst units lose where they are picked, and elsewhere."""
+    units, table = found.units, found.worst
+    first = table.drop_duplicates(schema.SEED)
+    loss = 100 * float((units.before - units.after).mean())
+    own, elsewhere = (100 * first[name].mean() for name in ("loss", "loss_elsewhere"))
+    own_worst, elsewhere_worst = (100 * table[name].mean() for name in ("loss", "loss_elsewhere"))
+    many = len(table) // len(first)
+    if np.isnan(elsewhere):
+        return f"The {units.unit} that loses most loses {own:.1f} points; there is no other network to judge it on."
+    several = (
+        f"The {many} worst of each (5 % of all) lose {own_worst:.1f} points where they are picked, and "
+        f"{elsewhere_worst:.1f} elsewhere. "
+    )
+    return (
+        f"The {units.unit} that loses most in a network loses {own:.1f} points in it, and {elsewhere:.1f} points in "
+        f"the other networks. {several if many > 1 else ''}All lose {loss:.1f} points on average."
+    )
+
+
+def _worst_table(found: Found) -> pd.DataFrame:
+    """Return the unit that each network picks first."""
+    first = found.worst.drop_duplicates(schema.SEED).head(_MOST_ROWS)
+    percent = decimals(1)
+
+    def from_to(start: str) -> list[str]:
+        sides = zip(first[f"before{start}"], first[f"after{start}"], strict=True)
+        return [f"{percent(100 * before)} to {percent(100 * after)}" for before, after in sides]
+
+    return pd.DataFrame(
+        {
+            "picked on seed": first[schema.SEED].map(str).to_list(),
+            _of(found.units.unit): first[GROUP].to_list(),
+            "images": first["images"].map("{:,}".format).to_list(),
+            "accuracy there, %": from_to(""),
+            "in the other networks, %": from_to("_elsewhere"),
+        }
+    )
+
+
+def _numbered_figures(found: Found, number: int) -> list[Block]:
+    """Return the paper's figures that the table of groups has the measures for."""
+    units, made = found.units, {}
+    if len(units.names) < _FEWEST:
+        return []
+    for figure, measure in _COLOURED.items():
+        if measure in units.measures:
+            text = f"Accuracy after against before, coloured by {measure}, and the distribution of the {measure}."
+            made[figure] = text, writers_figures.coloured(units, measure, *found.named)
+    tilts = [measure for measure in (_TILT, _ABSOLUTE_TILT) if measure in units.measures]
+    if tilts:
+        text = f"Distribution of the mean tilt of each {units.unit}."
+        made[11] = text, writers_figures.distributions(units, tilts, found.named[0])
+    if _ABSOLUTE_TILT in units.measures:
+        text = "Accuracy before and after pruning, against the mean absolute tilt."
+        made[13] = text, writers_figures.against(units, _ABSOLUTE_TILT, *found.named)
+    blocks: list[Block] = []
+    for figure, (text, drawn) in sorted(made.items()):
+        name = picture_name(f"writers_figure_{figure:02}", number)
+        blocks += [Caption(f"Figure {figure}.", text), Picture(name, drawn)]
+    return blocks
+
+
+def _beside_print(found: Found) -> pd.DataFrame:
+    """Return Table 1: lines on absolute tilt, here and in print where a cohort has the name of a printed series."""
+    lines = writers.lines(found.units)
+    if lines.empty:
+        return lines
+    lines = lines[lines["measure"].eq(_ABSOLUTE_TILT) & lines["side"].ne("change")]
+    printed = published.figures("prune_responsibly_table_01").set_index("series")
+    printed = printed if found.place[0].lower() in _SAME_IMAGES else printed.head(0)
+    rows = []
+    for line in lines.to_dict("records"):
+        series = _PRINTED_ALL if line["cohort"] == ALL else line["cohort"]
+        for name in ("intercept", "slope"):
+            column = f"{name}_{line['side']}"
+            known = printed.at[series, column] if series in printed.index else np.nan
+            value = line[name]
+            rows.append(
+                {
+                    **found.key,
+                    "series": line["cohort"],
+                    "pruning": line["side"],
+                    "coefficient": name,
+                    "writers": line["units"],
+                    "ours": value,
+                    "ours_low": line[f"{name}_low"],
+                    "ours_high": line[f"{name}_high"],
+                    "published": known,
+                    "difference": value - known,
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,108 @@
+"""CHIP, which removes whole channels: networks of a study beside Table 13.
+
+Good et al. 2022, Supplement H and Table 13, after Sui et al. 2021.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from analysis.rendering.formats import decimals, three_decimals, with_interval
+from analysis.rendering.page import Block, Caption, Section
+from analysis.report.papers.recall_distortion import beside_print
+from analysis.report.papers.recall_distortion.beside_print import Printed, minus_control
+from analysis.runs import schema
+from analysis.study.settings import CELL, is_iterated
+from analysis.study.study import AnalyzedStudy
+
+PRUNER = "chip"
+_TABLE = Printed(
+    13,
+    networks=15,
+    pruners=(PRUNER,),
+    params={
+        schema.RECIPE: "resnet-cifar",
+        schema.EPOCHS: "60",
+        schema.FINE_TUNE_EPOCHS: "400",  # of the released code of Sui et al.
+        schema.BATCH_SIZE: "128",
+        schema.PRECISION: schema.FLOAT32,
+    },
+)
+_OUTCOMES = ("alpha_mean", "raw_slope_mean", "accuracy_minus_none", "alpha_minus_none", "raw_slope_minus_none")
+_ENDS = ("ci", "raw_slope", *_OUTCOMES[2:])
+
+_READING = (
+    "CHIP removes the channels of convolutions whose feature maps depend most on the others, and fine-tunes what is "
+    "left. The ratio is the one asked for; the realised one is the nearest that whole channels give. Alpha compares "
+    "each network with its dense network. The control has the same fine-tuning and is never pruned: accuracy is gained "
+    "by pruning, and alpha is below 1 by pruning, only as far as they differ from the control's."
+)
+_PRINT = (
+    "Print has fifteen ResNet-56 on CIFAR-10 and no control. It does not print its fine-tuning; the released code of "
+    "Sui et al. trains for 400 epochs with batches of 256, a learning rate that falls from .01 as a cosine, and a "
+    "weight decay of .005, and keeps the epoch with the best test accuracy. That code also removes channels that "
+    "shortcuts carry, each block its own, so that a shortcut adds channels of different numbers. Here channels that a "
+    "shortcut carries stay, and those inside the blocks give the whole ratio. The released settings are those of 1.75 "
+    "and 3.33; counted exactly they give 1.76 and 3.54. Half and a quarter of the channels kept at 3.33 give 8.27 and "
+    "19.11."
+)
+_COLUMNS = ("Ratio", "Realised", "Accuracy", "in print", "Minus control", "Alpha", "in print ", "Minus control ")
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on CHIP (Table 13); None for a study without it."""
+    found = cells(study)
+    if found.empty:
+        return None
+    blocks: list[Block] = [_READING]
+    for rows in beside_print.by_method(found):
+        blocks += [Caption("Table 13.", beside_print.title(rows, study, _TABLE)), ratio_table(rows)]
+    return Section("Removed channels", [*blocks, _PRINT], {"removed_channels.csv": found})
+
+
+def cells(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the cells of CHIP beside those of Table 13.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+
+    Returns
+    -------
+    DataFrame, one row per cell
+        dataset, model, pruner, ratio, the shown settings, realized_ratio, and what `cells.cells` says of accuracy,
+        alpha and raw slope, alone and minus the control's; printed_accuracy and printed_alpha at the same ratio;
+        accuracy_difference and alpha_difference, ours minus published, NaN but for print's data set and model.
+    """
+    chip = study.cells[(study.cells[schema.PRUNER] == PRUNER) & ~is_iterated(study.cells)]
+    ends = [f"{name}_{end}" for name in _ENDS for end in ("low", "high")]
+    wanted = [*CELL, *study.shown, schema.REALIZED_RATIO, "n", "n_at_chance", "accuracy_before", "accuracy_after"]
+    printed = _TABLE.values.rename(columns={"printed_ratio": schema.RATIO})
+    rows = chip.reindex(columns=[*wanted, *_OUTCOMES, *ends]).merge(printed, on=schema.RATIO, how="left")
+    rows = beside_print.with_differences(rows, _TABLE)
+    return rows.sort_values([*beside_print.method_columns(rows), schema.RATIO], ignore_index=True)
+
+
+def ratio_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Table 13 with ours beside print, as text.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The ratios of one method, as `cells` returns them.
+    """
+    return beside_print.as_text(rows, _TABLE, _COLUMNS, ("1.00", "1.00"), _line)
+
+
+def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    return (
+        decimals(2)(row[schema.RATIO]),
+        decimals(2)(row[schema.REALIZED_RATIO]),
+        three_decimals(row["accuracy_after"]),
+        three_decimals(row["printed_accuracy"]),
+        minus_control(row, "accuracy"),
+        with_interval(row["alpha_mean"], row["ci_low"], row["ci_high"], three_decimals),
+        three_decimals(row["printed_alpha"]),
+        minus_control(row, "alpha"),
+    )

@@ -1,0 +1,139 @@
+"""The claims of the recall distortion paper held against a study: which hold, which do not, which cannot be told."""
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import pandas as pd
+
+from analysis.report.papers.claims import Check, Place, held, judged
+from analysis.report.papers.recall_distortion import lottery
+from analysis.report.papers.recall_distortion.sentences import CLAIMS, MP
+from analysis.report.published import rank
+from analysis.runs import frames, schema
+from analysis.runs.frames import ReadPredictions
+from analysis.statistics import intensification, resampling
+from analysis.study import cells
+from analysis.study.arrays import run_arrays
+from analysis.study.predictions import OTHER_METRICS, Predictions
+from analysis.study.settings import CELL, ITERATION, in_number_format, is_iterated, main_setting, shown_settings
+
+# Pooled slopes: each is a sum over all classes and networks of a cell, divided by another such sum.
+_POOLED = ("pooled", "near", "far")
+_SLOPES = ("mean_ratio", "alpha_weak", "alpha_strong", *_POOLED, *(f"alpha_{name}" for name in OTHER_METRICS))
+
+
+def claims(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+    """Hold every claim against a study (`claims.csv`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it. Of several settings of a cell the papers' counts (`main_setting`).
+        Networks in another number format are left out, and of those that were pruned iteratively all but lottery
+        tickets, which one claim is about.
+    predictions : callable or Predictions, optional
+        As `cells.cells` takes it. It is asked for the predictions under magnitude pruning, since one claim is about
+        their precision and F1.
+
+    Returns
+    -------
+    DataFrame, one row per comparison, by claim and place
+        As `papers.claims.held` returns it. An alpha has the interval of `cells.cells`, a difference has its 95 %
+        interval. Networks that guess are left out.
+    """
+    return held(CLAIMS, _places(runs, predictions))
+
+
+def checked(runs: pd.DataFrame, slugs: Collection[str]) -> Iterator[tuple[Place, Check, str]]:
+    """Yield the checks of claims about one place each: the place, the check, and whether it holds, as in `claims`.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As for `claims`.
+    slugs : collection of str
+        Slugs of the claims.
+    """
+    for place in _places(runs, None):
+        for claim in CLAIMS:
+            if claim.slug in slugs:
+                yield from ((place, each.check, each.holds) for each in judged(claim, (place,)))
+
+
+# Measurements of each network.
+
+
+def _places(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None) -> list[Place]:
+    with_ratios = _by_place(frames.rows(runs, ~(in_number_format(runs) | is_iterated(runs))), predictions)
+    tickets = _by_place(frames.rows(runs, lottery.are_tickets(runs)))
+    places = [
+        Place(*place, with_ratios.get(place), Place(*place, tickets[place]) if place in tickets else None)
+        for place in {**with_ratios, **tickets}
+    ]
+    return sorted(places, key=lambda place: (rank(place.model), rank(place.dataset)))
+
+
+def _by_place(
+    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None
+) -> dict[tuple[str, str], pd.DataFrame]:
+    if runs.empty:
+        return {}
+    shown = [name for name in shown_settings(runs) if name != ITERATION]
+    return dict(list(measured(main_setting(runs, shown), predictions).groupby(CELL[:2])))
+
+
+def measured(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+    """Return what the claims are about, one row per network.
+
+    Parameters
+    ----------
+    runs, predictions
+        As for `claims`, with one setting of each cell.
+
+    Returns
+    -------
+    DataFrame
+        As `cells.alphas` returns it, with variances of recall, and further slopes: mean ratio, of weak and of strong
+        classes, of precision and F1 under magnitude pruning, and pseudo-values, whose mean is the slope of all networks
+        of a cell together: `pooled`, of the half of all points nearest to the origin (`near`), and of the others
+        (`far`). Alpha, spread ratio and further slopes are missing for a network at chance.
+    """
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    frame = cells.alphas(runs)
+    at_chance = frame["at_chance"].to_numpy(bool)
+    by_cell = []
+    for rows in study.cells():
+        sound = rows[~at_chance[rows]]
+        if len(sound):
+            slopes = _slopes(*study.balances(sound, ~np.isnan(study.before[rows[0]])))
+            if shared and study.runs[schema.PRUNER].iloc[sound[0]] == MP:
+                found = shared.of_runs(study.runs.iloc[sound])
+                slopes |= {f"alpha_{name}": slope for name, slope in found.other_slopes.items()} if found else {}
+            by_cell.append(pd.DataFrame(slopes, index=sound))
+    every_slope = pd.concat([pd.DataFrame(columns=[*_SLOPES], dtype=float), *by_cell]).reindex(frame.index)
+    return frame.assign(
+        variance_before=np.nanvar(study.before, axis=1),
+        variance_after=np.nanvar(study.after, axis=1),
+        **{name: frame[name].mask(at_chance) for name in ("alpha", "spread_ratio")},
+        **every_slope,
+    )
+
+
+def _slopes(before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+    """Return variants of alpha, each (networks,): of some classes, as a mean of ratios, and pooled.
+
+    The pooled slopes are pseudo-values, whose mean is the slope of all networks together: of all points, of the half
+    of them nearest to the origin, and of the others.
+    """
+    ratios = intensification.intensification_ratios(before, after)
+    products, squares = before * after, before**2
+    near = np.abs(before) <= np.median(np.abs(before))
+    return {
+        "mean_ratio": np.ma.masked_invalid(ratios).mean(1).filled(np.nan),
+        "alpha_weak": intensification.alpha(np.minimum(before, 0), after),
+        "alpha_strong": intensification.alpha(np.maximum(before, 0), after),
+        **{
+            name: resampling.pseudo_values(np.where(kept, products, 0).sum(1), np.where(kept, squares, 0).sum(1))
+            for name, kept in zip(_POOLED, (np.ones_like(near), near, ~near), strict=True)
+        },
+    }

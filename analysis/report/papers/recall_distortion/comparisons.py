@@ -1,0 +1,413 @@
+"""The tests of Tables 1-9 of the recall distortion paper, made on a study.
+
+Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm", Sections 6.2
+and 7, Appendix A.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise, product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import told_apart
+from analysis.report.published import label, original, rank, standing_for_up
+from analysis.runs import schema
+from analysis.statistics.hypothesis_tests import Alternative, Variance, corrected, independent, paired
+from analysis.study.settings import CELL, CONTROL, CellKey, further_settings, main_setting, networks
+
+TEST_COLUMNS = [
+    "table",
+    "dataset",
+    "column",
+    "row",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "statistic",
+    "dof",
+    "p",
+    "p_bonferroni",
+    "p_holm",
+    "p_permutation",
+    "effect_size",
+    "detectable_difference",
+    "p_equivalence",
+    "n",
+    "n_at_chance",
+]
+
+
+class Design(NamedTuple):
+    """How a table is made: which test, and how many are corrected together in print."""
+
+    title: str
+    rows: str
+    paired: bool
+    alternative: Alternative
+    family: int
+
+
+DESIGNS = {
+    1: Design("Is alpha smaller at the smaller ratio, by model", "Ratios", True, "less", 4),
+    2: Design("Is alpha smaller at the smaller ratio, by model", "Ratios", True, "less", 4),
+    3: Design("Is alpha smaller at the smaller ratio, by data set", "Ratios", True, "less", 4),
+    4: Design("Is alpha smaller at the smaller ratio, by pruner", "Ratios", True, "less", 4),
+    5: Design("Is alpha larger for the smaller model", "ResNet Sizes", False, "greater", 4),
+    6: Design("Is alpha larger for the smaller model", "ResNet Sizes", False, "greater", 4),
+    7: Design("Is alpha smaller for the easier data set", "Datasets", False, "less", 3),
+    8: Design("Do pruners differ in alpha", "Methods", True, "two-sided", 6),
+    9: Design("Do two pruners differ in alpha", "Rate", True, "two-sided", 25),
+}
+
+DATASET, _MODEL = "CIFAR-10", "ResNet-56"
+_MODEL_OF = {"MNIST": "LeNet", "Fashion": "LeNet"}
+HARDER = (("MNIST", "CIFAR-10"), ("Fashion", "CIFAR-10"), ("CIFAR-10", "CIFAR-100"))
+_PRUNERS = ("MP", "GP", "UP", "RP")
+_RATIOS = (2.0, 4.0, 10.0, 20.0, 50.0)
+
+# The sizes by which the paper's tables name ResNets.
+_RESNET_SIZES = {f"ResNet-{size}": str(size) for size in (20, 32, 44, 56, 110)}
+
+
+class PrunedModel(NamedTuple):
+    """A pruner of a model on a data set, at all its ratios."""
+
+    dataset: str
+    model: str
+    pruner: str
+
+
+class _Test(NamedTuple):
+    table: int
+    column: str
+    fixed: str
+    row: str
+    first: CellKey
+    second: CellKey
+    further: bool = False
+    rows: str = ""  # the header of the table's rows where it is not that of print
+
+
+def paper_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
+    """Make every test of Tables 1-9 that a study has the cells for (`tests.csv`).
+
+    Neighbouring ratios and neighbouring model sizes are compared. Where a table fixes a data set, model or pruner, it
+    is the paper's (CIFAR-10, ResNet-56; MP in Tables 1, 3, 5, 7; UP, else `up-signed`, in Tables 2, 6, 9) if the study
+    has it, else the one with most runs. Of several settings of a cell, `main_setting` is tested. The control `none`
+    has one ratio, which is compared with every ratio of the others.
+
+    Parameters
+    ----------
+    alphas : DataFrame
+        As `cells.alphas` returns it. Networks at chance are left out.
+    variance : {"welch", "pooled"}
+        Of the independent tests, Tables 5-7.
+    as_printed : bool
+        Whether only tables are made whose fixed data set, model and pruner are the paper's own, at the paper's ratios.
+
+    Returns
+    -------
+    DataFrame, one row per test, by table, column and row
+        `TEST_COLUMNS`. dataset is as logged; column and row are the labels of print, column with what else the
+        table fixes in brackets: `t=2 (ResNet-56)`. The difference is the first of the row minus the second. The rows
+        of a column are corrected together, at least as many as in print, and so is all of Table 9; the pairs of
+        Table 8 that are not in print (`none`, `up-signed`, `up-sum`) are a family of their own. n counts the pairs of
+        networks, or the networks of both cells, and n_at_chance those that are left out because a network guesses.
+        What cannot be tested is NaN. `attrs["notes"]` says what was left out. `attrs["headers"]` has, for every row,
+        the column and what the table fixes apart; `attrs["row_headers"]` has the header of the rows of a table where
+        it is not that of print.
+    """
+    kept = main_setting(alphas, further_settings(alphas))
+    notes = list(kept.attrs.get("notes", []))
+    if guessing := int(kept["at_chance"].sum()):
+        notes.append(
+            f"{guessing:,} of {len(kept):,} pruned networks are left out of the paper's tests and tables, because they "
+            "or their dense networks guess"
+        )
+    frame = _tested(kept, _planned(kept, as_printed), variance, DESIGNS)
+    frame.attrs |= {"notes": notes, "variance": variance}
+    return frame
+
+
+def unpaired_tests(alphas: pd.DataFrame, *, variance: Variance = "welch", as_printed: bool = False) -> pd.DataFrame:
+    """Make the tests of Tables 8 and 9 as if the pruners shared no dense networks; otherwise as `paper_tests`.
+
+    In print not all pruners shared their dense networks.
+    """
+    kept = main_setting(alphas, further_settings(alphas))
+    planned = [test for test in _planned(kept, as_printed) if test.table in (8, 9)]
+    return _tested(kept, planned, variance, {table: DESIGNS[table]._replace(paired=False) for table in (8, 9)})
+
+
+def usual_model(dataset: str) -> str:
+    """Return the name in print of the model that Tables 3 and 7 have for a data set, given as logged."""
+    return _MODEL_OF.get(original(dataset), _MODEL)
+
+
+def usual(numbers_of_runs: pd.Series, printed: str) -> str | None:
+    """Return the logged name whose name in print is `printed`, else the one with most runs."""
+    names = sorted(numbers_of_runs.index, key=rank)
+    in_print = (name for name in names if label(name) == printed)
+    return next(in_print, max(names, key=numbers_of_runs.get, default=None))
+
+
+def resnet_size(model: str) -> str | None:
+    """Return the size by which print names a ResNet, as logged or as in print; None for any other model."""
+    return _RESNET_SIZES.get(label(model))
+
+
+def labels(frame: pd.DataFrame, *, as_printed: bool = False) -> dict[str, str]:
+    """Return what data sets, models and pruners are called in tables, by logged name.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Runs or alphas.
+    as_printed : bool
+        Whether `up-signed` is called UP if it stands for UP.
+
+    Returns
+    -------
+    dict
+        The name in print, or the logged one if something else in the frame has that name in print too, as `cifar10`
+        and `CIFAR-10` would.
+    """
+    logged = pd.unique(frame[[schema.DATASET, schema.MODEL, schema.PRUNER]].to_numpy().ravel())
+    counts = Counter(map(label, logged))
+    names = {name: label(name) if counts[label(name)] == 1 else name for name in logged}
+    if as_printed and (up := standing_for_up(set(frame[schema.PRUNER]))) in names:
+        names[up] = "UP"
+    return names
+
+
+def _tested(
+    alphas: pd.DataFrame, planned: Sequence[_Test], variance: Variance, designs: dict[int, Design]
+) -> pd.DataFrame:
+    samples = {CellKey(*cell): _Sample.of(rows) for cell, rows in alphas.groupby(CELL)}
+    nothing = _Sample.of(alphas.iloc[:0])
+    family = pd.Series([_family(test) for test in planned], dtype=object)
+    sizes = family.map(family.value_counts())
+    rows = []
+    for test, made in zip(planned, sizes, strict=True):
+        design = designs[test.table]
+        size = made if test.further else max(made, design.family)
+        first, second = (samples.get(cell, nothing) for cell in (test.first, test.second))
+        if design.paired:
+            shared = first.sound.index.intersection(second.sound.index)
+            result = paired(
+                first.sound.loc[shared], second.sound.loc[shared], alternative=design.alternative, family=size
+            )
+            left_out = len(first.all.intersection(second.all)) - len(shared)
+        else:
+            result = independent(
+                first.sound, second.sound, alternative=design.alternative, family=size, variance=variance
+            )
+            left_out = sum(len(sample.all) - len(sample.sound) for sample in (first, second))
+        named = {
+            "table": test.table,
+            "dataset": " vs ".join(dict.fromkeys([test.first.dataset, test.second.dataset])),
+            "column": f"{test.column} ({test.fixed})",
+            "row": test.row,
+        }
+        rows.append({**named, **result, "n_at_chance": left_out})
+    frame = pd.DataFrame(rows, columns=TEST_COLUMNS).astype({"p_bonferroni": float, "p_holm": float})
+    for (table, _, further), members in family.groupby(family, sort=False).groups.items():
+        size = len(members) if further else designs[table].family
+        frame.loc[members, ["p_bonferroni", "p_holm"]] = np.column_stack(corrected(frame.loc[members, "p"], size))
+    frame.attrs["headers"] = [(test.column, test.fixed) for test in planned]
+    frame.attrs["row_headers"] = {test.table: test.rows for test in planned if test.rows}
+    return frame
+
+
+class _Sample(NamedTuple):
+    """Alpha of those networks of a cell that do not guess, by network, and all networks of the cell."""
+
+    sound: pd.Series
+    all: pd.Index
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame) -> "_Sample":
+        alpha = rows["alpha"].set_axis(networks(rows))
+        return cls(alpha[~rows["at_chance"].to_numpy(bool)], alpha.index)
+
+
+def _family(test: _Test) -> tuple:
+    """Return a test's family: a column, all of Table 9, or a column's pairs that are not in print."""
+    return test.table, "" if test.table == 9 else test.column, test.further
+
+
+def _planned(alphas: pd.DataFrame, as_printed: bool) -> list[_Test]:
+    if as_printed:
+        alphas = alphas[alphas[schema.RATIO].isin(_RATIOS) | (alphas[schema.PRUNER] == CONTROL)]
+    return sorted(_every_table(alphas, as_printed), key=lambda test: test.table)
+
+
+def _every_table(alphas: pd.DataFrame, as_printed: bool) -> Iterator[_Test]:
+    """Yield the tests of every table, by column and row."""
+    names = labels(alphas, as_printed=as_printed)
+    pruned = alphas[alphas[schema.PRUNER] != CONTROL]
+    mp = _fixed(pruned, schema.PRUNER, "MP", as_printed)
+    up = standing_for_up(set(pruned[schema.PRUNER]))
+    for pruner, by_ratio, by_size in ((mp, 1, 5), (up, 2, 6)):
+        models = _models(pruned[pruned[schema.PRUNER] == pruner], as_printed)
+        yield from _neighbouring_ratios(
+            by_ratio, [(names[each.model], names[each.pruner], each) for each in models], pruned
+        )
+        yield from _neighbouring_sizes(by_size, models, pruned, names)
+
+    by_dataset = _datasets(pruned[pruned[schema.PRUNER] == mp], as_printed)
+    columns = [(names[each.dataset], f"{names[each.model]}, {names[each.pruner]}", each) for each in by_dataset]
+    yield from _neighbouring_ratios(3, columns, pruned)
+
+    by_pruner = _pruners(alphas, as_printed)
+    columns = [(names[each.pruner], names[each.model], each) for each in by_pruner]
+    yield from _neighbouring_ratios(4, columns, pruned)
+
+    called = label if as_printed else original
+    pairs = [
+        (first, second)
+        for printed in HARDER
+        for first, second in product(by_dataset, repeat=2)
+        if (called(first.dataset), called(second.dataset)) == printed
+    ]
+    yield from _pairs(7, pairs, alphas, lambda each: names[each.dataset], partial(_models_and_pruner, names))
+    yield from _pruner_pairs(by_pruner, up, alphas, names)
+    yield from _mp_against_up(alphas, mp, up, as_printed, names)
+
+
+def _models(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
+    """Return all models of the data set that Tables 1, 2, 5, 6 and 9 fix."""
+    dataset = _fixed(runs, schema.DATASET, DATASET, as_printed)
+    return _pruned_models(runs[runs[schema.DATASET] == dataset])
+
+
+def _datasets(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
+    """Return every data set with the model that Tables 3 and 7 fix for it."""
+    found = []
+    for dataset, rows in runs.groupby(schema.DATASET):
+        model = _fixed(rows, schema.MODEL, usual_model(str(dataset)), as_printed)
+        found += _pruned_models(rows[rows[schema.MODEL] == model])
+    return sorted(found, key=_rank)
+
+
+def _pruners(runs: pd.DataFrame, as_printed: bool) -> list[PrunedModel]:
+    """Return all pruners of the data set and model that Tables 4 and 8 fix."""
+    rows = runs[runs[schema.DATASET] == _fixed(runs, schema.DATASET, DATASET, as_printed)]
+    return _pruned_models(rows[rows[schema.MODEL] == _fixed(rows, schema.MODEL, _MODEL, as_printed)])
+
+
+def _fixed(runs: pd.DataFrame, column: str, printed: str, as_printed: bool) -> str | None:
+    """Return the value that the paper fixes; without it the one with most runs, but None for tables as printed."""
+    found = usual(runs[column].value_counts(), printed)
+    return found if found is None or not as_printed or label(found) == printed else None
+
+
+def _pruned_models(runs: pd.DataFrame) -> list[PrunedModel]:
+    found = runs[[schema.DATASET, schema.MODEL, schema.PRUNER]].drop_duplicates()
+    return sorted((PrunedModel(*row) for row in found.itertuples(index=False)), key=_rank)
+
+
+def _rank(pruned_model: PrunedModel) -> list[tuple]:
+    return [rank(name) for name in pruned_model]
+
+
+def _ratios(runs: pd.DataFrame, pruned_models: Iterable[PrunedModel]) -> list[list[float]]:
+    """Return the ratios of each pruned model, ascending."""
+    found = runs.groupby([schema.DATASET, schema.MODEL, schema.PRUNER])[schema.RATIO].unique()
+    return [sorted(map(float, found.get(tuple(each), []))) for each in pruned_models]
+
+
+def _neighbouring_ratios(
+    table: int, columns: Sequence[tuple[str, str, PrunedModel]], runs: pd.DataFrame
+) -> Iterator[_Test]:
+    ratios = _ratios(runs, [pruned_model for *_, pruned_model in columns])
+    pairs = sorted({pair for column in ratios for pair in pairwise(column)})
+    for (column, fixed, pruned_model), own in zip(columns, ratios, strict=True):
+        if len(own) > 1:
+            for low, high in pairs:
+                first, second = (CellKey(*pruned_model, ratio) for ratio in (low, high))
+                yield _Test(table, column, fixed, f"{low:g} vs {high:g}", first, second)
+
+
+def _neighbouring_sizes(
+    table: int, models: Sequence[PrunedModel], runs: pd.DataFrame, names: Mapping[str, str]
+) -> Iterator[_Test]:
+    ratios = dict(zip(models, _ratios(runs, models), strict=True))
+    every = sorted({ratio for own in ratios.values() for ratio in own})
+    pairs = {pair for ratio in every for pair in pairwise(each for each in models if ratio in ratios[each])}
+    ordered = sorted(pairs, key=lambda pair: [*map(_rank, pair)])
+    sizes = {each.model: resnet_size(each.model) for each in models}
+    called, rows = (sizes, "") if all(sizes.values()) else (names, "Models")
+    for test in _pairs(table, ordered, runs, lambda each: str(called[each.model]), lambda a, b: names[a.pruner]):
+        yield test._replace(rows=rows)
+
+
+def _pairs(
+    table: int,
+    pairs: Sequence[tuple[PrunedModel, PrunedModel]],
+    runs: pd.DataFrame,
+    name: Callable[[PrunedModel], str],
+    fixed: Callable[[PrunedModel, PrunedModel], str],
+    further: Callable[[PrunedModel, PrunedModel], bool] = lambda first, second: False,
+) -> Iterator[_Test]:
+    """Yield tests with pairs as rows and ratios as columns."""
+    both = sorted({each for pair in pairs for each in pair}, key=_rank)
+    ratios = dict(zip(both, _ratios(runs, both), strict=True))
+    every = sorted({ratio for each in both if each.pruner != CONTROL for ratio in ratios[each]})
+
+    def cell(each: PrunedModel, ratio: float) -> CellKey:
+        return CellKey(*each, ratios[each][0] if each.pruner == CONTROL else ratio)
+
+    for ratio, text in told_apart(every).items():
+        for first, second in pairs:
+            yield _Test(
+                table,
+                column=f"t={text}",
+                fixed=fixed(first, second),
+                row=f"{name(first)} vs {name(second)}",
+                first=cell(first, ratio),
+                second=cell(second, ratio),
+                further=further(first, second),
+            )
+
+
+def _models_and_pruner(names: Mapping[str, str], first: PrunedModel, second: PrunedModel) -> str:
+    return f"{' vs '.join(dict.fromkeys([names[first.model], names[second.model]]))}, {names[first.pruner]}"
+
+
+def _pruner_pairs(
+    pruners: Sequence[PrunedModel], up: str, runs: pd.DataFrame, names: Mapping[str, str]
+) -> Iterator[_Test]:
+    """Yield Table 8 in the order of print, then the pairs that are not in print."""
+    in_print = {each: "UP" if each.pruner == up else label(each.pruner) for each in pruners}
+    printed = [each for each in pruners if in_print[each] in _PRUNERS]
+    printed.sort(key=lambda each: _PRUNERS.index(in_print[each]))
+    others = [each for each in pruners if each not in printed]
+    ordered = printed + sorted(others, key=lambda each: each.pruner == CONTROL)
+
+    def further(first: PrunedModel, second: PrunedModel) -> bool:
+        return first not in printed or second not in printed
+
+    pairs = [(first, second) for place, second in enumerate(ordered) for first in ordered[:place]]
+    yield from _pairs(8, pairs, runs, lambda each: names[each.pruner], lambda a, b: names[a.model], further)
+
+
+def _mp_against_up(
+    alphas: pd.DataFrame, mp: str | None, up: str, as_printed: bool, names: Mapping[str, str]
+) -> Iterator[_Test]:
+    """Yield Table 9: models as columns, ratios as rows."""
+    if mp is None or mp == up:
+        return
+    found = _models(alphas[alphas[schema.PRUNER].isin([mp, up])], as_printed)
+    pairs = [(each, each._replace(pruner=up)) for each in found if each.pruner == mp]
+    pairs = [pair for pair in pairs if pair[1] in found]
+    ratios = told_apart(sorted({ratio for pair in pairs for own in _ratios(alphas, pair) for ratio in own}))
+    for first, second in pairs:
+        for ratio, text in ratios.items():
+            fixed = f"{names[mp]} vs {names[up]}"
+            cells = CellKey(*first, ratio), CellKey(*second, ratio)
+            yield _Test(9, names[first.model], fixed, text, *cells)

@@ -1,0 +1,646 @@
+"""Figures 1-13, each a function of frames that returns a Figure.
+
+Figures are those of Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning
+Algorithm". A figure with nothing to show is None. One that fixes a data set, model or pruner takes the paper's
+(cifar10, resnet56, mp) if the study has it, else the one with most runs, and its title names it. `settings` are the
+columns of further settings, such as epsilon, as `shown_settings` returns them; they become part of the labels. If all
+of them would take more than eight panels, those of `main_setting` are drawn, and the title says so. Networks at chance
+are marked, and are in no box, mean or slope.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from analysis.rendering.drawing import ABOVE, BELOW, NEUTRAL, PAPER, axis_limits, draw_edge, page
+from analysis.rendering.formats import short_ratio
+from analysis.rendering.picture_text import name_in_legend, name_in_picture
+from analysis.report.papers.recall_distortion.comparisons import DATASET, usual, usual_model
+from analysis.report.published import rank, standing_for_up
+from analysis.report.ratio_plot import add_legend, handle, ratio_labels
+from analysis.runs import schema
+from analysis.statistics.intensification import alpha, at_chance, correlation, recall_balance
+from analysis.study.arrays import recalls
+from analysis.study.labels import has_several_teachers, in_words, setting_labels
+from analysis.study.settings import CELL, CONTROL, main_setting, share_dense_networks
+
+By = Literal["pruner", "model", "dataset", "model under up"]
+GROUPINGS: tuple[By, ...] = get_args(By)
+_LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+_SHAPES = "osD^vPX"
+_CONTROLS = (":", "-.")
+
+_MEANINGS = {"mp": "magnitude", "gp": "gradient", "up": "undecayed", "rp": "random", CONTROL: "not pruned"}
+_TRADEOFF_RATIOS = {2.0, 4.0, 6.0, 8.0, 10.0}
+
+_PAGE_WIDTH = 12.0  # inches
+_SLOT_WIDTH = 0.46  # inches for a ratio
+_MOST_PANELS = 8
+_MOST_TRADEOFFS = 4
+_SEVERAL = "one of several settings"
+_NO_RANDOM = "Random pruning is left out, its scale would hide the others. "
+_AXIS_WIDTH = 0.9  # inches
+_TITLE_LETTER_WIDTH = 0.085  # inches
+
+
+def boxplots(alphas: pd.DataFrame, cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+    """Draw box plots of alpha over seeds at each ratio, a panel for each pruner, model or data set (Figures 1-4).
+
+    Parameters
+    ----------
+    alphas : DataFrame, one row per network
+        dataset, model, pruner, ratio, alpha, at_chance, and the settings. Networks whose alpha is undefined are
+        not drawn.
+    cells : DataFrame, one row per dataset, model, pruner, ratio and settings
+        And n, n_at_chance, mark.
+    by : {"pruner", "model", "dataset", "model under up"}
+        What the panels differ in; "model" and "dataset" are under MP, the last under UP (`up-signed` if there is no
+        `up`). Every data set comes with its usual model.
+    settings : sequence of str
+
+    Returns
+    -------
+    Figure ; None without two models or data sets to compare.
+    """
+    cells = cells.assign(cell=range(len(cells)))
+    panels = _panels(cells, by, settings)
+    if not panels.cells:
+        return None
+    networks = alphas.merge(panels.all_cells[[*CELL, *settings, "cell"]])
+    networks = networks[np.isfinite(networks["alpha"])]
+    limits = axis_limits(_sound(networks["alpha"], networks["at_chance"]), 1)
+    note = (
+        "Box: quartiles and median of networks above chance; dots: the networks. Mark at a ratio: the interval of the "
+        f"mean alpha lies below 1 (<), above 1 (>), or holds 1 (?). {_crosses(networks['at_chance'])}"
+        f"{_beyond(_outside(networks['alpha'], limits), 'network')}"
+    )
+    figure, axes_of = _strip(panels.cells, f"Alpha of every network, by {_WORDS[by]}: {panels.title}", note, limits)
+    for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
+        by_place = [networks[networks["cell"] == cell] for cell in panel["cell"]]
+        _draw_boxes(axes, by_place)
+        for place, rows in enumerate(by_place):
+            _draw_networks(axes, place, rows, limits)
+    return figure
+
+
+def intervals(cells: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+    """Draw the mean alpha with its confidence interval at each ratio, panels as in `boxplots` (Figures 9-12).
+
+    Parameters
+    ----------
+    cells : DataFrame, one row per dataset, model, pruner, ratio and settings
+        And n, n_at_chance, alpha_mean, ci_low, ci_high, mark.
+    by, settings
+        As for `boxplots`.
+
+    Returns
+    -------
+    Figure ; None without two models or data sets to compare.
+    """
+    panels = _panels(cells, by, settings)
+    if not panels.cells:
+        return None
+    shown = panels.all_cells
+    drawn = shown[["alpha_mean", "ci_low", "ci_high"]]
+    limits = axis_limits(_sound(drawn, shown["n_at_chance"] > 0).stack().dropna(), 1)
+    note = (
+        "Dot: mean alpha over seeds; bar: its t-based interval, corrected for the ratios of a panel. Below 1: blue, <; "
+        "above 1: orange, >; holding 1: grey, ?; hollow: one seed, no interval. "
+        f"{_beyond(int(((drawn < limits[0]) | (drawn > limits[1])).any(axis=1).sum()), 'cell')}"
+    )
+    figure, axes_of = _strip(
+        panels.cells, f"Confidence intervals of the mean alpha, by {_WORDS[by]}: {panels.title}", note, limits
+    )
+    for axes, panel in zip(axes_of, panels.cells.values(), strict=True):
+        for place, cell in enumerate(panel.itertuples()):
+            _draw_interval(axes, place, cell, limits)
+    return figure
+
+
+def scatter_matrix(runs: pd.DataFrame, by: By, settings: Sequence[str] = ()) -> Figure | None:
+    """Draw normalised recall balance after against before, every class of every network (Figures 5-8).
+
+    Parameters
+    ----------
+    runs : DataFrame, one row per dense and pruned network, as `pull.runs` gives it
+        dataset, model, pruner, ratio, accuracy_before, accuracy_after, recall_before/<class>,
+        recall_after/<class>, and the settings.
+    by, settings
+        As for `boxplots`; rows are ratios, columns pruners, models or data sets.
+
+    Returns
+    -------
+    Figure ; None without two models or data sets to compare. Each panel says the slope of all its points
+    together, their uncentred r^2, the mean accuracy after pruning, and networks x classes.
+    """
+    cells, runs = _cells(runs, settings)
+    panels = _panels(cells, by, settings)
+    if not panels.cells:
+        return None
+    shown = panels.all_cells
+    points = _points(runs[runs["cell"].isin(shown["cell"])])
+    limits = {dataset: _square_limits(rows) for dataset, rows in points.groupby(schema.DATASET)}
+    outside = sum(_outside(rows["after"], limits[dataset][1]) for dataset, rows in points.groupby(schema.DATASET))
+    ratios = sorted(set(shown.loc[shown[schema.PRUNER] != CONTROL, schema.RATIO])) or [1.0]
+    width = max(min(2.4 * len(panels.cells), _PAGE_WIDTH), 6.5)
+    figure, grid = page(
+        (len(ratios), len(panels.cells)),
+        (width, 2.2 * len(ratios) + 1.4),
+        f"Normalised recall balance before and after pruning, by {_WORDS[by]}: {panels.title}",
+        "A point for every class of every network: its (recall - accuracy) / accuracy. Line: slope alpha of the points "
+        "of the panel that are not at chance; dashed: no change; A: mean accuracy after pruning. "
+        f"{_crosses(points['chance'])}{_beyond(outside, 'point')}",
+    )
+    for axes in grid.flat:
+        axes.set_axis_off()
+    labelled = set()
+    for column, (panel, rows) in zip(grid.T, panels.cells.items(), strict=True):
+        column[0].set_title(panel.label((width - _AXIS_WIDTH) / len(panels.cells)), fontsize=10, parse_math=False, y=1)
+        for cell in rows.itertuples():
+            # The control has ratio 1 and stands beside every other: no row of its own.
+            axes = column[0 if cell.pruner == CONTROL else ratios.index(cell.ratio)]
+            _draw_points(axes, points[points["cell"] == cell.cell], cell.n, limits[cell.dataset])
+            if cell.ratio not in labelled:
+                what = "\nrecall balance after" if axes in grid[:, 0] else ""
+                axes.set_ylabel(f"ratio {short_ratio(cell.ratio)}{what}", fontsize=9)
+                labelled.add(cell.ratio)
+    _draw_outer_ticks(grid, each_column=by == "dataset")
+    return figure
+
+
+def tradeoff(alphas: pd.DataFrame, settings: Sequence[str] = ()) -> Figure | None:
+    """Draw mean accuracy and mean alpha with standard errors against the ratio, a line per pruner (Figure 13).
+
+    A column for each data set with its usual model, or for one of them where they are more than four.
+
+    Parameters
+    ----------
+    alphas : DataFrame, one row per network
+        dataset, model, pruner, ratio, alpha, accuracy_before, accuracy_after, at_chance, dense_run_id, and
+        the settings. Networks whose alpha is undefined are left out.
+    settings : sequence of str
+
+    Returns
+    -------
+    Figure ; None without a network. Ratios 2, 4, 6, 8, 10 where the study has them all, as in the paper, else
+    those that it has; ratio 1 is the dense network unless the pruner was run at it. The axes are centred on dense
+    accuracy and on alpha 1. Random pruning, whose scale would hide the others, is drawn where it is alone.
+    """
+    cells, networks = _cells(alphas[np.isfinite(alphas["alpha"])], settings)
+    by_dataset = [rows for _, rows in _by_dataset(cells)]
+    if len(by_dataset) > _MOST_TRADEOFFS:
+        by_dataset = [_usual(cells, schema.DATASET, DATASET)]
+    shown = [_without_random(rows) for rows in by_dataset]
+    panels = [_panels(rows, "pruner", settings) for rows in shown]
+    columns = [_lines(networks, each) for each in panels]
+    if not columns:
+        return None
+    without_random = sum(map(len, shown)) < sum(map(len, by_dataset))
+    named = [each.fixed for each in panels]
+    several = next((f", {each.which}" for each in panels if each.which), "")
+    titles = named if len(named) > 1 else [""]
+    guessing = [_guessing(lines, title) for title, (lines, _) in zip(titles, columns, strict=True)]
+    width = 8.5 if len(columns) == 1 else 5.5
+    size = width * len(columns), 8.5
+    figure, grid = page(
+        (2, len(columns)),
+        size,
+        f"Accuracy and alpha against the pruning ratio: {'; '.join(named)}{several}",
+        "Means over n networks with their standard errors, as in print; ratio 1 is the dense network unless the pruner "
+        "was run at it. "
+        "Above the upper dashed line a pruned network is more accurate than the dense one; below the lower one its "
+        "classes differ less, or other classes are weak. "
+        f"{_NO_RANDOM if without_random else ''}{' '.join(filter(None, guessing))}",
+        sharex="col",
+    )
+    styles = _styles([lines for lines, _ in columns])
+    for column, title, (lines, dense) in zip(grid.T, named, columns, strict=True):
+        _draw_tradeoff(column, lines, dense, title, styles)
+    add_legend(figure, [handle(name, **style) for name, style in styles.items()], size)
+    return figure
+
+
+# Which cells stand in which panel.
+
+
+def _by_dataset(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return every data set and its rows, in the paper's order."""
+    return sorted(((str(name), rows) for name, rows in frame.groupby(schema.DATASET)), key=lambda of: rank(of[0]))
+
+
+_WORDS = {"pruner": "pruner", "model": "model", "dataset": "data set", "model under up": "model"}
+
+
+class _Panel(NamedTuple):
+    """What the cells of a panel have in common.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Pruner or model, or data set and model.
+    settings : tuple of (str, str)
+        Further settings by column.
+    with_weight : bool
+        Whether the weight of a teacher is named.
+    """
+
+    names: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    with_weight: bool
+
+    def label(self, width: float) -> str:
+        """Return the label in lines that are no wider than a panel of a width in inches."""
+        letters = max(int(width / _TITLE_LETTER_WIDTH), 8)
+        return "\n".join(textwrap.fill(part, letters, break_on_hyphens=False) for part in self._parts)
+
+    @property
+    def inline(self) -> str:
+        """The label, in one line."""
+        return ", ".join(self._parts)
+
+    @property
+    def _parts(self) -> list[str]:
+        values = dict(self.settings)
+        how, others = setting_labels(values, list(values))
+        named = [f"{name} ({_MEANINGS[name]})" if name in _MEANINGS else name for name in self.names]
+        parts = [", ".join(named), *([in_words(" ".join(how), with_weight=self.with_weight)] if how else []), *others]
+        return [name_in_picture(part) for part in parts]
+
+
+class _Panels(NamedTuple):
+    """The cells of each panel by ratio, what all panels share, and words for the title if settings are left out."""
+
+    cells: dict[_Panel, pd.DataFrame]
+    fixed: str
+    which: str
+
+    @property
+    def title(self) -> str:
+        return ", ".join(filter(None, [self.fixed, self.which]))
+
+    @property
+    def all_cells(self) -> pd.DataFrame:
+        return pd.concat(self.cells.values())
+
+
+def _panels(cells: pd.DataFrame, by: By, settings: Sequence[str]) -> _Panels:
+    varied = schema.MODEL if by == "model under up" else by
+    pruners = cells[schema.PRUNER]
+    if by == "model under up":
+        cells = cells[pruners == standing_for_up(set(pruners))]
+    elif varied != schema.PRUNER:
+        cells = _usual(cells[pruners != CONTROL], schema.PRUNER, "MP")
+    if varied != schema.DATASET:
+        cells = _usual(cells, schema.DATASET, DATASET)
+    if varied != schema.MODEL and len(cells):
+        by_dataset = cells.groupby(schema.DATASET)
+        cells = pd.concat(_usual(rows, schema.MODEL, usual_model(name)) for name, rows in by_dataset)
+    columns = [schema.DATASET, schema.MODEL] if varied == schema.DATASET else [varied]
+    cells, which = _few(cells, [*columns, *settings], settings)
+    grouped = list(cells.sort_values(schema.RATIO).groupby([*columns, *settings], dropna=False))
+    if len(grouped) < (1 if varied == schema.PRUNER else 2):
+        return _Panels({}, "", "")
+    grouped.sort(key=lambda group: [_place(value) for value in group[0]])
+    fixed = [c for c in (schema.DATASET, schema.MODEL, schema.PRUNER) if c != varied and cells[c].nunique() == 1]
+    with_weight = has_several_teachers(cells)
+    panels = {}
+    for key, rows in grouped:
+        values = zip(settings, key[len(columns) :], strict=True)
+        own = tuple((name, value) for name, value in values if pd.notna(value))
+        panels[_Panel(key[: len(columns)], own, with_weight)] = rows
+    return _Panels(panels, ", ".join(name_in_picture(cells[column].iloc[0]) for column in fixed), which)
+
+
+def _few(cells: pd.DataFrame, columns: list[str], settings: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """Return the cells, or those of one setting if all need too many panels, and words on that for the title."""
+    if cells.groupby(columns, dropna=False).ngroups <= _MOST_PANELS:
+        return cells, ""
+    main = main_setting(cells, settings)
+    return main, _SEVERAL if len(main) < len(cells) else ""
+
+
+def _usual(cells: pd.DataFrame, column: str, printed: str) -> pd.DataFrame:
+    """Return the cells with the paper's data set, model or pruner, or with the one of most runs."""
+    return cells[cells[column] == usual(cells.groupby(column)["n"].sum(), printed)]
+
+
+def _place(value: Any) -> tuple[Any, ...]:
+    """Return a sort key: a setting's numbers by size, names as in print, the control last."""
+    number = pd.to_numeric(value, errors="coerce")
+    return (value == CONTROL, 0, number) if pd.notna(number) else (value == CONTROL, 1, rank(str(value)))
+
+
+def _cells(frame: pd.DataFrame, settings: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the cells of a frame of networks, with n, and the frame with the number of each network's cell."""
+    keys = [*CELL, *settings]
+    frame = frame.assign(cell=frame.groupby(keys, dropna=False).ngroup())
+    cells = frame.drop_duplicates("cell")[[*keys, "cell"]]
+    return cells.assign(n=cells["cell"].map(frame["cell"].value_counts())), frame
+
+
+def _guesses(runs: pd.DataFrame) -> np.ndarray:
+    """Return whether either network of each run guesses."""
+    names, before, _ = recalls(runs)
+    support = runs.reindex(columns=[schema.SUPPORT + name for name in names]).to_numpy(float)
+    has = np.isfinite(before)
+    images = np.where(has, np.nan_to_num(support, nan=-1), 0)
+    guesses = np.zeros(len(runs), dtype=bool)
+    kinds, kind = np.unique(np.hstack([has, images]), axis=0, return_inverse=True)
+    for number, row in enumerate(kinds):
+        counts = row[len(names) :][row[: len(names)].astype(bool)]
+        for accuracy in (runs["accuracy_before"].to_numpy(), runs["accuracy_after"].to_numpy()):
+            same = kind == number
+            guesses[same] |= at_chance(accuracy[same], len(counts), counts if counts.min() >= 0 else None)
+    return guesses
+
+
+def _points(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per class and network: dataset, cell, accuracy_after, chance, and the balances before, after."""
+    _, before, after = recalls(runs)
+    before = recall_balance(before, runs["accuracy_before"])
+    after = recall_balance(after, runs["accuracy_after"])
+    each = np.repeat(np.arange(len(runs)), before.shape[1])
+    network = runs[[schema.DATASET, "cell", "accuracy_after"]].assign(chance=_guesses(runs)).iloc[each]
+    return network.assign(before=before.ravel(), after=after.ravel()).dropna(subset=["before", "after"])
+
+
+def _without_random(cells: pd.DataFrame) -> pd.DataFrame:
+    random = cells[schema.PRUNER] == "rp"
+    return cells if cells.loc[~random, schema.PRUNER].isin([CONTROL]).all() else cells[~random]
+
+
+def _lines(networks: pd.DataFrame, panels: _Panels) -> tuple[dict[_Panel, pd.DataFrame], float]:
+    """Return the line of each panel, over the paper's ratios if all are there, and the accuracy of dense networks.
+
+    The latter is NaN if two cells share no dense network.
+    """
+    cells = panels.all_cells
+    ratios = set(cells[schema.RATIO])
+    ratios = {1.0, *(_TRADEOFF_RATIOS if ratios >= _TRADEOFF_RATIOS else ratios)}
+    networks = networks[networks[schema.RATIO].isin(ratios) & networks["cell"].isin(cells["cell"])]
+    by_panel = {panel: networks[networks["cell"].isin(rows["cell"])] for panel, rows in panels.cells.items()}
+    is_one = share_dense_networks(networks, ["cell"])
+    dense = networks.drop_duplicates("dense_run_id")["accuracy_before"].mean() if is_one else np.nan
+    return {panel: _line(rows) for panel, rows in by_panel.items() if len(rows)}, dense
+
+
+def _line(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and standard error of accuracy and alpha at each ratio, of networks above chance; n; how many guess.
+
+    A pruner that was not run at ratio 1 has the dense networks there.
+    """
+    guess = networks["at_chance"].astype(bool)
+    by_ratio = networks[~guess].groupby(schema.RATIO)
+    line = pd.DataFrame(
+        {
+            "accuracy": by_ratio["accuracy_after"].mean(),
+            "accuracy_error": by_ratio["accuracy_after"].sem(),
+            "alpha": by_ratio["alpha"].mean(),
+            "alpha_error": by_ratio["alpha"].sem(),
+            "n": networks.groupby(schema.RATIO).size(),
+            "chance": guess.groupby(networks[schema.RATIO]).sum(),
+        }
+    )
+    control = (networks[schema.PRUNER] == CONTROL).all()
+    if not control and 1.0 not in line.index:
+        dense = networks.drop_duplicates("dense_run_id")["accuracy_before"]
+        line.loc[1.0] = [dense.mean(), dense.sem(), 1.0, 0.0, line["n"].max(), 0]
+    return line.sort_index().assign(control=control)
+
+
+# The limits of an axis.
+
+
+def _sound(values: Any, chance: pd.Series) -> Any:
+    """Return the values of networks above chance, or all values if no network is."""
+    return values if chance.all() else values[~chance.astype(bool)]
+
+
+def _square_limits(points: pd.DataFrame) -> tuple[tuple[float, float], tuple[float, float]]:
+    reach = 1.05 * points["before"].abs().max() or 0.01
+    return (-reach, reach), axis_limits(_sound(points["after"], points["chance"]), 0)
+
+
+def _outside(values: pd.Series, limits: tuple[float, float]) -> int:
+    return int((~values.between(*limits)).sum())
+
+
+def _strip(
+    panels: dict[_Panel, pd.DataFrame], title: str, note: str, limits: tuple[float, float]
+) -> tuple[Figure, list[Axes]]:
+    """Make a row of panels, or several if one is too wide, with a place for each ratio and a line at 1."""
+    slots = [max(len(cells), 3) for cells in panels.values()]
+    widths = [_SLOT_WIDTH * count + 0.25 for count in slots]
+    one_row = sum(widths) <= _PAGE_WIDTH
+    columns = len(panels) if one_row else max(int(_PAGE_WIDTH // max(widths)), 1)
+    rows = -(-len(panels) // columns)
+    columns = -(-len(panels) // rows)
+    width = max((sum(widths) if one_row else columns * max(widths)) + 0.6, 6.5)
+    figure, grid = page(
+        (rows, columns),
+        (width, 3.4 * rows + 1.4),
+        title,
+        note,
+        sharey=True,
+        width_ratios=slots if one_row else None,
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes, (panel, cells), count in zip(grid.flat, panels.items(), slots, strict=False):
+        axes.axhline(1, color=NEUTRAL, linestyle="--", linewidth=1)
+        axes.set_xticks(range(len(cells)), [_tick(cell) for cell in cells.itertuples()], fontsize=8)
+        axes.set_xlim(len(cells) / 2 - 0.5 - count / 2, len(cells) / 2 - 0.5 + count / 2)
+        share = count / sum(slots) if one_row else 1 / columns
+        axes.set_title(panel.label((width - _AXIS_WIDTH) * share), fontsize=10, parse_math=False, y=1)
+        axes.grid(axis="y", alpha=0.3)
+        axes.yaxis.set_major_locator(MaxNLocator(7))
+    for row in grid:
+        row[0].set_ylabel("alpha (above 1 intensifies)")
+        for axes in row[1:]:
+            axes.tick_params(axis="y", left=False)
+    grid[0, 0].set_ylim(limits)
+    return figure, list(grid.flat[: len(panels)])
+
+
+def _tick(cell: Any) -> str:
+    mark = f" {cell.mark}" if cell.mark in ("<", ">", "?") else ""
+    chance = f"\n{cell.n_at_chance} at\nchance" if cell.n_at_chance else ""
+    return f"{short_ratio(cell.ratio)}{mark}\nn {cell.n}{chance}"
+
+
+def _draw_boxes(axes: Axes, by_place: Sequence[pd.DataFrame]) -> None:
+    style = {"color": NEUTRAL}
+    axes.boxplot(
+        [networks.loc[~networks["at_chance"].astype(bool), "alpha"] for networks in by_place],
+        positions=range(len(by_place)),
+        widths=0.75,
+        showfliers=False,
+        boxprops=style,
+        whiskerprops=style,
+        capprops=style,
+        medianprops={"color": BELOW, "linewidth": 2},
+        manage_ticks=False,
+    )
+
+
+def _draw_networks(axes: Axes, place: int, networks: pd.DataFrame, limits: tuple[float, float]) -> None:
+    places = place + np.linspace(-0.28, 0.28, len(networks) + 2)[1:-1]
+    chance, values = networks["at_chance"].to_numpy(bool), networks["alpha"].to_numpy()
+    axes.scatter(places[~chance], values[~chance], s=9, color="black", alpha=0.55, linewidth=0, zorder=3)
+    axes.scatter(places[chance], values[chance], s=16, color=ABOVE, marker="x", linewidth=1, zorder=3)
+    above, below = int((values > limits[1]).sum()), int((values < limits[0]).sum())
+    draw_edge(axes, place, f"{above}▲" if above else "", f"{below}▼" if below else "")
+
+
+def _draw_interval(axes: Axes, place: int, cell: Any, limits: tuple[float, float]) -> None:
+    known = np.isfinite(cell.ci_low)
+    color = {"<": BELOW, ">": ABOVE}.get(cell.mark, NEUTRAL)
+    if known:
+        axes.vlines(place, cell.ci_low, cell.ci_high, color=color, linewidth=2.5)
+    axes.plot(place, cell.alpha_mean, "o", color=color, fillstyle="full" if known else "none", markersize=4.5)
+    value = f"{cell.alpha_mean:.1f}"
+    draw_edge(
+        axes,
+        place,
+        f"▲\n{value}" if cell.alpha_mean > limits[1] else "",
+        f"{value}\n▼" if cell.alpha_mean < limits[0] else "",
+    )
+
+
+def _draw_points(
+    axes: Axes, points: pd.DataFrame, networks: int, limits: tuple[tuple[float, float], tuple[float, float]]
+) -> None:
+    before, after, chance = points["before"].to_numpy(), points["after"].to_numpy(), points["chance"].to_numpy(bool)
+    size = float(np.clip(150 / np.sqrt(len(before)), 2, 12))
+    # As a picture within the SVG, which tens of thousands of points would swell to many megabytes.
+    axes.scatter(before[~chance], after[~chance], s=size, color=BELOW, alpha=0.5, linewidth=0, rasterized=True)
+    axes.scatter(before[chance], after[chance], s=size, color=ABOVE, marker="x", linewidth=0.7, rasterized=True)
+    ends, slope, r_squared = np.array(limits[0]), np.nan, np.nan
+    if not chance.all():
+        sound = before[~chance], after[~chance]
+        slope, r_squared = float(alpha(*sound)), float(correlation(*sound)) ** 2
+    axes.plot(ends, ends, color=NEUTRAL, linestyle="--", linewidth=1)
+    axes.plot(ends, slope * ends, color="black", linewidth=1.5)
+    accuracy = points.loc[~points["chance"], "accuracy_after"].mean()
+    text = (
+        f"alpha {_number(slope)}   r² {_number(r_squared)}\n"
+        f"A {_number(accuracy, 3)}   n {networks} x {len(before) / networks:g}"
+    )
+    if outside := _outside(points["after"], limits[1]):
+        text += f"\n{outside} outside"
+    axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", fontsize=7.5, bbox=PAPER)
+    axes.set(xlim=limits[0], ylim=limits[1])
+    for draw_zero, axis in ((axes.axvline, axes.xaxis), (axes.axhline, axes.yaxis)):
+        draw_zero(0, color=NEUTRAL, alpha=0.3, linewidth=0.8, zorder=0)
+        axis.set_major_locator(MaxNLocator(4))
+    axes.set_axis_on()
+
+
+def _draw_outer_ticks(grid: np.ndarray, *, each_column: bool) -> None:
+    """Leave ticks to the panels below which there is none, and on the left, or in each column if scales differ."""
+    drawn = np.array([[axes.axison for axes in row] for row in grid])
+    for (row, column), axes in np.ndenumerate(grid):
+        below, left = not drawn[row + 1 :, column].any(), each_column or not drawn[row, :column].any()
+        axes.tick_params(axis="x", labelsize=7.5, bottom=below, labelbottom=below)
+        axes.tick_params(axis="y", labelsize=7.5, left=left, labelleft=left)
+        if below and drawn[row, column]:
+            axes.set_xlabel("recall balance before", fontsize=9)
+
+
+def _styles(columns: Sequence[dict[_Panel, pd.DataFrame]]) -> dict[str, dict[str, Any]]:
+    """Return how each pruner is drawn in every column, by its name; controls are last."""
+    is_control = {panel.inline: bool(line["control"].all()) for lines in columns for panel, line in lines.items()}
+    pruned = [name for name, control in is_control.items() if not control]
+    controls = [name for name, control in is_control.items() if control]
+    return {
+        name: {"color": _LINES[place % len(_LINES)], "marker": _SHAPES[place % len(_SHAPES)]}
+        for place, name in enumerate(pruned)
+    } | {
+        name: {"color": NEUTRAL, "linestyle": _CONTROLS[place % len(_CONTROLS)]} for place, name in enumerate(controls)
+    }
+
+
+def _draw_tradeoff(
+    column: np.ndarray,
+    lines: dict[_Panel, pd.DataFrame],
+    dense: float,
+    title: str,
+    styles: dict[str, dict[str, Any]],
+) -> None:
+    upper, lower = column
+    _draw_lines(upper, lines, "accuracy", dense, styles)
+    _draw_lines(lower, lines, "alpha", 1.0, styles)
+    counts = pd.concat([line["n"] for line in lines.values()])
+    networks = f"n {counts.min()}" if counts.nunique() == 1 else f"n {counts.min()} to {counts.max()}"
+    upper.set_title(f"{title}, {networks}", fontsize=10, parse_math=False)
+    upper.set_ylabel("mean test accuracy" + (f" (dense {dense:.3f})" if np.isfinite(dense) else ""))
+    lower.set_ylabel("mean alpha (above 1 intensifies)")
+    ratios = sorted({1.0, *(ratio for line in lines.values() for ratio in line.index)})
+    lower.set_xscale("log")
+    lower.set_xticks(ratios, ratio_labels(ratios))
+    lower.xaxis.set_minor_locator(NullLocator())
+    lower.set_xlabel("pruning ratio")
+
+
+def _draw_lines(
+    axes: Axes,
+    lines: dict[_Panel, pd.DataFrame],
+    name: str,
+    centre: float,
+    styles: dict[str, dict[str, Any]],
+) -> None:
+    """Draw a line for each pruner about the centre; the control has no ratio of its own and is a band."""
+    reach = _reach(lines, name, centre)
+    for index, (panel, line) in enumerate(lines.items()):
+        style = {**styles[panel.inline], "label": name_in_legend(panel.inline)}
+        drawn = line[2 * line["chance"] <= line["n"]]
+        values, errors = drawn[name], drawn[f"{name}_error"].fillna(0)
+        if line["control"].all():
+            for value, error in zip(values, errors, strict=True):
+                axes.axhline(value, linewidth=1.5, **style)
+                axes.axhspan(value - error, value + error, color=NEUTRAL, alpha=0.15, linewidth=0)
+        else:
+            # A hair apart, so that error bars do not hide one another.
+            places = drawn.index.to_numpy() * 1.012 ** (index - (len(lines) - 1) / 2)
+            axes.errorbar(places, values, yerr=errors, capsize=2.5, markersize=5, **style)
+    if np.isfinite(centre):
+        axes.axhline(centre, color="black", linestyle="--", linewidth=1)
+        axes.set_ylim(centre - reach, centre + reach)
+    axes.grid(alpha=0.3)
+
+
+def _reach(lines: dict[_Panel, pd.DataFrame], name: str, centre: float) -> float:
+    """Return how far the axis extends from its centre, to include every mean that is drawn."""
+    ends = [centre]
+    for line in lines.values():
+        line = line[2 * line["chance"] <= line["n"]]
+        errors = line[f"{name}_error"].fillna(0)
+        ends += [end for side in (-errors, errors) for end in line[name] + side]
+    return 1.1 * np.abs(np.array(ends) - centre).max() or 0.01
+
+
+def _crosses(chance: pd.Series) -> str:
+    return "Orange crosses: networks at chance, whose alpha may be anything. " if chance.any() else ""
+
+
+def _beyond(count: int, what: str) -> str:
+    return f"Beyond the axis: {count} {what}{'s' if count > 1 else ''}." if count else ""
+
+
+def _guessing(lines: dict[_Panel, pd.DataFrame], title: str) -> str:
+    at = []
+    for panel, line in lines.items():
+        if counts := [f"{short_ratio(row.Index)} ({row.chance} of {row.n})" for row in line.itertuples() if row.chance]:
+            at.append(f"{panel.inline} at ratio {', '.join(counts)}")
+    where = f", {title}" if title else ""
+    return f"Networks at chance{where}: {'; '.join(at)}; nothing is drawn where most are." if at else ""
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else "n/a"

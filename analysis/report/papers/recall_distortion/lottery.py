@@ -1,0 +1,252 @@
+"""Lottery tickets: networks that are pruned level by level, and at each trained again from their first weights.
+
+Good et al. 2022, Supplement H and Table 12, after Frankle and Carbin 2019. A level is an iteration of `iterate` with
+`--weight-treatment rewind`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.rendering.drawing import page
+from analysis.rendering.formats import decimals, short_ratio, three_decimals, with_interval
+from analysis.rendering.page import Block, Caption, Items, Section, numbered
+from analysis.report.papers.recall_distortion import beside_print
+from analysis.report.papers.recall_distortion.beside_print import LEVEL, Printed, minus_control
+from analysis.report.ratio_plot import (
+    Drawn,
+    add_legend,
+    draw_lines,
+    figure_width,
+    groups,
+    handle,
+    name_panel,
+    styles_of,
+    title_room,
+)
+from analysis.runs import frames, schema
+from analysis.study.settings import CELL, CONTROL, ITERATION, is_by_layer, is_iterated
+from analysis.study.study import AnalyzedStudy
+
+RATIO = schema.RATIO_PRUNABLE
+_KEEP, _TREATMENT = frames.column(schema.KEEP), frames.column(schema.WEIGHT_TREATMENT)
+_PRINTED_KEEP = "0.8"
+PRUNERS = ("mp", "global-unstructured")  # two names of global magnitude
+_TABLE = Printed(
+    12,
+    networks=10,
+    pruners=PRUNERS,
+    params={
+        schema.RECIPE: "lottery",
+        schema.EPOCHS: "80",
+        schema.FINE_TUNE_EPOCHS: "80",
+        schema.BATCH_SIZE: "128",
+        schema.PRECISION: schema.FLOAT32,
+    },
+    left_open=(schema.VALIDATION_FRACTION, schema.PRUNE_OUTPUT_LAYER, schema.REWIND_STEP),
+)
+_OF_LEVELS = [
+    *("n", "n_at_chance", "accuracy_before", "accuracy_after", "alpha_mean", "ci_low", "ci_high"),
+    *("raw_slope_mean", "raw_slope_low", "raw_slope_high", "largest_excess", "largest_excess_none", "n_none"),
+    *("largest_excess_floor", "largest_excess_floor_none"),
+    *("alpha_minus_none", "alpha_minus_none_low", "alpha_minus_none_high"),
+    *("raw_slope_minus_none", "raw_slope_minus_none_low", "raw_slope_minus_none_high"),
+    *("largest_excess_minus_none", "largest_excess_minus_none_low", "largest_excess_minus_none_high"),
+]
+
+_COLUMNS = (
+    *("Level", "Ratio", "Ratio of all parameters", "Accuracy", "in print", "Alpha", "in print "),
+    *("Alpha minus control", "Raw slope minus control"),
+)
+
+_READING = (
+    "Each level prunes a fifth of the weights that are left, puts the others back to their first values, and trains "
+    "them again. The ratio is that of print: weights before / after, of those that may be pruned. Alpha compares each "
+    "level with level 0 of the same seed. The control is set back and trained as often, and is never pruned: alpha "
+    "below 1 is an effect of pruning only where it is below the control's too. Alpha rises whenever accuracy falls, "
+    "the raw slope does not. Intervals hold together over the levels."
+)
+_PRINT = (
+    "Print has ten ResNet-56 on CIFAR-10, pruned by magnitude, with 30,000 training steps a level in batches of 128. "
+    "It does not say when the learning rate changes in these steps, which epoch's network is kept, how many images are "
+    "held out, whether the output layer is pruned, or whether weights go back to step 0. It has no control."
+)
+
+
+def section(study: AnalyzedStudy) -> Section | None:
+    """Return the section on lottery tickets (Table 12); None for a study without networks that are rewound."""
+    found = levels(study)
+    pruned = found[found[schema.PRUNER] != CONTROL]
+    if pruned.empty:
+        return None
+    methods = beside_print.by_method(pruned)
+    blocks: list[Block] = [
+        Items([*(_sentence(rows, study) for rows in methods), _in_print()]),
+        _READING,
+        *numbered("lottery_tickets", list(figures(found, study))),
+        _PRINT,
+    ]
+    for rows in methods:
+        blocks += [Caption("Table 12.", beside_print.title(rows, study, _TABLE)), level_table(rows)]
+    return Section("Lottery tickets", blocks, {"lottery_tickets.csv": found.drop(columns=ITERATION)})
+
+
+def levels(study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the levels of lottery tickets and of their controls, beside those of Table 12.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+
+    Returns
+    -------
+    DataFrame, one row per cell, levels of one method in their order
+        dataset, model, pruner, ratio (all parameters before / after), the shown settings, level (int, from 1),
+        ratio_prunable (weights that may be pruned, before / after), what `cells.cells` says of alpha, raw slope and
+        largest excess, alone and minus the control's, and of the floor of the largest excess; printed_ratio,
+        printed_accuracy and printed_alpha at the same level; accuracy_difference and alpha_difference, ours minus
+        published, NaN but for print's data set, model and pruner.
+    """
+    cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
+    rows = cells[_of_cells(study, are_tickets(study.runs)).astype(bool)]
+    rows = rows.assign(**{LEVEL: rows.get(ITERATION, pd.Series(dtype=str)).astype(int)})
+    rows = rows[[*CELL, *study.shown, LEVEL, RATIO, *_OF_LEVELS]].merge(_TABLE.values, on=LEVEL, how="left")
+    rows = beside_print.with_differences(rows, _TABLE)
+    return rows.sort_values([*beside_print.method_columns(rows), LEVEL], kind="stable", ignore_index=True)
+
+
+def are_tickets(runs: pd.DataFrame) -> pd.Series:
+    """Return whether each run is a level of lottery tickets that keep as many weights as print's, or of their control.
+
+    Methods that prune each layer by itself are none, for lottery tickets rank the weights of all layers together.
+    """
+    treatment, keep, iteration = (runs.reindex(columns=[name])[name] for name in (_TREATMENT, _KEEP, ITERATION))
+    is_level = is_iterated(runs) & (pd.to_numeric(iteration, errors="coerce") >= 1)
+    return is_level & (treatment == schema.REWIND) & (keep == _PRINTED_KEEP) & ~is_by_layer(runs)
+
+
+def printed_threshold() -> int:
+    """Return the level from which on alpha is above 1 in Table 12."""
+    level = _in_table_12().above_from
+    assert level
+    return level
+
+
+def _ratios(runs: pd.DataFrame) -> pd.Series:
+    """Return the ratio of each run over the weights that may be pruned; NaN where runs do not say it."""
+    column = frames.column(RATIO)
+    return pd.to_numeric(runs.reindex(columns=[column])[column], errors="coerce")
+
+
+def _of_cells(study: AnalyzedStudy, values: pd.Series) -> np.ndarray:
+    """Return the value of the first run of each cell, (cells,)."""
+    keys = [*CELL, *study.shown]
+    first = values.groupby([study.runs[key].fillna("") for key in keys]).first()
+    return first.reindex(pd.MultiIndex.from_frame(study.cells[keys].fillna(""))).to_numpy()
+
+
+def level_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return Table 12 with ours beside print, as text.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        The levels of one method, as `levels` returns them.
+    """
+    return beside_print.as_text(rows, _TABLE, _COLUMNS, ("0", "1.00", "1"), _line)
+
+
+def _line(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    return (
+        str(row[LEVEL]),
+        decimals(2)(row[RATIO]),
+        short_ratio(row[schema.RATIO]),
+        three_decimals(row["accuracy_after"]),
+        three_decimals(row["printed_accuracy"]),
+        with_interval(row["alpha_mean"], row["ci_low"], row["ci_high"], three_decimals),
+        three_decimals(row["printed_alpha"]),
+        minus_control(row, "alpha"),
+        minus_control(row, "raw_slope"),
+    )
+
+
+class _Dip(NamedTuple):
+    """The level of the lowest alpha, and the first level from which on alpha stays above 1; None if there is none."""
+
+    level: int
+    alpha: float
+    above_from: int | None
+
+    @classmethod
+    def of(cls, levels: pd.Series, alphas: pd.Series, lower_ends: pd.Series) -> "_Dip":
+        lowest = alphas.idxmin()
+        not_above = levels[~(lower_ends > 1)]
+        after = levels[levels > not_above.max()] if len(not_above) else levels
+        return cls(int(levels[lowest]), float(alphas[lowest]), int(after.min()) if len(after) else None)
+
+    @property
+    def rise(self) -> str:
+        """Where alpha rises for good, in words."""
+        return f"lies above 1 from level {self.above_from} on" if self.above_from else "does not stay above 1"
+
+
+def _sentence(rows: pd.DataFrame, study: AnalyzedStudy) -> str:
+    name = beside_print.name(rows, study)
+    sound = rows[rows["alpha_mean"].notna()]
+    if sound.empty:
+        return f"{name}: all networks guess."
+    dip = _Dip.of(sound[LEVEL], sound["alpha_mean"], sound["ci_low"])
+    lowest = sound[sound[LEVEL] == dip.level].iloc[0]
+    has_control = lowest["n_none"] > 0
+    beyond = f", which minus the control's is {minus_control(lowest.to_dict(), 'alpha')}" if has_control else ""
+    return f"{name}: alpha is lowest at level {dip.level}, {dip.alpha:.3f}{beyond}. Its interval {dip.rise}."
+
+
+def _in_table_12() -> _Dip:
+    printed = _TABLE.values.iloc[1:]
+    return _Dip.of(printed[LEVEL], printed["printed_alpha"], printed["printed_alpha"])
+
+
+def _in_print() -> str:
+    dip = _in_table_12()
+    return f"In print alpha is lowest at level {dip.level}, {dip.alpha:.3f}, and {dip.rise}."
+
+
+def figures(found: pd.DataFrame, study: AnalyzedStudy) -> Iterator[Figure]:
+    """Draw alpha at every level, ours and print's, at most four data sets and models a figure.
+
+    Parameters
+    ----------
+    found : DataFrame
+        As `levels` returns it.
+    study : AnalyzedStudy
+    """
+    printed = _TABLE.values.iloc[1:]
+    for group in groups(found, study):
+        styles, named = styles_of([place.lines for place in group])
+        size = figure_width(group), 4.6
+        note = (
+            "Mean alpha over networks with intervals that hold together over the levels; grey: the control, which is "
+            "set back and trained as often. Dotted: in print, ten ResNet-56 on CIFAR-10 without a control. Each level "
+            "keeps 0.8 of the weights."
+        )
+        figure, grid = page((1, len(group)), size, "Lottery tickets: alpha at each level (Table 12)", note)
+        in_print = {"color": "black", "linestyle": ":"}
+        for axes, (name, _, drawn) in zip(grid[0], group, strict=True):
+            name_panel(axes, name, title_room(group))
+            axes.axhline(1, color="black", linewidth=0.8)
+            draw_lines(axes, drawn, styles, Drawn("alpha_mean", "ci_low", "ci_high"), _places)
+            axes.plot(printed[LEVEL], printed["printed_alpha"], linewidth=1.4, **in_print)
+            axes.set_xlabel("level")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        grid[0, 0].set_ylabel("alpha")
+        add_legend(figure, [*named, handle("in print", **in_print)], size)
+        yield figure
+
+
+def _places(cells: pd.DataFrame) -> np.ndarray:
+    return cells[LEVEL].to_numpy(float)

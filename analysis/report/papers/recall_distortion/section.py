@@ -1,0 +1,163 @@
+"""The report's sections on the recall distortion paper, in functions that take a study and return a section."""
+
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.rendering.formats import rounded, short_ratio, values_with_intervals
+from analysis.rendering.page import Block, Caption, Picture, Section, pictures
+from analysis.report.papers.claims import UNTRIED, shown
+from analysis.report.papers.recall_distortion import channel_pruning, claims, comparisons, figures, lottery, tables
+from analysis.runs import schema
+from analysis.study import cells
+from analysis.study.settings import CELL
+from analysis.study.study import AnalyzedStudy, notes
+
+_TRADEOFF = (
+    "Mean accuracy, and mean alpha, of the pruned networks at each ratio, with standard errors. Alpha is the slope of "
+    "the classes' recall balance (recall minus accuracy, over accuracy) after pruning on that before: above 1 the weak "
+    "classes fell further behind than the accuracy explains."
+)
+_BOXES = "Each box is one cell, each point one network; the mark at the ratio is that of the interval of the mean."
+_SCATTER = "Each point is one class of one network; the line is the pooled slope."
+_RATIOS = (
+    "The mean of the intensification ratios (balance after / balance before) is at the mercy of classes whose balance "
+    "before was next to 0; alpha weights each ratio by that balance squared."
+)
+_CLAIMS = (
+    "A comparison agrees with a sentence where a test at .05 shows that the true value lies where the sentence has it, "
+    "and disagrees where a test shows that it does not. The tests are one-sided where the sentence has a direction. Of "
+    "several comparisons, most often one a ratio, all must agree, and one that disagrees refutes the sentence; their p "
+    "are corrected together (Holm). Where the sentence speaks of most or of a tendency, more than half must agree, or "
+    "disagree. Then the table says how many agree, the least and the greatest estimate, and in brackets from where to "
+    "where their two-sided intervals reach. Networks that guess are left out. claims.csv has every comparison."
+)
+_COMPARED = "For the cells that both have; the difference is ours minus published."
+_METRICS = (
+    "The same slope of the balance of precision and F1, each centred on its own mean over the classes. The paper found "
+    "the effect of pruning more expressive on recall: then its alpha is further from 1 than the other two."
+)
+_NO_METRICS = "n/a: the slopes of precision and F1 need predictions.npz of every run of a cell."
+
+
+def tradeoff(study: AnalyzedStudy) -> Section:
+    """Return the section on accuracy against distortion (Figure 13)."""
+    drawn = pictures({"figure_13": figures.tradeoff(study.alphas, study.shown)})
+    return Section("Accuracy against distortion", [_TRADEOFF, *drawn])
+
+
+def metrics(study: AnalyzedStudy) -> Section:
+    """Return the section that sets the slope of recall beside those of precision and F1."""
+    title = "Recall, precision and F1"
+    known = study.cells[study.cells["alpha_precision"].notna()]
+    if known.empty:
+        return Section(title, [_NO_METRICS])
+    shown = _named(known, study)
+    shown["recall"] = values_with_intervals(known, "alpha_mean", "ci")
+    for name in ("precision", "f1"):
+        shown[name] = values_with_intervals(known, f"alpha_{name}", f"alpha_{name}")
+    return Section(title, [_METRICS, shown])
+
+
+def boxplots(study: AnalyzedStudy) -> Section:
+    """Return the section with the box plots of alpha (Figures 1-4)."""
+    drawn = _numbered(1, lambda by: figures.boxplots(study.alphas, study.cells, by, study.shown))
+    return Section("Alpha by pruning ratio", [_BOXES, *drawn])
+
+
+def intervals(study: AnalyzedStudy) -> Section:
+    """Return the section with the confidence intervals of alpha (Figures 9-12)."""
+    drawn = _numbered(9, lambda by: figures.intervals(study.cells, by, study.shown))
+    return Section("Its confidence intervals", drawn)
+
+
+def scatter(study: AnalyzedStudy) -> Section:
+    """Return the section with the classes' recall balance before and after pruning (Figures 5-8)."""
+    drawn = _numbered(5, lambda by: figures.scatter_matrix(study.runs, by, study.shown))
+    return Section("Recall balance before and after", [_SCATTER, *drawn])
+
+
+def paper_tables(study: AnalyzedStudy) -> Section:
+    """Return the section with the paper's tables, filled with the study's values."""
+    tests = comparisons.paper_tests(study.alphas, variance=study.variance)
+    ours = {
+        index: tables.paper_table(index, runs=study.runs, alphas=study.alphas, tests=tests) for index in tables.NUMBERS
+    }
+    written = {f"table_{index:02}.csv": table for index, table in ours.items()}
+    blocks = list(_titled(ours))
+    return Section(
+        "The paper's tables, of this study",
+        [_about_tests(tests), *blocks] if blocks else [],
+        tables={"tests.csv": tests, **written},
+        notes=notes(tests),
+    )
+
+
+def paper_claims(study: AnalyzedStudy) -> Section | None:
+    """Return the section that holds the paper's sentences against the study; None if it has nothing of the paper."""
+    found = claims.claims(study.runs, study.predicted)
+    tried = (found["verdict"] != UNTRIED).any()
+    if not tried and study.with_ratios.runs.empty:
+        return None
+    return Section(
+        "The paper's sentences, held against this study",
+        [_CLAIMS, shown(found)] if tried else [],
+        tables={"claims.csv": found},
+    )
+
+
+def lottery_tickets(study: AnalyzedStudy) -> Section | None:
+    """Return the section on networks that are pruned level by level and rewound (Table 12)."""
+    return lottery.section(study)
+
+
+def removed_channels(study: AnalyzedStudy) -> Section | None:
+    """Return the section on networks without whole channels (Table 13)."""
+    return channel_pruning.section(study)
+
+
+def mean_ratios(study: AnalyzedStudy) -> Section | None:
+    """Return the section that sets alpha beside the mean of the intensification ratios."""
+    summaries = cells.ratio_summaries(study.runs)
+    if summaries.empty:
+        return None
+    numbers = rounded(summaries.drop(columns=[*CELL, *study.shown]))
+    return Section("Why alpha, and not the mean of the ratios", [_RATIOS, _named(summaries, study).join(numbers)])
+
+
+def published_values(study: AnalyzedStudy) -> Section:
+    """Return the section that sets the study's values beside the published ones."""
+    compared = tables.compare(study.runs, study.alphas, variance=study.variance)
+    return Section(
+        "Beside the published values",
+        [_COMPARED, rounded(compared)] if len(compared) else [],
+        tables={"comparison.csv": compared},
+        notes=notes(compared),
+    )
+
+
+def _numbered(first: int, draw: Callable[[figures.By], Figure | None]) -> list[Picture]:
+    """Draw a figure for each grouping of the paper, numbered as in print."""
+    return pictures({f"figure_{index:02}": draw(by) for index, by in enumerate(figures.GROUPINGS, start=first)})
+
+
+def _about_tests(tests: pd.DataFrame) -> str:
+    return (
+        "p-values are Bonferroni-corrected by the printed families, as in print; tests.csv has the differences with "
+        "their intervals, effect sizes, Holm's correction, permutation and equivalence tests. Independent tests: "
+        f"{tests.attrs.get('variance', 'welch')} variance."
+    )
+
+
+def _titled(ours: dict[int, pd.DataFrame]) -> Iterator[Block]:
+    for index, table in ours.items():
+        if len(table):
+            yield Caption(f"Table {index}.", table.attrs["title"])
+            yield table
+
+
+def _named(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    """Return what names each cell, as text."""
+    labels = [f"{study.method(cell)}, ratio {short_ratio(cell[schema.RATIO])}" for _, cell in frame.iterrows()]
+    return frame[[schema.DATASET, schema.MODEL]].assign(method=labels).reset_index(drop=True)

@@ -1,0 +1,447 @@
+"""The claims of the recall distortion paper, and the comparisons in a study that test them.
+
+Good et al. 2022, "Recall Distortion in Neural Network Pruning and the Undecayed Pruning Algorithm"; sections and
+appendices are those of this paper.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import combinations, pairwise
+
+import numpy as np
+import pandas as pd
+
+from analysis.report.papers.claims import (
+    ABOVE,
+    ALIKE,
+    BELOW,
+    DIFFERS,
+    HIGH,
+    NOT_ABOVE,
+    NOT_BELOW,
+    Arm,
+    Check,
+    Claim,
+    Place,
+    estimate,
+)
+from analysis.report.papers.recall_distortion.channel_pruning import PRUNER as CHIP
+from analysis.report.papers.recall_distortion.comparisons import HARDER, resnet_size, usual_model
+from analysis.report.papers.recall_distortion.lottery import PRUNERS as TICKET_PRUNERS
+from analysis.report.papers.recall_distortion.lottery import printed_threshold
+from analysis.report.published import label, original
+from analysis.statistics.hypothesis_tests import LEVEL, Row
+from analysis.study.predictions import OTHER_METRICS
+from analysis.study.settings import CONTROL, ITERATION
+
+ALPHA, ACCURACY, SPREAD, VARIANCE, LOG_RATIO = "alpha", "accuracy", "spread ratio", "variance", "log of ratio"
+MP, GP, RP = "mp", "gp", "rp"
+# "Low pruning rates (t <= 4)": poster, Section 5.
+_LOW = 4.0
+
+# What is compared.
+
+_NOTHING = estimate(pd.Series(dtype=float))
+
+
+def _differences(
+    place: Place, first: Arm, second: Arm, claimed: str, column: str = ALPHA, quantity: str = ALPHA
+) -> Check:
+    """Return a check of the difference of two arms over the networks that both have."""
+    guessing = place.guesses(first) or place.guesses(second)
+    of_first, of_second = place.values(first, column).align(place.values(second, column), join="inner")
+    return Check(
+        (first, second),
+        quantity,
+        _NOTHING if guessing else estimate(of_first - of_second),
+        claimed,
+        max(place.n_at_chance(first), place.n_at_chance(second)),
+        guessing,
+    )
+
+
+def _accuracies(place: Place, first: Arm, second: Arm, claimed: str) -> Check:
+    return _differences(place, first, second, claimed, "accuracy_after", ACCURACY)._replace(part="accuracy")
+
+
+def _slope(place: Place, arm: Arm, value: float, claimed: str, column: str = ALPHA) -> Check:
+    """Return an arm's mean slope minus a value, with the interval that the cell has beside its mark."""
+    row = estimate(place.values(arm, column) - value, level=LEVEL / len(place.ratios(arm.pruner)))
+    return _arm_check(place, arm, row, claimed)
+
+
+def _change(place: Place, arm: Arm, first: str, second: str) -> Row:
+    """Return the difference of two columns of an arm."""
+    return estimate(place.values(arm, first) - place.values(arm, second))
+
+
+def _arm_check(place: Place, arm: Arm, row: Row, claimed: str, quantity: str = ALPHA, part: str = "") -> Check:
+    """Return a check of an arm, which means nothing where most networks guess."""
+    guessing = place.guesses(arm)
+    return Check((arm,), quantity, _NOTHING if guessing else row, claimed, place.n_at_chance(arm), guessing, part)
+
+
+def _pruned_more(place: Place) -> Iterator[Check]:
+    for pruner in (MP, GP, place.up()):
+        for less, more in pairwise(place.arms(pruner)):
+            yield _differences(place, more, less, NOT_BELOW)
+
+
+def _low_ratios(place: Place) -> Iterator[Check]:
+    for pruner in (MP, GP, place.up()):
+        for arm in place.arms(pruner, at_most=_LOW):
+            yield _slope(place, arm, 1, BELOW)
+
+
+def _highest_ratio(place: Place) -> Iterator[Check]:
+    for pruner in (MP, GP, place.up()):
+        for arm in place.highest(pruner):
+            yield _slope(place, arm, 1, ABOVE)
+
+
+def _weak_and_strong(place: Place) -> Iterator[Check]:
+    for pruner in (MP, GP, place.up()):
+        for arm in place.highest(pruner):
+            for classes in ("weak", "strong"):
+                yield _slope(place, arm, 1, ABOVE, f"alpha_{classes}")._replace(part=f"{classes} classes")
+
+
+def _corrective(place: Place) -> Iterator[Check]:
+    for arm in place.arms(MP, at_most=_LOW):
+        for control in place.arms(CONTROL):
+            yield _differences(place, arm, control, BELOW)
+            yield _differences(place, arm, control, BELOW, "spread_ratio", SPREAD)
+
+
+def _random_against(value: float) -> Callable[[Place], Iterator[Check]]:
+    def checks(place: Place) -> Iterator[Check]:
+        for arm in place.arms(RP):
+            yield _slope(place, arm, value, BELOW)
+
+    return checks
+
+
+def _random_minus(claimed: str) -> Callable[[Place], Iterator[Check]]:
+    def checks(place: Place) -> Iterator[Check]:
+        for pruner in (MP, GP, place.up()):
+            for pair in place.shared(RP, pruner):
+                yield _differences(place, *pair, claimed)
+
+    return checks
+
+
+def _up_minus(other: str, column: str = ALPHA) -> Callable[[Place], Iterator[Check]]:
+    def checks(place: Place) -> Iterator[Check]:
+        for pair in place.shared(place.up(), other):
+            yield _differences(place, *pair, BELOW, column)
+
+    return checks
+
+
+def _up_positive(place: Place) -> Iterator[Check]:
+    for arm in place.arms(place.up()):
+        yield _slope(place, arm, 0, ABOVE)
+
+
+def _pruners_differ(place: Place) -> Iterator[Check]:
+    for first, second in combinations((MP, GP, place.up()), 2):
+        for pair in place.shared(first, second, at_least=HIGH):
+            yield _differences(place, *pair, DIFFERS)
+
+
+def _up_more_accurate(place: Place) -> Iterator[Check]:
+    for pair in place.shared(place.up(), MP):
+        yield _accuracies(place, *pair, ABOVE)
+
+
+def _magnitude_more_accurate(place: Place) -> Iterator[Check]:
+    for pair in place.shared(MP, GP):
+        yield _accuracies(place, *pair, ABOVE)
+
+
+def _light_pruning(place: Place) -> Iterator[Check]:
+    for arm in place.arms(MP, at_most=_LOW):
+        yield _gained(place, arm, ABOVE)
+        yield _slope(place, arm, 1, NOT_ABOVE)
+
+
+def _heavy_pruning(place: Place) -> Iterator[Check]:
+    for arm in place.highest(MP):
+        yield _gained(place, arm, BELOW)
+        yield _slope(place, arm, 1, ABOVE)
+
+
+def _gained(place: Place, arm: Arm, claimed: str) -> Check:
+    row = _change(place, arm, "accuracy_after", "accuracy_before")
+    return _arm_check(place, arm, row, claimed, ACCURACY, part="accuracy")
+
+
+def _variance_grows(place: Place) -> Iterator[Check]:
+    for arm in place.arms(MP):
+        yield _arm_check(place, arm, _change(place, arm, "variance_after", "variance_before"), ABOVE, VARIANCE)
+
+
+def _linear(place: Place) -> Iterator[Check]:
+    for arm in place.arms(MP):
+        yield _arm_check(place, arm, _change(place, arm, "near", "far"), ALIKE)
+
+
+def _mean_ratio_is_volatile(place: Place) -> Iterator[Check]:
+    for arm in place.arms(MP):
+        ratio, slope = (_log_deviations(place.values(arm, name)) for name in ("mean_ratio", ALPHA))
+        yield _arm_check(place, arm, estimate(ratio - slope), ABOVE, LOG_RATIO)
+
+
+def _log_deviations(values: pd.Series) -> pd.Series:
+    """Return the logarithm of the distance from the median; missing for the network that is the median."""
+    distance = (values - values.median()).abs()
+    return np.log(distance.mask(distance == 0))
+
+
+def _recall_is_most_expressive(place: Place) -> Iterator[Check]:
+    for arm in place.arms(MP):
+        for metric in OTHER_METRICS:
+            if place.values(arm, f"alpha_{metric}").notna().any():
+                recall, other = ((place.values(arm, name) - 1).abs() for name in (ALPHA, f"alpha_{metric}"))
+                yield _arm_check(place, arm, estimate(recall - other), ABOVE, part=f"recall minus {metric}")
+
+
+def _harder_data(first: Place, second: Place) -> Iterator[Check]:
+    for easier, harder in ((first, second), (second, first)):
+        comparable = easier.model == harder.model or (_usual(easier) and _usual(harder))
+        if comparable and (original(easier.dataset), original(harder.dataset)) in HARDER:
+            yield from _between(harder, easier, MP)
+
+
+def _usual(place: Place) -> bool:
+    return label(place.model) == usual_model(place.dataset)
+
+
+def _smaller_model(pruner: str | None) -> Callable[[Place, Place], Iterator[Check]]:
+    def checks(smaller: Place, larger: Place) -> Iterator[Check]:
+        resnets = all(resnet_size(place.model) for place in (smaller, larger))
+        if resnets and smaller.dataset == larger.dataset:
+            yield from _between(smaller, larger, pruner or smaller.up())
+
+    return checks
+
+
+def _between(more: Place, less: Place, pruner: str) -> Iterator[Check]:
+    for arm in more.arms(pruner):
+        if arm in less.arms(pruner):
+            guessing = more.guesses(arm) or less.guesses(arm)
+            row = _NOTHING if guessing else estimate(more.values(arm, ALPHA), less.values(arm, ALPHA))
+            yield Check((arm,), ALPHA, row, ABOVE, more.n_at_chance(arm) + less.n_at_chance(arm), guessing)
+
+
+def _tickets_above_threshold(place: Place) -> Iterator[Check]:
+    if place.tickets is None:
+        return
+    for pruner in TICKET_PRUNERS:
+        for arm in place.tickets.arms(pruner):
+            level = int(place.tickets.setting(arm, ITERATION))
+            if level >= printed_threshold():
+                yield _slope(place.tickets, arm, 1, ABOVE)._replace(part=f"level {level}")
+
+
+def _chip_rises(place: Place) -> Iterator[Check]:
+    for less, more in pairwise(place.arms(CHIP)):
+        yield _differences(place, more, less, ABOVE)
+
+
+CLAIMS = (
+    Claim(
+        "more-pruning-intensifies",
+        '"at each P except RP, intensification tends to remain similar or become stronger at higher pruning ratios"',
+        "7.1",
+        "alpha at each ratio minus alpha at the one before",
+        _pruned_more,
+        every=False,
+    ),
+    Claim(
+        "low-ratios-below-1",
+        '"low ratios tend to have CIs entirely below 1"',
+        "6.2",
+        "alpha - 1, ratios up to 4",
+        _low_ratios,
+        every=False,
+    ),
+    Claim(
+        "high-ratios-above-1",
+        '"high ratios tend to have CIs entirely above 1"',
+        "6.2",
+        "alpha - 1 at the highest ratio",
+        _highest_ratio,
+        every=False,
+    ),
+    Claim(
+        "weak-and-strong-classes",
+        'intensification "happens for both underperforming classes [...] and overperforming classes [...] for any '
+        'pruning method other than Random Pruning"',
+        "9",
+        "alpha - 1 of the classes below the accuracy, and of those above it, at the highest ratio",
+        _weak_and_strong,
+    ),
+    Claim(
+        "moderate-pruning-corrects",
+        '"network pruning has a corrective effect on recall differences" under moderate pruning',
+        "1 (iii)",
+        "alpha, and the spread of the balances, minus those of the same fine-tuning without pruning, ratios up to 4",
+        _corrective,
+    ),
+    Claim(
+        "random-below-1",
+        '"The exception is P=RP, where the CIs are below 1 at all ratios"',
+        "6.2",
+        "alpha - 1",
+        _random_against(1),
+    ),
+    Claim("random-negative", '"RP always has negative slopes"', "7.4", "alpha", _random_against(0)),
+    Claim(
+        "random-differs",
+        '"all three methods differ from RP, at each ratio"',
+        "7.4",
+        "difference of alpha",
+        _random_minus(DIFFERS),
+    ),
+    Claim(
+        "random-lowest",
+        '"RP has the lowest intensification ratio of them all"',
+        "poster, 4",
+        "alpha of RP minus that of MP, GP and UP",
+        _random_minus(BELOW),
+    ),
+    Claim(
+        "up-below-mp",
+        '"UP tends to have less intensification than MP"',
+        "7.4",
+        "alpha of UP minus that of MP",
+        _up_minus(MP),
+        every=False,
+    ),
+    Claim(
+        "up-below-gp",
+        '"at most ratios, UP tends to have shallower but still positive slopes (less intensification) than MP or GP"',
+        "7.4",
+        "alpha of UP minus that of GP",
+        _up_minus(GP),
+        every=False,
+    ),
+    Claim("up-positive", '"still positive slopes" of UP', "7.4", "alpha of UP", _up_positive, every=False),
+    Claim(
+        "pooled-up-below-mp",
+        '"[alpha, of all networks together] is always smaller for UP"',
+        "7.4",
+        "pooled alpha of UP minus that of MP",
+        _up_minus(MP, "pooled"),
+    ),
+    Claim(
+        "pruners-differ",
+        '"the average slopes for MP, GP, and UP differ from each other at higher pruning ratios"',
+        "7.4",
+        "difference of alpha, ratios from 10",
+        _pruners_differ,
+    ),
+    Claim(
+        "up-more-accurate",
+        'UP has a smaller mean alpha than MP, "while having better accuracy [...] at the same pruning rate"',
+        "poster, 4",
+        "accuracy of UP minus that of MP",
+        _up_more_accurate,
+        every=False,
+    ),
+    Claim(
+        "mp-more-accurate-than-gp",
+        'MP has "seemingly better performance than GP"',
+        "6.1",
+        "accuracy of MP minus that of GP",
+        _magnitude_more_accurate,
+        every=False,
+    ),
+    Claim(
+        "light-pruning",
+        '"lighter pruning makes the accuracy better while not pushing intensification above 1"',
+        "E",
+        "change of accuracy, and alpha - 1, ratios up to 4",
+        _light_pruning,
+    ),
+    Claim(
+        "heavy-pruning",
+        '"heavy pruning makes the accuracy worse and intensification stronger"',
+        "E",
+        "change of accuracy, and alpha - 1, at the highest ratio",
+        _heavy_pruning,
+    ),
+    Claim(
+        "recall-variance-grows",
+        'what Table 11 "probably confirms": "that recall variance increases with pruning"',
+        "F",
+        "variance of recall after minus before",
+        _variance_grows,
+        every=False,
+    ),
+    Claim(
+        "linear-at-origin",
+        '"we did not observe any behavior around the origin that would differ substantially from the linear trend"',
+        "G",
+        "slope of the half of the classes nearest to the origin minus that of the others",
+        _linear,
+    ),
+    Claim(
+        "mean-ratio-volatile",
+        '"the equally-weighted mean of intensification ratios is not robust to outliers"',
+        "G",
+        "distance from the median over networks, of the mean ratio over that of alpha, logarithm",
+        _mean_ratio_is_volatile,
+    ),
+    Claim(
+        "harder-data-intensify",
+        '"at most ratios, MNIST and Fashion tend to have shallower slopes (less intensification) than CIFAR-10, which '
+        'has shallower slopes than CIFAR-100"',
+        "7.3",
+        "alpha on the harder data set minus that on the easier, by the same model or the paper's",
+        _harder_data,
+        places=2,
+        every=False,
+    ),
+    Claim(
+        "smaller-models-intensify",
+        '"at most ratios, smaller model sizes tend to have more intensification than larger model sizes", MP '
+        '(9 says "greater model complexity")',
+        "7.2",
+        "alpha of the smaller ResNet minus that of the larger",
+        _smaller_model(MP),
+        places=2,
+        every=False,
+    ),
+    Claim(
+        "smaller-models-intensify-up",
+        "the same, UP",
+        "7.2",
+        "alpha of the smaller ResNet minus that of the larger",
+        _smaller_model(None),
+        places=2,
+        every=False,
+    ),
+    Claim(
+        "recall-most-expressive",
+        '"the effect of pruning more expressive on recall than on precision or F-score"',
+        "4",
+        "distance of alpha from 1, of recall minus that of precision, and of F1, MP",
+        _recall_is_most_expressive,
+        every=False,
+    ),
+    Claim(
+        "lth-threshold",
+        'LTH: "an intensification above 1 consistently occurs if the pruning ratio exceeds a certain threshold"',
+        "H",
+        "alpha - 1 at each of the levels from which on print's alpha is above 1, MP",
+        _tickets_above_threshold,
+    ),
+    Claim(
+        "chip-rises",
+        'CHIP: "intensification starts to increase from one pruning ratio to another"',
+        "H",
+        "alpha of CHIP at each ratio minus alpha at the one before",
+        _chip_rises,
+    ),
+)

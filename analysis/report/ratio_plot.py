@@ -1,0 +1,445 @@
+"""Lines of methods against the pruning ratio, in the same colours and marks in every picture of a report.
+
+Methods are pruners with their settings, and number formats, which are points where the size is the axis. Colours and
+marks stand for the same method in all panels of a figure, and one legend names each once. The control `none` has no
+ratio of its own and is a line across, or a band.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from analysis.rendering.drawing import BELOW, NEUTRAL, PAPER, page
+from analysis.rendering.picture_text import fitted_name, name_in_legend
+from analysis.report.published import rank
+from analysis.report.verdict import leading_ratio, mostly_sound, places
+from analysis.runs import schema
+from analysis.study.labels import TEACHER
+from analysis.study.settings import CONTROL, ITERATION, is_iterated, is_mitigated, is_pruned
+from analysis.study.study import AnalyzedStudy
+
+TITLE_SIZE = 10  # of the letters above a panel, in points
+_AS_IN_PRINT = "as in print"
+_PARTS: tuple[Callable[["Method"], str], ...] = (attrgetter("pruner"), attrgetter("setting"))
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#9a6324")
+_MARKERS = "osD^vPX*"
+_DASHES = ("-", "--", ":", "-.")
+_PLACES_A_FIGURE = 4
+_PANEL = 4.2  # inches
+_AXIS = 3.5  # inches, of a panel, from the first ratio to the last
+_PALE = 0.3  # of the intervals of many methods, so that their lines stand out
+_DIGIT = 0.08  # inches, below an axis
+_BETWEEN = 0.06  # inches, at least, between two labels below an axis
+_TEXT = 0.16  # inches, from one upright text in a panel to the next
+_LETTER = 0.085  # inches, in a legend
+_TITLE = 0.22  # inches
+_LINE = 0.2  # inches, of a legend, and of a further line of a title
+_USUAL_LINES = 4  # of a legend for which a figure has room
+
+
+class Method(NamedTuple):
+    """A pruner and its setting, which is empty if it is the papers'."""
+
+    pruner: str
+    setting: str
+
+    @property
+    def label(self) -> str:
+        """What a legend calls the method."""
+        return (", " if self.setting.startswith(TEACHER) else " ").join(filter(None, self))
+
+
+Lines: TypeAlias = dict[Method, pd.DataFrame]  # the cells of each method
+Styles: TypeAlias = dict[Method, dict[str, Any]]
+
+
+class Place(NamedTuple):
+    """What a column of panels is about: a data set and model, with all their cells, and the methods that are drawn.
+
+    Where these would be too many, the name ends with the pruner or the setting that those of the column share.
+    """
+
+    name: tuple[str, ...]
+    cells: pd.DataFrame
+    lines: Lines
+
+
+class Column(NamedTuple):
+    """What a column of panels shows: the cells of a data set and model, and how each method of theirs is drawn.
+
+    `leading` is the ratio of the verdict, infinite where no network is pruned.
+    """
+
+    cells: pd.DataFrame
+    lines: Lines
+    styles: Styles
+    leading: float
+
+
+class Drawn(NamedTuple):
+    """Columns of what is drawn: a value, the ends of its interval, that of the dense networks, and what it may be."""
+
+    value: str
+    low: str | None = None
+    high: str | None = None
+    dense: str | None = None
+    bounds: tuple[float, float] = (-np.inf, np.inf)
+
+
+def groups(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[list[Place]]:
+    """Return what is drawn of every data set and model, at most four columns a figure.
+
+    A data set and model with more than eight methods have a column for each pruner or for each setting.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As `cells.cells` returns them. Data sets and models with no cell whose networks mostly do not guess are left
+        out.
+    study : AnalyzedStudy
+    """
+    group: list[Place] = []
+    for name, rows in places(cells):
+        columns = _columns(name, rows, study) if mostly_sound(rows).any() else []
+        if group and len(group) + len(columns) > _PLACES_A_FIGURE:
+            yield group
+            group = []
+        group += columns
+        while len(group) > _PLACES_A_FIGURE:
+            yield group[:_PLACES_A_FIGURE]
+            group = group[_PLACES_A_FIGURE:]
+    if group:
+        yield group
+
+
+def _columns(name: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy) -> list[Place]:
+    """Return a column for all methods or, where they are too many, one for each pruner or for each setting."""
+    lines = lines_of(cells, study)
+    pruned = [method for method in lines if method.pruner != CONTROL]
+    counts = {part: Counter(map(part, pruned)) for part in _PARTS}
+    splits = [part for part in _PARTS if 1 < len(counts[part]) <= len(_COLORS) >= max(counts[part].values())]
+    if len(pruned) <= len(_COLORS) or not splits:
+        return [Place(name, cells, lines)]
+    part = min(splits, key=lambda part: len(counts[part]))
+    return [Place((*name, of or _AS_IN_PRINT), cells, _alike(lines, part, of)) for of in counts[part]]
+
+
+def _alike(lines: Lines, part: Callable[[Method], str], of: str) -> Lines:
+    """Return the methods that share a pruner or a setting, and the control of it, or all controls if it has none."""
+    pruned = {method: cells for method, cells in lines.items() if method.pruner != CONTROL and part(method) == of}
+    controls = {method: cells for method, cells in lines.items() if method.pruner == CONTROL}
+    return pruned | ({method: cells for method, cells in controls.items() if part(method) == of} or controls)
+
+
+def against_ratio(
+    group: Sequence[Place],
+    rows: Mapping[str, Callable[[Axes, Column], None]],
+    study: AnalyzedStudy,
+    title: str,
+    note: str,
+    handles: Sequence[Line2D] = (),
+) -> Figure:
+    """Draw a column for each data set and model against the ratio. A stripe marks the ratio of the verdict.
+
+    Parameters
+    ----------
+    group : sequence of Place
+        As `groups` yields it.
+    rows : dict of label -> function
+        What draws each panel of a row, by the label of its axis.
+    study : AnalyzedStudy
+    title, note : str
+    handles : sequence of Line2D
+        Of the legend, after those of the methods.
+    """
+    styles, named = styles_of([place.lines for place in group])
+    size = figure_width(group), 2.9 * len(rows) + 1.6
+    figure, grid = page((len(rows), len(group)), size, title, note, sharex="col")
+    for panels, place in zip(grid.T, group, strict=True):
+        name_panel(panels[0], place.name, title_room(group))
+        pruned = place.cells[is_pruned(place.cells)]
+        column = Column(place.cells, place.lines, styles, leading_ratio(pruned) if len(pruned) else np.inf)
+        for axes, draw in zip(panels, rows.values(), strict=True):
+            draw(axes, column)
+            if len(pruned):
+                draw_stripe(axes, column.leading)
+        _set_ratios(panels[-1], place.lines)
+    for row in grid:
+        show_beyond(row, group)
+    for axes, label in zip(grid[:, 0], rows, strict=True):
+        axes.set_ylabel(label)
+    add_legend(figure, [*named, *handles], size)
+    return figure
+
+
+def show_beyond(row: Sequence[Axes], group: Sequence[Place]) -> None:
+    """Give panels of one data set and model one axis, and mark at its ends the values beyond it.
+
+    Parameters
+    ----------
+    row : sequence of Axes
+        A panel for each place, with its lines.
+    group : sequence of Place
+    """
+    for name in dict.fromkeys(place.name[:2] for place in group):
+        panels = [axes for axes, place in zip(row, group, strict=True) if place.name[:2] == name]
+        lows, highs = zip(*(axes.get_ylim() for axes in panels), strict=True)
+        values = np.concatenate([_marked(axes)[1] for axes in panels])
+        for axes in panels:
+            axes.set_ylim(*_with_near(values, min(lows), max(highs)))
+            _draw_beyond(axes)
+
+
+def _marked(axes: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return places, values and colours of the marks of a panel's lines."""
+    marks = [
+        (*point, line.get_color())
+        for line in axes.lines
+        if str(line.get_marker()) in _MARKERS
+        for point in np.column_stack(line.get_data())
+        if np.isfinite(point).all()
+    ]
+    places, values, colors = zip(*marks, strict=True) if marks else ((), (), ())
+    return np.array(places, float), np.array(values, float), np.array(colors, object)
+
+
+def _with_near(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Return the ends of an axis, moved so far that no mark stands on one of them, or little beyond it."""
+    near, margin = 0.1 * (high - low), 0.05 * (high - low)
+    above = values[(values > high - margin) & (values < high + near)]
+    below = values[(values < low + margin) & (values > low - near)]
+    return min([low, *(below - margin)]), max([high, *(above + margin)])
+
+
+def _draw_beyond(axes: Axes) -> None:
+    """Draw a triangle at the end of an axis for each mark beyond it, and write the values beside those."""
+    places, values, colors = _marked(axes)
+    low, high = axes.get_ylim()
+    for beyond, height, mark, end in ((values > high, 1, "^", "top"), (values < low, 0, "v", "bottom")):
+        axes.scatter(
+            places[beyond],
+            np.full(beyond.sum(), height),
+            c=list(colors[beyond]),
+            marker=mark,
+            s=28,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            zorder=4,
+        )
+        for place, text in _told(axes, places[beyond], values[beyond]):
+            axes.annotate(
+                text,
+                (place, abs(height - 0.02)),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(-5, 0),  # points, beside the marks
+                textcoords="offset points",
+                ha="right",
+                va=end,
+                fontsize=7,
+                rotation=90,
+                bbox=PAPER,
+            )
+
+
+def _told(axes: Axes, places: np.ndarray, values: np.ndarray) -> Iterator[tuple[float, str]]:
+    """Yield where on an axis a value stands; the range of values that are so close that their texts would touch."""
+    order = np.argsort(places)
+    along = axes.transScale.transform(np.column_stack([places, np.ones(len(places))]))[order, 0]
+    ends = axes.transScale.transform([(end, 1) for end in axes.get_xlim()])[:, 0]
+    inches = _AXIS * along / np.ptp(ends)
+    for near in np.split(order, np.flatnonzero(np.diff(inches) > _TEXT) + 1):
+        if len(near):
+            low, high = f"{values[near].min():.2f}", f"{values[near].max():.2f}"
+            yield float(places[near].min()), low if low == high else f"{low} to {high}"
+
+
+def lines_of(cells: pd.DataFrame, study: AnalyzedStudy) -> Lines:
+    """Return the cells of each method that are drawn, by ratio; the control is last, that without mitigation alone."""
+    of_control, spared = cells[schema.PRUNER] == CONTROL, is_mitigated(cells)
+    left_out = of_control & spared & (of_control & ~spared).any()
+    sound = cells[mostly_sound(cells) & ~left_out].sort_values(schema.RATIO, kind="stable")
+    methods = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in sound.to_dict("records")]
+    order = sorted(set(methods), key=lambda method: (method.pruner == CONTROL, rank(method.pruner), method.setting))
+    return {each: sound[[method == each for method in methods]] for each in order}
+
+
+def styles_of(lines: Sequence[Lines]) -> tuple[Styles, list[Line2D]]:
+    """Return how each method is drawn, and a legend: of the methods, or of pruners and settings where they are many.
+
+    Parameters
+    ----------
+    lines : sequence of Lines
+        Of each column of a figure.
+    """
+    methods = list(dict.fromkeys(method for found in lines for method in found))
+    pruned = [method for method in methods if method.pruner != CONTROL]
+    controls = [method for method in methods if method.pruner == CONTROL]
+    styles: Styles = {
+        method: {"color": NEUTRAL, "linestyle": _DASHES[place % len(_DASHES)]} for place, method in enumerate(controls)
+    }
+    pruners, settings = (list(dict.fromkeys(values)) for values in zip(*pruned, strict=True)) if pruned else ([], [])
+    # Few methods, and those of more settings than there are markers, have a style each, and a line of the legend.
+    own = len(pruned) <= len(_COLORS) or len(settings) > len(_MARKERS)
+    for place, method in enumerate(pruned):
+        color = place if own else pruners.index(method.pruner)
+        shape = place + place // len(_COLORS) if own else settings.index(method.setting)
+        dashes = place // len(_COLORS) if own else shape
+        styles[method] = {
+            "color": _COLORS[color % len(_COLORS)],
+            "marker": _MARKERS[shape % len(_MARKERS)],
+            "linestyle": _DASHES[dashes % len(_DASHES)],
+        }
+    if own:
+        handles = [handle(method.label, **styles[method]) for method in pruned]
+    else:
+        handles = [handle(name, color=_COLORS[place % len(_COLORS)]) for place, name in enumerate(pruners)]
+        handles += [
+            handle(
+                name or _AS_IN_PRINT,
+                color="black",
+                marker=_MARKERS[place % len(_MARKERS)],
+                linestyle=_DASHES[place % len(_DASHES)],
+            )
+            for place, name in enumerate(settings)
+        ]
+    return styles, [*handles, *(handle(f"{method.label} (control)", **styles[method]) for method in controls)]
+
+
+def handle(label: str, **style: Any) -> Line2D:
+    """Return an entry of a legend."""
+    return Line2D([], [], label=name_in_legend(label), markersize=5, **style)
+
+
+def figure_width(group: Sequence[Any]) -> float:
+    """Return the width of a figure with a column for each data set and model, in inches."""
+    return max(_PANEL * len(group), 7.0)
+
+
+def title_room(group: Sequence[Any]) -> float:
+    """Return the room above each column, without the labels of its axis, in points."""
+    return 72 * (figure_width(group) / len(group) - 1.0)
+
+
+def name_panel(axes: Axes, name: Sequence[str], room: float, below: Sequence[str] = ()) -> None:
+    """Write the name of a place above a panel, and lines below it."""
+    lines = [fitted_name(", ".join(name), room, TITLE_SIZE), *below]
+    axes.set_title("\n".join(lines), fontsize=TITLE_SIZE, parse_math=False)
+
+
+def draw_lines(
+    axes: Axes,
+    lines: Lines,
+    styles: Styles,
+    drawn: Drawn,
+    places_of: Callable[[pd.DataFrame], np.ndarray] | None = None,
+) -> None:
+    """Draw the values of each method, with their intervals if they have any, and those of the control across.
+
+    Parameters
+    ----------
+    axes : Axes
+    lines, styles
+        As `lines_of` and `styles_of` return them.
+    drawn : Drawn
+    places_of : callable, optional
+        What returns where cells stand on the axis; their ratios by default.
+    """
+    opacity = 1.0 if len(styles) <= len(_COLORS) else _PALE
+    for index, (method, cells) in enumerate(lines.items()):
+        value = cells[drawn.value].to_numpy(float)
+        low, high = (cells[name].to_numpy(float) if name else np.full(len(cells), np.nan) for name in drawn[1:3])
+        if method.pruner == CONTROL and is_iterated(cells).all():
+            across = _places_of_levels(cells, lines, places_of or _ratios)
+            axes.plot(across, value, linewidth=1.5, **styles[method])
+            axes.fill_between(across, low, high, color=NEUTRAL, alpha=0.15, linewidth=0)
+            continue
+        if method.pruner == CONTROL:
+            axes.axhline(value[0], linewidth=1.5, **styles[method])
+            if np.isfinite(low[0]):
+                axes.axhspan(low[0], high[0], color=NEUTRAL, alpha=0.15, linewidth=0)
+            continue
+        # A hair apart, so that intervals do not hide one another.
+        across = (places_of or _ratios)(cells) * 1.012 ** (index - (len(lines) - 1) / 2)
+        axes.plot(across, value, markersize=4.5, linewidth=1.4, **styles[method])
+        if drawn.low:
+            intervals = [[(place, bottom), (place, top)] for place, bottom, top in zip(across, low, high, strict=True)]
+            bars = LineCollection(intervals, colors=styles[method]["color"], linewidths=1.2, alpha=opacity)
+            axes.add_collection(bars, autolim=False)
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.grid(alpha=0.3)
+
+
+def _places_of_levels(
+    control: pd.DataFrame, lines: Lines, places_of: Callable[[pd.DataFrame], np.ndarray]
+) -> np.ndarray:
+    """Return where levels of an iterated control stand: in the middle of the pruned networks of their iteration."""
+    pruned = pd.concat([cells for method, cells in lines.items() if method.pruner != CONTROL] or [control])
+    pruned = pruned[is_iterated(pruned)]
+    places = pd.Series(places_of(pruned), index=pruned[ITERATION]).groupby(level=0).median()
+    return places.reindex(control[ITERATION]).to_numpy()
+
+
+def draw_stripe(axes: Axes, place: float) -> None:
+    """Mark the ratio of the verdict."""
+    axes.axvline(place, color=BELOW, alpha=0.12, linewidth=14)
+
+
+def add_legend(figure: Figure, handles: Sequence[Line2D], size: tuple[float, float]) -> None:
+    """Put a legend below the title of a figure of this size, which grows where the legend has many lines."""
+    width, height = size
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = min(len(handles), max(1, int(width / (_LETTER * longest + 0.6))))
+    lines = -(-len(handles) // columns)
+    title = figure.get_suptitle()
+    room = _TITLE + _LINE * title.count("\n")
+    height += _LINE * max(0, lines - _USUAL_LINES) + room - _TITLE
+    figure.set_size_inches(width, height)
+    # Blank lines below the title make room for the legend.
+    figure.suptitle(title + "\n" * lines, x=0.01, ha="left", fontsize=12)
+    legend = figure.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(0, 1 - room / height),
+        ncols=columns,
+        fontsize=9,
+        frameon=False,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _ratios(cells: pd.DataFrame) -> np.ndarray:
+    return cells[schema.RATIO].to_numpy(float)
+
+
+def ratio_labels(ratios: Sequence[float]) -> list[str]:
+    """Return a label for each ratio on a logarithmic axis, empty where it would touch the one before."""
+    inches_each = _AXIS / max(np.log(ratios[-1] / ratios[0]), 1e-9)
+    labels, end = [], -np.inf
+    for ratio in ratios:
+        label = f"{ratio:.3g}"
+        place, half = inches_each * np.log(ratio), _DIGIT * len(label) / 2
+        shown = place - half >= end + _BETWEEN
+        labels.append(label if shown else "")
+        end = place + half if shown else end
+    return labels
+
+
+def _set_ratios(axes: Axes, lines: Lines) -> None:
+    ratios = sorted({ratio for method, cells in lines.items() if method.pruner != CONTROL for ratio in cells["ratio"]})
+    axes.set_xscale("log")
+    if ratios:
+        axes.set_xticks(ratios, ratio_labels(ratios), fontsize=9)
+    if len(ratios) == 1:
+        axes.set_xlim(ratios[0] / 1.5, 1.5 * ratios[0])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("pruning ratio")

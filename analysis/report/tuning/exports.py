@@ -1,0 +1,120 @@
+"""Searches pulled from a tracking store, written as small files, and read back."""
+
+import io
+import json
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from analysis.common import csv_text, files
+from analysis.common.errors import StudyError, first_line
+from analysis.report.tuning.results import SEARCHED_PARAMS, Tuning
+from analysis.runs import schema
+
+_FOLDER = "tuning"
+_FILES = (schema.TUNING_SUMMARY, schema.TRIALS, schema.FINALISTS, schema.COMPARISONS)
+# Field of `Tuning` -> its key in the summary; and for each table the columns of truth values, and those of numbers.
+_TEXTS = {"name": schema.STUDY_NAME, "objective": schema.OBJECTIVE, "reason": "reason"}
+_TRUTHS = (("complete", "eligible", "front", "winner"), ("new", "at_chance"), ("primary", "new"))
+_NUMBERS = (
+    ("number", "epsilon", "ratio", *SEARCHED_PARAMS, "accuracy", "distortion"),
+    ("epsilon", "ratio", *SEARCHED_PARAMS, "seed", "accuracy", "alpha"),
+    ("difference", "difference_low", "difference_high", "p", "p_holm", "n"),
+)
+
+
+def pulled(experiment: str | None = None, *, tracking_uri: str | None = None) -> list[Tuning]:
+    """Return the finished searches of an experiment, the oldest first; parameters and errors as in `pull.runs`."""
+    return [tuning for _, tuning in _pulled(experiment, tracking_uri)]
+
+
+def export(experiment: str | None, run_ids: Collection[str], folder: Path) -> list[Path]:
+    """Write the finished searches of an experiment to folders `tuning/1`, `tuning/2` and so on below a folder.
+
+    Parameters
+    ----------
+    experiment : str, optional
+        As for `pull.runs`, whose errors it raises.
+    run_ids : collection of str
+        Pruned runs; a search is written if one of them is a finalist of it.
+    folder : Path
+
+    Returns
+    -------
+    list of Path
+        The files written, relative to `folder`.
+    """
+    searches = [contents for contents, tuning in _pulled(experiment) if tuning.finalists["run_id"].isin(run_ids).any()]
+    with files.aside(folder) as scratch:
+        for number, contents in enumerate(searches, start=1):
+            (scratch / _FOLDER / str(number)).mkdir(parents=True)
+            for name, content in contents.items():
+                (scratch / _FOLDER / str(number) / name).write_bytes(content)
+        return files.written(scratch)
+
+
+def read(folders: Iterable[Path]) -> list[Tuning]:
+    """Return the searches that `export` has written to folders.
+
+    Raises
+    ------
+    StudyError
+        If one of their files is missing or is not what `export` writes.
+    """
+    return [
+        _exported(search)
+        for folder in folders
+        for search in sorted((folder / _FOLDER).glob("*"), key=lambda path: path.name.zfill(9))
+    ]
+
+
+def _exported(folder: Path) -> Tuning:
+    try:
+        contents = {name: (folder / name).read_bytes() for name in _FILES}
+    except OSError as error:
+        raise StudyError(f"{folder}: not what pruning-analysis export writes ({error}); export again") from error
+    return _tuning(contents, str(folder), "export again")
+
+
+def _pulled(experiment: str | None, tracking_uri: str | None = None) -> list[tuple[dict[str, bytes], Tuning]]:
+    """Return each search of an experiment as its files and as what they say."""
+    from analysis.runs import pull  # files need no MLflow
+
+    found = pull.artifacts(schema.TUNING, _FILES, experiment, tracking_uri=tracking_uri)
+    return [(contents, _tuning(contents, f"run {run_id}", "delete the run")) for run_id, contents in found.items()]
+
+
+def _tuning(contents: Mapping[str, bytes], where: str, remedy: str) -> Tuning:
+    """Return what the files of a search say, or raise a StudyError that names `where` and the remedy."""
+    try:
+        tuning = _parsed(contents)
+        tuning.table()  # each finalist needs its trial, and the search a winner
+    # On bytes of any kind, pandas and the JSON decoder raise errors of more than a dozen types.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise StudyError(f"{where}: not what a search writes ({reason}); {remedy}") from error
+    return tuning
+
+
+def _parsed(contents: Mapping[str, bytes]) -> Tuning:
+    summary = json.loads(contents[schema.TUNING_SUMMARY])
+    texts = {key: summary[name] for key, name in _TEXTS.items()}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise TypeError(f"{', '.join(_TEXTS.values())} should be texts")
+    frames = {name: csv_text.read(io.BytesIO(contents[name])) for name in _FILES[1:]}
+    for frame in (frames[schema.TRIALS], frames[schema.FINALISTS]):
+        # Before these params existed, every trial was one shot, without distillation and mitigation.
+        for name in set(SEARCHED_PARAMS) - set(frame):
+            frame[name] = 0.0
+    for (file, frame), truths, numbers in zip(frames.items(), _TRUTHS, _NUMBERS, strict=True):
+        for name in (*truths, *numbers):
+            if not is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]) != (name in truths):
+                raise TypeError(f"{file} has {frame[name].dtype} as {name}")
+    trials = frames[schema.TRIALS]
+    return Tuning(
+        **texts,
+        trials=trials.assign(anchor=trials["anchor"].fillna("").astype(str)),
+        finalists=frames[schema.FINALISTS],
+        comparisons=frames[schema.COMPARISONS],
+    )

@@ -1,0 +1,285 @@
+"""Figures of a search of epsilon. Each is a function of the search that returns a Figure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgba
+from matplotlib.figure import Figure
+
+from analysis.rendering.drawing import BELOW, DPI, NEUTRAL, axis_limits, draw_edge, page
+from analysis.rendering.picture_text import name_in_picture
+from analysis.report.tuning.results import LAMBDA, Tuning
+
+_WON = "#009e73"
+_SHAPES = "osD^vPX"
+_ANCHORS = {
+    LAMBDA: "#e69f00",
+    "MP": "#cc79a7",
+    "GP": "#56b4e9",
+    f"{LAMBDA} cubic": "#8a5f00",
+    "MP cubic": "#7d3c60",
+    "GP cubic": "#1f6a94",
+}
+_ENDS = {"MP", "GP", "MP cubic", "GP cubic"}  # anchors whose epsilons lie beyond the range that is searched
+_RAMPS = colormaps["viridis"]
+_SCHEDULES = {
+    "ramp": "ramp: share of the fine-tuning (0: one shot)",
+    "distill": "weight of distillation (0: the labels alone)",
+}
+_STRENGTH = {"strength": "strength of the mitigation: value of its option"}
+_LABELS = {"accuracy": "mean validation accuracy", "distortion": "distortion (0: none)"}
+_PANELS = {
+    "accuracy": ["accuracy", "distortion"],
+    "alpha": ["distortion", "accuracy"],
+    "both": ["accuracy", "distortion"],
+}
+_MARKS = "Hollow: stopped after some of them; pale: accuracy more than a point below the best anchor's. "
+_ERRORS = "Bars: one standard error over the dense models (jackknife). "
+_NOTE = (
+    f"{_ERRORS}Small dots: each of them. {_MARKS}Accuracy: in points, minus lambda's on the same dense models. "
+    "Distortion: max(alpha on new images - 1, 0) + max(1 - r, 0), r the correlation of the classes' balances."
+)
+_LEGEND_COLUMNS = 8
+_BEYOND = 1.2  # decades between the range that is searched and an anchor beyond it
+
+
+def figures(result: Tuning) -> dict[str, Figure]:
+    """Return the figures for which a search has data, by file name without ending."""
+    drawn = {"epsilon": epsilon(result), "history": history(result)}
+    if result.trials[list(_SCHEDULES)].nunique().gt(1).any():
+        drawn["schedule"] = schedule(result)
+    if result.trials["strength"].nunique() > 1:
+        drawn["mitigation"] = mitigation(result)
+    if result.objective == "both":
+        drawn["pareto_front"] = pareto_front(result)
+    return drawn
+
+
+def epsilon(result: Tuning) -> Figure:
+    """Draw accuracy and distortion on validation images over epsilon, with their uncertainty over the dense models.
+
+    The accuracy is drawn minus that of lambda on the same dense models. The bars then show how uncertain the
+    difference is, and not that dense models differ.
+    """
+    trials = _placed(result.trials)
+    figure, grid = page((2, 1), (9, 8.5), f"What epsilon does on validation images: {result.name}", _NOTE, sharex=True)
+    _draw_panels(grid[:, 0], trials, "place", _PANELS[result.objective])
+    _epsilon_axis(grid[1, 0], trials)
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
+    return figure
+
+
+def schedule(result: Tuning) -> Figure:
+    """Draw accuracy and distortion over the ramp and over the weight of distillation, as in `epsilon`."""
+    return _against(result, _SCHEDULES, f"What schedule and distillation do on validation images: {result.name}")
+
+
+def mitigation(result: Tuning) -> Figure:
+    """Draw accuracy and distortion over the strength of the mitigation, as in `epsilon`."""
+    return _against(result, _STRENGTH, f"What the strength of the mitigation does on validation images: {result.name}")
+
+
+def _against(result: Tuning, labels: Mapping[str, str], title: str) -> Figure:
+    """Draw accuracy and distortion over some params, a column for each, given how their axes are labelled."""
+    size = (2, len(labels))
+    figure, grid = page(size, (3 + 4.5 * len(labels), 8.5), title, _NOTE, sharex="col", sharey="row")
+    for column, (name, label) in zip(grid.T, labels.items(), strict=True):
+        _draw_panels(column, result.trials, name, _PANELS[result.objective])
+        column[-1].set_xlabel(label)
+    for axes in grid[:, 1:].flat:
+        axes.set_ylabel("")
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, result.trials)
+    return figure
+
+
+def history(result: Tuning) -> Figure:
+    """Draw the objective of each trial in turn, and the best so far."""
+    names = _PANELS[result.objective] if result.objective == "both" else _PANELS[result.objective][:1]
+    trials = result.trials
+    figure, grid = page(
+        (len(names), 1),
+        (9, 3.6 * len(names) + 1.2),
+        f"The search, trial by trial: {result.name}",
+        "Hollow: stopped early, accuracy by the difference from lambda on the dense models they had; pale: more than a "
+        "point of accuracy below the best anchor. Line: the best so far of the others.",
+        sharex=True,
+    )
+    for axes, name in zip(grid[:, 0], names, strict=True):
+        may_win = trials[trials["eligible"]]
+        best = may_win[name].cummax() if name == "accuracy" else may_win[name].cummin()
+        axes.step(may_win["number"], best, where="post", color=NEUTRAL, linewidth=1.2, label="best so far")
+        _draw_trials(axes, trials, "number", name, trials[name])
+        axes.set_ylabel(_LABELS[name])
+    grid[-1, 0].set_xlabel("trial")
+    grid[-1, 0].xaxis.get_major_locator().set_params(integer=True)
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
+    return figure
+
+
+def pareto_front(result: Tuning) -> Figure:
+    """Draw distortion over accuracy of each complete trial, and the Pareto front."""
+    trials = result.trials[result.trials["complete"]]
+    front = trials[trials["front"]].sort_values("accuracy")
+    figure, grid = page(
+        (1, 1),
+        (9, 7),
+        f"Accuracy against distortion on validation images: {result.name}",
+        f"The front: whole trials that no other one beats in one without losing in the other. {_ERRORS}{_MARKS}",
+    )
+    axes = grid[0, 0]
+    axes.step(front["accuracy"], front["distortion"], where="pre", color=NEUTRAL, linewidth=1.2, label="Pareto front")
+    _draw_errors(axes, trials, "accuracy", yerr="distortion")
+    _draw_trials(axes, trials, "accuracy", "distortion", _with_errors(trials, "distortion"))
+    axes.set_xlim(axis_limits(_with_errors(trials, "accuracy"), trials["accuracy"].max()))
+    axes.set(xlabel=_LABELS["accuracy"], ylabel=_LABELS["distortion"])
+    _draw_legend(grid[0, 0])
+    _draw_ramps(figure, grid, trials)
+    return figure
+
+
+def importance(shares: Mapping[str, float], name: str) -> Figure:
+    """Draw how much each parameter tells the best trials from the others, a bar for each.
+
+    Parameters
+    ----------
+    shares : mapping of parameter -> share of the importance
+    name : str
+        Name of the search.
+    """
+    figure = Figure((7, 1.6 + 0.5 * len(shares)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(list(shares)[::-1], list(shares.values())[::-1], color=BELOW)
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set(xlim=(0, 1.1), xlabel="share (PED-ANOVA)")
+    axes.set_title(f"Importance of each parameter: {name_in_picture(name)}", fontsize=11, parse_math=False)
+    return figure
+
+
+# Where a trial is drawn.
+
+
+def _placed(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add the column place: the logarithm of epsilon, with anchors beyond the range next to its ends."""
+    inside = trials.loc[~trials["anchor"].isin(_ENDS), "epsilon"]
+    low, high = np.log10([inside.min(), inside.max()])
+    place = np.log10(trials["epsilon"].clip(lower=np.finfo(float).tiny))
+    return trials.assign(place=place.clip(np.floor(low) - _BEYOND, np.ceil(high) + _BEYOND))
+
+
+def _epsilon_axis(axes: Axes, trials: pd.DataFrame) -> None:
+    low, high = trials["place"].min(), trials["place"].max()
+    ends = {low: "0\n(GP)", high: f"$10^{{{np.log10(trials['epsilon'].max()):.0f}}}$\n(MP)"}
+    decades = np.arange(np.ceil(low + 0.5), np.floor(high - 0.5) + 1, max(1, (high - low) // 12))
+    labels = [f"$10^{{{decade:g}}}$" for decade in decades]
+    axes.set_xticks([*ends, *decades], [*ends.values(), *labels])
+    axes.set_xlabel("epsilon: at 0 UP is GP, at the largest it ranks as MP")
+
+
+def _seed_columns(trials: pd.DataFrame, name: str) -> list[str]:
+    return [column for column in trials.columns if column.startswith(f"{name}/")]
+
+
+def _with_errors(trials: pd.DataFrame, name: str) -> pd.Series:
+    """Return the values minus one standard error, and plus one."""
+    errors = trials[f"{name}_error"].fillna(0)
+    return pd.concat([trials[name] - errors, trials[name] + errors])
+
+
+def _against_lambda(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with their accuracies in points, minus lambda's at the same ratio and dense model."""
+    columns = _seed_columns(trials, "accuracy")
+    reference = trials[(trials["anchor"] == LAMBDA) & trials["complete"]].set_index("ratio")[columns]
+    change = 100 * (trials[columns].to_numpy(float) - reference.loc[trials["ratio"]].to_numpy(float))
+    frame = trials.assign(**dict(zip(columns, change.T, strict=True)))
+    return frame.assign(accuracy=frame[columns].mean(axis=1), accuracy_error=frame[columns].sem(axis=1))
+
+
+# How a trial is drawn.
+
+
+def _draw_panels(column: Iterable[Axes], trials: pd.DataFrame, x: str, names: Sequence[str]) -> None:
+    for axes, name in zip(column, names, strict=True):
+        drawn = _against_lambda(trials) if name == "accuracy" else trials
+        for seed_column in _seed_columns(drawn, name):
+            axes.scatter(drawn[x], drawn[seed_column], s=8, color=NEUTRAL, alpha=0.6, linewidth=0)
+        _draw_errors(axes, drawn, x, yerr=name)
+        _draw_trials(axes, drawn, x, name, _with_errors(drawn, name))
+        axes.set_ylabel("accuracy minus lambda's, points" if name == "accuracy" else _LABELS[name])
+
+
+def _draw_trials(axes: Axes, trials: pd.DataFrame, x: str, y: str, held: pd.Series) -> None:
+    """Draw the trials: winner and anchors in colours, others by their state, values off the axis as text at its edge.
+
+    `held` are the values that the axis should hold, except for a long tail.
+    """
+    low, high = axis_limits(held.dropna(), trials.loc[trials["winner"], y].iloc[0])
+    for place, value in trials.loc[~trials[y].between(low, high), [x, y]].dropna().to_numpy():
+        draw_edge(axes, place, f"▲\n{value:.3g}" if value > high else "", f"{value:.3g}\n▼" if value < low else "")
+    ramps_differ = _has_ramps(trials)
+    for index, (ratio, same_ratio) in enumerate(trials.groupby("ratio")):
+        shape = _SHAPES[index % len(_SHAPES)]
+        plain = same_ratio[same_ratio["anchor"] == ""]
+        colors = _RAMPS(plain["ramp"]) if ramps_differ else np.tile(to_rgba(BELOW), (len(plain), 1))
+        _draw_plain(axes, plain, x, y, marker=shape, colors=colors, label=f"ratio {ratio:g}")
+        for anchor, same_anchor in same_ratio[same_ratio["anchor"] != ""].groupby("anchor", sort=False):
+            label, color = anchor if index == 0 else "", _ANCHORS[anchor]
+            across, up = same_anchor[[x, y]].to_numpy().T
+            axes.scatter(across, up, s=110, marker=shape, facecolor=color, edgecolor="black", label=label, zorder=4)
+    won = trials[trials["winner"]]
+    axes.scatter(won[x], won[y], s=100, marker="*", color=_WON, edgecolor="black", zorder=5, label="winner")
+    axes.set_ylim(low, high)
+    axes.grid(alpha=0.3)
+
+
+def _draw_plain(
+    axes: Axes, trials: pd.DataFrame, x: str, y: str, *, marker: str, colors: np.ndarray, label: str
+) -> None:
+    """Draw trials that are no anchors: filled if they may win, pale if they may not, hollow if they were stopped."""
+    eligible, complete = trials["eligible"], trials["complete"]
+    for which, faces, in_legend in (
+        (eligible, colors, label),
+        (complete & ~eligible, 0.44 * colors + 0.56, ""),
+        (~complete, np.zeros_like(colors), ""),
+    ):
+        across, up = trials.loc[which, [x, y]].to_numpy().T
+        look = {"facecolor": faces[which], "edgecolor": colors[which]}
+        axes.scatter(across, up, s=30, marker=marker, label=in_legend, zorder=3, **look)
+
+
+def _draw_errors(axes: Axes, trials: pd.DataFrame, x: str, *, yerr: str) -> None:
+    errors = {"yerr": trials[f"{yerr}_error"].fillna(0)}
+    if f"{x}_error" in trials:
+        errors["xerr"] = trials[f"{x}_error"].fillna(0)
+    axes.errorbar(trials[x], trials[yerr], **errors, fmt="none", color=BELOW, alpha=0.5, linewidth=1)
+
+
+def _has_ramps(trials: pd.DataFrame) -> bool:
+    return trials["ramp"].nunique() > 1
+
+
+def _draw_ramps(figure: Figure, grid: np.ndarray, trials: pd.DataFrame) -> None:
+    """Add a colour bar if the trials' ramps differ, since their colours then show the ramp."""
+    if _has_ramps(trials):
+        ramps = ScalarMappable(Normalize(0, 1), _RAMPS)
+        beside = grid[-1, -1].inset_axes((1.02, 0, 0.03, 1))
+        figure.colorbar(ramps, cax=beside, label="ramp of a trial (0: one shot)")
+
+
+def _draw_legend(axes: Axes) -> None:
+    """Draw the legend above a panel, as wide as the panels beside it allow."""
+    handles, labels = axes.get_legend_handles_labels()
+    rows = -(-len(labels) // _LEGEND_COLUMNS)
+    columns = -(-len(labels) // rows)
+    look = {"fontsize": 8, "frameon": False, "columnspacing": 1}
+    legend = axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **look)
+    # The layout would move panels apart to make room for a legend that is wider than one panel. The title below the
+    # legend gives it the height alone.
+    legend.set_in_layout(False)
+    axes.set_title("\n".join(rows * [" "]), fontsize=12)

@@ -1,0 +1,22 @@
+"""The report's section on a search of epsilon."""
+
+from analysis.rendering.page import Items, Section, pictures
+from analysis.report.tuning import figures
+from analysis.report.tuning.results import Tuning
+from analysis.study.study import AnalyzedStudy
+
+_TUNING = (
+    "Trials of epsilon, the weight of undecayed pruning, each measured on validation images alone; then the winner and "
+    "the anchors on test images: lambda, the paper's; MP, so large that it ranks as magnitude pruning; GP, 0, which is "
+    "gradient pruning. Distortion is what alpha on new images has above 1, plus what the correlation of the classes' "
+    "balances lacks of 1."
+)
+
+
+def section(study: AnalyzedStudy, number: int) -> Section:
+    """Return the section on one of the study's searches; the first is number 1."""
+    tuning: Tuning = study.tunings[number - 1]
+    winner, images, *compared = tuning.sentences
+    drawn = pictures({f"tuning_{number}_{name}": figure for name, figure in figures.figures(tuning).items()})
+    blocks = [_TUNING, winner, images, Items(compared), tuning.table(), *drawn]
+    return Section(f"Tuning: epsilon of undecayed pruning, {tuning.name}", blocks)

@@ -1,0 +1,369 @@
+"""A study in a few sentences for each data set and model: what pruning costs, and which classes pay for it."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import short_ratio
+from analysis.report.published import rank
+from analysis.runs import frames, schema
+from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
+from analysis.statistics.weak_dense import sentence
+from analysis.study.arrays import dense_weakness
+from analysis.study.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
+from analysis.study.study import AnalyzedStudy
+
+SMALL_LOSS = 0.01
+# Of a single class, beyond the accuracy: what a choice must rule out to be called safe.
+SAFE_EXCESS = 0.05
+PLACE = [schema.DATASET, schema.MODEL]
+MEANINGS = {
+    "mp": "magnitude pruning",
+    "gp": "gradient pruning",
+    "up": "undecayed pruning",
+    "up-signed": "undecayed pruning as released",
+    "up-sum": "undecayed pruning as on the poster",
+    "rp": "random pruning",
+    "global-unstructured": "magnitude pruning over all layers at once",
+    "l1-unstructured": "magnitude pruning by layer",
+    "random-unstructured": "random pruning by layer",
+    "l1-structured": "pruning of whole channels by the L1 norm",
+    "l2-structured": "pruning of whole channels by the L2 norm",
+    "linf-structured": "pruning of whole channels by their largest weight",
+    "random-structured": "pruning of whole channels at random",
+    "float16": "weights of 16 bits",
+    "dynamic-int8": "weights of 8 bits, activations rounded as they come",
+    "fixed-int8": "weights and activations of 8 bits, scaled by training images",
+}
+_NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
+_NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with the dense networks."
+_BEYOND_CONTROL = (
+    f"Losses and changes are against the control {CONTROL}, the same fine-tuning without pruning; brackets hold 95 % "
+    "intervals. A gap is a class's recall minus the accuracy, and its change is in % of the gap before pruning."
+)
+_SAFE = (
+    f"Safe is what costs at most {100 * SMALL_LOSS:g} point of accuracy, is not shown to be worse than the control for "
+    f"any class, for a network's worst class or for the gaps, and rules out that a class loses {100 * SAFE_EXCESS:g} "
+    "points more than the accuracy."
+)
+_WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
+_ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
+
+# A param, one of its values, and what a reader has to know of runs with it.
+_TO_KNOW = (
+    (
+        schema.PROTOCOL,
+        "released",
+        "Runs of protocol `released` do as the paper's released code does: their epochs are chosen by the test loss, "
+        "so their accuracies and recalls on test images flatter. They are for comparison only.",
+    ),
+    (
+        schema.PRUNER,
+        "up-signed",
+        "`up-signed` prunes fewer weights than asked: its ratio is the one asked for, realized_ratio the one reached.",
+    ),
+)
+
+
+def verdict(study: AnalyzedStudy) -> list[str]:
+    """Return a line for each data set and model, and a line on how to read them where there is anything to say.
+
+    A line rests on the numbers beyond the control: the accuracy, the excess loss of each class with Holm's correction,
+    the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. It leads
+    with `leading_ratio`. The last sentence names the largest safe ratio: at most `SMALL_LOSS` of accuracy is lost;
+    neither a class, nor the largest excess loss, nor the raw slope or spread is shown to be worse than without pruning;
+    and the interval of every class ends at most at `SAFE_EXCESS`. Of several methods it is the most accurate one. Of
+    number formats a line names the one that costs most accuracy.
+
+    A line begins with what makes dense networks weak: those at chance, and classes with recall 0. If all compressed
+    networks are at chance, it says nothing else.
+    """
+    compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
+    if compressed.empty:
+        return [
+            f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
+            "Prune at some ratios, in the same experiment, to see what it costs."
+        ]
+    lines = [" ".join(_sentences(place, cells, study)) for place, cells in places(compressed)]
+    if not mostly_sound(compressed).any():
+        return lines
+    reading = " ".join(_reading(compressed))
+    return [*lines, reading] if reading else lines
+
+
+def to_know(runs: pd.DataFrame) -> list[str]:
+    """Return what a reader has to know of a study's runs before any number."""
+    return [
+        sentence
+        for name, value, sentence in _TO_KNOW
+        if frames.column(name) in runs and (runs[frames.column(name)] == value).any()
+    ]
+
+
+def places(frame: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Return every data set and model with its rows; the data sets of print are first, in the order of print."""
+    found = [(key, rows) for key, rows in frame.groupby(PLACE, sort=False)]
+    return sorted(found, key=lambda place: rank(place[0][0]))
+
+
+def leading_ratio(cells: pd.DataFrame) -> float:
+    """Return the ratio that a verdict leads with, one at which people would ship a pruned network.
+
+    It is the largest ratio at which some method loses at most `SMALL_LOSS` of accuracy beyond the control; without a
+    control, beyond the dense networks. If there is none, it is the smallest ratio. Methods most of whose networks guess
+    do not count.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows of pruned networks of one data set and model, as `cells.cells` returns them.
+    """
+    sound = cells[mostly_sound(cells)]
+    small = sound.loc[accuracy_loss(sound) <= SMALL_LOSS, schema.RATIO]
+    return float(small.max() if len(small) else (sound if len(sound) else cells)[schema.RATIO].min())
+
+
+def by_accuracy(cells: pd.DataFrame, ratio: float) -> pd.DataFrame:
+    """Return the cells at a ratio whose networks mostly do not guess, the most accurate first.
+
+    Levels of iterative pruning are at a ratio if their iteration has a level that is. Cells that lose at most
+    `SMALL_LOSS` of accuracy stand before the others.
+    """
+    there = cells[mostly_sound(cells) & at_level(cells, ratio)]
+    order = np.lexsort([-there["accuracy_after"], accuracy_loss(there) > SMALL_LOSS])
+    return there.iloc[order]
+
+
+def mostly_sound(cells: pd.DataFrame) -> pd.Series:
+    """Return whether fewer than half of each cell's networks guess."""
+    return cells["n"] > cells["n_at_chance"]
+
+
+def accuracy_loss(cells: pd.DataFrame) -> pd.Series:
+    """Return what each cell loses of accuracy beyond the control, or beyond the dense networks if it has no control."""
+    loss = (-cells["accuracy_minus_none"]).fillna(cells["accuracy_before"] - cells["accuracy_after"])
+    return loss.round(9)  # one point is one point
+
+
+def class_rows(study: AnalyzedStudy, cell: pd.Series) -> pd.DataFrame:
+    """Return the rows of `study.classes` that are of a cell."""
+    return _rows_of(cell, study.classes, study)
+
+
+def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    columns = [*CELL, *study.shown]
+    same = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
+    return frame[np.logical_and.reduce(same)]
+
+
+def beyond(cell: pd.Series) -> str:
+    """Return the ending of the columns of `study.classes` that compare a cell with its control, if it has one."""
+    return "_beyond_control" if cell["n_none"] else ""
+
+
+def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+    rows = study.runs[(study.runs[PLACE] == list(place)).all(axis=1)]
+    weak = dense_weakness(rows.drop_duplicates(schema.DENSE_RUN_ID))
+    where = f"On {place[0]} with {place[1]}"
+    if said := sentence(weak):
+        yield f"{where}: {said}"
+    if weak.at_chance == weak.networks:
+        return
+    if (cells["n"] == 0).all() and (cells["n_at_chance"] > 0).all():
+        yield f"{where}, all compressed networks{' or their dense networks' if weak.at_chance else ''} are at chance."
+        return
+    pruned, formats = cells[is_pruned(cells)], cells[in_number_format(cells)]
+    if len(pruned):
+        yield from _on_pruning(pruned, study)
+    if mostly_sound(formats).any():
+        yield from _on_number_formats(formats[mostly_sound(formats)], study, named=len(pruned) > 0)
+
+
+def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
+    if not mostly_sound(cells).any():
+        dataset, model = cells.iloc[0][PLACE]
+        yield f"On {dataset} with {model}, most pruned networks are at chance at every ratio."
+        return
+    best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
+    yield f"{_where(best)}, {study.method(best)} at ratio {short_ratio(best[schema.RATIO])} {_cost(best)}."
+    yield from _payers(class_rows(study, best), best)
+    if best["n_none"]:
+        yield _gaps(best)
+        yield _safest(cells, best, study)
+    elif _need_no_control(best, study):
+        yield _NOT_FINE_TUNED
+        yield _safest(cells, best, study)
+    else:
+        yield _NO_CONTROL
+
+
+def _on_number_formats(cells: pd.DataFrame, study: AnalyzedStudy, *, named: bool) -> Iterator[str]:
+    """Say what the number format costs that costs most; `named` if data set and model were named before.
+
+    Those of dense networks are spoken of, and those of the control where there are no others.
+    """
+    of_dense = never_fine_tuned(cells)
+    cells = cells[of_dense] if of_dense.any() else cells
+    cell = cells.loc[accuracy_loss(cells).idxmax()]
+    name, against = study.method(cell), "" if cell["n_none"] else ", against the dense networks"
+    which = f"{name} does worst of {len(cells)} number formats: it" if len(cells) > 1 else name
+    yield f"{'' if named else f'{_where(cell)}, '}{which} {_cost(cell)}{against}."
+    yield from _payers(class_rows(study, cell), cell)
+
+
+def _where(cell: pd.Series) -> str:
+    count = cell["n_none"] or cell["n"]
+    networks = "one network" if count == 1 else f"{count} networks"
+    guessing = f", {cell['n_at_chance']} more at chance" if cell["n_at_chance"] else ""
+    return f"On {cell[schema.DATASET]} with {cell[schema.MODEL]} ({networks}{guessing})"
+
+
+def _cost(cell: pd.Series) -> str:
+    change = "accuracy_minus_none" if cell["n_none"] else "accuracy_change"
+    loss, low, high = (-100 * cell[f"{change}{end}"] for end in ("", "_high", "_low"))
+    if loss.round(9) < 0:
+        low, high = -high, -low
+    verb = "gains" if loss.round(9) < 0 else "costs"
+    return f"{verb} {abs(loss):.1f} points of accuracy{_brackets(low, high)}"
+
+
+def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
+    """Say which classes lose more than the accuracy, the one that loses most first."""
+    excess = f"excess{beyond(cell)}"
+    paying = rows[_pays(rows, excess)].sort_values(excess, ascending=False)
+    if rows[f"{excess}_p"].isna().all():
+        yield "Whether single classes lose more than that is unknown."
+    elif paying.empty:
+        yield f"No class is shown to lose more{_up_to(rows[f'{excess}_high'].max())}."
+        if _worst_class_pays(cell):
+            points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
+            more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
+            yield f"But the class that loses most in a network, not always the same one, loses {more}."
+    else:
+        points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
+        names = list(paying["class"])
+        second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
+        others = f", {len(names) - 2} others less" if len(names) > 2 else ""
+        yield f"{names[0]} loses {points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more{second}{others}."
+
+
+def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
+    return (rows[f"{excess}_p_holm"] < LEVEL) & (rows[excess] > 0)
+
+
+def _up_to(high: float) -> str:
+    return f"; a single class may lose up to {100 * high:.1f} points more" if np.isfinite(high) else ""
+
+
+def _worst_class_pays(cell: pd.Series) -> bool:
+    return bool(cell["largest_excess_minus_none_low"] > 0)
+
+
+def _gaps(cell: pd.Series) -> str:
+    """Say whether weak classes fall further behind, by the raw slope, and whether gaps grow between other classes."""
+    change, low, high = (100 * cell[f"raw_slope_minus_none{end}"] for end in ("", "_low", "_high"))
+    spread, spread_low, spread_high = (100 * cell[f"raw_spread_ratio_minus_none{end}"] for end in ("", "_low", "_high"))
+    if (order := _order(cell)) == "reversed":
+        return _reversed(cell)
+    if order == "unrelated":
+        slope = f"the raw slope may be 0{_brackets(cell['raw_slope_low'], cell['raw_slope_high'], 2)}"
+        grown = f"grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)} and " if spread_low > 0 else ""
+        return f"Gaps {grown}have no shown relation to those before: {slope}."
+    if low > 0:
+        explained = ", more than accuracy explains" if cell["alpha_minus_none_low"] > 0 else ""
+        return f"Weak classes fall behind: gaps grow {change:.0f} %{_brackets(low, high, 0)}{explained}."
+    if spread_low > 0:
+        grown = f"Gaps grow {spread:.0f} %{_brackets(spread_low, spread_high, 0)}"
+        return f"{grown}; that weak classes fall behind is not shown."
+    if high < 0 and spread_high < 0:
+        return f"Gaps shrink {-change:.0f} %{_brackets(-high, -low, 0)}."
+    if cell["raw_slope_equivalence_p"] < 1 - cell["confidence"]:
+        return f"Gaps of weak classes change by less than {100 * MARGIN:g} %, by an equivalence test."
+    if cell["alpha_minus_none_low"] > 0:
+        return "Gaps grow only relative to the lower accuracy."
+    if high - low > _WIDEST:
+        return f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink."
+    if np.isfinite(low):
+        return f"Whether gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
+    return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
+
+
+def _order(cell: pd.Series) -> Literal["kept", "unrelated", "reversed"]:
+    """Decide how the gaps after pruning lie to those of the dense networks; `unrelated` if a slope of 1 is excluded."""
+    low, high = (cell[f"raw_slope_{end}"] for end in ("low", "high"))
+    if high < 0 or (np.isnan(high) and cell["raw_slope_mean"] < 0):
+        return "reversed"
+    return "unrelated" if low <= 0 and high < 1 else "kept"
+
+
+def _reversed(cell: pd.Series) -> str:
+    """Say that strong classes became the weak ones, and how far the raw slope is from the control's."""
+    slope, from_none = cell["raw_slope_mean"], cell["raw_slope_minus_none"]
+    which = "in this network " if np.isnan(cell["raw_slope_high"]) else ""
+    interval = _brackets(cell["raw_slope_low"], cell["raw_slope_high"], 2)
+    beside = f"{abs(from_none):.2f} {'below' if from_none < 0 else 'above'} the control's"
+    return (
+        f"The order of the classes reverses {which}and strong classes become the weak ones: the raw slope is "
+        f"{slope:.2f}{interval}, {beside}."
+    )
+
+
+def calls_safe(cells: pd.DataFrame, study: AnalyzedStudy) -> bool:
+    """Return whether a verdict says which choice of pruned networks is safe.
+
+    It does if the networks that it leads with have a control, or need none because they were pruned as they were
+    trained.
+    """
+    if not mostly_sound(cells).any():
+        return False
+    best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
+    return bool(best["n_none"]) or _need_no_control(best, study)
+
+
+def _need_no_control(cell: pd.Series, study: AnalyzedStudy) -> bool:
+    return bool(starts_anew(_rows_of(cell, study.runs, study)).all())
+
+
+def safe_choices(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+    """Return the cells that a verdict calls safe: the largest ratio first, and there the most accurate."""
+    small = cells[mostly_sound(cells) & (accuracy_loss(cells) <= SMALL_LOSS)]
+    safe = small.loc[[index for index, cell in small.iterrows() if _is_safe(cell, class_rows(study, cell))]]
+    return safe.sort_values([schema.RATIO, "accuracy_after"], ascending=False, kind="stable")
+
+
+def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
+    safe = safe_choices(cells, study)
+    if safe.empty:
+        return "No choice is shown to be safe."
+    largest = safe.iloc[0]
+    if largest.name == best.name:
+        return "This is safe, and no larger ratio is."
+    return f"The largest safe ratio is {short_ratio(largest[schema.RATIO])}, by {study.method(largest)}."
+
+
+def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:
+    excess = f"excess{beyond(cell)}"
+    grown = cell["raw_slope_minus_none_low"] > 0 or cell["raw_spread_ratio_minus_none_low"] > 0
+    harm = _pays(rows, excess).any() or _worst_class_pays(cell) or grown
+    return not harm and bool((rows[f"{excess}_high"] <= SAFE_EXCESS).all())
+
+
+def _reading(pruned: pd.DataFrame) -> Iterator[str]:
+    if (pruned["n_none"] > 0).any():
+        yield _BEYOND_CONTROL
+        yield _SAFE
+    if (pruned["n"] + pruned["n_at_chance"] == 1).all():
+        yield _ONE_NETWORK
+    if pruned["n_at_chance"].any():
+        yield "Networks at chance are left out of all numbers."
+    if named := [f"{name} is {meaning}" for name, meaning in MEANINGS.items() if name in set(pruned[schema.PRUNER])]:
+        yield f"{'; '.join(named)}."
+
+
+def _brackets(low: float, high: float, digits: int = 1) -> str:
+    if not np.isfinite([low, high]).all():
+        return ""
+    low, high = round(low, digits) + 0.0, round(high, digits) + 0.0  # no -0.0
+    return f" ({low:.{digits}f} to {high:.{digits}f})"

@@ -1,0 +1,192 @@
+"""Runs as arrays, and the rows of each cell."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.runs import frames, schema
+from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, class_names
+from analysis.statistics import intensification
+from analysis.statistics.weak_dense import WeakDense, weak_dense
+from analysis.study.labels import need_all_digits
+from analysis.study.settings import (
+    ITERATION,
+    cell_columns,
+    ignore_options,
+    most_frequent,
+    shown_settings,
+    splitting_params,
+)
+
+
+class RunArrays(NamedTuple):
+    """Runs with their class recalls as arrays.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        The runs without the columns of single classes.
+    shown : list of str
+        As `shown_settings` returns it.
+    exact : bool
+        As `need_all_digits` returns it.
+    before, after, support, both_right : (runs, classes of all data sets)
+        NaN for a class that a run does not have.
+    accuracy_before, accuracy_after : (runs,)
+    at_chance : (runs,), bool
+        Whether a network of the run guesses, before or after pruning. Such runs are out of every estimate.
+    notes : list of str
+        Sentences on what was left out.
+    """
+
+    runs: pd.DataFrame
+    shown: list[str]
+    exact: bool
+    before: np.ndarray
+    after: np.ndarray
+    support: np.ndarray
+    both_right: np.ndarray
+    accuracy_before: np.ndarray
+    accuracy_after: np.ndarray
+    at_chance: np.ndarray
+    notes: list[str]
+
+    def balances(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the normalised recall balance before and after, each (rows, classes)."""
+        return (
+            intensification.recall_balance(self.before[np.ix_(rows, classes)], self.accuracy_before[rows]),
+            intensification.recall_balance(self.after[np.ix_(rows, classes)], self.accuracy_after[rows]),
+        )
+
+    def measured(self, rows: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return recalls before and after, each (rows, classes), and accuracies before and after, each (rows,)."""
+        part = np.ix_(rows, classes)
+        return self.before[part], self.after[part], self.accuracy_before[rows], self.accuracy_after[rows]
+
+    def cells(self) -> list[np.ndarray]:
+        """Return the rows of every cell, cells sorted."""
+        return _positions(_cell_numbers(self.runs))
+
+    def class_sets(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield rows that have the same classes, and which classes these are."""
+        yield from _class_sets(self.before)
+
+    def counted(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return those rows of a cell that count in an estimate, and which classes the cell has.
+
+        A row counts if its alpha is defined and its networks do not guess.
+        """
+        classes = ~np.isnan(self.before[rows[0]])
+        defined = np.isfinite(intensification.alpha(*self.balances(rows, classes)))
+        return rows[defined & ~self.at_chance[rows]], classes
+
+
+def run_arrays(runs: pd.DataFrame) -> RunArrays:
+    """Return runs as arrays. In each cell, runs are left out if most runs of the cell have other classes."""
+    study = _run_arrays(runs)
+    return study._replace(notes=[*study.notes])
+
+
+@frames.once_per_frame
+def _run_arrays(runs: pd.DataFrame) -> RunArrays:
+    names, shown = class_names(runs), shown_settings(runs)
+    notes = []
+    if splitting := splitting_params(runs):
+        notes.append(
+            f"every cell has one network only, because {', '.join(splitting)} differs in every run: if that does not "
+            f"describe the experiment, add {ignore_options(splitting)}"
+        )
+    runs = _with_cells_classes(runs, names, notes)
+    before, after, support, both_right = (
+        runs.reindex(columns=[group + name for name in names]).to_numpy(float) for group in BY_CLASS
+    )
+    accuracies = runs[frames.ACCURACY_BEFORE].to_numpy(float), runs[frames.ACCURACY_AFTER].to_numpy(float)
+    return RunArrays(
+        runs[[name for name in runs.columns if not name.startswith(BY_CLASS)]],
+        shown,
+        need_all_digits(runs),
+        before,
+        after,
+        support,
+        both_right,
+        accuracy_before=accuracies[0],
+        accuracy_after=accuracies[1],
+        at_chance=_guesses(before, support, accuracies),
+        notes=notes,
+    )
+
+
+def dense_weakness(runs: pd.DataFrame) -> WeakDense:
+    """Return what makes the dense networks of runs weak; each run has another dense network."""
+    names = class_names(runs)
+    before, support = (
+        runs.reindex(columns=[group + name for name in names]).to_numpy(float)
+        for group in (RECALL_BEFORE, schema.SUPPORT)
+    )
+    guesses = _guesses(before, support, [runs[frames.ACCURACY_BEFORE].to_numpy(float)])
+    return weak_dense(names, before, guesses)
+
+
+def _guesses(before: np.ndarray, support: np.ndarray, accuracies: Sequence[np.ndarray]) -> np.ndarray:
+    """Return whether any network of each run guesses, (runs,)."""
+    guesses = np.zeros(len(before), dtype=bool)
+    for rows, classes in _class_sets(before):
+        supports, place = np.unique(support[np.ix_(rows, classes)], axis=0, return_inverse=True)
+        for number, images in enumerate(supports):
+            same = rows[place == number]
+            known = None if np.isnan(images).any() else images
+            for accuracy in accuracies:
+                guesses[same] |= intensification.at_chance(accuracy[same], int(classes.sum()), known)
+    return guesses
+
+
+def recalls(runs: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Return class names, and recalls before and after (networks, classes); a class of another data set is NaN."""
+    names = class_names(runs)
+    before, after = (runs[[start + name for name in names]].to_numpy(float) for start in (RECALL_BEFORE, RECALL_AFTER))
+    return names, before, after
+
+
+def common_support(support: np.ndarray) -> np.ndarray | None:
+    """Return the test images of each class, (classes,), if every run has the same."""
+    return support[0] if len(support) and (support == support[0]).all() else None
+
+
+def _with_cells_classes(runs: pd.DataFrame, names: list[str], notes: list[str]) -> pd.DataFrame:
+    runs = runs.reset_index(drop=True)
+    has = runs[[RECALL_BEFORE + name for name in names]].notna().to_numpy()
+    keys = pd.DataFrame({"cell": _cell_numbers(runs), "class_set": _row_numbers(has), "row": runs.index})
+    kept = most_frequent(keys, ["cell"], ["class_set"])["row"]
+    if left := len(runs) - len(kept):
+        notes.append(f"{left:,} runs left out, most runs of their cell have other classes")
+        runs = runs.loc[np.sort(kept)].reset_index(drop=True)
+    return runs
+
+
+@frames.once_per_frame
+def _cell_numbers(runs: pd.DataFrame) -> np.ndarray:
+    columns = cell_columns(runs)
+    if ITERATION in columns:
+        runs = runs.assign(**{ITERATION: runs[ITERATION].str.zfill(6)})  # 2 before 10
+    return runs.groupby(columns, dropna=False).ngroup().to_numpy()
+
+
+def _class_sets(before: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows that have the same classes, and which classes these are."""
+    has = ~np.isnan(before)
+    for rows in _positions(_row_numbers(has)):
+        yield rows, has[rows[0]]
+
+
+def _row_numbers(has: np.ndarray) -> np.ndarray:
+    """Return the same number for equal rows of a bool array."""
+    packed = np.ascontiguousarray(np.packbits(has, axis=1))
+    return np.unique(packed.view(f"V{packed.shape[1]}").ravel(), return_inverse=True)[1]
+
+
+def _positions(numbers: np.ndarray) -> list[np.ndarray]:
+    """Return the positions of every number, numbers ascending."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)

@@ -1,0 +1,153 @@
+"""One row per cell and class: what each class lost, how much of it beyond the accuracy, and beyond the control."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import linear_sum_assignment
+
+from analysis.runs import schema
+from analysis.runs.frames import RUN_ID, ReadPredictions, class_names
+from analysis.statistics import class_losses
+from analysis.statistics.class_losses import Changes
+from analysis.statistics.hypothesis_tests import LEVEL, corrected
+from analysis.study.arrays import RunArrays, common_support, run_arrays
+from analysis.study.cells import control_rows, with_control
+from analysis.study.predictions import Pairs, Predictions
+from analysis.study.settings import CELL, CONTROL
+
+# Recalls that were rounded to three digits differ by less, before and after together.
+_SAME_RECALL = 0.004
+
+
+def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+    """Return what every class lost in every cell of a pruned network (`classes.csv`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `analysis.runs.pull.runs` returns it.
+    predictions : callable or Predictions, optional
+        As for `cells.cells`. With it intervals are over networks and images, else over networks alone.
+
+    Returns
+    -------
+    DataFrame, one row per cell and class
+        dataset, model, pruner, ratio, `shown_settings(runs)`, class, support, n (networks), recall_before,
+        recall_after, and then, each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over
+        the classes of the cell (`_p_holm`):
+
+        - loss: recall before minus recall after;
+        - excess: the loss minus that of the accuracy;
+        - loss_beyond_control, excess_beyond_control: the same with the control `none` in place of the dense network.
+          n_none counts the networks that have a control; recall_control is the recall of their controls.
+
+        Networks that guess are left out. A value that cannot be computed is NaN.
+    """
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    names = np.array(class_names(runs))
+    none = control_rows(study.runs)
+    pruned = study.runs[schema.PRUNER] != CONTROL
+    cells = [_cell(study, rows, none, names, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
+    return pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
+
+
+def _cell(
+    study: RunArrays, rows: np.ndarray, none: np.ndarray, names: np.ndarray, predictions: Predictions | None
+) -> pd.DataFrame:
+    kept, has = study.counted(rows)
+    paired = with_control(study, kept, none)
+    before, after, *_ = study.measured(kept, has)
+    support = common_support(study.support[np.ix_(kept, has)])
+    columns = {
+        **study.runs.iloc[rows[0]][[*CELL, *study.shown]],
+        "class": names[has],
+        "support": np.nan if support is None else support,
+        "n": len(kept),
+        "recall_before": before.mean(0) if len(kept) else np.nan,
+        "recall_after": after.mean(0) if len(kept) else np.nan,
+        **_losses("", study, kept, None, has, predictions),
+        "n_none": len(paired),
+        "recall_control": study.after[np.ix_(none[paired], has)].mean(0) if len(paired) else np.nan,
+        **_losses("_beyond_control", study, paired, none[paired], has, predictions),
+    }
+    return pd.DataFrame(columns)
+
+
+def _losses(
+    ending: str,
+    study: RunArrays,
+    rows: np.ndarray,
+    none: np.ndarray | None,
+    has: np.ndarray,
+    predictions: Predictions | None,
+) -> dict[str, Any]:
+    """Return loss and excess of each class, with intervals and p; NaN where there is no network."""
+    found: dict[str, Any] = {}
+    changes = _changes(study, rows, none, has, predictions) if len(rows) else (None, None)
+    for name, change in zip(("loss", "excess"), changes, strict=True):
+        titles = [f"{name}{ending}{end}" for end in ("", "_low", "_high", "_p")]
+        if change is None:
+            found |= dict.fromkeys([*titles, f"{name}{ending}_p_holm"], np.nan)
+            continue
+        # A loss is a change with its sign turned.
+        estimates = class_losses.estimates(change.changes, -change.weights, LEVEL)
+        found |= dict(zip(titles, estimates.values(), strict=True))
+        found[f"{name}{ending}_p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
+    return found
+
+
+class _Weighted(NamedTuple):
+    """Changes of recall, and the weights, (classes, classes), of the sums that are told."""
+
+    changes: Changes
+    weights: np.ndarray
+
+
+def _changes(
+    study: RunArrays,
+    rows: np.ndarray,
+    none: np.ndarray | None,
+    has: np.ndarray,
+    predictions: Predictions | None,
+) -> tuple[_Weighted, _Weighted]:
+    """Return the changes of recall, and those beyond the accuracy, to the pruned networks.
+
+    They are from the dense networks, or from the runs of the control.
+    """
+    recall, accuracy = (study.before, study.accuracy_before) if none is None else (study.after, study.accuracy_after)
+    from_rows = rows if none is None else none
+    recalls = recall[np.ix_(from_rows, has)], study.after[np.ix_(rows, has)]
+    run_ids = study.runs[RUN_ID].iloc
+    before_ids = study.runs[schema.DENSE_RUN_ID].iloc[rows] if none is None else run_ids[none]
+    found = predictions.of_pairs(before_ids, run_ids[rows]) if predictions else None
+    each_class = np.eye(int(has.sum()))
+    if found and (label := _label_by_column(found, recalls)) is not None:
+        changes = class_losses.from_predictions(label, *found.right)
+        share = np.bincount(label) / len(label)
+        return _Weighted(changes, each_class), _Weighted(changes, class_losses.excess_weights(share))
+    balances = (
+        recalls[0] - accuracy[from_rows, np.newaxis],
+        recalls[1] - study.accuracy_after[rows, np.newaxis],
+    )
+    return (
+        _Weighted(class_losses.from_recalls(*recalls), each_class),
+        _Weighted(class_losses.from_recalls(*balances), each_class),
+    )
+
+
+def _label_by_column(found: Pairs, recalls: tuple[np.ndarray, np.ndarray]) -> np.ndarray | None:
+    """Return which column of recalls each image's class has, (images,).
+
+    Predictions know classes by their labels, and runs by their names, whose order may be another. A label has the
+    column with its recalls. None if labels and columns do not match.
+    """
+    shares = found.recall
+    if shares[0].shape != recalls[0].shape:
+        return None
+    distance = sum(
+        np.abs(share[:, :, np.newaxis] - recall[:, np.newaxis]).max(0)
+        for share, recall in zip(shares, recalls, strict=True)
+    )
+    of_label, column = linear_sum_assignment(distance)
+    return column[found.images.place] if (distance[of_label, column] < _SAME_RECALL).all() else None

@@ -1,0 +1,276 @@
+"""One row per cell and group of test images, and one per cell and grouping: what pruning did to groups of images.
+
+A group is anything that a table says of test images: who wrote them, where a camera stood. Neither training nor
+pruning knows of it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from analysis.common.errors import StudyError
+from analysis.rendering.formats import decimals, with_interval
+from analysis.runs import schema
+from analysis.runs.checks import some
+from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.statistics import grouping
+from analysis.statistics.class_table import LOSS, changes_beyond_control, recall_changes, recalls, with_ends
+from analysis.statistics.group_excess import excess_losses
+from analysis.statistics.groups import ImageGroups, members, read
+from analysis.statistics.hypothesis_tests import corrected
+from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.cells import control_rows, with_control
+from analysis.study.predictions import Predictions
+from analysis.study.settings import CELL, CONTROL
+
+OPTION = "--groups"
+GROUPING, GROUP = "grouping", "group"
+# A file, files as `DATASET=FILE.csv`, or a file for each data set.
+GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
+
+
+class Grouped(NamedTuple):
+    """What pruning did to groups of test images.
+
+    Attributes
+    ----------
+    groups : DataFrame, one row per cell, grouping and group (`groups.csv`)
+        dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, group, images, n (networks), accuracy_before,
+        accuracy_after, change, and excess_loss, which is how much more accuracy the group lost than all images; each
+        with its 95 % interval (`_low`, `_high`). If every network has a control, accuracy_control,
+        change_beyond_control and excess_loss_beyond_control (the excess loss from the control on) are there too. p is
+        of excess_loss_beyond_control, or of excess_loss without a control: whether the group lost more, or less, than
+        all images, not whether it lost anything. p_holm is corrected for all groups of the cell's grouping.
+    groupings : DataFrame, one row per cell and grouping (`groupings.csv`)
+        dataset, model, pruner, ratio, `shown_settings(runs)`, grouping, and what `grouping.summary` returns.
+    notes : list of str
+    """
+
+    groups: pd.DataFrame
+    groupings: pd.DataFrame
+    notes: list[str]
+
+
+class Answers(NamedTuple):
+    """Which images the networks of a cell have right, each (networks, images).
+
+    `control` is None unless every network has a control that does not guess.
+    """
+
+    label: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    control: np.ndarray | None
+
+    def of(self, images: np.ndarray) -> "Answers":
+        """Return the answers to some images."""
+        # Indexed as `[:, images]`, the answers of each network would be scattered in memory.
+        control = None if self.control is None else self.control.take(images, 1)
+        return Answers(self.label[images], self.before.take(images, 1), self.after.take(images, 1), control)
+
+
+def files_of_datasets(given: GivenGroups, datasets: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each data set whose images have groups.
+
+    Parameters
+    ----------
+    given : path, sequence of str, or mapping of str to path
+        A file, files as `DATASET=FILE.csv`, or a file for each data set.
+    datasets : sequence of str
+        The data sets of the runs.
+
+    Raises
+    ------
+    StudyError
+        If a file is of an unknown data set, or of several.
+    """
+    if isinstance(given, Mapping):
+        pairs = [(str(name), Path(path)) for name, path in given.items()]
+    else:
+        pairs = [_split(str(each), datasets) for each in ([given] if isinstance(given, str | Path) else given)]
+    found: dict[str, Path] = {}
+    for name, path in pairs:
+        if name not in datasets:
+            raise StudyError(f"{name} is no data set of these runs: {some(datasets)}", option=OPTION)
+        if name in found:
+            raise StudyError(f"{found[name]} and {path} are both of {name}: give a data set one file", option=OPTION)
+        found[name] = path
+    return found
+
+
+def named_files(given: GivenGroups) -> list[Path]:
+    """Return the paths that may be those of tables of groups, as `files_of_datasets` takes them."""
+    if isinstance(given, Mapping):
+        return [Path(path) for path in given.values()]
+    each = [given] if isinstance(given, str | Path) else given
+    return [Path(path) for text in map(str, each) for path in (text, text.partition("=")[2]) if path]
+
+
+def _split(given: str, datasets: Sequence[str]) -> tuple[str, Path]:
+    name, equals, path = given.partition("=")
+    if equals and (name in datasets or not Path(given).exists()):
+        return name, Path(path)
+    if len(datasets) > 1:
+        raise StudyError(
+            f"the runs are of {len(datasets)} data sets: say whose images {given} is about, as {datasets[0]}={given}",
+            option=OPTION,
+        )
+    return datasets[0], Path(given)
+
+
+def read_groups(
+    files: Mapping[str, Path], runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None
+) -> dict[str, ImageGroups]:
+    """Return the groups of each data set's test images.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        As `files_of_datasets` returns it.
+    runs : DataFrame
+        As `pull.runs` returns it.
+    predictions : callable or Predictions
+        What the runs predicted; the number of test images is theirs.
+
+    Raises
+    ------
+    StudyError
+        As `statistics.groups.read` does, and if no run of a data set has predictions.
+    """
+    shared, found = Predictions.shared(predictions), {}
+    for dataset, path in files.items():
+        known = (shared.of_runs(row) for row in _single_runs(runs[runs[schema.DATASET] == dataset])) if shared else ()
+        pairs = next((pairs for pairs in known if pairs), None)
+        if not pairs:
+            raise StudyError(f"no run on {dataset} has its predictions, which groups need", option=OPTION)
+        found[dataset] = read(path, len(pairs.images.label))
+    return found
+
+
+def _single_runs(runs: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    return (runs.iloc[[place]] for place in range(len(runs)))
+
+
+def groups(
+    runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None, of_images: Mapping[str, ImageGroups]
+) -> Grouped:
+    """Return what pruning did to groups of test images, in every cell of pruned networks.
+
+    Networks that guess are left out. Intervals and p are over networks and images. For one network before and after,
+    intervals of changes are those of paired counts (Tango), which are right for groups of few images.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it.
+    predictions : callable or Predictions
+        Takes run ids and returns what the runs predicted.
+    of_images : mapping of str to ImageGroups
+        The groups of each data set's test images.
+    """
+    study, shared = run_arrays(runs), Predictions.shared(predictions)
+    none, without, other = control_rows(study.runs), 0, 0
+    members_of = {
+        dataset: {name: members(group) for name, group in table.groupings.items()}
+        for dataset, table in of_images.items()
+    }
+    of_groups, of_groupings = [], []
+    for rows in study.cells():
+        cell = study.runs.iloc[rows[0]]
+        if cell[schema.DATASET] not in of_images or cell[schema.PRUNER] == CONTROL:
+            continue
+        answers = cell_answers(study, rows, none, shared)
+        if answers is None:
+            without += 1
+            continue
+        if len(answers.label) != of_images[cell[schema.DATASET]].images:
+            other += 1
+            continue
+        key = cell[[*CELL, *study.shown]].to_dict()
+        for name, (names, images, place) in members_of[cell[schema.DATASET]].items():
+            table, whole = _cell(names, place, answers.of(images))
+            of_groups.append(table)
+            of_groupings.append({**key, GROUPING: name, **whole})
+    why = {
+        "all their networks guess or lack predictions": without,
+        "their test images are not those of the table": other,
+    }
+    notes = [f"{count:,} cells have no groups: {reason}" for reason, count in why.items() if count]
+    groupings = pd.DataFrame(of_groupings)
+    if not of_groups:
+        return Grouped(pd.DataFrame(), groupings, notes)
+    which = groupings[[*CELL, *study.shown, GROUPING]].loc[np.repeat(groupings.index, list(map(len, of_groups)))]
+    table = pd.concat([which.reset_index(drop=True), pd.concat(of_groups, ignore_index=True)], axis=1)
+    return Grouped(table, groupings, notes)
+
+
+def cell_answers(
+    study: RunArrays, rows: np.ndarray, none: np.ndarray, predictions: Predictions | None
+) -> Answers | None:
+    """Return the answers of a cell's networks that do not guess; None if there are none, or no predictions.
+
+    `none` is as `cells.control_rows` returns it.
+    """
+    sound = rows[~study.at_chance[rows]]
+    run_ids, dense_ids = study.runs[RUN_ID].iloc, study.runs[schema.DENSE_RUN_ID].iloc
+    pairs = predictions.of_pairs(dense_ids[sound], run_ids[sound]) if predictions and len(sound) else None
+    if pairs is None:
+        return None
+    before, after = pairs.right
+    has_control = len(with_control(study, sound, none)) == len(sound)
+    control = predictions.of_pairs(dense_ids[sound], run_ids[none[sound]]) if predictions and has_control else None
+    return Answers(pairs.images.place, before, after, control.right[1] if control else None)
+
+
+def _cell(names: np.ndarray, place: np.ndarray, answers: Answers) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the rows of a cell's groups, and what is said of the grouping as a whole.
+
+    `names` and `place` are as `statistics.groups.members` returns them; the answers are to its images.
+    """
+    label, before, after, control = answers
+    found = {
+        GROUP: names,
+        "images": np.bincount(place),
+        "n": len(after),
+        **with_ends("accuracy_before", *recalls(place, before)),
+        **with_ends("accuracy_after", *recalls(place, after)),
+        **with_ends("change", *recall_changes(place, before, after)),
+    }
+    excess = excess_losses(place, before, after)
+    found |= with_ends("excess_loss", excess.value, (excess.low, excess.high))
+    if control is not None:
+        found |= with_ends("accuracy_control", *recalls(place, control))
+        found |= with_ends(f"change_{LOSS}", *changes_beyond_control(place, before, after, control))
+        excess = excess_losses(place, control, after, before)
+        found |= with_ends(f"excess_loss_{LOSS}", excess.value, (excess.low, excess.high))
+    p = excess.p
+    found |= {"p": p, "p_holm": corrected(p, len(names))[1]}
+    return pd.DataFrame(found), grouping.summary(names, place, label, before, after, control)
+
+
+def sentence(row: Mapping[str, Any]) -> str:
+    """Return what happened to the groups of a grouping, in a sentence or two.
+
+    Parameters
+    ----------
+    row : mapping
+        grouping, and what `grouping.summary` returns.
+    """
+    write, points = decimals(2), decimals(1)
+    low, high = (100 * row[f"largest_excess_{end}"] for end in ("low", "high"))
+    largest = with_interval(100 * row["largest_excess"], low, high, points)
+    control = row["largest_excess_control"]
+    beside = f", {points(100 * control)} in the control" if np.isfinite(control) else ""
+    floor = points(100 * row["largest_excess_floor"])
+    alpha, raw = (
+        with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], write) for name in ("alpha", "raw_slope")
+    )
+    return (
+        f"By {row[GROUPING]}, {row['groups']:,} groups of {row['fewest_images']:,} to {row['most_images']:,} images: "
+        f"alpha is {alpha}, the raw slope {raw}. A group loses up to {largest} points more than the accuracy{beside}; "
+        f"on average {row['largest_excess_group']} loses most. If all groups lost the same, noise of the test images "
+        f"alone would make the largest loss {floor} points."
+    )

@@ -1,0 +1,208 @@
+"""How methods, their settings and their levels are named in tables, pictures and sentences."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import short_ratio
+from analysis.runs import frames, schema
+from analysis.study.settings import CONTROL, ITERATION, is_iterated, own_scope, shown_settings
+
+# Of Paganini (2020): labels leave it out.
+_PAPERS_KEEP = "0.8"
+# Labels show their values without the param's name.
+_NAMED_BY_VALUE = (schema.SCHEDULE, schema.START, schema.PRECISION, schema.NUMBER_FORMAT)
+# Characters of a setting; a longer one has a letter.
+_LONGEST_LABEL = len("initialization scope layer")
+_LONGEST_MITIGATION = len("cubic constraint equalized-loss (images validation)")
+TEACHER = "teacher"
+_DISTILL = re.compile(rf"((?<!\+) )?(?<![\w-]){schema.DISTILL} (\S+)( (?=\w))?")
+_MANY_DIGITS = re.compile(r"\d+\.\d{7,}(e-\d+)?")
+
+# The params of a setting that are not as in the papers, by name, and the letters of settings.
+Setting: TypeAlias = tuple[tuple[str, str], ...]
+Letters: TypeAlias = Mapping[Setting, str]
+NO_LETTERS: Letters = MappingProxyType({})
+
+
+def level_label(cell: Mapping[str, Any], reached: float) -> str:
+    """Return how far a cell is compressed in words: `ratio 10`, `sparsity 0.9`, `8 bits`.
+
+    Levels of the control of iterative pruning have no ratio but 1, and are told by the iteration.
+
+    Parameters
+    ----------
+    cell : mapping
+        Its settings.
+    reached : float
+        As `settings.level` returns it for a run of the cell.
+    """
+    if cell[schema.PRUNER] in frames.NUMBER_FORMATS:
+        return f"{reached:g} bits"
+    if cell[schema.PRUNER] == CONTROL and is_iterated(pd.DataFrame([cell])).all():
+        return f"iteration {cell[ITERATION]}"
+    # No ratio is below 1, and every sparsity is.
+    return f"sparsity {reached:g}" if reached < 1 else f"ratio {short_ratio(reached)}"
+
+
+def method_label(
+    params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
+) -> str:
+    """Return the pruner and its setting: `mp`, `mp cubic class offsets`, `fixed-int8`, `mp fixed-int8` or `mp A`.
+
+    Parameters
+    ----------
+    params : mapping
+        Values by column, such as a row of a frame.
+    shown : sequence of str
+        As `shown_settings` returns it.
+    letters : mapping, optional
+        As `setting_letters` returns it; without it no setting has a letter.
+    exact : bool
+        Whether numbers have all their digits, as `need_all_digits` says.
+    """
+    return " ".join(filter(None, [params[schema.PRUNER], setting_label(params, shown, letters, exact=exact)]))
+
+
+def has_several_teachers(runs: pd.DataFrame) -> bool:
+    """Return whether networks of a study learn from their dense networks with more than one weight."""
+    weights = set(runs.get(frames.column(schema.DISTILL), pd.Series(dtype=str)).dropna())
+    return len(weights - {schema.FORMERLY[schema.DISTILL]}) > 1
+
+
+def in_words(label: str, *, with_weight: bool) -> str:
+    """Return a label as people read it, with a teacher in place of the param: `mp, teacher` for `mp distill 0.5`.
+
+    Parameters
+    ----------
+    label : str
+        As `method_label` and `setting_label` return it.
+    with_weight : bool
+        Whether the weight of the teacher is named: `mp, teacher 0.5`. `has_several_teachers` says when it must be.
+    """
+
+    def teacher(distill: re.Match[str]) -> str:
+        before, weight, after = distill.groups()
+        return f"{', ' if before else ''}{TEACHER}{f' {weight}' if with_weight else ''}{', ' if after else ''}"
+
+    return _DISTILL.sub(teacher, label)
+
+
+def need_all_digits(runs: pd.DataFrame) -> bool:
+    """Return whether two settings of a study have the same label where numbers are shortened."""
+    shown = shown_settings(runs)
+    rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
+    return len({(row[schema.PRUNER], _setting(row, shown)) for row in rows}) > len(
+        {method_label(row, shown) for row in rows}
+    )
+
+
+def setting_label(
+    params: Mapping[str, Any], shown: Sequence[str], letters: Letters = NO_LETTERS, *, exact: bool = False
+) -> str:
+    """Return the letter of a setting, or else what is not as in the papers: `A`, `cubic (epochs 5)` or nothing."""
+    how, others = setting_labels(params, shown, exact=exact)
+    plain = " ".join([*how, *([f"({', '.join(others)})"] if others else [])])
+    return letters.get(_setting(params, shown), plain)
+
+
+def setting_letters(runs: pd.DataFrame) -> Letters:
+    """Return the letters of those settings of a study whose own label is too long for a table or a picture.
+
+    A label is too long if it has more than 26 characters, or 51 where it names a mitigation, or if another setting has
+    the same one. Settings are sorted by their values, so that the order of the runs does not matter.
+
+    Returns
+    -------
+    dict of setting -> str
+        A, B, ..., Z, AA, AB, ...
+    """
+    shown = shown_settings(runs)
+    rows = runs[[schema.PRUNER, *shown]].drop_duplicates().to_dict("records") if shown else []
+    labels = {_setting(row, shown): setting_label(row, shown) for row in rows}
+    used = Counter(labels.values())
+    long = [setting for setting, label in labels.items() if len(label) > _most_letters(setting) or used[label] > 1]
+    return {setting: _letter(place) for place, setting in enumerate(sorted(long, key=_order))}
+
+
+def _most_letters(setting: Setting) -> int:
+    return _LONGEST_MITIGATION if set(dict(setting)) & set(schema.mitigations()) else _LONGEST_LABEL
+
+
+def letter_key(runs: pd.DataFrame, letters: Letters) -> pd.DataFrame:
+    """Return a table of what the letters of a study stand for: a row for each, and a column for each param of them."""
+    shown = shown_settings(runs)
+    rows = runs[[schema.PRUNER, *shown]].drop_duplicates().fillna("").to_dict("records") if letters else []
+    named = {letters.get(_setting(row, shown)): row for row in reversed(rows)}
+    table = pd.DataFrame([named[letter] for letter in letters.values()], columns=shown, index=list(letters.values()))
+    if ITERATION in table:
+        table[ITERATION] = table[ITERATION].mask(is_iterated(table), "")
+    table = table.loc[:, table.ne("").any()].rename(columns=frames.param)
+    table = table if table.map(_short).duplicated().any() else table.map(_short)
+    return table.rename_axis("letter").reset_index()
+
+
+def _setting(params: Mapping[str, Any], shown: Sequence[str]) -> Setting:
+    """Return the shown params that are not as in the papers, by name."""
+    values = _values(params, sorted(shown))
+    return tuple((name, value) for name, value in values.items() if value and value != _former(name, params))
+
+
+def _values(params: Mapping[str, Any], shown: Sequence[str]) -> dict[str, str]:
+    """Return the shown params by name, without an axis, and without a number format or a scope that the pruner says."""
+    values = {frames.param(column): params[column] for column in shown if pd.notna(params[column])}
+    if values.get(schema.SCOPE) == own_scope(params):
+        del values[schema.SCOPE]
+    if params.get(schema.PRUNER) in frames.NUMBER_FORMATS:
+        values.pop(schema.NUMBER_FORMAT, None)
+    if values.get(schema.KEEP, "") not in ("", schema.FORMERLY[schema.KEEP]):
+        values.pop(schema.ITERATION, None)
+    return values
+
+
+def _former(param: str, params: Mapping[str, Any]) -> str | None:
+    """Return the value of a param that goes without saying."""
+    return own_scope(params) if param == schema.SCOPE else schema.FORMERLY.get(param)
+
+
+def _order(setting: Setting) -> list[tuple[str, float, str]]:
+    """Return what settings are sorted by: names, and values as numbers where they are numbers."""
+    numbers = ((name, pd.to_numeric(value, errors="coerce"), value) for name, value in setting)
+    return [(name, np.inf if pd.isna(number) else float(number), value) for name, number, value in numbers]
+
+
+def _letter(place: int) -> str:
+    return (_letter(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
+
+
+def setting_labels(
+    params: Mapping[str, Any], shown: Sequence[str], *, exact: bool = False
+) -> tuple[list[str], list[str]]:
+    """Return labels of settings that differ from the papers' value, and labels of all other settings."""
+    values = _values(params, shown)
+    starts_anew = values.get(schema.START) == schema.INITIALIZATION
+    treatment = values.pop(schema.WEIGHT_TREATMENT, "")
+    if values.get(schema.KEEP) == _PAPERS_KEEP:
+        del values[schema.KEEP]
+    if starts_anew:
+        values.pop(schema.SCHEDULE, None)  # the start implies it
+    how = [
+        values[name] if name in _NAMED_BY_VALUE else schema.words(name, values[name])
+        for name in schema.FORMERLY
+        if name in values and values[name] != _former(name, params)
+    ]
+    write = str if exact else _short
+    how += [treatment] if treatment else []
+    return how, [
+        f"{schema.short_name(name)} {write(value)}" for name, value in values.items() if name not in schema.FORMERLY
+    ]
+
+
+def _short(value: str) -> str:
+    """Shorten a number with more digits than anyone chose, such as an epsilon that a search found."""
+    return f"{float(value):.4g}" if _MANY_DIGITS.fullmatch(value) else value

@@ -1,0 +1,312 @@
+"""Operating points: how sparse, accurate and unfair the networks of each level are, and which level to choose.
+
+Unfairness is between classes: the greatest minus the lowest recall, or the mean minus the lowest (Paganini 2020,
+Section 4.2). A choice rests on the means over the networks of a level.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.common.errors import StudyError
+from analysis.rendering.formats import decimals, short_ratio, with_interval
+from analysis.runs import frames, schema
+from analysis.runs.frames import ReadPredictions
+from analysis.statistics import pareto
+from analysis.statistics.arithmetic import quotient
+from analysis.statistics.resampling import mean_interval
+from analysis.study import arrays
+from analysis.study.settings import (
+    CELL,
+    CONTROL,
+    ITERATION,
+    in_number_format,
+    is_iterated,
+    is_of_dense,
+    is_pruned,
+    shown_settings,
+)
+
+PAPERS_ACCURACY, PAPERS_FAIRNESS_VALUE = 0.98, 100.0
+DENSE = schema.DENSE  # in place of a pruner
+ACCURACY, SPARSITY = "accuracy", schema.SPARSITY
+UNFAIRNESS, BELOW_MEAN = "unfairness", "unfairness_mean_min"
+MEASURED = (ACCURACY, UNFAIRNESS, BELOW_MEAN)
+_MOST_LOSS = 0.01  # of accuracy, where the dense networks do not reach that of the paper
+_POINT = decimals(1)
+
+
+class Preference(NamedTuple):
+    """What a choice among networks takes into account.
+
+    Attributes
+    ----------
+    min_accuracy : float, optional
+        Networks below it are not chosen. By default it is that of the paper, 0.98; where the dense networks do not
+        reach that, it is one point below their accuracy.
+    fairness_value : float
+        How much more a unit of fairness is worth than a unit of sparsity.
+    """
+
+    min_accuracy: float | None = None
+    fairness_value: float = PAPERS_FAIRNESS_VALUE
+
+
+def preference(min_accuracy: float | None, fairness_value: float | None) -> Preference | None:
+    """Return the preference that two options name, None if neither is given.
+
+    Raises
+    ------
+    StudyError
+        If an option is out of range.
+    """
+    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+        raise StudyError(f"{min_accuracy} should be between 0 and 1", option="--min-accuracy")
+    if fairness_value is not None and not 0 <= fairness_value < np.inf:
+        raise StudyError(f"{fairness_value} should be a number of at least 0", option="--fairness-value")
+    if min_accuracy is None and fairness_value is None:
+        return None
+    return Preference(min_accuracy, PAPERS_FAIRNESS_VALUE if fairness_value is None else fairness_value)
+
+
+def on_test(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return what each pruned network, each control and each dense network has right on test images.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As `pull.runs` returns it. Networks in another number format are left out.
+
+    Returns
+    -------
+    DataFrame, one row per network
+        dataset, model, pruner (`dense` for a dense network), ratio, the settings that are shown, dense_run_id, run_id,
+        sparsity, accuracy, unfairness, unfairness_mean_min.
+    """
+    runs = frames.rows(runs, ~in_number_format(runs))
+    _, before, after = arrays.recalls(runs)
+    return pd.concat(
+        [
+            _measured(_dense(runs), before[_first_of_dense(runs)], frames.ACCURACY_BEFORE),
+            _measured(_pruned(runs), after, frames.ACCURACY_AFTER),
+        ],
+        ignore_index=True,
+    )
+
+
+def on_validation(runs: pd.DataFrame, predictions: ReadPredictions) -> pd.DataFrame:
+    """Return what networks have right on validation images, as `on_test` does; those without predictions are left out.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Runs of one data set and model, as `pull.runs` returns them.
+    predictions : callable
+        Takes run ids and returns what the runs predicted for validation images.
+    """
+    runs = frames.rows(runs, ~in_number_format(runs))
+    found = predictions(list(dict.fromkeys([*runs[schema.DENSE_RUN_ID], *runs[frames.RUN_ID]])))
+    right = {run_id: (run[schema.LABEL], run[schema.PREDICTED] == run[schema.LABEL]) for run_id, run in found.items()}
+    classes = 1 + max((int(label.max()) for label, _ in right.values()), default=0)
+    rows = pd.concat([_dense(runs), _pruned(runs)], ignore_index=True)
+    rows = rows[rows[frames.RUN_ID].isin(right.keys())].reset_index(drop=True)
+    recalls = np.full((len(rows), classes), np.nan)
+    for place, run_id in enumerate(rows[frames.RUN_ID]):
+        label, is_right = right[run_id]
+        recalls[place] = quotient(
+            np.bincount(label, is_right, minlength=classes), np.bincount(label, minlength=classes)
+        )
+    accuracy = [right[run_id][1].mean() for run_id in rows[frames.RUN_ID]]
+    return _measured(rows.assign(**{ACCURACY: accuracy}), recalls, ACCURACY)
+
+
+def _measured(rows: pd.DataFrame, recalls: np.ndarray, accuracy: str) -> pd.DataFrame:
+    measured = {ACCURACY: rows[accuracy], UNFAIRNESS: pareto.spread(recalls), BELOW_MEAN: pareto.below_mean(recalls)}
+    rows = rows.drop(columns=[frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER, ACCURACY], errors="ignore")
+    return rows.assign(**measured)
+
+
+def _first_of_dense(runs: pd.DataFrame) -> np.ndarray:
+    return np.flatnonzero(~runs.duplicated([*CELL[:2], schema.DENSE_RUN_ID]))
+
+
+def _pruned(runs: pd.DataFrame) -> pd.DataFrame:
+    columns = [*CELL, *shown_settings(runs), schema.DENSE_RUN_ID, frames.RUN_ID]
+    accuracies = [frames.ACCURACY_BEFORE, frames.ACCURACY_AFTER]
+    return runs[[*columns, *accuracies]].assign(**{SPARSITY: sparsity(runs)})
+
+
+def _dense(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each dense network; its settings of pruning are empty, and its iteration is 0."""
+    own = [name for name in shown_settings(runs) if is_of_dense(runs, name)]
+    columns = [*CELL[:2], *own, schema.DENSE_RUN_ID, frames.ACCURACY_BEFORE]
+    rows = runs.iloc[_first_of_dense(runs)][columns].reset_index(drop=True)
+    rows[frames.RUN_ID] = rows[schema.DENSE_RUN_ID]
+    rows = rows.assign(**{schema.PRUNER: DENSE, schema.RATIO: 1.0, SPARSITY: 0.0})
+    return rows.assign(**{ITERATION: "0"}) if ITERATION in shown_settings(runs) else rows
+
+
+def sparsity(runs: pd.DataFrame) -> pd.Series:
+    """Return the share of the prunable weights that is pruned; of all parameters where runs do not say that."""
+    logged = pd.to_numeric(runs.get(frames.column(schema.SPARSITY), pd.Series(np.nan, runs.index)))
+    is_control = runs[schema.PRUNER] == CONTROL
+    if logged[~is_control].notna().all():
+        return logged.mask(is_control, 0.0)
+    ratio = runs.get(schema.REALIZED_RATIO, runs[schema.RATIO]).fillna(runs[schema.RATIO])
+    return (1 - 1 / ratio).mask(is_control, 0.0)
+
+
+def points(networks: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
+    """Return the means of each level's networks, which of them are on the Pareto fronts, and which is recommended.
+
+    Parameters
+    ----------
+    networks : DataFrame
+        As `on_test` returns it.
+    wanted : Preference
+
+    Returns
+    -------
+    DataFrame, one row per level of a method
+        dataset, model, pruner, ratio, the settings that are shown, sparsity; accuracy, unfairness and
+        unfairness_mean_min with their 95 % intervals over networks (`_low`, `_high`, NaN for one network); networks
+        (their number), and:
+
+        - min_accuracy, meets_floor: the accuracy that is asked for, and whether the mean reaches it;
+        - on_front_2d: of the pruned levels that reach it, no other is at least as sparse and as fair, and more so in
+          one (by unfairness);
+        - on_front_3d: of the pruned levels that reach it, no other is at least as sparse, accurate and fair, and more
+          so in one (by unfairness_mean_min). Networks that guess would be the fairest: they do not reach it;
+        - value: sparsity minus `fairness_value` times unfairness;
+        - recommended: whether none on the 2-D front has a greater value. Several may have the same.
+
+        Dense networks and the control are there to compare with, and on no front.
+    """
+    lacking = {SPARSITY, schema.DENSE_RUN_ID, frames.RUN_ID, *MEASURED}
+    key = [name for name in networks.columns if name not in lacking]
+    levels = networks.groupby(key, dropna=False, sort=False)
+    rows = []
+    for _, own in levels:
+        row = own.iloc[0][key].to_dict() | {SPARSITY: own[SPARSITY].mean(), "networks": len(own)}
+        for name in MEASURED:
+            low, high = mean_interval(own[name])
+            row |= {name: own[name].mean(), f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    found = pd.DataFrame(rows)
+    return pd.concat([_chosen(own, wanted) for _, own in found.groupby(CELL[:2], sort=False)], ignore_index=True)
+
+
+def _chosen(rows: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
+    """Return the levels of one data set and model with their places on the fronts."""
+    floor = least_accuracy(rows, wanted)
+    is_pruned = ~rows[schema.PRUNER].isin([DENSE, CONTROL]).to_numpy()
+    meets_floor = (rows[ACCURACY] >= floor).to_numpy()
+    sparsity, accuracy, unfairness, below_mean = (
+        rows[name].to_numpy(float) for name in (SPARSITY, ACCURACY, UNFAIRNESS, BELOW_MEAN)
+    )
+    counts = is_pruned & meets_floor
+    front_2d = _front(counts, sparsity, -unfairness)
+    worth = pareto.value(sparsity, unfairness, wanted.fairness_value)
+    return rows.assign(
+        min_accuracy=floor,
+        meets_floor=meets_floor,
+        on_front_2d=front_2d,
+        on_front_3d=_front(counts, sparsity, accuracy, -below_mean),
+        value=worth,
+        recommended=pareto.best(worth, front_2d),
+    )
+
+
+def _front(among: np.ndarray, *goods: np.ndarray) -> np.ndarray:
+    on_front = np.zeros(len(among), dtype=bool)
+    on_front[among] = pareto.front(np.column_stack(goods)[among])
+    return on_front
+
+
+def least_accuracy(rows: pd.DataFrame, wanted: Preference) -> float:
+    """Return the accuracy that networks of one data set and model have to reach."""
+    if wanted.min_accuracy is not None:
+        return wanted.min_accuracy
+    dense = float(rows.loc[rows[schema.PRUNER] == DENSE, ACCURACY].max())
+    return PAPERS_ACCURACY if not dense < PAPERS_ACCURACY else dense - _MOST_LOSS
+
+
+def table(found: pd.DataFrame) -> pd.DataFrame:
+    """Return points as `pareto.csv` has them: settings by their names, iterations as numbers, pruner by pruner.
+
+    Both fronts have only levels whose mean accuracy reaches `min_accuracy` (column meets_floor).
+    """
+    found = found.rename(columns=frames.param)
+    leading = [*CELL[:3], schema.WEIGHT_TREATMENT, schema.KEEP, schema.ITERATION]
+    settings = [name for name in found.columns[: list(found.columns).index(SPARSITY)] if name not in CELL]
+    order = [name for name in [*leading, *settings, schema.RATIO] if name in found]
+    columns = list(dict.fromkeys([*order, *found.columns]))
+    columns = [name for name in columns if name != "networks"]
+    columns.insert(columns.index("min_accuracy"), "networks")
+    if schema.ITERATION in found:
+        iteration = pd.to_numeric(found[schema.ITERATION], errors="coerce").astype("Int64")
+        found = found.assign(**{schema.ITERATION: iteration})
+    return found[columns].sort_values([name for name in order if name != schema.KEEP], kind="stable", ignore_index=True)
+
+
+def sentences(rows: pd.DataFrame, wanted: Preference, named: Callable[[Mapping[str, Any]], str]) -> Iterator[str]:
+    """Yield what is recommended of the points of one data set and model, and what the dense networks have beside.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `points` returns them.
+    wanted : Preference
+    named : callable
+        Returns what a point's method is called.
+    """
+    floor, dense = rows["min_accuracy"].iloc[0], rows[rows[schema.PRUNER] == DENSE]
+    chosen = rows[rows["recommended"]]
+    if chosen.empty:
+        best = rows.loc[~rows[schema.PRUNER].isin([DENSE, CONTROL]), ACCURACY].max()
+        yield (
+            f"No pruned level reaches an accuracy of {_percent(floor)}: the most accurate has {_percent(best)}, the "
+            f"dense networks have {_percent(dense[ACCURACY].max())}. Ask for less with --min-accuracy."
+        )
+        return
+    names = [f"{named(row)} at ratio {short_ratio(row[schema.RATIO])}" for row in chosen.to_dict("records")]
+    worth = f"fairness is worth {wanted.fairness_value:g} times as much as sparsity"
+    yield f"With an accuracy of at least {_percent(floor)}, and if {worth}, choose {' or '.join(names)}."
+    for name, row in zip(names, chosen.to_dict("records"), strict=True):
+        yield f"With {name if len(names) > 1 else 'it'}, {cost(row)}."
+    for row in dense.to_dict("records"):
+        which = f" ({named(row)})" if len(dense) > 1 else ""
+        apart = in_points(row, UNFAIRNESS)
+        yield f"Of the dense networks{which}, the best class's is {apart} points above the worst's."
+
+
+def cost(row: Mapping[str, Any]) -> str:
+    """Return the sparsity of a point and its price, in words, with 95 % intervals over networks."""
+    return (
+        f"{_percent(row[SPARSITY])} of the weights are pruned, the accuracy is {in_points(row, ACCURACY)} %, and the "
+        f"best class's recall is {in_points(row, UNFAIRNESS)} points above the worst's"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{_POINT(100 * share)} %"
+
+
+def in_points(row: pd.Series | Mapping[str, Any], name: str) -> str:
+    """Return a share with its interval as text, in points of 100; the interval ends at 0 and 100, as the share does."""
+    value, low, high = (100 * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    low, high = np.clip([low, high], 0, 100)
+    return with_interval(value, low, high, _POINT)
+
+
+def wanted_of(runs: pd.DataFrame, given: Preference | None) -> Preference | None:
+    """Return what a choice among the networks of a study takes into account; None if no choice is shown.
+
+    A choice is shown for iterative pruning, and wherever somebody asks for it.
+    """
+    pruned = runs[is_pruned(runs)]
+    if pruned.empty or not (given or is_iterated(pruned).any()):
+        return None
+    return given or Preference()

@@ -1,0 +1,224 @@
+"""One cell of a study: its dense and its compressed networks, and what both predict for every test image."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.printable import shortened
+from analysis.runs import exports, frames, pull, schema, studies
+from analysis.runs.checked_predictions import CheckedPredictions
+from analysis.runs.checks import some
+from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.runs.options.record import option_name
+from analysis.statistics.intensification import at_chance
+from analysis.statistics.modal_labels import FEWEST
+from analysis.statistics.populations import Exemplars, exemplars
+from pruning_study.data import datasets
+from pruning_study.data.datasets import Dataset
+from pruning_study.options.config import ExemplarsConfig
+
+# The options that choose a cell, by param; any other param is chosen by --setting.
+_OPTIONS = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SPARSITY)
+
+
+class Cell(NamedTuple):
+    """Two populations of networks that were tested on the same images.
+
+    Attributes
+    ----------
+    name : str
+        Data set, model, pruner, ratio, and the settings that are not those of the papers.
+    dataset : str
+        Name of the data set.
+    described : dict of str
+        Digest, image shape and test fraction of the data set, as far as the runs say them.
+    label : int64 [images]
+    dense, compressed : int64 [networks, images]
+        What the networks predict. Row i of both belongs to the same dense network.
+    notes : list of str
+        Sentences on networks that are not there.
+    """
+
+    name: str
+    dataset: str
+    described: Mapping[str, str]
+    label: np.ndarray
+    dense: np.ndarray
+    compressed: np.ndarray
+    notes: list[str]
+
+    @property
+    def found(self) -> Exemplars:
+        """The modal labels of both populations."""
+        return exemplars(self.dense, self.compressed)
+
+
+def read(config: ExemplarsConfig) -> Cell:
+    """Read the cell that the options name.
+
+    Raises
+    ------
+    StudyError
+        If no run or runs of several cells fit the options, or if fewer than five networks have predictions.
+    """
+    study, predictions = _study(config)
+    runs = _chosen(study.runs, config)
+    name = cell_name(runs.iloc[0])
+    checked = CheckedPredictions(study.runs, predictions)
+    sound, left_out = _with_predictions(runs, checked([*runs[schema.DENSE_RUN_ID], *runs[RUN_ID]]), name)
+    first = runs.iloc[0]
+    columns = {
+        param: frames.column(param) for param in (schema.DATASET_DIGEST, schema.IMAGE_SHAPE, schema.TEST_FRACTION)
+    }
+    described = {param: first[column] for param, column in columns.items() if pd.notna(first.get(column))}
+    return Cell(name, first[schema.DATASET], described, *sound, notes=[*left_out, *checked.notes])
+
+
+def _study(config: ExemplarsConfig) -> tuple[frames.Study, ReadPredictions]:
+    if config.frames is not None:
+        return exports.read(exports.below(config.frames))
+    experiment = config.experiment if config.study is None else studies.experiment_of(config.study)
+    return pull.study(experiment), pull.predictions
+
+
+def _chosen(runs: pd.DataFrame, config: ExemplarsConfig) -> pd.DataFrame:
+    """Return the runs of one cell."""
+    wanted: dict[str, str | float | None] = {
+        schema.DATASET: datasets.dataset_name(config.dataset) if config.dataset else None,
+        schema.MODEL: config.model,
+        schema.PRUNER: config.pruner,
+        schema.RATIO: config.ratio,
+        schema.SPARSITY: None if config.sparsity is None else schema.text(config.sparsity),
+    }
+    for param, _, given in (setting.partition("=") for setting in config.setting or ()):
+        if param in (*_OPTIONS, schema.SEED):
+            hint = "a cell holds all seeds" if param == schema.SEED else f"give it as {option_name(param)}"
+            raise StudyError(f"{param} is no further param: {hint}", option="--setting")
+        wanted[param] = given
+    for param, value in wanted.items():
+        if value is not None:
+            runs = _with_value(runs, param, value)
+    if config.pruner is None and (runs[schema.PRUNER] != schema.CONTROL).any():
+        runs = runs[runs[schema.PRUNER] != schema.CONTROL]
+    settings = [column for column in frames.params(runs) if schema.role(frames.param(column)).role == "setting"]
+    differing = [column for column in settings if runs[column].nunique(dropna=False) > 1]
+    if differing:
+        # A digest follows from the data set, and a detail from the setting that has it.
+        chosen_by_options = [column for column in differing if column in _OPTIONS]
+        shown = chosen_by_options or [column for column in differing if runs[column].nunique() > 1] or differing
+        said = "; ".join(_choices(runs, column) for column in shown)
+        cells = runs.groupby(settings, dropna=False).ngroups
+        raise StudyError(f"{cells:,} cells fit, choose one: {said}", option=_option(frames.param(shown[0])))
+    return runs.reset_index(drop=True)
+
+
+def _with_value(runs: pd.DataFrame, param: str, value: str | float) -> pd.DataFrame:
+    column = frames.column(param)
+    if column not in runs:
+        names = [frames.param(name) for name in runs if name.startswith(frames.PARAM)]
+        raise StudyError(f"no run has a param {shortened(param)}, {did_you_mean(param, names)}", option=_option(param))
+    wanted = schema.canonical(param, value) if isinstance(value, str) else value
+    kept = runs[runs[column] == wanted]
+    if kept.empty:
+        shown = value if isinstance(value, str) else f"{value:g}"
+        said = f"no run has {param} {shortened(shown)[1:-1]}, choose {_choices(runs, column)}"
+        raise StudyError(said, option=_option(param))
+    return kept
+
+
+def _choices(runs: pd.DataFrame, column: str) -> str:
+    """Say what values a param has, and which option chooses one."""
+    param = frames.param(column)
+    given = sorted(runs[column].dropna().unique().tolist())
+    if column == schema.RATIO:  # with all its digits, so that one that stands for a sparsity can be typed
+        given = [schema.text(ratio).removesuffix(".0") for ratio in given]
+    values = some(map(str, given), most=12)
+    return f"{_option(param)} {values}" if param in _OPTIONS else f"--setting {param}= {values}"
+
+
+def _option(param: str) -> str:
+    return option_name(param) if param in _OPTIONS else "--setting"
+
+
+def cell_name(run: pd.Series) -> str:
+    """Return what pictures and messages call the cell of a run."""
+    given = {name: run.get(frames.column(name)) for name in (*schema.FORMERLY, schema.SPARSITY)}
+    is_anew = given[schema.START] == schema.INITIALIZATION
+    level = f"sparsity {given[schema.SPARSITY]}" if is_anew else f"ratio {run[schema.RATIO]:g}"
+    others = [
+        f"{name.replace('_', ' ')} {given[name]}"
+        for name, usual in schema.FORMERLY.items()
+        if not (is_anew and name == schema.SCHEDULE)  # it implies the law
+        and pd.notna(given[name])
+        and given[name] not in (usual, run[schema.PRUNER])
+    ]
+    return ", ".join([run[schema.DATASET], run[schema.MODEL], run[schema.PRUNER], level, *others])
+
+
+def _with_predictions(
+    runs: pd.DataFrame, predicted: Mapping[str, Mapping[str, np.ndarray]], name: str
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[str]]:
+    """Return labels and predictions of the pairs of networks that do not guess, and what is said of the others."""
+    runs = runs.drop_duplicates(schema.DENSE_RUN_ID)  # a network that is there twice is no second network
+    pairs = [
+        (predicted[dense], predicted[compressed])
+        for dense, compressed in zip(runs[schema.DENSE_RUN_ID], runs[RUN_ID], strict=True)
+        if dense in predicted and compressed in predicted
+    ]
+    sound = [pair for pair in pairs if not any(map(_guesses, pair))]
+    lost = {"without predictions": len(runs) - len(pairs), "with a network that guesses": len(pairs) - len(sound)}
+    left_out = [f"{count:,} of {len(runs):,} pairs of networks left out, {why}" for why, count in lost.items() if count]
+    if len(sound) < FEWEST:
+        there = f"{len(sound)} network{'s' if len(sound) != 1 else ''} a side"
+        raise StudyError(
+            f"{name}: {there}{''.join(f' ({said})' for said in left_out)}, and a modal label needs {FEWEST} or more: "
+            "choose another cell, or make the runs of more seeds"
+        )
+    label = sound[0][0][schema.LABEL]
+    dense, compressed = (np.stack([pair[side][schema.PREDICTED] for pair in sound]) for side in (0, 1))
+    return (label, dense, compressed), left_out
+
+
+def _guesses(arrays: Mapping[str, np.ndarray]) -> bool:
+    label, predicted = arrays[schema.LABEL], arrays[schema.PREDICTED]
+    support = np.unique_counts(label).counts
+    return bool(at_chance((label == predicted).mean(), len(support), support))
+
+
+def load_data(cell: Cell, config: ExemplarsConfig) -> Dataset:
+    """Read the data set of a cell.
+
+    Raises
+    ------
+    StudyError
+        If it is not the data set that the networks were tested on.
+    """
+    if config.dataset is None and datasets.is_path(cell.dataset):
+        raise StudyError(f"the runs name the path {shortened(cell.dataset)}: give its data", option="--dataset")
+    data = datasets.load(
+        config.dataset or cell.dataset,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        max_data_gib=config.max_data_gib,
+        test_fraction=config.test_fraction,
+    )
+    own = {
+        schema.IMAGE_SHAPE: "x".join(map(str, data.image_shape)),
+        schema.TEST_FRACTION: "none" if data.test_fraction is None else schema.text(data.test_fraction),
+        schema.DATASET_DIGEST: data.digest,
+    }
+    for param, value in own.items():
+        if (there := cell.described.get(param, value)) != value:
+            raise StudyError(
+                f"{data.source}: {param} is {value}, and {there} in the runs: give the data and the options that the "
+                "runs were made with",
+                option="--dataset",
+            )
+    if not np.array_equal(data.test_labels, cell.label):
+        raise StudyError(f"{data.source}: the labels of the test images are not those in the runs", option="--dataset")
+    if (largest := max(cell.dense.max(), cell.compressed.max())) >= len(data.classes):
+        raise StudyError(f"{data.source} has {len(data.classes)} classes, and a network predicts class {largest}")
+    return data

@@ -1,0 +1,95 @@
+"""The command `exemplars`, start to printed lines: read a cell, draw its PIEs, and write the labelling sheet."""
+
+from pathlib import Path
+
+from analysis.common import csv_text, files, overwriting
+from analysis.common.errors import StudyError
+from analysis.common.printable import printable
+from analysis.statistics import halves, modal_labels
+from pruning_study.commands.exemplars import cell, gallery, labelling
+from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.questions import INDEX
+from pruning_study.options.config import ExemplarsConfig
+
+GALLERY, SHEET, KEY = "gallery.png", "labelling_sheet", "labelling_key.csv"
+
+
+def write(config: ExemplarsConfig) -> str:
+    """Write the gallery, the labelling sheet and its key, and return the lines to print.
+
+    Raises
+    ------
+    StudyError
+        If the runs have no such cell or their networks no PIE, if the data set is not theirs, or if the folder cannot
+        be written to.
+    """
+    overwriting.check_inputs(config.output, [config.frames], "runs")
+    overwriting.check_inputs(config.output, [Path(config.dataset)] if config.dataset else [], "images")
+    read = cell.read(config)
+    table = gallery.pies(read)
+    if table.empty:
+        raise StudyError(f"{read.name}: no image is a PIE, since both populations have the same modal label everywhere")
+    data = cell.load_data(read, config)
+    sheet, key = labelling.sheet(read, data.classes, config.images, config.seed)
+    counted = _counts(read, len(table))
+    pages = labelling.pages(data.test_images, sheet, key[INDEX].to_numpy(), f"{read.dataset}: labelling sheet")
+    pictures = {_page_name(number): page for number, page in enumerate(pages, start=1)}
+    pictures[GALLERY] = gallery.gallery(data.test_images, table, data.classes, read.name, counted)
+    with files.aside(config.output) as scratch:
+        csv_text.write(sheet, scratch / f"{SHEET}.csv")
+        csv_text.write(key, scratch / KEY)
+        _check_not_used(scratch / f"{SHEET}.csv", scratch / KEY, config.output)
+        for name, picture in pictures.items():
+            picture.savefig(scratch / name)
+    drawn = f"{_page_name(1)} to {_page_name(len(pages))}" if len(pages) > 1 else _page_name(1)
+    fewer = [f"there are too few images for {config.images:,} of both kinds"] if len(sheet) < config.images else []
+    return "\n".join(
+        [
+            printable(read.name),
+            counted,
+            _placebo(read),
+            *(f"Note: {printable(note)}" for note in [*read.notes, *fewer]),
+            "",
+            f"In {config.output.absolute()}:",
+            f"  {GALLERY}: the {min(len(table), gallery.MOST_IMAGES)} most surprising PIEs",
+            f"  {SHEET}.csv and its images, {drawn}: {len(sheet) // 2:,} PIEs and as many others, for annotators",
+            f"  {KEY}: which of these are PIEs. Annotators see neither this file nor the gallery.",
+        ]
+    )
+
+
+def _check_not_used(sheet: Path, key: Path, output: Path) -> None:
+    """Raise a StudyError if a folder holds another sheet, or one with answers: annotators may be at work on it."""
+    for new in (sheet, key):
+        there = output / new.name
+        if there.exists() and there.read_bytes() != new.read_bytes():
+            raise StudyError(f"{there} is of another sheet, or has answers: name another folder", option="--output")
+
+
+def _counts(read: Cell, pies: int) -> str:
+    found = read.found
+    right = [int((side.label == read.label)[found.identified].sum()) for side in (found.dense, found.compressed)]
+    return (
+        f"{pies:,} of {len(read.label):,} test images are PIEs: most of {len(read.compressed)} compressed networks "
+        f"predict another class than most of {len(read.dense)} dense ones.\n"
+        f"The dense majority is right on {right[0]:,} of them, the compressed on {right[1]:,}. "
+        f"{found.untied:,} are untied."
+    )
+
+
+def _placebo(read: Cell) -> str:
+    if len(read.dense) < halves.FEWEST:
+        return (
+            f"Chance gives PIEs too. There are too few networks to count them: {len(read.dense)} a side, and two "
+            f"halves of {modal_labels.FEWEST} take {halves.FEWEST}."
+        )
+    half, placebo = (halves.exemplars_of_halves(read.dense, side) for side in (read.compressed, read.dense))
+    return (
+        f"Chance gives PIEs too. With half as many networks a side, there are {placebo.pies:,.0f} "
+        f"({placebo.untied:,.0f} untied) between dense and dense networks, and {half.pies:,.0f} ({half.untied:,.0f}) "
+        "between dense and compressed."
+    )
+
+
+def _page_name(number: int) -> str:
+    return f"{SHEET}_{number}.png" if number > 1 else f"{SHEET}.png"

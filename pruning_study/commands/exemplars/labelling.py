@@ -1,0 +1,164 @@
+"""The labelling sheet: as many PIEs as other images, in random order, with nothing that tells them apart."""
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.common.errors import StudyError
+from analysis.rendering.picture_text import fitted_name
+from pruning_study.commands.exemplars.cell import Cell
+from pruning_study.commands.exemplars.questions import INDEX, ITEM, LABELS, PIE, QUESTIONS
+from pruning_study.steps.image_sheet import POINTS, ImageSheet
+
+COLUMNS, ROWS = 5, 5  # of a page
+SIDE = 168  # all lengths are in pixels
+_MARGIN, _COLUMN, _LINE = 26, 200, 19
+_ROW = SIDE + 5 * _LINE + 10
+_GREY = "#767676"
+_LONGEST_LINE = 132  # letters of the questions
+
+
+def sample(identified: np.ndarray, images: int, seed: int) -> np.ndarray:
+    """Draw as many PIEs as other images at random, and shuffle them.
+
+    Parameters
+    ----------
+    identified : (images of the data set,), bool
+        Whether an image is a PIE.
+    images : int
+        Number to draw; fewer if there are not enough of either kind.
+    seed : int
+
+    Returns
+    -------
+    int64 [images]
+
+    Raises
+    ------
+    StudyError
+        If there is no PIE, or no other image.
+    """
+    kinds = np.flatnonzero(identified), np.flatnonzero(~identified)
+    half = min(images // 2, *map(len, kinds))
+    if not half:
+        which = "no image is a PIE" if not len(kinds[0]) else "every image is a PIE"
+        raise StudyError(
+            f"{which}: there is nothing to compare, so choose a cell of a larger ratio or of more networks"
+        )
+    random = np.random.default_rng(seed)
+    return random.permutation(np.concatenate([random.choice(kind, half, replace=False) for kind in kinds]))
+
+
+def alternatives(cell: Cell, places: np.ndarray, classes: int) -> np.ndarray:
+    """Return the classes other than its own that an image is most often taken for, which become labels 2 and 3.
+
+    The paper does not say what its labels 2 and 3 are. To show the modal labels would tell the PIEs, whose modal labels
+    differ. So the rule is the same for every image: dense and compressed networks count alike, and where too few of
+    them err, the classes follow that networks most often take images of the same label for.
+
+    Parameters
+    ----------
+    cell : Cell
+    places : int64 [images]
+        Places among the test images.
+    classes : int
+
+    Returns
+    -------
+    int64 [images, 2], or [images, 1] if there are two classes
+    """
+    sides = cell.dense, cell.compressed
+    answers = np.concatenate([cell.label * classes + side for side in sides])
+    confused = np.bincount(answers.ravel(), minlength=classes**2).reshape(classes, classes)
+    chosen = []
+    for place in places:
+        votes = np.bincount(np.concatenate([side[:, place] for side in sides]), minlength=classes)
+        order = np.lexsort([-confused[cell.label[place]], -votes])
+        chosen.append(order[order != cell.label[place]][: len(LABELS) - 1])
+    return np.array(chosen)
+
+
+def sheet(cell: Cell, classes: Sequence[str], images: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a labelling sheet and its key.
+
+    Parameters
+    ----------
+    cell : Cell
+    classes : sequence of str
+    images, seed : int
+        As `sample` takes them.
+
+    Returns
+    -------
+    sheet : DataFrame, one row per image
+        item (from 1), label_1 (the image's own), label_2 and label_3 (`alternatives`), and an empty column for each
+        question.
+    key : DataFrame, one row per image
+        item, the same labels, index (place among the test images, from 0) and pie (0 or 1).
+    """
+    identified = cell.found.identified
+    places = sample(identified, images, seed)
+    names = np.full((len(places), len(LABELS)), "", dtype=object)
+    names[:, 0] = [classes[index] for index in cell.label[places]]
+    others = alternatives(cell, places, len(classes))
+    names[:, 1 : 1 + others.shape[1]] = np.array(classes, dtype=object)[others]
+    labelled = pd.DataFrame({ITEM: np.arange(1, 1 + len(places)), **dict(zip(LABELS, names.T, strict=True))})
+    key = labelled.assign(**{INDEX: places, PIE: identified[places].astype(int)})
+    return labelled.assign(**{question.column: "" for question in QUESTIONS}), key
+
+
+def pages(images: np.ndarray, sheet: pd.DataFrame, places: np.ndarray, title: str) -> list[Figure]:
+    """Draw the images of a labelling sheet with their numbers and labels, twenty-five a page.
+
+    Parameters
+    ----------
+    images : uint8 [N, C, H, W]
+        All test images, in memory or mapped; only those of the sheet are read.
+    sheet : DataFrame
+        As `sheet` returns it.
+    places : int64 [images]
+        Place of each image of the sheet among the test images.
+    title : str
+    """
+    starts = range(0, len(sheet), COLUMNS * ROWS)
+    return [
+        _page(images, sheet[start : start + COLUMNS * ROWS], places, f"{title}, page {number} of {len(starts)}")
+        for number, start in enumerate(starts, start=1)
+    ]
+
+
+@mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
+def _page(images: np.ndarray, sheet: pd.DataFrame, places: np.ndarray, title: str) -> Figure:
+    asked = [textwrap.wrap(question.text, _LONGEST_LINE) for question in QUESTIONS]
+    top = 76 + _LINE * sum(map(len, asked)) + 16
+    drawn = ImageSheet(2 * _MARGIN + COLUMNS * _COLUMN - (_COLUMN - SIDE), top + -(-len(sheet) // COLUMNS) * _ROW)
+    drawn.write(fitted_name(title, (drawn.width - 2 * _MARGIN) * POINTS, 13), _MARGIN, 12, fontsize=13)
+    drawn.write(
+        "Write 1 for yes and 0 for no into the row of the image's number; leave out what you cannot say.",
+        _MARGIN,
+        44,
+        fontsize=9,
+    )
+    _write_questions(drawn, asked)
+    for place, (row, at) in enumerate(zip(sheet.itertuples(), places[sheet.index], strict=True)):
+        left, upper = _MARGIN + place % COLUMNS * _COLUMN, top + place // COLUMNS * _ROW
+        drawn.write(str(row.item), left, upper, fontsize=10, fontweight="bold")
+        drawn.show(images[at], left, upper + _LINE, SIDE)
+        for number, name in enumerate((row.label_1, row.label_2, row.label_3), start=1):
+            line = upper + SIDE + number * _LINE + 5
+            drawn.write(str(number), left, line, fontsize=8.5, color=_GREY)
+            drawn.write(fitted_name(name, (_COLUMN - 20) * POINTS, 8.5), left + 14, line, fontsize=8.5)
+    return drawn.figure
+
+
+def _write_questions(drawn: ImageSheet, asked: Sequence[Sequence[str]]) -> None:
+    top = 76
+    for question, lines in zip(QUESTIONS, asked, strict=True):
+        drawn.write(question.column, _MARGIN, top, fontsize=8, fontweight="bold")
+        for line in lines:
+            drawn.write(line, _MARGIN + 116, top, fontsize=8)
+            top += _LINE

@@ -1,0 +1,143 @@
+"""Read labelling sheets that annotators have filled in, and the key that says which images are PIEs."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit, opened
+from analysis.common.printable import shortened
+from pruning_study.commands.exemplars.questions import ITEM, LABELS, PIE, QUESTIONS
+
+_ANSWERS = {"": np.nan, "0": 0.0, "1": 1.0}
+_LARGEST = SizeLimit(1 / 64)
+
+
+class Key(NamedTuple):
+    """What a labelling sheet hides.
+
+    Attributes
+    ----------
+    labels : dict of item to its three labels
+    is_pie : (images,), bool
+        In the order of `labels`.
+    """
+
+    labels: dict[str, tuple[str, ...]]
+    is_pie: np.ndarray
+
+
+class _Row(NamedTuple):
+    """A row of a table: the file and the row as a spreadsheet counts it, and the values by column."""
+
+    where: str
+    values: dict[str, str]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(self.values[column] for column in LABELS)
+
+
+def read_key(path: Path) -> Key:
+    """Read the key of a labelling sheet.
+
+    Raises
+    ------
+    StudyError
+        If the file is no such key.
+    """
+    rows = _by_item(_table(path, (ITEM, *LABELS, PIE), option="--key"), option="--key")
+    for row in rows.values():
+        if row.values[PIE] not in ("0", "1"):
+            raise StudyError(f"{row.where}: {PIE} is {shortened(row.values[PIE])} and should be 0 or 1", option="--key")
+    if not rows:
+        raise StudyError(f"{path}: no image in it", option="--key")
+    is_pie = np.array([row.values[PIE] == "1" for row in rows.values()])
+    return Key({item: row.labels for item, row in rows.items()}, is_pie)
+
+
+def read_answers(path: Path, key: Key) -> np.ndarray:
+    """Read the answers of one annotator.
+
+    Parameters
+    ----------
+    path : Path
+    key : Key
+
+    Returns
+    -------
+    (questions, images)
+        0, 1, or NaN where there is no answer; images in the order of the key.
+
+    Raises
+    ------
+    StudyError
+        If the file is no such sheet, if it belongs to another key, or if an answer is neither 0 nor 1.
+    """
+    rows = _by_item(_table(path, (ITEM, *LABELS, *(question.column for question in QUESTIONS))))
+    for item, row in rows.items():
+        if item not in key.labels:
+            raise StudyError(f"{row.where}: {ITEM} {shortened(item)} is not in the key: give the key of this sheet")
+        if row.labels != key.labels[item]:
+            raise StudyError(
+                f"{row.where}: the labels are {_joined(row.labels)}, and {_joined(key.labels[item])} in the key: give "
+                "the key of this sheet"
+            )
+    empty = [np.nan] * len(QUESTIONS)
+    answers = np.array([_answers(rows[item]) if item in rows else empty for item in key.labels])
+    if np.isnan(answers).all():
+        raise StudyError(f"{path}: no answer in it")
+    return answers.T
+
+
+def _joined(labels: Sequence[str]) -> str:
+    return shortened(", ".join(labels))
+
+
+def _answers(row: _Row) -> list[float]:
+    for question in QUESTIONS:
+        if (answer := row.values[question.column]) not in _ANSWERS:
+            raise StudyError(f"{row.where}: {question.column} is {shortened(answer)} and should be 0, 1 or empty")
+    return [_ANSWERS[row.values[question.column]] for question in QUESTIONS]
+
+
+def _by_item(rows: Sequence[_Row], option: str | None = None) -> dict[str, _Row]:
+    found: dict[str, _Row] = {}
+    for row in rows:
+        item = row.values[ITEM]
+        if item in found:
+            raise StudyError(f"{row.where}: {ITEM} {shortened(item)} is there twice", option=option)
+        found[item] = row
+    return found
+
+
+def _table(path: Path, columns: Sequence[str], option: str | None = None) -> list[_Row]:
+    """Return the rows of a CSV file that are not empty; a spreadsheet may have put semicolons in place of commas."""
+    with opened(path) as file:
+        content = file.read(int(_LARGEST.gib * 2**30) + 1)
+    _LARGEST.check(path, len(content))
+    try:
+        text = content.decode("utf-8-sig")
+        delimiter = ";" if ";" in text.partition("\n")[0] else ","
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(f"{path}: cannot be read as CSV in UTF-8 ({error})", option=option) from error
+    header = [name.strip() for name in lines[0]] if lines else []
+    if missing := [name for name in columns if header.count(name) != 1]:
+        fault = "two columns" if missing[0] in header else "no column"
+        raise StudyError(f"{path}: {fault} {missing[0]}; it needs one each of {', '.join(columns)}", option=option)
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(value.strip() for value in line):
+            continue
+        where = f"{path}, row {number:,}"
+        if len(line) != len(header):
+            raise StudyError(f"{where}: {len(line)} values for {len(header)} columns", option=option)
+        values = (csv_text.unquoted(value.strip()) for value in line)
+        rows.append(_Row(where, dict(zip(header, values, strict=True))))
+    return rows

@@ -1,0 +1,143 @@
+"""The command `iterate`: prune a network again and again, and say what each iteration cost."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.common.printable import printable
+from analysis.runs import schema
+from pruning_study.commands import train_and_prune
+from pruning_study.options.config import IterateConfig
+from pruning_study.steps import iterated, logged_model, pictures, runs, shrunk
+from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.found_engines import engine_lines
+from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.tracking.store import Store
+
+Say = Callable[[str], object]
+
+HEADER = (
+    f"{'iteration':>9}  {'sparsity':>8}  {'ratio':>7}  {'accuracy':>8}  {'alpha':>7}  {'raw slope':>9}  weakest class"
+)
+
+
+class Iterated(NamedTuple):
+    """A dense run and the levels of the chain that starts from it, by iteration from 1."""
+
+    store: Store
+    setting: IterateSetting
+    dense: LoadedRun
+    levels: Mapping[int, FinishedRun]
+
+
+def iterate_each(configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say) -> Iterator[str]:
+    """Make the chain of each seed, and yield the lines to print at its end; parameters as of `each_iterated`."""
+    found_ids: list[str] = []
+    for result in each_iterated(configs, options, say):
+        found_ids += train_and_prune.found_by_hash(result.setting, result.dense, result.levels.values())
+        found = sum(run.found for run in (result.dense, *result.levels.values()))
+        last = list(result.levels.values())[-1]
+        yield "\n".join(
+            [
+                *_at_chance(result),
+                "",
+                f"dense run: {result.dense.run_id}",
+                f"last iteration: {last.run_id}",
+                *([f"{found} of {len(result.levels) + 1} found, not run again; --force does"] if found else []),
+                *train_and_prune.what_next(result.store, last.run_id, result.setting),
+            ]
+        )
+    yield from engine_lines(result.store, result.setting, found_ids)
+
+
+def each_iterated(
+    configs: Sequence[IterateConfig], options: Mapping[str, str], say: Say = lambda line: None
+) -> Iterator[Iterated]:
+    """Make the chain of each seed, or find it, in a job of its own.
+
+    Parameters
+    ----------
+    configs : sequence of IterateConfig
+        They differ in the seed.
+    options : mapping of str
+        The options as typed; each job's params have the seed of the job.
+    say : callable
+        Shows a line as soon as an iteration has ended.
+
+    Raises
+    ------
+    StudyError
+        If several seeds are asked for of one dense run.
+    """
+    train_and_prune.check_one_seed(configs)
+
+    def make(config: IterateConfig, options: Mapping[str, str]) -> Iterated:
+        if len(configs) > 1:
+            say(f"\nseed {config.seed}")
+        return _make(config, options, say)
+
+    return train_and_prune.each_seed(configs, options, make)
+
+
+def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
+    store, setting, given = train_and_prune.opened(config, IterateSetting)
+    with store.job(f"iterate: {setting.chain_name}", options) as job:
+        dense = train_and_prune.dense_run(store, job, setting, given)
+        say(f"\n{HEADER}\n{_row(setting, 0, dense)}")
+        levels: dict[int, FinishedRun] = {}
+        for run in iterated.levels(store, job.run_id, setting, dense):
+            # Without its network: those of a long chain would fill the memory.
+            levels[run.iteration] = FinishedRun(run.run_id, run.config_hash, run.found, run.metrics)
+            say(_row(setting, run.iteration, run))
+        run_ids = [run.run_id for run in levels.values()]
+        job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(levels.values()))
+        result = Iterated(store, setting, dense, levels)
+        train_and_prune.log_summary(job, summary(result))
+        classes, before = setting.data.classes, [dense.dense.predictions]
+        changes = {
+            iteration: class_changes(classes, before, [runs.test_predictions(store, run.run_id, setting)])
+            for iteration, run in levels.items()
+        }
+        pictures.over_iterations(changes, setting.chain_name).savefig(job.folder / schema.SUMMARY_PICTURE)
+        job.note(setting.note(dense.run_id, len(levels)))
+        logged_model.log_models(store, setting, run_ids)
+        sizes = dict(zip(levels, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
+        for line in shrunk.size_lines({f"iteration {level}": measured for level, measured in sizes.items()}):
+            say(line)
+    return result
+
+
+def _at_chance(result: Iterated) -> list[str]:
+    runs = {"the dense network": result.dense} | {f"iteration {level}": run for level, run in result.levels.items()}
+    accuracies = {name: run.metrics[schema.TEST_ACCURACY] for name, run in runs.items()}
+    return train_and_prune.chance_lines(accuracies, result.setting.data)
+
+
+def summary(result: Iterated) -> pd.DataFrame:
+    """Return a row per level: iteration, sparsity and ratio, and the columns of `train_and_prune.summary`."""
+    rows = [(_amounts(result.setting, iteration), run) for iteration, run in result.levels.items()]
+    return train_and_prune.summary(result.dense, rows, result.setting.data.classes)
+
+
+def _amounts(setting: IterateSetting, iteration: int) -> dict[str, float]:
+    return {
+        schema.ITERATION: iteration,
+        schema.SPARSITY: setting.level_sparsity(iteration),
+        schema.RATIO: setting.level_ratio(iteration),
+    }
+
+
+def _row(setting: IterateSetting, iteration: int, run: FinishedRun) -> str:
+    """Return the line of an iteration; iteration 0 is the dense network, with which the others are compared."""
+    metrics, classes = run.metrics, setting.data.classes
+    recalls = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
+    weakest = int(np.argmin(recalls))
+    slopes = [f"{metrics[name]:.3f}" if name in metrics else "" for name in (schema.ALPHA, schema.RAW_SLOPE)]
+    return (
+        f"{iteration:>9}  {setting.level_sparsity(iteration):>8.4f}  {setting.level_ratio(iteration):>7.2f}  "
+        f"{metrics[schema.TEST_ACCURACY]:>8.4f}  {slopes[0]:>7}  {slopes[1]:>9}  "
+        f"{printable(classes[weakest])}, recall {recalls[weakest]:.3f}"
+    )

@@ -1,0 +1,315 @@
+"""What the public functions return: tables of what was trained and pruned, with pictures in a notebook."""
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.common import arguments
+from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.masking import without_secrets
+from analysis.common.printable import printable
+from analysis.runs import schema
+from analysis.runs.options.record import default_text, option_name
+from analysis.runs.options.values import seeds
+from analysis.statistics.class_table import class_table
+from pruning_study.commands import iterate as iterate_command
+from pruning_study.commands import train_and_prune
+from pruning_study.commands.pruning_table import Table, pruning_table
+from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
+from pruning_study.steps import pictures
+from pruning_study.steps.class_changes import ClassChanges
+from pruning_study.steps.measured import confusion_table
+
+Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig, StudyConfig)
+SeededConfig = TypeVar("SeededConfig", TrainConfig, PruneConfig, IterateConfig)
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A trained network, or several that differ in the seed.
+
+    Attributes
+    ----------
+    table : DataFrame, the class with the lowest recall first
+        class, recall and its 95 % interval (recall_low, recall_high), support (test images). The interval is Wilson's
+        for one network; for several, recall is the mean and the interval is over networks and images.
+    runs : DataFrame
+        A row for each seed: seed, accuracy, run_id.
+    picture : bytes
+        Confusion matrix, as PNG; the mean over the seeds.
+    """
+
+    table: pd.DataFrame
+    runs: pd.DataFrame
+    picture: bytes
+
+    @property
+    def run_id(self) -> str:
+        """The dense run, if there is one seed."""
+        return str(_of_one_seed(self.runs)["run_id"].iloc[0])
+
+    @property
+    def accuracy(self) -> float:
+        """On the test images, the mean over the seeds."""
+        return float(self.runs["accuracy"].mean())
+
+    def _repr_html_(self) -> str:
+        """Return the table and the picture, for a notebook."""
+        title = f"{_networks(self.runs)}: accuracy {self.accuracy:.3f}"
+        cells = self.table.assign(recall=_with_interval(self.table, "recall")).drop(
+            columns=["recall_low", "recall_high"]
+        )
+        return _paragraph(title) + _html(cells) + _html(self.runs) + _images([self.picture], "Confusion matrix")
+
+
+@dataclass(frozen=True, eq=False)
+class Pruning:
+    """A network that was pruned at one ratio or several, or several networks that differ in the seed.
+
+    Attributes
+    ----------
+    verdict : str
+        A line on each ratio, and lines on what the intervals say.
+    table : DataFrame
+        A row for each ratio and class, the class that lost most first: ratio, class, recall_before, recall_after,
+        change and its 95 % interval (change_low, change_high), support (test images), and damaged: whether the loss is
+        beyond the noise, corrected for the number of classes. The interval is paired. It is over the images for one
+        network; for several, recalls are means and the interval is over networks and images.
+    summary : DataFrame
+        A row for each ratio: realized_ratio, accuracy_before, accuracy_after, accuracy_change; alpha and raw_slope,
+        means over the seeds; alpha_new and raw_slope_new, the slopes on new images. Slopes and accuracy_change have
+        the ends of their 95 % interval (`_low`, `_high`), NaN where there is none: alpha and raw_slope have one for
+        several seeds, alpha_new and raw_slope_new where the classes differ enough to speak of a slope.
+    runs : DataFrame
+        A row for each seed and ratio: seed, ratio, realized_ratio, accuracies, alpha, raw_slope, dense_run_id, run_id.
+    pictures : dict of float to bytes
+        Recall and recall balance before and after, as PNG, of each ratio.
+    shown : Table
+        The cells of the table that a notebook and the command line show.
+    """
+
+    verdict: str
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    runs: pd.DataFrame
+    pictures: dict[float, bytes]
+    shown: Table
+
+    @property
+    def dense_run_id(self) -> str:
+        """The dense run, if there is one seed."""
+        return str(_of_one_seed(self.runs)["dense_run_id"].iloc[0])
+
+    @property
+    def run_ids(self) -> dict[float, str]:
+        """The pruned run of each ratio, if there is one seed."""
+        return _of_one_seed(self.runs).set_index("ratio")["run_id"].to_dict()
+
+    def _repr_html_(self) -> str:
+        """Return the table, the sentences below it and the pictures, for a notebook."""
+        header, rows, totals = self.shown
+        cells = pd.DataFrame([*rows, *totals], columns=header)
+        images = _images(self.pictures.values(), "Recall of each class before and after pruning")
+        return _paragraph(_networks(self.runs)) + _html(cells) + _paragraph(*self.verdict.splitlines()) + images
+
+
+@dataclass(frozen=True, eq=False)
+class Iterating:
+    """A network that was pruned again and again, or several networks that differ in the seed.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        A row for each seed and iteration, from 1: seed, iteration, sparsity, ratio, realized_ratio, accuracies, alpha,
+        raw_slope, dense_run_id, run_id.
+    """
+
+    runs: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        """Return the table, for a notebook."""
+        return _paragraph(_networks(self.runs)) + _html(self.runs)
+
+
+def train(options: Mapping[str, Any]) -> Training:
+    """Return what `pruning_study.train` does."""
+    configs, typed = _configs(TrainConfig, options)
+    made = list(train_and_prune.each_dense(configs, typed))
+    classes, predictions = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
+    right = np.array([each.right for each in predictions])
+    found = class_table(np.array(classes, dtype=object), predictions[0].label, right, right)
+    found.columns = found.columns.str.replace("recall_before", "recall")
+    confusion = sum(confusion_table(each, classes) for each in predictions)
+    return Training(
+        found[["class", "recall", "recall_low", "recall_high", "support"]].sort_values("recall", ignore_index=True),
+        pd.DataFrame(
+            {
+                "seed": [result.setting.config.seed for result in made],
+                "accuracy": [each.accuracy for each in predictions],
+                "run_id": [result.dense.run_id for result in made],
+            }
+        ),
+        _png(pictures.confusion(confusion, _title(made[0].setting.name, made))),
+    )
+
+
+def prune(options: Mapping[str, Any]) -> Pruning:
+    """Return what `pruning_study.prune` does."""
+    configs, typed = _configs(PruneConfig, options)
+    made = list(train_and_prune.each_pruned(configs, typed))
+    changes, realized_ratios = train_and_prune.changes_of_classes(made), train_and_prune.realized_ratios(made)
+    name = made[0].setting.pruned_name
+    return Pruning(
+        verdict=train_and_prune.verdict(made, changes),
+        table=pd.concat([_class_rows(ratio, found) for ratio, found in changes.items()], ignore_index=True),
+        summary=pd.DataFrame([_summary(ratio, realized_ratios[ratio], found) for ratio, found in changes.items()]),
+        runs=pd.concat([_runs(result) for result in made], ignore_index=True),
+        pictures={
+            ratio: _png(pictures.recall_change(found, alpha=found.slopes.alpha, title=_title(name(ratio), made)))
+            for ratio, found in changes.items()
+        },
+        shown=pruning_table(changes, realized_ratios),
+    )
+
+
+def iterate(options: Mapping[str, Any]) -> Iterating:
+    """Return what `pruning_study.iterate` does."""
+    configs, typed = _configs(IterateConfig, options)
+    made = iterate_command.each_iterated(configs, typed)
+    return Iterating(pd.concat([_with_lineage(iterate_command.summary(one), one) for one in made], ignore_index=True))
+
+
+def _class_rows(ratio: float, changes: ClassChanges) -> pd.DataFrame:
+    columns = ["class", "recall_before", "recall_after", "change", "change_low", "change_high", "support", "damaged"]
+    rows = changes.table[columns].sort_values("change", kind="stable")
+    rows.insert(0, schema.RATIO, ratio)
+    return rows
+
+
+def _summary(ratio: float, realized_ratio: float, changes: ClassChanges) -> dict[str, float]:
+    accuracy, slopes = changes.accuracy, changes.slopes
+    row = {
+        schema.RATIO: ratio,
+        schema.REALIZED_RATIO: realized_ratio,
+        "accuracy_before": accuracy["recall_before"],
+        "accuracy_after": accuracy["recall_after"],
+    }
+    nothing = (np.nan, np.nan, np.nan)
+    new, raw_new = (
+        found[:3] if found is not None and found.identified else nothing for found in (slopes.new, slopes.raw_new)
+    )
+    for column, values in {
+        "accuracy_change": [accuracy[f"change{end}"] for end in ("", "_low", "_high")],
+        schema.ALPHA: (slopes.alpha, slopes.low, slopes.high),
+        schema.RAW_SLOPE: (slopes.raw_slope, slopes.raw_slope_low, slopes.raw_slope_high),
+        "alpha_new": new,
+        "raw_slope_new": raw_new,
+    }.items():
+        row |= dict(zip((column, f"{column}_low", f"{column}_high"), values, strict=True))
+    return row
+
+
+def _runs(result: train_and_prune.Pruned) -> pd.DataFrame:
+    pruned = [({schema.RATIO: ratio}, run) for ratio, run in result.pruned.items()]
+    return _with_lineage(train_and_prune.summary(result.dense, pruned, result.setting.data.classes), result)
+
+
+def _with_lineage(rows: pd.DataFrame, result: train_and_prune.Pruned | iterate_command.Iterated) -> pd.DataFrame:
+    """Return the rows of a summary with seed and dense run, and without the recalls of classes."""
+    rows = rows[[name for name in rows if not name.startswith("recall_")]]
+    rows.insert(0, schema.SEED, result.setting.config.seed)
+    rows.insert(len(rows.columns) - 1, schema.DENSE_RUN_ID, result.dense.run_id)
+    return rows
+
+
+def _title(name: str, made: Sequence[Any]) -> str:
+    return name if len(made) == 1 else f"{name} and {len(made) - 1} more"
+
+
+def _of_one_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    if (count := runs[schema.SEED].nunique()) > 1:
+        raise StudyError(f"there are runs of {count} seeds: take the one that is meant from the table .runs")
+    return runs
+
+
+def run_study(file: str | Path, options: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what `pruning_study.run_study` does."""
+    from pruning_study.study import run
+
+    arguments.check(file=file)
+    config, typed = _config(StudyConfig, options)
+    if config.dry_run:
+        raise StudyError("true makes no runs: use the command line, pruning-study study --dry-run", option="--dry-run")
+    return run.run(Path(file), config, {"file": str(file), **typed})
+
+
+def _configs(config: type[SeededConfig], options: Mapping[str, Any]) -> tuple[list[SeededConfig], dict[str, str]]:
+    """Return the checked options for each seed, and all options as they would be typed."""
+    given = _plain(options.get(schema.SEED))
+    try:
+        numbers = (None,) if given is None else seeds(schema.text(given))
+    except ValueError as error:
+        raise StudyError(str(error), option=option_name(schema.SEED)) from None
+    found, typed = zip(*(_config(config, {**options, schema.SEED: number}) for number in numbers), strict=True)
+    return list(found), typed[0]
+
+
+def _config(config: type[Config], options: Mapping[str, Any]) -> tuple[Config, dict[str, str]]:
+    """Return the checked options, and all options as they would be typed."""
+    items = {item.name: item for item in fields(config)}
+    if unknown := options.keys() - items.keys():
+        name = min(unknown)
+        raise StudyError(f"no option {name!r}, {did_you_mean(name, items)}")
+    given = {name: _plain(value) for name, value in options.items()}
+    checked = config(**given)
+    typed = {name: default_text(item) for name, item in items.items()}
+    typed |= {name: without_secrets(schema.text(value)) for name, value in given.items() if value is not None}
+    return checked, typed
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's, and a list or array as a tuple."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple | range) else value
+
+
+def _networks(runs: pd.DataFrame) -> str:
+    """Return which runs a result is of."""
+    if runs[schema.SEED].nunique() > 1:
+        return f"Mean of {runs[schema.SEED].nunique()} seeds"
+    dense = runs[schema.DENSE_RUN_ID if schema.DENSE_RUN_ID in runs else "run_id"].iloc[0]
+    return f"Dense run {dense}"
+
+
+def _with_interval(table: pd.DataFrame, name: str) -> list[str]:
+    columns = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+    return [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in columns]
+
+
+def _paragraph(*lines: str) -> str:
+    return f"<p>{'<br>'.join(html.escape(printable(line)) for line in lines)}</p>"
+
+
+def _html(table: pd.DataFrame) -> str:
+    shown = table.map(lambda value: printable(value) if isinstance(value, str) else value)
+    return shown.to_html(index=False, float_format="{:.3f}".format)
+
+
+def _images(pictures: Iterable[bytes], alternative: str) -> str:
+    sources = (f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in pictures)
+    return "".join(f'<img alt="{alternative}" src="{source}">' for source in sources)
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

@@ -1,0 +1,225 @@
+"""The command `quantize`: quantise networks, and say what it costs and what it saves."""
+
+import functools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from mlflow.entities import Run
+
+from analysis.common.errors import StudyError
+from analysis.runs import schema
+from analysis.runs.schema import text
+from pruning_study.models import onnx_export
+from pruning_study.options.config import QuantizeConfig
+from pruning_study.steps import dense as dense_step
+from pruning_study.steps import quantized, runs
+from pruning_study.steps.followed import Follower, finished_run
+from pruning_study.steps.found_engines import engine_lines, ids_of_found
+from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.settings import TrainSetting
+from pruning_study.steps.text_tables import text_table
+from pruning_study.tracking import sending
+from pruning_study.tracking.connect import connect, connect_to_runs
+from pruning_study.tracking.store import Store
+
+_READING = (
+    "The excess loss of a class is its loss of recall minus the loss of accuracy; the largest one is shown.\n"
+    "Latency is the median on one thread, with its 95 % interval. Size is that of the ONNX file."
+)
+
+log = logging.getLogger(__name__)
+
+
+class Quantized(NamedTuple):
+    """A network and its quantised runs, by number format.
+
+    `float32` holds the metrics of the network's ONNX model before it is quantised; it is empty where a run was found.
+    """
+
+    setting: TrainSetting
+    parent: LoadedRun
+    float32: Mapping[str, float]
+    made: Mapping[str, FinishedRun]
+
+
+def quantize_each(
+    configs: Sequence[QuantizeConfig], run_ids: Sequence[str], options: Mapping[str, str]
+) -> Iterator[str]:
+    """Quantise the networks of runs, or the one that the options train for each seed, and yield the lines to print.
+
+    Parameters
+    ----------
+    configs : sequence of QuantizeConfig
+        They differ in the seed.
+    run_ids : sequence of str
+        Dense or pruned runs.
+    options : mapping of str
+        The options as typed, for the params of the jobs: each network has a job of its own.
+
+    Raises
+    ------
+    StudyError
+        If several seeds are asked for of runs, or if a run or a network cannot be quantised. Of several networks the
+        others are quantised first.
+    """
+    config = configs[0]
+    if len(configs) > 1 and (run_ids or config.all):
+        raise StudyError("runs have their seeds already: leave the runs out to train several networks", option="--seed")
+    onnx_export.check_installed()
+    store = (connect_to_runs if config.all else connect)(config.experiment)
+    sending.send_kept(store.uri)
+    follower = Follower(store, config.training)
+    given = _given(store, config, run_ids)
+    networks: Sequence[Run | QuantizeConfig] = given or configs
+    count, failed, made = len(networks), 0, []
+    for place, each in enumerate(networks, start=1):
+        try:
+            result = _quantized(store, follower, config, each, options)
+        except StudyError as error:
+            if count == 1:
+                raise
+            failed += 1
+            log.warning("[%s/%s] not quantised: %s", place, count, error)
+            continue
+        finally:
+            store.job_run_id = None  # the run that `mlflow run` made is the job of the first network only
+        made.append(result)
+        yield _lines(store, result) if count == 1 else f"[{place}/{count}] {_line(result)}"
+    if count > 1 and made:
+        yield _means(made)
+    if made and not given:
+        yield from engine_lines(store, made[0].setting, ids_of_found(result.parent for result in made))
+    if failed:
+        raise StudyError(f"{failed} of {count} networks were not quantised: the lines above say why")
+
+
+def _given(store: Store, config: QuantizeConfig, run_ids: Sequence[str]) -> list[Run]:
+    """Return the runs that are named, or all dense ones; those of a data set beside each other."""
+    if config.all and run_ids:
+        raise StudyError("it stands for every dense network of the experiment: name no run", option="--all")
+    if run_ids:
+        return [finished_run(store, run_id, (schema.DENSE, schema.PRUNED)) for run_id in dict.fromkeys(run_ids)]
+    if not config.all:
+        return []
+    newest = {run.data.tags.get(schema.CONFIG_HASH, run.info.run_id): run for run in store.of_kinds([schema.DENSE])}
+    if not newest:
+        raise StudyError("the experiment has no finished dense run: train networks, or name another", option="--all")
+    return sorted(newest.values(), key=lambda run: (run.data.params.get(schema.DATASET, ""), run.info.start_time))
+
+
+def _quantized(
+    store: Store,
+    follower: Follower,
+    config: QuantizeConfig,
+    given: Run | QuantizeConfig,
+    options: Mapping[str, str],
+) -> Quantized:
+    """Quantise the network of a run, or the one that options train, in a job of its own."""
+    if isinstance(given, Run):
+        setting = follower.setting(given)
+        name = given.info.run_name or given.info.run_id
+    else:
+        setting = TrainSetting(given.training)
+        name, options = setting.name, {**options, schema.SEED: text(given.seed)}
+    with store.job(f"quantize: {name}", options) as job:
+        if isinstance(given, Run):
+            loaded = runs.load(store, given, setting)
+        else:
+            loaded = dense_step.train(store, job.run_id, setting)
+        job.tags({schema.DENSE_RUN_ID: loaded.dense.run_id})
+        model = functools.cache(functools.partial(quantized.export, setting, loaded))
+        parent = quantized.Parent(store.get(loaded.run_id), loaded, model)
+        made = {
+            number_format: quantized.quantize(store, job.run_id, setting, parent, number_format)
+            for number_format in config.number_format
+        }
+        found = runs.found_tag(made.values())
+        job.tags({schema.QUANTIZED_RUN_IDS: ",".join(run.run_id for run in made.values())} | found)
+        # Beside runs that were measured earlier, perhaps on a busier machine, a latency of now would mislead.
+        float32 = quantized.measured(setting, model()) if not found else {}
+        result = Quantized(setting, loaded, float32, made)
+        job.note(f"Run {loaded.run_id}: {_line(result)}")
+        if len(made) == 1:
+            job.metrics(next(iter(made.values())).metrics)
+    return result
+
+
+# What is printed.
+
+
+def _lines(store: Store, result: Quantized) -> str:
+    """Return the table of one network, and where its runs are."""
+    parent = result.parent
+    costs = _costs(result.float32) if result.float32 else ["", "", ""]
+    rows = [[schema.FLOAT32, f"{parent.metrics[schema.TEST_ACCURACY]:.4f}", "", "", *costs]]
+    for number_format, run in result.made.items():
+        change, excess, worst = _losses(result, run)
+        accuracy = f"{run.metrics[schema.TEST_ACCURACY]:.4f}"
+        rows.append([number_format, accuracy, f"{change:+.4f}", _of_class(excess, worst), *_costs(run.metrics)])
+    batch = f"{min(onnx_export.BATCH_SIZE, len(result.setting.data.test_images))} images, ms"
+    header = ["number format", "accuracy", "change", "largest excess loss", "bytes", "1 image, ms", batch]
+    return "\n".join(
+        [
+            "",
+            text_table(header, rows),
+            _READING,
+            "",
+            f"network: run {parent.run_id}",
+            *(
+                f"{number_format}: run {run.run_id}" + (" (found, not made again; --force does)" if run.found else "")
+                for number_format, run in result.made.items()
+            ),
+            "",
+            f"as a file:      pruning-study export {next(iter(result.made.values())).run_id} --output model.onnx",
+            f"the comparison: {store.how_to_look}",
+        ]
+    )
+
+
+def _line(result: Quantized) -> str:
+    accuracy = result.parent.metrics[schema.TEST_ACCURACY]
+    changes = (f"{name} {_losses(result, run)[0]:+.4f}" for name, run in result.made.items())
+    what = ", ".join(changes)
+    return f"{result.setting.name}: accuracy {accuracy:.4f}, and its change: {what}"
+
+
+def _means(made: Sequence[Quantized]) -> str:
+    """Return a table of means over networks."""
+    rows = []
+    for number_format in made[0].made:
+        each = [(result, result.made[number_format]) for result in made]
+        change, excess = np.mean([_losses(result, run)[:2] for result, run in each], axis=0)
+        means = [float(np.mean([run.metrics[name] for _, run in each])) for name in quantized.METRICS]
+        rows.append([number_format, f"{change:+.4f}", f"{excess:.3f}", *_shown(*means)])
+    header = ["number format", "change", "largest excess loss", "bytes", "1 image, ms", "batch, ms"]
+    return f"\nmean of {len(made)} networks\n\n" + text_table(header, rows) + "\n" + _READING.partition("\n")[0]
+
+
+def _losses(result: Quantized, run: FinishedRun) -> tuple[float, float, str]:
+    """Return the change of accuracy from the network before, and the largest excess loss and its class."""
+    before, after = result.parent.metrics, run.metrics
+    change = after[schema.TEST_ACCURACY] - before[schema.TEST_ACCURACY]
+    names = [schema.RECALL + name for name in schema.metric_names(result.setting.data.classes)]
+    excess = np.array([before[name] - after[name] for name in names]) + change
+    worst = int(np.argmax(excess))
+    return change, float(excess[worst]), result.setting.data.classes[worst]
+
+
+def _of_class(excess: float, worst: str) -> str:
+    return f"{excess:.3f} ({worst})" if excess > 0 else f"{excess:.3f}"
+
+
+def _costs(metrics: Mapping[str, float]) -> list[str]:
+    size, *medians = _shown(*(metrics[name] for name in quantized.METRICS))
+    ends = ([metrics[f"{name}_{end}"] for end in ("low", "high")] for name in quantized.METRICS[1:])
+    return [size, *(f"{median} ({_ms(low)} to {_ms(high)})" for median, (low, high) in zip(medians, ends, strict=True))]
+
+
+def _shown(size: float, one: float, batch: float) -> list[str]:
+    return [f"{size:,.0f}", _ms(one), _ms(batch)]
+
+
+def _ms(milliseconds: float) -> str:
+    return f"{milliseconds:,.0f}" if milliseconds >= 100 else f"{milliseconds:.3g}"

@@ -1,0 +1,384 @@
+"""Each command: make a run of kind `job`, find or make the runs that it needs, and say what to print."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+from mlflow.entities import Run
+
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.rendering.markdown_text import markdown_line
+from analysis.runs import schema
+from analysis.runs.address import without_password
+from analysis.runs.schema import text
+from analysis.statistics.class_metrics import class_metrics
+from analysis.statistics.intensification import at_chance, excess_loss, raw_slope
+from pruning_study.commands.pruning_table import LONGEST_TABLE, pruning_table, shortened, what_is_shown
+from pruning_study.data.datasets import Dataset
+from pruning_study.models import is_built_in
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
+from pruning_study.steps import dense as dense_step
+from pruning_study.steps import logged_model, pictures, runs, shrunk
+from pruning_study.steps import pruned as pruned_step
+from pruning_study.steps.class_changes import ClassChanges, class_changes
+from pruning_study.steps.found_engines import engine_lines, ids_of_found
+from pruning_study.steps.runs import FinishedRun, LoadedRun
+from pruning_study.steps.settings import PruneSetting, TrainSetting, following
+from pruning_study.steps.text_tables import text_table
+from pruning_study.tracking import sending
+from pruning_study.tracking.connect import connect
+from pruning_study.tracking.store import Store
+from pruning_study.tracking.writer import Writer
+from pruning_study.training.evaluation import Predictions
+
+Config = TypeVar("Config", bound=TrainConfig)
+Pruning = TypeVar("Pruning", PruneConfig, IterateConfig)
+PrunedSetting = TypeVar("PrunedSetting", bound=PruneSetting)
+Result = TypeVar("Result")
+PrunedRuns = Mapping[float, FinishedRun]  # by ratio
+
+
+class Trained(NamedTuple):
+    """A dense run, its store, and the setting that it was made with."""
+
+    store: Store
+    setting: TrainSetting
+    dense: LoadedRun
+
+
+class Pruned(NamedTuple):
+    """A dense run and the runs that were pruned from it, their store, and the setting that they were made with.
+
+    `predictions` are those of the pruned networks for the test images, by ratio; `sizes` the metrics of `--shrink`.
+    """
+
+    store: Store
+    setting: PruneSetting
+    dense: LoadedRun
+    pruned: PrunedRuns
+    predictions: Mapping[float, Predictions]
+    sizes: Mapping[float, Mapping[str, float]]
+
+
+def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
+    """Train a network of each seed and yield the lines to print; parameters as of `each_dense`."""
+    found: list[str] = []
+    for result in each_dense(configs, options):
+        store, setting, dense = result
+        found += ids_of_found([dense])
+        lines = ["", _train_table(dense, setting.data), "", _how_found("dense run", dense)]
+        yield _heading(result, configs) + "\n".join([*lines, *what_next(store, dense.run_id, setting)])
+    yield from engine_lines(store, setting, found)
+
+
+def prune_each(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[str]:
+    """Prune a network of each seed and yield the lines to print: of each seed and, after several, their means.
+
+    Parameters and errors are those of `each_pruned`.
+    """
+    made = []
+    for result in each_pruned(configs, options):
+        made.append(result)
+        yield _heading(result, configs) + _pruned_lines(result)
+    if len(made) > 1:
+        yield f"\nmean of {len(made)} seeds\n\n" + "\n".join(_comparison(made))
+    found = [
+        run_id for result in made for run_id in found_by_hash(result.setting, result.dense, result.pruned.values())
+    ]
+    yield from engine_lines(made[0].store, made[0].setting, found)
+
+
+def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
+    return f"\nseed {result.setting.config.seed}\n" if len(configs) > 1 else ""
+
+
+def _pruned_lines(result: Pruned) -> str:
+    store, setting, dense, pruned, _, sizes = result
+    return "\n".join(
+        [
+            "",
+            *_comparison([result]),
+            *shrunk.size_lines({f"t={ratio:g}": metrics for ratio, metrics in sizes.items()}),
+            "",
+            _how_found("dense run", dense),
+            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
+            *what_next(store, list(pruned.values())[-1].run_id, setting),
+        ]
+    )
+
+
+def _comparison(made: Sequence[Pruned]) -> list[str]:
+    """Return the table of the classes, of means over the seeds, and the sentences below it."""
+    changes = changes_of_classes(made)
+    table = text_table(*pruning_table(changes, realized_ratios(made)))
+    return [table + _at_chance(made), "", verdict(made, changes)]
+
+
+def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
+    """Train a dense model of each seed, or find it, in a job of its own.
+
+    Parameters
+    ----------
+    configs : sequence of TrainConfig
+        They differ in the seed.
+    options : mapping of str
+        The options as typed; each job's params have the seed of the job.
+    """
+    return each_seed(configs, options, make_dense)
+
+
+def each_pruned(configs: Sequence[PruneConfig], options: Mapping[str, str]) -> Iterator[Pruned]:
+    """Prune a dense model of each seed, in a job of its own; parameters as of `each_dense`.
+
+    Raises
+    ------
+    StudyError
+        If several seeds are asked for of one dense run.
+    """
+    check_one_seed(configs)
+    return each_seed(configs, options, make_pruned)
+
+
+def found_by_hash(setting: PruneSetting, dense: LoadedRun, pruned: Iterable[FinishedRun]) -> list[str]:
+    """Return the ids of the runs that were found, without the dense run that `--dense-run-id` names."""
+    return ids_of_found([*([] if setting.config.dense_run_id else [dense]), *pruned])
+
+
+def check_one_seed(configs: Sequence[PruneConfig | IterateConfig]) -> None:
+    """Raise a StudyError if several seeds are asked for of one dense run."""
+    if len(configs) > 1 and configs[0].dense_run_id:
+        raise StudyError("a dense run has one seed: leave --dense-run-id out to prune several", option="--seed")
+
+
+def each_seed(
+    configs: Sequence[Config], options: Mapping[str, str], make: Callable[[Config, dict[str, str]], Result]
+) -> Iterator[Result]:
+    """Yield what `make` returns for the options of each seed; the run of `mlflow run` is the job of the first only."""
+    for config in configs:
+        result = make(config, {**options, schema.SEED: text(config.seed)})
+        os.environ.pop("MLFLOW_RUN_ID", None)
+        yield result
+
+
+def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
+    """Train a dense model, or find it, in a job of its own.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    options : mapping of str
+        The options as typed, for the job's params.
+    """
+    logged_model.check_installed(config)
+    store = connect(config.experiment)
+    sending.send_kept(store.uri)
+    setting = TrainSetting(config)
+    with store.job(f"train: {setting.name}", options) as job:
+        dense = dense_step.train(store, job.run_id, setting)
+        job.tags({schema.DENSE_RUN_ID: dense.run_id} | runs.found_tag([dense]))
+        job.metrics(dense.metrics)
+        accuracy = dense.metrics[schema.TEST_ACCURACY]
+        job.note(f"Dense run {dense.run_id}: accuracy {accuracy:.3f}.")
+        _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
+        logged_model.log_models(store, setting, [dense.run_id])
+    return Trained(store, setting, dense)
+
+
+def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
+    """Prune a dense model at one ratio or several, in a job of its own. Runs that exist are found, not made again.
+
+    Parameters
+    ----------
+    config : PruneConfig
+    options : mapping of str
+        The options as typed, for the job's params.
+    """
+    store, setting, given = opened(config, PruneSetting)
+    with store.job(f"prune: {setting.pruned_name(*setting.config.ratio)}", options) as job:
+        dense = dense_run(store, job, setting, given)
+        pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in setting.config.ratio}
+        run_ids = [run.run_id for run in pruned.values()]
+        job.tags({schema.PRUNED_RUN_IDS: ",".join(run_ids)} | runs.found_tag(pruned.values()))
+        predictions = {
+            ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
+        }
+        sizes = dict(zip(pruned, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
+        result = Pruned(store, setting, dense, pruned, predictions, sizes)
+        changes = changes_of_classes([result])
+        job.note("\n".join(f"- {markdown_line(line)}" for line in verdict([result], changes).splitlines()))
+        if len(run_ids) == 1:
+            job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
+            _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
+            if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions have none
+                _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
+        else:
+            table = summary(
+                dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], setting.data.classes
+            )
+            log_summary(job, table)
+            pictures.over_ratios(changes, setting.pruned_name(*pruned)).savefig(job.folder / schema.SUMMARY_PICTURE)
+        logged_model.log_models(store, setting, run_ids)
+    return result
+
+
+def opened(
+    config: Pruning, make_setting: Callable[[Pruning], PrunedSetting]
+) -> tuple[Store, PrunedSetting, Run | None]:
+    """Return what a job of pruning needs: the store, the setting, and the dense run that `--dense-run-id` names.
+
+    Raises
+    ------
+    StudyError
+        If the options cannot be followed. No run has been made then.
+    """
+    logged_model.check_installed(config)
+    shrunk.check_installed(config)
+    store = connect(config.experiment)
+    sending.send_kept(store.uri)
+    given = store.get(config.dense_run_id) if config.dense_run_id else None
+    setting = make_setting(following(config, given) if given else config)
+    shrunk.check_followed(setting)
+    return store, setting, given
+
+
+def dense_run(store: Store, job: Writer, setting: PruneSetting, given: Run | None) -> LoadedRun:
+    """Return the dense run that a job prunes: the one that is given, or the one of the options."""
+    dense = runs.load(store, given, setting) if given else dense_step.train(store, job.run_id, setting)
+    job.tags({schema.DENSE_RUN_ID: dense.run_id})
+    return dense
+
+
+def log_summary(job: Writer, table: pd.DataFrame) -> None:
+    """Add the table of what a job made to it, as a file and for the MLflow UI."""
+    csv_text.write(table, job.folder / schema.SUMMARY)
+    job.table(table, schema.SUMMARY_TABLE)
+
+
+def summary(
+    dense: LoadedRun, pruned: Iterable[tuple[Mapping[str, float], FinishedRun]], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return a row per pruned run: accuracies, realised ratio, slopes, largest excess loss, its floor, and all recalls.
+
+    Parameters
+    ----------
+    dense : LoadedRun
+    pruned : iterable
+        Each run with the columns that its row starts with.
+    classes : sequence of str
+    """
+    names = schema.metric_names(classes)
+    rows = []
+    for first, run in pruned:
+        accuracies = [each.metrics[schema.TEST_ACCURACY] for each in (dense, run)]
+        before, after = ([each.metrics[schema.RECALL + name] for name in names] for each in (dense, run))
+        row: dict[str, float | str] = {
+            **first,
+            schema.REALIZED_RATIO: run.metrics[schema.REALIZED_RATIO],
+            "accuracy_before": accuracies[0],
+            "accuracy_after": accuracies[1],
+            schema.ALPHA: run.metrics.get(schema.ALPHA, np.nan),
+            schema.RAW_SLOPE: _raw_slope(dense, run, names),
+            schema.LARGEST_EXCESS: float(np.nanmax(excess_loss(before, after, *accuracies))),
+            schema.LARGEST_EXCESS_FLOOR: run.metrics.get(schema.LARGEST_EXCESS_FLOOR, np.nan),
+            "run_id": run.run_id,
+        }
+        row |= {f"recall_before/{name}": recall for name, recall in zip(names, before, strict=True)}
+        row |= {f"recall_after/{name}": recall for name, recall in zip(names, after, strict=True)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _copy_picture(store: Store, job: Writer, run_id: str, name: str) -> None:
+    with store.artifact(run_id, name) as path:
+        (job.folder / name).write_bytes(Path(path).read_bytes())
+
+
+def _train_table(dense: FinishedRun, data: Dataset) -> str:
+    recalls = [dense.metrics[schema.RECALL + name] for name in schema.metric_names(data.classes)]
+    rows = [[name, f"{recall:.3f}"] for name, recall in zip(data.classes, recalls, strict=True)]
+    order = np.argsort(recalls)
+    return text_table(
+        ["class", "recall"],
+        shortened([rows[index] for index in order] if len(rows) > LONGEST_TABLE else rows),
+        [["accuracy", f"{dense.metrics[schema.TEST_ACCURACY]:.3f}"]],
+    )
+
+
+def changes_of_classes(made: Sequence[Pruned]) -> dict[float, ClassChanges]:
+    """Compare the networks of several seeds with what was pruned from them, at each ratio."""
+    classes, before = made[0].setting.data.classes, [result.dense.dense.predictions for result in made]
+    return {
+        ratio: class_changes(classes, before, [result.predictions[ratio] for result in made])
+        for ratio in made[0].pruned
+    }
+
+
+def realized_ratios(made: Sequence[Pruned]) -> dict[float, float]:
+    """Return the mean of the realised ratios over the seeds, for each ratio."""
+    return {
+        ratio: float(np.mean([result.pruned[ratio].metrics[schema.REALIZED_RATIO] for result in made]))
+        for ratio in made[0].pruned
+    }
+
+
+def verdict(made: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
+    """Return the sentences below the table of `prune`."""
+    return what_is_shown(changes, prunes=made[0].setting.pruning.pruner.prunes)
+
+
+def _at_chance(made: Sequence[Pruned]) -> str:
+    """Return a line that names the networks that guess, whose alpha means nothing."""
+    accuracies = {
+        f"{name} of seed {result.setting.config.seed}" if len(made) > 1 else name: run.metrics[schema.TEST_ACCURACY]
+        for result in made
+        for name, run in [
+            ("the dense network", result.dense),
+            *((f"t={ratio:g}", run) for ratio, run in result.pruned.items()),
+        ]
+    }
+    return "".join(f"\n{line}" for line in chance_lines(accuracies, made[0].setting.data))
+
+
+def chance_lines(accuracies: Mapping[str, float], data: Dataset) -> list[str]:
+    """Return a line that names the networks that guess, whose alpha means nothing; no line if none does.
+
+    Parameters
+    ----------
+    accuracies : mapping
+        Test accuracy by the network's name.
+    data : Dataset
+    """
+    guesses = at_chance(list(accuracies.values()), len(data.classes), np.bincount(data.test_labels))
+    guessing = [name for name, at_random in zip(accuracies, guesses, strict=True) if at_random]
+    return [f"at chance, alpha means nothing: {', '.join(guessing)}"] if guessing else []
+
+
+def _raw_slope(parent: LoadedRun, run: FinishedRun, names: Sequence[str]) -> float:
+    """Return the raw slope from the dense network, computed anew for runs that were made before it was logged."""
+    if schema.RAW_SLOPE in run.metrics:
+        return run.metrics[schema.RAW_SLOPE]
+    before = parent.dense.predictions
+    recall = class_metrics(before.label, before.predicted, len(names)).recall
+    after = [run.metrics[schema.RECALL + name] for name in names]
+    return float(raw_slope(recall, after, before.accuracy, run.metrics[schema.TEST_ACCURACY]))
+
+
+def _how_found(what: str, run: FinishedRun) -> str:
+    return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
+
+
+def what_next(store: Store, run_id: str, setting: TrainSetting) -> list[str]:
+    """Return lines that say how to load a run's model, and where to look at the runs."""
+    model = setting.config.model
+    own_model = "" if is_built_in(model) else f', model="{model}"'
+    return [
+        "",
+        f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',
+        f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
+        *logged_model.how_to_load(store, setting, run_id),
+        f"the comparison: {store.how_to_look}",
+    ]

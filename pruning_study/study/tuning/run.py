@@ -1,0 +1,331 @@
+"""The command `tune`: trials on validation images, then the winner and the anchors on test images."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from optuna import Trial
+
+from analysis.common import csv_text
+from analysis.common.errors import StudyError
+from analysis.report.tuning import figures as tuning_figures
+from analysis.report.tuning.results import WINNER, Tuning, comparisons
+from analysis.runs import schema
+from analysis.runs.schema import text
+from analysis.statistics.intensification import at_chance
+from analysis.statistics.new_images import alpha_new
+from pruning_study.options.config import CUBIC, TuneConfig
+from pruning_study.steps import dense, pruned
+from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
+from pruning_study.steps.identity import hashed_params
+from pruning_study.steps.runs import LoadedRun
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.steps.text_tables import text_table
+from pruning_study.study.tuning import objectives
+from pruning_study.study.tuning.objectives import Recalls
+from pruning_study.study.tuning.search import STEP, Point, Search, Space
+from pruning_study.tracking import connect, locks, sending
+from pruning_study.tracking.store import Store
+from pruning_study.tracking.writer import Writer
+from pruning_study.training.evaluation import Predictions
+
+# Params that differ between the networks of one search: always, and if the schedule is searched too.
+TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}
+SCHEDULE_PARAMS = {schema.SCHEDULE, schema.RAMP, schema.DISTILL}
+WAIT_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Network:
+    """A dense model that every trial prunes, and the setting that prunes it."""
+
+    setting: PruneSetting
+    dense: LoadedRun
+
+    @property
+    def before(self) -> Predictions:
+        """Predictions of the dense model for the validation images."""
+        return self.dense.dense.val_predictions
+
+    def after(self, options: Mapping[str, Any], ratio: float) -> Predictions:
+        """Prune and fine-tune the model as a trial does, and predict the validation images.
+
+        Class offsets are fitted on validation images too. Each image is predicted with offsets that were fitted without
+        it, so that a trial is not judged by the images that it learned from.
+        """
+        return pruned.trial(self.setting.at(**options), self.dense, ratio)
+
+
+def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
+    """Search the best epsilon, and schedule if asked, or continue a search; compare the winner with the anchors.
+
+    Parameters
+    ----------
+    config : TuneConfig
+    options : mapping of str
+        The options as typed, which become the params of the job.
+
+    Returns
+    -------
+    str
+        The text to print.
+
+    Raises
+    ------
+    StudyError
+        Before any training: if a ratio or a ramp cannot be attained, or if a search of this name has another space.
+        Later: if alpha needs more validation images, if training diverges, or if the store does not take a run.
+    """
+    store = connect.connect(config.experiment)
+    sending.send_kept(store.uri)
+    settings = _settings(config)
+    space = _space(config, settings[0], store.experiment_id)
+    search = Search(store, config.study_name or _default_name(config, settings[0], space), space)
+    with store.job(f"tune: {search.name}", options) as job:
+        networks = _networks(store, job.run_id, settings)
+        if config.objective != "accuracy":
+            _check_alpha(networks)
+        with _parent(store, search, job.run_id, settings[0]) as parent:
+            job.tags({schema.TUNING_RUN_ID: parent.run_id})
+            _search(store, search, networks, config, parent.run_id)
+            result = _result(store, search, networks, config, job.run_id)
+            _log(parent, search, result)
+    next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
+    found = ids_of_found(network.dense for network in networks)
+    other_engine = engine_lines(store, settings[0], found, IN_ANOTHER_EXPERIMENT)
+    return "\n".join(["", _table(result), "", result.summary, "", *next_steps, *other_engine])
+
+
+def _settings(config: TuneConfig) -> list[PruneSetting]:
+    """Return a setting for each seed; all share the data set."""
+    first = PruneSetting(config.pruning(config.seeds[0]))
+    return [first, *(PruneSetting(config.pruning(seed), first.data) for seed in config.seeds[1:])]
+
+
+def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Space:
+    searched, longest_ramp = TRIAL_PARAMS, None
+    if config.tune_schedule:
+        # With a gradual schedule and distillation a setting has every param of the trials, such as the temperature.
+        setting = setting.at(schedule=CUBIC, distill=1.0)
+        searched = TRIAL_PARAMS | SCHEDULE_PARAMS
+        longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
+    params = hashed_params(setting.pruned_params(setting.params, config.ratio[0]))
+    strength_of = config.searched_strength
+    return Space(
+        objective=config.objective,
+        ratios=config.ratio,
+        epsilon_range=config.epsilon_range,
+        usual_epsilon=setting.pruning.epsilon,
+        settings={
+            **{name: value for name, value in params.items() if name not in {*searched, strength_of}},
+            schema.SEEDS: text(config.seeds),
+            "experiment": experiment_id,
+        },
+        longest_ramp=longest_ramp,
+        ramp=config.ramp if setting.config.is_gradual else 0.0,
+        distill=config.distill,
+        strength_of=strength_of,
+        strength=float(params[strength_of]) if strength_of else 0.0,
+    )
+
+
+def _longest_ramp(epochs: int) -> float:
+    """Return the largest multiple of the step that leaves an epoch of fine-tuning after the ramp."""
+    # Multiples of the step carry rounding errors.
+    return round(math.floor(round((1 - 1 / epochs) / STEP, 9)) * STEP, 9)
+
+
+def _default_name(config: TuneConfig, setting: PruneSetting, space: Space) -> str:
+    return f"{setting.data.name}-{config.model.replace(':', '-')}-{config.objective}-{space.digest[:8]}"
+
+
+def _networks(store: Store, job_run_id: str, settings: Sequence[PruneSetting]) -> list[Network]:
+    networks = [Network(setting, dense.train(store, job_run_id, setting)) for setting in settings]
+    for network in networks:
+        # These are cached properties. Read here, they are shared by the settings that are made for the trials.
+        _ = network.setting.train, network.setting.validation, network.setting.engine
+    return networks
+
+
+def _check_alpha(networks: Sequence[Network]) -> None:
+    """Check that the dense models' recalls differ between classes by more than the noise of few images."""
+    before = [network.before for network in networks]
+    recalls = objectives.measure_recalls(before, before, len(networks[0].setting.data.classes))
+    reliability = alpha_new(recalls.before, recalls.before, recalls.before, recalls.support).reliability
+    if not reliability > 0:
+        raise StudyError(
+            "there are too few validation images to tell the classes' recalls apart, so that alpha has no estimate: "
+            "give a larger --validation-fraction or more --seeds",
+            option="--objective",
+        )
+
+
+@contextmanager
+def _parent(store: Store, search: Search, job_run_id: str, setting: PruneSetting) -> Iterator[Writer]:
+    """Yield the run of a search, which is the same for every call that continues the search."""
+    earlier = store.newest(search.config_hash)
+    new = store.run(
+        f"tuning: {search.name}",
+        note="Search for undecayed pruning: trials on validation images, winner and anchors on test images",
+        tags={schema.KIND: schema.TUNING, schema.CONFIG_HASH: search.config_hash, schema.STUDY_NAME: search.name},
+        params=search.space.params,
+        dataset=setting.mlflow_dataset,
+        job_run_id=job_run_id,
+        child=True,
+    )
+    run = store.again(earlier.info.run_id) if earlier else new
+    with locks.held_if_free(store.lock(search.config_hash)), run as parent:
+        yield parent
+
+
+def _search(store: Store, search: Search, networks: Sequence[Network], config: TuneConfig, parent_run_id: str) -> None:
+    """Make the trials that are missing, and wait for those that other processes are making."""
+    start = time.monotonic()
+    while True:
+        late = time.monotonic() - start > (config.timeout or math.inf)
+        with search.trial(config.n_trials, late=late) as trial:
+            if trial:
+                _try(store, search, networks, trial, parent_run_id)
+                continue
+        if not search.running():
+            return
+        time.sleep(WAIT_SECONDS)
+
+
+def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial, parent_run_id: str) -> None:
+    """Make a trial and its run."""
+    point = search.point(trial)
+    anchor = trial.user_attrs.get(schema.ANCHOR, "")
+    with store.run(
+        f"trial {trial.number}: {anchor or point} t={point.ratio:g}",
+        note=f"Trial of the search {search.name}, on validation images only",
+        tags={
+            schema.KIND: schema.TRIAL,
+            schema.CONFIG_HASH: search.trial_hash(trial.number),
+            schema.STUDY_NAME: search.name,
+            schema.ANCHOR: anchor,
+        },
+        params=point.params | _strength(search.space, point),
+        dataset=networks[0].setting.mlflow_dataset,
+        job_run_id=parent_run_id,
+        child=True,
+    ) as run:
+        dense_accuracies = np.array([network.before.accuracy for network in networks])
+        recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
+        values = search.record(trial, recalls, stopped=stopped)
+        if stopped:
+            values["accuracy"] = objectives.expected_accuracy(recalls, dense_accuracies)
+        for place in range(len(recalls)):
+            seed_values = {schema.VAL_ACCURACY: f"accuracy/{place}", schema.VAL_DISTORTION: f"distortion/{place}"}
+            run.metrics({name: values[key] for name, key in seed_values.items()}, step=place)
+        run.metrics({schema.TRIAL_ACCURACY: values["accuracy"], schema.TRIAL_DISTORTION: values["distortion"]})
+        run.tags({schema.STATE: "pruned" if stopped else "complete"})
+    # The trial ends after its run: a trial whose process is killed before that is made again, so that each has a run.
+    search.end(trial.number)
+
+
+def _pruned_recalls(
+    search: Search, networks: Sequence[Network], trial: Trial, point: Point, dense_accuracies: np.ndarray
+) -> tuple[Recalls, bool]:
+    """Prune every dense model, until the trial is hopeless; return the recalls, and whether the trial was stopped."""
+    classes = len(networks[0].setting.data.classes)
+    before: list[Predictions] = []
+    after: list[Predictions] = []
+    for network in networks:
+        before.append(network.before)
+        after.append(network.after(search.space.options(point), point.ratio))
+        recalls = objectives.measure_recalls(before, after, classes)
+        if search.is_hopeless(trial, recalls, dense_accuracies):
+            return recalls, True
+    return recalls, False
+
+
+def _result(store: Store, search: Search, networks: Sequence[Network], config: TuneConfig, job_run_id: str) -> Tuning:
+    """Choose the winner, and test it and the anchors on the dense models of the search and on new ones."""
+    trials = search.trials()
+    best, reason = objectives.winner(trials, config.objective)
+    trials = trials.assign(
+        eligible=objectives.eligible(trials), front=objectives.pareto_front(trials), winner=trials.index == best
+    )
+    won = _point(trials.loc[best])
+    points = {WINNER: won, **search.space.anchors(won.ratio)}
+    tested = partial(_tested, store, job_run_id, search.space, points)
+    rows = [row for network in networks for row in tested(network, new=False)]
+    start = max(config.seeds) + 1
+    for seed in range(start, start + config.confirm_seeds):
+        setting = PruneSetting(config.pruning(seed), networks[0].setting.data)
+        (network,) = _networks(store, job_run_id, [setting])
+        rows += tested(network, new=True)
+    finalists = pd.DataFrame(rows)
+    return Tuning(
+        name=search.name,
+        objective=config.objective,
+        reason=reason,
+        trials=trials,
+        finalists=finalists,
+        comparisons=comparisons(finalists, config.objective),
+    )
+
+
+def _strength(space: Space, point: Point) -> dict[str, str]:
+    return {space.strength_of: text(point.strength)} if space.strength_of else {}
+
+
+def _point(trial: pd.Series) -> Point:
+    return Point(**{item.name: float(trial[item.name]) for item in fields(Point)})
+
+
+def _tested(
+    store: Store, job_run_id: str, space: Space, points: Mapping[str, Point], network: Network, *, new: bool
+) -> Iterator[dict[str, float | str | bool]]:
+    """Find or make the pruned runs of a dense model, and yield a row of the finalists' table for each."""
+    data = network.setting.data
+    for role, point in points.items():
+        run = pruned.prune(store, job_run_id, network.setting.at(**space.options(point)), network.dense, point.ratio)
+        accuracies = [metrics[schema.TEST_ACCURACY] for metrics in (network.dense.metrics, run.metrics)]
+        yield {
+            "role": role,
+            **asdict(point),
+            schema.SEED: network.setting.config.seed,
+            "new": new,
+            "accuracy": accuracies[1],
+            "alpha": run.metrics.get(schema.ALPHA, np.nan),
+            "at_chance": bool(at_chance(accuracies, len(data.classes), np.bincount(data.test_labels)).any()),
+            "run_id": run.run_id,
+        }
+
+
+def _log(parent: Writer, search: Search, result: Tuning) -> None:
+    csv_text.write(result.trials, parent.folder / schema.TRIALS)
+    csv_text.write(result.finalists, parent.folder / schema.FINALISTS)
+    csv_text.write(result.comparisons, parent.folder / schema.COMPARISONS)
+    summary = {schema.STUDY_NAME: result.name, schema.OBJECTIVE: result.objective, "reason": result.reason}
+    (parent.folder / schema.TUNING_SUMMARY).write_text(json.dumps(summary, indent=1))
+    drawn = tuning_figures.figures(result)
+    if search.space.dimensions > 1:
+        drawn["parameter_importance"] = tuning_figures.importance(search.importance(), result.name)
+    for name, figure in drawn.items():
+        figure.savefig(parent.folder / f"{name}.png")
+    winner = result.winner
+    parent.metrics({schema.TRIAL_ACCURACY: winner["accuracy"], schema.TRIAL_DISTORTION: winner["distortion"]})
+    parent.tags(_point(winner).params | _strength(search.space, _point(winner)))
+
+
+def _table(result: Tuning) -> str:
+    table = result.table()
+    return text_table(list(table.columns), table.to_numpy().tolist())
+
+
+def _next_steps(store: Store, search: Search, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
+    return [
+        f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; repeat the command to continue it",
+        f"its trials:   pip install optuna-dashboard, then: optuna-dashboard {search.journal}",
+        f"the runs:     {store.how_to_look}",
+    ]

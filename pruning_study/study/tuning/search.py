@@ -1,0 +1,453 @@
+"""Searches of epsilon, ramp, distillation and mitigation by Optuna, on which several processes may work at once.
+
+Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
+makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna import Trial
+from optuna.distributions import FloatDistribution
+from optuna.pruners import MedianPruner
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from analysis.common.errors import StudyError, first_line
+from analysis.runs import schema
+from analysis.runs.options.table import OPTIONS
+from analysis.runs.schema import text
+from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
+from pruning_study.study.tuning import objectives
+from pruning_study.study.tuning.objectives import Recalls
+from pruning_study.tracking import locks
+from pruning_study.tracking.store import Store
+
+LAMBDA, MP, GP = ANCHORS
+# With this epsilon undecayed pruning ranks weights as magnitude pruning does: for weights near the threshold, about .01
+# with gradients of about .1, the gradient's part of a score is below single precision.
+AS_MAGNITUDE = 1e8
+# Ramps and shares of distillation are multiples of this step. So 0, which is one shot or no distillation, is tried too.
+STEP = 0.05
+# How strong mitigations may be, by the option that says it
+STRENGTHS = {
+    record.name: FloatDistribution(low, high, log=True) if low else FloatDistribution(low, high, step=STEP)
+    for record in OPTIONS
+    for low, high in ([record.search_range] if record.search_range else [])
+}
+STRENGTH = "strength"
+DIRECTIONS = {
+    "accuracy": [StudyDirection.MAXIMIZE],
+    "alpha": [StudyDirection.MINIMIZE],
+    "both": [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE],
+}
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+# Attributes of Optuna's study and trials
+SPACE, MEASURED, STOPPED = "space", "measured", "stopped"
+
+log = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The options that a trial tries.
+
+    Parameters
+    ----------
+    epsilon, ratio : float
+    ramp : float
+        Share of the fine-tuning epochs over which the schedule cubic prunes; 0 is one shot.
+    distill : float
+        Share of distillation in the loss.
+    strength : float
+        How strong the mitigation is, if that is searched.
+    """
+
+    epsilon: float
+    ratio: float
+    ramp: float = 0.0
+    distill: float = 0.0
+    strength: float = 0.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `prune`, except the ratio and the strength, whose option depends on the mitigation."""
+        schedule = {schema.SCHEDULE: CUBIC, schema.RAMP: self.ramp} if self.ramp else {schema.SCHEDULE: ONE_SHOT}
+        return {schema.EPSILON: self.epsilon, **schedule, schema.DISTILL: self.distill}
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The options and the ratio as canonical text."""
+        return {name: text(value) for name, value in {**self.options, schema.RATIO: self.ratio}.items()}
+
+    def __str__(self) -> str:
+        ramp = f" ramp {self.ramp:g}" if self.ramp else ""
+        distill = f" distill {self.distill:g}" if self.distill else ""
+        strength = f" strength {self.strength:.3g}" if self.strength else ""
+        return f"epsilon {self.epsilon:.3g}{ramp}{distill}{strength}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The options that a search chooses from.
+
+    Parameters
+    ----------
+    objective : {"accuracy", "alpha", "both"}
+    ratios : tuple of float
+        If there are several, the search chooses one too.
+    epsilon_range : (low, high)
+    usual_epsilon : float
+        Epsilon of the anchor lambda.
+    settings : mapping of str
+        All other params that a trial's result depends on, as canonical text.
+    longest_ramp : float, optional
+        If given, the search chooses a ramp from 0 to this, and a share of distillation, too.
+    ramp : float
+        Ramp of all trials, or of the gradual anchors if the search chooses ramps.
+    distill : float
+        Share of distillation of all trials, or of the anchors if the search chooses it.
+    strength_of : str
+        The option of `prune` that says how strong the mitigation is, if the search chooses its value; else empty.
+    strength : float
+        Its value for the anchors.
+    """
+
+    objective: str
+    ratios: tuple[float, ...]
+    epsilon_range: tuple[float, float]
+    usual_epsilon: float
+    settings: Mapping[str, str] = field(default_factory=dict)
+    longest_ramp: float | None = None
+    ramp: float = 0.0
+    distill: float = 0.0
+    strength_of: str = ""
+    strength: float = 0.0
+
+    def options(self, point: Point) -> dict[str, Any]:
+        """Return the options of `prune` that a trial of a point has, except the ratio."""
+        return {**point.options, **({self.strength_of: point.strength} if self.strength_of else {})}
+
+    def anchors(self, ratio: float) -> dict[str, Point]:
+        """Return the reference trials that every search begins with, lambda first, by name."""
+        epsilons = {LAMBDA: self.usual_epsilon, MP: AS_MAGNITUDE, GP: 0.0}
+        ramps = {"": self.ramp} if self.longest_ramp is None else {"": 0.0, f" {CUBIC}": self.ramp}
+        return {
+            name + suffix: Point(epsilon, ratio, ramp, self.distill, self.strength)
+            for suffix, ramp in ramps.items()
+            for name, epsilon in epsilons.items()
+        }
+
+    @property
+    def ranges(self) -> dict[str, FloatDistribution]:
+        """The range of each option that is searched, except the ratio."""
+        ranges = {schema.EPSILON: FloatDistribution(*self.epsilon_range, log=True)}
+        if self.longest_ramp is not None:
+            ranges[schema.RAMP] = FloatDistribution(0.0, self.longest_ramp, step=STEP)
+            ranges[schema.DISTILL] = FloatDistribution(0.0, 1.0, step=STEP)
+        if self.strength_of:
+            ranges[STRENGTH] = STRENGTHS[self.strength_of]
+        return ranges
+
+    @property
+    def dimensions(self) -> int:
+        """Number of options that are searched."""
+        return len(self.ranges) + (len(self.ratios) > 1)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The whole space as canonical text."""
+        params = {
+            **self.settings,
+            schema.OBJECTIVE: self.objective,
+            schema.RATIOS: text(self.ratios),
+            schema.EPSILON_RANGE: text(self.epsilon_range),
+            "lambda": text(self.usual_epsilon),
+        }
+        if self.longest_ramp is not None:
+            for name, range_name in ((schema.RAMP, schema.RAMP_RANGE), (schema.DISTILL, schema.DISTILL_RANGE)):
+                params[range_name] = text((self.ranges[name].low, self.ranges[name].high))
+            params |= {schema.ANCHORS_RAMP: text(self.ramp), schema.ANCHORS_DISTILL: text(self.distill)}
+        if self.strength_of:
+            within = self.ranges[STRENGTH]
+            params |= {schema.STRENGTH_OF: self.strength_of, schema.STRENGTH_RANGE: text((within.low, within.high))}
+            params[schema.ANCHORS_STRENGTH] = text(self.strength)
+        return params
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the params; searches with the same digest search the same space."""
+        return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
+
+
+class Search:
+    """A search that several processes may work on. It continues the search of the same name, or starts one.
+
+    Parameters
+    ----------
+    store : Store
+    name : str
+    space : Space
+
+    Raises
+    ------
+    StudyError
+        If the journal cannot be read, or if it holds a search of this name in another space.
+    """
+
+    def __init__(self, store: Store, name: str, space: Space) -> None:
+        self.name = name
+        self.space = space
+        self.journal = store.journal.absolute()
+        self.config_hash = hashlib.sha256(f"{store.experiment_id} {name}".encode()).hexdigest()
+        self._store = store
+        with self._alone(), _readable(self.journal):
+            storage = JournalStorage(_Journal(self.journal))
+            self._study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                load_if_exists=True,
+                directions=DIRECTIONS[space.objective],
+                pruner=MedianPruner(),
+            )
+            found = self._study.user_attrs.get(SPACE)
+            if found is None:
+                self._study.set_user_attr(SPACE, space.params)
+        if found not in (None, space.params):
+            raise StudyError(_other_space(name, found, space.params), option="--study-name")
+
+    @contextmanager
+    def trial(self, total: int, *, late: bool) -> Iterator[Trial | None]:
+        """Begin the next trial, which no other process then begins. If the block raises, the trial ends as failed.
+
+        Parameters
+        ----------
+        total : int
+            Number of trials that the search is to have.
+        late : bool
+            Whether only anchors may still begin.
+
+        Yields
+        ------
+        Trial ; None if no trial is left to begin.
+        """
+        with ExitStack() as held:
+            with self._alone():
+                self._end_dead()
+                trial = self._next(total, late)
+                if trial:
+                    held.enter_context(self._store.making(self.trial_hash(trial.number)))
+            try:
+                yield trial
+            except BaseException:
+                if trial:
+                    self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+                raise
+
+    def trial_hash(self, number: int) -> str:
+        """Return the config hash of a trial's run."""
+        return f"{self.config_hash[:32]}-{number}"
+
+    def running(self) -> bool:
+        """Return whether any process is making a trial."""
+        return any(map(self._is_alive, self._study.get_trials(states=[TrialState.RUNNING])))
+
+    def point(self, trial: Trial | FrozenTrial) -> Point:
+        """Return the options that a trial tries."""
+        params, space = trial.params, self.space
+        ratio = params.get(schema.RATIO, space.ratios[0])
+        if anchor := trial.user_attrs.get(schema.ANCHOR):
+            return space.anchors(ratio)[anchor]
+        # Multiples of the step carry rounding errors.
+        ramp, distill, strength = (
+            round(params.get(name, value), 9)
+            for name, value in (
+                (schema.RAMP, space.ramp),
+                (schema.DISTILL, space.distill),
+                (STRENGTH, space.strength),
+            )
+        )
+        return Point(params[schema.EPSILON], ratio, ramp, distill, strength)
+
+    def is_hopeless(self, trial: Trial, so_far: Recalls, dense: np.ndarray) -> bool:
+        """Return whether to stop a trial after a seed: it is less accurate than the median of the complete trials.
+
+        Anchors are never stopped, and a trial is stopped only if the objective is accuracy: alpha of a few networks is
+        noise, and Optuna stops no trial with two objectives. Wilcoxon's test over the seeds, the alternative to the
+        median, cannot reach p < .1 with three seeds.
+
+        Parameters
+        ----------
+        trial : Trial
+        so_far : Recalls
+            Recalls of the seeds that the trial has pruned.
+        dense : (all seeds,)
+            Validation accuracy of the dense models.
+        """
+        if self.space.objective != "accuracy":
+            return False
+        trial.report(objectives.expected_accuracy(so_far, dense), step=len(so_far))
+        return schema.ANCHOR not in trial.user_attrs and len(so_far) < len(dense) and trial.should_prune()
+
+    def record(self, trial: Trial, recalls: Recalls, *, stopped: bool) -> dict[str, float]:
+        """Keep the numbers of a trial in the journal, for `end`, and return them as `objectives.values` does."""
+        values = objectives.values(recalls)
+        trial.set_user_attr(MEASURED, {name: value if math.isfinite(value) else None for name, value in values.items()})
+        trial.set_user_attr(STOPPED, bool(stopped))
+        if self.space.objective == "alpha" and not stopped:
+            anchors = [other["accuracy"] for other in self._rows() if other["anchor"] and other["complete"]]
+            accuracy = values["accuracy"]
+            trial.set_constraint("accuracy", max(anchors, default=accuracy) - objectives.A_POINT - accuracy)
+        return values
+
+    def end(self, number: int) -> None:
+        """End a trial with the numbers that `record` kept."""
+        recorded = self._study.get_trials(deepcopy=False)[number].user_attrs
+        if recorded[STOPPED]:
+            self._study.tell(number, state=TrialState.PRUNED)
+            return
+        accuracy, distortion = recorded[MEASURED]["accuracy"], recorded[MEASURED]["distortion"]
+        # An undefined distortion is worse than any other.
+        distortion = math.inf if distortion is None else distortion
+        told = {"accuracy": [accuracy], "alpha": [distortion], "both": [accuracy, distortion]}
+        self._study.tell(number, told[self.space.objective])
+
+    def trials(self) -> pd.DataFrame:
+        """Return a row for each trial that has ended.
+
+        Returns
+        -------
+        DataFrame
+            number; complete (False if the trial was stopped); anchor ("" if it is none); epsilon, ratio, ramp (0: one
+            shot), distill, strength (of the mitigation); the numbers of `objectives.values`, with a stopped trial's
+            accuracy made comparable by `objectives.with_comparable_accuracy`; seconds.
+        """
+        return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
+
+    def importance(self) -> dict[str, float]:
+        """Return how much each option that is searched separates the best tenth of the trials from all (PED-ANOVA).
+
+        Returns
+        -------
+        dict of shares, whose sum is 1
+        """
+        return optuna.importance.get_param_importances(self._study)
+
+    def _rows(self) -> list[dict]:
+        ended = self._study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED])
+        return [
+            {
+                "number": trial.number,
+                "complete": trial.state == TrialState.COMPLETE,
+                "anchor": trial.user_attrs.get(schema.ANCHOR, ""),
+                **asdict(self.point(trial)),
+                **{name: np.nan if value is None else value for name, value in trial.user_attrs[MEASURED].items()},
+                "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
+            }
+            for trial in ended
+        ]
+
+    def _alone(self) -> AbstractContextManager[None]:
+        lock = self._store.lock(f"{self.config_hash}-next")
+        return locks.held(lock, waiting="another process is choosing a trial of this search: waiting for it")
+
+    def _is_alive(self, trial: FrozenTrial) -> bool:
+        with locks.held_if_free(self._store.lock(self.trial_hash(trial.number))) as free:
+            return not free
+
+    def _end_dead(self) -> None:
+        """End the trials whose process died: normally if the trial's run is finished, else as failed."""
+        for trial in self._study.get_trials(states=[TrialState.RUNNING]):
+            if self._is_alive(trial):
+                continue
+            if STOPPED in trial.user_attrs and self._store.find(self.trial_hash(trial.number)):
+                self.end(trial.number)
+            else:
+                log.warning("trial %d of %s was interrupted and is made again", trial.number, self.name)
+                self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _next(self, total: int, late: bool) -> Trial | None:
+        self._enqueue_anchors()
+        trials = self._study.get_trials(states=COUNTED)
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        if not waiting and (late or len(trials) >= total):
+            return None
+        # Each trial has its own random draws, so that an interrupted search ends like one that was not interrupted.
+        seed = hashlib.sha256(f"{self.space.digest} {len(self._study.trials)}".encode()).digest()
+        self._study.sampler = TPESampler(seed=int.from_bytes(seed[:4], "big"))
+        trial = self._study.ask()
+        self._suggest(trial)
+        return trial
+
+    def _enqueue_anchors(self) -> None:
+        """Make Optuna begin with the anchors that are neither made nor queued."""
+        trials = self._study.get_trials(states=COUNTED)
+        known = {(trial.user_attrs.get(schema.ANCHOR), trial.user_attrs.get(schema.RATIO)) for trial in trials}
+        for ratio in self.space.ratios:
+            for anchor, point in self.space.anchors(ratio).items():
+                if (anchor, ratio) not in known:
+                    self._study.enqueue_trial(asdict(point), user_attrs={schema.ANCHOR: anchor, **asdict(point)})
+
+    def _suggest(self, trial: Trial) -> None:
+        if len(self.space.ratios) > 1:
+            trial.suggest_categorical(schema.RATIO, self.space.ratios)
+        for name, within in self.space.ranges.items():
+            # The sampler learns about an option from the trials that have it. An anchor whose value is outside the
+            # range, as 0 is on a logarithmic scale, does not have it, so that the sampler learns nothing wrong.
+            if schema.ANCHOR not in trial.user_attrs or _contains(within, trial.user_attrs[name]):
+                trial.suggest_float(name, within.low, within.high, step=within.step, log=within.log)
+
+
+def _contains(within: FloatDistribution, value: float) -> bool:
+    on_a_step = within.step is None or round(value / within.step, 9).is_integer()
+    return within.low <= value <= within.high and on_a_step
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal, in which a full disk or a kill may leave half a line that would spoil the next one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._alone = path, JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), lock_obj=self._alone)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._alone.acquire()
+        try:
+            with self._path.open("rb+") as file:
+                if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n":
+                    file.truncate(self._path.read_bytes().rfind(b"\n") + 1)
+        finally:
+            self._alone.release()
+        super().append_logs(logs)
+
+
+@contextmanager
+def _readable(journal: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise StudyError(
+            f"{journal}: Optuna cannot read or write this journal ({first_line(error)}): repair the file, or move it "
+            "away to begin all searches of this store anew"
+        ) from error
+
+
+def _other_space(name: str, found: Mapping[str, str], asked: Mapping[str, str]) -> str:
+    differing = [key for key in {**found, **asked} if found.get(key) != asked.get(key)]
+    told = "; ".join(f"{key} {found.get(key, 'none')} there, {asked.get(key, 'none')} here" for key in differing)
+    return f"a search with other options has the name {name!r} ({told}): give another name"

@@ -1,0 +1,139 @@
+"""Class offsets in a network: fitted on validation images, and folded into the bias of the output layer."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from analysis.common.errors import StudyError
+from analysis.statistics import class_offsets
+from pruning_study.data.examples import Examples
+from pruning_study.pruning import budget
+from pruning_study.training.engines import TORCH, Engine
+
+OPTION = "--class-offsets"
+# Largest difference between logits that are equal but for rounding, relative to the largest of them.
+_ROUNDING = 1e-4
+
+
+def check(model: nn.Module, image_shape: tuple[int, int, int], support: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Check before a training that offsets can be fitted, and folded into the network.
+
+    Parameters
+    ----------
+    model : nn.Module
+    image_shape : (channels, height, width)
+    support : (classes,), integers
+        Number of validation images of each class.
+    classes : tuple of str
+
+    Raises
+    ------
+    StudyError
+        If a class has too few images, or if the output layer has no bias that is added to the logits.
+    """
+    class_offsets.check_images(support, classes, OPTION)
+    moved = _rescaled(model)
+    random = torch.Generator().manual_seed(0)
+    image = torch.randn(1, *image_shape, generator=random).to(_bias(moved)[1].device)
+    logits = TORCH.logits(moved, image)
+    # Of both signs, and larger than the logits, so that a ReLU after the output layer changes some.
+    added = torch.linspace(-2, 2, len(classes)) * max(1.0, float(logits.abs().max()))
+    _add(moved, added)
+    _check_added(model, logits, TORCH.logits(moved, image), added)
+
+
+def fold(
+    model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, classes: tuple[str, ...], shrinkage: float
+) -> pd.DataFrame:
+    """Add offsets to a network in place, with which each class's recall changes from the dense network's as accuracy.
+
+    Parameters
+    ----------
+    model, dense : nn.Module
+    validation : Examples
+        Images that the offsets are fitted on.
+    engine : Engine
+        Computes the logits.
+    classes : tuple of str
+    shrinkage : float, >= 0
+        As `class_offsets.fit` takes it.
+
+    Returns
+    -------
+    DataFrame
+        As `class_offsets.table` returns it.
+
+    Raises
+    ------
+    StudyError
+        If the logits are not those without offsets plus the offsets. The network is then as it was.
+    """
+    before, after, label = _logits(model, dense, validation, engine)
+    found = class_offsets.table(before, after, label, classes, shrinkage=shrinkage)
+    added = torch.tensor(found["offset"].to_numpy())
+    folded = copy.deepcopy(model)
+    _add(folded, added)
+    _check_added(model, torch.from_numpy(after), engine.logits(folded, validation.images), added)
+    _add(model, added)
+    return found
+
+
+def held_out_logits(
+    model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine, shrinkage: float
+) -> Tensor:
+    """Return the logits of the validation images, each with offsets that were fitted without it, [N, classes]."""
+    return torch.from_numpy(class_offsets.held_out(*_logits(model, dense, validation, engine), shrinkage=shrinkage))
+
+
+def _logits(
+    model: nn.Module, dense: nn.Module, validation: Examples, engine: Engine
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the logits of the dense network and of the other one, and the labels."""
+    before, after = (engine.logits(each, validation.images).cpu().numpy() for each in (dense, model))
+    return before, after, validation.labels.cpu().numpy()
+
+
+def _rescaled(model: nn.Module) -> nn.Module:
+    """Return a copy with smaller parameters: a layer after the output layer may start with a factor of 1."""
+    rescaled = copy.deepcopy(model)
+    with torch.no_grad():
+        for value in rescaled.parameters():
+            value.mul_(0.7)
+    return rescaled
+
+
+def _check_added(model: nn.Module, logits: Tensor, with_added: Tensor, added: Tensor) -> None:
+    """Raise a StudyError if logits with numbers added to the bias are not the logits plus these numbers."""
+    logits, with_added = logits.cpu(), with_added.cpu()
+    largest = float(max(logits.abs().max(), with_added.abs().max()))
+    if not torch.allclose(with_added, logits + added.to(logits), rtol=0, atol=_ROUNDING * largest):
+        raise StudyError(
+            f"the bias of {_bias(model)[0]}, the last layer that {type(model).__name__} defines, is not simply added "
+            "to the logits, and class offsets are: define the output layer last",
+            option=OPTION,
+        )
+
+
+def _bias(model: nn.Module) -> tuple[str, Tensor]:
+    name, layer = budget.output_layer(model)
+    if not isinstance(layer.bias, Tensor):
+        raise StudyError(
+            f"the output layer of {type(model).__name__}, {name}, has no bias to add class offsets to: give it one",
+            option=OPTION,
+        )
+    return name, layer.bias
+
+
+def _add(model: nn.Module, offsets: Tensor) -> None:
+    bias = _bias(model)[1]
+    if bias.shape != offsets.shape:
+        raise StudyError(
+            f"the last layer that {type(model).__name__} defines has {len(bias):,} outputs for {len(offsets):,} "
+            "classes: define the output layer last",
+            option=OPTION,
+        )
+    with torch.no_grad():
+        bias.add_(offsets.to(bias))

@@ -1,0 +1,158 @@
+"""Fine-tuning under constraints on what each class loses, by gradient descent and ascent on their Lagrangian.
+
+Descent on the weights is the training. Ascent raises the multiplier of a class while its constraint is broken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pruning_study.data.examples import Examples
+from pruning_study.training.engines import Engine
+from pruning_study.training.mitigation.ceag import Ceag
+from pruning_study.training.mitigation.class_means import ClassMeans, empty_buffers, over_buffers, over_images, remember
+from pruning_study.training.mitigation.constraint_names import EQUALIZED_LOSS
+from pruning_study.training.mitigation.equalized_loss import EqualizedLoss
+
+MULTIPLIERS, GAPS, STEPS = "multipliers", "gaps", "steps"
+
+
+class Constraint(Protocol):
+    """One constraint for each class, on a mean over its images."""
+
+    def values(self, loss: Tensor, right: Tensor) -> Tensor:
+        """Return the value of each image that is averaged, [n], given its loss and whether it is predicted right."""
+
+    def gaps(self, means: ClassMeans) -> Tensor:
+        """Return how far each class is from what the constraint wants, [classes]."""
+
+    def violations(self, gaps: Tensor) -> Tensor:
+        """Return what a dual step of size 1 adds to each multiplier, [classes]; a multiplier never falls below 0."""
+
+    def pull(self, multipliers: Tensor, gaps: Tensor) -> Tensor:
+        """Return the weight of each class's loss beyond the mean loss in the Lagrangian, [classes]."""
+
+
+def image_factors(labels: Tensor, pull: Tensor) -> Tensor:
+    """Return the factors whose weighted mean loss is the Lagrangian.
+
+    With L the mean loss of the n images, L_c that of the n_c images of class c, and v_c the pull, the Lagrangian is
+    L + sum_c v_c (L_c - L) over the classes that have an image here, up to constants. It is the mean of factor times
+    loss, where an image of class y has the factor 1 + v_y n / n_y - sum_c v_c.
+
+    Parameters
+    ----------
+    labels : int64 Tensor [n]
+        Labels of a batch, or of all training images.
+    pull : Tensor [classes]
+
+    Returns
+    -------
+    float32 Tensor [n]
+    """
+    counts = torch.bincount(labels, minlength=len(pull))
+    there = pull.where(counts > 0, 0.0)
+    return (1 + there * len(labels) / counts.clamp(min=1) - there.sum())[labels].float()
+
+
+@dataclass(frozen=True)
+class Constrained:
+    """The weighting by a constraint: `pruning_study.training.weighting.Weighting` says what its methods do.
+
+    Parameters
+    ----------
+    constraint : Constraint
+    classes : int
+    device : torch.device
+    step : float, >= 0
+        Size of a dual step.
+    epoch_steps : int
+        Training steps in an epoch.
+    each_step : bool
+        Make a dual step after each training step, on the last training images of each class. Else make one after each
+        epoch, on the validation images.
+    first : int
+        Training step, from 0, with which the constraint begins: the first one with the final masks.
+    """
+
+    constraint: Constraint
+    classes: int
+    device: torch.device
+    step: float
+    epoch_steps: int
+    each_step: bool = True
+    first: int = 0
+
+    def initial_state(self) -> dict[str, Tensor]:
+        """Return multipliers of 0, the gaps of the last dual step, and buffers where training images count."""
+        zeros = torch.zeros(self.classes, device=self.device)
+        state = {MULTIPLIERS: zeros, GAPS: zeros.clone(), STEPS: torch.zeros((), dtype=torch.int64)}
+        return state | (empty_buffers(self.classes, self.device) if self.each_step else {})
+
+    def weights(self, state: dict[str, Tensor], labels: Tensor) -> Tensor:
+        """Return the `image_factors` of the multipliers."""
+        return image_factors(labels, self.constraint.pull(state[MULTIPLIERS], state[GAPS]))
+
+    def after_step(self, state: dict[str, Tensor], labels: Tensor, loss: Tensor, right: Tensor) -> None:
+        """Make a dual step on the classes whose buffer is full."""
+        if self._begun(state, 1):
+            remember(state, labels, self.constraint.values(loss, right))
+            self._ascend(state, over_buffers(state))
+
+    def after_epoch(self, state: dict[str, Tensor], model: nn.Module, engine: Engine, validation: Examples) -> None:
+        """Make a dual step on the validation images, unless training images count."""
+        if not self.each_step and self._begun(state, self.epoch_steps):
+            scores = engine.logits(model, validation.images)
+            loss = F.cross_entropy(scores, validation.labels, reduction="none")
+            values = self.constraint.values(loss, scores.argmax(1) == validation.labels)
+            self._ascend(state, over_images(validation.labels, values, self.classes))
+
+    def _begun(self, state: dict[str, Tensor], steps: int) -> bool:
+        """Count training steps, and return whether the last of them was one with the final masks."""
+        state[STEPS] += steps
+        return int(state[STEPS]) > self.first
+
+    def _ascend(self, state: dict[str, Tensor], means: ClassMeans) -> None:
+        gaps = self.constraint.gaps(means)
+        ascended = (state[MULTIPLIERS] + self.step * self.constraint.violations(gaps)).clamp(min=0)
+        state[MULTIPLIERS].copy_(ascended.where(means.known, state[MULTIPLIERS]))
+        state[GAPS].copy_(gaps.where(means.known, state[GAPS]))
+
+
+def measured(name: str, dense: nn.Module, images: Examples, engine: Engine, classes: int) -> Constraint:
+    """Return a constraint by its name, with what it asks about the dense network on the images that it counts.
+
+    Parameters
+    ----------
+    name : {"ceag", "equalized-loss"}
+    dense : nn.Module
+    images : Examples
+        At least one image of each class, as every split has.
+    engine : Engine
+    classes : int
+    """
+    if name == EQUALIZED_LOSS:
+        return EqualizedLoss()
+    right = engine.logits(dense, images.images).argmax(1) == images.labels
+    return Ceag(over_images(images.labels, right, classes))
+
+
+def multipliers(state: dict[str, Tensor], classes: Sequence[str]) -> pd.DataFrame:
+    """Return the last multiplier of each class, and the gap at its last dual step.
+
+    Parameters
+    ----------
+    state : dict of str to Tensors
+    classes : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        Columns: class, multiplier, gap.
+    """
+    return pd.DataFrame({"class": classes, "multiplier": state[MULTIPLIERS].tolist(), "gap": state[GAPS].tolist()})

@@ -1,0 +1,89 @@
+"""Data quotas: fine-tuning on more images of the classes that the dense network gets wrong (Vysogorets et al. 2025)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
+from pruning_study.data import labels
+
+OPTION = "--data-quotas"
+
+
+def densities(sizes: np.ndarray, recall: np.ndarray, density: float) -> np.ndarray:
+    """Return the share of each class's images that DRoP keeps (Vysogorets, Ahuja and Kempe 2025, Algorithm 1).
+
+    Shares are proportional to 1 - recall, and keep `density` of all images together. A class that would have to keep
+    more than all its images keeps all, and the others share what is missing in the same proportions.
+
+    Parameters
+    ----------
+    sizes : (classes,), integers
+        Number of training images of each class.
+    recall : (classes,), in [0, 1]
+        Recall of each class on validation images.
+    density : float in (0, 1]
+
+    Returns
+    -------
+    (classes,), in [0, 1] ; 0 where the recall is 1.
+
+    Examples
+    --------
+    Of 30 images 15 are to be kept. Recalls of 0.6, 0.9 and 0.9 share them as 4 : 1 : 1, but the first class has only
+    ten. The other five are shared equally:
+
+    >>> densities(np.array([10, 10, 10]), np.array([0.6, 0.9, 0.9]), 0.5).round(6).tolist()
+    [1.0, 0.25, 0.25]
+    """
+    error, shares = 1 - recall, np.zeros(len(sizes))
+    unsaturated, missing = error > 0, density * sizes.sum()
+    while missing > 0 and unsaturated.any():
+        shares[unsaturated] += missing * error[unsaturated] / (sizes * error)[unsaturated].sum()
+        full = unsaturated & (shares > 1)
+        missing = (sizes * (shares - 1))[full].sum()
+        shares[full] = 1
+        unsaturated &= ~full
+    return shares
+
+
+def chosen(
+    train_labels: np.ndarray,
+    indices: np.ndarray,
+    recall: np.ndarray,
+    density: float,
+    *,
+    seed: int,
+    classes: Sequence[str],
+) -> np.ndarray:
+    """Return the indices of the training images that the quotas keep, chosen at random within each class.
+
+    Parameters
+    ----------
+    train_labels : int64 [N]
+    indices : int64 [n]
+        The training images.
+    recall : (classes,)
+        Recall of each class on validation images, of which every split has one of each class.
+    density : float in (0, 1]
+        Share of the training images that is kept.
+    seed : int
+    classes : sequence of str
+
+    Raises
+    ------
+    StudyError
+        If no image of a class is kept.
+    """
+    sizes = np.bincount(train_labels[indices], minlength=len(classes))
+    shares = densities(sizes, recall, density)
+    kept = labels.thinned(train_labels, indices, dict(enumerate(shares.tolist())), seed)
+    for label, number in enumerate(np.bincount(train_labels[kept], minlength=len(classes))):
+        if not number:
+            raise StudyError(
+                f"the quota of class {shortened(classes[label])} is no training image, for the dense network gets "
+                f"{recall[label]:.2%} of its validation images right: take more of them (--validation-fraction)",
+                option=OPTION,
+            )
+    return kept

@@ -1,0 +1,171 @@
+"""Compile the C++ headers in this folder into a library for one network and this machine, and cache it."""
+
+import hashlib
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from filelock import FileLock
+
+from analysis.common import files, private_folders
+from analysis.common.errors import StudyError, first_line
+from pruning_study.training.native.errors import NativeError
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).parent
+SOURCE, BF16_SOURCE = FOLDER / "network.cpp", FOLDER / "bf16.cpp"
+ENVIRONMENT = ("CXX", "PATH", "XDG_CACHE_HOME", "HOME")  # variables that the result of `library` depends on
+# What a library does not export is its own. Else constants of one network, compiled for two instruction sets, would be
+# one constant in a process that loads both libraries.
+FLAGS = (
+    *("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno"),
+    *("-shared", "-fPIC", "-fvisibility=hidden"),
+)
+COMPILERS = ("c++", "g++", "clang++")
+TIMEOUT = 900  # seconds; compiling takes three for LeNet5 and thirty for ResNet-20, on an idle machine
+CPU = Path("/proc/cpuinfo")
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def library(network: str, source: Path = SOURCE, *, unloadable: int | None = None) -> Path:
+    """Return the library of a network from the cache, where it is compiled if it is missing or damaged.
+
+    If several processes ask for one library at once, one of them compiles and the others wait.
+
+    Parameters
+    ----------
+    network : str
+        C++ type of the network.
+    source : Path
+        C++ file that is compiled for this type.
+    unloadable : int, optional
+        Inode of a library that does not load. If it is still the one in the cache, the library is compiled anew.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    NativeError
+        If the CPU has no vector unit that the headers support, if no compiler is found or the compiler fails, or if the
+        cache cannot be written or is not this user's alone.
+    """
+    cpu = _cpu()
+    compiler = _compiler()
+    content = [network, cpu, _version(compiler), *compiler, *FLAGS]
+    content += [path.read_text() for path in (source, *sorted(FOLDER.glob("*.hpp")))]
+    name = f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}.so"
+    try:
+        path = private_folders.cache() / name
+        if not _is_whole(path, unloadable):
+            lock = path.with_suffix(".lock")
+            private_folders.check_file(lock, content=False)
+            with FileLock(lock, mode=0o600):
+                if not _is_whole(path, unloadable):
+                    log.warning("compiling the native engine for this network, once: about half a minute at most")
+                    _compile([*compiler, f"-DNETWORK={network}"], source, path)
+    except StudyError as error:
+        raise NativeError(str(error)) from error
+    except OSError as error:
+        raise NativeError(f"{path.parent} cannot hold its library: {error.strerror or error}") from error
+    return path
+
+
+def _is_whole(path: Path, unloadable: int | None) -> bool:
+    """Return whether a library is as it was compiled, by the digest behind it.
+
+    Loading half a library can end the process. The loader does not read what stands behind a library.
+    """
+    try:
+        private_folders.check_file(path)
+        content = path.read_bytes()
+        written_by_us = content[-DIGEST_BYTES:] == hashlib.sha256(content[:-DIGEST_BYTES]).digest()
+        return written_by_us and path.stat().st_ino != unloadable
+    except (OSError, StudyError):
+        return False
+
+
+def _compile(compiler: list[str], source: Path, path: Path) -> None:
+    """Compile a library aside, and give it its name when all of it is on the disk."""
+    aside = path.with_suffix(".part")
+    aside.unlink(missing_ok=True)  # a killed process left it
+    flags = max(index for index, word in enumerate(compiler) if not word.startswith("-")) + 1
+    try:
+        _run([*compiler[:flags], *FLAGS, *compiler[flags:], f"-I{FOLDER}", "-o", str(aside), str(source)])
+        digest = hashlib.sha256(aside.read_bytes()).digest()
+        aside.chmod(0o600)
+        with aside.open("ab") as file:
+            file.write(digest)
+        files.sync(aside)
+        aside.replace(path)
+        files.sync(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _compiler() -> list[str]:
+    """Return the command of $CXX, or of the first compiler found. Flags in $CXX win over `FLAGS`."""
+    try:
+        named = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise NativeError(f"$CXX is no command: {error}") from error
+    for command in [named] if named else [[name] for name in COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    raise NativeError(
+        f"there is no compiler {named[0]}, which $CXX names" if named else "there is no C++ compiler (Debian: g++)"
+    )
+
+
+def _version(compiler: list[str]) -> str:
+    return _run([*compiler, "--version"])
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
+    except subprocess.TimeoutExpired as error:  # its own text is the whole command
+        raise NativeError(f"the compiler {command[0]} takes more than {TIMEOUT} seconds") from error
+    except OSError as error:
+        raise NativeError(f"the compiler {command[0]} does not run: {first_line(error)}") from error
+    if done.returncode:
+        lines = done.stderr.splitlines()
+        reason = next((line for line in lines if "error" in line), lines[0] if lines else "it says nothing")
+        raise NativeError(f"the compiler {command[0]} fails: {reason[:300]}")
+    return done.stdout
+
+
+def check_bf16(*, faster: bool = False) -> None:
+    """Raise a NativeError unless the CPU multiplies bf16 numbers; if `faster`, unless it does so faster than PyTorch.
+
+    A CPU with a matrix unit (AMX_BF16) also has AVX512_BF16. On one with AVX512_BF16 alone, PyTorch trains ResNet-20 in
+    bf16 1.2 times as fast as the native engine.
+    """
+    flags = _known().get("flags", "").split()
+    if "avx512_bf16" not in flags:
+        raise NativeError("in bf16 it needs a CPU with avx512_bf16")
+    if faster and "amx_bf16" not in flags:
+        raise NativeError("in bf16 it is slower than torch on a CPU without amx_bf16")
+
+
+def _known() -> dict[str, str]:
+    """Return what the system says of the CPU, by name."""
+    try:
+        lines = CPU.read_text().splitlines()
+    except OSError:
+        lines = []
+    return {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+
+
+def _cpu() -> str:
+    """Return the CPU's model and instruction sets, on which a compiled library depends."""
+    known = _known()
+    flags = known.get("flags", "").split()
+    if not ("avx512f" in flags or {"avx2", "fma"} <= set(flags)):
+        raise NativeError("it needs a CPU with AVX-512 or AVX2")
+    return f"{known.get('model name')} {known.get('model')} {' '.join(sorted(flags))}"

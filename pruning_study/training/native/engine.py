@@ -1,0 +1,511 @@
+"""The engine that calls a compiled library. It checks every argument before it hands a pointer to the library."""
+
+import copy
+import ctypes
+import os
+from _ctypes import dlclose
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from analysis.common.errors import first_line
+from analysis.runs import schema
+from pruning_study.data.examples import Examples, FlipCrop, Images, PackedImages, parts, seeded
+from pruning_study.tracking.interrupts import raise_if_interrupted
+from pruning_study.training.distillation import Distillation
+from pruning_study.training.engines import TORCH, Outcomes
+from pruning_study.training.native import compiler
+from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import ImageShape
+from pruning_study.training.native.stack import Stack, read
+from pruning_study.training.optimizer import Optimizer
+
+CLOSE, CLOSE_IN_BF16 = 1e-4, 0.1  # in bf16 a loss of 4.308 was 4.311
+CLOSE_GRADIENT = 0.05  # of 20 gradients of ResNet-20, one had a part that was 5e-4 off: a value at the edge of a ReLU
+# Bytes of packed images that are normalised at once, to be handed to the library.
+PORTION = 2**26
+# Images are handed to the library for a second or two of training: so many multiplications, forward, in portions of
+# whole BATCHes, which is what the library takes at once where it does not train. An interrupt waits for a portion, and
+# for each the library asks the system for memory, which took 7 % of the time where a portion was a batch.
+MULTIPLICATIONS, BATCH = 2**35, 128
+POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+STEPPED = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_int64)
+
+
+def load(
+    model: nn.Module, image_shape: ImageShape, precision: str = schema.FLOAT32, *, faster: bool = False
+) -> "Native":
+    """Return the native engine of a model, compiled if that has not been done yet.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Model with the layers that the engine is for; its weights do not matter.
+    image_shape : (channels, height, width)
+    precision : {"float32", "bf16"}
+    faster : bool
+        Whether to refuse a precision in which PyTorch is faster on this machine.
+
+    Returns
+    -------
+    Native
+
+    Raises
+    ------
+    NativeError
+        If the engine cannot run this model, or cannot run on this machine.
+    """
+    stack = read(model, image_shape)
+    trainer = _bf16_library(stack, faster=faster) if precision == schema.BF16 else None
+    engine = Native(stack, _library(stack.network, compiler.SOURCE))
+    _check(engine, model, image_shape, stack.classes, CLOSE)
+    if trainer:
+        engine = Native(stack, engine._library, trainer)
+        _check(engine, model, image_shape, stack.classes, CLOSE_IN_BF16)
+    return engine
+
+
+def _check(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int, close: float) -> None:
+    """Raise a NativeError unless the engine computes what the model does, in evaluation and in training.
+
+    This finds layers that a method `stack` or the names of a block's layers do not tell of, and a faulty compiler. The
+    weights are drawn: an initial weight of 0 hides what stands before it.
+
+    Parameters
+    ----------
+    engine : Native
+    model : nn.Module
+    image_shape : (channels, height, width)
+    classes : int
+    close : float
+        Largest relative difference of the training losses.
+    """
+    with seeded(0, "check of the native engine", torch.device("cpu")):
+        _check_drawn(engine, model, image_shape, classes, close)
+
+
+def _check_drawn(engine: "Native", model: nn.Module, image_shape: ImageShape, classes: int, close: float) -> None:
+    images, labels = torch.randn(5, *image_shape), torch.arange(5) % classes
+    drawn = _with_drawn_values(model)
+    if not _are_close(engine.logits(drawn, images), TORCH.logits(drawn, images), CLOSE):
+        raise NativeError(f"its logits are not those of {type(model).__name__}")
+    examples, random = Examples(images, labels), torch.get_rng_state()
+    losses = []
+    for each in (engine, TORCH):
+        own = copy.deepcopy(drawn)
+        still = Optimizer(0.0, 0.0, 0.0, {name: torch.zeros_like(values) for name, values in own.named_parameters()})
+        losses.append(torch.tensor(each.train_epoch(own, examples, [torch.arange(5)], still, {})))
+    if not torch.equal(torch.get_rng_state(), random):
+        raise NativeError(f"{type(model).__name__} draws random numbers while it trains, as dropout does")
+    if not _are_close(losses[0], losses[1], close):
+        raise NativeError(f"its training loss is not that of {type(model).__name__}")
+    given, wanted = (each.gradient(drawn, examples) for each in (engine, TORCH))
+    if any((given[name] - of).norm() > CLOSE_GRADIENT * of.norm() + CLOSE for name, of in wanted.items()):
+        raise NativeError(f"its gradient is not that of {type(model).__name__}")
+
+
+def _with_drawn_values(model: nn.Module) -> nn.Module:
+    """Return a copy of a model with random parameters and running statistics."""
+    drawn = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in drawn.parameters():
+            if parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter)
+            else:
+                parameter.uniform_(-1, 1)
+        for name, buffer in drawn.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.uniform_(-1, 1)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
+    return drawn
+
+
+def _are_close(given: Tensor, wanted: Tensor, close: float) -> bool:
+    # A deep network can have logits of any size.
+    return torch.allclose(given, wanted, rtol=close, atol=close * max(1.0, wanted.abs().max().item()))
+
+
+def _bf16_library(stack: Stack, *, faster: bool) -> ctypes.CDLL:
+    """Return the library that trains in bf16, or raise a NativeError if this machine is not one for it."""
+    network = stack.bf16_network
+    compiler.check_bf16(faster=faster)
+    library = _library(network, compiler.BF16_SOURCE)
+    if reason := library.refusal():
+        raise NativeError(f"in bf16 it cannot be fast: {reason.decode()}")
+    return library
+
+
+def _library(network: str, source: Path) -> ctypes.CDLL:
+    library = _library_or_reason(network, source, *(os.environ.get(name) for name in compiler.ENVIRONMENT))
+    if isinstance(library, str):
+        raise NativeError(library)
+    return library
+
+
+@cache
+def _library_or_reason(network: str, source: Path, *environment: str | None) -> ctypes.CDLL | str:
+    """Return the library, or the reason why there is none.
+
+    Reasons are cached too: a study asks at every run, and a compiler may take seconds to fail.
+    """
+    try:
+        path = compiler.library(network, source)
+        inode = path.stat().st_ino
+        try:
+            return _open(path, source)
+        except NativeError:
+            return _open(compiler.library(network, source, unloadable=inode), source)
+    except (NativeError, FileNotFoundError) as reason:
+        return str(reason)
+
+
+def _open(path: Path, source: Path) -> ctypes.CDLL:
+    # CDLL, unlike PyDLL, releases the interpreter's lock during calls.
+    library = None
+    try:
+        library = ctypes.CDLL(str(path))
+        arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
+        optimizer, teacher, seen = [NUMBER] * 3, [POINTER] + [NUMBER] * 2, [POINTER] * 2
+        library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *seen, STEPPED, POINTER]
+        library.train.restype = ctypes.c_bool
+        if source == compiler.BF16_SOURCE:
+            library.refusal.restype = ctypes.c_char_p
+        else:
+            library.logits.argtypes = [*[POINTER] * 4, COUNT, POINTER]
+            library.gradient.argtypes = [*[POINTER] * 5, COUNT, COUNT, POINTER]
+            library.logits.restype = library.gradient.restype = ctypes.c_bool
+    except (OSError, AttributeError) as error:
+        if library:  # else the next library of this name would be this one again
+            dlclose(library._handle)
+        raise NativeError(f"{path} does not load, even compiled anew: {first_line(error)}") from error
+    return library
+
+
+class Native:
+    """The engine for one stack of layers, on one core.
+
+    Parameters
+    ----------
+    stack : Stack
+    library : ctypes.CDLL
+        Library compiled for this stack.
+    trainer : ctypes.CDLL, optional
+        Library for this stack that trains in bf16; without it the other one trains. Evaluation and the gradient for
+        scores are float32 with both, as `training.engines.Torch` explains.
+    """
+
+    name = "native"
+    layout: torch.memory_format | None = torch.contiguous_format
+
+    def __init__(self, stack: Stack, library: ctypes.CDLL, trainer: ctypes.CDLL | None = None) -> None:
+        self._stack = stack
+        self._library, self._trainer = library, trainer or library
+        bytes_of_batch = BATCH * prod(stack.image_shape) * torch.float32.itemsize
+        batches = min(MULTIPLICATIONS // (stack.multiplications * BATCH), PORTION // bytes_of_batch)
+        self._at_once = max(1, batches) * BATCH
+        self._settings = torch.tensor(
+            [(layer.epsilon, layer.momentum) for layer in stack.normalizations], dtype=torch.float64
+        )
+
+    @property
+    def identity(self) -> str:
+        """Name and libraries: those for other machines or compilers round otherwise."""
+        libraries = dict.fromkeys(Path(library._name).stem for library in (self._library, self._trainer))
+        return f"{self.name} of {' and '.join(libraries)}"
+
+    def train_epoch(
+        self,
+        model: nn.Module,
+        train: Examples,
+        batches: Sequence[Tensor],
+        optimizer: Optimizer,
+        masks: Mapping[str, Tensor],
+        augment: FlipCrop | None = None,
+        distillation: Distillation | None = None,
+        withheld: Mapping[str, Tensor] | None = None,
+        weights: Tensor | None = None,
+        outcomes: Outcomes | None = None,
+        stepped: Callable[[int], None] | None = None,
+    ) -> float:
+        """Train as `Engine.train_epoch` says."""
+        labels = self._checked_labels(train)
+        order, sizes = torch.cat(list(batches)), torch.tensor([len(batch) for batch in batches])
+        if order.dtype != torch.int64 or order.device.type != "cpu" or sizes.min() < 1:
+            raise ValueError("batches should be indices, int64 on the cpu, and none of them empty")
+        if sizes.min() == 1 and any(layer.pixels == 1 for layer in self._stack.normalizations):
+            raise ValueError("BatchNorm needs more than one value per channel when training")
+        if order.min() < 0 or order.max() >= len(labels):
+            raise ValueError(f"batches have indices outside [0, {len(labels)})")
+        _check_of_images(len(labels), weights, outcomes)
+        parameters, running = self._flat(dict(model.named_parameters())), self._running(model)
+        velocity = self._flat(optimizer.velocity)
+        mask = self._flat(_factors(model, masks)) if masks else None
+        hidden = self._flat(withheld) if masks and withheld is not None else None
+        weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
+        crops = augment.drawn(sizes.tolist()) if augment else None
+        black = self._checked_black(augment.black) if augment else None
+        loss, entropy = torch.zeros(1, dtype=torch.float64), 0.0
+        # The images that a teacher sees augmented are copies.
+        copied = augment is not None and distillation is not None
+        calls = _Calls(stepped)
+        for portion in _portions(train, labels, order, sizes, crops, self._at_once, copied=copied, alone=bool(stepped)):
+            images = self._checked_images(portion.images)
+            there = slice(None) if portion.places is None else portion.places
+            wanted, factors = torch.empty(0), None if weights is None else weights[there]
+            if distillation:
+                wanted, factors = self._teacher_probabilities(distillation, portion, augment, factors)
+            seen = Outcomes(outcomes.loss[there], outcomes.right[there]) if outcomes else None
+            self._run(
+                self._trainer.train,
+                *(parameters.data_ptr(), velocity.data_ptr(), _pointer(mask), _pointer(hidden)),
+                *(running.data_ptr(), self._settings.data_ptr()),
+                *(images.data_ptr(), portion.labels.data_ptr(), _pointer(factors)),
+                *(portion.order.data_ptr(), portion.sizes.data_ptr(), len(portion.sizes)),
+                *(_pointer(portion.crops), _pointer(black), *self._stack.image_shape[1:]),
+                *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
+                *(wanted.data_ptr(), weight, temperature),
+                *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
+                *(calls.pointer(portion), loss.data_ptr()),
+            )
+            if outcomes and seen and portion.places is not None:  # else it is given the outcomes themselves
+                outcomes.loss[there], outcomes.right[there] = seen.loss, seen.right
+            calls.after(portion)
+            # The library adds the teacher's part as a cross-entropy: the divergence plus the teacher's entropy.
+            entropy += _entropy(wanted, portion.order, factors) if distillation else 0.0
+        self._copy(parameters, dict(model.named_parameters()))
+        self._copy(velocity, optimizer.velocity)
+        self._copy_running(running, len(batches), model)
+        if hidden is not None and withheld is not None:
+            self._copy(hidden, withheld)
+        return (loss.item() - weight * temperature**2 * entropy) / len(order)
+
+    def logits(self, model: nn.Module, images: Images) -> Tensor:
+        """Return the logits as `Engine.logits` says."""
+        weights, running = self._flat(dict(model.named_parameters())), self._running(model)
+        scores = torch.empty(len(images), self._stack.classes)
+        start = 0
+        for part in parts(images, self._at_once):
+            checked, there = self._checked_images(part), scores[start : start + len(part)]
+            self._run(
+                self._library.logits,
+                *(weights.data_ptr(), running.data_ptr(), self._settings.data_ptr()),
+                *(checked.data_ptr(), len(checked), there.data_ptr()),
+            )
+            start += len(part)
+        return scores
+
+    def gradient(self, model: nn.Module, train: Examples) -> dict[str, Tensor]:
+        """Return what `gradients.data_gradient` returns."""
+        labels = self._checked_labels(train)
+        parameters = dict(model.named_parameters())
+        weights, running = self._flat(parameters), self._running(model)
+        flat, start = torch.zeros(len(weights), dtype=torch.float64), 0
+        for part in parts(train.images, self._at_once):
+            images, its_labels = self._checked_images(part), labels[start : start + len(part)]
+            self._run(
+                self._library.gradient,
+                *(weights.data_ptr(), running.data_ptr(), self._settings.data_ptr()),
+                *(images.data_ptr(), its_labels.data_ptr(), len(images), len(labels), flat.data_ptr()),
+            )
+            start += len(part)
+        gradient = {name: torch.empty_like(parameter) for name, parameter in parameters.items()}
+        self._copy(flat, gradient)
+        return gradient
+
+    def _run(self, function: Callable[..., bool], *arguments: object) -> None:
+        raise_if_interrupted()
+        if not function(*arguments):
+            raise RuntimeError("the native engine can't allocate memory")
+
+    def _checked_images(self, images: Tensor) -> Tensor:
+        if images.dtype != torch.float32 or images.device.type != "cpu":
+            raise ValueError(f"images should be float32 on the cpu, not {images.dtype} on {images.device}")
+        if images.shape[1:] != self._stack.image_shape:
+            raise ValueError(f"images should have shape {self._stack.image_shape}, not {tuple(images.shape[1:])}")
+        if not images.is_contiguous():
+            raise ValueError("images should be contiguous in memory, channels before rows before columns")
+        return images
+
+    def _checked_labels(self, examples: Examples) -> Tensor:
+        labels, classes = examples.labels, self._stack.classes
+        if labels.dtype != torch.int64 or labels.device.type != "cpu" or not labels.is_contiguous():
+            raise ValueError("labels should be int64 on the cpu, contiguous")
+        if labels.shape != (len(examples.images),) or len(labels) == 0:
+            raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit {len(examples.images)} images")
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"labels should be in [0, {classes}), not in [{labels.min()}, {labels.max()}]")
+        return labels
+
+    def _checked_black(self, black: Tensor) -> Tensor:
+        if black.shape != self._stack.image_shape[:1]:
+            raise ValueError(f"black should have {self._stack.image_shape[0]} values, not {tuple(black.shape)}")
+        return black.to("cpu", torch.float32).contiguous()
+
+    def _teacher_probabilities(
+        self, distillation: Distillation, portion: "_Portion", augment: FlipCrop | None, factors: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the softened probabilities that a portion's images are to have, [n, classes], and all factors, [n]."""
+        logits = distillation.logits
+        if augment:
+            assert portion.crops is not None
+            logits = self.logits(distillation.teacher, augment.cropped(portion.images, portion.crops))
+        elif logits is not None and portion.places is not None:
+            logits = logits[portion.places]
+        shape = (len(portion.labels), self._stack.classes)
+        if logits is None or (logits.shape, logits.dtype, logits.device.type) != (shape, torch.float32, "cpu"):
+            raise ValueError(f"the teacher's logits should be float32 of shape {shape} on the cpu")
+        logits, factors = distillation.targets(logits, portion.labels, factors)
+        return torch.softmax(logits / distillation.temperature, dim=1).contiguous(), factors
+
+    def _flat(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return a copy of the parameters' tensors as one flat tensor, in the order of the library."""
+        return _joined(tensors, self._stack.parameters)
+
+    def _copy(self, flat: Tensor, tensors: Mapping[str, Tensor]) -> None:
+        """Copy the parts of a flat tensor into the parameters' tensors."""
+        _deal(flat, tensors, self._stack.parameters)
+
+    def _running(self, model: nn.Module) -> Tensor:
+        """Return a copy of the running statistics as one flat tensor, in the order of the library."""
+        return _joined(dict(model.named_buffers()), self._stack.running)
+
+    def _copy_running(self, flat: Tensor, batches: int, model: nn.Module) -> None:
+        """Copy the parts of a flat tensor into the running statistics, and count the batches that they have seen."""
+        buffers = dict(model.named_buffers())
+        _deal(flat, buffers, self._stack.running)
+        for layer in self._stack.normalizations:
+            buffers[f"{layer.name}.num_batches_tracked"] += batches
+
+
+def _check_of_images(count: int, weights: Tensor | None, outcomes: Outcomes | None) -> None:
+    """Raise a ValueError unless what is given of each image fits so many of them."""
+    given = [("weights", weights, torch.float32)]
+    if outcomes:
+        given += [("losses", outcomes.loss, torch.float32), ("right", outcomes.right, torch.bool)]
+    for name, tensor, dtype in given:
+        if tensor is None:
+            continue
+        if (tensor.shape, tensor.dtype, tensor.device.type) != ((count,), dtype, "cpu") or not tensor.is_contiguous():
+            raise ValueError(f"{name} should be {dtype} of shape {(count,)} on the cpu, contiguous")
+
+
+def _entropy(probabilities: Tensor, order: Tensor, factors: Tensor | None) -> float:
+    """Return the sum of the entropies of the images of a portion, times their factors."""
+    entropies = torch.special.entr(probabilities[order])
+    return (entropies if factors is None else entropies * factors[order].unsqueeze(1)).sum().item()
+
+
+def _joined(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> Tensor:
+    for name, shape in shapes.items():
+        tensor = tensors.get(name)
+        if tensor is None or (tensor.shape, tensor.dtype, tensor.device.type) != (shape, torch.float32, "cpu"):
+            raise ValueError(f"{name} should be float32 of shape {tuple(shape)} on the cpu")
+    return torch.cat([tensors[name].detach().reshape(-1) for name in shapes]) if shapes else torch.empty(0)
+
+
+def _deal(flat: Tensor, tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
+    with torch.no_grad():
+        for (name, shape), part in zip(
+            shapes.items(), flat.split([shape.numel() for shape in shapes.values()]), strict=True
+        ):
+            tensors[name].copy_(part.view(shape))
+
+
+class _Portion(NamedTuple):
+    """Examples that the library is given at once: the batches that they belong to, as places among them.
+
+    Parameters
+    ----------
+    images, labels : Tensor
+    order : int64 Tensor
+        Places of the batches' images, one batch after the other.
+    sizes : int64 Tensor
+        Number of images of each batch.
+    crops : int8 Tensor [len(order), 3], optional
+        How each image of `order` is augmented, as `FlipCrop.drawn` returns it.
+    places : int64 Tensor, optional
+        Where the examples are in the training set; None if they are all of it.
+    """
+
+    images: Tensor
+    labels: Tensor
+    order: Tensor
+    sizes: Tensor
+    crops: Tensor | None
+    places: Tensor | None
+
+
+class _Calls:
+    """Calls after each step: by the library, or after a portion that is a copy, which has one batch.
+
+    What is raised cannot pass through the library. So it is kept until the library has returned.
+    """
+
+    def __init__(self, stepped: Callable[[int], None] | None) -> None:
+        self._stepped, self._batches, self._raised = stepped, 0, list[BaseException]()
+        self._by_library = STEPPED(self._call) if stepped else STEPPED()
+
+    def pointer(self, portion: "_Portion") -> Any:
+        """Return what the library is to call while it trains on a portion."""
+        return self._by_library if portion.places is None else STEPPED()
+
+    def after(self, portion: "_Portion") -> None:
+        """Call after a portion that is a copy, count its batches, and raise what a call has raised."""
+        if self._stepped and portion.places is not None:
+            self._stepped(self._batches)
+        self._batches += len(portion.sizes)
+        for error in self._raised:
+            raise error
+
+    def _call(self, number: int) -> bool:
+        assert self._stepped
+        try:
+            self._stepped(self._batches + number)
+        except BaseException as error:
+            self._raised.append(error)
+        return not self._raised
+
+
+def _portions(
+    train: Examples,
+    labels: Tensor,
+    order: Tensor,
+    sizes: Tensor,
+    crops: Tensor | None,
+    images: int,
+    *,
+    copied: bool,
+    alone: bool,
+) -> Iterator[_Portion]:
+    """Yield some batches at a time, about so many images, with copies of these if so said or if they are packed.
+
+    Where the images are copied and `alone`, a portion has one batch.
+    """
+    whole = None if copied or isinstance(train.images, PackedImages) else train.images
+    if whole is None:
+        image_bytes = train.images.image_bytes if isinstance(train.images, PackedImages) else train.images[:1].nbytes
+        images = 1 if alone else min(images, PORTION // image_bytes)
+    start = 0
+    for some in sizes.split(max(1, images // int(sizes.max()))):
+        there = slice(start, start := start + int(some.sum()))
+        places, its_crops = order[there], None if crops is None else crops[there]
+        if whole is None:
+            yield _Portion(*train.batch(places), torch.arange(len(places)), some, its_crops, places)
+        else:
+            yield _Portion(whole, labels, places, some, its_crops, None)
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _factors(model: nn.Module, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a factor, 1 or 0, for every weight of every parameter."""
+    ones = {name: torch.ones_like(parameter) for name, parameter in model.named_parameters()}
+    return ones | {name: mask.float() for name, mask in masks.items()}

@@ -1,0 +1,310 @@
+"""Read a model as a stack of layers of known sizes, which the native engine can be compiled for."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from analysis.common.errors import first_line
+from pruning_study.training.native import layers
+from pruning_study.training.native.errors import NativeError
+from pruning_study.training.native.layers import Convolution, ImageShape, Linear, Unit
+
+Layer = Convolution | Linear | Unit
+Module = TypeVar("Module", bound=nn.Module)
+Named = Callable[[nn.Module], AbstractContextManager[None]]
+
+KNOWN = (nn.BatchNorm2d, nn.ReLU, nn.Identity, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Linear)
+BLOCK = {"conv1": nn.Conv2d, "bn1": nn.BatchNorm2d, "conv2": nn.Conv2d, "bn2": nn.BatchNorm2d}
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What a BatchNorm layer has besides its parameters.
+
+    Parameters
+    ----------
+    name : str
+        Name of the layer in the model.
+    channels, pixels : int
+        Numbers of channels, and of an image's pixels in each.
+    epsilon, momentum : float
+    """
+
+    name: str
+    channels: int
+    pixels: int
+    epsilon: float
+    momentum: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The layers of a model, in their order.
+
+    Parameters
+    ----------
+    layers : tuple of str
+        C++ type of each layer.
+    parameters : dict of state-dict names to shapes
+        Parameters in the order of the layers, each layer's weight before its bias.
+    normalizations : tuple of Normalization
+        Those of a residual network; none in other stacks.
+    multiplications : int
+        Those of an image, forward.
+    image_shape : (channels, height, width)
+    classes : int
+    """
+
+    layers: tuple[str, ...]
+    parameters: dict[str, torch.Size]
+    normalizations: tuple[Normalization, ...]
+    multiplications: int
+    image_shape: ImageShape
+    classes: int
+
+    @property
+    def network(self) -> str:
+        """C++ type of the whole network."""
+        if self.normalizations:
+            return f"ResidualNetwork<{', '.join((self.layers[-1], *self.layers[:-1]))}>"
+        return f"Network<{', '.join(self.layers)}>"
+
+    @property
+    def bf16_network(self) -> str:
+        """C++ type of the network that trains in bf16; a NativeError where there is none."""
+        if not self.normalizations:
+            raise NativeError("in bf16 it trains only networks with BatchNorm")
+        return f"Bf16{self.network}"
+
+    @property
+    def running(self) -> dict[str, torch.Size]:
+        """Names and shapes of the running statistics, in the order of the layers."""
+        return {
+            f"{layer.name}.{kind}": torch.Size([layer.channels])
+            for layer in self.normalizations
+            for kind in ("running_mean", "running_var")
+        }
+
+
+def read(model: nn.Module, image_shape: ImageShape) -> Stack:
+    """Return a model as a stack of layers.
+
+    Parameters
+    ----------
+    model : nn.Module
+        An `nn.Sequential`, or a module whose method `stack` returns an `nn.Sequential` of its own layers that computes
+        the same.
+    image_shape : (channels, height, width)
+
+    Returns
+    -------
+    Stack
+
+    Raises
+    ------
+    NativeError
+        If the model is not such a stack, or has a layer that the headers do not support; the first such layer is named.
+    """
+    sequential = _sequential(model)
+    modules = list(_flat(sequential))
+    modules_names = {id(module): name for name, module in (*sequential.named_modules(), *model.named_modules())}
+    named = partial(_named, modules_names)
+    is_residual = any(type(module) is nn.BatchNorm2d or _is_block(module) for module in modules)
+    found: list[Layer] = _residual(modules, image_shape, named) if is_residual else _plain(modules, image_shape, named)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    parameters = [parameter for item in found for module in item.modules for parameter in module.parameters()]
+    if len({id(parameter) for parameter in parameters}) < len(parameters):
+        raise NativeError("layers of the model share weights")
+    if names.keys() != {id(parameter) for parameter in parameters}:
+        raise NativeError("the model has parameters outside its stack of layers")
+    for parameter in parameters:
+        if parameter.dtype != torch.float32 or parameter.device.type != "cpu" or not parameter.requires_grad:
+            raise NativeError(f"{names[id(parameter)]} is not a trainable float32 parameter on the cpu")
+    last = found[-1]
+    if not isinstance(last, Linear):
+        raise NativeError("the last layer of the model is not linear")
+    return Stack(
+        tuple(str(item) for item in found),
+        {names[id(parameter)]: parameter.shape for parameter in parameters},
+        tuple(_normalization(item, modules_names) for item in found if isinstance(item, Unit)),
+        sum(item.multiplications for item in found),
+        image_shape,
+        last.layer.out_features,
+    )
+
+
+def _sequential(model: nn.Module) -> nn.Sequential:
+    stack = model if type(model) is nn.Sequential else _returned_stack(model)
+    if type(stack) is not nn.Sequential:
+        lacks = "has no method `stack` that returns an nn.Sequential"
+        for name, module in model.named_modules():
+            if name and not list(module.children()) and not _is_known(module):
+                raise NativeError(f"it stops at {name}: it does not know {module}; {type(model).__name__} {lacks}")
+        raise NativeError(f"{type(model).__name__} is no nn.Sequential and {lacks}")
+    for module in (*model.modules(), *stack.modules()):
+        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        if any(hooks) or "forward" in vars(module):
+            raise NativeError(f"a hook changes what {type(module).__name__} does")
+    return stack
+
+
+def _returned_stack(model: nn.Module) -> object:
+    """Return what the model's own method `stack` returns; None if `stack` is a layer or a value, or is missing."""
+    method = getattr(model, "stack", None)
+    if isinstance(method, nn.Module) or not callable(method):
+        return None
+    try:
+        return method()
+    except Exception as error:
+        raise NativeError(f"the method `stack` of {type(model).__name__} fails: {first_line(error)}") from error
+
+
+def _is_known(module: nn.Module) -> bool:
+    """Return whether a layer has its like in some stack."""
+    if type(module) is nn.Conv2d:
+        return layers.is_plain(module) or layers.is_padded(module)
+    return type(module) in KNOWN
+
+
+def _flat(stack: nn.Sequential) -> Iterator[nn.Module]:
+    for module in stack:
+        if type(module) is nn.Sequential:
+            yield from _flat(module)
+        else:
+            yield module
+
+
+@contextmanager
+def _named(names: dict[int, str], module: nn.Module) -> Iterator[None]:
+    """Name a module in the errors that reading it raises."""
+    try:
+        yield
+    except NativeError as reason:
+        raise NativeError(f"it stops at {names[id(module)]}: {reason}") from reason
+
+
+def _plain(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:
+    """Return the layers of a stack without BatchNorm."""
+    found: list[Convolution | Linear] = []
+    for module in modules:
+        with named(module):
+            _add(found, module, image_shape)
+    if not found:
+        raise NativeError("the model has no layers")
+    return [*_cropped(found)]
+
+
+def _add(found: list[Convolution | Linear], module: nn.Module, image_shape: ImageShape) -> None:
+    last = found[-1] if found else None
+    if type(module) is nn.Conv2d:
+        found.append(layers.convolution(module, last.output_shape if last else image_shape))
+    elif type(module) is nn.Linear:
+        found.append(layers.linear(module, last.output_shape if last else image_shape))
+    elif type(module) is nn.ReLU and last:
+        found[-1] = replace(last, rectified=True)
+    elif type(module) is nn.MaxPool2d and isinstance(last, Convolution) and last.pool == 1:
+        # A ReLU before the pool and a ReLU after it give the same result and the same gradient.
+        found[-1] = layers.pooled(last, module)
+    elif not (type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)):
+        raise _unknown(module)
+
+
+def _cropped(found: list[Convolution | Linear]) -> list[Convolution | Linear]:
+    """Shrink each convolution by the rows and columns that nothing reads, because a later pool drops them."""
+    for index in range(len(found) - 1, 0, -1):
+        here, before = found[index], found[index - 1]
+        if isinstance(here, Convolution) and isinstance(before, Convolution):
+            found[index] = replace(here, input_shape=here.read_shape)
+            found[index - 1] = replace(before, output_shape=here.read_shape)
+    return found
+
+
+def _residual(modules: list[nn.Module], image_shape: ImageShape, named: Named) -> list[Layer]:
+    """Return the layers of a network with BatchNorm: units, blocks, mean pooling, a linear layer."""
+    rest = deque(modules)
+    units: list[Unit] = []
+
+    def shape() -> ImageShape:
+        return units[-1].output_shape if units else image_shape
+
+    def take(kind: type[Module]) -> Module:
+        if not rest:
+            raise NativeError("the last layer of the model is not linear")
+        module = rest.popleft()
+        with named(module):
+            if not isinstance(module, kind) or type(module) is not kind:
+                raise _unknown(module, f", where {kind.__name__} should be")
+        return module
+
+    while rest and type(rest[0]) is not nn.AdaptiveAvgPool2d:
+        if _is_block(rest[0]):
+            units += _block(rest.popleft(), shape(), named, is_first=not units)
+        elif type(rest[0]) is not nn.Conv2d:
+            with named(rest[0]):
+                raise _unknown(rest[0])
+        else:
+            convolution = take(nn.Conv2d)
+            with named(convolution):  # it is named before a layer behind it
+                layers.padded_shape(convolution, shape())
+            units.append(_unit(convolution, take(nn.BatchNorm2d), shape(), named))
+            take(nn.ReLU)
+    pool, flatten, last = take(nn.AdaptiveAvgPool2d), take(nn.Flatten), take(nn.Linear)
+    with named(pool):
+        if not units or pool.output_size not in (1, (1, 1)):
+            raise _unknown(pool)
+    with named(flatten):
+        if (flatten.start_dim, flatten.end_dim) != (1, -1):
+            raise _unknown(flatten)
+    with named(last):
+        head = layers.linear(last, (shape()[0],))
+    for module in rest:
+        with named(module):
+            raise _unknown(module)
+    return [*units, head]
+
+
+def _unit(convolution: nn.Conv2d, normalization: nn.BatchNorm2d, shape: ImageShape, named: Named) -> Unit:
+    with named(convolution):
+        output_shape = layers.padded_shape(convolution, shape)
+    with named(normalization):
+        layers.check_normalization(normalization, output_shape[0])
+    return Unit(convolution, normalization, shape, output_shape)
+
+
+def _is_block(module: nn.Module) -> bool:
+    """Return whether a module has the layers of a residual block with two convolutions."""
+    children = {name: type(child) for name, child in module.named_children() if name in BLOCK}
+    return list(children.items()) == list(BLOCK.items())
+
+
+def _block(block: nn.Module, shape: ImageShape, named: Named, *, is_first: bool) -> list[Unit]:
+    conv1, bn1, conv2, bn2 = (getattr(block, name) for name in BLOCK)
+    first = _unit(conv1, bn1, shape, named)
+    second = _unit(conv2, bn2, first.output_shape, named)
+    for name, child in block.named_children():
+        for leaf in (module for module in child.modules() if not list(module.children())):
+            if name not in BLOCK and type(leaf) not in (nn.ReLU, nn.Identity, nn.Sequential):
+                with named(leaf):
+                    raise _unknown(leaf)
+    with named(block):
+        if is_first:
+            raise NativeError("a residual block needs a convolution with BatchNorm and ReLU before it")
+        layers.check_shortcut(shape, second.output_shape, conv1.stride[0] * conv2.stride[0])
+    return [first, replace(second, source=shape)]
+
+
+def _unknown(module: nn.Module, wanted: str = "") -> NativeError:
+    layer = type(module).__name__ if list(module.children()) else module
+    return NativeError(f"it does not know {layer} at its place in the model{wanted}")
+
+
+def _normalization(unit: Unit, names: dict[int, str]) -> Normalization:
+    layer, (channels, height, width) = unit.normalization, unit.output_shape
+    assert layer.momentum is not None
+    return Normalization(names[id(layer)], channels, height * width, layer.eps, layer.momentum)

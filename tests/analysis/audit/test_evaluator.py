@@ -1,0 +1,112 @@
+"""MLflow's evaluator: what mlflow.models.evaluate logs of models and of predictions."""
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from analysis.audit import audit
+from analysis.audit.evaluator import classes
+from analysis.common.errors import StudyError
+from tests.stored_runs import empty_store
+
+# Ten classes of 50 images; class 9 loses thirty of them.
+LABEL = np.repeat(np.arange(10), 50)
+AFTER = np.where(np.arange(500) < 470, LABEL, 0)
+
+
+@pytest.fixture(scope="module")
+def experiment_id(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated")
+    mlflow.set_tracking_uri(empty_store(folder / "mlflow.db"))
+    yield MlflowClient().create_experiment("evaluated", artifact_location=(folder / "artifacts").as_uri())
+    mlflow.set_tracking_uri(None)
+
+
+def evaluate(experiment_id, config, **what):
+    with mlflow.start_run(experiment_id=experiment_id) as run:
+        result = mlflow.models.evaluate(
+            targets="label", model_type="classifier", evaluators="pruning-audit", evaluator_config=config, **what
+        )
+    return result, MlflowClient().get_run(run.info.run_id)
+
+
+def test_predictions_and_a_model_have_the_audit_of_plain_arrays_on_the_run(experiment_id):
+    expected = audit.audit_predictions(LABEL, LABEL, AFTER, LABEL)
+    assert expected.damaged == ["9"]
+    config = {"baseline_predictions": LABEL, "control_predictions": LABEL}
+    stored = pd.DataFrame({"label": LABEL, "predicted": AFTER})
+    images = pd.DataFrame({"pixel": AFTER.astype(float), "label": LABEL})
+
+    def model(images):
+        return np.eye(10)[images["pixel"].astype(int)]  # scores
+
+    for what in ({"data": stored, "predictions": "predicted"}, {"model": model, "data": images}):
+        result, run = evaluate(experiment_id, config, **what)
+        assert result.metrics["damaged_classes"] == run.data.metrics["damaged_classes"] == 1
+        assert run.data.metrics["largest_loss"] == pytest.approx(0.6)
+        assert run.data.metrics["accuracy_after"] == pytest.approx(0.94)
+        assert run.data.tags["audit_verdict"] == expected.verdict
+        files = {file.path for file in MlflowClient().list_artifacts(run.info.run_id, "audit")}
+        assert files == {"audit/audit.csv", "audit/audit.md", "audit/audit.png"}
+        assert result.artifacts["audit.csv"].content["recall_after"].tolist()[0] == pytest.approx(0.4)
+        assert result.artifacts["audit.png"].content.size[0] > 100
+
+
+def test_of_a_network_that_names_one_class_no_number_of_a_class_is_logged(experiment_id):
+    data = pd.DataFrame({"label": LABEL, "predicted": np.zeros_like(LABEL)})
+    _, run = evaluate(experiment_id, {"baseline_predictions": LABEL}, data=data, predictions="predicted")
+    assert set(run.data.metrics) == {"accuracy_before", "accuracy_after", "fails_on_damage"}
+    assert run.data.metrics["fails_on_damage"] == 1
+    assert run.data.tags["audit_verdict"].startswith("The network is at chance after compression; ")
+
+
+def test_names_groups_and_prefix(experiment_id):
+    config = {
+        "baseline_predictions": LABEL,
+        "control_predictions": LABEL,
+        "groups": np.where(LABEL == 9, "night", "day"),
+        "metric_prefix": "int8_",
+    }
+    _, run = evaluate(
+        experiment_id, config, data=pd.DataFrame({"label": LABEL, "predicted": AFTER}), predictions="predicted"
+    )
+    assert "1 of 2 groups" in run.data.tags["int8_audit_verdict"]
+    assert run.data.metrics["int8_fails_on_damage"] == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"baseline_predictions": LABEL, "baselines": LABEL}, "'baselines' is unknown; pruning-audit takes baseline"),
+        ({"baseline_predictions": LABEL[:9]}, "before has shape"),
+    ],
+)
+def test_what_is_wrong_with_the_configuration_is_said(experiment_id, config, message):
+    with pytest.raises(StudyError, match=message):
+        evaluate(
+            experiment_id, config, data=pd.DataFrame({"label": LABEL, "predicted": AFTER}), predictions="predicted"
+        )
+
+
+def test_without_a_baseline_it_does_not_take_part(experiment_id):
+    with pytest.raises(mlflow.MlflowException, match="could not be evaluated by any"):
+        evaluate(experiment_id, {}, data=pd.DataFrame({"label": LABEL, "predicted": AFTER}), predictions="predicted")
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        [1, 0],
+        pd.Series([1, 0], index=[7, 8]),
+        pd.DataFrame({"class": [1, 0]}),
+        pd.DataFrame({"class": [1, 0], "score": [0.9, 0.8]}),
+        {"class": [1, 0], "score": [0.9, 0.8]},
+        np.array([[0.2, 0.8], [0.9, 0.1]]),
+        pd.DataFrame([[0.2, 0.8], [0.9, 0.1]]),
+    ],
+)
+def test_classes_of_what_a_model_returns(returned):
+    several = isinstance(returned, dict) or (isinstance(returned, pd.DataFrame) and "score" in returned)
+    assert classes(returned, "class" if several else None).tolist() == [1, 0]

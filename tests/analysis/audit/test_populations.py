@@ -1,0 +1,134 @@
+"""Tests of what an audit of several networks a side says of two populations."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis import audit_predictions
+from analysis.statistics.groups import over_represented
+from analysis.statistics.hypothesis_tests import wilson_interval
+
+LABEL = np.repeat([0, 1], 10)
+NAMES = ["cat", "dog"]
+
+
+def networks(*wrong):
+    """Return predictions of networks, each wrong about the images named."""
+    return np.array([np.where(np.isin(np.arange(20), images), 1 - LABEL, LABEL) for images in wrong])
+
+
+def audited(before, after, **more):
+    return audit_predictions(LABEL, before, after, class_names=NAMES, **more)
+
+
+def test_an_image_that_most_networks_predict_otherwise_is_an_exemplar():
+    """Four of five networks before are right about image 12, and one of five after."""
+    found = audited(networks([12], [], [3], [], []), networks([12], [12], [12, 3], [12], [])).populations
+    (row,) = found.exemplars.to_dict("records")
+    assert row == {
+        **{"index": 12, "label": "dog", "before": "dog", "after": "cat"},
+        **{"before_share": 0.8, "after_share": 0.8},
+    }
+
+
+def test_sentences_say_counts_beside_those_of_chance():
+    same = networks(*[[12]] * 5)
+    said = " ".join(audited(same, same).notes)
+    assert "another class than most before for 0 of 20 images" in said
+    assert "Too few networks to count the PIEs of chance: 5 a side" in said
+    assert "chance alone" not in said
+    same = networks(*[[12]] * 10)
+    said = " ".join(audited(same, same).notes)
+    assert "chance alone tells apart, 0 (0)" in said
+    assert "Too few" not in said
+
+
+def test_the_sentence_on_exemplars_counts_those_without_a_tie():
+    """Of six networks after, three take image 12 for a cat, and four image 13. A tie goes to the highest label."""
+    after = networks([2, 13], [2, 13], [2, 13], [13], [], [])
+    (said, *_) = (note for note in audited(networks(*[[]] * 6), after).notes if note.startswith("PIEs"))
+    assert "for 2 of 20 images (1 of them are untied)" in said
+
+
+def test_a_small_change_of_the_same_networks_is_told_by_the_paired_test():
+    """Networks have 0 to 2 cats wrong, and then one more: 5 points beyond the accuracy. The last has two more: 10."""
+    wrong = [[], [], [0], [0], [0, 1], [0, 1]]
+    before = networks(*wrong)
+    after = networks(*[[*images, 9] for images in wrong[:5]], [0, 1, 8, 9])
+    found = audited(before, after)
+    (said,) = (note for note in found.notes if note.startswith("Class significance"))
+    assert said.startswith("Class significance (Hooker et al.): 0 of 2 classes")
+    assert "paired t-test: 2 classes (by 5.8 points at most), and 2 after Holm's" in said
+    p = stats.ttest_1samp([-0.05] * 5 + [-0.1], 0).pvalue
+    assert found.populations.significance["p_paired_holm"].tolist() == pytest.approx([2 * p, 2 * p])
+
+
+@pytest.mark.parametrize(("count", "exemplars", "tested"), [(1, 0, 0), (2, 0, 2), (4, 0, 2), (5, 1, 2)])
+def test_fewer_networks_say_less(count, exemplars, tested):
+    """Modal labels take five networks a side, and a t-test two."""
+    found = audited(networks(*[[place] for place in range(count)]), networks(*[[15, place] for place in range(count)]))
+    assert (len(found.populations.exemplars), len(found.populations.significance)) == (exemplars, tested)
+
+
+def test_class_tests_are_those_of_scipy():
+    before, after = networks([0], [1, 11], []), networks([0, 1], [2, 12, 13], [14])
+    found = audited(before, after).populations.significance.set_index("class")
+    shifted = []
+    for side in (before, after):
+        right = side == LABEL
+        shifted.append(right[:, :10].mean(1) - right.mean(1))
+    wanted, paired = stats.ttest_ind(*shifted[::-1], equal_var=False), stats.ttest_rel(*shifted)
+    row = found.loc["cat"]
+    assert (row["statistic"], row["dof"], row["p"]) == pytest.approx((wanted.statistic, wanted.df, wanted.pvalue))
+    assert row["p_paired"] == pytest.approx(paired.pvalue)
+    assert row["difference"] == pytest.approx(-0.1 / 3)
+
+
+def test_networks_that_guess_are_no_part_of_a_population():
+    """The fifth network predicts cats only, so that four are left."""
+    right = networks([12], [], [3], [])
+    guesses = np.zeros((1, 20), dtype=int)
+    found = audited(np.vstack([right, right[:1]]), np.vstack([right, guesses])).populations
+    assert found.exemplars.empty
+    assert len(found.significance) == 2
+
+
+def test_a_group_is_over_represented_by_its_share_of_the_exemplars():
+    """Three of four exemplars are dark, and so are 5 of 20 images."""
+    before = networks(*[[]] * 5)
+    after = networks(*[[0, 1, 2, 12]] * 5)
+    light = np.where(np.isin(np.arange(20), [0, 1, 2, 3, 4]), "dark", "day")
+    found = audited(before, after, groups={"light": light}).populations.over_represented
+    row = found[found["group"] == "dark"].iloc[0]
+    assert (row["grouping"], row["images"], row["pies"]) == ("light", 5, 3)
+    low, high = wilson_interval(3, 4)
+    assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == pytest.approx((3.0, low / 0.25, high / 0.25))
+    assert found[found["grouping"] == "class"].set_index("group")["ratio"].to_dict() == {"cat": 1.5, "dog": 0.5}
+
+
+def test_images_of_no_group_do_not_count():
+    table = over_represented(np.array(["a", "a", "b", "b", ""]), np.array([True, False, False, False, True]))
+    assert table.set_index("group")["ratio"].to_dict() == {"a": 2.0, "b": 0.0}
+
+
+def test_without_exemplars_no_group_has_a_ratio():
+    same = networks([1], [2], [3], [4], [5])
+    found = audited(same, same, groups={"half": np.repeat(["one", "two"], 10)}).populations
+    assert found.exemplars.empty
+    assert found.over_represented["ratio"].isna().all()
+    assert found.over_represented["images"].tolist() == [10, 10, 10, 10]
+
+
+def test_text_labels_and_names_of_the_users_own():
+    label = np.array(["b", "a"])[LABEL]
+    after = np.array(["b", "a"])[networks(*[[12]] * 5)]
+    (row,) = audit_predictions(label, np.array([label] * 5), after).populations.exemplars.to_dict("records")
+    assert (row["index"], row["label"], row["after"]) == (12, "a", "b")
+
+
+def test_tables_are_written_beside_the_audit(tmp_path):
+    from analysis.audit import result
+
+    result.write(audited(networks(*[[]] * 5), networks(*[[0, 12]] * 5)), tmp_path)
+    assert (tmp_path / "pie.csv").read_text().splitlines()[1] == "0,cat,cat,dog,1.0,1.0"
+    assert {"audit.csv", "pie_groups.csv", "class_significance.csv"} <= {path.name for path in tmp_path.iterdir()}

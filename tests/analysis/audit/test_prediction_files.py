@@ -1,0 +1,154 @@
+"""Files of predictions that are damaged, made to deceive, or too large. What sound files say is in test_audit.py."""
+
+import io
+import os
+import warnings
+
+import click.testing
+import numpy as np
+import pytest
+
+from analysis.__main__ import cli
+from analysis.audit import prediction_files
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from tests.damage import LONGEST_MESSAGE, read_damaged
+from tests.memory_limit import memory_limit
+
+LIMIT = SizeLimit(0.1)
+
+
+def refusal(path, limit=LIMIT):
+    with warnings.catch_warnings(), pytest.raises(StudyError) as caught:
+        warnings.simplefilter("error")
+        prediction_files.read([path], limit)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < LONGEST_MESSAGE
+    return str(caught.value)
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """Return a function that writes bytes, or text, to `a.csv` and returns the path."""
+
+    def of(content):
+        (tmp_path / "a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path / "a.csv"
+
+    return of
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("label,label,predicted\na,b,b\n", "two columns have the name label"),
+        ("label,predicted\na,a\nlabel,predicted\nb,b\n", "line 3: the first line again"),
+        ("label,predicted\na,a\nb,\0b\n", "a class has a NUL character in its name"),
+        ('label,predicted\na,\'"\nb,"b\n', "cannot be read as CSV"),
+        ("label,predicted\n" + "x" * 300 + ",a\n", "a class has 300 characters, and the most is 250"),
+        ("label,predicted\n" + "x" * 200_000 + ",a\n", "field larger than field limit"),
+        ("label,predicted\na,a\n".encode("utf-16"), "cannot be read as CSV"),
+        (b"\x1f\x8b\x08\0\0\0", "cannot be read as CSV"),
+        (b"label,predicted\n\xff,\xff\n", "cannot be read as CSV"),
+        ("\x1b[2J\n", r"is '\x1b[2J'"),
+        ("", "no column label and no column predicted"),
+        ("\r\r\r", "no column label"),
+    ],
+)
+def test_a_table_of_predictions_that_is_ambiguous_damaged_or_of_another_kind__is_refused(csv, content, message):
+    assert message in refusal(csv(content))
+
+
+@pytest.mark.attack
+def test_a_table_with_a_class_of_twenty_million_characters__is_refused_within_the_limit(csv):
+    path = csv("label,predicted\n" + "x" * 2 * 10**7 + ",a\n")
+    assert "0.0186 GiB of memory are needed, and the limit is 0.01 GiB" in refusal(path, SizeLimit(0.01))
+    assert "field larger than field limit" in refusal(path)
+
+
+@pytest.mark.attack
+def test_one_long_name_among_many_short_ones__takes_no_memory_for_all_of_them(csv):
+    path = csv("label,predicted\n" + "a,b\n" * 200_000 + "x" * 131_000 + ",b\n")
+    with memory_limit(300):  # as one array of text it would take 105 GB
+        assert "a class has 131,000 characters" in refusal(path)
+
+
+def test_line_ends_of_every_system_and_a_byte_order_mark(csv):
+    for end in ("\n", "\r\n", "\r"):
+        label, predicted = prediction_files.read([csv("\ufefflabel,predicted" + end + "b,a" + end + "a,a")], LIMIT)
+        assert (label.tolist(), predicted.tolist()) == (["b", "a"], [["a", "a"]])
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([1 + 0j, 2]), "label holds complex128"),
+        (np.array(["2020-01-01", "NaT"], "M8[D]"), "label holds datetime64[D]"),
+        (np.array([b"\xff", b"a"]), "label is no text in UTF-8"),
+        (np.array([2**64, 1], np.longdouble), "label holds 1.8446744073709552e+19"),
+        (np.array([np.nan, 1], np.float16), "label holds nan"),
+        (np.array(["a\0b", "a"]), "NUL character"),
+        (np.array(["a" * 300, "a"]), "a class has 300 characters"),
+        (np.array(3), "label has shape ()"),
+        (np.array([(1, 2), (3, 4)], "i4,i4"), "records of several values"),
+        (np.array(["", "a"]), "image 1 has no label"),
+    ],
+)
+def test_arrays_of_predictions_that_are_no_classes__are_refused(tmp_path, array, message):
+    np.savez(tmp_path / "a.npz", label=array, predicted=array)
+    assert message in refusal(tmp_path / "a.npz")
+
+
+@pytest.mark.attack
+def test_a_file_that_is_given_twice_under_two_names__is_no_second_seed(tmp_path):
+    (tmp_path / "a.csv").write_text("label,predicted\na,a\n")
+    (tmp_path / "b.csv").symlink_to("a.csv")
+    for other in ("b.csv", "./a.csv", "../" + tmp_path.name + "/a.csv"):
+        with pytest.raises(StudyError, match=r"is given twice.* stands for a seed"):
+            prediction_files.find([str(tmp_path / "a.csv"), f"{tmp_path}/{other}"], "--before")
+
+
+@pytest.mark.attack
+def test_a_pipe_or_a_device_beside_predictions__stops_nothing(tmp_path):
+    np.savez(tmp_path / "a.npz", label=[0, 1], predicted=[0, 1])
+    os.mkfifo(tmp_path / "per_class.csv")
+    assert prediction_files.read([tmp_path / "a.npz"], LIMIT)[0].tolist() == [0, 1]
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "a pipe or a device" in refusal(tmp_path / "pipe.csv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    assert "a pipe or a device" in refusal(tmp_path / "zero.csv")
+
+
+@pytest.mark.attack
+def test_predictions_above_the_limit_of_memory__are_refused_and_the_option_named(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", label=np.zeros(10**6, np.int8), predicted=np.zeros(10**6, np.int8))
+    arguments = ["audit", "--before", str(tmp_path / "a.npz"), "--after", str(tmp_path / "a.npz")]
+    for limit in ("0.001", "nan"):
+        result = click.testing.CliRunner().invoke(cli, [*arguments, "--max-data-gib", limit])
+        assert result.exit_code == 2
+        assert "Invalid value for --max-data-gib" in result.stderr.splitlines()[-1]
+        assert "0.00186 GiB of memory are needed" in result.stderr.splitlines()[-1]
+    label, predicted = prediction_files.read([tmp_path / "a.npz"], SizeLimit(0.01))
+    assert (label.shape, predicted.shape) == ((10**6,), (1, 10**6))
+
+
+@pytest.mark.slow
+@pytest.mark.attack
+def test_4000_files_of_predictions_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path):
+    table = 'image,label,predicted\n1,a,"b, c"\n2,"b, c",a\n3,10,1.0\n'
+    archive = io.BytesIO()
+    np.savez(archive, label=np.array([b"a", b"b"]), predicted=np.array(["a", "b"]))
+    parts = [b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf", b"\x1b[2J", b"label", b"9" * 30, b"<f2", b"|S1"]
+    parts += [b"\xf0\x9f\x90\x88", b"\xe2\x80\xae", b"''", b'"' * 3, b"x" * 400]
+
+    def read(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            prediction_files.read([path], SizeLimit(0.01))
+
+    with memory_limit(300):
+        texts = [table.encode(), table.encode("utf-8-sig"), table.replace("\n", "\r\n").encode()]
+        assert 300 < read_damaged(read, tmp_path / "a.csv", texts, parts, 3000) < 2500
+        assert 0 < read_damaged(read, tmp_path / "a.npz", [archive.getvalue()], parts, 1000) < 500

@@ -1,0 +1,48 @@
+"""Predictions by run id, with the names of the run's classes."""
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from analysis.audit import audit
+from analysis.common.errors import StudyError
+from tests.stored_runs import empty_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with two runs of predictions and one without; the ids of the three."""
+    folder = tmp_path_factory.mktemp("store")
+    uri = empty_store(folder / "mlflow.db")
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("runs", artifact_location=(folder / "artifacts").as_uri())
+    label = np.repeat([0, 1], 100)
+    run_ids = []
+    for lost in (0, 40, None):
+        run_id = client.create_run(experiment).info.run_id
+        run_ids.append(run_id)
+        if lost is not None:
+            np.savez(folder / "predictions.npz", label=label, predicted=np.where(np.arange(200) < lost, 1, label))
+            (folder / "per_class.csv").write_text("class,index\nT-shirt/top,0\nbag,1\n")
+            for name in ("predictions.npz", "per_class.csv"):
+                client.log_artifact(run_id, str(folder / name))
+    return uri, *run_ids
+
+
+def test_runs_are_named_by_their_ids_and_keep_the_names_of_their_classes(store, monkeypatch):
+    uri, before, after, _ = store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    result = audit.audit([before], [f"runs:/{after}"], [before])
+    assert result.damaged == ["T-shirt/top"]
+    assert result.table["recall_after"].tolist() == pytest.approx([0.6, 1])
+    assert result.notes[0] == f"Before: run {before}. After: run {after}. Control: run {before}."
+
+
+def test_a_run_without_predictions_and_one_that_does_not_exist_are_named(store, monkeypatch):
+    uri, before, _, empty = store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for run_id in (empty, "0" * 32):
+        with pytest.raises(StudyError, match=f"run {run_id} is not in this tracking store, or has no predictions.npz"):
+            audit.audit([before], [run_id])
+    with pytest.raises(StudyError, match="given twice"):
+        audit.audit([before, before], [before])

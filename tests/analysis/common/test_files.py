@@ -1,0 +1,60 @@
+import errno
+import os
+import resource
+
+import pytest
+
+from analysis.common import files
+from analysis.common.errors import StudyError
+
+
+@pytest.fixture
+def full():
+    """No file may grow above 1,000 bytes, as if the disk were full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def write(folder, size):
+    with files.aside(folder) as scratch:
+        (scratch / "figures").mkdir()
+        (scratch / "figures" / "a.svg").write_text("new")
+        (scratch / "report.md").write_text("x" * size)
+
+
+def test_files_are_moved_when_the_block_ends_and_others_stay(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    write(tmp_path, 5)
+    assert (tmp_path / "figures" / "a.svg").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "mine.txt", "report.md"]
+
+
+@pytest.mark.attack
+def test_a_disk_that_is_full_when_a_report_is_written__leaves_no_half_report_and_no_new_folder(tmp_path, full):
+    with pytest.raises(StudyError, match=r"report: File too large; make room and start the command again$") as error:
+        write(tmp_path / "report", 2000)
+    assert error.value.option is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.attack
+def test_a_disk_that_is_full_when_a_report_is_written_again__leaves_the_former_report_as_it_was(tmp_path, full):
+    write(tmp_path, 5)
+    with pytest.raises(StudyError):
+        write(tmp_path, 2000)
+    assert (tmp_path / "report.md").read_text() == "xxxxx"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "report.md"]
+
+
+def test_an_output_that_is_no_folder_is_the_fault_of_the_option(tmp_path):
+    (tmp_path / "report").touch()
+    with pytest.raises(StudyError, match="File exists") as error:
+        write(tmp_path / "report", 5)
+    assert error.value.option == "--output"
+
+
+def test_a_fault_names_the_file_or_else_the_folder(tmp_path):
+    named = OSError(errno.EACCES, os.strerror(errno.EACCES), "a.csv")
+    assert files.fault(named, tmp_path) == "a.csv: Permission denied"
+    assert files.fault(OSError(errno.EIO, os.strerror(errno.EIO)), tmp_path) == f"{tmp_path}: Input/output error"

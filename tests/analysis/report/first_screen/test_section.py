@@ -1,0 +1,258 @@
+"""The first screen on runs whose accuracies, recalls and alphas are known."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.rendering.drawing import ABOVE, NEUTRAL
+from analysis.rendering.page import Picture
+from analysis.report.first_screen import class_figures, figures, section
+from analysis.study.study import AnalyzedStudy
+from tests import made_up_runs
+from tests.text_boxes import hidden_texts
+
+SPREAD = np.linspace(-0.1, 0.1, 8)
+RECALLS = ("recall_before", "recall_after", "support", "both_right")
+
+
+def runs(pruner="mp", ratio=10, alpha=1.0, *, noise=SPREAD, after=0.8, dataset="mnist", **params):
+    made = made_up_runs.runs(dataset, "lenet5", pruner, ratio, alpha + noise, **params)
+    return made_up_runs.with_images(made.assign(accuracy_after=after))
+
+
+def none(*, noise=-SPREAD, **settings):
+    return runs("none", 1, noise=noise, **settings)
+
+
+def study(*cells):
+    return AnalyzedStudy(made_up_runs.study(*cells))
+
+
+def tables(made):
+    return [block for block in made.blocks if hasattr(block, "columns")]
+
+
+def shown(made):
+    return {block.name: block.figure for block in made.blocks if isinstance(block, Picture)}
+
+
+def line(axes, *, like):
+    """Return the points of the only line of a panel that has the colour or mark."""
+    (found,) = (
+        drawn for drawn in axes.lines if all(getattr(drawn, f"get_{name}")() == it for name, it in like.items())
+    )
+    return [[float(number) for number in values] for values in (found.get_xdata(), found.get_ydata())]
+
+
+def test_the_accuracy_of_every_method_by_ratio_without_cells_that_guess():
+    guessing = np.array([0.79] * 6 + [0.5, 0.5])
+    cells = study(runs(after=0.79), runs(ratio=20, after=guessing), runs("gp", 20, after=0.5), none())
+    axes = shown(section.accuracy(cells))["accuracy"].axes[0]
+    assert line(axes, like={"marker": "o"})[1] == pytest.approx([0.79, 0.79])
+    assert not [drawn for drawn in axes.lines if drawn.get_marker() == "s"]
+
+
+def test_below_the_accuracy_stands_the_recall_of_each_networks_weakest_class():
+    # Alpha is .5 or 1.5 in every second network: class b has .75 or .65, a the rest of 1.6. An alpha of -1 makes a the
+    # weakest: .7.
+    alphas = np.array([0.5, 1.5, 0.5, 1.5, 0.5, 1.5, -1.0, -1.0])
+    cells = study(runs(alpha=alphas, noise=0), none(alpha=0))
+    _, axes = shown(section.accuracy(cells))["accuracy"].axes
+    assert axes.get_ylabel() == "weakest class's recall"
+    assert line(axes, like={"marker": "o"})[1] == pytest.approx([(3 * 0.75 + 3 * 0.65 + 2 * 0.7) / 8])
+    level = {drawn.get_color(): drawn.get_ydata()[0] for drawn in axes.lines if drawn.get_color() in ("black", NEUTRAL)}
+    # The control's alphas are around 0, so that either class is the weakest, by up to .01.
+    assert level == {"black": pytest.approx(0.7), NEUTRAL: pytest.approx(0.8 - 0.1 * np.abs(SPREAD).mean())}
+
+
+def test_the_weakest_class_against_the_share_of_the_parameters_that_is_kept():
+    cells = study(*(runs(ratio=ratio, alpha=ratio / 10).assign(realized_ratio=ratio / 2) for ratio in (4, 10)), none())
+    (axes,) = shown(section.accuracy(cells))["model_size"].axes
+    shares, recalls = line(axes, like={"marker": "o"})
+    # One of two methods, which stand a hair apart: 50 % and 20 %, not the 25 % and 10 % that were asked for.
+    assert shares == pytest.approx([50, 20], rel=0.01)
+    assert recalls == pytest.approx([0.76, 0.7])
+    assert line(axes, like={"marker": "*"}) == [[94.0], pytest.approx([0.7])]  # dense, a hair beside 100 %
+    assert line(axes, like={"marker": "D"}) == [[106.0], pytest.approx([0.7])]
+    assert axes.get_title() == "mnist, lenet5\nb is weakest in 8 of 8 networks"
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["20 %\nratio 5", "50 %\nratio 2", "100 %\nratio 1"]
+
+
+def test_the_classes_of_the_leading_ratio_with_losses_beyond_the_control():
+    # Class b: .7 without pruning, .65 with it; the half-width is 1.17 points.
+    made = section.class_losses(study(runs(alpha=1.5), runs(ratio=20, after=0.7), none()))
+    assert not tables(made)
+    (axes,) = shown(made)["class_recalls"].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["dense", "fine-tuned only", "pruned"]
+    grey = {tuple(recalls.round(3)) for recalls in (segment[:, 1] for segment in axes.collections[0].get_segments())}
+    assert grey == {(0.9, 0.9, 0.95), (0.7, 0.7, 0.65)}
+    assert line(axes, like={"marker": "o"}) == [[0, 1, 2], pytest.approx([0.7, 0.7, 0.65])]
+    assert {text.get_text(): text.get_color() for text in axes.texts} == {"accuracy": "#333333", "b  -5.0": ABOVE}
+    (axes,) = shown(made)["class_losses"].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a"]
+    intervals = np.array([segment[:, 0] for segment in axes.collections[0].get_segments()])
+    assert intervals == pytest.approx(np.array([[3.83, 6.17], [-6.17, -3.83]]), abs=0.01)
+    assert set(made.tables["classes.csv"]["ratio"]) == {10.0, 20.0}
+    # Ratio 10 costs nothing, and ratio 20 costs 10 points.
+    figure = shown(made)["class_losses"]
+    assert figure.get_suptitle().startswith("What each class loses at ratio 10")
+    assert "the largest at which a method costs at most 1 point of accuracy" in " ".join(figure.get_supxlabel().split())
+
+
+def test_a_loss_that_is_not_shown_is_black_and_without_a_control_there_are_two_stations():
+    figure = shown(section.class_losses(study(runs(alpha=1.05))))["class_recalls"]
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["dense", "pruned"]
+    assert {text.get_text(): text.get_color() for text in axes.texts} == {"accuracy": "#333333", "b  -0.5": "#333333"}
+    assert "There is no control." in figure.get_supxlabel()
+
+
+def test_no_class_is_named_where_none_loses():
+    figure = shown(section.class_losses(study(runs(noise=0 * SPREAD), none(noise=0 * SPREAD))))["class_recalls"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["accuracy"]
+    assert "No class loses recall from fine-tuned only to pruned." in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_labels_are_moved_as_little_as_they_need():
+    assert class_figures.spread([0.5, 0.9], 0.1, 0, 1).tolist() == [0.5, 0.9]
+    assert class_figures.spread([0.52, 0.5, 0.9], 0.1, 0, 1) == pytest.approx([0.56, 0.46, 0.9])
+    assert class_figures.spread([0.5, 0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.4, 0.5, 0.6])
+    assert class_figures.spread([1, 1], 0.1, 0, 1) == pytest.approx([0.9, 1])
+    assert class_figures.spread([0, 0, 0.05], 0.1, 0, 1) == pytest.approx([0, 0.1, 0.2])
+
+
+def test_every_data_set_has_a_picture_of_its_classes():
+    cells = [cell for name in ("mnist", "cifar10") for cell in (runs(dataset=name), none(dataset=name))]
+    made = section.class_losses(study(*cells))
+    titles = {name: figure.get_suptitle().replace("\n", " ") for name, figure in shown(made).items()}
+    assert titles == {
+        "class_recalls": "Recall of each class, mp at ratio 10: mnist, lenet5",
+        "class_losses": "What each class loses at ratio 10: mnist, lenet5",
+        "class_recalls_2": "Recall of each class, mp at ratio 10: cifar10, lenet5",
+        "class_losses_2": "What each class loses at ratio 10: cifar10, lenet5",
+    }
+
+
+def test_of_many_classes_the_worst_are_shown_and_that_is_said():
+    names = [f"{place:02}" for place in range(40)]
+    bare = runs().drop(columns=[f"{group}/{name}" for group in RECALLS for name in "ab"])
+    before = {f"recall_before/{name}": 0.79 + 0.02 * (place % 2) for place, name in enumerate(names)}
+    after = {f"recall_after/{name}": 0.8 - 0.01 * place + 0.1 * SPREAD for place, name in enumerate(names)}
+    made = section.class_losses(study(pd.concat([bare, pd.DataFrame(before | after)], axis=1)))
+    named = {text.get_text().split()[0] for text in shown(made)["class_recalls"].axes[0].texts}
+    assert named == {"accuracy", "39", "37", "38", "35", "36"}
+    figure = shown(made)["class_losses"]
+    assert "the worst 30 of 40 classes lose" in figure.get_suptitle().replace("\n", " ")
+    assert len(figure.axes[0].get_yticklabels()) == 30
+
+
+def test_random_pruning_does_not_hide_the_other_methods():
+    made = section.class_losses(study(runs(), runs("rp", alpha=4.0), none()))
+    figure = shown(made)["class_losses"]
+    assert [axes.get_title() for axes in figure.axes] == ["mp"]
+    assert "Random pruning is left out" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_the_raw_slope_stands_beside_alpha():
+    (table,) = tables(section.slopes(study(runs(alpha=1.5, after=0.75), none())))
+    (row,) = table.to_dict("records")
+    assert row["raw slope"].startswith("1.500 (")
+    assert row["minus none"].startswith("0.500 (")
+    # The balances are divided by .8 before and by .75 after pruning.
+    assert row["alpha"].startswith("1.600 (")
+    assert row["networks"] == "8"
+
+
+def test_few_methods_are_named_once_for_all_panels():
+    cells = [runs(pruner, dataset=name) for name in ("mnist", "cifar10") for pruner in ("mp", "gp")]
+    figure = shown(section.accuracy(study(*cells, none(), none(dataset="cifar10"))))["accuracy"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["mp", "gp", "none (control)"]
+    assert [axes.get_title() for axes in figure.axes] == ["mnist, lenet5", "cifar10, lenet5", "", ""]
+    assert all(axes.get_legend() is None for axes in figure.axes)
+
+
+def test_of_many_methods_pruners_and_settings_are_named_once_each():
+    cells = [
+        runs(pruner, schedule=schedule, distill=distill)
+        for pruner in ("mp", "gp", "up")
+        for schedule in ("one-shot", "cubic")
+        for distill in ("0.0", "0.5")
+    ]
+    (figure,) = shown(section.slopes(study(*cells))).values()
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["mp", "gp", "up", "as in print", "cubic", "cubic, teacher", "teacher"]
+
+
+def test_five_data_sets_need_two_figures():
+    made = section.accuracy(study(*(runs(dataset=name) for name in "abcde")))
+    panels = {name: len(figure.axes) for name, figure in shown(made).items()}
+    assert panels == {"accuracy": 8, "accuracy_2": 2, "model_size": 4, "model_size_2": 1}
+
+
+def test_the_band_is_the_interval_of_the_control():
+    control = none().assign(accuracy_after=0.8 + SPREAD / 10)
+    figure = shown(section.accuracy(study(runs(), control)))["accuracy"]
+    (band,) = (patch for patch in figure.axes[0].patches if patch.get_alpha() == 0.15)
+    # t(.975, 7) = 2.3646 times the standard error of SPREAD / 10, which is .0024744 / 10.
+    half = 2.3646 * SPREAD.std(ddof=1) / 10 / np.sqrt(8)
+    assert [band.get_y(), band.get_height()] == pytest.approx([0.8 - half, 2 * half], rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
+    settings = [*product(("one-shot", "cubic"), ("0.0", "0.5"), ("5",)), ("cubic", "0.5", "10")]
+    names, ratios = ("abcdefghijklmnopqrst", "猫W" * 20), (2, 4, 6, 8, 10, 20, 50)
+    ways = [*product(("mp", "gp", "up", "rp"), ratios), ("none", 1)]
+    keys = [(name, "lenet5", *way, *setting) for name in names for way in ways for setting in settings]
+    params = ["params.schedule", "params.distill", "params.epochs"]
+    cells = pd.DataFrame(keys, columns=["dataset", "model", "pruner", "ratio", *params])
+    cells = cells.assign(n=8, n_at_chance=0, dense_run_id="the same")
+    low, value, high = (pd.Series(1 - cells["ratio"] / 500 + more) for more in (-0.01, 0, 0.01))
+    cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
+    cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
+    cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="猫W" * 20, weakest_count=5)
+    many = AnalyzedStudy(cells)
+    drawn = [*figures.accuracies(many, cells), *figures.sizes(many, cells)]
+    assert [hidden_texts(figure) for figure in drawn] == [[]] * 4
+    # Twenty methods on each data set: a panel for each of the four pruners.
+    assert [len(figure.axes) for figure in drawn] == [8, 8, 4, 4]
+
+
+def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation():
+    ways = [
+        *product(("mp",), (20, 50), ("one-shot", "cubic"), range(12)),
+        *product(("none",), (1,), ("one-shot",), range(12)),
+    ]
+    cells = pd.DataFrame(ways, columns=["pruner", "ratio", "params.schedule", "power"])
+    power = cells.pop("power")
+    weighted = {"params.class_weights": np.where(power > 0, "dense", "none")}
+    cells = cells.assign(dataset="toy", model="lenet5", n=8, n_at_chance=0, dense_run_id="the same", **weighted)
+    cells["params.class_weight_power"] = power.map("{:.6f}".format).where(power > 0)
+    low, value, high = (pd.Series(1 - cells["ratio"] / 500 - power / 100 + more) for more in (-0.01, 0, 0.01))
+    cells = cells.assign(accuracy_before=0.99, accuracy_after=value, accuracy_low=low, accuracy_high=high)
+    cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
+    cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="a", weakest_count=5)
+    many = AnalyzedStudy(cells)
+    drawn = [*figures.accuracies(many, cells), *figures.sizes(many, cells)]
+    assert [hidden_texts(figure) for figure in drawn] == [[], []]
+    for figure in drawn:
+        assert all(axes.bbox.height / figure.dpi > 1.5 for axes in figure.axes)
+        named = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert [name for name in named if name.startswith("none")] == ["none (control)"]
+        assert "mp cubic class weights (power 11.000000)" in named
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("count", [2, 100])
+def test_words_of_many_classes_with_long_names_do_not_overlap(count):
+    kinds = ["abcdefghijklmnopq", "W" * 50, "猫" * 17, "_$x^2$_" * 3]
+    names = [f"{kinds[place % 4]}{place:03}" for place in range(count)]
+    bare = runs().drop(columns=[f"{group}/{name}" for group in RECALLS for name in "ab"])
+    before = {f"recall_before/{name}": 0.79 + 0.02 * (place % 2) for place, name in enumerate(names)}
+    after = {f"recall_after/{name}": 0.78 - 0.0001 * place + 0.1 * SPREAD for place, name in enumerate(names)}
+    made = section.class_losses(study(pd.concat([bare, pd.DataFrame(before | after)], axis=1)))
+    assert {name: hidden_texts(figure) for name, figure in shown(made).items()} == {name: [] for name in shown(made)}

@@ -1,0 +1,70 @@
+"""The report's section: which files a study has, and what its table says at the ratio of the verdict."""
+
+from dataclasses import replace
+
+from analysis.rendering.page import Caption
+from analysis.report.papers.compressed_networks.section import section
+from analysis.study.study import AnalyzedStudy
+from tests.analysis.report.papers.compressed_networks.test_populations import FOUND, MADE, NETWORKS, PRUNED, read
+
+OF_RECALLS = {"populations.csv", "class_significance.csv", "significant_classes.csv"}
+STUDY = AnalyzedStudy(MADE, lambda run_ids: {run: FOUND[run] for run in run_ids})
+
+
+def with_recalls_of(found):
+    """The runs, with the recalls and accuracies that their predictions have."""
+    made = MADE.copy()
+    for side, column in (("before", "dense_run_id"), ("after", "run_id")):
+        right = [found[run]["predicted"] == found[run]["label"] for run in made[column]]
+        made[f"accuracy_{side}"] = [answers.mean() for answers in right]
+        for index, name in enumerate("abc"):
+            of_class = found[made[column].iloc[0]]["label"] == index
+            made[f"recall_{side}/{name}"] = [answers[of_class].mean() for answers in right]
+    return made.drop(columns=[name for name in made if name.startswith(("support/", "both_right/"))])
+
+
+def test_the_table_has_the_methods_and_the_control_and_the_files_are_written():
+    found = section(replace(STUDY, runs=with_recalls_of(FOUND)))
+    assert found.tables.keys() == {*OF_RECALLS, "pie_summary.csv", "pie.csv"}
+    text, picture, caption, table = found.blocks
+    assert picture.name == "forgotten"
+    assert "placebo" in text
+    assert caption == Caption("toy, net.", "Ratio 10.")
+    summary = found.tables["pie_summary.csv"].set_index("method")
+    assert table["method"].tolist() == ["none", "mp"]
+    for column, name in (("PIEs of the same networks", "n_pie"), ("PIEs of halves", "n_pie_halves")):
+        counts = [(summary[name][method], summary[f"{name}_untied"][method]) for method in ("none", "mp")]
+        assert table[f"{column} (untied)"].tolist() == [f"{count:,.0f} ({untied:,.0f})" for count, untied in counts]
+    assert {"significant classes, paired", "by Holm", "significant as in print"} <= {*table}
+    assert table["networks"].tolist() == [str(NETWORKS)] * 2
+    assert found.notes == []
+
+
+def test_too_few_networks_for_halves_are_told_once():
+    few = with_recalls_of(FOUND).groupby("pruner").head(9)
+    found = section(replace(STUDY, runs=few))
+    (note,) = found.notes
+    assert note.startswith("too few networks for PIEs of halves in 2 of 2 cells: each half takes 5")
+    *_, table = found.blocks
+    assert table["PIEs of halves (untied)"].tolist() == table["placebo (untied)"].tolist() == ["n/a", "n/a"]
+
+
+def test_without_predictions_there_are_class_tests_and_without_seeds_nothing():
+    alone = section(AnalyzedStudy(PRUNED))
+    assert (alone.tables.keys(), alone.blocks) == (OF_RECALLS, [])
+    assert section(AnalyzedStudy(PRUNED.iloc[:1], read)) is None
+
+
+def test_the_files_have_the_columns_that_others_read():
+    found = section(replace(STUDY, runs=with_recalls_of(FOUND)))
+    columns = {name: " ".join(table.columns) for name, table in found.tables.items()}
+    pies = "dataset model method level n_dense n_compressed n_pie n_pie_untied n_ties top1_pie top1_non_pie top1_all"
+    pies += " top5_pie top5_non_pie top5_all"
+    assert columns["pie_summary.csv"].startswith(pies)
+    images = "dataset model method level index label dense_mode compressed_mode dense_share compressed_share"
+    assert columns["pie.csv"] == images
+    tests = "difference normalised_difference statistic dof p p_holm p_bh significant"
+    assert columns["class_significance.csv"].startswith(
+        f"dataset model method level class recall_dense recall_compressed {tests}"
+    )
+    assert not any("pruner" in names.split() for names in columns.values())

@@ -1,0 +1,264 @@
+"""The verdict on runs whose alpha, accuracy and recalls are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.report.verdict import by_accuracy, leading_ratio, to_know, verdict
+from analysis.study.study import AnalyzedStudy
+from tests import made_up_runs
+
+SPREAD = np.linspace(-0.1, 0.1, 8)
+
+
+def runs(pruner="mp", ratio=10, alpha=1.0, *, noise=SPREAD, after=0.8, dataset="mnist", model="lenet5", **params):
+    made = made_up_runs.runs(dataset, model, pruner, ratio, alpha + noise, **params)
+    return made_up_runs.with_images(made.assign(accuracy_after=after))
+
+
+def none(alpha=1.0, **settings):
+    """The control, whose noise is the opposite of that of pruned networks."""
+    return runs("none", 1, alpha, noise=-SPREAD, **settings)
+
+
+def judged(*cells):
+    return verdict(AnalyzedStudy(made_up_runs.study(*cells)))
+
+
+def test_cost_classes_gaps_and_the_largest_safe_ratio():
+    # Class b has recall .8 - .1 * 1.5 = .65, and .7 without pruning; the accuracy explains .01. The half-widths are
+    # those of t: 2.365 times .495 points, the standard error of .1 * 2 * SPREAD; 2.841 times .0495, as two ratios hold
+    # together.
+    worse, same = runs(alpha=1.5, after=0.79), runs(ratio=2, noise=SPREAD / 10)
+    line, reading = judged(worse, same, none())
+    assert line == (
+        "On mnist with lenet5 (8 networks), mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). "
+        "b loses 4.0 points (2.8 to 5.2) more. "
+        "Weak classes fall behind: gaps grow 50 % (36 to 64), more than accuracy explains. "
+        "The largest safe ratio is 2, by mp."
+    )
+    assert "fine-tuning without pruning" in reading
+    assert "mp is magnitude pruning" in reading
+
+
+def sentences(*cells):
+    return judged(*cells)[0].removesuffix(".").split(". ")
+
+
+def lower(made, loss):
+    """Every class loses as much as the accuracy does."""
+    recalls = made.filter(like="recall_after/")
+    return made.assign(accuracy_after=0.8 - loss, **{name: recalls[name] - loss for name in recalls})
+
+
+@pytest.mark.parametrize(
+    ("pruned", "said"),
+    [
+        (runs(noise=SPREAD / 10), "Gaps of weak classes change by less than 5 %, by an equivalence test"),
+        (runs(alpha=0.5), "Gaps shrink 50 % (38 to 62)"),
+        # 6 * SPREAD has a half-width of .351.
+        (runs(alpha=1.1, noise=5 * SPREAD), "Whether gaps grow or shrink is not known (-25 to +45 %)"),
+        # 20 * SPREAD has a half-width of 1.17.
+        (runs(alpha=1.1, noise=20 * SPREAD), "8 networks are too few to say whether gaps grow or shrink"),
+        # Alpha is 1.25 times the raw slope, and rises by .25.
+        (lower(runs(), 0.16), "Gaps grow only relative to the lower accuracy"),
+        # Half of the networks have the other class as the weak one. The half-width is 2.365 * .0700 / sqrt 8, of the
+        # control alone.
+        (
+            runs(alpha=0, noise=np.tile([1.5, -1.5], 4)),
+            "Gaps grow 50 % (44 to 56); that weak classes fall behind is not shown",
+        ),
+    ],
+)
+def test_what_is_said_of_gaps_rests_on_the_raw_slope_and_the_raw_spread(pruned, said):
+    control = runs("none", 1, noise=-SPREAD / 10) if "equivalence" in said else none()
+    assert said in sentences(pruned, control)
+
+
+def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
+    """The half-widths are those of t: 2.365 times the standard error of SPREAD, .0247; of a tenth of it, .0025."""
+    said = sentences(runs(alpha=-0.8, noise=SPREAD), none())
+    assert "Gaps shrink" not in " ".join(said)
+    assert said[-2] == (
+        "The order of the classes reverses and strong classes become the weak ones: the raw slope is -0.80 (-0.86 to "
+        "-0.74), 1.80 below the control's"
+    )
+    one = sentences(runs(alpha=-0.8, noise=SPREAD).head(1), none().head(1))
+    # -.8 - .1, from 1 + .1.
+    assert "raw slope is -0.90, 2.00 below the control's" in one[-2]
+
+
+def test_gaps_whose_slope_may_be_0_have_no_shown_relation_to_those_before():
+    said = sentences(runs(alpha=0.02), none())
+    assert said[-2] == "Gaps have no shown relation to those before: the raw slope may be 0 (-0.04 to 0.08)"
+
+
+def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_lose():
+    said = sentences(runs(), none())
+    # The half-width is that of a tenth of 2 * SPREAD.
+    assert said[1] == "No class is shown to lose more; a single class may lose up to 1.2 points more"
+    assert said[-1] == "This is safe, and no larger ratio is"
+
+
+def test_a_worst_class_that_is_another_one_in_each_network_is_told():
+    # Some class loses 5 points in every network. In the control the worst class loses |SPREAD| tenths, .57 points in
+    # the mean, with a half-width of 2.365 * .3415 / sqrt 8.
+    said = sentences(runs(noise=np.tile([0.5, -0.5], 4)), none())
+    assert said[1].startswith("No class is shown to lose more")
+    assert said[2].endswith("loses 4.4 points (4.1 to 4.7) more")
+    assert said[-1] == "No choice is shown to be safe"
+
+
+def test_a_choice_is_safe_where_harm_is_ruled_out_and_not_where_it_is_unknown():
+    assert sentences(runs().iloc[::7], none().iloc[::7])[-1] == "No choice is shown to be safe"
+    assert sentences(runs(alpha=1.5), runs("gp", alpha=1.8), none())[-1] == "No choice is shown to be safe"
+
+
+def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
+    line, reading = judged(runs(alpha=1.5, after=0.79))
+    assert line.startswith(
+        "On mnist with lenet5 (8 networks), mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). b loses 4.0"
+    )
+    assert line.endswith("Without runs of none, nobody can tell pruning from fine-tuning.")
+    assert "fine-tuning" not in reading
+
+
+def test_nothing_to_know_is_no_line():
+    assert len(judged(runs("own"))) == 1
+
+
+def test_networks_without_a_control_are_not_counted():
+    assert "(3 networks)" in judged(runs(), none().head(3))[0]
+
+
+def test_one_network_a_cell_has_no_interval_and_that_is_said_once():
+    cells = [
+        cell.iloc[:1] for name in ("mnist", "cifar10") for cell in (runs(alpha=1.5, dataset=name), none(dataset=name))
+    ]
+    *lines, reading = judged(*cells)
+    assert ["(one network)" in line for line in lines] == [True, True]
+    assert ["is unknown" in line for line in lines] == [True, True]
+    assert ["interval" in line for line in lines] == [False, False]
+    assert "Every cell has one network" in reading
+
+
+def test_networks_at_chance_are_counted_and_not_judged():
+    after = np.array([0.8] * 6 + [0.5, 0.5])
+    line, _ = judged(runs(alpha=1.5).assign(accuracy_after=after), none())
+    assert "(6 networks, 2 more at chance)" in line
+    assert "costs 0.0 points" in line
+
+
+def test_of_compressed_networks_that_all_are_at_chance_nothing_else_is_said():
+    assert judged(runs(after=0.5), runs("gp", after=0.5), none()) == [
+        "On mnist with lenet5, all compressed networks are at chance."
+    ]
+    formats = runs("fixed-int8", 1, number_format="fixed-int8", after=0.5)
+    assert judged(formats) == ["On mnist with lenet5, all compressed networks are at chance."]
+
+
+def test_a_weak_dense_network_is_said_before_the_verdict():
+    def blind(made):
+        return made.assign(**{"recall_before/b": 0.0})
+
+    assert sentences(blind(runs()), blind(none()))[0] == (
+        "On mnist with lenet5: Dense networks are weak: no test image is recognised of b (8 of 8)"
+    )
+    guessing = [made.assign(accuracy_before=0.5) for made in (runs(), none())]
+    assert judged(*guessing) == ["On mnist with lenet5: All 8 dense networks are at chance."]
+
+
+def test_what_is_gained_is_no_cost():
+    assert "mp at ratio 10 gains 1.0 points of accuracy (1.0 to 1.0)" in sentences(runs(after=0.81), none())[0]
+
+
+def test_an_experiment_of_the_control_alone_says_so():
+    (line,) = judged(none())
+    assert "No network" in line
+    assert "none" in line
+
+
+def test_every_data_set_and_model_has_a_line_of_at_most_sixty_words():
+    settings = {"schedule": "cubic", "distill": "0.5"}
+    cells = [
+        runs("up", 20, 1.5, dataset=name, after=0.7, **params)
+        for name in ("mnist", "cifar10")
+        for params in ({"schedule": "one-shot", "distill": "0.0"}, settings)
+    ]
+    controls = [
+        none(dataset=name, schedule="one-shot", distill=d) for name in ("mnist", "cifar10") for d in ("0.0", "0.5")
+    ]
+    *lines, _ = judged(*cells, *controls)
+    assert [line.split()[1] for line in lines] == ["mnist", "cifar10"]
+    assert max(len(line.split()) for line in lines) <= 60
+
+
+def cells(*rows):
+    columns = ["pruner", "ratio", "accuracy_before", "accuracy_after", "accuracy_minus_none", "n", "n_at_chance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_the_leading_ratio_is_the_largest_that_costs_at_most_one_point_beyond_the_control():
+    frame = cells(
+        ("mp", 2.0, 0.9, 0.90, -0.01, 4, 0), ("mp", 4.0, 0.9, 0.89, -0.02, 4, 0), ("gp", 4.0, 0.9, 0.895, -0.01, 4, 0)
+    )
+    assert leading_ratio(frame) == 4
+    assert leading_ratio(frame[frame["pruner"] == "mp"]) == 2
+    assert leading_ratio(frame.assign(accuracy_minus_none=-0.5)) == 2
+    # Without a control, against the dense networks.
+    assert leading_ratio(frame.assign(accuracy_minus_none=np.nan)) == 4
+
+
+def test_networks_that_guess_do_not_lead():
+    frame = cells(("mp", 2.0, 0.9, 0.8, -0.1, 4, 0), ("mp", 4.0, 0.9, 0.9, 0.0, 1, 3))
+    assert leading_ratio(frame) == 2
+    assert leading_ratio(frame.iloc[1:]) == 4
+    assert by_accuracy(frame, 4.0).empty
+
+
+def test_a_method_of_small_loss_stands_before_a_more_accurate_one():
+    frame = cells(
+        ("gp", 4.0, 0.9, 0.92, -0.03, 4, 0), ("mp", 4.0, 0.9, 0.88, 0.0, 4, 0), ("up", 4.0, 0.9, 0.89, 0.0, 4, 0)
+    )
+    assert by_accuracy(frame, 4.0)["pruner"].tolist() == ["up", "mp", "gp"]
+
+
+def test_what_a_reader_has_to_know():
+    assert to_know(runs()) == []
+    assert ["`released`" in note for note in to_know(runs(protocol="released"))] == [True]
+    released, signed = to_know(runs("up-signed", protocol="released"))
+    assert "test loss" in released
+    assert "`up-signed`" in signed
+
+
+def test_number_formats_are_measured_from_the_dense_networks_and_never_lead():
+    """The format that costs most is named. Half-widths are those of t, 2.365 times the standard error of the excess."""
+    formats = [
+        runs(name, 1, noise=SPREAD / 10, number_format=name, after=after)
+        for name, after in (("float16", 0.8), ("fixed-int8", 0.797))
+    ]
+    pruned = runs(ratio=10, after=0.7, number_format="float32")
+    said = sentences(pruned, none(number_format="float32"), *formats)
+    assert said[0] == "On mnist with lenet5 (8 networks), mp at ratio 10 costs 10.0 points of accuracy (10.0 to 10.0)"
+    assert said[-2] == (
+        "fixed-int8 does worst of 2 number formats: it costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
+        "networks"
+    )
+    assert said[-1].startswith("No class is shown to lose more")
+
+
+def test_of_number_formats_alone_the_worst_is_named():
+    line, reading = judged(runs("fixed-int8", 1, number_format="fixed-int8", after=0.797))
+    assert line.startswith(
+        "On mnist with lenet5 (8 networks), fixed-int8 costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
+        "networks. "
+    )
+    assert "control" not in line + reading
+    assert "fixed-int8 is weights and activations of 8 bits" in reading
+
+
+def test_networks_pruned_while_they_were_trained_are_compared_with_the_dense_ones():
+    anew = runs(noise=SPREAD / 10, start="initialization", schedule="cubic", after=0.798)
+    said = sentences(anew, none(start="dense", schedule="one-shot", fine_tune_epochs="15"))
+    assert "Fine-tuning plays no part in it, so that it is compared with the dense networks" in said
+    assert said[-1] == "This is safe, and no larger ratio is"

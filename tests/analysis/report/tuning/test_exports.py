@@ -1,0 +1,115 @@
+"""Files of searches, of studies and of unsent runs that are damaged or made to deceive."""
+
+import hashlib
+import json
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+from analysis.common.errors import StudyError
+from analysis.report.tuning import exports as tuning_exports
+from analysis.runs import exports
+from pruning_study.tracking import unsent
+from tests import made_up_tuning
+from tests.damage import LONGEST_MESSAGE, read_damaged
+from tests.memory_limit import memory_limit
+
+RESULTS = Path(__file__).parents[4] / "results"
+PARTS = [bytes([byte]) for byte in b"[]{}\",:'=+-@\\\0\xff\n\r"]
+PARTS += [b"null", b"true", b"NaN", b"1e999", b"9" * 5000, b"[" * 3000, b"\\ud800", b'"int64"', b'"../x"', b"x" * 300]
+
+
+@pytest.fixture
+def search(tmp_path):
+    """Return the folder of an exported search."""
+    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
+    for name, content in made_up_tuning.files(made_up_tuning.tuning()).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def described(folder):
+    """Read a search, and write about it what a report does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for tuning in tuning_exports.read([folder.parents[1]]):
+            assert tuning.summary
+            assert len(tuning.table())
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tuning.json", b"[" * 100_000),
+        ("tuning.json", b"[]"),
+        ("tuning.json", b'{"study_name": 1, "objective": null, "reason": []}'),
+        ("tuning.json", b"\xff" * 10_000),
+        ("trials.csv", b""),
+        ("trials.csv", b"winner\nTrue\n"),
+        ("finalists.csv", b"\0\n"),
+        ("comparisons.csv", b"primary,new\n1,2\n"),
+    ],
+)
+def test_a_search_with_a_file_of_another_content__is_named_in_one_line(search, name, content):
+    described(search)
+    (search / name).write_bytes(content)
+    with pytest.raises(StudyError, match="tuning/1: not what a search writes") as caught:
+        described(search)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < LONGEST_MESSAGE
+
+
+@pytest.mark.attack
+def test_a_search_without_a_winner_or_with_a_finalist_without_a_trial__is_named(search):
+    for name, old, new in (
+        ("trials.csv", b"True,True,True", b"True,True,False"),
+        ("finalists.csv", b"lambda,", b"nobody,"),
+    ):
+        sound = (search / name).read_bytes()
+        assert old in sound
+        (search / name).write_bytes(sound.replace(old, new))
+        with pytest.raises(StudyError, match="tuning/1: not what a search writes"):
+            described(search)
+        (search / name).write_bytes(sound)
+
+
+@pytest.mark.attack
+def test_400_files_of_searches_with_seeded_random_damage__are_read_or_refused_in_one_line(search):
+    with memory_limit(500):
+        for path in sorted(search.iterdir()):
+            sound = path.read_bytes()
+            assert 0 < read_damaged(lambda _: described(search), path, [sound], PARTS, 100) < 90
+            path.write_bytes(sound)
+
+
+@pytest.mark.attack
+def test_500_contents_of_exported_studies_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(RESULTS / "resnet20-short-gradual" / "frames" / "cifar10-jpeg", folder)
+    exports.read([folder])
+    contents = (folder / "study.json").read_bytes()
+    with memory_limit(500):
+        assert read_damaged(lambda _: exports.read([folder]), folder / "study.json", [contents], PARTS, 400) < 200
+        for name in ("runs.csv.gz", "dense_runs.csv.gz"):
+            sound = (folder / name).read_bytes()
+
+            def read(path):
+                """Read the folder as if its contents named the damaged file, as an attacker would have it."""
+                record = json.loads(contents)
+                record["sha256"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                (folder / "study.json").write_text(json.dumps(record))
+                exports.read([folder])
+
+            assert read_damaged(read, folder / name, [sound], PARTS, 50) < 25
+            (folder / name).write_bytes(sound)
+
+
+@pytest.mark.attack
+def test_1000_records_of_unsent_runs_with_seeded_random_damage__are_read_or_refused_in_one_line(tmp_path):
+    run = {"tracking_uri": "sqlite:///x.db", "run_id": "a" * 32, "job_run_id": None, "tags": {"kind": "dense"}}
+    sound = json.dumps(run | {"metrics": [["accuracy", 0.5, 1, 2]]}).encode()
+    with memory_limit(500):
+        assert 10 < read_damaged(lambda _: unsent.read(tmp_path), tmp_path / unsent.RECORD, [sound], PARTS, 1000) < 500

@@ -1,0 +1,179 @@
+"""What each class lost in every cell, by hand, against scipy, and in agreement with the other files."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.report.methods import compare as methods
+from analysis.statistics.hypothesis_tests import corrected
+from analysis.study.cells import alphas, cells
+from analysis.study.classes import classes
+from tests.made_up_runs import runs, study
+
+
+def toy(pruner, ratio, values, **more):
+    """Runs of two classes of 100 images."""
+    return runs("toy", "net", pruner, ratio, values, **more).assign(**{"support/a": 100.0, "support/b": 100.0})
+
+
+def lower(made, by):
+    """The runs with recalls and accuracy after pruning lowered."""
+    return made.assign(**{name: made[name] - by for name in ("accuracy_after", "recall_after/a", "recall_after/b")})
+
+
+ALPHAS = np.array([1.1, 1.2, 1.5])
+
+
+def test_losses_and_excess_by_hand():
+    frame = classes(lower(toy("mp", 2, ALPHAS), 0.02))
+    assert frame[["dataset", "model", "pruner", "ratio", "class", "support", "n"]].to_numpy().tolist() == [
+        ["toy", "net", "mp", 2, name, 100, 3] for name in "ab"
+    ]
+    weak = frame.set_index("class").loc["b"]
+    # .7 before; .78 - .1 alpha after.
+    losses = 0.7 - (0.78 - 0.1 * ALPHAS)
+    assert (weak["recall_before"], weak["recall_after"]) == pytest.approx((0.7, 0.7 - losses.mean()))
+    test = stats.ttest_1samp(losses, 0)
+    interval = test.confidence_interval()
+    assert weak[["loss", "loss_low", "loss_high", "loss_p"]].tolist() == pytest.approx(
+        [losses.mean(), interval.low, interval.high, test.pvalue]
+    )
+    # The accuracy fell by .02.
+    test = stats.ttest_1samp(losses - 0.02, 0)
+    interval = test.confidence_interval()
+    assert weak[["excess", "excess_low", "excess_high", "excess_p"]].tolist() == pytest.approx(
+        [losses.mean() - 0.02, interval.low, interval.high, test.pvalue]
+    )
+    for name in ("loss", "excess"):
+        assert frame[f"{name}_p_holm"].tolist() == pytest.approx(corrected(frame[f"{name}_p"], 2)[1].tolist())
+
+
+def test_losses_beyond_the_control_are_of_networks_that_have_one():
+    none = lower(toy("none", 1, [1.0, 1.1]), 0.01)
+    frame = classes(study(lower(toy("mp", 2, ALPHAS), 0.02), none))
+    assert set(frame["pruner"]) == {"mp"}
+    weak = frame.set_index("class").loc["b"]
+    # Of seeds 0 and 1: the pruned networks lose .1 times .1 more than the control, and .01.
+    assert (weak["n"], weak["n_none"]) == (3, 2)
+    assert weak["loss_beyond_control"] == pytest.approx(0.02)
+    assert weak["excess_beyond_control"] == pytest.approx(0.01)
+    assert classes(lower(toy("mp", 2, ALPHAS), 0.02))["n_none"].tolist() == [0, 0]
+    assert np.isnan(classes(toy("mp", 2, ALPHAS))["loss_beyond_control"]).all()
+
+
+def test_without_supports_losses_follow_from_recalls_and_accuracies():
+    made = lower(runs("toy", "net", "mp", 2, ALPHAS), 0.02)
+    frame, known = classes(made), classes(lower(toy("mp", 2, ALPHAS), 0.02))
+    assert frame["support"].isna().all()
+    assert frame.drop(columns="support").equals(known.drop(columns="support"))
+
+
+def test_labels_of_predictions_may_be_in_another_order_than_names():
+    made = toy("mp", 2, [1.0, 1.0]).assign(accuracy_after=0.7, **{"recall_after/a": 0.9, "recall_after/b": 0.5})
+    # Label 0 is the class b.
+    label = np.repeat([0, 1], 100)
+    place = np.tile(np.arange(100), 2)
+    right = {
+        **{run: place < np.where(label == 0, 70, 90) for run in made["dense_run_id"]},
+        **{run: place < np.where(label == 0, 50, 90) for run in made["run_id"]},
+    }
+
+    def predictions(run_ids):
+        return {run: {"label": label, "predicted": np.where(right[run], label, 1 - label)} for run in run_ids}
+
+    frame = classes(made, predictions).set_index("class")
+    assert frame["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.2})
+    assert frame["excess"].to_dict() == pytest.approx({"a": -0.1, "b": 0.1})
+    # Predictions that are not those of the recalls are not used.
+    other = classes(made.assign(**{"recall_after/b": 0.6}), predictions).set_index("class")
+    assert other["loss"].to_dict() == pytest.approx({"a": 0, "b": 0.1})
+    assert np.isnan(other["loss_low"]).all()
+
+
+def test_the_accuracy_is_that_of_all_images_where_classes_differ_in_size():
+    # Of 300 images 240 are right before, and 230 after; a class of 200 loses 20 of them and one of 100 wins 10.
+    made = runs("toy", "net", "mp", 2, [1.0, 1.0]).assign(
+        **{"support/a": 200.0, "support/b": 100.0, "accuracy_after": 230 / 300}
+    )
+    made = made.assign(**{"recall_before/a": 0.9, "recall_before/b": 0.6, "recall_after/a": 0.8, "recall_after/b": 0.7})
+    label = np.repeat([0, 1], [200, 100])
+    place = np.append(np.arange(200), np.arange(100))
+    right = {
+        **{run: place < np.where(label == 0, 180, 60) for run in made["dense_run_id"]},
+        **{run: place < np.where(label == 0, 160, 70) for run in made["run_id"]},
+    }
+
+    def predictions(run_ids):
+        return {run: {"label": label, "predicted": np.where(right[run], label, 1 - label)} for run in run_ids}
+
+    excess = [0.1 - 10 / 300, -0.1 - 10 / 300]
+    assert classes(made)["excess"].tolist() == pytest.approx(excess)
+    assert classes(made, predictions)["excess"].tolist() == pytest.approx(excess)
+    assert cells(made)["largest_excess"][0] == pytest.approx(excess[0])
+
+
+def test_predictions_add_the_variance_over_images():
+    made = toy("mp", 2, [1.0, 1.0])
+    label = np.repeat([0, 1], 100)
+    right = np.append(np.arange(100) < 90, np.arange(100) < 70)
+    lost = right & ~((np.arange(200) >= 100) & (np.arange(200) < 120))
+    made = made.assign(accuracy_after=0.7, **{"recall_after/a": 0.9, "recall_after/b": 0.5})
+    sides = {**dict.fromkeys(made["dense_run_id"], right), **dict.fromkeys(made["run_id"], lost)}
+
+    def predictions(run_ids):
+        return {run: {"label": label, "predicted": np.where(sides[run], label, 1 - label)} for run in run_ids}
+
+    b = classes(made, predictions).set_index("class").loc["b"]
+    # The networks do not vary. The same 20 of 100 images are lost.
+    half = 1.959964 * (0.2 * 0.8 / 99) ** 0.5
+    assert b[["loss", "loss_low", "loss_high"]].tolist() == pytest.approx([0.2, 0.2 - half, 0.2 + half])
+    assert b["loss_p"] == pytest.approx(2 * stats.norm.sf(0.2 / (0.2 * 0.8 / 99) ** 0.5))
+    # Half of this loss is beyond that of the accuracy.
+    assert b["excess_high"] == pytest.approx(0.1 + half / 2)
+    # Recalls alone cannot tell how sure two networks that agree are.
+    assert np.isnan(classes(made)["loss_low"]).all()
+
+
+def test_the_largest_excess_of_a_cell_is_that_of_its_classes_where_networks_agree():
+    made = lower(toy("mp", 2, [1.3, 1.3]), 0.05)
+    assert cells(made)["largest_excess"][0] == pytest.approx(classes(made)["excess"].max())
+    # Where they do not, the mean of the largest is at least the largest of the means.
+    made = lower(toy("mp", 2, [0.7, 1.3]), 0.05)
+    assert cells(made)["largest_excess"][0] == pytest.approx(0.03)
+    assert classes(made)["excess"].tolist() == pytest.approx([0, 0])
+
+
+def with_guessers():
+    """Of six networks two pruned ones guess, one dense one and, of the control, one."""
+    pruned, none = toy("mp", 2, [1.1, 1.3, 1.2, 1.4, 1.2, 1.5]), toy("none", 1, [1.0, 1.1, 1.0, 1.2, 1.0, 1.0])
+    pruned.loc[[0, 1], "accuracy_after"] = 0.55
+    pruned.loc[2, "accuracy_before"] = none.loc[2, "accuracy_before"] = 0.55
+    none.loc[3, "accuracy_after"] = 0.55
+    return study(pruned, none)
+
+
+def test_all_files_agree_on_which_networks_count():
+    made = with_guessers()
+    # 114 of 200 right answers may be guesses, and 117 may not be.
+    at_chance = alphas(made).set_index(["pruner", "seed"])["at_chance"]
+    assert at_chance.loc["mp"].tolist() == [True, True, True, False, False, False]
+    assert at_chance.loc["none"].tolist() == [False, False, True, True, False, False]
+    cell = cells(made).set_index("pruner").loc["mp"]
+    assert (cell["n"], cell["n_at_chance"], cell["n_none"]) == (3, 3, 2)
+    of_class = classes(made)
+    assert of_class[["n", "n_none"]].drop_duplicates().to_numpy().tolist() == [[3, 2]]
+    compared = methods.compare(made).set_index("outcome")
+    assert (compared.loc["alpha", "n"], compared.loc["alpha", "n_at_chance"]) == (2, 4)
+    # And on what follows from them.
+    assert of_class.set_index("class").loc["a", "recall_after"] == pytest.approx(0.8 + 0.1 * (1.4 + 1.2 + 1.5) / 3)
+    assert compared.loc["alpha", "difference"] == pytest.approx(cell["alpha_minus_none"]) == pytest.approx(0.35)
+
+
+def test_a_cell_whose_networks_all_guess_has_rows_without_numbers():
+    frame = classes(toy("mp", 2, [1.1, 1.2]).assign(accuracy_after=0.5))
+    assert frame["n"].tolist() == [0, 0]
+    assert frame[["recall_before", "loss", "excess_p_holm", "support"]].isna().all(axis=None)
+
+
+def test_a_study_without_pruned_networks_has_no_rows():
+    assert classes(toy("none", 1, [1.0, 1.1])).empty

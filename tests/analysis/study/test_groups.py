@@ -1,0 +1,163 @@
+"""Groups of test images in a study: hand-worked rows, groups that are classes, and whose images a file is about."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.common.errors import StudyError
+from analysis.statistics.groups import ImageGroups
+from analysis.statistics.hypothesis_tests import change_interval, corrected
+from analysis.study import cells, groups
+from tests.made_up_groups import AFTER, LABEL, WRITER, study, write
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    runs, predictions = study()
+    path = write(tmp_path_factory.mktemp("groups"))
+    of_images = groups.read_groups({"digits": path}, runs, predictions)
+    return groups.groups(runs, predictions, of_images)
+
+
+def test_every_group_has_its_accuracy_before_and_after_and_its_loss_beyond_all_images(found):
+    assert found.groups.groupby("grouping").size().to_dict() == {"series": 2, "writer": 8}
+    writer = found.groups[found.groups["grouping"] == "writer"].set_index("group").loc["7"]
+    assert writer[["dataset", "model", "pruner", "ratio", "images", "n"]].to_list() == [
+        "digits",
+        "lenet5",
+        "mp",
+        10,
+        20,
+        2,
+    ]
+    assert (writer["accuracy_before"], writer["accuracy_after"], writer["change"]) == pytest.approx((1, 0.3, -0.7))
+    assert writer["excess_loss"] == pytest.approx(0.7 - 55 / 160)
+    assert writer["excess_loss_low"] < writer["excess_loss"] < writer["excess_loss_high"]
+    assert writer["change_beyond_control"] == pytest.approx(-0.7)
+    old = found.groups.set_index("group").loc["old"]
+    assert (old["images"], old["accuracy_after"]) == (80, pytest.approx(1 - 0.55))
+
+
+def test_p_is_of_the_loss_beyond_that_of_all_images_and_corrected_for_the_groups_of_one_grouping(found):
+    writers = found.groups[found.groups["grouping"] == "writer"].set_index("group")
+    worst = writers.loc["7"]
+    # The control has the answers before, so what is lost beyond it is the loss.
+    assert worst["excess_loss_beyond_control"] == pytest.approx(worst["excess_loss"]) == pytest.approx(0.7 - 55 / 160)
+    assert writers["p_holm"].to_numpy() == pytest.approx(corrected(writers["p"], 8)[1])
+    # Writers lose 0, .1 and so on to .7, and all images .34.
+    assert (writers["p_holm"] <= 0.05).to_dict() == {str(writer): writer in (0, 7) for writer in range(8)}
+
+
+@pytest.mark.parametrize("seeds", [1, 6])
+def test_groups_that_all_lose_a_fifth_lose_no_more_than_the_others(seeds):
+    place, image = np.repeat(np.arange(40), 50), np.tile(np.arange(50), 40)
+    before, none = np.ones((seeds, 2000), bool), np.zeros(2000, int)
+    lost = np.random.default_rng(0).permuted(np.tile(image % 5 == 0, (seeds, 1)).reshape(-1, 50), axis=1)
+    after = ~lost.reshape(seeds, 2000)
+    table, _ = groups._cell(np.arange(40).astype(str), place, groups.Answers(none, before, after, before))
+    assert table["change_high"].max() < 0
+    assert table[["excess_loss", "excess_loss_beyond_control"]].abs().to_numpy().max() < 1e-9
+    assert table["p_holm"].tolist() == [1] * 40
+
+
+def test_a_grouping_has_a_row_with_the_controls_values_beside_it(found):
+    rows = found.groupings.set_index("grouping")
+    assert rows["groups"].to_dict() == {"writer": 8, "series": 2}
+    assert rows.loc["writer", "largest_excess"] == pytest.approx(0.7 - 55 / 160)
+    assert rows.loc["writer", ["raw_slope_control", "largest_excess_control"]].to_list() == pytest.approx([1, 0])
+    said = groups.sentence(found.groupings.iloc[0])
+    assert said.startswith("By writer, 8 groups of 20 to 20 images: alpha is")
+    assert "A group loses up to 35.6 (35.6 to 35.6) points more than the accuracy, 0.0 in the control; " in said
+
+
+def test_groups_that_are_the_classes_give_the_cells_own_numbers():
+    rng = np.random.default_rng(1)
+    runs, predictions = study(after=[AFTER & (rng.random(len(AFTER)) < 0.98) for _ in range(3)])
+    classes = ImageGroups({"class": np.array(["a", "b"])[LABEL]}, {})
+    row = groups.groups(runs, predictions, {"digits": classes}).groupings.iloc[0]
+    cell = cells.cells(runs, predictions).set_index("pruner").loc["mp"]
+    same = {"alpha": "alpha_mean", "raw_slope": "raw_slope_mean", "largest_excess": "largest_excess"}
+    same |= {"alpha_new": "alpha_new", "largest_excess_control": "largest_excess_none"}
+    for name, of_cell in same.items():
+        assert row[name] == pytest.approx(cell[of_cell]), name
+
+
+def test_one_network_has_the_intervals_of_paired_counts():
+    runs, predictions = study(seeds=1)
+    found = groups.groups(runs, predictions, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
+    row = found.groups.iloc[0]
+    # Of 160 images one is won and 56 are lost.
+    ends = (row["change_beyond_control_low"], row["change_beyond_control_high"])
+    assert ends == change_interval(56, 1, 160)
+    assert np.isnan(row["p"])  # a group of all images loses as much as all images
+
+
+def test_a_cell_without_predictions_is_counted():
+    runs, _ = study()
+    found = groups.groups(runs, lambda run_ids: {}, {"digits": ImageGroups({"all": np.full(len(LABEL), "x")}, {})})
+    assert found.groups.empty
+    assert found.notes == ["1 cells have no groups: all their networks guess or lack predictions"]
+
+
+def test_networks_that_were_tested_on_other_images_are_left_out():
+    runs, read = study()
+    half = runs.assign(ratio=runs["ratio"].where(runs["pruner"] == "none", 20.0))
+    half[["run_id", "dense_run_id"]] = "half " + half[["run_id", "dense_run_id"]]
+    half["params.test_fraction"], runs["params.test_fraction"] = "0.5", "none"
+    both = pd.concat([runs, half], ignore_index=True)
+
+    def predictions(ids):
+        halves = read([run_id.removeprefix("half ") for run_id in ids if run_id.startswith("half ")]).items()
+        cut = {f"half {run_id}": {name: values[::2] for name, values in arrays.items()} for run_id, arrays in halves}
+        return {**read([run_id for run_id in ids if not run_id.startswith("half ")]), **cut}
+
+    found = groups.groups(both, predictions, {"digits": ImageGroups({"writer": WRITER.astype(str)}, {})})
+    assert found.groups["ratio"].unique().tolist() == [10]
+    assert found.notes == ["1 cells have no groups: their test images are not those of the table"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((), {}),
+        (Path("a.csv"), {"mnist": Path("a.csv")}),
+        ("a.csv", {"mnist": Path("a.csv")}),
+        (("mnist=a.csv",), {"mnist": Path("a.csv")}),
+        ({"mnist": "a.csv"}, {"mnist": Path("a.csv")}),
+    ],
+)
+def test_a_file_is_of_the_one_data_set_or_of_that_which_is_named(given, expected):
+    assert groups.files_of_datasets(given, ["mnist"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["a.csv"], "2 data sets: say whose images a.csv is about, as mnist=a.csv"),
+        (["cifar=a.csv"], "cifar is no data set of these runs: mnist, digits"),
+        (["mnist=a.csv", "mnist=b.csv"], "a.csv and b.csv are both of mnist"),
+        ({"cifar": "a.csv"}, "cifar is no data set"),
+    ],
+)
+def test_a_file_of_an_unknown_data_set_or_of_several_is_refused(given, message):
+    with pytest.raises(StudyError, match=message):
+        groups.files_of_datasets(given, ["mnist", "digits"])
+
+
+def test_a_path_with_an_equals_sign_in_it_is_a_path_where_it_exists(tmp_path):
+    path = tmp_path / "a=b.csv"
+    path.touch()
+    assert groups.files_of_datasets([str(path)], ["mnist"]) == {"mnist": path}
+
+
+def test_runs_without_predictions_have_no_groups(tmp_path):
+    runs, _ = study()
+    with pytest.raises(StudyError, match="no run on digits has its predictions"):
+        groups.read_groups({"digits": write(tmp_path)}, runs, lambda run_ids: {})
+
+
+def test_no_groups_are_an_empty_frame():
+    runs, predictions = study()
+    assert groups.groups(runs, predictions, {}).groups.equals(pd.DataFrame())

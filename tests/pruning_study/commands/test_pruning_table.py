@@ -1,0 +1,120 @@
+"""What the table and the sentences below it say of small made-up networks, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from analysis.statistics.hypothesis_tests import change_interval
+from pruning_study.commands.pruning_table import ALONE, TOGETHER, UNPRUNED, pruning_table, what_is_shown
+from pruning_study.steps.class_changes import class_changes
+from pruning_study.steps.text_tables import text_table
+from pruning_study.training.evaluation import Predictions
+
+CLASSES = ["cat", "dog"]
+
+
+def network(wrong, images=10):
+    """Return predictions for two classes; `wrong` are the places of wrong ones."""
+    label = np.repeat([0, 1], images)
+    predicted = label.copy()
+    predicted[list(wrong)] = 1 - predicted[list(wrong)]
+    return Predictions(label, predicted, predicted[:, None], np.ones(len(label), np.float32))
+
+
+def line(table, start):
+    (found,) = [line for line in table.splitlines() if line.startswith(start)]
+    return found.split()
+
+
+def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
+    """Accuracy .95 and .9, recalls (.9, 1) and (.8, 1): alpha is .95 / .9 * 2 = 2.11, and noise."""
+    changes = class_changes(CLASSES, [network([0])], [network([0, 1])])
+    assert changes.slopes.alpha == pytest.approx(0.95 / 0.9 * 2)
+    table = text_table(*pruning_table({10.0: changes}, {10.0: 9.98}))
+    low, high = change_interval(lost=1, won=0, images=10)
+    assert line(table, "cat") == ["cat", "0.900", "0.800", "-0.100", f"{low:+.3f}", "to", f"{high:+.3f}", "10"]
+    low, high = change_interval(lost=1, won=0, images=20)
+    assert line(table, "accuracy")[3:] == ["-0.050", f"{low:+.3f}", "to", f"{high:+.3f}", "20"]
+    assert line(table, "alpha") == ["alpha", "2.111"]
+    assert line(table, "new images: alpha") == ["new", "images:", "alpha", "not", "identified"]
+    said = what_is_shown({10.0: changes}, prunes=True)
+    assert said.startswith("t=10: no class is shown to have lost recall; the differences between classes are too small")
+    assert ALONE in said
+
+
+def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
+    """Of 100 cats 20 are lost and none is won; of 100 dogs 3 are lost and 2 won, which McNemar's test gives p = 1."""
+    before, after = network([100, 101], 100), network([*range(20), 102, 103, 104], 100)
+    changes = class_changes(CLASSES, [before], [after])
+    assert changes.lost == ["cat"]
+    assert "t=2: 1 of 2 classes lost more recall" in what_is_shown({2.0: changes}, prunes=True)
+    assert "(cat)" in what_is_shown({2.0: changes}, prunes=True)
+
+
+def test_networks_of_several_seeds_show_pruning_and_retraining_together__and_the_control_retraining_alone():
+    changes = class_changes(CLASSES, [network([0]), network([1])], [network([0, 1]), network([1, 2])])
+    assert changes.table["change"].tolist() == pytest.approx([-0.1, 0])
+    assert TOGETHER in what_is_shown({2.0: changes}, prunes=True)
+    assert UNPRUNED in what_is_shown({1.0: changes}, prunes=False)
+
+
+def test_the_mean_slope_of_two_networks_has_the_t_interval_over_them():
+    """Recalls (.9, 1) become (.8, 1) and (.7, 1): raw slopes 2 and 3. The half-width is 12.706 sd / sqrt(2) = 6.353."""
+    changes = class_changes(CLASSES, [network([0])] * 2, [network([0, 1]), network([0, 1, 2])])
+    table = text_table(*pruning_table({4.0: changes}, {4.0: 4.0}))
+    assert line(table, "raw slope") == ["raw", "slope", "2.500", "-3.853", "to", "8.853"]
+
+
+def test_classes_that_keep_their_differences_are_said_to_keep_them():
+    """Recalls .5 and 1 stay, so that both slopes are exactly 1 on any images."""
+    half = network(range(0, 1000, 2), 1000)
+    changes = class_changes(CLASSES, [half], [half])
+    table = text_table(*pruning_table({2.0: changes}, {2.0: 2.0}))
+    assert line(table, "new images: raw slope") == ["new", "images:", "raw", "slope", "1.000", "1.000", "to", "1.000"]
+    assert "the differences between classes are the same within 0.05" in what_is_shown({2.0: changes}, prunes=True)
+
+
+def three_classes(*recalls, images=200):
+    """Return predictions for three classes with these recalls."""
+    label, place = np.repeat([0, 1, 2], images), np.tile(np.arange(images) / images, 3)
+    predicted = np.where(place < np.repeat(recalls, images), label, (label + 1) % 3)
+    return Predictions(label, predicted, predicted[:, None], np.ones(len(label), np.float32))
+
+
+def test_classes_that_change_places_are_said_to_have_reversed_their_order():
+    """Balances .25, 0, -.25 become -.2, 0, .2: the raw slope is -.8 and four fifths of the spread are left."""
+    before, after = three_classes(0.95, 0.7, 0.45), three_classes(0.5, 0.7, 0.9)
+    changes = class_changes(["cat", "dog", "owl"], [before], [after])
+    assert changes.slopes.raw_slope == pytest.approx(-0.8)
+    said = what_is_shown({2.0: changes}, prunes=True)
+    assert "(cat); the order of the classes reversed" in said
+    assert "moved" not in said
+
+
+THREE = ["cat", "dog", "owl"]
+
+
+def test_of_a_network_that_names_one_class_nothing_is_said_but_that():
+    changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
+    said = what_is_shown({50.0: changes}, prunes=True)
+    assert said.startswith("t=50: the network is at chance; nothing is said of classes\n")
+    assert changes.lost == []
+    table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
+    assert line(table, "alpha") == ["alpha", "at", "chance"]
+    assert line(table, "new images: alpha") == ["new", "images:", "alpha"]
+
+
+def test_a_network_at_chance_is_left_out_of_the_numbers_of_the_others():
+    good, worse, names_one = three_classes(0.9, 0.8, 0.7), three_classes(0.9, 0.7, 0.5), three_classes(1, 0, 0)
+    changes = class_changes(THREE, [good] * 3, [worse, names_one, worse])
+    assert changes.slopes.raw_slope == pytest.approx(2)
+    assert changes.table["change"].tolist() == pytest.approx([0, -0.1, -0.2])
+    assert what_is_shown({8.0: changes}, prunes=True).startswith("t=8: 1 of 3 networks at chance, left out; ")
+
+
+def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
+    changes = class_changes(THREE, [three_classes(0.9, 0.8, 0)], [three_classes(0.9, 0.8, 0)])
+    said = what_is_shown({2.0: changes}, prunes=True)
+    assert said.startswith("The dense network is weak: no test image of owl is recognised.\nt=2: no class")
+    guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
+    said = what_is_shown({2.0: guessing}, prunes=True)
+    assert said.startswith("The dense network is at chance.\nt=2: the dense network is at chance; nothing is said of")

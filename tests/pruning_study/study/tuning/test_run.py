@@ -1,0 +1,449 @@
+"""`tune` from end to end, in this process, on small real data."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import click.testing
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from analysis.common.errors import StudyError
+from analysis.report.tuning import exports as tuning_exports
+from analysis.runs import stores
+from pruning_study.__main__ import cli
+from pruning_study.options.config import TuneConfig
+from pruning_study.steps import pruned as steps
+from pruning_study.steps import runs as step_runs
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.study.tuning import run as tuning
+from pruning_study.study.tuning.search import AS_MAGNITUDE
+from pruning_study.tracking import connect
+from tests.deadline import wait_until
+from tests.stored_runs import leave_pictures_blank
+from tests.warm_processes import WarmProcess, run_module
+
+QUICK = {"epochs": 4, "fine_tune_epochs": 1, "batch_size": 32, "validation_fraction": 0.4, "seeds": "0,1"}
+
+
+def arguments(tiny_npz, **options):
+    options = {"dataset": tiny_npz, **QUICK, "n_trials": 4} | options
+    return ["tune", *(part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value)))]
+
+
+@pytest.fixture
+def tune(tiny_npz, store_uri):
+    def run(code=0, **options):
+        return called(tiny_npz, code, **options)
+
+    return run
+
+
+def called(tiny_npz, code=0, **options):
+    """What a call says."""
+    result = click.testing.CliRunner().invoke(cli, arguments(tiny_npz, **options))
+    assert result.exit_code == code, result.output
+    return result.output if code else result.stdout
+
+
+@pytest.fixture(scope="module")
+def searched(session_store, tiny, tmp_path_factory):
+    """The data and the output of a search with confirmation, in an experiment of its own, which is the current one."""
+    folder = tmp_path_factory.mktemp("searched")
+    np.savez(folder / "tiny.npz", **tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", session_store)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "searched")
+        patch.chdir(folder)
+        leave_pictures_blank(patch)
+        yield folder / "tiny.npz", called(folder / "tiny.npz", confirm_seeds=2, study_name="mine")
+
+
+def runs(kind, status="FINISHED"):
+    """This experiment's runs of a kind, the oldest first."""
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(os.environ["MLFLOW_EXPERIMENT_NAME"])
+    if experiment is None:
+        return []
+    query = f"attributes.status = '{status}' and tags.kind = '{kind}'"
+    return client.search_runs([experiment.experiment_id], query, order_by=["attributes.start_time ASC"])
+
+
+def artifact(run, name):
+    return Path(run.info.artifact_uri) / name
+
+
+def predicted(path):
+    with np.load(path) as arrays:
+        return arrays["predicted"].tolist()
+
+
+class TestASearch:
+    @pytest.fixture
+    def output(self, searched):
+        return searched[1]
+
+    def test_trials_stand_below_their_search_and_know_no_test_image(self, output):
+        (parent,), trials = runs("tuning"), runs("trial")
+        assert [trial.data.tags["anchor"] for trial in trials] == ["lambda", "MP", "GP", ""]
+        for trial in trials:
+            assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
+            assert trial.data.tags["state"] == "complete"
+            assert trial.data.params["ratio"] == "10.0"
+            assert not [name for name in trial.data.metrics if "test" in name or name.startswith("recall")]
+            history = MlflowClient().get_metric_history(trial.info.run_id, "val_accuracy")
+            assert [metric.step for metric in history] == [0, 1]
+            mean = np.mean([metric.value for metric in history])
+            assert trial.data.metrics["objective/accuracy"] == pytest.approx(mean)
+        assert [trial.data.params["epsilon"] for trial in trials[:3]] == ["0.0005", "100000000.0", "0.0"]
+
+    def test_only_winner_and_anchors_become_pruned_runs(self, output):
+        (parent,) = runs("tuning")
+        finalists = pd.read_csv(artifact(parent, "finalists.csv"))
+        epsilons = {0.0005, 1e8, 0.0, float(parent.data.tags["epsilon"])}
+        found = {(float(run.data.params["epsilon"]), int(run.data.params["seed"])) for run in runs("pruned")}
+        assert found == {(epsilon, seed) for epsilon in epsilons for seed in (0, 1, 2, 3)}
+        assert set(finalists["run_id"]) == {run.info.run_id for run in runs("pruned")}
+        assert finalists.groupby("new")["seed"].unique().map(list).to_dict() == {False: [0, 1], True: [2, 3]}
+        assert len(runs("dense")) == 4
+
+    def test_the_pruned_runs_predict_for_validation_images_what_their_trials_did(self, output, searched):
+        store = connect.connect()
+        trials = pd.read_csv(artifact(runs("tuning")[0], "trials.csv"), keep_default_na=False)
+        for run in runs("pruned"):
+            params = run.data.params
+            if params["seed"] not in ("0", "1"):
+                continue
+            (trial,) = trials[np.isclose(trials["epsilon"], float(params["epsilon"]), rtol=0)].to_dict("records")
+            config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(int(params["seed"]))
+            setting = PruneSetting(config)
+            dense = step_runs.load(store, store.get(run.data.tags["dense_run_id"]), setting)
+            tried = steps.trial(setting.at(epsilon=float(params["epsilon"])), dense, 10.0)
+            assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
+            assert tried.accuracy == pytest.approx(trial[f"accuracy/{params['seed']}"])
+
+    def test_the_anchors_prune_as_gp_and_as_mp(self, output, searched):
+        store = connect.connect()
+        config = TuneConfig(dataset=str(searched[0]), **QUICK).pruning(0)
+        setting = PruneSetting(config)
+        dense = step_runs.load(store, runs("dense")[0], setting)
+        for pruner, epsilon in (("gp", 0.0), ("mp", AS_MAGNITUDE)):
+            other = PruneSetting(replace(config, pruner=pruner), setting.data)
+            masks = [steps.pruning_masks(each, dense, 10.0) for each in (setting.at(epsilon=epsilon), other)]
+            assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0])
+
+    def test_the_winner_is_the_most_accurate_trial(self, output):
+        trials = pd.read_csv(artifact(runs("tuning")[0], "trials.csv"))
+        assert trials["accuracy"].idxmax() == trials["winner"].idxmax()
+
+    def test_it_ends_with_winner_and_anchors_and_what_the_new_networks_say(self, output):
+        (parent,) = runs("tuning")
+        finalists = pd.read_csv(artifact(parent, "finalists.csv"))
+        for role, networks in finalists.groupby("role"):
+            (line,) = [line for line in output.splitlines() if line.split() and line.split()[0] == role]
+            for new in (False, True):
+                assert f"{networks.loc[networks['new'] == new, 'accuracy'].mean():.4f}" in line
+        assert "with 2 dense models that the search never saw" in output
+        assert "95 % interval" in output
+        assert f"optuna-dashboard {connect.connect().journal}" in output
+
+    def test_the_analysis_reads_what_was_printed(self, output):
+        (found,) = tuning_exports.pulled()
+        assert found.summary in output
+
+    def test_the_store_and_its_api_name_the_same_runs(self, output):
+        (parent,) = runs("tuning")
+        client = MlflowClient()
+        with stores.open_store(None) as tables:
+            for reader in (tables, stores.ApiReader(client)):
+                assert reader.of_kind(parent.info.experiment_id, "tuning") == [parent.info.run_id]
+                assert reader.of_kind(parent.info.experiment_id, "report") == []
+
+    def test_pictures(self, output):
+        (parent,) = runs("tuning")
+        there = {item.path for item in MlflowClient().list_artifacts(parent.info.run_id)}
+        assert there == {
+            "epsilon.png",
+            "history.png",
+            "trials.csv",
+            "finalists.csv",
+            "comparisons.csv",
+            "tuning.json",
+        }
+
+    def test_the_same_call_trains_nothing_and_says_the_same(self, output, searched):
+        before = [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")]
+        again = called(searched[0], confirm_seeds=2, study_name="mine")
+        assert [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")] == before
+        assert again == output
+        assert [job.data.tags["tuning_run_id"] for job in runs("job")] == [runs("tuning")[0].info.run_id] * 2
+
+    def test_another_space_under_its_name_is_an_error_before_any_training(self, output, searched):
+        before = len(runs("dense"))
+        said = called(searched[0], code=2, study_name="mine", seeds="5,6", epsilon_range="1e-3,1")
+        assert "'mine'" in said
+        assert "seeds 0,1 there, 5,6 here" in said
+        assert len(runs("dense")) == before
+
+
+SCHEDULES = {"tune_schedule": "true", "n_trials": 8, "fine_tune_epochs": 4, "distill": 0.3, "study_name": "gradual"}
+
+
+@pytest.fixture(scope="module")
+def data(session_store, tiny, tmp_path_factory):
+    """The data of a search of schedules, in an experiment of its own, which is the current one."""
+    folder = tmp_path_factory.mktemp("gradual")
+    np.savez(folder / "tiny.npz", **tiny)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", session_store)
+        patch.setenv("MLFLOW_EXPERIMENT_NAME", "gradual")
+        patch.chdir(folder)
+        leave_pictures_blank(patch)
+        called(folder / "tiny.npz", **SCHEDULES)
+        yield folder / "tiny.npz"
+
+
+class TestASearchOfSchedules:
+    @pytest.fixture
+    def files(self, data):
+        (parent,) = runs("tuning")
+        trials = pd.read_csv(artifact(parent, "trials.csv"))
+        return trials.fillna({"anchor": ""}), pd.read_csv(artifact(parent, "finalists.csv"))
+
+    def test_trials_and_the_search_say_their_schedules(self, data, files):
+        names = ["epsilon", "schedule", "ramp", "distill"]
+        told = [[trial.data.params.get(name) for name in names] for trial in runs("trial")]
+        assert told[0] == ["0.0005", "one-shot", None, "0.3"]
+        assert told[4] == ["100000000.0", "cubic", "0.5", "0.3"]
+        assert [float(ramp or 0) for _, _, ramp, _ in told] == files[0]["ramp"].tolist()
+        assert [float(distill) for *_, distill in told] == files[0]["distill"].tolist()
+        (parent,) = runs("tuning")
+        won = told[files[0]["winner"].idxmax()]
+        assert [parent.data.tags.get(name) for name in names] == won
+        assert parent.data.params["ramp_range"] == "0.0,0.75"
+        assert parent.data.params["temperature"] == "2.0"
+        assert not {"schedule", "ramp", "distill"} & set(parent.data.params)
+
+    def test_the_runs_of_winner_and_anchors_have_the_settings_of_their_trials(self, files):
+        trials, finalists = files
+        params = {run.info.run_id: run.data.params for run in runs("pruned")}
+        assert set(finalists["role"]) == {"winner", *trials["anchor"]} - {""}
+        for row in finalists.to_dict("records"):
+            tried = trials[trials["winner"] if row["role"] == "winner" else trials["anchor"] == row["role"]].iloc[0]
+            found = params[row["run_id"]]
+            assert found["schedule"] == ("cubic" if row["ramp"] else "one-shot")
+            for name in ("epsilon", "ramp", "distill"):
+                assert float(found.get(name, 0)) == row[name] == tried[name]
+
+    @pytest.mark.parametrize(
+        ("role", "options"),
+        [
+            ("lambda", {"pruner": "up", "schedule": "one-shot"}),
+            ("MP", {"pruner": "mp", "schedule": "one-shot"}),
+            ("MP cubic", {"pruner": "mp", "schedule": "cubic"}),
+            ("GP cubic", {"pruner": "gp", "schedule": "cubic"}),
+        ],
+    )
+    def test_anchors_are_what_prune_makes(self, data, files, role, options):
+        trials, finalists = files
+        config = TuneConfig(dataset=str(data), **{**QUICK, "fine_tune_epochs": 4, "distill": 0.3}).pruning(1)
+        setting = PruneSetting(replace(config, **options))
+        row = finalists[(finalists["role"] == role) & (finalists["seed"] == 1)].iloc[0]
+        store = connect.connect()
+        dense = step_runs.load(store, store.get(store.get(row["run_id"]).data.tags["dense_run_id"]), setting)
+        tried = steps.trial(setting, dense, 10.0)
+        run = store.get(row["run_id"])
+        assert tried.predicted.tolist() == predicted(artifact(run, "val_predictions.npz"))
+        assert tried.accuracy == pytest.approx(trials.loc[trials["anchor"] == role, "accuracy/1"].item())
+
+    def test_pictures(self, data):
+        there = {item.path for item in MlflowClient().list_artifacts(runs("tuning")[0].info.run_id)}
+        assert {"epsilon.png", "history.png", "schedule.png", "parameter_importance.png"} <= there
+
+    def test_the_same_call_trains_nothing(self, data):
+        before = [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")]
+        called(data, **SCHEDULES)
+        assert [len(runs(kind)) for kind in ("dense", "pruned", "tuning", "trial")] == before
+
+
+def test_a_schedule_that_is_not_searched_is_that_of_all_trials(tune):
+    tune(schedule="cubic", ramp=0.5, fine_tune_epochs=2, regrow="true", distill=1, n_trials=3, seeds=0)
+    for run in (*runs("trial"), *runs("pruned")):
+        assert [run.data.params[name] for name in ("schedule", "ramp", "distill")] == ["cubic", "0.5", "1.0"]
+    assert {run.data.params["regrow"] for run in runs("pruned")} == {"true"}
+
+
+def test_schedules_by_the_released_protocol(tune):
+    tune(tune_schedule="true", protocol="released", fine_tune_epochs=2, n_trials=7, seeds=0)
+    assert {run.data.params["pruner"] for run in runs("pruned")} == {"up-signed"}
+    assert {run.data.params["schedule"] for run in runs("pruned")} == {"one-shot", "cubic"}
+
+
+@pytest.mark.parametrize(("epochs", "longest"), [(1, 0.0), (2, 0.5), (6, 0.8), (7, 0.85), (15, 0.9), (20, 0.95)])
+def test_the_longest_ramp_that_is_tried_leaves_an_epoch(epochs, longest):
+    assert tuning._longest_ramp(epochs) == longest
+
+
+RELEASED = {"protocol": "released"}
+GRADUAL = {"schedule": "cubic", "ramp": "0.25", "ramp_steps": 2, "regrow": "true", "distill": "0.5", "temperature": 4}
+OWN_GRADIENT = {"gradient_batches": 4, "gradient_mode": "train", "gradient_objective": "data"}
+
+
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "76a1d6eeae387d93fcb9b42b71aeee6285cc26ed0f14d2a226bb97d9ebea6742"),
+        ({"scope": "global"}, "76a1d6eeae387d93fcb9b42b71aeee6285cc26ed0f14d2a226bb97d9ebea6742"),
+        (
+            {"ratio": "5,10", "n_trials": 6, "objective": "both", "seeds": "5,6"},
+            "14869283a943bd270c8e4348f65f70ab727ad8ec5d65b795c67c387de2e95e2f",
+        ),
+        (
+            {"tune_schedule": "true", "distill": "0.3"},
+            "a4f8f2cb8676e2f4939d0b6eeb388a79b5f93f876d9b09621f9ba4869cee5cb5",
+        ),
+        (GRADUAL, "03b5f91c6cfa4c2a3c4cf8e13251a98be7d632a721a8b5e3378f24c241ecb222"),
+        (RELEASED | {"objective": "alpha"}, "dfa17f9574b56e823ec36598654790074cd6ee6bf40495d1d50b1cc287b93c54"),
+        (
+            RELEASED | {"tune_schedule": "true", "fine_tune_epochs": 2, "gradient_objective": "regularized"},
+            "7c6af7dcd9684974f9d09ac928d2e826a092c9100025ccc6f3352ef4e0adf777",
+        ),
+        (
+            OWN_GRADIENT | {"prune_output_layer": "true", "epsilon_range": "1e-6,1"},
+            "45ec854698d773cad7e6fdbc68bf96a36ca054f092d64844fbc7be61e1206d0a",
+        ),
+        (
+            {"schedule": "cubic", "ramp": "0", "fine_tune_epochs": 0},
+            "3bb1239a0afc3e429edd9c1a22c1e7c8b12d7e83cdbad286b2fe3d0cadcf3a2e",
+        ),
+    ],
+)
+def test_a_search_of_an_earlier_version_is_continued(options, digest):
+    """These digests were recorded before pruning had a scope and runs had levels."""
+    assert space_digest(**options) == digest
+
+
+def test_another_scope_is_another_search():
+    assert space_digest(scope="layer") != space_digest()
+
+
+def space_digest(**options):
+    config = TuneConfig(**options)
+    return tuning._space(config, PruneSetting(config.pruning(config.seeds[0])), "0").digest
+
+
+def test_another_schedule_shares_what_has_been_worked_out(tiny_npz):
+    setting = PruneSetting(TuneConfig(dataset=str(tiny_npz), fine_tune_epochs=4).pruning(0))
+    train = setting.train
+    other = setting.at(epsilon=1e-3, schedule="cubic", ramp=0.5, distill=0.25)
+    assert other.train is train
+    assert (other.pruning.epsilon, other.config.distill, len(other.kept_numbers(10))) == (1e-3, 0.25, 3)
+    assert (setting.pruning.epsilon, setting.config.distill, len(setting.kept_numbers(10))) == (5e-4, 0.0, 1)
+    with pytest.raises(StudyError, match=r"0\.9"):
+        setting.at(schedule="cubic", ramp=0.9)
+
+
+def test_both_ends_in_a_front_and_several_ratios_in_an_importance(tune):
+    output = tune(objective="both", ratio="2,10", n_trials=7, seeds=0, validation_fraction=0.6)
+    (parent,) = runs("tuning")
+    trials = pd.read_csv(artifact(parent, "trials.csv"))
+    assert trials["front"].any()
+    assert trials.loc[trials["winner"], ["complete", "eligible", "front"]].all(axis=None)
+    assert f"{trials['front'].sum()} of the complete trials" in output
+    there = {item.path for item in MlflowClient().list_artifacts(parent.info.run_id)}
+    assert {"pareto_front.png", "parameter_importance.png"} <= there
+    assert {run.data.params["ratio"] for run in runs("pruned")} == {parent.data.tags["ratio"]}
+
+
+def test_alpha_takes_the_least_distortion_near_the_best_anchor(tune):
+    tune(objective="alpha", validation_fraction=0.6)
+    trials = pd.read_csv(artifact(runs("tuning")[0], "trials.csv"), keep_default_na=False)
+    anchors = trials.loc[trials["anchor"] != "", "accuracy"]
+    fit = trials[trials["accuracy"] >= anchors.max() - 0.01]
+    assert trials.loc[trials["winner"], "distortion"].item() == fit["distortion"].min()
+
+
+def test_trials_and_their_runs_have_the_strength_that_the_search_chose(tune):
+    said = tune(objective="alpha", n_trials=4, class_weights="dense", class_weight_power=0.5, tune_mitigation=True)
+    trials = [run.data.params for run in runs("trial")]
+    strengths = [float(params["class_weight_power"]) for params in trials]
+    assert strengths[:3] == [0.5, 0.5, 0.5]
+    assert 0 <= strengths[3] <= 4
+    assert {run.data.params["class_weight_power"] for run in runs("pruned")} <= {"0.5", str(strengths[3])}
+    assert "strength" in said
+
+
+def test_alpha_needs_more_than_one_validation_image_a_class(tune):
+    output = tune(code=2, objective="alpha", validation_fraction=0.03)
+    assert "too few validation images" in output
+    assert runs("trial") == []
+
+
+def test_a_killed_search_goes_on(tiny_npz, store_uri, tune, tmp_path, monkeypatch):
+    # Its own store: pytest's process has read the others through a second copy of SQLite, the driver's, whose closing
+    # drops the locks that other processes go by.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    process = WarmProcess(run_module, "pruning_study", *arguments(tiny_npz, n_trials=200))
+    wait_until(lambda: len(runs("trial")) >= 2, process)
+    process.kill()
+    process.wait()
+    whole = len(runs("trial"))
+    tune(n_trials=whole + 1)
+    assert len(runs("trial")) == whole + 1
+    assert not runs("trial", "RUNNING")
+    assert len(runs("tuning")) == 1
+    assert runs("tuning")[0].info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("n_trials", 0, "0 is below 1"),
+        ("n_trials", 2, "2 is below 3"),
+        ("epsilon_range", "1e2,1e-8", "the smaller one first"),
+        ("epsilon_range", "-1,1", "should be above 0"),
+        ("epsilon_range", "1", "two numbers"),
+        ("seeds", "0,0", "0 is given twice"),
+        ("seeds", "-1", "below 0"),
+        ("ratio", "1000", "largest attainable ratio"),
+        ("ratio", "5,10", "4 is below 6"),
+        ("confirm_seeds", "-1", "below 0"),
+        ("confirm_seeds", "1", "takes 2 or more"),
+        ("timeout", "0", "should be above 0"),
+        ("objective", "speed", "it takes accuracy, alpha, both"),
+        ("distill", "2", "at least 0 and at most 1"),
+        ("temperature", "0", "above 0"),
+        ("tune_schedule", "true", "4 is below 6"),
+    ],
+)
+def test_bad_options_are_usage_errors_in_one_line_before_any_run(tune, option, value, message):
+    output = tune(code=2, **{option: value})
+    assert message in output
+    assert "Traceback" not in output
+    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "cubic"}, "--schedule: cubic"),
+        ({"ramp": 0}, "--ramp: 0"),
+        ({"fine_tune_epochs": 0}, "--fine-tune-epochs: 0"),
+        ({"fine_tune_epochs": 4, "ramp": 0.8}, "--ramp: 0.8"),
+        ({"fine_tune_epochs": 4, "ramp_steps": 1000}, "--ramp-steps: 1000 is above 8"),
+    ],
+)
+def test_what_a_search_of_schedules_does_not_take(tune, options, message):
+    output = tune(code=2, tune_schedule="true", n_trials=6, **options)
+    assert message in output.replace("'", "").replace("Invalid value for ", "")
+    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
+
+
+def test_a_search_with_a_teacher_takes_an_epoch_of_fine_tuning(tune):
+    output = tune(code=2, distill=0.5, fine_tune_epochs=0)
+    assert "--fine-tune-epochs" in output
+    assert "distillation" in output
+    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))

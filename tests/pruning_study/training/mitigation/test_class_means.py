@@ -1,0 +1,64 @@
+from collections import deque
+
+import numpy as np
+import pytest
+import torch
+from torch import tensor
+
+from pruning_study.training.mitigation.class_means import MEMORY, empty_buffers, over_buffers, over_images, remember
+
+CPU = torch.device("cpu")
+
+
+def test_means_over_images():
+    means = over_images(tensor([0, 0, 2, 0]), tensor([1.0, 2.0, 5.0, 6.0]), classes=3)
+    assert means.each.tolist() == [3.0, 0.0, 5.0]
+    assert means.overall.item() == 3.5
+    assert means.known.tolist() == [True, False, True]
+
+
+def test_means_over_images_that_are_right_or_wrong_are_recalls_and_the_accuracy():
+    means = over_images(tensor([0, 0, 1, 1, 1, 1]), tensor([True, False, True, True, True, False]), classes=2)
+    assert means.each.tolist() == [0.5, 0.75]
+    assert means.overall.item() == pytest.approx(4 / 6)
+
+
+def test_a_class_is_known_once_its_buffer_is_full():
+    buffers = empty_buffers(2, CPU)
+    remember(buffers, tensor([0] * (MEMORY - 1) + [1]), torch.ones(MEMORY))
+    assert over_buffers(buffers).known.tolist() == [False, False]
+    remember(buffers, tensor([0]), tensor([1.0 + MEMORY]))
+    means = over_buffers(buffers)
+    assert means.known.tolist() == [True, False]
+    assert means.each[0].item() == 2.0
+    assert means.overall.item() == 2.0  # of class 0 alone
+
+
+def test_the_oldest_values_leave_a_buffer():
+    buffers = empty_buffers(1, CPU)
+    remember(buffers, torch.zeros(MEMORY, dtype=torch.int64), torch.zeros(MEMORY))
+    remember(buffers, torch.zeros(10, dtype=torch.int64), torch.ones(10))
+    assert over_buffers(buffers).each.item() == 10 / MEMORY
+    remember(buffers, torch.zeros(MEMORY, dtype=torch.int64), torch.arange(float(MEMORY)))
+    assert over_buffers(buffers).each.item() == (MEMORY - 1) / 2
+
+
+def test_of_a_batch_that_a_buffer_cannot_hold_the_last_images_stay():
+    buffers = empty_buffers(1, CPU)
+    remember(buffers, torch.zeros(MEMORY + 20, dtype=torch.int64), torch.arange(float(MEMORY + 20)))
+    assert sorted(buffers["buffered_values"][0].tolist()) == list(range(20, MEMORY + 20))
+
+
+def test_buffers_hold_what_queues_of_the_released_code_hold():
+    random = np.random.default_rng(0)
+    buffers, queues = empty_buffers(3, CPU), [deque(maxlen=40) for _ in range(3)]
+    for _ in range(12):
+        labels, values = random.choice(3, 25, p=[0.6, 0.3, 0.1]), random.random(25).astype(np.float32)
+        remember(buffers, torch.from_numpy(labels), torch.from_numpy(values))
+        for label, value in zip(labels, values, strict=True):
+            queues[label].append(value)
+    full = [len(queue) == 40 for queue in queues]
+    means = over_buffers(buffers)
+    assert means.known.tolist() == full == [True, True, False]
+    assert means.each[:2].tolist() == pytest.approx([np.mean(queue) for queue in queues[:2]])
+    assert means.overall.item() == pytest.approx(np.mean([np.mean(queue) for queue in queues[:2]]))

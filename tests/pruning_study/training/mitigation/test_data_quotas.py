@@ -1,0 +1,163 @@
+"""Quotas of training images by the dense network's recall (Vysogorets, Ahuja and Kempe 2025, Algorithm 1)."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from analysis.common.errors import StudyError
+from pruning_study.options.config import PruneConfig
+from pruning_study.steps.settings import PruneSetting
+from pruning_study.training.mitigation import data_quotas
+from tests.stored_runs import runs
+
+
+def shares(sizes, recall, density):
+    return data_quotas.densities(np.array(sizes), np.array(recall), density).tolist()
+
+
+class TestDensities:
+    def test_are_proportional_to_what_is_wrong(self):
+        """Shares .1 z and .3 z of 100 images each: 80 are kept with z = 2."""
+        assert shares([100, 100], [0.9, 0.7], 0.4) == pytest.approx([0.2, 0.6])
+
+    def test_of_classes_of_several_sizes_keep_the_density_of_all_images(self):
+        """300 * .1 z + 100 * .2 z = 100 with z = 2: a share does not depend on the size of its class."""
+        assert shares([300, 100], [0.9, 0.8], 0.25) == pytest.approx([0.2, 0.4])
+
+    def test_that_would_be_above_1_are_handed_on(self):
+        """150 of 300: 1.2, .15 and .15 at first, the 20 images too many as .1 and .1."""
+        assert shares([100, 100, 100], [0.2, 0.9, 0.9], 0.5) == pytest.approx([1.0, 0.25, 0.25])
+
+    def test_may_be_handed_on_again(self):
+        """80 %: 1.44, .64 and .32; 44 images are shared as 2 : 1, so that the second has .93; 70 %: 1.26, .56, .28.
+
+        With errors of .9, .6 and .1 the second class is full in the second round: 1.35, .9 and .15 leave 35 images, 30
+        of them for the second, which has room for ten. The third takes 5 and then 20.
+        """
+        assert shares([100, 100, 100], [0.1, 0.4, 0.9], 0.8) == pytest.approx([1.0, 1.0, 0.4])
+
+    @pytest.mark.parametrize("recall", [[0.5, 0.5, 0.5], [0.9, 0.2, 0.0]])
+    def test_of_density_1_keep_all(self, recall):
+        assert shares([10, 20, 30], recall, 1.0) == pytest.approx([1.0, 1.0, 1.0])
+
+    def test_are_0_where_nothing_is_wrong(self):
+        assert shares([10, 10], [1.0, 0.9], 0.2) == pytest.approx([0.0, 0.4])
+        assert shares([10, 10], [1.0, 1.0], 0.2) == [0.0, 0.0]
+
+    @pytest.mark.parametrize("density", [0.1, 0.3, 0.5, 0.8])
+    def test_keep_the_density_of_all_images(self, density):
+        random = np.random.default_rng(0)
+        for _ in range(20):
+            sizes, recall = random.integers(10, 1000, 12), random.uniform(0.3, 0.99, 12)
+            of_classes = data_quotas.densities(sizes, recall, density)
+            assert (sizes * of_classes).sum() == pytest.approx(density * sizes.sum())
+            assert of_classes.max() <= 1
+            free = of_classes < 1
+            assert np.ptp((of_classes / (1 - recall))[free]) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def setting(tiny, tmp_path_factory):
+    """36 training images of each of ten classes."""
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    np.savez(path, **tiny)
+    return PruneSetting(PruneConfig(dataset=str(path), engine="torch", data_quotas="recall", schedule="cubic"))
+
+
+RECALL = np.array([0.6, *[0.9] * 8, 0.8])  # errors of .4, eight times .1, and .2
+
+
+class TestThinnedSetting:
+    def test_has_the_quotas_of_images_and_the_normalization_of_all(self, setting):
+        """At density .35, 126 images are shared as 4 : 1 (eight times) : 2, 9 images to a part."""
+        thinned = replace_density(setting, 0.35).thinned_by(RECALL)
+        kept = setting.data.train_labels[thinned.train_indices]
+        assert np.bincount(kept).tolist() == [36, *[9] * 8, 18]
+        assert set(thinned.train_indices) < set(setting.train_indices)
+        assert (len(thinned.train), len(setting.train)) == (126, 360)
+        assert thinned.normalization == setting.normalization
+        assert thinned.validation_indices is setting.validation_indices
+
+    def test_has_the_same_images_again_and_more_of_the_same_at_a_larger_density(self, setting):
+        small, again, large = (replace_density(setting, share).thinned_by(RECALL) for share in (0.1, 0.1, 0.35))
+        assert small.train_indices.tolist() == again.train_indices.tolist()
+        assert set(small.train_indices) < set(large.train_indices)
+
+    def test_of_another_seed_has_others(self, setting):
+        other = PruneSetting(replace(setting.config, seed=1, data_density=0.1), setting.data).thinned_by(RECALL)
+        assert set(other.train_indices) != set(replace_density(setting, 0.1).thinned_by(RECALL).train_indices)
+
+    def test_prunes_at_the_batches_of_fewer_images(self, setting):
+        """360 images have three batches of 128, and 126 have one: an epoch ends a ramp step."""
+        thinned = replace_density(setting, 0.35).thinned_by(RECALL)
+        assert list(setting.kept_at(10.0))[:3] == [0, 3, 6]
+        assert list(thinned.kept_at(10.0))[:3] == [0, 1, 2]
+        assert thinned.kept_numbers(10.0) == setting.kept_numbers(10.0)
+
+    def test_is_the_setting_itself_without_quotas(self, setting):
+        plain = setting.at(data_quotas="none")
+        assert plain.thinned_by(RECALL) is plain
+
+    @pytest.mark.attack
+    def test_a_class_that_the_dense_network_gets_all_right__is_an_error_of_one_line(self, setting):
+        with pytest.raises(StudyError) as error:
+            setting.thinned_by(np.array([0.5, 1.0, *[0.5] * 8]))
+        assert str(error.value) == (
+            "the quota of class 'Trouser' is no training image, for the dense network gets 100.00% of its validation "
+            "images right: take more of them (--validation-fraction)"
+        )
+        assert error.value.option == "--data-quotas"
+
+
+def replace_density(setting, density):
+    return setting.at(data_density=density)
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({"start": "initialization"}, "--data-quotas", "it belongs to --start dense"),
+        ({"performance_weighted": "0.5,1"}, "--data-quotas", "--performance-weighted weighs images"),
+    ],
+)
+def test_quotas_with_an_option_that_they_exclude__are_an_error_of_one_line(options, option, message):
+    with pytest.raises(StudyError, match=message) as error:
+        PruneConfig(data_quotas="recall", **options)
+    assert error.value.option == option
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=pytest.mark.compiler)])
+def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
+    """They are runs of their own, and the option without effect is not part of what tells runs apart."""
+    quick = ("--dataset", tiny_npz, "--epochs", 12, "--fine-tune-epochs", 2, "--batch-size", 16)
+    quick += ("--engine", engine, "--validation-fraction", 0.5)  # of whose 20 images no class has all right
+    quotas = ("--data-quotas", "recall")
+    for options in (("mp",), ("mp", *quotas), ("none", *quotas, "--data-density", 0.2)):
+        result = run_command("prune", *quick, "--pruner", *options)
+        assert result.exit_code == 0, result.output
+    found = {run.info.run_name.split(" t=")[0]: run.data.params for run in runs("pruned")}
+    assert {name: (params.get("data_quotas"), params.get("data_density")) for name, params in found.items()} == {
+        "mp": (None, None),
+        "mp data quotas": ("recall", "0.5"),
+        "none data quotas data-density 0.2": ("recall", "0.2"),
+    }
+    assert len(runs("dense")) == 1
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (("--fine-tune-epochs", 0), "0 epochs leave no fine-tuning, and thinning by data quotas is part of it"),
+        (("--data-density", 0), "0 should be above 0 and at most 1"),
+        (("--data-density", 1.5), "1.5 should be above 0 and at most 1"),
+    ],
+)
+def test_quotas_of_nothing__are_an_error_of_one_line_before_any_run(run_command, tiny_npz, store_uri, options, error):
+    result = run_command("prune", "--dataset", tiny_npz, "--data-quotas", "recall", *options)
+    assert result.exit_code == 2
+    assert error in result.output
+    assert not runs()
