@@ -92,7 +92,7 @@ def _given(params: Mapping[str, Any], *, is_level: bool) -> dict[str, str]:
     given = {
         name: value
         for name, value in values.items()
-        if name in _ALWAYS or (value != defaults.get(name) and (value not in _NOTHING or name == "fine_tune_decay"))
+        if name in _ALWAYS or (value != defaults.get(name) and (value not in _NOTHING or records[name].auto_follows))
     }
     height, _, width = str(params.get(schema.IMAGE_SHAPE, "")).partition("x")[2].partition("x")
     if height and height == width and str(SIDES.get(str(params[schema.DATASET]))) != height:
@@ -125,9 +125,10 @@ def _defaults(records: Mapping[str, Option], values: Mapping[str, str], recipe: 
         schema.BATCH_SIZE: schema.text(batch_size),
         schema.MOMENTUM: schema.text(momentum),
         schema.SCOPE: PRUNERS.get(values.get(schema.PRUNER, ""), ""),  # a pruner from elsewhere may have any
-        "fine_tune_decay": values.get("decay", "none"),
         "regrow": schema.text(values.get(schema.START) == schema.INITIALIZATION),
     }
+    followed = {name: record.auto_follows for name, record in records.items() if record.auto_follows}
+    defaults |= {name: values.get(other, defaults[other]) for name, other in followed.items()}
     if values.get(schema.PROTOCOL, "paper") == "paper":
         own_decay = values.get(schema.WEIGHT_DECAY, schema.text(weight_decay))
         own_epsilon = own_decay if own_decay != "0.0" else str(schema.PAPERS_EPSILON)

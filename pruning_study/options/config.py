@@ -72,6 +72,21 @@ class TrainConfig(Data, Reading, Training, NumberFormat, Machine):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        self._check_average(self.average_epochs, self.decay)
+
+    def _check_average(self, epochs: int, decay: str, phase: str = "") -> None:
+        """Raise a StudyError if the mean of some epochs is kept, and other options speak against it."""
+        option = f"--{phase}average-epochs"
+        if epochs == 1:
+            raise StudyError("1 is one epoch and no mean: give 2 or more, or --kept-epoch last", option=option)
+        if epochs and decay != "none":
+            raise StudyError(
+                f"{epochs} epochs are averaged at a constant learning rate, and {decay} lets it fall to 0: give 0, or "
+                f"--{phase}decay none",
+                option=option,
+            )
+        if epochs and self.kept_epoch == "best":
+            raise StudyError(f"best keeps one epoch, and {option} the mean of {epochs}", option="--kept-epoch")
 
 
 @command("prune")
@@ -85,6 +100,8 @@ class PruneConfig(TrainConfig, Pruning, FineTuning):
         self._set_ratio()
         self._check_start()
         self._check_losses()
+        if not self.starts_anew:
+            self._check_average(self.fine_tuning_average_epochs, self.fine_tuning_decay, "fine-tune-")
         if self.is_gradual:
             pruners.check_gradual(self.pruner, "--start" if self.starts_anew else "--schedule")
 
@@ -136,6 +153,18 @@ class PruneConfig(TrainConfig, Pruning, FineTuning):
         if self.constraint == "none":
             return 0.0
         return self.constraint_step or constraint_names.DUAL_STEPS[self.constraint, self.constraint_images]
+
+    @property
+    def fine_tuning_decay(self) -> str:
+        """How the learning rate of fine-tuning falls."""
+        return self.fine_tune_decay or self.decay
+
+    @property
+    def fine_tuning_average_epochs(self) -> int:
+        """Number of the last epochs of fine-tuning whose mean is kept; 0 for none."""
+        if self.fine_tune_epochs == 0:
+            return 0
+        return self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
 
     @property
     def pruner_record(self) -> Pruner:

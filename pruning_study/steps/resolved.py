@@ -74,7 +74,7 @@ def resolve_training(config: TrainConfig) -> ResolvedTraining:
     """Work out how the dense model of some options is trained."""
     protocol = PROTOCOLS[config.protocol]
     recipe = config.recipe or recipe_of(config.model)
-    hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.decay)
+    hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.decay, config.average_epochs)
     hyperparameters = scaled(hyperparameters, epochs=config.epochs, learning_rate=config.learning_rate)
     return ResolvedTraining(protocol, recipe, hyperparameters)
 
@@ -91,9 +91,9 @@ def resolve_pruning(config: PruneConfig, training: ResolvedTraining) -> Resolved
     pruner = protocol.pruner(config.pruner)
     fine_tuning = training.hyperparameters
     if not config.starts_anew:
-        decay = config.fine_tune_decay or config.decay
+        end = config.fine_tuning_decay, config.fine_tuning_average_epochs
         fine_tuning = scaled(
-            _adapted(RECIPES[training.recipe].fine_tuning, config, protocol, decay),
+            _adapted(RECIPES[training.recipe].fine_tuning, config, protocol, *end),
             epochs=config.fine_tune_epochs,
             learning_rate=config.fine_tune_learning_rate,
         )
@@ -171,6 +171,42 @@ def check_decay(hyperparameters: Hyperparameters, images: int, option: str) -> N
         raise StudyError(
             f"{hyperparameters.decay} needs two steps in every phase, and one has a single step", option=option
         )
+
+
+def check_average(hyperparameters: Hyperparameters, option: str, final: int | None = None) -> None:
+    """Check that a training has as many epochs as are averaged.
+
+    Parameters
+    ----------
+    hyperparameters : Hyperparameters
+    option : str
+        The command-line option that says how many epochs are averaged.
+    final : int, optional
+        Number of epochs that end with the last masks, as `final_epochs` returns it; all by default.
+
+    Raises
+    ------
+    StudyError
+        If there are fewer.
+    """
+    wanted, epochs = hyperparameters.average_epochs, hyperparameters.epochs
+    if wanted > epochs:
+        raise StudyError(f"{wanted} is above {epochs}, the number of epochs", option=option)
+    if final is not None and wanted > final:
+        raise StudyError(f"{wanted} is above {final}, the number of epochs that end with the last masks", option=option)
+
+
+def final_epochs(config: PruneConfig, training: Hyperparameters, images: int) -> int:
+    """Return how many epochs of a training end with the last masks; parameters and errors as of `pruning_steps`."""
+    if not config.is_gradual:
+        return training.epochs
+    batches = number_of_batches(images, training.batch_size)
+    if config.starts_anew:
+        last = pruning_steps(config, training, images)["end"]
+    else:
+        steps = schedules.last_step(config.ramp * training.epochs, config.ramp_steps) + 1
+        last = max(schedules.at_batches(range(steps), config.ramp_steps, batches))
+    return training.epochs - last // batches
 
 
 def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -> dict[str, int]:
@@ -306,6 +342,7 @@ def _of_training(hyperparameters: Hyperparameters) -> dict[str, Any]:
         schema.EPOCHS: hyperparameters.epochs,
         schema.LEARNING_RATE: hyperparameters.learning_rate,
         "decay": hyperparameters.decay,
+        "average_epochs": hyperparameters.average_epochs,
         schema.PHASES: str(hyperparameters),
     }
 
@@ -317,11 +354,14 @@ def _of_fine_tuning(config: PruneConfig, hyperparameters: Hyperparameters) -> di
         schema.FINE_TUNE_EPOCHS: epochs,
         schema.FINE_TUNE_LEARNING_RATE: hyperparameters.learning_rate if epochs else None,
         "fine_tune_decay": hyperparameters.decay if epochs else None,
+        "fine_tune_average_epochs": hyperparameters.average_epochs if epochs else None,
         schema.FINE_TUNE_PHASES: str(hyperparameters) if epochs else None,
     }
 
 
-def _adapted(recipe: Hyperparameters, config: TrainConfig, protocol: Protocol, decay: str) -> Hyperparameters:
+def _adapted(
+    recipe: Hyperparameters, config: TrainConfig, protocol: Protocol, decay: str, average_epochs: int
+) -> Hyperparameters:
     """Return a recipe's hyperparameters with what the options and the protocol change of them."""
     weight_decay = recipe.weight_decay if protocol.weight_decay is None else protocol.weight_decay
     return replace(
@@ -331,6 +371,7 @@ def _adapted(recipe: Hyperparameters, config: TrainConfig, protocol: Protocol, d
         weight_decay=weight_decay if config.weight_decay is None else config.weight_decay,
         decay=decay,
         keeps_last_epoch=config.kept_epoch == "last" if config.kept_epoch else decay != "none",
+        average_epochs=average_epochs,
     )
 
 

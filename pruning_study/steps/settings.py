@@ -30,8 +30,11 @@ from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import engine
 from pruning_study.steps.resolved import (
+    ResolvedPruning,
+    check_average,
     check_decay,
     check_ramp,
+    final_epochs,
     pruning_params,
     pruning_steps,
     resolve_pruning,
@@ -43,6 +46,8 @@ from pruning_study.training.mitigation import class_offsets, data_quotas
 
 # Options that `--dense-run-id` takes from the params of the dense run.
 FOLLOWED = {name for name, record in of_command("train").items() if record.param}
+# Those of them that say nothing about a network whose weights were given.
+_OF_TRAINING = {"decay", "average_epochs"}
 # What depends on the normalisation: examples, and the network that iterative pruning goes back to.
 _NORMALIZED = ("train", "validation", "test", "rewound")
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
@@ -80,6 +85,7 @@ class TrainSetting:
         indices, self.validation_indices = self._split()
         self.train_indices = self._thinned(indices)
         check_decay(self.training.hyperparameters, len(self.train_indices), "--decay")
+        check_average(self.training.hyperparameters, "--average-epochs")
         weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
         self.model = self._initial_model(weights)
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
@@ -305,10 +311,16 @@ class PruneSetting(TrainSetting):
         return replace(config, ratio=ratios, sparsity=None)
 
     def _resolve_pruning(self) -> None:
-        self.pruning = resolve_pruning(self.config, self.training)
-        check_ramp(self.config, self.pruning.fine_tuning, len(self.train_indices))
-        check_decay(self.pruning.fine_tuning, len(self.train_indices), "--fine-tune-decay")
-        self.pruning_steps = pruning_steps(self.config, self.pruning.fine_tuning, len(self.train_indices))
+        self.pruning = self._resolved_pruning()
+        training, images = self.pruning.fine_tuning, len(self.train_indices)
+        check_ramp(self.config, training, images)
+        check_decay(training, images, "--fine-tune-decay")
+        self.pruning_steps = pruning_steps(self.config, training, images)
+        option = "--average-epochs" if self.config.starts_anew else "--fine-tune-average-epochs"
+        check_average(training, option, final_epochs(self.config, training, images))
+
+    def _resolved_pruning(self) -> ResolvedPruning:
+        return resolve_pruning(self.config, self.training)
 
     @property
     def gradient_images(self) -> int:
@@ -448,12 +460,13 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
     check_finished(dense, [schema.DENSE], option)
     if config.weights:
         raise StudyError("the dense run has its weights already", option="--weights")
+    is_given = schema.WEIGHTS_DIGEST in dense.data.params
     needs_initial_weights = {
         "--start": isinstance(config, PruneConfig) and config.starts_anew,
         "--weight-treatment": isinstance(config, IterateConfig) and config.rewinds,
     }
     for name, needs in needs_initial_weights.items():
-        if needs and schema.WEIGHTS_DIGEST in dense.data.params:
+        if needs and is_given:
             raise StudyError(f"{where} was not trained here, so its initial weights are not known", option=name)
     taken = {}
     for item in fields(config):
@@ -461,9 +474,9 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
             continue
         if item.name in dense.data.params:
             there = _followed(item, dense.data.params[item.name], where, option)
-        elif item.name in schema.FORMERLY:
+        elif item.name in schema.FORMERLY and not (is_given and item.name in _OF_TRAINING):
             former = schema.FORMERLY[item.name]
-            there = None if former == "none" and item.default is None else former
+            there = None if former == "none" and item.default is None else item.metadata["check"](former)
         else:
             continue
         given = getattr(config, item.name)

@@ -58,6 +58,8 @@ class Hyperparameters:
         How the learning rate falls from step to step, to 0 at the end of each phase.
     keeps_last_epoch : bool
         Whether the weights of the last epoch are kept, and not those of the epoch of the lowest validation loss.
+    average_epochs : int
+        If above 0, the mean of the weights after each of the last so many epochs is kept, in place of one epoch's.
     """
 
     phases: tuple[Phase, ...]
@@ -67,6 +69,7 @@ class Hyperparameters:
     augmentation: str
     decay: str = "none"
     keeps_last_epoch: bool = False
+    average_epochs: int = 0
 
     @property
     def epochs(self) -> int:

@@ -83,6 +83,8 @@ class Option:
         What the param of this name means that runs log. An option without one changes no result.
     needs : tuple of Prerequisite
         What the option needs to have an effect. The first that is not met is named.
+    auto_follows : str
+        The option whose value `auto` stands for, if it stands for that of another one.
     search_range : (float, float), optional
         Smallest and largest value that `tune` tries of an option that says how strong the mitigation is that it is a
         detail of.
@@ -102,6 +104,7 @@ class Option:
     grid: str | None = OVERRIDES
     param: ParamRole | None = None
     needs: tuple[Prerequisite, ...] = ()
+    auto_follows: str = ""
     search_range: tuple[float, float] | None = None
     in_command: Mapping[str, Mapping[str, Any]] | None = None
     heading: str = ""

@@ -250,6 +250,16 @@ class Training:
         param=ParamRole(legacy_default="none"),
         needs=(TRAINED_OR_FINE_TUNED,),
     )
+    average_epochs: int = option(
+        "0",
+        integer(0),
+        "Keep the mean of the weights after each of the last so many epochs, in place of the network of one epoch; the "
+        "statistics of BatchNorm are made again. 0: no mean.",
+        (*TRAINING, "tune"),
+        grid="average_epochs",
+        param=ParamRole(legacy_default="0", value="integer"),
+        needs=(TRAINED_OR_FINE_TUNED,),
+    )
 
 
 @section("Pruning")
@@ -429,6 +439,17 @@ class FineTuning:
         grid="fine_tune_decays",
         param=ParamRole(legacy_default="none"),
         needs=(STARTS_DENSE, FINE_TUNED),
+        auto_follows="decay",
+    )
+    fine_tune_average_epochs: int | None = option(
+        AUTO,
+        integer(0),
+        "Epochs of fine-tuning whose mean is kept, as --average-epochs says. Auto: the value of --average-epochs.",
+        ("prune", "tune"),
+        grid="fine_tune_average_epochs",
+        param=ParamRole(legacy_default="0", value="integer"),
+        needs=(STARTS_DENSE, FINE_TUNED),
+        auto_follows="average_epochs",
     )
     schedule: str = option(
         "one-shot",

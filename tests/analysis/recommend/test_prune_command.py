@@ -149,6 +149,22 @@ def test_the_command_of_a_network_that_is_pruned_while_it_is_trained(options, re
     assert_asks_for(PruneConfig(start="initialization", epochs=3, regrow=regrow, **options))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decay": "cosine"},
+        {"decay": "cosine", "fine_tune_decay": "none"},
+        {"fine_tune_decay": "linear", "kept_epoch": "best"},
+        {"average_epochs": 7},
+        {"average_epochs": 7, "fine_tune_average_epochs": 0},
+        {"fine_tune_average_epochs": 3, "kept_epoch": "last"},
+        {"start": "initialization", "average_epochs": 5},
+    ],
+)
+def test_the_command_says_how_training_and_fine_tuning_end(options):
+    assert_asks_for(PruneConfig(**options))
+
+
 def assert_asks_for(config):
     def params(config):
         trained = resolve_training(config)

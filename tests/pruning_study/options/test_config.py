@@ -432,6 +432,36 @@ def test_options_of_another_start_are_refused(options, option):
     assert error.value.option == option
 
 
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({"average_epochs": 1}, "--average-epochs", "no mean"),
+        ({"average_epochs": 7, "decay": "cosine"}, "--average-epochs", "--decay none"),
+        ({"average_epochs": 7, "kept_epoch": "best"}, "--kept-epoch", "the mean of 7"),
+        ({"average_epochs": 7, "fine_tune_decay": "linear"}, "--fine-tune-average-epochs", "--fine-tune-decay none"),
+        ({"decay": "cosine", "fine_tune_average_epochs": 3}, "--fine-tune-average-epochs", "--fine-tune-decay none"),
+        ({"fine_tune_average_epochs": 3, "kept_epoch": "best"}, "--kept-epoch", "the mean of 3"),
+    ],
+)
+def test_a_mean_of_epochs_and_what_speaks_against_it_is_one_line(options, option, message):
+    with pytest.raises(StudyError, match=message) as error:
+        PruneConfig(**options)
+    assert error.value.option == option
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"decay": "cosine", "fine_tune_decay": "none", "fine_tune_average_epochs": 3},
+        {"average_epochs": 7, "fine_tune_average_epochs": 0, "fine_tune_decay": "cosine"},
+        {"average_epochs": 7, "fine_tune_average_epochs": 0, "kept_epoch": "last"},
+        {"average_epochs": 7, "fine_tune_epochs": 0, "fine_tune_decay": "cosine"},
+    ],
+)
+def test_training_may_end_in_a_mean_and_fine_tuning_in_a_decay(options):
+    PruneConfig(**options)
+
+
 def test_initialization_prunes_step_by_step_and_lets_weights_come_back():
     config = PruneConfig(start="initialization", end="0.5", begin="300")
     assert (config.is_gradual, config.regrows, config.begin, config.end) == (True, True, 300, 0.5)

@@ -7,7 +7,7 @@ from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
-from pruning_study.options.config import PruneConfig, TrainConfig
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.tracking.connect import connect
@@ -218,6 +218,27 @@ def test_the_precision_of_a_pruned_run_is_that_of_its_dense_run():
     for params, precision in (([], "float32"), ([Param("precision", "bf16")], "bf16")):
         dense = Run(info, RunData(params=params, tags=[RunTag("kind", "dense")]))
         assert following(PruneConfig(), dense).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("params", "decay", "average_epochs"),
+    [({}, "none", 0), ({"decay": "cosine"}, "cosine", 0), ({"decay": "none", "average_epochs": "7"}, "none", 7)],
+    ids=["earlier", "decay", "average"],
+)
+def test_the_end_of_training_is_that_of_the_dense_run(params, decay, average_epochs):
+    info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
+    dense = Run(info, RunData(params=[Param(*pair) for pair in params.items()], tags=[RunTag("kind", "dense")]))
+    taken = following(PruneConfig(), dense)
+    assert (taken.decay, taken.average_epochs) == (decay, average_epochs)
+    with pytest.raises(StudyError, match=f"linear is not what dense run ab has: {decay}") as error:
+        following(PruneConfig(decay="linear", fine_tune_average_epochs=0), dense)
+    assert error.value.option == "--decay"
+
+
+def test_iterations_of_given_weights_may_end_as_the_options_say():
+    info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
+    given = RunData(params=[Param("weights_digest", "0")], tags=[RunTag("kind", "dense")])
+    assert following(IterateConfig(decay="linear"), Run(info, given)).decay == "linear"
 
 
 @pytest.mark.attack

@@ -133,6 +133,28 @@ def test_seeds_as_a_range(read):
     assert [cell.config.seed for cell in read("seeds: 4 - 4").cells] == [4]
 
 
+def test_lists_say_how_trainings_end(read):
+    found = read("{decays: [none, cosine], fine_tune_average_epochs: [0], ratios: [2, 4]}")
+    assert [(c.config.decay, c.config.fine_tune_decay, c.config.ratio) for c in found.cells] == [
+        ("none", None, (2.0,)),
+        ("cosine", None, (2.0,)),
+        ("none", None, (4.0,)),
+        ("cosine", None, (4.0,)),
+    ]
+    found = read("{average_epochs: [0, 7], fine_tune_average_epochs: [0, 3]}")
+    assert [(c.config.average_epochs, c.config.fine_tune_average_epochs) for c in found.cells] == [
+        *((0, 0), (0, 3), (7, 0), (7, 3))
+    ]
+    found = read("{decays: [cosine], fine_tune_decays: [none, linear], iterations: 3}")
+    assert "fine_tune_decays: a grid of iterations has none" in found.faults[0]
+    found = read("{decays: [none, cosine], average_epochs: [0, 7]}")
+    assert len(found.cells) == 3
+    assert found.faults == (
+        "average_epochs[1]: 7 epochs are averaged at a constant learning rate, and cosine lets it fall to 0: give 0, "
+        "or --decay none",
+    )
+
+
 def test_overrides_are_further_options(read):
     (cell,) = read("overrides: {epochs: 3, learning_rate: 1e-2, prune_output_layer: true}").cells
     assert cell.config == PruneConfig(epochs=3, learning_rate=0.01, prune_output_layer=True)
