@@ -26,6 +26,8 @@ ENTRY_POINTS = {
     "tune": ("pruning_study", "tune"),
     "exemplars": ("pruning_study", "exemplars"),
     "groups": ("pruning_study", "groups"),
+    "tally": ("pruning_study", "tally"),
+    "send": ("pruning_study", "send"),
     "analyze": ("analysis", "report"),
     "audit": ("analysis", "audit"),
     "offsets": ("analysis", "offsets"),

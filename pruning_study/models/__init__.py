@@ -180,8 +180,18 @@ def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[i
 
 def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
     arguments: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
-    if "image_size" in inspect.signature(make).parameters:
+    signature = inspect.signature(make)
+    if "image_size" in signature.parameters:
         arguments["image_size"] = image_size
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        name = getattr(make, "__name__", "the function")
+        raise StudyError(
+            f"{name}{signature} cannot be called ({error}): it should be def {name}(num_classes, in_channels), or "
+            f"def {name}(num_classes, in_channels, image_size)",
+            option=OPTION,
+        ) from None
     return make(**arguments)
 
 

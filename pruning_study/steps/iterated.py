@@ -135,10 +135,14 @@ class IterateSetting(PruneSetting):
 
     @property
     def chain_name(self) -> str:
-        return self._named(self.method)
+        return self.named("", self.method)
+
+    @property
+    def job_name(self) -> str:
+        return self.named("iterate", self.method)
 
     def level_name(self, iteration: int) -> str:
-        return self._named(f"{self.method} iteration {iteration} t={self.level_ratio(iteration):.4g}")
+        return self.named(f"{self.level_ratio(iteration):.4g}x", f"{self.method} iteration {iteration}")
 
 
 def levels(store: Store, job_run_id: str, setting: IterateSetting, dense: LoadedRun) -> Iterator[LoadedRun]:

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -209,11 +209,13 @@ class TrainSetting:
 
     @property
     def name(self) -> str:
-        """Name of the dense run; like all names of runs it starts with what differs between runs."""
-        return self._named(schema.DENSE)
+        """Name of the dense run."""
+        return self.named(schema.DENSE)
 
-    def _named(self, what: str) -> str:
-        return f"{what} s{self.config.seed} {self.config.model} {self.data.name}"
+    def named(self, start: str, end: str = "") -> str:
+        """Return a run's name. MLflow shows about fifteen characters, so that what differs stands first."""
+        parts = [start, f"s{self.config.seed}", end, self.config.model, self.data.name]
+        return " ".join(part for part in parts if part)
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:
@@ -435,9 +437,17 @@ class PruneSetting(TrainSetting):
         return replace(self.config, pruner=self.pruning.pruner.name).method
 
     def pruned_name(self, *ratios: float, iteration: int = 1) -> str:
-        shown = ",".join(f"{ratio:g}" for ratio in ratios)
         again = f" iteration {iteration}" if iteration > 1 else ""
-        return self._named(f"{self.method} t={shown}{again}")
+        return self.named(_times(ratios), f"{self.method}{again}")
+
+    @property
+    def job_name(self) -> str:
+        return self.named("prune", f"{self.method} {_times(self.config.ratio)}")
+
+
+def _times(ratios: Iterable[float]) -> str:
+    """Return ratios as they stand in names: 2,10x is pruned to a half, and to a tenth."""
+    return ",".join(f"{ratio:.5g}" for ratio in ratios) + "x"
 
 
 def following(config: Config, dense: Run, option: str | None = "--dense-run-id") -> Config:

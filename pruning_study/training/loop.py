@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
@@ -22,6 +21,7 @@ from pruning_study.data.examples import Examples, FlipCrop, generator, number_of
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.tracking.interrupts import raise_if_interrupted
+from pruning_study.training import progress
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.evaluation import loss_and_accuracy
@@ -259,15 +259,12 @@ def initial_state(model: nn.Module, training: Training) -> TrainingState:
 
 @contextmanager
 def _reporting(training: Training, on_epoch: OnEpoch) -> Iterator[Callable[[Epoch, dict[str, float]], None]]:
-    """Show a progress bar, and give a function that reports an epoch to `on_epoch` and to the bar."""
-    epochs = training.hyperparameters.epochs
-    with tqdm(total=epochs, desc=training.stream, unit="epoch", disable=None, leave=False) as bar:
+    """Show the progress of a training, and give a function that reports an epoch to `on_epoch` too."""
+    with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
 
         def report(epoch: Epoch, metrics: dict[str, float]) -> None:
             on_epoch(epoch.number, metrics)
-            loss, accuracy = metrics[schema.TRAIN_LOSS], metrics[schema.VAL_ACCURACY]
-            bar.set_postfix(loss=f"{loss:.3f}", val_accuracy=f"{accuracy:.3f}", refresh=False)
-            bar.update()
+            show(epoch.number, metrics)
 
         yield report
 

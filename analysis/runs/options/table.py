@@ -709,6 +709,13 @@ class Machine:
         TRAINING,
         grid=None,
     )
+    details: bool = option(
+        "false",
+        boolean,
+        "Also print the slopes that are expected on new images, with their intervals.",
+        ("prune",),
+        grid=None,
+    )
 
 
 @section("Machine and runs")

@@ -57,7 +57,7 @@ DIRECTIONS = {
 }
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
 # Attributes of Optuna's study and trials
-SPACE, MEASURED, STOPPED = "space", "measured", "stopped"
+SPACE, MEASURED, STOPPED, RUN_ID = "space", "measured", "stopped", "mlflow_run_id"
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -138,6 +138,8 @@ def own_models(tmp_path, monkeypatch):
             return nn.Sequential(nn.Conv2d(in_channels, 3, 3), pool, nn.Flatten(), nn.Linear(3, num_classes))
         def wrong(num_classes, in_channels):
             return net(num_classes + 1, in_channels)
+        def narrow(classes):
+            return net(classes, 1)
         def broken(num_classes, in_channels):
             raise ValueError("no such thing")
         number = 3
@@ -163,6 +165,7 @@ class TestOwnModel:
             ("own_models:number", "not callable"),
             ("own_models:wrong", r"logits of shape \[N, 5\]"),
             ("own_models:broken", "no such thing"),
+            ("own_models:narrow", r"narrow\(classes\) .*it should be def narrow\(num_classes, in_channels\)"),
             (":net", "cannot be imported"),
             ("builtins:dict", "fails on images"),
         ],

@@ -15,6 +15,7 @@ from analysis.common.errors import StudyError
 from analysis.runs.options.record import default_text, option_name
 from analysis.runs.options.values import seeds
 from analysis.runs.schema import text
+from pruning_study.__main__ import send, tally
 from pruning_study.options.config import (
     ExemplarsConfig,
     ExportConfig,
@@ -86,6 +87,19 @@ def test_mlproject_has_the_options_and_defaults_of_a_command_of_runs(entry_point
     }
     expected = [part for item in fields(config) for part in (option_name(item.name), f"{{{item.name}}}")]
     assert entry.command.split() == ["python", "-m", "pruning_study", entry_point, f"{{{argument}}}", *expected]
+
+
+@pytest.mark.parametrize("command", [tally, send])
+def test_mlproject_has_the_arguments_and_options_of_a_command_of_files(command):
+    entry = load_project(str(ROOT)).get_entry_point(command.name)
+    assert {name: parameter.default for name, parameter in entry.parameters.items()} == {
+        param.name: None if param.required else "auto" for param in command.params
+    }
+    parts = [
+        (param.opts[0] if isinstance(param, click.Option) else "", f"{{{param.name}}}") for param in command.params
+    ]
+    expected = [part for pair in parts for part in pair if part]
+    assert entry.command.split() == ["python", "-m", "pruning_study", command.name, *expected]
 
 
 def test_mlproject_has_the_options_and_defaults_of_the_report():

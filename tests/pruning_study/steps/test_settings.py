@@ -31,6 +31,19 @@ def test_the_number_kept_is_the_total_over_the_ratio_less_what_is_not_prunable(s
     assert kept == round(60_074 / ratio) - (60_074 - 58_998)
 
 
+def test_names_of_runs_differ_in_the_fifteen_characters_that_mlflow_shows(tiny_npz):
+    settings = [
+        PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="2,10", pruner=pruner, seed=seed, schedule=schedule))
+        for pruner in ("mp", "up")
+        for seed in (0, 1)
+        for schedule in ("one-shot", "cubic")
+    ]
+    names = [setting.pruned_name(ratio)[:15] for setting in settings for ratio in (2.0, 10.0)]
+    assert names[:4] == ["2x s0 mp lenet5", "10x s0 mp lenet", "2x s0 mp cubic ", "10x s0 mp cubic"]
+    jobs = [setting.job_name[:15] for setting in settings]
+    assert (len(set(names)), len(set(jobs))) == (16, 8)
+
+
 def test_from_a_pruned_model_a_ramp_starts_at_what_is_left(tiny_npz):
     config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
     numbers = PruneSetting(config).kept_numbers(10.0, left=10_000)
