@@ -16,6 +16,8 @@ from packaging.utils import canonicalize_name
 
 from analysis.__main__ import report
 from analysis.common.errors import StudyError
+from analysis.runs.options.record import default_text, option_name
+from analysis.runs.options.values import seeds
 from analysis.runs.schema import text
 from pruning_study.__main__ import send, tally
 from pruning_study.options.config import (
@@ -30,7 +32,7 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
-from pruning_study.options.options import default_text, option_name, seeds
+from tests import mlproject
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
@@ -42,6 +44,10 @@ COMMANDS = [
     ("exemplars", ExemplarsConfig),
     ("groups", GroupsConfig),
 ]
+
+
+def test_mlproject_is_what_the_command_lines_make_of_it():
+    assert mlproject.FILE.read_text() == mlproject.mlproject()
 
 
 @pytest.mark.parametrize(("entry_point", "config"), COMMANDS)

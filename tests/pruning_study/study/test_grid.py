@@ -141,8 +141,8 @@ def test_lists_say_how_trainings_end(read):
     found = read("{decays: [none, cosine], fine_tune_average_epochs: [0], ratios: [2, 4]}")
     assert [(c.config.decay, c.config.fine_tune_decay, c.config.ratio) for c in found.cells] == [
         ("none", None, (2.0,)),
-        ("cosine", None, (2.0,)),
         ("none", None, (4.0,)),
+        ("cosine", None, (2.0,)),
         ("cosine", None, (4.0,)),
     ]
     found = read("{average_epochs: [0, 7], fine_tune_average_epochs: [0, 3]}")
