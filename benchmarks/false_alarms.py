@@ -20,12 +20,12 @@ from analysis.study.settings import CONTROL
 
 RESULTS = Path(__file__).parent.parent / "results"
 STUDIES = (
-    "lenet5/frames/mnist",
-    "lenet5/frames/fashion-mnist",
-    "lenet5/frames/cifar10-jpeg",
-    "lenet5-released/frames/mnist",
-    "lenet5-released/frames/fashion-mnist",
-    "resnet20-short/frames/cifar10-jpeg",
+    ("lenet5", "mnist"),
+    ("lenet5", "fashion-mnist"),
+    ("lenet5", "cifar10-jpeg"),
+    ("lenet5-released", "mnist"),
+    ("lenet5-released", "fashion-mnist"),
+    ("resnet20-short", "cifar10-jpeg"),
 )
 # Audits of each row: all there are, or so many drawn without replacement.
 MOST_AUDITS = 300
@@ -36,21 +36,21 @@ STRONG = 50
 def main() -> None:
     print("| networks | comparison | audits | a class differs | --fail-on-damage |")
     print("| --- | --- | ---: | ---: | ---: |")
-    for study in STUDIES:
-        label, dense, tuned, pruned = networks(RESULTS / study)
+    for name, dataset in STUDIES:
+        label, dense, tuned, pruned = networks(RESULTS / name / "frames", dataset)
         for comparison, audits in comparisons(label, dense, tuned, pruned):
             found = list(audits)
             differs, fails = (np.mean([bool(each) for each in values]) for values in zip(*found, strict=True))
             print(
-                f"| {study.replace('/frames/', ', ')} | {comparison} | {len(found)} | {differs:.1%} | {fails:.1%} |",
+                f"| {name}, {dataset} | {comparison} | {len(found)} | {differs:.1%} | {fails:.1%} |",
                 flush=True,
             )
 
 
-def networks(folder: Path) -> tuple[np.ndarray, ...]:
-    """Return the labels, and what dense, fine-tuned and strongly pruned networks predict, (seeds, images) each."""
+def networks(folder: Path, dataset: str) -> tuple[np.ndarray, ...]:
+    """Return the labels of a data set, and what dense, fine-tuned and strongly pruned networks predict, (seeds, images) each."""
     study, predictions = exports.read([folder])
-    runs = study.runs.sort_values(schema.SEED)
+    runs = exports.select_dataset(study, dataset).runs.sort_values(schema.SEED)
     tuned = runs[runs[schema.PRUNER] == CONTROL]
     strong = runs[(runs[schema.PRUNER] == "mp") & (runs[schema.RATIO] == STRONG)].drop_duplicates(schema.DENSE_RUN_ID)
     ids = [list(tuned[schema.DENSE_RUN_ID]), list(tuned["run_id"]), list(strong["run_id"])]

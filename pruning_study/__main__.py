@@ -14,6 +14,10 @@ from analysis.common import masked_output
 from analysis.common.command_line import SETTINGS, Command, CommandGroup, completion
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
+from analysis.runs.options.commands import sections
+from analysis.runs.options.record import AUTO, default_text, option_name
+from analysis.runs.options.table import OPTIONS
+from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.options.config import (
@@ -28,12 +32,13 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
-from pruning_study.options.option_sections import EXAMPLES, SECTIONS
-from pruning_study.options.options import AUTO, boolean, default_text, option_name, seeds
+from pruning_study.options.examples import EXAMPLES
 from pruning_study.tracking.interrupts import interrupt_once
 
+SECTIONS = sections()
+SECTIONS["Files"].insert(0, "key")  # of `tally`, whose options are no options of a run
 # Options that take several values between commas
-SEVERAL = ("number_format", "ratio", "sparsity", "setting", "seed", "seeds", "corruptions", "severities")
+SEVERAL = {record.name for record in OPTIONS if record.takes_several}
 
 
 class _Checked(click.ParamType):
@@ -129,7 +134,7 @@ def cli() -> None:
 def train(**typed: Any) -> None:
     """Train a network, or find the run that did."""
     configs = [TrainConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _warn_of_idle_options(configs[0])
+    _begin(configs[0])
     from pruning_study.commands import train_and_prune
 
     for lines in train_and_prune.train_each(configs, _as_typed(typed)):
@@ -144,7 +149,7 @@ def prune(**typed: Any) -> None:
     The network is trained first, unless a run with its options exists.
     """
     configs = [PruneConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _warn_of_idle_options(configs[0])
+    _begin(configs[0])
     from pruning_study.commands import train_and_prune
 
     for lines in train_and_prune.prune_each(configs, _as_typed(typed)):
@@ -159,7 +164,7 @@ def iterate(**typed: Any) -> None:
     The first iteration is the dense network, which is trained unless a run with its options exists.
     """
     configs = [IterateConfig(**{**typed, "seed": seed}) for seed in seeds(typed["seed"])]
-    _warn_of_idle_options(configs[0])
+    _begin(configs[0])
     from pruning_study.commands import iterate as iterate_command
 
     for lines in iterate_command.iterate_each(configs, _as_typed(typed), click.echo):
@@ -194,7 +199,7 @@ def study(file: Path, **typed: Any) -> None:
 def tune(**typed: Any) -> None:
     """Search the option --epsilon of undecayed pruning on validation images, and test the best value."""
     config = TuneConfig(**typed)
-    _warn_of_idle_options(config)
+    _begin(config)
     from pruning_study.study.tuning import run as tuning
 
     click.echo(tuning.tune(config, _as_typed(typed)))
@@ -215,7 +220,7 @@ def exemplars(**typed: Any) -> None:
 
 
 @cli.command(sections=SECTIONS, examples=EXAMPLES["tally"])
-@click.argument("sheets", metavar="SHEET.csv...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sheets", metavar="SHEET.csv...", nargs=-1, required=True)
 @click.option(
     "--key",
     required=True,
@@ -229,14 +234,15 @@ def exemplars(**typed: Any) -> None:
     metavar="FOLDER",
     help="Folder that tally.csv is written to.  [default: none]",
 )
-def tally(sheets: tuple[Path, ...], key: Path, output: Path | None) -> None:
+def tally(sheets: tuple[str, ...], key: Path, output: Path | None) -> None:
     """Compare what people saw in PIEs and in other images.
 
     SHEET.csv is a labelling sheet of `exemplars` that an annotator has filled in; give one for each annotator.
     """
     from pruning_study.commands.exemplars import tally as exemplars_tally
 
-    click.echo(exemplars_tally.tally(sheets, key, output))
+    paths = [Path(sheet) for given in sheets for sheet in ([given] if Path(given).exists() else given.split(","))]
+    click.echo(exemplars_tally.tally(paths, key, None if output == Path(AUTO) else output))
 
 
 @cli.command(sections=SECTIONS, examples=EXAMPLES["groups"])
@@ -317,9 +323,12 @@ def _named(run_ids: tuple[str, ...]) -> list[str]:
     return [run_id for given in run_ids for run_id in given.replace(",", " ").split() if run_id != AUTO]
 
 
-def _warn_of_idle_options(config: TrainConfig | TuneConfig) -> None:
+def _begin(config: TrainConfig | TuneConfig) -> None:
+    """Warn of options without an effect, and let long trainings show their progress."""
     from pruning_study.options.idle_options import idle_options
+    from pruning_study.training import progress
 
+    progress.Lines.shown = True
     for line in idle_options(config):
         click.echo(f"Warning: {printable(line)}", err=True)
 

@@ -105,7 +105,8 @@ def losing(port, faults):
         What happens to the first requests to a path, the last part of which is the key: `unanswered` (the server does
         what it is asked, and the connection is closed), `half` an answer, `unended` (half an answer of unknown length),
         `empty`, `unheard` (the connection is closed before the server is asked), `late` (unheard, but done just before
-        the next request to the path), or `fine`. A string stands for all requests.
+        the next request to the path), `forbidden` (status 403, and the server is not asked), or `fine`. A string stands
+        for all requests.
     """
     asked, late, counting = Counter(), {}, threading.Lock()
 
@@ -128,6 +129,9 @@ def losing(port, faults):
                 if fault == "late":
                     late[name] = forward
             if fault in ("unheard", "late"):
+                return
+            if fault == "forbidden":
+                self.send_error(403)
                 return
             answer = forward()
             if fault == "unanswered":

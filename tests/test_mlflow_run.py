@@ -55,7 +55,7 @@ def test_store_and_artifacts_are_in_the_folder_of_the_call(first, folder):
     assert len(runs(folder, "dense")) == 1
     assert pruned.data.tags["mlflow.parentRunId"] == job.info.run_id
     assert pruned.info.artifact_uri.startswith(str(folder))
-    assert job.info.run_name == "prune: up t=10 s0 lenet5 fashion-mnist-mini"
+    assert job.info.run_name == "prune s0 up 10x lenet5 fashion-mnist-mini"
     assert job.info.status == "FINISHED"
 
 

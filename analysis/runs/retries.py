@@ -21,7 +21,7 @@ BROKEN_OFF = ("Connection broken", "not in a valid JSON format")
 READS = ("get_", "search_", "list_", "download_")
 # Each of these leaves the same behind, whether it is done once or twice.
 SAME_TWICE = (
-    *("set_tag", "set_terminated", "update_run", "delete_run"),
+    *("set_tag", "set_experiment_tag", "set_terminated", "update_run", "delete_run"),
     *("log_batch", "log_inputs", "log_artifact", "log_artifacts"),
 )
 P = ParamSpec("P")

@@ -84,7 +84,7 @@ def each_iterated(
 
 def _make(config: IterateConfig, options: Mapping[str, str], say: Say) -> Iterated:
     store, setting, given = train_and_prune.opened(config, IterateSetting)
-    with store.job(f"iterate: {setting.chain_name}", options) as job:
+    with store.job(setting.job_name, options) as job:
         dense = train_and_prune.dense_run(store, job, setting, given)
         say(f"\n{HEADER}\n{_row(setting, 0, dense)}")
         levels: dict[int, FinishedRun] = {}

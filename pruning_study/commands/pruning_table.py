@@ -17,7 +17,7 @@ LONGEST_TABLE = 25
 ALONE = "One network cannot tell pruning from retraining: compare it with --pruner none, and use several --seed."
 TOGETHER = "What is shown is the work of pruning and of retraining: --pruner none shows that of retraining alone."
 UNPRUNED = "Nothing was pruned: these are changes by retraining alone."
-_READING = (
+READING = (
     "Intervals hold with 95 % confidence, each for itself.\n"
     "Whether a class lost is corrected for the number of classes (Holm)."
 )
@@ -31,7 +31,9 @@ class Table(NamedTuple):
     totals: list[list[str]]
 
 
-def pruning_table(ratios: Mapping[float, ClassChanges], realized_ratios: Mapping[float, float]) -> Table:
+def pruning_table(
+    ratios: Mapping[float, ClassChanges], realized_ratios: Mapping[float, float], *, details: bool = True
+) -> Table:
     """Return a table of the recalls before and at each ratio, with the slopes below.
 
     Parameters
@@ -40,27 +42,30 @@ def pruning_table(ratios: Mapping[float, ClassChanges], realized_ratios: Mapping
         All of the same networks before. Of several networks recalls are means.
     realized_ratios : mapping of float to float
         Of the same ratios.
+    details : bool
+        Whether the slopes on new images are shown too.
     """
     first, *_ = all_changes = list(ratios.values())
     rows = [_recall_row([changes.table.iloc[place] for changes in all_changes]) for place in range(len(first.table))]
     if len(rows) > LONGEST_TABLE:
         order = np.argsort(all_changes[-1].table["change"], kind="stable")
         rows = shortened([rows[index] for index in order])
-    shown = [f"t={ratio:g}" for ratio in ratios] if len(ratios) > 1 else ["after"]
+    shown = [f"ratio {ratio:g}" for ratio in ratios] if len(ratios) > 1 else ["after"]
     intervals = [f"95 % at {ratio}" for ratio in shown] if len(ratios) > 1 else ["95 % interval"]
+    slopes = _SLOPES | (_NEW_SLOPES if details else {})
     return Table(
         ["class", "before", *(head for ratio in shown for head in (ratio, "change")), *intervals, "images"],
         rows,
         [
             _recall_row([changes.accuracy for changes in all_changes]),
             _row("realised ratio", "1", ((f"{realized_ratios[ratio]:.2f}", "") for ratio in ratios)),
-            *(_row(name, "", map(cells, all_changes)) for name, cells in _SLOPES.items()),
+            *(_row(name, "", map(cells, all_changes)) for name, cells in slopes.items()),
         ],
     )
 
 
 def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
-    """Return what makes the dense networks weak, a sentence on each ratio, and on what one network or several can show.
+    """Return what makes the dense networks weak, lines on each ratio, and what one network or several can show.
 
     Parameters
     ----------
@@ -70,16 +75,20 @@ def what_is_shown(ratios: Mapping[float, ClassChanges], *, prunes: bool) -> str:
     """
     all_changes = list(ratios.values())
     weak = sentence(all_changes[0].dense)
-    sentences = [f"t={ratio:g}: {_said(changes)}" for ratio, changes in ratios.items()]
+    lines = [
+        line
+        for ratio, changes in ratios.items()
+        for line in (f"ratio {ratio:g}: {printable(changes.outcome())}", *(f"  {line}" for line in _said(changes)))
+    ]
     networks = max(changes.networks for changes in all_changes)
     cause = UNPRUNED if not prunes else ALONE if networks == 1 else TOGETHER
-    return "\n".join([*([printable(weak)] if weak else []), *sentences, cause, _READING])
+    return "\n".join([*([printable(weak)] if weak else []), *lines, cause])
 
 
-def _said(changes: ClassChanges) -> str:
+def _said(changes: ClassChanges) -> list[str]:
     left_out = f"{changes.chance() or 'pairs with a dense network at chance'}, left out; "
     start = left_out if changes.guessing.left_out else ""
-    return f"{start}{changes.losses()}{_named(changes.lost)}; {changes.differences()}"
+    return [f"{start}{changes.losses()}{_named(changes.lost)}", changes.differences()]
 
 
 def shortened(rows: list[list[str]]) -> list[list[str]]:
@@ -140,6 +149,8 @@ def _raw_slope(changes: ClassChanges) -> tuple[str, str]:
 _SLOPES: dict[str, Callable[[ClassChanges], tuple[str, str]]] = {
     "alpha": _alpha,
     "raw slope": _raw_slope,
+}
+_NEW_SLOPES: dict[str, Callable[[ClassChanges], tuple[str, str]]] = {
     "new images: alpha": lambda changes: _estimate(changes, changes.slopes.new),
     "new images: raw slope": lambda changes: _estimate(changes, changes.slopes.raw_new),
 }

@@ -173,7 +173,7 @@ def _lines(store: Store, result: Quantized) -> str:
             ),
             "",
             f"as a file:      pruning-study export {next(iter(result.made.values())).run_id} --output model.onnx",
-            f"the comparison: {store.how_to_look}",
+            f"the comparison: {store.how_to_look(indent=16)}",
         ]
     )
 

@@ -17,7 +17,7 @@ from analysis.runs.address import without_password
 from analysis.runs.schema import text
 from analysis.statistics.class_metrics import class_metrics
 from analysis.statistics.intensification import at_chance, excess_loss, raw_slope
-from pruning_study.commands.pruning_table import LONGEST_TABLE, pruning_table, shortened, what_is_shown
+from pruning_study.commands.pruning_table import LONGEST_TABLE, READING, pruning_table, shortened, what_is_shown
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import is_built_in
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
@@ -29,7 +29,7 @@ from pruning_study.steps.found_engines import engine_lines, ids_of_found
 from pruning_study.steps.runs import FinishedRun, LoadedRun
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.steps.text_tables import text_table
-from pruning_study.tracking import sending
+from pruning_study.tracking import sending, views
 from pruning_study.tracking.connect import connect
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
@@ -53,7 +53,8 @@ class Trained(NamedTuple):
 class Pruned(NamedTuple):
     """A dense run and the runs that were pruned from it, their store, and the setting that they were made with.
 
-    `predictions` are those of the pruned networks for the test images, by ratio; `sizes` the metrics of `--shrink`.
+    `predictions` are those of the pruned networks for the test images, by ratio; `sizes` the metrics of `--shrink`;
+    `picture` is where the picture of the classes is.
     """
 
     store: Store
@@ -62,6 +63,7 @@ class Pruned(NamedTuple):
     pruned: PrunedRuns
     predictions: Mapping[float, Predictions]
     sizes: Mapping[float, Mapping[str, float]]
+    picture: str
 
 
 def train_each(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[str]:
@@ -97,25 +99,28 @@ def _heading(result: "Trained | Pruned", configs: Sequence[TrainConfig]) -> str:
 
 
 def _pruned_lines(result: Pruned) -> str:
-    store, setting, dense, pruned, _, sizes = result
+    store, setting, dense, pruned, _, sizes, picture = result
+    last = list(pruned.values())[-1].run_id
     return "\n".join(
         [
             "",
             *_comparison([result]),
-            *shrunk.size_lines({f"t={ratio:g}": metrics for ratio, metrics in sizes.items()}),
+            *shrunk.size_lines({f"ratio {ratio:g}": metrics for ratio, metrics in sizes.items()}),
             "",
             _how_found("dense run", dense),
-            *(_how_found(f"pruned run t={ratio:g}", run) for ratio, run in pruned.items()),
-            *what_next(store, list(pruned.values())[-1].run_id, setting),
+            *(_how_found(f"pruned run, ratio {ratio:g}", run) for ratio, run in pruned.items()),
+            trained_by(store, last),
+            f"the picture: {picture}",
+            *what_next(store, last, setting),
         ]
     )
 
 
 def _comparison(made: Sequence[Pruned]) -> list[str]:
-    """Return the table of the classes, of means over the seeds, and the sentences below it."""
+    """Return what pruning did to the classes, in sentences and then as a table of means over the seeds."""
     changes = changes_of_classes(made)
-    table = text_table(*pruning_table(changes, realized_ratios(made)))
-    return [table + _at_chance(made), "", verdict(made, changes)]
+    table = text_table(*pruning_table(changes, realized_ratios(made), details=made[0].setting.config.details))
+    return [verdict(made, changes), "", table + _at_chance(made), "", READING]
 
 
 def each_dense(configs: Sequence[TrainConfig], options: Mapping[str, str]) -> Iterator[Trained]:
@@ -177,12 +182,12 @@ def make_dense(config: TrainConfig, options: Mapping[str, str]) -> Trained:
     store = connect(config.experiment)
     sending.send_kept(store.uri)
     setting = TrainSetting(config)
-    with store.job(f"train: {setting.name}", options) as job:
+    with store.job(setting.named("train"), options) as job:
         dense = dense_step.train(store, job.run_id, setting)
         job.tags({schema.DENSE_RUN_ID: dense.run_id} | runs.found_tag([dense]))
         job.metrics(dense.metrics)
         accuracy = dense.metrics[schema.TEST_ACCURACY]
-        job.note(f"Dense run {dense.run_id}: accuracy {accuracy:.3f}.")
+        job.note(f"Accuracy {100 * accuracy:.1f} %: dense run {dense.run_id}.")
         _copy_picture(store, job, dense.run_id, schema.CONFUSION_PICTURE)
         logged_model.log_models(store, setting, [dense.run_id])
     return Trained(store, setting, dense)
@@ -198,7 +203,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
         The options as typed, for the job's params.
     """
     store, setting, given = opened(config, PruneSetting)
-    with store.job(f"prune: {setting.pruned_name(*setting.config.ratio)}", options) as job:
+    with store.job(setting.job_name, options) as job:
         dense = dense_run(store, job, setting, given)
         pruned = {ratio: pruned_step.prune(store, job.run_id, setting, dense, ratio) for ratio in setting.config.ratio}
         run_ids = [run.run_id for run in pruned.values()]
@@ -207,12 +212,14 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
             ratio: runs.test_predictions(store, run_id, setting) for ratio, run_id in zip(pruned, run_ids, strict=True)
         }
         sizes = dict(zip(pruned, shrunk.log_sizes(store, setting, run_ids), strict=False))  # none without --shrink
-        result = Pruned(store, setting, dense, pruned, predictions, sizes)
+        picture = schema.RECALL_PICTURE if len(run_ids) == 1 else schema.SUMMARY_PICTURE
+        result = Pruned(store, setting, dense, pruned, predictions, sizes, store.artifact_location(job.run_id, picture))
         changes = changes_of_classes([result])
-        job.note("\n".join(f"- {markdown_line(line)}" for line in verdict([result], changes).splitlines()))
+        lines = [*verdict([result], changes).splitlines(), *READING.splitlines()]
+        job.note("\n".join(f"- {markdown_line(line.strip())}" for line in lines))
         if len(run_ids) == 1:
             job.metrics(next(iter(pruned.values())).metrics | next(iter(sizes.values()), {}))
-            _copy_picture(store, job, run_ids[0], schema.RECALL_PICTURE)
+            _copy_picture(store, job, run_ids[0], picture)
             if not store.missing(run_ids[0], [schema.FLIPPED_PICTURE]):  # runs of earlier versions have none
                 _copy_picture(store, job, run_ids[0], schema.FLIPPED_PICTURE)
         else:
@@ -220,7 +227,7 @@ def make_pruned(config: PruneConfig, options: Mapping[str, str]) -> Pruned:
                 dense, [({schema.RATIO: ratio}, run) for ratio, run in pruned.items()], setting.data.classes
             )
             log_summary(job, table)
-            pictures.over_ratios(changes, setting.pruned_name(*pruned)).savefig(job.folder / schema.SUMMARY_PICTURE)
+            pictures.over_ratios(changes, setting.pruned_name(*pruned)).savefig(job.folder / picture)
         logged_model.log_models(store, setting, run_ids)
     return result
 
@@ -239,6 +246,7 @@ def opened(
     shrunk.check_installed(config)
     store = connect(config.experiment)
     sending.send_kept(store.uri)
+    views.write(store, views.BY_PRUNER_AND_RATIO)
     given = store.get(config.dense_run_id) if config.dense_run_id else None
     setting = make_setting(following(config, given) if given else config)
     shrunk.check_followed(setting)
@@ -326,7 +334,7 @@ def realized_ratios(made: Sequence[Pruned]) -> dict[float, float]:
 
 
 def verdict(made: Sequence[Pruned], changes: Mapping[float, ClassChanges]) -> str:
-    """Return the sentences below the table of `prune`."""
+    """Return the sentences above the table of `prune`."""
     return what_is_shown(changes, prunes=made[0].setting.pruning.pruner.prunes)
 
 
@@ -337,7 +345,7 @@ def _at_chance(made: Sequence[Pruned]) -> str:
         for result in made
         for name, run in [
             ("the dense network", result.dense),
-            *((f"t={ratio:g}", run) for ratio, run in result.pruned.items()),
+            *((f"ratio {ratio:g}", run) for ratio, run in result.pruned.items()),
         ]
     }
     return "".join(f"\n{line}" for line in chance_lines(accuracies, made[0].setting.data))
@@ -371,6 +379,12 @@ def _how_found(what: str, run: FinishedRun) -> str:
     return f"{what}: {run.run_id}" + (" (found, not run again; --force does)" if run.found else "")
 
 
+def trained_by(store: Store, run_id: str) -> str:
+    """Return a line that says on which engine and device a run was made."""
+    tags = store.get(run_id).data.tags
+    return f"trained by: engine {tags.get(schema.ENGINE, 'unknown')}, device {tags.get(schema.DEVICE, 'unknown')}"
+
+
 def what_next(store: Store, run_id: str, setting: TrainSetting) -> list[str]:
     """Return lines that say how to load a run's model, and where to look at the runs."""
     model = setting.config.model
@@ -380,5 +394,5 @@ def what_next(store: Store, run_id: str, setting: TrainSetting) -> list[str]:
         f'the model:      import pruning_study; model = pruning_study.load_model("{run_id}"{own_model})',
         f"                (from another folder: MLFLOW_TRACKING_URI={without_password(store.uri)})",
         *logged_model.how_to_load(store, setting, run_id),
-        f"the comparison: {store.how_to_look}",
+        f"the comparison: {store.how_to_look(indent=16)}",
     ]

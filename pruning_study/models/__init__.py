@@ -180,8 +180,18 @@ def shapes(name: str, *, num_classes: int, in_channels: int, image_size: tuple[i
 
 def _call(make: Callable[..., nn.Module], num_classes: int, in_channels: int, image_size: tuple[int, int]) -> nn.Module:
     arguments: dict[str, object] = {"num_classes": num_classes, "in_channels": in_channels}
-    if "image_size" in inspect.signature(make).parameters:
+    signature = inspect.signature(make)
+    if "image_size" in signature.parameters:
         arguments["image_size"] = image_size
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        name = getattr(make, "__name__", "the function")
+        raise StudyError(
+            f"{name}{signature} cannot be called ({error}): it should be def {name}(num_classes, in_channels), or "
+            f"def {name}(num_classes, in_channels, image_size)",
+            option=OPTION,
+        ) from None
     return make(**arguments)
 
 
@@ -204,13 +214,6 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
     except RuntimeError:
         return torch.contiguous_format
     return torch.channels_last
-
-
-def recipe(name: str) -> str:
-    """Return the name of the recipe that a model is trained by unless `--recipe` names one."""
-    if name in MODELS and name.startswith("resnet"):
-        return "resnet-cifar"
-    return "wide-resnet" if name in MODELS and name.startswith("wrn") else "lenet5"
 
 
 def set_threads(name: str) -> None:

@@ -56,6 +56,16 @@ class ClassChanges(NamedTuple):
         """Whether the classes differ enough, for so many test images, to speak of a slope."""
         return self.slopes.raw_new is not None and self.slopes.raw_new.identified
 
+    def outcome(self) -> str:
+        """Say what became of the accuracy, and which class lost most recall beyond what the accuracy lost."""
+        before, after = (f"{100 * self.accuracy[f'recall_{side}']:.1f}" for side in ("before", "after"))
+        accuracy = f"accuracy {before} -> {after} %"
+        if self.at_chance:
+            return f"{accuracy}, at chance"
+        excess = 100 * (self.accuracy["change"] - self.table["change"])
+        worst = self.table["class"][excess.idxmax()]
+        return f"{accuracy}, largest excess: {worst} {excess.max():.1f} points"
+
     def losses(self) -> str:
         """Say which classes lost recall, or how many networks are at chance."""
         if self.at_chance:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from analysis.common import csv_text
+from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from analysis.statistics import class_metrics, intensification
 from analysis.statistics.largest_excess import largest_excess_floor
@@ -23,6 +24,7 @@ def write_comparison(
     predictions: Predictions,
     val_predictions: Predictions,
     name: str,
+    note: str,
 ) -> dict[str, float]:
     """Write the pictures and the table of a run's comparison with its dense run, and return its metrics.
 
@@ -35,9 +37,12 @@ def write_comparison(
         Of the compressed network, for the test images and for the validation images.
     name : str
         The run's name, which the pictures have as their title.
+    note : str
+        What the run is; the run's description says the outcome first.
     """
     metrics = _distortion(dense, predictions, val_predictions, setting.data.classes)
     changes = class_changes(setting.data.classes, [dense.predictions], [predictions])
+    run.note(markdown_line(f"{changes.outcome()}. {note}"))
     pictures.recall_change(changes, alpha=metrics.get(schema.ALPHA, np.nan), title=name).savefig(
         run.folder / schema.RECALL_PICTURE
     )

@@ -2,11 +2,14 @@
 
 import copy
 import time
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from mlflow.entities import Run
 
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
+from analysis.rendering.markdown_text import markdown_line
 from analysis.runs import schema
 from pruning_study.data.characteristics import class_characteristics
 from pruning_study.models import checkpoints
@@ -56,9 +59,10 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
     model = copy.deepcopy(setting.model).to(setting.device)
     weights = setting.config.weights
     origin = f", weights of {weights.name}" if weights else ""
+    note = f"{setting.config.model} trained on {setting.data.name}{origin}"
     with store.run(
         setting.name,
-        note=f"{setting.config.model} trained on {setting.data.name}{origin}",
+        note=note,
         tags=run_tags(schema.DENSE, own_hash, setting),
         params=setting.params,
         dataset=setting.mlflow_dataset,
@@ -69,6 +73,7 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
             log_fit(run, fit_setting(setting, model, setting.training.hyperparameters, "dense", saved, run.epoch))
         gradient = setting.engine.gradient(model, setting.train)
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
+        run.note(markdown_line(f"{_outcome(metrics, setting.data.classes)}. {note}"))
         checkpoints.save(run.folder / schema.GRADIENT, gradient)
         characteristics = class_characteristics(setting.data, setting.train_indices)
         csv_text.write(characteristics, run.folder / schema.CLASS_CHARACTERISTICS)
@@ -90,3 +95,11 @@ def _train(store: Store, job_run_id: str, setting: TrainSetting, own_hash: str) 
         iteration=0,
         dense=DenseRun(run.run_id, setting.params, predictions, val_predictions),
     )
+
+
+def _outcome(metrics: Mapping[str, float], classes: Sequence[str]) -> str:
+    """Say how accurate a network is, and which class it recognises least."""
+    recalls = [metrics[schema.RECALL + name] for name in schema.metric_names(classes)]
+    weakest = int(np.argmin(recalls))
+    accuracy, recall = (f"{100 * value:.1f} %" for value in (metrics[schema.TEST_ACCURACY], recalls[weakest]))
+    return f"accuracy {accuracy}, weakest class: {classes[weakest]} {recall}"

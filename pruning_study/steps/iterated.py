@@ -20,7 +20,7 @@ from pruning_study.pruning.masks import Masks
 from pruning_study.steps import pruned, selection
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.measured import fit_setting, training_of
-from pruning_study.steps.resolved import pruning_params
+from pruning_study.steps.resolved import ResolvedPruning, pruning_params
 from pruning_study.steps.runs import LoadedRun, find_or_make, finished, load
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.tracking.store import Store
@@ -60,9 +60,8 @@ class IterateSetting(PruneSetting):
                 option="--rewind-step",
             )
 
-    def _resolve_pruning(self) -> None:
-        super()._resolve_pruning()
-        self.pruning = replace(self.pruning, fine_tuning=self.training.hyperparameters)
+    def _resolved_pruning(self) -> ResolvedPruning:
+        return replace(super()._resolved_pruning(), fine_tuning=self.training.hyperparameters)
 
     def kept_after(self, prunings: int) -> int | tuple[int, ...]:
         """Return how many prunable weights are left after some prunings: of all layers together, or of each layer."""
@@ -136,10 +135,14 @@ class IterateSetting(PruneSetting):
 
     @property
     def chain_name(self) -> str:
-        return self._named(self.method)
+        return self.named("", self.method)
+
+    @property
+    def job_name(self) -> str:
+        return self.named("iterate", self.method)
 
     def level_name(self, iteration: int) -> str:
-        return self._named(f"{self.method} iteration {iteration} t={self.level_ratio(iteration):.4g}")
+        return self.named(f"{self.level_ratio(iteration):.4g}x", f"{self.method} iteration {iteration}")
 
 
 def levels(store: Store, job_run_id: str, setting: IterateSetting, dense: LoadedRun) -> Iterator[LoadedRun]:

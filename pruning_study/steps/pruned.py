@@ -165,7 +165,9 @@ def make(
         predictions, val_predictions, metrics = write_evaluation(run, setting, model)
         checkpoints.save(run.folder / schema.MASK, fitted.masks)
         metrics[schema.REALIZED_RATIO] = _realized_ratio(setting, fitted.masks)
-        metrics |= write_comparison(run, setting, parent.dense, predictions, val_predictions, planned.name)
+        metrics |= write_comparison(
+            run, setting, parent.dense, predictions, val_predictions, planned.name, planned.note
+        )
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})
     saved.unlink(missing_ok=True)
     return LoadedRun(

@@ -142,6 +142,7 @@ def _quantize(
     loaded, dense = parent.loaded, parent.loaded.dense
     model = onnx_quantization.quantized(parent.model(), number_format, _examples(setting, number_format))
     name = f"{number_format} {(parent.run.info.run_name or '').removeprefix('dense ')}"
+    note = f"The network of run {loaded.run_id} with weights of {number_format}"
     tags = {
         schema.KIND: schema.QUANTIZED,
         schema.CONFIG_HASH: own_hash,
@@ -152,7 +153,7 @@ def _quantize(
     }
     with store.run(
         name,
-        note=f"The network of run {loaded.run_id} with weights of {number_format}",
+        note=note,
         tags=tags | normalization_tags(loaded.normalization),
         params=params,
         dataset=setting.mlflow_dataset,
@@ -164,7 +165,7 @@ def _quantize(
         validation = _predict(model, data.train_images[held_out], data.train_labels[held_out])
         (run.folder / schema.ONNX_MODEL).write_bytes(model.SerializeToString())
         metrics = write_predictions(run, setting, test, validation)
-        metrics |= write_comparison(run, setting, dense, test[0], validation[0], name)
+        metrics |= write_comparison(run, setting, dense, test[0], validation[0], name, note)
         metrics[schema.REALIZED_RATIO] = loaded.metrics.get(schema.REALIZED_RATIO, 1.0)
         metrics |= measured(setting, model)
         run.metrics(metrics | {schema.DURATION: time.perf_counter() - start})

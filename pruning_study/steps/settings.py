@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import Field, fields, replace
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
 from analysis.runs import schema
+from analysis.runs.options.commands import of_command
+from analysis.runs.options.record import option_name
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets, labels
@@ -24,13 +26,15 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
-from pruning_study.options.options import option_name
 from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import engine
 from pruning_study.steps.resolved import (
+    ResolvedPruning,
+    check_average,
     check_decay,
     check_ramp,
+    final_epochs,
     pruning_params,
     pruning_steps,
     resolve_pruning,
@@ -41,22 +45,9 @@ from pruning_study.training.engines import Engine
 from pruning_study.training.mitigation import class_offsets, data_quotas
 
 # Options that `--dense-run-id` takes from the params of the dense run.
-FOLLOWED = {
-    schema.DATASET,
-    schema.MODEL,
-    schema.RECIPE,
-    schema.PROTOCOL,
-    schema.SEED,
-    schema.EPOCHS,
-    schema.BATCH_SIZE,
-    schema.LEARNING_RATE,
-    schema.MOMENTUM,
-    schema.WEIGHT_DECAY,
-    schema.VALIDATION_FRACTION,
-    schema.TEST_FRACTION,
-    schema.CLASS_FRACTIONS,
-    schema.PRECISION,
-}
+FOLLOWED = {name for name, record in of_command("train").items() if record.param}
+# Those of them that say nothing about a network whose weights were given.
+_OF_TRAINING = {"decay", "average_epochs"}
 # What depends on the normalisation: examples, and the network that iterative pruning goes back to.
 _NORMALIZED = ("train", "validation", "test", "rewound")
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
@@ -94,6 +85,7 @@ class TrainSetting:
         indices, self.validation_indices = self._split()
         self.train_indices = self._thinned(indices)
         check_decay(self.training.hyperparameters, len(self.train_indices), "--decay")
+        check_average(self.training.hyperparameters, "--average-epochs")
         weights, metadata = checkpoints.load_given(config.weights) if config.weights else ({}, {})
         self.model = self._initial_model(weights)
         self._named_normalization = checkpoints.normalization(metadata, str(config.weights), self.data.image_shape[0])
@@ -206,8 +198,6 @@ class TrainSetting:
         }
         if self.data.test_fraction is not None:
             described[schema.TEST_FRACTION] = text(self.data.test_fraction)
-        if config.class_fractions:
-            described[schema.CLASS_FRACTIONS] = text(config.class_fractions)
         if digest := models.source_digest(config.model):
             described[schema.MODEL_DIGEST] = digest
         if config.weights:
@@ -219,11 +209,13 @@ class TrainSetting:
 
     @property
     def name(self) -> str:
-        """Name of the dense run; like all names of runs it starts with what differs between runs."""
-        return self._named(schema.DENSE)
+        """Name of the dense run."""
+        return self.named(schema.DENSE)
 
-    def _named(self, what: str) -> str:
-        return f"{what} s{self.config.seed} {self.config.model} {self.data.name}"
+    def named(self, start: str, end: str = "") -> str:
+        """Return a run's name. MLflow shows about fifteen characters, so that what differs stands first."""
+        parts = [start, f"s{self.config.seed}", end, self.config.model, self.data.name]
+        return " ".join(part for part in parts if part)
 
     @property
     def mlflow_dataset(self) -> MlflowDataset:
@@ -321,10 +313,16 @@ class PruneSetting(TrainSetting):
         return replace(config, ratio=ratios, sparsity=None)
 
     def _resolve_pruning(self) -> None:
-        self.pruning = resolve_pruning(self.config, self.training)
-        check_ramp(self.config, self.pruning.fine_tuning, len(self.train_indices))
-        check_decay(self.pruning.fine_tuning, len(self.train_indices), "--fine-tune-decay")
-        self.pruning_steps = pruning_steps(self.config, self.pruning.fine_tuning, len(self.train_indices))
+        self.pruning = self._resolved_pruning()
+        training, images = self.pruning.fine_tuning, len(self.train_indices)
+        check_ramp(self.config, training, images)
+        check_decay(training, images, "--fine-tune-decay")
+        self.pruning_steps = pruning_steps(self.config, training, images)
+        option = "--average-epochs" if self.config.starts_anew else "--fine-tune-average-epochs"
+        check_average(training, option, final_epochs(self.config, training, images))
+
+    def _resolved_pruning(self) -> ResolvedPruning:
+        return resolve_pruning(self.config, self.training)
 
     @property
     def gradient_images(self) -> int:
@@ -439,9 +437,17 @@ class PruneSetting(TrainSetting):
         return replace(self.config, pruner=self.pruning.pruner.name).method
 
     def pruned_name(self, *ratios: float, iteration: int = 1) -> str:
-        shown = ",".join(f"{ratio:g}" for ratio in ratios)
         again = f" iteration {iteration}" if iteration > 1 else ""
-        return self._named(f"{self.method} t={shown}{again}")
+        return self.named(_times(ratios), f"{self.method}{again}")
+
+    @property
+    def job_name(self) -> str:
+        return self.named("prune", f"{self.method} {_times(self.config.ratio)}")
+
+
+def _times(ratios: Iterable[float]) -> str:
+    """Return ratios as they stand in names: 2,10x is pruned to a half, and to a tenth."""
+    return ",".join(f"{ratio:.5g}" for ratio in ratios) + "x"
 
 
 def following(config: Config, dense: Run, option: str | None = "--dense-run-id") -> Config:
@@ -464,12 +470,13 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
     check_finished(dense, [schema.DENSE], option)
     if config.weights:
         raise StudyError("the dense run has its weights already", option="--weights")
+    is_given = schema.WEIGHTS_DIGEST in dense.data.params
     needs_initial_weights = {
         "--start": isinstance(config, PruneConfig) and config.starts_anew,
         "--weight-treatment": isinstance(config, IterateConfig) and config.rewinds,
     }
     for name, needs in needs_initial_weights.items():
-        if needs and schema.WEIGHTS_DIGEST in dense.data.params:
+        if needs and is_given:
             raise StudyError(f"{where} was not trained here, so its initial weights are not known", option=name)
     taken = {}
     for item in fields(config):
@@ -477,9 +484,9 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
             continue
         if item.name in dense.data.params:
             there = _followed(item, dense.data.params[item.name], where, option)
-        elif item.name in schema.FORMERLY:
+        elif item.name in schema.FORMERLY and not (is_given and item.name in _OF_TRAINING):
             former = schema.FORMERLY[item.name]
-            there = None if former == "none" and item.default is None else former
+            there = None if former == "none" and item.default is None else item.metadata["check"](former)
         else:
             continue
         given = getattr(config, item.name)

@@ -29,7 +29,7 @@ from pruning_study.study.processes import Died, Processes, SharedMemory, worker_
 from pruning_study.study.progress import Progress
 from pruning_study.study.queue import FAILED, FOUND, MADE, NOT_MADE, Outcome, Queue
 from pruning_study.study.worker import KEPT_MODELS, SharedArray, SharedDataset, Worker
-from pruning_study.tracking import connect, sending
+from pruning_study.tracking import connect, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 
@@ -96,6 +96,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
     planned = plan.plan(grid_read, download=True)
     store = connect.connect(plan.experiment(grid_read, config))
     sending.send_kept(store.uri)
+    views.write(store, views.BY_PRUNER_AND_RATIO)
     with store.job(f"study: {planned.name}", options, schema.STUDY) as job:
         (job.folder / file.name).write_bytes(without_secrets(file.read_bytes().decode()).encode())
         (job.folder / schema.PRIMARY).write_text(described(planned.primaries, planned.name), encoding="utf-8")
@@ -105,6 +106,7 @@ def run(file: Path, config: StudyConfig, options: Mapping[str, str]) -> pd.DataF
         for line in found_lines(store, config.engine, found, IN_ANOTHER_EXPERIMENT):
             click.echo(line)
         click.echo(f"\nthe report: pruning-analysis report {_where(store, planned)}")
+        click.echo(f"the runs:   {store.how_to_look(indent=12)}")
         if failed := queue.counts[FAILED]:
             job.flush()
             raise StudyError(f"{failed:,} of {len(queue.steps):,} runs failed; run the study again to retry them")

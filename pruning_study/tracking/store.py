@@ -55,16 +55,22 @@ class Store:
         self.uri = uri
         self.experiment_id = experiment_id
         self.job_run_id = job_run_id
+        self.view = ""  # the end of the address that opens a view of the experiment
 
-    @property
-    def how_to_look(self) -> str:
-        """The command, if one is needed, and the address that show the experiment's runs in MLflow's UI."""
+    def how_to_look(self, *, indent: int) -> str:
+        """Return the command, if one is needed, and the address that show the experiment's runs in MLflow's UI.
+
+        Parameters
+        ----------
+        indent : int
+            Number of spaces before a second line.
+        """
         shown = without_password(self.uri)
         # The UI would open another view without the workflow type.
-        page = f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
+        page = f"/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning{self.view}"
         if self.uri.startswith("http"):
             return f"open {shown.rstrip('/')}{page}"
-        return f"mlflow ui --backend-store-uri {shown}\n{'':16}then open {_UI}{page}"
+        return f"mlflow ui --backend-store-uri {shown}\n{'':{indent}}then open {_UI}{page}"
 
     # Runs that exist
 
@@ -172,6 +178,14 @@ class Store:
             except STORE_ERRORS as error:
                 raise StudyError(f"run {run_id} has no artifact {name} ({first_line(error)})") from error
             yield path
+
+    def artifact_location(self, run_id: str, name: str) -> str:
+        """Return where a run's artifact is, or will be: a path on this machine, or the name that MLflow downloads."""
+        with one_line_errors(self.uri):
+            folder = self.client.get_run(run_id).info.artifact_uri or ""
+        if is_local_uri(folder, is_tracking_or_registry_uri=False):
+            return str(Path(local_file_uri_to_path(folder)) / name)
+        return f"runs:/{run_id}/{name}"
 
     # Files of this machine that belong to runs
 

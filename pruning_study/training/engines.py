@@ -156,7 +156,8 @@ class Torch:
         masked = {model.get_parameter(name): mask for name, mask in masks.items()}
         factors = [(parameter, torch.empty_like(parameter).copy_(mask)) for parameter, mask in masked.items()]
         total = torch.zeros((), dtype=torch.float64, device=train.labels.device)
-        for number, batch in enumerate(batches):
+        rates = optimizer.learning_rates(len(batches))
+        for number, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
             images, labels = train.batch(batch)
             images = augment(images) if augment else images
             scores = self._training_logits(model, images)
@@ -172,9 +173,9 @@ class Torch:
                 for parameter, factor in factors:
                     if parameter.grad is not None:
                         parameter.grad.mul_(factor)
-                _step(model, optimizer)
+                _step(model, optimizer, rate)
             else:
-                _step_with_withheld(model, optimizer, masks, withheld)
+                _step_with_withheld(model, optimizer, rate, masks, withheld)
             model.zero_grad()
             # The loss stays on the device: reading it here would make the device wait at every step.
             total += loss.detach() * len(labels)
@@ -229,13 +230,16 @@ def _note(outcomes: Outcomes, batch: Tensor, scores: Tensor, labels: Tensor) -> 
     outcomes.right[batch] = scores.argmax(1) == labels
 
 
-def _step(model: nn.Module, optimizer: Optimizer) -> None:
+def _step(model: nn.Module, optimizer: Optimizer, learning_rate: float) -> None:
     trained = {name: weights for name, weights in model.named_parameters() if weights.grad is not None}
-    sgd_step(trained, {name: weights.grad for name, weights in trained.items() if weights.grad is not None}, optimizer)
+    gradients = {name: weights.grad for name, weights in trained.items() if weights.grad is not None}
+    sgd_step(trained, gradients, optimizer, learning_rate)
 
 
 @torch.no_grad()
-def sgd_step(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer) -> None:
+def sgd_step(
+    weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], optimizer: Optimizer, learning_rate: float
+) -> None:
     """Step as `torch.optim.SGD` does, which imports torch's compiler when it is made: seconds in every process.
 
     Parameters
@@ -244,12 +248,14 @@ def sgd_step(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], opt
         Weights are changed in place.
     optimizer : Optimizer
         It has a velocity for each name, which is changed in place.
+    learning_rate : float
+        Learning rate of this step.
     """
     sgd(
         [*weights.values()],
         [gradients[name] for name in weights],
         [optimizer.velocity[name] for name in weights],
-        lr=optimizer.learning_rate,
+        lr=learning_rate,
         momentum=optimizer.momentum,
         dampening=0.0,
         nesterov=optimizer.momentum > 0,
@@ -261,12 +267,16 @@ def sgd_step(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor], opt
 
 @torch.no_grad()
 def _step_with_withheld(
-    model: nn.Module, optimizer: Optimizer, masks: Mapping[str, Tensor], withheld: Mapping[str, Tensor]
+    model: nn.Module,
+    optimizer: Optimizer,
+    learning_rate: float,
+    masks: Mapping[str, Tensor],
+    withheld: Mapping[str, Tensor],
 ) -> None:
     """Step with all weights in place, and then take the pruned ones out again."""
     for name in masks:
         model.get_parameter(name).add_(withheld[name])
-    _step(model, optimizer)
+    _step(model, optimizer, learning_rate)
     for name, mask in masks.items():
         parameter = model.get_parameter(name)
         withheld[name].copy_(parameter).masked_fill_(mask, 0)

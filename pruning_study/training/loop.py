@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
@@ -22,6 +21,7 @@ from pruning_study.data.examples import Examples, FlipCrop, generator, number_of
 from pruning_study.pruning.masks import Masks
 from pruning_study.pruning.schedules import Ramp
 from pruning_study.tracking.interrupts import raise_if_interrupted
+from pruning_study.training import progress
 from pruning_study.training.distillation import Distillation
 from pruning_study.training.engines import TORCH, Engine
 from pruning_study.training.evaluation import loss_and_accuracy
@@ -89,7 +89,7 @@ class Fit:
     Parameters
     ----------
     best_epoch : int
-        Epoch whose weights were kept, counted from 1; 0 after no epochs.
+        Epoch whose weights were kept, counted from 1; 0 after no epochs. The last one where epochs are averaged.
     images_per_second : float
         Training speed; evaluation is not counted. NaN after no epochs.
     masks : dict of state-dict names to bool Tensors
@@ -108,8 +108,9 @@ def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_e
     """Train a model in place, and leave it with the weights of its best epoch.
 
     The best epoch is the one with the lowest validation loss, or the last one if the hyperparameters say so. The
-    weights before the first epoch do not compete, nor does an epoch that ends before the masks are final. With no
-    epochs, the model is masked and nothing else.
+    weights before the first epoch do not compete, nor does an epoch that ends before the masks are final. Where the
+    hyperparameters average epochs, the model is left with the mean of the weights after the last ones, and with
+    BatchNorm's statistics of the training images for it. With no epochs, the model is masked and nothing else.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ def fit(model: nn.Module, training: Training, *, saved: Path | None = None, on_e
             end_epoch(model, training, epoch, train_loss, state)
             report(epoch, state.history[-1])
             file.save_if_due(state, model, random)
-    model.load_state_dict(state.best_weights)
+        leave(model, training, state, random)
     return Fit(state.best_epoch, len(training.train) * len(epochs) / state.seconds, state.masks, state.weighting)
 
 
@@ -206,9 +207,10 @@ class Epoch(NamedTuple):
         """Whether a new optimiser starts with the epoch."""
         return self.place == 0
 
-    def learning_rate(self, decay: str, batch: int, batches: int) -> float:
-        """Return the learning rate of a batch of the epoch, counted from 0, of so many in all."""
-        return decayed(self.phase.learning_rate, decay, self.place * batches + batch, self.phase.epochs * batches)
+    def learning_rates(self, decay: str, batches: int) -> list[float]:
+        """Return the learning rate of each of the epoch's batches."""
+        steps = range(self.place * batches, (self.place + 1) * batches)
+        return [decayed(self.phase.learning_rate, decay, step, self.phase.epochs * batches) for step in steps]
 
 
 def epochs_of(hyperparameters: Hyperparameters) -> list[Epoch]:
@@ -257,15 +259,12 @@ def initial_state(model: nn.Module, training: Training) -> TrainingState:
 
 @contextmanager
 def _reporting(training: Training, on_epoch: OnEpoch) -> Iterator[Callable[[Epoch, dict[str, float]], None]]:
-    """Show a progress bar, and give a function that reports an epoch to `on_epoch` and to the bar."""
-    epochs = training.hyperparameters.epochs
-    with tqdm(total=epochs, desc=training.stream, unit="epoch", disable=None, leave=False) as bar:
+    """Show the progress of a training, and give a function that reports an epoch to `on_epoch` too."""
+    with progress.reporting(training.stream, training.hyperparameters.epochs) as show:
 
         def report(epoch: Epoch, metrics: dict[str, float]) -> None:
             on_epoch(epoch.number, metrics)
-            loss, accuracy = metrics[schema.TRAIN_LOSS], metrics[schema.VAL_ACCURACY]
-            bar.set_postfix(loss=f"{loss:.3f}", val_accuracy=f"{accuracy:.3f}", refresh=False)
-            bar.update()
+            show(epoch.number, metrics)
 
         yield report
 
@@ -281,16 +280,16 @@ def _train(
     """Train an epoch, or at most so many of its first batches, with the masks of the ramp; return its mean loss."""
     settings = training.hyperparameters
     augment = augmentation(training, random)
-    of_epoch = number_of_batches(len(training.train), settings.batch_size)
-    start_of_epoch = (epoch.number - 1) * of_epoch
+    rates = epoch.learning_rates(settings.decay, number_of_batches(len(training.train), settings.batch_size))
+    start_of_epoch = (epoch.number - 1) * len(rates)
     total, start = 0.0, time.perf_counter()
     with one_line(f"{type(model).__name__} fails on batches of {settings.batch_size}"):
         batches = shuffled(training.train, settings.batch_size, random)[:most]
         factors = Factors(training.weighting, state.weighting, training.train.labels)
-        for first, part in _parts(batches, training, start_of_epoch):
+        for first, part in _parts(batches, training.ramp, start_of_epoch):
             raise_if_interrupted()
-            rate = epoch.learning_rate(settings.decay, first - start_of_epoch, of_epoch)
-            optimizer = Optimizer(rate, settings.momentum, settings.weight_decay, state.velocity)
+            its_rates = rates[first - start_of_epoch :][: len(part)]
+            optimizer = Optimizer(its_rates, settings.momentum, settings.weight_decay, state.velocity)
             _follow_ramp(model, training.ramp, state, first)
             withheld = state.withheld if training.ramp and training.ramp.trains_pruned_at(first) else None
             loss = training.engine.train_epoch(
@@ -304,21 +303,18 @@ def _train(
     return total / sum(map(len, batches))
 
 
-def _parts(batches: Sequence[Tensor], training: Training, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
-    """Yield the parts of an epoch with the same masks and learning rate, each with the number of its first batch.
+def _parts(batches: Sequence[Tensor], ramp: Ramp | None, first: int) -> Iterator[tuple[int, Sequence[Tensor]]]:
+    """Yield the parts of an epoch between changes of the masks, each with the number of its first batch.
 
     Parameters
     ----------
     batches : sequence of Tensor
         The batches of the epoch.
-    training : Training
+    ramp : Ramp, optional
     first : int
         Number of the epoch's first batch, counted from 0 over all epochs.
     """
-    ramp = training.ramp
     inside = {batch - first for batch in (ramp.kept if ramp else ()) if 0 < batch - first < len(batches)}
-    if training.hyperparameters.decay != "none":
-        inside = set(range(1, len(batches)))
     for start, end in pairwise([0, *sorted(inside), len(batches)]):
         yield first + start, batches[start:end]
 
@@ -341,6 +337,8 @@ def end_epoch(model: nn.Module, training: Training, epoch: Epoch, train_loss: fl
     """
     metrics = _evaluate(model, training, epoch, train_loss)
     state.history.append(metrics)
+    if epoch.number > training.hyperparameters.epochs - training.hyperparameters.average_epochs:
+        state.add_to_sum(model)
     if _competes(training, epoch):
         state.keep_if_best(epoch.number, _selection_loss(model, training, metrics), model)
 
@@ -359,7 +357,7 @@ def _evaluate(model: nn.Module, training: Training, epoch: Epoch, train_loss: fl
 def _competes(training: Training, epoch: Epoch) -> bool:
     """Return whether an epoch may be the best one: its masks are final, its phase is one that counts."""
     ramp, settings = training.ramp, training.hyperparameters
-    if settings.keeps_last_epoch:
+    if settings.keeps_last_epoch or settings.average_epochs:
         return epoch.number == settings.epochs
     batches = number_of_batches(len(training.train), settings.batch_size)
     masks_are_final = not ramp or epoch.number * batches > ramp.last
@@ -370,6 +368,50 @@ def _selection_loss(model: nn.Module, training: Training, metrics: dict[str, flo
     if training.released_selection:
         return loss_and_accuracy(model, training.released_selection, training.engine)[0]
     return metrics[schema.VAL_LOSS]
+
+
+def leave(model: nn.Module, training: Training, state: TrainingState, random: torch.Generator) -> None:
+    """Leave a model with the weights that its training is for: those of the best epoch, or the mean of the last ones.
+
+    Parameters
+    ----------
+    model : nn.Module
+    training : Training
+    state : TrainingState
+        State after the last epoch.
+    random : torch.Generator
+        Generator of batch order and augmentation.
+    """
+    model.load_state_dict(state.best_weights)
+    epochs = training.hyperparameters.average_epochs
+    if epochs:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(state.summed[name] / epochs)
+        _renew_statistics(model, training, random)
+
+
+def _renew_statistics(model: nn.Module, training: Training, random: torch.Generator) -> None:
+    """Set BatchNorm's running statistics to the mean of those of the batches of one more epoch, which trains nothing.
+
+    As Izmailov et al. (2018), "Averaging Weights Leads to Wider Optima", Section 3.2, do. The images are augmented as
+    those of the training are.
+    """
+    layers = {layer: layer.momentum for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
+    if not layers:
+        return
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean of all batches
+    augment = augmentation(training, random)
+    model.train()
+    with torch.no_grad():
+        for batch in shuffled(training.train, training.hyperparameters.batch_size, random):
+            raise_if_interrupted()
+            images, _ = training.train.batch(batch)
+            model(augment(images) if augment else images)
+    for layer, momentum in layers.items():
+        layer.momentum = momentum
 
 
 @contextmanager

@@ -46,6 +46,8 @@ class TrainingState:
         Values of the pruned weights, where gradual pruning may regrow them; else empty.
     weighting : dict of str to Tensors
         State of the rule that multiplies the loss of each image by a factor; empty without one.
+    summed : dict of state-dict names to float64 Tensors
+        Sum of the parameters after each epoch so far that is averaged; empty before the first.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -57,12 +59,19 @@ class TrainingState:
     masks: dict[str, Tensor] = field(default_factory=dict)
     withheld: dict[str, Tensor] = field(default_factory=dict)
     weighting: dict[str, Tensor] = field(default_factory=dict)
+    summed: dict[str, Tensor] = field(default_factory=dict)
 
     def keep_if_best(self, epoch: int, loss: float, model: nn.Module) -> None:
         """Keep a copy of the model's weights if the loss is lower than any before."""
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
             self.best_weights = copy.deepcopy(model.state_dict())
+
+    def add_to_sum(self, model: nn.Module) -> None:
+        """Add the model's parameters to the sum of those that are averaged."""
+        for name, parameter in model.named_parameters():
+            weights = parameter.detach().double()
+            self.summed[name] = self.summed[name] + weights if name in self.summed else weights
 
 
 class TrainingFile:
@@ -153,6 +162,7 @@ def save(path: Path, made_by: str, state: TrainingState, model: nn.Module, order
         "masks": state.masks,
         "withheld": state.withheld,
         "weighting": state.weighting,
+        "summed": state.summed,
         "random": {"order": order.get_state(), **_layer_generators()},
     }
     numbers = {
@@ -209,7 +219,7 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
     if metadata.get("made_by") != made_by:
         raise StudyError(f"{path} was saved by {metadata.get('made_by')}, and this training is by {made_by}")
     groups: dict[str, dict[str, Tensor]] = {
-        name: {} for name in ("weights", "best", "velocity", "masks", "withheld", "weighting", "random")
+        name: {} for name in ("weights", "best", "velocity", "masks", "withheld", "weighting", "summed", "random")
     }
     for key, tensor in tensors.items():
         group, _, name = key.partition("/")
@@ -221,9 +231,9 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
         tensor.copy_(groups["velocity"][name])
     groups["masks"] = {name: groups["masks"][name] for name in json.loads(metadata["masks"])}
     device = next(model.parameters()).device
-    masks, withheld, weighting = (
+    masks, withheld, weighting, summed = (
         {name: tensor.to(device) for name, tensor in groups[group].items()}
-        for group in ("masks", "withheld", "weighting")
+        for group in ("masks", "withheld", "weighting", "summed")
     )
     state = TrainingState(
         **numbers,
@@ -232,6 +242,7 @@ def _load(path: Path, made_by: str, model: nn.Module, order: torch.Generator) ->
         masks=masks,
         withheld=withheld,
         weighting=weighting,
+        summed=summed,
     )
     for generator_state in (groups["random"]["order"], groups["random"]["layers"]):
         torch.Generator().set_state(generator_state)

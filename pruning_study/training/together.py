@@ -4,7 +4,6 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +23,7 @@ from pruning_study.training.loop import (
     end_epoch,
     epochs_of,
     initial_state,
+    leave,
     one_line,
 )
 from pruning_study.training.optimizer import Optimizer
@@ -67,8 +67,8 @@ def fit_together(models: Sequence[nn.Module], trainings: Sequence[Training]) -> 
         losses = _train(models, trainings, epoch, states, randoms)
         for model, training, loss, state in zip(models, trainings, losses, states, strict=True):
             end_epoch(model, training, epoch, loss, state)
-    for model, state in zip(models, states, strict=True):
-        model.load_state_dict(state.best_weights)
+    for model, training, state, random in zip(models, trainings, states, randoms, strict=True):
+        leave(model, training, state, random)
     images = sum(len(training.train) for training in trainings) * len(epochs)
     return [Fit(state.best_epoch, images / state.seconds, state.masks) for state in states]
 
@@ -103,9 +103,9 @@ def _train(
     with one_line(f"{type(models[0]).__name__} fails to train together with others"):
         networks = _Networks(models, trainings, states)
         total = torch.zeros(len(models), dtype=torch.float64, device=trainings[0].train.labels.device)
-        for number, batches in enumerate(zip(*orders, strict=True)):
+        rates = epoch.learning_rates(settings.decay, len(orders[0]))
+        for rate, *batches in zip(rates, *orders, strict=True):
             raise_if_interrupted()
-            rate = epoch.learning_rate(settings.decay, number, len(orders[0]))
             total += networks.step(*_batch(trainings, batches, augments), rate) * len(batches[0])
         networks.put_back(models, states)
     for state in states:
@@ -135,7 +135,7 @@ class _Networks:
         self._layers = copy.deepcopy(models[0]).to("meta").train()
         self._weights, self._buffers = stack_module_state(list(models))
         velocity = {name: torch.stack([state.velocity[name] for state in states]) for name in self._weights}
-        self._optimizer = Optimizer(0.0, settings.momentum, settings.weight_decay, velocity)
+        self._optimizer = Optimizer(math.nan, settings.momentum, settings.weight_decay, velocity)
         masks = {name: torch.stack([training.masks[name] for training in trainings]) for name in trainings[0].masks}
         self._factors = {name: mask.to(self._weights[name].dtype) for name, mask in masks.items()}
 
@@ -152,7 +152,7 @@ class _Networks:
         }
         for name, factor in self._factors.items():
             gradients[name].mul_(factor)
-        sgd_step(self._weights, gradients, replace(self._optimizer, learning_rate=learning_rate))
+        sgd_step(self._weights, gradients, self._optimizer, learning_rate)
         return losses.detach()
 
     def _scores(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> Tensor:

@@ -49,6 +49,12 @@ class TestPrune:
         assert len(runs()) == 3
 
         assert dense.info.run_name == "dense s0 lenet5 tiny"
+        recalls = {name: value for name, value in dense.data.metrics.items() if name.startswith("recall/")}
+        weakest = min(recalls, key=recalls.get)
+        assert dense.data.tags["mlflow.note.content"] == (
+            f"accuracy {100 * dense.data.metrics['test_accuracy']:.1f} %, weakest class: "
+            f"{weakest.removeprefix('recall/')} {100 * recalls[weakest]:.1f} %. lenet5 trained on tiny"
+        )
         assert "mlflow.parentRunId" not in dense.data.tags
         params = dense.data.params
         assert (params["dataset"], params["model"], params["recipe"]) == ("tiny", "lenet5", "resnet-cifar")
@@ -58,7 +64,7 @@ class TestPrune:
         assert {"train_loss", "val_loss", "val_accuracy", "test_accuracy", "test_loss"} <= dense.data.metrics.keys()
         assert [m.step for m in MlflowClient().get_metric_history(dense.info.run_id, "val_loss")] == [1, 2]
 
-        assert pruned.info.run_name == "up t=4 s0 lenet5 tiny"
+        assert pruned.info.run_name == "4x s0 up lenet5 tiny"
         assert pruned.data.tags["mlflow.parentRunId"] == job.info.run_id
         assert pruned.data.tags["dense_run_id"] == dense.info.run_id
         assert (
@@ -119,6 +125,11 @@ class TestPrune:
         balance = [np.array(part) - np.mean(part) for part in recall]
         raw_slope = (balance[0] * balance[1]).sum() / (balance[0] ** 2).sum()
         assert pruned.data.metrics["raw_slope"] == pytest.approx(raw_slope)
+        accuracies = [run.data.metrics["test_accuracy"] for run in (dense, pruned)]
+        result = (
+            f"accuracy {100 * accuracies[0]:.1f} -> {100 * accuracies[1]:.1f} %, at chance. Run {dense.info.run_id}, "
+        )
+        assert pruned.data.tags["mlflow.note.content"].startswith(result)
 
     @pytest.mark.usefixtures("drawn_pictures")
     def test_artifacts_of_the_schema(self, prune):
@@ -149,8 +160,14 @@ class TestPrune:
     def test_several_ratios_are_pruned_from_one_dense_run(self, prune):
         output = prune("--ratio", "2,10", "--pruner", "gp")
         assert len(runs("dense")) == len(runs("job")) == 1
+        (picture,) = [line.removeprefix("the picture: ") for line in output.splitlines() if "the picture" in line]
+        assert Path(picture) == artifact(runs("job")[0], "summary.png")
+        assert f"engine {runs('pruned')[1].data.tags['engine']}, device cpu" in output
         assert [run.data.params["ratio"] for run in runs("pruned")] == ["2.0", "10.0"]
-        assert "t=2" in output
+        assert output.index("ratio 2:") < output.index("class ")  # the verdict stands above the table
+        assert "new images" not in output
+        assert "new images: raw slope" in prune("--ratio", "2,10", "--pruner", "gp", "--details")
+        assert len(runs("pruned")) == 2
         summary = pd.read_csv(artifact(runs("job")[0], "summary.csv"))
         assert summary["ratio"].tolist() == [2, 10]
         assert summary["run_id"].tolist() == [run.info.run_id for run in runs("pruned")]
@@ -162,7 +179,7 @@ class TestPrune:
         assert mlflow.load_table("summary.json", [job.info.run_id])["run_id"].tolist() == summary["run_id"].tolist()
         assert artifact(job, "summary.png").read_bytes().startswith(b"\x89PNG")
         notes = job.data.tags["mlflow.note.content"].splitlines()
-        assert [note[:6] for note in notes if note.startswith("- t=")] == ["- t=2:", "- t=10"]
+        assert [note[:10] for note in notes if note.startswith("- ratio")] == ["- ratio 2:", "- ratio 10"]
         assert "- One network cannot tell pruning from retraining" in job.data.tags["mlflow.note.content"]
 
     @pytest.mark.parametrize("pruner", PRUNERS)
@@ -286,7 +303,7 @@ class TestPrune:
     def test_a_gradual_run_is_like_any_other(self, prune):
         prune("--schedule", "cubic", "--ramp-steps", 4, "--regrow", "--ratio", 20, "--fine-tune-epochs", 2)
         (run,) = runs("pruned")
-        assert run.info.run_name == "mp cubic t=20 s0 lenet5 tiny"
+        assert run.info.run_name == "20x s0 mp cubic lenet5 tiny"
         assert run.data.params.items() >= {
             ("schedule", "cubic"), ("ramp", "0.5"), ("ramp_steps", "4"), ("regrow", "true"), ("distill", "0.0")
         }  # fmt: skip
@@ -304,8 +321,8 @@ class TestPrune:
         (dense,), pruned = runs("dense"), runs("pruned")
         assert {run.data.tags["dense_run_id"] for run in pruned} == {dense.info.run_id}
         by_name = {run.info.run_name: run for run in pruned}
-        run = by_name.pop("mp initialization t=10 s0 lenet5 tiny")
-        assert by_name.keys() == {f"{name} initialization t=1 s0 lenet5 tiny" for name in ("mp", "none")}
+        run = by_name.pop("10x s0 mp initialization lenet5 tiny")
+        assert by_name.keys() == {f"1x s0 {name} initialization lenet5 tiny" for name in ("mp", "none")}
         for unpruned in by_name.values():
             assert unpruned.data.metrics["test_loss"] == dense.data.metrics["test_loss"]
         assert run.data.metrics["realized_ratio"] == pytest.approx(10, rel=1e-3)
@@ -394,7 +411,7 @@ class TestPrune:
 
     def test_networks_at_chance_are_named(self, prune):
         output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
-        assert "at chance, alpha means nothing: the dense network, t=4" in output
+        assert "at chance, alpha means nothing: the dense network, ratio 4" in output
 
     def test_released_budget(self, prune):
         prune("--protocol", "released", "--pruner", "mp", "--ratio", 50)
@@ -614,7 +631,7 @@ class TestDenseRunId:
     def test_its_job_is_named_after_the_model_of_that_run(self, prune):
         prune("--model", "resnet20", "--engine", "torch", "--image-size", 10, "--ratio", 2)
         prune("--dense-run-id", runs("dense")[0].info.run_id, "--engine", "torch", "--ratio", "2,3")
-        assert runs("job")[1].info.run_name == "prune: mp t=2,3 s0 resnet20 tiny"
+        assert runs("job")[1].info.run_name == "prune s0 mp 2,3x resnet20 tiny"
 
     def test_finds_what_the_options_made(self, prune):
         prune()

@@ -11,6 +11,10 @@ from analysis.statistics.hypothesis_tests import LEVEL, corrected, paired
 
 WINNER, LAMBDA = "winner", "lambda"
 SEARCHED_PARAMS = ("ramp", "distill", "strength")
+ANCHORS_NOTE = (
+    "The other rows are the anchors, which every search tries: lambda is the weight decay, the paper's epsilon.\n"
+    "With a very large epsilon undecayed pruning does the same as mp (MP), and with 0 the same as gp (GP)."
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,16 @@ class Tuning:
     def _validated(self, role: str, trial: pd.Series) -> dict[str, str]:
         return {
             "": f"{role} ({trial['anchor']})" if role == WINNER and trial["anchor"] else role,
-            "epsilon": f"{trial['epsilon']:.3g}",
+            "epsilon": _epsilon(trial),
             **{name: f"{trial[name]:g}" for name in self.further},
             "validation accuracy": f"{trial['accuracy']:.4f}",
             "distortion": three_decimals(trial["distortion"]),
         }
+
+
+def _epsilon(trial: pd.Series) -> str:
+    """Return the epsilon of a trial: that of the anchor MP is no number that anybody would type."""
+    return "same as mp" if trial["anchor"].startswith("MP") else f"{trial['epsilon']:.3g}"
 
 
 def _tested(networks: pd.DataFrame) -> dict[str, str]:
@@ -149,7 +158,7 @@ def _anchors(tested: pd.DataFrame) -> list[str]:
 
 def _winner(tuning: Tuning) -> str:
     won = tuning.winner
-    point = [f"epsilon {won['epsilon']:.3g}", *(f"{name} {won[name]:g}" for name in tuning.further)]
+    point = [f"epsilon {_epsilon(won)}", *(f"{name} {won[name]:g}" for name in tuning.further)]
     if won["anchor"]:
         point.append(f"the anchor {won['anchor']}")
     stopped = int((~tuning.trials["complete"]).sum())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from optuna import Trial
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.report.tuning import figures as tuning_figures
-from analysis.report.tuning.results import WINNER, Tuning, comparisons
+from analysis.report.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from analysis.runs import schema
 from analysis.runs.schema import text
 from analysis.statistics.intensification import at_chance
@@ -30,8 +31,8 @@ from pruning_study.steps.settings import PruneSetting
 from pruning_study.steps.text_tables import text_table
 from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import Recalls
-from pruning_study.study.tuning.search import STEP, Point, Search, Space
-from pruning_study.tracking import connect, locks, sending
+from pruning_study.study.tuning.search import RUN_ID, STEP, Point, Search, Space
+from pruning_study.tracking import connect, locks, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
@@ -85,10 +86,11 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     """
     store = connect.connect(config.experiment)
     sending.send_kept(store.uri)
+    views.write(store, views.SEARCHES)
     settings = _settings(config)
     space = _space(config, settings[0], store.experiment_id)
     search = Search(store, config.study_name or _default_name(config, settings[0], space), space)
-    with store.job(f"tune: {search.name}", options) as job:
+    with store.job(f"tune {config.objective} {search.name}", options) as job:
         networks = _networks(store, job.run_id, settings)
         if config.objective != "accuracy":
             _check_alpha(networks)
@@ -100,7 +102,7 @@ def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
     next_steps = _next_steps(store, search, config, len(result.trials), parent.run_id)
     found = ids_of_found(network.dense for network in networks)
     other_engine = engine_lines(store, settings[0], found, IN_ANOTHER_EXPERIMENT)
-    return "\n".join(["", _table(result), "", result.summary, "", *next_steps, *other_engine])
+    return "\n".join(["", _table(result), "", ANCHORS_NOTE, "", result.summary, "", *next_steps, *other_engine])
 
 
 def _settings(config: TuneConfig) -> list[PruneSetting]:
@@ -172,7 +174,7 @@ def _parent(store: Store, search: Search, job_run_id: str, setting: PruneSetting
     """Yield the run of a search, which is the same for every call that continues the search."""
     earlier = store.newest(search.config_hash)
     new = store.run(
-        f"tuning: {search.name}",
+        f"search {search.space.objective} {search.name}",
         note="Search for undecayed pruning: trials on validation images, winner and anchors on test images",
         tags={schema.KIND: schema.TUNING, schema.CONFIG_HASH: search.config_hash, schema.STUDY_NAME: search.name},
         params=search.space.params,
@@ -218,6 +220,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
         child=True,
     ) as run:
         dense_accuracies = np.array([network.before.accuracy for network in networks])
+        trial.set_user_attr(RUN_ID, run.run_id)
         recalls, stopped = _pruned_recalls(search, networks, trial, point, dense_accuracies)
         values = search.record(trial, recalls, stopped=stopped)
         if stopped:
@@ -324,8 +327,11 @@ def _table(result: Tuning) -> str:
 
 
 def _next_steps(store: Store, search: Search, config: TuneConfig, trials: int, parent_run_id: str) -> list[str]:
+    journal, name = shlex.quote(str(search.journal)), shlex.quote(search.name)
     return [
         f"the search:   run {parent_run_id}, {trials} of {config.n_trials} trials; repeat the command to continue it",
-        f"its trials:   pip install optuna-dashboard, then: optuna-dashboard {search.journal}",
-        f"the runs:     {store.how_to_look}",
+        f"its trials:   Optuna's study {name} in {journal}",
+        f"              optuna trials --storage {journal} --storage-class JournalFileBackend --study-name {name}",
+        f"              pip install optuna-dashboard, then: optuna-dashboard {journal}",
+        f"the runs:     {store.how_to_look(indent=14)}",
     ]

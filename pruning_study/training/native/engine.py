@@ -171,7 +171,7 @@ def _open(path: Path, source: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         arrays, crops = [POINTER] * 11 + [COUNT], [POINTER] * 2 + [COUNT] * 2
-        optimizer, teacher, seen = [NUMBER] * 3, [POINTER] + [NUMBER] * 2, [POINTER] * 2
+        optimizer, teacher, seen = [POINTER] + [NUMBER] * 2, [POINTER] + [NUMBER] * 2, [POINTER] * 2
         library.train.argtypes = [*arrays, *crops, *optimizer, *teacher, *seen, STEPPED, POINTER]
         library.train.restype = ctypes.c_bool
         if source == compiler.BF16_SOURCE:
@@ -250,11 +250,13 @@ class Native:
         weight, temperature = (distillation.weight, distillation.temperature) if distillation else (0.0, 1.0)
         crops = augment.drawn(sizes.tolist()) if augment else None
         black = self._checked_black(augment.black) if augment else None
+        rates = torch.tensor(optimizer.learning_rates(len(batches)), dtype=torch.float32)
         loss, entropy = torch.zeros(1, dtype=torch.float64), 0.0
         # The images that a teacher sees augmented are copies.
         copied = augment is not None and distillation is not None
         calls = _Calls(stepped)
-        for portion in _portions(train, labels, order, sizes, crops, self._at_once, copied=copied, alone=bool(stepped)):
+        steps = (order, sizes, rates, crops)
+        for portion in _portions(train, labels, *steps, self._at_once, copied=copied, alone=bool(stepped)):
             images = self._checked_images(portion.images)
             there = slice(None) if portion.places is None else portion.places
             wanted, factors = torch.empty(0), None if weights is None else weights[there]
@@ -268,7 +270,7 @@ class Native:
                 *(images.data_ptr(), portion.labels.data_ptr(), _pointer(factors)),
                 *(portion.order.data_ptr(), portion.sizes.data_ptr(), len(portion.sizes)),
                 *(_pointer(portion.crops), _pointer(black), *self._stack.image_shape[1:]),
-                *(optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay),
+                *(portion.rates.data_ptr(), optimizer.momentum, optimizer.weight_decay),
                 *(wanted.data_ptr(), weight, temperature),
                 *((_pointer(seen.loss), _pointer(seen.right)) if seen else (None, None)),
                 *(calls.pointer(portion), loss.data_ptr()),
@@ -427,6 +429,8 @@ class _Portion(NamedTuple):
         Places of the batches' images, one batch after the other.
     sizes : int64 Tensor
         Number of images of each batch.
+    rates : float32 Tensor
+        Learning rate of each batch.
     crops : int8 Tensor [len(order), 3], optional
         How each image of `order` is augmented, as `FlipCrop.drawn` returns it.
     places : int64 Tensor, optional
@@ -437,6 +441,7 @@ class _Portion(NamedTuple):
     labels: Tensor
     order: Tensor
     sizes: Tensor
+    rates: Tensor
     crops: Tensor | None
     places: Tensor | None
 
@@ -477,6 +482,7 @@ def _portions(
     labels: Tensor,
     order: Tensor,
     sizes: Tensor,
+    rates: Tensor,
     crops: Tensor | None,
     images: int,
     *,
@@ -492,13 +498,14 @@ def _portions(
         image_bytes = train.images.image_bytes if isinstance(train.images, PackedImages) else train.images[:1].nbytes
         images = 1 if alone else min(images, PORTION // image_bytes)
     start = 0
-    for some in sizes.split(max(1, images // int(sizes.max()))):
+    batches = max(1, images // int(sizes.max()))
+    for some, its_rates in zip(sizes.split(batches), rates.split(batches), strict=True):
         there = slice(start, start := start + int(some.sum()))
         places, its_crops = order[there], None if crops is None else crops[there]
         if whole is None:
-            yield _Portion(*train.batch(places), torch.arange(len(places)), some, its_crops, places)
+            yield _Portion(*train.batch(places), torch.arange(len(places)), some, its_rates, its_crops, places)
         else:
-            yield _Portion(whole, labels, places, some, its_crops, None)
+            yield _Portion(whole, labels, places, some, its_rates, its_crops, None)
 
 
 def _pointer(tensor: Tensor | None) -> int | None:

@@ -37,7 +37,10 @@ def test_twenty_images_of_which_one_changed__are_said_to_show_nothing():
     assert line(table, "alpha") == ["alpha", "2.111"]
     assert line(table, "new images: alpha") == ["new", "images:", "alpha", "not", "identified"]
     said = what_is_shown({10.0: changes}, prunes=True)
-    assert said.startswith("t=10: no class is shown to have lost recall; the differences between classes are too small")
+    assert said.startswith(
+        "ratio 10: accuracy 95.0 -> 90.0 %, largest excess: cat 5.0 points\n"
+        "  no class is shown to have lost recall\n  the differences between classes are too small"
+    )
     assert ALONE in said
 
 
@@ -46,7 +49,7 @@ def test_a_class_that_lost_beyond_the_noise_is_named_and_the_others_are_not():
     before, after = network([100, 101], 100), network([*range(20), 102, 103, 104], 100)
     changes = class_changes(CLASSES, [before], [after])
     assert changes.lost == ["cat"]
-    assert "t=2: 1 of 2 classes lost more recall" in what_is_shown({2.0: changes}, prunes=True)
+    assert "\n  1 of 2 classes lost more recall" in what_is_shown({2.0: changes}, prunes=True)
     assert "(cat)" in what_is_shown({2.0: changes}, prunes=True)
 
 
@@ -86,7 +89,7 @@ def test_classes_that_change_places_are_said_to_have_reversed_their_order():
     changes = class_changes(["cat", "dog", "owl"], [before], [after])
     assert changes.slopes.raw_slope == pytest.approx(-0.8)
     said = what_is_shown({2.0: changes}, prunes=True)
-    assert "(cat); the order of the classes reversed" in said
+    assert "(cat)\n  the order of the classes reversed" in said
     assert "moved" not in said
 
 
@@ -96,7 +99,9 @@ THREE = ["cat", "dog", "owl"]
 def test_of_a_network_that_names_one_class_nothing_is_said_but_that():
     changes = class_changes(THREE, [three_classes(0.9, 0.8, 0.7)], [three_classes(1, 0, 0)])
     said = what_is_shown({50.0: changes}, prunes=True)
-    assert said.startswith("t=50: the network is at chance; nothing is said of classes\n")
+    assert said.startswith(
+        "ratio 50: accuracy 80.0 -> 33.3 %, at chance\n  the network is at chance\n  nothing is said of classes\n"
+    )
     assert changes.lost == []
     table = text_table(*pruning_table({50.0: changes}, {50.0: 50.0}))
     assert line(table, "alpha") == ["alpha", "at", "chance"]
@@ -108,13 +113,19 @@ def test_a_network_at_chance_is_left_out_of_the_numbers_of_the_others():
     changes = class_changes(THREE, [good] * 3, [worse, names_one, worse])
     assert changes.slopes.raw_slope == pytest.approx(2)
     assert changes.table["change"].tolist() == pytest.approx([0, -0.1, -0.2])
-    assert what_is_shown({8.0: changes}, prunes=True).startswith("t=8: 1 of 3 networks at chance, left out; ")
+    said = what_is_shown({8.0: changes}, prunes=True)
+    # The others lose 10 points of accuracy and 20 of the last class.
+    assert said.startswith(
+        "ratio 8: accuracy 80.0 -> 70.0 %, largest excess: owl 10.0 points\n  1 of 3 networks at chance"
+    )
 
 
 def test_a_dense_network_without_a_right_image_of_a_class_is_said_first():
     changes = class_changes(THREE, [three_classes(0.9, 0.8, 0)], [three_classes(0.9, 0.8, 0)])
     said = what_is_shown({2.0: changes}, prunes=True)
-    assert said.startswith("The dense network is weak: no test image of owl is recognised.\nt=2: no class")
+    assert said.startswith("The dense network is weak: no test image of owl is recognised.\nratio 2: accuracy")
     guessing = class_changes(THREE, [three_classes(1, 0, 0)], [three_classes(0.9, 0.8, 0.7)])
     said = what_is_shown({2.0: guessing}, prunes=True)
-    assert said.startswith("The dense network is at chance.\nt=2: the dense network is at chance; nothing is said of")
+    assert said.startswith(
+        "The dense network is at chance.\nratio 2: accuracy 33.3 -> 80.0 %, at chance\n  the dense network is at chance"
+    )

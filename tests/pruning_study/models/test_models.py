@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.common.errors import StudyError
+from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models.resnet import Block
 from pruning_study.models.wide_resnet import Block as WideBlock
@@ -122,9 +123,9 @@ def test_channels_last_unless_the_model_cannot_take_it():
 
 
 def test_recipe_of_a_model():
-    assert models.recipe("resnet56") == "resnet-cifar"
-    assert models.recipe("wrn22-8") == "wide-resnet"
-    assert models.recipe("lenet5") == models.recipe("resnetty:net") == "lenet5"
+    assert recipe_of("resnet56") == "resnet-cifar"
+    assert recipe_of("wrn22-8") == "wide-resnet"
+    assert recipe_of("lenet5") == recipe_of("resnetty:net") == "lenet5"
 
 
 @pytest.fixture
@@ -137,6 +138,8 @@ def own_models(tmp_path, monkeypatch):
             return nn.Sequential(nn.Conv2d(in_channels, 3, 3), pool, nn.Flatten(), nn.Linear(3, num_classes))
         def wrong(num_classes, in_channels):
             return net(num_classes + 1, in_channels)
+        def narrow(classes):
+            return net(classes, 1)
         def broken(num_classes, in_channels):
             raise ValueError("no such thing")
         number = 3
@@ -162,6 +165,7 @@ class TestOwnModel:
             ("own_models:number", "not callable"),
             ("own_models:wrong", r"logits of shape \[N, 5\]"),
             ("own_models:broken", "no such thing"),
+            ("own_models:narrow", r"narrow\(classes\) .*it should be def narrow\(num_classes, in_channels\)"),
             (":net", "cannot be imported"),
             ("builtins:dict", "fails on images"),
         ],

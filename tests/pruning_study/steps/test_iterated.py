@@ -105,6 +105,14 @@ def test_twenty_iterations_of_the_paper_end_near_a_sparsity_of_98_6_percent(tiny
     assert str(setting.pruning.fine_tuning) == "30x0.01"
 
 
+def test_each_level_ends_as_the_dense_network_does(tiny_npz):
+    """It has as many epochs, whatever the recipe's fine-tuning has: 15."""
+    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", average_epochs=20))
+    assert (setting.pruning.fine_tuning.epochs, setting.pruning.fine_tuning.average_epochs) == (30, 20)
+    setting = IterateSetting(IterateConfig(dataset=str(tiny_npz), recipe="lenet5", decay="cosine"))
+    assert setting.pruning.fine_tuning.decay == "cosine"
+
+
 @pytest.mark.parametrize("treatment", ["finetune", "rewind"])
 def test_what_a_level_starts_from(chain, store, tiny_npz, treatment):
     """A level that is trained at a rate of next to nothing ends where it starts."""

@@ -3,8 +3,10 @@ import pytest
 from analysis.common.errors import StudyError
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.resolved import (
+    check_average,
     check_decay,
     check_ramp,
+    final_epochs,
     pruning_params,
     pruning_steps,
     resolve_pruning,
@@ -83,6 +85,7 @@ def test_params_hold_what_can_change_the_dense_model():
         "epochs": "3",
         "learning_rate": "0.01",
         "decay": "none",
+        "average_epochs": "0",
         "phases": "3x0.01",
     }
 
@@ -224,3 +227,49 @@ def test_a_decay_needs_two_steps_in_every_phase():
     with pytest.raises(StudyError, match="single step") as caught:
         check_decay(training.hyperparameters, 128, "--decay")
     assert caught.value.option == "--decay"
+
+
+@pytest.mark.parametrize(
+    ("options", "dense", "fine_tuned"),
+    [
+        ({"average_epochs": "7"}, 7, 7),
+        ({"average_epochs": "7", "fine_tune_average_epochs": "0"}, 7, 0),
+        ({"fine_tune_average_epochs": "3"}, 0, 3),
+        ({"average_epochs": "7", "fine_tune_epochs": "0"}, 7, 0),
+    ],
+)
+def test_as_many_epochs_of_fine_tuning_are_averaged_as_of_training_unless_it_is_said_otherwise(
+    options, dense, fine_tuned
+):
+    config, training, pruning = resolved(**options)
+    assert (training.hyperparameters.average_epochs, pruning.fine_tuning.average_epochs) == (dense, fine_tuned)
+    assert training_params(config, training, {})["average_epochs"] == str(dense)
+    if config.fine_tune_epochs != 0:
+        assert pruning_params(config, pruning, 10.0, 1)["fine_tune_average_epochs"] == str(fine_tuned)
+
+
+def test_no_more_epochs_are_averaged_than_there_are():
+    _, training, _ = resolved(average_epochs="30")
+    check_average(training.hyperparameters, "--average-epochs")
+    _, training, _ = resolved(average_epochs="31")
+    with pytest.raises(StudyError, match=r"31 is above 30") as caught:
+        check_average(training.hyperparameters, "--average-epochs")
+    assert caught.value.option == "--average-epochs"
+
+
+def test_only_epochs_with_the_last_masks_are_averaged():
+    """Of 15 epochs, a ramp over half of them ends within the eighth: from it on all eight end with the last masks.
+
+    With one step an epoch, the ramp ends where the ninth epoch begins. Pruning while training ends at .75 of 30 epochs,
+    within the 23rd.
+    """
+    config, _, pruning = resolved(schedule="cubic", ramp_steps="2", average_epochs="8")
+    assert final_epochs(config, pruning.fine_tuning, 54_000) == 8
+    check_average(pruning.fine_tuning, "--fine-tune-average-epochs", 8)
+    config, _, pruning = resolved(schedule="cubic", average_epochs="8")
+    assert final_epochs(config, pruning.fine_tuning, 54_000) == 7
+    with pytest.raises(StudyError, match="8 is above 7"):
+        check_average(pruning.fine_tuning, "--fine-tune-average-epochs", 7)
+    for options, epochs in (({}, 8), ({"end": "0.5"}, 15), ({"pruner": "none"}, 30)):
+        config, _, pruning = resolved(start="initialization", **options)
+        assert final_epochs(config, pruning.fine_tuning, 54_000) == epochs

@@ -7,7 +7,7 @@ from mlflow.entities import Param, Run, RunData, RunInfo, RunTag
 from analysis.common.errors import StudyError
 from pruning_study.data.examples import Normalization
 from pruning_study.models import checkpoints
-from pruning_study.options.config import PruneConfig, TrainConfig
+from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
 from pruning_study.steps.identity import config_hash
 from pruning_study.steps.settings import PruneSetting, TrainSetting, following
 from pruning_study.tracking.connect import connect
@@ -29,6 +29,19 @@ def test_lenet5_has_the_parameters_of_the_paper(setting):
 def test_the_number_kept_is_the_total_over_the_ratio_less_what_is_not_prunable(setting, ratio, kept):
     assert setting.kept_numbers(ratio) == (kept,)
     assert kept == round(60_074 / ratio) - (60_074 - 58_998)
+
+
+def test_names_of_runs_differ_in_the_fifteen_characters_that_mlflow_shows(tiny_npz):
+    settings = [
+        PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="2,10", pruner=pruner, seed=seed, schedule=schedule))
+        for pruner in ("mp", "up")
+        for seed in (0, 1)
+        for schedule in ("one-shot", "cubic")
+    ]
+    names = [setting.pruned_name(ratio)[:15] for setting in settings for ratio in (2.0, 10.0)]
+    assert names[:4] == ["2x s0 mp lenet5", "10x s0 mp lenet", "2x s0 mp cubic ", "10x s0 mp cubic"]
+    jobs = [setting.job_name[:15] for setting in settings]
+    assert (len(set(names)), len(set(jobs))) == (16, 8)
 
 
 def test_from_a_pruned_model_a_ramp_starts_at_what_is_left(tiny_npz):
@@ -218,6 +231,27 @@ def test_the_precision_of_a_pruned_run_is_that_of_its_dense_run():
     for params, precision in (([], "float32"), ([Param("precision", "bf16")], "bf16")):
         dense = Run(info, RunData(params=params, tags=[RunTag("kind", "dense")]))
         assert following(PruneConfig(), dense).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("params", "decay", "average_epochs"),
+    [({}, "none", 0), ({"decay": "cosine"}, "cosine", 0), ({"decay": "none", "average_epochs": "7"}, "none", 7)],
+    ids=["earlier", "decay", "average"],
+)
+def test_the_end_of_training_is_that_of_the_dense_run(params, decay, average_epochs):
+    info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
+    dense = Run(info, RunData(params=[Param(*pair) for pair in params.items()], tags=[RunTag("kind", "dense")]))
+    taken = following(PruneConfig(), dense)
+    assert (taken.decay, taken.average_epochs) == (decay, average_epochs)
+    with pytest.raises(StudyError, match=f"linear is not what dense run ab has: {decay}") as error:
+        following(PruneConfig(decay="linear", fine_tune_average_epochs=0), dense)
+    assert error.value.option == "--decay"
+
+
+def test_iterations_of_given_weights_may_end_as_the_options_say():
+    info = RunInfo("ab", "0", "user", "FINISHED", 0, 1, "active")
+    given = RunData(params=[Param("weights_digest", "0")], tags=[RunTag("kind", "dense")])
+    assert following(IterateConfig(decay="linear"), Run(info, given)).decay == "linear"
 
 
 @pytest.mark.attack

@@ -346,6 +346,16 @@ def test_a_call_after_a_step_sets_the_factors_of_the_next_batch():
     assert model[0].weight.tolist() == [[1.0, -0.5], [-1.0, 0.5]]
 
 
+def test_each_step_has_its_own_learning_rate():
+    """Each image is a batch, whose gradient is (-1/2, 1/2) for its class."""
+    model, train = linear_of([[0.0, 0.0], [0.0, 0.0]]), Examples(torch.eye(2), torch.tensor([0, 1]))
+    optimizer = Optimizer([1.0, 0.25], 0.0, 0.0, {"0.weight": torch.zeros(2, 2)})
+    engines.TORCH.train_epoch(model, train, [torch.tensor([1]), torch.tensor([0])], optimizer, {})
+    assert model[0].weight.tolist() == [[0.125, -0.5], [-0.125, 0.5]]
+    with pytest.raises(ValueError, match="2 learning rates do not fit 1 steps"):
+        engines.TORCH.train_epoch(model, train, [torch.tensor([1])], optimizer, {})
+
+
 def test_factors_multiply_the_teachers_part_too():
     """The teacher, sure of the other class, alone counts: gradient (1/2, -1/2)."""
     teacher = Distillation(nn.Identity(), 1.0, 1.0, 100 * torch.tensor([[-1.0, 1.0], [1.0, -1.0]]))

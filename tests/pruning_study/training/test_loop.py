@@ -15,7 +15,7 @@ from pruning_study.pruning.schedules import Ramp
 from pruning_study.training import loop
 from pruning_study.training.engines import TORCH
 from pruning_study.training.evaluation import loss_and_accuracy
-from pruning_study.training.loop import Training, fit, ignore
+from pruning_study.training.loop import Training, fit, fit_steps, ignore
 from pruning_study.training.recipes import Hyperparameters, Phase
 
 
@@ -84,16 +84,16 @@ def test_a_new_optimiser_starts_each_phase():
     assert losses[2] == losses[3]
 
 
-def rates_of(plan, train=TRAIN):
+def rates_of(plan, train=TRAIN, **settings):
     """The learning rate of every step of a training."""
     rates = []
 
     class Engine(type(TORCH)):
         def train_epoch(self, model, train, batches, optimizer, *more, **settings):
-            rates.extend([optimizer.learning_rate] * len(batches))
+            rates.extend(optimizer.learning_rates(len(batches)))
             return super().train_epoch(model, train, batches, optimizer, *more, **settings)
 
-    run(network(), plan, train=train, engine=Engine())
+    run(network(), plan, train=train, engine=Engine(), **settings)
     return rates
 
 
@@ -111,6 +111,13 @@ def test_a_learning_rate_decays_from_step_to_step_to_0_at_the_end_of_each_phase(
     assert rates_of(replace(linear, decay="none")) == [0.1] * 10 + [0.05] * 5
 
 
+def test_a_ramp_that_parts_an_epoch_leaves_the_rates_of_its_steps():
+    masks = {"4.weight": torch.ones(3, 64, dtype=torch.bool)}
+    ramp = Ramp({0: 192, 3: 100, 7: 50}, at_random, regrow=False)
+    linear = replace(phases((2, 0.1)), decay="linear")
+    assert rates_of(linear, masks=masks, ramp=ramp) == pytest.approx([0.1 - 0.01 * step for step in range(10)])
+
+
 def test_a_decay_is_the_same_steps_with_other_rates():
     """Two phases of one step each, at the rates that a line gives: a new phase changes nothing without momentum."""
     train = examples(16, 3)  # one batch an epoch
@@ -126,6 +133,60 @@ def test_a_decay_is_the_same_steps_with_other_rates():
 def test_the_last_epoch_is_kept_where_it_is_asked_for():
     plan = phases((4, 0.05))
     assert run(network(), replace(plan, keeps_last_epoch=True)).best_epoch == 4
+
+
+def parameters_of_epochs(plan, **settings):
+    """Train, and return the model, what `fit` returns, and the parameters after each epoch."""
+    model, after = network(), []
+
+    def on_epoch(epoch, metrics):
+        after.append({name: values.detach().clone() for name, values in model.named_parameters()})
+
+    return model, run(model, plan, on_epoch=on_epoch, **settings), after
+
+
+def test_the_mean_of_the_weights_after_the_last_two_epochs_is_kept():
+    plan = phases((2, 0.05), (2, 0.02))
+    _, _, plain = parameters_of_epochs(plan)
+    model, fitted, after = parameters_of_epochs(replace(plan, average_epochs=2))
+    torch.testing.assert_close(after, plain, rtol=0, atol=0)  # the training itself is the same
+    wanted = {name: (after[2][name] + after[3][name]) / 2 for name in after[0]}
+    torch.testing.assert_close(dict(model.named_parameters()), wanted, rtol=1e-6, atol=1e-8)
+    assert fitted.best_epoch == 4
+
+
+def test_the_mean_of_epochs_has_batchnorms_statistics_of_the_training_images():
+    """The mean over the batches of one more epoch, in a new order, of the batches' means and unbiased variances."""
+    model, _, after = parameters_of_epochs(replace(phases((3, 0.05)), average_epochs=2))
+    random = generator(0, "dense")
+    *_, batches = [shuffled(TRAIN, 16, random) for _ in range(4)]
+    kernel, bias = ((after[1][name] + after[2][name]) / 2 for name in ("0.weight", "0.bias"))
+    maps = [F.conv2d(TRAIN.images[batch], kernel, bias).transpose(0, 1).flatten(1) for batch in batches]
+    means = torch.stack([values.mean(1) for values in maps]).mean(0)
+    variances = torch.stack([values.var(1) for values in maps]).mean(0)
+    torch.testing.assert_close(model[1].running_mean, means, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model[1].running_var, variances, rtol=1e-4, atol=1e-6)
+    assert model[1].momentum == 0.1  # as it was
+
+
+def test_the_mean_of_epochs_stays_within_the_last_masks():
+    """The third of four epochs of five batches is the first that ends with the last masks."""
+    full = {"4.weight": torch.ones(3, 64, dtype=torch.bool)}
+    ramp = Ramp({0: 192, 3: 100, 12: 50}, at_random, regrow=False)
+    plan = replace(phases((4, 0.05)), average_epochs=2)
+    model, fitted, after = parameters_of_epochs(plan, masks=full, ramp=ramp)
+    mask = fitted.masks["4.weight"]
+    assert (int(mask.sum()), after[1]["4.weight"].count_nonzero()) == (50, 100)
+    assert not model[4].weight[~mask].any()
+    torch.testing.assert_close(model[4].weight.detach(), (after[2]["4.weight"] + after[3]["4.weight"]) / 2)
+
+
+def test_the_first_steps_are_the_same_whatever_is_averaged():
+    models = network(), network()
+    for model, epochs in zip(models, (0, 2), strict=True):
+        plan = replace(phases((3, 0.05)), average_epochs=epochs)
+        fit_steps(model, Training(TRAIN, VALIDATION, plan, seed=0, stream="dense", black=torch.zeros(1)), 7)
+    torch.testing.assert_close(*(dict(model.state_dict()) for model in models), rtol=0, atol=0)
 
 
 def test_keeps_the_epoch_with_the_lowest_validation_loss():
@@ -345,7 +406,7 @@ LONG = phases((3, 0.05), (4, 0.02), weight_decay=0.01, augmentation="flip-crop")
 MASKS = {"0.weight": torch.rand(4, 1, 3, 3, generator=torch.Generator().manual_seed(0)) > 0.5}
 
 
-def killed_after(last, saved):
+def killed_after(last, saved, plan):
     """A training that is saved at every epoch, and killed."""
 
     def on_epoch(epoch, metrics):
@@ -353,23 +414,25 @@ def killed_after(last, saved):
             raise KilledError
 
     with pytest.raises(KilledError):
-        run(dropout_network(), LONG, masks=MASKS, saved=saved, on_epoch=on_epoch)
+        run(dropout_network(), plan, masks=MASKS, saved=saved, on_epoch=on_epoch)
 
 
-def outcome(saved=None):
+def outcome(saved=None, plan=LONG):
     model, seen = dropout_network(), []
-    fitted = run(model, LONG, masks=MASKS, saved=saved, on_epoch=lambda epoch, metrics: seen.append((epoch, metrics)))
-    return nn.utils.parameters_to_vector(model.parameters()), fitted.best_epoch, seen
+    fitted = run(model, plan, masks=MASKS, saved=saved, on_epoch=lambda epoch, metrics: seen.append((epoch, metrics)))
+    return torch.cat([values.flatten() for values in model.state_dict().values()]), fitted.best_epoch, seen
 
 
-@pytest.mark.parametrize("last", [1, 3, 5])
-def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, caplog, last):
-    weights, best_epoch, seen = outcome()
+@pytest.mark.parametrize("last", [1, 3, 5, 6])
+@pytest.mark.parametrize("end", [{}, {"decay": "cosine"}, {"average_epochs": 3}], ids=["plain", "decay", "average"])
+def test_a_killed_training_goes_on_to_the_same_result(tmp_path, monkeypatch, caplog, last, end):
+    plan = replace(LONG, **end)
+    weights, best_epoch, seen = outcome(plan=plan)
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
     saved = tmp_path / "new" / "training.safetensors"
-    killed_after(last, saved)
+    killed_after(last, saved, plan)
     with caplog.at_level("INFO"):
-        again = outcome(saved)
+        again = outcome(saved, plan)
     assert f"going on after epoch {last}" in caplog.text
     assert torch.equal(again[0], weights)
     assert again[1:] == (best_epoch, seen)
@@ -412,7 +475,7 @@ def test_a_short_training_is_not_saved(tmp_path):
 def test_a_saved_training_that_cannot_be_used_starts_anew(tmp_path, monkeypatch, caplog, fault):
     monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
     saved = tmp_path / "training.safetensors"
-    killed_after(4, saved)
+    killed_after(4, saved, LONG)
     if fault == "truncated":
         saved.write_bytes(saved.read_bytes()[:1000])
     elif fault == "no numbers":

@@ -34,6 +34,8 @@ def some_state(model):
         weighting={"duals": torch.tensor([0.5, 0.25]), "steps": torch.tensor(3)},
     )
     state.keep_if_best(1, 0.1, model)
+    state.add_to_sum(model)
+    state.add_to_sum(model)
     return state
 
 
@@ -66,6 +68,7 @@ class TestFile:
             (state.masks, wanted.masks),
             (state.withheld, wanted.withheld),
             (state.weighting, wanted.weighting),
+            (state.summed, {name: torch.full_like(t, 10.0, dtype=torch.float64) for name, t in zeros(model).items()}),
             (model.state_dict(), network(5.0).state_dict()),
         ):
             torch.testing.assert_close(given, dict(tensors), rtol=0, atol=0)

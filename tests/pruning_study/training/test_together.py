@@ -38,10 +38,11 @@ def training(model, seed, plan=PLAN, **settings):
     return Training(TRAIN, VALIDATION, plan, seed=seed, stream="dense", black=black, **{"masks": masks, **settings})
 
 
-def test_networks_that_train_together_become_what_each_becomes_alone():
+@pytest.mark.parametrize("end", [{}, {"decay": "cosine"}, {"average_epochs": 2}], ids=["plain", "decay", "average"])
+def test_networks_that_train_together_become_what_each_becomes_alone(end):
     models = [network(seed) for seed in (0, 1, 2)]
     alone = copy.deepcopy(models)
-    trainings = [training(model, seed) for seed, model in enumerate(models)]
+    trainings = [training(model, seed, replace(PLAN, **end)) for seed, model in enumerate(models)]
     fits = fit_together(models, trainings)
     for own, other, made, found in zip(models, alone, trainings, fits, strict=True):
         expected = fit(other, made)

@@ -149,7 +149,7 @@ def test_a_search_of_before_there_were_schedules_is_read_as_one_shot(tmp_path):
 def test_table():
     table = made_up_tuning.tuning().table()
     assert table[""].tolist() == ["winner", "lambda", "MP", "GP"]
-    assert table["epsilon"].tolist() == ["0.1", "0.0005", "1e+08", "0"]
+    assert table["epsilon"].tolist() == ["0.1", "0.0005", "same as mp", "0"]
     assert table["validation accuracy"].tolist() == ["0.8550", "0.8500", "0.8530", "0.1200"]
     assert table["test accuracy"].tolist() == ["0.8700", "0.8533", "0.8600", "0.2400"]
     assert table["alpha"].tolist() == ["1.100", "1.233", "1.300", "1.500 (2 at chance)"]

@@ -48,6 +48,16 @@ def refusal(read, *arguments):
     return str(caught.value)
 
 
+def test_mlflow_run_passes_several_sheets_between_commas(tmp_path, key, run_command):
+    answers = ["011100", "110100", "001100", "100000"]
+    first, second = (filled(tmp_path / name, answers) for name in ("anna.csv", "ben,jr.csv"))
+    apart = run_command("tally", first, second, "--key", key)
+    assert apart.exit_code == 0, apart.output
+    second.rename(tmp_path / "ben.csv")
+    together = run_command("tally", f"{first},{tmp_path / 'ben.csv'}", "--key", key, "--output", "auto")
+    assert together.output == apart.output
+
+
 def test_attributes_are_counted_for_pies_and_others(tmp_path, key):
     # Label 1 is wrong in both PIEs (0 counts), and PIEs need fine grained classification (1 counts).
     path = filled(tmp_path / "sheet.csv", ["011100", "110100", "001100", "1.0.00"])

@@ -1,6 +1,8 @@
 """`tune` from end to end, in this process, on small real data."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,7 +150,12 @@ class TestASearch:
                 assert f"{networks.loc[networks['new'] == new, 'accuracy'].mean():.4f}" in line
         assert "with 2 dense models that the search never saw" in output
         assert "95 % interval" in output
-        assert f"optuna-dashboard {connect.connect().journal}" in output
+        journal = connect.connect().journal
+        assert f"optuna-dashboard {journal}" in output
+        (command,) = [line for line in output.splitlines() if line.strip().startswith("optuna trials")]
+        optuna = [sys.executable, "-c", "from optuna.cli import main; main()", *command.split()[1:]]
+        result = subprocess.run(optuna, capture_output=True, text=True, check=True)
+        assert all(trial.info.run_id in result.stdout for trial in runs("trial"))
 
     def test_the_analysis_reads_what_was_printed(self, output):
         (found,) = tuning_exports.pulled()

@@ -138,11 +138,11 @@ def test_a_pruned_run_and_its_control(run_command, tiny_npz, store_uri, engine):
     for options in (("mp",), ("mp", *quotas), ("none", *quotas, "--data-density", 0.2)):
         result = run_command("prune", *quick, "--pruner", *options)
         assert result.exit_code == 0, result.output
-    found = {run.info.run_name.split(" t=")[0]: run.data.params for run in runs("pruned")}
+    found = {run.info.run_name: run.data.params for run in runs("pruned")}
     assert {name: (params.get("data_quotas"), params.get("data_density")) for name, params in found.items()} == {
-        "mp": (None, None),
-        "mp data quotas": ("recall", "0.5"),
-        "none data quotas data-density 0.2": ("recall", "0.2"),
+        "10x s0 mp lenet5 tiny": (None, None),
+        "10x s0 mp data quotas lenet5 tiny": ("recall", "0.5"),
+        "1x s0 none data quotas data-density 0.2 lenet5 tiny": ("recall", "0.2"),
     }
     assert len(runs("dense")) == 1
 

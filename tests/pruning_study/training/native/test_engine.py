@@ -93,9 +93,9 @@ def examples(stack, count, seed=0):
     return Examples(images, torch.randint(0, classes, (count,), generator=random))
 
 
-def at_rest(model, momentum=0.9, weight_decay=0.0):
+def at_rest(model, momentum=0.9, weight_decay=0.0, learning_rate=0.05):
     zeros = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
-    return Optimizer(0.05, momentum, weight_decay, zeros)
+    return Optimizer(learning_rate, momentum, weight_decay, zeros)
 
 
 def some_masks(model, share=0.5, seed=5):
@@ -531,6 +531,43 @@ def test_batches_one_by_one_are_an_epoch_to_the_last_bit():
         for part in parts:
             engine.train_epoch(own, train, part, optimizer, masks, None, None, None, factors, outcomes)
         runs.append((own.state_dict(), optimizer.velocity, outcomes.loss, outcomes.right))
+    torch.testing.assert_close(*runs, rtol=0, atol=0)
+
+
+def test_each_step_has_its_own_learning_rate():
+    """From weights of 0, each image is a batch. Its gradient for its class is p - 1; p is 1/2, then 1 / (1 + e)."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    train = Examples(torch.eye(2).view(2, 1, 1, 2), torch.tensor([0, 1]))
+    engine, optimizer = native.load(model, (1, 1, 2)), at_rest(model, momentum=0.0, learning_rate=[1.0, 0.25])
+    engine.train_epoch(model, train, [torch.tensor([1]), torch.tensor([0])], optimizer, {})
+    second = 0.25 * (1 - 1 / (1 + math.e))
+    torch.testing.assert_close(model[1].weight, torch.tensor([[second, -0.5], [-second, 0.5]]))
+    torch.testing.assert_close(model[1].bias, torch.tensor([second - 0.5, 0.5 - second]))
+    with pytest.raises(ValueError, match="2 learning rates do not fit 1 steps"):
+        engine.train_epoch(model, train, [torch.tensor([1])], optimizer, {})
+
+
+@pytest.mark.parametrize("withheld", [False, True])
+@pytest.mark.parametrize("images", ["as they are", "packed", "copied for a teacher"])
+def test_an_epoch_of_falling_rates_is_its_batches_one_by_one_to_the_last_bit(monkeypatch, images, withheld):
+    """Images that are copied are given in portions of two batches."""
+    monkeypatch.setattr(native, "PORTION", 2 * 16 * 4 * 2 * 17 * 23)
+    stack = "lenet5, odd, 2 classes"
+    model, train = make(stack), examples(stack, 97)
+    train = packed(train) if images == "packed" else train
+    engine, batches, runs = native.load(model, STACKS[stack][1]), shuffled(train, 16, generator(0, "test")), []
+    rates = [0.05 / number for number in range(1, len(batches) + 1)]
+    for parts in ([(batches, rates)], [([batch], rate) for batch, rate in zip(batches, rates, strict=True)]):
+        own = copy.deepcopy(model)
+        velocity, masks = at_rest(own).velocity, some_masks(own)
+        hidden = {name: torch.zeros_like(values) for name, values in own.named_parameters()} if withheld else None
+        augment = FlipCrop(torch.zeros(2), generator(0, "crops")) if images == "copied for a teacher" else None
+        teacher = Distillation(model, 0.5, 2.0) if augment else None
+        for part, rate in parts:
+            engine.train_epoch(own, train, part, Optimizer(rate, 0.9, 0.01, velocity), masks, augment, teacher, hidden)
+        runs.append((own.state_dict(), velocity, hidden or {}))
     torch.testing.assert_close(*runs, rtol=0, atol=0)
 
 

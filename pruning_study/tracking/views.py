@@ -1,0 +1,201 @@
+"""Named views of an experiment, with which MLflow's page opens on the result, and the experiment's description.
+
+MLflow keeps a named view as a tag of the experiment, and opens the view whose key is in the address.
+"""
+
+import base64
+import json
+import logging
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+from analysis.runs import schema
+from analysis.runs.address import without_password
+from analysis.runs.store_errors import STORE_ERRORS, reason
+from pruning_study.tracking.store import Store
+
+TAG = "mlflow.sharedViewState."
+DESCRIPTION = (
+    "Pruned networks: their accuracy, and what each class lost.\n\n"
+    "Runs of kind `dense`, `pruned` and `quantized` are measurements of networks. A run of kind `job`, `study` or "
+    "`tuning` is a call of a command, and the runs that it made are below it.\n\n"
+    "The menu *Views* has the results: *Pruned networks by pruner and ratio*, *Accuracy against alpha* and *Searches*. "
+    "The column `largest_excess` is how much more recall a class lost than the accuracy did. `alpha` and `raw_slope` "
+    "are above 1 if the differences between classes grew: alpha relative to the accuracy, raw_slope in points.\n\n"
+    "`pruning-analysis report` compares the methods with intervals and tests."
+)
+_CELL = (schema.PRUNER, schema.RATIO, schema.SCHEDULE, schema.CLASS_OFFSETS)
+_COMPARED = (schema.TEST_ACCURACY, schema.ALPHA, schema.RAW_SLOPE, schema.LARGEST_EXCESS)
+
+
+class View(NamedTuple):
+    """A named view of an experiment.
+
+    Attributes
+    ----------
+    key, name : str
+        The key is in the address, the name in MLflow's menu *Views*.
+    state : mapping
+        The fields of MLflow's page that differ from its defaults.
+    mode : {"TABLE", "CHART"}
+        Whether the page opens as a table or as charts.
+    """
+
+    key: str
+    name: str
+    state: Mapping[str, Any]
+    mode: str = "TABLE"
+
+    @property
+    def query(self) -> str:
+        """What the address of the experiment's runs ends with to open the view."""
+        mode = f"&compareRunsMode={self.mode}" if self.mode != "TABLE" else ""
+        return f"&viewStateShareKey={self.key}{mode}"
+
+    def tag(self, created: int) -> tuple[str, str]:
+        """Return the key and the value of the experiment's tag that holds the view.
+
+        Parameters
+        ----------
+        created : int
+            Milliseconds since 1970.
+        """
+        packed = base64.b64encode(zlib.compress(json.dumps({**_DEFAULTS, **self.state}).encode(), 9)).decode()
+        return TAG + self.key, json.dumps({"name": self.name, "createdAt": created, "state": f"deflate;{packed}"})
+
+
+def write(store: Store, opening: View) -> None:
+    """Write the views and the description that an experiment lacks, and let the store's address open on one view.
+
+    What is there stays as it is, since a user may have changed it. If the store does not take a tag, a warning says so.
+
+    Parameters
+    ----------
+    store : Store
+    opening : View
+    """
+    try:
+        tags = store.client.get_experiment(store.experiment_id).tags
+        wanted = dict(view.tag(int(1000 * time.time())) for view in VIEWS) | {MLFLOW_RUN_NOTE: DESCRIPTION}
+        for key, value in wanted.items():
+            if key not in tags:
+                store.client.set_experiment_tag(store.experiment_id, key, value)
+        store.view = opening.query
+    except STORE_ERRORS as error:
+        shown = without_password(store.uri)
+        log.warning("%s: no views of the experiment were written (%s); the runs are not affected", shown, reason(error))
+
+
+def _column(kind: str, name: str) -> str:
+    return f"{kind}.`{name}`"
+
+
+def _table(columns: Mapping[str, int], *, order: str, ascending: bool) -> dict[str, Any]:
+    """Return the fields of a table whose columns have these widths in pixels, beside those that MLflow always shows."""
+    widths = {_RUN_NAME: 280, _CREATED: 80, **columns}
+    return {
+        "selectedColumns": list(columns),
+        "columnOrder": list(widths),
+        "columnWidths": widths,
+        "orderByKey": order,
+        "orderByAsc": ascending,
+    }
+
+
+def _groups(params: Sequence[str]) -> dict[str, Any]:
+    keys = [{"mode": "param", "groupByData": name} for name in params]
+    return {"groupBy": {"aggregateFunction": "average", "groupByKeys": keys}}
+
+
+def _chart(place: int, kind: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "uuid": f"chart-{place}",
+        "type": kind,
+        "runsCountToCompare": 100,
+        "metricSectionId": "compared",
+        "deleted": False,
+        "isGenerated": False,
+        **fields,
+    }
+
+
+def _section(key: str, name: str, *, display: bool) -> dict[str, Any]:
+    shown = {"display": display, "isReordered": True, "deleted": False, "isGenerated": False}
+    return {"uuid": key, "name": name, **shown, "columns": 2, "cardHeight": 340}
+
+
+def _axes(x: str, y: str) -> dict[str, Any]:
+    return {"xaxis": {"key": x, "type": "METRIC"}, "yaxis": {"key": y, "type": "METRIC"}}
+
+
+# The names of columns that MLflow always shows, on the left
+_RUN_NAME, _CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
+_DEFAULTS = {
+    "searchFilter": "",
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "runsHiddenMode": "SHOW_ALL",
+}
+_PRUNED = f"tags.{schema.KIND} = '{schema.PRUNED}'"
+_BY_ACCURACY = _column("metrics", schema.TEST_ACCURACY)
+BY_PRUNER_AND_RATIO = View(
+    "pruned-networks",
+    "Pruned networks by pruner and ratio",
+    {
+        "searchFilter": _PRUNED,
+        **_groups(_CELL),
+        **_table(
+            {_column("params", name): 65 for name in _CELL[:2]}
+            | {_column("metrics", name): width for name, width in zip(_COMPARED, (125, 85, 95, 125), strict=True)}
+            | {_column("params", name): 110 for name in (*_CELL[2:], schema.SEED)},
+            order=_BY_ACCURACY,
+            ascending=False,
+        ),
+    },
+)
+ACCURACY_AGAINST_ALPHA = View(
+    "accuracy-against-alpha",
+    "Accuracy against alpha",
+    {
+        "searchFilter": _PRUNED,
+        "orderByKey": _BY_ACCURACY,
+        "orderByAsc": False,
+        **_groups(_CELL),
+        "isAccordionReordered": True,
+        "compareRunSections": [
+            _section("compared", "Accuracy and classes", display=True),
+            _section("others", "Model metrics", display=False),
+            *(_section(name, name, display=False) for name in ("recall", "support", "both_right")),
+        ],
+        "compareRunCharts": [
+            _chart(1, "SCATTER", **_axes(schema.TEST_ACCURACY, schema.ALPHA)),
+            _chart(2, "SCATTER", **_axes(schema.TEST_ACCURACY, schema.LARGEST_EXCESS)),
+            *(_chart(3 + place, "BAR", metricKey=name) for place, name in enumerate(_COMPARED)),
+        ],
+    },
+    mode="CHART",
+)
+SEARCHES = View(
+    "searches",
+    "Searches",
+    {
+        "searchFilter": f"tags.{schema.KIND} = '{schema.TRIAL}'",
+        **_table(
+            {_column("params", name): 120 for name in (schema.EPSILON, schema.RATIO)}
+            | {_column("metrics", name): 170 for name in (schema.TRIAL_ACCURACY, schema.TRIAL_DISTORTION)}
+            | {_column("tags", name): 120 for name in (schema.ANCHOR, schema.STATE)}
+            | {_column("tags", schema.STUDY_NAME): 280},
+            order=_column("metrics", schema.TRIAL_ACCURACY),
+            ascending=False,
+        ),
+    },
+)
+VIEWS = (BY_PRUNER_AND_RATIO, ACCURACY_AGAINST_ALPHA, SEARCHES)
+
+log = logging.getLogger(__name__)
