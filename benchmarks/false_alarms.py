@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def networks(folder: Path, dataset: str) -> tuple[np.ndarray, ...]:
-    """Return the labels of a data set, and what dense, fine-tuned and strongly pruned networks predict, (seeds, images) each."""
+    """Return a data set's labels, and what dense, fine-tuned and strongly pruned networks predict, (seeds, images)."""
     study, predictions = exports.read([folder])
     runs = exports.select_dataset(study, dataset).runs.sort_values(schema.SEED)
     tuned = runs[runs[schema.PRUNER] == CONTROL]
