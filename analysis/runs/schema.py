@@ -265,6 +265,8 @@ ANCHORS_DISTILL = "anchors_distill"
 STRENGTH_OF = "strength_of"
 STRENGTH_RANGE = "strength_range"
 ANCHORS_STRENGTH = "anchors_strength"
+FINE_TUNE_DECAYS = "fine_tune_decays"
+ANCHORS_FINE_TUNE_DECAY = "anchors_fine_tune_decay"
 
 # Metrics per epoch, with the epoch as step
 TRAIN_LOSS = "train_loss"

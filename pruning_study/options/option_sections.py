@@ -46,7 +46,7 @@ _FINE_TUNING = (
     *("class_offsets", "offset_shrinkage"),
 )
 _SEARCH = (
-    *("objective", "epsilon_range", "tune_schedule", "tune_mitigation"),
+    *("objective", "epsilon_range", "tune_schedule", "tune_mitigation", "tune_decay"),
     *("n_trials", "timeout", "confirm_seeds", "study_name"),
 )
 _MACHINE = (
