@@ -185,6 +185,20 @@ def cli() -> None:
     "scripts. Without a control and with one network before or after, only a loss that is surely above 0.2 counts, "
     "since retraining alone moves classes.",
 )
+@click.option(
+    "--max-class-loss",
+    type=_OrAuto(click.FLOAT),
+    metavar="POINTS",
+    help="Largest loss of recall to accept of any class, beyond the control if there is one, in percentage points from "
+    "0 to 100. The exit code is 0 if the upper bound of every loss is below, 3 if a loss is surely above, and 4 if "
+    "neither is shown.  [default: no limit]",
+)
+@click.option(
+    "--max-accuracy-loss",
+    type=_OrAuto(click.FLOAT),
+    metavar="POINTS",
+    help="The same for the loss of accuracy.  [default: no limit]",
+)
 @click.pass_context
 def audit(
     ctx: click.Context,
@@ -196,6 +210,8 @@ def audit(
     output: Path,
     max_data_gib: float,
     fail_on_damage: bool,
+    max_class_loss: float | None,
+    max_accuracy_loss: float | None,
 ) -> None:
     """Find the classes that pruning cost recall.
 
@@ -207,10 +223,11 @@ def audit(
     dense/seed_3.csv and pruned/seed_03.npz belong together. Runs are paired in the order given. A single network before
     is compared with all networks after.
     """
-    from analysis.audit import audit, prediction_files
+    from analysis.audit import audit, limits, prediction_files
     from analysis.audit import result as audit_result
     from analysis.common import overwriting
 
+    within = limits.in_points(max_class_loss, max_accuracy_loss)
     sources = prediction_files.named([*before, *after, *control])
     overwriting.check_inputs(output, sources, "predictions", names=audit_result.FILES)
     overwriting.check_inputs(output, [groups], "groups", names=audit_result.FILES)
@@ -218,8 +235,12 @@ def audit(
     audit_result.write(result, output)
     click.echo(audit_result.summary(result))
     click.echo(f"In {output.absolute()}: {', '.join(audit_result.FILES)}")
+    gate = result.gate(within) if within.given else None
+    if gate:
+        click.echo(printable(gate.reason))
     if fail_on_damage and result.fails:
         ctx.exit(3)
+    ctx.exit(limits.EXIT_CODES[gate.state] if gate else 0)
 
 
 _LOGITS = click.Path(path_type=Path)

@@ -14,6 +14,10 @@ from analysis.common import masked_output
 from analysis.common.command_line import SETTINGS, Command, CommandGroup, completion
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
+from analysis.runs.options.commands import sections
+from analysis.runs.options.record import AUTO, default_text, option_name
+from analysis.runs.options.table import OPTIONS
+from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text
 from pruning_study import __version__
 from pruning_study.options.config import (
@@ -28,12 +32,13 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
-from pruning_study.options.option_sections import EXAMPLES, SECTIONS
-from pruning_study.options.options import AUTO, boolean, default_text, option_name, seeds
+from pruning_study.options.examples import EXAMPLES
 from pruning_study.tracking.interrupts import interrupt_once
 
+SECTIONS = sections()
+SECTIONS["Files"].insert(0, "key")  # of `tally`, whose options are no options of a run
 # Options that take several values between commas
-SEVERAL = ("number_format", "ratio", "sparsity", "setting", "seed", "seeds", "corruptions", "severities")
+SEVERAL = {record.name for record in OPTIONS if record.takes_several}
 
 
 class _Checked(click.ParamType):

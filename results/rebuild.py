@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import click
+import decay
 import equal_accuracy
 import folders
 import front_page
@@ -35,6 +36,7 @@ def main(studies: tuple[Path, ...]) -> None:
         rebuild_all(studies or found(RESULTS))
         if not studies:
             equal_accuracy.write_pooled(RESULTS)
+            decay.write(RESULTS)
             front_page.write(RESULTS)
     except StudyError as error:
         raise click.ClickException(str(error)) from error

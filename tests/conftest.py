@@ -3,18 +3,14 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import click.testing
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings
 
-from pruning_study.__main__ import cli
-from pruning_study.data.datasets import EMBEDDED
-from pruning_study.study.processes import CONTEXT
-from pruning_study.tracking.interrupts import SIGNALS
 from tests.mlflow_server import free_port, server
 from tests.stored_runs import empty_store, leave_pictures_blank
 
@@ -24,17 +20,24 @@ collect_ignore = ["fork_server.py"]  # whose import leaves pictures blank
 settings.register_profile("any time", deadline=None)
 settings.load_profile("any time")
 
-# The tests run in as many processes as the machine has cores.
-torch.set_num_threads(1)
-
 # Workers of studies, and other processes of tests, are forked from a server that imports these. It looks for them where
 # this variable says, since a test may have changed the folder before it starts.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, [os.getenv("PYTHONPATH")])])
-CONTEXT.set_forkserver_preload(["pruning_study.study.worker", "tests.fork_server"])
+# The tests of the analysis do without it.
+HAS_TORCH = find_spec("torch") is not None
 
-# A program that starts the tests, such as `nohup`, may have these signals ignored. A terminal does not.
-for number in SIGNALS:
-    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+if HAS_TORCH:
+    import torch
+
+    from pruning_study.study.processes import CONTEXT
+    from pruning_study.tracking.interrupts import SIGNALS
+
+    # The tests run in as many processes as the machine has cores.
+    torch.set_num_threads(1)
+    CONTEXT.set_forkserver_preload(["pruning_study.study.worker", "tests.fork_server"])
+    # A program that starts the tests, such as `nohup`, may have these signals ignored. A terminal does not.
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, np.ndarray]:
     """Return the first 40 training and 20 test images of each class of the embedded sample."""
+    from pruning_study.data.datasets import EMBEDDED
+
     with np.load(EMBEDDED) as whole:
         arrays = {"class_names": whole["class_names"]}
         for part, count in (("train", 40), ("test", 20)):
@@ -80,7 +85,7 @@ def store_uri(
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.chdir(tmp_path)
-    if "drawn_pictures" not in request.fixturenames:
+    if HAS_TORCH and "drawn_pictures" not in request.fixturenames:
         leave_pictures_blank(monkeypatch)
     return session_store
 
@@ -103,6 +108,7 @@ def server_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 def run_command() -> Callable[..., click.testing.Result]:
     """Return a function that runs `pruning-study` with the given arguments in this process."""
+    from pruning_study.__main__ import cli
 
     def run(*arguments: object) -> click.testing.Result:
         return click.testing.CliRunner().invoke(cli, [str(argument) for argument in arguments])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 
 from analysis.__main__ import cli as analysis
 from pruning_study.__main__ import cli
@@ -25,6 +26,15 @@ def test_the_page_on_audits_runs_and_its_evaluator_logs(tmp_path, monkeypatch):
     assert names["result"].basis == "control"
     (run,) = mlflow.search_runs(output_format="list")
     assert run.data.metrics["damaged_classes"] == 1
+
+
+def test_the_workflow_of_the_page_on_audits_gates_and_keeps_the_report():
+    (block,) = re.findall("```yaml\\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    *_, gate, report = yaml.safe_load(block)["jobs"]["audit"]["steps"]
+    program, name, *arguments = shlex.split(gate["run"])
+    context = analysis.commands[name].make_context(name, arguments, parent=analysis.make_context(program, [name]))
+    assert context.params["max_class_loss"] == 5
+    assert (report["if"], report["with"]["path"]) == ("always()", str(context.params["output"]))
 
 
 @pytest.mark.parametrize(

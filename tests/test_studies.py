@@ -124,11 +124,17 @@ def test_the_confirmation_of_epsilon_has_the_winners_and_the_papers_on_new_netwo
         assert {epsilon for name, epsilon in asked if name == dataset} == {None, search.winner["epsilon"]}
 
 
-def test_the_quick_study_needs_no_data():
+def test_the_quick_study_needs_no_data_and_shows_what_the_readme_advises():
     found = grid.read(STUDIES / "quick.yaml")
     found.check()
-    assert {cell.config.dataset for cell in found.cells} == {"fashion-mnist-mini"}
-    assert CONTROL in {cell.config.pruner for cell in found.cells}
+    configs = [cell.config for cell in found.cells]
+    assert {config.dataset for config in configs} == {"fashion-mnist-mini"}
+    assert {config.decay for config in configs} == {"cosine"}
+    pruned = product(("mp", "mp cubic", "mp cubic class offsets"), (2, 5, 10, 20), range(5))
+    assert {(config.method, *config.ratio, config.seed) for config in configs} == {
+        *pruned,
+        *product([CONTROL], [1], range(5)),
+    }
 
 
 @pytest.mark.parametrize(

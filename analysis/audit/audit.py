@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.audit import populations, prediction_files, prediction_sources
+from analysis.audit import limits, movement, populations, prediction_files, prediction_sources
 from analysis.audit.result import Audit, some
 from analysis.common import class_arrays
 from analysis.common.errors import StudyError
@@ -20,11 +20,17 @@ from analysis.statistics import grouping
 from analysis.statistics import groups as image_groups
 from analysis.statistics.class_table import class_table, with_losses
 from analysis.statistics.guessing import Guessing, without_guessing
+from analysis.statistics.moderation import FEWEST_CLASSES
 from analysis.statistics.pair_slopes import Slopes, slopes
 from analysis.statistics.weak_dense import weak_from_answers
 from analysis.study.groups import sentence
 
 Groups = Mapping[str, np.ndarray]
+
+_PLAIN_TEST = (
+    f"Each class, or group, is tested with its own variance alone: fewer than {FEWEST_CLASSES} do not show how much "
+    "their variances differ."
+)
 
 
 def audit(
@@ -43,7 +49,8 @@ def audit(
     before, after, control : sequence of str
         Files, globs, folders or run ids, as `prediction_sources.find` takes them. A file is .npz with arrays `label`
         and `predicted`, or CSV with columns of these names. Several files are paired by their names, as
-        `network_names.matched` does; several runs in the order given.
+        `network_names.matched` does; several runs in the order given. If .npz files also hold `logits`, the movement
+        of the classes is diagnosed.
     groups : Path, optional
         File of groups of test images, as `groups.read` takes it: the audit is then of these, not of classes.
     max_data_gib : float
@@ -63,6 +70,7 @@ def audit(
         found = {side: prediction_sources.find(given, f"--{side}", Path(downloads)) for side, given in sides.items()}
         found = prediction_sources.in_pairs(found, by_order=pair_by_order)
         label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
+        movements, diagnoses = movement.of_files({side: list(called) for side, called in found.items()}, limit)
     ends = np.cumsum([len(side) for side in found.values()])
     networks = dict(zip(sides, np.split(predicted, ends[:-1]), strict=True))
     result = audit_predictions(
@@ -72,7 +80,7 @@ def audit(
         networks["control"] if control else None,
         image_groups.read(groups, len(label)).groupings if groups else None,
     )
-    return result._replace(notes=[*prediction_sources.described(found), *result.notes])
+    return result._replace(notes=[*prediction_sources.described(found), *result.notes, *diagnoses], movements=movements)
 
 
 def audit_predictions(
@@ -154,18 +162,20 @@ def audit_predictions(
     tables = _group_tables(groupings, right, paired) if groupings else [_table(called, place, right, paired)]
     summaries = _grouping_summaries(groupings, place, right) if paired and not guessing.are_all_that_is_left else []
     notes += map(sentence, summaries)
+    are_plain = min(map(len, right.values())) > 1 and min(map(len, tables)) < FEWEST_CLASSES
     compared = populations.compare(label, networks["before"], networks["after"], called, groupings, paired=paired)
     return Audit(
         table=with_losses(pd.concat(tables, ignore_index=True)),
         accuracy_before=accuracies["before"],
         accuracy_after=accuracies["after"],
         slopes=_slopes(place, right, guessing, paired, notes),
-        notes=[*notes, *compared.notes],
+        notes=[*notes, *compared.notes, *([_PLAIN_TEST] if are_plain else [])],
         basis=_basis(right),
         accuracy_control=accuracies.get("control"),
         guessing=guessing,
         populations=compared,
         groupings=pd.DataFrame(summaries),
+        losses=_all_losses(called, place, groupings, right, paired),
         dense=weak_from_answers(called.astype(str).tolist(), place, networks["before"] == label),
     )
 
@@ -274,6 +284,22 @@ def _grouping_summaries(groupings: Groups, label: np.ndarray, right: Mapping[str
 
 def _table(names: np.ndarray, place: np.ndarray, right: Mapping[str, np.ndarray], paired: bool) -> pd.DataFrame:
     return class_table(names, place, right["before"], right["after"], right.get("control"), paired=paired)
+
+
+def _all_losses(
+    names: np.ndarray, place: np.ndarray, groupings: Groups, right: Mapping[str, np.ndarray], paired: bool
+) -> pd.DataFrame:
+    """Return the losses of the accuracy and of each class, or of each group in place of classes."""
+    found = limits.losses(list(map(str, names)), place, right, paired)
+    if not groupings:
+        return found
+    parts = [found[:1]]
+    for name, group in groupings.items():
+        called, images, of_group = image_groups.members(group)
+        answers = {side: each[:, images] for side, each in right.items()}
+        titles = [f"{name}: {each}" if len(groupings) > 1 else str(each) for each in called]
+        parts.append(limits.losses(titles, of_group, answers, paired)[1:])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _group_tables(groupings: Groups, right: Mapping[str, np.ndarray], paired: bool) -> list[pd.DataFrame]:

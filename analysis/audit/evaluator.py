@@ -133,7 +133,16 @@ def _metrics(result: Audit) -> dict[str, float]:
         "damaged_classes": None if result.at_chance else len(result.damaged),
         "fails_on_damage": float(result.fails),
         "largest_loss": None if result.at_chance else loss.max(),
+        **_upper_bounds(result),
         "alpha": result.slopes.alpha,
         "raw_slope": result.slopes.raw_slope,
     }
     return {name: float(value) for name, value in metrics.items() if value is not None and np.isfinite(value)}
+
+
+def _upper_bounds(result: Audit) -> dict[str, float]:
+    """Return the upper bounds of the losses; nothing shows them with one network a side and no control."""
+    if result.at_chance or result.basis == "pair":
+        return {}
+    accuracy, *classes = result.losses["high"]
+    return {"accuracy_loss_upper": accuracy, "worst_class_loss_upper": max(classes)}

@@ -73,6 +73,11 @@ def read(path: Path, limit: SizeLimit) -> Logits:
     return Logits(path, precise, label.astype(np.int64), None if names is None else names.tolist())
 
 
+def has_logits(path: Path, limit: SizeLimit) -> bool:
+    """Return whether a file of predictions holds logits too; a CSV file never does."""
+    return path.suffix == ".npz" and _LOGITS in archives.read(path, [], [_LOGITS], limit=limit)
+
+
 def read_pair(before: Path, after: Path, limit: SizeLimit) -> tuple[Logits, Logits]:
     """Read the logits of two networks for the same images; parameters and errors as in `read`.
 

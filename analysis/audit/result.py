@@ -3,8 +3,9 @@
 import base64
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.audit.limits import Gate, Limits, gate
+from analysis.audit.movement import Movement
 from analysis.audit.populations import NOTHING, Populations
 from analysis.common import csv_text, files
 from analysis.common.printable import printable
@@ -61,6 +64,11 @@ class Audit(NamedTuple):
         groups differ. Empty without groups, and where networks are independent.
     dense : WeakDense
         What makes the networks before compression weak.
+    movements : mapping of str to Movement
+        From files with logits: what a common shift of the logits explains of the movement of the classes from before
+        to `control` and to `after`.
+    losses : DataFrame
+        The loss of the accuracy and of each class or group, with its bounds, as `limits.losses` returns it.
     """
 
     table: pd.DataFrame
@@ -74,6 +82,8 @@ class Audit(NamedTuple):
     populations: Populations = NOTHING
     groupings: pd.DataFrame = pd.DataFrame()
     dense: WeakDense = SOUND
+    movements: Mapping[str, Movement] = MappingProxyType({})
+    losses: pd.DataFrame = pd.DataFrame()
 
     @property
     def at_chance(self) -> bool:
@@ -102,6 +112,14 @@ class Audit(NamedTuple):
             return True
         lost = self.table[self.table["damaged"]]
         return bool((lost["change_high"] < -GROSS_LOSS).any() if self.basis == "pair" else len(lost))
+
+    def gate(self, limits: Limits) -> Gate:
+        """Hold the losses against limits; a network at chance after compression alone is beyond every limit."""
+        if self.guessing.collapsed:
+            return Gate("beyond", "Beyond the limits: a network is at chance after compression alone.")
+        if self.at_chance:
+            return Gate("undecided", "Undecided: the networks are at chance.")
+        return gate(self.losses, limits, GROSS_LOSS if self.basis == "pair" else None)
 
     @property
     def verdict(self) -> str:
@@ -377,7 +395,9 @@ _READING = (
     "one network before and after, intervals of recall are Wilson's, those of its change Tango's, and p is that of "
     "McNemar's exact test; with a control they also allow for how far classes shifted between the network before and "
     "the control. For several networks, intervals and p are over networks and images; they cover at least as often as "
-    "stated. The raw slope says what became of the differences between recalls: above 1 they grew, below 1 they shrank "
+    "stated. With five classes or more, the variance of each over networks is moderated: it is averaged with that of "
+    "all classes, in proportion to R (1 - R) for the recall R. The raw slope says what became of the differences "
+    "between recalls: above 1 they grew, below 1 they shrank "
     "or moved to other classes, and below 0 the order of the classes reversed. Alpha is the raw slope times accuracy "
     "before over accuracy after, so that it rises whenever accuracy falls. The spread is the root mean square of "
     "recalls minus accuracy, after over before. The interval beside alpha is over networks, on these images. Where "

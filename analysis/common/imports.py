@@ -5,12 +5,12 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 from analysis.common import own_modules
-from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.errors import StudyError
 
 
 def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
@@ -49,29 +49,6 @@ def import_callable(import_path: str, *, option: str) -> Callable[..., Any]:
     if not callable(imported):
         raise StudyError(f"{import_path!r} is not callable", option=option)
     return cast(Callable[..., Any], imported)
-
-
-def check_name(name: str, known: Iterable[str], *, kind: str, option: str) -> None:
-    """Check that a name is known or is an import path, without importing anything.
-
-    Parameters
-    ----------
-    name : str
-    known : iterable of str
-        The names that need no import path.
-    kind : str
-        What the name stands for, such as `model`.
-    option : str
-        The command line's option that takes the name.
-
-    Raises
-    ------
-    StudyError
-        If the name is neither known nor an import path.
-    """
-    if ":" not in name and name not in (names := list(known)):
-        hint = did_you_mean(name, names, f"it takes {', '.join(names)}, or package.module:name")
-        raise StudyError(f"{name!r} is not a {kind}: {hint}", option=option)
 
 
 def source_digest(imported: Callable[..., Any], import_path: str = "") -> str:

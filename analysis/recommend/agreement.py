@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.rendering.formats import short_ratio
-from analysis.report.verdict import PLACE, SAFE_EXCESS, calls_safe, safe_choices
+from analysis.report.verdict import PLACE, SAFE_EXCESS, calls_safe, choice, safe_choices
 from analysis.runs import schema
 from analysis.study.settings import CONTROL, ITERATION, is_pruned
 from analysis.study.study import AnalyzedStudy
@@ -63,12 +62,12 @@ def agreement(place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | Non
 
 def sentences(found: Agreement, limits: str, study: AnalyzedStudy) -> Iterator[str]:
     """Say in a line each where the two differ, and why; nothing where they agree."""
-    safest = "no choice" if found.safest is None else _choice(found.safest, study)
+    safest = "no choice" if found.safest is None else choice(found.safest, study)
     if found.stopped is not None:
         yield (
             f"The report's verdict calls {safest} safe, by test images and against {CONTROL}. recommend is stricter: "
             f"it also asks that bounds, against the dense networks on validation images, stay within the limits "
-            f"({limits}). With {_choice(found.stopped, study)}, {found.stopped['fails']}."
+            f"({limits}). With {choice(found.stopped, study)}, {found.stopped['fails']}."
         )
     if found.unsafe:
         yield (
@@ -78,8 +77,9 @@ def sentences(found: Agreement, limits: str, study: AnalyzedStudy) -> Iterator[s
         )
 
 
-def _choice(row: pd.Series, study: AnalyzedStudy) -> str:
-    return f"{study.method(row)} at ratio {short_ratio(row[schema.RATIO])}"
+def matching(row: pd.Series, cells: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """Return the first of some cells that agrees with a row in some columns."""
+    return next(cell for _, cell in cells.iterrows() if _alike(row, cell, columns))
 
 
 def _alike(row: pd.Series, other: pd.Series, columns: list[str]) -> bool:

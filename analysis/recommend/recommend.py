@@ -16,7 +16,7 @@ from analysis.recommend.bounds import Measured
 from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import decimals, short_ratio, with_interval
-from analysis.report.verdict import to_know
+from analysis.report.verdict import costs, to_know
 from analysis.runs import checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.groups import ImageGroups
@@ -24,6 +24,7 @@ from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
 from analysis.study import operating_points
 from analysis.study.cells import alphas, cells, control_rows
+from analysis.study.decay_advice import decay_advice
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.study.groups import groups as by_group
 from analysis.study.labels import method_label
@@ -96,6 +97,7 @@ def recommend(
             partial(prune_command, experiment=experiment, tracking_uri=tracking_uri),
             partial(_on_groups, predictions=on_test, image_groups=image_groups),
             operating_points.wanted_of(rows, given),
+            partial(_use, place, study=study),
             partial(_beside_the_verdict, place, limits=limits, study=study),
         )
         for place, rows in runs.groupby(PLACE)
@@ -120,6 +122,7 @@ def _recommendation(
     command_of: Callable[[pd.DataFrame], str],
     on_groups: Callable[[pd.DataFrame, pd.DataFrame], Grouped],
     wanted: Preference | None,
+    use_of: Callable[[pd.Series], str],
     beside_verdict: Callable[[pd.DataFrame, pd.Series | None], Iterator[str]],
 ) -> Recommendation:
     """Return the recommendation for the runs of one data set and model; `notes` gets further sentences."""
@@ -135,14 +138,23 @@ def _recommendation(
             notes.append("No single command makes the recommended networks: they were pruned several times.")
         grouped = on_groups(chosen, runs)
         of_groups = grouped.groups
-        said = [_on_validation_images(passed.iloc[0], shown), _on_test_images(chosen, runs)]
+        best = passed.iloc[0]
+        said = [use_of(best), _on_validation_images(best), _on_test_images(chosen, runs)]
         sentences = " ".join([*said, *map(sentence, grouped.groupings.to_dict("records"))])
     name = f"{runs[schema.MODEL].iloc[0]} on {runs[schema.DATASET].iloc[0]}"
     choice, pareto = _choice(runs, shown, wanted, predictions) if wanted else ("", pd.DataFrame())
     notes[:0] = beside_verdict(tried, None if passed.empty else passed.iloc[0])
     tried = tried.drop(columns=["run_ids", _CHANCE])
-    notes += [*to_know(runs), *_on_offsets(runs)]
+    notes += [*decay_advice(runs), *to_know(runs), *_on_offsets(runs)]
     return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
+
+
+def _use(place: tuple[str, str], row: pd.Series, *, study: AnalyzedStudy) -> str:
+    """Say what to use, what it costs on test images, and which classes pay, as a report's verdict does."""
+    found = study.cells[(study.cells[PLACE] == list(place)).all(axis=1)]
+    cell = agreement.matching(row, found, [schema.PRUNER, schema.RATIO, *study.shown])
+    said = costs(cell, study) if cell["n"] else ()
+    return " ".join([f"use {method_label(row, study.shown)} at ratio {short_ratio(row[schema.RATIO])}.", *said])
 
 
 def _beside_the_verdict(
@@ -319,18 +331,17 @@ def _nothing_passes(tried: pd.DataFrame, shown: Sequence[str], limits: Limits) -
     return f"no ratio meets the limits ({limits}) with {confidence}. {' '.join(reasons)}"
 
 
-def _on_validation_images(row: pd.Series, shown: Sequence[str]) -> str:
+def _on_validation_images(row: pd.Series) -> str:
     high = row["largest_excess_high"]
     bound = f"no class more than {100 * high:.1f}" if np.isfinite(high) else "there are too few images for a bound"
     worst = "falls by at most" if row["loss_high"] >= 0 else "rises by at least"
-    ratio, falls = short_ratio(row[schema.RATIO]), "falls" if row["loss"] > 0 else "rises"
+    falls = "falls" if row["loss"] > 0 else "rises"
     order = " The order of the classes reversed: the strong ones became weak." if row["alpha_new_high"] < 0 else ""
     return (
-        f"prune with {method_label(row, shown)} at ratio {ratio}. Validation images of {row['n']} seeds chose it. On "
-        f"them accuracy {falls} by {100 * abs(row['loss']):.1f} points (it {worst} "
-        f"{100 * abs(row['loss_high']):.1f}). Alpha on new images is {row['alpha_new']:.2f} (at most "
-        f"{row['alpha_new_high']:.2f}).{order} Class {row['largest_excess_class']} loses most beyond the accuracy, "
-        f"{100 * row['largest_excess']:.1f} points ({bound})."
+        f"Validation images of {row['n']} seeds chose it. On them accuracy {falls} by {100 * abs(row['loss']):.1f} "
+        f"points (it {worst} {100 * abs(row['loss_high']):.1f}). Alpha on new images is {row['alpha_new']:.2f} (at "
+        f"most {row['alpha_new_high']:.2f}).{order} Class {row['largest_excess_class']} loses most beyond the "
+        f"accuracy, {100 * row['largest_excess']:.1f} points ({bound})."
     )
 
 

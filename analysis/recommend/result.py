@@ -1,19 +1,24 @@
 """A recommendation, for a terminal, for a notebook and as tables."""
 
 import html
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.common import csv_text, files, overwriting
 from analysis.common.printable import printable
-from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.rendering.formats import NOT_AVAILABLE, short_ratio
 from analysis.runs import characteristics, frames, schema
+from analysis.study.labels import method_label
 from analysis.study.settings import is_iterated
 from analysis.study.study import AnalyzedStudy
 
+_COLUMNS = 100  # of a terminal
+_LONGEST_METHOD, _LONGEST_CLASS = 26, 12  # characters, so that a table fits
 # What there is a recommendation for.
 PLACE = [schema.DATASET, schema.MODEL]
 # The tables that are written, and columns by which an older one is known.
@@ -59,9 +64,12 @@ class Recommendation(NamedTuple):
         choice = f"<p>{html.escape(printable(self.choice))}</p>" if self.choice else ""
         return f"{verdict}{how}{_notebook_table(self).to_html(index=False)}{choice}{''.join(notes)}"
 
+    def __str__(self) -> str:
+        return summary(self)
+
 
 class Recommendations(list[Recommendation]):
-    """Recommendations for each data set and model, which a notebook shows below each other.
+    """Recommendations for each data set and model, which a notebook shows below each other, and `print` too.
 
     Parameters
     ----------
@@ -78,6 +86,9 @@ class Recommendations(list[Recommendation]):
     ) -> None:
         super().__init__(found.values())
         self._places, self._runs, self._tracking_uri = list(found), runs, tracking_uri
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(summary, self))
 
     def _repr_html_(self) -> str:
         return "".join(recommendation._repr_html_() for recommendation in self)
@@ -140,21 +151,58 @@ class Recommendations(list[Recommendation]):
 
 
 def summary(recommendation: Recommendation) -> str:
-    """Return the verdict, its command, what was tried on validation images, and the notes, for a terminal."""
-    tried = _printable_tried(recommendation)
-    with pd.option_context("display.unicode.east_asian_width", True):
-        table = tried.to_string(index=False, float_format="{:.4g}".format)
-    verdict, *notes = map(printable, (recommendation.verdict, *recommendation.notes))
-    how = [printable(recommendation.command)] if recommendation.command else []
-    return "\n".join(
-        [verdict, *how, "", "On validation images, which choose:", table, *_printed(recommendation), *notes]
+    """Return the verdict, its command, what was tried on validation images, and the notes, for a terminal.
+
+    Lines have at most `_COLUMNS` columns, except for the command.
+    """
+    verdict, *notes = (_filled(said) for said in (recommendation.verdict, *recommendation.notes))
+    how = ["", printable(recommendation.command)] if recommendation.command else []
+    heading = "On validation images, which choose (in brackets: at most, with 95 % confidence):"
+    parts = [verdict, *how, "", heading, *_tried_lines(recommendation), *_printed(recommendation)]
+    return "\n".join([*parts, *(["", *notes] if notes else [])])
+
+
+def _tried_lines(recommendation: Recommendation) -> Iterator[str]:
+    """Yield the table of what was tried, and why each method failed."""
+    tried = recommendation.tried
+    settings = [name for name in tried.columns[: tried.columns.get_loc(schema.RATIO)] if name != schema.PRUNER]
+    methods = [printable(method_label(row, settings)) for row in tried.to_dict("records")]
+    table = pd.DataFrame(
+        {
+            "method": [_cut(name, _LONGEST_METHOD) for name in methods],
+            "ratio": tried[schema.RATIO].map(short_ratio),
+            "seeds": tried["n"].map(str),
+            "accuracy loss": _with_bounds(tried, "loss"),
+            "alpha": _with_bounds(tried, "alpha_new", 2),
+            "class loss": _with_bounds(tried, "largest_excess"),
+            "class": [_cut(printable(str(name)), _LONGEST_CLASS) for name in tried["largest_excess_class"]],
+            "passes": np.where(tried["fails"] == "", "yes", "no"),
+        }
     )
+    with pd.option_context("display.unicode.east_asian_width", True):
+        yield table.to_string(index=False)
+    for method, ratio, fails in zip(methods, table["ratio"], tried["fails"], strict=True):
+        if fails:
+            yield _filled(f"{method} at ratio {ratio} fails: {fails}.")
+
+
+def _with_bounds(tried: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
+    values = zip(tried[name], tried[f"{name}_high"], strict=True)
+    return [f"{value:.{digits}f} ({high:.{digits}f})" for value, high in values]
+
+
+def _cut(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(printable(text), _COLUMNS, break_on_hyphens=False)
 
 
 def _printed(recommendation: Recommendation) -> Iterator[str]:
     """Yield the best trade-off of sparsity and fairness, and the Pareto front that it is chosen from."""
     if recommendation.choice:
-        yield "\n" + printable(recommendation.choice)
+        yield "\n" + _filled(recommendation.choice)
     front = recommendation.pareto
     if len(front) and front["on_front_2d"].any():
         front = front[front["on_front_2d"]].sort_values(schema.SPARSITY)
@@ -163,7 +211,11 @@ def _printed(recommendation: Recommendation) -> Iterator[str]:
         left_out = {schema.DATASET, schema.MODEL, "min_accuracy", "unfairness_mean_min"}
         shown = front[[name for name in names if name not in left_out]]
         yield "On the Pareto front:"
-        yield shown.map(_text).rename(columns=printable).to_string(index=False, float_format="{:.4g}".format)
+        yield (
+            shown.map(_text)
+            .rename(columns=printable)
+            .to_string(index=False, float_format="{:.4g}".format, line_width=_COLUMNS)
+        )
 
 
 def _text(value: Any) -> Any:

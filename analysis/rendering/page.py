@@ -26,10 +26,11 @@ _PLACE = (schema.DATASET, schema.MODEL)
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and the name of its files, without ending."""
+    """A figure and the name of its files, without ending. If it is too wide for the window, it is shrunk or scrolls."""
 
     name: str
     figure: Figure
+    scrolls: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def markdown(report: Report) -> str:
 
 def _markdown_block(block: Block) -> str:
     match block:
-        case Picture(name, _):
+        case Picture(name):
             return f"![{name}](figures/{name}.png)"
         case pd.DataFrame():
             return markdown_table(_with_heading_rows(block))
@@ -239,8 +240,9 @@ def _html(report: Report, drawings: Mapping[str, bytes]) -> str:
 def _html_block(block: Block, drawings: Mapping[str, bytes]) -> dict[str, Any]:
     """Return the values that the template needs to show a block."""
     match block:
-        case Picture(name, figure):
-            return {"picture": base64.b64encode(drawings[name]).decode(), "title": _title(figure)}
+        case Picture(name, figure, scrolls):
+            drawn = base64.b64encode(drawings[name]).decode()
+            return {"picture": drawn, "title": _title(figure), "scrolls": scrolls}
         case pd.DataFrame():
             longest = block.map(lambda value: len(str(value))).to_numpy().max(initial=0)
             parts = _under_headings(block)
@@ -260,5 +262,6 @@ def _printable(value: Any) -> Any:
 
 
 def _title(figure: Figure) -> str:
-    titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes), "figure"]
-    return next(title for title in titles if title).strip().replace("\n", " ")
+    of_panels = (axes.get_title(place) for axes in figure.axes for place in ("center", "left"))
+    titles = [figure.get_suptitle(), *of_panels, "figure"]
+    return next(stripped for title in titles if (stripped := title.strip())).replace("\n", " ")

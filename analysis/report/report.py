@@ -25,7 +25,7 @@ from analysis.report.papers.recall_distortion import section as recall_distortio
 from analysis.report.tuning import exports as tuning_exports
 from analysis.report.tuning import section as tuning
 from analysis.report.tuning.results import Tuning
-from analysis.report.verdict import to_know, verdict
+from analysis.report.verdict import reading, to_know, verdict
 from analysis.runs import characteristics as class_characteristics
 from analysis.runs import primaries as planned
 from analysis.runs import robustness as counts
@@ -45,8 +45,9 @@ SectionFunction: TypeAlias = Callable[[AnalyzedStudy], Section | None]
 # In the order of the page. Sections on the searches of epsilon follow, then the paper's, then what was left out.
 SECTIONS: tuple[SectionFunction, ...] = (
     compared_methods.settings,
-    first_screen.accuracy,
+    first_screen.costs,
     first_screen.class_losses,
+    first_screen.sizes,
     first_screen.slopes,
     first_screen.number_formats,
     compared_methods.section,
@@ -230,7 +231,7 @@ def from_runs(
     return Report(
         title=f"What pruning cost each class: {', '.join(study.datasets)}",
         verdict=verdict(study),
-        to_know=to_know(runs),
+        to_know=[*filter(None, [" ".join(reading(study))]), *to_know(runs)],
         sections=[*sections, _left_out(study, sections)],
     )
 

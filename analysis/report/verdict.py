@@ -1,7 +1,7 @@
 """A study in a few sentences for each data set and model: what pruning costs, and which classes pay for it."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
+from analysis.study.decay_advice import decay_advice
 from analysis.study.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.study.study import AnalyzedStudy
 
@@ -40,13 +41,13 @@ MEANINGS = {
 _NO_CONTROL = f"Without runs of {CONTROL}, nobody can tell pruning from fine-tuning."
 _NOT_FINE_TUNED = "Fine-tuning plays no part in it, so that it is compared with the dense networks."
 _BEYOND_CONTROL = (
-    f"Losses and changes are against the control {CONTROL}, the same fine-tuning without pruning; brackets hold 95 % "
-    "intervals. A gap is a class's recall minus the accuracy, and its change is in % of the gap before pruning."
+    f"Losses are beyond those of the control ({CONTROL}), the same network trained as long and not pruned. Brackets "
+    "hold 95 % intervals. A class's recall is the share of its test images that the network recognises. Its gap is its "
+    "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
-    f"Safe is what costs at most {100 * SMALL_LOSS:g} point of accuracy, is not shown to be worse than the control for "
-    f"any class, for a network's worst class or for the gaps, and rules out that a class loses {100 * SAFE_EXCESS:g} "
-    "points more than the accuracy."
+    f"Safe: the accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to be "
+    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
@@ -67,15 +68,33 @@ _TO_KNOW = (
 )
 
 
+class Decision(NamedTuple):
+    """What to use of the pruned networks of one data set and model.
+
+    Attributes
+    ----------
+    cell : Series
+        The networks to use: the largest safe choice. Where nothing is called safe, those that the details are about.
+    is_safe : bool, optional
+        None where nobody can tell, for want of a control.
+    detailed : Series
+        The networks that the details of a report are about, at `leading_ratio`.
+    """
+
+    cell: pd.Series
+    is_safe: bool | None
+    detailed: pd.Series
+
+
 def verdict(study: AnalyzedStudy) -> list[str]:
-    """Return a line for each data set and model, and a line on how to read them where there is anything to say.
+    """Return a line for each data set and model: what to use, what it costs, which class pays, and how sure this is.
 
     A line rests on the numbers beyond the control: the accuracy, the excess loss of each class with Holm's correction,
-    the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. It leads
-    with `leading_ratio`. The last sentence names the largest safe ratio: at most `SMALL_LOSS` of accuracy is lost;
-    neither a class, nor the largest excess loss, nor the raw slope or spread is shown to be worse than without pruning;
-    and the interval of every class ends at most at `SAFE_EXCESS`. Of several methods it is the most accurate one. Of
-    number formats a line names the one that costs most accuracy.
+    the largest excess loss, the raw slope and the raw spread ratio. Networks that guess are in none of them. Safe are
+    networks that lose at most `SMALL_LOSS` of accuracy, if neither a class, nor the largest excess loss, nor the raw
+    slope or spread is shown to be worse than without pruning, and the interval of every class ends at most at
+    `SAFE_EXCESS`. Of several methods the most accurate one is taken. Of number formats a line names the one that costs
+    most accuracy. A line ends with `decay_advice`, where there is any.
 
     A line begins with what makes dense networks weak: those at chance, and classes with recall 0. If all compressed
     networks are at chance, it says nothing else.
@@ -86,11 +105,36 @@ def verdict(study: AnalyzedStudy) -> list[str]:
             f"No network of this experiment was pruned: its only pruner is {CONTROL}. "
             "Prune at some ratios, in the same experiment, to see what it costs."
         ]
-    lines = [" ".join(_sentences(place, cells, study)) for place, cells in places(compressed)]
-    if not mostly_sound(compressed).any():
-        return lines
-    reading = " ".join(_reading(compressed))
-    return [*lines, reading] if reading else lines
+    return [" ".join(_sentences(place, cells, study)) for place, cells in places(compressed)]
+
+
+def reading(study: AnalyzedStudy) -> list[str]:
+    """Return sentences on how to read the verdict, none where it has no numbers."""
+    compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
+    return list(_reading(compressed)) if mostly_sound(compressed).any() else []
+
+
+def decision(cells: pd.DataFrame, study: AnalyzedStudy) -> Decision:
+    """Decide what to use.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        Rows of `study.cells`, of pruned networks of one data set and model; most networks of some row do not guess.
+    study : AnalyzedStudy
+    """
+    detailed = by_accuracy(cells, leading_ratio(cells)).iloc[0]
+    if not calls_safe(cells, study):
+        return Decision(detailed, None, detailed)
+    safe = safe_choices(cells, study)
+    cell = detailed if safe.empty or detailed.name in safe.index else safe.iloc[0]
+    return Decision(cell, not safe.empty, detailed)
+
+
+def costs(cell: pd.Series, study: AnalyzedStudy) -> Iterator[str]:
+    """Say what the networks of a cell cost: how much accuracy, and which classes pay."""
+    yield f"It {_cost(cell)}."
+    yield from _payers(class_rows(study, cell), cell)
 
 
 def to_know(runs: pd.DataFrame) -> list[str]:
@@ -179,6 +223,7 @@ def _sentences(place: tuple[str, str], cells: pd.DataFrame, study: AnalyzedStudy
         yield from _on_pruning(pruned, study)
     if mostly_sound(formats).any():
         yield from _on_number_formats(formats[mostly_sound(formats)], study, named=len(pruned) > 0)
+    yield from decay_advice(rows)
 
 
 def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
@@ -186,17 +231,28 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
         dataset, model = cells.iloc[0][PLACE]
         yield f"On {dataset} with {model}, most pruned networks are at chance at every ratio."
         return
-    best = by_accuracy(cells, leading_ratio(cells)).iloc[0]
-    yield f"{_where(best)}, {study.method(best)} at ratio {short_ratio(best[schema.RATIO])} {_cost(best)}."
-    yield from _payers(class_rows(study, best), best)
-    if best["n_none"]:
-        yield _gaps(best)
-        yield _safest(cells, best, study)
-    elif _need_no_control(best, study):
-        yield _NOT_FINE_TUNED
-        yield _safest(cells, best, study)
+    cell, is_safe, detailed = decision(cells, study)
+    if is_safe:
+        yield f"{_where(cell)}, use {choice(cell, study)}."
+        yield from costs(cell, study)
+        if cell.name == detailed.name:
+            yield from [_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
+            yield "This is safe, and no larger ratio is."
+            return
+        yield f"{choice(detailed, study)} does not count as safe: it {_cost(detailed)}."
     else:
-        yield _NO_CONTROL
+        unsafe = "no choice counts as safe. " if is_safe is False else ""
+        yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
+    yield from _payers(class_rows(study, detailed), detailed)
+    if detailed["n_none"]:
+        yield _gaps(detailed)
+    else:
+        yield _NO_CONTROL if is_safe is None else _NOT_FINE_TUNED
+
+
+def choice(cell: pd.Series, study: AnalyzedStudy) -> str:
+    """Return the method and the ratio of a cell in words."""
+    return f"{study.method(cell)} at ratio {short_ratio(cell[schema.RATIO])}"
 
 
 def _on_number_formats(cells: pd.DataFrame, study: AnalyzedStudy, *, named: bool) -> Iterator[str]:
@@ -223,9 +279,9 @@ def _where(cell: pd.Series) -> str:
 def _cost(cell: pd.Series) -> str:
     change = "accuracy_minus_none" if cell["n_none"] else "accuracy_change"
     loss, low, high = (-100 * cell[f"{change}{end}"] for end in ("", "_high", "_low"))
-    if loss.round(9) < 0:
+    if round(loss, 9) < 0:
         low, high = -high, -low
-    verb = "gains" if loss.round(9) < 0 else "costs"
+    verb = "gains" if round(loss, 9) < 0 else "costs"
     return f"{verb} {abs(loss):.1f} points of accuracy{_brackets(low, high)}"
 
 
@@ -236,17 +292,18 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     if rows[f"{excess}_p"].isna().all():
         yield "Whether single classes lose more than that is unknown."
     elif paying.empty:
-        yield f"No class is shown to lose more{_up_to(rows[f'{excess}_high'].max())}."
+        yield f"No class is shown to lose more than the accuracy{_up_to(rows[f'{excess}_high'].max())}."
         if _worst_class_pays(cell):
             points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
             more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
-            yield f"But the class that loses most in a network, not always the same one, loses {more}."
+            yield f"But a network's worst class, not always the same one, loses {more} than in the control."
     else:
         points = 100 * paying[[excess, f"{excess}_low", f"{excess}_high"]].to_numpy()
         names = list(paying["class"])
         second = f", {names[1]} {points[1, 0]:.1f}" if len(names) > 1 else ""
         others = f", {len(names) - 2} others less" if len(names) > 2 else ""
-        yield f"{names[0]} loses {points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more{second}{others}."
+        lost = f"{points[0, 0]:.1f} points{_brackets(*points[0, 1:])} more than the accuracy"
+        yield f"{names[0]} loses {lost}{second}{others}."
 
 
 def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
@@ -331,16 +388,6 @@ def safe_choices(cells: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
     small = cells[mostly_sound(cells) & (accuracy_loss(cells) <= SMALL_LOSS)]
     safe = small.loc[[index for index, cell in small.iterrows() if _is_safe(cell, class_rows(study, cell))]]
     return safe.sort_values([schema.RATIO, "accuracy_after"], ascending=False, kind="stable")
-
-
-def _safest(cells: pd.DataFrame, best: pd.Series, study: AnalyzedStudy) -> str:
-    safe = safe_choices(cells, study)
-    if safe.empty:
-        return "No choice is shown to be safe."
-    largest = safe.iloc[0]
-    if largest.name == best.name:
-        return "This is safe, and no larger ratio is."
-    return f"The largest safe ratio is {short_ratio(largest[schema.RATIO])}, by {study.method(largest)}."
 
 
 def _is_safe(cell: pd.Series, rows: pd.DataFrame) -> bool:

@@ -1,13 +1,17 @@
-"""The names of all tags, params, metrics and artifacts of a run, and what each param means for a study.
+"""The names of tags, params, metrics and artifacts of a run, and what each param means for a study.
 
-No other module spells these names.
+A param that is an option has the option's name, and its role stands in the option's record. The other names are spelled
+in no other module.
 """
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+
+from analysis.runs.options.names import PRUNERS
+from analysis.runs.options.record import ParamRole
+from analysis.runs.options.table import OPTIONS
+from analysis.runs.options.values import text
 
 # Tags
 KIND = "kind"
@@ -34,10 +38,7 @@ NORMALIZATION_STD = "normalization_std"
 # The value of the param `pruner` of a control, which is fine-tuned without pruning.
 CONTROL = "none"
 # Pruners whose own value of the param `scope` is `layer`; that of the others is `global`
-BY_LAYER = (
-    *("l1-unstructured", "random-unstructured", "fairgrape"),
-    *("l1-structured", "l2-structured", "linf-structured", "random-structured", "chip"),
-)
+BY_LAYER = tuple(name for name, scope in PRUNERS.items() if scope == "layer")
 # Pruners that choose the weights so that no group of images is harmed.
 MITIGATING_PRUNERS = ("fairgrape",)
 # The value of the param `start` of a network that is pruned while it is trained from its initial weights.
@@ -56,7 +57,7 @@ TUNING = "tuning"
 TRIAL = "trial"
 REPORT = "report"
 
-# Params
+# Params: all that are no options, and options that code beside the table names
 DATASET = "dataset"
 DATASET_DIGEST = "dataset_digest"
 IMAGE_SHAPE = "image_shape"
@@ -75,45 +76,22 @@ WEIGHT_DECAY = "weight_decay"
 AUGMENTATION = "augmentation"
 VALIDATION_FRACTION = "validation_fraction"
 TEST_FRACTION = "test_fraction"
-CLASS_FRACTIONS = "class_fractions"
 PRUNER = "pruner"
 PRUNER_DIGEST = "pruner_digest"
 RATIO = "ratio"
 EPSILON = "epsilon"
-GRADIENT_OBJECTIVE = "gradient_objective"
-GRADIENT_BATCHES = "gradient_batches"
-GRADIENT_MODE = "gradient_mode"
 FINE_TUNE_EPOCHS = "fine_tune_epochs"
 FINE_TUNE_PHASES = "fine_tune_phases"
 FINE_TUNE_LEARNING_RATE = "fine_tune_learning_rate"
-DECAY = "decay"
 FINE_TUNE_DECAY = "fine_tune_decay"
-KEPT_EPOCH = "kept_epoch"
-AVERAGE_EPOCHS = "average_epochs"
-FINE_TUNE_AVERAGE_EPOCHS = "fine_tune_average_epochs"
 PRUNE_OUTPUT_LAYER = "prune_output_layer"
 SCOPE = "scope"
 ITERATION = "iteration"
 SCHEDULE = "schedule"
 RAMP = "ramp"
-RAMP_STEPS = "ramp_steps"
-REGROW = "regrow"
 START = "start"
-BEGIN = "begin"
-END = "end"
-FREQUENCY = "frequency"
 DISTILL = "distill"
-TEMPERATURE = "temperature"
 CLASS_OFFSETS = "class_offsets"
-OFFSET_SHRINKAGE = "offset_shrinkage"
-CLASS_WEIGHTS = "class_weights"
-CLASS_WEIGHT_POWER = "class_weight_power"
-CONSTRAINT = "constraint"
-CONSTRAINT_IMAGES = "constraint_images"
-CONSTRAINT_STEP = "constraint_step"
-PERFORMANCE_WEIGHTED = "performance_weighted"
-DATA_QUOTAS = "data_quotas"
-DATA_DENSITY = "data_density"
 SPARSITY = "sparsity"
 KEEP = "keep"
 WEIGHT_TREATMENT = "weight_treatment"
@@ -125,97 +103,34 @@ NUMBER_FORMAT = "number_format"
 # Values of the param `number_format`, and the bits of a weight
 FLOAT32, FLOAT16, DYNAMIC_INT8, FIXED_INT8 = "float32", "float16", "dynamic-int8", "fixed-int8"
 BITS = {FLOAT32: 32, FLOAT16: 16, DYNAMIC_INT8: 8, FIXED_INT8: 8}
-# Values of the param `precision`: in which numbers a network is trained
+# Value of the param `precision`: in which numbers a network is trained, if not in float32
 BF16 = "bf16"
-PRECISIONS = (FLOAT32, BF16)
 
 
-@dataclass(frozen=True)
-class ParamRole:
-    """What a param means for a study.
-
-    Parameters
-    ----------
-    role : {"setting", "seed", "consequence"}
-        A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
-        params.
-    formerly : str, optional
-        What every pruned run did before the param existed, and what the papers do. A pruned run that lacks the param
-        has this value.
-    detail_of : str, optional
-        The param that this one is a detail of, as `ramp` is of `schedule`.
-    value : {"text", "integer", "float", "floats", "boolean"}
-        What the param's text says; `floats` are joined by commas. Two spellings of one value, such as `.1` and `0.1`,
-        are the same setting.
-    concerns : {"network", "mitigation", "pruner", "pruning"}
-        `network`: the param matters whether or not a network is pruned, as the epochs do. `mitigation`: it spares
-        classes, whether or not a network is pruned, as class offsets do. `pruner`: it belongs to some pruners only, as
-        epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned network and its
-        control have to agree in the params of `network`. The control has the same mitigation if there is such a one,
-        and else none.
-    """
-
-    role: Literal["setting", "seed", "consequence"] = "setting"
-    formerly: str | None = None
-    detail_of: str | None = None
-    concerns: Literal["network", "mitigation", "pruner", "pruning"] = "network"
-    value: Literal["text", "integer", "float", "floats", "boolean"] = "text"
-
-
-# A param that is not here is a setting of every network.
-PARAM_ROLES = {
-    **dict.fromkeys((DATASET, DATASET_DIGEST, IMAGE_SHAPE, MODEL, MODEL_DIGEST), ParamRole()),
-    **dict.fromkeys((RECIPE, PROTOCOL, AUGMENTATION), ParamRole()),
-    **dict.fromkeys((EPOCHS, BATCH_SIZE, FINE_TUNE_EPOCHS), ParamRole(value="integer")),
-    **dict.fromkeys((VALIDATION_FRACTION, LEARNING_RATE, MOMENTUM), ParamRole(value="float")),
-    **dict.fromkeys((WEIGHT_DECAY, FINE_TUNE_LEARNING_RATE), ParamRole(value="float")),
-    **dict.fromkeys((DECAY, FINE_TUNE_DECAY), ParamRole(formerly="none")),
-    KEPT_EPOCH: ParamRole(formerly="none"),
-    **dict.fromkeys((AVERAGE_EPOCHS, FINE_TUNE_AVERAGE_EPOCHS), ParamRole(formerly="0", value="integer")),
-    TEST_FRACTION: ParamRole(formerly="none", value="float"),
-    CLASS_FRACTIONS: ParamRole(formerly="none"),
-    **dict.fromkeys((PRUNER, PRUNER_DIGEST), ParamRole(concerns="pruner")),
-    EPSILON: ParamRole(concerns="pruner", value="float"),
-    GRADIENT_BATCHES: ParamRole(concerns="pruner", value="integer"),
-    **dict.fromkeys((GRADIENT_OBJECTIVE, GRADIENT_MODE), ParamRole(concerns="pruner")),
-    RATIO: ParamRole(concerns="pruning", value="float"),
-    PRUNE_OUTPUT_LAYER: ParamRole(concerns="pruning", value="boolean"),
-    SCHEDULE: ParamRole(formerly="one-shot", concerns="pruning"),
-    RAMP: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="float"),
-    RAMP_STEPS: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="integer"),
-    REGROW: ParamRole(detail_of=SCHEDULE, concerns="pruning", value="boolean"),
-    START: ParamRole(formerly="dense", concerns="pruning"),
-    **dict.fromkeys((BEGIN, END, FREQUENCY), ParamRole(detail_of=START, concerns="pruning", value="integer")),
-    DISTILL: ParamRole(formerly="0.0", value="float"),
-    TEMPERATURE: ParamRole(detail_of=DISTILL, value="float"),
-    **dict.fromkeys((CLASS_OFFSETS, CLASS_WEIGHTS, CONSTRAINT), ParamRole(formerly="none", concerns="mitigation")),
-    OFFSET_SHRINKAGE: ParamRole(detail_of=CLASS_OFFSETS, concerns="mitigation", value="float"),
-    CLASS_WEIGHT_POWER: ParamRole(detail_of=CLASS_WEIGHTS, concerns="mitigation", value="float"),
-    CONSTRAINT_IMAGES: ParamRole(detail_of=CONSTRAINT, concerns="mitigation"),
-    CONSTRAINT_STEP: ParamRole(detail_of=CONSTRAINT, concerns="mitigation", value="float"),
-    PERFORMANCE_WEIGHTED: ParamRole(formerly="none", concerns="mitigation", value="floats"),
-    DATA_QUOTAS: ParamRole(formerly="none", concerns="mitigation"),
-    DATA_DENSITY: ParamRole(detail_of=DATA_QUOTAS, concerns="mitigation", value="float"),
-    SCOPE: ParamRole(formerly="global", concerns="pruning"),
-    ITERATION: ParamRole(formerly="1", value="integer"),
-    # The control of iterative pruning is trained again as often and from the same weights: it agrees in these too.
-    KEEP: ParamRole(formerly="none", value="float"),
-    WEIGHT_TREATMENT: ParamRole(detail_of=KEEP),
-    REWIND_STEP: ParamRole(formerly="0", value="integer"),
-    PRECISION: ParamRole(formerly=FLOAT32),
-    NUMBER_FORMAT: ParamRole(formerly=FLOAT32, concerns="pruning"),
-    SEED: ParamRole("seed", value="integer"),
+# A param that is neither here nor an option is a setting of every network.
+_OTHER_PARAMS = {
+    **dict.fromkeys((DATASET_DIGEST, IMAGE_SHAPE, MODEL_DIGEST, AUGMENTATION), ParamRole()),
+    PRUNER_DIGEST: ParamRole(concerns="pruner"),
+    ITERATION: ParamRole(legacy_default="1", value="integer"),
     WEIGHTS_DIGEST: ParamRole("seed"),
     **dict.fromkeys((PHASES, FINE_TUNE_PHASES), ParamRole("consequence")),
-    **dict.fromkeys((SPARSITY, RATIO_PRUNABLE), ParamRole("consequence", value="float")),
+    RATIO_PRUNABLE: ParamRole("consequence", value="float"),
+}
+# In this order labels name the settings of a cell: first those of training and fine-tuning, then those of pruning.
+_OPTIONS = sorted(OPTIONS, key=lambda record: record.heading == "Pruning")
+_LAST = (PRECISION, NUMBER_FORMAT)
+PARAM_ROLES = {
+    **{record.name: record.param for record in _OPTIONS if record.param and record.name not in _LAST},
+    **_OTHER_PARAMS,
+    **{record.name: record.param for record in _OPTIONS if record.param and record.name in _LAST},
 }
 # What every pruned run did before the param existed, by param.
-FORMERLY = {name: param.formerly for name, param in PARAM_ROLES.items() if param.formerly is not None}
+FORMERLY = {name: param.legacy_default for name, param in PARAM_ROLES.items() if param.legacy_default is not None}
 # Words for params and values that have better ones than their own.
 WORDS = {
-    (CLASS_OFFSETS, "dense"): "class offsets",
-    (CLASS_WEIGHTS, "dense"): "class weights",
-    (DATA_QUOTAS, "recall"): "data quotas",
+    ("class_offsets", "dense"): "class offsets",
+    ("class_weights", "dense"): "class weights",
+    ("data_quotas", "recall"): "data quotas",
 }
 # These two were in every hash from the day that they existed. Any other param with a former value is in the hash only
 # where it differs from that value.
@@ -245,7 +160,9 @@ def short_name(param: str) -> str:
 
 def mitigations() -> list[str]:
     """Return the params that spare classes, without their details, in the order of the schema."""
-    return [name for name, declared in PARAM_ROLES.items() if declared.concerns == "mitigation" and declared.formerly]
+    return [
+        name for name, declared in PARAM_ROLES.items() if declared.concerns == "mitigation" and declared.legacy_default
+    ]
 
 
 def details(param: str) -> list[str]:
@@ -409,14 +326,3 @@ def _metric_name(name: str) -> str:
     allowed = re.sub(r"[^/\w.\- :]", "_", name[: _LONGEST_METRIC_NAME - 20])
     parts = ["_" * max(len(part), 1) if part in ("", ".", "..") else part for part in allowed.split("/")]
     return "/".join(parts)
-
-
-def text(value: Any) -> str:
-    """Return the canonical text of a value: floats by `repr`, booleans `true` and `false`, tuples joined by commas."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, tuple):
-        return ",".join(text(part) for part in value)
-    return str(value)

@@ -4,7 +4,6 @@ import html
 import re
 import sqlite3
 
-import adbc_driver_manager.dbapi as adbc
 import pyarrow as pa
 from google.protobuf.json_format import ParseError
 from mlflow.exceptions import MlflowException
@@ -15,7 +14,7 @@ from analysis.common.errors import first_line
 from analysis.common.masking import without_password
 
 STORE_ERRORS = (
-    *(MlflowException, SQLAlchemyError, RequestException, OSError, sqlite3.Error, adbc.Error),
+    *(MlflowException, SQLAlchemyError, RequestException, OSError, sqlite3.Error),
     ParseError,  # an answer is JSON of another shape than MLflow's
     UnicodeDecodeError,  # of Python's sqlite3, whose message quotes a damaged file
 )

@@ -5,14 +5,16 @@ Both readers return the same pages.
 
 import logging
 import math
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-import adbc_driver_manager.dbapi as adbc
 import mlflow
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,11 +23,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from mlflow.utils.file_utils import local_file_uri_to_path
 from mlflow.utils.uri import is_local_uri
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import ProgrammingError
 
 from analysis.common.errors import StudyError
-from analysis.runs import retries, schema, sqlite_columns, sqlite_files
-from analysis.runs.address import missing_driver, probe, without_password
+from analysis.runs import retries, schema, sqlite_files
+from analysis.runs.address import probe, without_password
 from analysis.runs.store_errors import STORE_ERRORS, explained
 
 FINISHED = "FINISHED"
@@ -35,6 +38,7 @@ METRICS = (
     *(schema.MODEL_BYTES, schema.LATENCY),
 )
 KINDS = (schema.DENSE, schema.PRUNED, schema.QUANTIZED)
+BUSY_SECONDS = 30
 RUNS_PER_PAGE = 1000  # the API gives no more at once, and so short a read keeps no writer waiting
 
 logger = logging.getLogger(__name__)
@@ -64,6 +68,9 @@ _RUNS = pa.schema(
 )
 _PARAMS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _TEXT})
 _METRICS = pa.schema({"run_id": _TEXT, "name": _TEXT, "value": _DOUBLE})
+_EXPERIMENTS = pa.schema({"experiment_id": _LONG, "name": _TEXT, "lifecycle_stage": _TEXT})
+_RUN_IDS = pa.schema({"run_id": _TEXT})
+_FOLDERS = pa.schema({"run_id": _TEXT, "folder": _TEXT})
 _TAGGED = pa.schema({"run_id": _TEXT, "value": _TEXT, "folder": _TEXT})
 NOTHING = Page(_RUNS.empty_table(), _PARAMS.empty_table(), _METRICS.empty_table())
 
@@ -120,9 +127,9 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
     if scheme == "sqlite" or scheme.startswith("postgresql"):
         tables = TableReader(resources.enter_context(_reading(uri, shown)))
         version = tables.schema_version()
+        sqlite_files.check_version(uri, version)
         if version in sqlite_files.KNOWN_SCHEMAS:
             return tables
-        sqlite_files.check_version(uri, version)
         logger.warning("%s: schema version %s is unknown; it is read through MLflow's slower API", shown, version)
     elif is_local_uri(uri) and not Path(local_file_uri_to_path(uri)).is_dir():
         raise StudyError(f"{shown}: no such folder; check the tracking URI")
@@ -130,31 +137,34 @@ def _connect(uri: str, shown: str, resources: ExitStack) -> Reader:
 
 
 @contextmanager
-def _reading(uri: str, shown: str) -> Iterator[Callable[[str], pa.Table]]:
+def _reading(uri: str, shown: str) -> Iterator[sqlite_files.Rows]:
     """Yield a function that returns the rows of a SELECT; no transaction stays open between two calls."""
     url = make_url(uri)
-    if url.get_backend_name() == "sqlite":
+    if is_file := url.get_backend_name() == "sqlite":
         path = Path(url.database or "")
         if not url.database or not path.is_file():
             kind = "a folder and no database" if url.database and path.is_dir() else "no such file"
             raise StudyError(f"{shown}: {kind}; check the tracking URI, or make a run first")
-        with sqlite_columns.reader(path) as reader:
-            sqlite_files.check(uri, path, lambda query: [tuple(row.values()) for row in reader.read(query).to_pylist()])
-            yield reader.read
-        return
+        address = f"file:{quote(str(path))}?mode=ro"
+        engine = create_engine(url, creator=partial(sqlite3.connect, address, uri=True, timeout=BUSY_SECONDS))
+    else:
+        engine = create_engine(url)
+    # Without parameters, the driver takes a `%` as it stands.
+    engine = engine.execution_options(isolation_level="AUTOCOMMIT", no_parameters=True)
     try:
-        import adbc_driver_postgresql.dbapi
-    except ModuleNotFoundError as error:
-        raise missing_driver(uri, error) from error
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with adbc_driver_postgresql.dbapi.connect(plain, autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_read_only = on")
+        with engine.connect() as connection:
 
-        def read(statement: str) -> pa.Table:
-            cursor.execute(statement)
-            return cursor.fetch_arrow_table()
+            def read(statement: str) -> Sequence[tuple]:
+                # The driver's own rows take half the time of SQLAlchemy's.
+                return connection.exec_driver_sql(statement).cursor.fetchall()
 
-        yield read
+            if is_file:
+                sqlite_files.check(uri, path, read)
+            else:
+                connection.exec_driver_sql("SET default_transaction_read_only = on")
+            yield read
+    finally:
+        engine.dispose()
 
 
 # A page starts after the last run id of the page before. The primary key of `tags`, (key, run_uuid), gives the order
@@ -177,30 +187,27 @@ _WANTED = " OR ".join(f"key LIKE '{name}%'" for name in METRICS)
 class TableReader:
     """Reads a store's tables with SQL that sqlite and Postgres both understand.
 
-    Arrow's drivers return columns; making a Python object of every value would take longer than reading it.
-
     Parameters
     ----------
     read : callable
         Returns the rows of a SELECT.
     """
 
-    def __init__(self, read: Callable[[str], pa.Table]) -> None:
+    def __init__(self, read: sqlite_files.Rows) -> None:
         self._rows = read
 
     def schema_version(self) -> str | None:
         """Return the version of the tables, or None if they are not MLflow's."""
         try:
-            return self._read("SELECT version_num FROM alembic_version")[0][0].as_py()
-        except IndexError:
-            return None
-        except adbc.ProgrammingError as error:
+            versions = self._rows("SELECT version_num FROM alembic_version")
+            return versions[0][0] if versions else None
+        except ProgrammingError as error:
             if "does not exist" in str(error):
                 return None
             raise
 
     def experiments(self) -> list[tuple[str, str, str]]:
-        found = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments")
+        found = self._read("SELECT experiment_id, name, lifecycle_stage FROM experiments", _EXPERIMENTS)
         return [(str(row["experiment_id"]), row["name"], row["lifecycle_stage"]) for row in found.to_pylist()]
 
     def pages(self, experiment_id: str) -> Iterator[Page]:
@@ -224,9 +231,10 @@ class TableReader:
         folders: dict[str, str] = {}
         for chunk in _chunks(run_ids):
             found = self._read(
-                f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)} AND artifact_uri <> ''"
+                f"SELECT run_uuid, artifact_uri FROM runs WHERE run_uuid IN {_list(chunk)} AND artifact_uri <> ''",
+                _FOLDERS,
             )
-            folders |= {row["run_uuid"]: row["artifact_uri"] for row in found.to_pylist()}
+            folders |= {row["run_id"]: row["folder"] for row in found.to_pylist()}
         return folders
 
     def of_kind(self, experiment_id: str, kind: str, *, finished: bool = True) -> list[str]:
@@ -234,9 +242,10 @@ class TableReader:
         found = self._read(
             "SELECT run_uuid FROM tags JOIN runs USING (run_uuid)"
             f" WHERE key = '{schema.KIND}' AND value = {_quoted(kind)} AND experiment_id = {int(experiment_id)}"
-            f" AND lifecycle_stage = 'active'{state} ORDER BY start_time"
+            f" AND lifecycle_stage = 'active'{state} ORDER BY start_time",
+            _RUN_IDS,
         )
-        return found["run_uuid"].to_pylist()
+        return found["run_id"].to_pylist()
 
     def tagged(self, experiment_id: str, tag: str) -> pa.Table:
         return self._read(
@@ -259,13 +268,9 @@ class TableReader:
             self._read(f"SELECT run_uuid, key, {value} FROM latest_metrics WHERE {these} AND ({_WANTED})", _METRICS),
         )
 
-    def _read(self, statement: str, columns: pa.Schema | None = None) -> pa.Table:
-        found = self._rows(statement)
-        if columns:
-            found = found.rename_columns(columns.names).cast(columns)
-        # Text that is no UTF-8 would be found only where a row is used; and no column that is read may hold NULL.
-        found.validate(full=True)
-        if empty := [name for name in found.column_names if found[name].null_count]:
+    def _read(self, statement: str, columns: pa.Schema) -> pa.Table:
+        found = _table(self._rows(statement), columns)
+        if empty := [name for name in columns.names if found[name].null_count]:
             raise pa.ArrowInvalid(f"NULL as {', '.join(empty)}")
         return found
 
@@ -395,7 +400,7 @@ def _api_page(found: Sequence[Run]) -> Page:
 
 
 def _table(rows: Sequence[tuple], columns: pa.Schema) -> pa.Table:
-    return pa.table(list(zip(*rows, strict=True)), schema=columns) if rows else columns.empty_table()
+    return pa.table([list(map(itemgetter(place), rows)) for place in range(len(columns))], schema=columns)
 
 
 def _state(run: Run) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.statistics import two_way
+from analysis.statistics import moderation, two_way
 from analysis.statistics.arithmetic import quotient
 
 # From here on quantiles of t and of the normal distribution agree within 1.3 %.
@@ -23,20 +23,30 @@ class Changes(NamedTuple):
     images, in_both : (classes,)
         Variance over images of the mean change of each class, and the part of it that the variance over networks
         contains too. 0 if only recalls are known.
+    scale : (classes,), optional
+        What the variances over networks are in proportion to, but for chance: they are then moderated.
     """
 
     groups: Sequence[np.ndarray]
     images: np.ndarray
     in_both: np.ndarray
+    scale: np.ndarray | None = None
 
     def variances(self, weights: np.ndarray) -> two_way.Variances:
         """Return the variances of weighted sums of the classes' mean changes; weights are (sums, classes)."""
-        over_networks = [
+        images, in_both = (np.square(weights) @ each for each in (self.images, self.in_both))
+        estimated = [
             (np.var(group @ weights.T, axis=0, ddof=1) / len(group), len(group) - 1)
             for group in self.groups
             if len(group) > 1
         ]
-        return two_way.Variances(over_networks, *(np.square(weights) @ each for each in (self.images, self.in_both)))
+        if self.scale is not None:
+            # The part of both groups together is no bound for one of them.
+            least = in_both if len(estimated) == 1 else 0.0
+            scale = np.square(weights) @ self.scale
+            shrunk = [moderation.moderated(*found, scale, least) for found in estimated]
+            return two_way.Variances(shrunk, images, in_both)
+        return two_way.Variances(estimated, images, in_both)
 
 
 def from_recalls(before: np.ndarray, after: np.ndarray) -> Changes:
@@ -127,6 +137,24 @@ def of_few_images(changes: Changes, support: np.ndarray) -> Changes:
     dof = np.maximum(support - 1, 1)
     factor = np.square(stdtrit(dof, two_way.LEVEL / 2) / stdtrit(np.inf, two_way.LEVEL / 2))
     return changes._replace(images=changes.images * np.where(support < FEW_IMAGES, factor, 1.0))
+
+
+def moderated(changes: Changes, recall: np.ndarray) -> Changes:
+    """Return changes whose variances over networks are shrunk towards those of all classes (`moderation.moderated`).
+
+    Parameters
+    ----------
+    changes : Changes
+    recall : (classes,)
+        Mean recall. Classes of recall near 1 move less: the variances are taken as in proportion to R (1 - R).
+
+    Examples
+    --------
+    >>> changes = from_recalls(np.ones((2, 2)), np.array([[0.9, 1.0], [0.7, 1.0]]))
+    >>> moderated(changes, np.array([0.9, 1.0])).scale.round(2).tolist()
+    [0.09, 0.0]
+    """
+    return changes._replace(scale=recall * (1 - recall))
 
 
 def excess_weights(share: np.ndarray) -> np.ndarray:

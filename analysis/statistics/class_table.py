@@ -124,42 +124,112 @@ def _excess(
 def recall_changes(label: np.ndarray, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the changes of recall of pairs of networks, (classes,), and their bounds, (2, classes), as `class_table`.
 
-    Without p, which takes long for hundreds of classes.
+    Without p, which takes long for hundreds of classes, and with a variance over networks of each class's own.
     """
-    return _change(label, before, after, paired=True, tested=False)[:2]
+    return _change(label, before, after, paired=True, tested=False, moderated=False)[:2]
 
 
 def changes_beyond_control(
     label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the same from the control on, `beyond_control` of `class_table`."""
-    return _beyond_control(label, before, after, control, tested=False)[:2]
+    return _beyond_control(label, before, after, control, tested=False, moderated=False)[:2]
+
+
+def loss_bounds(
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray | None = None,
+    *,
+    paired: bool = True,
+    level: float = LEVEL,
+) -> np.ndarray:
+    """Return the loss of recall of each class, beyond the control if there is one, and its bounds.
+
+    Parameters
+    ----------
+    label, before, after, control, paired
+        As for `class_table`.
+    level : float
+        1 minus the confidence of each interval.
+
+    Returns
+    -------
+    (3, classes)
+        Loss, lower and upper bound.
+
+    Examples
+    --------
+    >>> label, right = np.repeat([0, 1], 10), np.ones((1, 20), bool)
+    >>> loss_bounds(label, right, right & (label == 0))[0].tolist()
+    [-0.0, 1.0]
+    """
+    if control is None:
+        value, bounds, _ = _change(label, before, after, paired=paired, tested=False, level=level)
+    else:
+        value, bounds, _ = _beyond_control(label, before, after, control, tested=False, level=level)
+    return np.array([-value, -bounds[1], -bounds[0]])
+
+
+def accuracy_loss_bounds(
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray | None = None,
+    *,
+    paired: bool = True,
+    level: float = LEVEL,
+) -> np.ndarray:
+    """Return what `loss_bounds` does, of the accuracy, (3,)."""
+    if control is None or len(after) > 1:
+        return loss_bounds(np.zeros_like(label), before, after, control, paired=paired, level=level)[:, 0]
+    alone = retraining.changed(label, before[0], control[0])
+    against = retraining.changed(label, control[0], after[0])
+    value, (low, high) = retraining.accuracy_beyond_control(alone, against, level)
+    return np.array([-value, -high, -low])
 
 
 def _beyond_control(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, control: np.ndarray, *, tested: bool = True
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    control: np.ndarray,
+    *,
+    tested: bool = True,
+    moderated: bool = True,
+    level: float = LEVEL,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return `beyond_control`, its bounds, (2, classes), and p."""
     if len(after) == 1:
         alone = retraining.changed(label, before[0], control[0])
-        return retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]))
-    return _change(label, control, after, paired=True, tested=tested)
+        return retraining.beyond_control(alone, retraining.changed(label, control[0], after[0]), level)
+    return _change(label, control, after, paired=True, tested=tested, moderated=moderated, level=level)
 
 
 def _change(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, paired: bool, tested: bool
+    label: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    *,
+    paired: bool,
+    tested: bool,
+    moderated: bool = True,
+    level: float = LEVEL,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the change of recall, its bounds, (2, classes), and p."""
     if len(before) == len(after) == 1:
-        return retraining.change(retraining.changed(label, before[0], after[0]))
+        return retraining.change(retraining.changed(label, before[0], after[0]), level)
     worked_out = class_losses.estimates if tested else class_losses.intervals
-    found = worked_out(_changes(label, before, after, paired), np.eye(len(np.bincount(label))))
+    changes = _changes(label, before, after, paired)
+    weights = np.eye(len(np.bincount(label)))
+    found = worked_out(changes if moderated else changes._replace(scale=None), weights, level)
     support, value = np.bincount(label), found["value"]
     changed = np.bincount(label, before.mean(0) != after.mean(0))
     bounds = np.where(changed, np.clip([found["low"], found["high"]], -1, 1), unchanged_interval(support))
     alike = np.isnan(bounds[0])
     lost, won = (support * np.maximum(sign * value, 0) for sign in (-1, 1))
-    bounds[:, alike] = change_interval(lost[alike], won[alike], support[alike])
+    bounds[:, alike] = change_interval(lost[alike], won[alike], support[alike], 1 - level)
     # No p is below that of an exact test in which all changed images of a class change in the same direction.
     p = np.fmax(found["p"], np.minimum(2.0 ** (1 - changed), 1)) if tested else np.full(len(changed), np.nan)
     return value, bounds, p
@@ -167,7 +237,8 @@ def _change(
 
 def _changes(label: np.ndarray, before: np.ndarray, after: np.ndarray, paired: bool) -> class_losses.Changes:
     changes = class_losses.from_predictions(label, before, after, paired=paired and len(before) == len(after))
-    return class_losses.of_few_images(changes, np.bincount(label))
+    recall = sum(np.bincount(label, side.mean(0)) for side in (before, after)) / (2 * np.bincount(label))
+    return class_losses.moderated(class_losses.of_few_images(changes, np.bincount(label)), recall)
 
 
 def recalls(label: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

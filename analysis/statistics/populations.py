@@ -8,10 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import special
-from statsmodels.stats.multitest import multipletests
 
 from analysis.statistics.halves import SPLITS, halves
-from analysis.statistics.hypothesis_tests import LEVEL, corrected
+from analysis.statistics.hypothesis_tests import LEVEL, benjamini_hochberg, corrected
 from analysis.statistics.modal_labels import Modes, modes
 
 Measure = Literal["difference", "ratio"]
@@ -249,7 +248,7 @@ def class_significance(
     known = np.isfinite(p)
     p_bh = np.full(len(p), np.nan)
     if known.any():
-        p_bh[known] = multipletests(p[known], method="fdr_bh")[1]
+        p_bh[known] = benjamini_hochberg(p[known])
     return ClassSignificance(
         change,
         normalised,

@@ -168,6 +168,39 @@ def beyond_control(
     return value, wider, np.maximum(p, two_way.p_values(variances, value))
 
 
+def accuracy_beyond_control(
+    alone: Changed, against_control: Changed, level: float = LEVEL
+) -> tuple[float, tuple[float, float]]:
+    """Return the change of accuracy from the control to a compressed network, and its bounds.
+
+    Retraining shifts the classes independently: a bound of the accuracy alone would rest on a single number.
+
+    Parameters
+    ----------
+    alone, against_control, level
+        As for `beyond_control`.
+
+    Examples
+    --------
+    Of 2,000 images 20 more are lost than won:
+
+    >>> after = Changed(np.array([30, 20]), np.array([10, 20]), np.array([1000, 1000]))
+    >>> same = Changed(np.array([0, 0]), np.array([0, 0]), np.array([1000, 1000]))
+    >>> value, (low, high) = accuracy_beyond_control(same, after)
+    >>> round(value, 3), round(low, 4), round(high, 4)
+    (-0.01, -0.0191, -0.0013)
+    """
+    lost, won, support = (np.array([each.sum()]) for each in against_control)
+    value, bounds, _ = change(Changed(lost, won, support), level)
+    of_shift, dof = shift_variances(alone, against_control)
+    if dof:
+        share = against_control.support / support
+        of_images = np.maximum(lost + won, 1) / np.square(support)
+        half = two_way.half_widths(two_way.Variances([(np.square(share) @ of_shift, dof)], of_images), level)
+        bounds = np.array([np.fmin(bounds[0], value - half), np.fmax(bounds[1], value + half)])
+    return float(value[0]), (float(bounds[0, 0]), float(bounds[1, 0]))
+
+
 def shift_variances(alone: Changed, against_control: Changed) -> tuple[np.ndarray, int]:
     """Return the variance by which retraining alone shifts each class's change of recall from the control.
 

@@ -26,15 +26,16 @@ class Variances(NamedTuple):
     Attributes
     ----------
     networks : sequence of (variance, degrees of freedom)
-        Variances over networks, estimated from independent groups of networks; the statistic is a sum over the groups.
-        Without a group the statistic is about these very networks.
+        Variances over networks, with one number of degrees of freedom or one for each statistic, estimated from
+        independent groups of networks; the statistic is a sum over the groups. Without a group the statistic is about
+        these very networks.
     images : float
         Variance over images.
     in_both : float
         The part of `images` that the variance over networks contains too.
     """
 
-    networks: Sequence[tuple[Each, float]] = ()
+    networks: Sequence[tuple[Each, Each]] = ()
     images: Each = 0.0
     in_both: Each = 0.0
 
@@ -175,14 +176,14 @@ def p_values(variances: Variances, distances: np.ndarray) -> np.ndarray:
     total, alone, images = (
         np.broadcast_to(each, distance.shape) for each in (variances.total, variances.images_alone, variances.images)
     )
-    networks = [(np.broadcast_to(variance, distance.shape), dof) for variance, dof in variances.networks]
+    networks = [tuple(np.broadcast_to(each, distance.shape) for each in group) for group in variances.networks]
     is_known = np.isfinite(distance) & (total > 0)
     errors = np.where(is_known, distance, np.nan) / np.sqrt(np.where(is_known, total, 1))
     return np.asarray(2 * ndtr(-_normal_quantiles(networks, alone, images, distance, errors)))
 
 
 def _normal_quantiles(
-    networks: Sequence[tuple[np.ndarray, float]],
+    networks: Sequence[tuple[np.ndarray, ...]],
     alone: np.ndarray,
     images: np.ndarray,
     distance: np.ndarray,
@@ -202,11 +203,11 @@ def _normal_quantiles(
         normal = quantile[moving]
         half_level, density = ndtr(-normal), np.exp(-np.square(normal) / 2) / math.sqrt(2 * math.pi)
         squares = slopes = np.square(normal) * alone[moving]
-        for variance, dof in networks:
+        for variance, dof in (tuple(each[moving] for each in group) for group in networks):
             t = np.maximum(-stdtrit(dof, half_level), normal)  # larger but for rounding
-            by_normal = density * math.sqrt(dof) * beta(0.5, dof / 2) * (1 + t**2 / dof) ** ((dof + 1) / 2)
-            squares = squares + variance[moving] * t**2
-            slopes = slopes + variance[moving] * t * by_normal * normal
+            by_normal = density * np.sqrt(dof) * beta(0.5, dof / 2) * (1 + t**2 / dof) ** ((dof + 1) / 2)
+            squares = squares + variance * t**2
+            slopes = slopes + variance * t * by_normal * normal
         of_images = np.square(normal) * images[moving]
         slope = np.where(squares < of_images, 1, slopes / np.where(squares > 0, squares, 1))
         step = np.log(distance[moving] / np.sqrt(np.maximum(squares, of_images))) / slope
@@ -233,12 +234,12 @@ def detectable(variances: Variances, level: float = LEVEL) -> float:
     >>> round(detectable(Variances(images=1.0)), 2)
     2.8
     """
-    from analysis.statistics.hypothesis_tests import detectable_in_errors  # training must not wait for statsmodels
+    from analysis.statistics.hypothesis_tests import detectable_in_errors  # training must not wait for scipy
 
     return float(_combined(variances, lambda dof: detectable_in_errors(dof, level)))
 
 
-def _combined(variances: Variances, critical: Callable[[float], float]) -> np.ndarray:
+def _combined(variances: Variances, critical: Callable[[Any], Any]) -> np.ndarray:
     """Return the two-way half-width whose factor for a number of degrees of freedom is `critical`."""
     normal = critical(math.inf)
     over_networks = sum(critical(dof) ** 2 * variance for variance, dof in variances.networks)
@@ -246,14 +247,15 @@ def _combined(variances: Variances, critical: Callable[[float], float]) -> np.nd
     return np.asarray(np.sqrt(np.maximum(*squares)))
 
 
-def _critical(level: float, dof: float) -> float:
+def _critical(level: float, dof: Each) -> Each:
     """Return the upper `level` / 2 quantile of the t distribution, or of the normal one."""
     normal, t = _quantiles()
-    return float(-normal(level / 2) if math.isinf(dof) else -t(dof, level / 2))
+    is_normal = np.isinf(dof)
+    return np.asarray(np.where(is_normal, -normal(level / 2), -t(np.where(is_normal, 1, dof), level / 2)))
 
 
 @cache
-def _quantiles() -> tuple[Callable[[Any], Any], Callable[[float, Any], Any]]:
+def _quantiles() -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
     """Return the quantile functions of the normal and the t distribution."""
     from scipy.special import ndtri, stdtrit  # training imports this package and must not wait for scipy
 

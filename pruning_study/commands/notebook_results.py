@@ -17,12 +17,13 @@ from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.runs import schema
+from analysis.runs.options.record import default_text, option_name
+from analysis.runs.options.values import seeds
 from analysis.statistics.class_table import class_table
 from pruning_study.commands import iterate as iterate_command
 from pruning_study.commands import train_and_prune
 from pruning_study.commands.pruning_table import Table, pruning_table
 from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
-from pruning_study.options.options import default_text, option_name, seeds
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import ClassChanges
 from pruning_study.steps.measured import confusion_table

@@ -18,9 +18,10 @@ import numpy as np
 from analysis.common import extras
 from analysis.common.errors import StudyError
 from pruning_study.data import folders
-from pruning_study.data.corruption_names import CORRUPTIONS
 
 PACKAGE = "imagecorruptions-imaug"
+# Names in the package that differ from those in the tables of Hooker et al.
+_PACKAGE_NAMES = {"elastic": "elastic_transform", "frosted_glass_blur": "glass_blur"}
 SMALLEST = 32  # pixels of height and width
 # The package draws from NumPy's global generator, except in these, which take a seed.
 _TAKE_A_SEED = ("glass_blur", "impulse_noise")
@@ -121,7 +122,7 @@ def corrupted(sample: Sample, corruption: str, severity: int, folder: Path) -> n
     ----------
     sample : Sample
     corruption : str
-        A key of `corruption_names.CORRUPTIONS`.
+        One of `CORRUPTIONS`.
     severity : int, 1 to 5
     folder : Path
         Folder of the data sets; the file is in `corrupted` below it.
@@ -180,7 +181,7 @@ def corrupt(images: np.ndarray, digest: str, corruption: str, severity: int, ind
     """
     import imagecorruptions
 
-    name = CORRUPTIONS[corruption]
+    name = _PACKAGE_NAMES.get(corruption, corruption)
     made = np.empty_like(images)
     state = np.random.get_state()
     try:

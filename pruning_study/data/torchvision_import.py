@@ -5,16 +5,35 @@ and `import torchvision` fails because the schemas of two operators are missing.
 so this module defines the missing schemas and imports torchvision again.
 """
 
+from importlib.metadata import requires, version
+
 import torch
+
+from analysis.common.errors import StudyError
 
 SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
 
+
+def _check_pair(error: Exception) -> None:
+    """Raise a StudyError if the installed torchvision was built for another version of torch."""
+    installed = torch.__version__.partition("+")[0]
+    needed = [line.removeprefix("torch==") for line in requires("torchvision") or () if line.startswith("torch==")]
+    if needed and needed != [installed]:
+        raise StudyError(
+            f"torchvision {version('torchvision')} needs torch {needed[0]}, and torch {torch.__version__} is "
+            f"installed: pip install torch=={needed[0]}, or the torchvision that fits torch {installed}"
+        ) from error
+
+
 try:
     import torchvision
-except RuntimeError:
+except (AttributeError, ImportError, RuntimeError) as error:
+    if isinstance(error, ModuleNotFoundError) and error.name == "torchvision":
+        raise
+    _check_pair(error)
     _library = torch.library.Library("torchvision", "FRAGMENT")
     for _name, _schema in SCHEMAS.items():
         _library.define(_schema)

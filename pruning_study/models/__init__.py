@@ -216,13 +216,6 @@ def memory_format(model: nn.Module, image_shape: tuple[int, int, int]) -> torch.
     return torch.channels_last
 
 
-def recipe(name: str) -> str:
-    """Return the name of the recipe that a model is trained by unless `--recipe` names one."""
-    if name in MODELS and name.startswith("resnet"):
-        return "resnet-cifar"
-    return "wide-resnet" if name in MODELS and name.startswith("wrn") else "lenet5"
-
-
 def set_threads(name: str) -> None:
     """Make torch use one CPU thread for LeNet5, unless the environment sets their number.
 

@@ -74,7 +74,10 @@ def to_onnx(module: nn.Module, example: Tensor, properties: Mapping[str, str] = 
     try:
         with quiet():
             traced = torch.export.export(
-                with_plain_layers(_for_export(module)), (images,), dynamic_shapes=tuple(shapes.values())
+                with_plain_layers(_for_export(module)),
+                (images,),
+                dynamic_shapes=tuple(shapes.values()),
+                strict=False,
             )
             program = torch.onnx.export(
                 traced,

@@ -1,1 +1,1 @@
-"""The options of every command: their checks, help, sections and idle combinations, and protocols."""
+"""Options of the commands: their dataclasses, protocols, options without effect, and examples."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from analysis.common import imports
 from analysis.common.errors import StudyError
+from analysis.runs.options.values import choice_or_import_path
 from pruning_study.pruning import budget, channels, fairgrape, masks, scores, structured
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCOPES = ("global", "layer")
 ARGUMENTS = ("theta", "grad", "epsilon", "generator")
 OPTION = "--pruner"
 
@@ -176,7 +176,10 @@ def check_name(name: str) -> None:
     StudyError
         If the name is neither in `PRUNERS` nor an import path.
     """
-    imports.check_name(name, PRUNERS, kind="pruner", option=OPTION)
+    try:
+        choice_or_import_path(PRUNERS, "pruner")(name)
+    except ValueError as error:
+        raise StudyError(str(error), option=OPTION) from None
 
 
 def prunes(name: str) -> bool:

@@ -52,6 +52,6 @@ def hashed_params(params: Mapping[str, str]) -> dict[str, str]:
 
     def is_hashed(name: str, value: str) -> bool:
         role = schema.PARAM_ROLES.get(name)
-        return role is None or name in schema.ALWAYS_HASHED or value != role.formerly
+        return role is None or name in schema.ALWAYS_HASHED or value != role.legacy_default
 
     return {name: value for name, value in params.items() if name not in schema.NEVER_HASHED and is_hashed(name, value)}

@@ -8,9 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from analysis.rendering.picture_text import name_in_legend, name_in_picture
+from analysis.rendering.picture_text import fitted_name, name_in_legend, name_in_picture
 from analysis.statistics.hypothesis_tests import LEVEL
 from pruning_study.steps.class_changes import ClassChanges
 
@@ -20,6 +21,8 @@ MOST_NAMED = 4
 MOST_CLASSES = 100  # with a name in a picture
 DPI = 120
 _LONGEST_NAME, _LONGEST_TITLE = 40, 120
+_NAME_SIZE, _NAME_ROOM = 8, 80.0  # points, of the names beside the recall balances
+_NAME_GAP = 0.1  # of half a panel's height, from one of these names to the next
 
 
 @mpl.rc_context({"text.parse_math": False})  # a class's name may contain $
@@ -153,10 +156,9 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
         style = "-" if changes.identified else ":"
         axes.plot(line, alpha * line, style, color=AFTER, linewidth=1.5, label=_slope_label(changes, alpha))
     axes.scatter(start, end, color=AFTER, s=24, zorder=3)
-    for index in np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]:
-        place = (start[index], end[index])
-        name = name_in_picture(changes.table["class"].iloc[index], _LONGEST_NAME)
-        axes.annotate(name, place, xytext=(6, -3), textcoords="offset points", fontsize=8)
+    named = np.argsort(-np.abs(end - start), kind="stable")[:MOST_NAMED]
+    names = [fitted_name(str(name), _NAME_ROOM, _NAME_SIZE) for name in changes.table["class"].iloc[named]]
+    _name_points(axes, names, np.column_stack([start, end])[named], reach)
     axes.set(
         xlim=(-reach, reach),
         ylim=(-reach, reach),
@@ -167,6 +169,19 @@ def _balances(axes: Axes, changes: ClassChanges, alpha: float) -> None:
     axes.set_title(textwrap.fill(said[0].upper() + said[1:], 56), fontsize=10)
     axes.legend(loc="best", fontsize=8)
     axes.grid(alpha=0.3)
+
+
+def _name_points(axes: Axes, names: list[str], points: np.ndarray, reach: float) -> None:
+    """Write names to the right of a panel from -reach to reach, one above the other, each joined to its point."""
+    order = np.argsort(points[:, 1], kind="stable")
+    steps = _NAME_GAP * reach * np.arange(len(order))
+    highest = reach - _NAME_GAP * reach * (len(order) - 1)
+    heights = np.maximum.accumulate(points[order, 1] - steps).clip(-reach, highest) + steps
+    ends = np.column_stack([np.full(len(order), 1.04 * reach), heights])
+    joined = np.stack([points[order], ends], axis=1)
+    axes.add_collection(LineCollection(list(joined), colors=BEFORE, linewidths=0.6, alpha=0.6, clip_on=False))
+    for index, (x, y) in zip(order, ends, strict=True):
+        axes.text(1.01 * x, y, names[index], va="center", fontsize=_NAME_SIZE)
 
 
 def _slope_label(changes: ClassChanges, alpha: float) -> str:
@@ -189,7 +204,7 @@ def over_ratios(changes: Mapping[float, ClassChanges], title: str) -> Figure:
         By ratio, all of the same networks before.
     title : str
     """
-    return _over(changes, ["before", *(f"t={ratio:g}" for ratio in changes)], "pruning ratio", title)
+    return _over(changes, ["before", *(f"{ratio:g}" for ratio in changes)], "pruning ratio", title)
 
 
 @mpl.rc_context({"text.parse_math": False})

@@ -1,12 +1,15 @@
 """Work out the values of options that are `auto`, by pure functions that need no data and no model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from analysis.common.errors import StudyError
 from analysis.runs import schema
+from analysis.runs.options.commands import of_command
+from analysis.runs.options.recipes import recipe_of
+from analysis.runs.options.record import Option
 from analysis.runs.schema import text
-from pruning_study import models
 from pruning_study.data.examples import number_of_batches
 from pruning_study.options.config import CUBIC, ONE_SHOT, PruneConfig, TrainConfig
 from pruning_study.options.protocols import PROTOCOLS, Protocol
@@ -16,6 +19,9 @@ from pruning_study.training.recipes import RECIPES, Hyperparameters, scaled
 
 # When `--start initialization` prunes: shares of the training, and steps. The papers print none of them.
 _BEGIN, _END, _FREQUENCY = 0.2, 0.75, 100
+# Options that can change the dense model, and further ones that can change the pruned model
+_TRAINING = tuple(of_command("train").values())
+_PRUNING = tuple(record for name, record in of_command("prune").items() if name not in of_command("train"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class ResolvedPruning:
 def resolve_training(config: TrainConfig) -> ResolvedTraining:
     """Work out how the dense model of some options is trained."""
     protocol = PROTOCOLS[config.protocol]
-    recipe = config.recipe or models.recipe(config.model)
+    recipe = config.recipe or recipe_of(config.model)
     hyperparameters = _adapted(RECIPES[recipe].dense, config, protocol, config.decay, config.average_epochs)
     hyperparameters = scaled(hyperparameters, epochs=config.epochs, learning_rate=config.learning_rate)
     return ResolvedTraining(protocol, recipe, hyperparameters)
@@ -196,7 +202,7 @@ def final_epochs(config: PruneConfig, training: Hyperparameters, images: int) ->
         return training.epochs
     batches = number_of_batches(images, training.batch_size)
     if config.starts_anew:
-        last = pruning_steps(config, training, images)[schema.END]
+        last = pruning_steps(config, training, images)["end"]
     else:
         steps = schedules.last_step(config.ramp * training.epochs, config.ramp_steps) + 1
         last = max(schedules.at_batches(range(steps), config.ramp_steps, batches))
@@ -242,7 +248,7 @@ def pruning_steps(config: PruneConfig, training: Hyperparameters, images: int) -
             f"{steps - 1}, or a smaller share",
             option="--end",
         )
-    return {schema.BEGIN: begin, schema.END: end, schema.FREQUENCY: config.frequency or _FREQUENCY}
+    return {"begin": begin, "end": end, "frequency": config.frequency or _FREQUENCY}
 
 
 def training_params(config: TrainConfig, training: ResolvedTraining, described: Mapping[str, str]) -> dict[str, str]:
@@ -256,28 +262,15 @@ def training_params(config: TrainConfig, training: ResolvedTraining, described: 
         The params that describe the data, the model's source and given weights.
     """
     trained_by = training.hyperparameters
-    params = {
-        **described,
-        schema.MODEL: config.model,
+    resolved: dict[str, Any] = {
+        **dict.fromkeys((schema.DATASET, schema.TEST_FRACTION)),  # the data say them
         schema.RECIPE: training.recipe,
-        schema.PROTOCOL: config.protocol,
-        schema.SEED: text(config.seed),
-        schema.WEIGHT_DECAY: text(trained_by.weight_decay),
-        schema.VALIDATION_FRACTION: text(config.validation_fraction),
-        schema.PRECISION: config.precision,
+        schema.WEIGHT_DECAY: trained_by.weight_decay,
+        **_of_training(trained_by),
     }
-    if config.kept_epoch:
-        params[schema.KEPT_EPOCH] = config.kept_epoch
     if schema.WEIGHTS_DIGEST in described:
-        return params
-    return params | {
-        **_loop_params(trained_by),
-        schema.EPOCHS: text(trained_by.epochs),
-        schema.LEARNING_RATE: text(trained_by.learning_rate),
-        schema.DECAY: trained_by.decay,
-        schema.AVERAGE_EPOCHS: text(trained_by.average_epochs),
-        schema.PHASES: str(trained_by),
-    }
+        resolved |= dict.fromkeys(_of_training(trained_by))
+    return {**described, **_logged(config, _TRAINING, resolved)}
 
 
 def pruning_params(
@@ -299,59 +292,71 @@ def pruning_params(
     steps : mapping of str to int, optional
         With `--start initialization`, when weights are pruned (`pruning_steps`). They are unknown before the data are.
     """
-    needs = pruning.pruner.needs
-    params = {
-        **({} if config.starts_anew else _loop_params(pruning.fine_tuning)),
+    pruner, needs = pruning.pruner, pruning.pruner.needs
+    has_ramp = config.is_gradual and not config.starts_anew
+    resolved: dict[str, Any] = {
+        **({} if config.starts_anew else _of_loop(pruning.fine_tuning)),
         schema.PRECISION: config.precision,
-        schema.PRUNER: pruning.pruner.name,
-        schema.RATIO: text(ratio),
+        schema.PRUNER: pruner.name,
+        schema.PRUNER_DIGEST: pruner.digest,
+        schema.RATIO: ratio,
+        schema.SPARSITY: None,  # the network says it
         schema.SCOPE: pruning.scope,
-        schema.ITERATION: text(iteration),
-        schema.GRADIENT_OBJECTIVE: pruning.gradient_objective if "grad" in needs else "none",
-        schema.START: config.start,
-        schema.PRUNE_OUTPUT_LAYER: text(config.prune_output_layer),
+        schema.ITERATION: iteration,
+        "gradient_objective": pruning.gradient_objective if "grad" in needs else "none",
+        "gradient_batches": (pruning.gradient_batches or "all") if "grad" in needs else None,
+        "gradient_mode": pruning.gradient_mode if "grad" in needs else None,
+        schema.EPSILON: pruning.epsilon if "epsilon" in needs else None,
+        **_of_fine_tuning(config, pruning.fine_tuning),
         schema.SCHEDULE: CUBIC if config.is_gradual else ONE_SHOT,
-        schema.DISTILL: text(config.distill),
-        schema.PERFORMANCE_WEIGHTED: config.performance_weighted,
-        schema.CONSTRAINT: config.constraint,
-        schema.CLASS_WEIGHTS: config.class_weights,
-        schema.CLASS_OFFSETS: config.class_offsets,
+        **({} if has_ramp else dict.fromkeys((schema.RAMP, "ramp_steps"))),
+        "regrow": config.regrows if config.is_gradual else None,
+        **dict.fromkeys(("begin", "end", "frequency")),
+        **(steps or {}),
+        "data_quotas": None if config.data_quotas == "none" else config.data_quotas,
+        "constraint_step": config.dual_step,
     }
-    if pruning.pruner.digest:
-        params[schema.PRUNER_DIGEST] = pruning.pruner.digest
-    if not config.starts_anew:
-        params |= _fine_tuning_params(pruning.fine_tuning)
-    if config.is_gradual:
-        ramp = {name: getattr(config, name) for name in (schema.RAMP, schema.RAMP_STEPS)}
-        when = (steps or {}) if config.starts_anew else ramp
-        params |= {name: text(value) for name, value in when.items()} | {schema.REGROW: text(config.regrows)}
-    if config.distill:
-        params[schema.TEMPERATURE] = text(config.temperature)
-    if config.data_quotas != "none":
-        params[schema.DATA_QUOTAS], params[schema.DATA_DENSITY] = config.data_quotas, text(config.data_density)
-    if config.dual_step:
-        params[schema.CONSTRAINT_IMAGES] = config.constraint_images
-        params[schema.CONSTRAINT_STEP] = text(config.dual_step)
-    if config.class_weights != "none":
-        params[schema.CLASS_WEIGHT_POWER] = text(config.class_weight_power)
-    if config.class_offsets != "none":
-        params[schema.OFFSET_SHRINKAGE] = text(config.offset_shrinkage)
-    if "epsilon" in needs:
-        params[schema.EPSILON] = text(pruning.epsilon)
-    if "grad" in needs:
-        params[schema.GRADIENT_BATCHES] = text(pruning.gradient_batches or "all")
-        params[schema.GRADIENT_MODE] = pruning.gradient_mode
-    return params
+    return _logged(config, _PRUNING, resolved)
 
 
-def _fine_tuning_params(fine_tuning: Hyperparameters) -> dict[str, str]:
-    params = {schema.FINE_TUNE_EPOCHS: text(fine_tuning.epochs)}
-    if fine_tuning.epochs:
-        params[schema.FINE_TUNE_LEARNING_RATE] = text(fine_tuning.learning_rate)
-        params[schema.FINE_TUNE_DECAY] = fine_tuning.decay
-        params[schema.FINE_TUNE_AVERAGE_EPOCHS] = text(fine_tuning.average_epochs)
-        params[schema.FINE_TUNE_PHASES] = str(fine_tuning)
-    return params
+def _logged(config: TrainConfig, records: Sequence[Option], resolved: Mapping[str, Any]) -> dict[str, str]:
+    """Return the params of options, and further ones, as canonical text.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    records : sequence of Option
+        The options. A detail of what is off has no param.
+    resolved : mapping
+        Values of options that are not logged as they are given, and further params; None for what is not logged.
+    """
+    values = {record.name: getattr(config, record.name) for record in records if record.param} | dict(resolved)
+    details_of_off = {record.name for record in records if record.main_if_off(config)}
+    return {name: text(value) for name, value in values.items() if value is not None and name not in details_of_off}
+
+
+def _of_training(hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """Return the params of a training that makes a network."""
+    return {
+        **_of_loop(hyperparameters),
+        schema.EPOCHS: hyperparameters.epochs,
+        schema.LEARNING_RATE: hyperparameters.learning_rate,
+        "decay": hyperparameters.decay,
+        "average_epochs": hyperparameters.average_epochs,
+        schema.PHASES: str(hyperparameters),
+    }
+
+
+def _of_fine_tuning(config: PruneConfig, hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """Return the params of fine-tuning; None for those that it has not, or that are the dense model's."""
+    epochs = None if config.starts_anew else hyperparameters.epochs
+    return {
+        schema.FINE_TUNE_EPOCHS: epochs,
+        schema.FINE_TUNE_LEARNING_RATE: hyperparameters.learning_rate if epochs else None,
+        "fine_tune_decay": hyperparameters.decay if epochs else None,
+        "fine_tune_average_epochs": hyperparameters.average_epochs if epochs else None,
+        schema.FINE_TUNE_PHASES: str(hyperparameters) if epochs else None,
+    }
 
 
 def _adapted(
@@ -370,9 +375,9 @@ def _adapted(
     )
 
 
-def _loop_params(hyperparameters: Hyperparameters) -> dict[str, str]:
+def _of_loop(hyperparameters: Hyperparameters) -> dict[str, Any]:
     return {
-        schema.BATCH_SIZE: text(hyperparameters.batch_size),
-        schema.MOMENTUM: text(hyperparameters.momentum),
+        schema.BATCH_SIZE: hyperparameters.batch_size,
+        schema.MOMENTUM: hyperparameters.momentum,
         schema.AUGMENTATION: hyperparameters.augmentation,
     }

@@ -20,9 +20,9 @@ from analysis.common.input_files import SizeLimit
 from analysis.common.printable import shortened
 from analysis.runs import robustness as counts
 from analysis.runs import schema
+from analysis.runs.options.names import CORRUPTIONS
 from pruning_study import models
 from pruning_study.data import corruptions, datasets, folders
-from pruning_study.data.corruption_names import CORRUPTIONS
 from pruning_study.data.datasets import Dataset
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import RobustnessConfig, checked

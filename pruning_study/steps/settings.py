@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from analysis.common.errors import StudyError, did_you_mean
 from analysis.common.printable import shortened
 from analysis.runs import schema
+from analysis.runs.options.commands import of_command
+from analysis.runs.options.record import option_name
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets, labels
@@ -24,7 +26,6 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.data.examples import Examples, Normalization, number_of_batches, seeded, to_device
 from pruning_study.models import checkpoints, onnx_export
 from pruning_study.options.config import IterateConfig, PruneConfig, TrainConfig
-from pruning_study.options.options import option_name
 from pruning_study.pruning import budget, filters, schedules
 from pruning_study.pruning.filters import Filters
 from pruning_study.steps import engine
@@ -44,27 +45,9 @@ from pruning_study.training.engines import Engine
 from pruning_study.training.mitigation import class_offsets, data_quotas
 
 # Options that `--dense-run-id` takes from the params of the dense run.
-FOLLOWED = {
-    schema.DATASET,
-    schema.MODEL,
-    schema.RECIPE,
-    schema.PROTOCOL,
-    schema.SEED,
-    schema.EPOCHS,
-    schema.BATCH_SIZE,
-    schema.LEARNING_RATE,
-    schema.MOMENTUM,
-    schema.WEIGHT_DECAY,
-    schema.DECAY,
-    schema.KEPT_EPOCH,
-    schema.AVERAGE_EPOCHS,
-    schema.VALIDATION_FRACTION,
-    schema.TEST_FRACTION,
-    schema.CLASS_FRACTIONS,
-    schema.PRECISION,
-}
+FOLLOWED = {name for name, record in of_command("train").items() if record.param}
 # Those of them that say nothing about a network whose weights were given.
-_OF_TRAINING = {schema.DECAY, schema.AVERAGE_EPOCHS}
+_OF_TRAINING = {"decay", "average_epochs"}
 # What depends on the normalisation: examples, and the network that iterative pruning goes back to.
 _NORMALIZED = ("train", "validation", "test", "rewound")
 Config = TypeVar("Config", TrainConfig, PruneConfig, IterateConfig)
@@ -215,8 +198,6 @@ class TrainSetting:
         }
         if self.data.test_fraction is not None:
             described[schema.TEST_FRACTION] = text(self.data.test_fraction)
-        if config.class_fractions:
-            described[schema.CLASS_FRACTIONS] = text(config.class_fractions)
         if digest := models.source_digest(config.model):
             described[schema.MODEL_DIGEST] = digest
         if config.weights:

@@ -80,4 +80,4 @@ def _amounts(configs: Sequence[Config]) -> str:
     """Return the ratios of runs, or the number of iterations of chains."""
     ratios = sorted((config.ratio, config.amounts[0]) for config in configs if isinstance(config, PruneConfig))
     chains = {f"{config.iterations} iterations" for config in configs if isinstance(config, IterateConfig)}
-    return " ".join(dict.fromkeys([*(amount.removeprefix("t=") for _, amount in ratios), *sorted(chains)]))
+    return " ".join(dict.fromkeys([*(amount.removeprefix("ratio ") for _, amount in ratios), *sorted(chains)]))

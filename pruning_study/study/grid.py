@@ -16,56 +16,34 @@ from analysis.common.errors import StudyError, did_you_mean, first_line
 from analysis.common.input_files import opened
 from analysis.common.printable import LONGEST_NAME, fault_of_name, shortened
 from analysis.runs import schema
+from analysis.runs.options.commands import of_command
+from analysis.runs.options.record import OVERRIDES as OVERRIDES_KEY
+from analysis.runs.options.record import option_name
+from analysis.runs.options.table import OPTIONS, PRUNES
+from analysis.runs.options.values import LARGEST, utf8_text
 from analysis.runs.primaries import Primary
 from pruning_study import models
-from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, checked
-from pruning_study.options.options import LARGEST, option_name, utf8_text
+from pruning_study.options.config import IterateConfig, PruneConfig, checked
 from pruning_study.pruning import pruners
 from pruning_study.study.planned import planned_primaries
 
-# Keys of a grid of `prune`, and the option whose values each key lists.
-LISTS = {
-    "datasets": "dataset",
-    "models": "model",
-    "recipes": "recipe",
-    "pruners": "pruner",
-    "ratios": "ratio",
-    "sparsities": "sparsity",
-    "decays": "decay",
-    "fine_tune_decays": "fine_tune_decay",
-    "average_epochs": "average_epochs",
-    "fine_tune_average_epochs": "fine_tune_average_epochs",
-    "schedules": "schedule",
-    "distill": "distill",
-    "data_quotas": "data_quotas",
-    "data_densities": "data_density",
-    "performance_weighted": "performance_weighted",
-    "constraints": "constraint",
-    "constraint_images": "constraint_images",
-    "constraint_steps": "constraint_step",
-    "class_weights": "class_weights",
-    "class_weight_powers": "class_weight_power",
-    "class_offsets": "class_offsets",
-    "offset_shrinkages": "offset_shrinkage",
-    "seeds": "seed",
-}
-# A grid with one of these keys is one of `iterate`: the first is a list too, the others are single values.
-ITERATING = ("weight_treatments", "iterations", "keep")
-LISTS_OF_ITERATE = {
-    **{key: LISTS[key] for key in ("datasets", "models", "recipes", "decays", "average_epochs", "pruners")},
-    "weight_treatments": "weight_treatment",
-    "seeds": LISTS["seeds"],
-}
-GRID_KEYS = (*LISTS, *ITERATING, "overrides")
+
+def _lists(command: str) -> dict[str, str]:
+    """Return the keys of a command's grid that list values, and the option of each. The seeds change the soonest."""
+    records = [record for record in of_command(command).values() if record.grid not in (None, OVERRIDES_KEY, *_SINGLE)]
+    return {str(record.grid): record.name for record in sorted(records, key=lambda record: record.name == schema.SEED)}
+
+
+# Keys of a grid of `iterate` that have a single value
+_SINGLE = ("iterations", "keep")
+# Keys of a grid of `prune` and of one of `iterate`, and the option whose values each key lists
+LISTS, LISTS_OF_ITERATE = _lists("prune"), _lists("iterate")
+# A grid with one of these keys is one of `iterate`.
+ITERATING = (*(key for key in LISTS_OF_ITERATE if key not in LISTS), *_SINGLE)
+GRID_KEYS = (*LISTS, *ITERATING, OVERRIDES_KEY)
 FILE_KEYS = ("name", "experiment", *GRID_KEYS, "grids", "primary")
-# Options of the command `study`, and those that have no meaning for a grid.
-NO_OVERRIDES = {item.name for item in fields(StudyConfig)} - {"protocol"} | {
-    "force",
-    "dense_run_id",
-    "log_model",
-    "shrink",
-    "details",
-}
+# Options that have no meaning for a grid
+NO_OVERRIDES = {record.name for record in OPTIONS if record.grid is None}
 MOST_BYTES = 2**18
 MOST_KEYS = 10_000
 MOST_SEEDS = 100_000
@@ -74,11 +52,10 @@ MOST_RUNS = 1_000_000
 MOST_LISTED = 100
 _NUMBERS = ("ratio", "sparsity", "iterations", "keep")
 Config: TypeAlias = PruneConfig | IterateConfig
-# Options without a meaning for a pruner that prunes nothing.
-PRUNING_OPTIONS = (
-    *("ratio", "sparsity", "scope", "schedule", "ramp", "ramp_steps", "regrow"),
-    *("begin", "end", "frequency"),
-)
+# Options without a meaning for a pruner that prunes nothing. Its runs log whether the output layer may be pruned.
+PRUNING_OPTIONS = {"ratio", "sparsity"} | {
+    record.name for record in OPTIONS if PRUNES in record.needs and record.name != "prune_output_layer"
+}
 
 
 @dataclass(frozen=True)
@@ -140,18 +117,14 @@ class Grid:
 def read(path: Path, given: Mapping[str, Any] | None = None) -> Grid:
     """Read a study's file.
 
-    The file has the keys `name`, `experiment`, `datasets`, `models`, `recipes`, `pruners`, `ratios` or `sparsities`,
-    `decays`, `fine_tune_decays`, `average_epochs`, `fine_tune_average_epochs`, `schedules`, `distill`, the mitigations
-    `data_quotas`, `performance_weighted`, `constraints`, `class_weights` and `class_offsets` with the details
-    `data_densities`, `constraint_images`, `constraint_steps`, `class_weight_powers` and `offset_shrinkages`, `seeds` (a
-    list, or a range such as `0-29`) and `overrides` (further options of `prune`).
-    The study has every combination of the lists' values. A key that is left out has `prune`'s default. A detail counts
-    only where its mitigation is not `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of
-    ratios, schedules, distillation and mitigations, a grid is one of `iterate`, whose defaults it has: each combination
-    is a chain of runs. The key `grids` lists several such grids; the keys beside it are their defaults. A pruner that
-    prunes nothing, such as `none`, ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination
-    of `distill` and the mitigations. The key `primary` lists the comparisons that the study is made for
-    (`planned.planned_primaries`).
+    The file has the keys `name`, `experiment`, those of `LISTS`, which list values of an option (`seeds` may be a range
+    such as `0-29`), and `overrides` (further options of `prune`). The study has every combination of the lists' values.
+    A key that is left out has `prune`'s default. A detail of a mitigation counts only where the mitigation is not
+    `none`. With `iterations`, `keep` or `weight_treatments` (a list) in place of ratios, schedules, distillation and
+    mitigations, a grid is one of `iterate`, whose defaults it has: each combination is a chain of runs. The key `grids`
+    lists several such grids; the keys beside it are their defaults. A pruner that prunes nothing, such as `none`,
+    ignores `PRUNING_OPTIONS`: the study has it once for each seed and each combination of `distill` and the
+    mitigations. The key `primary` lists the comparisons that the study is made for (`planned.planned_primaries`).
 
     Parameters
     ----------
@@ -344,7 +317,7 @@ def _cells(
     own = _PRUNE if not grid.keys() & set(ITERATING) else _ITERATE
     overrides = _overrides(grid.get("overrides", {}), places["overrides"], own, faults)
     override_keys = {option_name(name): f"{places['overrides']}.{name}" for name in overrides}
-    for key in ITERATING[1:]:
+    for key in _SINGLE:
         if key in grid:
             with _noting(places[key], faults):
                 overrides[key] = _checked(key, grid[key], own)
@@ -364,7 +337,7 @@ def _cells(
 
 def _with_effect(options: dict[str, Any]) -> dict[str, Any]:
     """Return options without those of pruning where nothing is pruned, and without details of mitigations left out."""
-    idle = set() if pruners.prunes(options.get("pruner", PruneConfig.pruner)) else {*PRUNING_OPTIONS}
+    idle = set() if pruners.prunes(options.get("pruner", PruneConfig.pruner)) else set(PRUNING_OPTIONS)
     left_out = [name for name in schema.mitigations() if options.get(name, "none") == "none"]
     idle |= {detail for name in left_out for detail in schema.details(name)}
     return {name: value for name, value in options.items() if name not in idle}
@@ -399,6 +372,8 @@ def _values(key: str, values: Any, place: str, command: _Command, faults: list[s
     with _noting(place, faults):
         if key == "seeds" and isinstance(values, str):
             return dict.fromkeys(_range(values), place)
+        if key == "seeds" and isinstance(values, int) and not isinstance(values, bool):
+            values = [values]
         if not isinstance(values, list) or not values:
             raise ValueError(
                 f"{shortened(values)} is not a list of values" + (" or a range such as 0-29" if key == "seeds" else "")

@@ -15,7 +15,7 @@ from pruning_study.tracking.store import Store
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-# MLflow finds the model of a run by it: runs:/RUN_ID/model
+# The name of the model under its run.
 NAME = "model"
 READY = LoggedModelStatus.READY
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-DECAYS = ("none", "cosine", "linear")
+from analysis.runs.options import recipes
 
 
 @dataclass(frozen=True)
@@ -94,54 +94,19 @@ class Recipe:
     fine_tuning: Hyperparameters
 
 
-def _recipe(
-    dense: str,
-    fine_tuning: str,
-    *,
-    batch_size: int = 128,
-    momentum: float = 0.9,
-    weight_decay: float,
-    augmentation: str = "flip-crop",
-) -> Recipe:
-    training = Hyperparameters(_phases(dense), batch_size, momentum, weight_decay, augmentation)
-    return Recipe(training, replace(training, phases=_phases(fine_tuning)))
-
-
 def _phases(text: str) -> tuple[Phase, ...]:
     pairs = (item.split("x") for item in text.split())
     return tuple(Phase(int(epochs), float(learning_rate)) for epochs, learning_rate in pairs)
 
 
-RECIPES = {
-    # Epochs, batch size and weight decay are taken from the text of Good et al. (2022), Section 6.1. Momentum, Nesterov
-    # momentum, the steps of the learning rate and the fine-tuning of ResNets are taken from the paper's released code.
-    "lenet5": _recipe("30x0.01", "15x0.01", weight_decay=0.0, augmentation="none"),
-    "resnet-cifar": _recipe(
-        "10x0.01 20x0.1 10x0.01 10x0.001 10x0.0001", "10x0.1 5x0.01 5x0.001 5x0.0001", weight_decay=5e-4
-    ),
-    # Hooker et al. (2020), Section 2.4, train a wide ResNet for 80,000 steps of 128 images, which are 205 epochs of
-    # CIFAR-10. Their code has no wide ResNet (google-research, pruning_identified_exemplars): the learning rates, a
-    # fifth after each 30,000 steps, and the weight decay are those of google-research/rigl, rigl/cifar_resnet.
-    "wide-resnet": _recipe("77x0.1 77x0.02 51x0.004", "20x0.02 20x0.004", weight_decay=5e-4),
-    # ResNet-50 of the same paper: its batch of 1,024 and its 90 epochs, with the learning rates and weight decay of
-    # save_checkpoint/imagenet_train_eval.py: 0.1 for 256 images and in proportion for more, a tenth after epochs 30, 60
-    # and 80. Its warm-up over 5 epochs is one phase at the mean rate here. The paper's 32,000 steps are 26 epochs of
-    # 1,024 images; they are 102 of the 4,096 that the code trains with, and it evaluates with 1,024.
-    "imagenet": _recipe(
-        "5x0.2 25x0.4 30x0.04 20x0.004 10x0.0004", "5x0.04 5x0.004", batch_size=1024, weight_decay=1e-4
-    ),
-    # ResNet-18 of the same paper: 10,000 steps of 256 images are 16 epochs of CelebA's 162,770 training images. The
-    # learning rates are this project's: those of `imagenet` at the same shares of the training.
-    "celeba": _recipe("5x0.1 6x0.01 3x0.001 2x0.0001", "2x0.01 2x0.001", batch_size=256, weight_decay=1e-4),
-    # Paganini (2020), "Prune Responsibly", Section 3: SGD at a constant rate. It mentions no momentum or weight decay.
-    "prune-responsibly": _recipe("30x0.01", "30x0.01", batch_size=32, momentum=0.0, weight_decay=0.0),
-    # Good et al. (2022), Supplement H: `resnet-cifar` for 30,000 steps a level, which are 80 epochs of 48,000 images in
-    # batches of 128. So many are left of MNIST or Fashion-MNIST if .2 is held out for validation, of CIFAR if .04 is.
-    # Print does not say when the learning rate changes in these steps: here at the same shares of the training.
-    "lottery": _recipe(
-        "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", "13x0.01 27x0.1 13x0.01 14x0.001 13x0.0001", weight_decay=5e-4
-    ),
-}
+def _recipe(values: recipes.Recipe) -> Recipe:
+    training = Hyperparameters(
+        _phases(values.training), values.batch_size, values.momentum, values.weight_decay, values.augmentation
+    )
+    return Recipe(training, replace(training, phases=_phases(values.fine_tuning)))
+
+
+RECIPES = {name: _recipe(values) for name, values in recipes.RECIPES.items()}
 
 
 def scaled(

@@ -411,7 +411,7 @@ class TestPrune:
 
     def test_networks_at_chance_are_named(self, prune):
         output = prune("--learning-rate", "1e-9", "--fine-tune-learning-rate", "1e-9", "--ratio", 4)
-        assert "at chance, alpha means nothing: the dense network, t=4" in output
+        assert "at chance, alpha means nothing: the dense network, ratio 4" in output
 
     def test_released_budget(self, prune):
         prune("--protocol", "released", "--pruner", "mp", "--ratio", 50)

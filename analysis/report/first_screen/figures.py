@@ -49,7 +49,6 @@ _MINIMUM = (
 
 
 _SHARE = (0.0, 1.0)
-_ACCURACY = Drawn("accuracy_after", "accuracy_low", "accuracy_high", "accuracy_before", _SHARE)
 _WEAKEST = Drawn(WEAKEST, "weakest_low", "weakest_high", WEAKEST_BEFORE, _SHARE)
 _SLOPES = {
     "alpha": Drawn("alpha_mean", "ci_low", "ci_high"),
@@ -57,8 +56,10 @@ _SLOPES = {
 }
 
 
-def accuracies(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
-    """Draw accuracy and weakest recall against the ratio, a column for each data set and model, at most four a figure.
+def sizes(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
+    """Draw the recall of the weakest class against the size of the model, a panel for each data set and model.
+
+    Dense networks and the control are at 100 %.
 
     Parameters
     ----------
@@ -66,25 +67,11 @@ def accuracies(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
     cells : DataFrame
         As `weakest.with_weakest` returns them.
     """
-    title = "Accuracy and the recall of the weakest class, by pruning ratio"
-    note = (
-        "Means of test images over networks that do not guess, with 95 % intervals over networks. Dashed: the dense "
-        f"networks. {_READING} Cells most of whose networks guess are not drawn. {_MINIMUM}"
-    )
-    rows = {"accuracy": _ACCURACY, "weakest class's recall": _WEAKEST}
-    return _against_ratio(cells, rows, study, title, note)
-
-
-def sizes(study: AnalyzedStudy, cells: pd.DataFrame) -> list[Figure]:
-    """Draw the recall of the weakest class against the size of the model, a panel for each data set and model.
-
-    Dense networks and the control are at 100 %. Parameters are as for `accuracies`.
-    """
     return [_against_size(group, study) for group in groups(cells, study) if any(map(_has_compressed, group))]
 
 
 def slopes(study: AnalyzedStudy) -> list[Figure]:
-    """Draw alpha above the raw slope, against the ratio, panels as in `accuracies`."""
+    """Draw alpha and the raw slope against the ratio, a column for each data set and model, at most four a figure."""
     title = "Alpha and raw slope against the pruning ratio"
     note = (
         "Means over networks that do not guess, with their intervals. Dashed: no change from the dense networks. "

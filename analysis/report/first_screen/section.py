@@ -1,10 +1,13 @@
 """The sections of a report's first screen, and the one on its files, in functions that take a study."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from analysis.rendering.formats import decimals, number, short_ratio, values_with_intervals
 from analysis.rendering.page import Block, Caption, Section, numbered, picture_name, pictures
 from analysis.report.first_screen import class_figures, figures
+from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
 from analysis.report.first_screen.weakest import with_weakest
 from analysis.report.verdict import by_accuracy, leading_ratio, places
@@ -13,13 +16,18 @@ from analysis.statistics.intensification import unbalanced
 from analysis.study.settings import in_number_format, is_pruned, never_fine_tuned
 from analysis.study.study import AnalyzedStudy
 
-_ACCURACY = (
-    "The pruning ratio is the number of parameters before over the number after pruning. cells.csv has the numbers."
+_COSTS = (
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval. Left: the accuracy; "
+    "lower is worse. Right: the excess loss of the class that loses most, which is what it loses beyond the accuracy; "
+    "higher is worse. At an edge, a cross is at chance, and a triangle far off."
+)
+_COSTS_WITHOUT_CONTROL = (
+    "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
+    "all classes fare alike, because the worst class is chosen by noisy numbers."
 )
 _CLASSES = (
-    "By the method and ratio of the verdict: first the recall of each class, then its loss of recall. Control is the "
-    "same fine-tuning without pruning. Loss is the control's recall, or without a control that of the dense networks, "
-    "minus the recall after pruning, in points of 100. classes.csv has the numbers."
+    "By the verdict's method and ratio: the recall of each class, then its loss of recall. Loss is the control's "
+    "recall, or without a control that of the dense networks, minus the recall after pruning, in points."
 )
 _SLOPES = (
     "The raw slope is that of the gaps after pruning on the gaps before; above 1 weak classes fall further behind. "
@@ -46,11 +54,20 @@ _FILES = (
 )
 
 
-def accuracy(study: AnalyzedStudy) -> Section:
-    """Return the section on accuracy and the weakest class, against the ratio and the size of the model."""
-    cells = with_weakest(study)
-    drawn = {"accuracy": figures.accuracies(study, cells), "model_size": figures.sizes(study, cells)}
-    return Section("Accuracy", [_ACCURACY, *(block for name in drawn for block in numbered(name, drawn[name]))])
+def costs(study: AnalyzedStudy) -> Section | None:
+    """Return the section on accuracy and the worst class beside the control; None where no network is pruned."""
+    drawn = [replace(picture, scrolls=True) for picture in numbered("accuracy", cost_figures.costs(study))]
+    if not drawn:
+        return None
+    pruned = _pruned(study)
+    without = [_COSTS_WITHOUT_CONTROL] if (pruned["n_none"] == 0).any() else []
+    return Section("What pruning costs", [*drawn, _COSTS, *without])
+
+
+def sizes(study: AnalyzedStudy) -> Section | None:
+    """Return the section on the recall of the weakest class against the size of the model."""
+    drawn = numbered("model_size", figures.sizes(study, with_weakest(study)))
+    return Section("Model size", drawn) if drawn else None
 
 
 def class_losses(study: AnalyzedStudy) -> Section | None:

@@ -12,13 +12,13 @@ from analysis.runs import exports, frames, pull, schema, studies
 from analysis.runs.checked_predictions import CheckedPredictions
 from analysis.runs.checks import some
 from analysis.runs.frames import RUN_ID, ReadPredictions
+from analysis.runs.options.record import option_name
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.modal_labels import FEWEST
 from analysis.statistics.populations import Exemplars, exemplars
 from pruning_study.data import datasets
 from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import ExemplarsConfig
-from pruning_study.options.options import option_name
 
 # The options that choose a cell, by param; any other param is chosen by --setting.
 _OPTIONS = (schema.DATASET, schema.MODEL, schema.PRUNER, schema.RATIO, schema.SPARSITY)

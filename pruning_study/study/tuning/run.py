@@ -19,6 +19,7 @@ from analysis.common.errors import StudyError
 from analysis.report.tuning import figures as tuning_figures
 from analysis.report.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from analysis.runs import schema
+from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.new_images import alpha_new
@@ -37,7 +38,6 @@ from pruning_study.tracking import connect, locks, sending, views
 from pruning_study.tracking.store import Store
 from pruning_study.tracking.writer import Writer
 from pruning_study.training.evaluation import Predictions
-from pruning_study.training.recipes import DECAYS
 
 # Params that differ between the networks of one search: always, and if the schedule is searched too.
 TRIAL_PARAMS = {schema.SEED, schema.EPSILON, schema.RATIO}

@@ -29,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.common.errors import StudyError, first_line
 from analysis.runs import schema
+from analysis.runs.options.table import OPTIONS
 from analysis.runs.schema import text
 from pruning_study.options.config import ANCHORS, CUBIC, ONE_SHOT
 from pruning_study.study.tuning import objectives
@@ -44,9 +45,9 @@ AS_MAGNITUDE = 1e8
 STEP = 0.05
 # How strong mitigations may be, by the option that says it
 STRENGTHS = {
-    schema.OFFSET_SHRINKAGE: FloatDistribution(0.0, 4.0, step=STEP),
-    schema.CLASS_WEIGHT_POWER: FloatDistribution(0.0, 4.0, step=STEP),
-    schema.CONSTRAINT_STEP: FloatDistribution(1e-5, 1.0, log=True),
+    record.name: FloatDistribution(low, high, log=True) if low else FloatDistribution(low, high, step=STEP)
+    for record in OPTIONS
+    for low, high in ([record.search_range] if record.search_range else [])
 }
 STRENGTH = "strength"
 DIRECTIONS = {

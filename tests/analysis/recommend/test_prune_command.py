@@ -14,12 +14,13 @@ from analysis.recommend import prune_command as module
 from analysis.recommend import recommend, result
 from analysis.recommend.prune_command import prune_command
 from analysis.runs import frames, pull, schema
+from analysis.runs.options import names, recipes
+from analysis.runs.options.recipes import recipe_of
+from analysis.runs.options.values import seeds
 from pruning_study.__main__ import cli
 from pruning_study.data import datasets
 from pruning_study.models import MODELS
-from pruning_study.models import recipe as recipe_of
 from pruning_study.options.config import IterateConfig, PruneConfig
-from pruning_study.options.options import default_text, fields, seeds
 from pruning_study.options.protocols import PROTOCOLS
 from pruning_study.pruning.pruners import PRUNERS
 from pruning_study.steps.resolved import (
@@ -78,7 +79,7 @@ def test_a_level_of_iterative_pruning_is_the_last_iteration_of_its_command():
     assert prune_command(cell(run, (0, 1))) == f"{start} --pruner l1-structured --iterations 4 --seed 0,1"
     other = {"keep": "0.5", "weight_treatment": "rewind", "epochs": "2", "validation_fraction": "0.1"}
     assert prune_command(cell({**run, **other})) == (
-        f"{start} --epochs 2 --validation-fraction 0.1 --pruner l1-structured --keep 0.5 --weight-treatment rewind "
+        f"{start} --validation-fraction 0.1 --epochs 2 --pruner l1-structured --keep 0.5 --weight-treatment rewind "
         "--iterations 4 --seed 0"
     )
 
@@ -93,32 +94,12 @@ def test_a_shell_command_in_the_param_of_a_foreign_run__is_quoted_in_the_command
     ]
 
 
-def test_the_defaults_are_those_of_the_options_the_recipes_and_the_protocol():
-    options = {item.name: default_text(item) for item in fields(PruneConfig)}
-    said = {name: options[name] for name in module.DEFAULTS if options[name] != "auto"}
-    assert {
-        **said,
-        "scope": "global",
-        "test_fraction": "none",
-        "class_fractions": "none",
-        "regrow": "false",
-    } == module.DEFAULTS
-    assert {
-        name: (
-            *(str(recipe.dense), str(recipe.fine_tuning)),
-            *map(schema.text, (recipe.dense.weight_decay, recipe.dense.batch_size, recipe.dense.momentum)),
-        )
-        for name, recipe in RECIPES.items()
-    } == module.RECIPES
-    assert {name: getattr(PROTOCOLS["paper"], name) for name in module.PAPER} == module.PAPER
-    assert {name for name, pruner in PRUNERS.items() if pruner.scope == "layer"} == set(schema.BY_LAYER)
-    assert {name: recipe_of(name) for name in MODELS if recipe_of(name) != "lenet5"} == module.OWN_RECIPES
+def test_what_the_command_knows_of_pruners_protocols_models_and_data_sets():
+    assert {name: getattr(PROTOCOLS["paper"], name) for name in module._PAPER} == module._PAPER
+    assert {name: pruner.scope for name, pruner in PRUNERS.items()} == names.PRUNERS
+    assert tuple(PROTOCOLS) == names.PROTOCOLS
+    assert {name for name in MODELS if recipe_of(name) != "lenet5"} == recipes._OWN_RECIPES.keys()
     assert set(module.SIDES) == {datasets.MINI, *datasets.DOWNLOADABLE}
-    options = {item.name for item in fields(PruneConfig)} - {"seed", "sparsity"}  # the ratio says what is pruned
-    assert set(module.OPTIONS) == schema.PARAM_ROLES.keys() & options
-    iterate = {item.name: default_text(item) for item in fields(IterateConfig)}
-    assert {name: iterate[name] for name in module.ITERATE_DEFAULTS} == module.ITERATE_DEFAULTS
-    assert set(module.ITERATE_OPTIONS) == schema.PARAM_ROLES.keys() & iterate.keys() - {"seed"}
 
 
 def some(**choices):

@@ -52,12 +52,15 @@ def test_the_tables_have_the_names_and_columns_that_others_rely_on(made):
     assert cells.loc[("mp", 2.0), "mark"] == "<"
 
 
-FIRST_SCREEN = ["Accuracy", "What each class loses", "Differences between classes", "Methods compared", "Every number"]
+FIRST_SCREEN = [
+    *("What pruning costs", "What each class loses", "Model size"),
+    *("Differences between classes", "Methods compared", "Every number"),
+]
 
 
 def test_it_reads_top_down(made):
     titles = [section.title for section in made.sections]
-    assert titles[:6] == [*FIRST_SCREEN[:4], "Images that are forgotten", *FIRST_SCREEN[4:]]
+    assert titles[:7] == [*FIRST_SCREEN[:5], "Images that are forgotten", *FIRST_SCREEN[5:]]
     assert titles[-1] == "What was left out, and what to know"
     assert "3 pruned runs left out" in made.sections[-1].blocks[0].sentences[0]
 
@@ -183,7 +186,7 @@ def test_several_schedules_have_a_section_of_methods_compared(made):
 
 def test_the_released_protocol_is_marked_before_any_number():
     _, text = reported(("up-signed", 2, 1 + SPREAD), ("mp", 2, 1 + SPREAD), protocol="released")
-    before = text[: text.index("## Accuracy")]
+    before = text[: text.index("## What pruning costs")]
     assert "`released`" in before
     assert "`up-signed`" in before
 
@@ -235,15 +238,15 @@ def test_settings_have_letters_and_one_key_before_any_number():
         "mp (epochs 30, learning_rate 0.01, batch_size 128)",
         "mp (epochs 5, learning_rate 0.005, batch_size 64)",
     }
-    assert report.from_runs(two_recipes(apart=True)[:16]).shown[0].title == "Accuracy"
+    assert report.from_runs(two_recipes(apart=True)[:16]).shown[0].title == "What pruning costs"
 
 
 def test_no_line_is_the_mean_of_dense_networks_that_settings_do_not_share():
     for apart in (False, True):
         figures = report.from_runs(two_recipes(apart=apart)).figures
-        (accuracy,) = (axes for axes in figures["accuracy"].axes if axes.get_ylabel() == "accuracy")
-        dashed = [line for line in accuracy.lines if line.get_linestyle() == "--" and line.get_color() == "black"]
-        assert [line.get_ydata()[0] for line in dashed] == ([] if apart else [pytest.approx(0.8)])
+        (axes,) = figures["model_size"].axes
+        dashed = [line for line in axes.lines if line.get_linestyle() == "--" and line.get_color() == "black"]
+        assert [line.get_ydata()[0] for line in dashed] == ([] if apart else [pytest.approx(0.7)])
 
 
 class TestCommand:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.report.verdict import by_accuracy, leading_ratio, to_know, verdict
+from analysis.report.verdict import by_accuracy, leading_ratio, reading, to_know, verdict
 from analysis.study.study import AnalyzedStudy
 from tests import made_up_runs
 
@@ -22,23 +22,25 @@ def none(alpha=1.0, **settings):
 
 
 def judged(*cells):
-    return verdict(AnalyzedStudy(made_up_runs.study(*cells)))
+    study = AnalyzedStudy(made_up_runs.study(*cells))
+    return [*verdict(study), *([" ".join(reading(study))] if reading(study) else [])]
 
 
 def test_cost_classes_gaps_and_the_largest_safe_ratio():
     # Class b has recall .8 - .1 * 1.5 = .65, and .7 without pruning; the accuracy explains .01. The half-widths are
     # those of t: 2.365 times .495 points, the standard error of .1 * 2 * SPREAD; 2.841 times .0495, as two ratios hold
-    # together.
+    # together. At ratio 2, class b differs from the control by 1.1 SPREAD tenths, with a half-width of .64 points.
     worse, same = runs(alpha=1.5, after=0.79), runs(ratio=2, noise=SPREAD / 10)
-    line, reading = judged(worse, same, none())
+    line, how_to_read = judged(worse, same, none())
     assert line == (
-        "On mnist with lenet5 (8 networks), mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). "
-        "b loses 4.0 points (2.8 to 5.2) more. "
-        "Weak classes fall behind: gaps grow 50 % (36 to 64), more than accuracy explains. "
-        "The largest safe ratio is 2, by mp."
+        "On mnist with lenet5 (8 networks), use mp at ratio 2. It costs 0.0 points of accuracy (0.0 to 0.0). "
+        "No class is shown to lose more than the accuracy; a single class may lose up to 0.6 points more. "
+        "mp at ratio 10 does not count as safe: it costs 1.0 points of accuracy (1.0 to 1.0). "
+        "b loses 4.0 points (2.8 to 5.2) more than the accuracy. "
+        "Weak classes fall behind: gaps grow 50 % (36 to 64), more than accuracy explains."
     )
-    assert "fine-tuning without pruning" in reading
-    assert "mp is magnitude pruning" in reading
+    assert "trained as long and not pruned" in how_to_read
+    assert "mp is magnitude pruning" in how_to_read
 
 
 def sentences(*cells):
@@ -79,24 +81,28 @@ def test_a_reversed_order_of_classes_is_not_called_smaller_gaps():
     """The half-widths are those of t: 2.365 times the standard error of SPREAD, .0247; of a tenth of it, .0025."""
     said = sentences(runs(alpha=-0.8, noise=SPREAD), none())
     assert "Gaps shrink" not in " ".join(said)
-    assert said[-2] == (
+    assert said[-1] == (
         "The order of the classes reverses and strong classes become the weak ones: the raw slope is -0.80 (-0.86 to "
         "-0.74), 1.80 below the control's"
     )
     one = sentences(runs(alpha=-0.8, noise=SPREAD).head(1), none().head(1))
     # -.8 - .1, from 1 + .1.
-    assert "raw slope is -0.90, 2.00 below the control's" in one[-2]
+    assert "raw slope is -0.90, 2.00 below the control's" in one[-1]
 
 
 def test_gaps_whose_slope_may_be_0_have_no_shown_relation_to_those_before():
     said = sentences(runs(alpha=0.02), none())
-    assert said[-2] == "Gaps have no shown relation to those before: the raw slope may be 0 (-0.04 to 0.08)"
+    assert said[-1] == "Gaps have no shown relation to those before: the raw slope may be 0 (-0.04 to 0.08)"
 
 
 def test_where_no_class_is_shown_to_lose_more_the_verdict_says_how_much_one_may_lose():
     said = sentences(runs(), none())
     # The half-width is that of a tenth of 2 * SPREAD.
-    assert said[1] == "No class is shown to lose more; a single class may lose up to 1.2 points more"
+    assert said[:2] == [
+        "On mnist with lenet5 (8 networks), use mp at ratio 10",
+        "It costs 0.0 points of accuracy (0.0 to 0.0)",
+    ]
+    assert said[2] == "No class is shown to lose more than the accuracy; a single class may lose up to 1.2 points more"
     assert said[-1] == "This is safe, and no larger ratio is"
 
 
@@ -104,23 +110,24 @@ def test_a_worst_class_that_is_another_one_in_each_network_is_told():
     # Some class loses 5 points in every network. In the control the worst class loses |SPREAD| tenths, .57 points in
     # the mean, with a half-width of 2.365 * .3415 / sqrt 8.
     said = sentences(runs(noise=np.tile([0.5, -0.5], 4)), none())
-    assert said[1].startswith("No class is shown to lose more")
-    assert said[2].endswith("loses 4.4 points (4.1 to 4.7) more")
-    assert said[-1] == "No choice is shown to be safe"
+    assert said[0].endswith("no choice counts as safe")
+    assert said[2].startswith("No class is shown to lose more")
+    assert said[3].endswith("loses 4.4 points (4.1 to 4.7) more than in the control")
 
 
 def test_a_choice_is_safe_where_harm_is_ruled_out_and_not_where_it_is_unknown():
-    assert sentences(runs().iloc[::7], none().iloc[::7])[-1] == "No choice is shown to be safe"
-    assert sentences(runs(alpha=1.5), runs("gp", alpha=1.8), none())[-1] == "No choice is shown to be safe"
+    unsafe = "On mnist with lenet5 ({} networks), no choice counts as safe"
+    assert sentences(runs().iloc[::7], none().iloc[::7])[0] == unsafe.format(2)
+    assert sentences(runs(alpha=1.5), runs("gp", alpha=1.8), none())[0] == unsafe.format(8)
 
 
 def test_without_a_control_it_cannot_tell_pruning_from_fine_tuning():
-    line, reading = judged(runs(alpha=1.5, after=0.79))
+    line, how_to_read = judged(runs(alpha=1.5, after=0.79))
     assert line.startswith(
         "On mnist with lenet5 (8 networks), mp at ratio 10 costs 1.0 points of accuracy (1.0 to 1.0). b loses 4.0"
     )
     assert line.endswith("Without runs of none, nobody can tell pruning from fine-tuning.")
-    assert "fine-tuning" not in reading
+    assert "control" not in how_to_read
 
 
 def test_nothing_to_know_is_no_line():
@@ -135,11 +142,11 @@ def test_one_network_a_cell_has_no_interval_and_that_is_said_once():
     cells = [
         cell.iloc[:1] for name in ("mnist", "cifar10") for cell in (runs(alpha=1.5, dataset=name), none(dataset=name))
     ]
-    *lines, reading = judged(*cells)
+    *lines, how_to_read = judged(*cells)
     assert ["(one network)" in line for line in lines] == [True, True]
     assert ["is unknown" in line for line in lines] == [True, True]
     assert ["interval" in line for line in lines] == [False, False]
-    assert "Every cell has one network" in reading
+    assert "Every cell has one network" in how_to_read
 
 
 def test_networks_at_chance_are_counted_and_not_judged():
@@ -169,7 +176,7 @@ def test_a_weak_dense_network_is_said_before_the_verdict():
 
 
 def test_what_is_gained_is_no_cost():
-    assert "mp at ratio 10 gains 1.0 points of accuracy (1.0 to 1.0)" in sentences(runs(after=0.81), none())[0]
+    assert sentences(runs(after=0.81), none())[1] == "mp at ratio 10 gains 1.0 points of accuracy (1.0 to 1.0)"
 
 
 def test_an_experiment_of_the_control_alone_says_so():
@@ -239,7 +246,7 @@ def test_number_formats_are_measured_from_the_dense_networks_and_never_lead():
     ]
     pruned = runs(ratio=10, after=0.7, number_format="float32")
     said = sentences(pruned, none(number_format="float32"), *formats)
-    assert said[0] == "On mnist with lenet5 (8 networks), mp at ratio 10 costs 10.0 points of accuracy (10.0 to 10.0)"
+    assert said[1] == "mp at ratio 10 costs 10.0 points of accuracy (10.0 to 10.0)"
     assert said[-2] == (
         "fixed-int8 does worst of 2 number formats: it costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
         "networks"
@@ -248,13 +255,13 @@ def test_number_formats_are_measured_from_the_dense_networks_and_never_lead():
 
 
 def test_of_number_formats_alone_the_worst_is_named():
-    line, reading = judged(runs("fixed-int8", 1, number_format="fixed-int8", after=0.797))
+    line, how_to_read = judged(runs("fixed-int8", 1, number_format="fixed-int8", after=0.797))
     assert line.startswith(
         "On mnist with lenet5 (8 networks), fixed-int8 costs 0.3 points of accuracy (0.3 to 0.3), against the dense "
         "networks. "
     )
-    assert "control" not in line + reading
-    assert "fixed-int8 is weights and activations of 8 bits" in reading
+    assert "control" not in line + how_to_read
+    assert "fixed-int8 is weights and activations of 8 bits" in how_to_read
 
 
 def test_networks_pruned_while_they_were_trained_are_compared_with_the_dense_ones():

@@ -513,18 +513,13 @@ def test_predictions_of_any_integers_can_be_counted(store, predicting):
     assert np.bincount(found["predicted"]).tolist() == [0, 2]
 
 
-def test_a_sqlite_file_is_never_opened_by_a_second_sqlite_of_this_process_and_reading_imports_no_torch(store):
-    """Two copies in one process free each other's locks: a writer elsewhere could then destroy the store."""
+def test_reading_imports_no_torch(store):
     code = (
-        "import os, sys; from analysis.runs import pull, stores\n"
-        f"pull.runs('study', tracking_uri={store.uri!r})\n"
-        f"with stores.open_store({store.uri!r}) as opened:\n"
-        "    opened.experiments()\n"
-        "    files = [os.path.realpath(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')]\n"
-        f"    print({str(store.path)!r} in files, {{'adbc_driver_sqlite', 'torch'}} & {{*sys.modules}})"
+        f"import sys; from analysis.runs import pull; pull.runs('study', tracking_uri={store.uri!r})\n"
+        "print('torch' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "False set()\n"
+    assert result.stdout == "False\n"
 
 
 def test_runs_made_before_a_param_existed_have_its_former_value_beside_newer_ones(writer):

@@ -13,7 +13,7 @@ from mlflow.entities import Metric, Param
 
 from analysis.__main__ import cli as analysis_cli
 from analysis.common.errors import StudyError
-from analysis.runs import sqlite_columns, sqlite_files, store_errors, stores
+from analysis.runs import sqlite_files, store_errors, stores
 from pruning_study.__main__ import cli as study_cli
 from pruning_study.tracking import reach
 from tests.stored_runs import empty_store
@@ -170,10 +170,15 @@ def test_a_store_that_lacks_a_column__the_databases_reason_is_said_without_mlflo
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("UPDATE latest_metrics SET value = 'abc'", "'abc' as a scalar of type double"),
-        ("UPDATE runs SET end_time = 'yesterday'", "'yesterday' as a scalar of type int64"),
-        ("UPDATE params SET value = CAST(x'fffe' AS TEXT)", "Invalid UTF8"),
-        ("UPDATE params SET value = x'fffe'", "Invalid UTF8"),
+        (
+            "UPDATE latest_metrics SET value = 'abc'",
+            "'abc' with type str: tried to convert to double",
+        ),
+        (
+            "UPDATE runs SET end_time = 'yesterday'",
+            "'yesterday' with type str: tried to convert to int64",
+        ),
+        ("UPDATE params SET value = x'fffe'", r"Could not convert b'\xff\xfe' with type bytes"),
         ("UPDATE experiments SET lifecycle_stage = NULL", "NULL as lifecycle_stage"),
     ],
 )
@@ -182,6 +187,13 @@ def test_values_of_another_type_than_their_columns__a_report_calls_the_database_
     (line,) = said("read")
     assert line.startswith(": the database is damaged (a value is of another type than it should be: ")
     assert reason in line
+
+
+@pytest.mark.attack
+def test_a_param_that_is_no_utf8__a_report_calls_the_database_damaged(path, said):
+    execute(path, "UPDATE params SET value = CAST(x'fffe' AS TEXT)")
+    (line,) = said("read")
+    assert line.startswith(": the database is damaged (Could not decode to UTF-8 column 'value'")
 
 
 @pytest.mark.attack
@@ -229,7 +241,7 @@ sys.stdin.read()
 @pytest.mark.attack
 def test_a_database_that_another_process_holds_locked__both_command_lines_say_so(path, said, locked, monkeypatch):
     monkeypatch.setattr(reach, "BUSY_SECONDS", 0.1)
-    monkeypatch.setattr(sqlite_columns, "BUSY_MILLISECONDS", 100)
+    monkeypatch.setattr(stores, "BUSY_SECONDS", 0.1)
     assert {line.partition(";")[0].strip(": ") for line in said()} == {
         "database is locked",
         "the tracking store cannot be used (database is locked)",

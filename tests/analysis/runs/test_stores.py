@@ -1,10 +1,12 @@
 import sqlite3
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from analysis.common.errors import StudyError
 from analysis.runs import sqlite_files, stores
@@ -140,6 +142,27 @@ def test_tagged_runs_are_the_finished_ones_that_have_the_tag(opened):
     assert [(row["run_id"], row["value"]) for row in tagged] == hashes
     assert tagged[0]["folder"] == made.folders[made.first]
     assert reader.tagged(made.study, "no_such_tag").to_pylist() == []
+
+
+class TestSqliteFile:
+    @pytest.fixture
+    def rows(self, tmp_path):
+        """Yield a function that sends statements to a store as the reader does."""
+        path = tmp_path / "a #%file.db"  # characters that have a meaning in a URI
+        uri = empty_store(tmp_path / "mlflow.db")
+        (tmp_path / "mlflow.db").rename(path)
+        with stores._reading(str(make_url(uri).set(database=str(path))), "the store") as rows:
+            yield rows
+
+    def test_nothing_can_be_written(self, rows):
+        with pytest.raises(OperationalError, match="readonly"):
+            rows("DELETE FROM experiments RETURNING name")
+
+    def test_a_write_between_two_statements_is_seen(self, rows, tmp_path):
+        assert len(rows("SELECT * FROM experiments")) == 1
+        with closing(sqlite3.connect(tmp_path / "a #%file.db")) as connection, connection:
+            connection.execute("DELETE FROM experiments")
+        assert len(rows("SELECT * FROM experiments")) == 0
 
 
 class TestSchema:

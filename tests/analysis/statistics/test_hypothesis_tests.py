@@ -83,7 +83,7 @@ def test_the_permutation_test_of_pairs_is_that_of_scipy(n, alternative):
         n_resamples=9999,
         alternative=alternative,
         vectorized=True,
-        rng=np.random.default_rng(0),
+        random_state=np.random.default_rng(0),
     )
     assert paired(first, second, alternative=alternative)["p_permutation"] == pytest.approx(expected.pvalue)
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from analysis.common.errors import StudyError
+from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models import libraries
 
@@ -85,7 +86,7 @@ def test_networks_of_libraries_are_built_in_and_import_paths_are_not():
     assert not models.is_built_in("torchvision.models:resnet18")
     assert not models.is_built_in("torchvision")
     assert models.source_digest("torchvision:resnet18") is None
-    assert models.recipe("torchvision:resnet18") == "lenet5"
+    assert recipe_of("torchvision:resnet18") == "lenet5"
 
 
 def test_without_timm_one_line_names_the_extra(monkeypatch):

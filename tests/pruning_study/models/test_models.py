@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.common.errors import StudyError
+from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models.resnet import Block
 from pruning_study.models.wide_resnet import Block as WideBlock
@@ -122,9 +123,9 @@ def test_channels_last_unless_the_model_cannot_take_it():
 
 
 def test_recipe_of_a_model():
-    assert models.recipe("resnet56") == "resnet-cifar"
-    assert models.recipe("wrn22-8") == "wide-resnet"
-    assert models.recipe("lenet5") == models.recipe("resnetty:net") == "lenet5"
+    assert recipe_of("resnet56") == "resnet-cifar"
+    assert recipe_of("wrn22-8") == "wide-resnet"
+    assert recipe_of("lenet5") == recipe_of("resnetty:net") == "lenet5"
 
 
 @pytest.fixture

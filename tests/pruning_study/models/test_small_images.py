@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.common.errors import StudyError
+from analysis.runs.options.recipes import recipe_of
 from pruning_study import models
 from pruning_study.models import libraries
 
@@ -109,4 +110,4 @@ def test_an_image_that_is_too_small_is_one_line_that_names_the_option():
 
 
 def test_recipes():
-    assert [models.recipe(name) for name in NAMES] == ["lenet5", "lenet5", "resnet-cifar"]
+    assert [recipe_of(name) for name in NAMES] == ["lenet5", "lenet5", "resnet-cifar"]

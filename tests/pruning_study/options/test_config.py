@@ -1,3 +1,5 @@
+import importlib.metadata
+import itertools
 import re
 import tomllib
 from dataclasses import fields
@@ -8,10 +10,14 @@ import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 from mlflow.utils.environment import _PythonEnv
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from analysis.__main__ import report
 from analysis.common.errors import StudyError
+from analysis.runs.options.record import default_text, option_name
+from analysis.runs.options.values import seeds
 from analysis.runs.schema import text
 from pruning_study.__main__ import send, tally
 from pruning_study.options.config import (
@@ -26,7 +32,7 @@ from pruning_study.options.config import (
     TrainConfig,
     TuneConfig,
 )
-from pruning_study.options.options import default_text, option_name, seeds
+from tests import mlproject
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
@@ -38,6 +44,10 @@ COMMANDS = [
     ("exemplars", ExemplarsConfig),
     ("groups", GroupsConfig),
 ]
+
+
+def test_mlproject_is_what_the_command_lines_make_of_it():
+    assert mlproject.FILE.read_text() == mlproject.mlproject()
 
 
 @pytest.mark.parametrize(("entry_point", "config"), COMMANDS)
@@ -115,12 +125,53 @@ def test_mlproject_has_the_options_and_defaults_of_the_report():
     assert entry.command.split() == ["python", "-m", "analysis", "report", *expected]
 
 
-def test_conda_pins_the_upper_ends_of_the_ranges_of_pyproject():
+def test_conda_has_the_projects_dependencies_at_the_versions_of_the_constraints():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    ranges = project["dependencies"] + project["optional-dependencies"]["train"]
+    dependencies = [Requirement(each) for each in project["dependencies"] + project["optional-dependencies"]["train"]]
     conda = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
-    pins = [re.fullmatch(r"([\w\[\]-]+)>=([\d.]+),<=([\d.]+)", dependency).groups() for dependency in ranges]
-    assert conda[-1]["pip"] == [f"{name}=={newest}" for name, _, newest in pins]
+    pins = [Requirement(each) for each in conda[-1]["pip"]]
+    assert [(each.name, each.extras) for each in pins] == [(each.name, each.extras) for each in dependencies]
+    assert {each.name: str(each.specifier) for each in pins}.items() <= constraints().items()
+
+
+def constraints():
+    """Return the version of each package in constraints.txt, such as `==2.13.0`."""
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return {each.name: str(each.specifier) for each in map(Requirement, lines)}
+
+
+def test_constraints_fit_every_range_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    for each in map(Requirement, listed):
+        if each.name != project["name"]:
+            assert each.specifier.contains(constraints()[each.name].removeprefix("=="))
+
+
+def test_constraints_hold_whatever_the_project_needs_in_turn():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    todo = [Requirement(each).name for each in project["dependencies"] + project["optional-dependencies"]["train"]]
+    needed = set()
+    while todo:
+        name = canonicalize_name(todo.pop())
+        if name not in needed and not name.startswith(("cuda-", "nvidia-", "triton")):  # torch pins these itself
+            needed.add(name)
+            requirements = map(Requirement, importlib.metadata.requires(name) or ())
+            todo += [each.name for each in requirements if not each.marker or each.marker.evaluate({"extra": ""})]
+    assert needed <= constraints().keys()
+
+
+def test_constraints_are_exact_versions_that_any_index_has():
+    text = (ROOT / "constraints.txt").read_text()
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][\w.]*", line) for line in text.splitlines()[1:])
+    assert "torch==2.13.0\n" in text
+    assert "://" not in text
+
+
+def test_the_group_of_developers_tools_is_that_of_the_extra():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extra = pyproject["project"]["optional-dependencies"]["test"]
+    assert extra == ["pruning-study[train]", *pyproject["dependency-groups"]["dev"]]
 
 
 def test_uv_makes_the_environment_of_conda_yaml_with_any_patch_version_of_python():
@@ -509,7 +560,7 @@ def test_a_sparsity_stands_in_place_of_a_ratio(options):
 def test_a_sparsity_has_no_ratio_until_the_network_is_known():
     assert PruneConfig(sparsity="0.5,0.9").ratio == ()
     assert PruneConfig(sparsity="0.5,0.9").amounts == ["sparsity 0.5", "sparsity 0.9"]
-    assert PruneConfig(ratio="2,10").amounts == ["t=2", "t=10"]
+    assert PruneConfig(ratio="2,10").amounts == ["ratio 2", "ratio 10"]
 
 
 @pytest.mark.parametrize("value", ["1e3", "1.5", "-1", "1.0"])

@@ -1,10 +1,12 @@
 """Options that change nothing are named, and no run under its defaults is warned of anything."""
 
+from dataclasses import fields
+
 import pytest
 
+from analysis.runs.options.record import default_text, option_name
 from pruning_study.options.config import PruneConfig, TrainConfig, TuneConfig
 from pruning_study.options.idle_options import idle_options
-from pruning_study.options.options import default_text, fields, option_name
 from pruning_study.pruning.pruners import PRUNERS
 
 

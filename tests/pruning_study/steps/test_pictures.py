@@ -9,6 +9,7 @@ from analysis.statistics.hypothesis_tests import change_interval
 from pruning_study.steps import pictures
 from pruning_study.steps.class_changes import class_changes
 from pruning_study.training.evaluation import Predictions
+from tests.text_boxes import hidden_texts
 
 
 def confusion_table(classes):
@@ -120,6 +121,13 @@ class TestRecallChange:
         offsets = recall_change(after=(0, 0, 0), alpha=np.nan).axes[1].collections[0].get_offsets()
         assert offsets[:, 1].tolist() == [0, 0, 0]
 
+    @pytest.mark.parametrize("recall", [0.0, 0.5, 1.0])
+    def test_names_of_classes_that_fare_alike_do_not_overlap(self, recall):
+        """At the lower end of the panel, in its middle and at its upper end."""
+        names = ["ankle boot", "ankle boots", "a class with a long name", "trouser", "bag"]
+        after = [*[recall] * 4, 1 - recall]
+        assert hidden_texts(recall_change([0.5] * 5, after, names=names, alpha=np.nan)) == []
+
     def test_a_name_with_dollar_signs_is_drawn(self):
         recall_change().savefig(io.BytesIO())
 
@@ -135,7 +143,7 @@ def test_recalls_over_ratios_name_the_classes_that_were_weakest():
         "recall of $boot$": pytest.approx([0.7, 0.8, 0.8]),
         "accuracy": pytest.approx([0.8, 2.5 / 3, 0.7]),
     }
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["before", "t=2", "t=3"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["before", "2", "3"]
 
 
 @pytest.mark.attack

@@ -128,6 +128,10 @@ def test_what_is_left_out_is_the_default_of_prune(read):
     ]
 
 
+def test_a_single_seed_is_a_list_of_one(read):
+    assert [cell.config.seed for cell in read("seeds: 0").cells] == [0]
+
+
 def test_seeds_as_a_range(read):
     assert [cell.config.seed for cell in read("seeds: 7-9").cells] == [7, 8, 9]
     assert [cell.config.seed for cell in read("seeds: 4 - 4").cells] == [4]
@@ -137,8 +141,8 @@ def test_lists_say_how_trainings_end(read):
     found = read("{decays: [none, cosine], fine_tune_average_epochs: [0], ratios: [2, 4]}")
     assert [(c.config.decay, c.config.fine_tune_decay, c.config.ratio) for c in found.cells] == [
         ("none", None, (2.0,)),
-        ("cosine", None, (2.0,)),
         ("none", None, (4.0,)),
+        ("cosine", None, (2.0,)),
         ("cosine", None, (4.0,)),
     ]
     found = read("{average_epochs: [0, 7], fine_tune_average_epochs: [0, 3]}")
@@ -247,7 +251,7 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key(faults):
         ("seeds: 5-3", "the smaller seed first"),
         ("seeds: 0-9999999999", "none above 2147483647"),
         ("seeds: 0-1000000", "1,000,001 seeds: .* 100,000"),
-        ("seeds: 3", "seeds: 3 is not a list of values or a range"),
+        ("seeds: true", "seeds: True is not a list of values or a range"),
         ("seeds: []", "is not a list"),
         ("seeds: [-1]", r"seeds\[0\]: -1 is below 0"),
         ("pruners: mp", "pruners: 'mp' is not a list"),

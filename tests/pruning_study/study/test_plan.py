@@ -72,7 +72,7 @@ def test_a_run_pruned_again_has_its_own_hash_name_and_parent():
     again = plan.pruned_step(config, setting, once)
     assert (again.parent_hash, again.iteration) == (once.config_hash, 2)
     assert again.config_hash not in (once.config_hash, dense.config_hash)
-    assert again.name == "fashion-mnist-mini lenet5 mp t=2 iteration 2 seed 0"
+    assert again.name == "fashion-mnist-mini lenet5 mp ratio 2 iteration 2 seed 0"
 
 
 def test_a_data_set_that_is_elsewhere_has_steps_without_a_hash(tmp_path):

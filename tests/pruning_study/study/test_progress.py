@@ -24,7 +24,7 @@ def test_away_from_a_terminal_each_run_is_one_line(capsys):
             progress.ended(step, outcome)
     assert capsys.readouterr().err.splitlines() == [
         "[2/3] fashion-mnist-mini lenet5 dense seed 0: made in 4.0 s, accuracy 0.500; 2 s left",
-        "[3/3] fashion-mnist-mini lenet5 mp t=10 seed 0: failed, no luck; 2 s left",
+        "[3/3] fashion-mnist-mini lenet5 mp ratio 10 seed 0: failed, no luck; 2 s left",
     ]
 
 

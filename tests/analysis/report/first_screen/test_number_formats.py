@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.rendering.page import Picture
-from analysis.report.first_screen import figures, number_formats, section
+from analysis.report.first_screen import costs, figures, number_formats, section
 from analysis.report.first_screen.weakest import with_weakest
 from analysis.study.study import AnalyzedStudy
 from tests import made_up_runs
@@ -93,7 +93,7 @@ def test_losses_by_format_are_from_the_dense_networks():
 
 def test_number_formats_are_points_by_size_and_not_among_ratios():
     made = study(PRUNED, CONTROL, *FORMATS, BOTH)
-    (by_ratio,) = figures.accuracies(made, with_weakest(made))
+    (by_ratio,) = costs.costs(made)
     assert [tick.get_text() for tick in by_ratio.axes[-1].get_xticklabels()] == ["4", "10"]
     (by_size,) = figures.sizes(made, with_weakest(made))
     (axes,) = by_size.axes
@@ -105,7 +105,7 @@ def test_number_formats_are_points_by_size_and_not_among_ratios():
 
 def test_of_number_formats_alone_nothing_is_drawn_against_ratios_and_classes_are_written():
     made = study(*FORMATS)
-    assert figures.accuracies(made, with_weakest(made)) == []
+    assert costs.costs(made) == []
     assert section.slopes(made) is None
     assert list(section.class_losses(made).tables) == ["classes.csv"]
     assert section.class_losses(made).blocks == []

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.rendering.drawing import ABOVE, NEUTRAL
+from analysis.rendering.drawing import ABOVE
 from analysis.rendering.page import Picture
 from analysis.report.first_screen import class_figures, figures, section
 from analysis.study.study import AnalyzedStudy
@@ -46,30 +46,9 @@ def line(axes, *, like):
     return [[float(number) for number in values] for values in (found.get_xdata(), found.get_ydata())]
 
 
-def test_the_accuracy_of_every_method_by_ratio_without_cells_that_guess():
-    guessing = np.array([0.79] * 6 + [0.5, 0.5])
-    cells = study(runs(after=0.79), runs(ratio=20, after=guessing), runs("gp", 20, after=0.5), none())
-    axes = shown(section.accuracy(cells))["accuracy"].axes[0]
-    assert line(axes, like={"marker": "o"})[1] == pytest.approx([0.79, 0.79])
-    assert not [drawn for drawn in axes.lines if drawn.get_marker() == "s"]
-
-
-def test_below_the_accuracy_stands_the_recall_of_each_networks_weakest_class():
-    # Alpha is .5 or 1.5 in every second network: class b has .75 or .65, a the rest of 1.6. An alpha of -1 makes a the
-    # weakest: .7.
-    alphas = np.array([0.5, 1.5, 0.5, 1.5, 0.5, 1.5, -1.0, -1.0])
-    cells = study(runs(alpha=alphas, noise=0), none(alpha=0))
-    _, axes = shown(section.accuracy(cells))["accuracy"].axes
-    assert axes.get_ylabel() == "weakest class's recall"
-    assert line(axes, like={"marker": "o"})[1] == pytest.approx([(3 * 0.75 + 3 * 0.65 + 2 * 0.7) / 8])
-    level = {drawn.get_color(): drawn.get_ydata()[0] for drawn in axes.lines if drawn.get_color() in ("black", NEUTRAL)}
-    # The control's alphas are around 0, so that either class is the weakest, by up to .01.
-    assert level == {"black": pytest.approx(0.7), NEUTRAL: pytest.approx(0.8 - 0.1 * np.abs(SPREAD).mean())}
-
-
 def test_the_weakest_class_against_the_share_of_the_parameters_that_is_kept():
     cells = study(*(runs(ratio=ratio, alpha=ratio / 10).assign(realized_ratio=ratio / 2) for ratio in (4, 10)), none())
-    (axes,) = shown(section.accuracy(cells))["model_size"].axes
+    (axes,) = shown(section.sizes(cells))["model_size"].axes
     shares, recalls = line(axes, like={"marker": "o"})
     # One of two methods, which stand a hair apart: 50 % and 20 %, not the 25 % and 10 % that were asked for.
     assert shares == pytest.approx([50, 20], rel=0.01)
@@ -166,15 +145,6 @@ def test_the_raw_slope_stands_beside_alpha():
     assert row["networks"] == "8"
 
 
-def test_few_methods_are_named_once_for_all_panels():
-    cells = [runs(pruner, dataset=name) for name in ("mnist", "cifar10") for pruner in ("mp", "gp")]
-    figure = shown(section.accuracy(study(*cells, none(), none(dataset="cifar10"))))["accuracy"]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["mp", "gp", "none (control)"]
-    assert [axes.get_title() for axes in figure.axes] == ["mnist, lenet5", "cifar10, lenet5", "", ""]
-    assert all(axes.get_legend() is None for axes in figure.axes)
-
-
 def test_of_many_methods_pruners_and_settings_are_named_once_each():
     cells = [
         runs(pruner, schedule=schedule, distill=distill)
@@ -188,18 +158,20 @@ def test_of_many_methods_pruners_and_settings_are_named_once_each():
 
 
 def test_five_data_sets_need_two_figures():
-    made = section.accuracy(study(*(runs(dataset=name) for name in "abcde")))
-    panels = {name: len(figure.axes) for name, figure in shown(made).items()}
+    cells = study(*(runs(dataset=name) for name in "abcde"))
+    panels = {
+        name: len(figure.axes) for made in (section.costs, section.sizes) for name, figure in shown(made(cells)).items()
+    }
     assert panels == {"accuracy": 8, "accuracy_2": 2, "model_size": 4, "model_size_2": 1}
 
 
 def test_the_band_is_the_interval_of_the_control():
     control = none().assign(accuracy_after=0.8 + SPREAD / 10)
-    figure = shown(section.accuracy(study(runs(), control)))["accuracy"]
-    (band,) = (patch for patch in figure.axes[0].patches if patch.get_alpha() == 0.15)
-    # t(.975, 7) = 2.3646 times the standard error of SPREAD / 10, which is .0024744 / 10.
-    half = 2.3646 * SPREAD.std(ddof=1) / 10 / np.sqrt(8)
-    assert [band.get_y(), band.get_height()] == pytest.approx([0.8 - half, 2 * half], rel=1e-3)
+    figure = shown(section.slopes(study(runs(), control)))["slopes"]
+    (band,) = (patch for patch in figure.axes[1].patches if patch.get_alpha() == 0.15)
+    # Raw slopes are 1 - SPREAD. t(.975, 7) is 2.3646.
+    half = 2.3646 * SPREAD.std(ddof=1) / np.sqrt(8)
+    assert [band.get_y(), band.get_height()] == pytest.approx([1 - half, 2 * half], rel=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
@@ -216,10 +188,10 @@ def test_words_of_many_methods_ratios_and_long_names_do_not_overlap():
     cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
     cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="猫W" * 20, weakest_count=5)
     many = AnalyzedStudy(cells)
-    drawn = [*figures.accuracies(many, cells), *figures.sizes(many, cells)]
-    assert [hidden_texts(figure) for figure in drawn] == [[]] * 4
+    drawn = list(figures.sizes(many, cells))
+    assert [hidden_texts(figure) for figure in drawn] == [[]] * 2
     # Twenty methods on each data set: a panel for each of the four pruners.
-    assert [len(figure.axes) for figure in drawn] == [8, 8, 4, 4]
+    assert [len(figure.axes) for figure in drawn] == [4, 4]
 
 
 def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_without_mitigation():
@@ -237,8 +209,8 @@ def test_a_legend_of_many_mitigations_leaves_room_and_the_control_is_that_withou
     cells = cells.assign(weakest_before=0.97, weakest_after=value, weakest_low=low, weakest_high=high)
     cells = cells.assign(accuracy_minus_none=value - 1, weakest_class="a", weakest_count=5)
     many = AnalyzedStudy(cells)
-    drawn = [*figures.accuracies(many, cells), *figures.sizes(many, cells)]
-    assert [hidden_texts(figure) for figure in drawn] == [[], []]
+    drawn = list(figures.sizes(many, cells))
+    assert [hidden_texts(figure) for figure in drawn] == [[]]
     for figure in drawn:
         assert all(axes.bbox.height / figure.dpi > 1.5 for axes in figure.axes)
         named = [text.get_text() for text in figure.legends[0].get_texts()]

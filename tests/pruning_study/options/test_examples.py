@@ -6,8 +6,8 @@ import click.testing
 import pytest
 
 from analysis import __main__ as analysis
-from pruning_study.__main__ import cli
-from pruning_study.options.option_sections import EXAMPLES, SECTIONS
+from pruning_study.__main__ import SECTIONS, cli
+from pruning_study.options.examples import EXAMPLES
 
 PROGRAMS = {"pruning-study": cli, "pruning-analysis": analysis.cli}
 ALL_SECTIONS = {"pruning-study": SECTIONS, "pruning-analysis": analysis.SECTIONS}

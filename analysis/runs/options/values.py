@@ -1,19 +1,15 @@
-"""How an option is declared, checked and shown."""
+"""Values of options: from typed text, with its checks, and back to text."""
 
 import math
-import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import field, fields
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from analysis.common.errors import StudyError, did_you_mean
+from analysis.common.errors import did_you_mean
 from analysis.common.printable import shortened
-from analysis.runs.schema import text
 
-AUTO = "auto"
 LARGEST = 2**31 - 1
 MOST_SEEDS = 1000
 LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would not be found again
@@ -21,69 +17,15 @@ LONGEST_PARAM = 6000  # characters; MLflow cuts off the rest, and the run would 
 Check = Callable[[str], Any]
 
 
-def option(default: Any, check: Check, help: str, typed: Check | None = None) -> Any:
-    """Declare an option as a dataclass field.
-
-    Parameters
-    ----------
-    default : Any
-        The default as it is typed. `auto` stands for None: a value that is worked out from other options or the data.
-    check : callable
-        Turns typed text into the value, and raises ValueError with what the option takes.
-    help : str
-        The text that `--help` shows.
-    typed : callable, optional
-        Check of what may be typed where a command takes several values, each of which passes `check`.
-    """
-    auto = default == AUTO
-    return field(
-        default=None if auto else check(default),
-        metadata={"check": check, "typed": typed or check, "auto": auto, "help": help},
-    )
-
-
-def same_option(config: type, name: str) -> Any:
-    """Declare an option that the dataclass of another command has too."""
-    item = next(item for item in fields(config) if item.name == name)
-    return field(default=item.default, metadata=item.metadata)
-
-
-def option_name(name: str) -> str:
-    """Return a field's name as it is typed: `--batch-size` for `batch_size`."""
-    return "--" + name.replace("_", "-")
-
-
-def default_text(item: Any) -> str:
-    """Return a field's default as it is typed on the command line or in MLproject."""
-    return AUTO if item.default is None else text(item.default)
-
-
-def check_fields(config: Any) -> None:
-    """Check every option of a command, and put the checked values in the place of the given ones.
-
-    Raises
-    ------
-    StudyError
-        If an option does not take its value.
-    """
-    for item in fields(config):
-        object.__setattr__(config, item.name, checked_value(item, getattr(config, item.name)))
-    if config.data_dir is None:
-        object.__setattr__(config, "data_dir", Path(default_data_dir()))
-
-
-def checked_value(item: Any, value: Any) -> Any:
-    """Return the value of a field, given as typed or as it is; errors as in `check_fields`."""
-    if value is None or (value == AUTO and item.metadata["auto"]):
-        return None if item.metadata["auto"] else item.default
-    try:
-        return item.metadata["check"](text(value))
-    except ValueError as error:
-        raise StudyError(str(error), option=option_name(item.name)) from None
-
-
-def default_data_dir() -> str:
-    return os.environ.get("PRUNING_STUDY_DATA") or "data"
+def text(value: Any) -> str:
+    """Return the canonical text of a value: floats by `repr`, booleans `true` and `false`, tuples joined by commas."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, tuple):
+        return ",".join(text(part) for part in value)
+    return str(value)
 
 
 def nonempty_text(value: str) -> str:
@@ -153,14 +95,13 @@ def choice(names: Iterable[str]) -> Check:
     return check
 
 
-def valid_name(check_name: Callable[[str], None]) -> Check:
-    """Return a check of a name, from a function that raises StudyError if the name is unknown."""
+def choice_or_import_path(names: Collection[str], kind: str) -> Check:
+    """Return a check of a name or an import path; nothing is imported. `kind` is what the name stands for."""
 
     def check(value: str) -> str:
-        try:
-            check_name(value)
-        except StudyError as error:
-            raise ValueError(str(error)) from None
+        if ":" not in value and value not in names:
+            hint = did_you_mean(value, names, f"it takes {', '.join(names)}, or package.module:name")
+            raise ValueError(f"{value!r} is not a {kind}: {hint}")
         return value
 
     return check

@@ -1,0 +1,150 @@
+"""Where a movement of classes between two networks comes from: a common shift of their logits, or single images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from analysis.audit import logit_files
+from analysis.common.errors import StudyError
+from analysis.common.input_files import SizeLimit
+from analysis.common.printable import printable
+from analysis.rendering.formats import decimals, with_interval
+from analysis.statistics import class_offsets, common_shift
+
+
+class Movement(NamedTuple):
+    """How far classes moved between two networks, and what a common shift of each class's logit explains.
+
+    Attributes
+    ----------
+    table : DataFrame, a row for each class
+        class, index; shift, what the network after adds to the class's logit; excess, the change of its recall minus
+        the change of the accuracy; excess_left, the same on images that the shift was not fitted on, with the shift
+        undone; images, the number of the class. With several pairs of networks, means over them.
+    share, share_low, share_high : float
+        Share of the squared movement that the shift explains, with its 95 % interval over images. NaN if the classes
+        are not shown to have moved more than noise of the images explains.
+    movement, left : float
+        Root mean square of the classes' excess, without the noise of the images, and the same with the shift undone.
+    changed, changed_left : float
+        Share of the images for which the networks name different classes, and the same with the shift undone.
+    """
+
+    table: pd.DataFrame
+    share: float
+    share_low: float
+    share_high: float
+    movement: float
+    left: float
+    changed: float
+    changed_left: float
+
+    @property
+    def verdict(self) -> str:
+        """How much the shift explains, and what undoing it does, in a sentence each."""
+        if not self.changed:
+            return "Both networks give the same answers."
+        if np.isnan(self.share):
+            return (
+                "The classes are not shown to have moved more than noise of the images explains, so that nothing is "
+                "said of a common shift of their logits."
+            )
+        share = with_interval(100 * self.share, 100 * self.share_low, 100 * self.share_high, decimals(0))
+        before, after = (_largest_loss(self.table, column) for column in ("excess", "excess_left"))
+        return (
+            f"A common shift of the logits, one number for each class, explains {share} % of the squared movement of "
+            f"the classes' recalls ({100 * self.movement:.1f} points beyond the accuracy, root mean square); the rest "
+            "moved image by image. On images that the shift was not fitted on, undoing it changes the largest excess "
+            f"loss of a class from {before} to {after}, and the images with another answer from "
+            f"{100 * self.changed:.1f} % to {100 * self.changed_left:.1f} %."
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.verdict}</p>{self.table.to_html(index=False)}"
+
+
+def diagnose(
+    label: ArrayLike, before: ArrayLike, after: ArrayLike, *, class_names: Sequence[str] | None = None
+) -> Movement:
+    """Diagnose the movement of classes; parameters, result and errors are those of `analysis.diagnose_movement`."""
+    try:
+        label, before, after = map(np.asarray, (label, before, after))
+    except ValueError as error:
+        raise StudyError("give label, before and after, each with rows of one length") from error
+    pairs = [logits if logits.ndim == 3 else logits[np.newaxis] for logits in (before, after)]
+    return _diagnosed(list(pairs[0]), list(pairs[1]), label, class_names)
+
+
+def of_files(sides: Mapping[str, Sequence[Path]], limit: SizeLimit) -> tuple[dict[str, Movement], list[str]]:
+    """Diagnose the movement from the networks before to the control, and to those after, where files hold logits.
+
+    Parameters
+    ----------
+    sides : mapping of str to sequence of Path
+        Files of predictions of `before`, `after` and `control`, in pairs; a single one before belongs to all.
+    limit : SizeLimit
+        Most memory that the arrays of a file may take.
+
+    Returns
+    -------
+    movements : dict of str to Movement
+        By the side, without those that have no logits, whose files are those before, or that are no pairs.
+    notes : list of str
+        The diagnoses in sentences, or why there is none although there are logits.
+    """
+    movements, notes = {}, []
+    for side, when in (("control", "in the control"), ("after", "after")):
+        before, after = list(sides["before"]), list(sides[side])
+        before = before * len(after) if len(before) == 1 else before
+        are_pairs = len(before) == len(after) and before != after
+        if not (after and are_pairs and all(logit_files.has_logits(path, limit) for path in [*before, *after])):
+            continue
+        try:
+            movements[side] = _of_pairs(before, after, limit)
+        except StudyError as error:
+            notes.append(f"The logits before and {when} are not compared: {error}.")
+        else:
+            notes.append(f"From the logits before to those {when}: {movements[side].verdict}")
+    return movements, notes
+
+
+def _of_pairs(before: Sequence[Path], after: Sequence[Path], limit: SizeLimit) -> Movement:
+    pairs = [logit_files.read_pair(*paths, limit) for paths in zip(before, after, strict=True)]
+    logits = ([first.values for first, _ in pairs], [second.values for _, second in pairs])
+    return _diagnosed(*logits, pairs[0][0].label, pairs[0][0].class_names)
+
+
+def _diagnosed(
+    before: list[np.ndarray], after: list[np.ndarray], label: np.ndarray, class_names: Sequence[str] | None
+) -> Movement:
+    if not before or len(before) != len(after):
+        raise StudyError(f"there are logits of {len(before)} networks before and {len(after)} after: give pairs")
+    for pair in zip(before, after, strict=True):
+        class_offsets.check_arrays(*pair, label)
+    classes = before[0].shape[1]
+    if class_names is not None and len(class_names) != classes:
+        raise StudyError(f"class_names has {len(class_names):,} names for {classes:,} classes: name every class")
+    support = np.bincount(label, minlength=classes)
+    common_shift.check_images(support, class_names)
+    found = common_shift.diagnose(before, after, label)
+    table = pd.DataFrame(
+        {
+            "class": [str(each) for each in (class_names if class_names is not None else range(classes))],
+            "index": range(classes),
+            "shift": found.value,
+            "excess": found.excess,
+            "excess_left": found.excess_left,
+            "images": support,
+        }
+    )
+    movement, left = (max(each / classes, 0) ** 0.5 for each in (found.movement, found.left))
+    return Movement(table, found.share, found.low, found.high, movement, left, found.changed, found.changed_left)
+
+
+def _largest_loss(table: pd.DataFrame, column: str) -> str:
+    worst = table.loc[table[column].idxmin()]
+    return f"{0 - 100 * worst[column].round(9):.1f} points ({printable(worst['class'])})"

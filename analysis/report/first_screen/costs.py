@@ -1,0 +1,173 @@
+"""The first picture of a report: what each method costs beyond its control, against the pruning ratio."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.rendering.drawing import NEUTRAL, page
+from analysis.rendering.picture_text import fitted_name
+from analysis.report.ratio_plot import Lines, Method, Place, Styles, add_legend, groups, handle, ratio_labels, styles_of
+from analysis.report.verdict import mostly_sound
+from analysis.runs import schema
+from analysis.study.settings import CONTROL, in_number_format, is_pruned
+from analysis.study.study import AnalyzedStudy
+
+FAR = 0.1  # of a share; values farther from 0 are marked at the edge, unless most are that far
+_WIDTH = 12.0  # inches, as wide as the page
+_HEIGHT = 3.3  # of a row of panels
+_MOST_MARKS = 70  # that stand side by side in a panel
+_SAME_RATIO = 1.05  # Levels of iterative pruning have ratios that differ a little.
+_PITCH = 360.0  # points across a panel
+_LARGEST_MARK = 6.0  # points
+_TITLE_SIZE = 10
+_TITLE_ROOM = 72 * 0.3 * _WIDTH
+
+
+class Outcome(NamedTuple):
+    """What a panel shows: columns of the cells, with a control and without one, and the side that is worse."""
+
+    label: str
+    beyond_control: str
+    beyond_dense: str
+    worse: int
+
+
+OUTCOMES = (
+    Outcome("change of accuracy, points", "accuracy_minus_none", "accuracy_change", -1),
+    Outcome("excess loss of the worst class, points", "largest_excess_minus_none", "largest_excess", 1),
+)
+
+
+def costs(study: AnalyzedStudy) -> list[Figure]:
+    """Draw a row for each data set and model, at most four a figure: change of accuracy, worst class's excess loss.
+
+    Both are differences from the control, network by network; without a control they are from the dense networks. All
+    intervals are inside the panels. Cells at chance, and those farther than `FAR`, are marks at an edge.
+
+    Parameters
+    ----------
+    study : AnalyzedStudy
+    """
+    with_ratio = study.cells[~in_number_format(study.cells)]
+    pruned = ([place for place in group if is_pruned(place.cells).any()] for group in groups(with_ratio, study))
+    return [_figure(places, study) for places in pruned if places]
+
+
+def _figure(places: Sequence[Place], study: AnalyzedStudy) -> Figure:
+    lines = [_pruned_lines(place, study) for place in places]
+    styles, handles = styles_of(lines)
+    size = _WIDTH, _HEIGHT * len(places) + 0.5
+    figure, grid = page((len(places), len(OUTCOMES)), size, "", "")
+    for row, place, methods in zip(grid, places, lines, strict=True):
+        row[0].set_title(_title(place, methods), fontsize=_TITLE_SIZE, loc="left", parse_math=False)
+        for axes, outcome in zip(row, OUTCOMES, strict=True):
+            _draw(axes, methods, styles, outcome)
+    for axes in grid[-1]:
+        axes.set_xlabel("pruning ratio")
+    has_control = any((cells["n_none"] > 0).any() for methods in lines for cells in methods.values())
+    add_legend(figure, [*handles, handle(f"{CONTROL} (control)" if has_control else "dense", color="black")], size)
+    return figure
+
+
+def _pruned_lines(place: Place, study: AnalyzedStudy) -> Lines:
+    """Return the cells of each method of a place by ratio, those at chance too."""
+    cells = place.cells[is_pruned(place.cells)].sort_values(schema.RATIO, kind="stable")
+    of_cells = [Method(cell[schema.PRUNER], study.setting(cell)) for cell in cells.to_dict("records")]
+    drawn = [method for method in place.lines if method.pruner != CONTROL]
+    if len(place.name) == 2:  # the place has all its methods
+        drawn += sorted(set(of_cells) - set(drawn))
+    return {each: cells[[method == each for method in of_cells]] for each in drawn}
+
+
+def _title(place: Place, lines: Lines) -> str:
+    counts = pd.concat(lines.values())[["n", "n_at_chance"]].sum(axis=1)
+    least, most = int(counts.min()), int(counts.max())
+    networks = "1 network" if most == 1 else f"{most} networks" if least == most else f"{least} to {most} networks"
+    return f"{fitted_name(', '.join(place.name), _TITLE_ROOM, _TITLE_SIZE)}: {networks}"
+
+
+def _draw(axes: Axes, lines: Lines, styles: Styles, outcome: Outcome) -> None:
+    axes.axhline(0, color="black", linewidth=1)
+    ratios = sorted({ratio for cells in lines.values() for ratio in cells[schema.RATIO]})
+    slots = _slots(ratios)
+    pitch = 1 / (len(lines) + 1)
+    side_by_side = (slots[-1] + 1) / pitch <= _MOST_MARKS
+    places = np.array(slots if side_by_side else np.log(ratios), dtype=float)
+    mark = min(_LARGEST_MARK, 0.8 * _PITCH * pitch / (slots[-1] + 1)) if side_by_side else 4.0
+    values = pd.concat([_values(cells, outcome) for cells in lines.values()])
+    far = max(100 * FAR, 3 * float(values["value"].abs().median()))
+    for index, (method, cells) in enumerate(lines.items()):
+        dodge = pitch * (index - (len(lines) - 1) / 2) if side_by_side else 0.0
+        across = places[np.searchsorted(ratios, cells[schema.RATIO])] + dodge
+        _draw_method(axes, across, _values(cells, outcome), styles[method], mark, far, outcome.worse)
+    _set_ratios(axes, ratios, slots, places, side_by_side=side_by_side)
+    inside = values[values["value"].abs() <= far]
+    has_edge = len(inside) < len(values)
+    axes.set_ylim(_limits(inside, outcome.worse if has_edge else 0))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.set_ylabel(outcome.label, fontsize=9)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _slots(ratios: Sequence[float]) -> list[int]:
+    """Return the place of each ratio in order; ratios that differ by little share a place."""
+    starts = [later > _SAME_RATIO * former for former, later in pairwise(ratios)]
+    return [0, *np.cumsum(starts).tolist()]
+
+
+def _values(cells: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+    """Return value, low and high of an outcome in points; the value is NaN for cells at chance."""
+    has_control, sound = cells["n_none"].to_numpy() > 0, mostly_sound(cells).to_numpy()
+    found = {}
+    for name, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+        both = (100 * cells[f"{column}{end}"].to_numpy(float) for column in outcome[1:3])
+        found[name] = np.where(sound, np.where(has_control, *both), np.nan)
+    return pd.DataFrame(found)
+
+
+def _draw_method(
+    axes: Axes, across: np.ndarray, values: pd.DataFrame, style: dict[str, str], mark: float, far: float, worse: int
+) -> None:
+    look: dict[str, Any] = {"color": style["color"], "clip_on": False}
+    value = values["value"].to_numpy()
+    inside, chance = np.abs(value) <= far, np.isnan(value)
+    axes.plot(across[inside], value[inside], linewidth=0.8, alpha=0.35, color=style["color"])
+    axes.vlines(across[inside], values["low"][inside], values["high"][inside], color=style["color"], linewidth=1.4)
+    axes.plot(across[inside], value[inside], linestyle="", marker=style["marker"], markersize=mark, **look)
+    for shown, marker in ((~inside & ~chance, "^" if worse > 0 else "v"), (chance, "x")):
+        height = np.full(shown.sum(), 0.5 + 0.46 * worse)
+        at_edge = axes.plot(across[shown], height, linestyle="", marker=marker, markersize=mark, **look)
+        at_edge[0].set_transform(axes.get_xaxis_transform())
+
+
+def _limits(inside: pd.DataFrame, edge: int) -> tuple[float, float]:
+    """Return the ends of an axis that holds all intervals and 0, with room for the marks at an edge, if any."""
+    ends = inside.to_numpy().ravel()
+    low, high = min([0, *ends[np.isfinite(ends)]]), max([0, *ends[np.isfinite(ends)]])
+    height = high - low or 1.0
+    return low - height * (0.15 if edge < 0 else 0.06), high + height * (0.15 if edge > 0 else 0.06)
+
+
+def _set_ratios(
+    axes: Axes, ratios: Sequence[float], slots: Sequence[int], places: np.ndarray, *, side_by_side: bool
+) -> None:
+    if side_by_side:
+        axes.set_xticks(range(slots[-1] + 1), list(_slot_labels(ratios, slots)), fontsize=9)
+        axes.tick_params(axis="x", length=0)
+        axes.set_xlim(-0.5, slots[-1] + 0.5)
+        for between in np.arange(slots[-1]) + 0.5:
+            axes.axvline(between, color=NEUTRAL, alpha=0.25, linewidth=0.8)
+    else:
+        axes.set_xticks(places, ratio_labels(ratios), fontsize=9)
+
+
+def _slot_labels(ratios: Sequence[float], slots: Sequence[int]) -> Iterator[str]:
+    for _, shared in pd.Series(ratios).groupby(list(slots)):
+        yield f"{shared.mean():.3g}"

@@ -1,0 +1,41 @@
+"""The options of a command, from the table: records, a dataclass, and the sections of the help."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar, dataclass_transform
+
+from analysis.runs.options.record import Option, option
+from analysis.runs.options.table import HEADINGS, OPTIONS
+
+T = TypeVar("T")
+# The option that says how strong a mitigation is, by mitigation
+STRENGTHS = {str(record.param.detail_of): record.name for record in OPTIONS if record.search_range and record.param}
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(option,))
+def command(name: str) -> Callable[[type[T]], type[T]]:
+    """Return a decorator that makes a class the frozen dataclass of a command's options.
+
+    The class inherits from the sections that hold the options, so that their types are known to a type checker.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        records = of_command(name)
+        cls.__annotations__ = {option_name: record.type for option_name, record in records.items()}
+        for option_name, record in records.items():
+            metadata = {"check": record.check, "typed": record.typed or record.check, "auto": record.is_auto}
+            setattr(cls, option_name, field(default=record.value, metadata=metadata | {"help": record.help}))
+        return dataclass(frozen=True)(cls)
+
+    return decorate
+
+
+def of_command(command: str) -> dict[str, Option]:
+    """Return the records of a command's options by name."""
+    return {record.name: record.of(command) for record in OPTIONS if command in record.commands}
+
+
+def sections() -> dict[str, list[str]]:
+    """Return the names of options by the heading that `--help` shows them below, in its order."""
+    names = {heading: [record.name for record in OPTIONS if record.heading == heading] for heading in HEADINGS}
+    return {heading: list(dict.fromkeys(listed)) for heading, listed in names.items()}

@@ -1,0 +1,40 @@
+"""Names that options take. What they stand for is in `pruning_study`."""
+
+# Pruners, and the scope of each: what `--scope` overrides
+PRUNERS = {
+    "mp": "global",
+    "gp": "global",
+    "up": "global",
+    "rp": "global",
+    "up-signed": "global",
+    "up-sum": "global",
+    "l1-unstructured": "layer",
+    "random-unstructured": "layer",
+    "global-unstructured": "global",
+    "l1-structured": "layer",
+    "l2-structured": "layer",
+    "linf-structured": "layer",
+    "random-structured": "layer",
+    "fairgrape": "layer",
+    "chip": "layer",
+    "none": "global",
+}
+PROTOCOLS = ("paper", "released")
+DECAYS = ("none", "cosine", "linear")  # of the learning rate
+NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")
+# As in the tables of Hooker et al.
+CORRUPTIONS = (
+    "brightness",
+    "contrast",
+    "defocus_blur",
+    "elastic",
+    "fog",
+    "frosted_glass_blur",
+    "gaussian_noise",
+    "impulse_noise",
+    "jpeg_compression",
+    "pixelate",
+    "shot_noise",
+    "zoom_blur",
+)
+SEVERITIES = (1, 2, 3, 4, 5)

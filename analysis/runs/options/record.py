@@ -1,0 +1,185 @@
+"""What the record of an option holds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, TypeVar, dataclass_transform, get_args
+
+from analysis.common.errors import StudyError
+from analysis.runs.options.values import Check, text
+
+AUTO = "auto"
+# The key of a study's file that holds all options without a key of their own
+OVERRIDES = "overrides"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ParamRole:
+    """What a param means for a study.
+
+    Parameters
+    ----------
+    role : {"setting", "seed", "consequence"}
+        A setting tells cells apart. A seed tells the networks of one cell apart. A consequence follows from other
+        params.
+    legacy_default : str, optional
+        What every pruned run did before the param existed, and what the papers do. A pruned run that lacks the param
+        has this value.
+    detail_of : str, optional
+        The param that this one is a detail of, as `ramp` is of `schedule`.
+    value : {"text", "integer", "float", "floats", "boolean"}
+        What the param's text says; `floats` are joined by commas. Two spellings of one value, such as `.1` and `0.1`,
+        are the same setting.
+    concerns : {"network", "mitigation", "pruner", "pruning"}
+        `network`: the param matters whether or not a network is pruned, as the epochs do. `mitigation`: it spares
+        classes, whether or not a network is pruned, as class offsets do. `pruner`: it belongs to some pruners only, as
+        epsilon does. `pruning`: it belongs to pruning by any pruner, as the schedule does. A pruned network and its
+        control have to agree in the params of `network`. The control has the same mitigation if there is such a one,
+        and else none.
+    """
+
+    role: Literal["setting", "seed", "consequence"] = "setting"
+    legacy_default: str | None = None
+    detail_of: str | None = None
+    concerns: Literal["network", "mitigation", "pruner", "pruning"] = "network"
+    value: Literal["text", "integer", "float", "floats", "boolean"] = "text"
+
+
+@dataclass(frozen=True)
+class Prerequisite:
+    """What an option needs to have an effect.
+
+    Parameters
+    ----------
+    otherwise : str
+        What follows on `--option has no effect` where the prerequisite is not met; `{pruner}` stands for the pruner.
+    is_met : callable
+        Whether the options of a command, as `TrainConfig` and `PruneConfig` hold them, meet it.
+    """
+
+    otherwise: str
+    is_met: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Option:
+    """The record of an option: all that is known of it, apart from the code that uses its value.
+
+    Parameters
+    ----------
+    default : str
+        As it is typed. `auto` stands for None: a value that is worked out from other options or the data.
+    check : callable
+        Turns typed text into the value, and raises ValueError with what the option takes.
+    help : str
+        The text that `--help` shows.
+    commands : tuple of str
+        The commands that have the option.
+    typed : callable, optional
+        Check of what may be typed where a command takes several values, each of which passes `check`.
+    grid : str, optional
+        The key of a study's file that lists values of the option; None where the file has no place for the option.
+    param : ParamRole, optional
+        What the param of this name means that runs log. An option without one changes no result.
+    needs : tuple of Prerequisite
+        What the option needs to have an effect. The first that is not met is named.
+    auto_follows : str
+        The option whose value `auto` stands for, if it stands for that of another one.
+    search_range : (float, float), optional
+        Smallest and largest value that `tune` tries of an option that says how strong the mitigation is that it is a
+        detail of.
+    in_command : mapping, optional
+        Fields of the record that differ in a command, by the command's name.
+    heading : str
+        What `--help` shows the option below; by default the heading of the section that holds the record.
+    name, type
+        Name and type of the field, which `section` fills in.
+    """
+
+    default: str
+    check: Check
+    help: str
+    commands: tuple[str, ...]
+    typed: Check | None = None
+    grid: str | None = OVERRIDES
+    param: ParamRole | None = None
+    needs: tuple[Prerequisite, ...] = ()
+    auto_follows: str = ""
+    search_range: tuple[float, float] | None = None
+    in_command: Mapping[str, Mapping[str, Any]] | None = None
+    heading: str = ""
+    name: str = ""
+    type: Any = None
+
+    def __get__(self, config: object, owner: type) -> Any:
+        """Refuse to be read as the value of an option that a command does not have."""
+        raise AttributeError(f"{owner.__name__} has no option {self.name}")
+
+    def of(self, command: str) -> Self:
+        """Return the record as a command has it."""
+        return replace(self, **(self.in_command or {}).get(command, {}))
+
+    def main_if_off(self, config: Any) -> str:
+        """Return the option that this one is a detail of, if that is off: none or 0; else an empty text."""
+        main = self.param.detail_of if self.param else None
+        return main if main and getattr(config, main, None) in ("none", 0) else ""
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether the default is worked out from other options or the data."""
+        return self.default == AUTO
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether it takes any number of values between commas."""
+        return self.typed is not None or any(Ellipsis in get_args(kind) for kind in (self.type, *get_args(self.type)))
+
+    @property
+    def value(self) -> Any:
+        """The default as a value."""
+        return None if self.is_auto else self.check(self.default)
+
+
+def option(default: str, check: Check, help: str, commands: tuple[str, ...], **more: Any) -> Any:
+    """Declare an option in a section of the table; parameters as of `Option`."""
+    return Option(default, check, help, commands, **more)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(option,))
+def section(heading: str) -> Callable[[type[T]], type[T]]:
+    """Return a decorator of a class whose fields are the records of options, which `--help` shows below a heading."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        for name, type_ in cls.__annotations__.items():
+            record = vars(cls)[name]
+            record = replace(record, name=name, heading=record.heading or heading, type=type_)
+            setattr(cls, name, record)
+        return cls
+
+    return decorate
+
+
+def option_name(name: str) -> str:
+    """Return a field's name as it is typed: `--batch-size` for `batch_size`."""
+    return "--" + name.replace("_", "-")
+
+
+def default_text(item: Any) -> str:
+    """Return a field's default as it is typed on the command line or in MLproject."""
+    return AUTO if item.default is None else text(item.default)
+
+
+def checked_value(item: Any, value: Any) -> Any:
+    """Return the value of a dataclass field, given as typed or as it is.
+
+    Raises
+    ------
+    StudyError
+        If the option does not take the value.
+    """
+    if value is None or (value == AUTO and item.metadata["auto"]):
+        return None if item.metadata["auto"] else item.default
+    try:
+        return item.metadata["check"](text(value))
+    except ValueError as error:
+        raise StudyError(str(error), option=option_name(item.name)) from None

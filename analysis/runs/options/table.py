@@ -1,0 +1,1009 @@
+"""The table of options: one record for each option of `pruning-study`.
+
+A record says all that is known of an option: its type, default, check and help, the commands that have it, its key in a
+study's file, what it needs to have an effect, and what its param means. From these records are made the dataclasses of
+the commands, click's options, the sections of the help, the warnings of options without effect, the keys of studies,
+the params that runs log, MLproject, and the command that `pruning-analysis recommend` prints.
+"""
+
+import math
+from pathlib import Path
+
+from analysis.runs.options.names import CORRUPTIONS, DECAYS, NUMBER_FORMATS, PROTOCOLS, PRUNERS, SEVERITIES
+from analysis.runs.options.recipes import RECIPES
+from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
+from analysis.runs.options.values import (
+    assignments,
+    boolean,
+    choice,
+    choice_or_import_path,
+    class_fractions,
+    gpu_share,
+    integer,
+    nonempty_text,
+    path,
+    positive_range,
+    seeds,
+    several,
+    steps_or_share,
+    text,
+    theta_and_gamma,
+    within,
+)
+
+# The headings of the help, in its order
+HEADINGS = (
+    "Search",
+    "Images",
+    "Number format",
+    "Files",
+    "Pruning",
+    "Fine-tuning and gradual pruning",
+    "Data and network",
+    "Training",
+    "Machine and runs",
+)
+# Commands that have an option
+TRAINING = ("train", "prune", "iterate")
+EVERY_COMMAND = (*TRAINING, "study", "tune", "exemplars", "groups", "robustness", "quantize", "export")
+
+TRAINED = Prerequisite("with --weights: the network is not trained", lambda config: not config.weights)
+TRAINED_OR_FINE_TUNED = Prerequisite(
+    TRAINED.otherwise, lambda config: not config.weights or hasattr(config, "fine_tune_epochs")
+)
+WEIGHTS_FINE_TUNED = Prerequisite(
+    f"{TRAINED.otherwise}, and --fine-tune-epochs is 0",
+    lambda config: not config.weights or getattr(config, "fine_tune_epochs", None) != 0,
+)
+PRUNES = Prerequisite("with --pruner {pruner}, which prunes nothing", lambda config: config.pruner_record.prunes)
+TAKES_EPSILON = Prerequisite("with --pruner {pruner}", lambda config: "epsilon" in config.pruner_record.needs)
+TAKES_GRADIENT = Prerequisite(
+    "with --pruner {pruner}, which needs no gradient", lambda config: "grad" in config.pruner_record.needs
+)
+STARTS_DENSE = Prerequisite("with --start initialization", lambda config: not config.starts_anew)
+FINE_TUNED = Prerequisite("with --fine-tune-epochs 0", lambda config: config.fine_tune_epochs != 0)
+GRADUAL = Prerequisite("without --schedule cubic", lambda config: config.starts_anew or config.schedule != "one-shot")
+HAS_RAMP = Prerequisite("with --ramp 0, which prunes at once", lambda config: config.starts_anew or config.ramp > 0)
+
+
+@section("Data and network")
+class Data:
+    """Which network is trained, how, and on what."""
+
+    dataset: str = option(
+        "fashion-mnist-mini",
+        nonempty_text,
+        "Data set: a name such as mnist or cifar10, an .npz file, or a folder of images.",
+        (*TRAINING, "tune", "groups", "quantize", "export"),
+        grid="datasets",
+        param=ParamRole(),
+    )
+    model: str = option(
+        "lenet5",
+        nonempty_text,
+        "Network: lenet5, resnet20, resnet32, resnet44, resnet56, resnet110, wrn16-4, wrn22-8, wrn28-10 (wide "
+        "ResNets), alexnet, vgg11, resnet18 (torchvision's, adapted to images of 28 to 32 pixels), torchvision:NAME "
+        "(as it is, most networks for --image-size 224), timm:NAME, or package.module:factory for a function of your "
+        "own that makes one. It is called with num_classes and in_channels, and with image_size=(height, width) if it "
+        "has a parameter of that name.",
+        (*TRAINING, "tune", "quantize", "export"),
+        grid="models",
+        param=ParamRole(),
+    )
+    weights: Path | None = option(
+        AUTO,
+        path,
+        "File of weights (.safetensors) of the network, trained on these classes, to use in place of training. Auto: "
+        "train the network.",
+        (*TRAINING, "quantize"),
+    )
+    recipe: str | None = option(
+        AUTO,
+        choice(RECIPES),
+        f"Set of training hyperparameters: {', '.join(RECIPES)}. Auto: resnet-cifar for resnet18 to resnet110, "
+        "wide-resnet for wide ResNets, else lenet5.",
+        (*TRAINING, "tune", "quantize"),
+        grid="recipes",
+        param=ParamRole(),
+        in_command={
+            "iterate": {
+                "default": "prune-responsibly",
+                "help": f"Set of training hyperparameters: {', '.join(RECIPES)}. Each iteration is trained as the "
+                "dense network is.",
+            }
+        },
+    )
+    protocol: str = option(
+        "paper",
+        choice(PROTOCOLS),
+        "Do as the text of the paper by Good et al. (2022) says (paper), or as its released code does (released).",
+        (*TRAINING, "tune"),
+        param=ParamRole(),
+    )
+    validation_fraction: float = option(
+        "0.1",
+        within(0, 1),
+        "Share of the training images that is held out to choose the best epoch, between 0 and 1. A folder with images "
+        "in val needs none.",
+        (*TRAINING, "tune"),
+        param=ParamRole(value="float"),
+        in_command={"iterate": {"default": "0.2"}},
+    )
+    class_fractions: tuple[str, ...] | None = option(
+        AUTO,
+        class_fractions,
+        "Share of the training images of a class that is kept, to train on unbalanced classes. Several are written "
+        "5=0.2,8=0.5, by the names of classes, which have no comma. Each seed leaves out other images. Validation and "
+        "test images stay. Auto: all images are kept.",
+        TRAINING,
+        param=ParamRole(legacy_default="none"),
+    )
+
+
+@section("Data and network")
+class Reading:
+    """How images are found and read."""
+
+    test_fraction: float | None = option(
+        AUTO,
+        within(0, 1),
+        "Share of each class's images that is held out for testing, for a folder that holds only classes and no train "
+        "and test. All seeds test on the same images. Auto: 0.2.",
+        (*TRAINING, "tune", "exemplars", "groups"),
+        param=ParamRole(legacy_default="none", value="float"),
+    )
+    data_dir: Path = option(
+        AUTO,
+        path,
+        "Folder of the data sets. Auto: the environment variable PRUNING_STUDY_DATA, else the folder data.",
+        EVERY_COMMAND,
+        grid=None,
+    )
+    image_size: int | None = option(
+        AUTO,
+        integer(1),
+        "Height and width in pixels that all images are resized to. Auto: keep their size.",
+        (*TRAINING, "tune", "exemplars", "groups", "quantize", "export"),
+    )
+    max_data_gib: float = option(
+        "16",
+        within(0, math.inf),
+        "Most memory, in GiB, that the images and labels of a data set may take. A larger data set is refused before "
+        "it is read.",
+        EVERY_COMMAND,
+        grid=None,
+    )
+
+
+@section("Training")
+class Training:
+    """How a network is trained."""
+
+    seed: int = option(
+        "0",
+        integer(0),
+        "Seed of the initial weights, the order of batches, the validation split and random pruning. Several seeds, "
+        "written 0-4 or 0,2,5, are one network after the other, each with a job of its own.",
+        (*TRAINING, "quantize"),
+        typed=seeds,
+        grid="seeds",
+        param=ParamRole(role="seed", value="integer"),
+    )
+    epochs: int | None = option(
+        AUTO,
+        integer(1),
+        "Epochs of training before pruning. Auto: the recipe's number.",
+        (*TRAINING, "tune", "quantize"),
+        param=ParamRole(value="integer"),
+        needs=(TRAINED,),
+        in_command={
+            "iterate": {
+                "help": "Epochs of each iteration, that of the dense network included. Auto: the recipe's number."
+            }
+        },
+    )
+    batch_size: int | None = option(
+        AUTO,
+        integer(1),
+        "Images in a batch. Auto: the recipe's number.",
+        (*TRAINING, "tune"),
+        param=ParamRole(value="integer"),
+    )
+    learning_rate: float | None = option(
+        AUTO,
+        within(0, math.inf),
+        "Learning rate of the first phase of training; later phases change in proportion. Auto: the recipe's value.",
+        (*TRAINING, "tune"),
+        param=ParamRole(value="float"),
+        needs=(TRAINED,),
+    )
+    momentum: float | None = option(
+        AUTO,
+        within(0, 1, low_too=True),
+        "Nesterov momentum of the optimizer, from 0 to below 1. Auto: the recipe's value.",
+        (*TRAINING, "tune"),
+        param=ParamRole(value="float"),
+    )
+    weight_decay: float | None = option(
+        AUTO,
+        within(0, math.inf, low_too=True),
+        "Weight decay (L2 penalty) of the optimizer. Auto: the recipe's value.",
+        (*TRAINING, "tune"),
+        param=ParamRole(value="float"),
+    )
+    decay: str = option(
+        "none",
+        choice(DECAYS),
+        "How the learning rate falls from step to step, to 0 at the end of each phase: not at all (none), along a "
+        "cosine, or in a line (linear).",
+        (*TRAINING, "tune"),
+        grid="decays",
+        param=ParamRole(legacy_default="none"),
+        needs=(TRAINED_OR_FINE_TUNED,),
+    )
+    kept_epoch: str | None = option(
+        AUTO,
+        choice(("best", "last")),
+        "Keep the network of the epoch with the lowest validation loss (best), or of the last one. Auto: the last "
+        "where the learning rate decays to 0, else the best.",
+        (*TRAINING, "tune"),
+        param=ParamRole(legacy_default="none"),
+        needs=(TRAINED_OR_FINE_TUNED,),
+    )
+    average_epochs: int = option(
+        "0",
+        integer(0),
+        "Keep the mean of the weights after each of the last so many epochs, in place of the network of one epoch; the "
+        "statistics of BatchNorm are made again. 0: no mean.",
+        (*TRAINING, "tune"),
+        grid="average_epochs",
+        param=ParamRole(legacy_default="0", value="integer"),
+        needs=(TRAINED_OR_FINE_TUNED,),
+    )
+
+
+@section("Pruning")
+class Pruning:
+    """What is pruned."""
+
+    pruner: str = option(
+        "mp",
+        choice_or_import_path(PRUNERS, "pruner"),
+        f"Way to choose the weights that are pruned: {', '.join(PRUNERS)}, or package.module:function for a score of "
+        "your own. mp prunes the smallest weights, chip whole output channels of convolutions, and those that end in "
+        "-structured whole input channels.",
+        ("prune", "iterate"),
+        grid="pruners",
+        param=ParamRole(concerns="pruner"),
+    )
+    ratio: tuple[float, ...] = option(
+        AUTO,
+        several(within(1, math.inf, low_too=True)),
+        "Pruning ratio: parameters before / parameters after. Several ratios are written 2,4,10. Auto: 10, or 1 for "
+        "the pruner none.",
+        ("prune", "tune"),
+        grid="ratios",
+        param=ParamRole(concerns="pruning", value="float"),
+        in_command={
+            "tune": {
+                "default": "10",
+                "help": "Pruning ratio: parameters before / parameters after. Of several, written 5,10, the search "
+                "chooses one too.",
+            }
+        },
+    )
+    sparsity: tuple[float, ...] | None = option(
+        AUTO,
+        several(within(0, 1, low_too=True)),
+        "Share of the prunable weights that is pruned, from 0 to below 1, in place of --ratio. Several are written "
+        "0.5,0.9. Auto: the share that --ratio prunes.",
+        ("prune",),
+        grid="sparsities",
+        param=ParamRole(role="consequence", value="float"),
+    )
+    scope: str | None = option(
+        AUTO,
+        choice(("global", "layer")),
+        "Compare the scores of all layers (global), or prune the same share of every layer (layer). Auto: layer for "
+        "l1-unstructured, random-unstructured and the pruners of whole channels (-structured, chip), else global.",
+        ("prune", "iterate", "tune"),
+        param=ParamRole(legacy_default="global", concerns="pruning"),
+        needs=(PRUNES,),
+    )
+    epsilon: float | None = option(
+        AUTO,
+        within(0, math.inf, low_too=True),
+        "Weight of the squared weights in the scores of the undecayed pruners up, up-signed and up-sum. Auto: the "
+        "weight decay, or 5e-4 if that is 0.",
+        ("prune", "iterate"),
+        param=ParamRole(concerns="pruner", value="float"),
+        needs=(TAKES_EPSILON,),
+    )
+    prune_output_layer: bool = option(
+        "false",
+        boolean,
+        "Prune weights of the last layer too.",
+        ("prune", "iterate", "tune"),
+        param=ParamRole(concerns="pruning", value="boolean"),
+        needs=(PRUNES,),
+    )
+    shrink: bool = option(
+        "false",
+        boolean,
+        "Also remove the channels that no layer reads any more, and show the size and the speed of the smaller network "
+        "(needs the extra structured).",
+        ("prune", "iterate"),
+        grid=None,
+    )
+    dense_run_id: str | None = option(
+        AUTO,
+        nonempty_text,
+        "MLflow run ID of the trained network to prune. Auto: the run with the same training options, which is made if "
+        "it does not exist.",
+        ("prune", "iterate"),
+        grid=None,
+    )
+    gradient_objective: str | None = option(
+        AUTO,
+        choice(("regularized", "data")),
+        "Loss whose gradient the scores use: with weight decay (regularized) or without (data). Auto: the protocol's, "
+        "regularized for paper.",
+        ("prune", "iterate", "tune"),
+        param=ParamRole(concerns="pruner"),
+        needs=(TAKES_GRADIENT,),
+    )
+    gradient_batches: int | None = option(
+        AUTO,
+        integer(1),
+        "Number of batches that the scores' gradient is averaged over. Auto: the protocol's, the whole training set "
+        "for paper.",
+        ("prune", "iterate", "tune"),
+        param=ParamRole(concerns="pruner", value="integer"),
+        needs=(TAKES_GRADIENT,),
+    )
+    gradient_mode: str | None = option(
+        AUTO,
+        choice(("eval", "train")),
+        "Take the scores' gradient as in evaluation (eval), or with BatchNorm and image augmentation as in training "
+        "(train). Auto: the protocol's, eval for paper.",
+        ("prune", "iterate", "tune"),
+        param=ParamRole(concerns="pruner"),
+        needs=(TAKES_GRADIENT,),
+    )
+
+
+@section("Pruning")
+class Iteration:
+    """How a network is pruned again and again."""
+
+    iterations: int = option(
+        "20",
+        integer(2),
+        "Number of iterations: the dense network is the first, and each of the others prunes it once.",
+        ("iterate",),
+        grid="iterations",
+    )
+    keep: float = option(
+        "0.8",
+        within(0, 1),
+        "Share of the weights left that an iteration keeps, between 0 and 1; pruners of channels keep this share of "
+        "each layer's channels.",
+        ("iterate",),
+        grid="keep",
+        param=ParamRole(legacy_default="none", value="float"),
+    )
+    weight_treatment: str = option(
+        "finetune",
+        choice(("finetune", "rewind")),
+        "Train the weights that are kept on from their values (finetune), or from the network's initial values or "
+        "those of --rewind-step (rewind).",
+        ("iterate",),
+        grid="weight_treatments",
+        param=ParamRole(detail_of="keep"),
+    )
+    rewind_step: int = option(
+        "0",
+        integer(0),
+        "Step of the dense network's training that --weight-treatment rewind goes back to; a step is a batch. 0: the "
+        "initial values.",
+        ("iterate",),
+        param=ParamRole(legacy_default="0", value="integer"),
+    )
+
+
+@section("Fine-tuning and gradual pruning")
+class FineTuning:
+    """How a network is trained after pruning or meanwhile, and what spares its classes."""
+
+    fine_tune_epochs: int | None = option(
+        AUTO,
+        integer(0),
+        "Epochs of training after pruning; 0 leaves the network as pruned. Auto: the recipe's number.",
+        ("prune", "tune"),
+        param=ParamRole(value="integer"),
+        needs=(STARTS_DENSE,),
+    )
+    fine_tune_learning_rate: float | None = option(
+        AUTO,
+        within(0, math.inf),
+        "Learning rate of the first phase of fine-tuning. Auto: the recipe's value.",
+        ("prune", "tune"),
+        param=ParamRole(value="float"),
+        needs=(STARTS_DENSE, FINE_TUNED),
+    )
+    fine_tune_decay: str | None = option(
+        AUTO,
+        choice(DECAYS),
+        "How the learning rate of fine-tuning falls, as --decay says. Auto: the value of --decay.",
+        ("prune", "tune"),
+        grid="fine_tune_decays",
+        param=ParamRole(legacy_default="none"),
+        needs=(STARTS_DENSE, FINE_TUNED),
+        auto_follows="decay",
+    )
+    fine_tune_average_epochs: int | None = option(
+        AUTO,
+        integer(0),
+        "Epochs of fine-tuning whose mean is kept, as --average-epochs says. Auto: the value of --average-epochs.",
+        ("prune", "tune"),
+        grid="fine_tune_average_epochs",
+        param=ParamRole(legacy_default="0", value="integer"),
+        needs=(STARTS_DENSE, FINE_TUNED),
+        auto_follows="average_epochs",
+    )
+    schedule: str = option(
+        "one-shot",
+        choice(("one-shot", "cubic")),
+        "Prune all at once before fine-tuning (one-shot), or step by step while fine-tuning (cubic).",
+        ("prune", "tune"),
+        grid="schedules",
+        param=ParamRole(legacy_default="one-shot", concerns="pruning"),
+        needs=(PRUNES,),
+    )
+    ramp: float = option(
+        "0.5",
+        within(0, 1, low_too=True),
+        "Share of the fine-tuning epochs over which the schedule cubic prunes, from 0 to below 1; 0 prunes at once.",
+        ("prune", "tune"),
+        param=ParamRole(detail_of="schedule", concerns="pruning", value="float"),
+        needs=(PRUNES, GRADUAL),
+    )
+    ramp_steps: int = option(
+        "1",
+        integer(1),
+        "Number of times in an epoch that the schedule cubic prunes.",
+        ("prune", "tune"),
+        param=ParamRole(detail_of="schedule", concerns="pruning", value="integer"),
+        needs=(PRUNES, GRADUAL, HAS_RAMP),
+    )
+    regrow: bool | None = option(
+        AUTO,
+        boolean,
+        "Let weights that were pruned step by step come back while others are still pruned. Auto: true where a network "
+        "is pruned while it is trained from its initial weights, else false.",
+        ("prune", "tune"),
+        param=ParamRole(detail_of="schedule", concerns="pruning", value="boolean"),
+        needs=(PRUNES, GRADUAL, HAS_RAMP),
+    )
+    start: str = option(
+        "dense",
+        choice(("dense", "initialization")),
+        "Prune the trained network and fine-tune it (dense), or train a new network from the same initial weights and "
+        "prune it step by step meanwhile (initialization).",
+        ("prune",),
+        param=ParamRole(legacy_default="dense", concerns="pruning"),
+    )
+    begin: int | float | None = option(
+        AUTO,
+        steps_or_share,
+        "Step of the training at which --start initialization begins to prune, or share of the training, written with "
+        "a point. Auto: 0.2.",
+        ("prune",),
+        param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
+        needs=(PRUNES,),
+    )
+    end: int | float | None = option(
+        AUTO,
+        steps_or_share,
+        "Step of the training, or share of it, from which on nothing more is pruned. Auto: 0.75.",
+        ("prune",),
+        param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
+        needs=(PRUNES,),
+    )
+    frequency: int | None = option(
+        AUTO,
+        integer(1),
+        "Steps of the training from one pruning to the next. Auto: 100.",
+        ("prune",),
+        param=ParamRole(detail_of="start", concerns="pruning", value="integer"),
+        needs=(PRUNES,),
+    )
+    distill: float = option(
+        "0",
+        within(0, 1, low_too=True, high_too=True),
+        "Distillation: share of the fine-tuning loss that compares the network with the dense one instead of the "
+        "labels, from 0 to 1.",
+        ("prune", "tune"),
+        grid="distill",
+        param=ParamRole(legacy_default="0.0", value="float"),
+    )
+    temperature: float = option(
+        "2",
+        within(0, math.inf),
+        "Softmax temperature for distillation (--distill).",
+        ("prune", "tune"),
+        param=ParamRole(detail_of="distill", value="float"),
+    )
+    class_offsets: str = option(
+        "none",
+        choice(("none", "dense")),
+        "After fine-tuning, add a number to each class's logit so that no class loses more recall than the accuracy "
+        "loses, against the dense network (dense). It is fitted on validation images, and part of the network.",
+        ("prune", "tune"),
+        grid="class_offsets",
+        param=ParamRole(legacy_default="none", concerns="mitigation"),
+    )
+    offset_shrinkage: float = option(
+        "1",
+        within(0, math.inf, low_too=True),
+        "How much noise counts for --class-offsets: with 1 a class that changed no more than chance allows is hardly "
+        "moved, with 0 every change is taken for real.",
+        ("prune", "tune"),
+        grid="offset_shrinkages",
+        param=ParamRole(detail_of="class_offsets", concerns="mitigation", value="float"),
+        search_range=(0.0, 4.0),
+    )
+    class_weights: str = option(
+        "none",
+        choice(("none", "dense")),
+        "Fine-tune with a weight for each class, (1 / recall)^POWER, from the dense network's recall on validation "
+        "images (dense).",
+        ("prune", "tune"),
+        grid="class_weights",
+        param=ParamRole(legacy_default="none", concerns="mitigation"),
+    )
+    class_weight_power: float = option(
+        "1",
+        within(0, math.inf, low_too=True),
+        "POWER of --class-weights: the larger it is, the more the classes count that the dense network recalls badly. "
+        "With 0 all classes count alike.",
+        ("prune", "tune"),
+        grid="class_weight_powers",
+        param=ParamRole(detail_of="class_weights", concerns="mitigation", value="float"),
+        search_range=(0.0, 4.0),
+    )
+    constraint: str = option(
+        "none",
+        choice(("none", "ceag", "equalized-loss")),
+        "Fine-tune under a constraint on every class: that it loses no more recall than the accuracy loses, plus 0.01 "
+        "(ceag), or that it has the mean loss (equalized-loss).",
+        ("prune", "tune"),
+        grid="constraints",
+        param=ParamRole(legacy_default="none", concerns="mitigation"),
+    )
+    constraint_images: str = option(
+        "train",
+        choice(("train", "validation")),
+        "Images on which --constraint is measured: the last training images of each class, at each step (train), or "
+        "the validation images, after each epoch (validation).",
+        ("prune", "tune"),
+        grid="constraint_images",
+        param=ParamRole(detail_of="constraint", concerns="mitigation"),
+    )
+    constraint_step: float | None = option(
+        AUTO,
+        within(0, math.inf),
+        "How much the multiplier of a class grows when its constraint is measured and broken by 1. Auto: 0.01 for "
+        "ceag, 0.0001 for equalized-loss; on validation images 0.5 and 0.01.",
+        ("prune", "tune"),
+        grid="constraint_steps",
+        param=ParamRole(detail_of="constraint", concerns="mitigation", value="float"),
+        search_range=(1e-5, 1.0),
+    )
+    performance_weighted: str = option(
+        "none",
+        theta_and_gamma,
+        "Fine-tune on the corrected predictions of the dense network, with a weight for each image: THETA + "
+        "(1 - THETA) (1 - p)^GAMMA, p being the probability that the dense network gives to its label. Written 0.5,1.",
+        ("prune",),
+        grid="performance_weighted",
+        param=ParamRole(legacy_default="none", concerns="mitigation", value="floats"),
+    )
+    data_quotas: str = option(
+        "none",
+        choice(("none", "recall")),
+        "Fine-tune on a part of the training images, with a larger part of the classes of which the dense network gets "
+        "more validation images wrong (recall).",
+        ("prune",),
+        grid="data_quotas",
+        param=ParamRole(legacy_default="none", concerns="mitigation"),
+    )
+    data_density: float = option(
+        "0.5",
+        within(0, 1, high_too=True),
+        "Share of the training images that --data-quotas keeps.",
+        ("prune",),
+        grid="data_densities",
+        param=ParamRole(detail_of="data_quotas", concerns="mitigation", value="float"),
+    )
+
+
+@section("Number format")
+class NumberFormat:
+    """In which numbers networks are trained and stored."""
+
+    precision: str = option(
+        "float32",
+        choice(("float32", "bf16")),
+        "Numbers that layers compute with in training: float32, or bf16 (bfloat16; the engine native has it for "
+        "residual networks, on CPUs that multiply such numbers). Weights, loss, evaluation and the gradient for scores "
+        "are float32 with both.",
+        (*TRAINING, "tune"),
+        heading="Training",
+        param=ParamRole(legacy_default="float32"),
+        needs=(TRAINED_OR_FINE_TUNED, WEIGHTS_FINE_TUNED),
+    )
+    number_format: tuple[str, ...] = option(
+        ",".join(NUMBER_FORMATS),
+        several(choice(NUMBER_FORMATS)),
+        f"Number formats of the weights, each a run of its own: {', '.join(NUMBER_FORMATS)}. dynamic-int8 has integer "
+        "weights, and finds the range of the activations for each batch of images. fixed-int8 also fixes these ranges, "
+        "by 100 training images.",
+        ("quantize",),
+        param=ParamRole(legacy_default="float32", concerns="pruning"),
+    )
+    all: bool = option(
+        "false",
+        boolean,
+        "Quantise every dense network of the experiment.",
+        ("quantize",),
+    )
+
+
+@section("Machine and runs")
+class Machine:
+    """What trains, and which runs are made."""
+
+    device: str | None = option(
+        AUTO,
+        choice(("cpu", "cuda")),
+        "Device to train on: cpu or cuda. Auto: cuda if there is a GPU, else cpu.",
+        (*TRAINING, "study", "tune", "robustness", "quantize"),
+        grid=None,
+    )
+    engine: str | None = option(
+        AUTO,
+        choice(("torch", "native")),
+        "Training back end: torch (PyTorch) or native (C++ that is compiled for this CPU). Auto: native if it can "
+        "train the network, else torch.",
+        (*TRAINING, "study", "tune", "quantize"),
+        grid=None,
+    )
+    experiment: str | None = option(
+        AUTO,
+        nonempty_text,
+        "MLflow experiment that holds the runs. Auto: MLflow's current experiment.",
+        (*TRAINING, "study", "tune", "exemplars", "robustness", "quantize", "export"),
+        grid=None,
+        in_command={
+            "study": {
+                "help": "MLflow experiment that holds the runs. Auto: the experiment that MLflow's environment "
+                "variables name, else that of the key experiment in FILE, else an experiment with the name of the "
+                "study."
+            }
+        },
+    )
+    force: bool = option(
+        "false",
+        boolean,
+        "Make the runs anew, even if finished runs with these options exist.",
+        (*TRAINING, "robustness", "quantize"),
+        grid=None,
+        in_command={"robustness": {"help": "Measure the networks anew, even if their counts exist."}},
+    )
+    log_model: bool = option(
+        "false",
+        boolean,
+        "Also log the network as an MLflow model in the format ONNX (needs the extra onnx). prune logs the network of "
+        "each ratio.",
+        TRAINING,
+        grid=None,
+    )
+    details: bool = option(
+        "false",
+        boolean,
+        "Also print the slopes that are expected on new images, with their intervals.",
+        ("prune",),
+        grid=None,
+    )
+
+
+@section("Machine and runs")
+class Study:
+    """How a study is run."""
+
+    workers: int | None = option(
+        AUTO,
+        integer(1),
+        "Number of processes that train at once, one thread each. Auto: one for each core.",
+        ("study",),
+        grid=None,
+    )
+    executor: str = option(
+        "processes",
+        choice(("processes", "ray")),
+        "Train in processes of this machine (processes), or on the Ray cluster that is running (ray).",
+        ("study",),
+        grid=None,
+    )
+    gpus_per_step: float = option(
+        "0",
+        gpu_share,
+        "Number of GPUs, or share of one, for each training with Ray.",
+        ("study",),
+        grid=None,
+    )
+    dry_run: bool = option(
+        "false",
+        boolean,
+        "Only show the grid, how much of it exists, and how long the rest is expected to take.",
+        ("study",),
+        grid=None,
+    )
+    protocol: str | None = option(
+        AUTO,
+        choice(PROTOCOLS),
+        "Do as the paper's text says (paper), or as its released code does (released). Auto: the file's, or paper.",
+        ("study",),
+        heading="Data and network",
+    )
+
+
+@section("Search")
+class Search:
+    """What `tune` searches."""
+
+    seeds: tuple[int, ...] = option(
+        "0,1,2",
+        several(integer(0)),
+        "Seeds of the dense networks that every trial prunes, written 0,1,2.",
+        ("tune",),
+        heading="Training",
+    )
+    objective: str = option(
+        "accuracy",
+        choice(("accuracy", "alpha", "both")),
+        "Aim on validation images: most accuracy, least distortion between classes (alpha), or both.",
+        ("tune",),
+    )
+    epsilon_range: tuple[float, float] = option(
+        "1e-8,1e2",
+        positive_range,
+        "Smallest and largest epsilon that the search tries, on a logarithmic scale.",
+        ("tune",),
+    )
+    tune_schedule: bool = option(
+        "false",
+        boolean,
+        "Search the ramp of the schedule cubic and the share of distillation too.",
+        ("tune",),
+    )
+    tune_mitigation: bool = option(
+        "false",
+        boolean,
+        "Search how strong the mitigation is that every trial has: --offset-shrinkage of --class-offsets, "
+        "--class-weight-power of --class-weights, or --constraint-step of --constraint.",
+        ("tune",),
+    )
+    tune_decay: bool = option(
+        "false",
+        boolean,
+        "Search how the learning rate of fine-tuning falls (--fine-tune-decay) too.",
+        ("tune",),
+    )
+    n_trials: int = option(
+        "20",
+        integer(1),
+        "Number of trials, the reference trials (anchors) included: each ratio has three, or six with --tune-schedule.",
+        ("tune",),
+    )
+    timeout: float | None = option(
+        AUTO,
+        within(0, math.inf),
+        "Seconds after which no trial starts, except a reference trial. Auto: no limit.",
+        ("tune",),
+    )
+    confirm_seeds: int = option(
+        "0",
+        integer(0),
+        "Number of new dense networks on which the best trial is compared with the reference trials.",
+        ("tune",),
+    )
+    study_name: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Name of the search; a search of the same name is continued. Auto: made from the options.",
+        ("tune",),
+    )
+
+
+@section("Images")
+class Exemplars:
+    """Which cell `exemplars` shows, and what it writes."""
+
+    study: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Name of a study: read the experiment that holds its runs, in place of --experiment.",
+        ("exemplars",),
+        heading="Machine and runs",
+    )
+    frames: Path | None = option(
+        AUTO,
+        path,
+        "Folder that pruning-analysis export wrote, or that holds several such folders, to read in place of an "
+        "experiment.",
+        ("exemplars",),
+        heading="Machine and runs",
+    )
+    dataset: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Data set of the cell: a name, an .npz file, or a folder of images. Auto: the one that the runs name.",
+        ("exemplars",),
+        heading="Data and network",
+    )
+    model: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Network of the cell. Auto: the only one of the runs.",
+        ("exemplars",),
+        heading="Data and network",
+    )
+    pruner: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Pruner of the cell, or number format of quantized networks. Auto: the only one of the runs.",
+        ("exemplars",),
+        heading="Pruning",
+    )
+    ratio: float | None = option(
+        AUTO,
+        within(1, math.inf, low_too=True),
+        "Pruning ratio of the cell. Auto: the only one of the runs.",
+        ("exemplars",),
+        heading="Pruning",
+    )
+    sparsity: float | None = option(
+        AUTO,
+        within(0, 1, low_too=True),
+        "Share of the prunable weights that is pruned, where the runs say it. Auto: the only one of the runs.",
+        ("exemplars",),
+        heading="Pruning",
+    )
+    setting: tuple[str, ...] | None = option(
+        AUTO,
+        assignments,
+        "Further params of the cell, written name=value, such as schedule=cubic or number_format=fixed-int8. Auto: the "
+        "only ones of the runs.",
+        ("exemplars",),
+        heading="Pruning",
+    )
+    images: int = option(
+        "100",
+        integer(2),
+        "Number of images on the labelling sheet. It is even: half of them are exemplars.",
+        ("exemplars",),
+    )
+    seed: int = option(
+        "0",
+        integer(0),
+        "Seed of the random choice of images for the labelling sheet.",
+        ("exemplars",),
+        heading="Training",
+    )
+    output: Path = option(
+        "exemplars",
+        path,
+        "Folder that the files are written to.",
+        ("exemplars",),
+        heading="Files",
+    )
+
+
+@section("Files")
+class Groups:
+    """Which files `groups` writes."""
+
+    output: Path = option(
+        "groups.csv",
+        path,
+        "File that the table is written to.",
+        ("groups",),
+    )
+    picture: Path | None = option(
+        AUTO,
+        path,
+        "Write a picture too, to this file, which shows the tilt of a few test images. Auto: no picture.",
+        ("groups",),
+    )
+
+
+@section("Images")
+class Robustness:
+    """On which images `robustness` measures which networks."""
+
+    corruptions: tuple[str, ...] | None = option(
+        AUTO,
+        several(choice(CORRUPTIONS)),
+        f"Corruptions of the test images, written fog,contrast. Auto: all, which are {', '.join(CORRUPTIONS)}.",
+        ("robustness",),
+    )
+    severities: tuple[int, ...] = option(
+        text(SEVERITIES),
+        several(integer(1, SEVERITIES[-1])),
+        "Severities of each corruption, from 1 to 5, written 1,3,5.",
+        ("robustness",),
+    )
+    images: int | None = option(
+        AUTO,
+        integer(1),
+        "Number of test images to corrupt: each class has its share, and every run the same images. Auto: all.",
+        ("robustness",),
+    )
+    folder: Path | None = option(
+        AUTO,
+        path,
+        "Folder with images in <class>/ of some of the classes, such as natural adversarial images, to measure in "
+        "place of corrupted test images. Auto: none.",
+        ("robustness",),
+    )
+    dataset: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Measure the runs of this data set only, and read it here: a name, an .npz file, or a folder of images. Auto: "
+        "the data sets that the runs name.",
+        ("robustness",),
+        heading="Data and network",
+    )
+    model: str | None = option(
+        AUTO,
+        nonempty_text,
+        "Import path of the runs' network, package.module:factory, if it is one of your own.",
+        ("robustness",),
+        heading="Data and network",
+    )
+
+
+@section("Number format")
+class Export:
+    """What `export` writes."""
+
+    format: str = option(
+        "onnx",
+        choice(("onnx",)),
+        "File format: onnx.",
+        ("export",),
+    )
+    output: Path | None = option(
+        AUTO,
+        path,
+        "File to write the network to. Auto: none, only the MLflow model.",
+        ("export",),
+        heading="Files",
+    )
+    shrink: bool = option(
+        "false",
+        boolean,
+        "Write the network to --output without the channels that no layer reads, and log no MLflow model of it (needs "
+        "the extra structured).",
+        ("export",),
+        heading="Pruning",
+    )
+
+
+_SECTIONS = (
+    *(Data, Reading, Training, Pruning, Iteration, FineTuning, NumberFormat, Machine),
+    *(Study, Search, Exemplars, Groups, Robustness, Export),
+)
+OPTIONS = tuple(record for group in _SECTIONS for record in vars(group).values() if isinstance(record, Option))

@@ -1,0 +1,364 @@
+"""How much of the movement of classes between two networks is one number for each class, added to its logits."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.common.errors import StudyError
+from analysis.common.printable import shortened
+from analysis.statistics.class_offsets import check_arrays
+
+# Two halves of the images have ten groups each; a class then has two images or more in every group.
+GROUPS = 20
+LEAST_IMAGES = 2 * GROUPS
+_LEVEL = 0.05
+_ROWS = 2**12  # images at a time, to save memory
+_LEAST_WEIGHT = 1e-6  # of an image for a class, so that a class that is never confused has a shift too
+
+
+class CommonShift(NamedTuple):
+    """A common shift of the logits, and what it explains.
+
+    Attributes
+    ----------
+    value : numpy.ndarray
+        What the shift adds to each class's logit, (classes,); it sums to 0.
+    excess, excess_left : numpy.ndarray
+        Change of each class's recall minus the change of accuracy, and what is left of it where the shift is undone.
+    movement, left : float
+        Sum of the squares of these numbers without the noise of the images. It may be below 0 by chance.
+    share : float
+        Share of the movement that the shift explains: 1 - left / movement, at most 1. NaN if the movement is not shown
+        to be above 0.
+    low, high : float
+        95 % interval of the share over images.
+    changed, changed_left : float
+        Share of the images for which the networks name different classes, and the same where the shift is undone.
+    """
+
+    value: np.ndarray
+    excess: np.ndarray
+    excess_left: np.ndarray
+    movement: float
+    left: float
+    share: float
+    low: float
+    high: float
+    changed: float
+    changed_left: float
+
+
+def diagnose(before: Sequence[np.ndarray], after: Sequence[np.ndarray], label: np.ndarray) -> CommonShift:
+    """Split the movement of classes into a common shift of their logits and what happens image by image.
+
+    The logit differences d of an image y are modelled as d_k = t_y + s_k + rest: t is a number for each true class,
+    which moves no answer, and s the shift, as a change of the output layer's bias makes it. `fit` gives s by least
+    squares. It is fitted on one half of the images and undone on the other half, and the other way round. Let e be the
+    change of a class's recall minus the change of the accuracy, with the variance v over images. Then
+
+        movement = sum(e^2 - v),    share = 1 - movement with the shift undone / movement,
+
+    both without bias by the noise of the images, and averaged over the halves. The shift is not fitted to recalls,
+    since some shift matches nearly all changes of recalls, whatever made them. Least squares finds a shift only in
+    differences that the images of a class have in common.
+
+    The interval is Fieller's for a ratio, with variances by a jackknife that leaves out one group of images in turn.
+    It is about these very networks.
+
+    Parameters
+    ----------
+    before, after : sequence of (images, classes), floats
+        Logits of pairs of networks for the same images. The results of several pairs are means, but for the share,
+        which is a ratio of means.
+    label : (images,), integers
+        True class of each image, from 0.
+
+    Raises
+    ------
+    StudyError
+        If the arrays do not fit each other, or if a class has fewer than `LEAST_IMAGES` images.
+
+    Examples
+    --------
+    The network after adds 1 to the logit of class 0, and so wins images of class 0 and loses images of class 1:
+
+    >>> label = np.repeat([0, 1], 1000)
+    >>> before = 1.5 * np.eye(2)[label] + np.random.default_rng(0).normal(size=(2000, 2))
+    >>> found = diagnose([before], [before + [1, 0]], label)
+    >>> found.value.round(2).tolist(), round(found.share, 3)
+    ([0.5, -0.5], 1.0)
+    >>> found.excess.round(2).tolist(), found.excess_left.round(2).tolist()
+    ([0.15, -0.15], [0.0, 0.0])
+    """
+    if not len(before) or len(before) != len(after):
+        raise StudyError(f"there are logits of {len(before)} networks before and {len(after)} after: give pairs")
+    for one, other in zip(before, after, strict=True):
+        check_arrays(one, other, label)
+    check_images(np.bincount(label, minlength=before[0].shape[1]))
+    pairs = [_Pair(one, other, label) for one, other in zip(before, after, strict=True)]
+    found = [pair.sums() for pair in pairs]
+    movement, left = np.mean([sums.movement for sums in found], 0), np.mean([sums.left for sums in found], 0)
+    share, low, high = _share(movement, left)
+    return CommonShift(
+        np.mean([pair.shift for pair in pairs], 0),
+        np.mean([sums.excess for sums in found], 0),
+        np.mean([sums.excess_left for sums in found], 0),
+        float(movement[0]),
+        float(left[0]),
+        share,
+        low,
+        high,
+        float(np.mean([sums.changed for sums in found])),
+        float(np.mean([sums.changed_left for sums in found])),
+    )
+
+
+def fit(weights: np.ndarray, differences: np.ndarray) -> np.ndarray:
+    """Return the shift s that fits logit differences t_y + s_k best, by weighted least squares.
+
+    Parameters
+    ----------
+    weights, differences : (classes, classes)
+        Row y has the weight, and the mean logit difference, of each class k for images of class y. Weights are above 0.
+
+    Returns
+    -------
+    (classes,)
+        It sums to 0.
+
+    Examples
+    --------
+    >>> fit(np.ones((2, 2)), np.array([[5.0, 1.0], [2.0, -2.0]])).tolist()
+    [2.0, -2.0]
+
+    Class 2 is seldom taken for another one, so that its logit has nearly no weight for other images:
+
+    >>> weights = np.array([[1.0, 1.0, 1e-6], [1.0, 1.0, 1e-6], [1.0, 1.0, 2.0]])
+    >>> fit(weights, np.array([[1.0, 0.0, 9.0], [1.0, 0.0, 9.0], [1.0, 0.0, 0.5]])).round(3).tolist()
+    [0.5, -0.5, 0.0]
+    """
+    of_row = weights.sum(1, keepdims=True)
+    deviations = differences - (weights * differences).sum(1, keepdims=True) / of_row
+    normal = np.diag(weights.sum(0)) - weights.T @ (weights / of_row)
+    # The equations leave a constant open. With this term, whose size is of no matter, it is 0.
+    normal += normal.trace() / normal.size
+    shift = np.linalg.solve(normal, (weights * deviations).sum(0))
+    return np.asarray(shift - shift.mean())
+
+
+def check_images(support: np.ndarray, class_names: Sequence[str] | None = None) -> None:
+    """Raise a StudyError if a class has fewer than `LEAST_IMAGES` images.
+
+    Parameters
+    ----------
+    support : (classes,), integers
+    class_names : sequence of str, optional
+    """
+    fewest = int(np.argmin(support))
+    if support[fewest] < LEAST_IMAGES:
+        name = shortened(class_names[fewest]) if class_names is not None else str(fewest)
+        raise StudyError(
+            f"class {name} has {support[fewest]:,} images, too few to judge a shift of its logit: give {LEAST_IMAGES} "
+            "images of each class or more"
+        )
+
+
+class _Sums(NamedTuple):
+    """What a pair of networks adds to a `CommonShift`.
+
+    `movement` and `left` are (1 + groups,): of all images, and without each group of images.
+    """
+
+    movement: np.ndarray
+    left: np.ndarray
+    excess: np.ndarray
+    excess_left: np.ndarray
+    changed: float
+    changed_left: float
+
+
+class _Pair:
+    """Two networks' logits for the same images, dealt to groups; the groups of even number are a half.
+
+    Logits are compared on one scale, since a network that is surer of all its answers has not moved a class.
+    """
+
+    def __init__(self, before: np.ndarray, after: np.ndarray, label: np.ndarray) -> None:
+        self._logits, self._label = (before, after), label
+        self._classes = before.shape[1]
+        self._group = _groups(label, self._classes)
+        self._answers = before.argmax(1)
+        spreads = _spread(before), _spread(after)
+        self._factors = [(spreads[0] * spreads[1]) ** 0.5 / spread for spread in spreads]
+        halves = np.zeros((2, 3, self._classes, self._classes))
+        for group in range(GROUPS):
+            halves[group % 2] += self._of_group(group)
+        self._halves = halves
+
+    @property
+    def shift(self) -> np.ndarray:
+        """The shift that fits all images, in the unit of the logits before."""
+        return self._fitted(self._halves.sum(0), np.ones(GROUPS, bool))[0]
+
+    def sums(self) -> _Sums:
+        """Return what the pair shows, with all groups and without each."""
+        moved = [self._counts(half, np.zeros(self._classes)) for half in (0, 1)]
+        left = [self._left(half) for half in (0, 1)]
+        squares = [(_mean_squares(moved), _mean_squares(left))]
+        for group in range(GROUPS):
+            refitted = list(left)
+            refitted[1 - group % 2] = self._left(1 - group % 2, without=group)
+            squares.append((_mean_squares(moved, without=group), _mean_squares(refitted, without=group)))
+        images, won, _, changed = np.sum(moved, (0, 2))
+        _, won_left, _, changed_left = np.sum(left, (0, 2))
+        movement, of_left = np.transpose(squares)
+        return _Sums(
+            movement,
+            of_left,
+            _excess(images, won),
+            _excess(images, won_left),
+            float(changed.sum() / images.sum()),
+            float(changed_left.sum() / images.sum()),
+        )
+
+    def _left(self, half: int, without: int | None = None) -> np.ndarray:
+        """Return the counts of a half with the shift undone that the other half has, perhaps without a group of it."""
+        sums, groups = self._halves[1 - half], np.arange(GROUPS) % 2 != half
+        if without is not None:
+            sums, groups = sums - self._of_group(without), groups & (np.arange(GROUPS) != without)
+        shift, scale = self._fitted(sums, groups)
+        return self._counts(half, scale * shift)
+
+    def _of_group(self, group: int) -> np.ndarray:
+        """Return the sums of weights and of each network's logits over a group's images of each class.
+
+        They are (3, classes, classes). A weight is p (1 - p), where p is the probability of a class half-way between
+        the networks: the logit of a class that an image is never taken for says nothing. Weights are summed over the
+        images of a class before they meet the logits, since those of single images depend on their logits.
+        """
+        images = np.flatnonzero(self._group == group)
+        images = images[np.argsort(self._label[images], kind="stable")]
+        before, after = (each[images] - each[images].mean(1, keepdims=True) for each in self._logits)
+        middle = (self._factors[0] * before + self._factors[1] * after) / 2
+        probability = np.exp(middle - middle.max(1, keepdims=True))
+        probability /= probability.sum(1, keepdims=True)
+        classes, starts = np.unique(self._label[images], return_index=True)
+        sums = np.zeros((3, self._classes, self._classes))
+        weights = probability * (1 - probability) + _LEAST_WEIGHT
+        for place, each in enumerate((weights, before, after)):
+            sums[place, classes] = np.add.reduceat(each, starts)
+        return sums
+
+    def _fitted(self, sums: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the shift that fits sums over groups, (groups,) bool, and the scale after, in units of before."""
+        images = np.bincount(self._label, groups[self._group], self._classes)[:, np.newaxis]
+        weights, before, after = sums[0], sums[1] / images, sums[2] / images
+        scales = _contrast(weights, before), _contrast(weights, after)
+        scale = scales[1] / scales[0] if min(scales) > 0 else 1.0
+        return fit(weights, after / scale - before), scale
+
+    def _counts(self, half: int, shift: np.ndarray) -> np.ndarray:
+        """Count images of a half by group and class, with a shift undone in the network after.
+
+        They are (4, groups, classes): all images, those won minus those lost, those won plus those lost, and those
+        for which the networks name different classes.
+        """
+        images = np.flatnonzero(self._group % 2 == half)
+        after = self._logits[1]
+        undone = shift.astype(after.dtype)
+        answers = np.empty(len(images), int)
+        for start in range(0, len(images), _ROWS):
+            rows = images[start : start + _ROWS]
+            answers[start : start + _ROWS] = (after[rows] - undone).argmax(1)
+        label, before = self._label[images], self._answers[images]
+        won = (answers == label).astype(int) - (before == label)
+        cell = self._group[images] * self._classes + label
+        each = (np.ones(len(images)), won, np.abs(won), answers != before)
+        counts = [np.bincount(cell, numbers, GROUPS * self._classes) for numbers in each]
+        return np.reshape(counts, (len(each), GROUPS, self._classes))
+
+
+def _groups(label: np.ndarray, classes: int) -> np.ndarray:
+    """Return the group of each image, (images,); a class's images are dealt to the groups in their order."""
+    group = np.empty(len(label), int)
+    for each in range(classes):
+        images = np.flatnonzero(label == each)
+        group[images] = np.arange(len(images)) % GROUPS
+    return group
+
+
+def _spread(logits: np.ndarray) -> float:
+    """Return how far the logits of the images differ from their means, as a root mean square; 1 if they do not."""
+    centred = logits - logits.mean(1, keepdims=True)
+    return float(centred.var(0, dtype=float).mean() ** 0.5) or 1.0
+
+
+def _contrast(weights: np.ndarray, means: np.ndarray) -> float:
+    """Return the root of the weighted squares of mean logits that a number for each row and column leaves.
+
+    This is a network's scale: a shift does not change it, and what happens to single images is not in the means.
+    """
+    rest = means - fit(weights, means)
+    rest -= (weights * rest).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
+    return float((weights * np.square(rest)).sum() ** 0.5)
+
+
+def _mean_squares(counts: Sequence[np.ndarray], without: int | None = None) -> float:
+    """Return the mean over the halves of `_squares`, perhaps without a group."""
+    kept = [np.arange(GROUPS) % 2 == half for half in (0, 1)]
+    if without is not None:
+        kept[without % 2][without] = False
+    return float(np.mean([_squares(*each[:3, groups].sum(1)) for each, groups in zip(counts, kept, strict=True)]))
+
+
+def _excess(images: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Return the change of each class's recall minus the change of accuracy, (classes,), from counts of images."""
+    return np.asarray(change / images - change.sum() / images.sum())
+
+
+def _squares(images: np.ndarray, change: np.ndarray, moved: np.ndarray) -> float:
+    """Return the sum over classes of the squared excess, without its expectation from the noise of the images.
+
+    Parameters
+    ----------
+    images, change, moved : (classes,)
+        Number of images, of those won minus those lost, and of those won plus those lost.
+
+    Examples
+    --------
+    Both classes have 11 images. Class 0 wins one and class 1 loses one: the excess is 1/11 and -1/11. Each variance of
+    a change is (1/11 - 1/121) / 10 = 1/121, and each of an excess is half of that:
+
+    >>> round(_squares(np.array([11, 11]), np.array([1, -1]), np.array([1, 1])) * 121, 9)
+    1.0
+    """
+    share = images / images.sum()
+    variance = (moved / images - np.square(change / images)) / (images - 1)
+    noise = ((1 - 2 * share) * variance).sum() + len(share) * (np.square(share) * variance).sum()
+    return float(np.square(_excess(images, change)).sum() - noise)
+
+
+def _share(movement: np.ndarray, left: np.ndarray) -> tuple[float, float, float]:
+    """Return 1 - left / movement and its interval; a share above 1 is 1.
+
+    Parameters
+    ----------
+    movement, left : (1 + groups,)
+        Of all images, and without each group of images.
+    """
+    from scipy.special import stdtrit  # training imports this package and must not wait for scipy
+
+    whole = np.array([left[0], movement[0]])
+    parts = np.array([left[1:], movement[1:]])
+    apart = parts - parts.mean(1, keepdims=True)
+    groups = parts.shape[1]
+    covariance = apart @ apart.T * (groups - 1) / groups
+    reach = stdtrit(groups - 1, 1 - _LEVEL / 2) ** 2 * covariance
+    squares = np.outer(whole, whole) - reach  # Fieller: share^2 [1, 1] - 2 share [0, 1] + [0, 0] = 0
+    if whole[1] <= 0 or squares[1, 1] <= 0:
+        return np.nan, np.nan, np.nan
+    half = max(squares[0, 1] ** 2 - squares[0, 0] * squares[1, 1], 0) ** 0.5
+    ends = ((squares[0, 1] + sign * half) / squares[1, 1] for sign in (1, -1))
+    share, low, high = (min(float(1 - part), 1.0) for part in (whole[0] / whole[1], *ends))
+    return share, low, high

@@ -1,0 +1,80 @@
+"""Advice to decay the learning rate, where training without pruning moves classes more than test noise explains."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.rendering.formats import decimals, with_interval
+from analysis.runs import frames, schema
+from analysis.statistics.intensification import excess_loss
+from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.resampling import mean_interval
+from analysis.study.arrays import run_arrays
+from analysis.study.settings import CONTROL, is_mitigated
+
+# Of recall: what the control's largest excess loss has to be above its floor, by the lower end of its interval.
+SENSIBLE_SIZE = 0.01
+_RATE = re.compile(r"x([0-9.e-]+)")
+
+
+class ControlMovement(NamedTuple):
+    """Mean over networks of the control's largest excess loss of a class minus its floor, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
+    """Return how far training without pruning moves classes, if it does so and its learning rate never falls.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Runs of one data set and model, as `pull.runs` returns them.
+
+    Returns
+    -------
+    ControlMovement, optional
+        None if the interval begins below `SENSIBLE_SIZE`; if a learning rate falls, or is not known; or without two
+        networks that have a control, which is no mitigation, and do not guess.
+    """
+    runs = runs.reset_index(drop=True)
+    if not _has_constant_rates(runs):
+        return None
+    study = run_arrays(runs)
+    of_control = (study.runs[schema.PRUNER] == CONTROL) & ~is_mitigated(study.runs)
+    rows = np.flatnonzero(of_control & ~study.at_chance)
+    if not len(rows):
+        return None
+    kept, classes = study.counted(rows)
+    part = np.ix_(kept, classes)
+    largest = excess_loss(*study.measured(kept, classes)).max(-1)
+    floor = largest_excess_floor(study.before[part], study.after[part], study.both_right[part], study.support[part])
+    beyond = pd.Series(largest - floor).groupby(study.runs[schema.DENSE_RUN_ID].to_numpy()[kept]).mean()
+    low, high = mean_interval(beyond)
+    return ControlMovement(float(beyond.mean()), low, high) if low > SENSIBLE_SIZE else None
+
+
+def decay_advice(runs: pd.DataFrame) -> list[str]:
+    """Return a sentence that advises a decay of the learning rate, or nothing; `runs` is as for `control_movement`."""
+    found = control_movement(runs)
+    if found is None:
+        return []
+    points = with_interval(100 * found.value, 100 * found.low, 100 * found.high, decimals(1))
+    return [
+        f"Decay the learning rate (--decay cosine): it is the same from the first step to the last, and without any "
+        f"pruning some class already loses {points} points more than the accuracy and noise of the test images explain."
+    ]
+
+
+def _has_constant_rates(runs: pd.DataFrame) -> bool:
+    """Return whether all dense networks of runs are known to have been trained with one learning rate."""
+    phases, decay = (frames.column(name) for name in (schema.PHASES, schema.DECAY))
+    if phases not in runs or runs[phases].isna().any():
+        return False
+    if decay in runs and (runs[decay].fillna("none") != "none").any():
+        return False
+    return all(len(set(_RATE.findall(str(each)))) == 1 for each in runs[phases].unique())

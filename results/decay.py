@@ -1,0 +1,231 @@
+"""Tables and picture of decay/: how much single classes move under a constant, a decayed and an averaged training."""
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import folders
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.common import csv_text, files
+from analysis.rendering import figure_files
+from analysis.rendering.drawing import BELOW, NEUTRAL, page
+from analysis.rendering.formats import NOT_AVAILABLE
+from analysis.runs import frames, schema
+from analysis.statistics.hypothesis_tests import corrected, paired
+from analysis.statistics.intensification import alpha, excess_loss, raw_slope
+from analysis.statistics.largest_excess import largest_excess_floor
+from analysis.statistics.resampling import mean_interval
+from analysis.study.arrays import run_arrays
+
+STUDIES = ("decay", "decay-confirmation")
+CONSTANT, COSINE, AVERAGE = "constant", "cosine", "average"
+_CONTROL, _PRUNED = "control", "pruned"
+_DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
+_PRIMARY_RATIO = 20
+_OUTCOME = "beyond_floor"
+_RESAMPLES = 4000
+_FEWEST = 10
+
+
+def write(results: Path) -> None:
+    """Write the tables and the picture of each of `STUDIES` that has frames.
+
+    Raises
+    ------
+    StudyError
+        The frames of a study cannot be read.
+    """
+    for study in STUDIES:
+        if (results / study / "frames").is_dir():
+            networks = primary_networks(folders.runs(results, study)[0])
+            with files.aside(results / study) as folder:
+                for name, make in _TABLES.items():
+                    csv_text.write(make(networks), folder / name, missing=NOT_AVAILABLE)
+                (folder / "figures").mkdir()
+                figure_files.write({"recalls": recalls(networks)}, folder / "figures", [figure_files.PNG], processes=1)
+
+
+def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each control and each network of gradual MP at ratio 20, without mitigations.
+
+    Returns
+    -------
+    DataFrame
+        dataset, training, method, seed; accuracy_before, accuracy, largest_excess, floor and beyond_floor, all in
+        points; alpha and raw_slope; `gaps`, the dense network's recall minus accuracy, in points, of each of its
+        `classes`.
+    """
+    primary = runs[_is_primary(runs)].reset_index(drop=True)
+    names, study = np.array(frames.class_names(primary)), run_arrays(primary)
+    rows = []
+    for places, classes in study.class_sets():
+        before, after, accuracy_before, accuracy_after = study.measured(places, classes)
+        excess = 100 * excess_loss(before, after, accuracy_before, accuracy_after).max(-1)
+        part = np.ix_(places, classes)
+        floor = 100 * largest_excess_floor(before, after, study.both_right[part], study.support[part])
+        rows.append(
+            study.runs.iloc[places][[schema.DATASET, schema.SEED]].assign(
+                training=_trainings(study.runs.iloc[places]),
+                method=np.where(study.runs.iloc[places][schema.PRUNER].eq("none"), _CONTROL, _PRUNED),
+                accuracy_before=100 * accuracy_before,
+                accuracy=100 * accuracy_after,
+                largest_excess=excess,
+                floor=floor,
+                beyond_floor=excess - floor,
+                alpha=alpha(*study.balances(places, classes)),
+                raw_slope=raw_slope(before, after, accuracy_before, accuracy_after),
+                gaps=list(100 * (before - accuracy_before[:, None])),
+                classes=[names[classes]] * len(places),
+            )
+        )
+    order = [list(_DATASETS), [CONSTANT, COSINE, AVERAGE], [_CONTROL, _PRUNED]]
+    table = pd.concat(rows)
+    keys = [schema.DATASET, "training", "method"]
+    for key, values in zip(keys, order, strict=True):
+        table[key] = pd.Categorical(table[key], values)
+    return table.sort_values([*keys, schema.SEED], ignore_index=True)
+
+
+def _is_primary(runs: pd.DataFrame) -> pd.Series:
+    gradual = runs[schema.PRUNER].eq("mp") & runs[schema.RATIO].eq(_PRIMARY_RATIO)
+    gradual &= runs[frames.column(schema.SCHEDULE)].eq("cubic")
+    plain = ~_param(runs, schema.CLASS_OFFSETS, "none").eq("dense") & _param(runs, schema.DISTILL, 0).astype(float).eq(
+        0
+    )
+    return (gradual | runs[schema.PRUNER].eq("none")) & plain
+
+
+def _trainings(runs: pd.DataFrame) -> np.ndarray:
+    averaged = _param(runs, schema.AVERAGE_EPOCHS, 0).astype(float).gt(1)
+    return np.select([averaged, _param(runs, schema.DECAY, "none").eq("cosine")], [AVERAGE, COSINE], CONSTANT)
+
+
+def _param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
+    """Return a param's values; runs from before the param, and studies without it, have the default."""
+    column = frames.column(name)
+    return runs[column].fillna(default) if column in runs else pd.Series(default, runs.index)
+
+
+def levels(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of each training's controls and pruned networks, with 95 % intervals over networks."""
+    rows = []
+    for key, cell in networks.groupby([schema.DATASET, "training", "method"], observed=True):
+        row = dict(zip((schema.DATASET, "training", "method"), key, strict=True)) | {"n": len(cell)}
+        for name in ("accuracy_before", "accuracy", "largest_excess", "floor", _OUTCOME, "alpha", "raw_slope"):
+            low, high = mean_interval(cell[name])
+            row |= {name: cell[name].mean(), f"{name}_low": low, f"{name}_high": high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def tests(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the paired tests of README.md's families, with Holm's correction within each.
+
+    Returns
+    -------
+    DataFrame, one row per comparison
+        family, dataset, `of` (the networks, or the training whose networks are compared), the row of `paired`, p_holm.
+    """
+    outcomes = networks.pivot_table(
+        _OUTCOME, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
+    )
+    compared = pd.DataFrame(_comparisons(outcomes))
+    compared["p_holm"] = compared.groupby("family", sort=False)["p"].transform(lambda p: corrected(p, len(p))[1])
+    return compared
+
+
+def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
+    for first, second in ((COSINE, CONSTANT), (AVERAGE, CONSTANT), (AVERAGE, COSINE)):
+        for dataset, method in product(_DATASETS, (_CONTROL, _PRUNED)):
+            one, other = (dataset, first, method), (dataset, second, method)
+            if one in outcomes and other in outcomes:
+                yield {
+                    "family": f"{first} minus {second}",
+                    schema.DATASET: dataset,
+                    "of": method,
+                    **paired(outcomes[one], outcomes[other], family=6),
+                }
+    for dataset, training in product(_DATASETS, (CONSTANT, COSINE, AVERAGE)):
+        one, other = (dataset, training, _PRUNED), (dataset, training, _CONTROL)
+        if one in outcomes and other in outcomes:
+            family = "pruned minus control" + (", average" if training == AVERAGE else "")
+            row = paired(outcomes[one], outcomes[other], family=6)
+            yield {"family": family, schema.DATASET: dataset, "of": training, **row}
+
+
+def spread(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return how much dense networks of one training differ in each class's recall minus accuracy.
+
+    Returns
+    -------
+    DataFrame, one row per data set and training
+        dataset, training, n; `deviation`, the root mean over classes of the variance over seeds, in points;
+        `variance_ratio`, the constant rate's variance divided by this training's, with a 95 % bootstrap interval over
+        seeds.
+    """
+    rows = []
+    controls = networks[networks["method"].eq(_CONTROL)]
+    for dataset, cells in controls.groupby(schema.DATASET, observed=True):
+        gaps = {name: np.stack(list(cell["gaps"])) for name, cell in cells.groupby("training", observed=True)}
+        for training, values in gaps.items():
+            row = {schema.DATASET: dataset, "training": training, "n": len(values)}
+            row["deviation"] = _variance(values) ** 0.5
+            rows.append(row | _ratio(gaps.get(CONSTANT), values))
+    return pd.DataFrame(rows)
+
+
+def _variance(gaps: np.ndarray) -> float:
+    return float(gaps.var(0, ddof=1).mean())
+
+
+def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
+    """Return the ratio of two trainings' variances; fewer than `_FEWEST` networks have no interval."""
+    if constant is None or other is constant:
+        return dict.fromkeys(("variance_ratio", "variance_ratio_low", "variance_ratio_high"), np.nan)
+    low = high = np.nan
+    if min(len(constant), len(other)) >= _FEWEST:
+        random = np.random.default_rng(0)
+        resampled = [
+            [_variance(random.choice(gaps, len(gaps))) for gaps in (constant, other)] for _ in range(_RESAMPLES)
+        ]
+        low, high = np.quantile(np.divide(*np.transpose(resampled)), [0.025, 0.975])
+    ratio = _variance(constant) / _variance(other)
+    return {"variance_ratio": ratio, "variance_ratio_low": float(low), "variance_ratio_high": float(high)}
+
+
+def recalls(networks: pd.DataFrame) -> Figure:
+    """Draw each class's recall minus accuracy: a dot a dense network, one training beside the other."""
+    controls = networks[networks["method"].eq(_CONTROL)]
+    present = [name for name in _DATASETS if name in set(controls[schema.DATASET])]
+    figure, grid = page(
+        (1, len(present)),
+        (3.6 * len(present) + 0.6, 3.6),
+        "Each class's recall minus the accuracy, before pruning",
+        "A dot is a network. Grey: constant learning rate. Blue: it falls to 0. Classes are sorted by their mean.",
+    )
+    for axes, dataset in zip(grid.flat, present, strict=True):
+        _draw_gaps(axes, controls[controls[schema.DATASET].eq(dataset)])
+        axes.set_title(_DATASETS[dataset], fontsize=10)
+    grid[0, 0].set_ylabel("points")
+    return figure
+
+
+def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
+    gaps = {name: np.stack(list(cell["gaps"])) for name, cell in controls.groupby("training", observed=True)}
+    order = np.argsort(np.concatenate(list(gaps.values())).mean(0))
+    for (training, color), shift in zip({CONSTANT: NEUTRAL, COSINE: BELOW}.items(), (-0.18, 0.18), strict=True):
+        if training in gaps:
+            values = gaps[training][:, order]
+            places = np.broadcast_to(np.arange(values.shape[1]) + shift, values.shape)
+            axes.scatter(places, values, s=9, color=color, alpha=0.6, linewidths=0)
+    axes.axhline(0, color="black", linewidth=0.8)
+    names = controls["classes"].iloc[0][order]
+    axes.set_xticks(range(len(names)), names, fontsize=7, rotation=60, ha="right", rotation_mode="anchor")
+    axes.grid(axis="y", alpha=0.3)
+
+
+_TABLES = {"trainings.csv": levels, "training_tests.csv": tests, "spread.csv": spread}

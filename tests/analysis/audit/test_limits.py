@@ -1,0 +1,113 @@
+"""Gates on what is ruled out."""
+
+import click.testing
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.models import MetricThreshold
+
+from analysis import audit_predictions
+from analysis.__main__ import cli
+from analysis.audit.limits import in_points
+from analysis.common.errors import StudyError
+from tests.stored_runs import empty_store
+
+
+def predictions(lost, images=1000, classes=10):
+    """Return labels and predictions, of which so many of each class's images are wrong."""
+    label = np.repeat(np.arange(classes), images)
+    place = np.tile(np.arange(images), classes)
+    return label, np.where(place < np.repeat(lost, images), (label + 1) % classes, label)
+
+
+def gate(lost, limits, images=1000, control=True):
+    label, after = predictions(lost, images, len(lost))
+    return audit_predictions(label, label, after, label if control else None).gate(in_points(*limits))
+
+
+@pytest.mark.parametrize(
+    ("lost", "limits", "state"),
+    [
+        ([10] * 10, (5, 2), "within"),  # 1 % of the images of each class, at most 1.8 by Tango's interval
+        ([10] * 10, (1.5, None), "undecided"),
+        ([10] * 9 + [100], (5, None), "beyond"),
+        ([10] * 10, (None, 0.5), "beyond"),  # 1 % of 10,000 images, at least 0.8
+        ([0] * 10, (0, None), "undecided"),
+        ([0] * 10, (0.4, None), "within"),  # Wilson: at most 0.38 % of 1,000
+    ],
+)
+def test_bounds_decide(lost, limits, state):
+    assert gate(lost, limits).state == state
+
+
+def test_few_images_do_not_help_to_pass():
+    found = gate([0] * 10, (5, None), images=20)
+    assert found.state == "undecided"
+    # 1.96^2 * .95 / .05 = 73 images of which none is lost have the upper bound .05.
+    assert gate([0] * 10, (5, None), images=74).state == "within"
+
+
+def test_one_network_without_a_control_never_passes_and_a_gross_loss_fails():
+    found = gate([0] * 10, (5, None), control=False)
+    assert (found.state, "--control" in found.reason) == ("undecided", True)
+    assert gate([0] * 9 + [100], (5, None), control=False).state == "undecided"
+    assert gate([0] * 9 + [400], (5, None), control=False).state == "beyond"
+
+
+@pytest.mark.parametrize(("limits", "option"), [((-1, None), "--max-class-loss"), ((5, 101), "--max-accuracy-loss")])
+def test_a_limit_is_a_number_of_points(limits, option):
+    with pytest.raises(StudyError, match="from 0 to 100") as raised:
+        in_points(*limits)
+    assert raised.value.option == option
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, lost in (("dense", [0] * 10), ("mild", [10] * 10), ("broken", [10] * 9 + [400])):
+        label, predicted = predictions(lost)
+        pd.DataFrame({"label": label, "predicted": predicted}).to_csv(tmp_path / f"{name}.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("after", "options", "code"),
+    [
+        ("mild", ["--max-class-loss", "5", "--max-accuracy-loss", "2"], 0),
+        ("mild", ["--max-class-loss", "1"], 4),
+        ("broken", ["--max-class-loss", "5"], 3),
+        ("broken", [], 0),
+        ("mild", ["--fail-on-damage"], 3),
+        ("mild", ["--max-class-loss", "5", "--fail-on-damage"], 3),
+        ("mild", ["--max-class-loss", "auto"], 0),
+        ("mild", ["--max-class-loss", "-1"], 2),
+        ("mild", ["--max-accuracy-loss", "101"], 2),
+    ],
+)
+def test_exit_codes(files, after, options, code):
+    given = ["audit", "--before", "dense.csv", "--after", f"{after}.csv", "--control", "dense.csv", *options]
+    assert click.testing.CliRunner().invoke(cli, given).exit_code == code
+
+
+def test_upper_bounds_on_a_run_are_a_gate_of_mlflow(tmp_path):
+    mlflow.set_tracking_uri(empty_store(tmp_path / "mlflow.db"))
+    experiment = MlflowClient().create_experiment("gate", artifact_location=(tmp_path / "artifacts").as_uri())
+    label, after = predictions([10] * 10)
+    with mlflow.start_run(experiment_id=experiment):
+        evaluated = mlflow.models.evaluate(
+            data=pd.DataFrame({"label": label, "predicted": after}),
+            targets="label",
+            predictions="predicted",
+            model_type="classifier",
+            evaluators="pruning-audit",
+            evaluator_config={"baseline_predictions": label, "control_predictions": label},
+        )
+    mlflow.set_tracking_uri(None)
+    assert 0.01 < evaluated.metrics["worst_class_loss_upper"] < 0.02
+    assert 0.01 < evaluated.metrics["accuracy_loss_upper"] < 0.0125
+    limit = {"worst_class_loss_upper": MetricThreshold(threshold=0.05, greater_is_better=False)}
+    mlflow.validate_evaluation_results(validation_thresholds=limit, candidate_result=evaluated)
+    limit = {"worst_class_loss_upper": MetricThreshold(threshold=0.015, greater_is_better=False)}
+    with pytest.raises(mlflow.models.evaluation.validation.ModelValidationFailedException):
+        mlflow.validate_evaluation_results(validation_thresholds=limit, candidate_result=evaluated)

@@ -1,0 +1,91 @@
+"""Numbers of R's limma are those that the tests of two Python ports quote, inmoose and transcriptomic_clustering."""
+
+import numpy as np
+import pytest
+from scipy.special import polygamma
+
+from analysis.statistics import two_way
+from analysis.statistics.moderation import moderated, prior, trigamma_inverse
+
+TWENTY = np.array([20, 25, 10, 15, 25, 30, 110, 30, 15, 20, 20, 25, 30, 15, 25, 20, 20, 25, 15, 10.0])
+
+
+@pytest.mark.parametrize(("value", "of_limma"), [(5, 0.4961687), (1e8, 0.0001)])
+def test_inverse_of_the_trigamma_function_is_that_of_limma(value, of_limma):
+    assert trigamma_inverse(value) == pytest.approx(of_limma, rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [1e-6, 0.01, 1, 30, 1e6])
+def test_trigamma_function_of_its_inverse_is_the_value(value):
+    assert polygamma(1, trigamma_inverse(value)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("variances", "dof", "of_limma"),
+    [(np.array([0.5, 1.3, 7.8]), 3, (1.676927, 2.830777)), (TWENTY, 15, (21.86946, 18.92199))],
+)
+def test_prior_is_that_of_limma(variances, dof, of_limma):
+    assert prior(variances, dof) == pytest.approx(of_limma, rel=1e-6)
+
+
+def test_variances_that_differ_less_than_chance_allows_have_one_mean():
+    assert prior(np.array([1.0, 2.0, 3.0]), 2) == (2.0, np.inf)
+
+
+def test_other_classes_add_three_degrees_of_freedom_to_ten_and_six_to_a_hundred():
+    for classes, added in ((10, 3), (100, 6)):
+        assert moderated(np.tile([1.0, 2.0], classes // 2), 2, np.ones(classes)).dof == pytest.approx(2 + added)
+
+
+def test_common_variance_is_between_the_prior_and_the_mean():
+    # Of limma's prior 21.86946 and the mean 25.25; 3 log10(20) degrees of freedom are added.
+    added, between = 3 * np.log10(20), (21.86946 * 25.25) ** 0.5
+    found = moderated(TWENTY, 15, np.ones(20))
+    assert found.variances == pytest.approx((15 * TWENTY + added * between) / (15 + added), rel=1e-6)
+
+
+def test_variances_are_compared_in_units_of_the_scale():
+    scale = np.linspace(0.01, 0.25, 20)
+    found, unscaled = moderated(TWENTY * scale, 15, scale), moderated(TWENTY, 15, np.ones(20))
+    assert found.variances == pytest.approx(unscaled.variances * scale)
+
+
+def test_fewer_than_five_classes_keep_their_variances():
+    found = moderated(np.array([1.0, 2.0, 3.0, 4.0, 0.0]), 2, np.ones(5))
+    assert found.variances.tolist() == [1, 2, 3, 4, 0]
+    assert found.dof.tolist() == [2] * 5
+
+
+def test_a_class_that_did_not_vary_gets_a_variance_and_one_of_scale_0_keeps_its_own():
+    found = moderated(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 0.0]), 2, np.array([1.0] * 6 + [0.0]))
+    assert found.variances[5] > 0
+    assert (found.variances[6], found.dof[6]) == (0, 2)
+
+
+def test_no_variance_is_below_the_least():
+    assert moderated(np.array([1.0, 2.0] * 5), 2, np.ones(10), least=5.0).variances.tolist() == [5.0] * 10
+
+
+@pytest.mark.parametrize("dof", [1.0, 4.4, np.inf])
+def test_degrees_of_freedom_of_each_class_give_its_own_interval_and_p(dof):
+    both = two_way.Variances([(np.array([1.0, 1.0]), np.array([3.0, dof]))], images=0.5)
+    alone = two_way.Variances([(np.array([1.0]), dof)], images=0.5)
+    assert two_way.half_widths(both)[1] == pytest.approx(two_way.half_widths(alone)[0])
+    if np.isfinite(dof):
+        assert two_way.p_values(both, np.full(2, 4.0))[1] == pytest.approx(two_way.p_values(alone, np.full(1, 4.0))[0])
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_three_networks_of_ten_classes_find_more_without_more_false_alarms(unequal):
+    rng = np.random.default_rng(0)
+    draws, classes, networks = 400, 10, 3
+    variances = np.exp(rng.normal(size=(draws, classes))) if unequal else np.ones((draws, classes))
+    means = rng.normal(size=(draws, classes)) * np.sqrt(variances / networks)
+    estimated = variances * rng.chisquare(networks - 1, (draws, classes)) / (networks - 1)
+    alarms, losses = [], []
+    for mean, over_networks in zip(means, estimated / networks, strict=True):
+        found = two_way.Variances([moderated(over_networks, networks - 1, np.ones(classes))])
+        alarms.append(two_way.p_values(found, mean).min() * classes <= 0.05)
+        losses.append(two_way.p_values(found, mean + 4)[0] * classes <= 0.05)
+    assert np.mean(alarms) < 0.05 + 2 * (0.05 * 0.95 / draws) ** 0.5
+    assert np.mean(losses) > 0.6  # 0.2 by the plain t-test
