@@ -101,7 +101,8 @@ def _is_primary(runs: pd.DataFrame) -> pd.Series:
 
 def _trainings(runs: pd.DataFrame) -> np.ndarray:
     averaged = _param(runs, schema.AVERAGE_EPOCHS, 0).astype(float).gt(1)
-    return np.select([averaged, _param(runs, schema.DECAY, "none").eq("cosine")], [AVERAGE, COSINE], CONSTANT)
+    decayed = _param(runs, schema.DECAY, "none").eq(COSINE)
+    return np.where(averaged, AVERAGE, np.where(decayed, COSINE, CONSTANT))
 
 
 def _param(runs: pd.DataFrame, name: str, default: object) -> pd.Series:
