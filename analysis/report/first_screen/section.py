@@ -10,7 +10,7 @@ from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
 from analysis.report.first_screen.weakest import with_weakest
-from analysis.report.verdict import by_accuracy, leading_ratio, places
+from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound, places
 from analysis.runs import schema
 from analysis.statistics.intensification import unbalanced
 from analysis.study.settings import in_number_format, is_pruned, never_fine_tuned
@@ -60,7 +60,7 @@ def costs(study: AnalyzedStudy) -> Section | None:
     if not drawn:
         return None
     pruned = _pruned(study)
-    without = [_COSTS_WITHOUT_CONTROL] if (pruned["n_none"] == 0).any() else []
+    without = [_COSTS_WITHOUT_CONTROL] if (pruned.loc[mostly_sound(pruned), "n_none"] == 0).any() else []
     return Section("What pruning costs", [*drawn, _COSTS, *without])
 
 
