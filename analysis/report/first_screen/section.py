@@ -17,9 +17,9 @@ from analysis.study.settings import in_number_format, is_pruned, never_fine_tune
 from analysis.study.study import AnalyzedStudy
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval. Left: the accuracy; "
-    "lower is worse. Right: the excess loss of the class that loses most, which is what it loses beyond the accuracy; "
-    "higher is worse. At an edge, a cross is at chance, and a triangle far off."
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are three or "
+    "more. Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, which is what it "
+    "loses beyond the accuracy; higher is worse. At an edge, a cross is at chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
