@@ -65,8 +65,8 @@ def decay_advice(runs: pd.DataFrame) -> list[str]:
         return []
     points = with_interval(100 * found.value, 100 * found.low, 100 * found.high, decimals(1))
     return [
-        f"Decay the learning rate (--decay cosine): it is the same from the first step to the last, and without any "
-        f"pruning some class already loses {points} points more than the accuracy and noise of the test images explain."
+        f"Decay the learning rate (--decay cosine): even without pruning some class loses {points} points more than "
+        "the accuracy and noise of the test images explain."
     ]
 
 

@@ -284,6 +284,8 @@ class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTu
         if self.confirm_seeds == 1:
             raise StudyError("1 is too few: a paired comparison takes 2 or more", option="--confirm-seeds")
         self._check_mitigation()
+        if self.tune_decay:
+            self._check_tuned_decay()
 
     def _check_mitigation(self) -> None:
         """Raise a StudyError unless there is one strength to search, and an objective that it may serve."""
@@ -297,6 +299,22 @@ class TuneConfig(Data, Reading, Training, NumberFormat, Machine, Pruning, FineTu
             raise StudyError(
                 "a mitigation costs accuracy, so that the weakest one would win: take alpha or both",
                 option="--objective",
+            )
+
+    def _check_tuned_decay(self) -> None:
+        """Raise a StudyError if another option sets the decay of fine-tuning, or leaves none to search."""
+        if self.fine_tune_decay:
+            raise StudyError(
+                f"{self.fine_tune_decay}: --tune-decay searches it, leave one of them out", option="--fine-tune-decay"
+            )
+        if self.fine_tune_epochs == 0:
+            raise StudyError("0 epochs leave --tune-decay no fine-tuning", option="--fine-tune-epochs")
+        averaged = self.average_epochs if self.fine_tune_average_epochs is None else self.fine_tune_average_epochs
+        if averaged:
+            raise StudyError(
+                f"{averaged} epochs are averaged at a constant learning rate, and --tune-decay lets it fall to 0: "
+                "give 0, or leave --tune-decay out",
+                option="--fine-tune-average-epochs",
             )
 
     @property

@@ -19,6 +19,7 @@ from analysis.study.settings import CONTROL, in_number_format, is_pruned
 from analysis.study.study import AnalyzedStudy
 
 FAR = 0.1  # of a share; values farther from 0 are marked at the edge, unless most are that far
+_FEWEST = 3  # networks with an interval: that of two is so wide that nothing else can be seen
 _WIDTH = 12.0  # inches, as wide as the page
 _HEIGHT = 3.3  # of a row of panels
 _MOST_MARKS = 70  # that stand side by side in a panel
@@ -48,7 +49,8 @@ def costs(study: AnalyzedStudy) -> list[Figure]:
     """Draw a row for each data set and model, at most four a figure: change of accuracy, worst class's excess loss.
 
     Both are differences from the control, network by network; without a control they are from the dense networks. All
-    intervals are inside the panels. Cells at chance, and those farther than `FAR`, are marks at an edge.
+    intervals are inside the panels; three networks or more have one. Cells at chance, and those farther than `FAR`, are
+    marks at an edge.
 
     Parameters
     ----------
@@ -123,12 +125,13 @@ def _slots(ratios: Sequence[float]) -> list[int]:
 
 
 def _values(cells: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
-    """Return value, low and high of an outcome in points; the value is NaN for cells at chance."""
+    """Return value, low and high of an outcome in points; NaN for cells at chance, the ends also for few networks."""
     has_control, sound = cells["n_none"].to_numpy() > 0, mostly_sound(cells).to_numpy()
+    has_interval = sound & (np.where(has_control, cells["n_none"], cells["n"]) >= _FEWEST)
     found = {}
-    for name, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+    for name, end, shown in (("value", "", sound), ("low", "_low", has_interval), ("high", "_high", has_interval)):
         both = (100 * cells[f"{column}{end}"].to_numpy(float) for column in outcome[1:3])
-        found[name] = np.where(sound, np.where(has_control, *both), np.nan)
+        found[name] = np.where(shown, np.where(has_control, *both), np.nan)
     return pd.DataFrame(found)
 
 

@@ -10,16 +10,16 @@ from analysis.report.first_screen import class_figures, figures
 from analysis.report.first_screen import costs as cost_figures
 from analysis.report.first_screen import number_formats as quantized
 from analysis.report.first_screen.weakest import with_weakest
-from analysis.report.verdict import by_accuracy, leading_ratio, places
+from analysis.report.verdict import by_accuracy, leading_ratio, mostly_sound, places
 from analysis.runs import schema
 from analysis.statistics.intensification import unbalanced
 from analysis.study.settings import in_number_format, is_pruned, never_fine_tuned
 from analysis.study.study import AnalyzedStudy
 
 _COSTS = (
-    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval. Left: the accuracy; "
-    "lower is worse. Right: the excess loss of the class that loses most, which is what it loses beyond the accuracy; "
-    "higher is worse. At an edge, a cross is at chance, and a triangle far off."
+    "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are three or "
+    "more. Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, which is what it "
+    "loses beyond the accuracy; higher is worse. At an edge, a cross is at chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
@@ -60,7 +60,7 @@ def costs(study: AnalyzedStudy) -> Section | None:
     if not drawn:
         return None
     pruned = _pruned(study)
-    without = [_COSTS_WITHOUT_CONTROL] if (pruned["n_none"] == 0).any() else []
+    without = [_COSTS_WITHOUT_CONTROL] if (pruned.loc[mostly_sound(pruned), "n_none"] == 0).any() else []
     return Section("What pruning costs", [*drawn, _COSTS, *without])
 
 

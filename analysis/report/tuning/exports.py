@@ -107,6 +107,8 @@ def _parsed(contents: Mapping[str, bytes]) -> Tuning:
         # Before these params existed, every trial was one shot, without distillation and mitigation.
         for name in set(SEARCHED_PARAMS) - set(frame):
             frame[name] = 0.0
+        if not all(isinstance(decay, str) for decay in frame.get(schema.FINE_TUNE_DECAY, ())):
+            raise TypeError(f"{schema.FINE_TUNE_DECAY} should be texts")
     for (file, frame), truths, numbers in zip(frames.items(), _TRUTHS, _NUMBERS, strict=True):
         for name in (*truths, *numbers):
             if not is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]) != (name in truths):

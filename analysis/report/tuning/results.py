@@ -1,4 +1,4 @@
-"""The result of a search of epsilon, schedule and mitigation: what won, and whether it holds on test images."""
+"""The result of a search of epsilon, schedule, mitigation and decay: what won, and whether it holds on test images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.rendering.formats import decimals, interval, p_value, three_decimals
+from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL, corrected, paired
 
 WINNER, LAMBDA = "winner", "lambda"
@@ -30,12 +31,14 @@ class Tuning:
     trials : DataFrame, a row for each trial that ended
         number; complete (False if the trial was stopped after some seeds); anchor ("" if it is none); epsilon, ratio,
         ramp (share of the fine-tuning; 0 is one shot), distill (weight of distillation), strength (of the mitigation, 0
-        if it is not searched); accuracy and distortion on validation images, with their standard errors over the seeds
-        (`_error`) and their values for each seed (`accuracy/<place>`, `distortion/<place>`); eligible (complete, and
-        within a point of the best anchor's accuracy); front (on the Pareto front); winner.
+        if it is not searched), fine_tune_decay (only if it is searched); accuracy and distortion on validation images,
+        with their standard errors over the seeds (`_error`) and their values for each seed (`accuracy/<place>`,
+        `distortion/<place>`); eligible (complete, and within a point of the best anchor's accuracy); front (on the
+        Pareto front); winner.
     finalists : DataFrame, a row for each network of the winner and the anchors
-        role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength, seed;
-        new (whether the search never saw its dense model); accuracy and alpha on test images; at_chance; run_id.
+        role (winner, lambda, MP, GP, and the last three with `cubic`), epsilon, ratio, ramp, distill, strength,
+        fine_tune_decay (only if it is searched), seed; new (whether the search never saw its dense model); accuracy and
+        alpha on test images; at_chance; run_id.
     comparisons : DataFrame
         As `comparisons` returns it.
     """
@@ -54,8 +57,8 @@ class Tuning:
 
     @property
     def further(self) -> list[str]:
-        """The params beside epsilon, of schedule and mitigation, that any trial has."""
-        return [name for name in SEARCHED_PARAMS if self.trials[name].any()]
+        """The params beside epsilon, of schedule, mitigation and decay, that any trial has."""
+        return [name for name in _searched(self.trials) if self.trials[name].any()]
 
     @property
     def sentences(self) -> list[str]:
@@ -82,10 +85,19 @@ class Tuning:
         return {
             "": f"{role} ({trial['anchor']})" if role == WINNER and trial["anchor"] else role,
             "epsilon": _epsilon(trial),
-            **{name: f"{trial[name]:g}" for name in self.further},
+            **{name: _value(trial[name]) for name in self.further},
             "validation accuracy": f"{trial['accuracy']:.4f}",
             "distortion": three_decimals(trial["distortion"]),
         }
+
+
+def _searched(frame: pd.DataFrame) -> list[str]:
+    """Return the params beside epsilon that trials or finalists have as columns."""
+    return [*SEARCHED_PARAMS, *frame.columns.intersection([schema.FINE_TUNE_DECAY])]
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _epsilon(trial: pd.Series) -> str:
@@ -152,13 +164,13 @@ _TEST = ("difference", "difference_low", "difference_high", "p", "n")
 
 def _anchors(tested: pd.DataFrame) -> list[str]:
     """Return the anchors that differ from the winner."""
-    points = tested.drop_duplicates("role").set_index("role")[["epsilon", *SEARCHED_PARAMS]]
+    points = tested.drop_duplicates("role").set_index("role")[["epsilon", *_searched(tested)]]
     return [role for role in points.index if role != WINNER and (points.loc[role] != points.loc[WINNER]).any()]
 
 
 def _winner(tuning: Tuning) -> str:
     won = tuning.winner
-    point = [f"epsilon {_epsilon(won)}", *(f"{name} {won[name]:g}" for name in tuning.further)]
+    point = [f"epsilon {_epsilon(won)}", *(f"{name} {_value(won[name])}" for name in tuning.further)]
     if won["anchor"]:
         point.append(f"the anchor {won['anchor']}")
     stopped = int((~tuning.trials["complete"]).sum())

@@ -20,6 +20,7 @@ PRUNERS = {
     "none": "global",
 }
 PROTOCOLS = ("paper", "released")
+DECAYS = ("none", "cosine", "linear")  # of the learning rate
 NUMBER_FORMATS = ("float16", "dynamic-int8", "fixed-int8")
 # As in the tables of Hooker et al.
 CORRUPTIONS = (

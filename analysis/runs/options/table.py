@@ -9,7 +9,7 @@ the params that runs log, MLproject, and the command that `pruning-analysis reco
 import math
 from pathlib import Path
 
-from analysis.runs.options.names import CORRUPTIONS, NUMBER_FORMATS, PROTOCOLS, PRUNERS, SEVERITIES
+from analysis.runs.options.names import CORRUPTIONS, DECAYS, NUMBER_FORMATS, PROTOCOLS, PRUNERS, SEVERITIES
 from analysis.runs.options.recipes import RECIPES
 from analysis.runs.options.record import AUTO, Option, ParamRole, Prerequisite, option, section
 from analysis.runs.options.values import (
@@ -233,7 +233,7 @@ class Training:
     )
     decay: str = option(
         "none",
-        choice(("none", "cosine", "linear")),
+        choice(DECAYS),
         "How the learning rate falls from step to step, to 0 at the end of each phase: not at all (none), along a "
         "cosine, or in a line (linear).",
         (*TRAINING, "tune"),
@@ -433,7 +433,7 @@ class FineTuning:
     )
     fine_tune_decay: str | None = option(
         AUTO,
-        choice(("none", "cosine", "linear")),
+        choice(DECAYS),
         "How the learning rate of fine-tuning falls, as --decay says. Auto: the value of --decay.",
         ("prune", "tune"),
         grid="fine_tune_decays",
@@ -793,6 +793,12 @@ class Search:
         boolean,
         "Search how strong the mitigation is that every trial has: --offset-shrinkage of --class-offsets, "
         "--class-weight-power of --class-weights, or --constraint-step of --constraint.",
+        ("tune",),
+    )
+    tune_decay: bool = option(
+        "false",
+        boolean,
+        "Search how the learning rate of fine-tuning falls (--fine-tune-decay) too.",
         ("tune",),
     )
     n_trials: int = option(

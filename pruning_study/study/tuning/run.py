@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from analysis.common.errors import StudyError
 from analysis.report.tuning import figures as tuning_figures
 from analysis.report.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from analysis.runs import schema
+from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.new_images import alpha_new
@@ -26,6 +27,7 @@ from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found
 from pruning_study.steps.identity import hashed_params
+from pruning_study.steps.resolved import check_decay
 from pruning_study.steps.runs import LoadedRun
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.steps.text_tables import text_table
@@ -65,7 +67,7 @@ class Network:
 
 
 def tune(config: TuneConfig, options: Mapping[str, str]) -> str:
-    """Search the best epsilon, and schedule if asked, or continue a search; compare the winner with the anchors.
+    """Search the best epsilon, and more if asked, or continue a search; compare the winner with the anchors.
 
     Parameters
     ----------
@@ -119,6 +121,9 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
         searched = TRIAL_PARAMS | SCHEDULE_PARAMS
         longest_ramp = _longest_ramp(setting.pruning.fine_tuning.epochs)
     params = hashed_params(setting.pruned_params(setting.params, config.ratio[0]))
+    if config.tune_decay:
+        _check_decays(setting)
+        searched = searched | {schema.FINE_TUNE_DECAY}
     strength_of = config.searched_strength
     return Space(
         objective=config.objective,
@@ -135,7 +140,15 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
         distill=config.distill,
         strength_of=strength_of,
         strength=float(params[strength_of]) if strength_of else 0.0,
+        decays=DECAYS if config.tune_decay else (),
+        decay=setting.pruning.fine_tuning.decay if config.tune_decay else "",
     )
+
+
+def _check_decays(setting: PruneSetting) -> None:
+    """Check that the fine-tuning has steps to decay in."""
+    for decay in DECAYS:
+        check_decay(replace(setting.pruning.fine_tuning, decay=decay), len(setting.train_indices), "--tune-decay")
 
 
 def _longest_ramp(epochs: int) -> float:
@@ -282,7 +295,8 @@ def _strength(space: Space, point: Point) -> dict[str, str]:
 
 
 def _point(trial: pd.Series) -> Point:
-    return Point(**{item.name: float(trial[item.name]) for item in fields(Point)})
+    numbers = {item.name: float(trial[item.name]) for item in fields(Point) if item.name != schema.FINE_TUNE_DECAY}
+    return Point(**numbers, fine_tune_decay=trial.get(schema.FINE_TUNE_DECAY, ""))
 
 
 def _tested(
@@ -295,7 +309,7 @@ def _tested(
         accuracies = [metrics[schema.TEST_ACCURACY] for metrics in (network.dense.metrics, run.metrics)]
         yield {
             "role": role,
-            **asdict(point),
+            **point.values,
             schema.SEED: network.setting.config.seed,
             "new": new,
             "accuracy": accuracies[1],

@@ -1,4 +1,4 @@
-"""Searches of epsilon, ramp, distillation and mitigation by Optuna, on which several processes may work at once.
+"""Searches of epsilon, schedule, mitigation and decay by Optuna, on which several processes may work at once.
 
 Optuna keeps the trials of a search in a journal beside the tracking store. A process holds a lock for the trial that it
 makes. If the process dies, the kernel frees the lock, and the trial is ended as failed and does not count.
@@ -76,6 +76,8 @@ class Point:
         Share of distillation in the loss.
     strength : float
         How strong the mitigation is, if that is searched.
+    fine_tune_decay : {"", "none", "cosine", "linear"}
+        How the learning rate of fine-tuning falls; empty if that is not searched.
     """
 
     epsilon: float
@@ -83,12 +85,19 @@ class Point:
     ramp: float = 0.0
     distill: float = 0.0
     strength: float = 0.0
+    fine_tune_decay: str = ""
+
+    @property
+    def values(self) -> dict[str, float | str]:
+        """The fields by name, without the decay if it is not searched."""
+        return {name: value for name, value in asdict(self).items() if value != ""}
 
     @property
     def options(self) -> dict[str, Any]:
         """The options of `prune`, except the ratio and the strength, whose option depends on the mitigation."""
         schedule = {schema.SCHEDULE: CUBIC, schema.RAMP: self.ramp} if self.ramp else {schema.SCHEDULE: ONE_SHOT}
-        return {schema.EPSILON: self.epsilon, **schedule, schema.DISTILL: self.distill}
+        decay = {schema.FINE_TUNE_DECAY: self.fine_tune_decay} if self.fine_tune_decay else {}
+        return {schema.EPSILON: self.epsilon, **schedule, schema.DISTILL: self.distill, **decay}
 
     @property
     def params(self) -> dict[str, str]:
@@ -99,7 +108,8 @@ class Point:
         ramp = f" ramp {self.ramp:g}" if self.ramp else ""
         distill = f" distill {self.distill:g}" if self.distill else ""
         strength = f" strength {self.strength:.3g}" if self.strength else ""
-        return f"epsilon {self.epsilon:.3g}{ramp}{distill}{strength}"
+        decay = f" decay {self.fine_tune_decay}" if self.fine_tune_decay else ""
+        return f"epsilon {self.epsilon:.3g}{ramp}{distill}{strength}{decay}"
 
 
 @dataclass(frozen=True)
@@ -126,6 +136,10 @@ class Space:
         The option of `prune` that says how strong the mitigation is, if the search chooses its value; else empty.
     strength : float
         Its value for the anchors.
+    decays : tuple of str
+        If given, the search chooses one of them for the learning rate of fine-tuning, too.
+    decay : str
+        The one of the anchors, if the search chooses it.
     """
 
     objective: str
@@ -138,6 +152,8 @@ class Space:
     distill: float = 0.0
     strength_of: str = ""
     strength: float = 0.0
+    decays: tuple[str, ...] = ()
+    decay: str = ""
 
     def options(self, point: Point) -> dict[str, Any]:
         """Return the options of `prune` that a trial of a point has, except the ratio."""
@@ -148,14 +164,14 @@ class Space:
         epsilons = {LAMBDA: self.usual_epsilon, MP: AS_MAGNITUDE, GP: 0.0}
         ramps = {"": self.ramp} if self.longest_ramp is None else {"": 0.0, f" {CUBIC}": self.ramp}
         return {
-            name + suffix: Point(epsilon, ratio, ramp, self.distill, self.strength)
+            name + suffix: Point(epsilon, ratio, ramp, self.distill, self.strength, self.decay)
             for suffix, ramp in ramps.items()
             for name, epsilon in epsilons.items()
         }
 
     @property
     def ranges(self) -> dict[str, FloatDistribution]:
-        """The range of each option that is searched, except the ratio."""
+        """The range of each number that is searched, except the ratio."""
         ranges = {schema.EPSILON: FloatDistribution(*self.epsilon_range, log=True)}
         if self.longest_ramp is not None:
             ranges[schema.RAMP] = FloatDistribution(0.0, self.longest_ramp, step=STEP)
@@ -167,7 +183,7 @@ class Space:
     @property
     def dimensions(self) -> int:
         """Number of options that are searched."""
-        return len(self.ranges) + (len(self.ratios) > 1)
+        return len(self.ranges) + (len(self.ratios) > 1) + bool(self.decays)
 
     @property
     def params(self) -> dict[str, str]:
@@ -187,6 +203,8 @@ class Space:
             within = self.ranges[STRENGTH]
             params |= {schema.STRENGTH_OF: self.strength_of, schema.STRENGTH_RANGE: text((within.low, within.high))}
             params[schema.ANCHORS_STRENGTH] = text(self.strength)
+        if self.decays:
+            params |= {schema.FINE_TUNE_DECAYS: text(self.decays), schema.ANCHORS_FINE_TUNE_DECAY: self.decay}
         return params
 
     @property
@@ -282,7 +300,7 @@ class Search:
                 (STRENGTH, space.strength),
             )
         )
-        return Point(params[schema.EPSILON], ratio, ramp, distill, strength)
+        return Point(params[schema.EPSILON], ratio, ramp, distill, strength, params.get(schema.FINE_TUNE_DECAY, ""))
 
     def is_hopeless(self, trial: Trial, so_far: Recalls, dense: np.ndarray) -> bool:
         """Return whether to stop a trial after a seed: it is less accurate than the median of the complete trials.
@@ -334,8 +352,9 @@ class Search:
         -------
         DataFrame
             number; complete (False if the trial was stopped); anchor ("" if it is none); epsilon, ratio, ramp (0: one
-            shot), distill, strength (of the mitigation); the numbers of `objectives.values`, with a stopped trial's
-            accuracy made comparable by `objectives.with_comparable_accuracy`; seconds.
+            shot), distill, strength (of the mitigation), fine_tune_decay (only if it is searched); the numbers of
+            `objectives.values`, with a stopped trial's accuracy made comparable by
+            `objectives.with_comparable_accuracy`; seconds.
         """
         return objectives.with_comparable_accuracy(pd.DataFrame(self._rows()), LAMBDA)
 
@@ -355,7 +374,7 @@ class Search:
                 "number": trial.number,
                 "complete": trial.state == TrialState.COMPLETE,
                 "anchor": trial.user_attrs.get(schema.ANCHOR, ""),
-                **asdict(self.point(trial)),
+                **self.point(trial).values,
                 **{name: np.nan if value is None else value for name, value in trial.user_attrs[MEASURED].items()},
                 "seconds": trial.duration.total_seconds() if trial.duration else np.nan,
             }
@@ -401,11 +420,13 @@ class Search:
         for ratio in self.space.ratios:
             for anchor, point in self.space.anchors(ratio).items():
                 if (anchor, ratio) not in known:
-                    self._study.enqueue_trial(asdict(point), user_attrs={schema.ANCHOR: anchor, **asdict(point)})
+                    self._study.enqueue_trial(point.values, user_attrs={schema.ANCHOR: anchor, **point.values})
 
     def _suggest(self, trial: Trial) -> None:
         if len(self.space.ratios) > 1:
             trial.suggest_categorical(schema.RATIO, self.space.ratios)
+        if self.space.decays:
+            trial.suggest_categorical(schema.FINE_TUNE_DECAY, self.space.decays)
         for name, within in self.space.ranges.items():
             # The sampler learns about an option from the trials that have it. An anchor whose value is outside the
             # range, as 0 is on a logarithmic scale, does not have it, so that the sampler learns nothing wrong.

@@ -330,6 +330,26 @@ def test_the_strength_that_is_searched_is_that_of_the_mitigation(options, streng
     assert TuneConfig(**options).searched_strength == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({"fine_tune_decay": "none"}, "--fine-tune-decay", "none: --tune-decay searches it"),
+        ({"fine_tune_epochs": 0}, "--fine-tune-epochs", "no fine-tuning"),
+        ({"fine_tune_average_epochs": 3}, "--fine-tune-average-epochs", "3 epochs are averaged"),
+        ({"average_epochs": 7}, "--fine-tune-average-epochs", "7 epochs are averaged"),
+    ],
+)
+def test_a_search_of_the_decay_takes_no_option_that_settles_it(options, option, message):
+    with pytest.raises(StudyError, match=message) as error:
+        TuneConfig(tune_decay="true", **options)
+    assert error.value.option == option
+    TuneConfig(**options)
+
+
+def test_a_search_of_the_decay_takes_a_dense_network_that_is_a_mean():
+    TuneConfig(tune_decay="true", average_epochs=7, fine_tune_average_epochs=0)
+
+
 @pytest.mark.parametrize(("name", "value", "message"), BAD)
 def test_bad_values_name_the_option(name, value, message):
     with pytest.raises(StudyError, match=message) as error:

@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from analysis.common.errors import StudyError
 from analysis.report.tuning import exports as tuning_exports
 from analysis.report.tuning.results import comparisons
 from tests import made_up_tuning
+
+RESULTS = Path(__file__).parents[4] / "results"
 
 
 def one(frame, against, metric):
@@ -87,6 +90,47 @@ def test_ramp_and_distillation_are_told_where_there_are_any():
     assert table["ramp"].tolist() == ["0.35", "0", "0", "0"]
     assert table["distill"].tolist() == ["0.05", "0", "0", "0"]
     assert not {"ramp", "distill"} & set(made_up_tuning.tuning().table())
+
+
+def decayed():
+    made = made_up_tuning.tuning()
+    finalists = made.finalists.assign(fine_tune_decay="none")
+    finalists.loc[finalists["role"] == "winner", "fine_tune_decay"] = "cosine"
+    trials = made.trials.assign(fine_tune_decay=["none", "none", "none", "linear", "cosine"])
+    return replace(made, trials=trials, finalists=finalists)
+
+
+def test_a_decay_is_told_where_it_was_searched_and_comes_back_from_files(tmp_path):
+    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
+    for name, content in made_up_tuning.files(decayed()).items():
+        (folder / name).write_bytes(content)
+    (read,) = tuning_exports.read([tmp_path])
+    for search in (decayed(), read):
+        assert search.summary.startswith("The winner is epsilon 0.1, fine_tune_decay cosine, ratio 10: the best")
+        assert search.table()["fine_tune_decay"].tolist() == ["cosine", "none", "none", "none"]
+    assert "fine_tune_decay" not in made_up_tuning.tuning().table()
+
+
+def test_an_anchor_of_another_decay_is_another_anchor():
+    frame = decayed().finalists
+    frame.loc[frame["role"] == "winner", "epsilon"] = 5e-4
+    assert set(comparisons(frame, "accuracy")["against"]) == {"lambda", "MP", "GP"}
+
+
+def test_a_decay_that_is_no_text_is_named(tmp_path):
+    (folder := tmp_path / "tuning" / "1").mkdir(parents=True)
+    made = decayed()
+    for name, content in made_up_tuning.files(replace(made, trials=made.trials.assign(fine_tune_decay=1.5))).items():
+        (folder / name).write_bytes(content)
+    with pytest.raises(StudyError, match=r"tuning/1: .*fine_tune_decay should be texts"):
+        tuning_exports.read([tmp_path])
+
+
+def test_searches_of_before_a_decay_was_searched_read_as_they_did():
+    (search,) = tuning_exports.read([RESULTS / "lenet5-up" / "frames" / "mnist"])
+    assert search.further == []
+    assert search.table()["epsilon"].tolist() == ["0.0109", "0.0005", "same as mp", "0"]
+    assert "fine_tune_decay" not in {*search.trials, *search.finalists, *search.table()}
 
 
 @pytest.fixture(scope="module")

@@ -383,6 +383,28 @@ def test_trials_and_their_runs_have_the_strength_that_the_search_chose(tune):
     assert "strength" in said
 
 
+def test_trials_their_runs_and_the_winner_have_the_decay_that_the_search_chose(tune):
+    said = tune(n_trials=4, seeds=0, epochs=1, decay="linear", tune_decay="true")
+    (parent,) = runs("tuning")
+    trials, finalists = (pd.read_csv(artifact(parent, name)) for name in ("trials.csv", "finalists.csv"))
+    told = [run.data.params["fine_tune_decay"] for run in runs("trial")]
+    assert told[:3] == ["linear", "linear", "linear"]
+    assert told[3] in {"none", "cosine", "linear"}
+    assert trials["fine_tune_decay"].tolist() == told
+    won = trials.loc[trials["winner"], "fine_tune_decay"].item()
+    assert parent.data.tags["fine_tune_decay"] == won
+    assert f"fine_tune_decay {won}," in said
+    decays = {run.info.run_id: run.data.params["fine_tune_decay"] for run in runs("pruned")}
+    assert finalists["fine_tune_decay"].tolist() == [decays[run_id] for run_id in finalists["run_id"]]
+    assert {run.data.params["decay"] for run in runs("dense")} == {"linear"}
+
+
+def test_a_decay_needs_two_steps_of_fine_tuning(tune):
+    output = tune(code=2, tune_decay="true", batch_size=10_000)
+    assert "--tune-decay: cosine needs two steps" in output.replace("'", "").replace("Invalid value for ", "")
+    assert not any(runs(kind) for kind in ("job", "dense", "tuning"))
+
+
 def test_alpha_needs_more_than_one_validation_image_a_class(tune):
     output = tune(code=2, objective="alpha", validation_fraction=0.03)
     assert "too few validation images" in output

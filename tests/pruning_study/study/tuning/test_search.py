@@ -8,6 +8,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis.common.errors import StudyError
 from pruning_study.options.config import ANCHORS
+from pruning_study.study.tuning import objectives
 from pruning_study.study.tuning.objectives import Recalls
 from pruning_study.study.tuning.search import AS_MAGNITUDE, Point, Search, Space
 from pruning_study.tracking import connect
@@ -182,6 +183,54 @@ class TestSchedules:
             "ramp": "0.35",
             "distill": "0.1",
         }
+
+
+class TestDecays:
+    SPACE = space(decays=("none", "cosine", "linear"), decay="none")
+
+    def make(self, search, total):
+        """Make the trials that are missing, of which those with cosine lose least."""
+        points = {"none": 3.0, "cosine": 1.0, "linear": 2.0}
+        while True:
+            with search.trial(total, late=False) as trial:
+                if not trial:
+                    return
+                search.record(trial, lost(points[search.point(trial).fine_tune_decay]), stopped=False)
+                search.end(trial.number)
+
+    def test_a_search_finds_the_decay_that_costs_least_and_then_tries_it_most(self, store, request):
+        search = Search(store, request.node.name, self.SPACE)
+        self.make(search, 20)
+        trials = search.trials()
+        assert trials["fine_tune_decay"].tolist()[:3] == ["none"] * 3
+        assert set(trials["fine_tune_decay"]) == {"none", "cosine", "linear"}
+        best, _ = objectives.winner(trials, "accuracy")
+        assert trials["fine_tune_decay"][best] == "cosine"
+        assert (trials["fine_tune_decay"].iloc[10:] == "cosine").mean() > 0.5
+        assert set(search.importance()) == {"epsilon", "fine_tune_decay"}
+
+    def test_a_break_keeps_the_points(self, store, request):
+        broken = Search(store, f"{request.node.name} broken, decays", self.SPACE)
+        self.make(broken, 5)
+        before = broken.trials()["fine_tune_decay"].tolist()
+        again = Search(store, broken.name, self.SPACE)
+        self.make(again, 8)
+        whole = Search(store, f"{request.node.name} whole, decays", self.SPACE)
+        self.make(whole, 8)
+        columns = ["anchor", "epsilon", "fine_tune_decay"]
+        assert again.trials()[columns].equals(whole.trials()[columns])
+        assert again.trials()["fine_tune_decay"].tolist()[:5] == before
+
+    def test_a_decay_is_a_param_only_where_it_is_searched(self, store, request):
+        plain = {"epsilon": 0.1, "schedule": "one-shot", "distill": 0.0}
+        assert Point(0.1, 10.0, fine_tune_decay="cosine").options == {**plain, "fine_tune_decay": "cosine"}
+        assert "fine_tune_decay" not in Point(0.1, 10.0).values
+        told = {"fine_tune_decays": "none,cosine,linear", "anchors_fine_tune_decay": "none"}
+        assert self.SPACE.params == space().params | told
+        assert self.SPACE.dimensions == 2
+        search = Search(store, request.node.name, space())
+        made(search, 3)
+        assert "fine_tune_decay" not in search.trials()
 
 
 def test_a_whole_search_has_nothing_left_and_a_longer_one_goes_on(store, request):
