@@ -106,7 +106,7 @@ class TestFolder:
         lines = measure("--folder", tmp_path / "hard_photos").splitlines()
         (measured,) = [line.split() for line in lines if line.startswith("dense ")]
         assert measured[-3:] == ["0.500", "0.250", "(contrast)"]
-        (other,) = [line for line in lines if line.startswith("10x s0 mp ")]
+        (other,) = [line for line in lines if line.startswith("4x mp ")]
         assert len(other.split()) == len(pruned.info.run_name.split()) - 1 + 2  # its name, the runs and the folder
 
     def test_counts_that_another_process_sends_meanwhile_stay(self, measure, tmp_path, monkeypatch):
