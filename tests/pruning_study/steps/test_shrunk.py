@@ -68,7 +68,7 @@ def test_size_and_time_are_shown_and_logged_with_the_run_and_its_job(prune):
     head = next(index for index, line in enumerate(lines) if line.startswith("shrunk"))
     before, after = (line.split() for line in lines[head + 2 : head + 4])
     assert before[:3] == ["before", "60,074", "199,968"]
-    assert after[1:3] == [f"{PARAMETERS:,}", f"{MACS:,}"] == ["33,422", "103,308"]
+    assert after[2:4] == [f"{PARAMETERS:,}", f"{MACS:,}"] == ["33,422", "103,308"]
     assert after[-3:] == ["57", "of", "237"]
     (pruned,) = runs("pruned")
     for run in (pruned, runs("job")[0]):
