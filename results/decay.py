@@ -17,9 +17,9 @@ from analysis.rendering.formats import NOT_AVAILABLE
 from analysis.runs import frames, schema
 from analysis.statistics.hypothesis_tests import corrected, paired
 from analysis.statistics.intensification import alpha, excess_loss, raw_slope
-from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.resampling import mean_interval
 from analysis.study.arrays import run_arrays
+from analysis.study.settings import CONTROL, is_mitigated
 
 STUDIES = ("decay", "decay-confirmation")
 CONSTANT, COSINE, AVERAGE = "constant", "cosine", "average"
@@ -65,12 +65,11 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
     for places, classes in study.class_sets():
         before, after, accuracy_before, accuracy_after = study.measured(places, classes)
         excess = 100 * excess_loss(before, after, accuracy_before, accuracy_after).max(-1)
-        part = np.ix_(places, classes)
-        floor = 100 * largest_excess_floor(before, after, study.both_right[part], study.support[part])
+        floor = 100 * study.floors(places, classes)
         rows.append(
             study.runs.iloc[places][[schema.DATASET, schema.SEED]].assign(
                 training=_trainings(study.runs.iloc[places]),
-                method=np.where(study.runs.iloc[places][schema.PRUNER].eq("none"), _CONTROL, _PRUNED),
+                method=np.where(study.runs.iloc[places][schema.PRUNER].eq(CONTROL), _CONTROL, _PRUNED),
                 accuracy_before=100 * accuracy_before,
                 accuracy=100 * accuracy_after,
                 largest_excess=excess,
@@ -93,10 +92,8 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
 def _is_primary(runs: pd.DataFrame) -> pd.Series:
     gradual = runs[schema.PRUNER].eq("mp") & runs[schema.RATIO].eq(_PRIMARY_RATIO)
     gradual &= runs[frames.column(schema.SCHEDULE)].eq("cubic")
-    plain = ~_param(runs, schema.CLASS_OFFSETS, "none").eq("dense") & _param(runs, schema.DISTILL, 0).astype(float).eq(
-        0
-    )
-    return (gradual | runs[schema.PRUNER].eq("none")) & plain
+    by_labels = _param(runs, schema.DISTILL, 0).astype(float).eq(0)
+    return (gradual | runs[schema.PRUNER].eq(CONTROL)) & ~is_mitigated(runs) & by_labels
 
 
 def _trainings(runs: pd.DataFrame) -> np.ndarray:

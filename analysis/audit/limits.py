@@ -84,8 +84,7 @@ def _bounds(
 ) -> pd.DataFrame:
     loss, _, high = class_table.loss_bounds(label, *sides, paired=paired)
     _, low, _ = class_table.loss_bounds(label, *sides, paired=paired, level=LEVEL / len(names))
-    table = pd.DataFrame({"name": names, "support": np.bincount(label), "loss": loss, "low": low, "high": high})
-    return table
+    return pd.DataFrame({"name": names, "support": np.bincount(label), "loss": loss, "low": low, "high": high})
 
 
 def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None) -> Gate:

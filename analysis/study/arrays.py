@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.frames import BY_CLASS, RECALL_AFTER, RECALL_BEFORE, class_names
 from analysis.statistics import intensification
+from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.weak_dense import WeakDense, weak_dense
 from analysis.study.labels import need_all_digits
 from analysis.study.settings import (
@@ -64,6 +65,11 @@ class RunArrays(NamedTuple):
         """Return recalls before and after, each (rows, classes), and accuracies before and after, each (rows,)."""
         part = np.ix_(rows, classes)
         return self.before[part], self.after[part], self.accuracy_before[rows], self.accuracy_after[rows]
+
+    def floors(self, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return the floor of the largest excess loss of each row, (rows,), as `largest_excess_floor` does."""
+        part = np.ix_(rows, classes)
+        return largest_excess_floor(self.before[part], self.after[part], self.both_right[part], self.support[part])
 
     def cells(self) -> list[np.ndarray]:
         """Return the rows of every cell, cells sorted."""

@@ -15,7 +15,6 @@ from analysis.runs.checks import some
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics import hypothesis_tests, intensification, resampling, summaries
 from analysis.statistics.arithmetic import mean
-from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.study.arrays import RunArrays, common_support, run_arrays
 from analysis.study.predictions import OTHER_METRICS, Pairs, Predictions
 from analysis.study.settings import (
@@ -281,11 +280,9 @@ def _against_none(
         row |= _mean(f"{name}_minus_none", values, confidence)
     row["raw_slope_equivalence_p"] = hypothesis_tests.paired(*raw_slopes)["p_equivalence"]
     row |= _mean("alpha_on_none", intensification.alpha(without_pruning[1], after), confidence)
-    part = np.ix_(none, classes)
-    floor_of_none = largest_excess_floor(*of_none[:2], study.both_right[part], study.support[part])
     return row | {
         "largest_excess_none": mean(largest_of_none),
-        "largest_excess_floor_none": mean(floor_of_none),
+        "largest_excess_floor_none": mean(study.floors(none, classes)),
     }
 
 

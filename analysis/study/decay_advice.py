@@ -9,7 +9,6 @@ import pandas as pd
 from analysis.rendering.formats import decimals, with_interval
 from analysis.runs import frames, schema
 from analysis.statistics.intensification import excess_loss
-from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.statistics.resampling import mean_interval
 from analysis.study.arrays import run_arrays
 from analysis.study.settings import CONTROL, is_mitigated
@@ -50,10 +49,12 @@ def control_movement(runs: pd.DataFrame) -> ControlMovement | None:
     if not len(rows):
         return None
     kept, classes = study.counted(rows)
-    part = np.ix_(kept, classes)
     largest = excess_loss(*study.measured(kept, classes)).max(-1)
-    floor = largest_excess_floor(study.before[part], study.after[part], study.both_right[part], study.support[part])
-    beyond = pd.Series(largest - floor).groupby(study.runs[schema.DENSE_RUN_ID].to_numpy()[kept]).mean()
+    beyond = (
+        pd.Series(largest - study.floors(kept, classes))
+        .groupby(study.runs[schema.DENSE_RUN_ID].to_numpy()[kept])
+        .mean()
+    )
     low, high = mean_interval(beyond)
     return ControlMovement(float(beyond.mean()), low, high) if low > SENSIBLE_SIZE else None
 

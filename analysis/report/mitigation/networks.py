@@ -9,7 +9,6 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.validation_counts import Recalls
 from analysis.statistics import intensification
-from analysis.statistics.largest_excess import largest_excess_floor
 from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.labels import has_several_teachers, in_words
 from analysis.study.settings import CONTROL, networks, own_scope, telling_details
@@ -152,8 +151,7 @@ def _cell(
     sound = np.flatnonzero(~index.duplicated() & ~study.at_chance[rows])
     sound = sound[index[sound].argsort()]
     kept, classes = rows[sound], ~np.isnan(study.before[rows[0]])
-    measured = before, after, *_ = study.measured(kept, classes)
-    part = np.ix_(kept, classes)
+    measured = study.measured(kept, classes)
     ids = study.runs.iloc[kept][[schema.DENSE_RUN_ID, frames.RUN_ID]].to_numpy()
     run = runs.iloc[0].to_dict()
     return Cell(
@@ -165,9 +163,9 @@ def _cell(
         networks=index[sound],
         n_at_chance=int(study.at_chance[rows].sum()),
         accuracy=study.accuracy_after[kept],
-        recall=after,
+        recall=measured[1],
         excess=intensification.excess_loss(*measured),
-        floor=largest_excess_floor(before, after, study.both_right[part], study.support[part]),
+        floor=study.floors(kept, classes),
         val_excess=np.array([_largest_on_validation(validation, *pair) for pair in ids]),
     )
 
