@@ -167,8 +167,9 @@ def report(
 
 def with_python_texts(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs whose texts are stored as Python's, which small frames are made of sooner than of Arrow's."""
-    stored = pd.StringDtype("python", na_value=float("nan"))
-    made = runs.astype(dict.fromkeys(runs.select_dtypes("str").columns, stored))
+    texts = [name for name, dtype in runs.dtypes.items() if dtype == "str"]
+    with pd.option_context("mode.string_storage", "python"):
+        made = runs.astype(dict.fromkeys(texts, "str"))
     return made.copy()  # `astype` takes the blocks of numbers apart, and `copy` puts them together
 
 

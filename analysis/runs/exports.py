@@ -228,7 +228,8 @@ def _needs_escape(text: pd.Series) -> pd.Series:
 
 
 def _description(frame: pd.DataFrame) -> dict[str, Any]:
-    return {"dtypes": {name: str(dtype) for name, dtype in frame.dtypes.items()}, "attrs": frame.attrs}
+    dtypes = {name: str(dtype) for name, dtype in frame.dtypes.items()}
+    return {"dtypes": dtypes | dict.fromkeys(_texts(frame.dtypes), "str"), "attrs": frame.attrs}
 
 
 def _frame(content: bytes, described: Mapping[str, Any], version: int) -> pd.DataFrame:
@@ -264,7 +265,7 @@ def _checked_types(frame: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
 
 
 def _texts(dtypes: Mapping[str, Any] | pd.Series) -> list[str]:
-    return [name for name, dtype in dtypes.items() if dtype == "str"]
+    return [name for name, dtype in dtypes.items() if dtype in ("str", "object")]  # which pandas 2 keeps texts as
 
 
 # Predictions for all test images by all networks of a data set.

@@ -70,9 +70,7 @@ def _draw_matrix(axes: Axes, table: pd.DataFrame, meaning: str, colors: str, lim
     count, values = len(table), table.to_numpy()
     annotated = count <= LARGEST_ANNOTATED
     picture = axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1])
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.colorbar(picture, ax=axes, label=meaning, fraction=0.046)
+    axes.figure.colorbar(picture, ax=axes, label=meaning, fraction=0.046)
     if count <= MOST_CLASSES:
         size = 9 if annotated else max(1400 / (14 * count), 3)
         names = [name_in_picture(name, _LONGEST_NAME) for name in table.columns]

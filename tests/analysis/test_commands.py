@@ -83,7 +83,7 @@ def test_what_a_user_can_mend_is_one_line(files, arguments, exit_code, message):
     (files / "other.csv").write_text((files / "after.csv").read_text().replace("shirt,", "coat,"))
     result = run(*arguments)
     assert result.exit_code == exit_code
-    assert message in result.stderr.splitlines()[-1]
+    assert message in result.output.splitlines()[-1]
     assert "Traceback" not in result.output
 
 
@@ -91,23 +91,24 @@ def test_recommend_without_a_store_names_it(files, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///gone.db")
     result = run("recommend")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: sqlite:///gone.db: no such file")
+    assert result.output.startswith("Error: sqlite:///gone.db: no such file")
     assert not Path("gone.db").exists()
 
 
-def test_compare_prints_published_values_beside_ours_or_says_what_print_has(tmp_path, monkeypatch):
+def test_compare_prints_published_values_beside_ours_or_says_what_print_has(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", empty_store(tmp_path / "store.db"))
     for dataset in ("cifar10", "toy"):
         _log_a_pair(dataset, tmp_path)
-    result = run("compare", "--experiment", "cifar10")
-    assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
+    cli(["compare", "--experiment", "cifar10"], standalone_mode=False)
+    compared = capsys.readouterr()
+    lines = compared.out.splitlines()
     assert lines[0] == "table,row,column,published,ours,ours_unpaired,difference"
     assert "10,CIFAR-10 @ ResNet-20 -> MP,Accuracy,0.896,0.750,,-0.146" in lines
-    assert "print has" not in result.stderr
-    nothing = run("compare", "--experiment", "toy")
-    assert nothing.stdout.splitlines() == lines[:1]
-    assert "prune one of these to compare" in nothing.stderr
+    assert "print has" not in compared.err
+    cli(["compare", "--experiment", "toy"], standalone_mode=False)
+    nothing = capsys.readouterr()
+    assert nothing.out.splitlines() == lines[:1]
+    assert "prune one of these to compare" in nothing.err
     assert run("compare", "--variance", "none").exit_code == 2
 
 
@@ -196,7 +197,7 @@ def test_audit_holds_the_losses_against_a_control_and_over_groups(files):
     (files / "groups.csv").write_text("index,side\n200,left")
     result = run(*given, "--groups", "groups.csv")
     assert result.exit_code == 1
-    assert result.stderr == "Error: groups.csv, line 2: index 200 is beyond the last test image, 199\n"
+    assert result.output == "Error: groups.csv, line 2: index 200 is beyond the last test image, 199\n"
 
 
 def test_an_audit_of_groups_says_their_slopes_and_writes_a_row_for_each_grouping(files):
@@ -226,10 +227,10 @@ def test_an_audit_over_its_predictions_or_over_other_files__is_refused_and_they_
     for sources, output in ((("*.csv",), "."), (("audit.csv",), "link"), ((".",), "."), ((".",), "link/new")):
         result = run("audit", "--before", "before.csv", "--after", *sources, "--output", output)
         assert result.exit_code == 2
-        assert "--output: predictions are read from " in result.stderr
+        assert "--output: predictions are read from " in result.output
     result = run("audit", "--before", "before.csv", "--after", "after.csv", "--output", ".")
     assert result.exit_code == 1
-    assert "audit.csv is not a file that this command made" in result.stderr
+    assert "audit.csv is not a file that this command made" in result.output
     assert {path.name: path.read_bytes() for path in files.glob("*.csv")} == before
     assert not Path("audit.md").exists()
 
@@ -241,11 +242,11 @@ def test_groups_that_a_command_would_overwrite__are_refused_before_any_work(file
         sources = ("--before", "before.csv", "--after", "after.csv") if command == "audit" else ()
         result = run(command, *sources, "--groups", Path(name).absolute(), "--output", ".")
         assert result.exit_code == 2
-        assert f"--output: groups are read from {name}" in result.stderr
+        assert f"--output: groups are read from {name}" in result.output
 
 
 @pytest.mark.attack
 def test_a_report_in_the_folder_that_it_reads__is_refused(files):
     result = run("report", "--frames", ".", "--output", "new")
     assert result.exit_code == 2
-    assert "--output: runs are read from new" in result.stderr
+    assert "--output: runs are read from new" in result.output

@@ -118,7 +118,7 @@ def refused(*arguments: str) -> str:
     assert result.exit_code in (1, 2)
     assert "Traceback" not in result.output
     assert not Path("class_offsets.csv").exists()
-    return result.stderr.splitlines()[-1]
+    return result.output.splitlines()[-1]
 
 
 WITH_NAN = logits(0)

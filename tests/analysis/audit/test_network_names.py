@@ -159,10 +159,10 @@ def test_folders_with_and_without_zeros_are_paired_by_seed(damaged, tmp_path):
     given = ["audit", "--before", str(damaged / "a"), "--after", str(damaged / "b"), "--output", str(tmp_path / "out")]
     result = click.testing.CliRunner().invoke(cli, given)
     assert result.exit_code == 0
-    lines = [line for line in result.stdout.splitlines() if line.startswith("Pair ")]
+    lines = [line for line in result.output.splitlines() if line.startswith("Pair ")]
     assert len(lines) == 10
     assert lines[2] == f"Pair 3: before {damaged}/a/seed_2.npz, after {damaged}/b/seed_02.npz."
-    assert "And 2 more pairs." in result.stdout
+    assert "And 2 more pairs." in result.output
     # Every class of every pair loses four of twenty images.
     found = audit.audit([str(damaged / "a")], [str(damaged / "b")])
     assert found.table["change"].tolist() == pytest.approx([-0.2] * 10)
@@ -182,9 +182,9 @@ def test_a_seed_without_a_partner_ends_the_audit_in_one_line(damaged):
     ]
     result = click.testing.CliRunner().invoke(cli, ["audit", *options])
     assert result.exit_code == 2
-    assert "seed_0.npz" in result.stderr.splitlines()[-1]
-    assert "seed_07.npz" in result.stderr.splitlines()[-1]
-    assert "seed_1.npz" not in result.stderr
+    assert "seed_0.npz" in result.output.splitlines()[-1]
+    assert "seed_07.npz" in result.output.splitlines()[-1]
+    assert "seed_1.npz" not in result.output
     insisted = audit.audit(before, after, pair_by_order=True)
     assert insisted.notes[0] == f"Pair 1: before {before[0]}, after {after[0]}."
 

@@ -73,7 +73,7 @@ def test_a_command_leaves_the_bytes_of_its_input(place, detour, output):
     command = ["offsets", "--before", place / "read/in/data.npz", "--after", "gone.npz"]
     result = CliRunner().invoke(cli, [*map(str, command), "--output", str(place.joinpath(*detour, output))])
     assert result.exit_code == 2
-    assert "logits are read from" in result.stderr
+    assert "logits are read from" in result.output
     assert (place / "read/in/data.npz").read_bytes() == b"read"
 
 

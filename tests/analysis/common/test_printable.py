@@ -59,5 +59,5 @@ def test_an_argument_that_commands_the_terminal__is_shown_with_escapes():
     ):
         result = click.testing.CliRunner().invoke(cli, arguments, color=True)
         assert result.exit_code == 2
-        assert r"\x1b[2J" in result.stderr.splitlines()[-1]
-        assert result.stderr.replace("\n", "").isprintable()
+        assert r"\x1b[2J" in result.output.splitlines()[-1]
+        assert result.output.replace("\n", "").isprintable()

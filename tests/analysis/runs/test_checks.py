@@ -453,7 +453,7 @@ def test_a_foreign_run__is_named_by_every_command_and_in_every_export(three_seed
     said = f"1 pruned run left out, the model is not that of the dense run: {three_seeds.ids['foreign']}"
     compared = CliRunner().invoke(cli, ["compare", "--experiment", three_seeds.name])
     assert compared.exit_code == 0, compared.output
-    assert compared.stderr.count(said) == 1
+    assert compared.output.count(said) == 1
     assert exports.read([exported])[0].runs.attrs["left_out"] == [said]
 
 

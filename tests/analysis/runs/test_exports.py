@@ -392,4 +392,4 @@ class TestCommands:
         ):
             result = self.run(*arguments)
             assert result.exit_code == exit_code
-            assert said in result.stderr.splitlines()[-1]
+            assert said in result.output.splitlines()[-1]

@@ -257,13 +257,15 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
         *(("accuracy", level_label(cell, cell[LEVEL]), cell) for cell in cells.to_dict("records")),
     ]
     drawn = [(place, side, cell) for place, (side, _, cell) in enumerate(rows) if not place or not _is_far(cell, cells)]
-    boxes = [
-        {name: 100 * cell[f"{side}_{end}"] for name, end in _ENDS.items()} | {"fliers": []} for _, side, cell in drawn
-    ]
-    parts = axes.bxp(boxes, positions=[place for place, *_ in drawn], orientation="horizontal", widths=0.6)
-    for lines in parts.values():
-        for place, line in enumerate(lines):
-            line.set(color=NEUTRAL if place * len(boxes) < len(lines) else BELOW, linewidth=1.4)
+    for place, side, cell in drawn:
+        low, lower, median, upper, high = (100 * cell[f"{side}_{end}"] for end in ("min", "q1", "median", "q3", "max"))
+        line = {"color": BELOW if place else NEUTRAL, "linewidth": 1.4}
+        axes.plot([lower, lower, upper, upper, lower], place + 0.3 * np.array([-1, 1, 1, -1, -1]), **line)
+        axes.plot([low, lower, np.nan, upper, high], [place] * 5, **line)
+        for end in (low, high):
+            axes.plot([end, end], [place - 0.15, place + 0.15], **line)
+        axes.plot([median, median], [place - 0.3, place + 0.3], solid_capstyle="butt", **line)
+    axes.set_ylim(-0.5, drawn[-1][0] + 0.5)
     for place, (_, _, cell) in enumerate(rows):
         if place not in {each for each, *_ in drawn}:
             said = axes.text(0.03, place, f"median {100 * cell['accuracy_median']:.1f} %", va="center", fontsize=8)
@@ -272,9 +274,6 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
     axes.tick_params(labelsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="x", alpha=0.3)
-
-
-_ENDS = {"whislo": "min", "q1": "q1", "med": "median", "q3": "q3", "whishi": "max"}
 
 
 def _is_far(cell: Mapping[str, float], cells: pd.DataFrame) -> bool:

@@ -134,8 +134,7 @@ def _name_classes(axes: Axes, names: pd.Series, room: float) -> None:
 
 def _add_color_bar(axes: Axes, colors: Normalize) -> None:
     """Put a bar right of a panel, of a width in inches: the layout gives it room before panels have their width."""
-    figure = axes.get_figure(root=True)
-    assert figure
+    figure = axes.figure.figure  # of a part of a figure, the whole
     inches_beside = figure.dpi_scale_trans + ScaledTranslation(1, 0, BboxTransformTo(axes.bbox))
     across = blended_transform_factory(inches_beside, axes.transAxes)
     beside = axes.inset_axes((_GAP, 0, _GAP, 1), transform=across)
