@@ -261,8 +261,8 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
         low, lower, median, upper, high = (100 * cell[f"{side}_{end}"] for end in ("min", "q1", "median", "q3", "max"))
         line = {"color": BELOW if place else NEUTRAL, "linewidth": 1.4}
         axes.plot([lower, lower, upper, upper, lower], place + 0.3 * np.array([-1, 1, 1, -1, -1]), **line)
-        axes.plot([low, lower, np.nan, upper, high], [place] * 5, **line)
-        for end in (low, high):
+        for quartile, end in ((lower, low), (upper, high)):
+            axes.plot([quartile, end], [place, place], **line)
             axes.plot([end, end], [place - 0.15, place + 0.15], **line)
         axes.plot([median, median], [place - 0.3, place + 0.3], solid_capstyle="butt", **line)
     axes.set_ylim(-0.5, drawn[-1][0] + 0.5)
