@@ -55,8 +55,8 @@ def once_per_frame(make: Callable[[pd.DataFrame], T]) -> Callable[[pd.DataFrame]
         if known is None:
             weakref.finalize(frame, made.pop, id(frame), None).atexit = False
         if known is None or not known[0].equals(frame):
-            # A change of the frame in place does not reach a copy of pandas 3, shallow though it is.
-            known = made[id(frame)] = frame.copy(deep=False), make(frame)
+            # From pandas 3, a change of the frame in place does not reach a copy, shallow though it is.
+            known = made[id(frame)] = frame.copy(deep=pd.__version__ < "3"), make(frame)
         return known[1]
 
     return remembered

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -259,7 +260,7 @@ def _draw_boxes(axes: Axes, cells: pd.DataFrame) -> None:
     drawn = [(place, side, cell) for place, (side, _, cell) in enumerate(rows) if not place or not _is_far(cell, cells)]
     for place, side, cell in drawn:
         low, lower, median, upper, high = (100 * cell[f"{side}_{end}"] for end in ("min", "q1", "median", "q3", "max"))
-        line = {"color": BELOW if place else NEUTRAL, "linewidth": 1.4}
+        line: dict[str, Any] = {"color": BELOW if place else NEUTRAL, "linewidth": 1.4}
         axes.plot([lower, lower, upper, upper, lower], place + 0.3 * np.array([-1, 1, 1, -1, -1]), **line)
         for quartile, end in ((lower, low), (upper, high)):
             axes.plot([quartile, end], [place, place], **line)

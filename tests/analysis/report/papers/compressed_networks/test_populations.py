@@ -158,6 +158,7 @@ def test_top_five_is_that_of_the_networks_and_nothing_of_five_classes():
     assert np.isnan(first_row(PRUNED, known)["top5_all"])
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy, for the dense networks are alike
 def test_class_rows_are_what_the_function_of_arrays_gives():
     varied = runs("toy", "net", "mp", 10, [1.1, 1.3, 1.2, 1.5])
     frame = class_significance(varied)
