@@ -60,7 +60,7 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
         `classes`.
     """
     primary = runs[_is_primary(runs)].reset_index(drop=True)
-    names, study = np.array(frames.class_names(primary)), run_arrays(primary)
+    study = run_arrays(primary)
     rows = []
     for places, classes in study.class_sets():
         before, after, accuracy_before, accuracy_after = study.measured(places, classes)
@@ -78,7 +78,7 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
                 alpha=alpha(*study.balances(places, classes)),
                 raw_slope=raw_slope(before, after, accuracy_before, accuracy_after),
                 gaps=list(100 * (before - accuracy_before[:, None])),
-                classes=[names[classes]] * len(places),
+                classes=[study.names[classes]] * len(places),
             )
         )
     order = [list(_DATASETS), [CONSTANT, COSINE, AVERAGE], [_CONTROL, _PRUNED]]
