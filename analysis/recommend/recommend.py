@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -108,7 +109,7 @@ def recommend(
         for place, rows in runs.groupby(PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
     }
-    return Recommendations(found, study)
+    return Recommendations(found, replace(study, predictions=None))
 
 
 def _on_quantized(number: int) -> Iterator[str]:

@@ -252,7 +252,6 @@ class StudyData:
         return list(dict.fromkeys(self.runs[schema.DATASET]))
 
     @property
-    @once
     def shown(self) -> list[str]:
         """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
         return self.arrays.shown
