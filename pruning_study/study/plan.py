@@ -18,11 +18,10 @@ from pruning_study.steps.iterated import IterateSetting
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid
 from pruning_study.study.grid import Config, Grid, GridCell
+from pruning_study.tracking.connect import DEFAULT_EXPERIMENT_ID
 from pruning_study.tracking.store import Store
 
 Source = tuple[str, int | None, float | None]  # data set as given, image size, test fraction
-
-_NAMES_EXPERIMENT = ("MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,16 @@ def read(file: Path, config: StudyConfig) -> Grid:
 def experiment(grid_read: Grid, config: StudyConfig) -> str | None:
     """Return the experiment of a study's runs; None for the one that MLflow's environment variables name.
 
-    The option `--experiment` comes first, then the variables, which `mlflow run` sets too, then the study's file.
+    The option `--experiment` comes first, then the variables, then the study's file. `mlflow run` sets the variables
+    too: to MLflow's Default if its caller named no experiment, and then the study's file counts.
     """
-    return config.experiment or (None if any(map(os.environ.get, _NAMES_EXPERIMENT)) else grid_read.experiment)
+    if config.experiment:
+        return config.experiment
+    if os.environ.get("MLFLOW_EXPERIMENT_NAME"):
+        return None
+    is_job = bool(os.environ.get("MLFLOW_RUN_ID"))
+    unnamed = DEFAULT_EXPERIMENT_ID if is_job else None
+    return grid_read.experiment if os.environ.get("MLFLOW_EXPERIMENT_ID") == unnamed else None
 
 
 def plan(grid_read: Grid, *, download: bool) -> Plan:
