@@ -176,8 +176,33 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _variance(gaps: np.ndarray) -> float:
-    return float(gaps.var(0, ddof=1).mean())
+def needed(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return how many times as many networks the constant rate needs for the same interval of pruned minus control.
+
+    Returns
+    -------
+    DataFrame, one row per data set and training
+        dataset, training, n; `deviation` of the difference over seeds, in points; `variance_ratio`, the constant
+        rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. An interval's width goes
+        with the root of the variance over the number of networks, so that this is the ratio of these numbers.
+    """
+    outcomes = networks.pivot_table(
+        _OUTCOME, [schema.DATASET, "training", schema.SEED], "method", observed=True, aggfunc="first"
+    )
+    differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()
+    rows = []
+    for dataset, cells in differences.groupby(schema.DATASET, observed=True):
+        by_training = {name: cell.to_numpy()[:, None] for name, cell in cells.groupby("training", observed=True)}
+        for training, values in by_training.items():
+            row = {schema.DATASET: dataset, "training": training, "n": len(values)}
+            row["deviation"] = _variance(values) ** 0.5
+            rows.append(row | _ratio(by_training.get(CONSTANT), values))
+    return pd.DataFrame(rows)
+
+
+def _variance(values: np.ndarray) -> float:
+    """Return the variance over seeds, the rows, as a mean over the columns."""
+    return float(values.var(0, ddof=1).mean())
 
 
 def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
@@ -226,4 +251,4 @@ def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-_TABLES = {"trainings.csv": levels, "training_tests.csv": tests, "spread.csv": spread}
+_TABLES = {"trainings.csv": levels, "training_tests.csv": tests, "spread.csv": spread, "networks_needed.csv": needed}

@@ -140,7 +140,7 @@ def end_job(status: str, reason: str) -> None:
 
 
 def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: str | None) -> Store:
-    """Open the store under `mlflow run`, whose run `job_run_id` is. Its run only points to another experiment's runs."""
+    """Open the store under `mlflow run`, which made the run `job_run_id`; that run may point to another experiment."""
     try:
         job = client.get_run(job_run_id)
     except MlflowException as error:

@@ -219,7 +219,7 @@ def _try(store: Store, search: Search, networks: Sequence[Network], trial: Trial
     point = search.point(trial)
     anchor = trial.user_attrs.get(schema.ANCHOR, "")
     with store.run(
-        f"trial {trial.number}: {anchor or point} t={point.ratio:g}",
+        f"trial {trial.number}: {anchor or point} ratio {point.ratio:g}",
         note=f"Trial of the search {search.name}, on validation images only",
         tags={
             schema.KIND: schema.TRIAL,
