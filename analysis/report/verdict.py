@@ -46,9 +46,9 @@ _BEYOND_CONTROL = (
     "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
-    f"Safe: the mean accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to be "
-    f"worse than in the control, and for every class the data rule out that it loses more than {100 * SAFE_EXCESS:g} "
-    "points beyond the accuracy."
+    f"Safe: the mean accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to "
+    "be worse than in the control, and the data rule out for every class that it loses more than "
+    f"{100 * SAFE_EXCESS:g} points beyond the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
@@ -242,7 +242,7 @@ def _on_pruning(cells: pd.DataFrame, study: AnalyzedStudy) -> Iterator[str]:
             return
         yield f"{choice(detailed, study)} {_cost(detailed)} and is not shown to be safe."
     else:
-        unsafe = "no choice is shown to be safe. " if is_safe is False else ""
+        unsafe = "nothing is shown to be safe. " if is_safe is False else ""
         yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
     rows = class_rows(study, detailed)
     yield from _payers(rows, detailed)

@@ -458,7 +458,7 @@ def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):
 def test_recommend_says_that_the_reports_verdict_does_not_call_its_choice_safe(store):
     """Cats lose 40 images of 400 and owls win 40, so that the accuracy stays and the gaps shrink."""
     beside(store, "looser", [(4.0, (40, 0, -40), (40, 0, -40))])
-    assert "no choice is shown to be safe. " in verdict_of(store, "looser")
+    assert "nothing is shown to be safe. " in verdict_of(store, "looser")
     (found,) = recommend.recommend("looser", max_accuracy_loss=0.02, tracking_uri=store.uri)
     assert "use mp at ratio 4." in found.verdict
     (said,) = [note for note in found.notes if "verdict" in note]

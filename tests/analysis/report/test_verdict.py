@@ -110,13 +110,13 @@ def test_a_worst_class_that_is_another_one_in_each_network_is_told():
     # Some class loses 5 points in every network. In the control the worst class loses |SPREAD| tenths, .57 points in
     # the mean, with a half-width of 2.365 * .3415 / sqrt 8.
     said = sentences(runs(noise=np.tile([0.5, -0.5], 4)), none())
-    assert said[0].endswith("no choice is shown to be safe")
+    assert said[0].endswith("nothing is shown to be safe")
     assert said[2].startswith("No class is shown to lose more")
     assert said[3].endswith("loses 4.4 points (4.1 to 4.7) more than in the control")
 
 
 def test_a_choice_is_safe_where_harm_is_ruled_out_and_not_where_it_is_unknown():
-    unsafe = "On mnist with lenet5 ({} networks), no choice is shown to be safe"
+    unsafe = "On mnist with lenet5 ({} networks), nothing is shown to be safe"
     assert sentences(runs().iloc[::7], none().iloc[::7])[0] == unsafe.format(2)
     assert sentences(runs(alpha=1.5), runs("gp", alpha=1.8), none())[0] == unsafe.format(8)
 
