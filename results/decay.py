@@ -27,6 +27,7 @@ _CONTROL, _PRUNED = "control", "pruned"
 _DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _PRIMARY_RATIO = 20
 _OUTCOME = "beyond_floor"
+_SECONDARY = ("accuracy_before", "accuracy", "alpha", "raw_slope")
 _RESAMPLES = 4000
 _FEWEST = 10
 
@@ -120,8 +121,15 @@ def levels(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def tests(networks: pd.DataFrame) -> pd.DataFrame:
+def tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
     """Return the paired tests of README.md's families, with Holm's correction within each.
+
+    Parameters
+    ----------
+    networks : DataFrame
+        As `primary_networks` returns them.
+    outcome : str
+        The column that is compared.
 
     Returns
     -------
@@ -129,7 +137,7 @@ def tests(networks: pd.DataFrame) -> pd.DataFrame:
         family, dataset, `of` (the networks, or the training whose networks are compared), the row of `paired`, p_holm.
     """
     outcomes = networks.pivot_table(
-        _OUTCOME, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
+        outcome, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
     )
     compared = pd.DataFrame(_comparisons(outcomes))
     compared["p_holm"] = compared.groupby("family", sort=False)["p"].transform(lambda p: corrected(p, len(p))[1])
@@ -153,6 +161,12 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
             family = "pruned minus control" + (", average" if training == AVERAGE else "")
             row = paired(outcomes[one], outcomes[other], family=6)
             yield {"family": family, schema.DATASET: dataset, "of": training, **row}
+
+
+def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the tests of each of `_SECONDARY`, in a column `outcome`; before pruning, only of the trainings."""
+    rows = pd.concat([tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
+    return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
 
 
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
@@ -251,4 +265,10 @@ def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-_TABLES = {"trainings.csv": levels, "training_tests.csv": tests, "spread.csv": spread, "networks_needed.csv": needed}
+_TABLES = {
+    "trainings.csv": levels,
+    "training_tests.csv": tests,
+    "secondary_tests.csv": secondary_tests,
+    "spread.csv": spread,
+    "networks_needed.csv": needed,
+}
