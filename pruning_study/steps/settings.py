@@ -324,15 +324,6 @@ class PruneSetting(TrainSetting):
     def _resolved_pruning(self) -> ResolvedPruning:
         return resolve_pruning(self.config, self.training)
 
-    @property
-    def gradient_images(self) -> int:
-        """Number of training images whose gradient a pruning takes."""
-        needs = self.pruning.pruner.needs
-        if "grad" not in needs:
-            return len(self.train_indices) if "class_grads" in needs else 0
-        batches = self.pruning.gradient_batches or len(self.train_indices)
-        return min(len(self.train_indices), batches * self.training.hyperparameters.batch_size)
-
     def kept_numbers(self, ratio: float, left: int | None = None) -> tuple[int, ...]:
         """Return the numbers of prunable weights kept at the steps of the ramp, the last one for good.
 
