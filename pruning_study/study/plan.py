@@ -15,6 +15,7 @@ from pruning_study.data.datasets import Dataset
 from pruning_study.options.config import IterateConfig, PruneConfig, StudyConfig, TrainConfig
 from pruning_study.steps.identity import ARTIFACTS, config_hash, settings_hash
 from pruning_study.steps.iterated import IterateSetting
+from pruning_study.steps.prune_plan import PrunePlan
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.study import grid
 from pruning_study.study.grid import Config, Grid, GridCell
@@ -156,7 +157,9 @@ def dense_step(config: Config, setting: PruneSetting) -> Step:
     setting : PruneSetting
         Its config differs from `config` at most in seed and ratio.
     """
-    return _step(schema.DENSE, config, _training_params(config, setting), "", 0)
+    params = _training_params(config, setting)
+    own_hash, alike = config_hash(schema.DENSE, params), settings_hash(schema.DENSE, params)
+    return Step(schema.DENSE, config, config_hash=own_hash, settings_hash=alike)
 
 
 def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Step:
@@ -176,14 +179,12 @@ def pruned_step(config: PruneConfig, setting: PruneSetting, parent: Step) -> Ste
     StudyError
         If the ratio cannot be attained.
     """
-    (ratio,) = config.ratio
+    (ratio,), iteration = config.ratio, parent.iteration + 1
     try:
-        setting.kept_numbers(ratio)
+        planned = setting.plan(ratio, _training_params(config, setting), parent.config_hash, iteration=iteration)
     except StudyError as error:
         raise StudyError(f"{error} ({config.model}, {setting.data.name})", option=error.option) from error
-    iteration = parent.iteration + 1
-    params = setting.pruned_params(_training_params(config, setting), ratio, iteration=iteration)
-    return _step(schema.PRUNED, config, params, parent.config_hash, iteration)
+    return _pruned(config, planned, parent.config_hash, iteration)
 
 
 def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
@@ -198,14 +199,14 @@ def chain(config: IterateConfig, setting: IterateSetting) -> list[Step]:
     steps = [dense_step(config, setting)]
     dense_params = _training_params(config, setting)
     for iteration in range(1, config.iterations):
-        params = setting.level_params(dense_params, iteration)
-        steps.append(_step(schema.PRUNED, config, params, steps[-1].config_hash, iteration))
+        parent_hash = steps[-1].config_hash
+        steps.append(_pruned(config, setting.level_plan(dense_params, parent_hash, iteration), parent_hash, iteration))
     return steps
 
 
-def _step(kind: str, config: Config, params: Mapping[str, str], parent_hash: str, iteration: int) -> Step:
-    own_hash = config_hash(kind, params, parent_hash)
-    return Step(kind, config, parent_hash, own_hash, iteration, settings_hash(kind, params))
+def _pruned(config: Config, planned: PrunePlan, parent_hash: str, iteration: int) -> Step:
+    alike = settings_hash(schema.PRUNED, planned.params)
+    return Step(schema.PRUNED, config, parent_hash, planned.hash, iteration, alike)
 
 
 def found(store: Store, steps: Iterable[Step]) -> dict[str, str]:

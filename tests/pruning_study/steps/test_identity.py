@@ -20,9 +20,8 @@ RECORDED_CHAINS = [json.loads(line) for line in (FOLDER / "chain_hashes.jsonl").
 def test_the_hash_of_every_setting_is_what_it_was(recorded):
     setting = PruneSetting(PruneConfig(**recorded["options"]))
     dense = config_hash(schema.DENSE, setting.params)
-    params = setting.pruned_params(setting.params, setting.config.ratio[0])
     assert dense == recorded["dense"]
-    assert config_hash(schema.PRUNED, params, dense) == recorded["pruned"]
+    assert setting.plan(setting.config.ratio[0], setting.params, dense).hash == recorded["pruned"]
 
 
 @pytest.mark.parametrize("recorded", RECORDED_CHAINS, ids=lambda recorded: json.dumps(recorded["options"]))
@@ -43,11 +42,10 @@ def test_the_hash_of_a_network_pruned_twice_is_what_it_was():
 def test_the_hashes_of_quantised_networks_are_what_they_were():
     setting = PruneSetting(PruneConfig(ratio="10"))
     dense = config_hash(schema.DENSE, setting.params)
-    params = setting.pruned_params(setting.params, 10.0)
-    pruned = config_hash(schema.PRUNED, params, dense)
+    pruned = setting.plan(10.0, setting.params, dense)
     assert [
         config_hash(schema.QUANTIZED, {**setting.params, "number_format": "float16"}, dense),
-        config_hash(schema.QUANTIZED, {**params, "number_format": "dynamic-int8"}, pruned),
+        config_hash(schema.QUANTIZED, {**pruned.params, "number_format": "dynamic-int8"}, pruned.hash),
     ] == [
         "62fc6fe1ad1a8c9e00b6b0c2dffaa0da33d1e671e012702517894f3fed668efd",
         "25c2f582226a26624469c5a055428d41b13e8d77fba1ea2625fc47701fb56f6f",
