@@ -17,12 +17,12 @@ from optuna import Trial
 from analysis.common import csv_text
 from analysis.common.errors import StudyError
 from analysis.report.tuning import figures as tuning_figures
-from analysis.report.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from analysis.runs import schema
 from analysis.runs.options.names import DECAYS
 from analysis.runs.schema import text
 from analysis.statistics.intensification import at_chance
 from analysis.statistics.new_images import alpha_new
+from analysis.study.tuning.results import ANCHORS_NOTE, WINNER, Tuning, comparisons
 from pruning_study.options.config import CUBIC, TuneConfig
 from pruning_study.steps import dense, pruned
 from pruning_study.steps.found_engines import IN_ANOTHER_EXPERIMENT, engine_lines, ids_of_found

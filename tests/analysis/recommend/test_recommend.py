@@ -17,6 +17,7 @@ from analysis.recommend.bounds import Bounded, Measured
 from analysis.recommend.recommend import Limits
 from analysis.recommend.result import Recommendation, summary
 from analysis.report import report
+from analysis.study.study import ReportOptions, StudyData
 from tests.stored_runs import empty_store
 
 IMAGES = 400
@@ -441,7 +442,8 @@ def beside(store, name, cells):
 
 
 def verdict_of(store, name):
-    return report.report(name, tracking_uri=store.uri).verdict[0]
+    study = StudyData.from_store(name, tracking_uri=store.uri)
+    return report.report(study, ReportOptions()).verdict[0]
 
 
 def test_recommend_says_why_it_is_stricter_than_the_reports_verdict(store):

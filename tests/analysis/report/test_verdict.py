@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.report.verdict import by_accuracy, leading_ratio, reading, to_know, verdict
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_runs
 
 SPREAD = np.linspace(-0.1, 0.1, 8)
@@ -22,7 +22,7 @@ def none(alpha=1.0, **settings):
 
 
 def judged(*cells):
-    study = AnalyzedStudy(made_up_runs.study(*cells))
+    study = StudyData(made_up_runs.study(*cells))
     return [*verdict(study), *([" ".join(reading(study))] if reading(study) else [])]
 
 

@@ -14,8 +14,8 @@ import torch
 from mlflow import MlflowClient
 
 from analysis.common.errors import StudyError
-from analysis.report.tuning import exports as tuning_exports
 from analysis.runs import stores
+from analysis.study.tuning import exports as tuning_exports
 from pruning_study.__main__ import cli
 from pruning_study.options.config import TuneConfig
 from pruning_study.steps import pruned as steps
