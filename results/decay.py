@@ -121,7 +121,7 @@ def levels(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
+def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
     """Return the paired tests of README.md's families, with Holm's correction within each.
 
     Parameters
@@ -165,7 +165,7 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the tests of each of `_SECONDARY`, in a column `outcome`; before pruning, only of the trainings."""
-    rows = pd.concat([tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
+    rows = pd.concat([paired_tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
     return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
 
 
@@ -267,7 +267,7 @@ def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
 
 _TABLES = {
     "trainings.csv": levels,
-    "training_tests.csv": tests,
+    "training_tests.csv": paired_tests,
     "secondary_tests.csv": secondary_tests,
     "spread.csv": spread,
     "networks_needed.csv": needed,

@@ -50,7 +50,7 @@ def test_the_largest_excess_is_in_points(primary):
 def test_trainings_are_compared_network_by_network(primary):
     """Without the floor the differences of the three seeds are -2, -3 and -4, and pruned minus control is 2."""
     without_floor = primary.assign(beyond_floor=primary["largest_excess"])
-    rows = decay.tests(without_floor).set_index(["family", "of"])
+    rows = decay.paired_tests(without_floor).set_index(["family", "of"])
     control = rows.loc[("cosine minus constant", "control")]
     assert control["difference"] == pytest.approx(-3)
     assert control["difference_high"] == pytest.approx(-3 + 4.302653 / 3**0.5)  # t of 2 degrees of freedom
