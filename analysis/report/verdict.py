@@ -46,8 +46,9 @@ _BEYOND_CONTROL = (
     "recall minus the accuracy; changes of gaps are in %."
 )
 _SAFE = (
-    f"Safe: the accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to be "
-    f"worse than in the control, and no class may lose {100 * SAFE_EXCESS:g} points more than the accuracy."
+    f"Safe: the mean accuracy falls by at most {100 * SMALL_LOSS:g} point, neither a class nor the gaps are shown to "
+    "be worse than in the control, and the data rule out for every class that it loses more than "
+    f"{100 * SAFE_EXCESS:g} points beyond the accuracy."
 )
 _WIDEST = 200  # An interval of the gaps' change that is wider, in % of the gap, is not printed: it says nothing.
 _ONE_NETWORK = "Every cell has one network, so that nothing here has an interval over networks."
@@ -237,13 +238,16 @@ def _on_pruning(cells: pd.DataFrame, study: StudyData) -> Iterator[str]:
         yield from costs(cell, study)
         if cell.name == detailed.name:
             yield from [_gaps(cell)] if cell["n_none"] else [_NOT_FINE_TUNED]
-            yield "This is safe, and no larger ratio is."
+            yield "This is safe, and no larger ratio is shown to be."
             return
-        yield f"{choice(detailed, study)} does not count as safe: it {_cost(detailed)}."
+        yield f"{choice(detailed, study)} {_cost(detailed)} and is not shown to be safe."
     else:
-        unsafe = "no choice counts as safe. " if is_safe is False else ""
+        unsafe = "nothing is shown to be safe. " if is_safe is False else ""
         yield f"{_where(detailed)}, {unsafe}{choice(detailed, study)} {_cost(detailed)}."
-    yield from _payers(class_rows(study, detailed), detailed)
+    rows = class_rows(study, detailed)
+    yield from _payers(rows, detailed)
+    if is_safe is not None and _may_pay_too_much(rows, detailed):
+        yield f"The limit is {100 * SAFE_EXCESS:g} points; more networks may decide."
     if detailed["n_none"]:
         yield _gaps(detailed)
     else:
@@ -292,7 +296,7 @@ def _payers(rows: pd.DataFrame, cell: pd.Series) -> Iterator[str]:
     if rows[f"{excess}_p"].isna().all():
         yield "Whether single classes lose more than that is unknown."
     elif paying.empty:
-        yield f"No class is shown to lose more than the accuracy{_up_to(rows[f'{excess}_high'].max())}."
+        yield f"No class is shown to lose more than the accuracy{_up_to(rows, f'{excess}_high')}."
         if _worst_class_pays(cell):
             points = [100 * cell[f"largest_excess_minus_none{end}"] for end in ("", "_low", "_high")]
             more = f"{points[0]:.1f} points{_brackets(*points[1:])} more"
@@ -310,8 +314,18 @@ def _pays(rows: pd.DataFrame, excess: str) -> pd.Series:
     return (rows[f"{excess}_p_holm"] < LEVEL) & (rows[excess] > 0)
 
 
-def _up_to(high: float) -> str:
-    return f"; a single class may lose up to {100 * high:.1f} points more" if np.isfinite(high) else ""
+def _up_to(rows: pd.DataFrame, high: str) -> str:
+    if not np.isfinite(rows[high]).any():
+        return ""
+    widest = rows.loc[rows[high].idxmax()]
+    return f"; the data allow at most {100 * widest[high]:.1f} points more ({widest['class']})"
+
+
+def _may_pay_too_much(rows: pd.DataFrame, cell: pd.Series) -> bool:
+    """Return whether no class is shown to pay, but the data allow one to lose more than `SAFE_EXCESS`."""
+    excess = f"excess{beyond(cell)}"
+    harm = _pays(rows, excess).any() or _worst_class_pays(cell)
+    return not harm and bool((rows[f"{excess}_high"] > SAFE_EXCESS).any())
 
 
 def _worst_class_pays(cell: pd.Series) -> bool:
@@ -343,7 +357,7 @@ def _gaps(cell: pd.Series) -> str:
     if high - low > _WIDEST:
         return f"{cell['n']:.0f} networks are too few to say whether gaps grow or shrink."
     if np.isfinite(low):
-        return f"Whether gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
+        return f"Whether its gaps grow or shrink is not known ({low:+.0f} to {high:+.0f} %)."
     return f"Gaps {'grow' if change >= 0 else 'shrink'} by {abs(change):.0f} % in this network."
 
 

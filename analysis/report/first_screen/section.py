@@ -19,7 +19,8 @@ from analysis.study.study import StudyData
 _COSTS = (
     "Each mark is the mean of pruned networks minus their control (none), with a 95 % interval if there are three or "
     "more. Left: the accuracy; lower is worse. Right: the excess loss of the class that loses most, which is what it "
-    "loses beyond the accuracy; higher is worse. At an edge, a cross is at chance, and a triangle far off."
+    "loses beyond the accuracy; higher is worse. The text above bounds every single class instead, so that its numbers "
+    "are larger. At an edge, a cross is at chance, and a triangle far off."
 )
 _COSTS_WITHOUT_CONTROL = (
     "Methods without a control are compared with the dense networks. In that case the right panel is above 0 even if "
