@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Place, estimate, held
-from analysis.report.papers.compressed_networks.exemplars import Found
+from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
 from analysis.report.papers.compressed_networks.populations import Recalls, recalls
 from analysis.report.published import rank
@@ -27,13 +27,13 @@ from analysis.study.settings import CONTROL
 _PIES, _CLASSES, _GAP, _RECALL = "PIEs of halves", "significant classes", "accuracy", "recall"
 
 
-def claims(study: RunArrays, found: Found) -> pd.DataFrame:
+def claims(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
     """Hold every claim against a study (`forgotten_claims.csv`).
 
     Parameters
     ----------
     study : RunArrays
-    found : Found
+    found : CellExemplars
         As `exemplars.exemplars` returns it.
 
     Returns
@@ -47,7 +47,7 @@ def claims(study: RunArrays, found: Found) -> pd.DataFrame:
     return held(CLAIMS, sorted(places, key=lambda place: (rank(place.model), rank(place.dataset))))
 
 
-def measured(study: RunArrays, found: Found) -> pd.DataFrame:
+def measured(study: RunArrays, found: CellExemplars) -> pd.DataFrame:
     """Return what the claims are about, one row per cell of five networks or more and group of its networks.
 
     Cells most of whose networks guess are left out.

@@ -26,7 +26,7 @@ _CONFIDENCE = 0.95
 PARTS = ("pie", "non_pie", "all")
 
 
-class Found(NamedTuple):
+class CellExemplars(NamedTuple):
     """The exemplars of a study's cells.
 
     Attributes
@@ -45,7 +45,7 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | None) -> Found:
+def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | None) -> CellExemplars:
     """Return the pruning identified exemplars of every cell of five networks or more (`pie_summary.csv`, `pie.csv`).
 
     Parameters
@@ -81,7 +81,7 @@ def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | Non
     """
     shared = Predictions.shared(predictions)
     if shared is None:
-        return Found(pd.DataFrame(), pd.DataFrame(), [], [])
+        return CellExemplars(pd.DataFrame(), pd.DataFrame(), [], [])
     dense_halves: dict[tuple[str, ...], Halves | None] = {}
     summaries, images, of_halves, without = [], [], [], []
     for rows in study.cells():
@@ -109,7 +109,7 @@ def exemplars(study: RunArrays, predictions: ReadPredictions | Predictions | Non
         summaries.append({**name, **on_images, **between_halves, **_against_control(study, kept, shared)})
         images.append(pd.DataFrame({**name, **_identified(pairs, found)}))
     pies = pd.concat(images, ignore_index=True) if images else pd.DataFrame()
-    return Found(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
+    return CellExemplars(pd.DataFrame(summaries), pies, of_halves, list(_notes(without)))
 
 
 def _notes(without: list[dict[str, Any]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from analysis.rendering.formats import NOT_AVAILABLE, decimals, rounded, short_r
 from analysis.rendering.page import Block, Caption, Section, numbered
 from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.compressed_networks import claims, exemplars, figures, populations, published_values
-from analysis.report.papers.compressed_networks.exemplars import Found
+from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, written
 from analysis.report.verdict import leading_ratio, places
 from analysis.runs import schema
@@ -63,7 +63,7 @@ def tested(study: StudyData) -> pd.DataFrame:
 
 
 @once
-def found_exemplars(study: StudyData) -> Found:
+def found_exemplars(study: StudyData) -> CellExemplars:
     """Return the exemplars of a study, as `exemplars.exemplars` does."""
     return exemplars.exemplars(study.arrays, study.predicted)
 
