@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.report.papers.claims import ABOVE, Arm, Check, Claim, Place, estimate, held
 from analysis.report.papers.compressed_networks.exemplars import CellExemplars
 from analysis.report.papers.compressed_networks.naming import LEVEL, METHOD, named
-from analysis.report.papers.compressed_networks.populations import Recalls, recalls
+from analysis.report.papers.compressed_networks.populations import ComparedNetworks, recalls
 from analysis.report.published import rank
 from analysis.runs import schema
 from analysis.statistics.halves import group_of, groups, jackknife_values
@@ -111,11 +111,11 @@ def _without_groups(networks: int, count: Callable[[np.ndarray], float]) -> np.n
     return np.array([count(group != left_out) for left_out in range(-1, groups(networks))])
 
 
-def _placebo(cell: Recalls, kept: np.ndarray) -> float:
+def _placebo(cell: ComparedNetworks, kept: np.ndarray) -> float:
     return float(placebo_significance(cell.dense[kept], cell.dense_accuracy[kept]).sum())
 
 
-def _on_classes(cell: Recalls, placebo: np.ndarray) -> dict[str, np.ndarray]:
+def _on_classes(cell: ComparedNetworks, placebo: np.ndarray) -> dict[str, np.ndarray]:
     count = _without_groups(len(cell.rows), partial(_count, cell))
     more = _without_groups(len(cell.rows), partial(_decrease_minus_increase, cell))
     return {
@@ -125,18 +125,18 @@ def _on_classes(cell: Recalls, placebo: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _count(cell: Recalls, kept: np.ndarray) -> float:
+def _count(cell: ComparedNetworks, kept: np.ndarray) -> float:
     return float(_significant(cell, kept).sum())
 
 
-def _significant(cell: Recalls, kept: np.ndarray) -> np.ndarray:
+def _significant(cell: ComparedNetworks, kept: np.ndarray) -> np.ndarray:
     """Return which classes are significant between some of the networks, (classes,), bool."""
     before = cell.dense[kept] - cell.dense_accuracy[kept, np.newaxis]
     after = cell.compressed[kept] - cell.compressed_accuracy[kept, np.newaxis]
     return np.asarray(welch(before, after)[2] <= SIGNIFICANT)
 
 
-def _decrease_minus_increase(cell: Recalls, kept: np.ndarray) -> float:
+def _decrease_minus_increase(cell: ComparedNetworks, kept: np.ndarray) -> float:
     """Return how much larger the mean decrease of significant classes is than the mean increase; NaN without either."""
     change = (cell.compressed[kept] - cell.dense[kept]).mean(0)[_significant(cell, kept)]
     falls, rises = change[change < 0], change[change > 0]

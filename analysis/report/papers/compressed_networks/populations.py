@@ -21,7 +21,7 @@ from analysis.study.settings import CELL
 _QUARTILES = {"min": 0.0, "q1": 0.25, "median": 0.5, "q3": 0.75, "max": 1.0}
 
 
-class Recalls(NamedTuple):
+class ComparedNetworks(NamedTuple):
     """The networks of a cell that do not guess, each with its own dense network.
 
     Attributes
@@ -31,7 +31,7 @@ class Recalls(NamedTuple):
     has : (classes of all data sets,), bool
         The classes of the cell.
     dense, compressed : (networks, classes)
-        Recalls.
+        ComparedNetworks.
     dense_accuracy, compressed_accuracy : (networks,)
     dense_run_ids : tuple of str
         Dense networks, which are the same in many cells.
@@ -49,13 +49,13 @@ class Recalls(NamedTuple):
     n_at_chance: int
 
 
-def recalls(study: RunArrays) -> Iterator[Recalls]:
+def recalls(study: RunArrays) -> Iterator[ComparedNetworks]:
     """Return every cell of two networks or more; a network that is there twice is no second network."""
     for rows in study.cells():
         kept, has = study.counted(rows)
         dense = tuple(study.runs[schema.DENSE_RUN_ID].iloc[kept])
         if len(set(dense)) == len(kept) >= FEWEST_TESTED:
-            yield Recalls(kept, has, *study.measured(kept, has), dense, int(study.at_chance[rows].sum()))
+            yield ComparedNetworks(kept, has, *study.measured(kept, has), dense, int(study.at_chance[rows].sum()))
 
 
 def accuracies(study: RunArrays) -> pd.DataFrame:
