@@ -31,7 +31,7 @@ class ComparedNetworks(NamedTuple):
     has : (classes of all data sets,), bool
         The classes of the cell.
     dense, compressed : (networks, classes)
-        ComparedNetworks.
+        Recalls.
     dense_accuracy, compressed_accuracy : (networks,)
     dense_run_ids : tuple of str
         Dense networks, which are the same in many cells.
