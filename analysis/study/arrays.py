@@ -165,9 +165,9 @@ def control_rows(runs: pd.DataFrame) -> np.ndarray:
     return found.mask(is_control | never_fine_tuned(runs), -1).fillna(-1).to_numpy(int)
 
 
-def _rows_alike(runs: pd.DataFrame, among: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """Return the index of the first of some runs that agrees with each run in some columns; NaN where none does."""
-    first = among[columns].drop_duplicates()
+def _rows_alike(runs: pd.DataFrame, candidates: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """Return the index of the first candidate that agrees with each run in some columns; NaN where none does."""
+    first = candidates[columns].drop_duplicates()
     found = runs[columns].merge(first.assign(row=first.index), on=columns, how="left")["row"]
     return found.set_axis(runs.index)
 

@@ -220,9 +220,9 @@ def _chosen(rows: pd.DataFrame, wanted: Preference) -> pd.DataFrame:
     )
 
 
-def _front(among: np.ndarray, *goods: np.ndarray) -> np.ndarray:
-    on_front = np.zeros(len(among), dtype=bool)
-    on_front[among] = pareto.front(np.column_stack(goods)[among])
+def _front(candidates: np.ndarray, *goods: np.ndarray) -> np.ndarray:
+    on_front = np.zeros(len(candidates), dtype=bool)
+    on_front[candidates] = pareto.front(np.column_stack(goods)[candidates])
     return on_front
 
 
