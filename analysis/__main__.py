@@ -1,7 +1,6 @@
 """The command line of the analysis: it reads options, writes files and prints a verdict."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -514,22 +513,13 @@ def export(
 
     From such a folder `report --frames` needs no tracking server.
     """
-    from analysis.report.tuning import exports as tuning_exports
-    from analysis.runs import characteristics, exports, frames, primaries, pull, robustness, validation_counts
+    from analysis.study.study import StudyData
 
-    experiment = _experiment(experiment, study)
-    pulled = pull.study(experiment, ignore_params=ignore_params)
-    if dataset is not None:
-        pulled = exports.select_dataset(pulled, dataset)
-    written = exports.write(pulled, partial(pull.predictions, names=frames.PREDICTED_ARRAYS), output)
-    written += tuning_exports.export(experiment, pulled.runs["run_id"], output)
-    written += primaries.export(experiment, output)
-    written += robustness.TABLE.export(robustness.pulled(pulled.runs, experiment), output)
-    written += characteristics.TABLE.export(characteristics.pulled(pulled.runs), output)
-    written += validation_counts.TABLE.export(validation_counts.pulled(pulled.runs), output)
+    data = StudyData.from_store(_experiment(experiment, study), ignore_params=ignore_params, dataset=dataset)
+    written = data.export(output)
     size = sum((output / path).stat().st_size for path in written)
     click.echo(
-        f"{len(pulled.runs):,} pruned and {len(pulled.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
+        f"{len(data.runs):,} pruned and {len(data.dense_runs):,} dense runs in {output.absolute()}, {size:,} bytes"
     )
 
 
@@ -582,13 +572,8 @@ def report(
     ignore_params: tuple[str, ...],
     folders: tuple[Path, ...],
     output: Path,
-    confidence: float,
-    variance: Literal["welch", "pooled"],
-    paper: bool,
-    groups: tuple[str, ...],
-    min_accuracy: float | None,
-    fairness_value: float | None,
     no_log: bool,
+    **options: Any,
 ) -> None:
     """Write the report of an experiment: a page, tables and figures.
 
@@ -602,44 +587,17 @@ def report(
     from analysis.common import overwriting
     from analysis.rendering import page
     from analysis.report import report
-    from analysis.report.tuning import exports as tuning_exports
-    from analysis.runs import characteristics, exports, primaries, robustness, validation_counts
+    from analysis.study.study import ReportOptions, StudyData
 
     overwriting.check_inputs(output, folders, "runs")
-    report.check_output(output, groups)
+    report.check_output(output, options["groups"])
+    report_options = ReportOptions(**options)
     if folders:
-        pulled, predictions = exports.read(folders)
-        tunings = tuning_exports.read(folders)
-        planned = primaries.read(folders)
-        corrupted = robustness.TABLE.read(folders)
-        known = characteristics.TABLE.read(folders)
-        result = report.from_runs(
-            pulled.runs,
-            predictions,
-            tunings,
-            confidence=confidence,
-            variance=variance,
-            primaries=planned,
-            corrupted=corrupted,
-            characteristics=known,
-            validation=validation_counts.TABLE.read(folders),
-            paper=paper,
-            groups=groups,
-            min_accuracy=min_accuracy,
-            fairness_value=fairness_value,
-        )
+        data = StudyData.from_frames(folders)
     else:
         experiment = _experiment(experiment, study)
-        result = report.report(
-            experiment,
-            ignore_params=ignore_params,
-            confidence=confidence,
-            variance=variance,
-            paper=paper,
-            groups=groups,
-            min_accuracy=min_accuracy,
-            fairness_value=fairness_value,
-        )
+        data = StudyData.from_store(experiment, ignore_params=ignore_params)
+    result = report.report(data, report_options)
     written = page.write(result, output)
     click.echo("\n\n".join(map(printable, result.verdict)))
     click.echo(f"{len(written)} files in {output.absolute()}, to begin with report.html")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -179,12 +178,11 @@ def study(file: Path, **typed: Any) -> None:
 
     FILE is a YAML file that lists the values of the options.
     """
-    since = time.monotonic()
     config = StudyConfig(**typed)
     if config.dry_run:
         from pruning_study.study import dry_run
 
-        click.echo(dry_run.show(file, config, since))
+        click.echo(dry_run.show(file, config))
         return
     from pruning_study.study import processes
 

@@ -27,6 +27,7 @@ _CONTROL, _PRUNED = "control", "pruned"
 _DATASETS = {"fashion-mnist": "Fashion-MNIST", "mnist": "MNIST", "cifar10-jpeg": "CIFAR-10"}
 _PRIMARY_RATIO = 20
 _OUTCOME = "beyond_floor"
+_SECONDARY = ("accuracy_before", "accuracy", "alpha", "raw_slope")
 _RESAMPLES = 4000
 _FEWEST = 10
 
@@ -120,8 +121,15 @@ def levels(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def tests(networks: pd.DataFrame) -> pd.DataFrame:
+def paired_tests(networks: pd.DataFrame, outcome: str = _OUTCOME) -> pd.DataFrame:
     """Return the paired tests of README.md's families, with Holm's correction within each.
+
+    Parameters
+    ----------
+    networks : DataFrame
+        As `primary_networks` returns them.
+    outcome : str
+        The column that is compared.
 
     Returns
     -------
@@ -129,7 +137,7 @@ def tests(networks: pd.DataFrame) -> pd.DataFrame:
         family, dataset, `of` (the networks, or the training whose networks are compared), the row of `paired`, p_holm.
     """
     outcomes = networks.pivot_table(
-        _OUTCOME, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
+        outcome, schema.SEED, [schema.DATASET, "training", "method"], observed=True, aggfunc="first"
     )
     compared = pd.DataFrame(_comparisons(outcomes))
     compared["p_holm"] = compared.groupby("family", sort=False)["p"].transform(lambda p: corrected(p, len(p))[1])
@@ -155,6 +163,12 @@ def _comparisons(outcomes: pd.DataFrame) -> Iterator[dict[str, object]]:
             yield {"family": family, schema.DATASET: dataset, "of": training, **row}
 
 
+def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the tests of each of `_SECONDARY`, in a column `outcome`; before pruning, only of the trainings."""
+    rows = pd.concat([paired_tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
+    return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
+
+
 def spread(networks: pd.DataFrame) -> pd.DataFrame:
     """Return how much dense networks of one training differ in each class's recall minus accuracy.
 
@@ -176,8 +190,33 @@ def spread(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _variance(gaps: np.ndarray) -> float:
-    return float(gaps.var(0, ddof=1).mean())
+def needed(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return how many times as many networks the constant rate needs for the same interval of pruned minus control.
+
+    Returns
+    -------
+    DataFrame, one row per data set and training
+        dataset, training, n; `deviation` of the difference over seeds, in points; `variance_ratio`, the constant
+        rate's variance divided by this training's, with a 95 % bootstrap interval over seeds. An interval's width goes
+        with the root of the variance over the number of networks, so that this is the ratio of these numbers.
+    """
+    outcomes = networks.pivot_table(
+        _OUTCOME, [schema.DATASET, "training", schema.SEED], "method", observed=True, aggfunc="first"
+    )
+    differences = (outcomes[_PRUNED] - outcomes[_CONTROL]).dropna()
+    rows = []
+    for dataset, cells in differences.groupby(schema.DATASET, observed=True):
+        by_training = {name: cell.to_numpy()[:, None] for name, cell in cells.groupby("training", observed=True)}
+        for training, values in by_training.items():
+            row = {schema.DATASET: dataset, "training": training, "n": len(values)}
+            row["deviation"] = _variance(values) ** 0.5
+            rows.append(row | _ratio(by_training.get(CONSTANT), values))
+    return pd.DataFrame(rows)
+
+
+def _variance(values: np.ndarray) -> float:
+    """Return the variance over seeds, the rows, as a mean over the columns."""
+    return float(values.var(0, ddof=1).mean())
 
 
 def _ratio(constant: np.ndarray | None, other: np.ndarray) -> dict[str, float]:
@@ -226,4 +265,10 @@ def _draw_gaps(axes: Axes, controls: pd.DataFrame) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-_TABLES = {"trainings.csv": levels, "training_tests.csv": tests, "spread.csv": spread}
+_TABLES = {
+    "trainings.csv": levels,
+    "training_tests.csv": paired_tests,
+    "secondary_tests.csv": secondary_tests,
+    "spread.csv": spread,
+    "networks_needed.csv": needed,
+}

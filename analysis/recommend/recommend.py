@@ -17,7 +17,7 @@ from analysis.recommend.prune_command import prune_command
 from analysis.recommend.result import PLACE, Recommendation, Recommendations
 from analysis.rendering.formats import decimals, short_ratio, with_interval
 from analysis.report.verdict import costs, to_know
-from analysis.runs import checks, frames, pull, schema
+from analysis.runs import characteristics, checks, frames, pull, schema
 from analysis.runs.frames import ReadPredictions
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
@@ -30,7 +30,7 @@ from analysis.study.groups import groups as by_group
 from analysis.study.labels import method_label
 from analysis.study.operating_points import Preference
 from analysis.study.settings import CONTROL, ITERATION, is_iterated, shown_settings
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 # Recalls that were rounded to three digits differ by less.
 _SAME_RECALL = 0.001
@@ -85,7 +85,12 @@ def recommend(
     files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
     limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
-    study = AnalyzedStudy(runs, on_test)
+    is_regressed = is_iterated(runs).any()
+    study = StudyData(
+        runs,
+        on_test,
+        characteristics=characteristics.pulled(runs, tracking_uri=tracking_uri) if is_regressed else None,
+    )
     found = {
         place: _recommendation(
             rows,
@@ -103,7 +108,7 @@ def recommend(
         for place, rows in runs.groupby(PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
     }
-    return Recommendations(found, runs, tracking_uri)
+    return Recommendations(found, study)
 
 
 def _on_quantized(number: int) -> Iterator[str]:
@@ -149,7 +154,7 @@ def _recommendation(
     return Recommendation(f"{name}: {sentences}", tried, notes, command, choice, pareto, of_groups)
 
 
-def _use(place: tuple[str, str], row: pd.Series, *, study: AnalyzedStudy) -> str:
+def _use(place: tuple[str, str], row: pd.Series, *, study: StudyData) -> str:
     """Say what to use, what it costs on test images, and which classes pay, as a report's verdict does."""
     found = study.cells[(study.cells[PLACE] == list(place)).all(axis=1)]
     cell = agreement.matching(row, found, [schema.PRUNER, schema.RATIO, *study.shown])
@@ -158,7 +163,7 @@ def _use(place: tuple[str, str], row: pd.Series, *, study: AnalyzedStudy) -> str
 
 
 def _beside_the_verdict(
-    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Limits, study: AnalyzedStudy
+    place: tuple[str, str], tried: pd.DataFrame, best: pd.Series | None, *, limits: Limits, study: StudyData
 ) -> Iterator[str]:
     """Say where a report's verdict differs; of networks at chance nothing."""
     if not tried[_CHANCE].all():

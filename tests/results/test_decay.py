@@ -50,7 +50,7 @@ def test_the_largest_excess_is_in_points(primary):
 def test_trainings_are_compared_network_by_network(primary):
     """Without the floor the differences of the three seeds are -2, -3 and -4, and pruned minus control is 2."""
     without_floor = primary.assign(beyond_floor=primary["largest_excess"])
-    rows = decay.tests(without_floor).set_index(["family", "of"])
+    rows = decay.paired_tests(without_floor).set_index(["family", "of"])
     control = rows.loc[("cosine minus constant", "control")]
     assert control["difference"] == pytest.approx(-3)
     assert control["difference_high"] == pytest.approx(-3 + 4.302653 / 3**0.5)  # t of 2 degrees of freedom
@@ -78,5 +78,20 @@ def test_the_spread_is_the_mean_variance_of_the_classes():
         ]
     )
     rows = decay.spread(made).set_index("training")
+    assert rows["deviation"].to_dict() == {"constant": 2, "cosine": 1}
+    assert rows.loc["cosine", "variance_ratio"] == 4
+
+
+def test_twice_as_wide_a_difference_needs_four_times_as_many_networks():
+    """Pruned minus control is 0, 2, 4 at the constant rate, and 1, 2, 3 under the cosine."""
+    made = pd.DataFrame(
+        [
+            {"dataset": "mnist", "training": name, "method": method, "seed": seed, "beyond_floor": level + control}
+            for name, values in {"constant": [0, 2, 4], "cosine": [1, 2, 3]}.items()
+            for seed, (level, control) in enumerate(zip(values, [5, 1, 7], strict=True))
+            for method, level, control in [("control", 0, control), ("pruned", level, control)]
+        ]
+    )
+    rows = decay.needed(made).set_index("training")
     assert rows["deviation"].to_dict() == {"constant": 2, "cosine": 1}
     assert rows.loc["cosine", "variance_ratio"] == 4

@@ -13,7 +13,7 @@ from analysis.statistics.populations import FEWEST_TESTED, class_significance, p
 from analysis.study.arrays import run_arrays
 from analysis.study.labels import method_label, need_all_digits
 from analysis.study.settings import CELL, bits, level
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _OF_CELLS = [
     *("n", "n_at_chance", "accuracy_before", "accuracy_after"),
@@ -23,7 +23,7 @@ _OF_CLASSES = ("significant", "significant_paired", "significant_paired_holm", "
 _UNITS = ("B", "kB", "MB", "GB")
 
 
-def number_formats(study: AnalyzedStudy) -> pd.DataFrame:
+def number_formats(study: StudyData) -> pd.DataFrame:
     """Return what each cell of quantised networks costs, and its size and latency (`number_formats.csv`).
 
     Returns
@@ -51,7 +51,7 @@ def _is_quantised(frame: pd.DataFrame) -> np.ndarray:
     return np.asarray(bits(frame) < max(schema.BITS.values()))
 
 
-def _significant_classes(study: AnalyzedStudy, key: list[str]) -> pd.DataFrame:
+def _significant_classes(study: StudyData, key: list[str]) -> pd.DataFrame:
     """Return how many classes are significant in every quantised cell of two networks or more."""
     arrays = run_arrays(study.runs)
     quantised = _is_quantised(arrays.runs)
@@ -66,7 +66,7 @@ def _significant_classes(study: AnalyzedStudy, key: list[str]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*key, *_OF_CLASSES]).astype(study.runs[key].dtypes)
 
 
-def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
+def shown(frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
     """Return some rows of the frame as text."""
     columns = {
         "method": [_named(row, study) for row in frame.to_dict("records")],
@@ -87,7 +87,7 @@ def shown(frame: pd.DataFrame, study: AnalyzedStudy) -> pd.DataFrame:
     return pd.DataFrame({name: list(values) for name, values in columns.items()})
 
 
-def _named(row: dict[Any, Any], study: AnalyzedStudy) -> str:
+def _named(row: dict[Any, Any], study: StudyData) -> str:
     method = study.method(row)
     return method if row[schema.PRUNER] in NUMBER_FORMATS else f"{method}, ratio {short_ratio(row[schema.RATIO])}"
 

@@ -8,12 +8,12 @@ from analysis.runs.frames import RUN_ID
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.study import arrays
 from analysis.study.settings import CELL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 WEAKEST_BEFORE, WEAKEST = "weakest_before", "weakest_after"
 
 
-def with_weakest(study: AnalyzedStudy) -> pd.DataFrame:
+def with_weakest(study: StudyData) -> pd.DataFrame:
     """Return the cells of a study with the recall of the weakest class, and the interval of the accuracy.
 
     The weakest class of one network may be another than that of the next. A mean of such minima is too low where

@@ -9,7 +9,7 @@ from analysis.runs import frames
 from analysis.runs.primaries import Method
 from analysis.study.labels import in_words, letter_key, method_label, need_all_digits, setting_letters
 from analysis.study.settings import CellKey, further_settings, shown_settings
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 from tests import made_up_levels
 from tests.made_up_runs import runs, study
 from tests.made_up_settings import CUBIC, DISTILLED, OFFSETS, ONE_SHOT, PLAIN, UNSPARED, WEIGHTED, toy
@@ -98,7 +98,7 @@ def test_people_read_of_a_teacher(label, read):
 def test_the_weight_of_a_teacher_is_named_where_a_study_has_several(weights, named):
     """The names of methods in tables that programs read keep the param."""
     runs = study(toy("mp", 2, [1, 1.1], **PLAIN), *(toy("mp", 2, [1, 1.1], distill=weight) for weight in weights))
-    made = AnalyzedStudy(runs)
+    made = StudyData(runs)
     assert list(made.names.values()) == (named or ["mp", "mp, teacher 0.5", "mp, teacher 1.0"])
     assert list(made.names) == ["mp", *(f"mp distill {weight}" for weight in weights)]
     settings = [made.setting(run) for run in runs.drop_duplicates("params.distill").to_dict("records")]

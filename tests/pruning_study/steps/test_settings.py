@@ -1,4 +1,5 @@
 import sys
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -92,7 +93,16 @@ def test_normalised_in_another_way_it_is_another_setting(setting):
     assert other.model is setting.model
     assert other.normalized_as(Normalization([0.0], [1.0])) is other
     assert setting.normalized_as(setting.normalization) is setting
-    assert setting.normalized_as(Normalization([0.0], [1.0])) is other
+    assert setting.normalized_as(Normalization([0.0], [1.0])).train is other.train
+
+
+def test_images_stay_in_memory_in_the_two_normalisations_that_were_used_last(setting):
+    first, second, third = (setting.normalized_as(Normalization([mean], [1.0])) for mean in (0.0, 0.1, 0.2))
+    images = first.images, second.images
+    assert (first.images, second.images) == images
+    _ = third.images
+    assert second.images is images[1]
+    assert first.images is not images[0]
 
 
 def test_given_weights_may_name_their_normalisation(tiny_npz, tmp_path):
@@ -110,6 +120,27 @@ def test_at_another_point_data_and_model_are_shared(setting):
     assert (setting.pruning.epsilon, setting.config.distill) == (5e-4, 0.0)
     assert other.data is setting.data
     assert other.model is setting.model
+    assert other.train is setting.train
+
+
+def test_a_plan_says_what_a_pruned_run_will_be(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", schedule="cubic", fine_tune_epochs=4)
+    plan = PruneSetting(config).plan(10.0, {"seed": "7"}, "parent", iteration=2, left=10_000)
+    assert (plan.ratio, plan.steps, plan.kept[0]) == (10.0, {}, 10_000)
+    assert list(plan.kept.values())[-1] == 4_931
+    assert plan.params["iteration"] == "2"
+    assert plan.name == "10x s7 mp cubic iteration 2 lenet5 tiny"
+    assert plan.hash == config_hash("pruned", plan.params, "parent")
+    with pytest.raises(FrozenInstanceError):
+        plan.ratio = 2.0
+
+
+def test_a_plan_of_pruning_while_training_has_its_batches(tiny_npz):
+    config = PruneConfig(dataset=str(tiny_npz), ratio="10", start="initialization", begin=3, end=9, frequency=3)
+    plan = PruneSetting(config).plan(10.0, {})
+    assert plan.steps == {"begin": 3, "end": 9, "frequency": 3}
+    assert list(plan.kept) == [0, 3, 6, 9]
+    assert (plan.kept[0], plan.kept[9]) == (58_998, 4_931)
 
 
 def test_validation_is_a_stratified_tenth(setting):
@@ -134,7 +165,7 @@ def test_shares_of_classes_thin_the_training_images_alone(tiny_npz, setting):
 def test_the_precision_is_a_param_and_hashed_where_it_is_not_float32(tiny_npz, setting):
     bf16 = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="2", precision="bf16"))
     for one, precision in ((setting, "float32"), (bf16, "bf16")):
-        params = one.params, one.pruned_params(one.params, 2.0)
+        params = one.params, one.plan(2.0, one.params).params
         assert [each["precision"] for each in params] == [precision, precision]
     before = {name: value for name, value in setting.params.items() if name != "precision"}
     assert config_hash("dense", setting.params) == config_hash("dense", before)

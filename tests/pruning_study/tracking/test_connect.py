@@ -76,6 +76,16 @@ class TestExperiment:
             connect.connect("other")
         assert error.value.option == "--experiment"
 
+    def test_under_mlflow_run_without_one_is_the_one_that_is_asked_for(self, store_uri, monkeypatch):
+        client = connect.connect().client
+        run_id = client.create_run("0").info.run_id
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        store = connect.connect("asked for")
+        assert client.get_experiment(store.experiment_id).name == "asked for"
+        assert store.job_run_id is None
+        tags = client.get_run(run_id).data.tags
+        assert (tags["kind"], tags["mlflow.note.content"]) == ("job", "The runs are in experiment asked for.")
+
     def test_under_mlflow_run_with_another_store_is_an_error(self, store_uri, monkeypatch):
         monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
         with pytest.raises(StudyError, match=r"0{32}.*absolute"):

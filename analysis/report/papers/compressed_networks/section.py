@@ -14,7 +14,7 @@ from analysis.runs import schema
 from analysis.statistics import modal_labels
 from analysis.study.labels import level_label
 from analysis.study.settings import CELL, CONTROL, in_number_format, is_pruned
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _PIES = (
     "A PIE (pruning identified exemplar, Hooker et al.) is a test image for which most compressed networks predict "
@@ -49,22 +49,22 @@ _SUMMARY = (
 )
 
 
-def significance(study: AnalyzedStudy) -> pd.DataFrame:
+def significance(study: StudyData) -> pd.DataFrame:
     """Return the class tests of a study, as `populations.class_significance` does."""
     return populations.class_significance(study.runs)
 
 
-def tested(study: AnalyzedStudy) -> pd.DataFrame:
+def tested(study: StudyData) -> pd.DataFrame:
     """Return the significant classes of a study, as `populations.significant_classes` does."""
     return populations.significant_classes(study.once(significance))
 
 
-def found_exemplars(study: AnalyzedStudy) -> Found:
+def found_exemplars(study: StudyData) -> Found:
     """Return the exemplars of a study, as `exemplars.exemplars` does."""
     return exemplars.exemplars(study.runs, study.predicted)
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on what compressed networks forget; None for a study of single networks."""
     tests, found = study.once(significance), study.once(found_exemplars)
     made = {
@@ -81,7 +81,7 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Images that are forgotten", blocks, tables=tables, notes=[*found.notes, *_notes(found.summary)])
 
 
-def accuracies(study: AnalyzedStudy) -> Section | None:
+def accuracies(study: StudyData) -> Section | None:
     """Return the section on the distributions of the accuracy; None for a study of single networks."""
     table = populations.accuracies(study.runs)
     if table.empty:
@@ -91,7 +91,7 @@ def accuracies(study: AnalyzedStudy) -> Section | None:
     )
 
 
-def normalised_recall(study: AnalyzedStudy) -> Section | None:
+def normalised_recall(study: StudyData) -> Section | None:
     """Return the section on the normalised change of each class's recall; None for a study of single networks."""
     tests = study.once(significance)
     compressed = study.cells[study.cells[schema.PRUNER] != CONTROL]
@@ -101,7 +101,7 @@ def normalised_recall(study: AnalyzedStudy) -> Section | None:
     return Section("Recall of each class, by ratio", [_CHANGES, *numbered("normalised_recall", drawn)])
 
 
-def beside_print(study: AnalyzedStudy) -> Section | None:
+def beside_print(study: StudyData) -> Section | None:
     """Return the section that sets the study's values beside the published ones; None if none has a counterpart."""
     tests, found = study.once(significance), study.once(found_exemplars)
     compared = published_values.compare(populations.accuracies(study.runs), tests, found.summary)
@@ -111,7 +111,7 @@ def beside_print(study: AnalyzedStudy) -> Section | None:
     return Section("Forgotten images, in print", [_PRINTED, rounded(compared)], tables, published_values.SLIPS)
 
 
-def paper_claims(study: AnalyzedStudy) -> Section | None:
+def paper_claims(study: StudyData) -> Section | None:
     """Return the section that holds the paper's sentences against the study; None where none can be tried."""
     found = claims.claims(study.runs, study.once(found_exemplars))
     if (found["verdict"] == UNTRIED).all():
@@ -120,7 +120,7 @@ def paper_claims(study: AnalyzedStudy) -> Section | None:
     return Section("The sentences of Hooker et al., held against this study", [_CLAIMS, shown(found)], tables)
 
 
-def _blocks(study: AnalyzedStudy, summary: pd.DataFrame) -> list[Block]:
+def _blocks(study: StudyData, summary: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     for (dataset, model), cells in places(study.cells[study.cells[schema.PRUNER] != CONTROL]):
         ratio = leading_ratio(_of_verdict(cells))
@@ -146,7 +146,7 @@ def _beside(summary: pd.DataFrame, ratio: float) -> pd.Series:
     return is_shown | summary.index.isin(distance.groupby(anew[METHOD]).idxmin())
 
 
-def _table(study: AnalyzedStudy, summary: pd.DataFrame) -> pd.DataFrame:
+def _table(study: StudyData, summary: pd.DataFrame) -> pd.DataFrame:
     key = [*CELL, *study.shown]
     counts = study.once(tested).drop(columns=["n_dense", "n_compressed", METHOD, LEVEL])
     rows = summary.merge(counts, on=key, how="left").sort_values("n_pie", kind="stable")

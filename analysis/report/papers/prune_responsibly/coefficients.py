@@ -19,7 +19,7 @@ from analysis.report.papers.prune_responsibly.printed_terms import published_ter
 from analysis.runs import frames, schema
 from analysis.statistics import regression
 from analysis.study.settings import CONTROL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 LEVEL = 0.05  # of significance
 # With fewer groups, or with fewer than terms, standard errors clustered by them are too small.
@@ -52,7 +52,7 @@ class Regression(NamedTuple):
     notes: list[str]
 
 
-def fitted(study: AnalyzedStudy) -> Regression:
+def fitted(study: StudyData) -> Regression:
     """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
     guesses = study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])
     notes = _note_on_guessing(study.runs, guesses)

@@ -22,7 +22,7 @@ from analysis.report.papers.prune_responsibly.levels import CLASS, ENTROPY, IMBA
 from analysis.runs import schema
 from analysis.statistics import regression
 from analysis.statistics.regression import one_tailed
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _READING = (
     "The regression of Paganini explains the accuracy of each class after pruning: by the class (its accuracy before, "
@@ -46,7 +46,7 @@ _MEANINGS = {
 _SIGN_WORDS = {1: "above 0", -1: "below 0"}
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on the regression; None for a study without levels of iterative pruning."""
     found = study.once(fitted)
     if found.fitted is None:

@@ -19,7 +19,7 @@ from analysis.study.arrays import run_arrays
 from analysis.study.cells import control_rows
 from analysis.study.groups import GROUP, GROUPING, Answers, cell_answers
 from analysis.study.settings import CELL
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 PAPERS_PRUNER, PAPERS_TREATMENT = "global-unstructured", "rewind"
 ALL, COHORT = "all", "cohort"
@@ -92,14 +92,14 @@ def level(cells: pd.DataFrame) -> pd.Series | None:
     return found.iloc[-1] if len(found) else None
 
 
-def is_cell(table: pd.DataFrame, cell: pd.Series, study: AnalyzedStudy) -> np.ndarray:
+def is_cell(table: pd.DataFrame, cell: pd.Series, study: StudyData) -> np.ndarray:
     """Return which rows of a table are of a cell of a study, (rows,)."""
     columns = [*CELL, *study.shown]
     same = [table[name].isna() if pd.isna(cell[name]) else table[name] == cell[name] for name in columns]
     return np.asarray(np.logical_and.reduce(same), dtype=bool)
 
 
-def answers_of(study: AnalyzedStudy, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
+def answers_of(study: StudyData, cell: pd.Series) -> tuple[Answers, np.ndarray] | None:
     """Return the answers of a cell's networks and their seeds.
 
     None if there are no predictions of them, or if they are of other images than the table of groups.

@@ -16,7 +16,7 @@ from analysis.runs import schema
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
 from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import StudyData
 
 _READING = (
     "A table of groups names the group of each test image, and neither training nor pruning knew of it. The accuracy "
@@ -66,12 +66,12 @@ class Found(NamedTuple):
         return dict(zip(PLACE, self.place, strict=True))
 
 
-def found_units(study: AnalyzedStudy) -> list[Found]:
+def found_units(study: StudyData) -> list[Found]:
     """Return the units of each data set and model that has a table of groups and networks to look at."""
     return list(_found(study)) if study.image_groups else []
 
 
-def _found(study: AnalyzedStudy) -> Iterator[Found]:
+def _found(study: StudyData) -> Iterator[Found]:
     cells = study.cells[study.cells[schema.DATASET].isin(study.image_groups) & is_pruned(study.cells)]
     for place, rows in places(cells[mostly_sound(cells)]):
         cell = writers.level(rows)
@@ -95,7 +95,7 @@ def _level(cell: pd.Series) -> str:
     return f"iteration {cell[ITERATION]} ({reached})" if is_iterated(cell.to_frame().T).all() else reached
 
 
-def section(study: AnalyzedStudy) -> Section | None:
+def section(study: StudyData) -> Section | None:
     """Return the section on groups of test images; None without a table of groups."""
     if not study.image_groups:
         return None
@@ -115,7 +115,7 @@ def section(study: AnalyzedStudy) -> Section | None:
     return Section("Groups of test images", blocks, tables, study.groups.notes)
 
 
-def figures_in_print(study: AnalyzedStudy) -> Section | None:
+def figures_in_print(study: StudyData) -> Section | None:
     """Return the section with the paper's figures of writers and its Table 1; None without their measures."""
     blocks: list[Block] = []
     compared = []

@@ -9,7 +9,7 @@ from analysis.report import report
 from analysis.report.papers.compressed_networks import robustness_section
 from analysis.report.papers.compressed_networks.robustness import corruptions
 from analysis.runs.robustness import COLUMNS
-from analysis.study.study import AnalyzedStudy
+from analysis.study.study import ReportOptions, StudyData
 from tests.made_up_runs import runs, study
 
 PRUNED = runs("toy", "net", "mp", 10, [1.2] * 2)
@@ -114,7 +114,7 @@ def test_networks_that_were_measured_on_other_images_are_not_compared():
 
 
 def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
-    section = robustness_section.section(AnalyzedStudy(MADE, corrupted=COUNTS))
+    section = robustness_section.section(StudyData(MADE, corrupted=COUNTS))
     (table,) = [block for block in section.blocks if isinstance(block, pd.DataFrame)]
     assert table[["method", "level", "networks", "which"]].to_numpy().tolist() == [
         ["mp", "ratio 10", "2", "fog"],
@@ -124,23 +124,23 @@ def test_the_section_shows_a_row_for_each_method_and_the_file_every_severity():
     file = section.tables["corruptions.csv"]
     assert list(file)[:6] == ["dataset", "model", "method", "level", "corruption", "severity"]
     assert set(file["severity"]) == {"0", "1", "3", "mean"}
-    assert robustness_section.section(AnalyzedStudy(MADE)) is None
-    assert robustness_section.published_values(AnalyzedStudy(MADE, corrupted=COUNTS)) is None
+    assert robustness_section.section(StudyData(MADE)) is None
+    assert robustness_section.published_values(StudyData(MADE, corrupted=COUNTS)) is None
 
 
 def test_values_in_print_stand_beside_those_of_imagenet():
     params = {"start": "initialization", "sparsity": "0.9"}
     made = runs("imagenet", "resnet50", "mp", 8, [1.2] * 2, **params)
     measured = counts(dict.fromkeys(made["dense_run_id"], DENSE) | dict.fromkeys(made["run_id"], PRUNED_RIGHT))
-    section = robustness_section.published_values(AnalyzedStudy(made, corrupted=measured))
+    section = robustness_section.published_values(StudyData(made, corrupted=measured))
     rows = section.blocks[1].set_index("accuracy")
     assert rows.loc["top1", ["corruption", "level"]].tolist() == ["fog", "0.900"]
     assert rows.loc["top5", "printed"] == "-5.230"
     assert rows.loc["top1", "ours"] == f"{100 * (1.05 / 1.25 - 1):.3f}"
     other = made.assign(model="resnet20")
-    assert robustness_section.published_values(AnalyzedStudy(other, corrupted=measured)) is None
-    titles = [section.title for section in report.from_runs(made, corrupted=measured, paper=True).sections]
-    assert "Corrupted images, in print" in titles
+    assert robustness_section.published_values(StudyData(other, corrupted=measured)) is None
+    written = report.report(StudyData(made, corrupted=measured), ReportOptions(paper=True))
+    assert "Corrupted images, in print" in [section.title for section in written.sections]
 
 
 @pytest.mark.parametrize("folder", ["imagenet-a", "ImageNet_A"])
@@ -150,7 +150,7 @@ def test_a_folder_of_imagenet_a_stands_beside_its_values_in_print(folder):
     corrupted = measured["corruption"] == "fog"
     measured = measured.assign(corruption=measured["corruption"].mask(corrupted, folder))
     measured.loc[corrupted, "severity"] = 0
-    section = robustness_section.published_values(AnalyzedStudy(made, corrupted=measured))
+    section = robustness_section.published_values(StudyData(made, corrupted=measured))
     rows = section.blocks[1].set_index("accuracy")
     assert rows["corruption"].tolist() == ["imagenet-a"] * 2
     assert rows["printed"].tolist() == ["-59.800", "-40.960"]
@@ -161,7 +161,7 @@ def drawn(*ratios):
     rest = [runs("toy", "net", "mp", ratio, [1.2] * 2) for ratio in ratios]
     same = [dict(zip(PRUNED["run_id"], other["run_id"], strict=True)) for other in rest]
     measured = pd.concat([COUNTS, *(COUNTS.assign(run_id=COUNTS["run_id"].map(ids)).dropna() for ids in same)])
-    section = robustness_section.section(AnalyzedStudy(study(*rest, MADE), corrupted=measured))
+    section = robustness_section.section(StudyData(study(*rest, MADE), corrupted=measured))
     (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
     return picture
 
