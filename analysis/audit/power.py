@@ -86,7 +86,8 @@ def power(
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks that are not at chance, and as `audit.audit` says.
+        If there are fewer than two pairs of networks that are not at chance, if no class moves, and as `audit.audit`
+        says.
     """
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
@@ -109,7 +110,7 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
     Raises
     ------
     StudyError
-        If there are fewer than two pairs of networks that are not at chance.
+        If there are fewer than two pairs of networks that are not at chance, or if no class moves.
     """
     names, place = np.unique(label, return_inverse=True)
     pairs = len(networks["after"])
@@ -131,6 +132,8 @@ def of_networks(label: np.ndarray, networks: dict[str, np.ndarray]) -> Movement:
     estimated = np.var(changes.groups[0], axis=0, ddof=1) / n
     found = moderation.moderated(estimated, n - 1, scale, changes.in_both).variances
     over_images = np.maximum(changes.images - changes.in_both, 0)
+    if not (found + over_images).any():
+        raise StudyError("no class moves between these networks: give networks after that are not those before")
     return Movement(list(map(str, names)), n * found, n * np.minimum(changes.in_both, found), over_images, scale)
 
 

@@ -59,10 +59,12 @@ def test_the_class_that_moves_most_is_named():
     assert (table["smallest_loss_most"] > table["smallest_loss"]).all()
 
 
-def test_one_network_a_side_shows_no_variance():
+def test_networks_that_show_no_variance_are_refused():
     label, networks = made(0)
     with pytest.raises(StudyError, match=r"two networks a side .* has 1"):
         power.of_networks(label, {"before": networks[:1], "after": networks[1:2]})
+    with pytest.raises(StudyError, match="no class moves"):
+        power.of_networks(label, {"before": networks, "after": networks})
     with pytest.raises(StudyError, match=r"pairs of networks .*2 before, 3 after"):
         power.of_networks(label, {"before": networks[:2], "after": networks[1:]})
 
@@ -80,7 +82,7 @@ def test_numbers_out_of_range_name_their_option(numbers, option):
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ("--before b.csv --before c.csv --after b.csv --after c.csv --pair-by-order", 0),
+        ("--before b.csv --before c.csv --after c.csv --after d.csv --pair-by-order", 0),
         ("--classes 2 --images 100 --movement 2", 0),
         ("--classes 2 --images 100", 2),
         ("--before b.csv", 2),
@@ -91,8 +93,8 @@ def test_numbers_out_of_range_name_their_option(numbers, option):
 def test_command(tmp_path, monkeypatch, options, code):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(power, "NETWORKS", (2, 5))
-    label, (first, second, *_) = made(0, images=20)
-    for name, predicted in (("b", first), ("c", second)):
+    label, networks = made(0, images=20)
+    for name, predicted in zip("bcd", networks[:3], strict=True):
         pd.DataFrame({"label": label, "predicted": predicted}).to_csv(f"{name}.csv", index=False)
     result = click.testing.CliRunner().invoke(cli, ["power", *options.split()])
     assert result.exit_code == code, result.output
