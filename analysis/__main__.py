@@ -332,7 +332,7 @@ def power(
         found = power.power(before, after, control, max_data_gib=max_data_gib, pair_by_order=pair_by_order)
     elif before or after or control:
         raise click.UsageError(f"{'--after' if before else '--before'} is missing: give predictions before and after")
-    elif missing:
+    elif classes is None or images is None or movement is None:
         raise click.UsageError(f"{missing[0]} is missing: give predictions, or --classes, --images and --movement")
     else:
         found = power.simulated(power.of_points(classes, images, movement))

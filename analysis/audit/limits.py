@@ -99,7 +99,7 @@ def _spreads(
     variances = class_table.loss_variances(label, *sides, paired=paired)
     if variances is None:
         return None
-    over_networks = np.sum([variance for variance, _ in variances.networks], axis=0)
+    over_networks = np.sum([np.asarray(variance) for variance, _ in variances.networks], axis=0)
     dof = np.min([np.broadcast_to(dof, np.shape(over_networks)) for _, dof in variances.networks], axis=0)
     networks = min(len(side) for side in sides[:2] if len(side) > 1)
     images = {"over_images": variances.images, "in_both": variances.in_both}
@@ -148,27 +148,27 @@ def gate(table: pd.DataFrame, limits: Limits, least_certain: float | None = None
         return Gate("within", f"Within the limits: {_loss(worst)} is surely less than {_points(worst['high'])}.")
     worst = open_rows.loc[(open_rows["high"] - open_rows["limit"]).idxmax()]
     said = f"Undecided: {_loss(worst)} may be up to {_points(worst['high'])}."
-    return Gate("undecided", f"{said} {_what_decides(open_rows, len(table))}")
+    return Gate("undecided", f"{said} {_what_decides(open_rows, sum(table['name'] != ACCURACY))}")
 
 
-def _what_decides(open_rows: pd.DataFrame, rows: int) -> str:
+def _what_decides(open_rows: pd.DataFrame, classes: int) -> str:
     """Say how many networks or images would decide, if losses and variances stay what they are."""
     beyond = open_rows[open_rows["loss"] >= open_rows["limit"]]
     if len(beyond):
         # One loss that is surely above its limit decides; it has to be sure of all classes together.
         first = beyond.loc[(beyond["loss"] - beyond["limit"]).idxmax()]
-        margins = [(first, first["loss"] - first["limit"], LEVEL if first["name"] == ACCURACY else LEVEL / rows)]
+        margins = [(first, first["loss"] - first["limit"], LEVEL if first["name"] == ACCURACY else LEVEL / classes)]
     else:
         margins = [(row, row["limit"] - row["loss"], LEVEL) for _, row in open_rows.iterrows()]
     if any(np.isnan(row["over_images"]) for row, *_ in margins):
         return "Several networks a side, each with its control, would show more."
     spreads = [(Spread(*(row[name] for name in Spread._fields)), *rest) for row, *rest in margins]
-    networks = [networks_needed(*each) for each in spreads]
-    times = [images_needed(*each) for each in spreads]
+    networks = [needed for each in spreads if (needed := networks_needed(*each)) is not None]
+    times = [share for each in spreads if (share := images_needed(*each)) is not None]
     said = []
-    if None not in networks:
+    if len(networks) == len(margins):
         said.append(f"{max(networks):,} networks a side")
-    if None not in times:
+    if len(times) == len(margins):
         support = [_rounded_up(row["support"] * each) for (row, *_), each in zip(margins, times, strict=True)]
         of_classes = any(row["name"] != ACCURACY for row, *_ in margins)
         said.append(f"{max(support):,} images{' of each class' if of_classes else ''}")

@@ -98,18 +98,13 @@ def _losses(
                 [title, *(f"{title}{each}_{end}" for each in ("", _MODERATED) for end in _ENDS)], np.nan
             )
             continue
-        for each, changes in (
-            ("", change.changes),
-            (_MODERATED, class_losses.moderated(change.changes, change.recall)),
-        ):
+        moderated = class_losses.moderated(change.changes, change.recall)
+        for each, of_each in (("", change.changes), (_MODERATED, moderated)):
             # A loss is a change with its sign turned.
-            estimates = class_losses.estimates(changes, -change.weights, LEVEL)
-            holm = corrected(estimates["p"], len(estimates["p"]))[1]
-            value, *ends = estimates.values()
-            found |= {
-                title: value,
-                **{f"{title}{each}_{end}": of for end, of in zip(_ENDS, [*ends, holm], strict=True)},
-            }
+            estimates = class_losses.estimates(of_each, -change.weights, LEVEL)
+            estimates["p_holm"] = corrected(estimates["p"], len(estimates["p"]))[1]
+            found[title] = estimates["value"]
+            found |= {f"{title}{each}_{end}": estimates[end] for end in _ENDS}
     return found
 
 
