@@ -623,9 +623,10 @@ def compare(
     from analysis.report.papers.recall_distortion import tables
     from analysis.runs import pull
     from analysis.study import cells
+    from analysis.study.arrays import run_arrays
 
     runs = pull.runs(_experiment(experiment, study), ignore_params=ignore_params)
-    frame = tables.compare(runs, cells.alphas(runs), variance=variance)
+    frame = tables.compare(runs, cells.alphas(run_arrays(runs)), variance=variance)
     click.echo(frame.to_csv(index=False, float_format="%.6g"), nl=False)
     advice = [] if len(frame) else [tables.CELLS_IN_PRINT]
     for note in [*runs.attrs["left_out"], *frame.attrs["notes"], *advice]:

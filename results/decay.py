@@ -42,10 +42,13 @@ def write(results: Path) -> None:
     """
     for study in STUDIES:
         if (results / study / "frames").is_dir():
-            networks = primary_networks(folders.runs(results, study)[0])
+            runs = folders.runs(results, study)[0]
+            networks = primary_networks(runs)
             with files.aside(results / study) as folder:
                 for name, make in _TABLES.items():
                     csv_text.write(make(networks), folder / name, missing=NOT_AVAILABLE)
+                if _has_offsets(runs).any():
+                    csv_text.write(offsets(runs), folder / "class_offsets.csv", missing=NOT_AVAILABLE)
                 (folder / "figures").mkdir()
                 figure_files.write({"recalls": recalls(networks)}, folder / "figures", [figure_files.PNG], processes=1)
 
@@ -60,8 +63,11 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
         points; alpha and raw_slope; `gaps`, the dense network's recall minus accuracy, in points, of each of its
         `classes`.
     """
-    primary = runs[_is_primary(runs)].reset_index(drop=True)
-    names, study = np.array(frames.class_names(primary)), run_arrays(primary)
+    return _measured(runs[_is_primary(runs) & ~is_mitigated(runs)].reset_index(drop=True))
+
+
+def _measured(runs: pd.DataFrame) -> pd.DataFrame:
+    study = run_arrays(runs)
     rows = []
     for places, classes in study.class_sets():
         before, after, accuracy_before, accuracy_after = study.measured(places, classes)
@@ -79,7 +85,7 @@ def primary_networks(runs: pd.DataFrame) -> pd.DataFrame:
                 alpha=alpha(*study.balances(places, classes)),
                 raw_slope=raw_slope(before, after, accuracy_before, accuracy_after),
                 gaps=list(100 * (before - accuracy_before[:, None])),
-                classes=[names[classes]] * len(places),
+                classes=[study.names[classes]] * len(places),
             )
         )
     order = [list(_DATASETS), [CONSTANT, COSINE, AVERAGE], [_CONTROL, _PRUNED]]
@@ -94,7 +100,11 @@ def _is_primary(runs: pd.DataFrame) -> pd.Series:
     gradual = runs[schema.PRUNER].eq("mp") & runs[schema.RATIO].eq(_PRIMARY_RATIO)
     gradual &= runs[frames.column(schema.SCHEDULE)].eq("cubic")
     by_labels = _param(runs, schema.DISTILL, 0).astype(float).eq(0)
-    return (gradual | runs[schema.PRUNER].eq(CONTROL)) & ~is_mitigated(runs) & by_labels
+    return (gradual | runs[schema.PRUNER].eq(CONTROL)) & by_labels
+
+
+def _has_offsets(runs: pd.DataFrame) -> pd.Series:
+    return _is_primary(runs) & _param(runs, schema.CLASS_OFFSETS, "none").eq("dense")
 
 
 def _trainings(runs: pd.DataFrame) -> np.ndarray:
@@ -167,6 +177,27 @@ def secondary_tests(networks: pd.DataFrame) -> pd.DataFrame:
     """Return the tests of each of `_SECONDARY`, in a column `outcome`; before pruning, only of the trainings."""
     rows = pd.concat([paired_tests(networks, name).assign(outcome=name) for name in _SECONDARY], ignore_index=True)
     return rows[rows["outcome"].ne("accuracy_before") | rows["of"].eq(_CONTROL)]
+
+
+def offsets(runs: pd.DataFrame) -> pd.DataFrame:
+    """Compare the primary networks with class offsets with the same ones without, seed by seed.
+
+    Returns
+    -------
+    DataFrame, one row per outcome, data set, training and method
+        outcome, dataset, training, method, `with_offsets` and `without`, the means, and the row of `paired`.
+    """
+    without = primary_networks(runs)
+    spared = _measured(runs[_has_offsets(runs)].reset_index(drop=True))
+    keys = [schema.DATASET, "training", "method", schema.SEED]
+    both = spared.merge(without, on=keys, suffixes=("", "_without"))
+    rows = []
+    for outcome in ("accuracy", "largest_excess", _OUTCOME, "alpha"):
+        for key, cell in both.groupby(keys[:-1], observed=True):
+            one, other = cell[outcome], cell[f"{outcome}_without"]
+            row = {"outcome": outcome, **dict(zip(keys, key, strict=False))}
+            rows.append(row | {"with_offsets": one.mean(), "without": other.mean(), **paired(one, other)})
+    return pd.DataFrame(rows)
 
 
 def spread(networks: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,13 +24,13 @@ from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import LEVEL
 from analysis.statistics.resampling import mean_interval
 from analysis.study import operating_points
-from analysis.study.cells import alphas, cells, control_rows
+from analysis.study.arrays import control_rows, run_arrays
 from analysis.study.decay_advice import decay_advice
 from analysis.study.groups import GivenGroups, Grouped, files_of_datasets, read_groups, sentence
 from analysis.study.groups import groups as by_group
 from analysis.study.labels import method_label
 from analysis.study.operating_points import Preference
-from analysis.study.settings import CONTROL, ITERATION, is_iterated, shown_settings
+from analysis.study.settings import CONTROL, ITERATION, is_iterated
 from analysis.study.study import StudyData
 
 # Recalls that were rounded to three digits differ by less.
@@ -84,7 +85,7 @@ def recommend(
     on_validation = partial(on_test, artifact=schema.VAL_PREDICTIONS)
     files = files_of_datasets(groups, list(dict.fromkeys(runs[schema.DATASET])))
     image_groups = read_groups(files, runs, on_test)
-    limits, shown = Limits(max_accuracy_loss, max_alpha, max_class_loss), shown_settings(runs)
+    limits = Limits(max_accuracy_loss, max_alpha, max_class_loss)
     is_regressed = is_iterated(runs).any()
     study = StudyData(
         runs,
@@ -94,7 +95,7 @@ def recommend(
     found = {
         place: _recommendation(
             rows,
-            shown,
+            study.shown,
             limits,
             on_validation,
             class_names(rows, on_test),
@@ -108,7 +109,7 @@ def recommend(
         for place, rows in runs.groupby(PLACE)
         if (rows[schema.PRUNER] != CONTROL).any()
     }
-    return Recommendations(found, study)
+    return Recommendations(found, replace(study, predictions=None))
 
 
 def _on_quantized(number: int) -> Iterator[str]:
@@ -352,11 +353,12 @@ def _on_validation_images(row: pd.Series) -> str:
 
 def _on_test_images(chosen: pd.DataFrame, runs: pd.DataFrame) -> str:
     """Return the results of the chosen runs on test images. Test images had no part in the choice."""
-    slopes = alphas(chosen)
+    study = StudyData(chosen)
+    slopes = study.alphas
     sound = chosen[chosen[frames.RUN_ID].isin(slopes.loc[~slopes["at_chance"], frames.RUN_ID])]
     if sound.empty:
         return "On test images all these networks are at chance."
-    cell = cells(chosen).iloc[0]
+    cell = study.cells.iloc[0]
     alpha = f"Alpha is {with_interval(cell['alpha_mean'], cell['ci_low'], cell['ci_high'], decimals(2))}"
     if np.isfinite(cell["alpha_new"]):
         new = with_interval(cell["alpha_new"], cell["alpha_new_low"], cell["alpha_new_high"], decimals(2))
@@ -380,7 +382,7 @@ def _on_groups(
     image_groups: Mapping[str, ImageGroups],
 ) -> Grouped:
     """Return what the chosen runs do to groups of test images; groups had no part in the choice."""
-    return by_group(pd.concat([chosen, _controls(chosen, runs)]), predictions, image_groups)
+    return by_group(run_arrays(pd.concat([chosen, _controls(chosen, runs)])), predictions, image_groups)
 
 
 def _controls(chosen: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

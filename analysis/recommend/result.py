@@ -76,7 +76,8 @@ class Recommendations(list[Recommendation]):
     found : mapping of tuple to Recommendation
         By data set and model.
     study : StudyData
-        What they rest on, with the characteristics of its classes if it has levels of iterative pruning.
+        What they rest on, with the characteristics of its classes if it has levels of iterative pruning. It needs no
+        predictions.
     """
 
     def __init__(self, found: Mapping[tuple[str, str], Recommendation], study: StudyData) -> None:

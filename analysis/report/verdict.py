@@ -13,7 +13,7 @@ from analysis.statistics.hypothesis_tests import LEVEL, MARGIN
 from analysis.statistics.weak_dense import sentence
 from analysis.study.arrays import dense_weakness
 from analysis.study.decay_advice import decay_advice
-from analysis.study.settings import CELL, CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
+from analysis.study.settings import CONTROL, at_level, in_number_format, is_pruned, never_fine_tuned, starts_anew
 from analysis.study.study import StudyData
 
 SMALL_LOSS = 0.01
@@ -198,7 +198,7 @@ def class_rows(study: StudyData, cell: pd.Series) -> pd.DataFrame:
 
 
 def _rows_of(cell: pd.Series, frame: pd.DataFrame, study: StudyData) -> pd.DataFrame:
-    columns = [*CELL, *study.shown]
+    columns = study.cell_key
     same = [frame[name].isna() if pd.isna(cell[name]) else frame[name] == cell[name] for name in columns]
     return frame[np.logical_and.reduce(same)]
 

@@ -7,14 +7,13 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 
 from analysis.runs import schema
-from analysis.runs.frames import RUN_ID, ReadPredictions, class_names
+from analysis.runs.frames import RUN_ID, ReadPredictions
 from analysis.statistics import class_losses
 from analysis.statistics.class_losses import Changes
 from analysis.statistics.hypothesis_tests import LEVEL, corrected
-from analysis.study.arrays import RunArrays, common_support, run_arrays
-from analysis.study.cells import control_rows, with_control
+from analysis.study.arrays import RunArrays, common_support
 from analysis.study.predictions import Pairs, Predictions
-from analysis.study.settings import CELL, CONTROL
+from analysis.study.settings import CONTROL
 
 # Recalls that were rounded to three digits differ by less, before and after together.
 _SAME_RECALL = 0.004
@@ -23,20 +22,19 @@ _ENDS = ("low", "high", "p", "p_holm")
 _MODERATED = "_moderated"
 
 
-def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
+def classes(study: RunArrays, predictions: ReadPredictions | Predictions | None = None) -> pd.DataFrame:
     """Return what every class lost in every cell of a pruned network (`classes.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
     predictions : callable or Predictions, optional
         As for `cells.cells`. With it intervals are over networks and images, else over networks alone.
 
     Returns
     -------
     DataFrame, one row per cell and class
-        dataset, model, pruner, ratio, `shown_settings(runs)`, class, support, n (networks), recall_before,
+        dataset, model, pruner, ratio, `study.shown`, class, support, n (networks), recall_before,
         recall_after, and then, each with a 95 % interval (`_low`, `_high`), a two-sided p (`_p`), and p corrected over
         the classes of the cell (`_p_holm`):
 
@@ -50,24 +48,20 @@ def classes(runs: pd.DataFrame, predictions: ReadPredictions | Predictions | Non
 
         Networks that guess are left out. A value that cannot be computed is NaN.
     """
-    study, shared = run_arrays(runs), Predictions.shared(predictions)
-    names = np.array(class_names(runs))
-    none = control_rows(study.runs)
+    shared = Predictions.shared(predictions)
     pruned = study.runs[schema.PRUNER] != CONTROL
-    cells = [_cell(study, rows, none, names, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
+    cells = [_cell(study, rows, shared) for rows in study.cells() if pruned.iloc[rows[0]]]
     return pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
 
 
-def _cell(
-    study: RunArrays, rows: np.ndarray, none: np.ndarray, names: np.ndarray, predictions: Predictions | None
-) -> pd.DataFrame:
+def _cell(study: RunArrays, rows: np.ndarray, predictions: Predictions | None) -> pd.DataFrame:
     kept, has = study.counted(rows)
-    paired = with_control(study, kept, none)
+    none, paired = study.controls, study.with_control(kept)
     before, after, *_ = study.measured(kept, has)
     support = common_support(study.support[np.ix_(kept, has)])
     columns = {
-        **study.runs.iloc[rows[0]][[*CELL, *study.shown]],
-        "class": names[has],
+        **study.runs.iloc[rows[0]][study.cell_key],
+        "class": study.names[has],
         "support": np.nan if support is None else support,
         "n": len(kept),
         "recall_before": before.mean(0) if len(kept) else np.nan,

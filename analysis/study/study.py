@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,23 +17,22 @@ from analysis.runs.validation_counts import Recalls
 from analysis.statistics.groups import ImageGroups
 from analysis.statistics.hypothesis_tests import Variance
 from analysis.study import cells, classes, groups, operating_points
+from analysis.study.arrays import RunArrays, run_arrays
 from analysis.study.groups import GivenGroups
 from analysis.study.labels import (
     Letters,
     has_several_teachers,
     in_words,
     method_label,
-    need_all_digits,
     setting_label,
     setting_letters,
 )
+from analysis.study.once import once
 from analysis.study.operating_points import Preference
 from analysis.study.predictions import Predictions
-from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
+from analysis.study.settings import in_number_format, is_iterated, share_dense_networks
 from analysis.study.tuning import exports as tunings
 from analysis.study.tuning.results import Tuning
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ _SOURCES = {
 class StudyData:
     """The runs of a study, what belongs to them, and the frames that follow.
 
-    Frames that belong to one paper are worked out by that paper's functions, `once` for all its sections.
+    Whatever follows from a study is worked out `once`, by its properties and by the functions of its sections.
 
     Parameters
     ----------
@@ -161,7 +160,6 @@ class StudyData:
     validation: pd.DataFrame | None = None
     dense_runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     options: ReportOptions = field(default_factory=ReportOptions)
-    _made: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def from_store(
@@ -231,7 +229,8 @@ class StudyData:
                 written += source.write(value, folder)
         return written
 
-    @cached_property
+    @property
+    @once
     def with_ratios(self) -> "StudyData":
         """The study without networks that have no pruning ratio of their own choice.
 
@@ -242,21 +241,34 @@ class StudyData:
         return replace(self, runs=frames.rows(self.runs, ~others)) if others.any() else self
 
     @property
+    @once
+    def arrays(self) -> RunArrays:
+        """The runs as arrays."""
+        return run_arrays(self.runs)
+
+    @property
     def datasets(self) -> list[str]:
         """Names of the data sets, in the order of the runs."""
         return list(dict.fromkeys(self.runs[schema.DATASET]))
 
-    @cached_property
+    @property
     def shown(self) -> list[str]:
         """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
-        return shown_settings(self.runs)
+        return self.arrays.shown
 
-    @cached_property
+    @property
+    def cell_key(self) -> list[str]:
+        """The columns that tell cells apart in tables, as in `arrays`."""
+        return self.arrays.cell_key
+
+    @property
+    @once
     def letters(self) -> Letters:
         """The letters of settings with a long label, as `labels.setting_letters` returns them."""
-        return setting_letters(self.runs)
+        return setting_letters(self.runs, self.shown)
 
-    @cached_property
+    @property
+    @once
     def has_several_teachers(self) -> bool:
         """Whether labels name the weight of a teacher."""
         return has_several_teachers(self.runs)
@@ -271,64 +283,65 @@ class StudyData:
 
     def share_dense_networks(self, rows: pd.DataFrame) -> bool:
         """Return whether any two of some cells have a dense network in common, as `settings` says."""
-        columns = [*CELL, *self.shown]
-        return share_dense_networks(self.runs.merge(rows[columns], on=columns), columns)
+        key = self.cell_key
+        return share_dense_networks(self.runs.merge(rows[key], on=key), key)
 
-    @cached_property
+    @property
+    @once
     def names(self) -> dict[str, str]:
         """What tables and pictures call each method, by its label without letters."""
         rows = self.runs[[schema.PRUNER, *self.shown]].drop_duplicates().to_dict("records")
-        exact = need_all_digits(self.runs)
-        return {method_label(row, self.shown, exact=exact): self.method(row) for row in rows}
+        return {method_label(row, self.shown, exact=self.arrays.exact): self.method(row) for row in rows}
 
-    @cached_property
+    @property
+    @once
     def _checked(self) -> CheckedPredictions | None:
         return CheckedPredictions(self.runs, self.predictions) if self.predictions else None
 
-    @cached_property
+    @property
+    @once
     def predicted(self) -> Predictions | None:
         """What the networks predicted, without what contradicts their runs."""
         return Predictions.shared(self._checked)
 
-    @cached_property
+    @property
+    @once
     def alphas(self) -> pd.DataFrame:
         """One row per run, as `cells.alphas` returns it."""
-        return cells.alphas(self.runs)
+        return cells.alphas(self.arrays)
 
-    @cached_property
+    @property
+    @once
     def cells(self) -> pd.DataFrame:
         """One row per cell, as `cells.cells` returns it."""
-        frame = cells.cells(self.runs, self.predicted, confidence=self.options.confidence)
+        frame = cells.cells(self.arrays, self.predicted, confidence=self.options.confidence)
         frame.attrs["notes"] += self._checked.notes if self._checked else []
         return frame
 
-    @cached_property
+    @property
+    @once
     def classes(self) -> pd.DataFrame:
         """One row per cell and class, as `classes.classes` returns it."""
-        return classes.classes(self.runs, self.predicted)
+        return classes.classes(self.arrays, self.predicted)
 
-    @cached_property
+    @property
+    @once
     def on_validation(self) -> Recalls:
         """What the networks have right on validation images."""
         return Recalls(self.validation)
 
-    @cached_property
+    @property
+    @once
     def image_groups(self) -> dict[str, ImageGroups]:
         """The groups of test images, by data set."""
         files = groups.files_of_datasets(self.options.groups, self.datasets)
         return groups.read_groups(files, self.runs, self.predicted)
 
-    @cached_property
+    @property
+    @once
     def groups(self) -> groups.Grouped:
         """What pruning did to groups of test images, as `groups.groups` returns it."""
-        return groups.groups(self.runs, self.predicted, self.image_groups)
-
-    def once(self, make: Callable[["StudyData"], T]) -> T:
-        """Return what a function makes of this study; it is called the first time."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        made: T = self._made[make]
-        return made
+        return groups.groups(self.arrays, self.predicted, self.image_groups)
 
 
 def notes(*frames: pd.DataFrame) -> list[str]:

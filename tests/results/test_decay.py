@@ -59,6 +59,20 @@ def test_trainings_are_compared_network_by_network(primary):
     assert rows.loc["cosine minus constant", "p_holm"].max() == pytest.approx(2 * both.min(), abs=both.max())
 
 
+def test_class_offsets_are_compared_with_the_same_networks_without_them():
+    """Class b of the pruned networks loses 3 points beyond the accuracy, and 1, 1 and 2 with offsets."""
+    runs = made_up_runs.study(
+        networks("cosine", "mp", 20, [1.3, 1.3, 1.3], class_offsets="none"),
+        networks("cosine", "mp", 20, [1.1, 1.1, 1.2], class_offsets="dense"),
+    )
+    rows = decay.offsets(runs).set_index("outcome")
+    row = rows.loc["largest_excess"]
+    assert (row["training"], row["method"], row["n"]) == ("cosine", "pruned", 3)
+    assert (row["with_offsets"], row["without"]) == pytest.approx((4 / 3, 3))
+    assert row["difference"] == pytest.approx(-5 / 3)
+    assert rows.loc["accuracy", "difference"] == 0
+
+
 def test_averaged_networks_are_a_training_of_their_own():
     runs = made_up_runs.study(
         networks("none", "none", 1, [1.3, 1.4], average_epochs="0"),

@@ -30,12 +30,12 @@ def settings(study: StudyData) -> Section | None:
     """Return the key of the letters, if any setting has one."""
     if not study.letters:
         return None
-    return Section("Settings", [_LETTERS, letter_key(study.runs, study.letters)])
+    return Section("Settings", [_LETTERS, letter_key(study.runs, study.shown, study.letters)])
 
 
 def section(study: StudyData) -> Section | None:
     """Return the section that compares methods with their baselines, if the study has any to compare."""
-    compared = methods.compare(study.runs, study.predicted, baseline=baseline(study.runs), primaries=study.primaries)
+    compared = methods.compare(study.arrays, study.predicted, baseline=baseline(study.runs), primaries=study.primaries)
     if compared.empty:
         return None
     named = compared.replace({"method": study.names, "baseline": study.names})

@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.runs import frames, schema
 from analysis.runs.validation_counts import Recalls
 from analysis.statistics import intensification
-from analysis.study.arrays import RunArrays, run_arrays
+from analysis.study.arrays import RunArrays
 from analysis.study.labels import has_several_teachers, in_words
 from analysis.study.settings import CONTROL, networks, own_scope, telling_details
 
@@ -81,19 +81,16 @@ class Cells:
 
     Parameters
     ----------
-    runs : DataFrame
-        As `pull.runs` returns it.
+    study : RunArrays
     validation : Recalls
     """
 
-    def __init__(self, runs: pd.DataFrame, validation: Recalls) -> None:
-        study = run_arrays(runs)
+    def __init__(self, study: RunArrays, validation: Recalls) -> None:
         self._of_control = _places(study, of_control=True)
         self.columns = _places(study, of_control=False)
         details = {param: telling_details(study.runs, param, [frames.column(param)]) for param in _mitigations()}
-        names = np.array(frames.class_names(runs))
-        self._with_weight = has_several_teachers(runs)
-        self.all = [_cell(study, rows, names, validation, self.columns, details) for rows in study.cells()]
+        self._with_weight = has_several_teachers(study.runs)
+        self.all = [_cell(study, rows, validation, self.columns, details) for rows in study.cells()]
         self._found = {(cell.place, cell.mitigation): cell for cell in self.all}
         controls = [cell for cell in self.all if cell.run[schema.PRUNER] == CONTROL]
         self._controls = {(self._control_place(cell), cell.options): cell for cell in controls}
@@ -141,7 +138,6 @@ def _is_mitigation(param: str) -> bool:
 def _cell(
     study: RunArrays,
     rows: np.ndarray,
-    names: np.ndarray,
     validation: Recalls,
     columns: Sequence[str],
     details: Mapping[str, list[str]],
@@ -159,7 +155,7 @@ def _cell(
         mitigation=" + ".join(_pruner(run) + _options(run, details)),
         options=" + ".join(_options(run, details)),
         run=run,
-        classes=names[classes].tolist(),
+        classes=study.names[classes].tolist(),
         networks=index[sound],
         n_at_chance=int(study.at_chance[rows].sum()),
         accuracy=study.accuracy_after[kept],

@@ -50,7 +50,7 @@ def section(study: StudyData) -> Section | None:
     """Return the section on mitigations; None if no network has one."""
     if not is_mitigated(study.runs).any():
         return None
-    cells = Cells(study.runs, study.on_validation)
+    cells = Cells(study.arrays, study.on_validation)
     found = outcomes(cells)
     if found.empty:
         return None

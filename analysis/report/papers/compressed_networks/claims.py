@@ -21,19 +21,18 @@ from analysis.runs import schema
 from analysis.statistics.halves import group_of, groups, jackknife_values
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.populations import placebo_significance, welch
-from analysis.study.arrays import run_arrays
+from analysis.study.arrays import RunArrays
 from analysis.study.settings import CONTROL
 
 _PIES, _CLASSES, _GAP, _RECALL = "PIEs of halves", "significant classes", "accuracy", "recall"
 
 
-def claims(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
+def claims(study: RunArrays, found: Found) -> pd.DataFrame:
     """Hold every claim against a study (`forgotten_claims.csv`).
 
     Parameters
     ----------
-    runs : DataFrame
-        As `analysis.runs.pull.runs` returns it.
+    study : RunArrays
     found : Found
         As `exemplars.exemplars` returns it.
 
@@ -42,13 +41,13 @@ def claims(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
     DataFrame, one row per comparison, by claim and place
         As `papers.claims.held` returns it; n is the number of groups of networks, and t in `where` is the level.
     """
-    frame = measured(runs, found)
+    frame = measured(study, found)
     by_place = frame.groupby([schema.DATASET, schema.MODEL]) if len(frame) else []
     places = [Place(dataset, model, rows) for (dataset, model), rows in by_place]
     return held(CLAIMS, sorted(places, key=lambda place: (rank(place.model), rank(place.dataset))))
 
 
-def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
+def measured(study: RunArrays, found: Found) -> pd.DataFrame:
     """Return what the claims are about, one row per cell of five networks or more and group of its networks.
 
     Cells most of whose networks guess are left out.
@@ -61,7 +60,6 @@ def measured(runs: pd.DataFrame, found: Found) -> pd.DataFrame:
         jackknife's: pies_beyond_placebo, gap, gap_beyond_placebo, significant, significant_beyond_placebo,
         decrease_minus_increase. NaN where a cell has no predictions, or too few networks for PIEs of halves.
     """
-    study = run_arrays(runs)
     populations: dict[tuple[str, ...], int] = {}
     placebos: dict[tuple[str, ...], np.ndarray] = {}
     pies = {(*_key(cell), dense): (split, placebo) for cell, dense, split, placebo in found.halves}

@@ -20,7 +20,7 @@ from analysis.runs import schema
 from analysis.statistics.hypothesis_tests import LEVEL as SIGNIFICANT
 from analysis.statistics.modal_labels import FEWEST
 from analysis.study.labels import level_label
-from analysis.study.settings import CELL, CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
+from analysis.study.settings import CONTROL, ITERATION, in_number_format, is_iterated, is_pruned
 from analysis.study.study import StudyData
 
 MOST_CLASSES = 30
@@ -44,7 +44,7 @@ def counts(study: StudyData, summary: pd.DataFrame, tested: pd.DataFrame) -> lis
     summary, tested : DataFrame
         As `exemplars.exemplars` and `populations.significant_classes` return them.
     """
-    key = [*CELL, *study.shown]
+    key = study.cell_key
     counted = summary[[*key, *_OF_SUMMARY]].merge(tested[[*key, *_OF_TESTS]], on=key)
     # Cells without PIEs stay: the ratio of the verdict may be theirs.
     cells = _with_ends(study.cells[[*key, *_OF_CELLS]].merge(counted, on=key, how="left"))

@@ -13,6 +13,7 @@ from analysis.report.verdict import PLACE, places
 from analysis.runs import schema
 from analysis.runs.robustness import ALL, CLEAN
 from analysis.study.labels import level_label
+from analysis.study.once import once
 from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData
 
@@ -35,14 +36,15 @@ _PRINTED_NATURAL = "compressed_networks_imagenet_a"
 _IMAGENET, _NATURAL = "imagenet", "imagenet-a"
 
 
+@once
 def found(study: StudyData) -> pd.DataFrame:
     """Return what compression costs on corrupted images, as `robustness.corruptions` does."""
-    return corruptions(study.runs, study.corrupted)
+    return corruptions(study.arrays, study.corrupted)
 
 
 def section(study: StudyData) -> Section | None:
     """Return the section on corrupted images; None if no network was measured on them."""
-    table = study.once(found)
+    table = found(study)
     if not len(table):
         return None
     means = _means(table)
@@ -56,7 +58,7 @@ def section(study: StudyData) -> Section | None:
 
 def published_values(study: StudyData) -> Section | None:
     """Return the section with the values in print; None for a study without them."""
-    table = study.once(found)
+    table = found(study)
     rows = _beside_print(_compressed(_means(table))) if len(table) else table
     return Section("Corrupted images, in print", [_PRINTED, rounded(rows)]) if len(rows) else None
 

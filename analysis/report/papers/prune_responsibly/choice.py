@@ -10,6 +10,7 @@ from analysis.report.papers.prune_responsibly import choice_figures as figures
 from analysis.report.verdict import places
 from analysis.runs import frames, schema
 from analysis.study import operating_points
+from analysis.study.once import once
 from analysis.study.operating_points import ACCURACY, SPARSITY, UNFAIRNESS
 from analysis.study.study import StudyData
 
@@ -23,6 +24,7 @@ _READING = (
 _MOST_ROWS = 8
 
 
+@once
 def found_points(study: StudyData) -> pd.DataFrame:
     """Return the points of a study, as `operating_points.points` does; an empty frame if no choice is shown."""
     wanted = operating_points.wanted_of(study.runs, study.options.preference)
@@ -31,7 +33,7 @@ def found_points(study: StudyData) -> pd.DataFrame:
 
 def section(study: StudyData) -> Section | None:
     """Return the section on the trade-off of sparsity, accuracy and fairness; None if no choice is shown."""
-    found = study.once(found_points)
+    found = found_points(study)
     if found.empty:
         return None
     tables = {"pareto.csv": operating_points.table(found)}

@@ -26,7 +26,7 @@ _IMAGES = (
 
 def class_curves(study: StudyData) -> Section | None:
     """Return the section on the recall of each class at each sparsity; None if no choice is shown."""
-    if study.once(found_points).empty:
+    if found_points(study).empty:
         return None
     runs = study.runs[is_pruned(study.runs)]
     drawn = [figures.class_curves(rows, study) for _, rows in places(runs)]

@@ -18,6 +18,7 @@ from analysis.report.papers.prune_responsibly.levels import (
 from analysis.report.papers.prune_responsibly.printed_terms import published_terms
 from analysis.runs import frames, schema
 from analysis.statistics import regression
+from analysis.study.once import once
 from analysis.study.settings import CONTROL
 from analysis.study.study import StudyData
 
@@ -52,6 +53,7 @@ class Regression(NamedTuple):
     notes: list[str]
 
 
+@once
 def fitted(study: StudyData) -> Regression:
     """Fit the accuracies of a study's classes after each level of iterative pruning, without networks that guess."""
     guesses = study.runs[frames.RUN_ID].isin(study.alphas.loc[study.alphas["at_chance"], frames.RUN_ID])

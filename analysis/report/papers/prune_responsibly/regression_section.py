@@ -48,7 +48,7 @@ _SIGN_WORDS = {1: "above 0", -1: "below 0"}
 
 def section(study: StudyData) -> Section | None:
     """Return the section on the regression; None for a study without levels of iterative pruning."""
-    found = study.once(fitted)
+    found = fitted(study)
     if found.fitted is None:
         return Section("What a class's accuracy depends on", [], notes=found.notes) if found.notes else None
     networks = int(found.fitted.rows[regression.NETWORK].nunique())

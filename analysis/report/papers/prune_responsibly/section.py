@@ -25,4 +25,4 @@ PAPER_SECTIONS: tuple[Callable[[StudyData], Section | None], ...] = (
 
 def fitted_regression(study: StudyData) -> Regression:
     """Return the regression over a study's levels of iterative pruning."""
-    return study.once(fitted)
+    return fitted(study)

@@ -15,6 +15,7 @@ from analysis.report.verdict import PLACE, mostly_sound, places
 from analysis.runs import schema
 from analysis.study.groups import GROUP, GROUPING
 from analysis.study.labels import level_label
+from analysis.study.once import once
 from analysis.study.settings import ITERATION, is_iterated, is_pruned, level
 from analysis.study.study import StudyData
 
@@ -66,6 +67,7 @@ class Found(NamedTuple):
         return dict(zip(PLACE, self.place, strict=True))
 
 
+@once
 def found_units(study: StudyData) -> list[Found]:
     """Return the units of each data set and model that has a table of groups and networks to look at."""
     return list(_found(study)) if study.image_groups else []
@@ -99,7 +101,7 @@ def section(study: StudyData) -> Section | None:
     """Return the section on groups of test images; None without a table of groups."""
     if not study.image_groups:
         return None
-    found = study.once(found_units)
+    found = found_units(study)
     blocks: list[Block] = [_READING] if found else []
     for number, each in enumerate(found):
         blocks += _blocks(each, number)
@@ -119,7 +121,7 @@ def figures_in_print(study: StudyData) -> Section | None:
     """Return the section with the paper's figures of writers and its Table 1; None without their measures."""
     blocks: list[Block] = []
     compared = []
-    for number, each in enumerate(study.once(found_units)):
+    for number, each in enumerate(found_units(study)):
         blocks += _numbered_figures(each, number)
         compared.append(_beside_print(each))
     table = pd.concat(compared, ignore_index=True) if compared else pd.DataFrame()

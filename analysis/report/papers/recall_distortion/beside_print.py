@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.rendering.formats import NOT_AVAILABLE, decimals, three_decimals, with_interval
 from analysis.report.published import label, original, table
 from analysis.runs import frames, schema
-from analysis.study.settings import CELL, ITERATION
+from analysis.study.settings import ITERATION
 from analysis.study.study import StudyData
 
 LEVEL = "level"
@@ -113,7 +113,7 @@ def title(rows: pd.DataFrame, study: StudyData, of_print: Printed) -> str:
     study : StudyData
     of_print : Printed
     """
-    key = [*CELL, *study.shown]
+    key = study.cell_key
     runs = study.runs.merge(rows[key].drop_duplicates(), on=key)
     here = [f"{param} {value}" for param in of_print.left_open if (value := _value(runs, param))]
     values = {param: _value(runs, param) for param in of_print.params}

@@ -13,7 +13,7 @@ from analysis.rendering.page import Block, Caption, Section
 from analysis.report.papers.recall_distortion import beside_print
 from analysis.report.papers.recall_distortion.beside_print import Printed, minus_control
 from analysis.runs import schema
-from analysis.study.settings import CELL, is_iterated
+from analysis.study.settings import is_iterated
 from analysis.study.study import StudyData
 
 PRUNER = "chip"
@@ -77,7 +77,7 @@ def cells(study: StudyData) -> pd.DataFrame:
     """
     chip = study.cells[(study.cells[schema.PRUNER] == PRUNER) & ~is_iterated(study.cells)]
     ends = [f"{name}_{end}" for name in _ENDS for end in ("low", "high")]
-    wanted = [*CELL, *study.shown, schema.REALIZED_RATIO, "n", "n_at_chance", "accuracy_before", "accuracy_after"]
+    wanted = [*study.cell_key, schema.REALIZED_RATIO, "n", "n_at_chance", "accuracy_before", "accuracy_after"]
     printed = _TABLE.values.rename(columns={"printed_ratio": schema.RATIO})
     rows = chip.reindex(columns=[*wanted, *_OUTCOMES, *ends]).merge(printed, on=schema.RATIO, how="left")
     rows = beside_print.with_differences(rows, _TABLE)

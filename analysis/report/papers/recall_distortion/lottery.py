@@ -29,7 +29,7 @@ from analysis.report.ratio_plot import (
     title_room,
 )
 from analysis.runs import frames, schema
-from analysis.study.settings import CELL, CONTROL, ITERATION, is_by_layer, is_iterated
+from analysis.study.settings import CONTROL, ITERATION, is_by_layer, is_iterated
 from analysis.study.study import StudyData
 
 RATIO = schema.RATIO_PRUNABLE
@@ -114,7 +114,7 @@ def levels(study: StudyData) -> pd.DataFrame:
     cells = study.cells.assign(**{RATIO: _of_cells(study, _ratios(study.runs))})
     rows = cells[_of_cells(study, are_tickets(study.runs)).astype(bool)]
     rows = rows.assign(**{LEVEL: rows.get(ITERATION, pd.Series(dtype=str)).astype(int)})
-    rows = rows[[*CELL, *study.shown, LEVEL, RATIO, *_OF_LEVELS]].merge(_TABLE.values, on=LEVEL, how="left")
+    rows = rows[[*study.cell_key, LEVEL, RATIO, *_OF_LEVELS]].merge(_TABLE.values, on=LEVEL, how="left")
     rows = beside_print.with_differences(rows, _TABLE)
     return rows.sort_values([*beside_print.method_columns(rows), LEVEL], kind="stable", ignore_index=True)
 
@@ -144,7 +144,7 @@ def _ratios(runs: pd.DataFrame) -> pd.Series:
 
 def _of_cells(study: StudyData, values: pd.Series) -> np.ndarray:
     """Return the value of the first run of each cell, (cells,)."""
-    keys = [*CELL, *study.shown]
+    keys = study.cell_key
     first = values.groupby([study.runs[key].fillna("") for key in keys]).first()
     return first.reindex(pd.MultiIndex.from_frame(study.cells[keys].fillna(""))).to_numpy()
 

@@ -11,7 +11,6 @@ from analysis.report.papers.claims import UNTRIED, shown
 from analysis.report.papers.recall_distortion import channel_pruning, claims, comparisons, figures, lottery, tables
 from analysis.runs import schema
 from analysis.study import cells
-from analysis.study.settings import CELL
 from analysis.study.study import StudyData, notes
 
 _TRADEOFF = (
@@ -119,10 +118,10 @@ def removed_channels(study: StudyData) -> Section | None:
 
 def mean_ratios(study: StudyData) -> Section | None:
     """Return the section that sets alpha beside the mean of the intensification ratios."""
-    summaries = cells.ratio_summaries(study.runs)
+    summaries = cells.ratio_summaries(study.arrays)
     if summaries.empty:
         return None
-    numbers = rounded(summaries.drop(columns=[*CELL, *study.shown]))
+    numbers = rounded(summaries.drop(columns=study.cell_key))
     return Section("Why alpha, and not the mean of the ratios", [_RATIOS, _named(summaries, study).join(numbers)])
 
 

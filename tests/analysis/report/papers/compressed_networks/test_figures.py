@@ -13,6 +13,7 @@ from analysis.rendering.page import Picture
 from analysis.report.papers.compressed_networks import figures
 from analysis.report.papers.compressed_networks.populations import accuracies
 from analysis.report.papers.compressed_networks.section import normalised_recall
+from analysis.study.arrays import run_arrays
 from analysis.study.study import StudyData
 from tests import made_up_levels, made_up_runs
 from tests.text_boxes import hidden_texts
@@ -258,7 +259,7 @@ def test_accuracies_are_boxes_of_quartiles_by_level_with_the_dense_networks_on_t
     loss = [changed.get(key, 0.02) for key in zip(made.runs["pruner"], made.runs["ratio"], strict=True)]
     spread = np.tile(np.linspace(-0.01, 0.01, 6), 7)
     runs = made.runs.assign(accuracy_before=0.8 + spread, accuracy_after=0.8 + spread - loss)
-    (figure,) = figures.accuracies(StudyData(runs), accuracies(runs))
+    (figure,) = figures.accuracies(StudyData(runs), accuracies(run_arrays(runs)))
     (of_mp, *_) = figure.axes
     assert [axes.get_title() for axes in figure.axes] == ["mp", "gp", "none"]
     assert [label.get_text() for label in of_mp.get_yticklabels()] == ["dense", "ratio 2", "ratio 10", "ratio 50"]
@@ -299,7 +300,7 @@ def test_the_normalised_changes_are_of_pruned_networks_however_little_a_number_f
 
 def test_levels_of_iterative_pruning_are_one_method_and_its_control_has_iterations():
     made = StudyData(made_up_levels.runs(pruners=("global-unstructured", "none"), treatments=("rewind",), seeds=3))
-    (picture,) = figures.accuracies(made, accuracies(made.runs))
+    (picture,) = figures.accuracies(made, accuracies(run_arrays(made.runs)))
     assert [axes.get_title() for axes in picture.axes] == ["global-unstructured\nrewind", "none\nrewind"]
     labels = [[label.get_text() for label in axes.get_yticklabels()] for axes in picture.axes]
     assert labels[0][:3] == ["dense", "ratio 1.244", "ratio 1.545"]
