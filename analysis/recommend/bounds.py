@@ -33,6 +33,11 @@ class ValidationAnswers(NamedTuple):
         return np.bincount(self.label)
 
     @property
+    def recall(self) -> np.ndarray:
+        """Recall of each label, (labels,), the mean of before and after."""
+        return np.bincount(self.label, (self.before.astype(float) + self.after) / 2) / self.support
+
+    @property
     def guesses(self) -> tuple[bool, bool]:
         """Whether the network guesses before pruning, and after."""
         accuracies = [right.mean() for right in (self.before, self.after)]
@@ -134,7 +139,8 @@ def _prediction_pairs(
 def measure(networks: list[ValidationAnswers], level: float) -> Measured:
     """Measure what the networks of a cell lost, over the classes of which each network has images.
 
-    A network whose dense network guesses counts nowhere.
+    A network whose dense network guesses counts nowhere. The variances of the classes over networks are moderated
+    (`class_losses.moderated`).
 
     Parameters
     ----------
@@ -157,7 +163,8 @@ def measure(networks: list[ValidationAnswers], level: float) -> Measured:
         return Measured(0, guessing, nothing, np.nan, np.nan, nothing, {})
     share = np.mean([network.support / len(network.label) for network in sound], axis=0)
     (loss,) = _bounded_losses(_changes(sound, level, whole=True), np.ones((1, 1)), level)
-    excess = _bounded_losses(_changes(sound, level), class_losses.excess_weights(share), level)
+    changes = class_losses.moderated(_changes(sound, level), np.mean([network.recall for network in sound], axis=0))
+    excess = _bounded_losses(changes, class_losses.excess_weights(share), level)
     slope = _pooled_slope(sound)
     half = two_way.half_width(slope.variances, 2 * level) if slope.identified(2 * level) else np.nan
     alphas, raw_slopes = _slopes(sound)

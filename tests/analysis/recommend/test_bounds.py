@@ -156,3 +156,20 @@ def test_bounds_are_seldom_too_low(networks):
         too_low += found.loss.high < true_loss, found.largest_excess.high < (lost - true_loss).max()
     # .05 and three standard errors of 200 draws.
     assert (too_low / 200 <= 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5).all()
+
+
+def test_bounds_of_ten_classes_have_moderated_variances():
+    label = np.repeat(np.arange(10), 100)
+    # Class i loses i, 2 i and 3 i of 100 images in three networks.
+    networks = [
+        Answers(label, right(label, [0.9] * 10), right(label, 0.9 - 0.01 * times * np.arange(10)))
+        for times in (1, 2, 3)
+    ]
+    found = bounds.measure(networks, 0.05)
+    few = bounds.measure([Answers(*(each[label < 9] for each in network)) for network in networks], 0.05)
+    # By the plain test of nine classes, t for two degrees of freedom and a one-sided level of 5 % is 2.92.
+    excess = 0.01 * np.outer([1, 2, 3], np.arange(9) - 4)
+    plain = excess.mean(0) + 2.92 * excess.std(0, ddof=1) / 3**0.5
+    assert few.largest_excess.high >= plain.max() - 1e-3
+    assert found.largest_excess.value == pytest.approx(0.09)
+    assert found.largest_excess.high < 0.09 + 2.92 * 0.045 / 3**0.5

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis.report.methods import compare as methods
+from analysis.statistics import moderation
 from analysis.statistics.hypothesis_tests import corrected
 from analysis.study.arrays import run_arrays
 from analysis.study.cells import alphas, cells
@@ -178,3 +179,27 @@ def test_a_cell_whose_networks_all_guess_has_rows_without_numbers():
 
 def test_a_study_without_pruned_networks_has_no_rows():
     assert classes(run_arrays(toy("none", 1, [1.0, 1.1]))).empty
+
+
+def test_moderated_intervals_of_two_classes_are_the_plain_ones():
+    frame = classes(run_arrays(toy("mp", 2, ALPHAS)))
+    for name in ("loss", "excess"):
+        plain, moderated = ([f"{name}{each}_{end}" for end in ("low", "high", "p")] for each in ("", "_moderated"))
+        assert frame[plain].to_numpy() == pytest.approx(frame[moderated].to_numpy())
+
+
+def test_moderated_losses_of_ten_classes_have_the_variances_of_an_audit():
+    names, changes = "abcdefghij", np.outer([-1, 0, 1], 0.01 * np.arange(1, 11))
+    # The recall of class i is .9 before, and .8 after plus or minus i points.
+    columns = {f"recall_before/{name}": 0.9 for name in names}
+    columns |= {f"recall_after/{name}": 0.8 + change for name, change in zip(names, changes.T, strict=True)}
+    made = runs("toy", "net", "mp", 2, ALPHAS).assign(**columns, **{f"support/{name}": 100.0 for name in names})
+    frame = classes(run_arrays(made))
+    variances, dof = moderation.moderated(np.var(changes, axis=0, ddof=1) / 3, 2, np.full(10, 0.85 * 0.15))
+    assert (dof > 2).all()
+    half = stats.t.ppf(0.975, dof) * np.sqrt(variances)
+    assert frame["loss_moderated_low"].tolist() == pytest.approx((0.1 - half).tolist())
+    assert frame["loss_moderated_high"].tolist() == pytest.approx((0.1 + half).tolist())
+    assert frame["loss_moderated_p_holm"].tolist() == pytest.approx(
+        corrected(frame["loss_moderated_p"], 10)[1].tolist()
+    )
