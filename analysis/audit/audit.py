@@ -64,10 +64,10 @@ def audit(
         If predictions are missing, given twice, damaged or too large, are not of the same images as the first, or if
         their names do not match; and as `audit_predictions` says.
     """
-    limit = SizeLimit(max_data_gib, "--max-data-gib")
+    limit = SizeLimit(max_data_gib, "max_data_gib")
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
-        found = {side: prediction_sources.find(given, f"--{side}", Path(downloads)) for side, given in sides.items()}
+        found = {side: prediction_sources.find(given, side, Path(downloads)) for side, given in sides.items()}
         found = prediction_sources.in_pairs(found, by_order=pair_by_order)
         label, predicted = prediction_files.read([path for side in found.values() for path in side], limit)
         movements, diagnoses = movement.of_files({side: list(called) for side, called in found.items()}, limit)
@@ -243,7 +243,7 @@ def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
     if control and control[0] != after:
         raise StudyError(
             f"{control[0]} networks in the control and {after} after: give as many, in the same order",
-            option="--control",
+            option="control",
         )
     notes = []
     if len(untested):

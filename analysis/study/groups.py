@@ -26,7 +26,7 @@ from analysis.study.cells import control_rows, with_control
 from analysis.study.predictions import Predictions
 from analysis.study.settings import CELL, CONTROL
 
-OPTION = "--groups"
+OPTION = "groups"
 GROUPING, GROUP = "grouping", "group"
 # A file, files as `DATASET=FILE.csv`, or a file for each data set.
 GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]
