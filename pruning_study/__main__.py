@@ -11,10 +11,11 @@ import click
 
 from analysis.common import masked_output
 from analysis.common.command_line import SETTINGS, Command, CommandGroup, completion
+from analysis.common.errors import option_name
 from analysis.common.masking import without_secrets
 from analysis.common.printable import printable
 from analysis.runs.options.commands import sections
-from analysis.runs.options.record import AUTO, default_text, option_name
+from analysis.runs.options.record import AUTO, default_text
 from analysis.runs.options.table import OPTIONS
 from analysis.runs.options.values import boolean, seeds
 from analysis.runs.schema import text

@@ -68,7 +68,7 @@ def audit(
         If predictions are missing, given twice, damaged or too large, are not of the same images as the first, or if
         their names do not match; and as `audit_predictions` says.
     """
-    limit = SizeLimit(max_data_gib, "--max-data-gib")
+    limit = SizeLimit(max_data_gib, "max_data_gib")
     with tempfile.TemporaryDirectory() as downloads:
         read = read_sides({"before": before, "after": after, "control": control}, Path(downloads), limit, pair_by_order)
         movements, diagnoses = movement.of_files({side: list(called) for side, called in read.found.items()}, limit)
@@ -277,7 +277,7 @@ def _notes(names: np.ndarray, networks: Mapping[str, np.ndarray]) -> list[str]:
     if control and control[0] != after:
         raise StudyError(
             f"{control[0]} networks in the control and {after} after: give as many, in the same order",
-            option="--control",
+            option="control",
         )
     notes = []
     if len(untested):

@@ -47,7 +47,7 @@ def in_points(class_loss: float | None, accuracy_loss: float | None) -> Limits:
     StudyError
         If a limit is below 0 or above 100.
     """
-    for name, points in (("--max-class-loss", class_loss), ("--max-accuracy-loss", accuracy_loss)):
+    for name, points in (("max_class_loss", class_loss), ("max_accuracy_loss", accuracy_loss)):
         if points is not None and not 0 <= points <= 100:
             raise StudyError(f"{points:g} is no limit: give percentage points from 0 to 100", option=name)
     return Limits(*(None if points is None else points / 100 for points in (class_loss, accuracy_loss)))

@@ -67,11 +67,11 @@ def recommend(
     Parameters, result and errors are those of `analysis.recommend_ratio`.
     """
     if not 0 <= max_accuracy_loss < 1:
-        raise StudyError(f"{max_accuracy_loss} should be at least 0 and below 1", option="--max-accuracy-loss")
+        raise StudyError(f"{max_accuracy_loss} should be at least 0 and below 1", option="max_accuracy_loss")
     if not 0 < max_alpha < math.inf:
-        raise StudyError(f"{max_alpha} should be a number above 0", option="--max-alpha")
+        raise StudyError(f"{max_alpha} should be a number above 0", option="max_alpha")
     if max_class_loss is not None and not 0 <= max_class_loss <= 1:
-        raise StudyError(f"{max_class_loss} should be between 0 and 1", option="--max-class-loss")
+        raise StudyError(f"{max_class_loss} should be between 0 and 1", option="max_class_loss")
     given = operating_points.preference(min_accuracy, fairness_value)
     runs = pull.runs(experiment, tracking_uri=tracking_uri, ignore_params=ignore_params)
     quantized = frames.kinds(runs) == schema.QUANTIZED

@@ -25,7 +25,7 @@ from analysis.study.arrays import RunArrays
 from analysis.study.predictions import Predictions
 from analysis.study.settings import CONTROL
 
-OPTION = "--groups"
+OPTION = "groups"
 GROUPING, GROUP = "grouping", "group"
 # A file, files as `DATASET=FILE.csv`, or a file for each data set.
 GivenGroups: TypeAlias = str | Path | Sequence[str] | Mapping[str, Any]

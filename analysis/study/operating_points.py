@@ -63,9 +63,9 @@ def preference(min_accuracy: float | None, fairness_value: float | None) -> Pref
         If an option is out of range.
     """
     if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-        raise StudyError(f"{min_accuracy} should be between 0 and 1", option="--min-accuracy")
+        raise StudyError(f"{min_accuracy} should be between 0 and 1", option="min_accuracy")
     if fairness_value is not None and not 0 <= fairness_value < np.inf:
-        raise StudyError(f"{fairness_value} should be a number of at least 0", option="--fairness-value")
+        raise StudyError(f"{fairness_value} should be a number of at least 0", option="fairness_value")
     if min_accuracy is None and fairness_value is None:
         return None
     return Preference(min_accuracy, PAPERS_FAIRNESS_VALUE if fairness_value is None else fairness_value)

@@ -70,7 +70,7 @@ class ReportOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
-            raise StudyError(f"{self.confidence} should be above 0 and below 1", option="--confidence")
+            raise StudyError(f"{self.confidence} should be above 0 and below 1", option="confidence")
         operating_points.preference(self.min_accuracy, self.fairness_value)
 
     @property

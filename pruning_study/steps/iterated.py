@@ -73,7 +73,7 @@ class IterateSetting(PruneSetting):
             raise StudyError(
                 f"step {self.chain.rewind_step:,} is beyond the training of the dense network: give at most {steps}, "
                 "the number of its steps",
-                option="--rewind-step",
+                option="rewind_step",
             )
 
     def _resolved_pruning(self) -> ResolvedPruning:

@@ -122,7 +122,7 @@ def _split(data: Dataset, config: TrainConfig, default_fraction: float) -> tuple
     if data.validation_indices is None:
         return labels.split(data.train_labels, config.validation_fraction, config.seed)
     if config.validation_fraction != default_fraction:
-        raise StudyError(f"{data.source} has images for validation, in val", option="--validation-fraction")
+        raise StudyError(f"{data.source} has images for validation, in val", option="validation_fraction")
     return np.setdiff1d(np.arange(len(data.train_labels)), data.validation_indices), data.validation_indices
 
 
@@ -132,7 +132,7 @@ def _thinned(data: Dataset, config: TrainConfig, indices: np.ndarray) -> np.ndar
     for name, _, _ in given:
         if name not in classes:
             hint = did_you_mean(name, classes, f"its classes are {labels.some(list(classes))}")
-            raise StudyError(f"{data.name} has no class {shortened(name)}: {hint}", option="--class-fractions")
+            raise StudyError(f"{data.name} has no class {shortened(name)}: {hint}", option="class_fractions")
     shares = {classes.index(name): float(share) for name, _, share in given}
     kept = labels.thinned(data.train_labels, indices, shares, config.seed)
     left = np.bincount(data.train_labels[kept], minlength=len(classes))
@@ -140,7 +140,7 @@ def _thinned(data: Dataset, config: TrainConfig, indices: np.ndarray) -> np.ndar
         if not left[label]:
             raise StudyError(
                 f"{share:g} leaves no training image of class {shortened(classes[label])}: keep a larger share",
-                option="--class-fractions",
+                option="class_fractions",
             )
     return kept
 
@@ -166,5 +166,5 @@ def resolved_device(name: str | None) -> str:
         If a GPU is named and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise StudyError("torch finds no CUDA device here", option="--device")
+        raise StudyError("torch finds no CUDA device here", option="device")
     return name or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -349,7 +349,7 @@ def weights_left(setting: PruneSetting, parent: LoadedRun) -> Masks | None:
     if others := sorted(parent.masks.keys() - set(setting.prunable)):
         raise StudyError(
             f"run {parent.run_id} has pruned the output layer, {others[0]}, which these options leave alone: set it",
-            option="--prune-output-layer",
+            option="prune_output_layer",
         )
     return {
         name: parent.masks.get(name, torch.ones_like(parent.model.get_parameter(name), dtype=torch.bool))

@@ -17,7 +17,6 @@ from analysis.common.errors import StudyError
 from analysis.common.printable import shortened
 from analysis.runs import schema
 from analysis.runs.options.commands import of_command
-from analysis.runs.options.record import option_name
 from analysis.runs.schema import text
 from pruning_study import models
 from pruning_study.data import datasets
@@ -87,8 +86,8 @@ class TrainSetting:
         self.data, self.model, self.device = self.loaded.data, self.loaded.model, self.loaded.device
         self.train_indices, self.validation_indices = self.loaded.train_indices, self.loaded.validation_indices
         self._own_normalization = normalization
-        check_decay(self.training.hyperparameters, len(self.train_indices), "--decay")
-        check_average(self.training.hyperparameters, "--average-epochs")
+        check_decay(self.training.hyperparameters, len(self.train_indices), "decay")
+        check_average(self.training.hyperparameters, "average_epochs")
 
     @property
     def engine(self) -> Engine:
@@ -196,7 +195,7 @@ class PruneSetting(TrainSetting):
         self.pruning_steps = pruning_steps(self.config, self.pruning.fine_tuning, len(self.train_indices))
         self._check_fine_tuning(len(self.train_indices))
         self._filter_numbers: dict[float, dict[str, int]] = {}
-        self._check_ratios("--sparsity" if config.sparsity else "--ratio")
+        self._check_ratios("sparsity" if config.sparsity else "ratio")
         if config.class_offsets != "none":
             class_offsets.check(self.model, self.data.image_shape, self._validation_support, self.data.classes)
 
@@ -213,8 +212,8 @@ class PruneSetting(TrainSetting):
         """Raise a StudyError if the fine-tuning on so many images has too few steps for what the options ask."""
         training = self.pruning.fine_tuning
         check_ramp(self.config, training, images)
-        check_decay(training, images, "--fine-tune-decay")
-        option = "--average-epochs" if self.config.starts_anew else "--fine-tune-average-epochs"
+        check_decay(training, images, "fine_tune_decay")
+        option = "average_epochs" if self.config.starts_anew else "fine_tune_average_epochs"
         check_average(training, option, final_epochs(self.config, training, images))
 
     @property
@@ -234,7 +233,7 @@ class PruneSetting(TrainSetting):
         image = torch.zeros(1, *self.data.image_shape)
         return filters.removable(model, image, self.prunable, calls=onnx_export.with_plain_layers(model))
 
-    def filter_numbers(self, ratio: float, option: str = "--ratio") -> dict[str, int]:
+    def filter_numbers(self, ratio: float, option: str = "ratio") -> dict[str, int]:
         """Return how many filters each convolution keeps at a ratio.
 
         Parameters
@@ -271,7 +270,7 @@ class PruneSetting(TrainSetting):
             return config
         ratios = tuple(map(self.budget.ratio_of, config.sparsity))
         if len(set(ratios)) < len(ratios):
-            raise StudyError("two sparsities keep as many weights of this network", option="--sparsity")
+            raise StudyError("two sparsities keep as many weights of this network", option="sparsity")
         return replace(config, ratio=ratios, sparsity=None)
 
     def _resolved_pruning(self) -> ResolvedPruning:
@@ -315,7 +314,7 @@ class PruneSetting(TrainSetting):
             raise StudyError(
                 f"{ratio:g} keeps {kept:,} prunable weights, and the run that it starts from has {left:,} left: "
                 "take a larger ratio",
-                option="--ratio",
+                option="ratio",
             )
         if self.pruning_steps:
             return {0: left} | schedules.while_training(left, kept, **self.pruning_steps)
@@ -424,7 +423,7 @@ def _times(ratios: Iterable[float]) -> str:
     return ",".join(f"{ratio:.5g}" for ratio in ratios) + "x"
 
 
-def following(config: Config, dense: Run, option: str | None = "--dense-run-id") -> Config:
+def following(config: Config, dense: Run, option: str | None = "dense_run_id") -> Config:
     """Return the options, with the options of the dense model taken from a dense run.
 
     Parameters
@@ -443,11 +442,11 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
     where = f"dense run {dense.info.run_id}"
     check_finished(dense, [schema.DENSE], option)
     if config.weights:
-        raise StudyError("the dense run has its weights already", option="--weights")
+        raise StudyError("the dense run has its weights already", option="weights")
     is_given = schema.WEIGHTS_DIGEST in dense.data.params
     needs_initial_weights = {
-        "--start": isinstance(config, PruneConfig) and config.starts_anew,
-        "--weight-treatment": isinstance(config, IterateConfig) and config.rewinds,
+        "start": isinstance(config, PruneConfig) and config.starts_anew,
+        "weight_treatment": isinstance(config, IterateConfig) and config.rewinds,
     }
     for name, needs in needs_initial_weights.items():
         if needs and is_given:
@@ -468,12 +467,12 @@ def following(config: Config, dense: Run, option: str | None = "--dense-run-id")
         if given != item.default:
             if said != there:
                 has = "none" if there is None else text(there)
-                raise StudyError(f"{text(given)} is not what {where} has: {has}", option=option_name(item.name))
+                raise StudyError(f"{text(given)} is not what {where} has: {has}", option=item.name)
             continue
         if item.name == schema.MODEL:
             models.check_built_in(there, where, lambda path: f"--model {path}", option=models.OPTION)
         if item.name == schema.DATASET and datasets.is_path(there):
-            raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="--dataset")
+            raise StudyError(f"{where} names the path {shortened(there)}: give its data", option="dataset")
         taken[item.name] = there
     if schema.IMAGE_SHAPE in dense.data.params:
         _, height, width = checkpoints.image_shape(dense.data.params[schema.IMAGE_SHAPE], where, option=option)

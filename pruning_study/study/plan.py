@@ -248,7 +248,7 @@ def _data(cells: Iterable[GridCell], faults: list[str], *, download: bool) -> di
                     test_fraction=test_fraction,
                 )
         except StudyError as error:
-            faults.append(cell.place(StudyError(str(error), option="--dataset")))
+            faults.append(cell.place(StudyError(str(error), option="dataset")))
     return data
 
 

@@ -83,7 +83,7 @@ def connect_to_runs(experiment: str | None = None) -> Store:
     """
     if not os.environ.get("MLFLOW_RUN_ID") and existing(experiment) is None:
         named = f"no experiment {shortened(experiment)}" if experiment else "no experiment"
-        raise StudyError(f"{without_password(mlflow.get_tracking_uri())} has {named}", option="--experiment")
+        raise StudyError(f"{without_password(mlflow.get_tracking_uri())} has {named}", option="experiment")
     return connect(experiment)
 
 
@@ -155,7 +155,7 @@ def _store_of_job(client: MlflowClient, uri: str, job_run_id: str, experiment: s
         raise StudyError(
             f"{experiment!r}: under `mlflow run` all runs go to its experiment, which is {current.name!r}; choose "
             f"another with: mlflow run . --experiment-name {experiment}",
-            option="--experiment",
+            option="experiment",
         )
     store = Store(client, uri, _experiment_id(client, experiment))
     client.set_tag(job_run_id, schema.KIND, schema.JOB)
@@ -171,7 +171,7 @@ def _experiment_id(client: MlflowClient, experiment: str | None) -> str:
     if found is None or not found.experiment_id:
         raise MlflowException("the server's answer is no answer of MLflow: it names no experiment")
     if found.lifecycle_stage != "active":
-        raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="--experiment")
+        raise StudyError(f"experiment {name!r} is deleted: restore it, or name another", option="experiment")
     return found.experiment_id
 
 

@@ -148,7 +148,7 @@ def _space(config: TuneConfig, setting: PruneSetting, experiment_id: str) -> Spa
 def _check_decays(setting: PruneSetting) -> None:
     """Check that the fine-tuning has steps to decay in."""
     for decay in DECAYS:
-        check_decay(replace(setting.pruning.fine_tuning, decay=decay), len(setting.train_indices), "--tune-decay")
+        check_decay(replace(setting.pruning.fine_tuning, decay=decay), len(setting.train_indices), "tune_decay")
 
 
 def _longest_ramp(epochs: int) -> float:
@@ -174,7 +174,7 @@ def _check_alpha(networks: Sequence[Network]) -> None:
         raise StudyError(
             "there are too few validation images to tell the classes' recalls apart, so that alpha has no estimate: "
             "give a larger --validation-fraction or more --seeds",
-            option="--objective",
+            option="objective",
         )
 
 

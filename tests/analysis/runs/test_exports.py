@@ -266,7 +266,7 @@ def test_a_folder_twice_counts_once_and_other_runs_of_the_same_params_do_not_cou
     exports.write(renamed, lambda run_ids: {}, tmp_path)
     with pytest.raises(StudyError, match="only one can count") as error:
         exports.read([written, tmp_path])
-    assert error.value.option == "--frames"
+    assert error.value.option == "frames"
 
 
 @pytest.mark.attack

@@ -361,13 +361,13 @@ def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
     checkpoints.save(weights, setting.model.state_dict())
     with pytest.raises(StudyError, match="not known") as error:
         IterateConfig(weights=weights, weight_treatment="rewind")
-    assert error.value.option == "--weights"
+    assert error.value.option == "weights"
     _, (root, level) = chain(weights=weights, iterations=2)
     assert level.iteration == 1
     rewinding = IterateConfig(dataset=str(tiny_npz), dense_run_id=root.run_id, weight_treatment="rewind")
     with pytest.raises(StudyError, match="not known") as error:
         following(rewinding, store.get(root.run_id))
-    assert error.value.option == "--weight-treatment"
+    assert error.value.option == "weight_treatment"
 
 
 @pytest.mark.attack
@@ -385,7 +385,7 @@ def test_initial_values_of_given_weights_are_not_known(chain, store, tiny_npz):
 def test_a_chain_that_leaves_no_weight__is_an_error_before_any_run(tiny_npz, options, message):
     with pytest.raises(StudyError, match=message) as error:
         IterateSetting(IterateConfig(dataset=str(tiny_npz), **options))
-    assert error.value.option == "--keep"
+    assert error.value.option == "keep"
 
 
 @pytest.mark.attack
@@ -396,7 +396,7 @@ def test_a_step_beyond_the_training__is_an_error_before_any_run(tiny_npz):
         StudyError, match=r"step 7 is beyond the training .*: give at most 6, the number of its steps$"
     ) as error:
         IterateSetting(IterateConfig(dataset=str(tiny_npz), **REWINDING | {"rewind_step": 7}))
-    assert error.value.option == "--rewind-step"
+    assert error.value.option == "rewind_step"
     with pytest.raises(StudyError, match="belongs to --weight-treatment rewind"):
         IterateConfig(rewind_step=1)
 

@@ -134,7 +134,7 @@ def test_a_parent_with_a_pruned_output_layer_needs_the_same_option(store, tiny_n
     without = PruneSetting(PruneConfig(dataset=str(tiny_npz), ratio="8", **OPTIONS))
     with pytest.raises(StudyError, match="output layer") as error:
         pruned.prune(store, "0", without, once, 8.0)
-    assert error.value.option == "--prune-output-layer"
+    assert error.value.option == "prune_output_layer"
 
 
 @pytest.fixture

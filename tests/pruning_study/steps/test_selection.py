@@ -213,7 +213,7 @@ class TestOwnPruner:
     def test_that_returns_no_score_is_one_line(self, setting, name, message):
         with pytest.raises(StudyError, match=message) as error:
             select(changed(setting, pruner=f"my_scores:{name}"))
-        assert error.value.option == "--pruner"
+        assert error.value.option == "pruner"
         assert "\n" not in str(error.value)
 
     def test_whose_scores_are_not_finite_is_one_line(self, setting):

@@ -55,7 +55,7 @@ def test_from_a_pruned_model_a_ramp_starts_at_what_is_left(tiny_npz):
 def test_a_ratio_that_keeps_more_than_is_left_names_both_numbers(setting):
     with pytest.raises(StudyError, match=r"28,961 .* 1,000") as error:
         setting.kept_numbers(2.0, left=1_000)
-    assert error.value.option == "--ratio"
+    assert error.value.option == "ratio"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_layer_that_would_keep_no_channel_is_named_with_the_largest_sparsity(t
         f"sparsity {said} leaves no input channel of conv1.weight, which has 1: every layer prunes the same share, so "
         "take a sparsity below 0.5"
     )
-    assert error.value.option == f"--{next(iter(options))}"
+    assert error.value.option == next(iter(options))
     PruneSetting(PruneConfig(dataset=str(tiny_npz), pruner="l1-structured", sparsity="0.49"))
 
 
@@ -183,7 +183,7 @@ def test_the_precision_is_a_param_and_hashed_where_it_is_not_float32(tiny_npz, s
 def test_shares_that_no_class_can_have_are_refused(tiny_npz, shares, message):
     with pytest.raises(StudyError, match=message) as error:
         TrainSetting(TrainConfig(dataset=str(tiny_npz), class_fractions=shares))
-    assert error.value.option == "--class-fractions"
+    assert error.value.option == "class_fractions"
 
 
 def test_the_same_seed_has_the_same_initial_weights(tiny_npz):
@@ -276,7 +276,7 @@ def test_the_end_of_training_is_that_of_the_dense_run(params, decay, average_epo
     assert (taken.decay, taken.average_epochs) == (decay, average_epochs)
     with pytest.raises(StudyError, match=f"linear is not what dense run ab has: {decay}") as error:
         following(PruneConfig(decay="linear", fine_tune_average_epochs=0), dense)
-    assert error.value.option == "--decay"
+    assert error.value.option == "decay"
 
 
 def test_iterations_of_given_weights_may_end_as_the_options_say():

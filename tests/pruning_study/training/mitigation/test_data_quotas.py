@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.common.errors import StudyError
+from analysis.common.errors import StudyError, option_name
 from pruning_study.options.config import PruneConfig
 from pruning_study.steps.settings import PruneSetting
 from pruning_study.training.mitigation import data_quotas
@@ -107,7 +107,7 @@ class TestImagesOfFineTuning:
             "the quota of class 'Trouser' is no training image, for the dense network gets 100.00% of its validation "
             "images right: take more of them (--validation-fraction)"
         )
-        assert error.value.option == "--data-quotas"
+        assert error.value.option == "data_quotas"
 
 
 def chosen(setting, density):
@@ -125,7 +125,7 @@ def chosen(setting, density):
 def test_quotas_with_an_option_that_they_exclude__are_an_error_of_one_line(options, option, message):
     with pytest.raises(StudyError, match=message) as error:
         PruneConfig(data_quotas="recall", **options)
-    assert error.value.option == option
+    assert option_name(error.value.option) == option
     assert "\n" not in str(error.value)
 
 
