@@ -92,7 +92,7 @@ def power(
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
         _, label, networks = read_sides(
-            sides, Path(downloads), SizeLimit(max_data_gib, "--max-data-gib"), pair_by_order
+            sides, Path(downloads), SizeLimit(max_data_gib, "max_data_gib"), pair_by_order
         )
     return simulated(of_networks(label, {side: each for side, each in networks.items() if len(each)}))
 
@@ -154,12 +154,12 @@ def of_points(classes: int, images: int, movement: float) -> Movement:
         If there are fewer than two classes, no images, or a movement that is not between 0 and 100.
     """
     if classes < 2:
-        raise StudyError(f"{classes} is too few: give two classes or more", option="--classes")
+        raise StudyError(f"{classes} is too few: give two classes or more", option="classes")
     if images < 1:
-        raise StudyError(f"{images} is too few: give one image of each class or more", option="--images")
+        raise StudyError(f"{images} is too few: give one image of each class or more", option="images")
     if not 0 < movement <= 100:
         raise StudyError(
-            f"{movement:g} is no movement: give percentage points above 0, at most 100", option="--movement"
+            f"{movement:g} is no movement: give percentage points above 0, at most 100", option="movement"
         )
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each

@@ -71,7 +71,7 @@ def test_networks_that_show_no_variance_are_refused():
 
 @pytest.mark.parametrize(
     ("numbers", "option"),
-    [((1, 100, 2), "--classes"), ((10, 0, 2), "--images"), ((10, 100, 0), "--movement"), ((2, 1, 101), "--movement")],
+    [((1, 100, 2), "classes"), ((10, 0, 2), "images"), ((10, 100, 0), "movement"), ((2, 1, 101), "movement")],
 )
 def test_numbers_out_of_range_name_their_option(numbers, option):
     with pytest.raises(StudyError) as raised:

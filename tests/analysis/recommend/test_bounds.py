@@ -162,11 +162,11 @@ def test_bounds_of_ten_classes_have_moderated_variances():
     label = np.repeat(np.arange(10), 100)
     # Class i loses i, 2 i and 3 i of 100 images in three networks.
     networks = [
-        Answers(label, right(label, [0.9] * 10), right(label, 0.9 - 0.01 * times * np.arange(10)))
+        ValidationAnswers(label, right(label, [0.9] * 10), right(label, 0.9 - 0.01 * times * np.arange(10)))
         for times in (1, 2, 3)
     ]
     found = bounds.measure(networks, 0.05)
-    few = bounds.measure([Answers(*(each[label < 9] for each in network)) for network in networks], 0.05)
+    few = bounds.measure([ValidationAnswers(*(each[label < 9] for each in network)) for network in networks], 0.05)
     # By the plain test of nine classes, t for two degrees of freedom and a one-sided level of 5 % is 2.92.
     excess = 0.01 * np.outer([1, 2, 3], np.arange(9) - 4)
     plain = excess.mean(0) + 2.92 * excess.std(0, ddof=1) / 3**0.5
