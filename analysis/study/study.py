@@ -30,7 +30,7 @@ from analysis.study.labels import (
 from analysis.study.once import once
 from analysis.study.operating_points import Preference
 from analysis.study.predictions import Predictions
-from analysis.study.settings import in_number_format, is_iterated, share_dense_networks
+from analysis.study.settings import CELL, in_number_format, is_iterated, share_dense_networks, shown_settings
 from analysis.study.tuning import exports as tunings
 from analysis.study.tuning.results import Tuning
 
@@ -252,14 +252,15 @@ class StudyData:
         return list(dict.fromkeys(self.runs[schema.DATASET]))
 
     @property
+    @once
     def shown(self) -> list[str]:
         """The columns of the settings that tables and labels show, as `settings.shown_settings` returns them."""
-        return self.arrays.shown
+        return shown_settings(self.runs)
 
     @property
     def cell_key(self) -> list[str]:
         """The columns that tell cells apart in tables, as in `arrays`."""
-        return self.arrays.cell_key
+        return [*CELL, *self.shown]
 
     @property
     @once

@@ -61,9 +61,9 @@ def test_what_a_study_has_comes_back_from_the_folder_it_was_exported_to(tmp_path
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"confidence": 1.0}, "--confidence"),
-        ({"min_accuracy": 2.0}, "--min-accuracy"),
-        ({"fairness_value": -1.0}, "--fairness-value"),
+        ({"confidence": 1.0}, "confidence"),
+        ({"min_accuracy": 2.0}, "min_accuracy"),
+        ({"fairness_value": -1.0}, "fairness_value"),
     ],
 )
 def test_an_option_out_of_range_is_named(options, named):
