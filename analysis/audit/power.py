@@ -91,9 +91,7 @@ def power(
     """
     sides = {"before": before, "after": after, "control": control}
     with tempfile.TemporaryDirectory() as downloads:
-        _, label, networks = read_sides(
-            sides, Path(downloads), SizeLimit(max_data_gib, "max_data_gib"), pair_by_order
-        )
+        _, label, networks = read_sides(sides, Path(downloads), SizeLimit(max_data_gib, "max_data_gib"), pair_by_order)
     return simulated(of_networks(label, {side: each for side, each in networks.items() if len(each)}))
 
 
@@ -158,9 +156,7 @@ def of_points(classes: int, images: int, movement: float) -> Movement:
     if images < 1:
         raise StudyError(f"{images} is too few: give one image of each class or more", option="images")
     if not 0 < movement <= 100:
-        raise StudyError(
-            f"{movement:g} is no movement: give percentage points above 0, at most 100", option="movement"
-        )
+        raise StudyError(f"{movement:g} is no movement: give percentage points above 0, at most 100", option="movement")
     of_each = np.ones(classes)
     scale = _USUAL_RECALL * (1 - _USUAL_RECALL) * of_each
     noise = scale / images
